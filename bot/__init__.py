@@ -1,1 +1,1 @@
-"""Serve people: `/score` in Slack, and the command line."""
+"""The interface for people: `/score` in Slack, and the command line."""

@@ -1,4 +1,4 @@
-"""Hand over to the command line."""
+"""The entry point of the `contact-score` command."""
 
 import gc
 import sys
@@ -8,10 +8,10 @@ def main() -> None:
     """Run `contact-score`."""
     try:
         "".join(sys.argv).encode()
-    except UnicodeEncodeError:  # Python hands such bytes on as halves of surrogate pairs, which no text can hold
+    except UnicodeEncodeError:  # Python decodes invalid bytes to lone surrogates, which cannot be encoded again
         sys.stderr.write("One of the words after contact-score is not UTF-8: type it again.\n")
         sys.exit(1)
-    gc.disable()  # nothing that is imported is garbage, and looking for it takes a third of the time
+    gc.disable()  # imports create no garbage, and collecting takes a third of the import time
     from bot.cli import app
 
     gc.freeze()

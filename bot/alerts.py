@@ -1,4 +1,4 @@
-"""Add an alert rule from its words, however they were entered, and list the rules."""
+"""Add alert rules from their text, for the command and the form, and list them."""
 
 from bot.blocks.alert_list import alerts_reply, rule_added_reply, rule_exists_reply
 from bot.slack.access import Verdict
@@ -18,7 +18,7 @@ NOBODY_OF_OURS = (
 
 
 async def alerts_page(request: Request) -> Reply:
-    """Answer with every rule and what came of it."""
+    """Return the list of alert rules with the results of their follow-ups, and the digests."""
     return alerts_reply(
         await alert_rules(request.workspace),
         request.types,
@@ -30,7 +30,7 @@ async def alerts_page(request: Request) -> Reply:
 
 
 async def add_rule(request: Request, words: str) -> Reply:
-    """Make a rule, unless it is there already; raises what cannot be read."""
+    """Add a rule, or return the existing one if it is the same. Raises a Refusal if the text cannot be parsed."""
     owners = await resolve_owners(request, words)
     try:
         rule = await add_alert_rule(
@@ -42,9 +42,10 @@ async def add_rule(request: Request, words: str) -> Reply:
 
 
 async def find_outside_destinations(request: Request, words: str) -> dict[str, str]:
-    """Say what of a rule would tell somebody who is none of ours: `channel`, `escalate` → why, and what to say instead.
+    """Return why destinations of a rule are refused, by field: `channel`, `escalate`.
 
-    Raises what cannot be read.
+    A destination is refused if somebody who may not see scores would read the follow-ups. Raises a Refusal if the text
+    cannot be parsed.
     """
     parsed, refusals = read_alert(words, request.types), dict[str, str]()
     if parsed.channel is not None and (verdict := await request.may_post(parsed.channel)) is not Verdict.ALLOWED:
@@ -55,6 +56,6 @@ async def find_outside_destinations(request: Request, words: str) -> dict[str, s
 
 
 async def resolve_owners(request: Request, words: str) -> dict[str, str | None]:
-    """Give the addresses of the colleagues that the words of a rule name, `me` among them."""
+    """Return the e-mail addresses of the colleagues mentioned in a rule by Slack user id, and the author's as `me`."""
     addresses = {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(words)}
     return {"me": request.person.email, **addresses}

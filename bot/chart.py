@@ -1,4 +1,4 @@
-"""Draw how a score went: its course over its bands, with what moved it most; as a PNG, and in words."""
+"""Draw the chart of a score over time, with its bands and its largest changes: as SVG, PNG and text."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from storage.domain.numbers import show
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.timeline import Point
 
-# The picture brings a background of its own, so that it reads on light and on dark; a test computes the contrasts.
+# The chart has its own background, so that it is readable in light and dark mode; a test checks the contrasts.
 PAPER: Final = "#ffffff"
 EDGE: Final = "#73757b"
 INK: Final = "#1d1c1d"
@@ -25,19 +25,19 @@ ON_MARK: Final = "#ffffff"
 TINTS: Final = {
     "grey": "#e4e5e8", "blue": "#dce8f7", "green": "#e3f1e4", "yellow": "#fdf3d0",
     "orange": "#fde3cf", "red": "#fbd5d5", "purple": "#e9def6",
-}  # fmt: skip  # what the colours of bands are drawn as
-#: from the lowest band to the highest, where none is said
+}  # fmt: skip  # color name of a band → fill color
+#: fill colors from the lowest to the highest band, for bands without a color
 LADDER: Final = tuple(TINTS[name] for name in ("blue", "green", "yellow", "orange", "red"))
 NO_BAND: Final = "#f1f2f4"
 
 WIDTH: Final = 720
-SCALE: Final = 2  # pixels to a unit: sharp on fine screens, and where somebody looks closer
+SCALE: Final = 2  # pixels per unit, for high-resolution screens and zooming
 TOP, HEIGHT, LEGEND_LINE, MARGIN = 64, 250, 24, 20
 SMALL, NORMAL, LARGE = 13.0, 14.0, 18.0
 DISC = 9.5
 WIDEST_BAND_NAME = 120
 MOST_DATES, MOST_VALUES = 8, 7
-ALT_TEXT = 1900  # as JSON: Slack takes 2,000 characters, and the blocks of a message are limited together
+ALT_TEXT = 1900  # characters as JSON; Slack accepts 2,000 and limits the blocks of a message together
 MISSING = "—"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 HOUR = 3_600_000_000
@@ -45,7 +45,7 @@ HOUR = 3_600_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A change that is pointed out, and the words for what caused it. Thousandths and µs."""
+    """A highlighted change and its cause in words. *at* is in µs, values are in thousandths."""
 
     at: int
     before: int | None
@@ -55,25 +55,25 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """What is drawn: each of *points* says the value from then on, the last one until the end of the span."""
+    """The data of a chart. Each point is (time, value) and holds until the next point, the last one until *until*."""
 
     contact_name: str
     score_type: ScoreType
     since: int
     until: int
-    zone: ZoneInfo  #: of the reader, whose days these are
+    zone: ZoneInfo  #: the reader's time zone
     points: Sequence[Point]
-    marks: Sequence[Mark]  #: the oldest first
+    marks: Sequence[Mark]  #: oldest first
 
     @property
     def height(self) -> int:
-        """Say how high the picture is: it has a line for each mark."""
+        """Return the height of the picture, which has one line for each mark."""
         return TOP + HEIGHT + 44 + LEGEND_LINE * len(self.marks) + (10 if self.marks else 0)
 
 
 def png(chart: Chart) -> bytes:
-    """Draw a chart with the font that we ship and no other, so that its words are there on every machine."""
-    import resvg_py  # only who asks for a picture waits for what draws it
+    """Return the chart as PNG, drawn only with the bundled font, so that it looks the same on every machine."""
+    import resvg_py  # imported here, because only pictures need it
 
     return bytes(
         resvg_py.svg_to_bytes(
@@ -87,7 +87,7 @@ def png(chart: Chart) -> bytes:
 
 
 def describe_chart(chart: Chart) -> str:
-    """Say in words what the chart shows, for those who do not see it."""
+    """Return the content of the chart in words, as alternative text."""
     score_type, values = chart.score_type, [value for _, value in chart.points if value is not None]
     first, last = chart.points[0][1], chart.points[-1][1]
     span = f"from {_format_day(chart, chart.since, year=True)} to {_format_day(chart, chart.until, year=True)}"
@@ -113,7 +113,7 @@ def describe_chart(chart: Chart) -> str:
 
 
 def svg(chart: Chart) -> str:
-    """Draw a chart as SVG; its words stand in `text` elements, in letters that the font has."""
+    """Return the chart as SVG; its text stands in `text` elements, in characters of the bundled font."""
     frame = _Frame(chart)
     size = f'width="{WIDTH}" height="{chart.height}" viewBox="0 0 {WIDTH} {chart.height}"'
     return "".join(
@@ -134,7 +134,7 @@ def svg(chart: Chart) -> str:
 
 
 class _Frame:
-    """Where instants and values stand in the picture."""
+    """The coordinates of the plot: maps times to x and values to y."""
 
     def __init__(self, chart: Chart) -> None:
         self.chart = chart
@@ -155,7 +155,7 @@ class _Frame:
 
 
 def _choose_range(chart: Chart) -> tuple[int, int]:
-    """Choose the values that the picture reaches over: all there are, or those around a course that would be flat."""
+    """Return the range of values of the y axis: the whole range, or a part of it if the line would be almost flat."""
     score_type = chart.score_type
     values = [value for _, value in chart.points if value is not None] or [score_type.start]
     low, high = min(values), max(values)
@@ -167,7 +167,7 @@ def _choose_range(chart: Chart) -> tuple[int, int]:
 
 
 def _choose_value_ticks(lowest: int, highest: int, step: int) -> list[int]:
-    """Give round values from the lowest to the highest, a handful of them."""
+    """Return at most seven round values between *lowest* and *highest*."""
     for exponent in range(13):
         for digit in (1, 2, 5):
             interval = digit * 10**exponent
@@ -192,7 +192,7 @@ def _draw_head(chart: Chart) -> Iterator[str]:
 
 
 def _draw_bands(frame: _Frame) -> Iterator[str]:
-    """Colour the background by band, and name each beside it; names that would touch move apart."""
+    """Draw the background of each band and its name beside it; names that would overlap are moved apart."""
     bands = frame.chart.score_type.bands
     extent = f'x="{frame.left:.1f}" width="{frame.right - frame.left:.1f}"'
     if not bands:
@@ -201,7 +201,7 @@ def _draw_bands(frame: _Frame) -> Iterator[str]:
     for index, band in enumerate(bands):
         end = bands[index + 1].start if index + 1 < len(bands) else None
         low, high = max(band.start, frame.lowest), frame.highest if end is None else min(end, frame.highest)
-        is_last_value = end is None and low == high  # a band of the highest value alone is a line
+        is_last_value = end is None and low == high  # a band with only the highest value is drawn as a line
         if low > high or (low == high and not is_last_value):
             continue
         top, bottom = frame.y(high), frame.y(low)
@@ -215,13 +215,13 @@ def _draw_bands(frame: _Frame) -> Iterator[str]:
             )
         labels.append((band.name, (top + bottom) / 2))
     for (name, _), y in zip(labels, _spread_labels([y for _, y in labels], SMALL + 3), strict=True):
-        if y >= TOP - SMALL:  # of more bands than there is room for the highest are left to the words
+        if y >= TOP - SMALL:  # names without room are left out; the bands are in the text description
             shown = fit_text(name, size=SMALL, room=WIDEST_BAND_NAME)
             yield _draw_text(shown, frame.right + 8, y + SMALL / 3, size=SMALL, fill=QUIET, name="band")
 
 
 def band_color(bands: Sequence[Band], index: int) -> str:
-    """Give what a band is drawn as: its colour, else by its place from the lowest; between the tints it is mixed."""
+    """Return the fill color of a band: its own color, or a mix of the default colors by its position."""
     if color := bands[index].colour:
         return TINTS[color]
     if len(bands) == 1:
@@ -240,7 +240,7 @@ def _parse_color(color: str) -> tuple[int, int, int]:
 
 
 def _spread_labels(heights: Sequence[float], spacing: float) -> list[float]:
-    """Move labels, the lowest first, as far up as it takes for none to touch the next."""
+    """Move labels up, starting with the lowest, until no two are closer than *spacing*."""
     placed: list[float] = []
     for height in heights:
         placed.append(min(height, placed[-1] - spacing) if placed else min(height, TOP + HEIGHT))
@@ -276,7 +276,7 @@ def _draw_dates(frame: _Frame) -> Iterator[str]:
 
 
 def date_ticks(since: int, until: int, zone: ZoneInfo) -> list[tuple[int, str]]:
-    """Give the beginnings of hours, days or months of a zone in a span, a handful of them, as they are written."""
+    """Return at most a handful of (time, label) for the starts of hours, days or months in a time zone."""
     days = (until - since) / (24 * HOUR)
     first, last = (datetime.fromtimestamp(at / 1_000_000, zone).date() for at in (since, until))
     if days < 3:
@@ -307,7 +307,7 @@ def date_ticks(since: int, until: int, zone: ZoneInfo) -> list[tuple[int, str]]:
 
 
 def _list_days(first: date, last: date, step: int) -> Iterator[date]:
-    """Give every so many days; of weeks the Mondays."""
+    """Yield every *step*-th day from *first* to *last*; steps of weeks yield Mondays."""
     day = first - timedelta(days=first.weekday()) if step >= 7 else first
     while day <= last:
         yield day
@@ -315,7 +315,7 @@ def _list_days(first: date, last: date, step: int) -> Iterator[date]:
 
 
 def _draw_course(frame: _Frame) -> str:
-    """Draw the value as steps; where it is missing there is nothing."""
+    """Return the SVG path of the values as steps, with gaps where the score is missing."""
     path: list[str] = []
     ends = [*(at for at, _ in frame.chart.points[1:]), frame.chart.until]
     before: int | None = None
@@ -328,7 +328,7 @@ def _draw_course(frame: _Frame) -> str:
 
 
 def _draw_marks(frame: _Frame) -> Iterator[str]:
-    """Number the marks where they are, and say beneath what each of them was."""
+    """Draw a numbered disc at each mark, and the legend below the plot."""
     chart = frame.chart
     spots = [_locate_mark(mark, frame) for mark in chart.marks]
     discs: list[tuple[float, float]] = []
@@ -344,7 +344,7 @@ def _draw_marks(frame: _Frame) -> Iterator[str]:
 
 
 def _locate_mark(mark: Mark, frame: _Frame) -> tuple[float, float]:
-    """Find where a change is: at the value that it left, or took away."""
+    """Return the coordinates of a mark: at its new value, or at the previous value if the score was removed."""
     values = (mark.after, mark.before, frame.chart.score_type.start)
     value = next(value for value in values if value is not None)
     return frame.x(mark.at), frame.y(min(max(frame.lowest, value), frame.highest))
@@ -363,7 +363,7 @@ def _find_free_position(
     spots: Sequence[tuple[float, float]],
     frame: _Frame,
 ) -> tuple[float, float]:
-    """Find the nearest place for the disc of a spot, inside the bands and clear of other discs and of all spots."""
+    """Return the nearest free position for the disc of a mark, inside the plot and clear of other discs and marks."""
     spacing = 2 * DISC + 2
     for distance in range(1, 12):
         for right, down in ((0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1), (-1, 0), (1, 0)):

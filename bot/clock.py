@@ -1,8 +1,8 @@
-"""Tell the time."""
+"""The system clock."""
 
 import time
 
 
 def system_clock() -> int:
-    """Give the time, in µs UTC."""
+    """Return the current time in µs since the epoch (UTC)."""
     return time.time_ns() // 1000

@@ -1,18 +1,35 @@
-"""Take another definition of a score type to a preview; every screen that changes one ends here."""
+"""Preview, apply and revert changes of score types; every screen that changes one ends here.
 
+What a small workspace needs a moment for is answered at once. Otherwise the jobs go on, and a job sends the result."""
+
+import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from enum import StrEnum
 
-from bot.blocks.elements import context
-from bot.blocks.preview import preview_reply
+from bot.blocks.elements import context, section
+from bot.blocks.preview import applied_reply, heading, preview_reply
 from bot.blocks.refusals import plain_reply
 from bot.blocks.settings import settings_reply, written_bands
 from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
+from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
+from storage.late_answers import LateAnswer, save_answer
 from storage.ledger.contacts import contacts
-from storage.scoring.definitions import drafts
-from storage.scoring.drafts import NoDraft, build, cancel, draft, preview
+from storage.scoring.definitions import count_asked, drafts, load_version, score_type
+from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, is_built, lane_of, preview
+
+PATIENCE = 2.0  #: seconds in which a result is shown at once
+
+
+class _Outcome(StrEnum):
+    """What somebody waits for."""
+
+    PREVIEW = "preview"
+    APPLIED = "applied"
+    ASKED = "asked"  #: applied, and newcomers asked for
+    REVERTED = "reverted"
 
 
 async def settings_page(request: Request, *, first: int = 0) -> Reply:
@@ -34,7 +51,7 @@ async def propose_change(request: Request, proposed: ScoreType) -> Reply:
     for pending in older:
         if pending != same:
             with suppress(NoDraft):  # somebody else was faster
-                await cancel(request.workspace, draft=pending)
+                await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
     if new_draft is None:
         return _reply_to_rename(live, proposed)
     reply = await show_preview(request, new_draft)
@@ -49,11 +66,76 @@ def _drop_version(score_type: ScoreType) -> ScoreType:
 
 
 async def show_preview(request: Request, pending: ScoreType) -> Reply:
-    """Build a draft, which may take a while, and answer with what it would change; raises NoDraft."""
-    await build(request.workspace, draft=pending, progress=lambda _: None, now=request.now)
-    changes = await preview(request.workspace, draft=pending, now=request.now)
-    existing = await contacts(request.workspace, ids=[id for id, _, _ in changes.first])
-    return preview_reply(request.type(pending.key), changes, {contact.id: contact for contact in existing})
+    """Build a draft and answer with what it would change, at once or when it is built; raises NoDraft."""
+    if await build(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE):
+        rendering = asyncio.create_task(_render_preview(request.workspace, pending, now=request.now))
+        if (await asyncio.wait([rendering], timeout=PATIENCE))[0]:
+            return rendering.result()
+        rendering.cancel()
+    return await _answer_later(request, request.type(pending.key), pending, _Outcome.PREVIEW)
+
+
+async def apply_change(request: Request, pending: ScoreType, *, asks: bool) -> Reply:
+    """Apply a draft and answer that it is live, at once or when it is; raises NoDraft."""
+    before = request.type(pending.key)
+    count = await apply(request.workspace, draft=pending, asks=asks, clock=request.clock, patience=PATIENCE)
+    if count is None:
+        return await _answer_later(request, before, pending, _Outcome.ASKED if asks else _Outcome.APPLIED)
+    return applied_reply(before, pending, follow_up_count=count if asks else None)
+
+
+async def revert_change(request: Request, earlier: ScoreType) -> Reply:
+    """Make an earlier version live again and answer so, at once or when it is; raises NoDraft."""
+    live = request.type(earlier.key)
+    pending = await draft(request.workspace, wanted=earlier, now=request.now)
+    if pending is None:
+        raise NoDraft
+    if await apply(request.workspace, draft=pending, asks=False, clock=request.clock, patience=PATIENCE) is None:
+        return await _answer_later(request, live, pending, _Outcome.REVERTED)
+    return _reverted_reply(live, pending)
+
+
+async def _answer_later(request: Request, live: ScoreType, pending: ScoreType, outcome: _Outcome) -> Reply:
+    """Have the result sent when the jobs of a draft are done, and say so."""
+    about = {"outcome": outcome, "score": pending.key, "before": live.number, "draft": pending.number}
+    answer = LateAnswer(user=request.person.id, answer_to=request.answer_to, about=about)
+    await save_answer(request.workspace, answer=answer, lane=lane_of(pending), now=request.now)
+    text = "Every contact is being recalculated. The result comes here when it is ready, or as a direct message."
+    text = f"{heading(live, pending)}. {text}"
+    return Reply(text=text, blocks=[section(text)], replaces=True)
+
+
+async def render_answer(workspace: Workspace, answer: LateAnswer, *, now: int) -> Reply | None:
+    """Return the result that somebody waits for, or None while it is not ready."""
+    outcome, key, number = _Outcome(answer.about["outcome"]), answer.about["score"], answer.about["draft"]
+    live = await score_type(workspace, key=key)
+    pending = next(
+        (pending for pending in await drafts(workspace) if (pending.key, pending.number) == (key, number)), None
+    )
+    if pending is not None:
+        if outcome is not _Outcome.PREVIEW or not await is_built(workspace, draft=pending):
+            return None
+        return replace(await _render_preview(workspace, pending, now=now), replaces=True)
+    if outcome is _Outcome.PREVIEW or live.number != number:
+        text = f"The draft of {escape(live.label)} was applied or canceled meanwhile. See `/score settings`"
+        return replace(plain_reply(text), replaces=True)
+    before = await load_version(workspace, score=key, number=answer.about["before"])
+    if outcome is _Outcome.REVERTED:
+        return _reverted_reply(before, live)
+    count = await count_asked(workspace, definition=live.definition)
+    return applied_reply(before, live, follow_up_count=count if outcome is _Outcome.ASKED else None)
+
+
+async def _render_preview(workspace: Workspace, pending: ScoreType, *, now: int) -> Reply:
+    changes = await preview(workspace, draft=pending, now=now)
+    existing = await contacts(workspace, ids=[id for id, _, _ in changes.first])
+    live = await score_type(workspace, key=pending.key)
+    return preview_reply(live, changes, {contact.id: contact for contact in existing})
+
+
+def _reverted_reply(live: ScoreType, restored: ScoreType) -> Reply:
+    text = f"*Taken back.* {heading(live, restored, is_done=True)}. Nobody was asked to follow up."
+    return replace(plain_reply(text), replaces=True)
 
 
 async def draft_of(request: Request, key: str, number: str) -> ScoreType:
@@ -64,7 +146,7 @@ async def draft_of(request: Request, key: str, number: str) -> ScoreType:
     if not matches:
         raise NoDraft
     if matches[0].number < request.type(key).number:
-        await cancel(request.workspace, draft=matches[0])
+        await cancel(request.workspace, draft=matches[0], clock=request.clock, patience=PATIENCE)
         raise NoDraft("that draft is of a version that is live no longer, so it was dropped; change it anew")
     return matches[0]
 

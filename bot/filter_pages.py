@@ -1,4 +1,4 @@
-"""Answer a filter, page by page."""
+"""Run a filter and render its result, page by page."""
 
 import json
 import re
@@ -18,19 +18,22 @@ _SEVERAL = re.compile(
     r'(?P<field>company|name|tag):(?P<words>[^\s"():<>=~]+(?:\s+(?!OR\b|AND\b|NOT\b)[^\s"():<>=~-]+(?=\s|$))+)'
 )
 _WHOLE = re.compile(r'(?P<field>company|name|email):(?P<words>"[^"]+"|[^\s"()]+)')
-LONGEST = 1400  # a button that turns the page carries the filter, and has room for 2,000 characters
+LONGEST = 1400  # characters; the value of a page button contains the filter and has room for 2,000
 
 
 @dataclass(frozen=True, slots=True)
 class FilterPage:
-    """Where somebody is in the answer of a filter: its text, the cursors of the last pages turned, how many were."""
+    """The position in a filter's result: the filter, the cursors of recent pages, and the number of pages turned."""
 
     text: str
     cursors: tuple[str, ...] = ()
     pages_turned: int = 0
 
     def carried(self) -> str | None:
-        """Write it for a button, forgetting the first pages turned where room is short; none where there is no room."""
+        """Return the position as the value of a button, or None if it does not fit.
+
+        The oldest cursors are dropped if the value would be too long.
+        """
         for first in range(max(len(self.cursors), 1)):
             state = {"q": self.text, "c": self.cursors[first:], "n": self.pages_turned}
             encoded = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
@@ -39,18 +42,18 @@ class FilterPage:
         return None
 
     def onward(self, cursor: str) -> "FilterPage":
-        """Give the page after this one."""
+        """Return the position of the next page."""
         return replace(self, cursors=(*self.cursors, cursor), pages_turned=self.pages_turned + 1)
 
     def back(self) -> "FilterPage":
-        """Give the page before this one; where it was forgotten, the first."""
+        """Return the position of the previous page, or of the first page if the cursor was dropped."""
         return replace(
             self, cursors=self.cursors[:-1], pages_turned=self.pages_turned - 1 if len(self.cursors) > 1 else 0
         )
 
     @staticmethod
     def read(encoded: str) -> "FilterPage":
-        """Read it from a button; raises Outlived."""
+        """Parse the value of a button; raises Outlived."""
         try:
             state = json.loads(encoded)
             return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), int(state["n"]))
@@ -59,7 +62,7 @@ class FilterPage:
 
 
 async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
-    """Answer with one page of the contacts that a filter finds; raises BadFilter, BadCursor."""
+    """Return a page of the contacts that match a filter; raises BadFilter, BadCursor."""
     length = len(json.dumps(filter_page.text, ensure_ascii=False)) - 2
     if length > LONGEST:
         note = ", quotation marks counted twice" if length > len(filter_page.text) else ""
@@ -88,12 +91,12 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,
-        current=filter_page.carried() or "",  # which has room: either it came in a button, or there is no cursor in it
+        current=filter_page.carried() or "",  # always fits: it was in a button before, or it has no cursor
     )
 
 
 async def _parse_filter(request: Request, text: str) -> Filter:
-    """Parse a filter; where it sorts by nothing, the highest of its first score, or of the default one, come first."""
+    """Parse a filter; without a sort term it sorts by its first score, or the default score, highest first."""
     owners = {"me": request.person.email, **await mentioned_addresses(request, text)}
     query = parse(text, request.types, owners=owners, segments=await segments(request.workspace))
     if query.sort:
@@ -102,7 +105,7 @@ async def _parse_filter(request: Request, text: str) -> Filter:
 
 
 async def mentioned_addresses(request: Request, text: str) -> dict[str, str | None]:
-    """Give the addresses of the colleagues mentioned in a text, by Slack's id; none where it is not known."""
+    """Return the e-mail addresses of the colleagues mentioned in a text by Slack user id; None if unknown."""
     return {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(text)}
 
 
@@ -113,12 +116,12 @@ async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
 
 
 def _is_part_of(term: str, match: re.Match[str]) -> bool:
-    """Tell whether a term is a field with the first of several words, or one of those that were meant for it too."""
+    """Return whether a term is the beginning of an unquoted phrase, or a later word of it."""
     return match[0].startswith(term) or (match["field"] != "tag" and term in match["words"].split())
 
 
 def _suggest_syntax(text: str, term: str) -> str:
-    """Say how the *term* that left nobody may have been meant."""
+    """Return a hint how to write *term*, after which no contact is left; blank if there is none."""
     if term in ("and", "or", "not"):
         return f" `{term}` was looked for as a word; AND, OR and NOT are written in capitals."
     if match := next((candidate for candidate in _SEVERAL.finditer(text) if _is_part_of(term, candidate)), None):

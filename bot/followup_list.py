@@ -1,4 +1,4 @@
-"""List the follow-ups that wait, page by page; what was done in a list is said above it, drawn anew."""
+"""List waiting follow-ups, page by page; a click in a list redraws it with a notice above."""
 
 import re
 from dataclasses import dataclass, replace
@@ -16,36 +16,40 @@ _CARRIED = re.compile(r"(open|mine|overdue) (\d{1,18})(?: (\d{1,18}(?:,\d{1,18})
 
 @dataclass(frozen=True, slots=True)
 class FollowUpPage:
-    """Where somebody is in a list: which one, past which id, and what they ended there, to say what came of it."""
+    """The position in a list of follow-ups.
+
+    *list_name* is open, mine or overdue; *after* is the last id of the previous page; *ended* are the follow-ups that
+    the person finished in this list and is asked about.
+    """
 
     list_name: str
     after: int = 0
     ended: tuple[int, ...] = ()
 
     def carried(self) -> str:
-        """Write it for a button."""
+        """Return the position as the value of a button."""
         return f"{self.list_name} {self.after} {','.join(map(str, self.ended))}".strip()
 
     @staticmethod
     def read(carried: str) -> "FollowUpPage":
-        """Read it from a button; raises Outlived."""
+        """Parse the value of a button; raises Outlived."""
         match = _CARRIED.fullmatch(carried)
         if match is None:
             raise Outlived
         return FollowUpPage(match[1], int(match[2]), tuple(int(id) for id in (match[3] or "").split(",") if id))
 
     def with_ended(self, id: int) -> "FollowUpPage":
-        """Give it with one more that was ended; the last few are asked about."""
+        """Return the position with one more finished follow-up; only the last few are kept."""
         return replace(self, ended=(*self.ended, id)[-MOST_ENDED:])
 
 
 async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str = "", is_home: bool = False) -> Reply:
-    """Answer with those that wait for who asks (`mine`), with all that wait (`open`), or with what is `overdue`.
+    """Return a page of follow-ups: of the person who asks (`mine`), all (`open`), or those `overdue`.
 
-    *notice* stands above them. A click in the Home tab is answered elsewhere, so there no button carries the list.
+    *notice* stands above the list. A click in the Home tab cannot redraw this list, so its buttons carry no position.
     """
     follow_ups = await _load_page(request, page)
-    if not follow_ups and page.after:  # all of the last page are done by now
+    if not follow_ups and page.after:  # every follow-up of the page was finished in the meantime
         return await follow_ups_page(request, replace(page, after=0), notice=notice)
     shown = follow_ups[:PER_PAGE]
     people = {
@@ -66,7 +70,7 @@ async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str =
 
 
 async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
-    """Give what is on a page, and one more where there is any."""
+    """Return the follow-ups of a page, and one more if there is a next page."""
     if page.list_name == "overdue":
         return await list_overdue(request.workspace, after=page.after, most=PER_PAGE + 1, now=request.now)
     person = Assignee(id=request.person.id, address=request.person.email) if page.list_name == "mine" else None
@@ -74,7 +78,7 @@ async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
 
 
 async def _ask_outcomes(request: Request, page: FollowUpPage) -> list[Block]:
-    """Ask what came of what was ended in this list, the latest first."""
+    """Return the questions about outcomes of follow-ups finished in this list, the latest first."""
     ended = {item.id: item for item in await load_follow_ups(request.workspace, ids=page.ended)} if page.ended else {}
     unanswered = [
         item

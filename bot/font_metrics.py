@@ -1,4 +1,4 @@
-"""Know what the font that comes with the product can write, and how wide it writes it."""
+"""The characters and character widths of the bundled font."""
 
 import struct
 import unicodedata
@@ -8,27 +8,27 @@ from typing import Final
 
 FONT: Final = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
 FAMILY: Final = "DejaVu Sans"
-#: stands for a letter that the font lacks, which would otherwise be left out without a word
+#: replaces a character that the font lacks, which would otherwise be left out silently
 LACKING: Final = "\u25a1"
 
 
 def replace_missing_glyphs(text: str) -> str:
-    """Give a text on one line in letters that the font has; each that it lacks becomes an empty square."""
+    """Return the text on one line, with an empty square for each character that the font lacks."""
     widths = _load_widths()
     line = " ".join(text.split())
-    # What is invisible by nature may vanish; some of it would turn the direction of everything after it.
+    # Invisible characters are dropped; some of them would change the direction of the text after them.
     visible = (letter for letter in line if unicodedata.category(letter) not in ("Cc", "Cf"))
     return "".join(letter if ord(letter) in widths else LACKING for letter in visible)
 
 
 def width(text: str, size: float) -> float:
-    """Measure a writable text, in the unit of the font's *size*."""
+    """Return the width of a text at a font size, in the unit of *size*; the font must have every character."""
     widths = _load_widths()
     return sum(widths[ord(letter)] for letter in text) * size
 
 
 def fit_text(text: str, *, size: float, room: float) -> str:
-    """Give a text in letters that the font has, shortened with an ellipsis where it is wider than the *room*."""
+    """Return the text in characters of the font, shortened with an ellipsis if it is wider than *room*."""
     line = replace_missing_glyphs(text)
     if width(line, size) <= room:
         return line
@@ -39,9 +39,9 @@ def fit_text(text: str, *, size: float, room: float) -> str:
 
 @cache
 def _load_widths() -> dict[int, float]:
-    """Read how wide each character of the font is, in ems.
+    """Return the width of each character of the font, in ems, by code point.
 
-    https://learn.microsoft.com/typography/opentype/spec: cmap (format 12), hmtx, hhea, head.
+    Reads the tables cmap (format 12), hmtx, hhea and head: https://learn.microsoft.com/typography/opentype/spec
     """
     font = FONT.read_bytes()
     (count,) = struct.unpack_from(">H", font, 4)
@@ -59,6 +59,6 @@ def _load_widths() -> dict[int, float]:
         start = cmap + offset + 16
         for first, last, glyph in struct.iter_unpack(">III", font[start : start + 12 * groups]):
             for code in range(first, last + 1):
-                # The glyphs after those that are measured one by one are as wide as the last of them.
+                # Glyphs beyond the table of widths have the last width in the table.
                 widths[code] = advances[min(glyph + code - first, measured - 1)] / units
     return widths

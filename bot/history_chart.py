@@ -1,4 +1,4 @@
-"""Draw the days of one score for whoever asks, in their time zone."""
+"""Build the chart of a score for the person who asks, in that person's time zone."""
 
 import asyncio
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,7 +13,7 @@ MOST_CHANGES = 20_000
 
 
 async def chart_of(request: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
-    """Give the picture of one score over so many days until now; none where it was missing all the time."""
+    """Return the chart of a score over the last *days* days, or None if the score was missing all the time."""
     timeline = await load_timeline(
         request.workspace,
         contact=contact.id,
@@ -45,7 +45,7 @@ async def chart_of(request: Request, contact: Contact, *, score: str, days: int)
 
 
 async def _describe_cause(request: Request, cause: Cause) -> str:
-    """Say who or what a change is from, and why; a picture mentions nobody, so a colleague is named."""
+    """Return the origin and reason of a change; colleagues appear by name, because a picture cannot mention them."""
     if cause.actor and cause.source == SLACK:
         author = f"by {await request.name_of(cause.actor) or 'a colleague'}"
     else:
@@ -54,7 +54,7 @@ async def _describe_cause(request: Request, cause: Cause) -> str:
 
 
 def zone_of(name: str | None) -> ZoneInfo:
-    """Give a time zone by its name; UTC where there is none of that name."""
+    """Return the time zone with this name, or UTC if there is none."""
     try:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):

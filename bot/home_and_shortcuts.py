@@ -1,4 +1,4 @@
-"""Answer what nobody typed: the Home tab, an invitation to a channel, the shortcut on a message."""
+"""Handle the Home tab, the invitation to a channel, and the message shortcut."""
 
 import re
 
@@ -20,12 +20,12 @@ _NO_ADMIN = (
     "*No admin could be reached*, so follow-ups that may not be shown where they belong were sent to nobody. See them"
     " with `/score followups`. To name an admin, type `contact-score workspace set {} --admin U…` in a terminal."
 )
-WEEK = 7 * DAY  #: for which a failure is shown
+WEEK = 7 * DAY  #: how long a failed job is shown
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
 
 async def home(request: Request) -> Reply:
-    """Draw the Home tab: the first questions until they are answered, what waits for this person, what to type."""
+    """Return the Home tab: problems, open setup questions, the person's follow-ups, and example commands."""
     blocks: list[Block] = []
     if await is_noticed(request.workspace, notice=NO_ADMIN):
         blocks.append(section(_NO_ADMIN.format(request.workspace.team)))
@@ -42,7 +42,10 @@ async def home(request: Request) -> Reply:
 
 
 def ask_for_place(request: Request) -> Reply:
-    """Ask whether follow-ups shall go to the channel, where who invited may say so; else nothing."""
+    """Return the question whether follow-ups should go to the channel in the request's text.
+
+    The reply is empty if they already go there, or if the person may not change the chosen channel.
+    """
     channel = request.choices.alert_channel
     if channel == request.text or (channel is not None and Need.ADMINISTER not in request.rights):
         return Reply()
@@ -50,7 +53,7 @@ def ask_for_place(request: Request) -> Reply:
 
 
 async def score_message(request: Request) -> Reply:
-    """Open the form for the contact whose address, or else whose first known name, a message holds."""
+    """Return the form for the first address in a message that has exactly one contact, else with a contact menu."""
     addresses = [address for word in _WORD.findall(request.text) if (address := find_address(word))]
     for address in addresses:
         matches = await find_all(request, address)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import structlog
 from slack_sdk.errors import SlackApiError
@@ -13,6 +14,7 @@ from bot.blocks.failures import failures_reply
 from bot.blocks.followup import EVENT, follow_up_reply, headline, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.blocks.sources import STANDING_EVENT, source_health_reply
+from bot.definition_changes import render_answer
 from bot.slack.client import is_outage
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Reply
@@ -31,6 +33,7 @@ from storage.domain.followups import WAITING, FollowUpMove, TooLate
 from storage.domain.people import Workspace
 from storage.job_runner import GiveUp, Handler, JobResult, RetryLater
 from storage.jobs import FAILED, REPORT, Job
+from storage.late_answers import ANSWER, delete_answer, load_answer
 from storage.ledger.contacts import contacts
 from storage.notices import NO_ADMIN, clear_notice, is_noticed, record_notice
 from storage.posted_messages import FILE, HIDE
@@ -70,15 +73,28 @@ _NO_ADMIN = "no admin can be reached"
 _NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #sales`"
 
 
+class AnswerLate(Protocol):
+    """Answers a person who made a request a while ago."""
+
+    async def __call__(self, *, user: str, answer_to: str | None, reply: Reply) -> None: ...
+
+
 class Deliverer:
     """The handlers of the jobs of one workspace; *posting* must not repeat anything by itself."""
 
     def __init__(
-        self, *, workspace: Workspace, people: People, posting: AsyncWebClient, clock: Callable[[], int]
+        self,
+        *,
+        workspace: Workspace,
+        people: People,
+        posting: AsyncWebClient,
+        answer_late: AnswerLate,
+        clock: Callable[[], int],
     ) -> None:
         self._workspace = workspace
         self._people = people
         self._poster = Poster(posting, workspace=workspace, people=people, clock=clock)
+        self._answer_late = answer_late
         self._clock = clock
 
     @property
@@ -95,6 +111,7 @@ class Deliverer:
             TELL: self._report_source_health,
             HIDE: self._hide_message,
             REPORT: self._report_failures,
+            ANSWER: self._send_late_answer,
         }
         return {kind: _translate_errors(handle) for kind, handle in handlers.items()}
 
@@ -267,6 +284,18 @@ class Deliverer:
         reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
         await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
         return JobResult(pace=PACE)
+
+    async def _send_late_answer(self, job: Job) -> JobResult:
+        """Send the result of the jobs before this one in its lane to the person who waits for it."""
+        answer = await load_answer(self._workspace, id=job.subject)
+        if answer is None:
+            return JobResult()
+        reply = await render_answer(self._workspace, answer, now=self._clock())
+        if reply is None:  # a job before this one failed and is retried
+            raise RetryLater("the result is not ready")
+        await self._answer_late(user=answer.user, answer_to=answer.answer_to, reply=reply)
+        await delete_answer(self._workspace, id=job.subject)
+        return JobResult()
 
     async def _report_failures(self, job: Job) -> JobResult:
         """Tell an admin that jobs of a kind fail; where no admin is reached, the notice on the Home tab says so."""

@@ -1,4 +1,4 @@
-"""Write structured log lines that hold no secret and no address of a contact."""
+"""Structured logging without secrets and e-mail addresses."""
 
 import logging
 import re
@@ -15,7 +15,7 @@ _SECRETS = re.compile(
 
 
 def set_up(*, level: str, form: str) -> None:
-    """Send every log line, ours and the libraries', to standard error in one form: `console` or `json`."""
+    """Send all log lines, including those of libraries, to standard error as `console` or `json`."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -34,7 +34,7 @@ def set_up(*, level: str, form: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            # Redacted last, so that tracebacks and the libraries' own lines are covered too.
+            # Redaction comes last, so that it covers tracebacks and the lines of libraries.
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
@@ -52,7 +52,7 @@ def set_up(*, level: str, form: str) -> None:
 
 
 def redact_bad_requests(record: logging.LogRecord) -> bool:
-    """Leave out what a request was that is no HTTP: aiohttp quotes it, and a token may stand in it."""
+    """Replace aiohttp's message about an invalid HTTP request, which quotes the request and may contain a token."""
     kind = record.exc_info[0] if record.exc_info else None
     if kind is not None and kind.__module__ == "aiohttp.http_exceptions":
         record.msg, record.args, record.exc_info = "not understood: this is no HTTP", (), None
@@ -61,7 +61,7 @@ def redact_bad_requests(record: logging.LogRecord) -> bool:
 
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blank out tokens, secrets and e-mail addresses in every text of a line."""
+    """Replace tokens, secrets and e-mail addresses in all values of a log line."""
     return {name: _redact_value(value) for name, value in event.items()}
 
 

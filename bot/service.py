@@ -212,9 +212,6 @@ class Service:
             enterprise=identity.get("enterprise_id"),
             bot_user=identity.get("user_id"),
         )
-        deliverer = Deliverer(
-            workspace=workspace, people=people, posting=self._build_client(repeats=None), clock=self._clock
-        )
         dispatcher = Dispatcher(
             workspace=workspace,
             enterprise=identity.get("enterprise_id"),
@@ -224,6 +221,13 @@ class Service:
             people=people,
             senders=self._build_senders(),
             wake=self._job_runner.wake,
+            clock=self._clock,
+        )
+        deliverer = Deliverer(
+            workspace=workspace,
+            people=people,
+            posting=self._build_client(repeats=None),
+            answer_late=dispatcher.answer_late,
             clock=self._clock,
         )
         authorization = AuthorizeResult(

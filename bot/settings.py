@@ -1,4 +1,4 @@
-"""Read the environment, once, and say everything that is missing or wrong at once."""
+"""Read the settings from the environment, and report everything that is missing or invalid at once."""
 
 import re
 from typing import Literal
@@ -11,11 +11,11 @@ SLACK_API = "https://slack.com/api/"
 
 
 class BadSettings(Exception):
-    """The environment does not say enough; the message has a line for each thing to set."""
+    """Settings are missing or invalid; the message has one line per setting."""
 
 
 class SlackSettings(BaseSettings):
-    """What the environment says of Slack: it may be missing, but not wrong."""
+    """The settings for Slack; each may be missing."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, env_ignore_empty=True)
 
@@ -25,7 +25,7 @@ class SlackSettings(BaseSettings):
     slack_api_url: str = Field(SLACK_API, alias="SLACK_API_URL")
 
     def missing_for_slack(self) -> list[str]:
-        """Name what `serve` needs and has not got, a line each."""
+        """Return one line for each setting that `serve` requires for Slack and that is missing."""
         missing = []
         if self.slack_bot_token is None:
             missing.append("SLACK_BOT_TOKEN: the Bot User OAuth Token (xoxb-…) of your Slack app")
@@ -37,7 +37,7 @@ class SlackSettings(BaseSettings):
 
 
 class Settings(SlackSettings):
-    """What the environment says."""
+    """All settings of the service."""
 
     database_url: str = Field("sqlite://contact-score.db", alias="CONTACT_SCORE_DATABASE_URL")
     public_url: str | None = Field(None, alias="CONTACT_SCORE_PUBLIC_URL")
@@ -82,17 +82,17 @@ class Settings(SlackSettings):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Give the keys that secrets are kept with, newest first."""
+        """Return the keys for stored secrets, newest first."""
         return _split_keys(self.secret_keys)
 
     @property
     def url(self) -> str:
-        """Give the address that others reach us at, without a slash at its end."""
+        """Return the public URL of the service, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     def missing_keys(self) -> list[str]:
-        """Name the keys where they are needed and not given, a line."""
+        """Return a line about the secret keys if they are required (PostgreSQL) and missing."""
         if self.keys or self.database_url.startswith("sqlite:"):
             return []
         return ["CONTACT_SCORE_SECRET_KEYS: 32 random bytes in url-safe base64, the same for every process"]
@@ -103,12 +103,12 @@ def _split_keys(value: SecretStr) -> tuple[str, ...]:
 
 
 def read_settings() -> Settings:
-    """Read the environment; raises BadSettings, which says what is wrong."""
+    """Read the settings; raises BadSettings if one is invalid."""
     return _load_settings([])
 
 
 def read_settings_to_serve(*, with_slack: bool) -> Settings:
-    """Read the environment for a service; raises BadSettings, which says what is wrong and what is missing."""
+    """Read the settings for the service; raises BadSettings if one is invalid or missing."""
     missing = SlackSettings().missing_for_slack() if with_slack else []
     advice = ["or leave Slack out and serve webhooks and API alone: contact-score serve --no-slack"] if missing else []
     settings = _load_settings([*missing, *advice])
@@ -128,4 +128,4 @@ def _load_settings(missing: list[str]) -> Settings:
 def _explain_error(message: str) -> str:
     if "Fernet" in message:
         return "it needs 32 bytes in url-safe base64, 44 characters"
-    return message.removeprefix("Value error, ")  # pydantic's words before ours
+    return message.removeprefix("Value error, ")  # pydantic's prefix

@@ -1,4 +1,4 @@
-"""Say what people's face is handed of the one for programs, by whoever puts both together: data, and what to call."""
+"""Functions and data about sources that the service injects, because Slack's handlers do not import `webhooks`."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ HIDDEN = "…"
 
 
 def explain_missing_token(slug: str) -> str:
-    """Say that a source without a token names its contacts by ids, and what to do about it."""
+    """Return a sentence for a source without an API token: its contacts have only ids, and how to add the token."""
     return (
         "Its contacts are known by their ids alone; for addresses and names give it an API token:"
         f" contact-score source set {slug} --api-token TOKEN"
@@ -21,7 +21,7 @@ def explain_missing_token(slug: str) -> str:
 
 
 class Configures(Protocol):
-    """Check what was said of a new source; give what is to be kept of it, and its secrets. Raises a Refusal."""
+    """A function that validates the settings of a new source and returns them with its secrets. Raises a Refusal."""
 
     def __call__(
         self,
@@ -38,24 +38,24 @@ class Configures(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Senders:
-    """The kinds of senders there are, and what is done with the sources of them."""
+    """The providers of sources, and functions to configure, test and replay a source."""
 
-    steps: Mapping[str, Sequence[str]]  #: provider → what to do at its side; `{url}`, `{secret}` and SLUG stand in it
-    id_only: Collection[str]  #: the providers that name contacts by ids alone, and can be asked who they are
-    address: str  #: how senders reach us
+    steps: Mapping[str, Sequence[str]]  #: provider → setup steps, with placeholders `{url}`, `{secret}` and SLUG
+    id_only: Collection[str]  #: providers that send only contact ids, but return the contacts through an API
+    address: str  #: the public URL of the service
     configure: Configures
-    #: the next secret of a source, checked where one is given, else made; raises a Refusal
+    #: (source, secret) → the next secret: the given one after validation, or a generated one; raises a Refusal
     next_secret: Callable[[Source, str | None], str]
-    #: say what would be taken of a request that is kept, given its key, and what to think about before it is
+    #: (source, stored request, delivery key) → (items, warnings) of a dry run
     attempt: Callable[[Source, Raw, str], tuple[Sequence[ItemRequest], Sequence[str]]]
-    #: read a kept delivery of a workspace again, given its id and the time; raises a Refusal
+    #: (workspace, delivery id, now) → the result of replaying a stored delivery; raises a Refusal
     replay: Callable[[Workspace, int, int], Awaitable[Recorded]]
 
     def url(self, source: Source) -> str:
-        """Give the address that a source sends to."""
+        """Return the webhook URL of a source."""
         return f"{self.address.rstrip('/')}/webhooks/{source.workspace.team}/{source.slug}"
 
     def setup_steps(self, source: Source, *, secret: str = HIDDEN) -> list[str]:
-        """Give what to do at the side of a source, a step a line."""
+        """Return the setup steps at the sender of a source, with URL and secret filled in."""
         steps = self.steps.get(source.provider, ())
         return [step.format(url=self.url(source), secret=secret).replace("SLUG", source.slug) for step in steps]

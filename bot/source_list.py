@@ -1,4 +1,4 @@
-"""Look up the sources of a workspace for whoever lists them."""
+"""Load and render the list of sources."""
 
 from bot.blocks.sources import PER_PAGE, Listed, sources_reply
 from bot.slack.handling import Reply, Request
@@ -9,7 +9,7 @@ from storage.sources.health import list_troubled
 
 
 async def sources_page(request: Request, *, first: int = 0) -> Reply:
-    """Answer with some of the sources, from place *first* on, and what came of each lately."""
+    """Return the page of sources that starts at index *first*, with recent deliveries, health and quarantine."""
     all_sources = await sources(request.workspace)
     quarantined, unhealthy = await count_quarantined(request.workspace), await list_troubled(request.workspace)
     listed = [

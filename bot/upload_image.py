@@ -1,4 +1,4 @@
-"""Put the picture of a reply into Slack, shared with nobody, and show it to the one who asked."""
+"""Upload the picture of a reply to Slack, unshared, and send the reply with it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,8 +16,8 @@ from storage.posted_messages import FILE, record_posted
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 10.0  # seconds for the upload
-#: Slack takes an upload before it has looked at it, and until then refuses every message that shows it; seconds.
+PATIENCE = 10.0  # seconds until the upload is abandoned
+#: Seconds between attempts. Slack rejects messages that show an upload which it has not processed yet.
 PAUSES = (0.4, 0.8, 1.6)
 NOT_ALLOWED = (
     "No chart: I may not upload pictures here yet. An admin can change that at api.slack.com/apps:"
@@ -27,7 +27,7 @@ NOT_TAKEN = "No chart: Slack did not take the picture{}. What it would show is s
 
 
 class BlocksRefused(Exception):
-    """Slack refused the blocks of a message."""
+    """Slack rejected the blocks of a message."""
 
 
 async def send_with_image(
@@ -38,18 +38,18 @@ async def send_with_image(
     client: AsyncWebClient,
     send: Callable[[Reply], Awaitable[None]],
 ) -> None:
-    """Tell a reply with its picture; where Slack does not take that, with what it shows in words, and what to do.
+    """Send a reply with its picture; if that fails, send it with a description of the picture and a hint.
 
-    *send* raises BlocksRefused.
+    *send* must raise BlocksRefused if Slack rejects the blocks.
     """
     try:
         async with asyncio.timeout(PATIENCE):
-            # Without a channel: it is shared with nobody, and nothing of the contact is in its name.
+            # Without a channel the file is not shared with anyone; its name contains nothing about the contact.
             answer = await client.files_upload_v2(file=picture.png, filename="chart.png", title="Chart")
         file = str(answer["file"]["id"])
         await record_posted(workspace, channel=FILE, ts=file, contacts=reply.contacts)
         image = {"type": "image", "slack_file": {"id": file}, "alt_text": picture.words}
-    except Exception as exc:  # whatever went wrong, the words are there
+    except Exception as exc:  # whatever went wrong, the description is sent instead
         code = error_code(exc)
         log.warning("picture not uploaded", because=type(exc).__name__, error=code)
         reason = NOT_ALLOWED if code == "missing_scope" else NOT_TAKEN.format(f" (`{code}`)" if code else "")

@@ -1,4 +1,4 @@
-"""Open the storage of a process: tables present, secrets readable."""
+"""Open the storage of a process, check that its tables are up to date, and migrate them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from storage.vault import Vault, load_or_create_keys
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Whether this process can do its work; *detail* is a sentence for the operator, where one is needed."""
+    """Whether this process can do its work. *detail* is a sentence for the operator, or blank."""
 
     is_ready: bool
     detail: str = ""
@@ -31,11 +31,11 @@ class Storage:
         self.dialect = opened.dialect
 
     async def readiness(self) -> Readiness:
-        """Return whether the database answers, within two seconds, and this version can work with its tables."""
+        """Return whether the database answers within two seconds and this version can work with its tables."""
         check = asyncio.create_task(self._check_database())
         done, _ = await asyncio.wait([check], timeout=2)
         if not done:
-            check.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
+            check.cancel()  # without waiting for it: a silent server does not answer a cancellation either
             return Readiness(is_ready=False, detail="The database does not answer.")
         try:
             schema = check.result()
@@ -59,20 +59,21 @@ class Storage:
         return schema
 
     def give_up(self) -> None:
-        """Fail what waits for the database, and whatever asks for it later, because the process is about to end."""
+        """Fail the calls that wait for the database, and all later calls, because the process is about to end."""
         self._database.give_up()
 
     async def close(self) -> None:
-        """Wait for what is being recorded, then close every connection."""
+        """Wait until all running submissions are recorded, then close every connection."""
         await drained(self._database)
         await self._database.close()
 
 
 async def open_storage(url: str, *, secret_keys: Sequence[str] = (), limits: Limits = DEFAULT_LIMITS) -> Storage:
-    """Open the storage at *url*, making the tables where the database is empty.
+    """Open the storage at *url* and return it. In an empty database the tables are created.
 
-    Raises SchemaOutdated where they are of an older version, SchemaTooNew where they are of a newer one that this one
-    cannot work with, OtherApplication where they are not ours, CannotUnlock where the keys do not fit the secrets.
+    Raises NoDatabase if *url* is a directory, SchemaOutdated if the tables or the scores need `migrate`, SchemaTooNew
+    if a newer version migrated the tables and this version cannot work with them, OtherApplication if the tables belong
+    to another application, CannotUnlock if the keys cannot decrypt the stored secrets.
     """
     opened = await _open_database(url, secret_keys, limits)
     try:
@@ -94,14 +95,14 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = (), limits: Lim
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What was done to bring a database up to date."""
+    """The migrations that were applied to a database, and the number of scores that were recalculated."""
 
     applied: Sequence[str]
-    folded: int  #: scores that an older version had folded otherwise
+    folded: int  #: scores that an older version had calculated differently
 
 
 async def migrate(url: str) -> Migrated:
-    """Bring the tables at *url* up to date, and the scores in them; killed in the midst, it goes on the next time."""
+    """Migrate the tables at *url* and recalculate the scores that need it. An interrupted call can be repeated."""
     opened = await _open_database(url, (), MIGRATION)
     try:
         applied = await migrating.migrate(opened, database.parse_url(url))

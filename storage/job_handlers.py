@@ -1,6 +1,7 @@
 """Handle the jobs that need the database alone, for every workspace, with Slack or without."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 
@@ -8,6 +9,10 @@ from storage.alerts.decide import SWEEP, SWEEP_EVERY, sweep
 from storage.domain.people import Workspace
 from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, delete_abandoned
+from storage.ledger.refold import REFOLD
+from storage.ledger.refold_job import make_refold_handler
+from storage.scoring import drafts
+from storage.scoring.drafts import NoDraft
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
 from storage.sources.health import WATCH, WATCH_EVERY, check_sources
 
@@ -40,4 +45,20 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         await delete_abandoned(workspace, now=now)
         return JobResult(repeat_at=now + RETENTION_EVERY)
 
-    return {SWEEP: run_sweep, WATCH: check_all_sources, RETENTION: delete_old}
+    async def ignore_missing_draft(handler: Handler, workspace: Workspace, job: Job) -> JobResult:
+        """Handle a job of a draft; a draft that was canceled needs no work."""
+        try:
+            return await handler(workspace, job)
+        except NoDraft:
+            return JobResult()
+
+    draft_handlers: dict[str, Handler] = {
+        kind: partial(ignore_missing_draft, handler) for kind, handler in drafts.make_handlers(clock).items()
+    }
+    return {
+        **draft_handlers,
+        REFOLD: make_refold_handler(clock),
+        SWEEP: run_sweep,
+        WATCH: check_all_sources,
+        RETENTION: delete_old,
+    }

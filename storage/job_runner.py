@@ -2,21 +2,23 @@
 
 One runner serves a whole process. A handler takes the workspace and the claimed job; it returns when the job is done,
 and raises RetryLater, GiveUp, or whatever happens to it. Work that takes long is done in slices: a handler returns
-after each with the time of the next one, so that a restart loses no more than a slice and every job gets its turn."""
+after each with the position of the next one, so that a restart loses no more than a slice and every job gets its turn.
+`run_here` runs one job at once for a caller that waits for it: a command in the terminal, a click in Slack."""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import structlog
 
 from storage import jobs
 from storage.domain.backoff import GIVE_UP_AFTER, LONGEST, LONGEST_ASKED, MANY, MOST_HELD, SECOND, pause
-from storage.domain.errors import StorageUnavailable
+from storage.domain.errors import Refusal, StorageUnavailable
 from storage.domain.people import Workspace
-from storage.jobs import Job
+from storage.jobs import Job, NewJob
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +30,15 @@ RECUR_EVERY = 60 * SECOND  # between two looks for workspaces without their recu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """A job is done, and the jobs *also_done* with it; the lane rests for *pace* µs. It runs again at *repeat_at*."""
+    """A job is done, and the jobs *also_done* with it; the lane rests for *pace* µs. It runs again at *repeat_at*.
+
+    With *next_position* only a slice is done: the job goes on at once, from there, before the next one of its lane.
+    """
 
     also_done: Collection[int] = ()
     pace: int = 0
     repeat_at: int | None = None
+    next_position: int | None = None
 
 
 Handler: TypeAlias = Callable[[Workspace, Job], Awaitable[JobResult]]
@@ -141,7 +147,9 @@ class JobRunner:
             await self._retry(workspace, job, exc)
             return
         result = task.result()
-        if result.repeat_at is not None:
+        if result.next_position is not None:
+            await jobs.proceed(workspace, job=job, position=result.next_position, keeps_lane=False, now=now)
+        elif result.repeat_at is not None:
             await jobs.reschedule(workspace, job=job, at=result.repeat_at, now=now)
         else:
             await jobs.settle(workspace, job=job, done=result.also_done, pace=result.pace, now=now)
@@ -222,6 +230,51 @@ class JobRunner:
 
     def _find_handlers(self, workspace: Workspace) -> Mapping[str, Handler]:
         return {**self._handlers, **self._workspace_handlers.get(workspace.id, {})}
+
+
+async def run_here(
+    workspace: Workspace,
+    *,
+    job: NewJob,
+    handler: Handler,
+    clock: Callable[[], int],
+    patience: float | None = None,
+) -> bool:
+    """Enqueue a job and run it in this process under its lease.
+
+    Return False after *patience* seconds; the runner of a service goes on with the job then, as it does where this
+    process dies. Without *patience* this waits until the job is done, also where another process runs it. A Refusal of
+    the handler is raised; the job is then gone.
+    """
+    is_late = asyncio.Event()
+    timer = None if patience is None else asyncio.get_running_loop().call_later(patience, is_late.set)
+    try:
+        claimed = await jobs.start(workspace, job=job, now=clock())
+        while not is_late.is_set():
+            if claimed is None:  # another process has it
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(is_late.wait(), POLL_EVERY)
+                if not await jobs.is_queued(workspace, kind=job.kind, key=job.key):
+                    return True
+                claimed = await jobs.start(workspace, job=job, now=clock())
+                continue
+            try:
+                result = await handler(workspace, claimed)
+            except Refusal as refusal:
+                if not isinstance(refusal, StorageUnavailable):
+                    await jobs.settle(workspace, job=claimed, pace=0, now=clock())
+                raise
+            if result.next_position is None:
+                await jobs.settle(workspace, job=claimed, pace=result.pace, now=clock())
+                return True
+            is_held = await jobs.proceed(
+                workspace, job=claimed, position=result.next_position, keeps_lane=not is_late.is_set(), now=clock()
+            )
+            claimed = replace(claimed, position=result.next_position) if is_held else None
+        return False
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 def _describe_failure(job: Job, exc: Exception) -> RetryLater:

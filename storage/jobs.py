@@ -45,6 +45,7 @@ class Job:
     attempts: int  #: this attempt included
     failed_for: int  #: µs for which it has waited because of failures of its own
     is_doubtful: bool  #: an earlier attempt began, and nobody knows how it ended
+    position: int  #: how far its earlier slices have come
     claim: str
 
 
@@ -183,7 +184,6 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
     await _correct_times(now)
     if not await database.read(f"{_FREE} LIMIT 1", _make_kind_rows(kinds), now, workspace.id):
         return None  # most of the time: nothing is written for it
-    token = secrets.token_hex(8)
 
     async def body(session: Session) -> Job | None:
         lanes = await session.rows(
@@ -195,7 +195,7 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
         if not lanes:
             return None
         due_jobs = await session.rows(
-            "SELECT id, kind, lane, job_key, subject, attempts, failed_for, under_way FROM jobs"
+            f"SELECT {_COLUMNS} FROM jobs"
             " WHERE workspace_id = $3 AND lane = $4 AND due_at <= $2 AND given_up_at IS NULL"
             " AND kind IN (SELECT kind FROM given(kind text)) ORDER BY due_at, id LIMIT 1",
             _make_kind_rows(kinds),
@@ -203,28 +203,61 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
             workspace.id,
             lanes[0]["name"],
         )
-        if not due_jobs:
-            return None
-        row = due_jobs[0]
-        await session.rows(
-            "UPDATE lanes SET free_at = $2, holder = $3 WHERE id = $1", lanes[0]["id"], now + LEASE, token
-        )
-        await session.rows("UPDATE jobs SET attempts = attempts + 1, under_way = true WHERE id = $1", row["id"])
-        return Job(
-            id=row["id"],
-            kind=row["kind"],
-            lane=row["lane"],
-            key=row["job_key"],
-            subject=row["subject"],
-            attempts=row["attempts"] + 1,
-            failed_for=row["failed_for"],
-            is_doubtful=bool(row["under_way"]),
-            claim=token,
-        )
+        return await _hold(session, lanes[0]["id"], due_jobs[0], now=now) if due_jobs else None
 
     return await database.write(body)
 
 
+async def start(workspace: Workspace, *, job: NewJob, now: int) -> Job | None:
+    """Enqueue a job and claim it at once. Return None if another process holds its lane; the job is queued then."""
+
+    async def body(session: Session) -> Job | None:
+        await enqueue(session, [job], now=now)
+        lanes = await session.rows(
+            "SELECT id FROM lanes WHERE workspace_id = $1 AND name = $2 AND free_at <= $3"
+            " FOR NO KEY UPDATE SKIP LOCKED",
+            workspace.id,
+            job.lane,
+            now,
+        )
+        rows = await session.rows(
+            f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND kind = $2 AND job_key = $3"
+            " AND given_up_at IS NULL",
+            workspace.id,
+            job.kind,
+            job.key,
+        )
+        return await _hold(session, lanes[0]["id"], rows[0], now=now) if lanes and rows else None
+
+    return await database.write(body)
+
+
+async def is_queued(workspace: Workspace, *, kind: str, key: str) -> bool:
+    """Return whether a job is queued or runs."""
+    sql = "SELECT id FROM jobs WHERE workspace_id = $1 AND kind = $2 AND job_key = $3 AND given_up_at IS NULL"
+    return bool(await database.read(sql, workspace.id, kind, key))
+
+
+async def _hold(session: Session, lane: int, row: Row, *, now: int) -> Job:
+    """Give this process a lane and the job of a row."""
+    token = secrets.token_hex(8)
+    await session.rows("UPDATE lanes SET free_at = $2, holder = $3 WHERE id = $1", lane, now + LEASE, token)
+    await session.rows("UPDATE jobs SET attempts = attempts + 1, under_way = true WHERE id = $1", row["id"])
+    return Job(
+        id=row["id"],
+        kind=row["kind"],
+        lane=row["lane"],
+        key=row["job_key"],
+        subject=row["subject"],
+        attempts=row["attempts"] + 1,
+        failed_for=row["failed_for"],
+        is_doubtful=bool(row["under_way"]),
+        position=row["position"],
+        claim=token,
+    )
+
+
+_COLUMNS = "id, kind, lane, job_key, subject, attempts, failed_for, under_way, position"
 _IS_FREE = (
     "l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = l.workspace_id AND j.lane = l.name"
     " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT kind FROM given(kind text)))"
@@ -281,6 +314,35 @@ async def reschedule(workspace: Workspace, *, job: Job, at: int, now: int) -> No
         )
 
     await database.write(body)
+
+
+async def proceed(workspace: Workspace, *, job: Job, position: int, keeps_lane: bool, now: int) -> bool:
+    """Record that a slice of a job is done. Return False if its lease ended and another process may have the job.
+
+    The job keeps its place at the head of its lane; with *keeps_lane* this process keeps the lane for the next slice.
+    """
+
+    async def body(session: Session) -> bool:
+        held = await session.rows(
+            "UPDATE lanes SET free_at = $4, holder = CASE WHEN $5 THEN holder END"
+            " WHERE workspace_id = $1 AND name = $2 AND holder = $3 RETURNING id",
+            workspace.id,
+            job.lane,
+            job.claim,
+            now + LEASE if keeps_lane else now,
+            keeps_lane,
+        )
+        if held:
+            await session.rows(
+                "UPDATE jobs SET position = $3, attempts = 0, failed_for = 0, under_way = false, problem = NULL"
+                " WHERE workspace_id = $1 AND id = $2",
+                workspace.id,
+                job.id,
+                position,
+            )
+        return bool(held)
+
+    return await database.write(body)
 
 
 async def postpone(

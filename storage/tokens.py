@@ -1,4 +1,4 @@
-"""Keep the tokens that programs call the API with, as hashes."""
+"""Store the tokens that programs call the API with, as hashes."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ PREFIX = "cs_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """What a token may do, and for which workspace; the token itself is nowhere kept."""
+    """An API token's name, scopes and workspace. The secret itself is not stored. *created_at* is in µs UTC."""
 
     id: int
     workspace: Workspace
@@ -26,7 +26,7 @@ class Token:
 
 
 async def create_token(workspace: Workspace, *, name: str, scopes: Sequence[str], now: int) -> tuple[Token, str]:
-    """Make a token and give it, this once, with what it may do; raises BadName."""
+    """Create an API token and return it with its secret; raises BadName. The secret cannot be read again later."""
     chosen = tuple(scope for scope in SCOPES if scope in scopes)
     if not 1 <= len(name.strip()) <= 100:
         raise BadName("a token's name has 1 to 100 characters")
@@ -46,7 +46,7 @@ async def create_token(workspace: Workspace, *, name: str, scopes: Sequence[str]
 
 
 async def tokens(workspace: Workspace) -> list[Token]:
-    """Give the tokens of a workspace that were not revoked."""
+    """Return the tokens of a workspace that are not revoked, oldest first."""
     rows = await database.read(
         "SELECT id, name, scopes, created_at FROM tokens WHERE workspace_id = $1 ORDER BY id", workspace.id
     )
@@ -54,7 +54,7 @@ async def tokens(workspace: Workspace) -> list[Token]:
 
 
 async def revoke_token(workspace: Workspace, *, id: int) -> None:
-    """Make a token worthless at once; raises UnknownToken."""
+    """Delete an API token, which stops working at once; raises UnknownToken."""
     deleted = await database.current_database().writer.rows(
         "DELETE FROM tokens WHERE workspace_id = $1 AND id = $2 RETURNING id",
         workspace.id,
@@ -65,8 +65,8 @@ async def revoke_token(workspace: Workspace, *, id: int) -> None:
 
 
 async def find_token(secret: str) -> Token | None:
-    """Give what a token may do, or none where it is none of ours."""
-    # The hash is looked up, not compared: how long that takes tells nothing of the token.
+    """Return the API token with this secret, or None if there is none."""
+    # The database looks the hash up, so the time that the lookup takes reveals nothing about the secret.
     rows = await database.read(
         "SELECT t.id, t.name, t.scopes, t.created_at, w.id AS workspace_id, w.team, w.name AS workspace_name"
         " FROM tokens t JOIN workspaces w ON w.id = t.workspace_id WHERE t.hash = $1",
@@ -85,5 +85,5 @@ async def find_token(secret: str) -> Token | None:
 
 
 def _hash_secret(secret: str) -> str:
-    # Thirty-two random bytes cannot be guessed, so a slow hash would only slow the API down.
+    # The secret is 32 random bytes and cannot be guessed, so a slow hash would only slow the API down.
     return hashlib.sha256(secret.encode()).hexdigest()

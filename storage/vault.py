@@ -1,4 +1,4 @@
-"""Keep secrets, and files with contacts, from others who use the machine."""
+"""Encrypt secrets, and create private files for secrets and contacts."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class NoKeys(Refusal):
 
 
 class Vault:
-    """Seal with the newest of several Fernet keys and unseal with any, so that keys can be rotated."""
+    """Encrypt with the newest of several Fernet keys, and decrypt with any of them, so that keys can be rotated."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         try:
@@ -30,11 +30,11 @@ class Vault:
             ) from exc
 
     def seal(self, text: str) -> str:
-        """Encrypt *text* with the newest key; raises NoKeys."""
+        """Return *text* encrypted with the newest key; raises NoKeys."""
         return self._fernet.encrypt(text.encode()).decode()
 
     def unseal(self, sealed: str) -> str:
-        """Decrypt what any of the keys sealed; raises CannotUnlock."""
+        """Return the decrypted text of *sealed*, whichever key encrypted it; raises CannotUnlock, NoKeys."""
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken as exc:
@@ -48,15 +48,18 @@ class Vault:
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file, as an *opener* of `open`: a file that is made by this is readable by its owner alone."""
+    """Open a file, as an *opener* for `open`: a file that this creates is readable by its owner only."""
     return os.open(path, flags, 0o600)
 
 
 def load_or_create_keys(database: Path) -> tuple[str, ...]:
-    """Read the key file beside a SQLite database; make it, readable by its owner alone, where there is none."""
+    """Return the keys in the key file beside a SQLite database; create the file if it does not exist.
+
+    The file is readable by its owner only.
+    """
     path = database.with_name(database.name + ".key")
     if not path.exists():
-        # Written beside and then linked, so that nobody ever reads half a key and only one process makes it.
+        # Write a temporary file and link it, so that no process reads half a key and only one process creates the file.
         temporary = path.with_name(f"{path.name}-{os.getpid()}")
         with open(temporary, "w", opener=open_private) as file:
             file.write(Fernet.generate_key().decode() + "\n")

@@ -1,4 +1,4 @@
-"""Keep the workspaces, and what their admins decided."""
+"""Store the workspaces and their admins' settings."""
 
 import json
 import re
@@ -16,7 +16,10 @@ _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 
 
 async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
-    """Make a workspace with the score type `score` (0 to 100), and an alert rule that is off; raises AlreadyThere."""
+    """Create a workspace with the score type `score` (0 to 100) and a disabled alert rule, and return it.
+
+    Raises BadName for a malformed team id or name, AlreadyThere if the workspace exists.
+    """
     if not team.isascii() or not team.isalnum() or not 2 <= len(team) <= 32:
         raise BadName(f"`{team[:40]}` is no workspace id: Slack's look like T0123ABCD")
     if not 1 <= len(name.strip()) <= 200:
@@ -39,7 +42,7 @@ async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
         await insert_type(
             session, workspace, key=FIRST_TYPE, label="Score", minimum=0, maximum=100_000, step=1000, start=0,
             bands=bands, now=now,
-        )  # fmt: skip  # the numbers of one definition stand together
+        )  # fmt: skip  # the definition's numbers stay on one line
         await alert_rules.insert_default(session, workspace, now=now)
         return workspace
 
@@ -47,7 +50,7 @@ async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
 
 
 async def find_workspace(team: str) -> Workspace:
-    """Give the workspace of a Slack team; raises UnknownWorkspace."""
+    """Return the workspace of a Slack team; raises UnknownWorkspace."""
     rows = await database.read("SELECT id, team, name FROM workspaces WHERE team = $1", team)
     if not rows:
         raise UnknownWorkspace(f"there is no workspace {team[:40]}")
@@ -55,13 +58,13 @@ async def find_workspace(team: str) -> Workspace:
 
 
 async def all_workspaces() -> list[Workspace]:
-    """Give every workspace, by id."""
+    """Return every workspace, sorted by team id."""
     rows = await database.read("SELECT id, team, name FROM workspaces ORDER BY team")
     return [Workspace(**row) for row in rows]
 
 
 async def load_choices(workspace: Workspace) -> Choices:
-    """Give what the admins of a workspace decided."""
+    """Return the settings that the admins of a workspace chose."""
     rows = await database.read(
         "SELECT alert_channel, admins, setters, welcomed_at, set_up_at FROM workspaces WHERE id = $1", workspace.id
     )
@@ -72,7 +75,7 @@ async def load_choices(workspace: Workspace) -> Choices:
 
 
 async def name_admins(workspace: Workspace, *, people: Sequence[str]) -> None:
-    """Say who is an admin here beside Slack's own; raises BadName."""
+    """Set the people who are admins besides Slack's own workspace admins; raises BadName for a malformed user id."""
     for person in people:
         if not _PERSON.fullmatch(person):
             raise BadName(f"`{person[:40]}` is no person's id: Slack's look like U0123ABCD")
@@ -84,14 +87,14 @@ async def name_admins(workspace: Workspace, *, people: Sequence[str]) -> None:
 
 
 async def choose_setters(workspace: Workspace, *, setters: Setters) -> None:
-    """Say who may change scores."""
+    """Set who may change scores."""
     await database.current_database().writer.rows(
         "UPDATE workspaces SET setters = $2 WHERE id = $1", workspace.id, setters.value
     )
 
 
 async def record_welcome(workspace: Workspace, *, now: int) -> None:
-    """Remember that an admin was asked the first questions."""
+    """Record when an admin was first sent the setup questions. A later call changes nothing."""
     await database.current_database().writer.rows(
         "UPDATE workspaces SET welcomed_at = $2 WHERE id = $1 AND welcomed_at IS NULL", workspace.id, now
     )

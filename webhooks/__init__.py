@@ -1,1 +1,1 @@
-"""Take what programs send: deliveries in, verified over their raw bytes, and answered once they are durable."""
+"""Receive deliveries from programs: authenticate the raw bytes, record the items, answer once they are durable."""

@@ -1,4 +1,4 @@
-"""Lay out the routes that programs use, and answer every mistake in one shape."""
+"""Define the routes for programs, and answer every error in one format."""
 
 from collections.abc import Awaitable, Callable
 
@@ -23,11 +23,11 @@ def routes(
     public_url: str | None = None,
     metrics_token: str | None = None,
 ) -> list[web.RouteDef]:
-    """Return the routes, which others reach at *public_url*; they expect a runner set up with RUNNER_OPTIONS."""
+    """Return the routes, which are reachable at *public_url*; the app's runner must be set up with RUNNER_OPTIONS."""
     receiver = Receiver(clock=clock, metrics=metrics, public_url=public_url)
     return [
         web.post("/webhooks/{workspace}/{source}", receiver.receive),
-        web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp answers HEAD by it too
+        web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp also answers HEAD with it
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.readiness)),
         web.get("/metrics", metrics_handler(metrics, clock=clock, operator_token=metrics_token)),
@@ -39,7 +39,7 @@ def routes(
 async def handle_errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer a request that no handler answered: an unknown path, another method, or an error of the service."""
+    """Answer a request that no handler answered: an unknown path, a method that is not allowed, or an exception."""
     try:
         return await handler(request)
     except web.HTTPException as exc:

@@ -1,4 +1,4 @@
-"""Accept connections, and bound what strangers hold open: connections, unfinished heads and unfinished bodies."""
+"""Accept connections, and limit what clients hold open: connections, unfinished headers and unfinished bodies."""
 
 import asyncio
 import errno
@@ -20,15 +20,15 @@ from webhooks.problems import problem
 log = structlog.get_logger(__name__)
 
 HEAD_SECONDS = 15.0  #: from the start of a connection to the end of its first request's headers
-IDLE_SECONDS = 75.0  #: between two requests of a connection; common proxies keep theirs for 60
+IDLE_SECONDS = 75.0  #: between two requests of a connection; common proxies keep their connections for 60
 BODY_SECONDS = 30.0  #: from the end of the headers to the end of the body
-SPARE_DESCRIPTORS = 100  #: for the database, files, and connections that we open ourselves
-BUFFER = 16 * 1024  #: read ahead of a body by us, and received ahead by the system, which doubles it
+SPARE_DESCRIPTORS = 100  #: reserved for the database, files, and outgoing connections
+BUFFER = 16 * 1024  #: bytes read ahead by this process, and received ahead by the system, which doubles the number
 QUEUE = 128  #: connections that the system holds until they are accepted
-QUIET_SECONDS = 60.0  #: between two lines in the log about missing descriptors
+QUIET_SECONDS = 60.0  #: between two log lines about missing descriptors
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-#: How the runner of the application is set up. Signatures are over the bytes as sent, so nothing is decompressed.
+#: Settings of the application's runner. Signatures cover the bytes as sent, so bodies are not decompressed.
 RUNNER_OPTIONS: Mapping[str, Any] = {
     "auto_decompress": False,
     "access_log": None,
@@ -39,7 +39,7 @@ RUNNER_OPTIONS: Mapping[str, Any] = {
 
 
 class _NoMalformedRequests(logging.Filter):
-    """Drop the traceback that aiohttp logs for each request that is no HTTP: any stranger can send one."""
+    """Drop the traceback that aiohttp logs for each request that is not HTTP, because any stranger can send one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
@@ -50,15 +50,15 @@ HTTP_LOG.addFilter(_NoMalformedRequests())
 
 
 class BodyTooSlow(TimeoutError):
-    """The body did not arrive in time; after a TimeoutError aiohttp closes the connection without a traceback."""
+    """The body did not arrive in time. aiohttp closes the connection after a TimeoutError, without a traceback."""
 
 
 class Connections:
     """
     The connections of one service.
 
-    *guard* is the middleware that bounds bodies; *Site* asks *open* for the protocol of each new connection.
-    At *most* connections the oldest one without a request under way gives way to a new one.
+    *guard* is the middleware that limits bodies. *Site* calls *open* for the protocol of each new connection.
+    With *most* connections open, a new connection closes the oldest connection without a running request.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class Connections:
         self._head_seconds = head_seconds
         self._body_seconds = body_seconds
         self._bodies = bodies or UnfinishedBodies()
-        self._heads: dict[object, asyncio.TimerHandle] = {}  # protocols whose first request has not begun
-        self._busy: set[object] = set()  # protocols with a request under way
+        self._heads: dict[object, asyncio.TimerHandle] = {}  # protocols without a request so far
+        self._busy: set[object] = set()  # protocols with a running request
         self._reported_at = float("-inf")
 
     def open(self, server: web.Server) -> asyncio.BaseProtocol:
-        """Return the protocol of a connection that was just accepted."""
+        """Return the protocol for a connection that was just accepted."""
         if len(server.connections) >= self._most:
             opened = [protocol for protocol in server.connections if protocol.transport is not None]
             oldest = next((protocol for protocol in opened if protocol not in self._busy), None)
@@ -93,7 +93,7 @@ class Connections:
         return protocol
 
     def report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log an error that no task handles; for missing descriptors a line a minute, not one for each attempt."""
+        """Log an unhandled error of the event loop. Missing descriptors are logged at most once a minute."""
         exception = context.get("exception")
         if not isinstance(exception, OSError) or exception.errno not in OUT_OF_DESCRIPTORS:
             loop.default_exception_handler(context)
@@ -105,7 +105,7 @@ class Connections:
     async def guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Refuse a body that is too long, and give up one that arrives too slowly or never ends."""
+        """Reject a body that is too long, and abandon a body that arrives too slowly or ends too early."""
         protocol = request.protocol
         if timer := self._heads.pop(protocol, None):
             timer.cancel()
@@ -134,13 +134,13 @@ class Connections:
             is_cut = exc is body.exception() or (request.transport is None and not body.is_eof())
             if not is_cut:
                 raise
-            # The stream keeps the exception, whose frames keep the request, its stream, and what was read of the body.
+            # The stream keeps the exception, and its frames keep the request, the stream and the bytes read so far.
             exc.__traceback__ = None
             is_slow = isinstance(exc, BodyTooSlow)
         finally:
             timer.cancel()
             self._bodies.remove(body)
-        # Nobody reads this where the connection is gone.
+        # The answer is lost if the connection is closed.
         if is_slow:
             return problem(408, "The body did not arrive in time.", headers={"Connection": "close"})
         return problem(400, "The body ended too early.", headers={"Connection": "close"})
@@ -151,7 +151,7 @@ class Connections:
 
 
 class Site(web.BaseSite):
-    """Listen at a host and port, and bound the connections."""
+    """Listen at a host and port, with limited connections."""
 
     def __init__(self, runner: web.AppRunner, host: str, port: int, *, connections: Connections) -> None:
         super().__init__(runner, backlog=1)
@@ -160,19 +160,19 @@ class Site(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """Return the address as a URL."""
+        """The address as a URL."""
         host, port = self._address
         return f"http://{host}:{port}"
 
     async def start(self) -> None:
-        """Begin to listen; raises OSError."""
+        """Start to listen; raises OSError."""
         await super().start()
         loop, server = asyncio.get_running_loop(), self._runner.server
         assert server is not None
         loop.set_exception_handler(self._connections.report)
         host, port = self._address
-        # asyncio tries to accept as many connections as its backlog at a time. Where descriptors have run out, each
-        # attempt fails, is logged and schedules the next ones, so it is told 1, and the system's queue is set here.
+        # asyncio accepts up to *backlog* connections at once. When descriptors run out, each attempt fails, is logged
+        # and schedules the next attempts. The backlog is therefore 1 here, and the system's queue is set below.
         listening = await loop.create_server(lambda: self._connections.open(server), host, port, backlog=1)
         self._server = listening
         for listener in listening.sockets:
@@ -182,7 +182,7 @@ class Site(web.BaseSite):
 
 
 class _Refused(asyncio.Protocol):
-    """A connection for which there is no room."""
+    """The protocol of a connection that is closed at once, because there are too many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -190,7 +190,7 @@ class _Refused(asyncio.Protocol):
 
 
 def find_public_address(address: str | None) -> str | None:
-    """Return the address if it is one sender's; None if it is loopback or private, where a proxy may stand."""
+    """Return the address if it belongs to one sender; None if it is loopback or private, as a proxy's may be."""
     try:
         return address if address and ipaddress.ip_address(address).is_global else None
     except ValueError:  # a Unix socket, or an address with a zone

@@ -1,4 +1,4 @@
-"""Answer whether the process is alive, and whether it can do its work."""
+"""Answer the health checks: whether the process is alive, and whether it can do its work."""
 
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +14,7 @@ async def healthz(_: web.Request) -> web.Response:
 
 
 def readyz(readiness: Callable[[], Awaitable[Readiness]]) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Make the handler that asks the database, by *readiness*."""
+    """Return the handler that answers whether the process is ready, as *readiness* finds out from the database."""
 
     async def answer(_: web.Request) -> web.Response:
         state = await readiness()

@@ -1,4 +1,4 @@
-"""Bound what one request, and one address, may cost."""
+"""Limit what one request and one address may cost."""
 
 import re
 from collections.abc import Hashable
@@ -17,7 +17,7 @@ Body = TypeVar("Body", bound=Hashable)
 
 
 class TooLarge(Exception):
-    """The body is larger than this receiver reads."""
+    """The body is larger than the limit."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"The body is larger than {limit:,} bytes.")
@@ -28,7 +28,7 @@ class Content(Protocol):
     """The part of aiohttp's *StreamReader* that is used here."""
 
     async def read(self, n: int) -> bytes:
-        """Give at most *n* bytes, none at the end."""
+        """Return at most *n* bytes, or none at the end."""
         ...
 
 
@@ -36,22 +36,22 @@ class BodyStream(Protocol):
     """
     The part of aiohttp's *web.BaseRequest* that is used here.
 
-    Said as a protocol, because the limits above are read by modules that must not know aiohttp.
+    It is a protocol, because modules that must not depend on aiohttp import the limits above.
     """
 
     @property
     def content_length(self) -> int | None:
-        """The length that was announced, none for a chunked body."""
+        """The announced length, or None for a chunked body."""
         ...
 
     @property
     def content(self) -> Content:
-        """The body as it arrives."""
+        """The body, as it arrives."""
         ...
 
 
 async def read_body(request: BodyStream, *, limit: int = MAX_BODY) -> bytes:
-    """Read the bytes as they were sent, or raise *TooLarge* before more than a chunk beyond the *limit* is held."""
+    """Return the body as sent; raises *TooLarge* before more than one chunk beyond the *limit* is in memory."""
     if (request.content_length or 0) > limit:
         raise TooLarge(limit)
     body = bytearray()
@@ -64,22 +64,22 @@ async def read_body(request: BodyStream, *, limit: int = MAX_BODY) -> bytes:
 
 class UnfinishedBodies:
     """
-    Bound the bodies that are still arriving: what they may hold in all, and how many come from one address.
+    Limit the bodies that are still arriving: their bytes in total, and their number for each address.
 
-    Where there are too many, the oldest gives way: an honest sender's body arrives in a moment.
+    Beyond a limit, the oldest body is abandoned: a well-behaved sender's body arrives quickly.
     """
 
     def __init__(self, *, most_bytes: int = 16 * MAX_BODY, most_per_address: int = 32) -> None:
         self._most_bytes = most_bytes
         self._most_per_address = most_per_address
-        self._bodies: dict[Any, tuple[int, str | None]] = {}  # body → size, address; the oldest first
+        self._bodies: dict[Any, tuple[int, str | None]] = {}  # body → (size, address), oldest first
 
     def add(self, body: Body, *, size: int, address: str | None) -> list[Body]:
         """
-        Add a body, and return those that must be given up; they are removed.
+        Add a body, and return the bodies that must be abandoned; they are removed.
 
-        *size* is the length that was announced, or the largest that is read.
-        Without an *address* only the sizes count.
+        *size* is the announced length, or the largest length that is read.
+        A body without an *address* counts towards the total size only.
         """
         self._bodies[body] = size, address
         given_up = []
@@ -94,25 +94,25 @@ class UnfinishedBodies:
         return given_up
 
     def remove(self, body: object) -> None:
-        """Remove a body that has arrived or was given up."""
+        """Remove a body that has arrived or was abandoned."""
         self._bodies.pop(body, None)
 
 
 class FailureRate:
     """
-    Count the failed authentications of each address, in a minute that begins with its first one.
+    Count the failed authentications of each address, per minute from the address's first failure.
 
-    At most *addresses* are remembered; for one more, the one whose minute began first is forgotten.
+    At most *addresses* are stored. A further address replaces the one with the oldest minute.
     Times are microseconds since 1970.
     """
 
     def __init__(self, *, most: int = 600, addresses: int = 10_000) -> None:
         self._most = most
         self._addresses = addresses
-        self._minutes: dict[str, tuple[int, int]] = {}  # when it began, failures since; the earliest first
+        self._minutes: dict[str, tuple[int, int]] = {}  # address → (start of the minute, failures in it), oldest first
 
     def failed(self, address: str, *, now: int) -> int:
-        """Count one failure, and say as *wait* does what follows from it."""
+        """Count one failure, and return the seconds to wait, like *wait*."""
         began, failures = self._find_minute(address, now=now) or (now, 0)
         if not failures:
             self._minutes.pop(address, None)
@@ -122,18 +122,18 @@ class FailureRate:
         return self.wait(address, now=now)
 
     def wait(self, address: str, *, now: int) -> int:
-        """Say how many whole seconds the address has to wait: 0 until there were more than *most* failures."""
+        """Return how many whole seconds the address must wait: 0 unless it had more than *most* failures."""
         began, failures = self._find_minute(address, now=now) or (now, 0)
         return -((now - began - MINUTE) // SECOND) if failures > self._most else 0
 
     def _find_minute(self, address: str, *, now: int) -> tuple[int, int] | None:
         minute = self._minutes.get(address)
-        # A beginning that lies ahead means that our clock was put back: that must not hold anybody for longer.
+        # A start in the future means that the system clock was set back, which must not extend the wait.
         return minute if minute and 0 <= now - minute[0] < MINUTE else None
 
 
 def read_rate(text: str) -> tuple[int, int]:
-    """Read `200/s` as how many, and in how many µs; raises *ValueError* with a sentence."""
+    """Return a rate such as `200/s` as (number, period in µs); raises *ValueError* with a sentence."""
     match = RATE.fullmatch(text)
     if match is None:
         raise ValueError(f"`{text[:40]}` is no rate: write 200/s, 1000/min or 5000/h.")
@@ -142,21 +142,21 @@ def read_rate(text: str) -> tuple[int, int]:
 
 class SourceRate:
     """
-    Hold each source to its rate: as many at once as it may send in a period, and from then on evenly.
+    Limit each source to its rate: a burst of one period's requests, then evenly spaced requests.
 
-    Kept in this process alone, for sources that have a rate; times are microseconds since 1970.
+    The state is in this process only, and only for sources with a rate. Times are microseconds since 1970.
     """
 
     def __init__(self) -> None:
-        self._free_at: dict[int, int] = {}  # when a source would have been quiet long enough to send all at once
+        self._free_at: dict[int, int] = {}  # source → when its full burst is available again
 
     def wait(self, source: int, *, rate: str | None, now: int) -> int:
-        """Count one request, and give 0; or say, without counting it, how many whole seconds it has to wait."""
+        """Count one request and return 0; or return how many seconds the source must wait, without counting it."""
         if rate is None:
             return 0
         most, period = read_rate(rate)
         free_at = max(self._free_at.get(source, 0), now)
-        if free_at > now + period:  # our clock was put back: that must not hold anybody for longer
+        if free_at > now + period:  # the system clock was set back, which must not extend the wait
             free_at = now
         free_at += period // most
         if free_at > now + period:

@@ -1,6 +1,6 @@
-"""Export metrics for Prometheus: counts since this process began, and what waits in the database now.
+"""Export metrics for Prometheus: counts since the start of this process, and the current backlog in the database.
 
-Names of workspaces and sources are shown only to whoever presents a token for them; totals are shown to anybody.
+Names of workspaces and sources are shown only to a client with a token for them. Totals are shown to everyone.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/"""
 
@@ -21,12 +21,12 @@ from webhooks.problems import problem
 
 KIND = "text/plain; version=0.0.4; charset=utf-8"
 SECOND = 1_000_000
-PATIENCE = 5  # seconds; Prometheus waits for ten by default
-NAMES = ("workspace", "source")  #: the labels that only a token shows
+PATIENCE = 5  # seconds; Prometheus waits 10 by default
+NAMES = ("workspace", "source")  #: labels that are shown only with a token
 
 
 class Metrics:
-    """What is counted in this process; no label is chosen by a stranger, and none is an e-mail address."""
+    """The counters of this process. No label is chosen by a stranger, and none is an e-mail address."""
 
     def __init__(self) -> None:
         self._deliveries: Counter[tuple[str, ...]] = Counter()
@@ -34,17 +34,17 @@ class Metrics:
         self._slack: Counter[tuple[str, ...]] = Counter()
 
     def delivered(self, team: str, source: str, *, status: int, items: Mapping[str, int]) -> None:
-        """Count a delivery of a source that there is, by the answer it got, and its items by what became of them."""
+        """Count a delivery of a known source by the status of its answer, and its items by outcome."""
         self._deliveries[team, source, str(status)] += 1
         for outcome, count in items.items():
             self._items[team, source, outcome] += count
 
     def called(self, method: str, outcome: str) -> None:
-        """Count a call of a method of Slack's: `ok`, or what it said instead."""
+        """Count a call of a Slack method by its outcome: `ok`, or Slack's error."""
         self._slack[method, outcome] += 1
 
     def render(self, view: "View") -> list[str]:
-        """Return the lines of the counters."""
+        """Return the lines of the counters, as *view* shows them."""
         source = ("workspace", "source")
         return [
             *view.render_family("deliveries_total", "counter", "Deliveries by the status they were answered with.",
@@ -53,16 +53,16 @@ class Metrics:
                      (*source, "outcome"), self._items.items()),
             *view.render_family("slack_calls_total", "counter", "Calls of Slack's methods by what it answered.",
                      ("method", "outcome"), self._slack.items()),
-        ]  # fmt: skip  # a family each
+        ]  # fmt: skip  # one family each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """
-    What a reader of the metrics may see.
+    What a client may see of the metrics.
 
-    With *names* the numbers of each workspace and source are shown by name, those of *team* alone if it is given.
-    Without them they are added up.
+    With *names* the values are shown for each workspace and source by name, only for those of *team* if it is set.
+    Without *names* the values are summed.
     """
 
     names: bool = False
@@ -108,11 +108,11 @@ def _escape_label(text: str) -> str:
 
 
 async def _try_measure(*, now: int) -> Measured | None:
-    """Ask the database, or give nothing where it is out of reach or silent."""
+    """Return the measurements, or None if the database is unavailable or does not answer in time."""
     task = asyncio.create_task(measure(now=now))
     done, _ = await asyncio.wait([task], timeout=PATIENCE)
     if not done:
-        task.cancel()  # and not waited for: a server that says nothing does not answer a cancellation either
+        task.cancel()  # without waiting for it: a silent server does not answer a cancellation either
         return None
     try:
         return task.result()
@@ -123,7 +123,7 @@ async def _try_measure(*, now: int) -> Measured | None:
 def metrics_handler(
     metrics: Metrics, *, clock: Callable[[], int], operator_token: str | None
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Return the handler that shows the metrics; without a database it shows what this process knows."""
+    """Return the handler of the metrics. If the database is unavailable, it shows only the counters of this process."""
     failures = FailureRate()
 
     async def answer(request: web.Request) -> web.Response:
@@ -152,7 +152,7 @@ def metrics_handler(
 
 
 async def _find_view(authorization: str, *, operator_token: str | None) -> View | HTTPStatus:
-    """Return what a token may see, or the status that its bearer is refused with; raises StorageUnavailable."""
+    """Return the view that a token allows, or the status to reject its bearer with; raises StorageUnavailable."""
     kind, _, secret = authorization.partition(" ")
     if kind.casefold() != "bearer":
         return HTTPStatus.UNAUTHORIZED

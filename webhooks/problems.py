@@ -1,4 +1,4 @@
-"""Answer a request that is refused, as application/problem+json."""
+"""Build the answers to rejected requests, as application/problem+json."""
 
 import json
 from http import HTTPStatus
@@ -7,7 +7,7 @@ from aiohttp import web
 
 
 def problem(status: int, detail: str = "", *, headers: dict[str, str] | None = None) -> web.Response:
-    """Say what is wrong and, where the sender may know it, why; the shape is RFC 9457's."""
+    """Return an answer in the format of RFC 9457. *detail* is shown to the sender."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
     if detail:
         document["detail"] = detail

@@ -1,6 +1,6 @@
-"""Complete contacts that were named by an id alone: read them through the API of their source, and record what it says.
+"""Complete contacts that a delivery identified by an id alone: read them through their source's API, and record them.
 
-One contact of a source is read at a time, no faster than *PACE*; what cannot be read holds up no other."""
+Each source's contacts are read one at a time, no faster than *PACE*. A contact that cannot be read delays no other."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -40,12 +40,12 @@ from webhooks.read.parse_delivery import (
 
 log = structlog.get_logger(__name__)
 
-PACE = SECOND // 5  #: between two contacts of a source: no API that is read allows less than twice of that
-PATIENCE = 10.0  #: seconds that an answer may take
+PACE = SECOND // 5  #: between two contacts of a source; every supported API allows at least twice that rate
+PATIENCE = 10.0  #: seconds to wait for an answer
 
 
 class _PermanentFailure(Exception):
-    """It cannot be read."""
+    """The contact cannot be read, and a retry would not help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class _Answer:
 
 
 class Reader:
-    """The handler of the jobs that read contacts, of every workspace."""
+    """The handler of the jobs that read contacts back, for every workspace."""
 
     def __init__(self, *, clock: Callable[[], int], patience: float = PATIENCE) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class Reader:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers, by the kind of their jobs."""
+        """The handlers by the kind of their jobs."""
         return {READ: self._run_job, NAME_REQUESTS: _name_requests}
 
     async def _run_job(self, workspace: Workspace, job: Job) -> JobResult:
@@ -83,13 +83,13 @@ class Reader:
         return JobResult(pace=PACE)
 
     async def _record_failure(self, workspace: Workspace, request: Wanted, reason: str) -> None:
-        """Show at the source why a contact could not be read."""
+        """Store at the source why a contact could not be read."""
         log.warning("contact not read", source=request.source, because=reason)
         description = f"{request.source}:{request.id} {reason}"
         await readback_queue.record_failure(workspace, source=request.source, because=description, now=self._clock())
 
     async def _read_contact(self, workspace: Workspace, request: Wanted) -> None:
-        """Read a contact and record what the source says of it; raises RetryLater, _PermanentFailure."""
+        """Read a contact and record the answer; raises RetryLater, _PermanentFailure."""
         try:
             source = await find_source(workspace.team, slug=request.source)
         except UnknownSource:
@@ -123,7 +123,7 @@ class Reader:
     async def _drop_redundant_clears(
         self, workspace: Workspace, items: list[ItemRequest], request: Wanted
     ) -> list[ItemRequest]:
-        """Leave out that a score has no value which has none here either."""
+        """Return *items* without those that clear a score which the contact does not have."""
         clears = [item for item in items if isinstance(item, Item) and item.op is Op.CLEAR]
         contact = await find_by_key(workspace, key=f"{request.source}:{request.id}") if clears else None
         contact_card = await card(workspace, contact=contact, now=self._clock()) if contact is not None else None
@@ -140,12 +140,12 @@ def _build_url(readback: Readback, source: Source, id: str) -> str:
 
 
 async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
-    """Fetch a URL. Raises RetryLater if there is no answer, _PermanentFailure if it is too long."""
+    """Return the answer of a URL; raises RetryLater for no answer, _PermanentFailure for an answer that is too long."""
     headers = {"accept": JSON, "authorization": f"Bearer {token}"}
     try:
         async with (
             ClientSession(timeout=ClientTimeout(total=patience)) as session,
-            # Whoever sends us elsewhere is not to hear the token there.
+            # No redirects: the target of a redirect must not receive the token.
             session.get(URL(url, encoded=True), headers=headers, allow_redirects=False) as response,
         ):
             body = await read_body(response, limit=MAX_BODY)
@@ -159,7 +159,7 @@ async def _fetch(url: str, *, token: str, patience: float) -> _Answer:
 
 
 def _check_status(answer: _Answer) -> None:
-    """Raise RetryLater or _PermanentFailure for an answer without a contact, with what an admin can do."""
+    """Raise RetryLater or _PermanentFailure for an answer without a contact, with advice for an admin."""
     status, retry_after = answer.status, answer.retry_after
     wait = (
         min(int(retry_after) * SECOND, HOUR)
@@ -181,6 +181,6 @@ def _check_status(answer: _Answer) -> None:
 
 
 async def _name_requests(workspace: Workspace, job: Job) -> JobResult:
-    """Find the kept requests of earlier versions that name a deleted contact."""
+    """Store the names of contacts in requests of earlier versions, and remove what names a deleted contact."""
     await name_earlier_requests(workspace)
     return JobResult()

@@ -1,4 +1,4 @@
-"""Receive a delivery: check source, headers, body, signature and type; record its items; answer once durable."""
+"""Receive a delivery: check source, headers, body, signature and type, record its items, answer once durable."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,12 +27,12 @@ from webhooks.read.parse_delivery import delivery_key, prepare_items, quarantine
 
 log = structlog.get_logger(__name__)
 
-LARGE_BODY = 32 * 1024  # bytes; no single event is so large, and reading the items of a batch takes time
-IDENTITY = "identity"  # the Content-Encoding that is none
+LARGE_BODY = 32 * 1024  # bytes; a single event is smaller, and parsing a large batch takes time
+IDENTITY = "identity"  # the Content-Encoding of a body without an encoding
 
 
 class Receiver:
-    """The door for deliveries."""
+    """The HTTP handler of deliveries."""
 
     def __init__(self, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None) -> None:
         self._clock = clock
@@ -42,7 +42,7 @@ class Receiver:
         self._rates = SourceRate()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer a delivery; whatever is authentic and can be read is 200, whatever its items are worth."""
+        """Answer a delivery. An authentic delivery that can be parsed gets 200, even if its items are unusable."""
         try:
             return await self._receive(request)
         except TooLarge as exc:
@@ -54,7 +54,7 @@ class Receiver:
             return problem(503, _explain_outage(exc), headers={"Retry-After": "5"})
 
     async def look(self, request: web.Request) -> web.Response:
-        """Answer a sender that checks whether the address exists."""
+        """Answer a sender that checks whether the URL exists."""
         try:
             await find_source(request.match_info["workspace"], slug=request.match_info["source"])
         except UnknownSource:
@@ -89,7 +89,7 @@ class Receiver:
     async def _process_delivery(
         self, request: web.Request, source: Source, signed_request: SignedRequest, *, items: Counter[str], now: int
     ) -> web.Response:
-        """Record the delivery of a source, and count the outcomes of its *items*."""
+        """Record an authenticated delivery of a source and return the answer; adds the outcomes to *items*."""
         provider = PROVIDERS[source.provider]
         proof = provider.proof(source)
         try:
@@ -135,7 +135,7 @@ class Receiver:
         return web.json_response(_render_answer(recorded, item_requests))
 
     def _build_head(self, request: web.Request, source: Source) -> SignedRequest:
-        """Return the request without its body, as its sender sees it: at the address it was told, the query as sent."""
+        """Return the request without its body, with the URL that the sender signs and the query as sent."""
         lines: dict[str, list[str]] = {}
         for name, value in request.headers.items():
             lines.setdefault(name.lower(), []).append(value)
@@ -154,7 +154,7 @@ class Receiver:
     async def _refuse_delivery(
         self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int
     ) -> web.Response:
-        # Only failures are turned away: who shares an address with a stranger is still heard.
+        # Only failures are counted and get 429, so a sender that shares an address with a stranger is not affected.
         wait = self._failures.failed(request.remote or "", now=now)
         if wait:
             return problem(429, headers={"Retry-After": str(wait)})
@@ -170,7 +170,7 @@ def _explain_outage(exc: StorageUnavailable) -> str:
 
 
 def _render_answer(recorded: Recorded, items: Sequence[ItemRequest]) -> dict[str, object]:
-    """Return what became of each item; an applied one has a reason if there is something to note."""
+    """Return the outcome of each item; an applied item has a reason only if there is a note."""
     counts: dict[str, object] = {status.value: recorded.count(status) for status in Status}
     outcomes = [
         {"status": outcome.status, "reason": _find_reason(outcome, item)}

@@ -1,4 +1,4 @@
-"""Check what an operator says of a source, and make of it what is kept."""
+"""Validate the settings that an operator enters for a source, and convert them to stored settings."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceOptions:
-    """What was said on the command line; none where nothing was."""
+    """The options of the command line; None for an option that was not used."""
 
     secrets: Sequence[str] = field(default=(), repr=False)
     username: str | None = None
@@ -36,27 +36,27 @@ class SourceOptions:
     mapping: object = None
     muted: bool | None = None
     rate: str | None = None
-    api_token: str | None = field(default=None, repr=False)  #: a blank one takes away the one there is
+    api_token: str | None = field(default=None, repr=False)  #: a blank deletes the current token
     api_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
-    """What is to be kept; no secrets where those there are stay."""
+    """The settings and secrets to store. *secrets* None keeps the current secrets."""
 
     settings: SourceSettings
     secrets: tuple[str, ...] | None = field(repr=False)
 
 
 def find_provider(name: str) -> Provider:
-    """Give a provider; raises Refusal."""
+    """Return a provider by its name; raises Refusal."""
     if name not in PROVIDERS:
         raise Refusal(f"there is no provider `{name}`; there is {', '.join(PROVIDERS)}")
     return PROVIDERS[name]
 
 
 def authenticator_for(workspace: Workspace, *, slug: str, provider: str, settings: SourceSettings) -> Authenticator:
-    """Give how a source would prove itself with these settings."""
+    """Return the authenticator of a source with these settings."""
     source = Source(id=0, workspace=workspace, slug=slug, provider=provider, secrets=(), settings=settings)
     return PROVIDERS[provider].proof(source)
 
@@ -64,7 +64,11 @@ def authenticator_for(workspace: Workspace, *, slug: str, provider: str, setting
 def configure(
     workspace: Workspace, *, slug: str, provider: str, options: SourceOptions, before: Source | None = None
 ) -> Configured:
-    """Check what was said of a new source, or of one that was set *before*; raises Refusal with what to say instead."""
+    """Return the validated settings and secrets for a new source, or for the existing source *before*.
+
+    Raises Refusal, with advice, for options that do not suit the provider. A new source without a secret gets a random
+    secret if its authentication needs one.
+    """
     spec = find_provider(provider)
     _check_options_used(provider, spec, options)
     settings = _merge_settings(
@@ -81,7 +85,7 @@ def configure(
         check_secret(proof, secret)
     if before is not None and not new_secrets:
         for secret in before.secrets:
-            check_secret(proof, secret)  # those it has must fit the way it proves itself from now on
+            check_secret(proof, secret)  # the current secrets must suit the new authentication
         return Configured(settings=settings, secrets=None)
     if new_secrets:
         return Configured(settings=settings, secrets=tuple(new_secrets))
@@ -90,7 +94,7 @@ def configure(
 
 
 def unknown_score_types(source: Source) -> list[str]:
-    """Say which score types its properties are mapped to that there are not; they may still come."""
+    """Return a warning for each property that is mapped to a missing score type, which may be created later."""
     return [
         f"`{name}` is mapped to what is not there yet: {UnknownScoreType(key, known=source.score_types)}."
         f" Make it: contact-score type add {key}"
@@ -100,14 +104,14 @@ def unknown_score_types(source: Source) -> list[str]:
 
 
 def with_secret(options: SourceOptions, secret: str, *, proof: Authenticator) -> SourceOptions:
-    """Say a secret as what this kind of proof takes: a signing secret, a password or a token."""
+    """Return the options with a secret set as what *proof* needs: a signing secret, a password or a token."""
     if isinstance(proof, Signature):
         return replace(options, secrets=(secret,))
     return replace(options, password=secret) if isinstance(proof, Basic) else replace(options, token=secret)
 
 
 def next_secret(source: Source, secret: str | None) -> str:
-    """Give the next secret of a source: the one that was said, else a new one. Raises Refusal."""
+    """Return the next secret of a source: *secret*, or a random one if it is None. Raises Refusal."""
     proof = authenticator_for(source.workspace, slug=source.slug, provider=source.provider, settings=source.settings)
     if not source.secrets:
         raise Refusal(
@@ -120,7 +124,7 @@ def next_secret(source: Source, secret: str | None) -> str:
 
 
 def check_secret(proof: Authenticator, secret: str) -> None:
-    """Refuse what cannot be a secret of this kind, in words that do not repeat it."""
+    """Raise Refusal, with a sentence that does not repeat the secret, if it has the wrong form for *proof*."""
     try:
         proof.check_secret(secret)
     except ValueError as exc:
@@ -180,7 +184,7 @@ def _merge_settings(
 def _choose_proof_settings(
     slug: str, spec: Provider, options: SourceOptions, settings: SourceSettings
 ) -> SourceSettings:
-    """Settle whether there is a user name, or where a token is."""
+    """Return the settings with one way to authenticate: a user name, or a place of the token."""
     if options.username is not None or options.password is not None or (spec.username and settings.username is None):
         name = options.username or settings.username or (slug if spec.username else None)
         if name is None:
@@ -193,7 +197,7 @@ def _choose_proof_settings(
         return replace(settings, token_in=place, username=None, recipe=None)
     takes_token = "token" in spec.takes and "username" in spec.takes
     if takes_token and settings.username is None and settings.recipe is None and settings.token_in is None:
-        return replace(settings, token_in=PLACES[0])  # nobody is ever let in without any proof
+        return replace(settings, token_in=PLACES[0])  # no source may be without authentication
     return settings
 
 
@@ -231,7 +235,7 @@ def _merge_options(provider: str, spec: Provider, options: Mapping[str, str]) ->
 
 
 def _parse_pairs(texts: Sequence[str], option: str, shape: str) -> dict[str, str]:
-    """Split each at its last equals sign: a property may have one in its name, a score type has none."""
+    """Return the NAME=VALUE texts as a dict. `--map` splits at the last equals sign, as a property may have others."""
     pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.rpartition("=") if option == "--map" else text.partition("=")

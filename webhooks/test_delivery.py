@@ -1,4 +1,4 @@
-"""Post a test delivery to the receiver, proved as its sender would prove it."""
+"""Send a test delivery to the receiver, authenticated as its sender would."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from webhooks.read.bodies import FORM, JSON, XML
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """A request to be posted."""
+    """A request to be sent."""
 
     url: str
     headers: Mapping[str, str]
@@ -20,7 +20,7 @@ class Outgoing:
 
 
 def kind_of_file(body: bytes) -> str:
-    """Guess from the first character whether a file is JSON, XML or a form."""
+    """Return the content type of a file, JSON, XML or a form, guessed from its first characters."""
     match body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]:
         case b"<":
             return XML[0]
@@ -31,7 +31,7 @@ def kind_of_file(body: bytes) -> str:
 
 
 def prepare_request(source: Source, body: bytes, *, url: str, delivery: str, now: int) -> Outgoing:
-    """Make the request that the sender would; raises Refusal where only the sender can."""
+    """Return the request that the sender would send; raises Refusal if only the sender can sign it."""
     headers = {"content-type": kind_of_file(body)}
     request = SignedRequest(url=source.settings.public_url or url, headers=headers, body=body)
     if source.secrets:
@@ -48,8 +48,8 @@ def prepare_request(source: Source, body: bytes, *, url: str, delivery: str, now
 
 
 async def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
-    """Post *body* and give the status and the text of the answer; raises OSError where nobody answers."""
-    # It takes a tenth of a second to import: who posts nothing does not wait for it.
+    """Post *body*, and return the status and the text of the answer; raises OSError if there is no answer."""
+    # Importing aiohttp takes a tenth of a second, so commands that post nothing skip the import.
     from aiohttp import ClientError, ClientSession, ClientTimeout
     from yarl import URL
 

@@ -1,4 +1,4 @@
-"""List what the buttons and menus of our messages do; an action id may carry a number after a colon."""
+"""Map action ids of buttons and menus to handlers; an action id may end with a colon and a number."""
 
 from collections.abc import Awaitable, Callable
 
@@ -32,7 +32,7 @@ from bot.actions.sources import (
 from bot.slack.access import Need
 from bot.slack.handling import Reply, Request
 
-# Each with what whoever clicks must be allowed.
+# Action id → the permission that a click requires, and the handler.
 ACTIONS: dict[str, tuple[Need, Callable[[Request], Awaitable[Reply]]]] = {
     "undo": (Need.SET, undo_change),
     "history": (Need.SEE, show_history),

@@ -1,14 +1,14 @@
-"""Open the form that adds an alert rule, and what stands behind More."""
+"""Open the form that adds an alert rule, and show its rarely used fields."""
 
 from bot.blocks.alert_modal import alert_modal
 from bot.slack.handling import Reply, Request
 
 
 async def open_alert_form(request: Request) -> Reply:
-    """Open it."""
+    """Open the form."""
     return Reply(modal=alert_modal(request.types))
 
 
 async def show_more(request: Request) -> Reply:
-    """Open it with all it can say, over the short one."""
+    """Show the form with the rarely used fields; Slack keeps what was entered."""
     return Reply(modal=alert_modal(request.types, more=True))

@@ -1,6 +1,8 @@
-"""Act on the buttons of follow-ups; their message is edited by a job, so that it is never forgotten.
+"""Handle the buttons of follow-ups.
 
-A click in a list is answered with the list as it is then, under what happened."""
+The message of a follow-up is updated by a job, so that the update is retried. A click in a list is answered with the
+current list and a notice above it.
+"""
 
 from dataclasses import replace
 
@@ -20,19 +22,19 @@ SNOOZE = DAY
 
 
 async def claim(request: Request) -> Reply:
-    """Let whoever clicked first have it."""
+    """Claim the follow-up for the person who clicked, unless somebody else was first."""
     return await _move_follow_up(request, FollowUpMove.CLAIM, "{} is yours now.")
 
 
 async def snooze(request: Request) -> Reply:
-    """Put it away for a day."""
+    """Snooze the follow-up for a day."""
     return await _move_follow_up(
         request, FollowUpMove.SNOOZE, "{} sleeps for a day and comes back then.", until=request.now + SNOOZE
     )
 
 
 async def finish(request: Request) -> Reply:
-    """End it, and ask what came of it."""
+    """Mark the follow-up as done and ask for the outcome."""
     return await _move_follow_up(request, FollowUpMove.DONE, "{} is done. What came of it?")
 
 
@@ -52,12 +54,12 @@ async def _move_follow_up(request: Request, move: FollowUpMove, template: str, *
     if page is not None:
         return await _redraw_list(request, page.with_ended(moved.id), "")
     existing = await contacts(request.workspace, ids=[moved.contact])
-    # Asked here too: what was asked for in the digest alone has no message of its own.
+    # The outcome is asked here too: a follow-up that is only in the digest has no message of its own.
     return Reply(text=notice, blocks=ended_blocks(moved, existing[0])) if existing else plain_reply(notice)
 
 
 async def choose_outcome(request: Request) -> Reply:
-    """Keep the outcome."""
+    """Record the outcome; only the person who finished the follow-up can choose it."""
     number, _, rest = request.text.partition(" ")
     name, _, page_text = rest.partition(" ")
     id, page = _parse_value(f"{number} {page_text}".strip())
@@ -72,7 +74,7 @@ async def choose_outcome(request: Request) -> Reply:
 
 
 async def show_steps(request: Request) -> Reply:
-    """Show what happened to it, to whoever asks alone."""
+    """Show the history of the follow-up, only to the person who clicked."""
     item = await follow_up(request.workspace, id=_parse_id(request.text))
     existing = await contacts(request.workspace, ids=[item.contact])
     if not existing:
@@ -96,7 +98,7 @@ async def _name_contact(request: Request, item: FollowUp) -> str:
 
 
 def _parse_value(text: str) -> tuple[int, FollowUpPage | None]:
-    """Read which follow-up a button is about and, where it stands in a list, its place there; raises Outlived."""
+    """Parse a button's value: the follow-up's id, and the page if the button is in a list. Raises Outlived."""
     id, _, page_text = text.partition(" ")
     return _parse_id(id), FollowUpPage.read(page_text) if page_text else None
 

@@ -1,4 +1,4 @@
-"""Make whoever clicks the owner of a contact that has none."""
+"""Handle the button that makes the person who clicks the owner of a contact."""
 
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.handling import Reply, Request
@@ -8,7 +8,7 @@ from storage.ledger.contacts import contacts
 
 
 async def become_owner(request: Request) -> Reply:
-    """Record who owns it from now on, unless somebody else does by now."""
+    """Record the person who clicks as owner, unless the contact has an owner in the meantime."""
     id = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
     existing = await contacts(request.workspace, ids=[id])
     if not existing:

@@ -1,4 +1,4 @@
-"""Turn the pages of a filter's answer, and share one."""
+"""Handle the buttons under a filter's result: other pages, and sharing."""
 
 from dataclasses import replace
 
@@ -8,10 +8,10 @@ from bot.slack.handling import Reply, Request
 
 
 async def turn_page(request: Request) -> Reply:
-    """Show the page that the button names, in the place of the one it stands under."""
+    """Show the page in the button's value, in place of the current one."""
     return replace(await answer_filter(request, FilterPage.read(request.text)), replaces=True)
 
 
 async def share_page(request: Request) -> Reply:
-    """Post the page that the button names to the channel, as it stands now."""
+    """Post the page in the button's value to the channel, with current values."""
     return shared_reply(await answer_filter(request, FilterPage.read(request.text)), by=request.person.id)

@@ -1,4 +1,4 @@
-"""Act on the buttons and menus under rules."""
+"""Handle the buttons and menus of scoring rules."""
 
 from dataclasses import replace
 
@@ -8,18 +8,18 @@ from bot.slack.handling import Outlived, Reply, Request
 
 
 async def turn_rules(request: Request) -> Reply:
-    """Show the rules from the place on that the button names."""
+    """Show the page of rules that starts at the index in the button's value."""
     first = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
     return replace(rules_reply(request.types, first=first), replaces=True)
 
 
 async def open_rule_form(request: Request) -> Reply:
-    """Open the form of a new rule."""
+    """Open the form for a new rule."""
     return Reply(modal=rule_modal(request.types))
 
 
 async def change_rule(request: Request) -> Reply:
-    """Change or remove the rule that the menu names; where the rules are others by now, they are shown anew."""
+    """Change or remove a rule; if the rules have changed since the menu was drawn, show the current ones instead."""
     action, key, number, index = (*request.text.split(" "), "", "", "")[:4]
     live = request.type(key)
     if str(live.number) != number:

@@ -1,4 +1,4 @@
-"""Act on the buttons of cards, receipts and histories."""
+"""Handle the buttons of cards, receipts and histories."""
 
 from dataclasses import replace
 
@@ -15,12 +15,12 @@ from storage.reading.history import history
 
 
 async def undo_change(request: Request) -> Reply:
-    """Undo the batch that the button names."""
+    """Undo the batch in the button's value."""
     return await undo_batch(request, request.text, replaces=True)
 
 
 async def show_history(request: Request) -> Reply:
-    """Show the history of the contact, and score type, that the button names."""
+    """Show the history of the contact, and optionally of the score type, in the button's value."""
     contact, _, score = request.text.partition(" ")
     contact_card = await card(request.workspace, contact=_parse_number(contact), now=request.now)
     if contact_card is None:
@@ -32,14 +32,14 @@ async def show_history(request: Request) -> Reply:
 
 
 async def show_chart(request: Request) -> Reply:
-    """Draw the score that the button names under the changes of its days, in the place of the message it stands in."""
+    """Show the history with a chart, in place of the current message; the value has contact, score type and days."""
     contact, _, rest = request.text.partition(" ")
     score, _, period = rest.partition(" ")
     contact_card = await card(request.workspace, contact=_parse_number(contact), now=request.now)
     if contact_card is None:
         return refusal_reply(UnknownContact())
     days = _parse_number(period)
-    if not 0 < days < 10_000:  # as a line has it
+    if not 0 < days < 10_000:  # the range that `history` accepts
         raise Outlived
     since = request.now - days * DAY
     score_type, entries = await history(
@@ -50,7 +50,7 @@ async def show_chart(request: Request) -> Reply:
 
 
 async def open_form(request: Request) -> Reply:
-    """Open the form for the contact that the button names."""
+    """Open the form to set the scores of the contact in the button's value."""
     contact_card = await card(request.workspace, contact=_parse_number(request.text), now=request.now)
     if contact_card is None:
         return refusal_reply(UnknownContact())

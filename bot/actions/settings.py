@@ -1,64 +1,62 @@
-"""Act on the buttons under score types and their drafts."""
+"""Handle the buttons of score types and their drafts."""
 
 from dataclasses import replace
 
-from bot.blocks.preview import applied_reply, heading
+from bot.blocks.preview import heading
 from bot.blocks.refusals import plain_reply
 from bot.blocks.settings import type_modal
-from bot.definition_changes import draft_of, settings_page, show_preview
+from bot.definition_changes import PATIENCE, apply_change, draft_of, revert_change, settings_page, show_preview
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape
 from storage.scoring.definitions import load_version
-from storage.scoring.drafts import NoDraft, apply, cancel, draft
+from storage.scoring.drafts import cancel
 
 
 async def turn_settings(request: Request) -> Reply:
-    """Show the score types from the place on that the button names."""
+    """Show the page of score types that starts at the index in the button's value."""
     first = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
     return replace(await settings_page(request, first=first), replaces=True)
 
 
 async def open_type_form(request: Request) -> Reply:
-    """Open the form of the score type that the button names, or of a new one."""
+    """Open the form for the score type in the button's value, or for a new one."""
     return Reply(
         modal=type_modal(next((score_type for score_type in request.types if score_type.key == request.text), None))
     )
 
 
 async def preview_draft(request: Request) -> Reply:
-    """Show once more what a draft would change."""
+    """Show the preview of a draft again."""
     key, _, number = request.text.partition(" ")
     return await show_preview(request, await draft_of(request, key, number))
 
 
 async def apply_quietly(request: Request) -> Reply:
-    """Let a draft be live, asking nobody to follow up."""
+    """Apply a draft without creating follow-ups."""
     return await _apply_draft(request, asks=False)
 
 
 async def apply_and_ask(request: Request) -> Reply:
-    """Let a draft be live, and ask to follow up on those who come into what a rule watches."""
+    """Apply a draft and create follow-ups for the contacts that come into a range watched by an alert rule."""
     return await _apply_draft(request, asks=True)
 
 
 async def _apply_draft(request: Request, *, asks: bool) -> Reply:
     key, _, number = request.text.partition(" ")
-    pending, before = await draft_of(request, key, number), request.type(key)
-    count = await apply(request.workspace, draft=pending, asks=asks, now=request.now)
-    return applied_reply(before, pending, follow_up_count=count if asks else None)
+    return await apply_change(request, await draft_of(request, key, number), asks=asks)
 
 
 async def cancel_draft(request: Request) -> Reply:
-    """Drop a draft."""
+    """Cancel a draft."""
     key, _, number = request.text.partition(" ")
     pending = await draft_of(request, key, number)
-    await cancel(request.workspace, draft=pending)
+    await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
     text = f"Cancelled, so nothing was changed. It was: {heading(request.type(key), pending)}."
     return replace(plain_reply(text), replaces=True)
 
 
 async def revert_definition(request: Request) -> Reply:
-    """Let the version that was live before be live again, asking nobody to follow up."""
+    """Restore the definition before the applied draft, without creating follow-ups."""
     key, before, applied = _split_value(request.text)
     live = request.type(key)
     if str(live.number) != applied:
@@ -68,16 +66,11 @@ async def revert_definition(request: Request) -> Reply:
     if int(before) >= live.number:
         raise Outlived
     earlier = await load_version(request.workspace, score=key, number=int(before))
-    new_draft = await draft(request.workspace, wanted=earlier, now=request.now)
-    if new_draft is None:
-        raise NoDraft
-    await apply(request.workspace, draft=new_draft, asks=False, now=request.now)
-    text = f"*Taken back.* {heading(live, new_draft, is_done=True)}. Nobody was asked to follow up."
-    return replace(plain_reply(text), replaces=True)
+    return await revert_change(request, earlier)
 
 
 def _split_value(text: str) -> list[str]:
-    """Cut what a button says of an applied draft: the type, the version before, the one applied; raises Outlived."""
+    """Split a button's value into score type, previous version and applied version; raises Outlived."""
     words = text.split(" ")
     if len(words) != 3 or not words[1].isdecimal():
         raise Outlived

@@ -1,4 +1,4 @@
-"""Take the answers to the first questions."""
+"""Handle the answers to the setup questions."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from storage.workspaces import choose_setters
 
 
 async def choose_place(request: Request) -> Reply:
-    """Let follow-ups go to a channel, where that is one of ours alone."""
+    """Send follow-ups to a channel, if everyone who reads it may see scores."""
     verdict = await request.may_post(request.text)
     if verdict is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
@@ -20,20 +20,20 @@ async def choose_place(request: Request) -> Reply:
 
 
 async def choose_here(request: Request) -> Reply:
-    """Let follow-ups go where the app was invited to; where a channel is chosen already, only an admin changes it."""
+    """Send follow-ups to the channel that the app was invited to; if another channel is set, this requires an admin."""
     if request.choices.alert_channel not in (None, request.text):
         request.needs(Need.ADMINISTER)
     return replace(await choose_place(request), replaces=True)
 
 
 async def choose_direct_messages(request: Request) -> Reply:
-    """Let follow-ups go to the owner of each contact, else to an admin."""
+    """Send follow-ups to the owner of each contact, or to an admin if there is no owner."""
     await choose_channel(request.workspace, channel=None, now=request.now)
     return plain_reply("Follow-ups go to the owner of each contact from now on; where there is none, to an admin.")
 
 
 async def choose_who_sets(request: Request) -> Reply:
-    """Say who may set scores."""
+    """Set who may change scores."""
     setters = next((option for option in Setters if option.value == request.text), None)
     if setters is None:
         raise Outlived
@@ -43,5 +43,5 @@ async def choose_who_sets(request: Request) -> Reply:
 
 
 async def dismiss_question(request: Request) -> Reply:
-    """Change nothing."""
+    """Close the question without a change."""
     return replace(plain_reply("All right: follow-ups do not come here. To change it: `/score setup`"), replaces=True)

@@ -1,4 +1,4 @@
-"""Act on the buttons under sources."""
+"""Handle the buttons of sources."""
 
 from collections import Counter
 from dataclasses import replace
@@ -16,21 +16,21 @@ from storage.sources.config import find_source, set_source
 from storage.sources.deliveries import count_quarantined, latest_raw, list_refusals, quarantine, set_aside_deliveries
 from storage.sources.readback_queue import readback_status
 
-AT_ONCE = 50  #: deliveries that one press replays
+AT_ONCE = 50  #: deliveries that one click replays
 
 
 async def turn_sources(request: Request) -> Reply:
-    """Show the sources from the place on that the button names."""
+    """Show the page of sources that starts at the index in the button's value."""
     return replace(await sources_page(request, first=_parse_number(request.text)), replaces=True)
 
 
 async def open_source_form(request: Request) -> Reply:
-    """Open the form of a new source."""
+    """Open the form for a new source."""
     return Reply(modal=source_modal(request.senders.steps))
 
 
 async def show_source(request: Request) -> Reply:
-    """Show what a source is set to, and what to do at its side."""
+    """Show a source's settings and the steps to set up the sender."""
     source = (await find_source(request.workspace.team, slug=request.text)).at(request.now)
     refused = next(
         (refusal for refusal in await list_refusals(request.workspace) if refusal.source == source.slug), None
@@ -39,7 +39,7 @@ async def show_source(request: Request) -> Reply:
 
 
 async def try_source(request: Request) -> Reply:
-    """Show what would be taken of the last delivery of a source that is kept."""
+    """Show how a source's last stored delivery would be read now; nothing is recorded."""
     source = await find_source(request.workspace.team, slug=request.text)
     latest = await latest_raw(request.workspace, source=source.slug)
     if latest is None:
@@ -50,12 +50,12 @@ async def try_source(request: Request) -> Reply:
 
 
 async def pause_source(request: Request) -> Reply:
-    """Take nothing of a source until it is resumed."""
+    """Pause a source: its deliveries are answered 503 until it is resumed."""
     return await _set_paused(request, paused=True)
 
 
 async def resume_source(request: Request) -> Reply:
-    """Take what a source sends again."""
+    """Resume a source: its deliveries are accepted again."""
     return await _set_paused(request, paused=False)
 
 
@@ -67,18 +67,18 @@ async def _set_paused(request: Request, *, paused: bool) -> Reply:
 
 
 async def open_rotate_form(request: Request) -> Reply:
-    """Open the form that gives a source another secret."""
+    """Open the form that rotates a source's secret."""
     return Reply(modal=rotate_modal(await find_source(request.workspace.team, slug=request.text)))
 
 
 async def show_quarantine(request: Request) -> Reply:
-    """Show what of a source could not be used, and why."""
+    """Show a source's quarantined items and the reasons."""
     items = await quarantine(request.workspace, source=request.text, most=MOST_ITEMS)
     return quarantine_reply(request.text, items, (await count_quarantined(request.workspace)).get(request.text, 0))
 
 
 async def replay_source(request: Request) -> Reply:
-    """Read the deliveries of a source again of which something waits in quarantine, oldest first."""
+    """Replay a source's deliveries that have quarantined items, oldest first, at most 50 per click."""
     slug, _, after = request.text.partition(" ")
     ids = await set_aside_deliveries(request.workspace, source=slug, after=_parse_number(after), most=AT_ONCE)
     counts, failures = Counter[Status](), list[str]()

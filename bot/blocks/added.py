@@ -1,4 +1,4 @@
-"""Draw that a contact was made, or what is said of it now."""
+"""Render the reply to `/score add`."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,10 @@ from storage.domain.contacts import Contact
 
 
 def added_reply(before: Contact | None, after: Contact, names: Sequence[str], *, batch: str) -> Reply:
-    """Answer that a contact is new, or what of it was changed; *names* are the fields that were said."""
+    """Return the reply for an added or updated contact, with an Undo button.
+
+    *before* is None if the contact is new; *names* are the fields in the command.
+    """
     if before is None:
         details = [f"{name} *{short_name(getattr(after, name))}*" for name in names if name != "name"]
         parts = [
@@ -24,7 +27,7 @@ def added_reply(before: Contact | None, after: Contact, names: Sequence[str], *,
 
 
 def already_known_reply(contact: Contact) -> Reply:
-    """Answer that a contact is there already, as it was said to be."""
+    """Return the reply for a contact that already exists with the given fields."""
     return _build_reply([short_name(contact.shown), "is there already; nothing was changed"], contact, batch=None)
 
 

@@ -1,4 +1,4 @@
-"""Draw alert rules: when, for whom, where to, and what came of them."""
+"""Render alert rules: condition, recipients, status and results."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,11 @@ def alerts_reply(
     suppressed: Mapping[int, int],
     digests: Sequence[Digest],
 ) -> Reply:
-    """Answer with every rule, what came of what it asked for, and where digests go."""
+    """Return the list of alert rules with the results of their follow-ups, and the schedules of digests.
+
+    *counts* maps a rule id to the number of its follow-ups by state or outcome, *suppressed* to the number that the
+    cool-down suppressed.
+    """
     add = "Add one: `/score alerts add when score crosses 80 if owner:me in #sales`"
     adding = actions([button("Add a rule", action="alert_form", value="-")])
     if not rules:
@@ -62,7 +66,7 @@ def _mention_place(id: str) -> str:
 
 
 def simulation_reply(simulation: Simulation, words: str, people: Mapping[int, Contact]) -> Reply:
-    """Answer what a rule would have asked for."""
+    """Return what a rule would have asked for in the simulated period; *people* are the contacts by id."""
     count = simulation.number
     amount = "1 follow-up" if count == 1 else f"{count} follow-ups" if count else "no follow-up"
     text = f"In the last {DAYS} days this would have asked for *{amount}*{':' if count else '.'}"
@@ -75,14 +79,14 @@ def simulation_reply(simulation: Simulation, words: str, people: Mapping[int, Co
 
 
 def rule_added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
-    """Answer that a rule was made."""
+    """Return the reply for a new rule."""
     text = f"Rule {rule.id} is made: {rule_line(rule, types, choices)}"
     footer = context("Who is there already is not asked for. Take it back: " + f"`/score alerts remove {rule.id}`")
     return Reply(text=text.replace("`", ""), blocks=[section(text), footer])
 
 
 def rule_exists_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
-    """Answer that a rule is there already, and how it stands."""
+    """Return the reply for a rule that already exists, with its status."""
     text = f"That is rule {rule.id} already, so none was made: {rule_line(rule, types, choices)}"
     hint = "What came of it: `/score alerts`"
     if rule.paused_at is not None:
@@ -91,7 +95,7 @@ def rule_exists_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choi
 
 
 def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> str:
-    """Write when a rule asks, for whom, where, and how it stands."""
+    """Return a rule as one line: trigger, condition, recipient, options and status."""
     watch = rule.watch(types)
     when = f"`when {rule.score or 'the top band'}`"
     if watch is not None:
@@ -102,7 +106,7 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> 
     destination = f" → <#{channel}>" if channel else " → the contact's owner, else an admin"
     destination = " → the digest" if rule.in_digest else destination
     options = "".join(f" `{option}`" for option in _list_options(rule))
-    # A mention is one only outside of code.
+    # Slack renders a mention only outside of code.
     options += f" `escalate to` <@{rule.escalate_to}>" if rule.escalate_to else ""
     status = " · watches nothing now" if watch is None else ""
     if rule.paused_at is not None:
@@ -111,7 +115,7 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> 
 
 
 def _list_options(rule: AlertRule) -> list[str]:
-    """Write what of a rule is not as it is where nothing is said."""
+    """Return the options of a rule that differ from the defaults."""
     options = [f"hold {write_span(rule.hold)}"] if rule.hold else []
     options += [f"margin {show(rule.margin)}"] if rule.margin is not None else []
     options += [f"cooldown {write_span(rule.cooldown)}"] if rule.cooldown != COOLDOWN else []
@@ -130,7 +134,7 @@ def _count_ended(counts: Mapping[str, int]) -> int:
 
 
 def _describe_meetings(counts: Mapping[str, int]) -> str:
-    """Say how many of those that ended led to a meeting."""
+    """Return the share of ended follow-ups that led to a meeting, in words."""
     meetings = counts.get(FollowUpOutcome.MEETING.value, 0)
     return (
         f"{round(100 * meetings / _count_ended(counts))} % led to a meeting" if meetings else "never led to a meeting"
@@ -138,7 +142,7 @@ def _describe_meetings(counts: Mapping[str, int]) -> str:
 
 
 def _summarize_all(counts: Mapping[int, Mapping[str, int]]) -> str:
-    """Say the same of all rules together, where anything ended."""
+    """Return the same share for all rules together, or nothing if no follow-up has ended."""
     total = Counter[str]()
     for rule_counts in counts.values():
         total.update(rule_counts)

@@ -1,4 +1,4 @@
-"""Draw the form that adds an alert rule; what is rarely wanted stands behind More."""
+"""Build the form that adds an alert rule; the More button shows the rarely used fields."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ _KINDS = (
     ("crosses", "rises to"), ("crosses below", "falls below"), ("enters", "comes into the band"),
     ("moved", "moves, either way, by"), ("rises", "rises by"), ("falls", "falls by"),
     ("untouched for", "is untouched for"), ("about to fall out of", "is about to fall out of the band"),
-)  # fmt: skip  # the words of a rule, and what people read
+)  # fmt: skip  # (the words of a rule, the label in the form)
 _PLACES = (("", "Where follow-ups go, or the channel below"), ("digest", "The digest alone"))
 MORE = ("hold", "margin", "cooldown", "sla", "escalate")
 MOST_TYPES = 100
 
 
 def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
-    """Make the form."""
+    """Return the form; *more* adds the rarely used fields."""
     shown = [(score_type.key, score_type.label) for score_type in types[:MOST_TYPES]]
     blocks = [
         _select_field("score", "When this score", shown),
@@ -57,7 +57,7 @@ def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
 
 
 def format_alert_words(fields: Mapping[str, Any]) -> str:
-    """Write what was entered as the words of a rule."""
+    """Return the entered values as the text of an alert rule."""
     entered = {name: str(value).strip() for name, value in fields.items() if value}
     words = f"when {entered.get('score', '')} {entered.get('kind', '')} {entered.get('value', '')}"
     words += f" if {entered['condition']}" if "condition" in entered else ""

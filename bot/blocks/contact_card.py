@@ -1,4 +1,4 @@
-"""Draw a contact with all scores."""
+"""Render the card of a contact with all scores."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ from storage.reading.current_scores import Card, CurrentScore
 
 
 def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[FollowUp]) -> Reply:
-    """Answer with the card of a contact, and what of it waits for somebody."""
+    """Return the card of a contact: scores, owner, tags and waiting follow-ups."""
     contact = card.contact
     about = [short_name(text) for text in (contact.company, contact.email if contact.name else None) if text]
     head = " · ".join([f"*{short_name(contact.shown)}*", *about])
@@ -70,7 +70,7 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
 
 
 def _describe_band_end(score: CurrentScore) -> list[str]:
-    """Say when fading alone takes a score out of its band."""
+    """Return when decay alone moves a score out of its band, as a list of at most one phrase."""
     if score.band_until is None:
         return []
     band, direction = score.score_type.band(score.value), "falls" if score.rank > 0 else "rises"

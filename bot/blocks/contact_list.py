@@ -1,4 +1,4 @@
-"""Draw lists of contacts: the ones a name may mean, and the ones with the highest scores."""
+"""Render lists of contacts: matches of a name, pages of a filter, and the highest scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,9 +25,9 @@ from storage.reading.current_scores import Card
 
 
 def choose_contact_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:
-    """Ask which was meant; each choice is (what its button says, the line it runs).
+    """Return a question with one button per choice; each choice is (label, command).
 
-    A line that a button has no room for is not run in part: it has none.
+    A choice is left out if its command is too long for the value of a button.
     """
     choices = [(label, line) for label, line in choices if len(line) <= BUTTON_VALUE]
     rows = [choices[index : index + 5] for index in range(0, len(choices), 5)]
@@ -39,7 +39,7 @@ def choose_contact_reply(question: str, choices: Sequence[tuple[str, str]], *, a
 
 
 def distinct_name(contact: Contact) -> str:
-    """Name a contact so that it can be told from others of that name."""
+    """Return a contact's name with company and address, to tell apart contacts of the same name."""
     details = [text for text in (contact.company, contact.email) if text and text != contact.shown]
     return " · ".join([contact.shown, *details])
 
@@ -56,9 +56,9 @@ def filter_reply(
     onward: str | None,
     current: str,
 ) -> Reply:
-    """Answer with a page of what a filter finds, with these scores and attributes of each contact.
+    """Return a page of contacts that match a filter, with these scores and attributes of each contact.
 
-    *back*, *onward* and *current* are what its buttons carry.
+    *back*, *onward* and *current* are the values of its buttons.
     """
     lines = [_render_line(card, scores, attributes) for card in cards]
     shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
@@ -72,7 +72,7 @@ def filter_reply(
 
 
 def segments_reply(segments: Mapping[str, str]) -> Reply:
-    """Answer with the saved filters."""
+    """Return the list of saved segments; *segments* maps names to filters."""
     if not segments:
         sentence = "No segment is saved yet."
         return Reply(text=sentence, blocks=[section(f"{sentence} Save one: `/score segment save hot score&gt;=80`")])
@@ -83,7 +83,7 @@ def segments_reply(segments: Mapping[str, str]) -> Reply:
 
 
 def shared_reply(reply: Reply, *, by: str) -> Reply:
-    """Make of an answer what everybody in a channel may read: without its buttons, saying who shared it."""
+    """Return a reply for everyone in a channel: the same blocks without buttons, and who shared it."""
     blocks = [block for block in reply.blocks if block["type"] != "actions"]
     return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True)
 
@@ -109,7 +109,7 @@ def _format_attribute(value: Json) -> str:
 
 
 def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
-    """Answer with the contacts of the highest scores."""
+    """Return the contacts with the highest scores of a type."""
     if not cards:
         sentence = f"Nobody has a {score_called(score_type.label)} yet."
         hint = f"Set one: `/score set ada@example.com {score_type.key}={show(score_type.maximum)}`"

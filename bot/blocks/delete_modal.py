@@ -1,4 +1,4 @@
-"""Draw the form that deletes a contact: what will be gone, and a tick that it may."""
+"""Build the form that deletes a contact: a summary of the stored data and a confirmation checkbox."""
 
 import json
 
@@ -10,11 +10,11 @@ from storage.ledger.erase import Holdings
 
 CALLBACK = "delete_contact"
 TICK = "sure"
-MOST_SHOWN = 200  # of a name in what a form remembers, which has a limit
+MOST_SHOWN = 200  # characters of the contact's name in private_metadata, which is limited to 3,000
 
 
 def delete_modal(contact: Contact, holdings: Holdings) -> Block:
-    """Make the form for one contact."""
+    """Return the deletion form for a contact; *holdings* counts the contact's stored data."""
     warning = (
         f"*{escape(contact.shown)}* will be deleted, with {describe_holdings(holdings)}, every score, every field and"
         " every kept request that names them.\n"
@@ -42,7 +42,7 @@ def delete_modal(contact: Contact, holdings: Holdings) -> Block:
 
 
 def describe_holdings(holdings: Holdings) -> str:
-    """Say how much is known of somebody."""
+    """Return the counts of a contact's changes, follow-ups and identities in words."""
     changes = "1 change" if holdings.changes == 1 else f"{holdings.changes:,} changes"
     follow_ups = "1 follow-up" if holdings.follow_ups == 1 else f"{holdings.follow_ups:,} follow-ups"
     names = "1 address or id" if holdings.identities == 1 else f"{holdings.identities:,} addresses and ids"

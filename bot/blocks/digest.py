@@ -1,4 +1,4 @@
-"""Draw the message of a day: what happened to scores, and what waits."""
+"""Render the daily digest: changes of scores and waiting follow-ups."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,11 +13,14 @@ from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card
 
-DIGEST_EVENT = "digest"  # the type of the metadata that such a message carries
+DIGEST_EVENT = "digest"  # the event_type in the metadata of a digest message
 
 
 def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, ScoreType], *, place: str) -> Reply:
-    """Draw what is not empty; *people* are those of its follow-ups, *place* Slack's id of where it goes."""
+    """Return the digest without its empty sections.
+
+    *people* are the contacts of its follow-ups by id; *place* is the id of the Slack channel or user that receives it.
+    """
     label, bands = escape(news.score_type.label), news.score_type.bands
     groups = [
         (f"Newly {bands[-1].name if bands else 'hot'}", [_render_card(card, news.score_type) for card in news.hot]),

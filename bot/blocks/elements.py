@@ -1,4 +1,4 @@
-"""Make the small parts that every message is drawn from, within Slack's limits."""
+"""Build the Block Kit elements of messages, within Slack's limits."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,24 +11,24 @@ from storage.domain.score_types import ScoreType
 
 MISSING = "—"
 BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, OPTION_TEXT = 75, 2000, 3000, 75
-# Slack refuses a message whose blocks, as JSON, have over some 13,200 characters; heads and buttons need the rest.
+# Slack rejects a message if its blocks exceed about 13,200 characters of JSON; headings and buttons need the rest.
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
 CONTEXT_TEXT = 800
 
 
 def short_name(text: str) -> str:
-    """Write a name for a list: short enough to leave room for its neighbours."""
+    """Return a name for a list: escaped, on one line, at most 80 characters."""
     return escape(truncate(" ".join(text.split()), 80))
 
 
 def truncate(text: str, most: int) -> str:
-    """Shorten a text to *most* characters, saying so with an ellipsis."""
+    """Shorten text to *most* characters; an ellipsis marks the cut."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def truncate_markup(text: str, most: int) -> str:
-    """Shorten mrkdwn, not in the middle of a date, a mention or an escaped letter."""
+    """Shorten mrkdwn to *most* characters, without a cut inside a date, a mention or an escaped character."""
     if len(text) <= most:
         return text
     shortened = text[: most - 1]
@@ -40,13 +40,13 @@ def truncate_markup(text: str, most: int) -> str:
 
 
 def section(text: str, *, accessory: Block | None = None) -> Block:
-    """Make a section of mrkdwn."""
+    """Return a section block with mrkdwn text."""
     block: Block = {"type": "section", "text": _mrkdwn(truncate_markup(text, SECTION_TEXT))}
     return block | ({"accessory": accessory} if accessory else {})
 
 
 def sections(lines: Sequence[str]) -> list[Block]:
-    """Make as many sections as the lines need, each line whole; lines that Slack would not take are counted."""
+    """Return as many sections as the lines need; lines beyond Slack's limit are replaced by their number."""
     texts, total = [""], 0
     for index, line in enumerate(lines):
         short = truncate_markup(line, LONGEST_LINE)
@@ -62,71 +62,74 @@ def sections(lines: Sequence[str]) -> list[Block]:
 
 
 def context(text: str) -> Block:
-    """Make a line of small print."""
+    """Return a context block: one line of small text."""
     return {"type": "context", "elements": [_mrkdwn(truncate_markup(text, CONTEXT_TEXT))]}
 
 
 def _mrkdwn(text: str) -> Block:
-    """Make text with markup; verbatim, so that Slack makes no links of addresses that stand in what was sent."""
+    """Return a mrkdwn object. It is verbatim, so that Slack does not turn addresses in foreign text into links."""
     return {"type": "mrkdwn", "text": text, "verbatim": True}
 
 
 def plain_text(text: str, *, most: int) -> Block:
-    """Make text without markup, shortened to *most* characters."""
+    """Return a plain_text object, shortened to *most* characters."""
     return {"type": "plain_text", "text": truncate(strip_bidi(text), most)}
 
 
 def button(label: str, *, action: str, value: str, primary: bool = False) -> Block:
-    """Make a button; its *value* is what the action is given."""
+    """Return a button; the handler of *action* receives *value*."""
     text = plain_text(label, most=BUTTON_TEXT)
     style = {"style": "primary"} if primary else {}
     return {"type": "button", "text": text, "action_id": action, "value": value[:BUTTON_VALUE], **style}
 
 
 def actions(buttons: Sequence[Block]) -> Block:
-    """Make a row of buttons; actions that stand in it twice are told apart by a number."""
+    """Return an actions block; each action id gets a number, because Slack requires unique ids in a block."""
     numbered = [{**element, "action_id": f"{element['action_id']}:{index}"} for index, element in enumerate(buttons)]
     return {"type": "actions", "elements": numbered}
 
 
 def format_value(value: int | None) -> str:
-    """Write a value, or that it is missing."""
+    """Return a value as text, or a dash if it is None."""
     return MISSING if value is None else show(value)
 
 
 def format_signed(amount: int) -> str:
-    """Write an amount that is added: +5, -3."""
+    """Return an amount with its sign, such as +5 or -3."""
     return f"{'-' if amount < 0 else '+'}{show(abs(amount))}"
 
 
 def format_with_band(value: int | None, score_type: ScoreType, *, bold: bool = False) -> str:
-    """Write a value with the band it is in: *85* (hot)."""
+    """Return a value with its band, such as "*85* (hot)"."""
     band = score_type.band(value)
     shown = f"*{format_value(value)}*" if bold and value is not None else format_value(value)
     return f"{shown} ({band})" if band else shown
 
 
 def score_called(*labels: str) -> str:
-    """Name a score by the labels of the types it may be of: Fit score, Score, Fit or Heat score."""
+    """Return the name of a score for the labels of its possible types, such as "Fit or Heat score"."""
     last = "" if labels[-1].casefold().endswith("score") else " score"
     return escape(" or ".join(labels)) + last
 
 
 def moment(at: int) -> str:
-    """Write a time that Slack shows in the reader's own zone."""
+    """Return a time as mrkdwn that Slack shows in the reader's time zone; *at* is in µs."""
     plain = datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"<!date^{at // 1_000_000}^{{date_short_pretty}} {{time}}|{plain}>"
 
 
 def format_actor(actor: str | None, source: str | None) -> str:
-    """Say who a change is from."""
+    """Return the origin of a change: "by" a person, or "from" a source, or nothing."""
     if actor:
         return f"by <@{actor}>" if source == SLACK else f"by {escape(actor)}"
     return f"from {escape(source)}" if source else ""
 
 
 def trend(moved: Mapping[int, int]) -> list[str]:
-    """Say how a score moved in so many days, where that is known and it did: ▲ 5 in 7 days, ▼ 12 in 30."""
+    """Return how a score moved, such as "▲ 5 in 7 days, ▼ 12 in 30", as a list of at most one phrase.
+
+    *moved* maps a number of days to the change in that period.
+    """
     days = [(period, by) for period, by in sorted(moved.items()) if by]
     parts = [
         f"{'▲' if by > 0 else '▼'} {show(abs(by))} in {period}{'' if index else ' days'}"
@@ -136,6 +139,6 @@ def trend(moved: Mapping[int, int]) -> list[str]:
 
 
 def day(at: int) -> str:
-    """Write a day with its name, which Slack shows in the reader's own zone."""
+    """Return a date with its weekday as mrkdwn that Slack shows in the reader's time zone; *at* is in µs."""
     plain = datetime.fromtimestamp(at / 1_000_000, UTC)
     return f"<!date^{at // 1_000_000}^{{date_long}}|{plain:%A, %B} {plain.day}, {plain.year}>"

@@ -1,4 +1,4 @@
-"""Draw which background jobs fail."""
+"""Render reports about failing background jobs."""
 
 from collections.abc import Collection
 
@@ -12,7 +12,7 @@ from storage.jobs import Failures
 from storage.sources.health import TELL, WATCH
 from storage.sources.readback_queue import READ
 
-#: what each kind of job does
+#: a description of each kind of job
 _WORK = {
     ASK: "Posting a follow-up",
     EDIT: "Updating the message of a follow-up",
@@ -28,7 +28,7 @@ _WORK = {
 
 
 def failures_reply(kind: str, failures: Failures) -> Reply:
-    """Tell an admin that jobs of a kind fail."""
+    """Return the message that tells an admin that jobs of a kind fail."""
     if failures.given_up:
         times = f"{failures.given_up:,} times" if failures.given_up > 1 else "once"
         outcome = f"failed and was given up, {times}."
@@ -39,7 +39,7 @@ def failures_reply(kind: str, failures: Failures) -> Reply:
 
 
 def unreported_failures(kinds: Collection[str]) -> Block:
-    """Say on the Home tab which jobs failed without an admin being told."""
+    """Return the Home tab section with the kinds of failed jobs that could not be reported to an admin."""
     names = ", ".join(_name_work(kind).lower() for kind in sorted(kinds))
     return section(f"*These jobs failed, and no admin could be told*: {names}. The reasons are in the log.")
 

@@ -1,4 +1,4 @@
-"""Make the fields of forms."""
+"""Build the input fields of forms."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ LABEL, HINT = 150, 300
 
 
 def plain(text: str) -> Block:
-    """Make a text without markup."""
+    """Return a plain_text object, shortened to the length of a label."""
     return plain_text(text, most=LABEL)
 
 
 def field(name: str, label: str, element: Block, *, hint: str | None = None, optional: bool = False) -> Block:
-    """Make a field around an element; its *name* is what the handler of the form finds it by."""
+    """Return an input block around an element; the form's handler finds the value by *name*."""
     block: Block = {"type": "input", "block_id": name, "label": plain(label), "element": element, "optional": optional}
     return block | ({"hint": plain_text(hint, most=HINT)} if hint else {})
 
@@ -29,7 +29,7 @@ def text_field(
     multiline: bool = False,
     most: int = 3000,
 ) -> Block:
-    """Make a field for words."""
+    """Return an input block for text."""
     element: dict[str, Any] = {"type": "plain_text_input", "action_id": "value", "max_length": most}
     element |= {"multiline": True} if multiline else {}
     element |= {"initial_value": initial} if initial else {}
@@ -39,7 +39,7 @@ def text_field(
 def number_field(
     name: str, label: str, *, initial: str | None = None, hint: str | None = None, optional: bool = False
 ) -> Block:
-    """Make a field for a number."""
+    """Return an input block for a decimal number."""
     element: dict[str, Any] = {"type": "number_input", "action_id": "value", "is_decimal_allowed": True}
     element |= {"initial_value": initial} if initial else {}
     return field(name, label, element, hint=hint, optional=optional)
@@ -48,7 +48,7 @@ def number_field(
 def choice_field(
     name: str, label: str, choices: dict[str, str], *, initial: str | None = None, hint: str | None = None
 ) -> Block:
-    """Make a menu; *choices* are value → what is read."""
+    """Return an input block with a menu; *choices* maps each value to its label."""
     options = [{"text": plain_text(text, most=OPTION_TEXT), "value": value} for value, text in choices.items()]
     element: dict[str, Any] = {"type": "static_select", "action_id": "value", "options": options}
     element |= {"initial_option": options[list(choices).index(initial)]} if initial in choices else {}

@@ -1,4 +1,4 @@
-"""Draw a follow-up: who, why, whose it is, and what can be done."""
+"""Render follow-ups: contact, reason, status and buttons."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +23,7 @@ from storage.domain.contacts import Contact
 from storage.domain.followups import WAITING, FollowUpMove, FollowUpOutcome, FollowUpState
 from storage.domain.score_types import ScoreType
 
-EVENT = "follow_up"  # the type of the metadata that our messages carry
+EVENT = "follow_up"  # the event_type in the metadata of a follow-up message
 REPEAT = "Possibly a repeat: Slack did not say whether it took this message before."
 _TITLES = {"mine": "Your follow-ups", "open": "Follow-ups that wait", "overdue": "Follow-ups that are overdue"}
 _OUTCOMES = (
@@ -34,7 +34,10 @@ _OUTCOMES = (
 
 
 def follow_up_reply(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None, *, owner: str | None) -> Reply:
-    """Draw the message of a follow-up as it stands; *owner* is Slack's id of the contact's owner, where known."""
+    """Return the message of a follow-up in its current state.
+
+    *owner* is the Slack user id of the contact's owner, or None if it is unknown.
+    """
     head = headline(follow_up, contact, score_type)
     details = [escape(follow_up.why) if follow_up.why else "", format_actor(follow_up.actor, follow_up.source)]
     details += [f'"{escape(follow_up.reason)}"' if follow_up.reason else ""]
@@ -52,7 +55,7 @@ def follow_up_reply(follow_up: FollowUp, contact: Contact, score_type: ScoreType
 
 
 def headline(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None) -> str:
-    """Say who moved where."""
+    """Return the contact, and the score's new and previous value."""
     company = f" · {short_name(contact.company)}" if contact.company else ""
     label = escape(score_type.label) if score_type else follow_up.score
     now = (
@@ -63,7 +66,7 @@ def headline(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None
 
 
 def standing_line(follow_up: FollowUp) -> str:
-    """Say how a follow-up stands; nothing where it is open."""
+    """Return the state of a follow-up in words; blank if it is open."""
     holder, when = f"<@{follow_up.standing.holder}>", moment(follow_up.changed_at)
     match follow_up.standing.state:
         case FollowUpState.OPEN:
@@ -83,7 +86,7 @@ def standing_line(follow_up: FollowUp) -> str:
 
 
 def buttons_of(follow_up: FollowUp, *, place: str = "") -> list[Block]:
-    """Give the buttons for what can be done with a follow-up now; in a list they say their *place* in it too."""
+    """Return the buttons for the possible actions on a follow-up; in a list, their values include its *place*."""
     value = f"{follow_up.id} {place}".strip()
     state = follow_up.standing.state
     if state is FollowUpState.DONE and follow_up.outcome is None:
@@ -103,18 +106,18 @@ def buttons_of(follow_up: FollowUp, *, place: str = "") -> list[Block]:
 
 
 def ended_blocks(follow_up: FollowUp, contact: Contact, *, place: str = "") -> list[Block]:
-    """Ask whoever ended a follow-up what came of it."""
+    """Return the question to the person who finished a follow-up: what was the outcome?"""
     return [section(f"{escape(contact.shown)} is done. What came of it?"), actions(buttons_of(follow_up, place=place))]
 
 
 def _history_menu(follow_up: FollowUp) -> Block:
-    """Make the menu of a follow-up, which is there also when nothing can be done with it any more."""
+    """Return the menu of a follow-up, which is also present when no button is."""
     options = [{"text": plain("History"), "value": str(follow_up.id)}]
     return {"type": "overflow", "action_id": "follow_up_menu", "options": options}
 
 
 def steps_reply(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None, steps: Sequence[Step]) -> Reply:
-    """Answer with everything that happened to a follow-up, from its beginning."""
+    """Return all steps of a follow-up, oldest first."""
     head = headline(follow_up, contact, score_type)
     lines = [f"{moment(step.at)} · {_describe_step(step, follow_up)}" for step in steps]
     return Reply(text=f"History of a follow-up: {head}".replace("*", ""), blocks=[section(head), *sections(lines)])
@@ -153,7 +156,7 @@ def _describe_step(step: Step, follow_up: FollowUp) -> str:
 def storm_reply(
     follow_ups: Sequence[FollowUp], contacts: Mapping[int, Contact], types: Mapping[str, ScoreType]
 ) -> Reply:
-    """Draw very many follow-ups as one list."""
+    """Return very many follow-ups as a single list without buttons."""
     title = f"Many follow-ups at once, so they are one list: {len(follow_ups)}"
     lines = []
     for follow_up in follow_ups:
@@ -180,9 +183,10 @@ def list_reply(
     turning: Sequence[Block],
     above: Sequence[Block],
 ) -> Reply:
-    """Answer with what waits for somebody, newest first, under what stands *above* it.
+    """Return a list of waiting follow-ups in the given order, below the *above* blocks.
 
-    The buttons carry the *place*, which is blank where a click does not draw the list anew; *turning* turns its pages.
+    *place* becomes part of the buttons' values; it is blank if a click does not redraw the list. *turning* are the
+    buttons for other pages.
     """
     if not follow_ups:
         sentence = {"mine": "Nothing waits for you.", "overdue": "Nothing is overdue."}.get(

@@ -1,4 +1,4 @@
-"""Draw the changes of one score, newest first."""
+"""Render the changes of one score, newest first."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ CHART_DAYS = 90
 def history_reply(
     contact: Contact, score_type: ScoreType, entries: Sequence[HistoryEntry], *, picture: Picture | None = None
 ) -> Reply:
-    """Answer with the history of one score of a contact, and its picture; without one there is a button for it."""
+    """Return the history of one score of a contact; a Chart button takes the place of a missing picture."""
     title = f"{contact.shown} · {score_type.label}"
     if not entries:
         return Reply(

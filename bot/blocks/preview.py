@@ -1,4 +1,4 @@
-"""Draw what another definition of a score type would change, and what became of it."""
+"""Render the preview of a draft definition of a score type, and the result of applying it."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,10 @@ _DONE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", 
 
 
 def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
-    """Say in words what a draft makes other, or made: Narrowing Fit to 0 to 50, with steps of 0.5 in place of 1."""
+    """Return the difference between two definitions in words.
+
+    For example "Narrowing Fit to 0 to 50, with steps of 0.5 in place of 1"; *is_done* selects the past tense.
+    """
     others = _describe_settings(live, draft) + _describe_rules(live, draft)
     label = escape(live.label)
     if (live.minimum, live.maximum) == (draft.minimum, draft.maximum):
@@ -61,7 +64,7 @@ def _describe_rules(live: ScoreType, draft: ScoreType) -> list[str]:
 
 
 def preview_reply(live: ScoreType, preview: Preview, contacts: Mapping[int, Contact]) -> Reply:
-    """Answer with what a draft would change, and ask whether to apply it."""
+    """Return the effects of a draft, with buttons to apply or cancel it."""
     sentence = f"{heading(live, preview.draft)}: {', '.join(_describe_counts(live, preview))}."
     value = f"{preview.draft.key} {preview.draft.number}"
     buttons = [
@@ -105,7 +108,7 @@ def _list_first_contacts(preview: Preview, contacts: Mapping[int, Contact]) -> s
 
 
 def applied_reply(before: ScoreType, after: ScoreType, *, follow_up_count: int | None) -> Reply:
-    """Answer that a draft is live, and how many follow-ups were asked for; none where nobody was to be asked."""
+    """Return the reply to applying a draft; *follow_up_count* is None if it was applied without creating follow-ups."""
     note = "Nobody was asked to follow up."
     if follow_up_count is not None:
         note = f"{_pluralize(follow_up_count, 'follow-up was asked for', 'follow-ups were asked for')}."

@@ -1,4 +1,4 @@
-"""Turn a refusal into the sentence a person reads, with what to type instead."""
+"""Render refusals: what happened, and what to type instead."""
 
 from collections.abc import Sequence
 
@@ -28,12 +28,12 @@ from storage.domain.followups import FollowUpState, TooLate
 
 
 def plain_reply(sentence: str) -> Reply:
-    """Answer with one sentence."""
+    """Return a reply with one sentence."""
     return Reply(text=sentence, blocks=[section(sentence)])
 
 
 def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
-    """Answer a refusal of what *asker*, Slack's id, asked."""
+    """Return the reply to a refused request; *asker* is the Slack user id of the person who sent it."""
     if isinstance(refusal, BadFilter):
         sentence = escape_sentence(refusal_sentence(refusal))
         return Reply(text=sentence, blocks=[section(f"{sentence}\n```{code_block(refusal.pointed)}```")])
@@ -42,7 +42,7 @@ def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
 
 
 def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
-    """Say what a refusal means for the person who asked."""
+    """Return a refusal as a sentence for the person who sent the request."""
     match refusal:
         case TooBusy():
             return "Too much is being recorded just now, so nothing was changed. Send it again in a minute."
@@ -106,7 +106,7 @@ def _explain_too_late(refusal: TooLate, asker: str) -> str:
 
 
 def no_contact_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
-    """Answer that no contact is called that; *line* with {} for the contact is what each suggestion runs."""
+    """Return the reply for an unknown contact; the buttons run *line*, in which {} stands for the suggested contact."""
     sentence = f"No contact is called “{short_name(words)}”."
     if looks_like_address(words):
         return plain_reply(
@@ -119,7 +119,7 @@ def no_contact_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Re
 
 
 def ambiguous_contact_reply(words: str, matches: Sequence[Contact], *, line: str) -> Reply:
-    """Ask which of several contacts was meant."""
+    """Return the question which contact is meant; the buttons run *line*, in which {} stands for the contact."""
     if len(matches) > 10:
         return plain_reply(f"More than ten contacts match “{short_name(words)}”. Type more of the name, or an address.")
     return choose_contact_reply(

@@ -1,4 +1,4 @@
-"""Draw the rules of score types in words, and the form that one is made or changed in."""
+"""Render the scoring rules of score types, and build the form that adds or changes a rule."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", 
 
 
 def rules_reply(types: Sequence[ScoreType], *, first: int = 0) -> Reply:
-    """Answer with some of the rules of all score types, from place *first* on."""
+    """Return a page of the rules of all score types, starting at index *first*."""
     rules = [(score_type, index) for score_type in types for index in range(len(score_type.rules))]
     blocks: list[Block] = [section("*Rules:* what activities, and what is known of a contact, are worth")]
     label = None
@@ -40,7 +40,7 @@ def _render_rule(rule: Rule) -> str:
 
 
 def describe_rule(rule: Rule) -> str:
-    """Write what a rule is worth: demo_booked: +10 each, at most 20 a day, if tag:vip."""
+    """Return a rule in words, such as "demo_booked: +10 each, at most 20 a day, if `tag:vip`"."""
     condition = f"`{escape_code(truncate(rule.condition.strip(), 200))}`"
     points = format_signed(rule.points)
     if rule.for_each:
@@ -56,7 +56,7 @@ def describe_rule(rule: Rule) -> str:
 
 
 def _rule_menu(score_type: ScoreType, index: int) -> Block:
-    """Make the menu of a rule; the number says which version it is of."""
+    """Return the menu of a rule; its values contain the score type's version, so that a stale menu is detected."""
     reference = f"{score_type.key} {score_type.number} {index}"
     options = [
         {"text": plain("Change"), "value": f"change {reference}"},
@@ -66,7 +66,7 @@ def _rule_menu(score_type: ScoreType, index: int) -> Block:
 
 
 def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = None, rule: Rule | None = None) -> Block:
-    """Make the form: for a *rule* as it is now, or for a new one."""
+    """Return the form with a rule's current values, or an empty form if *rule* is None."""
     cap = rule.cap if rule else None
     choices = {item.key: item.label for item in types[:MOST_CHOICES]}
     type_block = (
@@ -119,4 +119,4 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
                 hint="Rules of one group share one limit: changed here, it changes for all of them.",
             ),
         ],
-    }  # fmt: skip  # a field a line
+    }  # fmt: skip  # one field per line

@@ -1,4 +1,4 @@
-"""Draw the form that sets scores, and read what was entered in it."""
+"""Build the form that sets scores."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from storage.domain.score_types import ScoreType
 
 CALLBACK = "set_score"
 SCORE = "score_"
-MOST_TYPES = 40  # what a form carries along has at most 3,000 characters
+MOST_TYPES = 40  # private_metadata is limited to 3,000 characters
 
 
 def set_modal(types: Sequence[ScoreType], *, contact: Contact | None = None, values: Mapping[str, int]) -> Block:
-    """Make the form: for a contact with its values now, or for one that is chosen in it."""
+    """Return the form with the current values of a contact, or with a contact menu if *contact* is None."""
     contact_block = section(f"*{escape(contact.shown)}*") if contact else _contact_block()
     shown = types[:MOST_TYPES]
     scores = [_score_block(score_type, values.get(score_type.key)) for score_type in shown]
@@ -30,7 +30,7 @@ def set_modal(types: Sequence[ScoreType], *, contact: Contact | None = None, val
         "title": _plain_text("Set scores"),
         "submit": _plain_text("Set"),
         "close": _plain_text("Cancel"),
-        # What the form showed comes back with it, so that only what was changed in it is set.
+        # The initial values come back with the form, so that the handler sets only the values that were changed.
         "private_metadata": json.dumps({"contact": contact.id if contact else None, "was": current}),
         "blocks": [contact_block, *scores, *(more if len(types) > MOST_TYPES else []), _reason_block()],
     }

@@ -1,4 +1,4 @@
-"""Draw the score types, and the form that one is made or changed in."""
+"""Render the score types, and build the form that adds or changes a score type."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ PER_PAGE, MOST_DRAFTS = 12, 3
 
 
 def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, first: int = 0) -> Reply:
-    """Answer with some of the score types, from place *first* on, and with the drafts that wait for a decision."""
+    """Return a page of score types, starting at index *first*, and the first drafts that wait for a decision."""
     shown = types[first : first + PER_PAGE]
     buttons = [button("Add a score type", action="type_form", value="-")]
     if first + PER_PAGE < len(types):
@@ -60,12 +60,12 @@ def _render_draft(live: ScoreType, draft: ScoreType) -> list[Block]:
 
 
 def draft_value(draft: ScoreType) -> str:
-    """Name a draft in a button."""
+    """Return the value of a button for a draft: the key and the version number."""
     return f"{draft.key} {draft.number}"
 
 
 def type_modal(score_type: ScoreType | None) -> Block:
-    """Make the form: for a score type as it is now, or for a new one."""
+    """Return the form with a score type's current values, or the form for a new score type if it is None."""
     is_new = score_type is None
     initial = {
         "label": score_type.label if score_type else None,
@@ -86,7 +86,7 @@ def type_modal(score_type: ScoreType | None) -> Block:
         "title": plain("Score type"),
         "submit": plain("Add" if is_new else "Continue"),
         "close": plain("Cancel"),
-        # What was changed by somebody else since the form was opened is not changed back by it.
+        # The handler refuses the form if the version has changed since the form was opened.
         "private_metadata": json.dumps(
             {"key": score_type.key if score_type else None, "number": score_type.number if score_type else 0}
         ),
@@ -111,7 +111,7 @@ def type_modal(score_type: ScoreType | None) -> Block:
             ),
             *([] if score_type and score_type.is_default else [_default_field()]),
         ],
-    }  # fmt: skip  # a field a line
+    }  # fmt: skip  # one field per line
 
 
 def _default_field() -> Block:
@@ -121,5 +121,5 @@ def _default_field() -> Block:
 
 
 def written_bands(bands: Sequence[Band]) -> str:
-    """Write bands as they are typed, a line each."""
+    """Return bands as they are typed, one per line."""
     return "\n".join(band.typed for band in bands)

@@ -1,4 +1,4 @@
-"""Draw the first questions: where follow-ups go, who sets scores, how contacts come in."""
+"""Render the setup questions: where follow-ups go, who sets scores, how contacts come in."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,12 @@ _WHO = {Setters.MEMBERS: "Every member", Setters.ADMINS: "Admins only"}
 
 
 def setup_reply(choices: Choices, types: Sequence[ScoreType]) -> Reply:
-    """Ask, showing what was answered already."""
+    """Return the setup questions as a message, with the current choices selected."""
     return Reply(text="Three questions, and Contact Score is ready.", blocks=setup_blocks(choices, types))
 
 
 def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
-    """Draw the questions."""
+    """Return the blocks of the setup questions, with the current choices selected."""
     channel_menu: Block = {
         "type": "conversations_select",
         "action_id": "setup_channel",
@@ -65,7 +65,7 @@ def _explain_follow_ups(types: Sequence[ScoreType]) -> str:
 
 
 def invited_reply(channel: str) -> Reply:
-    """Ask whoever invited the app whether follow-ups shall go to that channel."""
+    """Return the question to the person who invited the app to a channel: send follow-ups there?"""
     text = "Thank you for the invitation. Shall follow-ups come to this channel?"
     buttons = [
         button("Send follow-ups here", action="setup_here", value=channel, primary=True),

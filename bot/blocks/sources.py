@@ -1,4 +1,4 @@
-"""Draw the systems that send scores: their list, one with its steps, its quarantine, and their forms."""
+"""Render sources (systems that send scores): the list, one source, its quarantine, and the forms."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from storage.sources.health import HealthChange
 from storage.sources.readback_queue import Reading
 
 CALLBACK, ROTATE = "source", "rotate"
-STANDING_EVENT = "source_standing"  # what a message of ours about a source is known by
+STANDING_EVENT = "source_standing"  # the event_type in the metadata of a message about a source
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
     "While it is paused it is answered 503, try again in an hour. Nothing is taken, and most senders keep what they"
@@ -35,7 +35,7 @@ LOOK_THERE = "Look at the sender whether its webhook is still switched on."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A source with what came of it lately, how it stands, and how many of its items wait in quarantine."""
+    """A source with the counts of its recent deliveries, its health, and its number of quarantined items."""
 
     source: Source
     recent: Lately
@@ -44,7 +44,7 @@ class Listed:
 
 
 def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
-    """Answer with some of the sources, from place *first* on."""
+    """Return a page of sources, starting at index *first*."""
     buttons = [button("Add a source", action="source_form", value="-", primary=not total)]
     if first + PER_PAGE < total:
         buttons.append(button("More sources", action="sources", value=str(first + PER_PAGE)))
@@ -104,7 +104,7 @@ def _render_buttons(listed: Listed, first: int) -> list[Block]:
 
 
 def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: Reading) -> Reply:
-    """Answer with the steps of one source, what it is set to, what was refused, and what is read of its contacts."""
+    """Return one source: setup steps, settings, refused requests, and the status of its read-back."""
     settings = source.settings
     details = {
         "Fields": ", ".join(f"{name} is {score}" for name, score in settings.map.items()),
@@ -132,7 +132,7 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
 
 
 def _describe_reading(reading: Reading) -> list[str]:
-    """Say how it stands with what is read through a source's API."""
+    """Return the status of the read-back through a source's API."""
     queue_note = f": {reading.waiting:,} wait" if reading.waiting else ""
     lines = [f"Addresses and names are read through its API{queue_note}"]
     if reading.problem is not None and reading.problem_at is not None:
@@ -145,7 +145,7 @@ def _number_steps(steps: Iterable[str]) -> list[str]:
 
 
 def source_health_reply(change: HealthChange) -> Reply:
-    """Tell an admin that a source has stopped working, or works again."""
+    """Return the message that tells an admin that a source stopped working or works again."""
     name, last = f"*{change.source}*", f"It delivered last {moment(change.last_at)}" if change.last_at else ""
     reason = escape_sentence(f"Because: {change.reason}. {change.hint or ''}".strip()) if change.reason else ""
     match change.standing:
@@ -164,7 +164,7 @@ def source_health_reply(change: HealthChange) -> Reply:
 
 
 def source_added_reply(source: Source, senders: Senders) -> Reply:
-    """Answer that a source was made, with its secret, this once."""
+    """Return the reply for a new source; it is the only time that the secret is shown."""
     secret = source.secrets[0] if source.secrets else ""
     name = source.settings.username
     lines = [
@@ -184,7 +184,7 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
 
 
 def rotated_reply(source: Source, *, until: int) -> Reply:
-    """Answer with the new secret of a source, this once."""
+    """Return the reply with the new secret of a source; it is the only time that the secret is shown."""
     return Reply(
         text=f"{source.slug} has a new secret.",
         blocks=[
@@ -195,7 +195,7 @@ def rotated_reply(source: Source, *, until: int) -> Reply:
 
 
 def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
-    """Answer with the items of a source that could not be used, and why."""
+    """Return the quarantined items of a source, with the reasons; *total* counts also the items not shown."""
     if not items:
         return Reply(text="Empty.", blocks=[section(f"Nothing of *{source}* waits in quarantine.")])
     lines = [
@@ -220,7 +220,7 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
 
 
 def source_modal(providers: Iterable[str]) -> Block:
-    """Make the form of a new source."""
+    """Return the form for a new source."""
     return {
         "type": "modal",
         "callback_id": CALLBACK,
@@ -251,11 +251,11 @@ def source_modal(providers: Iterable[str]) -> Block:
                 hint="A line each. Salesforce needs organization_id=00D…, HubSpot takes signature=v2.",
             ),
         ],
-    }  # fmt: skip  # a field a line
+    }  # fmt: skip  # one field per line
 
 
 def rotate_modal(source: Source) -> Block:
-    """Make the form that gives a source another secret."""
+    """Return the form that rotates the secret of a source."""
     about = f"*{source.slug}* gets another secret. The one it has is taken for a day more, so that nothing is lost."
     return {
         "type": "modal",
@@ -271,4 +271,4 @@ def rotate_modal(source: Source) -> Block:
                 hint="Where the sender makes it. Blank: one is made here, and shown once.",
             ),
         ],
-    }  # fmt: skip  # a field a line
+    }  # fmt: skip  # one field per line

@@ -1,4 +1,4 @@
-"""Draw what would be taken of a delivery that is kept."""
+"""Render the dry run of a source's last stored delivery."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +15,10 @@ from storage.sources.deliveries import Delivery
 def dry_run_reply(
     delivery: Delivery, items: Sequence[ItemRequest], warnings: Sequence[str], types: Mapping[str, ScoreType]
 ) -> Reply:
-    """Answer with what would be taken of a source's last delivery as the source is set now."""
+    """Return the reply with the items of a source's last delivery, as the current mapping reads them.
+
+    *items* and *warnings* come from parsing the stored delivery again; nothing is recorded.
+    """
     amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
     lines = [_render_item(item, types, received=delivery.received_at) for item in items] or [
@@ -33,7 +36,7 @@ def dry_run_reply(
 
 
 def no_delivery_reply(source: str) -> Reply:
-    """Answer that there is nothing to test a source with."""
+    """Return the reply for a source without a stored delivery."""
     text = f"*Test of {source}:* nothing that it sent is kept. Let it send something, then test it."
     return Reply(text=text, blocks=[section(text)])
 

@@ -1,4 +1,4 @@
-"""List the commands of `contact-score`."""
+"""The commands of `contact-score`."""
 
 from importlib.metadata import version
 from typing import Annotated

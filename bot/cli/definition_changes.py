@@ -1,4 +1,4 @@
-"""Build a draft of a score type with a progress bar, say what it would change, and apply it or not."""
+"""Change definitions of score types from the command line: build a draft, preview it, apply or cancel it."""
 
 import sys
 from collections.abc import Sequence
@@ -20,11 +20,14 @@ from storage.scoring.drafts import Preview, apply, build, cancel, draft, only_na
 async def redefine(
     workspace: Workspace, definitions: Sequence[ScoreType], *, dry_run: bool, should_ask: bool
 ) -> list[Preview | ScoreType]:
-    """Change types, or only say what would change; gives a preview for each, or the type where nothing moves."""
+    """Change score types, or with *dry_run* only preview the changes.
+
+    Return a preview for each definition, or the definition itself if no score is affected.
+    """
     results: list[Preview | ScoreType] = []
     current = {score_type.key: score_type for score_type in await score_types(workspace)}
     for definition in definitions:
-        if dry_run:  # what it is called, and which one is the default, is changed at once, so it is not tried
+        if dry_run:  # a new default would be applied at once, so a dry run leaves it out
             definition = replace(definition, is_default=current[definition.key].is_default)
         is_rename = dry_run and only_names(current[definition.key], definition)
         new_draft = None if is_rename else await draft(workspace, wanted=definition, now=system_clock())
@@ -35,9 +38,9 @@ async def redefine(
         change = await preview(workspace, draft=new_draft, now=system_clock())
         results.append(change)
         if dry_run:
-            await cancel(workspace, draft=new_draft)
+            await cancel(workspace, draft=new_draft, clock=system_clock)
         else:
-            await apply(workspace, draft=new_draft, asks=should_ask, now=system_clock())
+            await apply(workspace, draft=new_draft, asks=should_ask, clock=system_clock)
     return results
 
 
@@ -46,12 +49,12 @@ async def _build_draft(workspace: Workspace, new_draft: ScoreType) -> None:
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
         bar = progress.add_task(new_draft.label, total=total)
         await build(
-            workspace, draft=new_draft, progress=lambda done: progress.update(bar, completed=done), now=system_clock()
+            workspace, draft=new_draft, progress=lambda done: progress.update(bar, completed=done), clock=system_clock
         )
 
 
 def as_document(change: Preview | ScoreType) -> dict[str, object]:
-    """Write what changed, or would."""
+    """Return a change as a JSON document."""
     if isinstance(change, ScoreType):
         return {"type": change.key, "changed": 0, "entering": 0, "leaving": 0, "asking": 0}
     counts = {
@@ -64,7 +67,7 @@ def as_document(change: Preview | ScoreType) -> dict[str, object]:
 
 
 async def print_preview(workspace: Workspace, change: Preview | ScoreType, *, dry_run: bool, should_ask: bool) -> None:
-    """Say to people what changed, or would."""
+    """Print a change as text."""
     if isinstance(change, ScoreType):
         output.lines(f"{change.label}: no score changes by this.")
         return

@@ -1,4 +1,4 @@
-"""List what sources delivered, what was set aside of it, and what was refused."""
+"""`contact-score deliveries`: list, show and replay deliveries of sources."""
 
 from typing import Annotated, TypedDict
 
@@ -31,7 +31,7 @@ def list_all(
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
         if source is not None:
-            await find_source(workspace.team, slug=source)  # who has mistyped it shall not think that nothing came
+            await find_source(workspace.team, slug=source)  # raise on a misspelled name, instead of an empty list
         rows = [_render_row(delivery) for delivery in await deliveries(workspace, source=source, most=limit)]
         refusals = [
             {
@@ -85,7 +85,7 @@ class _Request(TypedDict):
 
 
 async def _load_request(workspace: Workspace, id: int) -> _Request | None:
-    """Give what arrived, where it is still kept; bytes that are no text are shown as such."""
+    """Return the stored request of a delivery, or None if it was deleted; bytes that are not UTF-8 are escaped."""
     try:
         raw = await raw_delivery(workspace, id=id)
     except UnknownDelivery:

@@ -1,4 +1,4 @@
-"""Open a small Slack on this machine, with sample contacts, to try everything by hand."""
+"""`contact-score demo`: run a small Slack with sample contacts on this machine."""
 
 import asyncio
 import secrets
@@ -48,7 +48,7 @@ def _open_database(keep: Path | None) -> Iterator[Path]:
 
 
 async def _run_demo(path: Path) -> None:
-    # Slack's libraries take half a second to import: no other command waits for them.
+    # Slack's libraries take half a second to import, so the other commands do not import them.
     from bot import logs
     from bot.demo import Sandbox
     from bot.demo.crm import bodies
@@ -83,7 +83,7 @@ async def _run_demo(path: Path) -> None:
     )
 
     def clock() -> int:
-        return int(sandbox.clock.now() * 1_000_000)  # so that the page can put the time forward for both
+        return int(sandbox.clock.now() * 1_000_000)  # the page can move the time forward for Slack and service
 
     service = Service(settings, with_slack=True, clock=clock)
     try:
@@ -107,7 +107,7 @@ async def _run_demo(path: Path) -> None:
 
 
 def _choose_port() -> int:
-    """Return the demo's port, or 0 where another program has it."""
+    """Return the demo's port, or 0 if it is in use."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -118,7 +118,7 @@ def _choose_port() -> int:
 
 
 async def _add_sample_data(now: int, *, secret: str) -> bool:
-    """Add the score types and the source of the demo; answer whether they were not there yet."""
+    """Add the score types and the source of the demo; return False if they already exist."""
     workspace = await find_workspace(TEAM)
     if await sources(workspace):
         return False
@@ -131,6 +131,6 @@ async def _add_sample_data(now: int, *, secret: str) -> bool:
         await add_score_type(
             workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,
             bands=[parse_band(text) for text in bands], start=None, is_default=False, now=now,
-        )  # fmt: skip  # the numbers of one definition stand together
+        )  # fmt: skip  # one logical group per line
     await add_source(workspace, slug=SOURCE, provider="generic", secrets=[secret], now=now)
     return True

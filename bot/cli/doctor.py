@@ -1,4 +1,4 @@
-"""Report what somebody should look at."""
+"""`contact-score doctor`: report contacts with suspicious identities."""
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run

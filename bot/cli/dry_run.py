@@ -1,4 +1,4 @@
-"""Try a source: what would be taken of a request, without effect, and what is answered to one of its own."""
+"""`contact-score source try` and `send`: a dry run of a request, and a signed test delivery."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ def _load_mapping(path: Path | None) -> dict[str, str] | None:
 async def _load_request(
     workspace: Workspace, slug: str, *, delivery: int | None, file: Path | None
 ) -> tuple[Raw, str, int]:
-    """Give what to try, the delivery's id, and when it came."""
+    """Return the request to try, its delivery key, and the time when it was received."""
     if file is not None:
         content = await asyncio.to_thread(file.read_bytes)
         return load_request_file(content, kind=kind_of_file(content)), "file", system_clock()
@@ -84,7 +84,7 @@ async def _load_request(
 
 
 def _describe_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> dict[str, object]:
-    """Say what an item would do, or why it would be set aside."""
+    """Return what an item would do, or why it would be quarantined, as a row of the result."""
     row = _render_item(item)
     if not isinstance(item, Ignored | Unusable) and (reason := refusal_reason(item, types, received=received)):
         return row | {"does": "quarantined", "reason": reason}
@@ -149,7 +149,7 @@ def send_file(
 
 
 def _parse_answer(answer: str) -> object:
-    """Read an answer, which is text where something in between gave it."""
+    """Return the answer as JSON, or as text if it is not JSON, for example from a proxy."""
     try:
         return json.loads(answer)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Print the manifest that the Slack app is made from."""
+"""`contact-score manifest`: print the manifest of the Slack app."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Bring the tables of the database up to date, and the scores in them."""
+"""`contact-score migrate`: migrate the database and recalculate the scores."""
 
 import asyncio
 

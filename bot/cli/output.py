@@ -1,4 +1,4 @@
-"""Print what a command answers: one JSON document, a table, or lines for people."""
+"""Print results of commands: a JSON document, a table, or lines of text."""
 
 import json
 import sys
@@ -16,27 +16,27 @@ _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(co
 
 
 def document(value: Mapping[str, object]) -> None:
-    """Print one JSON document on standard output."""
+    """Print a JSON document on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def lines(*text: str) -> None:
-    """Print lines for people on standard output."""
+    """Print lines of text on standard output."""
     sys.stdout.write("".join(f"{_sanitize(line)}\n" for line in text))
 
 
 def note(*text: str) -> None:
-    """Print lines beside the answer, on standard error."""
+    """Print lines of text on standard error, apart from the result."""
     sys.stderr.write("".join(f"{_sanitize(line)}\n" for line in text))
 
 
 def _sanitize(text: str) -> str:
-    """Return text without what would control the terminal, or turn the direction of what follows: it may be sent."""
+    """Return the text without control and direction characters, because foreign text may contain them."""
     return strip_bidi(text).translate(_CONTROLS)
 
 
 def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
-    """Print rows as a table, or the sentence *none* where there are no rows."""
+    """Print rows as a table, or the sentence *none* if there are no rows."""
     if not rows:
         lines(none)
         return
@@ -47,12 +47,12 @@ def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
 
 
 def moment(at: int) -> str:
-    """Write a time, given in µs, as RFC 3339 has it."""
+    """Return a time, given in µs, in RFC 3339 format."""
     return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def count(number: int, noun: str) -> str:
-    """Write how many there are: 1 contact, 2,000 contacts."""
+    """Return a number with its noun, such as "1 contact" or "2,000 contacts"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -65,7 +65,7 @@ def moved(
     first: Sequence[tuple[str, int | None, int | None]],
     dry_run: bool,
 ) -> None:
-    """Print how many scores of a type change, who first comes into its top band, and from what to what."""
+    """Print the number of changed scores of a type, and the first contacts that enter its top band."""
     verb = "would change" if dry_run else "changed"
     top = f"; {entering:,} into {score_type.bands[-1].name}, {leaving:,} out of it" if len(score_type.bands) > 1 else ""
     lines(f"{score_type.label}: {count(changed, 'contact')} {verb}{top}.")

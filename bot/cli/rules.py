@@ -1,4 +1,4 @@
-"""Write the rules of all score types to a file, and take them from one."""
+"""`contact-score rules`: export scoring rules as TOML and apply them from a file."""
 
 import re
 import tomllib
@@ -33,7 +33,7 @@ class BadRules(Refusal):
 
 
 class _RuleEntry(BaseModel):
-    """One rule of a file."""
+    """One rule in a TOML file."""
 
     model_config = ConfigDict(strict=True, extra="forbid", populate_by_name=True)
 
@@ -100,7 +100,7 @@ def apply_rules(
 
 
 def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule, ...]]:
-    """Read a file; raises BadRules, with the line, and the column where one is known."""
+    """Read the rules in a file by score type; raises BadRules with the line, or the position if it is unknown."""
     try:
         text = file.read_text(encoding="utf-8-sig")
         document = tomllib.loads(text)

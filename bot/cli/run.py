@@ -1,4 +1,4 @@
-"""Run a command with the storage open, and turn refusals into one clear line and an exit code."""
+"""Run commands with the storage open; a refusal becomes one line on standard error and exit code 1."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,7 +22,7 @@ Team = Annotated[str | None, typer.Option("--workspace", metavar="T0123", help="
 
 
 def run(body: Callable[[Storage, Settings], Awaitable[T]], *, limits: Limits = DEFAULT_LIMITS) -> T:
-    """Run *body* with the storage open; a refusal ends the program with 1 and says why."""
+    """Run *body* with the storage open and return its result; a refusal ends the program with exit code 1."""
     with refusals():
         settings = read_settings()
 
@@ -38,20 +38,20 @@ def run(body: Callable[[Storage, Settings], Awaitable[T]], *, limits: Limits = D
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """End the program with 1 and the reason where something is refused."""
+    """Turn a Refusal, BadSettings or OSError into one line on standard error and exit code 1."""
     try:
         yield
     except (Refusal, BadSettings) as exc:
         message = str(exc)
         output.note(f"{message[:1].upper()}{message[1:]}")
         raise typer.Exit(1) from exc
-    except OSError as exc:  # a folder that is not there, a file that may not be written
+    except OSError as exc:  # a missing folder, a file without write permission
         output.note(f"{exc.strerror or exc}: {exc.filename or ''}")
         raise typer.Exit(1) from exc
 
 
 async def the_workspace(team: str | None) -> Workspace:
-    """Give the workspace that is meant: the named one, else the only one."""
+    """Return the named workspace, or the only one if *team* is None; raises a Refusal if there is none or several."""
     if team is not None:
         return await find_workspace(team)
     workspaces = await all_workspaces()

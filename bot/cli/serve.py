@@ -1,4 +1,4 @@
-"""Run the service until it is told to stop."""
+"""`contact-score serve`: run the service."""
 
 import asyncio
 from typing import Annotated
@@ -16,7 +16,7 @@ def serve(
     """Serve Slack, webhooks and API on one port, until SIGTERM."""
     with refusals():
         settings = read_settings_to_serve(with_slack=not no_slack)
-        # Slack's libraries take half a second to import: no other command waits for them.
+        # Slack's libraries take half a second to import, so the other commands do not import them.
         from bot.service import Service
 
         asyncio.run(

@@ -1,4 +1,4 @@
-"""Add, list, show, set, rotate and remove sources."""
+"""`contact-score source`: add, list, show, set, rotate and remove sources."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -86,13 +86,13 @@ def add(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
             map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
             mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
-        )  # fmt: skip  # as the options stand above
+        )  # fmt: skip  # in the order of the parameters
         configured = configure(workspace, slug=slug, provider=provider, options=options)
         secrets = configured.secrets or ()
         source = await add_source(
             workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
             api_token=api_token, now=system_clock(),
-        )  # fmt: skip  # whose, what, and what proves it
+        )  # fmt: skip  # identity, settings and credentials
         url, name = url_of(settings, source), source.settings.username
         output.note(*unknown_score_types(source))
         if as_json:
@@ -116,7 +116,7 @@ def _number_steps(steps: Sequence[str], *, url: str, secret: str, slug: str) -> 
 
 
 def _explain_token_place(source: Source, secrets: Sequence[str]) -> list[str]:
-    """Say where a token stands that is not sent as the steps say, which is as Bearer."""
+    """Return a line about the place of the token, if it is not sent as a Bearer token as the setup steps say."""
     place, _, name = (source.settings.token_in or "").partition(":")
     if place not in TOKEN_PLACES:
         return []
@@ -124,12 +124,12 @@ def _explain_token_place(source: Source, secrets: Sequence[str]) -> list[str]:
 
 
 def url_of(settings: Settings, source: Source) -> str:
-    """Give the address that a source sends to."""
+    """Return the webhook URL of a source."""
     return f"{settings.url}/webhooks/{source.workspace.team}/{source.slug}"
 
 
 def _load_recipe(text: str | None) -> str | Mapping[str, object] | None:
-    """Give a recipe's name, or what stands in its file."""
+    """Return the name of a built-in recipe, or the content of a recipe file."""
     if text is None or not text.endswith(".json"):
         return text
     document = json_file(Path(text))
@@ -139,7 +139,7 @@ def _load_recipe(text: str | None) -> str | Mapping[str, object] | None:
 
 
 def json_file(path: Path | None) -> object:
-    """Read a JSON file of the operator; raises Refusal."""
+    """Read a JSON file, or return None without a path; raises a Refusal."""
     if path is None:
         return None
     try:
@@ -216,7 +216,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
 
 
 async def _describe_readback(source: Source) -> dict[str, object]:
-    """Say whether what its deliveries leave out is read, and what came of it; nothing where they leave out nothing."""
+    """Return the settings and status of the read-back; empty if the provider's deliveries are complete."""
     readback = PROVIDERS[source.provider].readback
     if readback is None:
         return {}
@@ -265,12 +265,12 @@ def set_(
             secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
             map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
             mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
-        )  # fmt: skip  # as the options stand above
+        )  # fmt: skip  # in the order of the parameters
         configured = configure(workspace, slug=slug, provider=source.provider, options=options, before=source)
         changed = await set_source(
             workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, api_token=api_token,
             now=system_clock(),
-        )  # fmt: skip  # as above
+        )  # fmt: skip  # in the order of the parameters
         output.note(*unknown_score_types(changed))
         if as_json:
             output.document({"slug": changed.slug, "provider": changed.provider, "url": url_of(settings, changed)})

@@ -1,4 +1,4 @@
-"""Create, list and revoke the tokens of the API."""
+"""`contact-score token`: create, list and revoke API tokens."""
 
 from typing import Annotated
 

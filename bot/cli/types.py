@@ -1,4 +1,4 @@
-"""Add, change and list score types."""
+"""`contact-score type`: add, change and list score types."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -137,7 +137,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
 
 
 def _render_document(definition: ScoreType) -> dict[str, object]:
-    # The API takes a tenth of a second to import: who asks for no document does not wait for it.
+    # The API takes a tenth of a second to import, so only JSON output imports it.
     from webhooks.api.schemas import score_type
 
     return dict(score_type(definition))

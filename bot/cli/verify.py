@@ -1,4 +1,4 @@
-"""Fold everything again and report any difference from what is kept."""
+"""`contact-score verify`: recalculate all scores and report differences from the stored ones."""
 
 import sys
 

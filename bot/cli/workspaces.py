@@ -1,4 +1,4 @@
-"""Add, list and set up workspaces."""
+"""`contact-score workspace`: add, configure and list workspaces."""
 
 import re
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""List the verbs of `/score`, and carry out a line."""
+"""The verbs of `/score`, and the dispatch of a line to its verb."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -130,12 +130,15 @@ COMMANDS = {
         show_setup, "setup", "for admins: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
     ),
 }
-LONGEST_LINE = 10_000  # a line that names ninety score types has half of that
+LONGEST_LINE = 10_000  # characters; a line that sets ninety score types is half as long
 VERBS = ("help", *COMMANDS)
 
 
 async def carry_out(request: Request) -> Reply:
-    """Answer the line after `/score`."""
+    """Run the line after `/score` and return the reply.
+
+    Raises Unclear if the line is too long. A line without a verb is a contact or a filter; a likely typo is suggested.
+    """
     line = request.text
     if len(line) > LONGEST_LINE:
         raise Unclear(f"A line has at most {LONGEST_LINE:,} characters; this one has {len(line):,}.")
@@ -158,7 +161,7 @@ async def carry_out(request: Request) -> Reply:
 
 
 async def _suggest_line(request: Request, line: str) -> str | None:
-    """Give the line that was meant by one that names no contact: with a slip in its verb, or without the verb."""
+    """Return the probable command for a line that matches no contact: a corrected verb or a missing verb, or None."""
     word = line.partition(" ")[0]
     suggestion = near_verb(line, VERBS)
     if suggestion and not is_name(word, await find_all(request, word)):
@@ -173,7 +176,7 @@ async def _suggest_line(request: Request, line: str) -> str | None:
 
 
 async def _is_source_id(request: Request, line: str) -> bool:
-    """Tell whether a line is an id that a source of ours may know, though no contact has it yet."""
+    """Return whether a line is `source:id` with the name of a known source; such a line is not a filter."""
     slug, _, id = line.partition(":")
     return (
         bool(id) and " " not in line and slug.casefold() in {source.slug for source in await sources(request.workspace)}

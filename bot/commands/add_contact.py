@@ -1,4 +1,4 @@
-"""Make a contact, or say who one is."""
+"""`/score add`: create a contact, or update the fields of an existing one."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from storage.ledger.facts import is_recorded
 
 
 async def add_contact(request: Request) -> Reply:
-    """Answer `add EMAIL [name:… company:… owner:…]`."""
+    """Handle `add EMAIL [name:… company:… owner:…]`."""
     address, entered = read_add(request.text)
     if "owner" in entered:
         owner = await _resolve_owner(request, entered["owner"])
@@ -23,7 +23,7 @@ async def add_contact(request: Request) -> Reply:
             return owner
         entered["owner"] = owner
     if await is_recorded(request.workspace, batch=request.batch):
-        return Reply()  # the same request, sent again
+        return Reply()  # a retry of the same request, answered before
     before = next(iter(await find_all(request, address)), None)
     fields: Mapping[str, Json] = entered
     if before is not None:
@@ -32,14 +32,14 @@ async def add_contact(request: Request) -> Reply:
             return already_known_reply(before)
     recorded = await request.save_contact(address, fields)
     if all(outcome.status is Status.DUPLICATE for outcome in recorded.outcomes):
-        return Reply()  # sent again while the first was under way
+        return Reply()  # a retry while the first attempt was still running
     (after,) = await find(request.workspace, text=address)
     names = [name for name in ADDABLE if name in fields]
     return added_reply(before, after, names, batch=request.batch)
 
 
 async def _resolve_owner(request: Request, words: str) -> str | Reply:
-    """Give the address of the colleague that is meant, or say what to type instead."""
+    """Return the owner's address for `me`, a mention or an address, or else the reply that says what to type."""
     if words.casefold() == "me":
         return request.person.email or plain_reply(
             "Slack does not tell me your address. Type it: `owner:rep@example.com`"

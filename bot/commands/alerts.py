@@ -1,4 +1,4 @@
-"""Say when to be asked to follow up."""
+"""`/score alerts`: list, add, simulate, pause, resume and remove alert rules, and schedule digests."""
 
 import re
 from dataclasses import replace
@@ -29,7 +29,7 @@ MOST_TRIED = 20
 
 
 async def manage_alerts(request: Request) -> Reply:
-    """Answer `alerts [add …|try …|pause N|resume N|remove N|digest …]`."""
+    """Handle `alerts [add …|try …|pause N|resume N|remove N|digest …]`."""
     verb, _, rest = request.text.partition(" ")
     match verb.casefold():
         case "" | "list":
@@ -62,7 +62,7 @@ async def _try_rule(request: Request, words: str) -> Reply:
 
 
 async def _change_digest(request: Request, words: str) -> Reply:
-    """Let a digest go to a channel, or to who asks, or no more."""
+    """Schedule or stop the digest of a channel, or of the person who asks if there is no channel."""
     match = _IN_CHANNEL.search(words)
     place, rest = (match["id"].upper(), words[: match.start()].strip()) if match else (request.person.id, words)
     if match:
@@ -79,7 +79,7 @@ async def _change_digest(request: Request, words: str) -> Reply:
     digest = await set_digest(
         request.workspace, place=place, zone=zone.strip() or request.person.zone or "UTC", minute=parse_time(at),
         made_by=request.person.id, now=request.now,
-    )  # fmt: skip  # where and when
+    )  # fmt: skip  # one logical group per line
     when = f"at {write_time(digest.minute)} ({digest.zone})"
     return plain_reply(f"A digest comes {destination} Monday to Friday {when}, where there is anything to say.")
 

@@ -1,4 +1,4 @@
-"""Make scores of a contact missing again."""
+"""`/score clear`: remove scores of a contact."""
 
 from bot.blocks.elements import score_called
 from bot.blocks.receipt import receipt_reply
@@ -11,7 +11,7 @@ from storage.reading.current_scores import card
 
 
 async def clear_score(request: Request) -> Reply:
-    """Answer `clear CONTACT [TYPE…]`."""
+    """Handle `clear CONTACT [TYPE…]`."""
     words, scores = read_clear(request.text, request.types)
     contact = await find_scored(request, words, line=f"clear {{}} {' '.join(scores)}")
     if isinstance(contact, Reply):
@@ -27,5 +27,5 @@ async def clear_score(request: Request) -> Reply:
         return plain_reply(f"{escape(contact.shown)} has no {label}, so there is nothing to clear.")
     recorded = await request.clear(contact, existing)
     if not recorded.moved:
-        return Reply()  # the same request, sent again
+        return Reply()  # a retry of the same request
     return receipt_reply(contact, recorded.moved, batch=request.batch)

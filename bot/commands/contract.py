@@ -1,4 +1,4 @@
-"""Say what a verb of `/score` is."""
+"""The definition of a `/score` verb."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from bot.slack.handling import Reply, Request
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb: its handler, how it is typed, what it does in a few words, lines to try, and who may."""
+    """A verb of `/score`: its handler, syntax, summary, example lines and required permission."""
 
     handler: Callable[[Request], Awaitable[Reply]]
     usage: str

@@ -1,4 +1,4 @@
-"""Delete all that is known of a contact, once somebody ticked that they mean it."""
+"""`/score delete`: open the form that confirms the deletion of a contact."""
 
 from bot.blocks.delete_modal import delete_modal
 from bot.blocks.refusals import plain_reply
@@ -9,7 +9,7 @@ from storage.ledger.erase import count_holdings
 
 
 async def delete_contact(request: Request) -> Reply:
-    """Answer `delete CONTACT` with the form that says what will be gone."""
+    """Handle `delete CONTACT`: return the form that lists what will be deleted."""
     words = read_contact(request.text)
     if not words:
         return plain_reply("Say whom: `/score delete ada@example.com`")

@@ -1,4 +1,4 @@
-"""List who waits for somebody."""
+"""`/score followups`: list waiting follow-ups."""
 
 from bot.blocks.refusals import plain_reply
 from bot.followup_list import FollowUpPage, follow_ups_page
@@ -8,7 +8,7 @@ LISTS = ("open", "mine", "overdue")
 
 
 async def list_follow_ups(request: Request) -> Reply:
-    """Answer `followups [mine|open|overdue]`."""
+    """Handle `followups [mine|open|overdue]`."""
     list_name = request.text.casefold() or "open"
     if list_name not in LISTS:
         return plain_reply(

@@ -1,4 +1,4 @@
-"""Say what can be typed after `/score`."""
+"""`/score help`: list the verbs and score types, or explain a verb."""
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -14,7 +14,7 @@ from storage.domain.score_types import ScoreType
 
 
 def help_reply(request: Request, commands: Mapping[str, Command]) -> Reply:
-    """Answer with every verb, or with one of them and its examples."""
+    """Return the help for all verbs, or for the verb in the request."""
     command = commands.get(request.text.casefold())
     if command is not None:
         examples = "\n".join(f"`/score {line}`" for line in command.examples)
@@ -38,7 +38,7 @@ def help_reply(request: Request, commands: Mapping[str, Command]) -> Reply:
 
 
 def _describe_rights(request: Request) -> str:
-    """Say what who asks is allowed."""
+    """Return a sentence about the permissions of the person who asks."""
     if Need.ADMINISTER in request.rights:
         return "You are an admin here: you may view and set every score, and change what is for admins."
     if Need.SET not in request.rights:

@@ -1,4 +1,4 @@
-"""Show the changes of one score of a contact, and over a period how it went."""
+"""`/score history`: list the changes of a contact's score, with a chart if a period is given."""
 
 from bot.blocks.history import MOST, history_reply
 from bot.blocks.refusals import plain_reply
@@ -11,7 +11,7 @@ from storage.reading.history import history
 
 
 async def show_history(request: Request) -> Reply:
-    """Answer `history CONTACT [TYPE] [90d]`."""
+    """Handle `history CONTACT [TYPE] [90d]`."""
     if not request.text:
         return plain_reply("Say whose: `/score history ada@example.com fit`")
     line, days = read_days(request.text)

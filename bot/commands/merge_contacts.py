@@ -1,4 +1,4 @@
-"""Make two contacts one, because a person knows that they are."""
+"""`/score merge`: merge two contacts."""
 
 import re
 
@@ -14,7 +14,7 @@ _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)
 
 
 async def merge_contacts(request: Request) -> Reply:
-    """Answer `merge CONTACT into CONTACT`."""
+    """Handle `merge CONTACT into CONTACT`."""
     words = _INTO.split(f" {request.text} ")
     if len(words) != 2 or not all(part.strip() for part in words):
         return plain_reply("Say which two are one: `/score merge ada.l@example.com into ada@example.com`")

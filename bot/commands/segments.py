@@ -1,4 +1,4 @@
-"""Save filters under a name, list, show and delete them."""
+"""`/score segment`: save, list, show and delete named filters."""
 
 from bot.blocks.contact_list import segments_reply
 from bot.blocks.refusals import plain_reply
@@ -12,7 +12,7 @@ HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment sho
 
 
 async def manage_segments(request: Request) -> Reply:
-    """Answer `segment save NAME TERMS`, `segment list`, `segment show NAME` and `segment delete NAME`."""
+    """Handle `segment save NAME TERMS`, `segment list`, `segment show NAME` and `segment delete NAME`."""
     action, _, rest = request.text.partition(" ")
     name, _, text = rest.strip().partition(" ")
     match action.casefold(), name.casefold(), text.strip():
@@ -37,7 +37,7 @@ async def _save_segment(request: Request, name: str, text: str) -> Reply:
         if addresses[mention[1]] is None:
             sentence = "I do not know that colleague's address; type it: owner:rep@example.com"
             raise BadFilter(sentence, text=text, column=mention.start(), width=len(mention[0]))
-    # A colleague is kept by address, which means the same wherever the segment is used.
+    # A mention is saved as an address, which has the same meaning everywhere.
     text = MENTION.sub(lambda mention: addresses[mention[1]] or "", text)
     previous = await save_segment(request.workspace, name=name, text=text, now=request.now)
     instead = f" It was `{escape_code(previous)}`." if previous not in (None, text) else ""

@@ -1,4 +1,4 @@
-"""Set the scores of a contact, or open the form for it."""
+"""`/score set`: set or add to the scores of a contact, or open the form."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from storage.ledger.contacts import contacts
 
 
 async def set_score(request: Request) -> Reply:
-    """Answer `set CONTACT VALUES [because …]`."""
+    """Handle `set CONTACT VALUES [because …]`; without arguments, return the form."""
     if not request.text:
         return Reply(modal=set_modal(request.types, values={}))
     setting = read_set(request.text, request.types)
@@ -62,7 +62,7 @@ async def _set_scores(request: Request, setting: Setting, contact: Contact | str
     recorded = await request.change(contact, setting.values, reason=setting.reason)
     existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
     if not recorded.moved:
-        return Reply()  # the same request, sent again
+        return Reply()  # a retry of the same request
     if not existing:
         return refusal_reply(UnknownContact())
     requested = {value.score: (value.op, value.amount) for value in setting.values}

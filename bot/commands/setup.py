@@ -1,9 +1,9 @@
-"""Ask the first questions again."""
+"""`/score setup`: show the setup questions."""
 
 from bot.blocks.setup import setup_reply
 from bot.slack.handling import Reply, Request
 
 
 async def show_setup(request: Request) -> Reply:
-    """Answer `setup`."""
+    """Handle `setup`."""
     return setup_reply(request.choices, request.types)

@@ -1,4 +1,4 @@
-"""Show the contacts with the highest scores."""
+"""`/score top`: list the contacts with the highest scores."""
 
 from bot.blocks.contact_list import top_reply
 from bot.slack.handling import Reply, Request
@@ -7,7 +7,7 @@ from storage.reading.current_scores import top
 
 
 async def top_contacts(request: Request) -> Reply:
-    """Answer `top [N] [TYPE]`."""
+    """Handle `top [N] [TYPE]`."""
     count, score = read_top(request.text, request.types)
     score_type, cards = await top(request.workspace, score=score, count=count, now=request.now)
     return top_reply(cards, score_type)

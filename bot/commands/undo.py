@@ -1,4 +1,4 @@
-"""Take back a person's last change, or an import."""
+"""`/score undo`: revert the person's last command, or an import."""
 
 import re
 
@@ -11,7 +11,7 @@ _IMPORT = re.compile(r"import/[0-9a-f]{16}")
 
 
 async def undo(request: Request) -> Reply:
-    """Answer `undo`: the asker's last command is taken back whole; or `undo import/…`, as the import told."""
+    """Handle `undo`, which reverts the person's whole last command, and `undo import/…`, which reverts an import."""
     if _IMPORT.fullmatch(request.text):
         return await undo_batch(request, request.text)
     if request.text:

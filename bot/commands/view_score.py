@@ -1,4 +1,4 @@
-"""Show a contact with all scores."""
+"""`/score view`: show a contact with all scores."""
 
 from bot.blocks.contact_card import card_reply
 from bot.blocks.refusals import plain_reply, refusal_reply
@@ -11,7 +11,7 @@ from storage.reading.current_scores import card
 
 
 async def view_score(request: Request) -> Reply:
-    """Answer `view CONTACT`."""
+    """Handle `view CONTACT`, also without the verb."""
     words = read_contact(request.text)
     if not words:
         return plain_reply("Say whom: `/score view ada@example.com`")

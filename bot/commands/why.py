@@ -1,4 +1,4 @@
-"""Say what a score is made of."""
+"""`/score why`: explain how a score is calculated."""
 
 from bot.blocks.refusals import plain_reply
 from bot.blocks.why import MOST, why_reply
@@ -9,7 +9,7 @@ from storage.reading.history import why
 
 
 async def explain_score(request: Request) -> Reply:
-    """Answer `why CONTACT [TYPE]`."""
+    """Handle `why CONTACT [TYPE]`."""
     if not request.text:
         return plain_reply("Say whose: `/score why ada@example.com fit`")
     words, scores = read_clear(request.text, request.types)

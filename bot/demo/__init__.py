@@ -1,4 +1,4 @@
-"""Stand in for Slack on this machine: a foreign system that speaks to the product over HTTP alone."""
+"""A local stand-in for Slack; it talks to the product only over HTTP, as a separate system does."""
 
 from bot.demo.acts import Sent
 from bot.demo.block_kit import check_blocks, check_view

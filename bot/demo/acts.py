@@ -1,4 +1,4 @@
-"""Do what a person does in Slack, and send the product what Slack sends for it."""
+"""Perform what a person does in Slack, and send the product the requests that Slack sends."""
 
 import json
 import secrets
@@ -21,7 +21,7 @@ from bot.demo.world import Channel, Json, Message, SlackUser, View, World
 
 Values = dict[str, dict[str, Any]]
 
-# Who acts and where, unless somebody else is named.
+# The default person and channel of an act.
 REP, SALES = "U0REP", "C0SALES"
 
 FORM = "application/x-www-form-urlencoded"
@@ -30,7 +30,7 @@ PUSH_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """One request to the product: slash_commands, interactive or events_api, what it held and what came back."""
+    """A request sent to the product and its response; *kind* is slash_commands, interactive or events_api."""
 
     kind: str
     payload: Json
@@ -38,7 +38,7 @@ class Sent:
 
 
 class Acts:
-    """Everything a person, or a test in a person's place, can do."""
+    """The acts of a person, for the page and for tests."""
 
     def __init__(self, *, world: World, clock: Clock, app_url: str, signing_secret: str, crm_url: str, crm_secret: str):
         self.world, self.clock, self.changes = world, clock, Changes()
@@ -51,7 +51,7 @@ class Acts:
         self._session: aiohttp.ClientSession | None = None
 
     async def say(self, text: str, *, user: str = REP, channel: str = SALES) -> Response:
-        """Type *text* and press Enter: a slash command where it begins with one, else a message."""
+        """Send *text* as a slash command if it begins with a slash, else post it as a message."""
         person, place = self._find_person_and_channel(user, channel)
         if not text.startswith("/"):
             self.world.post(channel=place.id, user=person.id, text=as_sent(text, world=self.world))
@@ -63,7 +63,7 @@ class Acts:
         return await self.command(command, as_sent(rest.strip(), world=self.world), user=user, channel=channel)
 
     async def command(self, command: str, text: str = "", *, user: str = REP, channel: str = SALES) -> Response:
-        """Send a slash command with exactly this *text*, and show what is answered."""
+        """Send a slash command with exactly this *text*, and show the answer."""
         person, place = self._find_person_and_channel(user, channel)
         url = self.world.new_response_url(person.id, place.id)
         payload = payloads.slash_command(
@@ -84,11 +84,10 @@ class Acts:
         selected: Any = None,
         values: Values | None = None,
     ) -> Response:
-        """
-        Press or choose something in a message, named by its handle; LookupError where there is no such thing.
+        """Click or choose an element of a message with this timestamp; raises LookupError if there is none.
 
-        What its last edit took away can still be pressed: Slack delivers the click of somebody who was a moment late.
-        *values* is what was chosen in the message's other fields; Slack remembers it for the next click.
+        An element that the last edit removed can still be clicked, as in Slack if a click crosses the edit. *values*
+        are the values chosen in other fields of the message; they are kept for the next click.
         """
         original = answers.original_of(self.world, message, user)
         pressable = original.blocks + original.blocks_before
@@ -113,7 +112,7 @@ class Acts:
         selected: Any = None,
         values: Values | None = None,
     ) -> Response:
-        """Press or choose something in a modal or a Home tab, with *values* in its other fields."""
+        """Click or choose an element in a modal or a Home tab, with *values* in its other fields."""
         view = self._find_view(view_id, user)
         block, element = find_element(view.blocks, action_id, block_id)
         view = self._fill_in(view, values or {}, {block["block_id"]: {action_id: selected}})
@@ -124,10 +123,9 @@ class Acts:
         )
 
     async def submit(self, view_id: str, values: Values | None = None, *, user: str = REP) -> Response:
-        """
-        Fill in *values* by block and action, submit, and do with the modal what the answer asks.
+        """Fill in *values* by block and action, submit the form, and apply the answer to the modal.
 
-        What Slack would not even send, a required field left empty, is status 0 with the errors in the view.
+        A form that Slack would not send, for example with a blank required field, returns status 0 and has errors.
         """
         view = self._fill_in(self._find_view(view_id, user), values or {})
         if errors := complaints(view, state_of(view.blocks, view.values)):
@@ -136,14 +134,14 @@ class Acts:
             return Response(status=0, note="Not sent: a field needs attention.")
         payload = payloads.on_view(self.world, view, person=self._find_person(user), kind="view_submission")
         response = await self._deliver("interactive", payload)
-        # The product may have changed the view by its id while it made up its answer.
+        # The product may have updated the view while it handled the submission.
         current = self.world.view(view_id)
         note = answers.apply_submission(self.world, current, response) if current else ""
         await self.changes.happened()
         return replace(response, note=note)
 
     async def close_view(self, view_id: str, *, user: str = REP) -> Response:
-        """Close a modal; the product hears of it where the view asked for that."""
+        """Close a modal; the product is notified if the view requests it."""
         view = self._find_view(view_id, user)
         clears_all = view.content.get("clear_on_close", False)
         self.world.modals[user] = [modal for modal in self.world.modals[user] if modal.id != view_id and not clears_all]
@@ -157,7 +155,7 @@ class Acts:
     async def options(
         self, handle: str, action_id: str, value: str = "", *, user: str = REP, block_id: str | None = None
     ) -> list[Json]:
-        """The options the product offers for what was typed into an external select; none when it does not answer."""
+        """Return the product's options for the text typed into an external select; empty if it does not answer."""
         person = self._find_person(user)
         view = self.world.view(handle)
         blocks = view.blocks if view else answers.original_of(self.world, handle, user).blocks
@@ -176,7 +174,7 @@ class Acts:
         ]
 
     async def shortcut(self, callback_id: str, *, user: str = REP, message: str | None = None) -> Response:
-        """Choose a global shortcut, or with *message* one from that message's menu."""
+        """Choose a global shortcut, or with *message* a shortcut in the menu of that message."""
         person = self._find_person(user)
         if message is None:
             return await self._interact(payloads.shortcut(self.world, callback_id=callback_id, person=person))
@@ -188,31 +186,34 @@ class Acts:
         )
 
     async def event(self, event: Json, *, user: str | None = None) -> Response:
-        """Send an Events API callback, done by *user* where one is named."""
+        """Send an Events API callback, with *user* as the acting person if given."""
         return await self._deliver(
             "events_api", payloads.event_callback(self.world, ({"user": user} if user else {}) | event)
         )
 
     async def open_home(self, user: str = REP) -> Response:
-        """Look at the app's Home tab."""
+        """Open the app's Home tab."""
         event: Json = {"type": "app_home_opened", "tab": "home", "channel": self.world.im(user).id}
         if home := self.world.homes.get(user):
             event["view"] = payloads.view_json(self.world, home)
         return await self.event(event, user=user)
 
     async def again(self, sent: Sent | None = None, *, retry: int = 1, reason: str = "http_timeout") -> Response:
-        """Send the same once more, as Slack repeats what was not answered in time; without *sent* the last one."""
+        """Send a request again, by default the last one, as Slack retries a request without an answer in time."""
         request = sent or self.sent[-1]
         return await self._deliver(request.kind, request.payload, retry=(retry, reason))
 
     async def raw(self, path: str = "/slack/events", *, body: bytes, headers: dict[str, str]) -> Response:
-        """Send what anybody on the network could: nothing is signed or added here."""
+        """Send a request without a signature, as anyone on the network can."""
         return await post(
             self._http, self.app_url.rstrip("/") + path, body=body, headers=headers, patience=self.patience
         )
 
     async def push(self, body: str) -> Json:
-        """Send *body* as the sample CRM, signed by Standard Webhooks: the request, the answer, and how long it took."""
+        """Send *body* as the sample CRM, with a Standard Webhooks signature.
+
+        Return the request, the answer, and the duration in milliseconds.
+        """
         content, now = body.encode(), int(self.clock.now())
         message_id = f"msg_{secrets.token_hex(12)}"
         headers = {"Content-Type": "application/json"} | standard_webhook_signature(
@@ -227,11 +228,11 @@ class Acts:
         }
 
     def messages(self, channel: str = SALES, user: str = REP) -> list[Message]:
-        """What *user* sees in *channel*, newest last."""
+        """Return the messages in *channel* that *user* sees, newest last."""
         return self.world.seen_by(user, channel)
 
     def open_views(self, user: str = REP) -> list[View]:
-        """The person's modals, the one on top last."""
+        """Return the person's open modals, the topmost last."""
         return list(self.world.modals.get(user, []))
 
     def home(self, user: str = REP) -> View | None:

@@ -1,4 +1,4 @@
-"""Do with the product's answers what Slack does: show a message, change a modal."""
+"""Apply the product's answers as Slack does: show messages, update modals."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ MODALS_IN_A_STACK = 3
 
 
 def structure(value: Any) -> Any:
-    """Blocks, a view, …: given as JSON, or as the text of JSON in a form."""
+    """Return blocks or a view, decoded if given as JSON text; raises SlackError if the text is not JSON."""
     if not isinstance(value, str):
         return value
     try:
@@ -26,7 +26,7 @@ def structure(value: Any) -> Any:
 
 
 def checked_message(world: World, content: Json) -> Json:
-    """The text and blocks of *content*, as they are kept; SlackError where Slack would not post them."""
+    """Return the text and blocks of *content* in stored form; raises SlackError if Slack would reject them."""
     text = str(content.get("text") or content.get("markdown_text") or "")
     blocks = structure(content.get("blocks")) or []
     if not isinstance(blocks, list):
@@ -41,7 +41,7 @@ def checked_message(world: World, content: Json) -> Json:
 
 
 def checked_view(world: World, view: Any, *kinds: str) -> Json:
-    """The view as it is kept; SlackError where Slack would not show it."""
+    """Return the view in stored form; raises SlackError if Slack would reject it."""
     content = structure(view)
     errors = check_view(content)
     errors = errors or _find_unusable_files(world, content["blocks"], "/view/blocks")
@@ -53,11 +53,10 @@ def checked_view(world: World, view: Any, *kinds: str) -> Json:
 
 
 def _find_unusable_files(world: World, part: Any, path: str) -> list[str]:
-    """
-    Every complaint about an uploaded picture in *part*.
+    """Return the errors about uploaded pictures in *part*.
 
-    https://docs.slack.dev/reference/block-kit/composition-objects/slack-file-object: png, jpg and gif.
-    What was just uploaded is refused too, in these words, until Slack has looked at it:
+    https://docs.slack.dev/reference/block-kit/composition-objects/slack-file-object allows png, jpg and gif.
+    A new upload is rejected with the same error until Slack has processed it:
     github.com/slackapi/python-slack-sdk/issues/1521
     """
     if isinstance(part, list):
@@ -76,7 +75,7 @@ def _find_unusable_files(world: World, part: Any, path: str) -> list[str]:
 
 
 def show_command_answer(world: World, answer: Response, *, command: str, person: SlackUser, channel: Channel) -> str:
-    """What Slack itself tells the sender about an answer to a slash command; empty after a good one, which is shown."""
+    """Show the answer to a slash command; return Slack's error message to the sender, or blank if there is no error."""
     failure = answer.failure
     if not failure and answer.body.strip():
         content = answer.json()
@@ -93,7 +92,7 @@ def show_command_answer(world: World, answer: Response, *, command: str, person:
 
 
 def answer_response_url(world: World, url: ResponseUrl, content: Json) -> None:
-    """Post, replace or delete, as *content* asks."""
+    """Post, replace or delete a message, as *content* requests."""
     original = world.find(url.original) if url.original else None
     if content.get("delete_original"):
         if original:
@@ -114,7 +113,7 @@ def answer_response_url(world: World, url: ResponseUrl, content: Json) -> None:
 
 
 def open_modal(world: World, user: str, content: Json, *, push: bool) -> View:
-    """The view on top of the person's stack; without *push* it is the only one."""
+    """Open a modal and return it; with *push* it is added to the person's stack, else it replaces the stack."""
     stack = world.modals.get(user, []) if push else []
     if push and not stack:
         raise SlackError("invalid_trigger_id")
@@ -129,13 +128,13 @@ def open_modal(world: World, user: str, content: Json, *, push: bool) -> View:
 
 
 def update_view(world: World, view: View, content: Json) -> View:
-    """*view* with other content: what was chosen in fields that stay is kept, errors are not."""
+    """Return the updated view; values of fields that remain are kept, errors are removed."""
     _check_external_id(world, content, except_id=view.id)
     return world.keep(replace(view, content=content, hash=world.clock.stamp(), errors={}))
 
 
 def apply_submission(world: World, view: View, answer: Response) -> str:
-    """What Slack itself says about the answer to a submission; empty after a good one, which is applied."""
+    """Apply the answer to a submission; return Slack's error message, or blank if there is no error."""
     if not answer.ok:
         world.keep(replace(view, errors={}))
         return TROUBLE
@@ -159,7 +158,7 @@ def apply_submission(world: World, view: View, answer: Response) -> str:
 
 
 def original_of(world: World, ts: str, user: str) -> Message:
-    """The message with that handle, where *user* can see it; LookupError elsewhere."""
+    """Return the message with this timestamp; raises LookupError if *user* cannot see it."""
     message = world.find(ts)
     if message is None or message.only_for not in (None, user):
         raise LookupError(f"{user} sees no message {ts!r}.")

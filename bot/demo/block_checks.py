@@ -1,4 +1,4 @@
-"""Say where a value breaks a rule, in the words and pointers that Slack uses."""
+"""Composable checks for Block Kit; they yield error messages and JSON pointers in Slack's wording."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,7 +60,7 @@ def listing(check_item: Check, *, most: int, least: int = 1) -> Check:
 
 
 def shape(required: dict[str, Check], optional: dict[str, Check]) -> Check:
-    """An object with these keys and no others."""
+    """Return a check for an object with these keys and no others."""
     checks = required | optional
 
     def check(value: Any, path: str) -> Iterator[str]:
@@ -80,7 +80,7 @@ def shape(required: dict[str, Check], optional: dict[str, Check]) -> Check:
 
 
 def text(most: int, *, plain: bool = False) -> Check:
-    """A text object; with *plain* mrkdwn is refused."""
+    """Return a check for a text object; with *plain*, only plain_text is allowed."""
     mrkdwn = shape({"text": string(most)}, {"verbatim": boolean})
     plain_text = shape({"text": string(most)}, {"emoji": boolean})
 
@@ -97,7 +97,7 @@ def text(most: int, *, plain: bool = False) -> Check:
 
 
 def kind_of(kinds: dict[str, Check]) -> Check:
-    """An object whose type is one of *kinds*."""
+    """Return a check for an object with one of the types in *kinds*."""
 
     def check(value: Any, path: str) -> Iterator[str]:
         kind = value.get("type") if isinstance(value, dict) else None

@@ -1,6 +1,7 @@
-"""Check blocks against the limits that Slack documents.
+"""Validate blocks against the limits that Slack documents.
 
-Only the kinds that the product sends are known. Every other kind is refused, so that a new one is noticed here."""
+Only the kinds of blocks that the product sends are known; other kinds are rejected, so that new ones are noticed here.
+"""
 
 import json
 from collections import Counter
@@ -22,7 +23,7 @@ from bot.demo.block_checks import (
 )
 
 MESSAGE_BLOCKS, VIEW_BLOCKS = 50, 100
-# Undocumented, but met in production: github.com/slackapi/bolt-js/issues/2509
+# Undocumented, but reported from production: github.com/slackapi/bolt-js/issues/2509
 MESSAGE_CHARACTERS = 13_200
 
 _id = string(255, least=0)
@@ -148,7 +149,7 @@ BLOCKS = {
 
 
 def check_blocks(blocks: Any, *, most: int = MESSAGE_BLOCKS, path: str = "/blocks") -> list[str]:
-    """Every complaint that Slack would have about *blocks*; none when they would be taken."""
+    """Return the errors that Slack would report about *blocks*; empty if it would accept them."""
     errors = list(listing(kind_of(BLOCKS), most=most, least=0)(blocks, path))
     if errors:
         return errors
@@ -160,12 +161,12 @@ def check_blocks(blocks: Any, *, most: int = MESSAGE_BLOCKS, path: str = "/block
 
 
 def too_long(blocks: Any) -> bool:
-    """Whether a message's blocks together are more than Slack takes."""
+    """Return whether the blocks of a message are together longer than Slack accepts."""
     return len(json.dumps(blocks, ensure_ascii=False, separators=(",", ":"))) > MESSAGE_CHARACTERS
 
 
 def check_view(view: Any) -> list[str]:
-    """Every complaint that Slack would have about a modal or a Home tab."""
+    """Return the errors that Slack would report about a modal or a Home tab."""
     shared = {
         "blocks": anything,
         "type": one_of("modal", "home"),
@@ -194,7 +195,7 @@ def check_view(view: Any) -> list[str]:
 
 
 def elements_of(block: dict[str, Any]) -> list[dict[str, Any]]:
-    """The things in *block* that a person can press, choose or fill in."""
+    """Return the interactive elements of *block*."""
     candidates = [block.get("accessory"), block.get("element"), *(block.get("elements") or [])]
     interactive = _buttons.keys() | _selects.keys() | _inputs.keys()
     return [element for element in candidates if isinstance(element, dict) and element.get("type") in interactive]

@@ -1,4 +1,4 @@
-"""Wake whoever waits for something to happen."""
+"""Notify waiting tasks of changes."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class Changes:
-    """One counter of everything that happened, and a condition to wait on: nobody polls."""
+    """A counter of all changes and a condition to wait on, so that no task polls."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -20,14 +20,14 @@ class Changes:
             self._condition.notify_all()
 
     async def wait_for(self, predicate: Callable[[], T], seconds: float) -> T:
-        """The first truthy answer of *predicate*, asked now and after every change; TimeoutError when none comes."""
+        """Return the first truthy result of *predicate*, called now and after each change; raises TimeoutError."""
         async with asyncio.timeout(seconds), self._condition:
             while not (answer := predicate()):
                 await self._condition.wait()
             return answer
 
     async def after(self, count: int) -> int:
-        """The counter, once it is past *count*."""
+        """Wait until the counter exceeds *count* and return it."""
         async with self._condition:
             await self._condition.wait_for(lambda: self.count > count)
             return self.count

@@ -1,4 +1,4 @@
-"""Play the sample CRM: two hundred contacts, and what it would have sent of them in the last ninety days."""
+"""The sample CRM: two hundred contacts, and the deliveries that it would have sent in the last ninety days."""
 
 import json
 import random
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 PEOPLE = 200
 DAYS = 90
 BATCH = 500
-SEED = 1843  # the same people every time
+SEED = 1843  # the same contacts at every start
 
 _FIRST = (
     *("Grace", "Alan", "Katherine", "Edsger", "Barbara", "Donald", "Radia", "Linus"),
@@ -39,7 +39,7 @@ _VISITS = (
 
 
 def bodies(now: float) -> Iterator[str]:
-    """Give the bodies of the deliveries, oldest facts first; *now* is in seconds since 1970."""
+    """Yield the bodies of the deliveries, oldest events first; *now* is in seconds since the epoch."""
     items = sorted(_generate_items(datetime.fromtimestamp(now, UTC)), key=lambda item: str(item["occurred_at"]))
     for start in range(0, len(items), BATCH):
         yield json.dumps({"items": items[start : start + BATCH]}, ensure_ascii=False)

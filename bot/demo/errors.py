@@ -1,10 +1,10 @@
-"""Name what the sandbox refuses, in Slack's own error codes."""
+"""Errors of the sandbox, with Slack's own error codes."""
 
 from typing import Any
 
 
 class SlackError(Exception):
-    """A refusal of the Web API: its code, and what else the answer carries."""
+    """An error response of the Web API: the error code, and further fields of the response."""
 
     def __init__(self, code: str, *messages: str, **more: Any) -> None:
         super().__init__(code)

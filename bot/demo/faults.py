@@ -1,4 +1,4 @@
-"""Misbehave on request: too many requests, a broken server, no answer, a late one."""
+"""Inject faults: rate limits, server errors, missing and late answers."""
 
 import asyncio
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ Kind = Literal["rate_limited", "server_error", "no_answer", "late", "dropped_aft
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """
-    What goes wrong, where, and how often.
+    """A fault to inject: the kind, the affected method, and how often.
 
-    *method* is a Web API method, "response_url", "upload", or a pattern such as "chat.*" or "*".
-    rate_limited, server_error and no_answer do nothing of what was asked. late does it and holds the answer
-    until `Faults.release`; dropped_after_accepting does it and closes the connection; failed_after_accepting does it
-    and says that something went wrong meanwhile, as Slack may: docs.slack.dev/reference/methods/chat.postMessage
+    *method* is a Web API method, "response_url", "upload", or a pattern such as "chat.*" or "*". *retry_after* is in
+    seconds. With rate_limited, server_error and no_answer, the call has no effect. With late, the call takes effect and
+    the answer is held until `Faults.release`. With dropped_after_accepting, the call takes effect and the connection is
+    closed. With failed_after_accepting, the call takes effect and the answer is an error, as Slack documents:
+    docs.slack.dev/reference/methods/chat.postMessage
     """
 
     method: str
@@ -26,7 +26,7 @@ class Fault:
 
 
 class Faults:
-    """What is still to go wrong, first added first."""
+    """The faults still to be injected, in the order in which they were added."""
 
     def __init__(self) -> None:
         self._waiting: list[Fault] = []
@@ -36,11 +36,11 @@ class Faults:
         self._waiting.extend([fault] * fault.times)
 
     def clear(self) -> None:
-        """Forget what has not gone wrong yet."""
+        """Remove all faults that were not injected yet."""
         self._waiting.clear()
 
     def take(self, method: str) -> Fault | None:
-        """The next fault that *method* meets, used up by this."""
+        """Remove and return the next fault for *method*, or None."""
         for fault in self._waiting:
             if fnmatchcase(method, fault.method):
                 self._waiting.remove(fault)
@@ -49,7 +49,7 @@ class Faults:
 
     @property
     def held(self) -> int:
-        """How many answers are held back at this moment."""
+        """Return the number of answers that are held now."""
         return len(self._held)
 
     async def hold(self) -> None:
@@ -59,7 +59,7 @@ class Faults:
         await event.wait()
 
     def release(self) -> None:
-        """Let every held answer go."""
+        """Release all held answers."""
         for event in self._held:
             event.set()
         self._held.clear()

@@ -1,4 +1,4 @@
-"""Turn what a person chose or typed into the state that Slack sends."""
+"""Convert what a person chose or typed to the state that Slack sends."""
 
 import copy
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from bot.demo.world import Json, View, World
 
 
 class Field(NamedTuple):
-    """Where an element keeps what was chosen, and what it begins with."""
+    """The keys of an element's chosen value in the state, and of its initial value in the block."""
 
     value: str
     initial: str
@@ -26,12 +26,12 @@ FIELDS = {
     "users_select": Field("selected_user", "initial_user"),
     "conversations_select": Field("selected_conversation", "initial_conversation"),
 }
-# An overflow menu acts at once; it keeps no state.
+# A choice in an overflow menu acts at once and is not part of the state.
 STATELESS = {"overflow"}
 
 
 def with_ids(blocks: Any, *, world: World) -> list[Json]:
-    """A copy in which every block and every element has a name: Slack makes up what the app left out."""
+    """Return a copy of the blocks in which every block and element has an id; Slack generates missing ids."""
     copies: list[Json] = copy.deepcopy(list(blocks))
     for block in copies:
         block["block_id"] = block.get("block_id") or world.new_id("b")
@@ -41,7 +41,7 @@ def with_ids(blocks: Any, *, world: World) -> list[Json]:
 
 
 def find_element(blocks: Any, action_id: str, block_id: str | None = None) -> tuple[Json, Json]:
-    """The block and the element with that *action_id*; LookupError where a person would find nothing to press."""
+    """Return the block and the element with *action_id*; raises LookupError if there is none."""
     for block in blocks:
         if block_id in (None, block.get("block_id")):
             for element in elements_of(block):
@@ -51,10 +51,9 @@ def find_element(blocks: Any, action_id: str, block_id: str | None = None) -> tu
 
 
 def chosen(element: Json, choice: Any) -> Json:
-    """
-    The state of *element* once a person gave it *choice*.
+    """Return the state of *element* after a person gave it *choice*.
 
-    A plain value (option values by their text value), an option, a list of them, or the state as Slack writes it.
+    *choice* is a plain value (the value of an option), an option, a list of options, or a state as Slack writes it.
     """
     kind = element["type"]
     if kind not in FIELDS:
@@ -72,7 +71,7 @@ def chosen(element: Json, choice: Any) -> Json:
 
 
 def state_of(blocks: Any, values: dict[str, dict[str, Json]]) -> dict[str, dict[str, Json]]:
-    """The state of every field in *blocks*: what was chosen, else what it begins with."""
+    """Return the state of all fields in *blocks*: the chosen values, or else the initial values."""
     state: dict[str, dict[str, Json]] = {}
     for block in blocks:
         for element in elements_of(block):
@@ -86,7 +85,7 @@ def state_of(blocks: Any, values: dict[str, dict[str, Json]]) -> dict[str, dict[
 
 
 def complaints(view: View, state: dict[str, dict[str, Json]]) -> dict[str, str]:
-    """What Slack itself tells the person before anything is sent, by block."""
+    """Return the errors that Slack shows without sending the form, by block."""
     errors: dict[str, str] = {}
     for block in view.blocks:
         if block["type"] == "input":

@@ -1,4 +1,4 @@
-"""Serve the page, and let it do what a person can do."""
+"""Serve the sandbox's page, and the acts of a person in it."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
 }
 NOT_CACHED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-# Slack has the tab before the app filled it: opening it is what tells the app.
+# Slack shows the Home tab before the app has published it, because opening the tab notifies the app.
 NO_HOME_YET = {
     "id": "",
     "type": "home",
@@ -37,7 +37,7 @@ Act = Callable[[Json], Awaitable[Any]]
 
 
 class PageFace:
-    """The half of the server that the browser calls."""
+    """The routes of the server that the browser calls."""
 
     def __init__(self, sandbox: "Sandbox") -> None:
         self._sandbox, self._world = sandbox, sandbox.world
@@ -110,7 +110,7 @@ class PageFace:
                 await stream.write(b"event: changed\ndata: %d\n\n" % count)
                 count = await self._sandbox.changes.after(count)
         except ConnectionError:
-            pass  # The browser left.
+            pass  # the browser disconnected
         return stream
 
     async def say(self, arguments: Json) -> Json:
@@ -171,7 +171,7 @@ class PageFace:
         return _render_response(await self._sandbox.open_home(arguments["user"]))
 
     def _read_selection(self, arguments: Json) -> Any:
-        """What was chosen, under whichever name the element keeps it."""
+        """Return the chosen value, under the key that the kind of element uses."""
         view, message = self._world.view(arguments["handle"]), self._world.find(arguments["handle"])
         blocks = view.blocks if view else message.blocks if message else ()
         _, element = find_element(blocks, arguments["action_id"], arguments.get("block_id"))
@@ -212,7 +212,7 @@ class PageFace:
         return words | rest | {"blocks": [*map(self._make_drawable, view.blocks)]}
 
     def _make_drawable(self, part: Any) -> Any:
-        """*part* with the addresses of uploaded pictures in the place of their ids."""
+        """Return *part* with URLs in place of the ids of uploaded pictures."""
         if isinstance(part, list):
             return [self._make_drawable(child) for child in part]
         if not isinstance(part, dict):
@@ -223,7 +223,7 @@ class PageFace:
         return drawn
 
     def _build_file_block(self, file_id: str) -> Json:
-        """A file shown as a picture: the page draws blocks, and charts are what is uploaded here."""
+        """Return a file as an image block, because the page draws only blocks, and the uploads here are charts."""
         file = self._world.files[file_id]
         title = {"type": "plain_text", "text": file.title}
         return {
@@ -236,7 +236,7 @@ class PageFace:
 
 def _make_handler(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        # A form or a script of another web page cannot send this header without asking first.
+        # A form or script of another web page cannot send this header without a CORS preflight.
         if request.headers.get("X-Sandbox") != "1":
             raise web.HTTPForbidden(text="The header X-Sandbox: 1 is missing.")
         try:

@@ -1,4 +1,4 @@
-"""Write the bodies that Slack sends: commands, clicks, submissions, events."""
+"""Build the request bodies that Slack sends: commands, clicks, submissions, events."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from bot.demo.block_kit import elements_of
 from bot.demo.inputs import chosen, state_of
 from bot.demo.world import Channel, Json, Message, SlackUser, View, World
 
-VERIFICATION_TOKEN = "sandbox-verification"  # noqa: S105 - Slack's retired field; it protects nothing
+VERIFICATION_TOKEN = "sandbox-verification"  # noqa: S105 - Slack's deprecated field; it protects nothing
 
 
 def slash_command(
@@ -31,7 +31,7 @@ def slash_command(
 
 
 def on_message(world: World, message: Message, *, person: SlackUser, kind: str, **more: Any) -> Json:
-    """Something done on a message. Of an ephemeral one Slack sends the place, not the message."""
+    """Return the payload of an interaction with a message; for an ephemeral message, Slack leaves out the message."""
     channel = world.channels[message.channel]
     payload = _build_interaction(world, kind, person) | {
         "container": {
@@ -51,10 +51,10 @@ def on_message(world: World, message: Message, *, person: SlackUser, kind: str, 
 
 
 def on_view(world: World, view: View, *, person: SlackUser, kind: str, **more: Any) -> Json:
-    """Something done in a modal or a Home tab."""
+    """Return the payload of an interaction with a modal or a Home tab."""
     payload = _build_interaction(world, kind, person) | {"view": view_json(world, view)}
     if kind in ("view_submission", "view_closed"):
-        # A person of another organisation submits from there: team is theirs, not where the app is installed.
+        # Slack sends the submitter's own team here, which differs from the app's team for external people.
         payload["team"] = {"id": person.team_id, "domain": _find_domain(world, person)}
     else:
         payload["container"] = {"type": "view", "view_id": view.id}
@@ -73,7 +73,7 @@ def shortcut(world: World, *, callback_id: str, person: SlackUser) -> Json:
 
 
 def action(world: World, *, block: Json, element: Json, choice: Any) -> Json:
-    """The one entry of actions, and for an element with a state that state."""
+    """Return the entry in `actions` for an element, with the choice as its state."""
     entry = {
         "type": element["type"],
         "action_id": element["action_id"],
@@ -112,7 +112,7 @@ def event_callback(world: World, event: Json) -> Json:
 
 
 def message_json(world: World, message: Message) -> Json:
-    """A message as the Web API and the payloads write it."""
+    """Return a message in the form of the Web API and of payloads."""
     rendered: Json = {"type": "message", "user": message.user, "text": message.text, "ts": message.ts}
     if message.blocks:
         rendered["blocks"] = list(message.blocks)
@@ -136,7 +136,7 @@ def message_json(world: World, message: Message) -> Json:
 
 
 def view_json(world: World, view: View) -> Json:
-    """A view as the Web API and the payloads write it."""
+    """Return a view in the form of the Web API and of payloads."""
     defaults: Json = {
         "private_metadata": "",
         "callback_id": "",
@@ -180,7 +180,7 @@ def _build_interaction(world: World, kind: str, person: SlackUser) -> Json:
 
 
 def _build_response_urls(world: World, view: View) -> list[Json]:
-    """One for every field of the view that asked for it (response_url_enabled) and names a channel."""
+    """Return a response_url for each field of the view that enables it (response_url_enabled) and has a channel."""
     state, urls = state_of(view.blocks, view.values), []
     for block in view.blocks:
         for element in filter(lambda candidate: candidate.get("response_url_enabled"), elements_of(block)):

@@ -1,4 +1,4 @@
-"""Fill the workspace with the people, channels and first messages of the demo."""
+"""The people, channels and first messages of the demo workspace."""
 
 import json
 
@@ -25,7 +25,7 @@ COMMANDS = (
     },
 )
 
-# What the menu of a message offers, as an app's manifest says it.
+# The entries of the message menu, as the app's manifest defines them.
 SHORTCUTS = ({"callback_id": "score_message", "name": "Score this contact"},)
 
 _ADA = {"email": "ada@example.com", "name": "Ada Lovelace"}
@@ -56,7 +56,7 @@ PUSHES = tuple({"id": name, "title": title, "body": json.dumps(body, indent=2)} 
 
 
 def fill(world: World) -> None:
-    """Add everybody and everything the demo begins with."""
+    """Add all people, commands, channels and messages of the demo."""
     team_id = world.team_id
     for person in (
         SlackUser(

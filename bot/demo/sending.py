@@ -1,4 +1,4 @@
-"""Sign what the workspace sends to the product, and wait three seconds for the answer."""
+"""Sign and post requests to the product, with a timeout."""
 
 import asyncio
 import base64
@@ -14,10 +14,9 @@ import aiohttp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """
-    What came back: status 0 where nothing did.
+    """The response to a request; status 0 if there was none.
 
-    *note* is what Slack itself tells the person: empty when all is well.
+    *note* is what Slack shows to the person; it is blank if all is well.
     """
 
     status: int
@@ -31,11 +30,11 @@ class Response:
 
     @property
     def failure(self) -> str:
-        """Slack's word for an answer that is of no use; empty for a good one."""
+        """Return Slack's error code for a bad response, or blank for a good one."""
         return "" if self.ok else self.note if self.status == 0 else "dispatch_failed"
 
     def json(self) -> Any:
-        """The body as JSON; None when it is something else."""
+        """Return the body as JSON, or None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -43,14 +42,14 @@ class Response:
 
 
 def slack_signature(body: bytes, *, secret: str, timestamp: int) -> dict[str, str]:
-    """The two headers of https://docs.slack.dev/authentication/verifying-requests-from-slack/."""
+    """Return the headers of https://docs.slack.dev/authentication/verifying-requests-from-slack/."""
     signed = b"v0:%d:" % timestamp + body
     digest = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
     return {"X-Slack-Request-Timestamp": str(timestamp), "X-Slack-Signature": f"v0={digest}"}
 
 
 def standard_webhook_signature(body: bytes, *, secret: str, message_id: str, timestamp: int) -> dict[str, str]:
-    """The three headers of https://www.standardwebhooks.com."""
+    """Return the headers of https://www.standardwebhooks.com."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     digest = hmac.new(key, f"{message_id}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     return {
@@ -63,7 +62,7 @@ def standard_webhook_signature(body: bytes, *, secret: str, message_id: str, tim
 async def post(
     session: aiohttp.ClientSession, url: str, *, body: bytes, headers: Mapping[str, str], patience: float
 ) -> Response:
-    """The answer to one POST; after *patience* seconds, or without a connection, the one with status 0."""
+    """Send a POST request and return the response; status 0 after *patience* seconds or without a connection."""
     try:
         async with asyncio.timeout(patience), session.post(url, data=body, headers=headers) as answer:
             return Response(

@@ -1,4 +1,4 @@
-"""Run the stand-in workspace on a loopback address."""
+"""Run the sandbox on a loopback address."""
 
 import ipaddress
 import socket
@@ -24,10 +24,9 @@ SHUTDOWN_SECONDS = 0.5
 
 
 class Sandbox(Acts):
-    """
-    A small Slack: its Web API, its people, and its page, all on one port.
+    """A small Slack: its Web API, its users and its page, all on one port.
 
-    Nothing listens before `start`. *app_url* is where the product is; it may be set until the first act.
+    The server listens after `start`. *app_url* is the product's URL; it must be set before the first act.
     """
 
     def __init__(
@@ -62,11 +61,11 @@ class Sandbox(Acts):
 
     @property
     def url(self) -> str:
-        """The address of the page; the Web API is this plus "/api/"."""
+        """Return the URL of the page; the Web API is at "/api/" below it."""
         return self.world.url
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
-        """Listen, on any free port where *port* is 0; ValueError for an address that others can reach."""
+        """Start to listen and return the URL; *port* 0 is any free port. Raises ValueError if *host* is not local."""
         address = _check_loopback(host)
         self.stopping = False
         self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
@@ -81,7 +80,7 @@ class Sandbox(Acts):
         return self.world.url
 
     async def stop(self) -> None:
-        """Let go of everything that is held or open, and stop listening."""
+        """Release held answers, close connections and stop to listen."""
         self.stopping = True
         self.faults.release()
         await self.changes.happened()
@@ -93,7 +92,7 @@ class Sandbox(Acts):
         self._runner = self._session = None
 
     async def wait_for(self, predicate: Callable[[], T], timeout: float = 30.0) -> T:  # noqa: ASYNC109 - the name that tests know
-        """The first truthy answer of *predicate*, asked now and whenever something happened here."""
+        """Return the first truthy result of *predicate*, called now and after each change; raises TimeoutError."""
         return await self.changes.wait_for(predicate, timeout)
 
     def _new_socket_url(self) -> str:
@@ -102,7 +101,7 @@ class Sandbox(Acts):
 
 @web.middleware
 async def own_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse a request that was sent to another name: a web page elsewhere may have pointed its own name here."""
+    """Reject a request with a foreign host name, as in DNS rebinding: a web page may resolve its own name to here."""
     name = request.host.rpartition(":")[0] if not request.host.endswith("]") else request.host
     if (name or request.host) not in ("127.0.0.1", "localhost", "[::1]"):
         raise web.HTTPForbidden(text="This server answers on this machine only.")

@@ -1,4 +1,4 @@
-"""Send over Socket Mode to whoever is connected, and take the acknowledgement for the answer."""
+"""The server side of Socket Mode: send requests to the connected client, and treat its acknowledgment as answer."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ CLOSING_SECONDS = 0.5
 
 
 class Sockets:
-    """The open connections, the newest of which is sent to; *greeted* counts all that there ever were."""
+    """The open connections; requests go to the newest one. *greeted* counts all connections ever opened."""
 
     def __init__(self, *, app_id: str, changed: Callable[[], Awaitable[None]]) -> None:
         self._app_id, self._changed = app_id, changed
@@ -28,13 +28,13 @@ class Sockets:
         return bool(self._connections)
 
     def new_ticket(self) -> str:
-        """The last part of a WebSocket's URL, good once."""
+        """Return the last part of a WebSocket URL, valid for one connection."""
         ticket = secrets.token_hex(8)
         self._tickets.add(ticket)
         return ticket
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Keep one connection: hello, then acknowledgements until it ends."""
+        """Serve one connection: send hello, then receive acknowledgments until it closes."""
         ticket = request.match_info["ticket"]
         if ticket not in self._tickets:
             raise web.HTTPNotFound(text="invalid_auth")
@@ -58,7 +58,7 @@ class Sockets:
         return socket
 
     async def send(self, kind: str, payload: Json, *, patience: float, retry: Json | None = None) -> Response:
-        """One envelope; status 0 when it is not acknowledged within *patience* seconds."""
+        """Send an envelope and return the acknowledgment; status 0 if there is none within *patience* seconds."""
         envelope_id = secrets.token_hex(16)
         has_answer = kind == "slash_commands" or payload.get("type") in ("view_submission", "block_suggestion")
         envelope = {
@@ -82,12 +82,12 @@ class Sockets:
         return Response(status=200, body=answer if isinstance(answer, str) else json.dumps(answer) if answer else "")
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
-        """Ask every connection to be made anew, as Slack does every few hours."""
+        """Ask every client to reconnect, as Slack does every few hours."""
         for socket in tuple(self._connections):
             await socket.send_json({"type": "disconnect", "reason": reason, "debug_info": {}})
 
     async def drop(self) -> None:
-        """Close every connection without a word of warning."""
+        """Close every connection without a warning."""
         for socket in tuple(self._connections):
             await socket.close()
 

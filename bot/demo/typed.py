@@ -1,4 +1,4 @@
-"""Turn what a person typed into the text that Slack sends on."""
+"""Convert typed text to the text that Slack sends."""
 
 import re
 
@@ -13,10 +13,9 @@ _TOKEN = re.compile(
 
 
 def as_sent(text: str, *, world: World) -> str:
-    """
-    *text* with &, < and > escaped, and with addresses, links, people and channels in angle brackets.
+    """Return *text* as Slack sends it: &, < and > escaped; addresses, links, people and channels in angle brackets.
 
-    Slash commands arrive so where the app asked for it (should_escape), messages always do.
+    Slack sends messages in this form, and slash commands if the app asks for it (should_escape).
     """
 
     def add_brackets(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Answer the product's calls over HTTP: the Web API, uploads, and what is posted to a response_url."""
+"""Serve the product's calls: the Web API, file uploads, and posts to a response_url."""
 
 import json
 import re
@@ -19,14 +19,14 @@ IMAGES = re.compile(r"image/(png|jpeg|gif|webp)")
 
 
 class Answer(NamedTuple):
-    """What is recorded, and what is sent."""
+    """The recorded content of an answer, and the HTTP response."""
 
     content: Json
     response: web.Response
 
 
 class WebApi:
-    """The half of the server that the product calls."""
+    """The routes of the server that the product calls."""
 
     def __init__(self, sandbox: "Sandbox") -> None:
         self._sandbox = sandbox
@@ -72,7 +72,7 @@ class WebApi:
             try:
                 answer_response_url(world, url, content)
             except SlackError as error:
-                if error.code == "invalid_blocks":  # as was seen: github.com/slackapi/java-slack-sdk/issues/1349
+                if error.code == "invalid_blocks":  # as reported in github.com/slackapi/java-slack-sdk/issues/1349
                     return Answer(error.answer, web.json_response(error.answer, status=404))
                 return _build_plain_answer(400, error.code)
             return _build_plain_answer(200, "ok")
@@ -106,7 +106,7 @@ class WebApi:
     async def _serve(
         self, request: web.Request, method: str, arguments: Json, work: Callable[[], Answer]
     ) -> web.StreamResponse:
-        """Do *work*, or what a fault makes of it, and record the call."""
+        """Run *work*, apply a fault if there is one for *method*, and record the call."""
         fault = self._sandbox.faults.take(method)
         match fault.kind if fault else "":
             case "rate_limited" if fault:
@@ -144,7 +144,7 @@ async def _read_arguments(request: web.Request) -> Json:
 
 
 async def _read_upload(request: web.Request) -> bytes:
-    """The bytes, sent as they are or as the one file of a form."""
+    """Return the uploaded bytes, from the raw body or from the file in a multipart form."""
     if request.content_type != "multipart/form-data":
         return await request.read()
     for value in (await request.post()).values():

@@ -1,4 +1,4 @@
-"""Hold what this small Slack knows: people, channels, messages, views, and what may still be used."""
+"""The state of the sandbox: people, channels, messages, views, triggers and response URLs."""
 
 import mimetypes
 from collections.abc import Callable
@@ -21,7 +21,7 @@ SCOPES = frozenset({"commands", "chat:write", "team:read", "files:write", "react
 
 @dataclass(slots=True, kw_only=True)
 class SlackUser:
-    """Somebody with an account here or, with another *team_id*, in a connected organisation."""
+    """A person with an account in this workspace or, with another *team_id*, in a connected organization."""
 
     id: str
     name: str
@@ -50,7 +50,7 @@ class SlackUser:
 
 @dataclass(slots=True, kw_only=True)
 class Channel:
-    """A channel, or with *im_with* the direct messages of one person with the app."""
+    """A channel or, with *im_with*, the direct messages of a person with the app."""
 
     id: str
     name: str
@@ -71,16 +71,15 @@ class Channel:
 
     @property
     def family(self) -> str:
-        """The first word of the scopes that reach it."""
+        """Return the prefix of the scopes for this kind of channel."""
         return "im" if self.im_with else "groups" if self.is_private else "channels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """
-    What was posted; with *only_for* an ephemeral message that one person sees.
+    """A posted message; with *only_for*, an ephemeral message to one person.
 
-    *blocks_before* are those it had before its last edit: somebody who presses while it changes presses one of them.
+    *blocks_before* are the blocks before the last edit: a click during the edit may still come from them.
     """
 
     ts: str
@@ -98,7 +97,7 @@ class Message:
 
     @property
     def id(self) -> str:
-        """The handle for a click: time stamps are never the same twice here."""
+        """Return the id of the message for clicks: its timestamp, which is unique in the sandbox."""
         return self.ts
 
     @property
@@ -108,7 +107,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A modal or a Home tab as one person sees it; *values* is what was chosen in it so far."""
+    """A modal or a Home tab of one person; *values* are the values chosen so far."""
 
     id: str
     user: str
@@ -134,7 +133,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedCall:
-    """One request that arrived: a Web API call, an upload, or a post to a response_url."""
+    """A received request: a Web API call, an upload, or a post to a response_url."""
 
     method: str
     arguments: Json
@@ -144,7 +143,7 @@ class ReceivedCall:
 
 @dataclass(slots=True, kw_only=True)
 class File:
-    """What was, or is about to be, uploaded."""
+    """A file that was uploaded, or will be."""
 
     id: str
     name: str
@@ -152,7 +151,7 @@ class File:
     length: int
     content: bytes | None = None
     complete: bool = False
-    looked_at: float = 0  #: when Slack will be done with looking at it; until then no block can show it
+    looked_at: float = 0  #: when Slack finishes processing (seconds since the epoch); no block can show it before
 
     @property
     def mimetype(self) -> str:
@@ -164,7 +163,7 @@ class File:
 
 
 class Trigger(NamedTuple):
-    """Who acted, and when: good for one modal within three seconds."""
+    """The person who acted, and when; a trigger is valid for one modal within three seconds."""
 
     user: str
     at: float
@@ -172,7 +171,7 @@ class Trigger(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class ResponseUrl:
-    """Where an answer to one interaction may be posted; *original* is the message that was clicked."""
+    """A URL for answers to one interaction; *original* is the timestamp of the clicked message."""
 
     user: str
     channel: str
@@ -182,7 +181,7 @@ class ResponseUrl:
 
 
 class World:
-    """One workspace, in memory."""
+    """The state of one workspace, in memory."""
 
     def __init__(self, *, team_id: str, team_name: str, clock: Clock) -> None:
         self.team_id, self.team_name, self.clock = team_id, team_name, clock
@@ -221,7 +220,7 @@ class World:
         return f"{prefix}0{self._counter:06d}"
 
     def im(self, user: str) -> Channel:
-        """The direct messages of *user* with the app, opened if need be."""
+        """Return the direct messages of *user* with the app, created if necessary."""
         channel_id = "D" + user[1:]
         if channel_id not in self.channels:
             members = [user, self.bot_user]
@@ -250,7 +249,7 @@ class World:
         return next((view for view in views if view.id == view_id), None)
 
     def keep(self, view: View) -> View:
-        """Put *view* in the place of the one with its id."""
+        """Replace the stored view that has the same id; a Home tab is added if there is none."""
         if view.type == "home":
             self.homes[view.user] = view
         else:
@@ -264,7 +263,7 @@ class World:
         return name
 
     def spend_trigger(self, name: str) -> Trigger:
-        """Whoever acted; a trigger is good once, for three seconds."""
+        """Use up a trigger and return it; raises SlackError if it is unknown, used or older than three seconds."""
         trigger = self._triggers.get(name)
         if trigger is None:
             raise SlackError("invalid_trigger_id")
@@ -281,7 +280,7 @@ class World:
         return f"{self.url}/response/{name}"
 
     def use_response_url(self, name: str) -> ResponseUrl | None:
-        """None once it was used five times or is half an hour old."""
+        """Count a use of a response URL and return it, or None after five uses or half an hour."""
         url = self._response_urls.get(name)
         if not url or url.uses >= RESPONSE_URL_USES or self.clock.now() - url.at > RESPONSE_URL_SECONDS:
             return None

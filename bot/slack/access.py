@@ -1,4 +1,7 @@
-"""Decide whether a person may see scores in a place, and what they may do; pure, and closed where it is not known."""
+"""Decide whether a person may see scores in a conversation, and what that person may do.
+
+The functions are pure. Unknown people and unknown conversations are denied.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from storage.domain.people import Choices, Setters
 
 
 class Verdict(Enum):
-    """Whether somebody may, and if not, what they are told; no value holds anything of a contact."""
+    """The result of an access check; the value is the sentence shown to the user, without contact data."""
 
     ALLOWED = ""
     GUEST = "Scores are for members of this workspace; guests cannot see or change them."
@@ -36,7 +39,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody as Slack describes them."""
+    """A Slack user, reduced to what access checks and greetings need."""
 
     id: str
     is_guest: bool
@@ -45,22 +48,25 @@ class Person:
     is_admin: bool = False  #: an owner or admin of the workspace
     email: str | None = None
     name: str | None = None
-    zone: str = "UTC"  #: the time zone of their profile
+    zone: str = "UTC"  #: the time zone in the user's Slack profile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """A conversation as Slack describes it."""
+    """A Slack conversation, reduced to what access checks need."""
 
     id: str
-    is_shared: bool  #: with another organisation, or about to be
-    is_ours: bool = True  #: the app is in it, or needs no invitation
+    is_shared: bool  #: shared with another organization, or a share is pending
+    is_ours: bool = True  #: the app is a member, or the channel is public
     is_archived: bool = False
-    person: str | None = None  #: at the other end, where it is direct messages with the app
+    person: str | None = None  #: the id of the other person, in direct messages with the app
 
 
 def may_see(person: Person | None, conversation: Conversation | None, *, somewhere: bool) -> Verdict:
-    """Decide; *somewhere* is whether the request comes from a conversation, not from the App Home or a modal."""
+    """Return the verdict for a request.
+
+    *somewhere* is true if the request comes from a conversation, false for the App Home and modals.
+    """
     if person is None:
         return Verdict.UNKNOWN
     if person.is_outsider:
@@ -79,9 +85,9 @@ def may_see(person: Person | None, conversation: Conversation | None, *, somewhe
 def is_from_outside(
     teams: Collection[str | None], organisations: Collection[str | None], team: str, organisation: str | None
 ) -> bool:
-    """Tell whether a request itself says that it is from another team, or another organisation, than ours.
+    """Return whether the request's own team and organization ids show that the sender is from outside.
 
-    In an *organisation* of several workspaces the others are ours too.
+    If the installation belongs to an *organisation* (Enterprise Grid), every workspace of that organization is inside.
     """
     if organisation is not None:
         return any(organisations) and organisation not in organisations
@@ -89,7 +95,7 @@ def is_from_outside(
 
 
 class Need(Enum):
-    """What a request asks to be allowed."""
+    """The permission that a request requires."""
 
     SEE = "see"
     SET = "set"
@@ -105,13 +111,13 @@ class NotAllowed(Refusal):
 
 
 def rights(person: Person, choices: Choices) -> frozenset[Need]:
-    """Say what a person may do here."""
+    """Return the permissions of a person in this workspace."""
     if person.is_admin or person.id in choices.admins:
         return frozenset(Need)
     return frozenset({Need.SEE, Need.SET} if choices.setters is Setters.MEMBERS else {Need.SEE})
 
 
 def check_allowed(allowed: Collection[Need], need: Need) -> None:
-    """Raise NotAllowed unless what is asked is allowed."""
+    """Raise NotAllowed unless *need* is among the allowed permissions."""
     if need not in allowed:
         raise NotAllowed(need)

@@ -1,4 +1,4 @@
-"""Call Slack's methods, count how each call ended, and tell why one failed."""
+"""A Slack Web API client that counts the outcome of each call, and a test for outages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +12,17 @@ from bot.slack.directory import PASSING, SHUT_OUT, error_code
 
 
 class CountedClient(AsyncWebClient):
-    """Slack's client, which tells *called* of each method and its outcome: `ok`, or what Slack said, or what failed."""
+    """A Web API client that reports each call to *called* as (method, outcome).
+
+    The outcome is `ok`, Slack's error code, `no answer` (an error without a code), or the name of the exception.
+    """
 
     def __init__(self, *, called: Callable[[str, str], None], **settings: Any) -> None:
         super().__init__(**settings)
         self._called = called
 
     async def api_call(self, api_method: str, **arguments: Any) -> AsyncSlackResponse:
-        """Call a method."""
+        """Call a Web API method and report the outcome; raises the same exceptions as AsyncWebClient."""
         try:
             answer = await super().api_call(api_method, **arguments)
         except SlackApiError as exc:
@@ -33,7 +36,7 @@ class CountedClient(AsyncWebClient):
 
 
 def is_outage(exc: Exception) -> bool:
-    """Tell whether any other call would have failed too: nobody answers, Slack is busy or broken, or shuts us out."""
+    """Return whether any other call would fail too: Slack is unreachable, busy or broken, or rejects the token."""
     if isinstance(exc, SlackApiError):
         return error_code(exc) in (None, *PASSING, *SHUT_OUT)
     return isinstance(exc, OSError | ClientError)

@@ -1,4 +1,7 @@
-"""Look up who somebody is and what a conversation is, and remember it briefly; what cannot be found out is none."""
+"""Look up Slack users and conversations, with a short-lived cache.
+
+Users and conversations that cannot be looked up are None, so access checks deny them.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,35 +17,35 @@ from bot.slack.access import Conversation, Person, Verdict, may_see
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-KEPT = 30_000_000  # µs: a member made a guest, or a channel shared, is noticed half a minute later at the latest
+KEPT = 30_000_000  # µs; the longest delay until a new guest or a newly shared channel is noticed
 MOST = 5_000
-#: µs: Slack allows some 20 calls of users.list a minute, and a large workspace needs one for every thousand people
+#: µs; Slack allows about 20 calls of users.list a minute, and a workspace needs one call per 1,000 people
 LISTED_EVERY = 300_000_000
-#: members of a channel that users.list does not name and that are looked up one by one; with more, the channel is
-#: not known to be ours. Slack allows some 100 calls of users.info a minute.
+#: The most channel members missing from users.list that are looked up individually. A channel with more is treated as
+#: mixed. Slack allows about 100 calls of users.info a minute.
 MOST_LOOKED_UP = 50
-#: with these Slack says that something went wrong meanwhile; what was asked for may have been done
+#: errors after which the request may or may not have been carried out
 UNSURE = frozenset({"internal_error", "fatal_error"})
-#: with these it says that it cannot tell just now, not what is so
+#: temporary errors, which say nothing about the requested object
 PASSING = frozenset({"ratelimited", "rate_limited", "service_unavailable", "request_timeout", *UNSURE})
-#: with these Slack shuts the app out, whatever it asks for
+#: errors by which Slack rejects the app's token, whatever the request
 SHUT_OUT = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 
 
 class _Cache(Generic[T]):
-    """Remember what was found for a short while."""
+    """A cache with an expiry of KEPT µs."""
 
     def __init__(self) -> None:
         self._entries: dict[str, tuple[int, T]] = {}
         self._invalidations: dict[str, int] = {}
 
     async def get(self, key: str, load: Callable[[], Awaitable[T | None]], *, now: int) -> T | None:
-        """Give what is remembered, else what *load* finds; nothing found is not remembered."""
+        """Return the cached value, or else the result of *load*; None is not cached."""
         at, value = self._entries.get(key, (None, None))
         if at is not None and 0 <= now - at < KEPT:
             return value
         value = None
-        for _ in range(2):  # once more where it was to be forgotten while it was looked up
+        for _ in range(2):  # load again if the key was invalidated while loading
             started = self._invalidations.get(key)
             value = await load()
             if self._invalidations.get(key) == started:
@@ -54,17 +57,17 @@ class _Cache(Generic[T]):
         return value
 
     def forget(self, key: str) -> None:
-        """Look anew the next time."""
+        """Invalidate a key, so that the next `get` loads it again."""
         self._entries.pop(key, None)
         self._invalidations[key] = self._invalidations.get(key, 0) + 1
 
 
 class _NoAnswer(Exception):
-    """Slack answers without what was asked for."""
+    """Slack's response lacks the requested object."""
 
 
 class People:
-    """What Slack says of the people and conversations of one workspace."""
+    """The users and conversations of one workspace, as Slack describes them; cached for half a minute."""
 
     def __init__(
         self, client: AsyncWebClient, *, team: str, enterprise: str | None, bot_user: str | None = None
@@ -76,38 +79,38 @@ class People:
         self._people = _Cache[Person]()
         self._places = _Cache[Conversation]()
         self._members = _Cache[frozenset[str]]()
-        # What users.list says: id → whether that person is a full member of this workspace, and the admins' ids.
+        # From users.list: whether each user id belongs to a full member of this workspace, and the ids of the admins.
         self._full_members: dict[str, bool] = {}
         self._admins: Sequence[str] = ()
         self._listed_at: int | None = None
         self._listing = asyncio.Lock()
-        self._changed: dict[str, bool] = {}  # since the listing that is under way began
+        self._changed: dict[str, bool] = {}  # users changed since the running listing began: id → is a full member
 
     async def person(self, id: str, *, now: int) -> Person | None:
-        """Give a person, or none where Slack does not say."""
+        """Return a person, or None if Slack does not answer or does not know the id."""
         try:
             return await self._load_person(id, now=now)
-        except Exception as exc:  # whatever went wrong: who is not known sees nothing
+        except Exception as exc:  # whatever went wrong, an unknown person sees nothing
             log.warning("person not looked up", because=type(exc).__name__, error=error_code(exc))
             return None
 
     async def place(self, id: str, *, now: int) -> Conversation | None:
-        """Give a conversation, or none where Slack does not say."""
+        """Return a conversation, or None if Slack does not answer or does not show it to the app."""
         try:
             return await self._load_conversation(id, now=now)
-        except Exception as exc:  # whatever went wrong: in a place that is not known nothing is shown
+        except Exception as exc:  # whatever went wrong, nothing is shown in an unknown conversation
             log.warning("conversation not looked up", because=type(exc).__name__, error=error_code(exc))
             return None
 
     async def colleague(self, id: str, *, now: int) -> Person | None:
-        """Give an active member of this workspace, or none; raises where Slack does not say just now."""
+        """Return an active member of this workspace, or None; raises if Slack cannot answer now."""
         person = await self._load_person(id, now=now)
         return person if may_see(person, None, somewhere=False) is Verdict.ALLOWED else None
 
     async def reader(self, direct: str, *, now: int) -> str | None:
-        """Return the id of the person at the other end of direct messages with the app, or None.
+        """Return the id of the other person in direct messages with the app, or None.
 
-        Raises what Slack says where it does not say just now.
+        Raises Slack's error if Slack cannot answer now.
         """
         conversation = await self._load_conversation(direct, now=now)
         if conversation is not None and conversation.person is not None:
@@ -116,13 +119,13 @@ class People:
         return next(iter(others)) if len(others) == 1 else None
 
     async def may_read(self, person: str, *, now: int) -> Verdict:
-        """Return whether a person may see scores in their direct messages; raises where Slack does not say just now."""
+        """Return whether a person may see scores in direct messages; raises if Slack cannot answer now."""
         return may_see(await self._load_person(person, now=now), None, somewhere=False)
 
     async def may_post(self, channel: str, *, now: int) -> Verdict:
-        """Return whether everybody who reads a channel may see scores; raises where Slack does not say just now.
+        """Return whether everyone who reads a channel may see scores; raises if Slack cannot answer now.
 
-        The channel must be known not to be shared, and each of its members to be a full member of this workspace.
+        ALLOWED means that the channel is not shared and that every member is a full member of this workspace.
         """
         conversation = await self._load_conversation(channel, now=now)
         if conversation is None:
@@ -136,15 +139,15 @@ class People:
         return Verdict.ALLOWED if await self._are_all_members(channel, now=now) else Verdict.MIXED
 
     async def may_post_now(self, channel: str, *, now: int) -> Verdict:
-        """Return whether everybody who reads a channel may see scores; MIXED where Slack does not say just now."""
+        """Return whether everyone who reads a channel may see scores; MIXED if Slack cannot answer now."""
         try:
             return await self.may_post(channel, now=now)
-        except Exception as exc:  # whatever went wrong: it is not known who reads there
+        except Exception as exc:  # whatever went wrong, the readers are unknown
             log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return Verdict.MIXED
 
     async def by_address(self, address: str, *, now: int) -> str | None:
-        """Give the Slack id of the active member with an address, or none."""
+        """Return the Slack id of the active member with an e-mail address, or None."""
         try:
             response = await self._client.users_lookupByEmail(email=address)
         except SlackApiError as exc:
@@ -155,7 +158,7 @@ class People:
         return user_id if user_id and await self.colleague(user_id, now=now) else None
 
     async def an_admin(self, candidates: Sequence[str], *, now: int) -> str | None:
-        """Give the first of the people named who is an active member, else the workspace's first owner or admin."""
+        """Return the first candidate that is an active member, or else the first active owner or admin, or None."""
         for id in candidates:
             if await self.colleague(id, now=now):
                 return id
@@ -179,7 +182,7 @@ class People:
         return frozenset(await self._fetch_all_pages(method, "members", channel=channel, limit=1000))
 
     async def _are_all_members(self, channel: str, *, now: int) -> bool:
-        """Return whether a channel has members and each is a full member of this workspace, or the app itself."""
+        """Return whether the channel has members and each is a full member of this workspace or the app itself."""
         members = await self._load_members(channel, now=now)
         if not members:
             return False
@@ -198,15 +201,15 @@ class People:
         return True
 
     async def _list_members(self, *, now: int) -> None:
-        """Read users.list, unless that was done in the last five minutes; where Slack refuses it nobody is listed."""
-        async with self._listing:  # several jobs at once share one reading
+        """Load users.list, at most every five minutes; if Slack refuses the call, the list is empty."""
+        async with self._listing:  # concurrent jobs share one load
             if self._listed_at is not None and 0 <= now - self._listed_at < LISTED_EVERY:
                 return
             self._changed.clear()
             users = await _answer_or_none(self._fetch_all_pages(self._client.users_list, "members", limit=1000)) or []
             self._full_members = {user["id"]: self._is_full_member(user) for user in users}
             flags = ("is_primary_owner", "is_owner", "is_admin")
-            # Each once, by the highest of these that they are.
+            # Each admin once, ordered by the highest role.
             self._admins = list(dict.fromkeys(user["id"] for flag in flags for user in users if user.get(flag)))
             for id, is_full_member in self._changed.items():
                 self._drop_outdated(id, is_full_member)
@@ -216,7 +219,7 @@ class People:
         return not (_is_guest(user) or self._is_outsider(user))
 
     def _drop_outdated(self, id: str, is_full_member: bool) -> None:
-        """Forget what users.list said of a person where that is not so any more: they are looked up one by one."""
+        """Drop the users.list entry of a person if it no longer holds, so that the person is looked up individually."""
         if self._full_members.get(id) is not is_full_member:
             self._full_members.pop(id, None)
 
@@ -233,15 +236,15 @@ class People:
                 return items
 
     def forget_place(self, id: str) -> None:
-        """Look up a conversation and its members again the next time."""
+        """Invalidate a conversation and its members."""
         self._places.forget(id)
         self._members.forget(id)
 
     def person_changed(self, user: Mapping[str, Any]) -> None:
-        """Look up a person again the next time; *user* is what Slack's event says of them."""
+        """Invalidate a person; *user* is the user object in Slack's event."""
         id, is_full_member = str(user.get("id")), self._is_full_member(user)
         self._people.forget(id)
-        # Most events are of a new status or picture: what users.list said of a member stays.
+        # Most events only report a new status or picture, so a users.list entry that still holds is kept.
         self._drop_outdated(id, is_full_member)
         if self._listing.locked():
             self._changed[id] = is_full_member
@@ -264,11 +267,11 @@ class People:
             return True
         if (user.get("team_id") or (user.get("profile") or {}).get("team")) == self._team:
             return False
-        # In an organisation of several workspaces a colleague may be at home in another one.
+        # In an organization of several workspaces, a colleague's home may be another workspace.
         member = user.get("enterprise_user") or {}
         is_colleague = self._enterprise is not None and self._enterprise in (
             member.get("enterprise_id"), user.get("enterprise_id"),
-        )  # fmt: skip  # either place
+        )  # fmt: skip  # Slack sends the organization id in either place
         return not (is_colleague or self._team in member.get("teams", ()))
 
     async def _fetch_conversation(self, id: str) -> Conversation:
@@ -287,14 +290,17 @@ class People:
         flags = ("is_ext_shared", "is_pending_ext_shared", "pending_connected_team_ids", "pending_shared")
         if any(channel.get(flag) for flag in flags):
             return True
-        if channel.get("is_org_shared"):  # among the workspaces of one organisation
+        if channel.get("is_org_shared"):  # shared among workspaces of the same organization
             return False
         others = set(channel.get("connected_team_ids") or ()) - {self._team, self._enterprise}
         return bool(channel.get("is_shared") or others)
 
 
 async def _answer_or_none(call: Awaitable[T]) -> T | None:
-    """Give what Slack says, or none where it says that there is no such thing for us; raises where it says neither."""
+    """Return the result of a Slack call, or None if Slack says that the object does not exist or is not visible.
+
+    Raises SlackApiError if the error is temporary or the app is locked out.
+    """
     try:
         return await call
     except _NoAnswer:
@@ -318,15 +324,15 @@ def _is_guest(user: Mapping[str, Any]) -> bool:
 
 
 def _read_name(user: dict[str, Any]) -> str | None:
-    """Give what a person is called, by the first name they have: shown, real, or of the account."""
+    """Return a person's name: the real name, or else the display name, or else the account name."""
     profile = user.get("profile") or {}
     return profile.get("real_name") or profile.get("display_name") or user.get("real_name") or user.get("name")
 
 
 def error_code(exc: BaseException) -> str | None:
-    """Give what Slack calls the error, where it says so."""
+    """Return Slack's error code, or None if the exception has none."""
     answer = exc.response if isinstance(exc, SlackApiError) else None
-    # Where Slack itself fails, its answer need not be a document.
+    # If Slack itself fails, the response body is not necessarily a JSON object.
     return answer.get("error") if isinstance(answer, dict | AsyncSlackResponse) and _is_document(answer) else None
 
 

@@ -1,4 +1,4 @@
-"""Take every request of Slack the same way: acknowledge, who and where, may they, handle, send the reply."""
+"""Dispatch Slack requests: acknowledge, look up person and conversation, check access, handle, send the reply."""
 
 import asyncio
 import secrets
@@ -38,12 +38,12 @@ from storage.workspaces import load_choices
 log = structlog.get_logger(__name__)
 
 Ack = Callable[..., Awaitable[Any]]
-#: Slack waits three seconds for the answer to a form; by then it is closed and the rest is a message.
+#: Seconds. Slack waits three seconds for the response to a form; later results are sent as a message.
 PATIENCE = 2.0
 
 
 class Dispatcher:
-    """The one way from a request of Slack to a handler."""
+    """Routes each Slack request of one workspace to its handler."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def command(self, body: Mapping[str, Any], ack: Ack) -> None:
-        """Take a slash command."""
+        """Handle a slash command."""
         self._track_task()
         await ack()
         text = body.get("text") or ""
@@ -77,7 +77,7 @@ class Dispatcher:
         await self._send(payload, await self._handle(payload, carry_out, text=clean(text)))
 
     async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
-        """Take a click."""
+        """Handle a click on a button or a choice in a menu."""
         self._track_task()
         await ack()
         action = body["actions"][0]
@@ -86,18 +86,18 @@ class Dispatcher:
         if name in ACTIONS:
             need, handler = ACTIONS[name]
             await self._send(payload, await self._handle(payload, handler, need=need, text=value))
-        elif name in ("run", "create"):  # the button carries a whole line, to be carried out once
+        elif name in ("run", "create"):  # the button's value is a whole command, to run only once
             payload = replace(payload, key=request_key({}, payload.user, clicked_message(body) or payload.key, value))
             await self._send(payload, await self._handle(payload, _run_line, text=value, creates=name == "create"))
-        elif payload.view is None:  # a button of an older version, under a message that still stands
+        elif payload.view is None:  # a button from an older version of the app, in a message that is still there
             await self._send(payload, await self._handle(payload, _refuse_outdated))
         if (body.get("view") or {}).get("type") == "home":
             await self._publish_home(payload.user)
 
     async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
-        """Take a form that was handed in."""
+        """Handle a submitted form."""
         self._track_task()
-        if body["view"]["callback_id"] not in VIEWS:  # a form of an older version that was still open
+        if body["view"]["callback_id"] not in VIEWS:  # a form from an older version of the app that was still open
             await ack()
             return
         payload, fields, metadata = parse_form(body)
@@ -109,12 +109,12 @@ class Dispatcher:
             return
         await ack()
         reply = await answer_task
-        if reply.errors:  # too late to be shown in the form, which is closed
+        if reply.errors:  # too late for the form, which is already closed
             reply = plain_reply(f"Nothing was changed. {' '.join(reply.errors.values())}")
         await self._send(payload, reply)
 
     async def options(self, body: Mapping[str, Any], ack: Ack) -> None:
-        """Offer what a menu holds; to those who may not see it, nothing."""
+        """Answer a request for a menu's options; the menu stays empty for people who may not see scores."""
         self._track_task()
         choices: list[Block] = []
         try:
@@ -127,17 +127,17 @@ class Dispatcher:
         await ack(options=choices)
 
     async def channel_changed(self, event: Mapping[str, Any]) -> None:
-        """Look up a channel again: it was shared or is shared no more, or somebody left it."""
+        """Invalidate a channel that was shared or unshared, or that somebody left."""
         self._people.forget_place(str(event.get("channel")))
 
     async def person_changed(self, event: Mapping[str, Any]) -> None:
-        """Look up a person again: they joined the workspace, or their account changed."""
+        """Invalidate a person after that person joined the workspace or the account changed."""
         user = event.get("user")
         if isinstance(user, Mapping):
             self._people.person_changed(user)
 
     async def shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
-        """Take the shortcut in the menu of a message: open the form for whoever the message speaks of."""
+        """Handle the message shortcut: open the form to set the scores of the contact in the message."""
         self._track_task()
         await ack()
         payload = parse_interaction(body)
@@ -145,7 +145,7 @@ class Dispatcher:
         await self._send(payload, await self._handle(payload, score_message, need=Need.SET, text=message_text))
 
     async def joined(self, event: Mapping[str, Any]) -> None:
-        """Ask whoever invited the app to a channel, alone, whether follow-ups shall go there."""
+        """Ask the person who invited the app to a channel whether to send follow-ups there; nobody else sees this."""
         self._track_task()
         self._people.forget_place(str(event.get("channel")))
         inviter = event.get("inviter")
@@ -160,14 +160,14 @@ class Dispatcher:
             answer_to=None,
         )
         request = await self._authorize(payload)
-        if isinstance(request, Verdict):  # who may see nothing is told nothing where they did not ask
+        if isinstance(request, Verdict):  # do not send an unprompted refusal to people who may not see scores
             return
         reply = ask_for_place(replace(request, text=str(event["channel"])))
         if reply != Reply():
             await self._answers.ask_alone(payload, reply)
 
     async def home_opened(self, event: Mapping[str, Any]) -> None:
-        """Draw the Home tab."""
+        """Draw the Home tab that a person opened."""
         self._track_task()
         if event.get("tab") != "home":
             return
@@ -177,8 +177,13 @@ class Dispatcher:
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
         await self._answers.draw_home(user, await self._handle(payload, home))
 
+    async def answer_late(self, *, user: str, answer_to: str | None, reply: Reply) -> None:
+        """Answer a request that was made a while ago, where it was made or else by direct message."""
+        payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
+        await self._answers.answer(payload, reply)
+
     async def drained(self, *, patience: float) -> None:
-        """Wait, but not longer than *patience* seconds, for what was acknowledged and is not answered yet."""
+        """Wait at most *patience* seconds for requests that were acknowledged but not answered yet."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
 
@@ -215,13 +220,13 @@ class Dispatcher:
             return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
 
     async def _authorize(self, payload: SlackPayload) -> Request | Verdict:
-        """Find out who asks and where; a verdict is why they may not."""
+        """Return the request of a person who may see scores in this conversation, or else the verdict."""
         now = self._clock()
         person, conversation = await asyncio.gather(
             self._people.person(payload.user, now=now) if payload.user else _return_none(),
             self._people.place(payload.channel, now=now) if payload.channel else _return_none(),
         )
-        # Of a click by an outsider only the request itself tells where they belong.
+        # If an outsider clicks, only the request itself shows the home team.
         team, organisation = self._workspace.team, self._enterprise
         if person is not None and is_from_outside(payload.teams, payload.organisations, team, organisation):
             person = replace(person, is_outsider=True)
@@ -239,6 +244,8 @@ class Dispatcher:
             senders=self._senders,
             key=payload.key,
             now=now,
+            clock=self._clock,
+            answer_to=payload.answer_to,
             address_of=self._find_address,
             name_of=self._find_name,
             is_colleague=self._is_colleague,
@@ -261,12 +268,12 @@ class Dispatcher:
         return await self._people.may_post_now(channel, now=self._clock())
 
     async def _send(self, payload: SlackPayload, reply: Reply) -> None:
-        self._wake()  # it may have caused something to be posted
+        self._wake()  # the request may have enqueued jobs
         await self._answers.send(payload, reply)
 
 
 async def _run_line(request: Request) -> Reply:
-    """Carry out the line of a button; the answer stands in the place of what was asked."""
+    """Run the command in a button's value; the answer replaces the message with the button."""
     reply = await carry_out(request)
     return replace(reply, replaces=bool(reply.blocks))
 

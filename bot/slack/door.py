@@ -1,4 +1,4 @@
-"""Put Bolt on our own aiohttp application."""
+"""Receive Slack's HTTP requests on the service's aiohttp application and pass them to Bolt."""
 
 import logging
 import re
@@ -24,17 +24,17 @@ ANY = re.compile(".*")
 
 
 def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: AuthorizeResult) -> AsyncApp:
-    """Make the Bolt application of one installation; *known* is what auth.test said of its token."""
+    """Return the Bolt application of one installation; *known* is the result of auth.test for its token."""
 
     async def authorize(**_: Any) -> AuthorizeResult:
-        # Given so that Bolt neither asks Slack itself nor turns to OAuth because a client id is in the environment.
+        # A fixed result keeps Bolt from calling Slack itself, and from using OAuth if the environment has a client id.
         return known
 
-    # Requests are verified before Bolt sees them, on our own clock and without its exceptions for unsigned ones.
+    # `Door` verifies requests before Bolt sees them: with the injected clock, and without Bolt's unsigned exceptions.
     bolt_log = logging.getLogger("slack_bolt")
-    bolt_log.setLevel(logging.ERROR)  # it warns at every start that it leaves the token to us, as it is meant to
+    bolt_log.setLevel(logging.ERROR)  # Bolt warns at every start about the intended use of `authorize`
     bolt = AsyncApp(
-        name="contact-score",  # without one it reads the source of everybody who called, which takes 40 ms
+        name="contact-score",  # without a name Bolt inspects the callers' source, which takes 40 ms
         logger=bolt_log,
         client=client,
         authorize=authorize,
@@ -70,7 +70,7 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """Where Slack's requests come in: Bolt, once we are connected, behind the check of their signature."""
+    """The HTTP entry point for Slack: verifies signatures, drops repeats, dispatches to Bolt once connected."""
 
     signing_secret: str
     clock: Callable[[], int]
@@ -78,30 +78,30 @@ class Door:
     taken: Taken = field(default_factory=Taken)
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer a request of Slack; 401 for anybody else's."""
+        """Answer a request from Slack; 401 without a valid signature, 503 while Bolt is not connected."""
         body, now = await request.read(), self.clock()
         if not self._is_signed(body, request.headers):
             return web.Response(status=401)
         bolt = self.current()
         if bolt is None:
             return web.Response(status=503, headers={"Retry-After": "5"})
-        # What Slack itself calls a repeat of what we took already is not done again, whatever it is.
+        # A request that Slack marks as a retry is not handled again if the first attempt was accepted.
         if "X-Slack-Retry-Num" in request.headers and self.taken.has(body, now=now):
             return web.Response()
         self.taken.put(body, now=now)
         try:
             answer = await bolt.async_dispatch(await to_bolt_request(request))
-        except (ValueError, AttributeError, TypeError):  # signed, but no text or no document where Bolt needs one
+        except (ValueError, AttributeError, TypeError):  # signed, but the body is not in the form that Bolt needs
             self.taken.drop(body)
             return web.Response(status=400)
-        except RecursionError:  # more lists in lists than the decoder of JSON can follow
+        except RecursionError:  # nested too deep for the JSON decoder
             self.taken.drop(body)
             return web.Response(status=400, text="The payload is nested too deep.")
         if answer.status == 200:
-            if answer.body:  # Slack waits for what it says, so a repeat is answered the same
+            if answer.body:  # Slack needs the body of the answer, so a retry must be handled again
                 self.taken.drop(body)
             return await to_aiohttp_response(answer)
-        # Nobody here waits for that kind of request, or something is missing in it: to send it again changes nothing.
+        # Bolt has no handler for this kind of request, or a field is missing: a retry would not help.
         self.taken.drop(body)
         log.warning("request not understood", status=answer.status)
         return web.Response()
@@ -115,12 +115,12 @@ class Door:
             ValueError,
             TypeError,
             OverflowError,
-        ):  # a timestamp that is no number, or no time, a signature or a body that is no text
+        ):  # the timestamp is not a number or out of range, or the signature or body is not text
             return False
 
 
 class _Seconds(Clock):
-    """Slack's clock, by ours."""
+    """Adapts the injected clock (µs) to the interface of slack_sdk (seconds)."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""Read the line after `/score`: verb, contact, values, reason; pure."""
+"""Parse the line after `/score`: verb, contact, values, reason. The functions are pure."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -15,21 +15,21 @@ _NUMBER = r"(?:\d+(?:[.,]\d*)?|[.,]\d+)"
 _BARE = re.compile(rf"(?P<sign>=?[+-]|=)?(?P<number>{_NUMBER})", re.ASCII)
 _NAMED = re.compile(rf"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)(?P<sign>=-|=\+|[=+-])(?P<number>{_NUMBER})", re.ASCII)
 _ASSIGNED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)=(?P<rest>\S*)", re.ASCII)
-_APART = re.compile(rf"((?:^|\s)=?[+-]|(?:^|\s)=)\s+({_NUMBER}(?:\s|$))", re.ASCII)  # `+ 5` is meant as `+5`
-_ASKED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*):(?P<rest>\S*)", re.ASCII)  # as a filter has it
-_NO_NUMBER = re.compile(r"[^a-zA-Z@]*\d[^@]*")  # 85%, 1e3: it was meant as a number
+_APART = re.compile(rf"((?:^|\s)=?[+-]|(?:^|\s)=)\s+({_NUMBER}(?:\s|$))", re.ASCII)  # `+ 5` means `+5`
+_ASKED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*):(?P<rest>\S*)", re.ASCII)  # `fit:8`, as in a filter
+_NO_NUMBER = re.compile(r"[^a-zA-Z@]*\d[^@]*")  # `85%`, `1e3`: probably meant as a number
 _BECAUSE = re.compile(r"(?:^|(?<=\s))because(?:\s+|$)", re.IGNORECASE)
 _OPERATOR = re.compile(r"[:<>=~]")
 _DID = re.compile(r"(?:rising|falling|moved|crossed|stale)\s", re.IGNORECASE)
 _WORD = re.compile(r'"[^"]*"|\S+')
 _QUOTED = re.compile(r'"([^"]*)"')
 _ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+")
-_IN_BRACKETS = re.compile(r"<[^\s<>@#!][^\s<>]*@[^\s<>]+>")  # as mail programs write it after a name
+_IN_BRACKETS = re.compile(r"<[^\s<>@#!][^\s<>]*@[^\s<>]+>")  # mail programs write `Name <address>`
 _FIELD_WORD = re.compile(r'\w+:"[^"]*"|"[^"]*"|\S+')
 _FIELD = re.compile(r"(?P<field>[a-zA-Z]+):(?P<text>.*)")
 _PERIOD = re.compile(r"(?P<line>.*\S)\s(?P<number>\d{1,4})(?P<unit>[dDwW])", re.ASCII | re.DOTALL)
 LONGEST_REASON, LONGEST_FIELD = 300, 255
-#: What `add` can say of a contact, with an example of each.
+#: the fields that `add` accepts, with an example of each
 ADDABLE = {"name": '"Ada Lovelace"', "company": "Acme", "owner": "me"}
 
 
@@ -39,7 +39,7 @@ class Unclear(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A line cut into its verb and the rest; *verb* is none where the line begins with none."""
+    """A line split into verb and rest; *verb* is None if the line begins with no known verb."""
 
     verb: str | None
     rest: str
@@ -47,14 +47,14 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """One value of a `set` line; *score* is the key of a score type."""
+    """One value of a `set` line; *score* is the key of a score type, *amount* is in thousandths."""
 
     score: str
     op: Op
     amount: int
 
     def typed(self) -> str:
-        """Write the value as a line takes it."""
+        """Return the value as it is typed on a `set` line."""
         if self.op is Op.SET:
             return f"{self.score}={show_unambiguous(self.amount)}"
         return f"{self.score}{'+' if self.amount >= 0 else '-'}{show_unambiguous(abs(self.amount))}"
@@ -62,7 +62,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a `set` line asks: of whom, which values, and why."""
+    """A parsed `set` line: contact, values and reason."""
 
     contact: str
     values: tuple[Value, ...]
@@ -70,26 +70,29 @@ class Setting:
 
 
 def verb_of(line: str, verbs: Collection[str]) -> Asking:
-    """Take the first word for a verb only where it is exactly one."""
+    """Split a line into verb and rest; the first word must equal a verb, ignoring case."""
     first, _, rest = line.partition(" ")
     word = first.casefold()
     return Asking(word, rest.strip()) if word in verbs else Asking(None, line)
 
 
 def is_filter(line: str) -> bool:
-    """Return whether a line without a verb is a filter: it has an operator outside quotes and `<address>`."""
+    """Return whether a line without a verb is a filter: it has an operator outside of quotes and of `<address>`."""
     return bool(_OPERATOR.search(_QUOTED.sub("", _IN_BRACKETS.sub("", line))))
 
 
 def near_verb(line: str, verbs: Collection[str]) -> str | None:
-    """Give the line with its first word made the verb it is one letter off from, or none."""
+    """Return the line with the first word corrected to the verb that differs by one typo, or None."""
     first, _, rest = line.partition(" ")
     near = next((verb for verb in sorted(verbs) if _is_one_letter_off(first.casefold(), verb)), None)
     return f"{near} {rest}".strip() if near else None
 
 
 def near_filter(line: str, types: Sequence[ScoreType]) -> str | None:
-    """Give the filter that a line without an operator was meant for: what a score did, asked without the verb."""
+    """Return the `filter` command for a line such as `fit rising 7d`, or None.
+
+    The line must begin with a score type, followed by a movement (rising, falling, moved, crossed, stale).
+    """
     key, _, rest = line.partition(" ")
     if key.casefold() in {score_type.key for score_type in types} and _DID.match(rest):
         return f"filter {line}"
@@ -97,7 +100,7 @@ def near_filter(line: str, types: Sequence[ScoreType]) -> str | None:
 
 
 def _is_one_letter_off(word: str, verb: str) -> bool:
-    """Tell whether one letter put in, left out or changed, or two neighbours swapped, makes one word the other."""
+    """Return whether two words differ by one letter (inserted, deleted, replaced) or two swapped neighbors."""
     if len(word) < 2 or word == verb or abs(len(word) - len(verb)) > 1:
         return False
     if len(word) == len(verb):
@@ -111,20 +114,20 @@ def _is_one_letter_off(word: str, verb: str) -> bool:
 
 
 def strip_quotes(contact: str) -> str:
-    """Give a contact's words without the quotes that forced them to be one."""
+    """Return the contact's words without surrounding quotes."""
     quoted = _QUOTED.fullmatch(contact.strip())
     return quoted[1].strip() if quoted else contact.strip()
 
 
 def read_contact(words: str) -> str:
-    """Return the contact that words name: the address where they are about one, else the words without quotes."""
+    """Return the address if the words are one, with or without a name before it, else the words without quotes."""
     return find_address(words) or strip_quotes(words)
 
 
 def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
-    """Read what follows `set`; raises Unclear, saying what to type instead.
+    """Parse the arguments of `set`. Raises Unclear with a message that says what to type instead.
 
-    Values are taken from the end of the line as long as there are any; what is left is the contact.
+    Values are read from the end of the line until a word is not a value; the words before are the contact.
     """
     text, reason = _split_reason(rest, types)
     words, values = _split_words(text, types), list[Value]()
@@ -142,14 +145,14 @@ def read_set(rest: str, types: Sequence[ScoreType]) -> Setting:
 
 
 def _join_operators(text: str, types: Sequence[ScoreType]) -> str:
-    """Take `fit = 8` as `fit=8` and `+ 5` as `+5`, as people write them too."""
+    """Normalize `fit = 8` to `fit=8` and `+ 5` to `+5`."""
     keys = "|".join(re.escape(score_type.key) for score_type in types)
     assigned = re.sub(rf"(?i)(^|\s)({keys})\s*=\s+(?=[+-]?[\d.])|(^|\s)({keys})\s+=(?=[+-]?[\d.])", r"\1\3\2\4=", text)
     return _APART.sub(r"\1\2", assigned)
 
 
 def _split_words(text: str, types: Sequence[ScoreType]) -> list[str]:
-    """Cut into words; a comma after a value only parts it from the next."""
+    """Split into words; a trailing comma is removed from a value."""
     words = _WORD.findall(_join_operators(text, types))
     return [word[:-1] if word.endswith(",") and _is_value(word[:-1]) else word for word in words]
 
@@ -164,8 +167,8 @@ def _ends_with_value(text: str, types: Sequence[ScoreType]) -> bool:
 
 
 def _split_reason(rest: str, types: Sequence[ScoreType]) -> tuple[str, str | None]:
-    """Cut off the reason, which stands after the first `because` that follows a value; raises Unclear."""
-    # What stands in quotes is looked past: a company may be called "Just Because".
+    """Split off the reason, which follows the first `because` after a value. Raises Unclear if the reason is empty."""
+    # Quoted text is masked: a company may be called "Just Because".
     masked = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), rest)
     matches = list(_BECAUSE.finditer(masked))
     match = next((match for match in matches if _ends_with_value(rest[: match.start()], types)), None)
@@ -182,7 +185,10 @@ def _split_reason(rest: str, types: Sequence[ScoreType]) -> tuple[str, str | Non
 
 
 def _read_last_value(words: Sequence[str], types: Sequence[ScoreType]) -> tuple[int, Value | None, bool]:
-    """Read the value that the words end with: how many words it takes, the value, whether it names no type."""
+    """Parse the value at the end of the words.
+
+    Return the number of words used, the value (None if there is none), and whether the score type is left out.
+    """
     keys = {score_type.key for score_type in types}
     named = _NAMED.fullmatch(words[-1])
     if named and named["key"].casefold() in keys:
@@ -201,12 +207,12 @@ def _parse_value(score: str, sign: str, number: str) -> Value:
     except BadNumber as exc:
         message = str(exc)
         raise Unclear(f"{message[0].upper()}{message[1:]}.".removesuffix("..") or message) from exc
-    is_set = sign in ("", "=", "=-", "=+")  # a sign without = always means add or subtract
+    is_set = sign in ("", "=", "=-", "=+")  # + or - without = adds or subtracts
     return Value(score, Op.SET if is_set else Op.ADD, -amount if sign.endswith("-") else amount)
 
 
 def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], types: Sequence[ScoreType]) -> None:
-    """Raise Unclear for what is left of a line that says too little, or something else than it seems to."""
+    """Raise Unclear if the line is incomplete or ambiguous."""
     keys = [score_type.key for score_type in types]
     for word in words:
         assigned = _ASSIGNED.fullmatch(word)
@@ -242,7 +248,7 @@ def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], 
 
 
 def _check_value_position(words: Sequence[str]) -> None:
-    """Raise Unclear where a line without a value at its end has one elsewhere, or something like one."""
+    """Raise Unclear if a line without a value at the end has a value, or something similar, elsewhere."""
     if len(words) < 2:
         return
     if _is_value(words[0]):
@@ -256,7 +262,7 @@ def _check_value_position(words: Sequence[str]) -> None:
 
 
 def two_numbers_refusal(last: Value, types: Sequence[ScoreType]) -> str:
-    """Say what to do about two numbers that name no score type."""
+    """Return the message for a line with two numbers but no score type."""
     if len(types) == 1:
         return f"One number sets {types[0].label}, and there is no other score type; leave one of the two out"
     other = types[1].key
@@ -264,13 +270,13 @@ def two_numbers_refusal(last: Value, types: Sequence[ScoreType]) -> str:
 
 
 def ends_with_number(contact: str) -> bool:
-    """Tell whether a contact that was not found may be a contact and one number too many."""
+    """Return whether a contact that was not found ends with a number, which may be a second value."""
     first, _, last = contact.rpartition(" ")
     return bool(first) and _BARE.fullmatch(last) is not None
 
 
 def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
-    """Read what follows `top`: how many, and of which score type; raises Unclear."""
+    """Parse the arguments of `top`: the count (10 if left out) and the key of a score type or None. Raises Unclear."""
     count, score = None, None
     keys = [score_type.key for score_type in types]
     for word in rest.split():
@@ -290,7 +296,10 @@ def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
 
 
 def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, ...]]:
-    """Read what follows `clear`: the contact, and the score types named at the end (none: the default one)."""
+    """Parse the arguments of `clear`: the contact, and the score types at the end (default: the first score type).
+
+    Raises Unclear if the line is empty.
+    """
     words, named = _WORD.findall(rest), list[str]()
     keys = {score_type.key for score_type in types}
     while len(words) > 1 and words[-1].casefold() in keys:
@@ -301,10 +310,10 @@ def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, .
 
 
 def read_add(rest: str) -> tuple[str, dict[str, str]]:
-    """Read what follows `add`: the address, and what is said of the contact by field; raises Unclear."""
+    """Parse the arguments of `add`: the address, and the contact's fields by name. Raises Unclear."""
     fields: dict[str, str] = {}
     bracketed = _IN_BRACKETS.search(rest)
-    if bracketed and ":" not in rest[: bracketed.start()]:  # the name before it is how a mail program writes it
+    if bracketed and ":" not in rest[: bracketed.start()]:  # drop the name before the address, as in a mail program
         rest = rest[bracketed.start() :]
     words = _FIELD_WORD.findall(rest)
     address = read_contact(words[0]) if words else ""
@@ -337,7 +346,7 @@ def _explain_not_addable(word: str, first: str) -> str:
 
 
 def read_days(rest: str) -> tuple[str, int | None]:
-    """Take a period like `90d` or `12w` from the end of a line: the line without it, and the days."""
+    """Split a period such as `90d` or `12w` off the end of a line; return the rest and the days, None without one."""
     match = _PERIOD.fullmatch(rest)
     if match is None:
         return rest, None

@@ -1,4 +1,4 @@
-"""Find the one contact that a person means, or answer what else to type."""
+"""Find the contact in a command, or build the reply that says what to type instead."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,10 @@ _OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
 
 
 async def find_one(request: Request, words: str, *, line: str) -> Contact | Reply:
-    """Give the contact that *words* name, else a reply; *line* with {} for the contact is what its buttons run."""
+    """Return the contact for *words*, or else a reply with suggestions.
+
+    The reply's buttons run *line*, in which {} stands for the contact.
+    """
     matches = await find_all(request, words)
     if len(matches) == 1:
         return matches[0]
@@ -27,9 +30,9 @@ async def find_one(request: Request, words: str, *, line: str) -> Contact | Repl
 
 
 async def find_scored(request: Request, words: str, *, line: str) -> Contact | Reply:
-    """Give the contact of a line that may end with score types.
+    """Return the contact of a line that may end with score types, or else a reply as `find_one` does.
 
-    Raises UnknownScoreType where the words name a contact and one word more, which was meant for a type.
+    Raises UnknownScoreType if only the last word keeps the line from matching a contact.
     """
     result = await find_one(request, words, line=line)
     contact, _, last = words.rpartition(" ")
@@ -44,7 +47,7 @@ async def find_scored(request: Request, words: str, *, line: str) -> Contact | R
 
 
 async def find_all(request: Request, words: str) -> list[Contact]:
-    """Give every contact that *words* may mean, eleven at most."""
+    """Return the contacts that match *words*: by `id:` number, or by address or name (at most eleven)."""
     match = _OUR_ID.fullmatch(words)
     if match:
         return await contacts(request.workspace, ids=[int(match[1])])
@@ -52,7 +55,7 @@ async def find_all(request: Request, words: str) -> list[Contact]:
 
 
 def is_name(word: str, matches: Sequence[Contact]) -> bool:
-    """Tell whether a word stands whole in the name or company of one of the contacts that it finds."""
+    """Return whether a whole word of a contact's name or company equals *word*, for any of *matches*."""
     return any(
         match_key(word) in match_key(f"{contact.name or ''} {contact.company or ''}").split() for contact in matches
     )

@@ -1,4 +1,4 @@
-"""Describe the Slack app that a person creates by pasting this."""
+"""Build the manifest with which an admin creates the Slack app."""
 
 from typing import Any
 
@@ -8,23 +8,23 @@ CHANNEL_EVENTS = ("channel_shared", "channel_unshared", "member_left_channel")
 PERSON_EVENTS = ("team_join", "user_change")
 EVENTS = (*CHANNEL_EVENTS, *PERSON_EVENTS, "app_home_opened", "member_joined_channel")
 SCOPES = (
-    "channels:read",  # is this channel shared with another organisation
+    "channels:read",  # read whether a channel is shared with another organization
     "chat:write",
     "commands",
     "groups:read",
     "im:read",
     "im:write",
     "mpim:read",
-    "users:read",  # is this person a guest
-    "users:read.email",  # whose contacts are owner:me
+    "users:read",  # read whether a person is a guest
+    "users:read.email",  # find the contacts for owner:me
 )
-# Whether a message that Slack may have taken is there can be looked up with history; without it it is sent again.
-# Charts are uploaded with files:write; without it there are the same facts in words.
+# The history scopes find a message that Slack may have accepted before a retry; without them it is posted again.
+# files:write uploads charts; without it the reply has the same facts in words.
 OPTIONAL_SCOPES = ("channels:history", "files:write", "groups:history", "im:history")
 
 
 def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
-    """Give the manifest for a service at *public_url*; in Socket Mode Slack needs no address."""
+    """Return the app manifest for a service at *public_url*; in Socket Mode it contains no request URL."""
     url = f"{public_url.rstrip('/')}/slack/events"
     address = {} if socket_mode else {"request_url": url}
     command = {

@@ -1,4 +1,4 @@
-"""Read what Slack sends: who asks, where, with what in which fields, and what makes a request the same as another."""
+"""Parse Slack's request payloads: person, channel, entered values, and the key that identifies repeats."""
 
 import hashlib
 import json
@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-#: Slack sends a request again at once, after a minute and after five; µs, and how many are remembered.
+#: How long (µs) and how many request bodies are remembered; Slack retries at once, after one and after five minutes.
 REPEATED, MOST = 600_000_000, 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlackPayload:
-    """What is the same in every kind of request."""
+    """The parts that every kind of Slack request has in common."""
 
-    user: str  #: blank where it does not say
-    teams: frozenset[str | None]  #: the ones that it says it is from
-    organisations: frozenset[str | None] = frozenset()  #: of several workspaces, likewise
-    channel: str | None  #: none: it is from no conversation; blank: it does not say which
+    user: str  #: Slack user id; blank if the payload has none
+    teams: frozenset[str | None]  #: the team ids in the payload
+    organisations: frozenset[str | None] = frozenset()  #: the Enterprise Grid ids in the payload
+    channel: str | None  #: None: the request has no conversation; blank: Slack did not say which
     key: str
     trigger: str | None
     answer_to: str | None  #: Slack's response_url
-    view: Mapping[str, Any] | None = None  #: the form that was clicked in
+    view: Mapping[str, Any] | None = None  #: the modal or Home tab of the click
 
 
 def parse_command(body: Mapping[str, Any]) -> SlackPayload:
-    """Read a slash command."""
+    """Parse a slash command."""
     user = str(body.get("user_id") or "")
     return SlackPayload(
         user=user,
@@ -39,11 +39,11 @@ def parse_command(body: Mapping[str, Any]) -> SlackPayload:
 
 
 def parse_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
-    """Read what clicks, forms and menus have in common; *parts* tell one such request from another."""
+    """Parse the common parts of a click, form or menu request; *parts* distinguish requests with the same trigger."""
     user = body.get("user") or {}
     channel = (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id")
     if channel is None and body.get("view") is None:
-        channel = ""  # it is from somewhere, and Slack does not say where
+        channel = ""  # there is a conversation, but Slack does not say which
     return SlackPayload(
         user=str(user.get("id") or ""),
         teams=frozenset({user.get("team_id"), (body.get("team") or {}).get("id")}),
@@ -57,7 +57,7 @@ def parse_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
 
 
 def parse_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | None], dict[str, Any]]:
-    """Read a form that was handed in: the request, what was entered by block, and what the form carried along."""
+    """Parse a submitted form: return the payload, the entered values by block id, and the form's metadata."""
     view = body["view"]
     metadata = json.loads(view.get("private_metadata") or "{}")
     fields = {
@@ -66,27 +66,27 @@ def parse_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | N
         for element in elements.values()
     }
     payload = parse_interaction(body)
-    # A form that is handed in twice is one request, though each time has a trigger of its own.
+    # A form submitted twice is the same request, although each submission has its own trigger id.
     parts = [payload.user, view["id"], view.get("private_metadata") or "", json.dumps(fields, sort_keys=True)]
-    # It answers where it was opened, so it is asked again whether that place is still ours alone.
+    # The answer goes where the form was opened, so access to that conversation is checked again.
     payload = replace(payload, key=request_key({}, *parts), answer_to=metadata.get("to"), channel=metadata.get("in"))
     return payload, fields, metadata
 
 
 def clicked_message(body: Mapping[str, Any]) -> str | None:
-    """Give the time stamp of the message that was clicked, which is its name."""
+    """Return the ts of the message that was clicked, or None."""
     container = body.get("container") or {}
     return str(container["message_ts"]) if container.get("message_ts") else None
 
 
 def request_key(body: Mapping[str, Any], *parts: str) -> str:
-    """Give the same short key for the same request sent again, and another for every other."""
+    """Return a short key: equal for a repeat of the same request, different for every other request."""
     identifiers = [body.get("trigger_id") or "", body.get("response_url") or ""]
     return hashlib.sha256("\0".join([*identifiers, *parts]).encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def entered_value(element: Mapping[str, Any]) -> str | None:
-    """Give what was entered in an element, whatever kind it is."""
+    """Return the value entered in a form element of any kind, or None."""
     option = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
     if option:
         return str(option["value"])
@@ -94,23 +94,23 @@ def entered_value(element: Mapping[str, Any]) -> str | None:
 
 
 class Taken:
-    """Remember for a while which requests were taken, by what they say."""
+    """Remembers recently accepted requests by their body, for ten minutes."""
 
     def __init__(self) -> None:
         self._taken_at: dict[bytes, int] = {}
 
     def put(self, body: bytes, *, now: int) -> None:
-        """Remember one."""
+        """Remember a request."""
         if len(self._taken_at) >= MOST:
             self._taken_at = {key: at for key, at in self._taken_at.items() if now - at < REPEATED}
         if len(self._taken_at) < MOST:
             self._taken_at[hashlib.sha256(body).digest()] = now
 
     def drop(self, body: bytes) -> None:
-        """Forget one that could not be taken after all."""
+        """Forget a request, so that a retry is handled."""
         self._taken_at.pop(hashlib.sha256(body).digest(), None)
 
     def has(self, body: bytes, *, now: int) -> bool:
-        """Tell whether it was taken lately."""
+        """Return whether the request was accepted recently."""
         at = self._taken_at.get(hashlib.sha256(body).digest())
         return at is not None and now - at < REPEATED

@@ -1,4 +1,4 @@
-"""Post and edit messages where everybody who reads them may see scores, each once, also after an unheard answer."""
+"""Post and edit messages: only where every reader may see scores, and once, even if Slack's answer was lost."""
 
 import errno
 from collections.abc import Callable, Collection
@@ -21,7 +21,7 @@ from storage.posted_messages import record_posted
 
 log = structlog.get_logger(__name__)
 
-#: a channel that these are said of takes no message, however often it is tried
+#: errors that say that a channel takes no message, so that a retry is useless
 NO_PLACE = frozenset(
     (
         *("channel_not_found", "is_archived", "not_in_channel", "restricted_action", "cannot_dm_bot", "user_disabled"),
@@ -33,18 +33,18 @@ _NO_LOOK = frozenset({"missing_scope", "unknown_method", "not_allowed_token_type
 _NO_DELETION = frozenset(
     {"cant_delete_message", "file_not_found", "file_deleted", "cant_delete_file", "missing_scope", *_NO_MESSAGE}
 )
-#: what a message about a contact says once the contact is deleted
+#: the text of a message after its contact was deleted
 CONTACT_DELETED = "Contact deleted"
-#: what stands in a message that may not name anybody any more
+#: replaces the text of a message that not every reader may see any more
 HIDDEN = "Hidden, because not everyone here may see scores; members can type `/score followups`."
 
 
 class Unheard(Exception):
-    """A message was sent, and nobody said whether it was taken."""
+    """A message was sent, but it is unknown whether Slack accepted it."""
 
 
 class NotShown(Exception):
-    """Not everybody who reads a conversation may see scores, or that is not known, so nothing is shown there."""
+    """Nothing was posted: not every reader of the conversation is known to be allowed to see scores."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.name)
@@ -52,7 +52,7 @@ class NotShown(Exception):
 
 
 class Poster:
-    """Post and edit with a client that repeats nothing by itself."""
+    """Posts and edits messages; the client must not retry by itself."""
 
     def __init__(
         self, client: AsyncWebClient, *, workspace: Workspace, people: People, clock: Callable[[], int]
@@ -61,17 +61,17 @@ class Poster:
         self._workspace = workspace
         self._people = people
         self._clock = clock
-        self._readers: dict[str, str] = {}  # direct messages → the person that they are opened with
+        self._readers: dict[str, str] = {}  # direct-message channel → the other person
 
     async def direct(self, person: str) -> str:
-        """Return the conversation of the app with a person."""
+        """Open direct messages with a person and return the channel id."""
         opened = await self._client.conversations_open(users=person)
         channel = str(opened["channel"]["id"])
         self._readers[channel] = person
         return channel
 
     async def reader(self, channel: str) -> str | None:
-        """Return the person at the other end of direct messages, or None where Slack does not say."""
+        """Return the id of the other person in direct messages, or None if Slack does not say."""
         return self._readers.get(channel) or await self._people.reader(channel, now=self._clock())
 
     async def send(
@@ -83,11 +83,11 @@ class Poster:
         thread: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> str:
-        """Post a message, or edit the one at *ts*, and return its time stamp. Nothing else posts or edits.
+        """Post a message, or edit the message at *ts*, and return its ts. All posts and edits go through here.
 
-        A reply is sent only where everybody who reads it may see scores, else NotShown is raised and the message at
-        *ts* loses all that it says. A verdict holds nothing of a contact and is sent to anybody. An edit of a message
-        that is gone, or that Slack lets nobody edit any more, does nothing. Raises also Unheard, and what Slack says.
+        A Reply is sent only if every reader may see scores. Otherwise NotShown is raised, after the text of the message
+        at *ts* was replaced. A Verdict contains no contact data and is always sent. Editing a message that is gone or
+        not editable does nothing. Also raises Unheard if the outcome of a post is unknown, and Slack's other errors.
         """
         verdict = Verdict.ALLOWED if isinstance(content, Verdict) else await self._check_readers(channel)
         if isinstance(content, Verdict):
@@ -128,9 +128,9 @@ class Poster:
         return ts
 
     async def hide_deleted(self, channel: str, ts: str) -> bool:
-        """Replace all that a message says, because its contact was deleted; return False where Slack refuses that.
+        """Replace the text of a message because its contact was deleted; return False if Slack refuses.
 
-        A message that Slack does not let anybody edit is deleted. Raises what Slack says where trying again may help.
+        A message that cannot be edited is deleted. Raises Slack's error if a retry may help.
         """
         try:
             blocks = [section(CONTACT_DELETED)]
@@ -149,7 +149,7 @@ class Poster:
         return True
 
     async def delete_file(self, file: str) -> bool:
-        """Delete a picture, by the id of its file; return False where Slack refuses that."""
+        """Delete an uploaded picture by its file id; return False if Slack refuses."""
         try:
             await self._client.files_delete(file=file)
         except SlackApiError as exc:
@@ -159,16 +159,16 @@ class Poster:
         return True
 
     async def find_link(self, channel: str, ts: str) -> str:
-        """Return the address of a message, for people; without one, the channel that it is in."""
+        """Return the permalink of a message, or a mention of its channel if Slack has none."""
         try:
             return str((await self._client.chat_getPermalink(channel=channel, message_ts=ts))["permalink"])
         except SlackApiError:
             return f"in <#{channel}>"
 
     async def _check_readers(self, channel: str) -> Verdict:
-        """Return whether everybody who reads a conversation may see scores; raises where Slack does not say just now.
+        """Return whether everyone who reads a conversation may see scores; raises if Slack cannot answer now.
 
-        Of direct messages with the app that is one person.
+        In direct messages with the app, the other person is the only reader.
         """
         if channel not in self._readers and not channel.startswith("D"):
             return await self._people.may_post(channel, now=self._clock())
@@ -187,10 +187,11 @@ class Poster:
         thread: str | None = None,
         known_as: Collection[int] = (),
     ) -> str:
-        """Send a message, unless it was taken before without our hearing of it; return its time stamp.
+        """Send a message, unless an earlier attempt of the job already posted it; return its ts.
 
-        It is looked for where the *job* was begun before, by its metadata: under *id*, or one of *known_as*. Where we
-        may not look, it is sent once more and says so. Raises as `send` does.
+        If an earlier attempt of *job* may have posted, the message is searched by its metadata, for *id* or an id in
+        *known_as*. If the search is not permitted or incomplete, the message is posted again, with a note that it may
+        be a repeat. Raises as `send` does.
         """
         if job.is_doubtful:
             ts, is_complete = await self._find_message(channel, event, {id, *known_as}, since=since, thread=thread)
@@ -204,7 +205,7 @@ class Poster:
     async def _find_message(
         self, channel: str, event: str, ids: Collection[int | str], *, since: int, thread: str | None
     ) -> tuple[str | None, bool]:
-        """Look for a message that may have been taken without our hearing of it; and say whether all was looked at."""
+        """Search for a message from an earlier attempt; return its ts or None, and whether the search was complete."""
         query: dict[str, Any] = {"channel": channel, "oldest": f"{(since - SECOND) / 1_000_000:.6f}", "limit": 200}
         try:
             if thread is None:
@@ -227,13 +228,13 @@ def _plain_reply(sentence: str) -> Reply:
 
 
 def _may_be_posted(exc: Exception) -> bool:
-    """Return whether a message may have been taken although it failed to be sent."""
+    """Return whether Slack may have posted a message although the call failed."""
     is_refused = isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED
     return not is_refused and error_code(exc) in (None, *UNSURE)
 
 
 def retry_after(exc: Exception) -> int | None:
-    """Give the µs that Slack asks us to wait, where it does."""
+    """Return the time in µs that Slack asks callers to wait, or None."""
     if not isinstance(exc, SlackApiError):
         return None
     headers = getattr(exc.response, "headers", None) or {}

@@ -58,10 +58,10 @@ class Answers:
                     reply.picture,
                     workspace=self._workspace,
                     client=self._client,
-                    send=partial(self._answer, payload),
+                    send=partial(self.answer, payload),
                 )
             else:
-                await self._answer(payload, reply)
+                await self.answer(payload, reply)
         except Exception as exc:  # what was recorded stays so; only the answer is lost
             log.warning("reply not sent", because=type(exc).__name__)
 
@@ -82,8 +82,8 @@ class Answers:
         except Exception as exc:
             log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
 
-    async def _answer(self, payload: SlackPayload, reply: Reply) -> None:
-        """Answer where it was asked, else in direct messages; raises BlocksRefused."""
+    async def answer(self, payload: SlackPayload, reply: Reply) -> None:
+        """Answer where the request was made, else by direct message; raises BlocksRefused, and what Slack says."""
         if payload.answer_to is not None:
             await self._use_response_url(payload, payload.answer_to, reply)
         elif payload.user:

@@ -1,4 +1,4 @@
-"""Receive Slack's requests over a socket that we open, where Slack cannot reach us."""
+"""Receive Slack's requests through Socket Mode, if Slack cannot reach the service over HTTP."""
 
 import asyncio
 import json
@@ -20,16 +20,16 @@ LOOK_EVERY = 30.0
 
 
 class Socket:
-    """A connection of Socket Mode that is opened anew when it is found dead."""
+    """A Socket Mode connection that reconnects when it is found dead."""
 
     def __init__(self, bolt: AsyncApp, *, app_token: str, clock: Callable[[], int]) -> None:
         self._handler = _Handler(bolt, app_token, clock=clock)
         self._watch: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Connect, and keep watching the connection; where that fails nothing is left of it."""
+        """Connect and start to monitor the connection; if that fails, the connection is closed."""
         try:
-            # Asked once by ourselves, because the SDK tries a refused token for ever.
+            # Open a connection URL once here, because the SDK retries a rejected token forever.
             await self._handler.client.web_client.apps_connections_open(app_token=self._handler.app_token)
             await self._handler.client.connect()  # type: ignore[no-untyped-call]  # untyped in slack_sdk
         except BaseException:
@@ -38,25 +38,25 @@ class Socket:
         self._watch = asyncio.create_task(self._keep_open())
 
     async def close(self) -> None:
-        """Disconnect."""
+        """Disconnect and stop monitoring."""
         if self._watch is not None:
             self._watch.cancel()
         await self._handler.client.close()  # type: ignore[no-untyped-call]  # untyped in slack_sdk
 
     async def _keep_open(self) -> None:
-        # The SDK's own monitor has been seen to give up without a word after an idle reconnect.
+        # The SDK's own monitor sometimes stops silently after an idle reconnect.
         while True:
             await asyncio.sleep(LOOK_EVERY)
             try:
                 if not await self._handler.client.is_connected():
                     log.warning("socket found dead", because="Slack no longer answers on it")
                     await self._handler.client.connect_to_new_endpoint(force=True)
-            except Exception as exc:  # tried again the next time round
+            except Exception as exc:  # retried after the next sleep
                 log.warning("socket not opened anew", because=type(exc).__name__)
 
 
 class _Handler(AsyncSocketModeHandler):
-    """Take what comes over the connection; what Slack itself calls a repeat of it is not done again."""
+    """Handles requests from the connection; a request that Slack marks as a retry is not handled again."""
 
     def __init__(self, bolt: AsyncApp, app_token: str, *, clock: Callable[[], int]) -> None:
         super().__init__(bolt, app_token)
@@ -70,6 +70,6 @@ class _Handler(AsyncSocketModeHandler):
             return
         self._recent_requests.put(body, now=now)
         answer = await run_async_bolt_app(self.app, req)
-        if answer.status != 200 or answer.body:  # not taken, or Slack waits for what it says: a repeat is answered too
+        if answer.status != 200 or answer.body:  # rejected, or Slack needs the body: a retry must be handled
             self._recent_requests.drop(body)
         await send_async_response(client, req, answer, now / 1_000_000)

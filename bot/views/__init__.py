@@ -1,4 +1,4 @@
-"""List the forms that can be handed in, and the lists that their menus offer."""
+"""Map callback ids of forms to handlers, and action ids of their menus to the functions that list the options."""
 
 from collections.abc import Awaitable, Callable
 
@@ -12,7 +12,7 @@ from bot.views.score_type import submit_type
 from bot.views.set_score import offer_contacts, submit_scores
 from bot.views.source import submit_rotation, submit_source
 
-# Each with what whoever hands it in must be allowed.
+# Callback id → the permission that submitting requires, and the handler.
 VIEWS: dict[str, tuple[Need, Callable[[Request], Awaitable[Reply]]]] = {
     set_modal.CALLBACK: (Need.SET, submit_scores),
     alert_modal.CALLBACK: (Need.SET, submit_alert),

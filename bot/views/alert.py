@@ -1,4 +1,4 @@
-"""Take the form that adds an alert rule."""
+"""Handle the form that adds an alert rule."""
 
 from contextlib import suppress
 
@@ -12,7 +12,7 @@ from storage.domain.filters import BadFilter
 
 
 async def submit_alert(request: Request) -> Reply:
-    """Make the rule that was entered; what cannot be read is told under the field it stands in."""
+    """Add the entered rule, or return the refusals by form field."""
     fields = {name: value for name, value in request.fields.items() if value != "-"}
     if fields.get("place") == "digest" and fields.get("channel"):
         return Reply(errors={"channel": "The digest has a place of its own: leave this blank, or ask in the channel."})
@@ -27,9 +27,9 @@ async def submit_alert(request: Request) -> Reply:
 
 
 def _find_culprit(request: Request, fields: dict[str, str]) -> str:
-    """Name the field of More without which the rest can be read; where there is none, the one that says how much."""
+    """Return the field that causes the refusal: the rarely used field without which the rest is valid, else "value"."""
     for name in MORE:
-        without = {name, "escalate"} if name == "sla" else {name}  # nobody is told where there is no time for it
+        without = {name, "escalate"} if name == "sla" else {name}  # escalation requires a time to claim
         rest = {field: value for field, value in fields.items() if field not in without}
         with suppress(Refusal):
             read_alert(format_alert_words(rest), request.types)
@@ -39,5 +39,5 @@ def _find_culprit(request: Request, fields: dict[str, str]) -> str:
 
 
 def _strip_backticks(errors: dict[str, str]) -> dict[str, str]:
-    """Give what is told under fields, where Slack draws no code."""
+    """Return the messages without backticks, because Slack shows them literally under fields."""
     return {name: message.replace("`", "") for name, message in errors.items()}

@@ -1,4 +1,4 @@
-"""Take the form that deletes a contact."""
+"""Handle the form that deletes a contact."""
 
 from bot.blocks.delete_modal import TICK, describe_holdings
 from bot.blocks.refusals import plain_reply
@@ -10,7 +10,7 @@ from storage.ledger.erase import count_holdings
 
 
 async def submit_deletion(request: Request) -> Reply:
-    """Delete the contact of the form, where it was ticked."""
+    """Delete the contact in the form's metadata if the checkbox is ticked."""
     if request.fields.get(TICK) != TICK:
         return Reply(errors={TICK: "Tick this to delete the contact, or press Cancel."})
     id = int(request.metadata["contact"])
@@ -22,13 +22,13 @@ async def submit_deletion(request: Request) -> Reply:
         return await _report_missing(request, id)
     try:
         await request.delete(existing[0])
-    except UnknownContact:  # deleted between the two
+    except UnknownContact:  # deleted between the read and the deletion
         return await _report_missing(request, id)
     return plain_reply(f"*{escape(existing[0].shown)}* is deleted, with {describe_holdings(holdings)}.")
 
 
 async def _report_missing(request: Request, id: int) -> Reply:
-    """Say what became of a contact since its form was opened: it is deleted, or one with another."""
+    """Return what happened to the contact since the form was opened: it was deleted, or merged into another one."""
     name, merged_into = (
         escape(str(request.metadata.get("shown", "That contact"))),
         await find_by_key(request.workspace, key=str(id)),

@@ -1,4 +1,4 @@
-"""Take the form that makes or changes a rule."""
+"""Handle the form that adds or changes a scoring rule."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from storage.domain.score_types import Rule, RuleCap, ScoreType
 
 
 async def submit_rule(request: Request) -> Reply:
-    """Show what a score type would be with this rule."""
+    """Show the preview of the score type with the entered rule, or return the refusals by form field."""
     old = request.metadata["rule"]
     live = request.type(request.metadata["type"] or request.fields["type"])
     if old is not None and live.number != request.metadata["number"]:
@@ -51,7 +51,7 @@ async def submit_rule(request: Request) -> Reply:
 
 
 def _parse_numbers(entered: dict[str, str]) -> tuple[dict[str, int], dict[str, str]]:
-    """Read points and limits; what cannot be read is said under its field."""
+    """Parse points and limits; return them with the refusals by form field."""
     numbers, errors = dict[str, int](), dict[str, str]()
     for name in ("points", "at_most", "cap"):
         try:
@@ -65,7 +65,10 @@ def _parse_numbers(entered: dict[str, str]) -> tuple[dict[str, int], dict[str, s
 
 
 def _place_rule(live: ScoreType, rule: Rule, old: str | None) -> tuple[Rule, ...]:
-    """Give the rules with *rule* in the place of the old one, or at the end; its group shares its limit."""
+    """Return the rules with *rule* in place of the rule called *old*, or at the end if *old* is None.
+
+    The other rules in the group of *rule* take over its limit.
+    """
     others = [rule if existing.name == old else existing for existing in live.rules]
     if old is None:
         others.append(rule)

@@ -1,4 +1,4 @@
-"""Take the form that makes or changes a score type."""
+"""Handle the form that adds or changes a score type."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from storage.scoring.definitions import add_score_type
 
 
 async def submit_type(request: Request) -> Reply:
-    """Make the score type, or show what changing it would change."""
+    """Add the score type, or show the preview of the change; refusals are returned by form field."""
     entered = _EnteredType(request.fields)
     key = request.metadata["key"]
     live = request.type(key) if key is not None else None
@@ -59,7 +59,7 @@ def _example_value(score_type: ScoreType) -> str:
 
 @dataclass(slots=True)
 class _EnteredType:
-    """What was entered, read field by field; what cannot be taken stands in *errors*."""
+    """The entered values; *errors* collects the refusals by form field."""
 
     fields: Any
     errors: dict[str, str] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class _EnteredType:
         return self.text("default") == "yes"
 
     def attempt(self, name: str, check: Callable[[], object]) -> Any:
-        """Give what *check* gives; where it refuses, say so under the field."""
+        """Return the result of *check*; if it refuses, record the refusal for the field and return None."""
         try:
             return check()
         except Refusal as refusal:
@@ -80,7 +80,7 @@ class _EnteredType:
             return None
 
     def read(self) -> dict[str, Any]:
-        """Give the parts of a definition; what contradicts a field above it is said under the field below."""
+        """Return the parts of a definition; a contradiction between two fields is recorded for the lower field."""
         numbers = {name: self.attempt(name, self._number_parser(name)) for name in ("minimum", "maximum", "step")}
         start = self.attempt("start", self._number_parser("start")) if self.text("start") else None
         bands = self.attempt("bands", lambda: _parse_bands(self.text("bands"))) or ()

@@ -1,4 +1,4 @@
-"""Take the form that sets scores."""
+"""Handle the form that sets scores, and its contact menu."""
 
 from bot.blocks.contact_list import distinct_name
 from bot.blocks.elements import OPTION_TEXT, plain_text
@@ -15,7 +15,7 @@ from storage.ledger.contacts import contacts
 
 
 async def offer_contacts(request: Request) -> list[Block]:
-    """List the contacts that what was typed may mean."""
+    """Return the menu options for the contacts that match the typed text."""
     matches = await find_all(request, request.text)
     return [
         {"text": plain_text(distinct_name(contact), most=OPTION_TEXT), "value": str(contact.id)} for contact in matches
@@ -23,7 +23,7 @@ async def offer_contacts(request: Request) -> list[Block]:
 
 
 async def submit_scores(request: Request) -> Reply:
-    """Set what was changed in the form; what was emptied is cleared, what was left alone is not touched."""
+    """Set the values that were changed in the form and clear those that were emptied; the others stay untouched."""
     contact = request.metadata.get("contact") or int(request.fields.get("contact") or 0)
     values, errors = _parse_scores(request)
     if not contact:
@@ -36,7 +36,7 @@ async def submit_scores(request: Request) -> Reply:
     recorded = await request.change(int(contact), values, reason=reason)
     existing = await contacts(request.workspace, ids=[int(contact)])
     if not recorded.moved or not existing:
-        return Reply()  # the same form, handed in again
+        return Reply()  # a repeated submission of the same form
     return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason)
 
 

@@ -1,4 +1,4 @@
-"""Take the forms that make a source, and that give one another secret."""
+"""Handle the forms that add a source and rotate its secret."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from storage.sources.config import add_source, find_source, rotate_source
 
 
 async def submit_source(request: Request) -> Reply:
-    """Make the source; its secret is shown this once."""
+    """Add the source and return its setup steps and secret; the secret is not shown again."""
     entered = {name: (value or "").strip() for name, value in request.fields.items()}
     slug, provider = entered["slug"], entered["provider"]
     values: dict[str, Any] = {"secret": None, "map": (), "options": (), "api_token": None}
-    # What cannot be taken is said under its field, so each is tried with those before it.
+    # Each value is checked together with those before it, so that a refusal belongs to its field.
     for name in ("options", "map", "secret", "api_token"):
         values[name] = _split_lines(entered[name]) if name in ("options", "map") else entered[name] or None
         try:
@@ -29,7 +29,7 @@ async def submit_source(request: Request) -> Reply:
         source = await add_source(
             request.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings,
             api_token=values["api_token"], now=request.now,
-        )  # fmt: skip  # whose, what, and what proves it
+        )  # fmt: skip  # identity, secrets and token
     except (AlreadyThere, BadName) as refusal:
         return Reply(errors={"slug": refusal_sentence(refusal)})
     return source_added_reply(source, request.senders)
@@ -44,7 +44,7 @@ def _list_keys(request: Request) -> str:
 
 
 async def submit_rotation(request: Request) -> Reply:
-    """Let the source prove itself with another secret, and for a day more with those it has."""
+    """Rotate the source's secret; previous secrets remain valid for a day."""
     slug = request.metadata["slug"]
     source = await find_source(request.workspace.team, slug=slug)
     try:

@@ -1,1 +1,1 @@
-"""Keep alert rules and follow-ups, and decide when a rule fires."""
+"""Store alert rules, follow-ups and digests, and decide in transactions when a rule fires."""

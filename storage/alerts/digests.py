@@ -1,4 +1,4 @@
-"""Keep who gets a message a day and when, and gather what stands in it."""
+"""Store the schedules of digests, and gather the content of a digest."""
 
 import asyncio
 import json
@@ -24,11 +24,11 @@ from storage.reading import current_scores, pages
 from storage.reading.current_scores import Card
 from storage.scoring.definitions import score_types
 
-DIGEST_JOB = "digest"  #: the kind of the job that sends one
-MOST_LINES = 10
-MOST_LOOKED_AT = 200
-COOLS_WITHIN = 3 * DAY
-#: a mover moved by one part in so many of its range
+DIGEST_JOB = "digest"  #: the kind of the job that sends a digest
+MOST_LINES = 10  #: the most contacts in a section
+MOST_LOOKED_AT = 200  #: the most rows that a query loads
+COOLS_WITHIN = 3 * DAY  #: contacts that leave the top band within this time are listed
+#: a contact is a mover if its score changed by at least the range divided by this
 MOVER = 20
 
 
@@ -38,13 +38,13 @@ class UnknownDigest(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """A message a day to a channel or a person. Times in µs UTC."""
+    """The schedule of a digest: a message to a channel or a person every working day. Times in µs UTC."""
 
     id: int
-    place: str  #: Slack's id
-    zone: str
-    minute: int  #: of the local day
-    ranked: tuple[int, ...] | None  #: the top ten when it was sent last
+    place: str  #: the Slack id of the channel or the person
+    zone: str  #: the name in the time zone database, such as Europe/Berlin
+    minute: int  #: the local time to send it, in minutes after midnight
+    ranked: tuple[int, ...] | None  #: the top ten contacts when it was last sent
     sent_at: int | None
     made_by: str
     created_at: int
@@ -52,28 +52,31 @@ class Digest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """What happened since the last digest, and what is about to."""
+    """The content of a digest: what happened since the last digest, and what is about to happen."""
 
     score_type: ScoreType
-    since: int
-    hot: Sequence[Card] = ()  #: came into the top band
-    ranked: Sequence[Card] = ()  #: new among the top ten
-    movers: Sequence[tuple[Card, int]] = ()  #: with how far, in thousandths
-    cooling: Sequence[Card] = ()  #: about to fall out of the top band by themselves
-    follow_ups: Sequence[FollowUp] = ()  #: asked for in the digest alone, and nobody has them
-    overdue: Sequence[FollowUp] = ()
-    waking: Sequence[FollowUp] = ()  #: whose snooze ends within a day
-    top: tuple[int, ...] = ()  #: the top ten now
+    since: int  #: in µs UTC
+    hot: Sequence[Card] = ()  #: contacts that entered the top band
+    ranked: Sequence[Card] = ()  #: contacts that are new among the top ten
+    movers: Sequence[tuple[Card, int]] = ()  #: contacts with the biggest changes, and the change in thousandths
+    cooling: Sequence[Card] = ()  #: contacts that will fade out of the top band soon
+    follow_ups: Sequence[FollowUp] = ()  #: unclaimed follow-ups of rules that post only to the digest
+    overdue: Sequence[FollowUp] = ()  #: unclaimed follow-ups that should have been claimed
+    waking: Sequence[FollowUp] = ()  #: follow-ups with a snooze that ends within a day
+    top: tuple[int, ...] = ()  #: the ids of the top ten contacts now
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to say."""
+        """Whether the digest has no content."""
         return not any((self.hot, self.ranked, self.movers, self.cooling, self.follow_ups, self.overdue, self.waking))
 
 
 async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int, made_by: str, now: int) -> Digest:
-    """Let a message go somewhere every working day at that local time; raises UnknownZone."""
-    zone = await asyncio.to_thread(check_zone, zone)  # it reads the folders of the zone database
+    """Create or change the digest of a channel or person, and schedule its next job. Raises UnknownZone.
+
+    *place* is the Slack id of the channel or person, *minute* the local time in minutes after midnight.
+    """
+    zone = await asyncio.to_thread(check_zone, zone)  # check_zone reads the files of the time zone database
 
     async def body(session: database.Session) -> Digest:
         rows = await session.rows(
@@ -105,7 +108,7 @@ async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int
 
 
 async def stop_digest(workspace: Workspace, *, place: str) -> None:
-    """Let no digest go there any more; raises UnknownDigest."""
+    """Delete the digest of a channel or person. Raises UnknownDigest."""
     deleted = await database.current_database().writer.rows(
         "DELETE FROM digests WHERE workspace_id = $1 AND place = $2 RETURNING id", workspace.id, place
     )
@@ -114,13 +117,13 @@ async def stop_digest(workspace: Workspace, *, place: str) -> None:
 
 
 async def digests(workspace: Workspace) -> list[Digest]:
-    """Give the digests of a workspace, in the order they were made."""
+    """Return the digests of a workspace, oldest first."""
     rows = await database.read("SELECT * FROM digests WHERE workspace_id = $1 ORDER BY id", workspace.id)
     return [_make_digest(row) for row in rows]
 
 
 async def record_digest_sent(workspace: Workspace, *, id: int, top: Sequence[int], now: int) -> None:
-    """Remember that a digest was sent, or had nothing to say."""
+    """Record that a digest was sent, or was skipped because it was empty. *top* are the top ten contacts now."""
     await database.current_database().writer.rows(
         "UPDATE digests SET sent_at = $3, ranked = $4 WHERE workspace_id = $1 AND id = $2",
         workspace.id,
@@ -131,12 +134,12 @@ async def record_digest_sent(workspace: Workspace, *, id: int, top: Sequence[int
 
 
 async def gather_news(workspace: Workspace, *, digest: Digest, assignee: Assignee | None, now: int) -> News:
-    """Gather what stands in a digest; for a person only what is theirs."""
+    """Gather the content of a digest; with *assignee* only the contacts and follow-ups of this person."""
     owner = assignee.address if assignee else None
     score_type = (await score_types(workspace))[0]
-    # The first one has what happened since it was asked for, which may be over a week-end, and at least a day.
+    # The first digest covers the time since it was created, which may include a weekend, and at least a day.
     since = digest.sent_at if digest.sent_at is not None else min(now - DAY, digest.created_at)
-    if since > now:  # it was sent while a clock was ahead
+    if since > now:  # the last digest was sent by a process with a clock that was ahead
         since = now - DAY
     owner_terms: tuple[Term, ...] = (Is("owner", (match_key(owner),)),) if owner is not None else ()
     _, best = await current_scores.top(workspace, score=score_type.key, count=MOST_LINES, now=now)
@@ -176,7 +179,7 @@ async def _list_hot(
 async def _list_movers(
     workspace: Workspace, score_type: ScoreType, owner_terms: tuple[Term, ...], *, since: int, now: int
 ) -> list[tuple[Card, int]]:
-    """Give who moved most, the furthest first."""
+    """Return the contacts with the biggest changes since *since*, each with the change, biggest first."""
     least = max(score_type.step, (score_type.maximum - score_type.minimum) // MOVER)
     where = All((*owner_terms, Trend(score_type, Direction.MOVED, least, False, now - since)))
     query = Filter(where, (Sort(score_type, True),))
@@ -197,7 +200,7 @@ async def _list_cooling(
     if edge is None or not score_type.half_life:
         return []
     where = All((*owner_terms, Compare(score_type, Comparison.AT_LEAST, edge)))
-    # The lowest of those that are in the band fall first.
+    # Sort ascending: the lowest scores of the band fade out of it first.
     query = Filter(where, (Sort(score_type, False),))
     cards = (await pages.page(workspace, query=query, limit=MOST_LINES, now=now)).cards
     falling = [(card, card.standing(score_type.key)) for card in cards]

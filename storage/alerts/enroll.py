@@ -1,4 +1,4 @@
-"""Let alert rules begin to watch: whoever is inside already is known, and not asked for."""
+"""Add alert rules, and enroll the contacts that are already in a rule's region without opening follow-ups."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,13 +23,14 @@ from storage.scoring import definitions
 async def add_alert_rule(
     workspace: Workspace, *, words: str, made_by: str, owners: dict[str, str | None], now: int
 ) -> AlertRule:
-    """Add a rule from its words; whoever is inside already is not asked for. *owners* is as the filter language has it.
+    """Parse and add a rule, and enroll the contacts that are already in its region.
 
+    *owners* maps the names in `owner:` terms of the condition to addresses, see `filters.with_addresses`.
     Raises BadAlert, UnknownScoreType, BadFilter, RuleThere.
     """
 
     async def body(session: Session) -> AlertRule:
-        # Of two who add the same at once the second sees the first's.
+        # Lock the workspace, so that the second of two equal rules added at once sees the first one.
         (row,) = await session.rows(
             "SELECT alert_channel FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id
         )
@@ -50,7 +51,10 @@ async def add_alert_rule(
 
 
 async def choose_channel(workspace: Workspace, *, channel: str | None, now: int) -> None:
-    """Let follow-ups go to a channel from now on (none: to the owner, else to an admin), and turn the first rule on."""
+    """Set the channel for follow-ups, mark the workspace as set up, and resume the default rule.
+
+    *channel* is the Slack channel id; None: follow-ups go to the contact's owner, else to an admin.
+    """
 
     async def body(session: Session) -> None:
         await session.rows(
@@ -70,10 +74,10 @@ async def choose_channel(workspace: Workspace, *, channel: str | None, now: int)
 async def enroll(
     session: Session, workspace: Workspace, rule: AlertRule, types: Iterable[ScoreType], *, now: int
 ) -> None:
-    """Enroll the contacts that are inside a rule's region, without asking for a follow-up.
+    """Mark the contacts in a rule's region as taken, without opening follow-ups.
 
-    A hold that is pending stays pending while the contact is inside. A contact outside that the rule has taken stays
-    taken until it is beyond the re-arm line.
+    A pending hold stays pending while the contact is in the region. A taken contact outside the region stays taken
+    until it is beyond the re-arm line.
     """
     watch = rule.watch(tuple(types))
     if watch is None or watch.kind in TRENDS:
@@ -114,7 +118,7 @@ async def enroll(
 
 
 async def contacts_inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
-    """Name the contacts whose scores lie where a rule watches."""
+    """Return the ids of the contacts in a rule's region; for COOLING those that will leave it within the span."""
     score, region = watch.score_type, watch.region
     terms: list[Term] = [Has(score)]
     terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []

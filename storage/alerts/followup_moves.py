@@ -1,4 +1,6 @@
-"""Write what becomes of follow-ups: asked for with the score, moved by people and by time, first click wins."""
+"""Open, move and close follow-ups, and enqueue the jobs that post and update their messages.
+
+Of two people who move a follow-up at the same time, the first wins; the second gets TooLate."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +22,14 @@ from storage.domain.followups import (
 from storage.domain.people import Workspace
 from storage.jobs import NewJob
 
-#: kinds of jobs
+#: kinds of jobs: post a new follow-up, update its message, and make the moves that time causes
 ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate"
 _JOB_KINDS = ", ".join(f"'{kind}'" for kind in (ASK, EDIT, WAKE, RELEASE, ESCALATE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewFollowUp:
-    """A follow-up to be asked for. Thousandths."""
+    """A follow-up to open. Values in thousandths, times in µs."""
 
     workspace: int
     rule: int
@@ -38,15 +40,15 @@ class NewFollowUp:
     source: str
     actor: str | None
     reason: str | None
-    lane: str
-    at: int  #: when it came to be
-    why: str | None = None  #: the words of its rule, where the score alone does not say it
-    sla: int | None = None  #: within which time it should be claimed
-    escalate_to: str | None = None
+    lane: str  #: the lane of the jobs that post its messages; DIGEST: it is not posted
+    at: int  #: when the rule fired
+    why: str | None = None  #: the trigger of its rule as text, if the score does not explain itself
+    sla: int | None = None  #: the time within which it should be claimed
+    escalate_to: str | None = None  #: the Slack user id to escalate to after *sla*
 
 
 async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp], *, now: int) -> None:
-    """Write follow-ups, each with the jobs that post it and that see whether somebody claimed it in time."""
+    """Insert follow-ups with their first history entries, and enqueue the jobs that post and escalate them."""
     if not new_follow_ups:
         return
     ids = await database.current_database().next_ids(session, "follow_ups", len(new_follow_ups))
@@ -119,7 +121,10 @@ async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp
 
 
 async def close_fallen_back(session: Session, pairs: Mapping[tuple[int, int], int], *, now: int) -> None:
-    """Close what nobody claimed of these (rule, contact), because the score fell back then; their lock is held."""
+    """Close the open, escalated and snoozed follow-ups of these (rule, contact) pairs, because the score fell back.
+
+    *pairs* maps each pair to the instant at which the score fell back. The caller holds the locks of the contacts.
+    """
     if not pairs:
         return
     rows = await session.rows(
@@ -164,7 +169,10 @@ async def _write_steps(session: Session, steps: list[Row]) -> None:
 
 
 async def delete_follow_ups(session: Session, contacts: Collection[int]) -> None:
-    """Delete the follow-ups of contacts with their history and their jobs; the locks of the contacts are held."""
+    """Delete the follow-ups of contacts with their history and their jobs.
+
+    The caller holds the locks of the contacts.
+    """
     await session.rows(
         "DELETE FROM jobs WHERE id IN (SELECT j.id FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
         " JOIN jobs j ON j.workspace_id = f.workspace_id AND j.lane = f.lane AND j.subject = f.id"
@@ -184,18 +192,19 @@ async def delete_follow_ups(session: Session, contacts: Collection[int]) -> None
 
 
 def _make_job(row: Row, kind: str, *, at: int) -> NewJob:
-    """Make the job of a kind that bears on a follow-up at that instant."""
+    """Return a job of a kind for a follow-up, due at *at*; an EDIT is due at once."""
     workspace, lane, id = row["workspace_id"], row["lane"], row["id"]
-    due_at = 0 if kind == EDIT else at  # what somebody did is seen before the rest of the lane is posted
+    due_at = 0 if kind == EDIT else at  # an edit runs before the rest of the lane is posted
     return NewJob(workspace=workspace, kind=kind, lane=lane, key=f"{id}/{at}", subject=id, due_at=due_at)
 
 
 async def apply_move(
     workspace: Workspace, *, id: int, move: FollowUpMove, by: str | None, until: int | None = None, now: int
 ) -> FollowUp:
-    """Make a move; whoever comes first has it. Raises UnknownFollowUp, TooLate.
+    """Make a move and return the follow-up. *by* is the Slack user id, None for a timer; *until* ends a snooze.
 
-    *until* is when a snooze ends. What time does is done only where its instant has come; else nothing is.
+    A move in BY_TIME changes nothing if its instant has not come, as after a new snooze.
+    Raises UnknownFollowUp, or TooLate if the move is not possible any more.
     """
 
     async def body(session: Session) -> bool:
@@ -204,17 +213,17 @@ async def apply_move(
         )
         if not unlocked_rows:
             raise UnknownFollowUp
-        # The contact before its follow-up, as a change of its score does it.
+        # Lock the contact before its follow-up, in the same order as a change of its score, to avoid a deadlock.
         await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", unlocked_rows[0]["about"])
         rows = await session.rows(f"{READ} WHERE f.id = $1", id)
         if not rows:
-            raise UnknownFollowUp  # forgotten just now, with its contact
+            raise UnknownFollowUp  # it was deleted with its contact before the lock was taken
         row = rows[0]
         if row["about"] != unlocked_rows[0]["about"]:
-            return False  # its contact became one with another just now, or was parted: that one's lock is needed
+            return False  # its contact was merged or split before the lock was taken: lock the other contact
         due = row["late_at"] if move is FollowUpMove.ESCALATE else row["until"]
         if move in BY_TIME and (due is None or due > now):
-            return True  # snoozed or claimed anew meanwhile
+            return True  # the follow-up was snoozed or claimed again meanwhile
         after = move_status(status_of_row(row), move, by=by)
         await _write_move(session, row, move, after, by=by, until=until, now=now)
         return True
@@ -234,10 +243,10 @@ async def _write_move(
     until: int | None,
     now: int,
 ) -> None:
-    """Write where a follow-up stands after a move, and put what time will do to it there."""
+    """Save the status of a follow-up after a move, add the move to its history, and enqueue its jobs."""
     late_at = now + row["sla"] if after.state is FollowUpState.OPEN and row["sla"] is not None else None
     if move is FollowUpMove.ESCALATE:
-        late_at = row["late_at"]  # it stays overdue
+        late_at = row["late_at"]  # an escalated follow-up stays overdue
     ends_at = {FollowUpState.SNOOZED: until, FollowUpState.CLAIMED: now + CLAIM_LASTS}.get(after.state)
     await session.rows(
         "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, changed_at = $6 WHERE id = $1",
@@ -258,9 +267,9 @@ async def _write_move(
 
 
 async def record_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutcome, by: str, now: int) -> FollowUp:
-    """Say what came of a follow-up that is done; from anybody but who ended it nothing is taken.
+    """Save the outcome of a follow-up that is done, and return the follow-up. Raises UnknownFollowUp.
 
-    Gives it as it is then; raises UnknownFollowUp.
+    Nothing changes unless *by* is the person who completed the follow-up.
     """
 
     async def body(session: Session) -> None:
@@ -287,7 +296,7 @@ async def record_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutc
 async def record_message(
     workspace: Workspace, *, ids: Collection[int], channel: str, ts: str, in_list: bool, now: int
 ) -> None:
-    """Remember where the message of follow-ups is."""
+    """Record the Slack message that shows these follow-ups; *in_list*: the message is a list of many."""
     await database.current_database().writer.rows(
         "UPDATE follow_ups SET posted_at = $3, message_channel = $4, message_ts = $5, in_list = $6"
         " WHERE id IN (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.id = given.id"
@@ -302,7 +311,7 @@ async def record_message(
 
 
 async def move_message(workspace: Workspace, *, channel: str, ts: str, to_channel: str, to_ts: str) -> None:
-    """Record that the follow-ups of a message are shown in another one from now on."""
+    """Record that the follow-ups of one message are now shown in another message."""
     await database.current_database().writer.rows(
         "UPDATE follow_ups SET message_channel = $4, message_ts = $5 WHERE id IN"
         " (SELECT id FROM follow_ups WHERE workspace_id = $1 AND message_channel = $2 AND message_ts = $3"

@@ -1,4 +1,4 @@
-"""Read follow-ups: who waits for somebody, what became of each, and where its message is."""
+"""Read follow-ups: open, overdue and snoozed ones, their history, and their messages."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from storage.domain.followups import NOBODYS, WAITING, FollowUpOutcome, FollowUp
 from storage.domain.people import Workspace
 from storage.domain.texts import match_key
 
-#: the lane of what is not posted by itself
+#: the lane of follow-ups that are listed in the digest only
 DIGEST = "digest"
 
-#: a follow-up stays that of the contact it was asked for, and is *about* the one which that is one with now
+#: contact_id is the contact when the rule fired; *about* is the contact it is merged into today
 READ = "SELECT f.*, coalesce(c.merged_into, c.id) AS about FROM follow_ups f JOIN contacts c ON c.id = f.contact_id"
 
 
@@ -23,52 +23,55 @@ class UnknownFollowUp(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """A follow-up and what became of it. Thousandths; times in µs UTC."""
+    """A follow-up. Values in thousandths, times in µs UTC."""
 
     id: int
     rule: int
     contact: int
-    score: str
+    score: str  #: the key of the score type
     before: int | None
     after: int | None
-    source: str
+    source: str  #: the source of the change that made the rule fire, blank if time alone did
     actor: str | None
     reason: str | None
-    why: str | None
-    lane: str
+    why: str | None  #: the trigger of its rule as text, if the score does not explain itself
+    lane: str  #: the lane of the jobs that post its messages, or DIGEST
     standing: FollowUpStatus
-    until: int | None  #: when a snooze or a claim ends
-    late_at: int | None  #: when it is overdue, while nobody has it
-    escalate_to: str | None
+    until: int | None  #: when the snooze or the claim ends
+    late_at: int | None  #: when it becomes overdue; None: it is claimed, snoozed or finished, or its rule sets no time
+    escalate_to: str | None  #: the Slack user id to escalate to when it is overdue
     outcome: FollowUpOutcome | None
-    asked_at: int
+    asked_at: int  #: when the rule fired
     changed_at: int
     posted_at: int | None
     message_channel: str | None
     message_ts: str | None
-    in_list: bool  #: its message is a list of many
+    in_list: bool  #: whether its message is a list of many follow-ups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One line of a follow-up's history."""
+    """An entry of a follow-up's history."""
 
-    move: str  #: `asked`, a move, or an outcome
-    state: FollowUpState  #: after it
-    by: str | None  #: Slack's id; none: time, or the score
-    at: int
+    move: str  #: `asked` for the first entry, else a FollowUpMove or a FollowUpOutcome
+    state: FollowUpState  #: the state after the move
+    by: str | None  #: the Slack user id; None: a timer or a change of the score
+    at: int  #: in µs UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignee:
-    """Somebody for whom follow-ups wait: what they have, what is escalated to them, and what nobody has of theirs."""
+    """A person who works on follow-ups.
 
-    id: str  #: Slack's
-    address: str | None  #: by which contacts say who owns them
+    Their follow-ups are those they hold, those escalated to them, and those without a holder for contacts they own.
+    """
+
+    id: str  #: the Slack user id
+    address: str | None  #: the address that contacts have as their owner
 
 
 async def follow_up(workspace: Workspace, *, id: int) -> FollowUp:
-    """Give a follow-up; raises UnknownFollowUp."""
+    """Load a follow-up. Raises UnknownFollowUp."""
     matches = await load_follow_ups(workspace, ids=[min(id, database.LARGEST_ID)])
     if not matches:
         raise UnknownFollowUp
@@ -76,7 +79,7 @@ async def follow_up(workspace: Workspace, *, id: int) -> FollowUp:
 
 
 async def load_follow_ups(workspace: Workspace, *, ids: Collection[int]) -> list[FollowUp]:
-    """Give follow-ups, in the order they were asked for."""
+    """Load follow-ups, oldest first. Unknown ids are left out."""
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $2 AND f.id IN (SELECT id FROM given(id bigint)) ORDER BY f.id",
         [{"id": id} for id in ids],
@@ -88,9 +91,9 @@ async def load_follow_ups(workspace: Workspace, *, ids: Collection[int]) -> list
 async def list_waiting(
     workspace: Workspace, *, assignee: Assignee | None = None, contact: int | None = None, after: int = 0, most: int
 ) -> list[FollowUp]:
-    """Give what waits for somebody, the newest first: for one person, or of one contact, where that is asked.
+    """Return up to *most* unfinished follow-ups, newest first; optionally of one assignee, or of one contact.
 
-    *after* is the id of the last one seen, 0 for the beginning.
+    *after* is the id of the last follow-up of the previous page, 0 for the first page.
     """
     where = (
         f"f.state IN ({states_sql(WAITING)})"
@@ -102,13 +105,16 @@ async def list_waiting(
 async def list_overdue(
     workspace: Workspace, *, assignee: Assignee | None = None, after: int = 0, most: int, now: int
 ) -> list[FollowUp]:
-    """Give what nobody claimed in the time its rule sets, the newest first."""
+    """Return up to *most* follow-ups that were not claimed in the time set by their rule, newest first.
+
+    *after* is the id of the last follow-up of the previous page, 0 for the first page.
+    """
     where = f"f.state IN ({states_sql(NOBODYS)}) AND f.late_at <= $6"
     return await _list_follow_ups(workspace, where, now, assignee=assignee, after=after, most=most)
 
 
 async def list_in_digest(workspace: Workspace, *, assignee: Assignee | None = None, most: int) -> list[FollowUp]:
-    """Give what was asked for in the digest alone and nobody has, the newest first."""
+    """Return up to *most* follow-ups without a holder that are listed in the digest only, newest first."""
     where = f"f.state IN ({states_sql(NOBODYS)}) AND f.lane = $6"
     return await _list_follow_ups(workspace, where, DIGEST, assignee=assignee, after=0, most=most)
 
@@ -116,7 +122,7 @@ async def list_in_digest(workspace: Workspace, *, assignee: Assignee | None = No
 async def list_waking(
     workspace: Workspace, *, assignee: Assignee | None = None, before: int, most: int
 ) -> list[FollowUp]:
-    """Give what is snoozed until then at the latest, the newest first."""
+    """Return up to *most* follow-ups with a snooze that ends at *before* or earlier, newest first."""
     where = f"f.state IN ({states_sql((FollowUpState.SNOOZED,))}) AND f.until <= $6"
     return await _list_follow_ups(workspace, where, before, assignee=assignee, after=0, most=most)
 
@@ -141,12 +147,12 @@ async def _list_follow_ups(
 
 
 def states_sql(states: Collection[FollowUpState]) -> str:
-    """Write a list of states in SQL."""
+    """Return a list of states as SQL literals, for `IN (…)`."""
     return ", ".join(f"'{state.value}'" for state in states)
 
 
 async def list_steps(workspace: Workspace, *, id: int) -> list[Step]:
-    """Give the history of a follow-up, from its beginning."""
+    """Load the history of a follow-up, oldest entry first."""
     rows = await database.read(
         "SELECT move, state, by, at FROM follow_up_moves WHERE workspace_id = $1 AND follow_up_id = $2 ORDER BY id",
         workspace.id,
@@ -156,7 +162,7 @@ async def list_steps(workspace: Workspace, *, id: int) -> list[Step]:
 
 
 async def list_posted_since(workspace: Workspace, *, lane: str, since: int) -> list[FollowUp]:
-    """Give what was posted in a lane since then, in the order it was."""
+    """Load the follow-ups of a lane that were posted at *since* or later, in the order they were posted."""
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $1 AND f.lane = $2 AND f.posted_at >= $3 ORDER BY f.posted_at, f.id",
         workspace.id,
@@ -167,7 +173,7 @@ async def list_posted_since(workspace: Workspace, *, lane: str, since: int) -> l
 
 
 async def list_sharing_message(workspace: Workspace, *, channel: str, ts: str) -> list[FollowUp]:
-    """Give the follow-ups that a message lists."""
+    """Load the follow-ups that a message shows."""
     rows = await database.read(
         f"{READ} WHERE f.workspace_id = $1 AND f.message_channel = $2 AND f.message_ts = $3 ORDER BY f.id",
         workspace.id,
@@ -178,7 +184,7 @@ async def list_sharing_message(workspace: Workspace, *, channel: str, ts: str) -
 
 
 async def count_by_rule(workspace: Workspace) -> dict[int, dict[str, int]]:
-    """Count the follow-ups of each rule by what became of them."""
+    """Return the number of follow-ups by rule id, then by outcome, or by state if there is no outcome."""
     rows = await database.read(
         "SELECT rule_id, coalesce(outcome, state) AS result, count(*) AS count FROM follow_ups WHERE workspace_id = $1"
         " GROUP BY rule_id, coalesce(outcome, state)",
@@ -191,7 +197,7 @@ async def count_by_rule(workspace: Workspace) -> dict[int, dict[str, int]]:
 
 
 def status_of_row(row: Row) -> FollowUpStatus:
-    """Say where the follow-up of a row stands."""
+    """Return the status of the follow-up in a row."""
     return FollowUpStatus(state=FollowUpState(row["state"]), holder=row["holder"])
 
 

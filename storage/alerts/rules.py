@@ -1,4 +1,4 @@
-"""Keep the alert rules of each workspace."""
+"""Store the alert rules of each workspace."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from storage.domain.facts import DAY
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 
-COOLDOWN = 14 * DAY
-MARGIN = 20  #: a rule is armed again when a score fell back by one part in so many of its range
+COOLDOWN = 14 * DAY  #: the default cool-down, in µs
+MARGIN = 20  #: the default margin is the range divided by this
 
 
 class UnknownRule(Refusal):
@@ -30,35 +30,39 @@ class RuleThere(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRule:
-    """When to ask for a follow-up; without *score* it is the top band of whichever type is the default one."""
+    """A stored alert rule. Values in thousandths, times in µs. `Watch` explains the fields of the trigger."""
 
     id: int
     workspace_id: int
-    score: str | None
+    score: str | None  #: the key of the score type; None: the default rule, for the top band of the default type
     kind: Kind
     region: Region
-    amount: int  #: how far a score has to move, in thousandths
-    span: int  #: within which time, or for how long; µs, like all times here
-    condition: str  #: the text of a filter, blank for everybody
-    channel: str | None  #: none: where the workspace's follow-ups go
-    in_digest: bool  #: nothing is posted but the line in the digest
+    amount: int
+    span: int
+    condition: str  #: the text of a filter, blank for all contacts
+    channel: str | None  #: the Slack channel id; None: the workspace's channel for follow-ups
+    in_digest: bool  #: follow-ups are listed in the digest only, and not posted
     hold: int
-    margin: int | None
+    margin: int | None  #: None: the range divided by MARGIN
     cooldown: int
-    sla: int | None
-    escalate_to: str | None
-    swept_until: int
+    sla: int | None  #: the time within which a follow-up should be claimed
+    escalate_to: str | None  #: the Slack user id to escalate to after *sla*
+    swept_until: int  #: everything that time alone decided up to this instant was evaluated
     made_by: str | None
-    paused_at: int | None
+    paused_at: int | None  #: None: the rule is on
     created_at: int
 
     @property
     def is_default(self) -> bool:
-        """Whether it is the one that every workspace has."""
+        """Whether this is the default rule, which every workspace has."""
         return self.score is None
 
     def watch(self, types: Collection[ScoreType]) -> Watch | None:
-        """Say what it watches now; none where its type is gone, or has no bands to be at the top of."""
+        """Return the rule resolved for its score type, with the current range and bands.
+
+        Returns None if *types* lacks its score type, or, for the default rule, if the default type has fewer than two
+        bands.
+        """
         score_type = next(
             (
                 candidate
@@ -78,15 +82,15 @@ class AlertRule:
         return Watch(
             rule=self.id, score_type=score_type, kind=self.kind, region=region, amount=self.amount, span=self.span,
             margin=margin, hold=self.hold, cooldown=self.cooldown,
-        )  # fmt: skip  # when, and how often
+        )  # fmt: skip
 
     def does(
         self, words: AlertWords, condition: str, types: Collection[ScoreType], *, default_channel: str | None
     ) -> bool:
-        """Return whether this rule fires for what these words and that condition describe, and in the same place.
+        """Return whether this rule duplicates a new one: same trigger, condition, channel and escalation.
 
-        *default_channel* is the channel of rules that name none. The default rule does not count while it is off:
-        whoever types its words wants follow-ups.
+        *default_channel* is the channel of rules without a channel. A paused default rule is no duplicate: a person
+        who adds the same rule wants follow-ups.
         """
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)
         return (
@@ -98,24 +102,24 @@ class AlertRule:
         )
 
     def why(self, score_type: ScoreType) -> str | None:
-        """Say what a follow-up is for, where its score alone does not say it."""
+        """Return the trigger of the rule as text for its follow-ups; None for CROSSES: the score explains itself."""
         if self.kind is Kind.CROSSES:
             return None
         return write_alert(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
 
 
 def watch_for(words: AlertWords) -> Watch:
-    """Say what a rule of these words would watch."""
+    """Return what a parsed rule would watch; its rule id is 0."""
     score_type = words.score_type
     return Watch(
         rule=0, score_type=score_type, kind=words.kind, region=words.region, amount=words.amount, span=words.span,
         margin=(score_type.maximum - score_type.minimum) // MARGIN if words.margin is None else words.margin,
         hold=words.hold, cooldown=COOLDOWN if words.cooldown is None else words.cooldown,
-    )  # fmt: skip  # when, and how often
+    )  # fmt: skip
 
 
 async def insert_default(session: Session, workspace: Workspace, *, now: int) -> None:
-    """Write the rule that every workspace has: off, until somebody chose where follow-ups go."""
+    """Insert the default rule of a new workspace, paused until an admin chooses where follow-ups go."""
     await session.rows(
         "INSERT INTO alert_rules (workspace_id, kind, amount, span, condition, in_digest, hold, cooldown, swept_until,"
         " paused_at, created_at) VALUES ($1, $4, 0, 0, '', false, 0, $2, $3, $3, $3)",
@@ -129,7 +133,7 @@ async def insert_default(session: Session, workspace: Workspace, *, now: int) ->
 async def insert_rule(
     session: Session, workspace: Workspace, *, words: AlertWords, condition: str, made_by: str, now: int
 ) -> AlertRule:
-    """Write a rule with that condition, in place of the one in its words."""
+    """Insert a rule and return it. *condition* replaces the condition of *words*."""
     rows = await session.rows(
         "INSERT INTO alert_rules (workspace_id, score, kind, low, high, amount, span, condition, channel, in_digest,"
         " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at)"
@@ -156,7 +160,10 @@ async def insert_rule(
 
 
 async def load_rules(session: Session, workspaces: Collection[int]) -> dict[int, list[AlertRule]]:
-    """Give the rules of workspaces, the default one first."""
+    """Load the rules of workspaces, by workspace id, in the order they were added: the default rule first.
+
+    Removed rules are left out.
+    """
     rows = await session.rows(
         "SELECT r.* FROM given(id bigint) JOIN alert_rules r ON r.workspace_id = given.id"
         " WHERE r.removed_at IS NULL ORDER BY r.id",
@@ -169,29 +176,29 @@ async def load_rules(session: Session, workspaces: Collection[int]) -> dict[int,
 
 
 async def alert_rules(workspace: Workspace) -> list[AlertRule]:
-    """Give the rules of a workspace, the default one first."""
+    """Load the rules of a workspace, in the order they were added: the default rule first."""
     return (await load_rules(database.current_database().reader, [workspace.id])).get(workspace.id, [])
 
 
 async def pause_rule(workspace: Workspace, *, rule: int, now: int) -> None:
-    """Let a rule ask for nothing until it is resumed; raises UnknownRule."""
+    """Pause a rule: it opens no follow-ups until it is resumed. Raises UnknownRule."""
     await _update_rule(workspace, "paused_at = $3", rule, now)
 
 
 async def resume_rule(workspace: Workspace, *, rule: int) -> None:
-    """Let a rule ask again, from now on: what happened meanwhile is past. Raises UnknownRule."""
+    """Resume a rule. It opens no follow-ups for what happened while it was paused. Raises UnknownRule."""
     await _update_rule(workspace, "paused_at = $3", rule, None)
 
 
 async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
-    """Remove a rule for good; the follow-ups it asked for stay. Raises UnknownRule."""
+    """Remove a rule permanently. Its follow-ups stay. Raises UnknownRule."""
     await _update_rule(workspace, "removed_at = $3", rule, now)
 
 
 async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None:
-    """Record that everything that time decided up to *until* was evaluated.
+    """Record that everything that time alone decided up to *until* was evaluated.
 
-    Where another sweep came further meanwhile, its instant stays.
+    A later instant that another sweep has recorded meanwhile is kept.
     """
     await session.rows(
         "UPDATE alert_rules SET swept_until = $2 WHERE id = $1 AND (swept_until < $2 OR swept_until = $3)",

@@ -1,4 +1,4 @@
-"""Say what an alert rule would have asked for, had it been there: replayed from the ledger, changing nothing."""
+"""Simulate an alert rule over the last 30 days of the ledger, without changing anything."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -29,33 +29,34 @@ from storage.reading.current_scores import rank_at
 from storage.scoring.definitions import score_types
 
 DAYS = 30
-CONTACTS, CHANGES = 500, 10_000  #: so many are held in memory at a time, but always all changes of one contact
-NEWEST = 100
+CONTACTS, CHANGES = 500, 10_000  #: the most contacts and changes in a batch; all changes of a contact are in one batch
+NEWEST = 100  #: the most firings that are returned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """What a rule would have asked for: the newest ones first, each a contact and an instant, and how many in all."""
+    """The result of a simulation."""
 
     words: AlertWords
-    firings: Sequence[tuple[int, int]]
-    number: int
-    spent: int  #: how often it would have asked once more within its rest
+    firings: Sequence[tuple[int, int]]  #: (contact, instant in µs) of the NEWEST firings, newest first
+    number: int  #: how many times the rule would have fired
+    spent: int  #: how many times the cool-down would have kept it from firing
 
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What a score did: the state it had at the beginning, and those that changes left since, each with its instant."""
+    """The history of one score in the simulated time."""
 
     contact: int
-    beginning: ScoreState
-    changes: Sequence[tuple[int, ScoreState]]
+    beginning: ScoreState  #: the state before the first change
+    changes: Sequence[tuple[int, ScoreState]]  #: (instant in µs, state after the change), oldest first
 
 
 async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str | None], now: int) -> Simulation:
-    """Replay the last thirty days, a batch of contacts at a time; raises BadAlert, UnknownScoreType, BadFilter.
+    """Simulate a rule over the last 30 days, a batch of contacts at a time.
 
-    Whether a contact fits the condition is asked as of now: the ledger does not say what a filter said then.
+    The condition is evaluated as of now, because past matches of a filter are not stored.
+    Raises BadAlert, UnknownScoreType, BadFilter.
     """
     types = await score_types(workspace)
     parsed = read_alert(words, types)
@@ -76,7 +77,7 @@ async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str |
 
 
 async def _load_batches(workspace: Workspace, watch: Watch, where: Term, *, now: int) -> AsyncIterator[list[_Course]]:
-    """Read what the scores of fitting contacts did since thirty days before, and the span of the rule before that."""
+    """Yield batches of the score histories of matching contacts, of the last 30 days plus the span of the rule."""
     definition, since, after = watch.score_type.definition, now - DAYS * DAY - watch.span, 0
     instant = "CAST($3 AS BIGINT)"
     effects = "FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = $2 AND e.at"
@@ -125,7 +126,7 @@ async def _load_courses(watch: Watch, scored: Sequence[database.Row], *, since: 
         _Course(
             row["id"],
             _make_state(first, row["rank_then"], row["last_at"]),
-            # Of one delivery only the end counts.
+            # A rule is evaluated once for a delivery: keep only the last state of each batch.
             [
                 (last["at"], _make_state(first, last["rank_after"], last["at"]))
                 for last in _list_batch_ends(by_contact.get(row["id"], []))
@@ -156,7 +157,10 @@ def _replay_courses(
 
 
 def _replay_course(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list[int], AlertMemory]:
-    """Look at one score as the rule would have: at every change, and at what time decided between."""
+    """Evaluate a rule at every change of one score, and at the instants between them that time alone decides.
+
+    Return the instants at which the rule fired, and its memory at *until*.
+    """
     before = [(at, state) for at, state in course.changes if at <= since]
     state, fired = before[-1][1] if before else course.beginning, list[int]()
     memory = _make_initial_memory(watch, state, since)
@@ -186,7 +190,7 @@ def _find_state(course: _Course, instant: int) -> ScoreState:
 
 
 def _make_initial_memory(watch: Watch, state: ScoreState, since: int) -> AlertMemory:
-    """Give what the rule would have remembered at its beginning: who was inside was not asked for."""
+    """Return the memory of the rule at *since*, as `enroll` writes it: a contact in the region counts as taken."""
     if watch.kind in TRENDS:
         return AlertMemory(seen_at=since)
     inside = evaluate(replace(watch, hold=0), AlertMemory(), state, now=since)

@@ -1,1 +1,1 @@
-"""Open the database, run transactions, define and migrate its tables."""
+"""Open the database, run statements and transactions, define and migrate the tables."""

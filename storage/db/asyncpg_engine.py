@@ -1,11 +1,11 @@
-"""Give Tortoise a PostgreSQL engine on which nothing waits for ever.
+"""Provide Tortoise with a PostgreSQL engine that never waits forever.
 
-The limits are the server's (settings of each connection) and the driver's (for each statement and for a whole
-transaction), so that both a lock that nobody releases and a network that carries nothing end a transaction. A
-connection that exceeded its time is closed: nobody knows what the server is doing on it. Nothing is ever canceled.
+The server enforces time limits (settings of each connection), and so does the driver (for each statement, and for a
+whole transaction). A transaction therefore ends both when a lock is never released and when the network is silent.
+A connection that exceeds its time is closed, because the state of the server is unknown. No statement is canceled.
 
-The stock engine keeps a connection on which a transaction could not begin: once as many were cut as the pool has,
-every transaction waits for ever. Here such a connection is closed too.
+Tortoise's own engine keeps a connection on which a transaction could not begin. When all connections of the pool are
+lost in this way, every transaction waits forever. This engine closes such a connection.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from storage.domain.errors import OutcomeUnknown
 from storage.limits import Limits
 
 BEGIN = "BEGIN"
-_NEWEST = "transaction_timeout"  # the setting that servers before PostgreSQL 17 do not know
-_OF_CONNECTIONS = ("application_name", "options")  # start-up parameters that poolers know, and that no transaction has
-#: After these nobody knows whether the server did what it was sent.
+_NEWEST = "transaction_timeout"  # a setting that servers before PostgreSQL 17 do not have
+_OF_CONNECTIONS = ("application_name", "options")  # startup parameters that poolers accept; never set per transaction
+#: errors after which it is unknown whether the server executed the statement
 _LOST = (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InternalClientError)
 
 
@@ -40,11 +40,14 @@ class _Client(AsyncpgDBClient):
     def __init__(self, *, limits: Limits, **credentials: Any) -> None:
         super().__init__(**credentials)
         self.limits = limits
-        #: What begins each transaction; it holds the settings where the server does not take them for a connection.
+        #: the SQL that begins each transaction; it contains the settings if they cannot be set for a connection
         self.begin_statement = BEGIN
 
     async def create_pool(self, **options: Any) -> asyncpg.Pool:
-        """Connect, with the settings and limits as parameters of each connection where the server takes them."""
+        """Create the pool, with the limits as parameters of each connection if the server accepts them.
+
+        Otherwise each transaction begins with the limits (`begin_statement`).
+        """
         settings: dict[str, str] = options.pop("server_settings") | _write_settings(self.limits)
         options |= {"timeout": self.limits.connect, "command_timeout": self.limits.statement, "reset": _keep_session}
         for parameters in (settings, {name: value for name, value in settings.items() if name != _NEWEST}):
@@ -54,7 +57,7 @@ class _Client(AsyncpgDBClient):
                         self.begin_statement = BEGIN
                         return pool
                     await pool.close()
-        # A pooler (PgBouncer) refuses such parameters, or ignores them, and shares its connections among clients.
+        # A pooler (PgBouncer) refuses or ignores these parameters, and shares its connections among clients.
         parameters = {name: settings.pop(name) for name in _OF_CONNECTIONS if name in settings}
         async with _opened(server_settings=parameters, **(options | {"statement_cache_size": 0})) as pool:
             known = await pool.fetch("SELECT name FROM pg_settings WHERE name = ANY($1)", list(settings))
@@ -63,17 +66,17 @@ class _Client(AsyncpgDBClient):
             return pool
 
     def give_up(self) -> None:
-        """Close every connection at once: whatever waits for the server fails, and whatever comes later."""
+        """Close every connection at once. Statements that wait for the server fail, and so do later ones."""
         if self._pool is not None:
             self._pool.terminate()
 
     def acquire_connection(self) -> PoolConnectionWrapper[asyncpg.Connection]:
-        """Take a connection of the pool for one statement."""
+        """Acquire a connection from the pool for one statement."""
         return _Acquired(self, self._pool_init_lock)
 
     @translate_exceptions
     async def execute_query_dict(self, query: str, values: Sequence[object] | None = None) -> list[dict[str, Any]]:
-        """Run one statement in a transaction of its own; raises OutcomeUnknown where a change may have been made."""
+        """Run one statement in its own transaction. Raises OutcomeUnknown if the connection is lost during a change."""
         async with self.acquire_connection() as connection:
             self.log.debug("%s: %s", query, values)
             try:
@@ -88,14 +91,14 @@ class _Client(AsyncpgDBClient):
 
 
 class _Transaction(TransactionWrapper):
-    """One transaction; its connection is closed when the time of all its statements together is over."""
+    """One transaction. Its connection is closed when the time limit for the whole transaction expires."""
 
     _parent: Any  # a _Client
     _timer: asyncio.TimerHandle | None = None
 
     @translate_exceptions
     async def begin(self) -> None:
-        """Begin, with the settings where they are not those of the connection."""
+        """Begin the transaction, with the limits if they are not parameters of the connection, and start its timer."""
         limits: Limits = self._parent.limits
         if limits.transaction is not None:
             self._timer = asyncio.get_running_loop().call_later(limits.transaction, self.abandon)
@@ -103,7 +106,7 @@ class _Transaction(TransactionWrapper):
 
     @translate_exceptions
     async def execute_query_dict(self, query: str, values: Sequence[object] | None = None) -> list[dict[str, Any]]:
-        """Run one statement."""
+        """Run one statement; close the connection if it times out."""
         try:
             async with self.acquire_connection() as connection:
                 self.log.debug("%s: %s", query, values)
@@ -114,7 +117,7 @@ class _Transaction(TransactionWrapper):
 
     @translate_exceptions
     async def commit(self) -> None:
-        """Commit; raises OutcomeUnknown where the server did not say whether it has."""
+        """Commit. Raises OutcomeUnknown if the connection is lost before the server confirms the commit."""
         try:
             status = await self._connection.execute("COMMIT")
         except Exception as exc:
@@ -122,11 +125,11 @@ class _Transaction(TransactionWrapper):
             if _is_lost(exc):
                 raise OutcomeUnknown from exc
             raise
-        if status != "COMMIT":  # a statement failed, and whoever ran it went on
+        if status != "COMMIT":  # a statement failed, and the caller ignored the error
             raise TransactionManagementError("the transaction was rolled back by the server")
 
     async def rollback(self) -> None:
-        """Roll back; where the server does not answer the connection is closed, which does the same."""
+        """Roll back. If the server does not answer, close the connection, which also rolls back."""
         limits: Limits = self._parent.limits
         try:
             await self._connection.execute("ROLLBACK", timeout=limits.connect)
@@ -134,24 +137,24 @@ class _Transaction(TransactionWrapper):
             self.abandon()
 
     def end(self) -> None:
-        """Stop the time of the transaction."""
+        """Stop the timer of the transaction."""
         if self._timer is not None:
             self._timer.cancel()
 
     async def savepoint(self) -> None:
-        """Begin a transaction within this one, as a migration does."""
+        """Begin a nested transaction, as migrations do."""
         await self._connection.execute("SAVEPOINT inner")
 
     async def savepoint_rollback(self) -> None:
-        """Roll back the inner transaction."""
+        """Roll back the nested transaction."""
         await self._connection.execute("ROLLBACK TO SAVEPOINT inner; RELEASE SAVEPOINT inner")
 
     async def release_savepoint(self) -> None:
-        """End the inner transaction; the outer one commits it."""
+        """End the nested transaction. The outer transaction commits its changes."""
         await self._connection.execute("RELEASE SAVEPOINT inner")
 
     def abandon(self) -> None:
-        """Close the connection."""
+        """Close the connection at once. The server then rolls back."""
         _close(self._connection)
 
     def _in_transaction(self) -> TransactionContext:
@@ -192,7 +195,7 @@ class _Context(TransactionContextPooled):
 
 
 class _Acquired(PoolConnectionWrapper[asyncpg.Connection]):
-    """A connection for one statement, in a transaction where that is what has the settings."""
+    """A connection for one statement, in its own transaction if `begin_statement` contains the limits."""
 
     client: _Client
     _context: TransactionContext | None = None
@@ -220,7 +223,7 @@ class _Acquired(PoolConnectionWrapper[asyncpg.Connection]):
 
 @asynccontextmanager
 async def _opened(**options: Any) -> AsyncIterator[asyncpg.Pool]:
-    """Open a pool, and close it where that which is done with it fails."""
+    """Open a pool; close it if the block raises."""
     pool = await asyncpg.create_pool(None, **options)
     try:
         yield pool
@@ -230,7 +233,7 @@ async def _opened(**options: Any) -> AsyncIterator[asyncpg.Pool]:
 
 
 async def _release(pool: asyncpg.Pool, connection: asyncpg.Connection) -> None:
-    """Hand a connection back; where that fails it is closed, which is no reason to doubt what was done on it."""
+    """Return a connection to the pool. If this fails, close it: the statements on it succeeded all the same."""
     try:
         await pool.release(connection)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -238,12 +241,12 @@ async def _release(pool: asyncpg.Pool, connection: asyncpg.Connection) -> None:
 
 
 def _close(connection: asyncpg.Connection) -> None:
-    with suppress(asyncpg.InterfaceError):  # it is back in the pool, because it was cut
+    with suppress(asyncpg.InterfaceError):  # a lost connection may be back in the pool already
         connection.terminate()
 
 
 def _write_settings(limits: Limits) -> dict[str, str]:
-    """Return limits as the server's settings, which are in milliseconds; 0 is no limit."""
+    """Return the limits as settings of the server, in milliseconds; 0 is no limit."""
     seconds = {
         "lock_timeout": limits.lock,
         "statement_timeout": limits.statement,
@@ -254,19 +257,19 @@ def _write_settings(limits: Limits) -> dict[str, str]:
 
 
 async def _keep_session(_: asyncpg.Connection) -> None:
-    """Reset nothing when a connection is handed back: no statement of ours changes anything beyond its transaction."""
+    """Do not reset a connection on release: no statement changes anything beyond its transaction."""
 
 
 async def _is_in_effect(pool: asyncpg.Pool, parameters: Mapping[str, str]) -> bool:
-    """Return whether the connections of a pool have the settings that they were made with."""
+    """Return whether the connections of a pool have the settings in *parameters*."""
     pairs = [f"('{name}', {_quote(value)})" for name, value in parameters.items() if name not in _OF_CONNECTIONS]
-    # Without parameters no statement is prepared, which a pooler may not take.
+    # Without query parameters asyncpg prepares no statement, which a pooler may refuse.
     status = await pool.execute(f"SELECT FROM pg_settings WHERE (name, setting) IN ({', '.join(pairs)})")
     return bool(status == f"SELECT {len(pairs)}")
 
 
 def _is_lost(exc: Exception) -> bool:
-    """Return whether the answer to a statement was lost; an error that the server answered with rolled it back."""
+    """Return whether the answer to a statement was lost. If the server answers with an error, it has rolled back."""
     return isinstance(exc, _LOST) and getattr(exc, "severity_en", None) != "ERROR"
 
 

@@ -1,9 +1,11 @@
-"""Open the database, and run statements and transactions in it.
+"""Open the database, and run statements and transactions.
 
-Statements are written once, in PostgreSQL's words; five marks make them fit SQLite:
-`given(a bigint, b text)` reads the rows passed as the first parameter,
-`FOR NO KEY UPDATE`, also with `OF … SKIP LOCKED`, and `COLLATE "C"` are what SQLite does anyway,
-`least(…)` and `greatest(…)` have other names there, and `OFFSET 0`, which keeps a sub-select apart, needs a limit."""
+Statements are written once, in PostgreSQL's dialect, and translated for SQLite:
+- `given(a bigint, b text)` is a table of the rows passed as the first parameter, on both databases.
+- `FOR NO KEY UPDATE`, also with `OF … SKIP LOCKED`, and `COLLATE "C"` are removed: SQLite locks the whole database and
+  compares bytes by default.
+- `least(…)` and `greatest(…)` become `min(…)` and `max(…)`.
+- `OFFSET 0`, which keeps the planner from flattening a subquery, becomes `LIMIT -1 OFFSET 0`."""
 
 import asyncio
 import json
@@ -28,20 +30,20 @@ from storage.limits import DEFAULT_LIMITS, Limits
 from storage.vault import Vault
 
 T = TypeVar("T")
-Row: TypeAlias = dict[str, Any]  # what a driver returns has no type until a record is made of it
+Row: TypeAlias = dict[str, Any]  # values from a driver are untyped until a record is built from them
 
-REFUSAL_LASTS = 30.0  # seconds for which a refused change says that the next one will be refused too
-LARGEST_ID = 2**63 - 1  # what a column of ids holds; no row has it
+REFUSAL_LASTS = 30.0  # seconds for which `check_writer` reports a refused change
+LARGEST_ID = 2**63 - 1  # the largest value of an id column; no row has this id
 
-#: A batch of one is planned anew each time otherwise, which costs more than running it; and no index is far away on
-#: a disk without arms, so that rows are looked up rather than a whole table read.
+#: force_generic_plan: planning a small batch each time costs more than running it. random_page_cost: on an SSD an index
+#: lookup is cheap, so the planner should prefer it to a sequential scan.
 SERVER_SETTINGS = {"plan_cache_mode": "force_generic_plan", "jit": "off", "random_page_cost": "1.1"}
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SESSION_ATTRIBUTES = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
-#: options of the pool that are whole numbers
+#: URL options that are passed to the pool as integers
 NUMBERS = ("minsize", "maxsize", "max_queries", "max_inactive_connection_lifetime", "statement_cache_size")
-#: Hosts put these into their addresses: the driver knows no channel binding, the times to wait are ours, and so is the
-#: size of the pool, which is that of another program's there.
+#: URL options that are ignored; hosting providers add them. The driver does not support channel binding, and the
+#: timeouts and the pool size are defined by this program.
 LEFT_OUT = ("channel_binding", "connect_timeout", "connection_limit", "pool_timeout")
 PLAN_CACHE_MODES = ("auto", "force_generic_plan", "force_custom_plan")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -62,14 +64,14 @@ class NotOpen(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the database is, as Tortoise wants to be told."""
+    """The address of a database, with its connection settings for Tortoise."""
 
     dialect: str  #: sqlite or postgres
-    config: Mapping[str, Any]
-    path: Path | None = None  #: of the SQLite file
+    config: Mapping[str, Any]  #: the engine and its credentials
+    path: Path | None = None  #: the SQLite file; None for PostgreSQL
 
     def tortoise(self, *, writer: Mapping[str, Any] | None = None, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
-        """Give Tortoise's configuration: a writing connection, and on SQLite a reading one beside it."""
+        """Return Tortoise's configuration: a connection for writing, and on SQLite another one for reading."""
         connections = {self.dialect: dict(writer or self.config)}
         if self.path is None:
             connections[self.dialect]["credentials"] = {**self.config["credentials"], "limits": limits}
@@ -86,14 +88,14 @@ class Address:
 
 
 def parse_url(url: str) -> Address:
-    """Read a database URL; raises BadDatabaseUrl."""
+    """Parse a database URL. Raises BadDatabaseUrl."""
     scheme = urlsplit(url).scheme
     if scheme == "sqlite":
         path = Path(url.removeprefix("sqlite://").partition("?")[0])
         if not path.name:
             raise BadDatabaseUrl
-        # -1: truncating the write-ahead log at every checkpoint costs a fifth of the throughput.
-        # secure_delete: what is deleted is overwritten, so that a deleted contact is not found in the file either.
+        # journal_size_limit: truncating the write-ahead log at every checkpoint costs a fifth of the throughput.
+        # secure_delete: SQLite overwrites deleted rows, so that the data of a deleted contact is not left in the file.
         credentials = {
             "file_path": str(path),
             "busy_timeout": 15_000,
@@ -107,11 +109,11 @@ def parse_url(url: str) -> Address:
 
 
 def _parse_server(url: str) -> dict[str, Any]:
-    """Return how to connect to the PostgreSQL server of a URL; raises BadDatabaseUrl."""
+    """Return the credentials for asyncpg from a PostgreSQL URL. Raises BadDatabaseUrl."""
     try:
         options = {name: values[-1] for name, values in parse_qs(urlsplit(url).query, keep_blank_values=True).items()}
         parts = expand_db_url(url.partition("?")[0])["credentials"]
-        # A socket's folder can only stand among the options, or percent-encoded in place of the host.
+        # The folder of a Unix socket can only be an option, or percent-encoded in place of the host.
         host = options.pop("host", None) or (unquote(parts["host"]) if parts["host"] else None)
         port = int(options.pop("port", None) or parts["port"] or 5432)
     except (ValueError, ConfigurationError) as exc:
@@ -131,7 +133,7 @@ def _parse_server(url: str) -> dict[str, Any]:
         "password": options.pop("password", None) or parts["password"],
         "database": options.pop("dbname", None) or (unquote(parts["database"]) if parts["database"] else None),
         "server_settings": settings,
-        # 0: none is kept for later, since it would be made anew in the background, with a traceback while it cannot be.
+        # 0: otherwise the pool reconnects in the background, and logs a traceback while the server is down.
         "minsize": 0,
         "maxsize": 8,
     }
@@ -161,8 +163,12 @@ def _pop_choice(options: dict[str, str], name: str, choices: Sequence[str]) -> s
 
 
 def _trust(file: str, *, mode: str | None) -> ssl.SSLContext | str:
-    """Return how to encrypt where the certificates to trust are in a file, as PostgreSQL's own tools do."""
-    if mode in (None, "disable", "allow", "prefer"):  # which check no certificate
+    """Return the `ssl` argument for asyncpg that trusts the certificates in a file, as libpq does.
+
+    The file `system` stands for the certificates of the operating system. Raises BadDatabaseUrl if the file cannot be
+    read.
+    """
+    if mode in (None, "disable", "allow", "prefer"):  # these modes check no certificate
         return mode or "prefer"
     try:
         context = ssl.create_default_context(cafile=None if file == "system" else file)
@@ -175,14 +181,18 @@ def _trust(file: str, *, mode: str | None) -> ssl.SSLContext | str:
 
 
 class Session:
-    """One connection, inside a transaction or not."""
+    """A connection for statements, inside or outside a transaction."""
 
     def __init__(self, client: BaseDBAsyncClient, dialect: str) -> None:
         self._client = client
         self.dialect = dialect
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
-        """Run one statement and give its rows as dictionaries."""
+        """Run one statement and return its rows as dictionaries.
+
+        A list parameter is encoded for `given(…)` and must be the first. Raises BadText, or StorageUnavailable if the
+        database cannot be used.
+        """
         encoded = [encode_rows(param) if isinstance(param, list) else param for param in params]
         for text in encoded:
             if isinstance(text, str):
@@ -195,7 +205,7 @@ class Session:
 
 
 class _WatchedSession(Session):
-    """A session that is in *silent* while a statement of it takes longer than *patience* seconds."""
+    """A session that is in the set *silent* while one of its statements takes longer than *patience* seconds."""
 
     def __init__(self, client: BaseDBAsyncClient, dialect: str, *, silent: set[Session], patience: float) -> None:
         super().__init__(client, dialect)
@@ -211,7 +221,7 @@ class _WatchedSession(Session):
 
 
 def encode_rows(rows: Iterable[object]) -> str:
-    """Write rows for `given(…)`; raises BadText."""
+    """Encode rows as JSON for `given(…)`. Raises BadText."""
     text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
     if "\\u0000" in text and _NUL.search(text):
         raise BadText
@@ -219,7 +229,7 @@ def encode_rows(rows: Iterable[object]) -> str:
 
 
 def _check_text(text: str) -> None:
-    """Raise BadText for what no text can hold, so that SQLite does not cut it there and no driver breaks on it."""
+    """Raise BadText for NUL, at which SQLite would cut the text, and for unpaired surrogates, which UTF-8 lacks."""
     if "\0" in text:
         raise BadText
     if not text.isascii():
@@ -244,34 +254,35 @@ def _read_json_each(match: re.Match[str]) -> str:
 
 
 class Database:
-    """An open database."""
+    """The open database of this process."""
 
     def __init__(self, address: Address, context: TortoiseContext, vault: Vault, limits: Limits) -> None:
         self.dialect = address.dialect
         self.vault = vault
-        self.jobs_checked_at = 0  #: when `jobs` last looked for times that a wrong clock wrote, in µs
+        self.jobs_checked_at = 0  #: when `storage.jobs` last corrected times from a wrong clock, in µs
         self._context = context
-        self._writer: Any = context.db(address.dialect)  # one of our engines
+        self._writer: Any = context.db(address.dialect)  # a client of sqlite_engine or asyncpg_engine
         self._reader = context.db("reader") if address.path is not None else self._writer
         self.limits = limits
-        self._silent: set[Session] = set()  # transactions that wait too long for an answer
-        self._refusal: StorageUnavailable | None = None  # why the last change was not taken, if it was a short time ago
+        self._silent: set[Session] = set()  # sessions with a statement that waits too long for an answer
+        self._refusal: StorageUnavailable | None = None  # why a change was refused in the last REFUSAL_LASTS seconds
 
     @property
     def writer(self) -> Session:
-        """Run single statements, each in a transaction of its own."""
+        """A session for single statements, each in its own transaction."""
         return Session(self._writer, self.dialect)
 
     @property
     def reader(self) -> Session:
-        """Read what is committed, beside whatever is being written."""
+        """A session for reads of committed data, which do not wait for a running write."""
         return Session(self._reader, self.dialect)
 
     async def transaction(self, body: Callable[[Session], Awaitable[T]]) -> T:
-        """Run *body* in one transaction, in a task of its own.
+        """Run *body* in one transaction, in its own task, and return the result of *body*.
 
-        A cancelled caller waits for the end of the task and is then cancelled:
-        cancelling a task inside Tortoise's transaction would leave its connection locked for ever."""
+        If the caller is canceled, it waits for the end of the task first: canceling a task inside Tortoise's
+        transaction would leave the connection locked forever.
+        Raises what *body* raises, and StorageUnavailable or OutcomeUnknown for errors of the database."""
 
         async def run() -> T:
             try:
@@ -296,28 +307,32 @@ class Database:
                 except asyncio.CancelledError:
                     continue
             if not task.cancelled():
-                task.exception()  # seen here, so that asyncio does not report it as forgotten
+                task.exception()  # retrieve the exception, so that asyncio does not log it as never retrieved
             raise
 
     async def next_ids(self, session: Session, table: str, count: int) -> Sequence[int]:
-        """Set aside *count* row ids of *table*, so that rows can name each other before they are written."""
+        """Reserve *count* row ids of *table*, so that rows can refer to each other before they are inserted.
+
+        *session* must be in a transaction, which on SQLite holds the write lock.
+        """
         if self.dialect == "postgres":
             sql = f"SELECT nextval('{table}_id_seq') AS id FROM generate_series(1, $1::bigint)"
             return [row["id"] for row in await session.rows(sql, count)]
-        # The write lock is held, so nobody else takes the same ones.
+        # The transaction holds the write lock, so no other process can use the same ids.
         last = await session.rows("SELECT seq FROM sqlite_sequence WHERE name = $1", table)
         first = (last[0]["seq"] if last else 0) + 1
         return range(first, first + count)
 
     async def discard_log(self) -> None:
-        """Empty SQLite's write-ahead log, which still holds what was deleted; a reader under way keeps it for now."""
+        """Truncate SQLite's write-ahead log, which may still contain deleted data. A running read prevents it."""
         if self.dialect == "sqlite":
             await self.writer.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def check_writer(self) -> None:
-        """Raise StorageUnavailable where changes are not taken: read-only, full, or silent for too long.
+        """Raise StorageUnavailable if the database accepts no changes: it is read-only, full, or does not answer.
 
-        This writes nothing. That the database had no room is known from the last change that it refused."""
+        This writes nothing: a full database is known from a change that it refused in the last REFUSAL_LASTS seconds.
+        """
         if self.dialect == "postgres":
             (row,) = await self.writer.rows("SELECT current_setting('transaction_read_only') AS read_only")
             if row["read_only"] == "on":
@@ -336,11 +351,11 @@ class Database:
         asyncio.get_running_loop().call_later(REFUSAL_LASTS, forget)
 
     def give_up(self) -> None:
-        """Fail what waits for the database, and whatever asks for it later, because the process is about to end."""
+        """Make all waiting and later statements fail, because the process is about to exit."""
         self._writer.give_up()
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection; `open_database` may be called again."""
         global _open
         await self._context.close_connections()
         _open = None
@@ -350,30 +365,33 @@ _open: Database | None = None
 
 
 async def open_database(address: Address, *, vault: Vault, limits: Limits = DEFAULT_LIMITS) -> Database:
-    """Open the one database of this process; it can be used and closed from any task."""
+    """Open the database of this process. It can be used and closed from any task.
+
+    Raises RuntimeError if a database is open already.
+    """
     global _open
     if _open is not None:
         raise RuntimeError("a database is open in this process already")
     context = TortoiseContext()
     with context:
-        # Without the global fallback only the task that opened it, and its children, would find the database.
+        # Without the global fallback only this task and its children would find the database.
         await context.init(config=address.tortoise(limits=limits), _enable_global_fallback=True)
     _open = Database(address, context, vault, limits)
     return _open
 
 
 def current_database() -> Database:
-    """Give the open database; raises NotOpen."""
+    """Return the open database. Raises NotOpen."""
     if _open is None:
         raise NotOpen
     return _open
 
 
 async def read(sql: str, *params: object) -> list[Row]:
-    """Read what is committed."""
+    """Run one statement on the reader, which sees committed data, and return its rows."""
     return await current_database().reader.rows(sql, *params)
 
 
 async def write(body: Callable[[Session], Awaitable[T]]) -> T:
-    """Run *body* in one transaction."""
+    """Run *body* in one transaction of the open database, and return its result."""
     return await current_database().transaction(body)

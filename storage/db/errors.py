@@ -1,4 +1,4 @@
-"""Translate what a database driver raises into our own words."""
+"""Translate errors of the database drivers into `StorageUnavailable`."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ _UNREACHABLE = (
     OSError,  # refused, reset, timed out
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # the connection or the pool is closing
-    asyncpg.InternalClientError,  # it broke in the middle of something
-    asyncpg.ObjectNotInPrerequisiteStateError,  # it takes no connections just now
-    asyncpg.InvalidCatalogNameError,  # the database is not there, or not yet
-    asyncpg.OperatorInterventionError,  # shut down, not yet started
+    asyncpg.InternalClientError,  # the connection broke during a statement
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the server accepts no connections at the moment
+    asyncpg.InvalidCatalogNameError,  # the database does not exist, or not yet
+    asyncpg.OperatorInterventionError,  # the server is shutting down or starting
     asyncpg.InsufficientResourcesError,
     DBConnectionError,
     TransactionManagementError,
@@ -35,7 +35,7 @@ READ_ONLY = "The database may only be read just now"
 _DAMAGED = (
     "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover"
 )
-#: what whoever runs it has to mend, and would not find out otherwise
+#: problems that the operator has to repair, with what to do
 _POSTGRES_MESSAGES = {
     asyncpg.InvalidAuthorizationSpecificationError: (
         "The database lets nobody in as CONTACT_SCORE_DATABASE_URL says: look at its user and password"
@@ -59,18 +59,21 @@ _RETRYABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
 def is_passing(exc: BaseException) -> bool:
-    """Tell whether the same transaction may well succeed when begun again."""
+    """Return whether the same transaction may succeed if it is retried: after a deadlock or serialization failure."""
     return isinstance(exc, _RETRYABLE)
 
 
 def translate_error(exc: Exception) -> Exception:
-    """Give StorageUnavailable where the database is out of reach, full or closed to us; anything else as it is."""
+    """Return a StorageUnavailable if the database is unreachable, busy, full, damaged or denies access.
+
+    Any other error is returned unchanged.
+    """
     cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps some
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     because = _SQLITE_MESSAGES.get(code) or next(
         (message for kind, message in _POSTGRES_MESSAGES.items() if isinstance(cause, kind)), None
     )
-    # Text that is no UTF-8, in a row or in SQLite's own message, has no code.
+    # Text that is not valid UTF-8, in a row or in SQLite's message, raises an error without an error code.
     if isinstance(cause, UnicodeDecodeError) or str(cause).startswith("Could not decode to UTF-8"):
         because = _DAMAGED
     if because is not None:
@@ -79,14 +82,14 @@ def translate_error(exc: Exception) -> Exception:
         return StorageUnavailable()
     if isinstance(cause, sqlite3.DatabaseError) and code == sqlite3.SQLITE_NOTADB:
         return NoDatabase()
-    # "no such table" and "syntax error" are ours to mend and must stay visible.
+    # "no such table" and "syntax error" (SQLITE_ERROR) are bugs in this code base and must stay visible.
     is_busy = isinstance(cause, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
     return StorageUnavailable() if is_busy else exc
 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise errors of the database driver as `translate_error` returns them."""
+    """Raise the errors of a database driver inside the block as `translate_error` returns them."""
     try:
         yield
     except Exception as exc:

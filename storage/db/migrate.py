@@ -1,4 +1,4 @@
-"""Bring the tables up to date, one process at a time, with a copy of a SQLite file first."""
+"""Apply migrations, in one process at a time, after making a copy of a SQLite file."""
 
 import asyncio
 import sqlite3
@@ -23,12 +23,12 @@ from storage.domain.errors import Refusal, StorageUnavailable
 from storage.limits import MIGRATION
 from storage.vault import open_private
 
-_APPLIED = "tortoise_migrations"  # the table that Tortoise makes before any other
+_APPLIED = "tortoise_migrations"  # the table of applied migrations, which Tortoise creates before any other
 _FOLDER = Path(__file__).with_name("migrations")
-SQLITE_PATIENCE = 60  # seconds that another process has for migrating a file
-_LOCK = 0x5C0_7E5  # any number that nothing else on the server takes an advisory lock on
-#: How the name of a migration ends that the versions before it can work with. It is part of the name, because the
-#: name is all that an older version sees of a newer migration: it stands in the database.
+SQLITE_PATIENCE = 60  # seconds to wait while another process migrates the file
+_LOCK = 0x5C0_7E5  # an arbitrary number for the advisory lock, which nothing else on the server uses
+#: The suffix of migrations that earlier versions of the program can work with. It is part of the name because an older
+#: version knows nothing of a newer migration but its name in the database.
 COMPATIBLE = "_compatible"
 
 
@@ -51,25 +51,25 @@ class OtherApplication(Refusal):
 
 
 class _Locked(Exception):
-    """Another process migrates."""
+    """Another process holds the migration lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """How far the tables of a database are, by the names of migrations, in order."""
+    """The state of a database's tables, as sorted names of migrations."""
 
-    missing: list[str]  #: not applied yet
-    unknown: list[str]  #: applied by a newer version: this one does not have them
-    is_empty: bool  #: no migration was applied
+    missing: list[str]  #: migrations that are not applied yet
+    unknown: list[str]  #: migrations that a newer version applied and this version does not have
+    is_empty: bool  #: whether no migration is applied
 
     @property
     def incompatible(self) -> list[str]:
-        """Name the unknown migrations that this version cannot work with."""
+        """The unknown migrations that this version cannot work with."""
         return [name for name in self.unknown if not name.endswith(COMPATIBLE)]
 
 
 async def read_schema(session: Session) -> Schema:
-    """Compare the migrations that were applied with those that this version has."""
+    """Compare the applied migrations with the migrations of this version."""
     table = f"SELECT name FROM sqlite_master WHERE name = '{_APPLIED}'"
     if session.dialect == "postgres":
         table = f"SELECT to_regclass('{_APPLIED}') AS name"
@@ -82,9 +82,12 @@ async def read_schema(session: Session) -> Schema:
 
 
 async def migrate(database: Database, address: Address) -> list[str]:
-    """Apply the missing migrations and return their names; other processes wait meanwhile and find nothing to do.
+    """Apply the missing migrations and return their names.
 
-    Raises SchemaTooNew where a newer version was here.
+    Other processes that call this wait for the lock, and then find nothing to apply. A SQLite file that is not empty is
+    copied first, to FILE.before-MIGRATION.
+    Raises SchemaTooNew if a newer version applied an incompatible migration, StorageUnavailable if the lock of a SQLite
+    file is not free after SQLITE_PATIENCE seconds.
     """
     async with _hold_lock(address):
         schema = await read_schema(database.writer)
@@ -97,14 +100,14 @@ async def migrate(database: Database, address: Address) -> list[str]:
             await asyncio.to_thread(
                 _copy_file, address.path, address.path.with_name(f"{address.path.name}.before-{names[0]}")
             )
-        # A task of its own, so that its context does not stay behind in this one.
+        # Run it in its own task, so that Tortoise's context does not stay active in this one.
         with translate_errors():
             await asyncio.create_task(_apply_migrations(address))
         return names
 
 
 class _StateBefore:
-    """What the tables were before a step; their models are made when a step looks at them, which few do."""
+    """The state of the tables before a migration step. Model classes are built only if the step reads them; few do."""
 
     def __init__(self, state: State) -> None:
         self.models: dict[tuple[str, str], ModelState] = {key: model.clone() for key, model in state.models.items()}
@@ -116,13 +119,13 @@ class _StateBefore:
 
 
 class _State(State):
-    def clone(self) -> _StateBefore:  # type: ignore[override]  # all that a step asks of what was before it
+    def clone(self) -> _StateBefore:  # type: ignore[override]  # has all that a step uses of the state before it
         return _StateBefore(self)
 
     def _find_related_models(self, app_label: str, model_name: str) -> set[tuple[str, str]]:
-        """Return the models to make again for a step: its own, and those that it points at.
+        """Return the models to rebuild for a step: its own model and the models it has foreign keys to.
 
-        Tortoise also makes those that point at them, which are nearly all; no step looks at these."""
+        Tortoise also rebuilds the models with foreign keys to these, which are nearly all. No step reads them."""
         related: set[tuple[str, str]] = set()
         remaining = [(app_label, model_name)]
         while remaining:
@@ -137,9 +140,9 @@ class _State(State):
 
 
 class _Executor(MigrationExecutor):
-    """Tortoise's executor, without the models that no step looks at: making them took two thirds of the time.
+    """Tortoise's executor, without building models that no step reads, which took two thirds of the time.
 
-    Migrations speak SQL: their models know no connection, so that nothing can be asked by them."""
+    The models have no connections and cannot run queries. Migrations use SQL."""
 
     async def _project_state(self, applied: set[MigrationKey], *, upto: MigrationKey | None = None) -> State:
         state = _State(models={}, apps=StateApps(connections=ConnectionHandler()))
@@ -152,7 +155,8 @@ class _Executor(MigrationExecutor):
 async def _apply_migrations(address: Address) -> None:
     writer = {**address.config, "credentials": dict(address.config["credentials"])}
     if address.path is not None:
-        # SQLite alters a table by making it anew; with the keys on, dropping the old one empties its children.
+        # To alter a table on SQLite, Tortoise creates a new table and drops the old one. DROP TABLE first deletes all
+        # rows, so with foreign keys on it would affect the rows that refer to them.
         writer["credentials"]["foreign_keys"] = "OFF"
     async with TortoiseContext() as context:
         config = address.tortoise(writer=writer, limits=MIGRATION)
@@ -165,14 +169,17 @@ async def _apply_migrations(address: Address) -> None:
 
 @asynccontextmanager
 async def _hold_lock(address: Address) -> AsyncIterator[None]:
-    """Hold the lock that only one migrating process can hold."""
+    """Hold the migration lock during the block: an advisory lock on PostgreSQL, a lock file on SQLite.
+
+    Raises StorageUnavailable if the lock file is not free after SQLITE_PATIENCE seconds.
+    """
     if address.path is None:
         names = ("host", "port", "user", "password", "database", "ssl")
         credentials = {name: address.config["credentials"].get(name) for name in names}
         with translate_errors():
             connection = await asyncpg.connect(**credentials, timeout=MIGRATION.connect)
         try:
-            # A lock of a transaction, because a pooler may give each transaction another connection to the server.
+            # A transaction-level lock, because a pooler may use another server connection for each transaction.
             await connection.execute(
                 "BEGIN; SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0;"
                 f"SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_advisory_xact_lock({_LOCK})"
@@ -183,22 +190,23 @@ async def _hold_lock(address: Address) -> AsyncIterator[None]:
                 await connection.close(timeout=MIGRATION.connect)
         return
     lock_path = address.path.with_name(address.path.name + "-migrating")
-    for _ in range(SQLITE_PATIENCE):  # a second at a time, so that whoever waits can be stopped
+    for _ in range(SQLITE_PATIENCE):  # one second per attempt, so that the wait can be canceled
         with suppress(_Locked):
             lock = await asyncio.to_thread(_lock_file, lock_path)
             break
     else:
         raise StorageUnavailable
     try:
-        yield  # the empty file stays: taken away, it would be another file for whoever waits for it
+        yield  # the empty file stays: if it were deleted, waiting processes would lock a deleted file
     finally:
         lock.close()
 
 
 def prepare_file(path: Path) -> None:
-    """Create a SQLite file unless it is there; raises where the one that is there is not ours, or is damaged.
+    """Create a SQLite file if it does not exist, else check that it belongs to this program.
 
-    This comes before the database is opened, because opening changes the file.
+    Call this before the database is opened, because opening changes the file.
+    Raises OtherApplication, or StorageUnavailable if the file is damaged or cannot be opened.
     """
     create_file(path)
     with translate_errors(), closing(sqlite3.connect(path)) as connection:
@@ -208,14 +216,14 @@ def prepare_file(path: Path) -> None:
 
 
 def create_file(path: Path) -> None:
-    """Create an empty SQLite file that its owner alone can read, unless it is there; its log will be like it."""
+    """Create an empty SQLite file with permissions for its owner only, if it does not exist. Its log inherits them."""
     if not path.exists():
         with open(path, "a", opener=open_private):
             pass
 
 
 def _lock_file(path: Path) -> sqlite3.Connection:
-    """Lock a file, which takes a second at most; raises _Locked."""
+    """Lock a file exclusively and return the connection that holds the lock. Raises _Locked after one second."""
     create_file(path)
     with translate_errors():
         connection = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)

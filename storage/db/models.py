@@ -1,8 +1,8 @@
-"""Lay out the tables; rows are read and written as SQL by the other modules.
+"""Define the tables. The other modules read and write rows with SQL.
 
-All times are integer µs UTC and all numbers of scores integer thousandths, on both databases.
-JSON is kept as text: what is filtered has a column of its own.
-The classes have comments for docstrings because Tortoise would write docstrings into the schema."""
+Times are integers in µs UTC, and numbers of scores are integers in thousandths, on both databases.
+JSON is stored as text: a value that is filtered has its own column.
+Classes have comments instead of docstrings, because Tortoise would write docstrings into the schema."""
 
 from tortoise import fields
 from tortoise.indexes import Index
@@ -10,18 +10,18 @@ from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
 from tortoise.models import Model
 
 
-# One Slack team.
+# A Slack team and its settings.
 class Workspace(Model):
     id = fields.BigIntField(primary_key=True)
     team = fields.CharField(max_length=32)
     name = fields.CharField(max_length=200)
     default_type = fields.CharField(max_length=32)
     alert_channel = fields.CharField(max_length=32, null=True)
-    admins = fields.TextField()  # Slack's ids of the people named, as JSON
+    admins = fields.TextField()  # Slack user ids of additional admins, as JSON
     setters = fields.CharField(max_length=8)
     welcomed_at = fields.BigIntField(null=True)
     set_up_at = fields.BigIntField(null=True)
-    tombstone_key = fields.TextField(null=True)  # sealed; made with the first tombstone
+    tombstone_key = fields.TextField(null=True)  # the key of the tombstone hashes, encrypted; created with the first
     created_at = fields.BigIntField()
 
     class Meta:
@@ -29,7 +29,7 @@ class Workspace(Model):
         constraints = (UniqueConstraint(fields=("team",), name="workspaces_team"),)
 
 
-# What is measured; *live* is the number of the definition that readers read.
+# A score type; *live* is the number of the definition in use.
 class ScoreType(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -44,7 +44,7 @@ class ScoreType(Model):
         constraints = (UniqueConstraint(fields=("workspace_id", "key"), name="score_types_key"),)
 
 
-# One version of a score type.
+# A version of a score type.
 class Definition(Model):
     id = fields.BigIntField(primary_key=True)
     score_type: fields.ForeignKeyRelation[ScoreType] = fields.ForeignKeyField(
@@ -59,8 +59,9 @@ class Definition(Model):
     bands = fields.TextField()
     half_life = fields.BigIntField(null=True)  # µs
     rules = fields.TextField()  # as JSON
-    is_draft = fields.BooleanField()  # being folded beside the live one
-    to_fold = fields.BooleanField(db_default=False)  # an older version folded it, and otherwise
+    is_draft = fields.BooleanField()  # a draft, built beside the live definition
+    to_fold = fields.BooleanField(db_default=False)  # must be recalculated: an older version of the program folded it
+    asked = fields.BigIntField(null=True)  # how many follow-ups were opened for newcomers when it was applied
     created_at = fields.BigIntField()
 
     class Meta:
@@ -74,27 +75,27 @@ class Definition(Model):
         )
 
 
-# A person being scored; the row is the lock for all that is known of them.
+# A contact; its row is the lock for all data about the contact.
 class Contact(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
     )
-    merged_into = fields.BigIntField(null=True)  # the contact it is one with; 0 once it was deleted
-    first_email = fields.CharField(max_length=254, null=True)  # what it was made with, should nobody say another
+    merged_into = fields.BigIntField(null=True)  # the id of the surviving contact; 0: the contact was deleted
+    first_email = fields.CharField(max_length=254, null=True)  # the address it was created with, if no fact states one
     email = fields.CharField(max_length=254, null=True)
     name = fields.TextField(null=True)
     company = fields.TextField(null=True)
     owner = fields.TextField(null=True)
     tags = fields.TextField()
     attributes = fields.TextField()
-    # What is looked for and sorted by, in the form texts are compared in; tags stand between line ends.
+    # Matching keys for filters and sorting (see `match_key`); each tag is enclosed in line ends.
     email_key = fields.TextField(null=True)
     name_key = fields.TextField(null=True)
     company_key = fields.TextField(null=True)
     owner_key = fields.TextField(null=True)
     tags_key = fields.TextField()
-    stamps = fields.TextField()  # field → the order of the fact that its value comes from
+    stamps = fields.TextField()  # JSON: field → the order of the fact that stated its value
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 
@@ -120,7 +121,7 @@ class AttributeValue(Model):
         indexes = (Index(fields=("workspace_id", "name", "key", "contact_id"), name="attribute_values_key"),)
 
 
-# An address (namespace "") or an id in a source's system, and whose it is.
+# An address (namespace "") or an id in a source's system, and its contact.
 class Identity(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -134,7 +135,7 @@ class Identity(Model):
         indexes = (Index(fields=("contact_id",), name="identities_contact"),)
 
 
-# An identity of somebody who was deleted, as a keyed hash; what happened until then is not taken any more.
+# An identity of a deleted contact, as a keyed hash; facts from before the deletion are no longer recorded.
 class Tombstone(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -148,28 +149,28 @@ class Tombstone(Model):
         constraints = (UniqueConstraint(fields=("workspace_id", "hash"), name="tombstones_hash"),)
 
 
-# The ledger: appended to, never altered; of deleted contacts only that there was something.
+# The ledger: append-only. When a contact is deleted, its facts are reduced to rows of kind `deleted`.
 class Fact(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyNullableRelation[Contact] = fields.ForeignKeyField(
         "storage.Contact", on_delete=fields.RESTRICT, null=True
     )
-    other_id = fields.BigIntField(null=True)  # of a merge: the contact it is one with
+    other_id = fields.BigIntField(null=True)  # for a merge: the other contact
     kind = fields.CharField(max_length=8)
     source = fields.CharField(max_length=40)
     dedupe_key = fields.TextField()
     subject = fields.CharField(max_length=32)
     op = fields.CharField(max_length=8, null=True)
-    amount = fields.BigIntField(null=True)
-    said = fields.TextField()  # what it says of the contact: field → value, as JSON
+    amount = fields.BigIntField(null=True)  # thousandths; for a merge: the id of the surviving contact, if stated
+    said = fields.TextField()  # the contact's fields that the fact states, as JSON: field → value
     undoes = fields.TextField(null=True)
     occurred_at = fields.BigIntField()
     received_at = fields.BigIntField()
     batch = fields.TextField()
     actor = fields.TextField(null=True)
     reason = fields.TextField(null=True)
-    activity = fields.TextField(null=True)  # what the contact did; amount is then how often, in thousandths
+    activity = fields.TextField(null=True)  # what the contact did; *amount* is then the quantity in thousandths
 
     class Meta:
         table = "facts"
@@ -187,7 +188,7 @@ class Fact(Model):
         indexes = (Index(fields=("contact_id", "subject", "occurred_at"), name="facts_contact_subject"),)
 
 
-# What a fact did to a score under one definition; derived, may be folded again.
+# The effect of a fact on a score under one definition; derived, can be recalculated from the ledger.
 class Effect(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -200,8 +201,8 @@ class Effect(Model):
     asked = fields.BigIntField(null=True)
     effective = fields.BigIntField()
     rank_after = fields.BigIntField(null=True)
-    rule = fields.TextField(null=True)  # the rules that speak of the fact, by name
-    capped = fields.BigIntField()  # what their caps took
+    rule = fields.TextField(null=True)  # the names of the rules that applied
+    capped = fields.BigIntField()  # the points that their caps took away
 
     class Meta:
         table = "effects"
@@ -212,7 +213,7 @@ class Effect(Model):
         )
 
 
-# The value of one contact in one definition now; derived, may be folded again.
+# The current score of a contact under one definition; derived, can be recalculated from the ledger.
 class Score(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -224,7 +225,7 @@ class Score(Model):
     own_at = fields.BigIntField()
     base = fields.BigIntField()
     rank = fields.BigIntField(null=True)
-    spent = fields.TextField(null=True)  # what the caps of rules have spent, as JSON
+    spent = fields.TextField(null=True)  # the points counted against the caps of rules, as JSON
     last_at = fields.BigIntField()
     last_source = fields.CharField(max_length=40)
     last_key = fields.TextField()
@@ -235,7 +236,7 @@ class Score(Model):
         indexes = (Index(fields=("definition_id", "rank", "contact_id"), name="scores_rank"),)
 
 
-# A configured sender; its secrets are encrypted.
+# A configured sender. Its secrets are encrypted.
 class Source(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -244,13 +245,13 @@ class Source(Model):
     slug = fields.CharField(max_length=40)
     provider = fields.CharField(max_length=40)
     secrets = fields.TextField()
-    settings = fields.TextField()  # what else was said of it, as JSON; nothing of it is secret
-    api_token = fields.TextField(null=True)  # encrypted; what its deliveries leave out is read with it
-    unread = fields.TextField(null=True)  # why the last contact that could not be read could not be
+    settings = fields.TextField()  # `SourceSettings` as JSON, not secret
+    api_token = fields.TextField(null=True)  # encrypted; used to fetch what deliveries leave out
+    unread = fields.TextField(null=True)  # why the last read-back of a contact failed
     unread_at = fields.BigIntField(null=True)
     standing = fields.CharField(max_length=12, db_default="works")
-    standing_at = fields.BigIntField(null=True)  # since when
-    told = fields.CharField(max_length=12, db_default="works")  # the standing that an admin knows of
+    standing_at = fields.BigIntField(null=True)  # when *standing* last changed
+    told = fields.CharField(max_length=12, db_default="works")  # the standing that an admin was last notified of
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 
@@ -259,7 +260,7 @@ class Source(Model):
         constraints = (UniqueConstraint(fields=("workspace_id", "slug"), name="sources_slug"),)
 
 
-# How many requests to a source were refused as not authentic, and why the last one was.
+# The number of requests to a source that failed authentication, and the reason of the last one.
 class Refusal(Model):
     id = fields.BigIntField(primary_key=True)
     source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
@@ -267,19 +268,19 @@ class Refusal(Model):
     last_at = fields.BigIntField()
     reason = fields.TextField()
     hint = fields.TextField()
-    in_a_row = fields.BigIntField(db_default=0)  # since the last delivery that was accepted
+    in_a_row = fields.BigIntField(db_default=0)  # the number since the last accepted delivery
 
     class Meta:
         table = "refusals"
         constraints = (UniqueConstraint(fields=("source_id",), name="refusals_source"),)
 
 
-# One authentic request of a source, and what became of its items.
+# An authenticated request of a source, with the number of its items by outcome.
 class Delivery(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
-    delivery_key = fields.TextField()  # the sender's id of it
+    delivery_key = fields.TextField()  # the sender's id of the delivery
     received_at = fields.BigIntField()
     applied = fields.IntField()
     duplicate = fields.IntField()
@@ -296,7 +297,7 @@ class Delivery(Model):
         )
 
 
-# The bytes of a delivery, and its headers without what is secret.
+# The body of a delivery, and its headers without secrets.
 class RawDelivery(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -304,12 +305,12 @@ class RawDelivery(Model):
     delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
         "storage.Delivery", on_delete=fields.RESTRICT
     )
-    is_needed = fields.BooleanField()  # beyond the latest few: something of it is in quarantine
+    is_needed = fields.BooleanField()  # kept even if it is not among the latest: it has a quarantined item
     method = fields.CharField(max_length=16)
     query = fields.TextField()
     headers = fields.TextField()
-    body = fields.TextField()  # in base64: statements carry text
-    # The contacts that it names, a line each; none where an earlier version wrote the row.
+    body = fields.TextField()  # in base64, because parameters of statements are text
+    # The contacts in the delivery, one per line; NULL if an earlier version wrote the row.
     names = fields.TextField(null=True)
 
     class Meta:
@@ -318,25 +319,25 @@ class RawDelivery(Model):
         indexes = (Index(fields=("source_id", "delivery_id"), name="raw_deliveries_source"),)
 
 
-# An item that was authentic but unusable, kept with the reason.
+# An item of an authenticated delivery that could not be used, with the reason.
 class Quarantined(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
         "storage.Delivery", on_delete=fields.RESTRICT
     )
-    position = fields.IntField()  # in its delivery, from 0
+    position = fields.IntField()  # the position in the delivery, from 0
     dedupe_key = fields.TextField()
     reason = fields.TextField()
     item = fields.TextField()
-    names = fields.TextField(null=True)  # as of its request
+    names = fields.TextField(null=True)  # the contacts in the item, as in raw_deliveries
 
     class Meta:
         table = "quarantine"
         constraints = (UniqueConstraint(fields=("delivery_id", "position"), name="quarantine_item"),)
 
 
-# A saved filter; its text is read anew whenever it is used.
+# A saved filter. Its text is parsed whenever it is used.
 class Segment(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -351,7 +352,7 @@ class Segment(Model):
         constraints = (UniqueConstraint(fields=("workspace_id", "name"), name="segments_name"),)
 
 
-# What a program calls the API with, as a hash.
+# An API token, stored as a hash.
 class Token(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -367,17 +368,17 @@ class Token(Model):
         constraints = (UniqueConstraint(fields=("hash",), name="tokens_hash"),)
 
 
-# When to ask for a follow-up. Without a score type: the top band of whichever is the default one.
+# An alert rule. *score* is NULL for the default rule: the top band of the default score type.
 class AlertRule(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
     )
     score = fields.CharField(max_length=32, null=True)
-    kind = fields.CharField(max_length=12)  # what it waits for
+    kind = fields.CharField(max_length=12)  # the trigger, see `storage.domain.alerts.kinds.Kind`
     low = fields.BigIntField(null=True)
     high = fields.BigIntField(null=True)
-    amount = fields.BigIntField()  # how far a score has to move
+    amount = fields.BigIntField()  # the least change of the score
     span = fields.BigIntField()  # µs, like the times below
     condition = fields.TextField()
     channel = fields.CharField(max_length=32, null=True)
@@ -387,7 +388,7 @@ class AlertRule(Model):
     cooldown = fields.BigIntField()
     sla = fields.BigIntField(null=True)
     escalate_to = fields.CharField(max_length=32, null=True)
-    swept_until = fields.BigIntField()  # what time alone decided up to then was looked at
+    swept_until = fields.BigIntField()  # everything that time alone decided up to this instant was evaluated
     made_by = fields.TextField(null=True)
     paused_at = fields.BigIntField(null=True)
     removed_at = fields.BigIntField(null=True)
@@ -398,7 +399,7 @@ class AlertRule(Model):
         indexes = (Index(fields=("workspace_id",), name="alert_rules_workspace"),)
 
 
-# What a rule remembers of a contact; no row means that it never took it.
+# The state of a rule for a contact; without a row the contact is not taken.
 class AlertMemory(Model):
     id = fields.BigIntField(primary_key=True)
     rule: fields.ForeignKeyRelation[AlertRule] = fields.ForeignKeyField("storage.AlertRule", on_delete=fields.RESTRICT)
@@ -406,8 +407,8 @@ class AlertMemory(Model):
     taken = fields.BooleanField()
     pending_until = fields.BigIntField(null=True)
     fired_at = fields.BigIntField(null=True)
-    seen_at = fields.BigIntField()  # all that happened up to then is decided
-    spent = fields.BigIntField()  # how often it would have asked within its rest
+    seen_at = fields.BigIntField()  # everything up to this instant was evaluated
+    spent = fields.BigIntField()  # how many times the cool-down kept the rule from firing
 
     class Meta:
         table = "alert_memory"
@@ -415,7 +416,7 @@ class AlertMemory(Model):
         indexes = (Index(fields=("contact_id",), name="alert_memory_merging"),)
 
 
-# One request to somebody to see to a contact, and what became of it.
+# A follow-up: a request to the team to attend to a contact, with its state and outcome.
 class FollowUp(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -427,18 +428,18 @@ class FollowUp(Model):
     source = fields.CharField(max_length=40)
     actor = fields.TextField(null=True)
     reason = fields.TextField(null=True)
-    why = fields.TextField(null=True)  # the words of its rule, where the score alone does not say it
-    lane = fields.TextField()  # where its messages wait their turn
+    why = fields.TextField(null=True)  # the trigger of its rule as text, if the score does not explain itself
+    lane = fields.TextField()  # the lane of the jobs that post its messages
     state = fields.CharField(max_length=12)
-    holder = fields.TextField(null=True)  # who claimed, snoozed or ended it
-    until = fields.BigIntField(null=True)  # when a snooze or a claim ends
-    sla = fields.BigIntField(null=True)  # within which time it should be claimed
-    late_at = fields.BigIntField(null=True)  # when it is overdue, while nobody has it
+    holder = fields.TextField(null=True)  # the Slack user id of the person who claimed, snoozed or ended it
+    until = fields.BigIntField(null=True)  # when the snooze or the claim ends
+    sla = fields.BigIntField(null=True)  # the time within which it should be claimed
+    late_at = fields.BigIntField(null=True)  # when it becomes overdue; NULL while it is claimed or snoozed
     escalate_to = fields.CharField(max_length=32, null=True)
     outcome = fields.CharField(max_length=16, null=True)
     asked_at = fields.BigIntField()
     changed_at = fields.BigIntField()
-    # Where its message is, once it was posted; several share one in a storm.
+    # The Slack message that shows it; when many follow-ups open at once, they share a message.
     posted_at = fields.BigIntField(null=True)
     message_channel = fields.CharField(max_length=32, null=True)
     message_ts = fields.CharField(max_length=32, null=True)
@@ -454,7 +455,7 @@ class FollowUp(Model):
         )
 
 
-# What became of a follow-up, step by step.
+# An entry of a follow-up's history.
 class FollowUpMove(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -462,8 +463,8 @@ class FollowUpMove(Model):
         "storage.FollowUp", on_delete=fields.RESTRICT
     )
     move = fields.CharField(max_length=12)
-    state = fields.CharField(max_length=12)  # after it
-    by = fields.TextField(null=True)  # none: time, or the score
+    state = fields.CharField(max_length=12)  # the state after the move
+    by = fields.TextField(null=True)  # the Slack user id; NULL: a timer or a change of the score
     at = fields.BigIntField()
 
     class Meta:
@@ -471,16 +472,16 @@ class FollowUpMove(Model):
         indexes = (Index(fields=("follow_up_id", "id"), name="follow_up_moves_of"),)
 
 
-# A message a day to one place.
+# The schedule of a digest: a message to a channel or a person every working day.
 class Digest(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
     )
-    place = fields.CharField(max_length=32)  # Slack's id of a channel or of a person
-    zone = fields.CharField(max_length=64)  # as the zone database names it: Europe/Berlin
-    minute = fields.IntField()  # of the local day
-    ranked = fields.TextField()  # the contacts that were the top ten when it was sent last, as JSON
+    place = fields.CharField(max_length=32)  # the Slack id of the channel or the person
+    zone = fields.CharField(max_length=64)  # the name in the time zone database, such as Europe/Berlin
+    minute = fields.IntField()  # the local time to send it, in minutes after midnight
+    ranked = fields.TextField()  # the ids of the top ten contacts when it was last sent, as JSON
     sent_at = fields.BigIntField(null=True)
     made_by = fields.TextField()
     created_at = fields.BigIntField()
@@ -490,21 +491,21 @@ class Digest(Model):
         constraints = (UniqueConstraint(fields=("workspace_id", "place"), name="digests_place"),)
 
 
-# A message, or a picture, that the app put into Slack, so that it can be edited when a contact is deleted.
+# A message or an image that the app posted, so that it can be edited or removed when a contact is deleted.
 class PostedMessage(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
     )
-    channel = fields.CharField(max_length=32)  # blank for a picture
-    ts = fields.CharField(max_length=32)  # of a picture: Slack's id of the file
+    channel = fields.CharField(max_length=32)  # blank for an image
+    ts = fields.CharField(max_length=32)  # for an image: the Slack file id
 
     class Meta:
         table = "posted_messages"
         constraints = (UniqueConstraint(fields=("workspace_id", "channel", "ts"), name="posted_messages_ts"),)
 
 
-# A contact that a message names.
+# A contact that is mentioned in a posted message.
 class MessageContact(Model):
     id = fields.BigIntField(primary_key=True)
     message: fields.ForeignKeyRelation[PostedMessage] = fields.ForeignKeyField(
@@ -518,7 +519,7 @@ class MessageContact(Model):
         indexes = (Index(fields=("contact_id",), name="message_contacts_contact"),)
 
 
-# What an admin was told once.
+# A notice that an admin was sent, recorded so that it is not sent again.
 class Notice(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -532,7 +533,7 @@ class Notice(Model):
         constraints = (UniqueConstraint(fields=("workspace_id", "what"), name="notices_what"),)
 
 
-# Something that is for later.
+# A queued job.
 class Job(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -540,12 +541,13 @@ class Job(Model):
     )
     kind = fields.CharField(max_length=40)
     lane = fields.TextField()
-    job_key = fields.TextField()  # what it is once, however often it is put
-    subject = fields.BigIntField()  # the row it is about
+    job_key = fields.TextField()  # deduplicates jobs: a second job with the same kind and key is not enqueued
+    subject = fields.BigIntField()  # the id of the row that the job is about
     due_at = fields.BigIntField()
     attempts = fields.IntField()
     failed_for = fields.BigIntField(db_default=0)  # µs for which it has waited because of failures of its own
-    under_way = fields.BooleanField()  # begun, and not known how it ended
+    position = fields.BigIntField(db_default=0)  # how far its earlier slices have come
+    under_way = fields.BooleanField()  # an attempt began and its result is not known
     given_up_at = fields.BigIntField(null=True)
     problem = fields.TextField(null=True)
     created_at = fields.BigIntField()
@@ -556,7 +558,7 @@ class Job(Model):
         indexes = (Index(fields=("workspace_id", "lane", "due_at", "id"), name="jobs_lane"),)
 
 
-# One thing at a time happens in a lane; whoever holds it has it until *free_at*.
+# A lane runs one job at a time. Its holder has the lane until *free_at*.
 class Lane(Model):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -569,3 +571,32 @@ class Lane(Model):
     class Meta:
         table = "lanes"
         constraints = (UniqueConstraint(fields=("workspace_id", "name"), name="lanes_name"),)
+
+
+# Somebody who waits for the result of a job.
+class LateAnswer(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    slack_user = fields.CharField(max_length=32)
+    answer_to = fields.TextField(null=True)  # Slack's response_url, encrypted
+    about = fields.TextField()  # as JSON
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "late_answers"
+        indexes = (Index(fields=("workspace_id",), name="late_answers_workspace"),)
+
+
+# A contact whose scores do not know yet that a batch was undone; a job folds them, or the next write.
+class PendingRefold(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    undo = fields.TextField()  # the batch of the undo
+
+    class Meta:
+        table = "pending_refolds"
+        constraints = (UniqueConstraint(fields=("contact_id", "undo"), name="pending_refolds_contact"),)
+        indexes = (Index(fields=("workspace_id", "undo", "contact_id"), name="pending_refolds_undo"),)

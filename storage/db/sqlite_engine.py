@@ -1,7 +1,7 @@
-"""Give Tortoise a SQLite engine that takes the write lock when a transaction begins.
+"""Provide Tortoise with a SQLite engine that acquires the write lock when a transaction begins.
 
-The stock engine begins deferred, so that two processes that read and then write fail with "database is locked";
-and it keeps its lock for ever when beginning fails."""
+Tortoise's own engine begins deferred transactions, so two processes that read and then write fail with
+"database is locked"; and if a transaction cannot begin, it never releases its own lock."""
 
 import sqlite3
 
@@ -15,7 +15,7 @@ from tortoise.exceptions import DBConnectionError, OperationalError
 class _Transaction(SqliteTransactionWrapper):
     async def begin(self) -> None:
         try:
-            if self._connection.in_transaction:  # what a cancelled BEGIN left behind
+            if self._connection.in_transaction:  # left over from a canceled BEGIN
                 await self._connection.rollback()
             await self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as exc:
@@ -53,7 +53,7 @@ class _Client(SqliteClient):
     _is_given_up = False
 
     def give_up(self) -> None:
-        """Fail whatever waits for its turn, and whatever comes later; the statement that runs ends by itself."""
+        """Make all waiting and later statements fail. The statement that is running ends normally."""
         self._is_given_up = True
 
     def check_usable(self) -> None:

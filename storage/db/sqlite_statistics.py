@@ -1,13 +1,13 @@
-"""Tell SQLite how a large database is made up, so that its plans are those of one from the first row on.
+"""Write planner statistics of a large database into SQLite, so that queries have the right plans from the start.
 
-PostgreSQL finds out by itself. SQLite knows nothing until somebody runs ANALYZE, and takes it then that a workspace
-has ten contacts: it reads all there are to find one. https://www.sqlite.org/fileformat2.html#stat1tab"""
+PostgreSQL collects statistics by itself. Without ANALYZE, SQLite assumes that ten rows match an indexed column, for
+example that a workspace has ten contacts, and scans all of them. https://www.sqlite.org/fileformat2.html#stat1tab"""
 
 from typing import Final
 
 from storage.db.database import Session
 
-#: index → (its table, how many rows there are, how many share the first column, the first two, …)
+#: index → (its table, statistics: the number of rows, the average number of rows with equal first column, first two, …)
 EXPECTED: Final = {
     "contacts_email_key": ("contacts", "100000 100000 1 1"),
     "contacts_name_key": ("contacts", "100000 100000 2"),
@@ -29,10 +29,10 @@ EXPECTED: Final = {
 
 
 async def write_statistics(session: Session) -> None:
-    """Write what is expected, where it does not stand there yet; connections that are opened later plan by it."""
+    """Write EXPECTED into sqlite_stat1 unless it is there. This connection and later ones use it for their plans."""
     table_query = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'"
     if not await session.rows(table_query):
-        await session.rows("ANALYZE workspaces")  # a table of a few rows: what is wanted is the table of the numbers
+        await session.rows("ANALYZE workspaces")  # creates sqlite_stat1; a small table, so that it is fast
     current = await session.rows("SELECT idx, tbl, stat FROM sqlite_stat1")
     if {row["idx"]: (row["tbl"], row["stat"]) for row in current if row["idx"] in EXPECTED} == EXPECTED:
         return
@@ -47,4 +47,4 @@ async def write_statistics(session: Session) -> None:
         " FROM given(index_name text, table_name text, stat text)",
         rows,
     )
-    await session.rows("ANALYZE sqlite_schema")  # read by this connection too
+    await session.rows("ANALYZE sqlite_schema")  # makes this connection load the statistics

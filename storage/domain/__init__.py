@@ -1,1 +1,1 @@
-"""Decide: frozen records in, frozen records out, with no clock, no database and no library but Python's own."""
+"""Decide everything that needs no database: pure functions on frozen records, without I/O and without a clock."""

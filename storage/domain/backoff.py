@@ -1,15 +1,15 @@
-"""Decide when a job that failed is retried."""
+"""Define the lease, the pace and the retry times of jobs. All times are in µs."""
 
 SECOND = 1_000_000
-LEASE = 60 * SECOND  #: how long a claimed job belongs to the process that claimed it, unless it renews the lease
-PACE = SECOND  #: between two messages to one channel: Slack's own rule
-LONGEST = 600 * SECOND
-LONGEST_ASKED = 3_600 * SECOND  #: the longest wait before a retry, also where the other side asks for more
-GIVE_UP_AFTER = 86_400 * SECOND  #: of waiting because of failures of its own
-MOST_HELD = 150  #: attempts for which a job holds its lane while the other side is away: about a day
-MANY = 12  #: failures in a row of a recurring job, after which an admin is told: it has failed for an hour
+LEASE = 60 * SECOND  #: how long a job stays claimed unless its process renews the lease
+PACE = SECOND  #: the time between two messages to one channel, as Slack's rate limit requires
+LONGEST = 600 * SECOND  #: the longest wait that `pause` returns by default
+LONGEST_ASKED = 3_600 * SECOND  #: the longest wait before a retry, even if the server asks for a longer one
+GIVE_UP_AFTER = 86_400 * SECOND  #: a job is given up after waiting this long because of its own failures
+MOST_HELD = 150  #: the most attempts for which a job blocks its lane while the server is unavailable: about a day
+MANY = 12  #: failures in a row of a recurring job after which an admin is notified: about an hour
 
 
 def pause(attempts: int, *, longest: int = LONGEST) -> int:
-    """Return the µs to wait after so many attempts: 2 s, 4 s … up to *longest*."""
+    """Return the µs to wait before the next attempt: 2 s after one attempt, then 4 s, 8 s … up to *longest*."""
     return min((1 << min(attempts, 20)) * SECOND, longest)

@@ -1,4 +1,4 @@
-"""Reckon with local days: when it is so late in a zone, and whether people there are at work."""
+"""Compute local times of day and working hours in a time zone. Instants are in µs UTC."""
 
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from storage.domain.errors import Refusal
 
 SECOND = 1_000_000
-BEGINS, ENDS = 8 * 60, 18 * 60  #: working hours: minutes of the local day, Monday to Friday
+BEGINS, ENDS = 8 * 60, 18 * 60  #: working hours in minutes of the local day, Monday to Friday
 _FRIDAY = 4
 _TIME = re.compile(r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s?(?P<half>am|pm)?", re.ASCII | re.IGNORECASE)
 
@@ -21,7 +21,7 @@ class UnknownZone(Refusal):
 
 
 def parse_time(text: str) -> int:
-    """Read a time of the day within working hours as minutes; raises BadHour."""
+    """Parse a time of day into minutes after midnight. Raises BadHour for a time outside working hours."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
         raise BadHour(f"`{text[:40]}` is no time of the day: write 9:00, or 16:30")
@@ -36,12 +36,15 @@ def parse_time(text: str) -> int:
 
 
 def write_time(minute: int) -> str:
-    """Write minutes of the day: 9:00."""
+    """Return minutes after midnight as text: 9:00."""
     return f"{minute // 60}:{minute % 60:02d}"
 
 
 def check_zone(name: str) -> str:
-    """Give a zone's name as the zone database writes it; raises UnknownZone."""
+    """Return a zone's name as the time zone database spells it. Raises UnknownZone.
+
+    The function reads files. A coroutine calls it in a thread.
+    """
     zone = next(
         (known_zone for known_zone in available_timezones() if known_zone.casefold() == name.strip().casefold()), None
     )
@@ -51,25 +54,26 @@ def check_zone(name: str) -> str:
 
 
 def next_time(zone: str, minute: int, *, after: int) -> int:
-    """Give the next instant, on a working day, at which it is so late there; once a day, whatever clocks do.
+    """Return the first instant after *after* at which a working day in the zone reaches *minute*.
 
-    A time that a change of clocks leaves out comes as much later; one that it repeats is the first of the two.
+    There is exactly one such instant on a working day, also when the clocks change: a skipped local time comes later
+    by the length of the gap, and of a repeated local time the first one counts.
     """
     day = _to_local(zone, after).date()
     for days_ahead in range(8):
         at = _to_instant(zone, day + timedelta(days=days_ahead), minute)
         if at > after and (day + timedelta(days=days_ahead)).weekday() <= _FRIDAY:
             return at
-    raise AssertionError  # a week has working days
+    raise AssertionError  # unreachable: every week has working days
 
 
 def is_same_day(zone: str, first: int, second: int) -> bool:
-    """Tell whether two instants are on the same day there."""
+    """Return whether two instants are on the same local day."""
     return _to_local(zone, first).date() == _to_local(zone, second).date()
 
 
 def is_at_work(zone: str, at: int) -> bool:
-    """Tell whether it is within working hours there."""
+    """Return whether an instant is within working hours in the zone, both ends included."""
     local = _to_local(zone, at)
     return local.weekday() <= _FRIDAY and BEGINS <= local.hour * 60 + local.minute <= ENDS
 

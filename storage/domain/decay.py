@@ -1,9 +1,10 @@
-"""Let a score fade toward its start without a row being written, and keep order and thresholds exact meanwhile.
+"""Compute how scores fade toward their starting value, without writing rows and with exact order and thresholds.
 
-This is forward decay (Cormode, Shkapenyuk, Srivastava, Xu: "Forward decay", ICDE 2009), here without a landmark:
-the rank of a fading score is the instant at which a billionth of a point will be left of its distance from the start,
-so that it changes only with the score, and a threshold is one number that moves with the time in its place.
-Of a score that keeps its value the rank is the distance itself, in thousandths."""
+This is forward decay (Cormode, Shkapenyuk, Srivastava, Xu: "Forward decay", ICDE 2009), here without a landmark.
+The rank of a fading score is the instant, in µs, at which its distance from the start will be a billionth of a point;
+it is negative for a score below the start. The rank changes only when the score is changed. A threshold such as
+`score >= 80` is a comparison of the rank with one number, which depends on the time (`bound`).
+The rank of a score that does not fade is its distance from the start, in thousandths."""
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
@@ -12,36 +13,39 @@ from typing import Final
 
 from storage.domain.score_types import ScoreType
 
-#: billionths of a point in a thousandth: what the fold counts in, where a score fades
+#: billionths of a point in a thousandth; distances of fading scores are in billionths
 BILLIONTHS: Final = 10**6
-#: every rank is at least this, and none is as much as that
+#: bounds that every rank reaches, and that no rank reaches
 EVERY, NONE = -(2**63), 2**63 - 1
 
 _EXACT = Context(prec=40, rounding=ROUND_HALF_EVEN)
 _LN_2 = _EXACT.ln(Decimal(2))
-# After so many half-lives not half a billionth is left of the greatest distance there is.
+# After this many half-lives less than half a billionth is left of the greatest possible distance.
 _GONE = 64
 
 
 def decay_distance(distance: int, *, elapsed: int, half_life: int) -> int:
-    """Give what is left of a distance, in billionths of a point, *elapsed* µs later; rounded half to even."""
+    """Return what is left of a distance after *elapsed* µs, in billionths of a point, rounded half to even."""
     return int(_EXACT.to_integral_value(decay_unrounded(distance, elapsed=elapsed, half_life=half_life)))
 
 
 def decay_unrounded(share: int, *, elapsed: int, half_life: int) -> Decimal:
-    """Give the same of a distance, or of a part of it, before it is rounded."""
+    """Return the same as `decay_distance` before rounding; *share* may be a part of a distance."""
     if not share or elapsed >= _GONE * half_life:
         return Decimal(0)
-    # Whole half-lives by themselves, exactly: what then stands between two billionths must be seen to stand there.
+    # Divide exactly for whole half-lives: a result halfway between two billionths must stay exactly halfway.
     halvings, rest = divmod(elapsed, half_life)
     left = _EXACT.divide(Decimal(share), Decimal(2**halvings))
-    # All of it in this context: a sign before a decimal would round it in that of whoever else runs in this thread.
+    # Use _EXACT for all of it: a unary minus on a Decimal would round it in the thread's current context.
     fading = _EXACT.divide(_EXACT.multiply(_LN_2, Decimal(-rest)), Decimal(half_life))
     return _EXACT.multiply(left, _EXACT.exp(fading))
 
 
 def fading_rank(distance: int, *, at: int, half_life: int) -> int:
-    """Give the instant when a billionth of a point is left of a distance as of *at*; negative below the start."""
+    """Return the rank of a fading score: the instant at which a billionth of a point is left of its distance.
+
+    *distance* is as of *at*, in billionths. The rank is negative for a negative distance, 0 for no distance.
+    """
     if not distance:
         return 0
     halvings = _EXACT.divide(_EXACT.ln(Decimal(abs(distance))), _LN_2)
@@ -50,14 +54,17 @@ def fading_rank(distance: int, *, at: int, half_life: int) -> int:
 
 
 def shown(score_type: ScoreType, rank: int, *, now: int) -> int:
-    """Give the value, in thousandths on the type's step, that a score of this rank has at an instant."""
+    """Return the value of a score with this rank at *now*, in thousandths, rounded to a step of the type."""
     steps = _count_steps(score_type.step, score_type.half_life, _measure_ahead(score_type, rank, now))
     distance = steps * score_type.step
     return score_type.clamp(score_type.start + (distance if rank > 0 else -distance))
 
 
 def bound(score_type: ScoreType, value: int, *, now: int) -> int:
-    """Give the least rank that is shown as *value* or more at an instant; EVERY or NONE where all are, or none is."""
+    """Return the lowest rank that is shown as *value* or more at *now*.
+
+    Returns EVERY if all ranks are, NONE if no rank is.
+    """
     steps = -((score_type.start - value) // score_type.step)  # a value off the step counts as the next one
     if value <= score_type.minimum:
         return EVERY
@@ -70,9 +77,10 @@ def bound(score_type: ScoreType, value: int, *, now: int) -> int:
 
 
 def crosses(score_type: ScoreType, rank: int, value: int) -> int | None:
-    """Give the instant at which fading carries a score across *value*, from either side; none where it never does.
+    """Return the instant at which fading carries a score across *value*, or None if it never does.
 
-    A score above its start is less than *value* from then on, one below it is *value* or more.
+    From that instant on a score above its start is shown as less than *value*, a score below its start as *value* or
+    more. The instant may be in the past.
     """
     if not score_type.half_life:
         return None
@@ -85,7 +93,7 @@ def crosses(score_type: ScoreType, rank: int, value: int) -> int | None:
 
 
 def band_until(score_type: ScoreType, rank: int, *, now: int) -> int | None:
-    """Give the instant at which fading takes a score out of the band it is in; none where it stays."""
+    """Return the instant at which fading takes a score out of its current band, or None if it stays there."""
     bands, value = score_type.bands, shown(score_type, rank, now=now)
     if rank > 0:
         edge = next((band.start for band in reversed(bands) if band.start <= value), None)
@@ -99,18 +107,22 @@ def _measure_ahead(score_type: ScoreType, rank: int, now: int) -> int:
 
 
 def _count_steps(step: int, half_life: int | None, ahead: int) -> int:
-    """Count the whole steps that a distance is shown as; a half counts as one more."""
+    """Return the number of steps that a distance is shown as; half a step is rounded up."""
     if half_life is None:
         return (2 * ahead + step) // (2 * step)
     if ahead <= 0:
         return 0
-    # A double is enough: nothing of it is kept. The same, in the same order, is the SQL in storage/conditions.py.
+    # A float is enough because the result is never stored. The SQL in storage/reading/filter_sql.py computes the same
+    # in the same order: change both.
     return int(2.0 ** min(float(ahead) / float(half_life), float(_GONE)) / float(step * BILLIONTHS) + 0.5)
 
 
 @lru_cache(maxsize=4096)
 def _find_least_distance(step: int, half_life: int | None, steps: int) -> int:
-    """Give the least distance ahead that is shown as so many steps; the inverse of `_count_steps`, by asking it."""
+    """Return the least distance ahead that is shown as *steps* steps.
+
+    This is the inverse of `_count_steps`, found by searching from an estimate.
+    """
     if half_life is None:
         return ((2 * steps - 1) * step + 1) // 2
     ahead = ceil(half_life * log2((steps - 0.5) * step * BILLIONTHS))

@@ -1,4 +1,4 @@
-"""Read and write lengths of time as people do: 24h, 30d, 2w."""
+"""Parse and write lengths of time as people type them: 24h, 30d, 2w. All are in µs."""
 
 import re
 from typing import Final
@@ -15,7 +15,7 @@ class BadSpan(Refusal):
 
 
 def parse_span(text: str) -> int:
-    """Read a length of time as µs; raises BadSpan."""
+    """Parse a length of time into µs. Raises BadSpan for any other text, and for zero."""
     match = _WRITTEN.fullmatch(text.strip().casefold())
     if match is None or match[2] not in UNITS or not int(match[1]):
         raise BadSpan(f"`{text[:40]}` is no length of time: write 24h, 30d or 2w")
@@ -23,5 +23,5 @@ def parse_span(text: str) -> int:
 
 
 def write_span(span: int) -> str:
-    """Write a length of time, as days where it is whole days: 30d, 36h."""
+    """Return a length of time as text: in days if it is whole days, else in hours, rounded down: 30d, 36h."""
     return f"{span // UNITS['d']}d" if span % UNITS["d"] == 0 else f"{span // HOUR}h"

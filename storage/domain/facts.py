@@ -1,4 +1,4 @@
-"""Record what happened: changes, field values and undos, in the one order that a score is folded in."""
+"""Define facts (the entries of the ledger), their order, and the items that are submitted to become facts."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,19 +9,19 @@ from storage.domain.contacts import Json, Reference, clean_fields
 from storage.domain.errors import BadTime
 from storage.domain.texts import clean_text
 
-#: (occurred_at in µs, source, dedupe key), compared as bytes: the order of every fold.
+#: (occurred_at in µs, source, dedupe key), compared as bytes: the order in which facts are folded into scores
 Order: TypeAlias = tuple[int, bytes, bytes]
 
 DAY = 86_400_000_000
-#: the same with the subject, because facts that share a key may bear on one score, or speak of one field
+#: an Order with the subject, because two facts with the same key may affect one score or state one field
 FieldOrder: TypeAlias = tuple[int, bytes, bytes, bytes]
 BEFORE_ALL: Order = (-1, b"", b"")
-#: the subjects of facts that make two contacts one, and that delete one
+#: the subjects of merges and of deletions
 MERGE, DELETE = "merge", "delete"
 
 
 class Op(StrEnum):
-    """What a change asks of a score."""
+    """How a change affects a score."""
 
     SET = "set"
     ADD = "add"
@@ -29,38 +29,38 @@ class Op(StrEnum):
 
 
 class Deed(StrEnum):
-    """What else moves a score, where rules say what it is worth."""
+    """The kinds of facts that move a score through scoring rules."""
 
-    ACTIVITY = "activity"  #: what a contact did
-    FIELDS = "fields"  #: what became known of it
+    ACTIVITY = "activity"  #: something the contact did
+    FIELDS = "fields"  #: new values of the contact's fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """Something that happened; never altered once it is in the ledger. Times are µs UTC."""
+    """An entry of the ledger, immutable once it is recorded. Times in µs UTC."""
 
-    source: str  #: the slug of the sender, or `slack` for people
-    key: str  #: unique per source and subject
+    source: str  #: the slug of a configured source, or one of OWN_SOURCES
+    key: str  #: the dedupe key, unique per source and subject
     occurred_at: int
-    batch: str  #: what it arrived with; an undo names a batch
-    actor: str | None = None  #: the person, where it was one
+    batch: str  #: the submission that the fact arrived with; an undo reverts a batch
+    actor: str | None = None  #: the person who caused the fact; None for a program
     reason: str | None = None
-    fields: Mapping[str, Json] = field(default_factory=dict)  #: what it says of the contact itself
+    fields: Mapping[str, Json] = field(default_factory=dict)  #: new values of the contact's fields
 
     @property
     def order(self) -> Order:
-        """Where it stands among all facts."""
+        """The position of the fact in the order of the fold."""
         return (self.occurred_at, self.source.encode(), self.key.encode())
 
     @property
     def subject(self) -> str:
-        """Which score it is about; blank where it is about none."""
+        """The key of the score type that the fact is about, or blank."""
         return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change(Fact):
-    """A request to set, add to or clear one score; *amount* in thousandths, 0 for clear."""
+    """A change that sets, adds to or clears one score. *amount* in thousandths, 0 for clear."""
 
     score: str  #: the key of the score type
     op: Op
@@ -68,20 +68,20 @@ class Change(Fact):
 
     @property
     def subject(self) -> str:
-        """Which score it is about."""
+        """The key of the score type."""
         return self.score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldValue(Fact):
-    """What a sender says of a contact, without touching a score."""
+    """Field values of a contact, without a change of a score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged(Fact):
-    """The word that two contacts, by their row ids, are one; *place* tells those of one item apart, from 1.
+    """A merge of two contacts, *one* and *other*, given by their row ids.
 
-    *into* is the row that the other one was merged into, where the sender said so.
+    *place* counts the merges of one item from 1. *into* is the row that survives, or None if the sender did not say.
     """
 
     one: int
@@ -91,30 +91,33 @@ class Merged(Fact):
 
     @property
     def subject(self) -> str:
-        """Give a subject that no score type can have."""
+        """A subject that cannot be the key of a score type."""
         return MERGE if self.place == 1 else f"{MERGE}/{self.place}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted(Fact):
-    """That there was a fact, whose contact was deleted; or the deletion itself."""
+    """A deletion of a contact, or what is left of a fact when its contact was deleted."""
 
     @property
     def subject(self) -> str:
-        """Give the subject of a deletion; what was deleted keeps its own."""
+        """The subject of a deletion. The row of an erased fact keeps the subject it had."""
         return DELETE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity(Fact):
-    """Something a contact did, so many times; what it is worth the rules of each score type say."""
+    """Something that a contact did. The rules of each score type define its points."""
 
     activity: str
-    quantity: int = 1000  #: thousandths
+    quantity: int = 1000  #: how many times, in thousandths
 
 
 def has_same_content(fact: Fact, stored: Fact) -> bool:
-    """Return whether a fact says what the stored one says, whose texts an earlier version may not have cleaned."""
+    """Return whether a fact has the same content as a stored one. Batch and actor are not compared.
+
+    The texts of the stored fact are cleaned first, because an earlier version may have stored them uncleaned.
+    """
     stored = replace(
         stored,
         batch=fact.batch,
@@ -129,17 +132,17 @@ def has_same_content(fact: Fact, stored: Fact) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo(Fact):
-    """The wish that a batch had never happened; undoing an undo restores it."""
+    """An undo of a batch. Undoing the batch of the undo restores the first batch."""
 
     undoes: str
 
 
 def stamp(sent_at: int | None, *, received: int, index: int = 0, place: int = 0) -> int:
-    """Return the instant of a fact: the sender's time, but never later than its receipt.
+    """Return the `occurred_at` of a fact in µs: the sender's time, but not later than *received*.
 
-    *place* sets those of one delivery apart that the sender dates alike, in µs.
-    Without a time of its own: the receipt plus its *index* in the delivery, so that a delivery keeps its order.
-    Raises BadTime for a time before 1970 or more than a day ahead.
+    Without a sender's time it is *received* plus *index*, the position in the delivery, which keeps the order of the
+    delivery. *place* (µs) is added to the sender's time; it separates items of one delivery that have the same time.
+    Raises BadTime for a time before 1970 or more than a day after *received*.
     """
     if sent_at is None:
         return received + index
@@ -151,14 +154,17 @@ def stamp(sent_at: int | None, *, received: int, index: int = 0, place: int = 0)
 
 
 def is_time_of(fact: Fact, sent_at: int | None, *, received: int, resolution: int = 1) -> bool:
-    """Return whether a fact received then is of this time of the sender; a time that we stamped is never compared."""
+    """Return whether the `occurred_at` of a fact may come from *sent_at*, a time with a resolution of *resolution* µs.
+
+    Without a sender's time it is always True: a time that `stamp` made up is not compared.
+    """
     return sent_at is None or 0 <= fact.occurred_at - min(sent_at, received) < resolution
 
 
 def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dict[int, int]:
-    """Give whom each contact is one with, going by the links between them: the smallest id of all that hang together.
+    """Return each row's contact after all merges: the smallest row id of all rows that are linked, also indirectly.
 
-    A link to a contact that is not among *rows* says nothing.
+    Links to rows that are not among *rows* are ignored.
     """
     root = {row: row for row in rows}
 
@@ -175,9 +181,9 @@ def resolve_merges(rows: Iterable[int], links: Iterable[tuple[int, int]]) -> dic
 
 
 def rank_merged_rows(rows: Iterable[int], links: Iterable[tuple[int, int, int | None]]) -> dict[int, int]:
-    """Return how often the contact of each row was merged into another one: 0 for rows of the contact that is shown.
+    """Return how many times each row's contact was merged into another: 0 for the contact that survives.
 
-    *links* are (row, row, the one merged into), in the order in which they happened. A link without a direction proves
+    *links* are (row, row, surviving row or None), in the order of the merges. A link without a direction proves
     two rows to be one, so that their contacts meet at these.
     """
     ranks = dict.fromkeys(rows, 0)
@@ -195,12 +201,12 @@ def rank_merged_rows(rows: Iterable[int], links: Iterable[tuple[int, int, int | 
 
 
 def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
-    """Name the batches that are left out of every fold: those with an undo that is not undone itself."""
+    """Return the undone batches, which the fold leaves out: those with an undo that is not undone itself."""
     undone_by: dict[str, list[str]] = {}
     for undo in undos:
         undone_by.setdefault(undo.undoes, []).append(undo.batch)
     is_undone: dict[str, bool] = {}
-    # An undo names a batch that was there before it, so following them always ends; a stack, because it may take long.
+    # An undo always refers to an earlier batch, so the walk ends. An explicit stack, because chains may be long.
     for start in undone_by:
         stack = [start]
         while stack:
@@ -216,32 +222,31 @@ def undone_batches(undos: Iterable[Undo]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A change (*score* and *op* given) or field values as asked for, not yet stamped.
+    """A submitted item that is not recorded yet: a change, an activity, or field values.
 
-    With an *activity* in place of a score it is something the contact did.
-    *contact* is a reference, or the id of a contact that was looked up before; *raw* is kept if it is quarantined.
+    A change has *score* and *op*, an activity has *activity*; an item with neither states only *fields*.
     """
 
-    key: str
-    contact: Reference | int
-    score: str | None = None
+    key: str  #: the dedupe key
+    contact: Reference | int  #: a reference to resolve, or the id of a contact that was looked up before
+    score: str | None = None  #: the key of the score type
     op: Op | None = None
-    amount: int = 0
-    occurred_at: int | None = None
-    activity: str | None = None  #: what the contact did; *amount* is then its quantity in thousandths
+    amount: int = 0  #: thousandths; the quantity of an activity
+    occurred_at: int | None = None  #: the sender's time in µs UTC
+    activity: str | None = None  #: what the contact did
     reason: str | None = None
     fields: Mapping[str, Json] = field(default_factory=dict)
-    raw: str = ""
-    former_keys: tuple[str, ...] = ()  #: how earlier versions wrote its key
+    raw: str = ""  #: the original text, stored if the item is quarantined
+    former_keys: tuple[str, ...] = ()  #: the dedupe keys that earlier versions used for the same item
     resolution: int = 1  #: of the sender's time, in µs
-    place: int = 0  #: µs after the sender's time, among the items of one delivery that it dates alike
-    was: int | None = None  #: the score before the change in thousandths, if the sender tells it
-    note: str | None = None  #: what the sender should know although the item is used
+    place: int = 0  #: µs to add to the sender's time, to separate items of one delivery with the same time
+    was: int | None = None  #: the score before the change, in thousandths, if the sender states it
+    note: str | None = None  #: a remark for the sender about an item that is used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """The word that two contacts are one: what *contact* names is *into* from now on."""
+    """A submitted merge of *contact* into *into*."""
 
     key: str
     contact: Reference | int
@@ -252,7 +257,7 @@ class Merge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
-    """The wish that everything known of a contact be forgotten."""
+    """A submitted deletion of a contact and of all data about it."""
 
     key: str
     contact: Reference | int
@@ -262,7 +267,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unusable:
-    """An item that arrived and cannot be used, and why; *contacts* are those it names, as far as it could be read."""
+    """An item that cannot be used and is quarantined. *contacts* are the contacts that could be read from it."""
 
     key: str
     reason: str
@@ -272,7 +277,7 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
-    """An item that is not used on purpose, and why; *contacts* are those it names, as far as it was read."""
+    """An item that is ignored on purpose. *contacts* are the contacts that were read from it."""
 
     key: str
     reason: str
@@ -280,5 +285,5 @@ class Ignored:
     contacts: tuple[Reference, ...] = ()
 
 
-#: what can be handed in to be recorded
+#: everything that a submission may contain
 ItemRequest: TypeAlias = Item | Merge | Deletion | Unusable | Ignored

@@ -1,4 +1,4 @@
-"""Fold the facts of one contact into a score, fading between them, saturating at the range at every step."""
+"""Fold the facts of one contact into a score: apply them in order, fade between them, clamp to the range each time."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,53 +9,54 @@ from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder,
 from storage.domain.rules import Spent, compile_rules
 from storage.domain.score_types import ScoreType
 
-#: The fields that name a contact: of merged contacts those of the contact merged into are shown.
+#: fields of merged contacts that come from the surviving contact if it has them; other fields: the latest value wins
 SHOWN_FIELDS = ("email", "name", "company", "owner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreState:
-    """What the fold knows after a fact: enough to take the next one in constant time."""
+    """The state of a score after a fact: all that is needed to apply the next fact in constant time."""
 
-    #: distance from the base, missing until something was set or added: thousandths, or billionths where it fades
+    #: the distance from *base*, None until a fact sets it or adds to it: in thousandths, in billionths if it fades
     own: int | None = None
-    at: int = 0  #: the instant that *own* is as of
-    base: int  #: the starting value and what the rules about the contact itself add, in thousandths
-    rank: int | None = None  #: the number that orders scores of one type, see `decay`
-    spent: Spent = field(default_factory=dict)  #: what the caps of rules have spent
-    last: Order = BEFORE_ALL
+    at: int = 0  #: the instant of *own*, in µs
+    base: int  #: the starting value plus the points of rules about the contact's fields, in thousandths
+    rank: int | None = None  #: orders the scores of one type, see `decay`; None: no score
+    spent: Spent = field(default_factory=dict)  #: the points counted against the caps of rules
+    last: Order = BEFORE_ALL  #: the last fact that counted
 
     def value(self, score_type: ScoreType, *, now: int) -> int | None:
-        """Give the score as it is shown at an instant, in thousandths, or none where it is missing."""
+        """Return the score as shown at *now*, in thousandths, or None if there is no score."""
         return None if self.rank is None else shown(score_type, self.rank, now=now)
 
     def distance(self, score_type: ScoreType) -> int:
-        """Give how far base and own part are from the starting value, before the range cuts; in the unit of *own*."""
+        """Return the distance of base plus *own* from the starting value, unclamped, in the unit of *own*."""
         return (self.own or 0) + (self.base - score_type.start) * unit_of(score_type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a fact did to a score as it is shown. Thousandths; a missing score counts as the starting value."""
+    """What a fact did to a score, in thousandths. A missing score counts as the starting value."""
 
-    asked: int | None  #: what it was to move by, or to; none for clear
-    effective: int
+    asked: int | None  #: the points or the value requested, before caps and range; None for clear
+    effective: int  #: the change of the shown score
     rank_after: int | None
-    capped: int = 0  #: what the caps of its rules took
-    rule: str | None = None  #: the rules that speak of it, by name
+    capped: int = 0  #: the requested points that the caps of rules took away
+    rule: str | None = None  #: the names of the rules that applied, separated by commas
 
 
 def beginning(score_type: ScoreType) -> ScoreState:
-    """Give the state before any fact."""
+    """Return the state before any fact."""
     return ScoreState(base=score_type.start)
 
 
 def step(
     state: ScoreState, fact: Fact, score_type: ScoreType, fields: Mapping[str, Json] | None = None
 ) -> tuple[ScoreState, Effect | None]:
-    """Take one fact that is later than all before it; *fields* is what is known of the contact then, where it matters.
+    """Apply one fact to a state; return the new state and the effect, or the same state and None.
 
-    Raises nothing: a fact that means nothing to this type, as things stand, has no effect and leaves the state alone.
+    The fact must be later than all facts applied before. *fields* are the contact's fields at the fact, the fact's own
+    included; they are needed only if rules of the type read fields.
     """
     if not can_move(fact, score_type):
         return state, None
@@ -94,12 +95,12 @@ def step(
 
 
 def unit_of(score_type: ScoreType) -> int:
-    """Return how many units of `ScoreState.own` are a thousandth of a point."""
+    """Return how many units of `ScoreState.own` make a thousandth of a point."""
     return BILLIONTHS if score_type.half_life else 1
 
 
 def _add_saturating(state: ScoreState, amount: int, at: int, base: int, score_type: ScoreType) -> int:
-    """Add to the own part, saturating at the range."""
+    """Return the own distance at *at* plus *amount* thousandths, clamped so that base plus own is in the range."""
     unit = unit_of(score_type)
     total = own_at(state, at, score_type) + amount * unit
     lowest, highest = (edge - base for edge in (score_type.minimum, score_type.maximum))
@@ -107,7 +108,7 @@ def _add_saturating(state: ScoreState, amount: int, at: int, base: int, score_ty
 
 
 def own_at(state: ScoreState, at: int, score_type: ScoreType) -> int:
-    """Give what a later instant finds of the distance from the base; 0 where the score is missing."""
+    """Return `own` as it has faded until *at*, in its own unit; 0 if it is missing."""
     if state.own is None or not score_type.half_life:
         return state.own or 0
     return decay_distance(state.own, elapsed=at - state.at, half_life=score_type.half_life)
@@ -122,7 +123,10 @@ def _compute_rank(own: int | None, at: int, base: int, score_type: ScoreType, *,
 
 
 def bears_on(fact: Fact, score_type: ScoreType) -> bool:
-    """Tell whether a fact means something to a score type."""
+    """Return whether a fact is relevant to a score type.
+
+    If any rule of the type reads fields, every fact with fields is relevant. `can_move` is stricter.
+    """
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
     judge = compile_rules(score_type.rules)
@@ -130,7 +134,10 @@ def bears_on(fact: Fact, score_type: ScoreType) -> bool:
 
 
 def can_move(fact: Fact, score_type: ScoreType) -> bool:
-    """Return whether a fact may move a score; one that only states fields that no rule asks about never does."""
+    """Return whether a fact may change a score.
+
+    Fields count only if a rule of the type reads one of them, or holds even for a contact without fields.
+    """
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
     judge = compile_rules(score_type.rules)
@@ -138,18 +145,18 @@ def can_move(fact: Fact, score_type: ScoreType) -> bool:
 
 
 def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[str, tuple[Json, FieldOrder]]) -> bool:
-    """Return whether a fact that can move a score comes before, or together with, what is folded already.
+    """Return whether a fact is not later than what was folded already, so that the contact must be folded again.
 
-    *last* is the order of the last fact that the score has seen, *known* the fields of the contact. The conditions of
-    rules read the fields as they stood at the fact: today's are not those where one that they ask about is newer.
-    Of two facts with the same time and key the whole fold decides which is first.
+    *last* is the order of the last fact that the score counted, *known* the current fields of the contact. Conditions
+    of rules read the fields as of the fact, so a fact is also late if a field that they read has a newer value.
+    A fact with the same time, source and key counts as late, because only the full fold orders the two.
     """
     newest = (known[name][1][:3] for name in compile_rules(score_type.rules).fields_read if name in known)
     return fact.order <= max([last, *newest])
 
 
 def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[tuple[Fact, Effect]]]:
-    """Fold the facts that bear on a score in their order, whatever order they are given in; give what had an effect."""
+    """Fold facts, given in any order; return the final state and each fact that had an effect, in order."""
     folded = list(steps(facts, score_type))
     return folded[-1][1] if folded else beginning(score_type), [(fact, effect) for fact, _, effect in folded]
 
@@ -157,10 +164,10 @@ def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list
 def fold_ledger(
     ledger: Mapping[int, Fact], score_type: ScoreType, *, undone: Collection[str]
 ) -> tuple[ScoreState, dict[int, tuple[Fact, Effect]]]:
-    """Fold what stands of a ledger, given by row id, as the effects are; batches that are *undone* do not stand.
+    """Fold the facts of a ledger without the *undone* batches; return the state and the effects. Keys are row ids.
 
-    The last fact that a score has seen is one that had an effect, or was undone: what is undone may be restored, and
-    whatever is stamped from now on comes after it all the same.
+    `last` of the state is the last fact that had an effect or was undone: an undone fact may be restored, so a fact
+    before it must count as late.
     """
     id_of = {(fact.source, fact.key, fact.subject): id for id, fact in ledger.items()}
     state, folded = fold((fact for fact in ledger.values() if fact.batch not in undone), score_type)
@@ -171,7 +178,7 @@ def fold_ledger(
 
 
 def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, ScoreState, Effect]]:
-    """Fold, and yield each fact that had an effect, and the state after it."""
+    """Fold facts; yield each fact that had an effect, the state after it, and the effect."""
     state = beginning(score_type)
     for fact, fields in walk_fields(facts, score_type):
         state, effect = step(state, fact, score_type, fields)
@@ -180,7 +187,10 @@ def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, 
 
 
 def walk_fields(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, Mapping[str, Json]]]:
-    """Yield facts in the order of the fold, each with what is known of the contact then, where rules ask about it."""
+    """Yield facts in the order of the fold, each with the contact's fields after it.
+
+    The fields are empty if no rule of the type reads fields.
+    """
     reads_fields = compile_rules(score_type.rules).asks_fields
     fields: dict[str, tuple[Json, FieldOrder]] = {}
     for fact in sorted(facts, key=lambda fact: (*fact.order, fact.subject.encode())):
@@ -191,9 +201,10 @@ def walk_fields(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[
 def fold_merged_fields(
     facts_of: Mapping[int, Sequence[Fact]], ranks: Mapping[int, int], first_emails: Mapping[int, str]
 ) -> dict[str, tuple[Json, FieldOrder]]:
-    """Fold the fields of merged contacts, by row: those that are shown are of the contact merged into, if it has them.
+    """Fold the fields of merged contacts. SHOWN_FIELDS come from the surviving contact if it has them.
 
-    *ranks* are those of `rank_merged_rows`; *first_emails* the addresses by which rows were made.
+    All keys are row ids. *ranks* is the result of `rank_merged_rows`; *first_emails* are the addresses that the rows
+    were created with.
     """
     fields = fold_fields([fact for facts in facts_of.values() for fact in facts], {})
     levels = sorted(set(ranks.values()))
@@ -214,7 +225,7 @@ def fold_merged_fields(
 def fold_fields(
     facts: Iterable[Fact], fields_before: Mapping[str, tuple[Json, FieldOrder]]
 ) -> dict[str, tuple[Json, FieldOrder]]:
-    """Let the latest value of each field win, whatever order the facts are given in."""
+    """Return *fields_before* updated with the fields of *facts*, given in any order; the latest value of each wins."""
     fields = dict(fields_before)
     for fact in facts:
         order = (*fact.order, fact.subject.encode())

@@ -1,4 +1,4 @@
-"""Say what can become of a follow-up, and who may make it so; the README draws this table."""
+"""Define the states of a follow-up and the moves between them. The README has the same table."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,37 +7,37 @@ from storage.domain.errors import Refusal
 
 
 class FollowUpState(StrEnum):
-    """Where a follow-up stands."""
+    """The state of a follow-up."""
 
     OPEN = "open"
     CLAIMED = "claimed"
     SNOOZED = "snoozed"
-    ESCALATED = "escalated"  #: nobody claimed it in time, and somebody else was told
+    ESCALATED = "escalated"  #: nobody claimed it in time, and it was escalated to another person
     DONE = "done"
-    CLOSED = "closed"  #: by itself: the score fell back
+    CLOSED = "closed"  #: closed automatically because the score fell back
 
 
 class FollowUpMove(StrEnum):
-    """What somebody, or time, does to a follow-up."""
+    """A transition of a follow-up, made by a person, a timer or a change of the score."""
 
     CLAIM = "claim"
     SNOOZE = "snooze"
     DONE = "done"
-    WAKE = "wake"  #: a snooze ends
-    RELEASE = "release"  #: a claim that nothing came of ends
-    ESCALATE = "escalate"  #: nobody claimed it in time
-    FALL_BACK = "fall back"  #: the score left the region
+    WAKE = "wake"  #: the snooze ended
+    RELEASE = "release"  #: the claim expired without a result
+    ESCALATE = "escalate"  #: nobody claimed the follow-up in time
+    FALL_BACK = "fall back"  #: the score left the rule's region
 
 
 class FollowUpOutcome(StrEnum):
-    """What came of a follow-up that is done."""
+    """The outcome of a follow-up that is done."""
 
     MEETING = "meeting"
     NO_REPLY = "no reply"
     BAD_FIT = "bad fit"
 
 
-#: (state, move) → the state after it; what is not here cannot happen
+#: (state, move) → the next state; every other move is refused
 MOVES: dict[tuple[FollowUpState, FollowUpMove], FollowUpState] = {
     (FollowUpState.OPEN, FollowUpMove.CLAIM): FollowUpState.CLAIMED,
     (FollowUpState.OPEN, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
@@ -56,15 +56,15 @@ MOVES: dict[tuple[FollowUpState, FollowUpMove], FollowUpState] = {
     (FollowUpState.SNOOZED, FollowUpMove.WAKE): FollowUpState.OPEN,
     (FollowUpState.SNOOZED, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
 }
-#: in these it waits for somebody
+#: the states of follow-ups that are not finished
 WAITING = (FollowUpState.OPEN, FollowUpState.ESCALATED, FollowUpState.CLAIMED, FollowUpState.SNOOZED)
-#: in these nobody has taken it on
+#: the states of follow-ups that have no holder
 NOBODYS = (FollowUpState.OPEN, FollowUpState.ESCALATED)
-#: in these it ends by itself when the score falls back; what is claimed is somebody's
+#: the states that close when the score falls back; a claimed follow-up stays with its holder
 LETS_GO = tuple(state for state, move in MOVES if move is FollowUpMove.FALL_BACK)
-#: what time does, each at the instant that the follow-up keeps
+#: moves that a timer makes, at the instant stored with the follow-up
 BY_TIME = (FollowUpMove.WAKE, FollowUpMove.RELEASE, FollowUpMove.ESCALATE)
-CLAIM_LASTS = 3 * 24 * 3_600_000_000  #: µs until what is claimed, and not done, is open again
+CLAIM_LASTS = 3 * 24 * 3_600_000_000  #: µs after which a claimed follow-up that is not done reopens
 
 
 class TooLate(Refusal):
@@ -73,19 +73,22 @@ class TooLate(Refusal):
     def __init__(self, state: FollowUpState, *, holder: str | None) -> None:
         super().__init__(f"it is {state.value}")
         self.state = state
-        self.holder = holder  #: Slack's id of who has it, or ended it
+        self.holder = holder  #: the Slack user id of the person who claimed, snoozed or ended the follow-up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpStatus:
-    """A follow-up as far as a move is concerned."""
+    """The state of a follow-up and its holder."""
 
     state: FollowUpState
-    holder: str | None = None  #: who claimed it, snoozed it or ended it
+    holder: str | None = None  #: the Slack user id of the person who claimed, snoozed or ended the follow-up
 
 
 def move_status(status: FollowUpStatus, move: FollowUpMove, *, by: str | None) -> FollowUpStatus:
-    """Make a move; raises TooLate where it is not possible any more, or it is another's."""
+    """Return the status after a move by the person *by*; None: a timer, or a change of the score.
+
+    Raises TooLate if the state does not allow the move, or if another person has claimed the follow-up.
+    """
     after = MOVES.get((status.state, move))
     if after is None or (status.state is FollowUpState.CLAIMED and by is not None and by != status.holder):
         raise TooLate(status.state, holder=status.holder)

@@ -14,13 +14,13 @@ _ISO = re.compile(
 )
 _NUMBER = re.compile(r"\d{1,18}(?:\.\d{1,9})?", re.ASCII)
 _YEAR_10000 = 253_402_300_800  # in seconds
-#: below this many units since 1970 a number counts seconds, milliseconds, microseconds
+#: (limit, µs per unit): a number below the limit counts seconds, milliseconds or microseconds since 1970
 _UNITS = ((_YEAR_10000, 1_000_000), (_YEAR_10000 * 1000, 1000), (_YEAR_10000 * 1_000_000, 1))
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instant as a sender wrote it: µs since 1970, and how finely it is written, also in µs."""
+    """A time as the sender wrote it: *at* in µs since 1970, and the *resolution* that it is written with, in µs."""
 
     at: int
     resolution: int
@@ -28,9 +28,9 @@ class Moment:
 
 def read_moment(value: object) -> Moment | None:
     """
-    Read a time: ISO 8601 (UTC if it has no zone), or a count of seconds, milliseconds or microseconds.
+    Parse a time: ISO 8601 (UTC if it has no zone), or a number of seconds, milliseconds or microseconds since 1970.
 
-    None for nothing; raises BadTime for what is no time.
+    Returns None for a missing or blank value. Raises BadTime for a value that is not a time.
     """
     if value is None or value == "":
         return None

@@ -1,4 +1,4 @@
-"""Hold the numbers of scores exactly, as whole thousandths."""
+"""Parse and write the numbers of scores, which are stored exactly, as whole thousandths."""
 
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
@@ -13,18 +13,18 @@ MILLION = 10**6
 LARGEST_COMPARED = 9 * 10**12 * MILLION
 _WRITTEN = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
-#: what is a thousand to some, and one to others: `1,000`, `1.000`, but not `0.125`
+#: numbers that mean a thousand to some readers and one to others: `1,000`, `1.000`, but not `0.125`
 _AMBIGUOUS = re.compile(r"([+-]?[1-9]\d{0,2})[.,](\d{3})", re.ASCII)
-#: arithmetic that keeps every digit that a number may have
+#: a decimal context that keeps every digit of any number accepted here
 _EXACT = Context(prec=64, rounding=ROUND_HALF_EVEN)
 
 
 def parse(text: str, *, typed: bool = False, rounded: bool = False) -> int:
-    """Read a written decimal as thousandths.
+    """Parse a decimal number into thousandths.
 
-    Where a person *typed* it, a point before three digits and nothing else is ambiguous. With *rounded*, digits beyond
-    the third after the point are rounded half-even.
-    Raises BadNumber, saying why: not a number, more than three digits after the point, too large, ambiguous.
+    A comma before three digits is ambiguous; with *typed* (a person typed the number) so is a point: `1.000`.
+    With *rounded*, digits beyond the third after the point are rounded half to even.
+    Raises BadNumber with the reason: not a number, more than three digits after the point, too large, ambiguous.
     """
     written = remove_invisible(text)
     if not written:
@@ -39,12 +39,12 @@ def parse(text: str, *, typed: bool = False, rounded: bool = False) -> int:
 
 
 def is_ambiguous(written: str) -> bool:
-    """Return whether a number is a thousand to some readers and one to others."""
+    """Return whether a number means a thousand to some readers and one to others."""
     return _AMBIGUOUS.fullmatch(written) is not None
 
 
 def ambiguity(written: str, whole: str, digits: str) -> BadNumber:
-    """Return the refusal of a number that is a thousand to some and one to others, with both readings."""
+    """Return the BadNumber for an ambiguous number, with both readings in its message."""
     fraction = digits.rstrip("0")
     smaller = f"{whole}.{fraction}" if fraction else whole
     return BadNumber(
@@ -53,14 +53,15 @@ def ambiguity(written: str, whole: str, digits: str) -> BadNumber:
 
 
 def from_json(value: object, *, rounded: bool = False) -> int:
-    """Read a JSON number, or a string that holds one, as thousandths; anything else is a BadNumber.
+    """Convert a JSON number, or a string with a number, to thousandths. Raises BadNumber for anything else.
 
-    With *rounded*, digits beyond the third after the point are rounded half-even.
+    JSON must be decoded with Decimal for floats; a float is refused.
+    With *rounded*, digits beyond the third after the point are rounded half to even.
     """
     match value:
         case bool():
             raise BadNumber(f"{str(value).lower()} is not a number")
-        case int() if value.bit_length() > 512:  # it may have more digits than Python writes
+        case int() if value.bit_length() > 512:  # str() refuses an integer with too many digits
             raise BadNumber("the value is larger than a score can be (1,000,000,000)")
         case int():
             return _to_thousandths(Decimal(value), str(value))
@@ -81,9 +82,9 @@ def _to_thousandths(number: Decimal, written: str, *, rounded: bool = False) -> 
         raise BadNumber(f"`{written[:40]}` is larger than a score can be (1,000,000,000)")
     if rounded:
         number = number.quantize(Decimal("0.001"), context=_EXACT)
-    # By its digits, because arithmetic would round beyond the 28th.
+    # Work on the digits, because decimal arithmetic would round to 28 digits.
     sign, digits, exponent = number.as_tuple()
-    assert isinstance(exponent, int)  # it is finite
+    assert isinstance(exponent, int)  # because the number is finite
     whole = int("".join(str(digit) for digit in digits))
     if not whole:
         return 0
@@ -113,7 +114,7 @@ def read_millionths(value: object) -> int | None:
 
 
 def show(thousandths: int) -> str:
-    """Write thousandths as people do: 87, 3.5, -0.125."""
+    """Return thousandths as people write them: 87, 3.5, -0.125."""
     whole, rest = divmod(abs(thousandths), THOUSAND)
     digits = f"{rest:03d}".rstrip("0")
     sign = "-" if thousandths < 0 else ""
@@ -121,12 +122,12 @@ def show(thousandths: int) -> str:
 
 
 def show_unambiguous(thousandths: int) -> str:
-    """Write thousandths so that nobody takes a point for the sign of a thousand: 12.3450."""
+    """Return thousandths as text that `parse` accepts as typed: 12.3450, because 12.345 would be ambiguous."""
     shown = show(thousandths)
     return f"{shown}0" if is_ambiguous(shown) else shown
 
 
 def to_json(thousandths: int) -> int | float:
-    """Give thousandths as a JSON number: an int where it is whole."""
+    """Return thousandths as a JSON number: an int if it is whole, else a float."""
     whole, rest = divmod(thousandths, THOUSAND)
     return whole if not rest else thousandths / THOUSAND

@@ -1,4 +1,4 @@
-"""Describe whose data it is, and what its people decided."""
+"""Define workspaces and their settings."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,15 +6,15 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workspace:
-    """One Slack team: the tenant that every row belongs to."""
+    """A Slack team: the tenant that owns every row."""
 
     id: int
-    team: str  #: Slack's id of it: T0123ABCD
+    team: str  #: the Slack team id, such as T0123ABCD
     name: str
 
 
 class Setters(StrEnum):
-    """Who may change scores."""
+    """The people who may change scores."""
 
     MEMBERS = "members"
     ADMINS = "admins"
@@ -22,10 +22,10 @@ class Setters(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the admins of a workspace decided; times in µs UTC."""
+    """The settings that admins of a workspace chose. Times in µs UTC."""
 
-    alert_channel: str | None  #: where follow-ups go; none until somebody chose
-    admins: tuple[str, ...]  #: Slack's ids of the people named, beside the workspace's own admins
+    alert_channel: str | None  #: the Slack channel id for follow-ups; None: the contact's owner, else an admin
+    admins: tuple[str, ...]  #: Slack user ids of additional admins, beside the admins of the Slack workspace
     setters: Setters
-    welcomed_at: int | None  #: when an admin was asked the first questions
-    set_up_at: int | None  #: when they were answered
+    welcomed_at: int | None  #: when an admin was sent the setup questions
+    set_up_at: int | None  #: when setup was completed

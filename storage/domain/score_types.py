@@ -1,4 +1,4 @@
-"""Describe what is measured: a range cut into steps, and the bands that name its parts."""
+"""Define score types: a range, its steps, its bands, the half-life and the scoring rules; validate definitions."""
 
 import re
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from storage.domain.numbers import LARGEST, parse, show
 
 KEY = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 BAND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
-# The filter language and the command line give these words a meaning of their own.
+# Words with a meaning in the filter language or on the command line.
 TAKEN_WORDS = frozenset(
     (
         *("and", "or", "not", "has", "in", "is", "sort", "limit", "because", "me", "unset"),
         *("owner", "tag", "tags", "company", "email", "name", "id", "segment", "followup", "updated", "created"),
         *("rising", "falling", "moved", "crossed", "stale", "above", "below"),
-        *("merge", "delete"),  # subjects of facts that are no score's
+        *("merge", "delete"),  # subjects of facts that are about no score
     )
 )
 
-#: what a band may be drawn in; a tint of it, so that what stands on it is read
+#: the colors of bands; charts draw a light tint, so that text on it stays readable
 COLOURS = ("grey", "blue", "green", "yellow", "orange", "red", "purple")
 
 SHORTEST_HALF_LIFE, LONGEST_HALF_LIFE = 3_600_000_000, 36_500 * 86_400_000_000
@@ -29,40 +29,40 @@ MOST_FADING_STEPS = 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """A named part of a range: from *start* up to the start of the next band."""
+    """A named part of a range, from *start* up to, but not including, the start of the next band."""
 
     name: str
     start: int  #: thousandths
-    colour: str | None = None  #: one of COLOURS; none: the one of its place among the others
+    colour: str | None = None  #: one of COLOURS; None: the default for the band's position
 
     @property
     def shown(self) -> str:
-        """Write the band for people: `hot from 80 in red`."""
+        """The band as people read it: `hot from 80 in red`."""
         return f"{self.name} from {show(self.start)}{f' in {self.colour}' if self.colour else ''}"
 
     @property
     def typed(self) -> str:
-        """Write the band as `parse_band` reads it: `hot:80:red`."""
+        """The band as `parse_band` reads it: `hot:80:red`."""
         return f"{self.name}:{show(self.start)}{f':{self.colour}' if self.colour else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleCap:
-    """At most so many points, up or down, for one contact in a period; rules of one *group* share them."""
+    """The most points, up or down, that a rule may award to one contact in a period."""
 
     points: int  #: thousandths
     period: str  #: day, week, month or ever
-    group: str | None = None
+    group: str | None = None  #: rules with the same group share one cap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """What an activity, or without one what is known of a contact, is worth."""
+    """A scoring rule: points for an activity, or, without *activity*, for contacts whose fields match *condition*."""
 
     name: str
     points: int  #: thousandths, for each unit of the activity's quantity
     activity: str | None = None
-    condition: str = ""  #: a filter about the contact's fields, blank for everybody
+    condition: str = ""  #: a filter on the contact's fields, blank for all contacts
     for_each: str = ""  #: an attribute and a step of it: the points are for each whole step, blank for no attribute
     at_most: int | None = None  #: thousandths: with *for_each*, no more points than this, up or down
     cap: RuleCap | None = None
@@ -70,11 +70,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreType:
-    """One version of a score type; all numbers are thousandths."""
+    """One version of a score type. Values in thousandths."""
 
-    id: int  #: of the type
-    definition: int  #: id of this version; scores and effects carry it
-    number: int  #: of the version: 1, 2, …
+    id: int  #: the row id of the type
+    definition: int  #: the row id of this version, which scores and effects refer to
+    number: int  #: the number of this version: 1, 2, …
     key: str
     label: str
     minimum: int
@@ -82,44 +82,44 @@ class ScoreType:
     step: int
     start: int
     bands: tuple[Band, ...] = ()
-    half_life: int | None = None  #: µs in which half of the distance from the start is lost; none: it stays
+    half_life: int | None = None  #: µs in which the distance from the start halves; None: the score does not fade
     rules: tuple[Rule, ...] = ()
     is_default: bool = False
 
     def check_set(self, value: int) -> None:
-        """Refuse a value that is out of range or off the step, naming what would do."""
+        """Raise OutOfRange or OffStep if the score cannot be set to *value*. OffStep names the two nearest values."""
         if not self.minimum <= value <= self.maximum:
             raise OutOfRange(f"{self.label} runs from {self.range_shown}; {show(value)} is outside it")
         if (value - self.minimum) % self.step:
             raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {self._suggest_neighbors(value)}")
 
     def check_add(self, amount: int) -> None:
-        """Refuse an amount that is not a whole number of steps."""
+        """Raise OffStep if *amount* is not a whole number of steps."""
         if amount % self.step:
             raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {show(amount)} is no whole number of them")
 
     def round_to_step(self, value: int) -> int:
-        """Return the nearest value on a step, of two that are as near the one that is an even number of steps."""
+        """Return the nearest value on a step; halfway between two, the one an even number of steps from the minimum."""
         steps, rest = divmod(value - self.minimum, self.step)
         return self.minimum + (steps + (2 * rest + steps % 2 > self.step)) * self.step
 
     def clamp(self, value: int) -> int:
-        """Keep a value inside the range."""
+        """Return the value of the range that is nearest to *value*."""
         return min(max(value, self.minimum), self.maximum)
 
     def band(self, value: int | None) -> str | None:
-        """Name the band a value is in; none where the value is missing or the type has no bands."""
+        """Return the name of the band of a value, or None if the value is missing or the type has no bands."""
         if value is None:
             return None
         return next((band.name for band in reversed(self.bands) if value >= band.start), None)
 
     def is_top(self, value: int | None) -> bool:
-        """Tell whether a value is in the highest of several bands."""
+        """Return whether a value is in the highest band. A type with a single band has no highest band."""
         return len(self.bands) > 1 and value is not None and value >= self.bands[-1].start
 
     @property
     def range_shown(self) -> str:
-        """Write the range for people: `0 to 100`."""
+        """The range as people read it: `0 to 100`."""
         return f"{show(self.minimum)} to {show(self.maximum)}"
 
     def _suggest_neighbors(self, value: int) -> str:
@@ -128,7 +128,7 @@ class ScoreType:
 
 
 def parse_band(text: str) -> Band:
-    """Read a band as people type it, `hot:80` or `hot:80:red`; raises BadDefinition, BadNumber."""
+    """Parse a band as people type it: `hot:80` or `hot:80:red`. Raises BadDefinition, BadNumber."""
     name, *rest = (part.strip() for part in text.split(":"))
     if not name or len(rest) not in (1, 2):
         raise BadDefinition(
@@ -138,7 +138,7 @@ def parse_band(text: str) -> Band:
 
 
 def check_key(key: str) -> None:
-    """Refuse a key that a person could not type or the filter language would misread."""
+    """Raise BadName if *key* cannot be the key of a score type, or is a word of the filter language."""
     if not KEY.fullmatch(key):
         raise BadName(
             f"`{key}` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most"
@@ -157,7 +157,10 @@ def check_definition(
     bands: Sequence[Band],
     half_life: int | None = None,
 ) -> int:
-    """Refuse a definition that contradicts itself; answer the starting value (default: the one nearest to 0)."""
+    """Validate a definition; return its starting value, by default the value on a step that is nearest to 0.
+
+    Values are in thousandths, *half_life* in µs. Raises BadDefinition.
+    """
     if not label.strip() or len(label) > 60:
         raise BadDefinition("a label has 1 to 60 characters")
     if minimum >= maximum:

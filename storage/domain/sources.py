@@ -1,4 +1,4 @@
-"""Describe a configured sender: how it proves itself, and how what it says is read."""
+"""Define sources: how a configured sender authenticates, and how its deliveries are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -10,45 +10,45 @@ DAY = 86_400_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSettings:
-    """What was said of a source beside its secrets; nothing of it is secret.
+    """The settings of a source that are not secret.
 
-    *secrets* of the source are passwords where there is a *username*, tokens where there is a *token_in*
-    (`bearer`, `header:NAME`, `query:NAME`, `form:NAME`), and signing secrets otherwise.
+    The settings define what the *secrets* of the source are: passwords if *username* is set, tokens if *token_in* is
+    set (`bearer`, `header:NAME`, `query:NAME`, `form:NAME`), signing secrets otherwise.
     """
 
     username: str | None = None
     token_in: str | None = None
-    map: Mapping[str, str] = field(default_factory=dict)  #: the sender's property → our score type
-    public_url: str | None = None  #: the address that the sender signs
-    options: Mapping[str, str] = field(default_factory=dict)
-    recipe: str | Mapping[str, object] | None = None  #: how it signs: a name, or a recipe as data
-    mapping: Mapping[str, str] | None = None  #: where things stand in its bodies
-    muted: bool = False  #: its deliveries ask for no follow-up
-    paused: bool = False  #: nothing is taken of it; its sender is told to come again
-    rate: str | None = None  #: what is taken of it, as `200/s`
-    api_url: str | None = None  #: where its API is, in place of its provider's
+    map: Mapping[str, str] = field(default_factory=dict)  #: the sender's property → the key of a score type
+    public_url: str | None = None  #: the URL that the sender includes in its signature
+    options: Mapping[str, str] = field(default_factory=dict)  #: options of the provider
+    recipe: str | Mapping[str, object] | None = None  #: the signature recipe: its name, or the recipe as data
+    mapping: Mapping[str, str] | None = None  #: where to find each field in a custom sender's bodies
+    muted: bool = False  #: its deliveries open no follow-ups
+    paused: bool = False  #: its deliveries are refused with a request to retry later
+    rate: str | None = None  #: the rate limit, as `200/s`
+    api_url: str | None = None  #: the base URL of its API, in place of the provider's default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A configured sender; its secrets, newest first, never show in a log."""
+    """A configured sender. Its repr shows no secrets, so that logs never contain them."""
 
     id: int
     workspace: Workspace
     slug: str
     provider: str
-    secrets: tuple[str, ...] = field(repr=False)
-    retiring: Mapping[str, int] = field(default_factory=dict, repr=False)  #: a secret → until when it is taken, in µs
+    secrets: tuple[str, ...] = field(repr=False)  #: newest first
+    retiring: Mapping[str, int] = field(default_factory=dict, repr=False)  #: a secret → its last valid instant, in µs
     settings: SourceSettings = field(default_factory=SourceSettings)
-    score_types: tuple[str, ...] = ()  #: the keys that there are in its workspace
-    reads: bool = False  #: it has an API token, with which what its deliveries leave out is read
+    score_types: tuple[str, ...] = ()  #: the keys of the score types of its workspace
+    reads: bool = False  #: whether it has an API token to fetch what its deliveries leave out
 
     def at(self, now: int) -> "Source":
-        """Give it without the secrets that are no longer taken."""
+        """Return the source without the secrets that have expired by *now*."""
         if not self.retiring:
             return self
         return replace(self, secrets=tuple(secret for secret in self.secrets if self.retiring.get(secret, now) >= now))
 
     def score_type(self, name: str) -> str | None:
-        """Give the score type that a property of the sender is: the mapped one, or the one of the same name."""
+        """Return the key of the score type for a sender's property: the mapped one, or the same name, or None."""
         return self.settings.map.get(name) or (name if name in self.score_types else None)

@@ -1,4 +1,4 @@
-"""Follow one score through a span of time: the values to draw, and what moved it most."""
+"""Compute the timeline of one score: the values to draw in a chart, and its biggest changes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from heapq import nlargest
 from itertools import pairwise
 from typing import TypeAlias
 
-#: an instant in µs, and the value from then on in thousandths; none where it is missing
+#: an instant in µs, and the value from that instant on in thousandths; None: no score
 Point: TypeAlias = tuple[int, int | None]
-#: between changes a score that fades is looked at so many times in the span
+#: the number of samples of a fading score in the whole span, in addition to its changes
 LOOKS = 400
-MARKED = 3
+MARKED = 3  #: the most changes that `biggest_moves` returns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelinePoint:
-    """What a fact made of a score: its rank from then on, none where it is missing."""
+    """The rank of a score after a fact, None if there is no score. *fact* is the row id, *at* is in µs."""
 
     at: int
     rank: int | None
@@ -24,7 +24,7 @@ class TimelinePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineMove:
-    """One change of a score, with the value just before it and the one it left."""
+    """A change of a score, with the values before and after it in thousandths; None: no score."""
 
     at: int
     before: int | None
@@ -35,9 +35,10 @@ class TimelineMove:
 def points(
     knots: Sequence[TimelinePoint], *, since: int, until: int, value_at: Callable[[int, int], int]
 ) -> tuple[Point, ...]:
-    """Give every value that a score had in a span, from when on; *value_at* tells it of a rank at an instant.
+    """Return the values of a score between *since* and *until*, each with the instant at which it began.
 
-    *knots* are in the order of the fold; one before the span says what the score was when it began.
+    *knots* are in the order of the fold. A knot before the span defines the value at *since*.
+    *value_at* returns the value of a rank at an instant.
     """
     change_times = [knot.at for knot in knots if since < knot.at <= until]
     sample_times = {since + (until - since) * index // LOOKS for index in range(LOOKS + 1)}
@@ -56,9 +57,9 @@ def points(
 def biggest_moves(
     knots: Sequence[TimelinePoint], *, since: int, start: int, value_at: Callable[[int, int], int]
 ) -> tuple[TimelineMove, ...]:
-    """Give the changes since an instant that moved a score most, the oldest first; of equal ones the newer count.
+    """Return the up to MARKED biggest changes since an instant, oldest first; of equal changes the newer are returned.
 
-    What was missing, or is from then on, moved from or to the *start*, as the fold has it.
+    A missing value counts as *start*, the starting value of the score type, as in the fold. Changes of 0 are left out.
     """
     moves = []
     for before, knot in pairwise([None, *knots]):

@@ -1,1 +1,1 @@
-"""Read scores, histories, segments and counts."""
+"""Read contacts, scores, histories, segments and metrics from the database."""

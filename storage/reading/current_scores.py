@@ -1,4 +1,4 @@
-"""Read what the fold made of the ledger: a contact's card, and the top."""
+"""Read the current scores: the cards of contacts, the top contacts, and past ranks for trends."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from storage.ledger.projection import NEWEST
 from storage.scoring import definitions
 
 TRENDS = (7, 30, 90)  # days
-# The effects of one score, and the latest of them in the order of the fold.
+# The effects of the score `k`; with _FIRST the latest of them in the order of the fold.
 _LATEST = (
     "FROM effects e JOIN facts g ON g.id = e.fact_id"
     " WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id"
@@ -25,44 +25,44 @@ _FIRST = f"{NEWEST} LIMIT 1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurrentScore:
-    """One score of a contact now, and the last change of it. Thousandths and µs."""
+    """The current score of a contact for one score type, and its last change. Values in thousandths, times in µs."""
 
     score_type: ScoreType
-    value: int  #: as it is shown
-    rank: int  #: what it is sorted by; it changes only when the score is changed
-    as_of: int  #: when the last change happened that still counts
-    seen: int  #: when the last one happened, undone or not
-    source: str  #: of the last change
-    actor: str | None
-    trends: Mapping[int, int]  #: days → the value now less the value then; not there where it was missing then
-    band_until: int | None  #: when fading takes it out of its band
+    value: int  #: as shown
+    rank: int  #: the sort key; it changes only when the score is changed, see `storage.domain.decay`
+    as_of: int  #: when the last change that is not undone happened
+    seen: int  #: when the last change happened, undone or not
+    source: str  #: of the last change that is not undone
+    actor: str | None  #: of the same change
+    trends: Mapping[int, int]  #: days → the value now minus the value then; no entry if there was no score then
+    band_until: int | None  #: when fading will take the score out of its band
 
     @property
     def trend(self) -> int | None:
-        """Give the value now less the value thirty days ago; none where it was missing then."""
+        """The value now minus the value 30 days ago, or None if there was no score then."""
         return self.trends.get(30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A contact with every score it has, the default type first."""
+    """A contact with all its scores, the default score type first."""
 
     contact: Contact
     standings: tuple[CurrentScore, ...]
 
     def standing(self, score: str) -> CurrentScore | None:
-        """Give one of its scores, by the key of the type; none where it is missing."""
+        """Return the score for the key of a score type, or None if the contact has no such score."""
         return next((standing for standing in self.standings if standing.score_type.key == score), None)
 
 
 async def card(workspace: Workspace, *, contact: int, now: int) -> Card | None:
-    """Give a contact with its scores, or none where there is no such contact."""
+    """Load a contact with its scores; None if there is no such contact."""
     cards = await cards_of(workspace, ids=[contact], now=now)
     return cards[0] if cards else None
 
 
 async def cards_of(workspace: Workspace, *, ids: Collection[int], now: int) -> list[Card]:
-    """Give contacts with their scores, in the order asked for."""
+    """Load contacts with their scores, in the order of *ids*."""
     people = await contacts.contacts(workspace, ids=list(ids))
     types = await definitions.score_types(workspace)
     past_ranks = "".join(f", {rank_at(f'${number}')} AS rank_{days}" for number, days in enumerate(TRENDS, start=2))
@@ -104,7 +104,10 @@ def _build_score(score_type: ScoreType, row: Row, *, now: int) -> CurrentScore:
 
 
 def rank_at(instant: str) -> str:
-    """Write, in SQL, the rank that the score `k` had at an instant, of which *instant* is the placeholder."""
+    """Return a SQL expression for the rank that the score `k` had at an instant.
+
+    *instant* is the SQL placeholder or expression of the instant. The expression is NULL if there was no score then.
+    """
     return (
         f"CASE WHEN k.last_at <= {instant} THEN k.rank"
         f" ELSE (SELECT e.rank_after {_LATEST} AND e.at <= {instant} {_FIRST}) END"
@@ -112,7 +115,11 @@ def rank_at(instant: str) -> str:
 
 
 async def ranks_then(session: Session, requests: Mapping[int, tuple[int, int, int]]) -> dict[int, int | None]:
-    """Give the ranks that scores had: anything → (contact, definition, instant); none where it was missing."""
+    """Return the ranks that scores had at past instants, by request.
+
+    *requests* maps any number to (contact, definition, instant). The rank is None if there was no score at the instant;
+    a request is missing from the result if the contact has no row for the definition.
+    """
     rows = await session.rows(
         f"SELECT given.request, {rank_at('given.instant')} AS rank_then"
         " FROM given(request bigint, contact bigint, definition bigint, instant bigint)"
@@ -126,7 +133,10 @@ async def ranks_then(session: Session, requests: Mapping[int, tuple[int, int, in
 
 
 async def top(workspace: Workspace, *, score: str | None, count: int, now: int) -> tuple[ScoreType, list[Card]]:
-    """Give the contacts with the highest scores of a type (none: the default one); ties by the older contact."""
+    """Return a score type and the *count* contacts with its highest scores; the older contact wins a tie.
+
+    *score* is the key of the type; None: the default type.
+    """
     score_type = await definitions.score_type(workspace, key=score)
     rows = await database.read(
         "SELECT k.contact_id FROM scores k WHERE k.definition_id = $1 AND k.rank IS NOT NULL"

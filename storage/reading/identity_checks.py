@@ -1,4 +1,4 @@
-"""Find contacts whose addresses or ids somebody should look at; nothing is merged or parted by itself."""
+"""Find contacts with suspicious addresses or ids, for an admin to review. Nothing is merged or split here."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +13,7 @@ BATCH = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeveralIds:
-    """A contact that one source knows by several ids, because they came with one address."""
+    """A contact with several ids of one source. The source sent these ids with the same address."""
 
     contact: Contact
     source: str
@@ -22,15 +22,18 @@ class SeveralIds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlikeAddresses:
-    """Two contacts whose addresses differ only in what nobody sees, or in how their domain is written."""
+    """Two contacts with addresses that differ only in invisible characters or in the spelling of the domain."""
 
-    address: str
+    address: str  #: the matching key of both
     older: Contact
     newer: Contact
 
 
 async def find_several_ids(workspace: Workspace) -> list[SeveralIds]:
-    """Return the contacts that a source knows by several ids; those that were merged know each of their own."""
+    """Return the contacts with several ids of one source.
+
+    Merged contacts are returned only if one of their rows has several ids by itself, because each may have its own id.
+    """
     rows = await database.read(
         "SELECT i.namespace, i.value, coalesce(c.merged_into, c.id) AS id FROM"
         " (SELECT contact_id, namespace FROM identities WHERE workspace_id = $1 AND namespace <> ''"
@@ -49,7 +52,7 @@ async def find_several_ids(workspace: Workspace) -> list[SeveralIds]:
 
 
 async def find_alike_addresses(workspace: Workspace) -> list[AlikeAddresses]:
-    """Return the contacts whose address an earlier version told apart from another's, which has its matching key."""
+    """Return the pairs of contacts with addresses that an earlier version stored as different and that match today."""
     last, found = 0, list[AlikeAddresses]()
     while rows := await database.read(
         "SELECT id, value FROM identities WHERE workspace_id = $1 AND namespace = '' AND id > $2"
@@ -66,7 +69,7 @@ async def find_alike_addresses(workspace: Workspace) -> list[AlikeAddresses]:
 
 
 async def _load_alike(workspace: Workspace, former: str, key: str) -> AlikeAddresses | None:
-    """Return the contacts of two keys of an address, where they are not merged."""
+    """Return the contacts of a former and a current matching key, or None unless both exist and are not merged."""
     rows = await database.read(
         "SELECT i.value, coalesce(c.merged_into, c.id) AS id FROM identities i JOIN contacts c ON c.id = i.contact_id"
         " WHERE i.workspace_id = $1 AND i.namespace = '' AND i.value IN ($2, $3)",

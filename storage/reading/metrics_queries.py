@@ -1,4 +1,4 @@
-"""Count what waits, for those who watch the service: in numbers alone, of all workspaces."""
+"""Count quarantined items, jobs and follow-ups of all workspaces, for the metrics of the service."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from storage.db import database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What is there now; a workspace is named as Slack names its team, a source by its slug."""
+    """The current counts. A workspace is given by its Slack team id, a source by its slug."""
 
-    quarantined: Mapping[tuple[str, str], int]  #: items, by workspace and source
-    waiting: Mapping[str, int]  #: jobs, by kind
-    overdue: Mapping[str, int]  #: since when the longest waiting job of a kind is due, in µs; 0 where none is
-    given_up: Mapping[str, int]  #: jobs, by kind
-    follow_ups: Mapping[tuple[str, str], int]  #: by workspace and state
+    quarantined: Mapping[tuple[str, str], int]  #: quarantined items by workspace and source
+    waiting: Mapping[str, int]  #: queued jobs by kind
+    overdue: Mapping[str, int]  #: how long the oldest queued job of each kind has been due, in µs; 0: none is due
+    given_up: Mapping[str, int]  #: jobs that were given up, by kind
+    follow_ups: Mapping[tuple[str, str], int]  #: follow-ups by workspace and state
 
 
 async def measure(*, now: int) -> Measured:
-    """Count what waits."""
+    """Return the current counts of all workspaces."""
     quarantine_rows = await database.read(
         "SELECT w.team, s.slug, count(q.id) AS number FROM sources s JOIN workspaces w ON w.id = s.workspace_id"
         " LEFT JOIN deliveries d ON d.source_id = s.id AND d.quarantined > 0"

@@ -1,4 +1,4 @@
-"""Answer filters: page by page, counted, or within a transaction."""
+"""Run filters: list the matching contacts page by page, count them, or match contacts within a transaction."""
 
 import base64
 import json
@@ -22,26 +22,27 @@ class BadCursor(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some answers of a filter, in its order, and where the next ones begin; none at the end."""
+    """One page of the contacts that match a filter, in its order."""
 
     cards: tuple[Card, ...]
-    next_cursor: str | None
+    next_cursor: str | None  #: the cursor of the next page; None: this is the last page
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """What rows are ordered by: an expression, and whether the highest come first. Missing ones come last."""
+    """A sort key: a SQL expression and its direction. NULL sorts last in both directions."""
 
     expression: str
     descending: bool
-    is_always_present: bool = False
+    is_always_present: bool = False  #: whether the expression is never NULL
 
 
 async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str | None = None, now: int) -> Page:
-    """Give *limit* answers at the most, after *cursor*; raises BadCursor.
+    """Return up to *limit* contacts that match a filter, after *cursor*; None: the first page. Raises BadCursor.
 
-    Where the first key is a score, the contacts that have it are read in the order of its index; then come the rest.
-    The pages after the first are of its instant, so that what fades in between moves nobody from page to page.
+    If the first sort key is a score, there are two phases: contacts with the score, read in the order of its index,
+    then contacts without it.
+    All pages show the scores as of the instant of the first page, so that fading moves no contact to another page.
     """
     phases = [True, False] if query.sort and isinstance(query.sort[0].by, ScoreType) else [False]
     phase, last_values, instant = _read_cursor(cursor, phases, query, now=now)
@@ -63,7 +64,7 @@ async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str |
 
 
 async def count(workspace: Workspace, *, query: Filter, now: int) -> int:
-    """Count the answers of a filter."""
+    """Return the number of contacts that match a filter."""
     sql = Sql(workspace, now)
     where = write_membership(query.where, sql)
     rows = await database.read(f"SELECT count(*) AS number FROM contacts c WHERE {where}", *sql.values)
@@ -73,7 +74,10 @@ async def count(workspace: Workspace, *, query: Filter, now: int) -> int:
 async def matching_contacts(
     session: Session, workspace: Workspace, *, where: Term, among: Collection[int] | None, now: int
 ) -> list[int]:
-    """Give the ids of the contacts that a term is true of, as they stand in a transaction; *among* these, or all."""
+    """Return the ids of the contacts that match a term, in ascending order, as the session sees them.
+
+    With *among*, only these contacts are considered.
+    """
     sql = Sql(workspace, now, [] if among is None else [[{"id": id} for id in among]])
     condition = write_membership(where, sql)
     if among is not None:
@@ -83,7 +87,7 @@ async def matching_contacts(
 
 
 async def find_emptying_term(workspace: Workspace, *, query: Filter, now: int) -> str | None:
-    """Give the text of the term that, with those before it, leaves nobody; none where somebody is left."""
+    """Return the text of the first term that, together with the terms before it, no contact matches, or None."""
     parts = query.where.parts if isinstance(query.where, All) else (query.where,)
     for length, text in enumerate(query.texts, start=1):
         if not await count(workspace, query=replace(query, where=All(parts[:length])), now=now):
@@ -135,7 +139,7 @@ def _write_order(key: _Key) -> str:
 
 
 def _write_after(keys: Sequence[_Key], values: Sequence[object], sql: Sql) -> str:
-    """Say that a row comes after the one with these values of the keys, and this id at their end."""
+    """Return a SQL condition for the rows that sort after the row with *values*: its sort keys, then its id."""
     alternatives, equalities = list[str](), list[str]()
     for key, value in zip(keys, values[:-1], strict=True):
         if value is not None:
@@ -151,7 +155,7 @@ def _write_after(keys: Sequence[_Key], values: Sequence[object], sql: Sql) -> st
             equalities.append(f"{key.expression} IS NULL")
     alternatives.append(" AND ".join([*equalities, f"c.id > {sql.bind(values[-1])}"]))
     start = ""
-    if keys and keys[0].is_always_present:  # said again so that the index is entered at the right place
+    if keys and keys[0].is_always_present:  # redundant, but it makes the index scan start at the right entry
         start = f"{keys[0].expression} {'<=' if keys[0].descending else '>='} {sql.bind(values[0])} AND "
     return f"{start}({' OR '.join(f'({alternative})' for alternative in alternatives)})"
 
@@ -171,7 +175,7 @@ def _read_cursor(
         in_rest = len(phases) == 2 and not phases[phase]
         kinds = [int if isinstance(sort.by, ScoreType) else str for sort in contact_filter.sort[1 if in_rest else 0 :]]
         fits = [value is None or type(value) is kind for value, kind in zip(values[:-1], kinds, strict=True)]
-        # Another process, whose clock runs ahead of ours, may have written it.
+        # Another process with a clock that runs ahead may have written the cursor, so its instant may be in the future.
         if not all(fits) or type(values[-1]) is not int or type(instant) is not int or not 0 <= instant <= now + DAY:
             raise BadCursor
         if type(phase) is not int or not 0 <= phase < len(phases):
@@ -180,7 +184,8 @@ def _read_cursor(
             raise BadCursor
         if any(isinstance(value, int) and abs(value) > database.LARGEST_ID for value in values):
             raise BadCursor
-        if any("\0" in value.encode().decode() for value in values if isinstance(value, str)):  # nor half a character
+        # Refuse NUL, and an unpaired surrogate: encode() raises ValueError for it.
+        if any("\0" in value.encode().decode() for value in values if isinstance(value, str)):
             raise BadCursor
     except (ValueError, TypeError, IndexError, RecursionError) as exc:
         raise BadCursor from exc

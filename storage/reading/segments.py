@@ -1,4 +1,4 @@
-"""Keep the filters that a team has saved under a name, to be used inside others as `segment:name`."""
+"""Save, load and delete segments: filters saved under a name, which other filters use as `segment:name`."""
 
 import re
 from collections.abc import Mapping
@@ -13,25 +13,25 @@ from storage.domain.score_types import ScoreType
 from storage.scoring.definitions import score_types
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
-# A filter may speak of whoever asks: that it can be read is found out with somebody in their place.
+# A filter may contain `owner:me`. To validate it, any address stands for the current user.
 SOMEBODY = {"me": "somebody@example.com"}
 
 
 async def segments(workspace: Workspace) -> Mapping[str, str]:
-    """Give the saved filters of a workspace, by name."""
+    """Return the texts of all segments of a workspace, by name."""
     return await load_segments(database.current_database().reader, workspace)
 
 
 async def load_segments(session: Session, workspace: Workspace) -> Mapping[str, str]:
-    """Give the same as a transaction sees them."""
+    """Return the texts of all segments of a workspace, by name, as the session sees them."""
     rows = await session.rows("SELECT name, text FROM segments WHERE workspace_id = $1 ORDER BY name", workspace.id)
     return {row["name"]: row["text"] for row in rows}
 
 
 async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) -> str | None:
-    """Save a filter under a name, and give the text that had this name before.
+    """Create or replace a segment; return its previous text, or None if it is new.
 
-    Raises BadName; BadFilter where the text cannot be read, names what is not there, or leads back to itself.
+    Raises BadName; BadFilter if the text cannot be parsed, refers to something that does not exist, or to itself.
     """
     if not NAME.fullmatch(name):
         raise BadName(
@@ -51,7 +51,7 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) 
 
 
 async def segment(workspace: Workspace, *, name: str) -> str:
-    """Give the text of a saved filter; raises UnknownSegment."""
+    """Return the text of a segment. Raises UnknownSegment."""
     saved = await segments(workspace)
     if name not in saved:
         hint = did_you_mean(name, saved) if saved else "None is saved yet."
@@ -60,7 +60,7 @@ async def segment(workspace: Workspace, *, name: str) -> str:
 
 
 async def delete_segment(workspace: Workspace, *, name: str) -> str:
-    """Delete a saved filter and give its text; raises UnknownSegment, BadName where another one is built on it."""
+    """Delete a segment and return its text. Raises UnknownSegment, or BadName if another segment uses it."""
     text = await segment(workspace, name=name)
     saved = await segments(workspace)
     types, remaining = await score_types(workspace), {other: saved[other] for other in saved if other != name}

@@ -239,9 +239,41 @@ async def drafts(workspace: Workspace) -> tuple[ScoreType, ...]:
     return tuple(definitions[1].get(workspace.id, ()))
 
 
-async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> bool:
-    """Let a draft be one no longer, so that nothing goes into it any more; false where it is none already."""
-    dropped = await database.current_database().writer.rows(
+async def load_draft(workspace: Workspace, *, definition: int) -> ScoreType | None:
+    """Return a draft that waits to be applied, by its row id, or None."""
+    return next((draft for draft in await drafts(workspace) if draft.definition == definition), None)
+
+
+async def is_in_use(session: Session, *, definition: int) -> bool:
+    """Return whether a definition is live, or a draft."""
+    return bool(
+        await session.rows(
+            "SELECT d.id FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
+            " WHERE d.id = $1 AND (d.number = t.live OR d.is_draft)",
+            definition,
+        )
+    )
+
+
+async def record_asked(session: Session, draft: ScoreType, *, count: int) -> None:
+    """Record how many follow-ups were opened for newcomers when a draft was applied."""
+    await session.rows("UPDATE definitions SET asked = $2 WHERE id = $1", draft.definition, count)
+
+
+async def count_asked(workspace: Workspace, *, definition: int) -> int:
+    """Return how many follow-ups were opened for newcomers when a definition was applied."""
+    rows = await database.read(
+        "SELECT d.asked FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
+        " WHERE t.workspace_id = $1 AND d.id = $2",
+        workspace.id,
+        definition,
+    )
+    return int(rows[0]["asked"] or 0) if rows else 0
+
+
+async def drop_draft(session: Session, workspace: Workspace, *, draft: ScoreType) -> bool:
+    """Detach a draft so that no further facts go into it. Return False if it was detached already, or is live."""
+    dropped = await session.rows(
         "UPDATE definitions SET is_draft = false WHERE id = $2 AND is_draft AND score_type_id IN"
         " (SELECT id FROM score_types WHERE workspace_id = $1) RETURNING id",
         workspace.id,
@@ -250,13 +282,13 @@ async def drop_draft(workspace: Workspace, *, draft: ScoreType) -> bool:
     return bool(dropped)
 
 
-async def delete(workspace: Workspace, *, draft: ScoreType) -> None:
-    """Delete a version that was never live and that nothing is folded under."""
+async def delete(workspace: Workspace, *, definition: int) -> None:
+    """Delete a definition that was never live and that nothing is folded under."""
     await database.current_database().writer.rows(
         "DELETE FROM definitions WHERE id = $2 AND number <> (SELECT live FROM score_types t"
         " WHERE t.id = definitions.score_type_id AND t.workspace_id = $1)",
         workspace.id,
-        draft.definition,
+        definition,
     )
 
 

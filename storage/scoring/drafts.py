@@ -1,11 +1,12 @@
-"""Change what is measured: a new definition is folded beside the live one, compared with it, and then pointed at.
+"""Change a score type: a new definition is folded beside the live one, compared with it, and then made the live one.
 
-What happens meanwhile goes into both, where a contact is built already; whoever is not is built later.
-Until it is applied a draft is seen by nobody; it can be cancelled, and a build that was stopped goes on.
-What an older version folded otherwise is folded again where it stands."""
+New facts go into both for each contact that is built already; the other contacts are built later. Nobody sees a draft
+until it is applied; it can be canceled. Drafts are built, applied and deleted by jobs, in slices, so that a restart
+loses no more than a slice. Scores that an older version folded differently are folded again where they are."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from storage.alerts import decide as alert_decisions
 from storage.alerts import enroll
@@ -22,6 +23,8 @@ from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
 from storage.domain.rules import check_rules
 from storage.domain.score_types import ScoreType, check_definition
+from storage.job_runner import Handler, JobResult, run_here
+from storage.jobs import Job, NewJob, enqueue
 from storage.ledger import contacts, facts, projection
 from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import Scored
@@ -30,7 +33,10 @@ from storage.ledger.project import find_late
 from storage.scoring import definitions
 from storage.workspaces import all_workspaces
 
-BATCH = 500
+BUILD, APPLY, DELETE = "build_draft", "apply_draft", "delete_scores"  #: the kinds of the jobs
+LANE = "draft/"  #: before the row id of a definition: the lane of its jobs
+ASKING, CANCELED = "/ask", "/canceled"  #: at the end of a key: whether newcomers are asked for, or nothing is kept
+BATCH = 500  #: contacts in one slice
 FIRST = 10  #: so many contacts are named by a preview
 
 
@@ -92,18 +98,35 @@ def only_names(live: ScoreType, proposed: ScoreType) -> bool:
     )
 
 
-async def build(workspace: Workspace, *, draft: ScoreType, progress: Callable[[int], None], now: int) -> None:
-    """Fold every contact under a draft; *progress* is told how many are done. Raises NoDraft."""
+async def build(
+    workspace: Workspace,
+    *,
+    draft: ScoreType,
+    progress: Callable[[int], None] = lambda _: None,
+    clock: Callable[[], int],
+    patience: float | None = None,
+) -> bool:
+    """Fold every contact under a draft, in a job of this process; *progress* is told how many are done.
+
+    Return False if *patience* seconds were not enough: the service goes on with the job. Raises NoDraft.
+    """
     done = await _count_built(workspace, draft)
     progress(done)
-    last_id = 0
-    while True:
-        ids = await _load_next_ids(database.current_database().reader, workspace, draft, after=last_id, built=False)
-        if not ids:
-            return
-        await _build_contacts(workspace, draft, ids)
-        last_id, done = ids[-1], done + len(ids)
-        progress(done)
+
+    def add(count: int) -> None:
+        nonlocal done
+        done += count
+        if count:
+            progress(done)
+
+    job = _make_job(workspace, BUILD, draft.definition, now=clock())
+    handler = make_handlers(clock, on_built=add)[BUILD]
+    return await run_here(workspace, handler=handler, job=job, clock=clock, patience=patience)
+
+
+async def is_built(workspace: Workspace, *, draft: ScoreType) -> bool:
+    """Return whether every contact is folded under a draft."""
+    return not await _load_next_ids(database.current_database().reader, workspace, draft, after=0, built=False)
 
 
 async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
@@ -125,44 +148,112 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
 
 
-async def apply(workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> int:
-    """Let a draft be what is read from now on; with *asks* those who come into a rule's region are asked for.
+async def apply(
+    workspace: Workspace, *, draft: ScoreType, asks: bool, clock: Callable[[], int], patience: float | None = None
+) -> int | None:
+    """Make a draft the live definition, in a job of this process; with *asks* follow-ups are opened for newcomers.
 
-    Gives how many follow-ups that are. Raises NoDraft.
+    Newcomers are the contacts that come into the region of an alert rule. Returns the number of these follow-ups, or
+    None if *patience* seconds were not enough: the service goes on with the job then. Raises NoDraft.
     """
-    await build(workspace, draft=draft, progress=lambda _: None, now=now)
+    previous = await definitions.score_type(workspace, key=draft.key)
+    job = _make_job(workspace, APPLY, draft.definition, suffix=ASKING if asks else "", now=clock())
+    handlers = make_handlers(clock)
+    if not await run_here(workspace, handler=handlers[APPLY], job=job, clock=clock, patience=patience):
+        return None
+    deletion = _make_job(workspace, DELETE, previous.definition, now=clock())
+    await run_here(workspace, handler=handlers[DELETE], job=deletion, clock=clock, patience=patience)
+    return await definitions.count_asked(workspace, definition=draft.definition)
 
-    async def body(session: Session) -> tuple[int, ScoreType]:
-        return await make_live(session, workspace, draft=draft, asks=asks, now=now)
 
-    follow_ups, previous = await database.write(body)
-    await _delete_folded(previous.definition)
-    return follow_ups
+async def cancel(
+    workspace: Workspace, *, draft: ScoreType, clock: Callable[[], int], patience: float | None = None
+) -> None:
+    """Drop a draft, and delete what was folded under it in a job. Raises NoDraft if it is live, or was canceled."""
+    deletion = _make_job(workspace, DELETE, draft.definition, suffix=CANCELED, now=clock())
+
+    async def body(session: Session) -> None:
+        if not await definitions.drop_draft(session, workspace, draft=draft):
+            raise NoDraft
+        await enqueue(session, [deletion], now=deletion.due_at)
+
+    await database.write(body)
+    await run_here(workspace, handler=make_handlers(clock)[DELETE], job=deletion, clock=clock, patience=patience)
 
 
-async def make_live(
-    session: Session, workspace: Workspace, *, draft: ScoreType, asks: bool, now: int
-) -> tuple[int, ScoreType]:
-    """Build what is left of a draft and point at it; return the number of follow-ups and the version that it replaces.
+def lane_of(draft: ScoreType) -> str:
+    """Return the lane of the jobs of a draft."""
+    return f"{LANE}{draft.definition}"
 
-    Nothing is recorded meanwhile. Raises NoDraft."""
+
+def _make_job(workspace: Workspace, kind: str, definition: int, *, suffix: str = "", now: int) -> NewJob:
+    return NewJob(
+        workspace=workspace.id, kind=kind, lane=f"{LANE}{definition}", key=f"{definition}{suffix}", subject=definition,
+        due_at=now,
+    )  # fmt: skip  # where, what and when
+
+
+def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] = lambda _: None) -> dict[str, Handler]:
+    """Return the handlers that build and apply drafts and delete what was folded under a definition, in slices.
+
+    They raise NoDraft; *on_built* is told how many contacts each slice has built.
+    """
+
+    async def build_slice(workspace: Workspace, job: Job) -> JobResult:
+        draft = await definitions.load_draft(workspace, definition=job.subject)
+        if draft is None:
+            raise NoDraft
+        ids = await _build_next(workspace, draft, after=job.position)
+        on_built(len(ids))
+        return JobResult(next_position=ids[-1]) if ids else JobResult()
+
+    async def apply_slice(workspace: Workspace, job: Job) -> JobResult:
+        draft = await definitions.load_draft(workspace, definition=job.subject)
+        if draft is None and job.subject in {live.definition for live in await definitions.score_types(workspace)}:
+            return JobResult()  # an earlier attempt has applied it
+        if draft is None:
+            raise NoDraft
+        if ids := await _build_next(workspace, draft, after=job.position):
+            return JobResult(next_position=ids[-1])
+        asks, now = job.key.endswith(ASKING), clock()
+        await database.write(partial(make_live, workspace=workspace, draft=draft, asks=asks, now=now))
+        return JobResult()
+
+    async def delete_slice(workspace: Workspace, job: Job) -> JobResult:
+        if await definitions.is_in_use(database.current_database().reader, definition=job.subject):
+            return JobResult()
+        for table in ("effects", "scores"):
+            if await _delete_next(table, job.subject):
+                return JobResult(next_position=job.position + 1)
+        if job.key.endswith(CANCELED):
+            await definitions.delete(workspace, definition=job.subject)
+        return JobResult()
+
+    return {BUILD: build_slice, APPLY: apply_slice, DELETE: delete_slice}
+
+
+async def _build_next(workspace: Workspace, draft: ScoreType, *, after: int) -> list[int]:
+    """Fold the next contacts under a draft. Return their ids; none are left if there are none."""
+    ids = await _load_next_ids(database.current_database().reader, workspace, draft, after=after, built=False)
+    if ids:
+        await _build_contacts(workspace, draft, ids)
+    return ids
+
+
+async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> None:
+    """Build what is left of a draft and make it the live definition. Nothing is recorded meanwhile. Raises NoDraft."""
     await definitions.lock_exclusively(session, workspace)
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
+    previous = types[draft.key]
     while ids := await _load_next_ids(session, workspace, draft, after=0, built=False):
         await _fold_contacts(session, workspace, draft, ids)
     if not await definitions.point_at_draft(session, draft):
         raise NoDraft
-    follow_ups = await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now) if asks else 0
+    if asks:
+        count = await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now)
+        await definitions.record_asked(session, draft, count=count)
     await _reenroll(session, workspace, types.values(), now=now)
-    return follow_ups, types[draft.key]
-
-
-async def cancel(workspace: Workspace, *, draft: ScoreType) -> None:
-    """Drop a draft and what was folded under it; raises NoDraft where it is live, or was cancelled."""
-    if not await definitions.drop_draft(workspace, draft=draft):
-        raise NoDraft
-    await _delete_folded(draft.definition)
-    await definitions.delete(workspace, draft=draft)
+    await enqueue(session, [_make_job(workspace, DELETE, previous.definition, now=now)], now=now)
 
 
 async def project_into_drafts(
@@ -362,15 +453,11 @@ def _is_same_watch(before: Watch, after: Watch) -> bool:
     return is_same_score and replace(before, score_type=after.score_type) == after
 
 
-async def _delete_folded(definition: int) -> None:
-    """Delete what was folded under a definition that nobody reads any more, a little at a time."""
-    for table in ("effects", "scores"):
-        while True:
-            deleted = await database.current_database().writer.rows(
-                f"DELETE FROM {table} WHERE id IN"
-                f" (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
-                definition,
-                10 * BATCH,
-            )
-            if not deleted:
-                break
+async def _delete_next(table: str, definition: int) -> bool:
+    """Delete some of the rows that were folded under a definition. Return False if there were none."""
+    deleted = await database.current_database().writer.rows(
+        f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
+        definition,
+        10 * BATCH,
+    )
+    return bool(deleted)

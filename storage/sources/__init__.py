@@ -1,1 +1,1 @@
-"""Keep sources, their deliveries and their health."""
+"""Store the configured sources, their deliveries and their health."""

@@ -1,4 +1,4 @@
-"""Keep the configured senders, their secrets and tokens encrypted."""
+"""Store the configured sources. Their secrets and API tokens are encrypted."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,10 @@ async def add_source(
     api_token: str | None = None,
     now: int,
 ) -> Source:
-    """Configure a sender; raises BadName, AlreadyThere, NoKeys."""
+    """Create a source and return it.
+
+    Raises BadName for an invalid slug, AlreadyThere for a slug that is in use, NoKeys if the vault has no key.
+    """
     sealed = _seal_secrets(secrets, {})
     token = database.current_database().vault.seal(api_token) if api_token else None
 
@@ -58,9 +61,10 @@ async def set_source(
     api_token: str | None = None,
     now: int,
 ) -> Source:
-    """Change what was said of a source, and its secrets and token where some are given; raises UnknownSource.
+    """Replace the settings of a source and return the source; raises UnknownSource.
 
-    A blank token takes the one there is away; with another one all contacts of the source without an address are read.
+    *secrets* None keeps the current secrets. *api_token* None keeps the current token, and a blank deletes it. A new
+    token queues a read-back for every contact of the source that has no address.
     """
     sealed = None if secrets is None else _seal_secrets(secrets, {})
     token = database.current_database().vault.seal(api_token) if api_token else api_token
@@ -87,7 +91,10 @@ async def set_source(
 
 
 async def rotate_source(workspace: Workspace, *, slug: str, secret: str, now: int) -> Source:
-    """Let a source prove itself with a new secret, and for a day more with those it has; raises UnknownSource."""
+    """Replace the secret of a source and return the source; raises UnknownSource.
+
+    The previous secrets are accepted for one more day. A secret that was already retiring keeps its deadline.
+    """
 
     async def body(session: Session) -> None:
         rows = await session.rows(
@@ -111,7 +118,7 @@ async def rotate_source(workspace: Workspace, *, slug: str, secret: str, now: in
 
 
 async def remove_source(workspace: Workspace, *, slug: str) -> None:
-    """Forget a source with its deliveries; what they changed stays. Raises UnknownSource."""
+    """Delete a source with its deliveries; raises UnknownSource. Changes that its deliveries made to contacts stay."""
 
     async def body(session: Session) -> None:
         rows = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, slug)
@@ -137,8 +144,8 @@ _SELECT_SOURCE = (
 
 
 async def find_source(team: str, *, slug: str) -> Source:
-    """Give a source of the workspace of a Slack team; raises UnknownSource."""
-    is_valid = "\0" not in team + slug  # which no name holds, and PostgreSQL no text
+    """Return a source by its slug, in the workspace of a Slack team; raises UnknownSource."""
+    is_valid = "\0" not in team + slug  # neither a team nor a slug has a NUL, and PostgreSQL rejects a text with one
     rows = (
         await database.read(f"{_SELECT_SOURCE} WHERE w.team = $1 AND s.slug = $2 ORDER BY t.id", team, slug)
         if is_valid
@@ -150,7 +157,7 @@ async def find_source(team: str, *, slug: str) -> Source:
 
 
 async def sources(workspace: Workspace) -> list[Source]:
-    """Give the sources of a workspace, by slug."""
+    """Return the sources of a workspace, sorted by slug."""
     rows = await database.read(f"{_SELECT_SOURCE} WHERE w.id = $1 ORDER BY s.slug, t.id", workspace.id)
     by_id: dict[int, list[Row]] = {}
     for row in rows:
@@ -159,7 +166,7 @@ async def sources(workspace: Workspace) -> list[Source]:
 
 
 def _make_source(rows: Sequence[Row]) -> Source:
-    """Make a source of its rows, which differ in the score type."""
+    """Return the source that *rows* describe; there is one row for each score type of its workspace."""
     row = rows[0]
     secrets, retiring = _unseal_secrets(row["secrets"])
     return Source(
@@ -193,6 +200,6 @@ def _unseal_secrets(sealed: str) -> tuple[list[str], dict[str, int]]:
 
 
 async def check_keys() -> None:
-    """Find out at the start, not at the first delivery, whether the keys fit the secrets; raises CannotUnlock."""
+    """Raise CannotUnlock if the keys of this process cannot decrypt the newest source's secrets; called at startup."""
     for row in await database.read("SELECT secrets FROM sources ORDER BY id DESC LIMIT 1"):
         database.current_database().vault.unseal(row["secrets"])

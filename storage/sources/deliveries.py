@@ -1,4 +1,4 @@
-"""Keep what sources delivered, what of it could not be used, and what was refused."""
+"""Store deliveries, their quarantined items, the latest raw requests, and counts of refused requests."""
 
 import base64
 import json
@@ -14,22 +14,22 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import ItemOutcome, Raw, Status, Submission
 from storage.sources.named_contacts import find_names, find_request_names, make_pattern, write_names
 
-RAW_KEPT = 20  #: of each source, besides those of which something is in quarantine
+RAW_KEPT = 20  #: raw requests for each source, besides those of deliveries with items in quarantine
 DAY = 86_400_000_000
 KEPT_FOR = 30 * DAY
-RETENTION = "retention"  #: the kind of the job that deletes what was kept long enough
+RETENTION = "retention"  #: the kind of the job that deletes old deliveries
 RETENTION_EVERY = 3_600_000_000
-BATCH = 500  #: deliveries that are deleted in one transaction
+BATCH = 500  #: deliveries that one transaction deletes
 GONE = "the contact it named was deleted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One authentic request, counted by what became of its items."""
+    """An authenticated request, with the number of its items by outcome. *received_at* is in µs UTC."""
 
     id: int
     source: str
-    key: str  #: the sender's id of it
+    key: str  #: the delivery's id, from the sender
     received_at: int
     applied: int
     duplicate: int
@@ -39,7 +39,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetAside:
-    """An item in quarantine."""
+    """An item in quarantine. *key* is its dedupe key, *item* its text as sent."""
 
     position: int
     key: str
@@ -49,7 +49,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalCount:
-    """How many requests of a source were refused, and why the last one was."""
+    """How many requests of a source were refused, and why the last one was. *last_at* is in µs UTC."""
 
     source: str
     count: int
@@ -59,9 +59,9 @@ class RefusalCount:
 
 
 async def save_deliveries(session: Session, records: Sequence[tuple[int, Submission, Sequence[ItemOutcome]]]) -> None:
-    """Insert deliveries and their unusable items in the transaction that changes the scores.
+    """Insert deliveries, their quarantined items and their raw requests.
 
-    A record is (workspace id, submission, outcomes).
+    A record is (workspace id, submission, outcomes). The caller holds the transaction that records the submissions.
     """
     ids = await database.current_database().next_ids(session, "deliveries", len(records))
     rows: list[Row] = []
@@ -74,7 +74,7 @@ async def save_deliveries(session: Session, records: Sequence[tuple[int, Submiss
         rows.append({**common, "key": submission.delivered.key, "received_at": submission.received_at, **counts})
         quarantined += _make_quarantine_rows(workspace, id, outcomes, submission.items)
         raw = submission.delivered.raw
-        # A request to forget somebody names them.
+        # A deletion request names the contact to be erased, so its raw request is not stored.
         if raw is not None and not any(isinstance(item, Deletion) for item in submission.items):
             names = write_names(find_request_names(raw, submission.items))
             is_needed = int(bool(counts[Status.QUARANTINED]))
@@ -124,9 +124,9 @@ async def _insert_quarantined(session: Session, rows: list[Row]) -> None:
 
 
 async def redact_deliveries(session: Session, workspace: int, names: Collection[str]) -> None:
-    """Delete the kept requests that name a contact by one of *names*, and empty its items in quarantine.
+    """Delete the stored requests that name a contact by one of *names*, and empty its items in quarantine.
 
-    Items of other contacts keep their text, without the request that they came in.
+    Quarantined items of other contacts keep their text, but a request that names both is deleted.
     """
     patterns = [{"pattern": make_pattern(name)} for name in sorted(names)]
     await session.rows(
@@ -147,12 +147,12 @@ async def redact_deliveries(session: Session, workspace: int, names: Collection[
 
 
 async def has_unnamed_deliveries(session: Session, workspace: int) -> bool:
-    """Return whether requests of an earlier version are kept, which did not record the contacts that they name."""
+    """Return whether stored requests of an earlier version lack the names of the contacts that they mention."""
     return bool(await session.rows(f"{_UNNAMED} LIMIT 1", workspace))
 
 
 async def list_unnamed_deliveries(workspace: Workspace, *, limit: int) -> list[int]:
-    """Return the ids of deliveries that an earlier version kept without recording the contacts that they name."""
+    """Return the ids of deliveries that an earlier version stored without the names of the contacts they mention."""
     rows = await database.read(f"{_UNNAMED} ORDER BY delivery_id LIMIT $2", workspace.id, limit)
     return [row["delivery_id"] for row in rows]
 
@@ -172,9 +172,10 @@ async def record_names(
     item_names: Mapping[int, set[str]],
     deleted: Collection[str],
 ) -> None:
-    """Record the contacts that a delivery and its items in quarantine (by position) name, except *deleted* ones.
+    """Store the names of the contacts that a delivery and its items in quarantine (by position) mention.
 
-    What names a deleted contact is removed, as is a request without *request_names*, which cannot be read any more.
+    *deleted* are names of deleted contacts: an item that mentions one is emptied, and the raw request is deleted. The
+    raw request is also deleted if *request_names* is None, because the request can no longer be read.
     """
     if request_names is None or request_names & set(deleted):
         await session.rows("DELETE FROM raw_deliveries WHERE workspace_id = $1 AND delivery_id = $2", workspace.id, id)
@@ -206,7 +207,7 @@ def _make_raw_row(raw: Raw) -> Row:
 
 
 async def _insert_raw(session: Session, rows: list[Row]) -> None:
-    """Write what arrived, and let go of what is older than the latest few of its source."""
+    """Insert raw requests, and delete those of their sources that are neither needed nor among the latest RAW_KEPT."""
     await session.rows(
         "INSERT INTO raw_deliveries"
         " (workspace_id, source_id, delivery_id, is_needed, method, query, headers, body, names)"
@@ -215,7 +216,7 @@ async def _insert_raw(session: Session, rows: list[Row]) -> None:
         " body text, names text) ORDER BY id",
         rows,
     )
-    # Locked rows are skipped: another process is letting go of them just now, and nobody waits for anybody.
+    # Skip locked rows: another process is deleting them, and no process should wait for another here.
     await session.rows(
         "DELETE FROM raw_deliveries WHERE id IN (SELECT r.id FROM given(source bigint) JOIN raw_deliveries r"
         " ON r.source_id = given.source AND NOT r.is_needed AND r.delivery_id < (SELECT latest.delivery_id"
@@ -227,7 +228,7 @@ async def _insert_raw(session: Session, rows: list[Row]) -> None:
 
 
 async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
-    """Give a delivery as it arrived; raises UnknownDelivery where it is not kept, or no longer."""
+    """Return the raw request of a delivery; raises UnknownDelivery if it is not stored, or no longer."""
     rows = await database.read(
         "SELECT method, query, headers, body FROM raw_deliveries WHERE workspace_id = $1 AND delivery_id = $2",
         workspace.id,
@@ -248,7 +249,7 @@ async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
 
 
 async def latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Raw] | None:
-    """Give the last delivery of a source that is kept as it arrived."""
+    """Return the latest delivery of a source that has a stored raw request, with that request, or None."""
     rows = await database.read(
         "SELECT r.delivery_id FROM raw_deliveries r JOIN sources s ON s.id = r.source_id"
         " WHERE r.workspace_id = $1 AND s.workspace_id = $1 AND s.slug = $2 ORDER BY r.delivery_id DESC LIMIT 1",
@@ -264,11 +265,11 @@ async def latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Ra
 async def settle_replay(
     workspace: Workspace, *, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[ItemRequest], now: int
 ) -> None:
-    """Record the outcomes of a delivery that was replayed."""
+    """Update the counts and the quarantine of a delivery with the outcomes of its replay."""
     counts = {status: sum(outcome.status is status for outcome in outcomes) for status in Status}
 
     async def body(session: Session) -> None:
-        # What was applied the first time is a duplicate now, and is not counted again.
+        # An item that was applied the first time is a duplicate in the replay, and is not counted again.
         await session.rows(
             "UPDATE deliveries SET applied = applied + $3, ignored = $5, quarantined = $6, replayed_at = $7,"
             " duplicate = CASE WHEN $4 > applied THEN $4 - applied ELSE 0 END"
@@ -288,7 +289,7 @@ async def settle_replay(
 
 
 async def delete_old_deliveries(workspace: Workspace, *, now: int) -> None:
-    """Delete the deliveries that were kept long enough, a few in each transaction; what they changed stays."""
+    """Delete the deliveries that are older than KEPT_FOR, in batches. Changes that they made to contacts stay."""
 
     async def delete_batch(session: Session) -> bool:
         rows = await session.rows(
@@ -311,7 +312,7 @@ async def delete_old_deliveries(workspace: Workspace, *, now: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lately:
-    """What came of a source in the last day, and when it last delivered anything."""
+    """The items that a source delivered in the last day, by outcome, and the time of its last delivery in µs UTC."""
 
     deliveries: int
     applied: int
@@ -322,7 +323,7 @@ class Lately:
 
 
 async def count_recent(workspace: Workspace, *, source: int, now: int) -> Lately:
-    """Count what a source, given by its row id, delivered in the last day."""
+    """Return the counts of a source for the last day. *source* is its row id."""
     (row,) = await database.read(
         "SELECT count(*) AS deliveries, coalesce(sum(applied), 0) AS applied, coalesce(sum(duplicate), 0) AS duplicate,"
         " coalesce(sum(ignored), 0) AS ignored, coalesce(sum(quarantined), 0) AS quarantined,"
@@ -336,7 +337,7 @@ async def count_recent(workspace: Workspace, *, source: int, now: int) -> Lately
 
 
 async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> list[Delivery]:
-    """Give the latest deliveries, newest first."""
+    """Return up to *most* of the latest deliveries, newest first. *source* None returns those of every source."""
     rows = await database.read(
         f"SELECT {_COLUMNS} FROM deliveries d JOIN sources s ON s.id = d.source_id"
         " WHERE d.workspace_id = $1 AND ($2 = '' OR s.slug = $2) ORDER BY d.id DESC LIMIT $3",
@@ -349,7 +350,7 @@ async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An item in quarantine, with the delivery that it came in."""
+    """An item in quarantine, with its delivery's id and time of receipt in µs UTC."""
 
     delivery: int
     received_at: int
@@ -358,7 +359,7 @@ class Waiting:
 
 
 async def count_quarantined(workspace: Workspace) -> dict[str, int]:
-    """Count the items in quarantine, source by source."""
+    """Return the number of items in quarantine by source slug, for sources that have any."""
     rows = await database.read(
         "SELECT s.slug, count(*) AS count FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
         " JOIN sources s ON s.id = d.source_id WHERE q.workspace_id = $1 GROUP BY s.slug",
@@ -368,7 +369,7 @@ async def count_quarantined(workspace: Workspace) -> dict[str, int]:
 
 
 async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:
-    """Give the items of a source in quarantine, of the latest delivery first."""
+    """Return up to *most* items of a source in quarantine, those of the latest delivery first."""
     rows = await database.read(
         "SELECT d.id AS delivery, d.received_at, q.reason, q.item FROM quarantine q"
         " JOIN deliveries d ON d.id = q.delivery_id JOIN sources s ON s.id = d.source_id"
@@ -381,7 +382,7 @@ async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Wa
 
 
 async def set_aside_deliveries(workspace: Workspace, *, source: str, after: int, most: int) -> list[int]:
-    """Give the deliveries of a source of which something is in quarantine, oldest first, past the id *after*."""
+    """Return the ids of a source's deliveries that have items in quarantine, oldest first, above the id *after*."""
     rows = await database.read(
         "SELECT DISTINCT d.id FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"
         " JOIN sources s ON s.id = d.source_id WHERE q.workspace_id = $1 AND s.slug = $2 AND d.id > $3"
@@ -395,7 +396,7 @@ async def set_aside_deliveries(workspace: Workspace, *, source: str, after: int,
 
 
 async def delivery(workspace: Workspace, *, id: int) -> tuple[Delivery, list[SetAside]]:
-    """Give one delivery with the items set aside from it; raises UnknownDelivery."""
+    """Return a delivery and its items in quarantine; raises UnknownDelivery."""
     rows = await database.read(
         f"SELECT {_COLUMNS} FROM deliveries d JOIN sources s ON s.id = d.source_id"
         " WHERE d.workspace_id = $1 AND d.id = $2",
@@ -416,7 +417,7 @@ _COLUMNS = (
 
 
 async def count_refusal(workspace: Workspace, *, source: int, reason: str, hint: str, now: int) -> None:
-    """Count a request that was refused; nothing of its body is kept, since nobody vouches for it."""
+    """Count a refused request. Its body is not stored, because the request is not authenticated."""
     await database.current_database().writer.rows(
         "INSERT INTO refusals (source_id, count, in_a_row, last_at, reason, hint)"
         " SELECT s.id, 1, 1, $3, $4, $5 FROM sources s WHERE s.id = $2 AND s.workspace_id = $1"
@@ -433,7 +434,7 @@ async def count_refusal(workspace: Workspace, *, source: int, reason: str, hint:
 
 
 async def list_refusals(workspace: Workspace) -> list[RefusalCount]:
-    """Give what was refused, source by source."""
+    """Return the counts of refused requests, sorted by source slug."""
     rows = await database.read(
         "SELECT s.slug AS source, r.count, r.last_at, r.reason, r.hint FROM refusals r"
         " JOIN sources s ON s.id = r.source_id WHERE s.workspace_id = $1 ORDER BY s.slug",

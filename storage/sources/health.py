@@ -1,4 +1,4 @@
-"""Keep how each source stands, and have an admin told, once, when that changes."""
+"""Store the health of each source, and queue a notice to an admin each time it changes."""
 
 import json
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from storage.domain.people import Workspace
 from storage.domain.source_health import FEWEST, HOUR, IN_A_ROW, ITEMS, Seen, SourceHealth, judge_health
 from storage.jobs import NewJob
 
-WATCH, TELL = "watch", "standing"  #: the kinds of the jobs that look at all sources, and that tell of one; their lanes
+WATCH, TELL = "watch", "standing"  #: job kinds (and lanes): check every source; report one source
 WATCH_EVERY = 300_000_000
 _USABLE = "(applied + duplicate + ignored > 0 OR quarantined = 0)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthChange:
-    """How a source stands now, which an admin does not know yet. Times in µs UTC."""
+    """A change in a source's health that has not been reported to an admin. Times in µs UTC."""
 
     source: str
     standing: SourceHealth
     since: int
-    last_at: int | None  #: when it delivered last
-    refused: int  #: requests in a row
-    reason: str | None  #: why its last request was refused, or its last item set aside
+    last_at: int | None  #: when its last delivery was received
+    refused: int  #: number of refused requests in a row
+    reason: str | None  #: why its last request was refused, or why its last item was quarantined
     hint: str | None
 
 
 async def list_troubled(workspace: Workspace) -> dict[str, SourceHealth]:
-    """Give how those sources stand that do not work any more."""
+    """Return the health of each source that does not work, by slug."""
     rows = await database.read(
         "SELECT slug, standing FROM sources WHERE workspace_id = $1 AND standing <> $2",
         workspace.id,
@@ -40,7 +40,10 @@ async def list_troubled(workspace: Workspace) -> dict[str, SourceHealth]:
 
 
 async def check_sources(workspace: Workspace, *, now: int) -> list[tuple[str, SourceHealth]]:
-    """Look at every source that is not paused; give those whose standing changed, for each of which a job tells."""
+    """Update the health of every source that is not paused, and return (slug, health) of those that changed.
+
+    Each change enqueues a job that reports the source. A source that has never delivered anything usable is skipped.
+    """
     changed = []
     rows = await database.read(
         "SELECT s.id, s.slug, s.standing, s.standing_at, s.settings, s.updated_at, coalesce(r.in_a_row, 0) AS in_a_row,"
@@ -51,7 +54,7 @@ async def check_sources(workspace: Workspace, *, now: int) -> list[tuple[str, So
     for row in rows:
         usable_at = await _find_last_usable(row["id"])
         if usable_at is None or json.loads(row["settings"]).get("paused"):
-            continue  # it never worked, or is not to
+            continue  # it never worked, or is paused
         before = SourceHealth(row["standing"])
         if before is SourceHealth.WORKS:
             standing = judge_health(await _observe_source(row, usable_at, now=now))
@@ -97,7 +100,11 @@ async def _observe_source(row: Row, usable_at: int, *, now: int) -> Seen:
 
 
 async def _find_longest_pause(source: int) -> int:
-    """Give the longest time between two deliveries, to the hour, in steps of an hour at least: some seven hundred."""
+    """Return the longest pause between two deliveries, in µs.
+
+    The query jumps from delivery to delivery in steps of at least one hour, so it reads at most about 700 rows, and the
+    result is accurate to the hour.
+    """
     rows = await database.read(
         "WITH RECURSIVE steps(at) AS (SELECT max(received_at) FROM deliveries WHERE source_id = $1 UNION ALL"
         " SELECT (SELECT max(d.received_at) FROM deliveries d WHERE d.source_id = $1 AND d.received_at <= s.at - $2)"
@@ -112,7 +119,7 @@ async def _find_longest_pause(source: int) -> int:
 async def _save_change(
     workspace: Workspace, row: Row, before: SourceHealth, standing: SourceHealth, *, now: int
 ) -> bool:
-    """Write how a source stands from now on, unless somebody else did, and have it told."""
+    """Save the health of a source and enqueue a report; return False if another process changed it first."""
 
     async def body(session: Session) -> bool:
         written = await session.rows(
@@ -126,7 +133,7 @@ async def _save_change(
             job = NewJob(
                 workspace=workspace.id, kind=TELL, lane=TELL, key=f"{row['id']}/{standing}/{now}", subject=row["id"],
                 due_at=now,
-            )  # fmt: skip  # whose, what and when
+            )  # fmt: skip  # owner, content, time
             await jobs.enqueue(session, [job], now=now)
         return bool(written)
 
@@ -134,7 +141,10 @@ async def _save_change(
 
 
 async def load_unreported(workspace: Workspace, *, source: int) -> HealthChange | None:
-    """Give how a source, by its row id, stands, where an admin does not know it; none where they do, or it is gone."""
+    """Return the unreported health of a source, or None if it is already reported or the source is deleted.
+
+    *source* is the row id of the source.
+    """
     rows = await database.read(
         "SELECT s.slug AS source, s.standing, s.standing_at AS since, r.in_a_row AS refused, r.reason, r.hint,"
         " (SELECT max(received_at) FROM deliveries d WHERE d.source_id = s.id) AS last_at,"
@@ -161,7 +171,7 @@ async def load_unreported(workspace: Workspace, *, source: int) -> HealthChange 
 
 
 async def record_reported(workspace: Workspace, *, changed: HealthChange) -> None:
-    """Remember what an admin knows of a source, which may stand otherwise by now."""
+    """Record that an admin was informed of a source's health. The health may have changed again since."""
     await database.current_database().writer.rows(
         "UPDATE sources SET told = $3 WHERE workspace_id = $1 AND slug = $2",
         workspace.id,

@@ -1,7 +1,7 @@
 """Find the contacts that a request and its items name, so that a deletion reaches every request that names a contact.
 
 A name is an identity of a contact as text: `:ada@example.com` for an address, `crm:17` for an id in a source. The
-names of a request are stored as lines between line ends, which makes `LIKE` an exact comparison."""
+names of a request are stored as lines between line ends, so that `LIKE` can match a whole name."""
 
 import re
 from collections.abc import Collection, Iterable
@@ -18,7 +18,10 @@ _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 def find_names(item: ItemRequest) -> set[str]:
-    """Return the names of the contacts that an item is about; of an item without a contact, the addresses in it."""
+    """Return the names of the contacts that an item is about.
+
+    For an item that cannot be used or is ignored, the e-mail addresses in its text are included.
+    """
     if isinstance(item, Unusable | Ignored):
         return {name for contact in item.contacts for name in _list_names(contact)} | _find_addresses(item.raw)
     references = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
@@ -32,7 +35,7 @@ def find_request_names(raw: Raw, items: Iterable[ItemRequest]) -> set[str]:
 
 
 def write_names(names: Collection[str]) -> str:
-    """Return names as they are stored; blank for none."""
+    """Return *names* in their stored form, or a blank if there are none."""
     return replace_broken_text("".join(f"\n{name}" for name in sorted(names)) + "\n") if names else ""
 
 
@@ -53,19 +56,19 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def make_pattern(name: str) -> str:
-    """Return the pattern of `LIKE … ESCAPE '!'` for stored texts that hold a name."""
+    """Return the pattern for `LIKE … ESCAPE '!'` that matches stored names that include *name*."""
     return "%\n" + name.replace("!", "!!").replace("%", "!%").replace("_", "!_") + "\n%"
 
 
 def _list_names(contact: Reference) -> list[str]:
     try:
         return [make_name(namespace, key) for namespace, key in contact.identities()]
-    except BadItem:  # what stands for the address is none
+    except BadItem:  # its address is not an e-mail address
         return [make_name(contact.source, contact.id)] if contact.id is not None else []
 
 
 def _find_addresses(text: str) -> set[str]:
-    """Return the addresses in a text, also where it is JSON with escapes or an encoded form."""
+    """Return the e-mail addresses in a text as names. JSON escapes and form encoding are decoded first."""
     if "\\u" in text:
         text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     texts = [text, unquote_plus(text)] if "%40" in text else [text]

@@ -1,4 +1,4 @@
-"""Keep which contacts are to be read at their source, because what it sent names them by an id alone."""
+"""Queue the read-backs: reads of contacts at their source, because a delivery named them by the source's id alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,15 +12,16 @@ from storage.domain.people import Workspace
 from storage.jobs import Job, NewJob
 from storage.ledger.contacts import Identity
 
-READ = "read"  #: the kind of the job that reads one contact
-LANE = "read/"  #: before the slug of a source: in its lane one contact is read at a time
-#: what happens within it is read once, at its end, so that nothing of it happens after the reading
+READ = "read"  #: the kind of the job that reads one contact back
+LANE = "read/"  #: lane prefix, followed by the slug of a source; each source's lane reads one contact at a time
+#: read-backs are due at the end of an interval of this length, in µs: changes within one interval share a read-back,
+#: which comes after all of them
 TOGETHER = 2 * SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A contact to be read: which id it has in which source, and with what it is read there."""
+    """A read-back to be made: the source's slug, the contact's id there, and the source's API token."""
 
     source: str
     id: str
@@ -29,15 +30,18 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """How it stands with what is read at a source. Times in µs UTC."""
+    """The state of a source's read-backs. Times in µs UTC."""
 
-    waiting: int
-    problem: str | None  #: why the last contact that could not be read could not be
+    waiting: int  #: number of queued read-backs
+    problem: str | None  #: why the last failed read-back failed
     problem_at: int | None
 
 
 async def enqueue_readbacks(session: Session, readbacks: Iterable[tuple[Identity, bool]], *, now: int) -> None:
-    """Have contacts read at their sources: of each identity those that have no address, and those that *always* are."""
+    """Queue a read-back for each (identity, always) of *readbacks*.
+
+    A contact that has an address is read back only if *always* is true. The caller holds the transaction.
+    """
     rows: list[Row] = [
         {"workspace": workspace, "namespace": namespace, "value": value, "always": int(always)}
         for ((workspace, namespace, value), always) in sorted(set(readbacks))
@@ -54,7 +58,7 @@ async def enqueue_readbacks(session: Session, readbacks: Iterable[tuple[Identity
 
 
 async def restart_readback(session: Session, workspace: int, source: str, *, now: int) -> None:
-    """Have every contact of a source read that has no address, and forget what spoke against it before."""
+    """Queue a read-back for every contact of a source that has no address, and clear the source's last failure."""
     await session.rows(
         "UPDATE sources SET unread = NULL, unread_at = NULL WHERE workspace_id = $1 AND slug = $2", workspace, source
     )
@@ -75,18 +79,18 @@ async def _enqueue_jobs(session: Session, identities: list[Row], *, at: int, now
             subject=row["id"], due_at=at,
         )
         for row in identities
-    ]  # fmt: skip  # whose and where, what and when
+    ]  # fmt: skip  # owner and lane, content, time
     await jobs.enqueue(session, new_jobs, now=now)
 
 
 async def stop_readback(session: Session, workspace: int, source: str) -> None:
-    """Forget what was to be read at a source."""
+    """Delete the queued read-backs of a source, and its lane."""
     for table, column in (("jobs", "lane"), ("lanes", "name")):
         await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace, LANE + source)
 
 
 async def load_request(workspace: Workspace, *, job: Job) -> Wanted | None:
-    """Give what a job is to read; none where the contact or the token is gone."""
+    """Return the read-back that a job is for, or None if the identity, the source or its token is gone."""
     rows = await database.read(
         "SELECT i.namespace, i.value, s.api_token FROM identities i"
         " JOIN sources s ON s.workspace_id = i.workspace_id AND s.slug = i.namespace"
@@ -101,7 +105,7 @@ async def load_request(workspace: Workspace, *, job: Job) -> Wanted | None:
 
 
 async def record_failure(workspace: Workspace, *, source: str, because: str, now: int) -> None:
-    """Say at a source why a contact of it was not read."""
+    """Record at a source why a read-back failed."""
     await database.current_database().writer.rows(
         "UPDATE sources SET unread = $3, unread_at = $4 WHERE workspace_id = $1 AND slug = $2",
         workspace.id,
@@ -112,7 +116,7 @@ async def record_failure(workspace: Workspace, *, source: str, because: str, now
 
 
 async def readback_status(workspace: Workspace, *, source: str) -> Reading:
-    """Say how it stands with what is read at a source; raises UnknownSource."""
+    """Return the state of a source's read-backs; raises UnknownSource."""
     rows = await database.read(
         "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3"
         " AND j.given_up_at IS NULL) AS count"

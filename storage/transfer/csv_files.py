@@ -1,4 +1,4 @@
-"""Read CSV files as people's programs write them, and report the lines that cannot be read."""
+"""Parse CSV files in the dialects that spreadsheet programs write, and write the rows that cannot be imported."""
 
 import codecs
 import csv
@@ -15,14 +15,14 @@ from storage.domain.errors import Refusal
 from storage.vault import open_private
 
 DELIMITERS = ",;\t"
-LONGEST_LINE = 1_000_000  # characters; a longer one is cut, so that no file fills the memory
+LONGEST_LINE = 1_000_000  # characters; a longer line is cut, so that no file fills the memory
 _PART = 1 << 20
-#: The columns that a file of lines to mend has before those of the file that they are from.
+#: The columns that a file of rejected rows has before the columns of the imported file.
 NOTES = ("error_line", "error_reason")
-#: The first line by which a file names its separator to Excel; other separators may follow it.
+#: A first line that tells Excel the delimiter, such as `sep=;`; further delimiters may follow.
 _SEPARATOR = re.compile(r"\"?sep=([^\w\s\"]|\t)\"?[,;\t]*", re.IGNORECASE)
-_NOT_DECODED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is no UTF-8
-#: A file with this many bytes that are no UTF-8 for each character that is more than ASCII is in another encoding.
+_NOT_DECODED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is not UTF-8
+#: A UTF-8 file has at most this many invalid bytes for each non-ASCII character; a file with more has another encoding.
 _MOST_WRONG = 8
 
 
@@ -32,9 +32,10 @@ class BadFile(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row that is not blank: the line it begins on, and where it ends in the file, in bytes or a little further.
+    """A row that is not blank. *line* is the number of its first line.
 
-    *wrong*: why it cannot be read; its cells are then a guess.
+    *end* is the file position after the row in bytes, or a little further, because the file is read ahead.
+    *wrong* says why the row cannot be read; its cells are then a guess.
     """
 
     line: int
@@ -45,23 +46,23 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CsvFile:
-    """A CSV file as it was recognised."""
+    """A CSV file, with its encoding, delimiter and header as they were recognized."""
 
     path: Path
     encoding: str
     delimiter: str
     header: tuple[str, ...]
-    names_separator: bool  #: its first line is `sep=;`, and the header follows
-    digest: str  #: of its bytes: the same file again is the same import
+    names_separator: bool  #: whether its first line is `sep=;` and the header follows
+    digest: str  #: SHA-256 of its bytes, in hexadecimal; a file with the same digest is the same import
     size: int
 
     @property
     def errors(self) -> str:
-        """How bytes are taken that its encoding does not have; in UTF-8 they are reported with their line."""
+        """The error handler for invalid bytes. In UTF-8 the bytes are kept, and reported with their line."""
         return "surrogateescape" if self.encoding.startswith("utf-8") else "replace"
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row after the header; of a quote that is never closed only the line it stands on is lost."""
+        """Yield every row after the header. A quote that is never closed makes only its own line unreadable."""
         with (
             self.path.open("rb") as file,
             io.TextIOWrapper(file, encoding=self.encoding, errors=self.errors, newline="") as text,
@@ -79,7 +80,7 @@ class CsvFile:
 
 
 class _Lines:
-    """Hand lines to the parser, and take back those that it should not have taken."""
+    """Iterate over lines for the CSV parser, and return to the queue the lines that the parser should not have read."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
@@ -97,22 +98,23 @@ class _Lines:
         return line
 
     def keep_first(self) -> None:
-        """Take back all lines but the first."""
+        """Return all lines but the first to the queue."""
         self._returned.extendleft(reversed(self.taken[1:]))
         del self.taken[1:]
 
 
 def _read_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tuple[str, ...], str | None]:
-    """Read a row of *width* cells (none: any), and why it cannot be read; at the end no line was taken for it.
+    """Return the cells of the next row, and the reason that the row cannot be read or None.
 
-    Blank cells beyond the width are dropped.
+    *width* is the expected number of cells; None accepts any. Blank cells beyond the width are dropped.
+    *lines.taken* is empty afterwards if the file has no further row.
     """
     lines.taken.clear()
     try:
         cells = _drop_blank(tuple(next(csv.reader(lines, delimiter=delimiter, strict=True), ())), width=width)
     except csv.Error:
         cells = None
-    # Another number of cells on several lines: a quote was opened and never meant to be closed there.
+    # A row of several lines with a wrong number of cells: its quote was opened by mistake.
     if cells is None or (len(lines.taken) > 1 and width is not None and len(cells) != width):
         lines.keep_first()
         guess = lines.taken[0].rstrip("\r\n").split(delimiter)
@@ -131,7 +133,7 @@ def _drop_blank(cells: tuple[str, ...], *, width: int | None) -> tuple[str, ...]
 
 
 def recognize(path: Path) -> CsvFile:
-    """Return how a file is written: its encoding, what separates its cells, and its header; raises BadFile."""
+    """Return a file with its encoding, delimiter and header; raises BadFile."""
     digest, size, encoding = _scan_file(path)
     separator = _read_separator(path, encoding)
     delimiter, header = max(
@@ -150,7 +152,7 @@ def recognize(path: Path) -> CsvFile:
     return CsvFile(
         path=path, encoding=encoding, delimiter=delimiter, header=header, names_separator=separator is not None,
         digest=digest, size=size,
-    )  # fmt: skip  # how it is written, then what it is
+    )  # fmt: skip  # the dialect, then the file
 
 
 def _read_separator(path: Path, encoding: str) -> str | None:
@@ -161,7 +163,7 @@ def _read_separator(path: Path, encoding: str) -> str | None:
 
 
 def _scan_file(path: Path) -> tuple[str, int, str]:
-    """Return the digest of a file, its size and its encoding."""
+    """Return the SHA-256 digest of a file, its size in bytes and its encoding; raises BadFile."""
     digest, size, utf_8 = hashlib.sha256(), 0, _Utf8Counter()
     decoders: dict[str, codecs.IncrementalDecoder] = {}
     with path.open("rb") as file:
@@ -185,7 +187,7 @@ def _scan_file(path: Path) -> tuple[str, int, str]:
 
 
 class _Utf8Counter:
-    """Count in a file what is UTF-8 beyond ASCII, and the bytes that are not UTF-8."""
+    """Count the non-ASCII characters of a file that are UTF-8, and the bytes that are not UTF-8."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
@@ -193,11 +195,11 @@ class _Utf8Counter:
         self._right = self._wrong = self._size = 0
 
     def count(self, part: bytes) -> None:
-        """Count one part, in their order."""
+        """Count one part of the file; the parts must come in order."""
         self.has_mark = self.has_mark or (not self._size and part.startswith(codecs.BOM_UTF8))
         self._size += len(part)
         if self._size == len(part) and b"\0" in part:
-            self._wrong = 1 << 62  # UTF-16, or no text
+            self._wrong = 1 << 62  # UTF-16, or not a text
         if part.isascii():
             return
         text = self._decoder.decode(part)
@@ -206,12 +208,12 @@ class _Utf8Counter:
         self._right += len(text) - len(text.encode("ascii", "ignore")) - wrong
 
     def is_likely(self) -> bool:
-        """Return whether the file is UTF-8 with a few wrong bytes rather than another encoding."""
+        """Return whether the file is UTF-8 with a few wrong bytes, rather than in another encoding."""
         return self.has_mark or (self._right > 0 and self._wrong <= _MOST_WRONG * self._right)
 
 
 def _list_encodings(start: bytes) -> tuple[str, ...]:
-    """Name the encodings that a file which begins like this may have, the likeliest first."""
+    """Return the possible encodings of a file that begins with these bytes, the most likely first."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return ("utf-16",)
     if start[1:2] == b"\0":
@@ -241,7 +243,7 @@ def _read_header(path: Path, encoding: str, delimiter: str, *, skip_first: bool)
 
 
 class Mending:
-    """Write the lines that could not be taken beside the file they are from, as that file is written."""
+    """Write the rows that could not be imported to a file beside the imported file, in the same dialect."""
 
     def __init__(self, file: CsvFile) -> None:
         self.path = file.path.with_suffix(".errors.csv")
@@ -250,9 +252,9 @@ class Mending:
         self._open: TextIO | None = None
 
     def add(self, row: Row, reason: str) -> None:
-        """Write a row with its line and what is wrong with it."""
+        """Write a row, with its line number and the reason that it could not be imported."""
         if self._open is None:
-            # What Windows-1252 has no sign for is in our reason alone.
+            # Windows-1252 may lack characters of the reason, but never characters of the row.
             self._open = open(  # noqa: SIM115  # closed by close
                 self.path, "w", encoding=self._file.encoding, errors=self._file.errors, newline="", opener=open_private
             )
@@ -264,7 +266,7 @@ class Mending:
         self._write(str(row.line), reason, *cells)
 
     def close(self) -> bool:
-        """Close the file, and tell whether there was anything to write."""
+        """Close the file, and return whether any row was written."""
         if self._open is not None:
             self._open.close()
         return self._open is not None

@@ -1,4 +1,4 @@
-"""Give contacts with their scores to a file or a program, a page at a time."""
+"""Export contacts with their scores, one page at a time."""
 
 import csv
 import json
@@ -23,7 +23,10 @@ PAGE = 1000
 
 
 async def export(workspace: Workspace, *, query: Filter, now: int) -> AsyncIterator[Card]:
-    """Give the contacts that a filter finds: by address, then those without one by their ids, unless it sorts."""
+    """Yield the contacts that match a filter, in its sort order.
+
+    Without a sort order, contacts with an address come first, by address; the others follow, by their source ids.
+    """
     pages = _load_sorted(workspace, query, now=now) if query.sort else _load_by_address(workspace, query, now=now)
     remaining = query.limit
     async for cards in pages:
@@ -70,7 +73,10 @@ async def _load_with_address(workspace: Workspace, contact_filter: Filter, after
 async def _load_without_address(
     workspace: Workspace, contact_filter: Filter, after: Row | None, *, now: int
 ) -> list[Row]:
-    """Give those without an address, each by the first of its ids; the rows of the database are in no order of ours."""
+    """Return a page of the contacts without an address, each sorted by its smallest (source, id) pair.
+
+    Row ids are not used for sorting, because they do not depend on the contacts' content.
+    """
     where, values = write_condition(workspace, contact_filter, now=now)
     bound_count = len(values)
     if after is not None:
@@ -89,16 +95,17 @@ async def _load_without_address(
 
 
 def create_file(path: Path) -> TextIO:
-    """Open a file for an export; a new one is readable by its owner alone."""
+    """Open a file for an export. A new file is readable by its owner only."""
     return open(path, "w", encoding="utf-8", newline="", opener=open_private)
 
 
 async def write_csv(
     workspace: Workspace, *, query: Filter, file: TextIO, progress: Callable[[int], None], now: int
 ) -> int:
-    """Write the contacts that a filter finds as an import takes them, and count them; *progress* gets their number.
+    """Write the contacts that match a filter as CSV that can be imported again, and return their number.
 
-    Scores are numbers; of what others wrote nothing is taken for a formula by a spreadsheet.
+    *progress* is called with the number of contacts written so far. Scores are written as numbers. Texts that a
+    spreadsheet program would run as a formula are escaped.
     """
     types = await score_types(workspace)
     sources, attributes = await _list_sources(workspace), await _list_attributes(workspace)
@@ -132,7 +139,7 @@ async def write_csv(
 
 
 async def _list_sources(workspace: Workspace) -> list[str]:
-    """Name the sources whose ids some contact has."""
+    """Return the sources that any contact has an id in, sorted."""
     rows = await database.read(
         "SELECT DISTINCT namespace FROM identities WHERE workspace_id = $1 AND namespace <> ''", workspace.id
     )
@@ -140,7 +147,7 @@ async def _list_sources(workspace: Workspace) -> list[str]:
 
 
 async def _list_attributes(workspace: Workspace) -> list[str]:
-    """Name the attributes that some contact has."""
+    """Return the names of the attributes that any contact has, sorted."""
     names: set[str] = set()
     last_id = 0
     while rows := await database.read(

@@ -1,4 +1,4 @@
-"""Take contacts and scores from a CSV file: chunk by chunk, so that it can be large, stopped and begun again."""
+"""Import contacts and scores from a CSV file, in chunks, so that a large file can be stopped and resumed."""
 
 import hashlib
 import re
@@ -44,37 +44,38 @@ from storage.ledger import contacts, projection
 from storage.ledger.committer import record, rehearse
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import keys_of_batch, undo_in_force
+from storage.ledger.refold_job import fold_pending
 from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import NOTES, BadFile, CsvFile, Row
 
 SOURCE = "import"
-CONFLICT = "conflict"  #: the reason of an item whose key is in the ledger with other content
+CONFLICT = "conflict"  #: the reason of an item with a recorded key but other content
 CHUNK = 500
-FIRST = 10  # of those who come into a top band
-MOST_COLUMNS = 16_384  # the columns of a sheet in a spreadsheet program
+FIRST = 10  # of the contacts that enter a top band
+MOST_COLUMNS = 16_384  # as many as a sheet of a spreadsheet program has
 MOST_NAMED = 20  # of the columns that a message lists
 _ATTRIBUTE = re.compile(rf"attributes\..{{1,{MOST_IN_ATTRIBUTE_NAME}}}", re.DOTALL)
-#: The other spellings of a header that versions before migration 0010 knew.
+#: The other spellings of a header that versions before migration 0010 recognized.
 _FORMER_HEADERS = {"email": ("e-mail", "e-mail address", "email address")}
-#: What stands under the ids in a line of totals.
+#: What a line of totals has in the column of the ids.
 _TOTAL = re.compile(r"(?:grand |sub-?)?totals?\b.*|sums?|counts?|averages?|avg|records?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What the columns of a file are, by their place; *unused* names those that are nothing of ours."""
+    """The meaning of each column of a file, by its index. *unused* are the names of columns that are not imported."""
 
     header: tuple[str, ...]
     fields: Mapping[int, str]  #: a field of the contact, or `attributes.…`
     scores: Mapping[int, ScoreType]
-    ids: Mapping[int, str]  #: the source whose ids they are
+    ids: Mapping[int, str]  #: the source that the ids belong to
     email: int | None
-    last_name: int | None = None  #: belongs behind the name, which is a first name
+    last_name: int | None = None  #: the column to append to the name, which is then a first name
     unused: tuple[str, ...] = ()
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:
-        """What each used column is taken for: (its name, the field)."""
+        """The used columns, as (header, field) pairs."""
         targets = dict(self.fields) | {index: score_type.key for index, score_type in self.scores.items()}
         targets |= {index: ID + source for index, source in self.ids.items()}
         targets |= {
@@ -84,7 +85,7 @@ class Columns:
 
     @cached_property
     def signature(self) -> str:
-        """Tell one choice of columns from another: what a row says of its contact hangs on it."""
+        """A short hash of the columns that are imported as fields. It is part of the dedupe key of a row's fields."""
         columns: list[tuple[int, str]] = sorted(self.fields.items())
         columns += [(self.last_name, "last name")] if self.last_name is not None else []
         return hashlib.sha256(repr(columns).encode()).hexdigest()[:8]
@@ -92,7 +93,10 @@ class Columns:
 
 @dataclass(slots=True)
 class Movement:
-    """What an import does to the scores of one type; *first* are those who come into its top band, in thousandths."""
+    """What an import does to the scores of one type.
+
+    *first* are the first contacts that enter its top band: (name, score before, score after), in thousandths.
+    """
 
     score_type: ScoreType
     changed: int = 0
@@ -103,25 +107,65 @@ class Movement:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the rows of an import."""
+    """The result of an import, in numbers of rows if not noted otherwise."""
 
     new: int = 0
     changed: int = 0
     same: int = 0
     wrong: int = 0
-    lost: int = 0  #: lines of which a cell was left out, beside the wrong ones
-    unasked: int = 0  #: follow-ups that were not asked for, because nobody wants them of an import
-    restored: bool = False  #: it had been taken back, and is in force again
-    unused: tuple[str, ...] = ()  #: columns
-    scores: dict[str, Movement] = field(default_factory=dict)  #: by the type's key
+    lost: int = 0  #: imported rows with a cell that was left out
+    unasked: int = 0  #: follow-ups that were not opened, because an import is muted
+    restored: bool = False  #: whether the import had been undone, and is now in force again
+    unused: tuple[str, ...] = ()  #: names of the columns that were not imported
+    scores: dict[str, Movement] = field(default_factory=dict)  #: by the key of the score type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreOptions:
-    """What is done with a score that its type does not take; otherwise its line is refused."""
+    """How to adjust a score that its type does not accept. Without an option, the row is rejected."""
 
-    rounds: bool = False  #: off the step: to the nearest step
-    clamps: bool = False  #: outside the range: to its end
+    rounds: bool = False  #: round a value that is off the step to the nearest step
+    clamps: bool = False  #: clamp a value outside the range to the nearest end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoneImport:
+    """What the undo of an import changed."""
+
+    scores: int
+    contacts: int
+
+
+async def undo_import(
+    workspace: Workspace,
+    *,
+    file: CsvFile,
+    progress: Callable[[int, int], None] = lambda _, __: None,
+    clock: Callable[[], int],
+) -> UndoneImport:
+    """Undo the import of a file, and fold the scores in a job of this process.
+
+    *progress* is told how many contacts of how many are folded. Raises NothingToUndo.
+    """
+    if await undo_in_force(workspace, batch=batch_of(file)) is not None:
+        raise NothingToUndo(f"the import of {file.path.name} was taken back already")
+    now = clock()
+    undo = _build_undo(batch_of(file), defers=True, now=now)
+    try:
+        recorded = await record(workspace, undo, now=now)
+    except NothingToUndo as exc:
+        raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
+    scores, folded = len(recorded.moved), 0
+
+    def count(slice: Recorded) -> None:
+        nonlocal scores, folded
+        scores += len(slice.moved)
+        folded += len(slice.undone)
+        progress(folded, recorded.pending)
+
+    if recorded.pending:
+        await fold_pending(workspace, undo=undo.batch, on_slice=count, clock=clock)
+    return UndoneImport(scores=scores, contacts=len(recorded.undone) or recorded.pending)
 
 
 async def import_file(
@@ -135,12 +179,13 @@ async def import_file(
     dry_run: bool = False,
     now: int,
 ) -> Report:
-    """Import a file, or with *dry_run* do the same and keep nothing of it; raises BadFile.
+    """Import a file and return a report; raises BadFile. With *dry_run* nothing is saved.
 
-    A blank cell changes nothing, and neither does one that says what is known already.
-    Every fact is keyed by the file's digest, its line and column, so that the same file again goes on where it stopped.
-    A dry run forgets each chunk before the next one: a contact that stands in two of them is counted in both.
-    *progress* gets the bytes done so far, *wrong* every row of which something cannot be taken, and why.
+    A blank cell changes nothing, and neither does a cell with the current value.
+    Every fact's dedupe key has the file's digest, line and column, so importing the same file again resumes where it
+    stopped. A dry run rolls each chunk back before the next, so a contact in two chunks is counted in both.
+    *progress* is called with the number of bytes done so far, *wrong* with every row that has a cell which cannot be
+    imported, and the reason.
     """
     columns = await choose_columns(workspace, file=file, mapping=mapping)
     _check_attributes(file, columns)
@@ -150,7 +195,8 @@ async def import_file(
     undo = await undo_in_force(workspace, batch=batch_of(file))
     if undo is not None:
         report.restored = True
-        await _record_and_report(workspace, _build_undo(undo, now=now), report, dry_run=dry_run, now=now)
+        restoring = _build_undo(undo, defers=not dry_run, now=now)
+        await _record_and_report(workspace, restoring, report, dry_run=dry_run, now=now)
     while chunk := list(islice(rows, CHUNK)):
         import_rows = [_parse_row(row, columns, scores) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
@@ -160,10 +206,10 @@ async def import_file(
                 _compare_row(import_row, people, workspace, key=f"{key}/{import_row.row.line}", columns=columns)
         items = [item for import_row in import_rows for item in import_row.items]
         if items:
-            # Later rows are later facts, whatever their place in their chunk.
+            # Later rows are later facts, regardless of their position in a chunk.
             submission = Submission(
                 source=SOURCE, batch=batch_of(file), received_at=now + offset, items=items, actor=SOURCE, muted=True,
-            )  # fmt: skip  # whose, when and what
+            )  # fmt: skip  # owner, time, content
             recorded = await _record_and_report(workspace, submission, report, dry_run=dry_run, now=now)
             _apply_outcomes(import_rows, recorded)
         offset += len(items)
@@ -173,9 +219,10 @@ async def import_file(
 
 
 async def choose_columns(workspace: Workspace, *, file: CsvFile, mapping: Mapping[str, str]) -> Columns:
-    """Decide what each column of a file is, as when the same file was imported by an earlier version; raises BadFile.
+    """Return the meaning of each column, the same as in an earlier import of the same file; raises BadFile.
 
-    That version recognized fewer headers: what it left out of a file is not taken from the same file later.
+    Versions before migration 0010 recognized fewer headers. Columns that such a version left out of a file stay left
+    out when the same file is imported again.
     """
     types = await score_types(workspace)
     columns = match_columns(file.header, types, mapping=mapping)
@@ -195,43 +242,42 @@ async def choose_columns(workspace: Workspace, *, file: CsvFile, mapping: Mappin
     return former if rows and is_former else columns
 
 
-async def undo_import(workspace: Workspace, *, file: CsvFile, now: int) -> Recorded:
-    """Take back the import of a file, whatever came later; raises NothingToUndo."""
-    if await undo_in_force(workspace, batch=batch_of(file)) is not None:
-        raise NothingToUndo(f"the import of {file.path.name} was taken back already")
-    try:
-        return await record(workspace, _build_undo(batch_of(file), now=now), now=now)
-    except NothingToUndo as exc:
-        raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
-
-
 def batch_of(file: CsvFile) -> str:
-    """Name the import of a file, for its undo."""
+    """Return the batch name of a file's import, which its undo refers to."""
     return f"{SOURCE}/{file.digest[:16]}"
 
 
-def _build_undo(batch: str, *, now: int) -> Submission:
+def _build_undo(batch: str, *, defers: bool, now: int) -> Submission:
+    """Return the submission that undoes the import with this batch, or an undo of it."""
     return Submission(
         source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=SOURCE, all_or_none=True, undoes=batch,
-        muted=True,
-    )  # fmt: skip  # whose, when and what
+        muted=True, defers=defers,
+    )  # fmt: skip  # when and what
 
 
 async def _record_and_report(
     workspace: Workspace, submission: Submission, report: Report, *, dry_run: bool, now: int
 ) -> Recorded:
-    """Record a submission, or rehearse it, and report what it does to the scores."""
+    """Record a submission, or rehearse it if *dry_run*, and add its effect on the scores to the report."""
 
-    async def load_moved_contacts(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
+    async def load_entering(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
         ids = [move.contact for move in recorded.moved if _is_entering(move)][:FIRST]
         return recorded, {contact.id: contact for contact in await contacts.load_contacts(session, workspace, ids=ids)}
 
     if dry_run:
-        recorded, contacts_by_id = await rehearse(workspace, submission, look=load_moved_contacts, now=now)
-    else:
-        recorded, contacts_by_id = await load_moved_contacts(
-            database.current_database().reader, await record(workspace, submission, now=now)
-        )
+        recorded, contacts_by_id = await rehearse(workspace, submission, look=load_entering, now=now)
+        _report_moves(report, recorded, contacts_by_id)
+        return recorded
+    recorded = await record(workspace, submission, now=now)
+    slices = [recorded]
+    if recorded.pending:
+        await fold_pending(workspace, undo=submission.batch, on_slice=slices.append, clock=lambda: now)
+    for moved in slices:
+        _report_moves(report, *await load_entering(database.current_database().reader, moved))
+    return recorded
+
+
+def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[int, Contact]) -> None:
     report.unasked += recorded.unasked
     for move in recorded.moved:
         movement = report.scores.setdefault(move.score_type.key, Movement(move.score_type))
@@ -240,7 +286,6 @@ async def _record_and_report(
         movement.entering += _is_entering(move)
         if move.contact in contacts_by_id and _is_entering(move) and len(movement.first) < FIRST:
             movement.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
-    return recorded
 
 
 def _is_entering(moved: Moved) -> bool:
@@ -250,7 +295,7 @@ def _is_entering(moved: Moved) -> bool:
 def _check_attributes(file: CsvFile, columns: Columns) -> None:
     """Raise BadFile for the first row with more attributes than a contact may have.
 
-    The columns alone do not tell: an export has a column for every attribute that any contact has.
+    The number of columns is not decisive: an export has a column for every attribute that any contact has.
     """
     indexes = [index for index, target in columns.fields.items() if target.startswith(ATTRIBUTE)]
     if len(indexes) <= MOST_ATTRIBUTES:
@@ -267,10 +312,11 @@ def _check_attributes(file: CsvFile, columns: Columns) -> None:
 def match_columns(
     header: Sequence[str], types: Sequence[ScoreType], *, mapping: Mapping[str, str], former: bool = False
 ) -> Columns:
-    """Decide what each column is: the address, a field, an attribute, an id or a score; raises BadFile.
+    """Return the meaning of each column: the address, a field, an attribute, an id or a score; raises BadFile.
 
-    *mapping* is what the person said, by column, and goes before what the names of the columns say. A column that is
-    called like a field goes before one that another program calls so. *former*: as versions before migration 0010 did.
+    *mapping* is the user's choice by column, and overrides the headers. A header that is the name of a field overrides
+    a header that another program uses for the field. *former* recognizes only the headers that versions before
+    migration 0010 recognized.
     """
     if len(header) > MOST_COLUMNS:
         raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
@@ -315,9 +361,9 @@ def match_columns(
 def _recognize_headers(
     header: Sequence[str], columns: dict[int, str], spellings: Mapping[str, Sequence[str]], *, default: str | None
 ) -> int | None:
-    """Add the columns that other programs call otherwise to those of *columns*; return the place of a last name.
+    """Add the columns with headers that other programs use to *columns*, and return the index of a last name column.
 
-    *default* is the key of the default score type.
+    *spellings* are the possible headers by field. *default* is the key of the default score type.
     """
     free = ["" if index in columns or name in NOTES else name for index, name in enumerate(header)]
     taken = set(columns.values())
@@ -353,32 +399,35 @@ def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets
 
 
 def format_columns(columns: Sequence[str]) -> str:
-    """Return the names of columns as one text, the first few where there are many."""
+    """Return the names of columns as one text, shortened to the first MOST_NAMED."""
     remaining = len(columns) - MOST_NAMED
     return ", ".join(columns[:MOST_NAMED]) + (f" and {remaining:,} more" if remaining > 0 else "")
 
 
 def _is_named(name: str) -> bool:
-    """Tell whether a column is an attribute, or an id in a source's system, by its name."""
+    """Return whether the name of a column makes it an attribute, or an id of a source."""
     return bool(_ATTRIBUTE.fullmatch(name) or (name.startswith(ID) and SLUG.fullmatch(name.removeprefix(ID))))
 
 
 class _ScoreReader:
-    """Read the cells of scores as their column is written."""
+    """Parse the cells of score columns."""
 
     def __init__(self, file: CsvFile, columns: Columns, options: ScoreOptions) -> None:
         self._file, self._columns, self._options = file, columns, options
 
     @cached_property
     def _decimal_signs(self) -> Mapping[int, str | None]:
-        """The sign before fractions, by column: found in the whole file, once a cell leaves it open."""
+        """The decimal sign by column, or None. The whole file is searched when a cell is ambiguous."""
         return {
             index: find_decimal_sign(row.cells[index] for row in self._file.rows() if index < len(row.cells))
             for index in self._columns.scores
         }
 
     def read(self, index: int, cell: str) -> tuple[ScoreType, int]:
-        """Return the score type of a column, and the value of a cell; raises BadNumber, OutOfRange, OffStep."""
+        """Return the score type of a column and the value of a cell in thousandths.
+
+        Raises BadNumber, OutOfRange, OffStep.
+        """
         score_type, options = self._columns.scores[index], self._options
         value = read_number(
             cell, comma=self._file.delimiter == ";", decimal=lambda: self._decimal_signs[index], rounded=options.rounds
@@ -393,16 +442,16 @@ class _ScoreReader:
 
 @dataclass(slots=True)
 class _ImportRow:
-    """One row on its way: the contact that it names, what it says, and what is new of that."""
+    """A row of the file: the contact that it names, its values, and the items for new values."""
 
     row: Row
     complaints: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)  #: why cells were left out; the others are taken
+    lost: list[str] = field(default_factory=list)  #: why cells were left out; the other cells are imported
     references: list[Reference] = field(default_factory=list)
     fields: dict[str, Json] = field(default_factory=dict)
-    values: dict[int, tuple[ScoreType, int]] = field(default_factory=dict)  #: by column, thousandths
+    values: dict[int, tuple[ScoreType, int]] = field(default_factory=dict)  #: (score type, thousandths) by column
     items: list[Item] = field(default_factory=list)
-    former: dict[Identity, Identity] = field(default_factory=dict)  #: identities that are known as they were written
+    former: dict[Identity, Identity] = field(default_factory=dict)  #: identities stored in an older spelling
     is_new: bool = False
     changed: bool = False
 
@@ -414,7 +463,7 @@ class _ImportRow:
 
 
 def _parse_row(row: Row, columns: Columns, scores: _ScoreReader) -> _ImportRow:
-    """Read a row. A cell that cannot be read is left out, unless it is a score or all that names the contact."""
+    """Parse a row. A cell that cannot be parsed is left out, unless it is a score or all that names the contact."""
     import_row = _ImportRow(row)
     if row.wrong:
         import_row.complaints.append(row.wrong)
@@ -440,14 +489,14 @@ def _parse_row(row: Row, columns: Columns, scores: _ScoreReader) -> _ImportRow:
 
 
 def _join_names(cells: dict[int, str], columns: Columns) -> None:
-    """Join a first and a last name that stand in two columns."""
+    """Join a first and a last name from two columns into one name."""
     if columns.last_name is not None and (last := cells.pop(columns.last_name, None)):
         index = next(index for index, name in columns.fields.items() if name == "name")
         cells[index] = f"{cells.get(index, '')} {last}".strip()
 
 
 def _parse_field(name: str, cell: str, *, is_exported: bool) -> Json:
-    """Read a field; an attribute of a column that is called as an export calls it may be more than a text."""
+    """Parse and validate a field. An attribute with the header of an export may be more than a text."""
     value: Json = list[Json](split_tags(cell)) if name == "tags" else read_attribute(cell) if is_exported else cell
     value = clean_field(name, value)
     check_field(name, value)
@@ -455,7 +504,7 @@ def _parse_field(name: str, cell: str, *, is_exported: bool) -> Json:
 
 
 def _name_contact(import_row: _ImportRow, cells: Mapping[int, str], columns: Columns) -> None:
-    """Name the contact by its address and one id, and by the address and each further id."""
+    """Add references to the contact: its address with one id, and with each further id; or complaints."""
     email = cells.get(columns.email) if columns.email is not None else None
     ids = {index: cells[index] for index in columns.ids if index in cells}
     if email is not None and not looks_like_address(email):
@@ -477,24 +526,24 @@ def _name_contact(import_row: _ImportRow, cells: Mapping[int, str], columns: Col
 
 
 def _may_be_id(text: str) -> bool:
-    """Return whether a text that stands alone in its line may be an id: it has a digit, and no blank."""
+    """Return whether the only text of a row may be an id: it has a digit and no whitespace."""
     return not any(character.isspace() for character in text) and any(character.isdigit() for character in text)
 
 
 @dataclass(slots=True)
 class _Person:
-    """What is known of somebody, as cells and as thousandths; rows that are gone through add to it."""
+    """The stored fields of a contact as cells, and its scores in thousandths, updated as rows are compared."""
 
     is_new: bool
     texts: dict[str, str] = field(default_factory=dict)
     values: dict[str, int] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)  #: by column, the last line that was imported before
+    lines: dict[str, int] = field(default_factory=dict)  #: the last line that was imported before, by column
 
 
 async def _load_people(
     workspace: Workspace, import_rows: Sequence[_ImportRow], columns: Columns, *, batch: str, now: int
 ) -> dict[Identity, _Person]:
-    """Give what is known of those that the rows name."""
+    """Return the stored contacts that the rows name, by identity."""
     reader = database.current_database().reader
     await _find_former(reader, import_rows, workspace)
     ids = await contacts.load_known(
@@ -517,7 +566,7 @@ async def _load_people(
 
 
 async def _find_former(reader: database.Session, import_rows: Sequence[_ImportRow], workspace: Workspace) -> None:
-    """Find the addresses of rows that an earlier version wrote otherwise, and that are still known so."""
+    """Set *former* of each row: its identities that an earlier version stored in another spelling."""
     former_of = [
         {
             (workspace.id, *now): (workspace.id, *then)
@@ -539,7 +588,7 @@ def _build_person(contact: Contact) -> _Person:
 
 
 def _write_text(name: str, value: Json) -> str:
-    """Write the value of a field so that two that a spreadsheet shows alike are the same."""
+    """Return the value of a field as a cell; values that look the same in a spreadsheet get the same text."""
     if name == "tags" and isinstance(value, list):
         return join_tags([str(tag) for tag in value])
     return write_cell(clean_field(name, value))
@@ -548,10 +597,10 @@ def _write_text(name: str, value: Json) -> str:
 def _compare_row(
     import_row: _ImportRow, people: dict[Identity, _Person], workspace: Workspace, *, key: str, columns: Columns
 ) -> None:
-    """Make items of what a row says that is not known already; what it says is known to the rows after it.
+    """Add items for the values of a row that differ from the stored ones, and update *people* for the rows after it.
 
-    What an item says hangs on the file and on what its columns are taken for, and on nothing else:
-    the same item made again is then known for the same, whatever was known in between.
+    An item's content depends on the file and on the meaning of its columns only. An item that is made again is
+    therefore a duplicate of the recorded item, regardless of other changes since.
     """
     identities = import_row.identities(workspace)
     matches = {id(people[identity]): people[identity] for identity in identities if identity in people}
@@ -564,7 +613,7 @@ def _compare_row(
         return
     import_row.is_new = person.is_new
     reference = import_row.references[0]
-    line = import_row.row.line  # one before a line that was imported already has had its say
+    line = import_row.row.line  # a value is skipped if a later line of its column was imported before
     if is_differing and person.lines.get(columns.signature, 0) <= line:
         import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=import_row.fields))
     for index, (score_type, value) in import_row.values.items():
@@ -588,7 +637,7 @@ def _apply_outcomes(import_rows: Sequence[_ImportRow], recorded: Recorded) -> No
     for import_row in import_rows:
         row_outcomes = list(islice(outcomes, len(import_row.items)))
         import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
-        # What has the same file, line and column says the same: an earlier version may have read it otherwise.
+        # A conflict is no complaint: the cell is the same, but an earlier version parsed it differently.
         reasons = (outcome.reason for outcome in row_outcomes if outcome.reason != CONFLICT)
         import_row.complaints += dict.fromkeys(reason for reason in reasons if reason)
 

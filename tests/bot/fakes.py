@@ -7,7 +7,14 @@ from typing import Any
 from aiohttp import ClientSession, web
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.slack.handling import Reply
+
 Json = Mapping[str, Any]
+
+
+async def answer_nobody(*, user: str, answer_to: str | None, reply: Reply) -> None:
+    """Stand for the way back to a person, in tests in which nobody waits for an answer."""
+    raise AssertionError(f"{user} is answered: {reply.text}")
 
 
 class ToldSlack:

@@ -15,6 +15,7 @@ from storage.domain.backoff import GIVE_UP_AFTER, LONGEST, MOST_HELD, SECOND
 from storage.job_runner import JobRunner
 from storage.reading.metrics_queries import measure
 from storage.workspaces import add_workspace
+from tests.bot.fakes import answer_nobody
 from tests.conftest import on_both
 from tests.storage.teams import Team, set_to
 
@@ -81,6 +82,7 @@ async def house(storage: Storage) -> AsyncIterator[House]:
         workspace=workspace,
         people=People(client, team=TEAM, enterprise=None),
         posting=client,
+        answer_late=answer_nobody,
         clock=lambda: int(sandbox.clock.now() * SECOND),
     )
     runner.add_handlers(workspace, deliverer.handlers)

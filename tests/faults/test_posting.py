@@ -30,6 +30,7 @@ from storage.job_runner import JobRunner
 from storage.jobs import list_due_in_lane
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
+from tests.bot.fakes import answer_nobody
 from tests.conftest import KEY
 from tests.counts import report_counts
 from tests.faults.lives import Lives, living
@@ -120,7 +121,9 @@ async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]
     later = time.time_ns() // 1000 + SPEED * DAY
     client = AsyncWebClient(token=TOKEN, base_url=f"{slack.url}/api/", retry_handlers=[])
     people = People(client, team=TEAM, enterprise=None)
-    deliverer = Deliverer(workspace=workspace, people=people, posting=client, clock=lambda: later)
+    deliverer = Deliverer(
+        workspace=workspace, people=people, posting=client, answer_late=answer_nobody, clock=lambda: later
+    )
     runner = JobRunner({}, clock=lambda: later)
     runner.add_handlers(workspace, deliverer.handlers)
     for lane in lanes:

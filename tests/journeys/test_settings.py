@@ -3,12 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from bot.demo import Message
+from storage import jobs
 from storage.alerts.enroll import choose_channel
 from storage.domain.facts import DAY
-from storage.domain.score_types import ScoreType
+from storage.domain.score_types import Band, ScoreType
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import drafts, score_types
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import BUILD, apply, draft, lane_of
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of, entered, form
 from tests.journeys.admin import ADMIN, HERE, ask, form_of, hand_in, press, refused
@@ -212,7 +216,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     listed = await ask(acme, "settings")
     assert old is not None
     assert newer is not None
-    await apply(acme.workspace, draft=newer, asks=False, now=now)
+    await apply(acme.workspace, draft=newer, asks=False, clock=lambda: now)
     button = button_of(listed, "See what it changes", nth=0)
     assert button["value"] == f"score {old.number}"
     await acme.answered(
@@ -223,3 +227,59 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     late_back = await press(acme, answer, "Take it back")
     assert "Score was changed again since" in acme.seen(late_back)
     assert (await live(acme, "score")).maximum == 80_000
+
+
+@pytest.mark.parametrize("asks", [False, True], ids=["quietly", "asking"])
+async def test_what_takes_longer_than_a_moment_is_answered_when_it_is_done(acme: Acme, *, asks: bool) -> None:
+    """Another process has the draft meanwhile, and the service is restarted; the message is edited all the same."""
+    await choose_channel(acme.workspace, channel="C0SUCCESS", now=time_of(acme))
+    bands = (Band(name="cold", start=0), Band(name="hot", start=60_000))
+    waiting = await draft(acme.workspace, wanted=replace(await live(acme, "score"), bands=bands), now=time_of(acme))
+    assert waiting is not None
+    listed = await ask(acme, "settings")
+    held = await hold(acme, BUILD, waiting)
+    pending = await press(acme, listed, "See what it changes")
+    assert "Every contact is being recalculated" in acme.seen(pending)
+    await acme.restart()
+    await jobs.proceed(acme.workspace, job=held, position=0, keeps_lane=False, now=time_of(acme))
+    preview = await edited(acme, pending)
+    assert acme.seen(preview).startswith(
+        "*Changing Score: bands cold from 0, hot from 60:* 0 contacts change, 1 becomes hot"
+    )
+
+    held = await hold(acme, BUILD, waiting)
+    applying = await press(acme, preview, "Apply and ask" if asks else "Apply quietly")
+    assert "Every contact is being recalculated" in acme.seen(applying)
+    assert len((await live(acme, "score")).bands) == 3
+    await jobs.settle(acme.workspace, job=held, pace=0, now=time_of(acme))
+    applied = await edited(acme, applying)
+    outcome = "1 follow-up was asked for." if asks else "Nobody was asked to follow up."
+    assert acme.seen(applied) == f"*Changed Score: bands cold from 0, hot from 60.* {outcome}\n[Take it back]"
+    assert (await live(acme, "score")).bands == bands
+    await sound(acme)
+
+
+async def hold(acme: Acme, kind: str, waiting: ScoreType) -> jobs.Job:
+    """Claim a job of a draft as another process does."""
+    job = jobs.NewJob(
+        workspace=acme.workspace.id, kind=kind, lane=lane_of(waiting), key=str(waiting.definition),
+        subject=waiting.definition, due_at=time_of(acme),
+    )  # fmt: skip  # where, what and when
+    while (held := await jobs.start(acme.workspace, job=job, now=time_of(acme))) is None:
+        continue  # the job that sent the last answer is about to end
+    return held
+
+
+def time_of(acme: Acme) -> int:
+    """Return the time by the service's clock."""
+    return int(acme.sandbox.clock.now() * 1_000_000)
+
+
+async def edited(acme: Acme, message: Message) -> Message:
+    """Wait until a message is edited, and return it."""
+
+    def find() -> list[Message]:
+        found = acme.sandbox.world.find(message.ts)
+        return [found] if found is not None and found.blocks != message.blocks else []
+
+    return (await acme.sandbox.wait_for(find))[0]

@@ -412,14 +412,14 @@ class Everything(RuleBasedStateMachine):
         workspace = self.team.workspace
         try:
             if way == "cancelled":
-                await cancel(workspace, draft=draft_type)
+                await cancel(workspace, draft=draft_type, clock=lambda: self.now)
             elif way != "waiting":
-                await build(workspace, draft=draft_type, progress=lambda _: None, now=self.now)
+                await build(workspace, draft=draft_type, progress=lambda _: None, clock=lambda: self.now)
             if way in ("quietly", "asking"):
                 expected = await preview(workspace, draft=draft_type, now=self.now)
                 before = await self._values(draft_type)
                 self.seen[REDEFINED] += len(await self._pending())
-                number = await apply(workspace, draft=draft_type, asks=way == "asking", now=self.now)
+                number = await apply(workspace, draft=draft_type, asks=way == "asking", clock=lambda: self.now)
                 assert number == (expected.asking if way == "asking" else 0)
                 self.seen["asked by what was applied"] += number
                 after = await self._values(draft_type)

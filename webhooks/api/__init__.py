@@ -1,4 +1,4 @@
-"""List what the API offers."""
+"""Define the routes of the API."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ SCORE = f"{CONTACT}/scores/{{type}}"
 
 
 def api_routes(*, clock: Callable[[], int]) -> list[web.RouteDef]:
-    """Give the routes of the API, each behind the scope it needs."""
+    """Return the routes of the API, each with the scope that it requires."""
     api = Api(clock=clock)
     return [
         web.get("/api/v1/contacts", api.needs("read", list_contacts)),

@@ -1,4 +1,4 @@
-"""Let a request of the API through where its token may do that, and answer every refusal in one shape."""
+"""Authorize API requests by their token and its scopes, and answer every refusal in one format."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -26,7 +26,7 @@ from webhooks.problems import problem
 
 
 class Mistake(Exception):
-    """The request cannot be done as it stands; *status* and *detail* say why."""
+    """The request cannot be done as sent. *status* and *detail* are the answer."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
@@ -36,22 +36,22 @@ class Mistake(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiRequest:
-    """A request that may be made."""
+    """An authorized request. *now* is in µs UTC."""
 
     workspace: Workspace
     request: web.Request
-    token: int  #: its row id: names of tokens are not unique
-    actor: str  #: who it is recorded as
+    token: int  #: the token's row id, because names of tokens are not unique
+    actor: str  #: the actor that changes are recorded for
     key: str  #: unique to this request
     now: int
 
     async def body(self) -> bytes:
-        """Read the body; raises TooLarge."""
+        """Return the body; raises TooLarge."""
         return await read_body(self.request, limit=MAX_BODY)
 
 
 class Api:
-    """The door of the API."""
+    """The authorization and error handling that all API handlers share."""
 
     def __init__(self, *, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -60,7 +60,7 @@ class Api:
     def needs(
         self, scope: str, handler: Callable[[ApiRequest], Awaitable[web.Response]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Put *handler* behind the check of a token with *scope*."""
+        """Return a handler that calls *handler* for requests with a token that has *scope*."""
 
         async def answer(request: web.Request) -> web.Response:
             try:
@@ -114,7 +114,7 @@ class Api:
 
 
 def _check_address(request: web.Request) -> None:
-    """Raise Mistake for a path or query that no text can hold: aiohttp would leave such bytes as `%ED%A0%80`."""
+    """Raise Mistake if the URL has bytes that cannot be stored as text. aiohttp would pass them on as `%ED%A0%80`."""
     raw = unquote_to_bytes(request.raw_path.encode("utf-8", "surrogateescape"))
     try:
         broken = find_broken_text(raw.decode())

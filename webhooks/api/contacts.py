@@ -1,4 +1,4 @@
-"""Answer questions about contacts."""
+"""List, show, delete and merge contacts."""
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,7 +22,7 @@ SOURCE = "api"
 
 
 class _Merge(BaseModel):
-    """Whom a contact is one with."""
+    """The contact to merge into."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -52,7 +52,7 @@ async def list_contacts(call: ApiRequest) -> web.Response:
 
 
 def _read_remaining(limit: int | None, cursor: str | None) -> tuple[int | None, str | None]:
-    """Say how many answers a filter with a limit has left, and where they go on: `7.CURSOR`; raises BadCursor."""
+    """Return the remaining limit of a filter and the page's cursor, from `7.CURSOR`; raises BadCursor."""
     if limit is None or cursor is None:
         return limit, cursor
     remaining, dot, rest = cursor.partition(".")
@@ -68,7 +68,7 @@ def _read_remaining(limit: int | None, cursor: str | None) -> tuple[int | None, 
 
 
 def limit_of(call: ApiRequest) -> int:
-    """Read how many are asked for at the most."""
+    """Return the parameter `limit`; raises Mistake."""
     limit = call.request.query.get("limit", str(DEFAULT))
     if not limit.isdecimal() or not limit.isascii() or len(limit) > 4 or not 1 <= int(limit) <= MOST:
         raise Mistake(400, f"`limit` is a whole number from 1 to {MOST}.")
@@ -81,14 +81,14 @@ async def show_contact(call: ApiRequest) -> web.Response:
 
 
 async def delete_contact(call: ApiRequest) -> web.Response:
-    """Answer `DELETE /contacts/{key}`: all that is known of the contact is gone."""
+    """Answer `DELETE /contacts/{key}`: all data of the contact is erased."""
     contact_card = await contact_of(call)
     await record(call, Deletion(key=call.key, contact=contact_card.contact.id))
     return web.Response(status=204)
 
 
 async def merge_contact(call: ApiRequest) -> web.Response:
-    """Answer `POST …/merge`: the contact and the one it is merged into are one from now on."""
+    """Answer `POST …/merge`: the contact is merged into another."""
     contact_card = await contact_of(call)
     try:
         body = _Merge.model_validate(parse_json(await call.body()))
@@ -102,7 +102,7 @@ async def merge_contact(call: ApiRequest) -> web.Response:
 
 
 async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
-    """Record what one request asks for, unless the score has seen something later than that."""
+    """Record the change of one request, unless the score has a fact later than *unless_later* (µs UTC)."""
     submission = Submission(
         source=SOURCE,
         batch=f"{SOURCE}/{call.key}",
@@ -116,7 +116,7 @@ async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_late
 
 
 async def contact_of(call: ApiRequest) -> Card:
-    """Find the contact that the path names: our id, an address, or `source:id`; raises UnknownContact."""
+    """Return the contact in the URL: a contact's row id, an address, or `source:id`; raises UnknownContact."""
     return await _load_card(call, call.request.match_info["key"])
 
 

@@ -1,4 +1,4 @@
-"""Write what the API answers, in the shapes that are fixed."""
+"""Render the JSON of the API's answers."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from storage.reading.current_scores import Card, CurrentScore
 
 
 def contact(card: Card) -> dict[str, Any]:
-    """Write a contact; a missing score is absent."""
+    """Render a contact. A missing score is absent."""
     contact = card.contact
     return {
         "id": contact.id,
@@ -29,7 +29,7 @@ def contact(card: Card) -> dict[str, Any]:
 
 
 def score(current_score: CurrentScore) -> dict[str, Any]:
-    """Write a score."""
+    """Render a score."""
     return {
         "value": to_json(current_score.value),
         "band": current_score.score_type.band(current_score.value),
@@ -40,15 +40,15 @@ def score(current_score: CurrentScore) -> dict[str, Any]:
 
 
 def etag(current_score: CurrentScore) -> str:
-    """Tag a state of a score: another change makes another tag, even where the value is the same again.
+    """Return the ETag of a score. Every change makes a new ETag, even if the value is the same again.
 
-    A score that fades keeps its tag meanwhile: nobody has changed it.
+    Decay alone does not change the ETag.
     """
     return f'"{current_score.score_type.definition}-{current_score.seen}-{current_score.rank}"'
 
 
 def score_type(score_type: ScoreType) -> Mapping[str, Any]:
-    """Write a score type."""
+    """Render a score type."""
     numbers = {"min": score_type.minimum, "max": score_type.maximum, "step": score_type.step, "start": score_type.start}
     return {
         "key": score_type.key,
@@ -64,6 +64,6 @@ def score_type(score_type: ScoreType) -> Mapping[str, Any]:
 
 
 def moment(at: int) -> str:
-    """Write a time as RFC 3339 has it, in UTC, to the second where it is a whole one."""
+    """Render a time in µs since 1970 in the format of RFC 3339, in UTC, without a fraction for a whole second."""
     utc_time = datetime.fromtimestamp(at // 1_000_000, UTC).replace(microsecond=at % 1_000_000)
     return utc_time.isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Show, set and clear the scores of a contact."""
+"""Show, set, adjust and clear the scores of a contact."""
 
 from typing import Annotated, TypeVar
 
@@ -19,11 +19,11 @@ from webhooks.read.bodies import Unparseable, parse_json
 
 T = TypeVar("T", bound=BaseModel)
 
-NEVER = -(2**63)  # earlier than all that a score can have seen, and than nothing
+NEVER = -(2**63)  # earlier than any fact, and than the time of a score without facts
 
 
 class _ScoreBody(BaseModel):
-    """What a score is set to, and why."""
+    """The value to set a score to, and the reason."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -32,7 +32,7 @@ class _ScoreBody(BaseModel):
 
 
 class _Adjustment(BaseModel):
-    """What is added to a score, and why."""
+    """The amount to add to a score, and the reason."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -53,7 +53,7 @@ async def show_score(call: ApiRequest) -> web.Response:
 
 
 async def put_score(call: ApiRequest) -> web.Response:
-    """Answer `PUT …/scores/{type}`; an address that nobody has yet makes a contact."""
+    """Answer `PUT …/scores/{type}`; an unknown address creates a contact."""
     score_type = await _load_score_type(call)
     body = await _parse_body(call, _ScoreBody, '{"value": 87, "reason": "optional"}')
     amount = _parse_amount(body.value, "value")
@@ -67,7 +67,7 @@ async def put_score(call: ApiRequest) -> web.Response:
 
 
 async def adjust_score(call: ApiRequest) -> web.Response:
-    """Answer `POST …/scores/{type}/adjustments`: once for each Idempotency-Key, however often it is sent."""
+    """Answer `POST …/scores/{type}/adjustments`; a repeated Idempotency-Key is applied once."""
     key = call.request.headers.get("Idempotency-Key", "")
     if not 1 <= len(key) <= 255 or not key.isprintable():
         raise Mistake(400, "Send an Idempotency-Key of 1 to 255 characters, a new one for each adjustment.")
@@ -95,9 +95,9 @@ async def clear_score(call: ApiRequest) -> web.Response:
 
 
 def _read_precondition(call: ApiRequest, current_score: CurrentScore | None) -> int | None:
-    """Say what the score may have seen, going by If-Match: anything, what it has seen now, or nothing at all.
+    """Return the time of the latest fact that the score may have, by If-Match: None for any, NEVER for no match.
 
-    Where it is not as it was read nothing is recorded; but what was recorded already is a repeat all the same."""
+    If the score has a later fact, nothing is recorded. A repeat of a recorded request is still answered as a repeat."""
     if_match = call.request.headers.get("If-Match")
     if if_match is None:
         return None
@@ -127,7 +127,7 @@ def _parse_amount(value: object, name: str) -> int:
 
 
 async def _find_or_name_contact(call: ApiRequest, score_type: ScoreType) -> tuple[Reference | int, CurrentScore | None]:
-    """Find the contact of the path, or name the one to be made for an address nobody has yet."""
+    """Return the contact in the URL with its score, or a reference that creates a contact for an unknown address."""
     key = call.request.match_info["key"]
     try:
         return await _find_contact(call, score_type)

@@ -1,1 +1,1 @@
-"""Verify that a delivery comes from its source."""
+"""Authenticate deliveries: verify that a delivery comes from its source."""

@@ -1,4 +1,4 @@
-"""Tell whether a request comes from its source: by a signature, a password, a token, or an organisation's id."""
+"""Authenticate a request by a signature, a password, a token, or a Salesforce organization's id."""
 
 import base64
 import binascii
@@ -19,30 +19,30 @@ PLACES = ("bearer", "header", "query", "form")
 
 
 class Authenticator(Protocol):
-    """One way for a sender to prove itself."""
+    """One way for a sender to authenticate its requests."""
 
     def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
-        """Raise NotAuthentic if the request cannot be authentic whatever its body is; the body is not read."""
+        """Raise NotAuthentic if the headers alone show that the request is not authentic. The body is not read."""
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Return the delivery's id if the proof has one; raises NotAuthentic, whatever a stranger may have sent."""
+        """Return the delivery's id if the proof includes one; raises NotAuthentic, and no other error."""
 
     def new_secret(self) -> str:
-        """Make a secret for a new source."""
+        """Return a random secret for a new source."""
 
     def check_secret(self, secret: str) -> None:
-        """Raise ValueError, with a sentence, for a secret that cannot be one."""
+        """Raise ValueError, with a sentence for the operator, if the secret has the wrong form."""
 
     def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
-        """Give the request as the sender would send it."""
+        """Return the request as the sender would send it, with the proof added."""
 
     def redact(self, request: SignedRequest) -> SignedRequest:
-        """Give the request without what proves who sent it."""
+        """Return the request without the proof, so that it can be stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A signature over the request."""
+    """Authentication by a signature over the request."""
 
     recipes: Sequence[Recipe]
 
@@ -51,24 +51,24 @@ class Signature:
         signatures.read_headers(request, recipes=self.recipes, now=now)
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Give the delivery's id where a header names it; raises NotAuthentic."""
+        """Verify the signature, and return the delivery's id if a header has it; raises NotAuthentic."""
         return signatures.verify(request, recipes=self.recipes, secrets=secrets, now=now).delivery_id
 
     def new_secret(self) -> str:
-        """Make a signing secret."""
+        """Return a random signing secret."""
         return signatures.new_secret(self.recipes[0])
 
     def check_secret(self, secret: str) -> None:
-        """Raise ValueError for what is no signing secret."""
+        """Raise ValueError if the secret is not a signing secret for these recipes."""
         signatures.check_secret(secret, recipes=self.recipes)
 
     def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
-        """Sign as the sender would."""
+        """Return the request with the headers that the sender's signature adds."""
         recipe = signatures.recipes_for_secret(self.recipes, secret)[0]
         return signatures.sign(request, recipe=recipe, delivery=delivery, secret=secret, now=now)
 
     def redact(self, request: SignedRequest) -> SignedRequest:
-        """Leave out the signatures: of a plain hash the secret could be guessed at leisure."""
+        """Return the request without its signatures. A plain hash would allow guessing the secret offline."""
         names = {recipe.header for recipe in self.recipes}
         return replace(
             request, headers={name: WITHHELD if name in names else value for name, value in request.headers.items()}
@@ -77,16 +77,16 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Basic:
-    """HTTP Basic: a user name, and a password in which colons may stand (RFC 7617)."""
+    """Authentication by HTTP Basic: a user name, and a password that may have colons (RFC 7617)."""
 
     username: str
 
     def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
-        """Raise NotAuthentic for another user name or password."""
+        """Raise NotAuthentic for a wrong user name or password."""
         self.authenticate(request, secrets=secrets, now=now)
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Vouch for the sender by its password; raises NotAuthentic."""
+        """Verify user name and password, and return None; raises NotAuthentic."""
         kind, _, encoded = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "basic":
             raise NotAuthentic(
@@ -100,26 +100,26 @@ class Basic:
         return None
 
     def new_secret(self) -> str:
-        """Make a password."""
+        """Return a random password."""
         return randomness.token_urlsafe(24)
 
     def check_secret(self, secret: str) -> None:
-        """Raise ValueError for a blank."""
+        """Raise ValueError for a password that is blank, too long or not printable."""
         _check_printable(secret, label="password")
 
     def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
-        """Add user name and password."""
+        """Return the request with user name and password added."""
         encoded = base64.b64encode(f"{self.username}:{secret}".encode()).decode()
         return replace(request, headers={**request.headers, "authorization": f"Basic {encoded}"})
 
     def redact(self, request: SignedRequest) -> SignedRequest:
-        """Leave it to those who keep requests: the header is withheld from every one."""
+        """Return the request unchanged. The Authorization header is withheld from every stored request anyway."""
         return request
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCredential:
-    """A token: `bearer`, or in a named header, query parameter or form field."""
+    """Authentication by a token: as `bearer`, or in a named header, query parameter or form field."""
 
     where: str
 
@@ -129,12 +129,12 @@ class TokenCredential:
         return place, name.lower() if place == "header" else name
 
     def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
-        """Raise NotAuthentic for another token, unless a field of the body may hold it."""
+        """Raise NotAuthentic for a wrong token, unless a form field of the body may hold it."""
         if not (self._place[0] == "form" and kind_of(request.headers) == FORM):
             self.authenticate(request, secrets=secrets, now=now)
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Vouch for the sender by its token; raises NotAuthentic."""
+        """Verify the token, and return None; raises NotAuthentic."""
         tokens = self._read_tokens(request)
         if not tokens:
             raise NotAuthentic(Reason.MISSING_HEADER, f"no token where it was to be: {self.where}")
@@ -161,15 +161,15 @@ class TokenCredential:
                 return _read_values(request.body.decode("utf-8", "surrogateescape"), name) if is_form else []
 
     def new_secret(self) -> str:
-        """Make a token."""
+        """Return a random token."""
         return randomness.token_urlsafe(24)
 
     def check_secret(self, secret: str) -> None:
-        """Raise ValueError for a blank, and for what no header can carry."""
+        """Raise ValueError for a token that is blank, too long or not printable."""
         _check_printable(secret, label="token")
 
     def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
-        """Add the token."""
+        """Return the request with the token added."""
         place, name = self._place
         pair = f"{quote(name)}={quote(secret, safe='')}"
         match place:
@@ -183,7 +183,7 @@ class TokenCredential:
                 return replace(request, body=b"&".join(filter(None, [request.body, pair.encode()])))
 
     def redact(self, request: SignedRequest) -> SignedRequest:
-        """Blank the token out, wherever it stands."""
+        """Return the request with the token withheld. A bearer token is withheld from every stored request anyway."""
         place, name = self._place
         match place:
             case "header":
@@ -200,9 +200,9 @@ class TokenCredential:
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """The id of a Salesforce organisation in the message, and a token besides where the source has one.
+    """Authentication by the id of a Salesforce organization in the message, and a token if the source has one.
 
-    The id has 15 characters, in which case matters, or 18, of which the last three only check the others:
+    The id has 15 case-sensitive characters, or 18 characters that end with a checksum of three:
     https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/field_types.htm
     """
 
@@ -210,12 +210,12 @@ class Organization:
     token: TokenCredential | None
 
     def check_headers(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> None:
-        """Raise NotAuthentic for another token; the organization stands in the body."""
+        """Raise NotAuthentic for a wrong token. The organization's id is in the body, so it is not checked."""
         if self.token is not None:
             self.token.check_headers(request, secrets=secrets, now=now)
 
     def authenticate(self, request: SignedRequest, *, secrets: Sequence[str], now: int) -> str | None:
-        """Vouch for the sender by token and organisation; raises NotAuthentic."""
+        """Verify token and organization, and return None; raises NotAuthentic."""
         if self.token is not None:
             self.token.authenticate(request, secrets=secrets, now=now)
         organization = _read_organization(request.body)
@@ -226,28 +226,28 @@ class Organization:
         return None
 
     def new_secret(self) -> str:
-        """Make a token."""
+        """Return a random token."""
         return (self.token or TokenCredential("query:token")).new_secret()
 
     def check_secret(self, secret: str) -> None:
-        """Raise ValueError for what is no token."""
+        """Raise ValueError if the secret has the wrong form for a token."""
         (self.token or TokenCredential("query:token")).check_secret(secret)
 
     def sign(self, request: SignedRequest, *, delivery: str, secret: str, now: int) -> SignedRequest:
-        """Add the token; the organisation stands in the body."""
+        """Return the request with the token added. The organization's id must be in the body already."""
         if self.token is None:
             return request
         return self.token.sign(request, delivery=delivery, secret=secret, now=now)
 
     def redact(self, request: SignedRequest) -> SignedRequest:
-        """Blank the token out; the organisation's id is no secret."""
+        """Return the request with the token withheld. The organization's id is not secret."""
         return self.token.redact(request) if self.token is not None else request
 
 
 def _read_organization(body: bytes) -> str:
     try:
         document: object = parse_xml(body)
-    except Unparseable:  # it is refused for that once it is known to be the sender's
+    except Unparseable:  # read_items rejects the malformed body later, once the sender is known
         organization = find_xml_text(body, "OrganizationId")
         return organization if organization is not None and organization.isascii() else ""
     for name in ("Envelope", "Body", "notifications", "OrganizationId"):
@@ -256,12 +256,12 @@ def _read_organization(body: bytes) -> str:
 
 
 def _is_any_of(candidate: bytes, expected: Sequence[bytes]) -> bool:
-    # A list, so that its time does not tell which one it was.
+    # The list makes sure that every value is compared: stopping early would reveal by its time which value matched.
     return any([hmac.compare_digest(candidate, value) for value in expected])
 
 
 def _read_values(pairs: str, name: str) -> list[str]:
-    with suppress(ValueError):  # more pairs than anybody sends
+    with suppress(ValueError):  # more pairs than any sender has
         fields = parse_qsl(pairs, keep_blank_values=False, max_num_fields=10_000, errors="surrogateescape")
         return [value for key, value in fields if key == name]
     return []

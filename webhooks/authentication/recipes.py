@@ -1,4 +1,4 @@
-"""List how senders sign, one row for each scheme, and read a recipe that somebody wrote as data."""
+"""Define the signature recipe of each scheme, and parse a recipe that the operator wrote as data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -14,12 +14,12 @@ _STANDARD = Recipe(
     header="webhook-signature", timestamp="webhook-timestamp", id="webhook-id",
     parts=("id", "'.", "timestamp", "'.", "body"), prefix="v1,", listed="spaces",
     encoding="base64", key="base64", key_prefix="whsec_", key_sizes=(24, 64),
-)  # fmt: skip  # headers; what is signed; how it is written
+)  # fmt: skip  # headers; signed parts; encoding
 _STANDARD_ED25519 = replace(_STANDARD, prefix="v1a,", algorithm="ed25519", key_prefix="whpk_", key_sizes=(32, 32))
 
 
 def _rename_headers_to_svix(recipe: Recipe) -> Recipe:
-    """Give the recipe under the names of the family that the standard came from."""
+    """Return the recipe with the header names of Svix, which the standard was derived from."""
     return replace(recipe, header="svix-signature", timestamp="svix-timestamp", id="svix-id")
 
 
@@ -27,7 +27,7 @@ def _rename_headers_to_svix(recipe: Recipe) -> Recipe:
 _HUBSPOT_V3 = Recipe(
     header="x-hubspot-signature-v3", timestamp="x-hubspot-request-timestamp", unit="ms",
     parts=("method", "url", "body", "timestamp"), encoding="base64", decoded=":/?@!$'()*,;",
-)  # fmt: skip  # headers; what is signed
+)  # fmt: skip  # headers; signed parts
 _HUBSPOT_V1 = Recipe(header="x-hubspot-signature", parts=("secret", "body"), algorithm="sha256")
 _SEGMENT = Recipe(header="x-signature", algorithm="hmac-sha1")
 
@@ -70,7 +70,7 @@ _HEADERS = ("header", "timestamp", "id")
 
 
 def recipes(definition: str | Mapping[str, object]) -> Sequence[Recipe]:
-    """Give the recipes of a scheme by its name, or the one written as data; raises *ValueError* with a sentence."""
+    """Return the recipes of a scheme by its name, or a recipe written as data; raises *ValueError* with a sentence."""
     if isinstance(definition, str):
         if definition not in RECIPES:
             raise ValueError(f"There is no recipe `{definition[:40]}`; there is {', '.join(RECIPES)}, or a FILE.json.")
@@ -86,12 +86,12 @@ def recipes(definition: str | Mapping[str, object]) -> Sequence[Recipe]:
     _check_recipe(recipe)
     changes = {name: value.lower() for name, value in asdict(recipe).items() if name in _HEADERS and value}
     if recipe.listed == "pairs":
-        changes["prefix"] = recipe.prefix.removesuffix("=")  # the name of the pair, however it was written
+        changes["prefix"] = recipe.prefix.removesuffix("=")  # the name of the pair, without the equals sign
     return [replace(recipe, **changes)]
 
 
 def _check_recipe(recipe: Recipe) -> None:
-    """Refuse a recipe that would vouch for less than it seems to."""
+    """Raise ValueError for a recipe that is inconsistent, or that proves less than it seems to."""
     parts = {"body", "first", "method", "url", "timestamp", "id", "secret"}
     for part in recipe.parts:
         if part not in parts and not part.startswith(("'", "header:")):
@@ -111,7 +111,7 @@ def _check_recipe(recipe: Recipe) -> None:
 
 
 def choose_authenticator(source: Source) -> Authenticator:
-    """Give the way that the operator chose: a signature's recipe, a password, or a token."""
+    """Return the authenticator that the operator chose: a recipe's signature, a password, or a token."""
     settings = source.settings
     if settings.recipe is not None:
         return Signature(recipes(settings.recipe))

@@ -1,4 +1,4 @@
-"""Verify that a request carries a signature made as a recipe says with one of its source's secrets."""
+"""Verify that a request has a signature that follows a recipe and was made with one of its source's secrets."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from webhooks.read.bodies import first_element
 
 SECOND = 1_000_000
-MOST = 100  # signatures of ed25519 in one request: each is worked out anew over the whole body
+MOST = 100  # ed25519 signatures in one request: each is verified separately over the whole body
 DELIVERY_ID = re.compile(r"[ -~]{1,256}")
 DIGITS = {"s": re.compile(r"[0-9]{1,12}"), "ms": re.compile(r"[0-9]{1,15}")}
 UNITS = {"s": SECOND, "ms": 1000}
@@ -28,7 +28,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Reason(StrEnum):
-    """Why a delivery is not taken for authentic."""
+    """Why a delivery is not authentic."""
 
     MISSING_HEADER = "missing header"
     MALFORMED = "malformed header"
@@ -41,8 +41,7 @@ class NotAuthentic(Exception):
     """
     The delivery is not authentic.
 
-    The *hint* tells the operator what to mend.
-    It is not part of the message, so that no sender reads it by mistake.
+    The *hint* tells the operator what to fix. It is not part of the message, so that it is never shown to a sender.
     """
 
     def __init__(self, reason: Reason, hint: str) -> None:
@@ -53,9 +52,9 @@ class NotAuthentic(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRequest:
-    """A delivery as it arrived: header names in lower case, *url* as the sender sees it, *query* as it was sent.
+    """A delivery as it arrived. Header names are in lower case, *url* is as the sender sees it, *query* as sent.
 
-    Of a header with several *lines* the first is the one in *headers*.
+    *lines* are all values of each header; *headers* has the first of them.
     """
 
     method: str = "POST"
@@ -68,7 +67,7 @@ class SignedRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authentic:
-    """What the signature vouches for: which delivery it is, and when this attempt of it was made, where it says so."""
+    """What the signature proves: the delivery's id, and when this attempt was sent in µs UTC; None if not included."""
 
     delivery_id: str | None
     sent_at: int | None
@@ -76,11 +75,11 @@ class Authentic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a sender signs, as data; header names in lower case.
+    """How a sender signs, as data. Header names are in lower case.
 
-    *parts* are what is signed, one after the other: `body`, `first` (the first element of a list, as it was sent, else
-    the body), `method`, `url`, `timestamp`, `id`, `secret`, `header:NAME`, and literals after an apostrophe (`'.`).
-    *listed* says how several signatures stand in the header: `one`, with `spaces` between them, or as `pairs` like
+    *parts* are signed one after the other: `body`, `first` (the first element of a list, as sent, or else the body),
+    `method`, `url`, `timestamp`, `id`, `secret`, `header:NAME`, and literals after an apostrophe (`'.`).
+    *listed* is the form of several signatures in the header: `one`, with `spaces` between them, or as `pairs` like
     `t=1,v1=…`, where *prefix* is the name before the equals sign and *timestamp* may be `pair:t`.
     """
 
@@ -93,20 +92,20 @@ class Recipe:
     key: Literal["utf8", "hex", "base64"] = "utf8"
     key_prefix: str = ""
     key_sizes: tuple[int, int] = (1, 1000)  #: in bytes
-    timestamp: str | None = None  #: the header that has it
+    timestamp: str | None = None  #: the header with the timestamp
     unit: Literal["s", "ms", "iso"] = "s"
-    tolerance: int = 300  #: in seconds, both ways
-    id: str | None = None  #: the header that names the delivery
-    decoded: str = ""  #: the characters that are percent-decoded in the address before it is signed
+    tolerance: int = 300  #: largest accepted clock difference in seconds, in both directions
+    id: str | None = None  #: the header with the delivery's id
+    decoded: str = ""  #: characters to percent-decode in the URL before it is signed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedHeaders:
     """
-    What the headers of a signed request say, before its body is known.
+    The parsed headers of a signed request, before its body is read.
 
-    *candidates* are the recipes by which the request may be signed, *signatures* those it carries by prefix.
-    *timestamp* is as sent, which is what is signed.
+    *candidates* are the recipes that the request may be signed by. *signatures* are its signatures by prefix.
+    *timestamp* is the text as sent, because that text is signed. *sent_at* is in µs UTC.
     """
 
     candidates: Sequence[Recipe]
@@ -118,10 +117,10 @@ class SignedHeaders:
 
 def read_headers(request: SignedRequest, *, recipes: Sequence[Recipe], now: int) -> SignedHeaders:
     """
-    Read the headers of a signature; raises *NotAuthentic* if they are missing, malformed or stale.
+    Return the parsed headers of a signature; raises *NotAuthentic* if they are missing, malformed or stale.
 
-    Several recipes are several ways in which one sender may sign; the first that has a header of its own in the
-    request decides which headers are read. Times are microseconds since 1970.
+    Several *recipes* are alternative ways for one sender to sign. The first recipe that has a header of its own in the
+    request decides which headers are read. *now* is in µs UTC.
     """
     main_recipe = _choose_recipe(recipes, request)
     candidates = [recipe for recipe in recipes if recipe.header == main_recipe.header]
@@ -129,7 +128,7 @@ def read_headers(request: SignedRequest, *, recipes: Sequence[Recipe], now: int)
         raise NotAuthentic(Reason.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
     delivery_id = _read_delivery_id(request, main_recipe)
     timestamp = _read_timestamp(request, main_recipe)
-    # A signature is as good in a second line: the standard's header is a list, and each of it is tried.
+    # Signatures in further lines of the header are as valid: the standard allows a list, and each signature is tried.
     lines = request.lines.get(main_recipe.header, [request.headers[main_recipe.header]])
     signatures = {
         recipe.prefix: [signature for line in lines for signature in _extract_signatures(line, recipe)]
@@ -149,9 +148,9 @@ def read_headers(request: SignedRequest, *, recipes: Sequence[Recipe], now: int)
 
 def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequence[str], now: int) -> Authentic:
     """
-    Return the delivery that the signature proves, or raise *NotAuthentic*, whatever a stranger may have sent.
+    Return what the signature proves; raises *NotAuthentic*, whatever the request contains.
 
-    The *secrets* have passed *check_secret*: one that would not pass is a *ValueError*.
+    The caller has validated *secrets* with *check_secret*; a malformed secret raises *ValueError*.
     """
     keys = [
         (recipe, secret, _decode_key(recipe, secret))
@@ -159,7 +158,7 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
         for recipe in recipes_for_secret(recipes, secret)
     ]
     headers = read_headers(request, recipes=recipes, now=now)
-    # A list: stopping at the first match would tell by its time which of the secrets it was.
+    # The list makes sure that every secret is tried: stopping early would reveal by its time which secret matched.
     matches = [
         is_match
         for recipe, secret, key in keys
@@ -179,7 +178,7 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
 
 
 def sign(request: SignedRequest, *, recipe: Recipe, delivery: str, secret: str, now: int) -> SignedRequest:
-    """Give the request with the headers that *verify* accepts for it."""
+    """Return the request with the headers that *verify* accepts; raises ValueError for a bad id or a public key."""
     if not DELIVERY_ID.fullmatch(delivery):
         raise ValueError("A delivery's id must be 1 to 256 printable ASCII characters.")
     headers = dict(request.headers)
@@ -207,7 +206,7 @@ def sign(request: SignedRequest, *, recipe: Recipe, delivery: str, secret: str, 
 
 
 def new_secret(recipe: Recipe) -> str:
-    """Make a signing secret."""
+    """Return a random signing secret."""
     random_bytes = randomness.token_bytes(32)
     return recipe.key_prefix + (
         base64.b64encode(random_bytes).decode() if recipe.key == "base64" else random_bytes.hex()
@@ -215,19 +214,19 @@ def new_secret(recipe: Recipe) -> str:
 
 
 def check_secret(secret: str, *, recipes: Sequence[Recipe]) -> None:
-    """Raise *ValueError*, in words that do not repeat the secret, where it cannot be a signing secret."""
+    """Raise *ValueError*, with a sentence that does not repeat the secret, if it is not a signing secret."""
     for recipe in recipes_for_secret(recipes, secret):
         _decode_key(recipe, secret)
 
 
 def recipes_for_secret(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
-    """Give the recipes that a secret is for; where its prefix does not say, those of the first one's kind."""
+    """Return the recipes with the secret's prefix, or those with the first recipe's prefix if none matches."""
     matching = [recipe for recipe in recipes if secret.startswith(recipe.key_prefix)]
     return matching or [recipe for recipe in recipes if recipe.key_prefix == recipes[0].key_prefix]
 
 
 def _choose_recipe(recipes: Sequence[Recipe], request: SignedRequest) -> Recipe:
-    """Give the first recipe of which a header is there that not all of them have, else the first."""
+    """Return the first recipe with a header in the request that not all recipes share, or else the first recipe."""
     shared = set[str].intersection(*(set(_list_headers(recipe)) for recipe in recipes))
     present = (
         recipe
@@ -253,7 +252,7 @@ def _read_delivery_id(request: SignedRequest, recipe: Recipe) -> str | None:
 
 
 def _read_timestamp(request: SignedRequest, recipe: Recipe) -> str | None:
-    """Give the timestamp as it was sent, which is what is signed."""
+    """Return the timestamp as sent, because that text is signed; raises NotAuthentic if it is malformed."""
     if recipe.timestamp is None:
         return None
     name = recipe.timestamp.removeprefix("pair:")
@@ -279,7 +278,7 @@ def _parse_iso(text: str) -> int | None:
 
 def _check_clock(timestamp: str, recipe: Recipe, *, now: int) -> int:
     sent_at = _parse_iso(timestamp) if recipe.unit == "iso" else int(timestamp) * UNITS[recipe.unit]
-    assert sent_at is not None  # it was read before
+    assert sent_at is not None  # _read_timestamp has parsed it already
     if abs(now - sent_at) > recipe.tolerance * SECOND:
         seconds, direction = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
         hint = f"the sender's clock differs by {seconds} s ({direction}), or this is a replay"
@@ -292,7 +291,7 @@ def _parse_pairs(header: str) -> list[tuple[str, str]]:
 
 
 def _extract_signatures(header: str, recipe: Recipe) -> list[bytes]:
-    """Give the signatures of this recipe's kind that a header holds, without what stands before them."""
+    """Return the signatures of a header that have the recipe's prefix, without the prefix."""
     if recipe.listed == "pairs":
         signatures = [value for name, value in _parse_pairs(header) if name == recipe.prefix]
     else:
@@ -311,7 +310,7 @@ def _compare_signatures(
     secret: str,
     timestamp: str | None,
 ) -> list[bool]:
-    """Say of each signature whether it is made with this key; what is signed is read once, as it may be long."""
+    """Return, for each signature, whether it was made with this key. The content is built once, as it may be long."""
     content = _build_content(request, recipe, secret=secret, timestamp=timestamp)
     if recipe.algorithm != "ed25519":
         expected = _encode_digest(_compute_digest(content, recipe, key), recipe).encode()
@@ -332,7 +331,7 @@ def _is_signed(content: bytes, signature: bytes, recipe: Recipe, key: bytes) -> 
 
 
 def _build_content(request: SignedRequest, recipe: Recipe, *, secret: str, timestamp: str | None) -> bytes:
-    """Put together what is signed."""
+    """Return the bytes that the recipe signs."""
 
     def encode_part(part: str) -> bytes:
         match part:
@@ -389,7 +388,7 @@ def _decode_key(recipe: Recipe, secret: str) -> bytes:
             case "base64":
                 key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     least, most = recipe.key_sizes
-    # In base64 a prefix says only what it is, and has a sign that base64 has not: it may be left out.
+    # A base64 secret may lack its prefix: the prefix has a character that base64 lacks, so it is never part of a key.
     if not (secret.startswith(recipe.key_prefix) or recipe.key == "base64") or not least <= len(key) <= most:
         prefix = f"{recipe.key_prefix} followed by " if recipe.key_prefix else ""
         size = f"{least} to {most} bytes" if least < most else f"{least} bytes"

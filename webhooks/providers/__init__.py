@@ -1,4 +1,4 @@
-"""List the senders that are understood."""
+"""List the supported providers by name."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Read Attio's webhooks, which name records without their values, and the values through its API.
+"""Read Attio's webhooks, which name records without their values, and fetch the values through Attio's API.
 
 https://docs.attio.com/rest-api/guides/webhooks"""
 
@@ -26,8 +26,8 @@ from webhooks.read.extract import (
     text,
 )
 
-PEOPLE = "people"  # the slug of the object that contacts are, where the source names none
-#: where the value of an attribute stands, by what kind it is
+PEOPLE = "people"  # the slug of the contacts' object, if the source does not set another
+#: the key of an attribute's value, by the kind of attribute
 _VALUES = ("value", "currency_value")
 
 
@@ -41,13 +41,13 @@ def _get_object_name(source: Source) -> str:
 
 
 def _is_other(event: Event) -> bool:
-    """Tell whether it is about another object than contacts are, which only the object's id can tell."""
+    """Return whether the event is about another object than contacts. The event has only the object's id."""
     object_name = _get_object_name(event.source)
     return "-" in object_name and get_path(event.body, "id", "object_id") not in (None, object_name)
 
 
 def _read_reference(event: Event) -> list[ItemRequest]:
-    """Take the contact by the record's id; what it is and its scores are not in what was sent."""
+    """Return an item that names the contact by the record's id. Attio's webhook has neither fields nor scores."""
     if _is_other(event):
         return event.ignored(f"it is about another object than {_get_object_name(event.source)}")
     return [Item(key=event.key, contact=event.contact(id=get_path(event.body, "id", "record_id")), raw=event.raw)]
@@ -62,12 +62,12 @@ def _read_merge(event: Event) -> list[ItemRequest]:
 
 
 def _build_path(source: Source, id: str) -> str:
-    """Read a record: https://docs.attio.com/rest-api/endpoint-reference/records/get-a-record"""
+    """Return the path of a record: https://docs.attio.com/rest-api/endpoint-reference/records/get-a-record"""
     return f"/v2/objects/{quote(_get_object_name(source), safe='')}/records/{quote(id, safe='')}"
 
 
 def _read_answer(event: Event) -> list[ItemRequest]:
-    """Read who a contact is, and its scores; each value says since when it holds, and an empty list that none does."""
+    """Return the contact's fields and scores. Each value has its start time; an empty list clears a score."""
     values = require_object(get_path(event.body, "data", "values"), "the record's `values`")
     id, email = (
         text(event.around["id"]),

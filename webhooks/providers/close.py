@@ -1,4 +1,4 @@
-"""Read Close's event log: the fields of a lead or contact that changed, whose keys may have dots in them.
+"""Read Close's event log: the changed fields of a lead or contact. Names of fields may have dots.
 
 https://developer.close.com/resources/webhook-subscriptions/"""
 
@@ -32,7 +32,7 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read_change(event: Event) -> list[ItemRequest]:
-    """Take the changed fields; one that changed to nothing was cleared. Times have no zone and are UTC."""
+    """Return the changed fields; a field that changed to null is cleared. Times without a zone are UTC."""
     body = require_object(event.body, "its event")
     data, before = objects(body.get("data")), objects(body.get("previous_data"))
     names = body.get("changed_fields") if body.get("action") == "updated" else None
@@ -51,11 +51,11 @@ def _read_change(event: Event) -> list[ItemRequest]:
         event, fields, contact=contact, key=key_of(body.get("id")),
         occurred_at=event.moment(body.get("date_created")),
         cleared=cleared, about=contact_fields(contact, name=data.get("display_name") or data.get("name")),
-    )  # fmt: skip  # what and whose, when, and what is said besides
+    )  # fmt: skip  # content and owner, time, other fields
 
 
 def _read_merge(event: Event) -> list[ItemRequest]:
-    """Take two leads for one; that the other of them is gone and what changed of this one come besides."""
+    """Return the merge of two leads. Close sends separate events for the deleted and the changed lead."""
     body = require_object(event.body, "its event")
     duplicate, into = (get_path(body, "meta", f"merge_{end}_lead_id") for end in ("source", "destination"))
     return [
@@ -63,7 +63,7 @@ def _read_merge(event: Event) -> list[ItemRequest]:
             key=key_of(body.get("id")) or event.key, contact=event.contact(id=duplicate), into=event.contact(id=into),
             occurred_at=event.time(body.get("date_created")), raw=event.raw,
         )
-    ]  # fmt: skip  # the key and the two, then when
+    ]  # fmt: skip  # the key and the two contacts, then the time
 
 
 EVENTS: Mapping[str, Handler] = {

@@ -1,4 +1,4 @@
-"""Say what a provider is: how its sender proves itself, what it may say, and what becomes of each thing it says."""
+"""Define a provider: how its sender authenticates, which events it sends, and how each event is handled."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,7 @@ from webhooks.read.extract import Event, as_text
 from webhooks.read.mapping import Budget
 from webhooks.read.simultaneous import order_simultaneous
 
-#: what becomes of values that are not on a step, or outside the range: `quarantine` unless the source says otherwise
+#: how to adjust values that are off the step or outside the range; the default is `quarantine`
 ADJUSTMENTS: Mapping[str, tuple[str, ...]] = {
     "off_step": ("round", "quarantine"),
     "out_of_range": ("clamp", "quarantine"),
@@ -38,31 +38,31 @@ ADJUSTMENTS: Mapping[str, tuple[str, ...]] = {
 
 
 class BadBody(Exception):
-    """The body is authentic but cannot be read."""
+    """The body is authentic but cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrived:
-    """An authentic request, its body read; *key* is the delivery's id."""
+    """An authentic request with its parsed body. *key* is the delivery's key."""
 
     request: SignedRequest
     source: Source
     key: str
     document: object
     form: Mapping[str, object] = field(default_factory=dict)
-    budget: Budget = field(default_factory=Budget)  #: of the expressions of a mapping
+    budget: Budget = field(default_factory=Budget)  #: of the mapping's expressions
 
 
-#: what becomes of an event; raises a Refusal where it cannot be used
+#: turns an event into items; raises a Refusal if the event cannot be used
 Handler: TypeAlias = Callable[[Event], list[ItemRequest]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readback:
-    """How contacts that are named by an id alone are read through the sender's API, with a token as bearer.
+    """How to read contacts that deliveries identify by an id alone, through the sender's API with a bearer token.
 
-    *base*: where the API is. *path*: what to read of the contact with an id.
-    *handler*: an answer → what it says; it is told the id in *around*.
+    *base* is the URL of the API, *path* returns the path to a contact by its id.
+    *handler* turns an answer into items; *around* has the contact's id.
     """
 
     base: str
@@ -74,14 +74,16 @@ class Readback:
 class Provider:
     """One kind of sender, as data.
 
-    *steps*: what to do at the sender's side, a step a line; `{url}` and `{secret}` are filled in.
-    *reads* and *leaves* describe for the README what is read of its deliveries, and what is not.
-    *events*: everything it may say, by name. *split*: a body → (name, body of the event), in order,
-    with a blank name for what has another shape than an event of this sender;
-    it raises BadBody where the shape is the sender's mistake, and a Refusal to set the whole body aside.
-    *content_types*: what is read; a star stands for anything, as in `application/*+json` (RFC 6839).
-    *around*: what handlers are told beside the event, made once for each delivery.
-    *options*: what `--option` may say beside ADJUSTMENTS. *takes*: which further options of `source add` it uses.
+    *steps* are the instructions for setting the sender up, one line for each; `{url}` and `{secret}` are filled in.
+    *reads* and *leaves* describe for the README which data of its deliveries is used, and which is not.
+    *events* are the handlers of its events by name.
+    *split* returns the events of a body as (name, body of the event), in order. The name of an event with an unknown
+    shape is blank. *split* raises BadBody if the body's shape is the sender's mistake, and a Refusal to quarantine the
+    whole body.
+    *content_types* are the accepted types; a star matches anything, as in `application/*+json` (RFC 6839).
+    *around* returns further data for the handlers, once for each delivery.
+    *options* are the names and values of `--option`, besides ADJUSTMENTS.
+    *takes* are the further options of `source add` that it uses.
     """
 
     steps: tuple[str, ...]
@@ -94,27 +96,27 @@ class Provider:
     takes: frozenset[str] = frozenset({"map"})
     reads: str = ""
     leaves: str = ""
-    username: bool = False  #: proves itself by HTTP Basic unless it is told otherwise
-    ack: tuple[str, str] | None = None  #: content type and body of a 200, where the sender wants words of its own
-    by_item: bool = False  #: what cannot be used in its JSON costs the item; a CRM's broken characters are replaced
-    readback: Readback | None = None  #: where what it sends leaves out what a contact is
+    username: bool = False  #: authenticates by HTTP Basic by default
+    ack: tuple[str, str] | None = None  #: content type and body of a 200, if the sender requires a certain answer
+    by_item: bool = False  #: a fault in its JSON rejects one item; for other senders broken text is replaced
+    readback: Readback | None = None  #: set if its deliveries lack the contacts' fields
 
     @property
     def ignored_events(self) -> Mapping[str, str]:
-        """Return the events that are left alone, each with the reason."""
+        """The reasons of the events that are ignored, by name."""
         return {name: handler.reason for name, handler in self.events.items() if isinstance(handler, Ignoring)}
 
     @property
     def all_options(self) -> Mapping[str, tuple[str, ...]]:
-        """Return everything that `--option` may say; who sends our own body can mend its values."""
+        """All names and values of `--option`. A *by_item* sender can fix its own values, so it has no ADJUSTMENTS."""
         return self.options if self.by_item else {**self.options, **ADJUSTMENTS}
 
     def takes_kind(self, kind: str) -> bool:
-        """Tell whether bodies of a content type are read."""
+        """Return whether bodies of a content type are accepted."""
         return any(fnmatchcase(kind, pattern) for pattern in self.content_types)
 
     def arrived(self, request: SignedRequest, *, source: Source, key: str) -> Arrived:
-        """Read the body by its content type; raises BadBody."""
+        """Return the request with its body parsed by its content type; raises BadBody."""
         kind = kind_of(request.headers)
         try:
             form: Mapping[str, object] = {}
@@ -132,7 +134,7 @@ class Provider:
         return parse_items(raw) if self.by_item else parse_json(replace_broken(raw))
 
     def read(self, arrived: Arrived) -> list[ItemRequest]:
-        """Read the items; one that cannot be used harms no other. Raises BadBody as *split* does."""
+        """Return the items of a request. An unusable item does not affect the others. Raises BadBody, like *split*."""
         try:
             events = list(islice(self.split(arrived), MAX_ITEMS + 1))
             if len(events) > MAX_ITEMS:
@@ -153,7 +155,7 @@ class Provider:
         return order_simultaneous(items)
 
     def read_back(self, arrived: Arrived, *, id: str) -> list[ItemRequest]:
-        """Read what the sender's API answered of the contact with this id."""
+        """Return the items of an API's answer about the contact with this id."""
         raw, handler = as_text(arrived.document), self.readback.handler if self.readback is not None else None
         event = Event(
             name="answer", body=arrived.document, source=arrived.source, key=arrived.key, raw=raw, around={"id": id}
@@ -186,7 +188,7 @@ def _add_context(item: ItemRequest, named: tuple[Reference, ...], note: str | No
 
 @dataclass(frozen=True, slots=True)
 class Ignoring:
-    """A handler that leaves an event alone, for a reason."""
+    """A handler that ignores an event, for a reason."""
 
     reason: str
 
@@ -195,5 +197,5 @@ class Ignoring:
 
 
 def ignore(reason: str) -> Handler:
-    """Make a handler that leaves an event alone, for this reason."""
+    """Return a handler that ignores an event, for this reason."""
     return Ignoring(reason)

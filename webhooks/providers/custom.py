@@ -1,4 +1,4 @@
-"""Read any JSON, form or XML body by a mapping that the operator wrote in JMESPath; without one it is only kept.
+"""Read any JSON, form or XML body with the operator's mapping in JMESPath; without a mapping, only store it.
 
 https://jmespath.org/specification.html"""
 
@@ -29,7 +29,7 @@ LONGEST_REASON = 1000
 
 
 def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    """Find the items."""
+    """Return the items that the mapping finds in a body, or the whole body if there is no mapping."""
     mapping = arrived.source.settings.mapping
     if mapping is None:
         return [(KEPT, arrived.document)]
@@ -41,7 +41,7 @@ def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _build_context(arrived: Arrived) -> Mapping[str, object]:
-    """Give what handlers are told beside the item: what expressions are applied to, and the steps they have left."""
+    """Return the data for the handlers: the document that expressions are applied to, and the remaining steps."""
     return {"document": _build_document(arrived), "budget": arrived.budget}
 
 
@@ -60,7 +60,7 @@ def _parse_query(query: str) -> dict[str, str]:
 
 
 def _read_item(event: Event) -> list[ItemRequest]:
-    """Read one item: a value is set, a delta is added, an activity is counted."""
+    """Return the change that the mapping finds in an item: a value is set, a delta added, an activity counted."""
     mapping = event.source.settings.mapping or {}
     document, budget = {**objects(event.around["document"]), "item": event.body}, event.around["budget"]
     assert isinstance(budget, Budget)
@@ -78,7 +78,7 @@ def _read_item(event: Event) -> list[ItemRequest]:
     common |= {"reason": _shorten_reason(values.get("reason")), "raw": event.raw}
     if activity is not None:
         quantity = THOUSAND if values.get("value") is None else event.number(values["value"])
-        return [Item(**common, activity=activity, amount=quantity)]  # type: ignore[arg-type]  # as above
+        return [Item(**common, activity=activity, amount=quantity)]  # type: ignore[arg-type]  # common is mixed
     return [_build_change(event, values, common)]
 
 
@@ -96,7 +96,7 @@ def _build_change(event: Event, values: Mapping[str, object], common: Mapping[st
     op = Op.SET if value is not None else Op.ADD
     amount = event.number(value if value is not None else delta)
     score = event.source.score_type(name) or name
-    return Item(**common, score=score, op=op, amount=amount)  # type: ignore[arg-type]  # as above
+    return Item(**common, score=score, op=op, amount=amount)  # type: ignore[arg-type]  # common is mixed
 
 
 def _evaluate(expression: str, name: str, document: object, *, budget: Budget) -> object:

@@ -1,7 +1,7 @@
-"""Read Customer.io: what a campaign's action Send webhook says; its reporting webhooks carry no score.
+"""Read Customer.io: the body of a campaign's action Send webhook. Its reporting webhooks have no score.
 
 https://docs.customer.io/journeys/webhooks-action/
-A 4xx makes Customer.io hold back everything for an hour, so what cannot be used is kept and answered 200."""
+After a 4xx answer Customer.io holds all deliveries back for an hour, so an unusable body is stored and answered 200."""
 
 from collections.abc import Iterable, Mapping
 
@@ -14,7 +14,7 @@ REPORT = "reporting"
 
 
 def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    """Tell a report by its metric from what somebody laid out in a campaign."""
+    """Return a report, recognized by its metric, or the objects that a person designed in a campaign."""
     if isinstance(arrived.document, dict) and {"metric", "object_type"} <= arrived.document.keys():
         return [(REPORT, arrived.document)]
     return flat_fields.split_objects(arrived)

@@ -1,4 +1,4 @@
-"""Read our own body, signed by Standard Webhooks: what scripts and automations send.
+"""Read this product's own body format, signed by Standard Webhooks, which scripts and automations send.
 
 https://www.standardwebhooks.com"""
 
@@ -45,7 +45,7 @@ ITEM = "item"
 
 
 class _Contact(BaseModel):
-    """Who an item is about."""
+    """The contact that an item is about."""
 
     model_config = ConfigDict(strict=True)
 
@@ -77,7 +77,7 @@ class _Item(BaseModel):
 
 
 def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    """Give the one item, or those of the list in `items`; raises BadBody."""
+    """Return the single item, or the items of the list in `items`; raises BadBody."""
     document = arrived.document
     if isinstance(document, Rejected):
         return [(ITEM, document)]
@@ -90,13 +90,13 @@ def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
         raise BadBody("`items` must be a list.")
     if len(items) > MAX_ITEMS:
         raise BadBody(f"A body holds at most {MAX_ITEMS:,} items; this one has {len(items):,}. Send several.")
-    # What is no item by its type is read all the same: the reader says what is wrong with it.
+    # An element that is not an item is passed on too, so that the handler reports what is wrong with it.
     return ((ITEM, item) for item in items)
 
 
 def _read_event(event: Event) -> list[ItemRequest]:
     for part in ("contact", "into"):
-        with suppress(BadItem):  # the item says itself what is wrong with it
+        with suppress(BadItem):  # _read_item reports what is wrong with the contact
             event.contact(id=get_path(event.body, part, "id"), email=get_path(event.body, part, "email"))
     return [_read_item(event.body, key=event.key, source=event.source.slug, raw=event.raw)]
 
@@ -118,7 +118,7 @@ def _read_item(document: object, *, key: str, source: str, raw: str) -> ItemRequ
 
 
 def _build_item(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
-    """Make of an item what it asks for; raises a Refusal that says why it cannot be."""
+    """Return the change that an item describes; raises a Refusal with the reason if it is unusable."""
     op, contact, at = _OPS.get(item.type), _build_reference(item.contact, source=source), _parse_time(item.occurred_at)
     if item.type == "contact.merge":
         duplicate, into = _find_merge_pair(item, contact, source=source)
@@ -147,7 +147,7 @@ def _build_item(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
 
 
 def _find_merge_pair(item: _Item, contact: Reference, *, source: str) -> tuple[Reference, Reference]:
-    """Give who is one with whom: with `into`, or else the contact of the id with that of the address."""
+    """Return the duplicate and the contact to merge it into: `into`, or else the id's contact into the address's."""
     if item.into is not None:
         return contact, _build_reference(item.into, source=source)
     if contact.email is None or contact.id is None:
@@ -162,9 +162,9 @@ def _read_own_key(document: object) -> str | None:
 
 
 def _describe_error(exc: ValidationError) -> str:
-    """Say what is wrong with the first field that is."""
+    """Return a sentence about the first field that is invalid."""
     error = exc.errors(include_url=False, include_input=False)[0]
-    # The kinds that a union tries are part of pydantic's path, not of the sender's document.
+    # pydantic's path includes the types of a union that it tried, which are not part of the sender's document.
     path = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
     location = ".".join(str(part) for part in path if part not in ("str", "int"))
     limits = error.get("ctx", {})
@@ -196,13 +196,13 @@ def _build_reference(contact: _Contact, *, source: str) -> Reference:
 
 
 def _read_contact_fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
-    """Take what is said of the contact itself: nothing for null, none for a blank."""
+    """Return the contact's fields: null leaves a field unchanged, a blank clears it."""
     fields: dict[str, Json] = {
         name: value
         for name, value in (("name", contact.name), ("company", contact.company), ("owner", contact.owner))
         if value is not None
     }
-    # An address that stands beside an id may be a new one of a contact that is known by its id.
+    # An address beside an id may be a new address of the contact with that id.
     if clean_address(contact.email or "") and (upsert or contact.id not in (None, "")):
         fields["email"] = contact.email
     if contact.tags is not None:
@@ -211,7 +211,7 @@ def _read_contact_fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Jso
 
 
 def _read_attributes(attributes: Mapping[str, object]) -> dict[str, Json]:
-    """Take attributes as they are, with the numbers that JSON has."""
+    """Return attributes with JSON's numbers; raises Refusal if they are too long or have a number that is too large."""
     text = json.dumps(attributes, default=float)
     if len(text) > MOST_IN_ATTRIBUTE:
         raise Refusal(f"`contact.attributes` is longer than {MOST_IN_ATTRIBUTE:,} characters")
@@ -224,7 +224,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _parse_time(timestamp: str | None) -> int | None:
-    """Read a time as RFC 3339 has it; a leap second is taken for the end of the one before it."""
+    """Return a time of RFC 3339 in µs since 1970. A leap second becomes the end of the second before."""
     if timestamp is None:
         return None
     match = _RFC3339.fullmatch(timestamp.upper())

@@ -1,7 +1,7 @@
-"""Read HubSpot: property changes and other webhooks of an app, and what workflows send.
+"""Read HubSpot: an app's webhooks for property changes and other events, and the webhooks of workflows.
 
 https://developers.hubspot.com/docs/api/webhooks
-Event ids are not unique and a retry changes the body, so an event is known by what changed and when."""
+Event ids are not unique and a retry changes the body, so the key of an event is what changed and when."""
 
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
@@ -36,7 +36,7 @@ def _build_authenticator(source: Source) -> Authenticator:
 
 
 def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    """Tell the list of an app's webhooks from the one object that a workflow sends."""
+    """Return the events of an app's list, or the single object that a workflow sends."""
     if isinstance(arrived.document, dict):
         is_contact = (
             any(name in arrived.document for name in ("vid", "objectId", "id"))
@@ -49,12 +49,12 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _is_other(body: Mapping[str, object]) -> bool:
-    """Tell whether it is about another kind of objects than contacts."""
+    """Return whether an event is about another kind of object than contacts."""
     return body.get("objectTypeId") not in (None, CONTACT)
 
 
 def _read_change(event: Event) -> list[ItemRequest]:
-    """Read a property change; a blank value says that the property was cleared."""
+    """Return the change of a property. A blank value clears the property."""
     body = require_object(event.body, "the event")
     if _is_other(body):
         return event.ignored(OTHER)
@@ -62,11 +62,11 @@ def _read_change(event: Event) -> list[ItemRequest]:
     parts = (body.get(part) for part in ("portalId", "subscriptionId", "objectId", "propertyName", "occurredAt"))
     key = key_of("hubspot", *parts)
     is_blank = value is None or (isinstance(value, str) and not value.strip())
-    # One property may have two values in one millisecond: https://developers.hubspot.com/docs/api/webhooks
+    # A property may have two values in one millisecond: https://developers.hubspot.com/docs/api/webhooks
     return scores(
         event, {name: value}, contact=event.contact(id=body.get("objectId")), key=key, former_key=key,
         by_value=key is not None, occurred_at=event.moment(body.get("occurredAt")), cleared={name} if is_blank else (),
-    )  # fmt: skip  # what and whose, when and how
+    )  # fmt: skip  # content and owner, time and kind
 
 
 def _read_merge(event: Event) -> list[ItemRequest]:
@@ -86,7 +86,7 @@ def _read_merge(event: Event) -> list[ItemRequest]:
             contact=event.contact(id=id), into=into, occurred_at=at, raw=event.raw,
         )
         for id in duplicates
-    ] or event.ignored("it names no contact that was merged")  # fmt: skip  # the key, then the two
+    ] or event.ignored("it names no contact that was merged")  # fmt: skip  # the key, then the two contacts
 
 
 def _read_privacy_deletion(event: Event) -> list[ItemRequest]:
@@ -99,7 +99,7 @@ def _read_privacy_deletion(event: Event) -> list[ItemRequest]:
 
 
 def _read_workflow(event: Event) -> list[ItemRequest]:
-    """Read the contact that a workflow sends: in the older shape every property has its versions."""
+    """Return the scores of the contact that a workflow sends. In the older format every property has versions."""
     body = require_object(event.body, "the body")
     properties = objects(body.get("properties"))
     values = {name: entry.get("value") if isinstance(entry, dict) else entry for name, entry in properties.items()}
@@ -112,12 +112,12 @@ def _read_workflow(event: Event) -> list[ItemRequest]:
             continue
         changed = get_path(properties[name], "versions", 0, "timestamp") or body.get("updatedAt")
         is_blank = isinstance(value, str) and not value.strip()
-        # The same version of a score comes again whenever the workflow runs, maybe with news of the contact itself.
+        # The same version of a score arrives whenever the workflow runs, possibly with changed fields of the contact.
         key = key_of("hubspot-wf", body.get("portal-id") or 0, id, name, changed, *about.values())
         items += scores(
             event, {name: value}, contact=contact, key=key, occurred_at=event.moment(changed),
             cleared={name} if is_blank else (), about=about,
-        )  # fmt: skip  # what and whose, when and how
+        )  # fmt: skip  # content and owner, time and kind
     return items or event.ignored("none of its properties is mapped to a score type, or named like one")
 
 
@@ -127,12 +127,12 @@ def _read_contact_fields(contact: Reference, values: Mapping[str, object]) -> di
 
 
 def _build_path(_: Source, id: str) -> str:
-    """Read a contact: https://developers.hubspot.com/docs/api/crm/contacts"""
+    """Return the path of a contact: https://developers.hubspot.com/docs/api/crm/contacts"""
     return f"/crm/v3/objects/contacts/{quote(id, safe='')}?properties=email,firstname,lastname,company"
 
 
 def _read_answer(event: Event) -> list[ItemRequest]:
-    """Read who a contact is; one that was merged there is answered under the id of the one it is now."""
+    """Return the contact's fields, under the requested id: for a merged contact HubSpot answers with the survivor's."""
     body = require_object(event.body, "the answer")
     values = require_object(body.get("properties"), "the contact's `properties`")
     contact = event.contact(id=event.around["id"], email=values.get("email"))

@@ -1,4 +1,4 @@
-"""Read Intercom's notifications: each holds the whole contact, with the score among its custom attributes.
+"""Read Intercom's notifications. Each has the whole contact, with the score among its custom attributes.
 
 https://developers.intercom.com/docs/references/webhooks/webhook-models"""
 
@@ -29,7 +29,7 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read_contact(event: Event) -> list[ItemRequest]:
-    """Read the contact as it is now; a ping has no id, so blanks are never taken for equal."""
+    """Return the scores of the contact as it is now. A notification without an id is keyed by its delivery."""
     body = require_object(event.body, "the body")
     item = require_object(get_path(body, "data", "item"), "its data.item")
     contact = event.contact(id=item.get("id"), email=item.get("email"))
@@ -37,7 +37,7 @@ def _read_contact(event: Event) -> list[ItemRequest]:
         event, {**item, **objects(item.get("custom_attributes"))}, contact=contact, key=key_of(body.get("id")),
         occurred_at=event.moment(first(item, ("updated_at", "created_at")) or body.get("created_at")),
         about=contact_fields(contact, name=item.get("name")),
-    )  # fmt: skip  # what and whose, when, and what is said besides
+    )  # fmt: skip  # content and owner, time, other fields
 
 
 EVENTS: Mapping[str, Handler] = {

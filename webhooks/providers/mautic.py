@@ -1,7 +1,7 @@
-"""Read Mautic's webhooks: lists of events by their type; in queue mode several, the newest first if so set.
+"""Read Mautic's webhooks: lists of events by type. Queue mode sends several events, newest first if set so.
 
 https://docs.mautic.org/en/latest/webhooks
-Mautic never sends again what got any answer, even a 500, so everything authentic is kept."""
+Mautic never sends a delivery again after any answer, even a 500, so every authentic delivery is stored."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -29,7 +29,7 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read_points(event: Event) -> list[ItemRequest]:
-    """Read the points that a contact has now; what they were makes the event unique."""
+    """Return the new points of a contact. The key includes the old points, so that each change is unique."""
     body = require_object(event.body, "the event")
     person = require_object(body.get("contact") or body.get("lead"), "its contact")
     core = get_path(person, "fields", "core")
@@ -41,7 +41,7 @@ def _read_points(event: Event) -> list[ItemRequest]:
     former_key = key
     with suppress(BadNumber):
         was, is_now = from_json(old), from_json(new)
-        # Times are whole seconds, in which points may change several times.
+        # Times are whole seconds, and points may change several times in one second.
         key = key_of("mautic", person.get("id"), "points", sortable(was, is_now), change, body.get("timestamp"))
     return scores(
         event, {"points": person.get("points") if new is None else new}, contact=contact, key=key,
@@ -49,7 +49,7 @@ def _read_points(event: Event) -> list[ItemRequest]:
         about=contact_fields(
             contact, name=" ".join(name for name in names if name), company=get_path(core, "company", "value")
         ),
-    )  # fmt: skip  # what and whose, when, and what is said besides
+    )  # fmt: skip  # content and owner, time, other fields
 
 
 NOTHING = "points are read from mautic.lead_points_change alone"

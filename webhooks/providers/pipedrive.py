@@ -1,4 +1,4 @@
-"""Read Pipedrive's webhooks, version 1 and version 2; they are not signed, so a password vouches for them.
+"""Read Pipedrive's webhooks, versions 1 and 2. They are not signed, so a password authenticates them.
 
 https://pipedrive.readme.io/docs/guide-for-webhooks-v2"""
 
@@ -25,14 +25,14 @@ GONE = "a person deleted in Pipedrive stays here"
 
 
 def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    """Name the event as its version does: `updated.person` in the first, `change.person` in the second."""
+    """Return the event with its version's name: `updated.person` in version 1, `change.person` in version 2."""
     body = require_object(arrived.document, "the body")
     meta = objects(body.get("meta"))
     return [(event_name(meta.get("action"), meta.get("entity" if "entity" in meta else "object")), body)]
 
 
 def _read_version_1(event: Event) -> list[ItemRequest]:
-    """Read version 1: the whole person before and after, known by webhook, person and time in µs."""
+    """Return the items of version 1: the whole person before and after; the key is webhook, person and time in µs."""
     meta, current, previous = (objects(get_path(event.body, name)) for name in ("meta", "current", "previous"))
     key = key_of("pipedrive", meta.get("webhook_id"), meta.get("id"), meta.get("timestamp_micro"))
     at = event.moment(meta.get("timestamp_micro") or meta.get("timestamp"))
@@ -47,7 +47,7 @@ def _read_version_1(event: Event) -> list[ItemRequest]:
 
 
 def _read_version_2(event: Event) -> list[ItemRequest]:
-    """Read version 2: the person, and of what was before the changed fields alone; custom fields stand apart."""
+    """Return the items of version 2: the person, with only the changed fields before, and separate custom fields."""
     meta, data = objects(get_path(event.body, "meta")), objects(get_path(event.body, "data"))
     person = _read_person(event, data, meta.get("entity_id"), data.get("emails"))
     previous = objects(get_path(event.body, "previous"))
@@ -69,7 +69,7 @@ def _read_scores(
     key: str | None,
     at: Moment | None,
 ) -> list[ItemRequest]:
-    """Take the properties that changed; one that had a value and has none was cleared."""
+    """Return the properties that changed. A property that had a value and now has none is cleared."""
     current = {name: _unwrap_value(value) for name, value in fields.items()}
     previous = {name: _unwrap_value(value) for name, value in before.items()}
     changed = {name: value for name, value in current.items() if name not in previous or previous[name] != value}
@@ -82,7 +82,7 @@ def _read_scores(
 
 
 def _unwrap_value(value: object) -> object:
-    """Give a custom field's value, which version 2 wraps together with its type."""
+    """Return a custom field's value. Version 2 wraps the value in an object with its type."""
     return value.get("value") if isinstance(value, dict) else value
 
 
@@ -94,7 +94,7 @@ def _read_person(event: Event, fields: Mapping[str, object], id: object, emails:
 
 
 def _read_deletion(event: Event) -> list[ItemRequest]:
-    """Read the end of a person, who may have been merged into another."""
+    """Return a merge if the deleted person was merged into another, or else an ignored item."""
     meta = objects(get_path(event.body, "meta"))
     if meta.get("merged_to_id") is None:
         return event.ignored(GONE)

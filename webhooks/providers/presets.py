@@ -1,4 +1,4 @@
-"""List the senders that have no scheme and no envelope of their own: rows, because all that differs is where to click.
+"""List the providers without a signature scheme or a body format of their own. They differ only in their steps.
 
 ActiveCampaign: https://help.activecampaign.com/hc/en-us/articles/115001403484
 Zoho CRM: https://help.zoho.com/portal/en/kb/crm/automate-business-processes/actions/articles/webhooks-workflow

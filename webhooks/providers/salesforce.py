@@ -1,7 +1,7 @@
-"""Read Salesforce's Outbound Messages: up to a hundred notifications in one SOAP envelope, answered by an Ack.
+"""Read Salesforce's Outbound Messages: up to 100 notifications in one SOAP envelope, answered with an Ack.
 
 https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/sforce_api_om_outboundmessaging_notifications.htm
-They are not signed: the organisation's id and, if given, a token in the address vouch for them."""
+They are not signed: the organization's id and, if configured, a token in the URL authenticate them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -23,8 +23,8 @@ from webhooks.read.extract import (
 )
 
 NOTIFICATION = "Notification"
-ADDRESS = ("Email", "PersonEmail")  # that of a person's account
-#: what is nobody, where it has no address
+ADDRESS = ("Email", "PersonEmail")  # of a contact, and of a person account
+#: kinds of records that are not contacts if they have no address
 OTHERS = frozenset(
     {"Account", "Asset", "Campaign", "Case", "Contract", "Event", "Opportunity", "Order", "Quote", "Task"}
 )
@@ -50,7 +50,7 @@ def _split_notifications(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read_notification(event: Event) -> list[ItemRequest]:
-    """Read a record; a notification keeps its id when it is repeated, but has what the record is by then."""
+    """Return the scores of a record. A repeated notification keeps its id, but has the record's current values."""
     notification = require_object(event.body, "the notification")
     record = {name: value for name, value in objects(notification.get("sObject")).items() if value not in (None, "")}
     if not any(name for name in record if name != "Id" and not name.startswith("@")):
@@ -70,7 +70,7 @@ def _read_notification(event: Event) -> list[ItemRequest]:
     return scores(
         event, scored, contact=contact, key=key_of(id, digest([scored, about, changed])), former_key=id,
         occurred_at=event.moment(changed), about=about,
-    )  # fmt: skip  # what and whose, when, and what is said besides
+    )  # fmt: skip  # content and owner, time, other fields
 
 
 EVENTS: Mapping[str, Handler] = {NOTIFICATION: _read_notification}

@@ -1,4 +1,4 @@
-"""Read Segment's calls; of a batch Segment signs the first call alone, so lists are refused unless asked for.
+"""Read Segment's calls. Segment signs only the first call of a batch, so lists are rejected by default.
 
 https://segment.com/docs/connections/destinations/catalog/webhooks/"""
 
@@ -39,7 +39,7 @@ def _split_calls(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 
 def _read_call(event: Event) -> list[ItemRequest]:
-    """Read the properties or traits; `score` beside a `score_type` is the score of that type."""
+    """Return the scores among properties and traits. `score` beside a `score_type` is the score of that type."""
     call = require_object(event.body, "the call")
     fields = {**objects(call.get("traits")), **objects(call.get("properties"))}
     kind = text(fields.get("score_type"))

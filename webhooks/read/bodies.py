@@ -1,4 +1,4 @@
-"""Read the bytes of a delivery as a document that can be stored as it is."""
+"""Parse the body of a delivery into a document that can be stored unchanged."""
 
 import json
 import re
@@ -29,42 +29,42 @@ NIL = "{http://www.w3.org/2001/XMLSchema-instance}nil"
 
 MAX_DIGITS = 64
 BYTE_ORDER_MARK = "\ufeff"
-# Every escape, so that no second half of one is taken for the beginning of another; those of two halves that fit first.
+# Match every escape, so that the end of one is not mistaken for the start of another. Valid surrogate pairs come first.
 ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(?P<broken>\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000))|\\.",
     re.DOTALL,
 )
-BROKEN = "\ufffd"  # stands where a character was that cannot be read
-# What XML 1.0 must not hold, not even as a reference: https://www.w3.org/TR/xml/#charsets
+BROKEN = "\ufffd"  # replaces a character that cannot be read
+# Characters that XML 1.0 forbids, even as a reference: https://www.w3.org/TR/xml/#charsets
 FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 CDATA = re.compile(r"(<!\[CDATA\[.*?\]\]>)", re.DOTALL)
 AMPERSAND = re.compile(r"&(?:#(?P<decimal>[0-9]+);|#x(?P<hexadecimal>[0-9a-fA-F]+);|(?P<name>\w+);)?")
 XML_NAMES = ("amp", "lt", "gt", "quot", "apos")
 XML_ENCODING = re.compile(rb"\s*<\?xml[^>]*encoding=[\"']([\w.-]+)")
 XML_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
-# What a number may hold neither more of, nor be followed by: no score, and no database, has use for it.
+# A number with more digits, or with a longer exponent, is rejected: no score and no database can use it.
 TOO_LONG = re.compile(rf"(?P<digits>[0-9]{{{MAX_DIGITS + 1},}})|[eE][+-]?[0-9]{{4,}}")
 BLANKS = re.compile(r"[ \t\n\r]*")
-# Possessive, and without insisting on a closing quote: time and memory stay linear for any text.
+# Possessive, and the closing quote is optional, so that time and memory stay linear for any text.
 BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?+|(?P<open>[\[{])|(?P<close>[\]}])', re.DOTALL)
 TOO_DEEP = f"is nested more than {MAX_DEPTH} deep"
 
 
 class Unparseable(ValueError):
-    """The body cannot be read."""
+    """The body cannot be parsed. The message is a sentence for the sender."""
 
 
 @dataclass(frozen=True, slots=True)
 class BodyFault:
-    """Stands in a document for a value that cannot be used; *reason* follows the name of the field in a sentence."""
+    """Replaces an unusable value in a document. *reason* completes a sentence that begins with the field's name."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An item of a body that cannot be used, as it was sent, and why."""
+    """An unusable item of a body, with its text as sent and the reason."""
 
     reason: str
     text: str
@@ -72,11 +72,10 @@ class Rejected:
 
 def parse_json(raw: bytes) -> object:
     """
-    Return the document in *raw*: integers as *int*, other numbers as *Decimal*.
+    Return the document in *raw*, with integers as *int* and other numbers as *Decimal*.
 
-    Raise *Unparseable*, whose message is a sentence for the sender, for what is not JSON,
-    for what two readers could understand differently (a key given twice),
-    and for what could not be processed or stored (nesting, endless numbers, NUL, half of a surrogate pair).
+    Raises *Unparseable* for a body that is not JSON, that two parsers could read differently (a duplicate key), or that
+    cannot be processed or stored (deep nesting, endless numbers, NUL, half of a surrogate pair).
     """
     with _convert_errors(raw) as text:
         if _measure_depth(text) > MAX_DEPTH:
@@ -91,10 +90,10 @@ def parse_json(raw: bytes) -> object:
 
 def parse_items(raw: bytes) -> object:
     """
-    Return the document in *raw* as *parse_json* does, but with a *Rejected* in place of every item it cannot use.
+    Return the document in *raw* like *parse_json*, but with a *Rejected* in place of every unusable item.
 
-    An item is an element of the list `items`, or else the body itself. What stands beside `items` is not checked,
-    except that no key of the body may be given twice. Raise *Unparseable* for what is not JSON.
+    An item is an element of the list `items`, or else the body itself. The keys beside `items` are not checked,
+    except that no key of the body may be duplicated. Raises *Unparseable* for a body that is not JSON.
     """
     with _convert_errors(raw) as text:
         if _measure_depth(text) <= MAX_DEPTH:
@@ -106,9 +105,9 @@ def parse_items(raw: bytes) -> object:
 
 
 def replace_broken(raw: bytes) -> bytes:
-    """Give JSON with a sign in place of what no text can hold, which is NUL and half of a surrogate pair.
+    """Return JSON with U+FFFD in place of each NUL and each half of a surrogate pair, which cannot be stored.
 
-    Both are JSON by its grammar, and written by senders that cut a text in the midst of an emoji.
+    Both are allowed by the JSON grammar. Senders write them when they cut a text in the middle of an emoji.
     """
     if b"\\u" not in raw:
         return raw
@@ -121,7 +120,7 @@ def _has_broken(raw: bytes) -> bool:
 
 @contextmanager
 def _convert_errors(raw: bytes) -> Iterator[str]:
-    """Decode the text of a body; raise Unparseable for what is not UTF-8, or is found not to be JSON meanwhile."""
+    """Yield the text of a body; raise Unparseable if it is not UTF-8, or if the block finds that it is not JSON."""
     try:
         yield raw.decode().removeprefix(BYTE_ORDER_MARK)
     except UnicodeDecodeError as error:
@@ -133,7 +132,7 @@ def _convert_errors(raw: bytes) -> Iterator[str]:
 
 
 def _measure_depth(text: str) -> int:
-    """Count what is open at the deepest place the decoder can reach: it stops at an escape outside of a string."""
+    """Return the nesting depth that the decoder can reach at most: it stops at an escape outside of a string."""
     outside_strings = "".join(re.sub(r"\\.", "", text, flags=re.DOTALL).split('"')[::2])
     return max(
         accumulate(1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", outside_strings)), default=0
@@ -141,9 +140,9 @@ def _measure_depth(text: str) -> int:
 
 
 class _Reader:
-    """Decode JSON, with a *BodyFault* in place of each value that cannot be used.
+    """Decode JSON, with a *BodyFault* in place of each unusable number, constant or object with a duplicate key.
 
-    Texts are not looked at: the decoder does that faster than any hook, and most bodies have no broken one.
+    Texts are not checked: the decoder is faster without a hook for texts, and few bodies have a broken one.
     """
 
     def __init__(self) -> None:
@@ -184,7 +183,7 @@ class _Reader:
 
 
 def _find_first_fault(document: object, document_name: str) -> str | None:
-    """Return the first field that cannot be used, and what is wrong with it; *document_name* stands for the whole."""
+    """Return a sentence about the first unusable field, or None. *document_name* is the name of the whole document."""
     waiting = [(document, "", 1)]
     while waiting:
         value, path, depth = waiting.pop()
@@ -228,7 +227,7 @@ def _shorten_name(name: str) -> str:
 
 
 class _Cursor:
-    """Go through the outermost object and list of a text, handing out what is in them with its text."""
+    """Iterate over the outermost object and list of a JSON text, and return their values with the text of each."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -236,19 +235,19 @@ class _Cursor:
         self._decode_at = _Reader().decode_at
 
     def skip(self, sign: str) -> bool:
-        """Step over a sign, if it comes next."""
+        """Skip *sign* if it comes next, and return whether it did."""
         self._skip_blanks()
         is_next = self._text.startswith(sign, self._position)
         self._position += is_next
         return is_next
 
     def expect(self, sign: str) -> None:
-        """Step over a sign, or raise JSONDecodeError."""
+        """Skip *sign*; raises JSONDecodeError if something else comes next."""
         if not self.skip(sign):
             raise json.JSONDecodeError(f"Expecting '{sign}' delimiter", self._text, self._position)
 
     def iterate_members(self, closing: str) -> Iterator[None]:
-        """Stop at the beginning of each member of an open object or list; the caller steps over it."""
+        """Yield at the start of each member of an open object or list; the caller must read the member."""
         if self.skip(closing):
             return
         while True:
@@ -258,7 +257,7 @@ class _Cursor:
             self.expect(",")
 
     def read_key(self) -> str:
-        """Return the key of a member of an object."""
+        """Return the key of an object's member, and skip the colon."""
         self._skip_blanks()
         if not self._text.startswith('"', self._position):
             raise json.JSONDecodeError("Expecting property name enclosed in double quotes", self._text, self._position)
@@ -277,18 +276,18 @@ class _Cursor:
         return value, self._text[start : self._position]
 
     def end(self) -> None:
-        """Raise JSONDecodeError unless nothing follows."""
+        """Raise JSONDecodeError if anything follows."""
         self._skip_blanks()
         if self._position < len(self._text):
             raise json.JSONDecodeError("Extra data", self._text, self._position)
 
     def _skip_blanks(self) -> None:
         blanks = BLANKS.match(self._text, self._position)
-        assert blanks is not None  # it matches nothing, too
+        assert blanks is not None  # the pattern also matches an empty text
         self._position = blanks.end()
 
     def _find_end_of_nested(self, start: int) -> int:
-        """Find where the object or list ends that is too deep for the decoder; what is in it is not judged."""
+        """Return the end of an object or list that is too deep for the decoder. Its content is not checked."""
         depth = 0
         for token in BRACKET.finditer(self._text, start):
             depth += (token["open"] is not None) - (token["close"] is not None)
@@ -298,12 +297,12 @@ class _Cursor:
 
 
 def _read_item_by_item(text: str) -> object:
-    """Read a body in which something cannot be used, so that only the items that hold it are rejected."""
+    """Parse a body that has a fault, so that only the items with a fault are rejected."""
     cursor = _Cursor(text)
     members: dict[str, object] = {}
     duplicate_key: str | None = None
     if not cursor.skip("{"):
-        return cursor.read_value()[0]  # whatever it is, it has the wrong shape
+        return cursor.read_value()[0]  # not an object, which the provider rejects
     for _ in cursor.iterate_members("}"):
         name = cursor.read_key()
         duplicate_key = name if name in members else duplicate_key
@@ -336,19 +335,19 @@ def _reject_faulty(item: object, text: str) -> object:
 
 
 def kind_of(headers: Mapping[str, str]) -> str:
-    """Give the content type that headers, with names in lower case, tell; without its parameters."""
+    """Return the content type without its parameters. The names of *headers* are in lower case."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def first_element(raw: bytes) -> bytes | None:
-    """Give the first element of a JSON list as it was sent, or none where this is no list."""
+    """Return the first element of a JSON list as sent, or None if *raw* is not a list."""
     try:
         text = raw.decode().removeprefix(BYTE_ORDER_MARK)
         start = len(text) - len(text.lstrip(" \t\r\n"))
         if text[start : start + 1] != "[" or _measure_depth(text) > MAX_DEPTH:
             return None
         begin = re.compile(r"[ \t\r\n]*").match(text, start + 1)
-        assert begin is not None  # it matches nothing, too
+        assert begin is not None  # the pattern also matches an empty text
         return text[begin.end() : json.JSONDecoder().raw_decode(text, begin.end())[1]].encode()
     except (ValueError, ArithmeticError, RecursionError):
         return None
@@ -356,10 +355,10 @@ def first_element(raw: bytes) -> bytes | None:
 
 def parse_form(raw: bytes) -> tuple[dict[str, object], dict[str, object]]:
     """
-    Give the fields of a form twice: nested as PHP reads `contact[email]`, `tags[]` and `leads[0][email]`, and flat
-    as they stand there.
+    Return the fields of a form twice: nested as PHP reads `contact[email]`, `tags[]` and `leads[0][email]`, and flat
+    with their names as sent.
 
-    A field that is given several times is a list. Raise *Unparseable* for what is no form, or is too large for one.
+    A field that occurs several times is a list. Raises *Unparseable* for a form that is malformed or too large.
     """
     try:
         pairs = parse_qsl(
@@ -380,7 +379,7 @@ def parse_form(raw: bytes) -> tuple[dict[str, object], dict[str, object]]:
 
 
 def _convert_to_lists(value: object) -> object:
-    """Give lists for what is counted from nought on, as PHP writes `leads[0][email]`."""
+    """Convert objects with the keys 0, 1, 2 … to lists, because PHP writes lists as `leads[0][email]`."""
     if not isinstance(value, dict):
         return value
     inner = {name: _convert_to_lists(child) for name, child in value.items()}
@@ -399,7 +398,7 @@ def _add_field(fields: dict[str, object], name: str, value: object) -> None:
 
 
 def _add_nested(nested: dict[str, object], name: str, value: str) -> None:
-    """Put a value where its brackets say; where something else stands there, it keeps its flat name."""
+    """Add a value at the path in its brackets, or under its flat name if the path leads into another value."""
     match = BRACKETS.fullmatch(name)
     path = [match[1], *match[2][1:-1].split("][")] if match else [name]
     if len(path) > MAX_DEPTH:
@@ -413,7 +412,7 @@ def _add_nested(nested: dict[str, object], name: str, value: str) -> None:
             return _add_field(nested, name, value)
         parent = child
     if isinstance(parent.get(last), dict):
-        return _add_field(nested, name, value) if match else None  # the flat fields have it
+        return _add_field(nested, name, value) if match else None  # it is among the flat fields
     if is_list:
         parent.setdefault(last, [])
     _add_field(parent, last, value)
@@ -421,10 +420,10 @@ def _add_nested(nested: dict[str, object], name: str, value: str) -> None:
 
 def parse_xml(raw: bytes) -> dict[str, object]:
     """
-    Give the elements that *raw* holds by their names without namespaces: texts, none for nil, and lists where several.
+    Return the elements in *raw* by their names without namespaces: as texts, objects, None for nil, or lists.
 
-    Attributes stand as `@name` in elements that hold others, or nothing.
-    Raise *Unparseable* for what is not XML, and for any DTD or entity: nobody needs one to say something.
+    Attributes become `@name` keys of elements that have child elements or no text.
+    Raises *Unparseable* for a body that is not XML, and for any DTD or entity, because no sender needs one.
     """
     try:
         root = _parse_elements(raw)
@@ -444,7 +443,7 @@ def _parse_elements(raw: bytes) -> Element:
 
 
 def _replace_forbidden(raw: bytes) -> bytes:
-    """Return XML with a sign in place of the characters that it must not hold, and with every other `&` escaped."""
+    """Return XML with U+FFFD in place of each forbidden character, and with every stray `&` escaped."""
     declared = XML_ENCODING.match(raw)
     encoding = declared[1].decode() if declared else "utf-8"
     text = FORBIDDEN.sub(BROKEN, raw.decode(encoding, errors="replace").removeprefix(BYTE_ORDER_MARK))
@@ -463,7 +462,7 @@ def _replace_reference(match: re.Match[str]) -> str:
 
 
 def find_xml_text(raw: bytes, name: str) -> str | None:
-    """Return the text of the first element of a name, also of a body that cannot be read as XML."""
+    """Return the text of the first element with this name, or None. The body need not be well-formed XML."""
     match = re.search(rf"<(?:[\w.-]+:)?{re.escape(name)}\s*>([^<]*)<".encode(), raw)
     return match[1].decode(errors="replace").strip() if match else None
 
@@ -474,7 +473,7 @@ def _convert_element(element: Element, *, depth: int) -> object:
     if element.get(NIL) in ("true", "1"):
         return None
     text = (element.text or "").strip()
-    # A kind that is said of nothing, by the name of some schema, is nothing either.
+    # An attribute with a namespace, such as xsi:type, does not make an empty element an object.
     attributes = {
         f"@{_strip_namespace(name)}": value
         for name, value in element.items()

@@ -1,6 +1,6 @@
-"""Read what CRMs say into what can be recorded: who is meant, when it was, and which of its properties are scores.
+"""Extract the contact, the time and the scores from the events that CRMs send.
 
-Nothing that arrives has the shape it should have, so whatever is taken out of it is taken through these."""
+Events may have any shape, so these functions check the type of every value that they extract."""
 
 import hashlib
 import json
@@ -23,9 +23,9 @@ LONGEST = 255
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """
-    One event of a delivery: its name, its body, and the key that identifies it if the body does not.
+    One event of a delivery: its name, its body, and the key that identifies it if the body has no id of its own.
 
-    *notes* collects what the sender should know of an event that is used all the same.
+    *notes* are remarks for the sender about an event that is used nevertheless.
     """
 
     name: str
@@ -34,15 +34,15 @@ class Event:
     key: str
     raw: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    around: Mapping[str, object] = field(default_factory=dict)  #: what its provider tells beside it
+    around: Mapping[str, object] = field(default_factory=dict)  #: the provider's data for its handlers
     notes: list[str] = field(default_factory=list, compare=False)
-    named: list[Reference] = field(default_factory=list, compare=False)  #: the contacts it was found to name
+    named: list[Reference] = field(default_factory=list, compare=False)  #: contacts that it names, found so far
 
     def contact(self, *, id: object = None, email: object = None) -> Reference:
         """
-        Name a contact by the sender's id, by an address, or by both; raises BadItem if neither is there.
+        Return a reference to a contact by the sender's id, by an address, or by both.
 
-        Beside an id an address that is none is left out with a note.
+        Raises BadItem if both are missing. An invalid address beside an id is left out with a note.
         """
         own_id = text(id)
         if own_id is not None and (problem := find_address_problem(email)):
@@ -60,7 +60,7 @@ class Event:
         return contact
 
     def number(self, value: object) -> int:
-        """Read a value as thousandths; more digits are rounded half-even with a note. Raises BadNumber."""
+        """Return a value in thousandths; further digits are rounded half-even with a note. Raises BadNumber."""
         try:
             return from_json(value)
         except BadNumber:
@@ -69,7 +69,7 @@ class Event:
             return amount
 
     def moment(self, value: object) -> Moment | None:
-        """Read a time; one that cannot be read is left out with a note, so that the time of receipt counts."""
+        """Parse a time. A time that cannot be parsed returns None with a note, and the time of receipt is used."""
         try:
             return read_moment(value)
         except BadTime as exc:
@@ -77,12 +77,12 @@ class Event:
             return None
 
     def time(self, value: object) -> int | None:
-        """Read a time as *moment* does, in µs since 1970."""
+        """Return a time in µs since 1970, parsed as *moment* does."""
         moment = self.moment(value)
         return None if moment is None else moment.at
 
     def ignored(self, reason: str) -> list[ItemRequest]:
-        """Leave it alone, and say why."""
+        """Return the event as an ignored item, with the reason."""
         return [Ignored(key=self.key, reason=reason, raw=self.raw)]
 
 
@@ -100,11 +100,12 @@ def scores(
     about: Mapping[str, Json] | None = None,
 ) -> list[ItemRequest]:
     """
-    Set the score of every property in *properties* that is mapped, or named like a score type.
+    Return an item that sets the score for every property that is mapped to a score type, or named like one.
 
-    A null says nothing, unless the property is among those *cleared*. *about* is what is said of the contact itself.
-    *was* is the score before in thousandths, if the sender tells it and the key sorts by it.
-    With *by_value* the property and its value join the key. *former_key* is what earlier versions had in its place.
+    The item of an invalid number is quarantined, and the item of a null is ignored. A property among those *cleared*
+    clears its score instead. If no property is a score, the event is ignored. *about* are fields of the contact itself.
+    *was* is the score before the change in thousandths, if the sender includes it and the key sorts by it.
+    With *by_value* the key includes the property and its value. *former_key* is the key that earlier versions used.
     """
     items: list[ItemRequest] = []
     base = key or event.key
@@ -140,22 +141,22 @@ def scores(
 
 
 def _make_key(base: str, name: str, score: str, used_keys: set[tuple[str, str]]) -> str:
-    """Return the key of a property; two properties of one event that are mapped to one score type are two facts."""
+    """Return the key of a property. If two properties of an event are mapped to one score type, their keys differ."""
     key = bounded_key(base if (base, score) not in used_keys else f"{base}/{name}")
     used_keys.add((key, score))
     return key
 
 
 def digest(value: object) -> str:
-    """Return what tells a value from others, for a key."""
+    """Return a short hash of a value, to be part of a key."""
     return hashlib.sha256(as_text(value).encode()).hexdigest()[:16]
 
 
 def contact_fields(contact: Reference, **values: object) -> dict[str, Json]:
-    """Give what is said of a contact itself; beside an id an address may be a new one."""
+    """Return the fields of a contact that are not blank. An address beside an id is a field, as it may have changed."""
     fields: dict[str, Json] = {}
     for name, raw_value in values.items():
-        with suppress(BadItem):  # a name that is too long is no reason to lose a score
+        with suppress(BadItem):  # a name that is too long does not invalidate the score
             if (value := text(raw_value)) is not None:
                 fields[name] = value
     if contact.email is not None and contact.id is not None:
@@ -164,21 +165,21 @@ def contact_fields(contact: Reference, **values: object) -> dict[str, Json]:
 
 
 def require_object(value: object, label: str) -> dict[str, object]:
-    """Give an object; raises BadItem where it is something else."""
+    """Return *value*; raises BadItem if it is not an object."""
     if not isinstance(value, dict):
         raise BadItem(f"{label} is no object")
     return value
 
 
 def require_list(value: object, label: str) -> list[object]:
-    """Give a list; raises BadItem where it is something else."""
+    """Return *value*; raises BadItem if it is not a list."""
     if not isinstance(value, list):
         raise BadItem(f"{label} is no list")
     return value
 
 
 def get_path(value: object, *path: str | int) -> object:
-    """Follow keys and positions down a document; none where they lead nowhere."""
+    """Return the value at a path of keys and positions in a document, or None if the path leads nowhere."""
     for step in path:
         if isinstance(value, dict) and isinstance(step, str):
             value = value.get(step)
@@ -190,30 +191,30 @@ def get_path(value: object, *path: str | int) -> object:
 
 
 def event_name(*parts: object) -> str:
-    """Put together how a sender calls an event; a blank where a part of it is missing."""
+    """Return an event's name from its parts, or a blank if a part is missing."""
     names = [part for part in parts if isinstance(part, str) and part]
     return ".".join(names) if len(names) == len(parts) else ""
 
 
 def objects(value: object) -> dict[str, object]:
-    """Give an object, an empty one where it is something else."""
+    """Return *value* if it is an object, or else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
 def lists(value: object) -> list[object]:
-    """Return a list, an empty one in place of something else."""
+    """Return *value* if it is a list, or else an empty list."""
     return value if isinstance(value, list) else []
 
 
 def choose_address(values: Iterable[object]) -> object:
-    """Return the first value that is an e-mail address, else the first that is not blank."""
+    """Return the first value that is an e-mail address, or else the first that is not blank."""
     addresses = [value for value in values if value]
     usable = (address for address in addresses if find_address_problem(address) is None)
     return next(usable, addresses[0] if addresses else None)
 
 
 def text(value: object, *, max_length: int = LONGEST) -> str | None:
-    """Give a text, or a whole number as one, without blanks around it; none for a blank; raises BadItem if too long."""
+    """Return a text or an integer as stripped text; None for a blank or another type. Raises BadItem if too long."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     stripped = str(value).strip()
@@ -225,12 +226,12 @@ def text(value: object, *, max_length: int = LONGEST) -> str | None:
 
 
 def first(fields: Mapping[str, object], names: Sequence[str]) -> object:
-    """Give the first of several fields that is there and says something."""
+    """Return the first of several fields that is neither missing nor blank, or None."""
     return next((fields[name] for name in names if fields.get(name) not in (None, "")), None)
 
 
 def find_address_problem(email: object) -> str | None:
-    """Return why an e-mail address cannot be used, as a note; None for an address, and for nothing."""
+    """Return a note on why an e-mail address cannot be used; None for a usable or missing address."""
     with suppress(BadItem):
         address = text(email)
         if address is None or (looks_like_address(address) and BROKEN not in address):
@@ -239,24 +240,24 @@ def find_address_problem(email: object) -> str | None:
 
 
 def moment(value: object) -> int | None:
-    """Read a time as *read_moment* does, in µs since 1970."""
+    """Return a time in µs since 1970, parsed as *read_moment* does."""
     found = read_moment(value)
     return None if found is None else found.at
 
 
 def bounded_key(key: str) -> str:
-    """Return a dedupe key of bounded length; raise BadItem for one that others may share, having lost what differs."""
+    """Return a dedupe key of limited length; raises BadItem if it lost a character, because others may share it."""
     if BROKEN in key:
         raise BadItem(f"its id `{key[:80]}` holds a character that cannot be read")
     return key if len(key) <= LONGEST else "sha256:" + hashlib.sha256(key.encode()).hexdigest()
 
 
 def key_of(*parts: object) -> str | None:
-    """Join what makes an event unique, or none where a part of it is missing."""
+    """Return a key that joins the parts which make an event unique, or None if a part is missing."""
     texts = [text(part) if not isinstance(part, Decimal) else str(part) for part in parts]
     return bounded_key(":".join(value for value in texts if value is not None)) if None not in texts else None
 
 
 def as_text(value: object) -> str:
-    """Write a part of a document, for the quarantine."""
+    """Return a part of a document as JSON text, for the quarantine."""
     return json.dumps(value, ensure_ascii=False, default=float)

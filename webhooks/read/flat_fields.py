@@ -1,4 +1,4 @@
-"""Read bodies that somebody laid out by hand: an object with an address and fields, flat or in the usual nests."""
+"""Read bodies that a person designed: an object with an address and fields, flat or in the usual nested objects."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -29,25 +29,25 @@ READS = (
     " the time (`occurred_at`, `updated_at`, `modified`, `timestamp`, `at`); the event (`event_id`, `Idempotency-Key`)"
 )
 LEAVES = "fields without a mapping, null, and blanks of a form"
-#: objects of further fields; Freshsales calls its own `custom_field`
+#: nested objects with further fields; Freshsales calls its own `custom_field`
 NESTS = ("fields", "properties", "custom_field", "custom_fields")
 
 
 def split_objects(arrived: Arrived) -> Iterable[tuple[str, object]]:
-    """Give the objects of a list, or the one object."""
+    """Return each object of a list, or the single object, as a (name, body) event."""
     document = arrived.document
     return [(SNAPSHOT, item) for item in (document if isinstance(document, list) else [document])]
 
 
 def read_flat_fields(event: Event) -> list[ItemRequest]:
-    """Set the score of every mapped or type-named field, wherever of the usual places it stands."""
+    """Return items that set the score of every field that is mapped or named like a score type, flat or nested."""
     body = require_object(event.body, "the item")
     person = objects(body.get("contact"))
     email = body.get("email") or person.get("email") or body.get("contact[email]") or body.get("contact.email")
     is_named = find_address_problem(email) is None and text(email) is not None
     contact = event.contact(email=email, id=None if is_named else _find_contact_id(body, person))
     fields = _collect_fields(body, person)
-    if kind_of(event.headers) == FORM:  # which has no other way to say that there is nothing
+    if kind_of(event.headers) == FORM:  # a form cannot express null, so a blank stands for null
         fields = {name: None if value == "" else value for name, value in fields.items()}
     full_name = body.get("name") or person.get("name")
     own_key = _find_own_key(event, body)
@@ -56,11 +56,11 @@ def read_flat_fields(event: Event) -> list[ItemRequest]:
         event, fields, contact=contact, key=key, by_value=own_key is None and key is not None,
         former_key=_build_former_key(event, body), occurred_at=event.moment(first(body, TIMES)),
         about=contact_fields(contact, name=full_name, company=body.get("company") or person.get("company")),
-    )  # fmt: skip  # what and whose, when, and what is said besides
+    )  # fmt: skip  # content and owner, time, other fields
 
 
 def _collect_fields(body: Mapping[str, object], person: Mapping[str, object]) -> dict[str, object]:
-    """Return the fields of the usual places by name; those of a nest also as `nest.name`, which may be mapped too."""
+    """Return the flat and nested fields by name. A nested field can also be mapped by the name `nest.name`."""
     fields = dict(body)
     nests = [(name, objects(get_path(container, name))) for name in NESTS for container in (body, person)]
     for nest in (person, *(nest for _, nest in nests)):
@@ -75,7 +75,7 @@ def _find_contact_id(body: Mapping[str, object], person: Mapping[str, object]) -
 
 
 def _find_own_key(event: Event, body: Mapping[str, object]) -> str | None:
-    """Return the key that the sender gives the event; `id` is the record's, which can change more than once."""
+    """Return the sender's key of the event, or None. The field `id` is no such key: a record can change repeatedly."""
     event_id = text(body.get("event_id"))
     if event_id is not None:
         return bounded_key(event_id)
@@ -83,12 +83,12 @@ def _find_own_key(event: Event, body: Mapping[str, object]) -> str | None:
 
 
 def _build_former_key(event: Event, body: Mapping[str, object]) -> str:
-    """Return the key as earlier versions made it, which took `id` for the event's."""
+    """Return the event's key in earlier versions, which treated `id` as the event's."""
     own_id = text(first(body, ("event_id", "id")))
     if own_id is not None:
         return bounded_key(own_id)
     if event.headers.get("idempotency-key"):
-        return event.key  # the request's, and which of its items it is
+        return event.key  # the request's key with the item's position
     with suppress(BadItem):
         contact_key = text(body.get("email")) or text(get_path(body, "contact", "email"))
         return key_of(event.source.provider, contact_key, first(body, TIMES)) or event.key

@@ -1,4 +1,4 @@
-"""Find things in a body by JMESPath, at a bounded cost (https://jmespath.org)."""
+"""Evaluate the JMESPath expressions of a mapping at a limited cost (https://jmespath.org)."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ from webhooks.limits import MAX_ITEMS
 LONGEST = 1024
 DEEPEST = 32
 WIDEST = 64
-MOST_STEPS = 300_000  # of one delivery: three hundred for each of a thousand items
+MOST_STEPS = 300_000  # in one delivery: 300 for each of 1,000 items
 CHARACTERS_PER_STEP = 100
 ITEMS = "items"
 FIELDS = ("email", "contact_id", "property", "value", "delta", "occurred_at", "id", "activity", "reason")
@@ -26,7 +26,7 @@ DEFAULT_ITEMS = "[body]"
 
 
 class BadMapping(ValueError):
-    """A mapping cannot be used; the message is a sentence."""
+    """A mapping cannot be used. The message is a sentence."""
 
 
 class TooCostly(Refusal):
@@ -35,13 +35,13 @@ class TooCostly(Refusal):
 
 @dataclass(slots=True)
 class Budget:
-    """The steps that all expressions may take together for all items of one delivery."""
+    """The steps that all expressions together may use for one delivery."""
 
     left: int = MOST_STEPS
-    spent: Counter[str] = field(default_factory=Counter)  #: by expression, as the mapping names it
+    spent: Counter[str] = field(default_factory=Counter)  #: steps by expression, named as in the mapping
 
     def refusal(self) -> TooCostly:
-        """Say which expression was too expensive, and what to write instead."""
+        """Return the refusal for an exhausted budget: the most expensive expression, and what to write instead."""
         name = self.spent.most_common(1)[0][0]
         instead = (
             "let it find a list without sorting, comparing or copying the others"
@@ -56,15 +56,15 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One expression, checked and compiled; *fully_read*: the nodes whose value is gone through to its last part."""
+    """A validated, parsed expression. *fully_read* are the ids of nodes with values that are read completely."""
 
     tree: Mapping[str, Any]
     fully_read: frozenset[int]
 
     def search(self, document: object, *, name: str, budget: Budget) -> object:
-        """Return what the expression finds, none for nothing, and take its steps from the budget under its *name*.
+        """Return the result of the expression, or None for no result. Its steps are charged to the budget under *name*.
 
-        Raise BadMapping if it cannot be applied, TooCostly once the budget of the delivery is spent.
+        Raises BadMapping if the expression cannot be applied to the document, TooCostly if the budget is exhausted.
         """
         before = budget.left
         try:
@@ -73,7 +73,7 @@ class Expression:
             budget.spent[name] += before - budget.left
             before = budget.left
             raise budget.refusal() from None
-        # What a function of the language does with the wrong kind of thing, and there are many kinds.
+        # Functions of JMESPath raise many kinds of errors when they get a value of a wrong type.
         except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError, LookupError) as exc:
             raise BadMapping("it does not fit what was sent") from exc
         finally:
@@ -81,12 +81,12 @@ class Expression:
 
 
 class _BudgetSpent(Exception):
-    """No steps are left."""
+    """The budget is exhausted."""
 
 
 @lru_cache(maxsize=512)
 def compile_expression(text: str) -> Expression:
-    """Compile an expression; raises BadMapping for what is none, or could cost too much."""
+    """Return the compiled expression; raises BadMapping if it is invalid or could cost too much."""
     if len(text) > LONGEST:
         raise BadMapping(f"it is longer than {LONGEST:,} characters")
     try:
@@ -103,7 +103,7 @@ def compile_expression(text: str) -> Expression:
 
 
 def check_mapping(mapping: object) -> dict[str, str]:
-    """Give a mapping that can be used; raises BadMapping."""
+    """Return a validated mapping; raises BadMapping."""
     if not isinstance(mapping, dict):
         raise BadMapping('A mapping is a JSON object, for example {"email": "item.email", "value": "item.score"}.')
     for name, text in mapping.items():
@@ -119,7 +119,7 @@ def check_mapping(mapping: object) -> dict[str, str]:
 
 
 def to_plain_numbers(document: object) -> object:
-    """Give a document with the numbers that the language computes with, where that changes none of them."""
+    """Return a document with each Decimal as a float, if the float is exact. JMESPath calculates with floats."""
     match document:
         case dict():
             return {name: to_plain_numbers(value) for name, value in document.items()}
@@ -132,13 +132,13 @@ def to_plain_numbers(document: object) -> object:
 
 
 def to_exact_numbers(value: object) -> object:
-    """Give what was found with its numbers as they were written."""
+    """Return a result with a float converted back to a Decimal."""
     return Decimal(repr(value)) if isinstance(value, float) else value
 
 
 def require_items(items: object) -> list[object]:
-    """Give what `items` found as a list; raises BadMapping for nothing at all, for other things, and for too many."""
-    if items is None:  # one element of an XML body is no list, and whoever sends it expects to be heard
+    """Return the result of `items`; raises BadMapping if it is missing, not a list, or too long."""
+    if items is None:  # a single XML element is not a list, and its sender expects an answer
         raise BadMapping("it finds nothing in what was sent; where that may be one or many, write [body.lead][]")
     if not isinstance(items, list):
         raise BadMapping("it must find a list: write [body] for one item")
@@ -148,7 +148,7 @@ def require_items(items: object) -> list[object]:
 
 
 class _BudgetedInterpreter(TreeInterpreter):
-    """Evaluate an expression, and count its steps."""
+    """Evaluate an expression, and charge each step to a budget."""
 
     def __init__(self, fully_read: frozenset[int], budget: Budget) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class _BudgetedInterpreter(TreeInterpreter):
         if id(node) in self._fully_read:
             budget.left -= _count_parts(result, most=budget.left)
         elif isinstance(result, list):
-            budget.left -= 1 + len(result)  # a step may have made it anew
+            budget.left -= 1 + len(result)  # the step may have built a new list
         elif isinstance(result, str):
             budget.left -= 1 + len(result) // CHARACTERS_PER_STEP
         else:
@@ -172,7 +172,7 @@ class _BudgetedInterpreter(TreeInterpreter):
 
 
 def _count_parts(value: object, *, most: int) -> int:
-    """Count everything in a value, or stop soon after *most*."""
+    """Return the number of parts in a value, or stop counting soon after *most*."""
     count, waiting = 0, [value]
     while waiting and count <= most:
         part = waiting.pop()
@@ -187,8 +187,8 @@ def _count_parts(value: object, *, most: int) -> int:
 
 
 def _measure_tree(node: Mapping[str, Any]) -> tuple[int, int, frozenset[int]]:
-    """Return how deep a tree is, how often at most it could copy what it is applied to, and its nodes (by `id`) whose
-    value is written or compared to its last part."""
+    """Return the depth of a tree, how often it could copy its input at most, and the ids of the nodes with values that
+    are written or compared completely."""
     depth, width, fully_read = 0, 1, set[int]()
     waiting = [(node, 1)]
     while waiting:
@@ -204,5 +204,5 @@ def _measure_tree(node: Mapping[str, Any]) -> tuple[int, int, frozenset[int]]:
 
 
 def format_result(value: object) -> str:
-    """Write what was found, for people."""
+    """Return a result as text for people, shortened."""
     return json.dumps(value, ensure_ascii=False, default=str)[:200]

@@ -1,4 +1,4 @@
-"""Keep a request without what proves who sent it, and read it again later: to try a mapping, or to replay it."""
+"""Store a request without its credentials, and parse it again later: to try a mapping, or to replay it."""
 
 import hashlib
 import re
@@ -26,25 +26,25 @@ from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody, Provider
 from webhooks.read.bodies import JSON
 
-ANSWER = "GET"  #: no delivery has this method
+ANSWER = "GET"  #: the method of an API answer that is stored as a delivery; deliveries themselves never have it
 _SECRET = re.compile(r"authorization|cookie|token|secret|password|signature|sig-hash|api-?key|credential")
 
 
 def redact_request(request: SignedRequest, *, proof: Authenticator) -> Raw:
-    """Give what may be kept of a request."""
+    """Return a request as it may be stored, without its credentials."""
     redacted = proof.redact(request)
     headers = {name: WITHHELD if _SECRET.search(name) else value for name, value in redacted.headers.items()}
     return serialize_request(replace(redacted, headers=headers))
 
 
 def serialize_request(request: SignedRequest) -> Raw:
-    """Give a request in which nothing is secret as it is kept."""
+    """Return a request without credentials as it is stored."""
     headers = _clean_headers(request)
     return Raw(method=request.method, query=_clean_text(request.query), headers=headers, body=request.body)
 
 
 def _clean_headers(request: SignedRequest) -> dict[str, str]:
-    """Give headers that can be kept: bytes that are no UTF-8 come from aiohttp as lone surrogates."""
+    """Return headers that can be stored. aiohttp passes bytes that are not UTF-8 as lone surrogates."""
     return {_clean_text(name): _clean_text(value) for name, value in request.headers.items()}
 
 
@@ -53,7 +53,7 @@ def _clean_text(text: str) -> str:
 
 
 def delivery_key(request: SignedRequest, *, proof_id: str | None) -> str:
-    """Name a delivery: as its proof told, as its sender did in Idempotency-Key, or by the bytes of its body."""
+    """Return the key of a delivery: the id in its proof, else its Idempotency-Key, else a hash of its body."""
     idempotency_key = request.headers.get("idempotency-key", "")
     if proof_id is None and DELIVERY_ID.fullmatch(idempotency_key):
         return idempotency_key
@@ -61,7 +61,7 @@ def delivery_key(request: SignedRequest, *, proof_id: str | None) -> str:
 
 
 def read_items(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
-    """Read the items of an authentic request, or of an answer that we asked for; raises BadBody."""
+    """Return the items of an authentic request, or of an answer from the sender's API; raises BadBody."""
     clean_request = replace(request, headers=_clean_headers(request), query=_clean_text(request.query))
     arrived = provider.arrived(clean_request, source=source, key=key)
     if clean_request.method == ANSWER:
@@ -70,7 +70,7 @@ def read_items(provider: Provider, request: SignedRequest, *, source: Source, ke
 
 
 async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[ItemRequest]:
-    """Return items as they are recorded: under the keys of earlier versions, with values that the source adjusts."""
+    """Return items as they are recorded: with the keys of earlier versions, and with values that the source adjusts."""
     items = await use_former_keys(source.workspace, source=source.slug, items=items)
     items = await find_simultaneous(source.workspace, source=source.slug, items=items)
     options = source.settings.options
@@ -87,7 +87,7 @@ async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[It
 
 
 def _adjust(item: Item, score_type: ScoreType, *, rounds: bool, clamps: bool) -> Item:
-    """Return an item with a value that its score type takes, as far as the source allows that."""
+    """Return an item with a value that its score type accepts, as far as the source's settings allow."""
     amount = item.amount
     if item.op is Op.SET:
         amount = score_type.clamp(amount) if clamps else amount
@@ -102,25 +102,25 @@ def _adjust(item: Item, score_type: ScoreType, *, rounds: bool, clamps: bool) ->
 
 
 def readback_request(body: bytes, *, id: str) -> SignedRequest:
-    """Make of what a sender's API answered of a contact what can be read and kept as a delivery is."""
+    """Return an API's answer about a contact as a request that can be parsed and stored like a delivery."""
     return SignedRequest(method=ANSWER, query=quote(id), headers={"content-type": JSON}, body=body)
 
 
 def quarantine_body(key: str, reason: str) -> list[ItemRequest]:
-    """Set aside a body that could not be read at all; its bytes are kept with the delivery."""
+    """Return a quarantined item for a body that cannot be parsed. The body itself is stored with the delivery."""
     return [Unusable(key=key, reason=reason, raw="")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """What would be taken of a request, and what to think about before it is."""
+    """The items of a request that was not recorded, and warnings about them."""
 
     items: Sequence[ItemRequest]
     warnings: Sequence[str]
 
 
 def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
-    """Say what would be taken of a request, without applying it."""
+    """Parse a request without recording it, and return its items and warnings."""
     request = _build_request(raw)
     try:
         items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
@@ -131,14 +131,14 @@ def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
 
 
 def _warn_of_missing_ids(items: Sequence[ItemRequest], key: str) -> list[str]:
-    """Warn where nothing says which event it is: a score that comes back to an earlier value is taken for a repeat."""
+    """Return a warning if nothing identifies the events: a return to an earlier score is then a duplicate."""
     if not key.startswith("sha256:") or not any(isinstance(item, Item) and item.key.startswith(key) for item in items):
         return []
     return ["nothing tells an event from its repeat: the same body again will count as one; send an id, or the time"]
 
 
 def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:
-    """Warn of ids that stand for several contacts: of each only the first would count, the others be conflicts."""
+    """Return a warning for each id that several contacts share: only the first item would be recorded."""
     contacts_by_key: dict[tuple[str, str | None], set[object]] = {}
     for item in items:
         if isinstance(item, Item):
@@ -151,9 +151,10 @@ def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:
 
 
 async def replay(workspace: Workspace, *, id: int, now: int) -> Recorded:
-    """Read a kept delivery again, by the source as it is set now, and record it as of the time it came.
+    """Parse a stored delivery again with the source's current settings, and record it as of its time of receipt.
 
-    What was applied before is a duplicate now. It asks for no follow-up. Raises UnknownDelivery.
+    Items that were applied before are duplicates. A replay opens no follow-ups. Raises UnknownDelivery, and Refusal if
+    the delivery still cannot be parsed.
     """
     stored, _ = await delivery(workspace, id=id)
     raw = await raw_delivery(workspace, id=id)
@@ -177,14 +178,14 @@ async def replay(workspace: Workspace, *, id: int, now: int) -> Recorded:
 
 
 async def name_earlier_requests(workspace: Workspace) -> None:
-    """Record the contacts that kept requests of an earlier version name, and remove what names a deleted contact."""
+    """Store the names of contacts in requests of earlier versions, and remove what names a deleted contact."""
     while ids := await list_unnamed_deliveries(workspace, limit=100):
         for id in ids:
             await record_request_names(workspace, id=id, items=await _read_again(workspace, id))
 
 
 async def _read_again(workspace: Workspace, id: int) -> Sequence[ItemRequest] | None:
-    """Return the items of a kept delivery as it is read today, or None where it cannot be read."""
+    """Return the items of a stored delivery as they are parsed now, or None if it cannot be parsed."""
     stored, _ = await delivery(workspace, id=id)
     try:
         raw = await raw_delivery(workspace, id=id)
@@ -199,10 +200,10 @@ def _build_request(raw: Raw) -> SignedRequest:
 
 
 def load_request_file(body: bytes, *, kind: str, query: str = "") -> Raw:
-    """Make a request of a file that somebody captured."""
+    """Return a request with the body of a captured file."""
     return Raw(method="POST", query=query, headers={"content-type": kind}, body=body)
 
 
 def with_mapping(source: Source, mapping: dict[str, str] | None) -> Source:
-    """Give the source as it would be with another mapping."""
+    """Return the source with another mapping, or unchanged if *mapping* is None."""
     return source if mapping is None else replace(source, settings=replace(source.settings, mapping=mapping))

@@ -1,7 +1,7 @@
-"""Order the changes of one score that their sender dates alike, because its times are not fine enough.
+"""Order changes of one score that have the same time, because the sender's times are too coarse.
 
-Inside one delivery the place decides, between deliveries the key. Of changes with a value before and after, the values
-decide: inside one delivery as a chain, between deliveries by a key that sorts as *sortable* does."""
+Within one delivery the position decides, between deliveries the key. If every change includes the value before and
+after it, the values decide: within one delivery as a chain, between deliveries by a key with a *sortable* text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +12,12 @@ from storage.domain.numbers import LARGEST
 
 
 def sortable(before: int, after: int) -> str:
-    """Return what sorts changes by their values: rises first, by the new value, then falls, by theirs from above."""
+    """Return a text that sorts changes by value: first rises, by ascending value, then falls, by descending value."""
     return f"r{LARGEST + after:014d}" if after >= before else f"s{LARGEST - after:014d}"
 
 
 def order_simultaneous(items: Sequence[ItemRequest]) -> list[ItemRequest]:
-    """Return the items of one delivery with the µs that set those apart that the sender dates alike."""
+    """Return the items of one delivery, with a different *place* (in µs) for changes that the sender dates alike."""
     groups: dict[object, dict[str, Item]] = {}  # (contact, score, time) → key → the first item with it
     for item in items:
         if isinstance(item, Item) and _has_coarse_time(item):
@@ -44,7 +44,7 @@ def _move(item: Item, places: Mapping[tuple[object, str], int]) -> Item:
 
 
 def _place(changes: Sequence[Item]) -> dict[str, int]:
-    """Return the place of each change by its key; 0 for all if their keys sort them already."""
+    """Return the place of each change by its key. The result is empty if the keys sort the changes already."""
     values = [(change.was, change.amount) for change in changes if change.was is not None and change.op is Op.SET]
     order: Sequence[int] = range(len(changes))
     if len(values) == len(changes):
@@ -56,7 +56,7 @@ def _place(changes: Sequence[Item]) -> dict[str, int]:
 
 
 def _find_chain(values: Sequence[tuple[int, int]]) -> list[int] | None:
-    """Return an order in which each change begins with the value that the one before ended with, if there is one."""
+    """Return an order in which each change starts at the value that the previous change ended at, or None."""
     forward = list(range(len(values)))
     for order in (forward, forward[::-1]):
         if _is_chain(values, order):
@@ -64,7 +64,7 @@ def _find_chain(values: Sequence[tuple[int, int]]) -> list[int] | None:
     begins = [before for before, _ in values]
     ends = [after for _, after in values]
     start = next((value for value in begins if begins.count(value) > ends.count(value)), begins[0])
-    # Hierholzer's walk: along every change once.
+    # Hierholzer's algorithm: a walk along every change, each once.
     waiting: dict[int, list[int]] = {}
     for position in reversed(forward):
         waiting.setdefault(begins[position], []).append(position)

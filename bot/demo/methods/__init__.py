@@ -1,4 +1,4 @@
-"""List the Web API methods that the sandbox offers, and what each needs."""
+"""The Web API methods of the sandbox, with the scope and token that each requires."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -12,11 +12,11 @@ Token = Literal["bot", "app", "none"]
 
 
 class Method(NamedTuple):
-    """What answers, the scope it needs, and whose token."""
+    """A Web API method: its function, the required scope, and the required kind of token."""
 
     run: Callable[[Arguments], Json]
     scope: str = ""
-    token: Token = "bot"  # noqa: S105 - the kind of token, not one
+    token: Token = "bot"  # noqa: S105 - the kind of token, not a token
 
 
 METHODS = {
@@ -53,7 +53,7 @@ METHODS = {
 
 
 def answer(world: World, name: str, arguments: Json, *, token: str, tokens: dict[str, str]) -> Json:
-    """The answer to one call, a refusal included. *tokens* holds the valid "bot" and "app" tokens."""
+    """Return the answer to a call, also if it is an error. *tokens* contains the valid "bot" and "app" tokens."""
     try:
         method = METHODS.get(name)
         if method is None:

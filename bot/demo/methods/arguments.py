@@ -1,4 +1,4 @@
-"""Read the arguments of one Web API call, however they were sent."""
+"""Parse the arguments of a Web API call."""
 
 import base64
 import binascii
@@ -11,7 +11,7 @@ from bot.demo.world import Channel, Json, Message, SlackUser, World
 
 
 class Arguments:
-    """The arguments by name; what is missing or names nothing is refused in Slack's words."""
+    """The arguments by name; the methods raise SlackError for missing or invalid values, with Slack's error codes."""
 
     def __init__(self, world: World, values: Json) -> None:
         self.world, self.values = world, values
@@ -51,10 +51,9 @@ class Arguments:
         return person
 
     def channel(self, verb: str = "") -> Channel:
-        """
-        The channel named by id, by name, or by the person whose direct messages they are.
+        """Return the channel with this id or name, or the direct messages with this person.
 
-        With *verb*, the scope for that kind of channel is needed, such as channels:read.
+        With *verb*, such as "read", the scope for this kind of channel is required, such as channels:read.
         """
         name = self.needed("channel")
         channel = self.world.channels.get(name)
@@ -72,7 +71,7 @@ class Arguments:
         return channel
 
     def joined_channel(self, verb: str = "") -> Channel:
-        """The channel, where the app is in it and may speak."""
+        """Return the channel; raises SlackError if the app is not a member."""
         channel = self.channel(verb)
         if self.world.bot_user not in channel.members:
             raise SlackError("not_in_channel")
@@ -85,7 +84,7 @@ class Arguments:
         return message
 
     def page(self, rows: Sequence[Any], *, default: int = 100) -> tuple[list[Any], str]:
-        """The rows that *limit* and *cursor* ask for, and the cursor of those after them."""
+        """Return the rows selected by *limit* and *cursor*, and the cursor of the next page."""
         start, limit = _decode_cursor(self.text("cursor")), self.number("limit", default) or default
         end = start + limit
         return list(rows[start:end]), _encode_cursor(end) if end < len(rows) else ""

@@ -1,4 +1,4 @@
-"""Answer who the app is: api, auth, team, bots, apps."""
+"""Web API methods about the app: api, auth, team, bots, apps."""
 
 from bot.demo.errors import SlackError
 from bot.demo.methods.arguments import Arguments
@@ -25,7 +25,7 @@ def test_auth(call: Arguments) -> Json:
 
 
 def open_connection(call: Arguments) -> Json:
-    """Where Socket Mode may connect, once."""
+    """Return the WebSocket URL for one Socket Mode connection."""
     return {"url": call.world.new_socket_url()}
 
 

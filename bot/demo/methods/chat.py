@@ -1,4 +1,4 @@
-"""Post, change, delete and react to messages."""
+"""Web API methods that post, update, delete and react to messages."""
 
 from bot.demo.answers import checked_message
 from bot.demo.errors import SlackError
@@ -35,7 +35,7 @@ def post_ephemeral(call: Arguments) -> Json:
 
 
 def update(call: Arguments) -> Json:
-    """What is not given is kept, but blocks go where only text is given."""
+    """Update a message; without *metadata* the metadata is kept, without *blocks* the blocks are removed."""
     message = _find_own_message(call, "cant_update_message")
     content = checked_message(call.world, call.values)
     metadata = call.structure("metadata") if "metadata" in call.values else message.metadata

@@ -1,4 +1,4 @@
-"""Answer what a channel is, who is in it and what was said."""
+"""Web API methods about channels, their members and their messages."""
 
 import math
 
@@ -21,7 +21,7 @@ def list_channels(call: Arguments) -> Json:
 
 
 def of_user(call: Arguments) -> Json:
-    """The channels of one person that the app can see, or those of the app."""
+    """List the visible channels of a person, or of the app if no person is given."""
     member = call.person().id if call.text("user") else call.world.bot_user
     channels = [channel for channel in call.world.channels.values() if member in channel.members]
     return _list_page(call, [channel for channel in channels if _is_visible(call.world, channel)])
@@ -62,14 +62,14 @@ def join(call: Arguments) -> Json:
 
 
 def history(call: Arguments) -> Json:
-    """Newest first, without replies in threads and ephemeral messages: those are kept nowhere."""
+    """Return messages, newest first, without thread replies and ephemeral messages."""
     channel = call.joined_channel("history")
     posts = [post for post in reversed(call.world.posts) if post.channel == channel.id and not post.thread_ts]
     return _render_messages(call, [post for post in posts if not post.ephemeral and _is_between(call, post)])
 
 
 def replies(call: Arguments) -> Json:
-    """The message that a thread began with, and the thread, oldest first."""
+    """Return the first message of a thread and its replies, oldest first."""
     channel, ts = call.joined_channel("history"), call.needed("ts")
     posts = [post for post in call.world.posts if post.channel == channel.id and not post.ephemeral]
     parent = next((post for post in posts if post.ts == ts), None)

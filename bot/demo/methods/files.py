@@ -1,4 +1,4 @@
-"""Take files in three steps: ask for a URL, post the bytes, say where they belong."""
+"""Web API methods for uploads in three steps: get a URL, post the bytes, complete the upload."""
 
 from bot.demo.errors import SlackError
 from bot.demo.methods.arguments import Arguments

@@ -1,4 +1,4 @@
-"""Answer who somebody is."""
+"""Web API methods about users."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -22,7 +22,7 @@ def list_users(call: Arguments) -> Json:
 
 
 def look_up_by_email(call: Arguments) -> Json:
-    """People of other organisations are not found by their address."""
+    """Look up a member by e-mail address; people of other organizations are not found, as in Slack."""
     email = call.needed("email").casefold()
     for person in call.world.people.values():
         is_colleague = person.team_id == call.world.team_id and not person.deleted

@@ -1,4 +1,4 @@
-"""Open, push, change and publish views."""
+"""Web API methods that open, push, update and publish views."""
 
 from typing import Any
 

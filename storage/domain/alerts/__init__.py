@@ -1,1 +1,1 @@
-"""Decide when an alert rule fires."""
+"""Parse alert rules and decide when a rule fires."""

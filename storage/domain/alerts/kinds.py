@@ -1,7 +1,11 @@
-"""Decide when a contact's score asks for a follow-up: an edge with memory, not a level; pure.
+"""Decide when an alert rule fires for a contact. No function here does I/O or reads the clock.
 
-A score that fades crosses edges without being written, at instants that are known beforehand. Every evaluation goes
-through them in turn (`next_evaluation`, then `evaluate`), so that it does not matter which one is first, or when."""
+A rule is edge-triggered: it fires when a score enters the rule's region and re-arms when the score has left the region
+by a margin. `AlertMemory` is the state of a rule for one contact.
+
+A score that fades crosses an edge without a write, at an instant that can be computed in advance. Callers evaluate
+these instants in order (`next_evaluation`, then `evaluate`) before they evaluate a change. The result therefore does
+not depend on when, or by which process, a rule is evaluated."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,35 +16,38 @@ from storage.domain.score_types import ScoreType
 
 
 class Kind(StrEnum):
-    """What a rule waits for."""
+    """The trigger of an alert rule."""
 
-    CROSSES = "crosses"  #: the score comes into a region
-    MOVED = "moved"  #: by so much, either way, within a time
-    RISES = "rises"
-    FALLS = "falls"
-    UNTOUCHED = "untouched"  #: nothing happened to the score for a time
-    COOLING = "cooling"  #: fading alone will take it below an edge within a time
+    CROSSES = "crosses"  #: the score enters a region
+    MOVED = "moved"  #: the score changed by an amount, up or down, within a span
+    RISES = "rises"  #: the score rose by an amount within a span
+    FALLS = "falls"  #: the score fell by an amount within a span
+    UNTOUCHED = "untouched"  #: nothing changed the score for a span
+    COOLING = "cooling"  #: fading alone will take the score below an edge within a span
 
 
-#: what compares a score with what it was, and so is looked at only when it changes
+#: kinds that compare a score with its earlier value; they are evaluated only when the score is changed
 TRENDS = (Kind.MOVED, Kind.RISES, Kind.FALLS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """The part of a range that a rule watches, from *low* up to, not including, *high*; none where it has no end."""
+    """The values that a rule watches: at least *low* and less than *high*, in thousandths. None: no limit."""
 
     low: int | None = None
     high: int | None = None
 
     def holds(self, value: int | None) -> bool:
-        """Tell whether a value lies in it; a missing one lies nowhere."""
+        """Return whether a value is in the region. A missing value is in no region."""
         if value is None:
             return False
         return (self.low is None or value >= self.low) and (self.high is None or value < self.high)
 
     def is_left(self, value: int | None, score_type: ScoreType, *, margin: int) -> bool:
-        """Tell whether a value is so far outside, by *margin*, that coming back counts anew."""
+        """Return whether a value is outside the region by *margin*, so that the rule re-arms.
+
+        The re-arm line never lies outside the range of the score type. A missing value counts as outside.
+        """
         if value is None:
             return True
         below = self.low is not None and value <= max(score_type.minimum, self.low - margin) and value < self.low
@@ -48,40 +55,40 @@ class Region:
         return below or above
 
 
-#: of a rule that does not look at where a score is
+#: the region of kinds that do not depend on where a score is
 ANYWHERE = Region()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """One rule as it bears on one score type. Thousandths and µs."""
+    """An alert rule, resolved for one score type. Values in thousandths, times in µs."""
 
     rule: int
     score_type: ScoreType
     kind: Kind = Kind.CROSSES
-    region: Region = ANYWHERE  #: what is watched; of what cools: all that is above the edge
-    amount: int = 0  #: how far a score has to move
-    span: int = 0  #: within which time it moves, for which it is untouched, before which it falls
-    margin: int
-    hold: int = 0
-    cooldown: int
+    region: Region = ANYWHERE  #: for COOLING: all values from the edge up
+    amount: int = 0  #: the least change of the score, for TRENDS
+    span: int = 0  #: the time compared (TRENDS), the time without a change (UNTOUCHED), the lead time (COOLING)
+    margin: int  #: how far outside the region a score must be for the rule to re-arm
+    hold: int = 0  #: how long a score must stay in the region before the rule fires
+    cooldown: int  #: the least time between two firings for one contact
 
     @property
     def needs_time(self) -> bool:
-        """Whether it may be decided by time alone, without a change of the score."""
+        """Whether the rule may fire or re-arm by time alone, without a change of the score."""
         fades = self.score_type.half_life is not None and self.kind not in TRENDS
         return fades or self.hold > 0 or self.kind is Kind.UNTOUCHED
 
     @property
     def edges(self) -> tuple[int, ...]:
-        """Give the values that bear on it when fading carries a score across them."""
+        """The values at which fading may make the rule fire or re-arm."""
         if self.kind not in (Kind.CROSSES, Kind.COOLING):
             return ()
         low, high, score_type = self.region.low, self.region.high, self.score_type
         edges = list[int]()
         if low is not None:
             rearm_below = max(score_type.minimum, low - self.margin)
-            # At the line itself it is armed again: that is below the step above the line.
+            # The rule re-arms at the line itself, which a fading score reaches when it falls below the next step up.
             edges += [low, rearm_below - (rearm_below - score_type.minimum) % score_type.step + score_type.step]
         if high is not None:
             edges += [high, min(score_type.maximum, high + self.margin)]
@@ -90,13 +97,13 @@ class Watch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMemory:
-    """What a rule remembers of a contact; a contact that it never saw is not taken. µs."""
+    """The state of a rule for one contact; the defaults are the state before the first evaluation. Times in µs."""
 
-    taken: bool = False
-    pending_until: int | None = None  #: to be looked at then: it asks if it is still so
-    fired_at: int | None = None  #: when it asked last
-    seen_at: int = 0  #: all that happened up to then is decided
-    spent: int = 0  #: how often it would have asked within the rest
+    taken: bool = False  #: the score entered the region and the rule has not re-armed since
+    pending_until: int | None = None  #: when to evaluate again: the end of the hold, or when UNTOUCHED may fire
+    fired_at: int | None = None  #: when the rule last fired and a follow-up was opened
+    seen_at: int = 0  #: everything up to this instant was evaluated
+    spent: int = 0  #: how many times the cool-down kept the rule from firing
 
     def __post_init__(self) -> None:
         if self.taken and self.pending_until is not None:
@@ -105,7 +112,7 @@ class AlertMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What a value means: the new memory, whether to ask now, whether what was asked is over."""
+    """The result of an evaluation: the new memory, whether the rule fires, whether its open follow-up closes."""
 
     memory: AlertMemory
     fires: bool = False
@@ -113,13 +120,20 @@ class Decision:
 
 
 def evaluate_value(watch: Watch, memory: AlertMemory, value: int | None, *, now: int) -> Decision:
-    """Look at one value; whoever is told to ask, and does not, keeps the memory's earlier *fired_at*."""
+    """Evaluate a rule for one value.
+
+    A caller that opens no follow-up although the rule fires must keep the earlier *fired_at* of the memory, because
+    the cool-down starts only with a follow-up.
+    """
     is_left = watch.region.is_left(value, watch.score_type, margin=watch.margin)
     return _decide(watch, memory, inside=watch.region.holds(value), is_left=is_left, now=now)
 
 
 def evaluate(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-    """Look at a score as it is at an instant, if nobody changes it until then."""
+    """Evaluate a rule for the value that *state* has at *now*, assuming no change of the score until then.
+
+    For kinds in TRENDS use `evaluate_trend`.
+    """
     match watch.kind:
         case Kind.UNTOUCHED:
             due = state.last[0] + watch.span
@@ -139,7 +153,10 @@ def evaluate(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) 
 
 
 def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, earlier: int | None, *, now: int) -> Decision:
-    """Compare a score that was just changed with what it was; missing at either end it did not move."""
+    """Evaluate a rule of a kind in TRENDS for a change from *earlier* to *value*.
+
+    The rule does not fire if either value is missing, nor again within the span or the cool-down, whichever is longer.
+    """
     updated = replace(memory, seen_at=now)
     if value is None or earlier is None:
         return Decision(memory=updated)
@@ -152,7 +169,10 @@ def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, earlier
 
 
 def next_evaluation(watch: Watch, memory: AlertMemory, state: ScoreState) -> int | None:
-    """Give the next instant at which time alone bears on a score, after what is decided; none where it never does."""
+    """Return the next instant at which time alone may decide something, or None.
+
+    An expired hold is due at once: the result is then the last instant evaluated, not an earlier one.
+    """
     after = max(memory.seen_at, state.at)
     instants = [at for at in _list_instants(watch, state) if at > after]
     if memory.pending_until is not None:
@@ -161,7 +181,10 @@ def next_evaluation(watch: Watch, memory: AlertMemory, state: ScoreState) -> int
 
 
 def is_behind(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> bool:
-    """Tell whether something that lies before *now* would be taken for undecided: fading of before a late change."""
+    """Return whether *memory* treats an instant up to *now* as not evaluated yet.
+
+    This happens after a late fact: the score that it left then crossed an edge by fading before *now*.
+    """
     return any(max(memory.seen_at, state.at) < at <= now for at in _list_instants(watch, state))
 
 
@@ -188,6 +211,6 @@ def _decide(watch: Watch, memory: AlertMemory, *, inside: bool, is_left: bool, n
         return Decision(memory=memory)
     taken = replace(memory, taken=True, pending_until=None)
     if memory.fired_at is not None and now < memory.fired_at + watch.cooldown:
-        # The edge is spent all the same: the score must have been away to ask again.
+        # The contact counts as taken all the same: the rule must re-arm before it can fire.
         return Decision(memory=replace(taken, spent=memory.spent + 1))
     return Decision(memory=replace(taken, fired_at=now), fires=True)

@@ -1,4 +1,4 @@
-"""Read the words of an alert rule: `when fit crosses 8 if owner:me in #sales hold 2h`; and write them back."""
+"""Parse and write alert rules as people type them: `when fit crosses 8 if owner:me in #sales hold 2h`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from storage.domain.numbers import parse, show
 from storage.domain.score_types import ScoreType
 
 EXAMPLE = "`/score alerts add when score crosses 80 if owner:me in #sales`"
-LEAD = 3 * UNITS["d"]  #: how long before it falls a rule asks, where nothing is said
-LONGEST = 366 * UNITS["d"]
+LEAD = 3 * UNITS["d"]  #: the default lead time of `about to fall out of`, in µs
+LONGEST = 366 * UNITS["d"]  #: the longest span that a rule may have, in µs
 _IF = re.compile(r"(?:^|\s)if\s+", re.IGNORECASE)
 _PLAIN_CHANNEL = re.compile(r"(?:^|\s)in\s+#\S+\s*$", re.IGNORECASE)
 _PLAIN_PERSON = re.compile(r"(?:^|\s)escalate\s+to\s+\S+\s*$", re.IGNORECASE)
@@ -30,7 +30,7 @@ _COOLING = re.compile(
     r"(?:is\s+)?about\s+to\s+fall\s+out\s+of\s+(?P<band>\S+)(?:\s+(?:in|within)\s+(?P<span>\S+))?", re.IGNORECASE
 )
 _WHEN = re.compile(r"(?:when\s+)?(?P<type>[a-z][a-z0-9_]*)\s*(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
-# What may stand at the end, in any order.
+# Options at the end of a rule, in any order.
 _OPTIONS = {
     "channel": re.compile(r"(?:^|\s)in\s+<#(?P<value>[CG][A-Z0-9]+)(?:\|[^<>]*)?>\s*$", re.IGNORECASE),
     "digest": re.compile(r"(?:^|\s)in\s+(?P<value>(?:the\s+)?digest)\s*$", re.IGNORECASE),
@@ -48,7 +48,10 @@ class BadAlert(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertWords:
-    """What the words of a rule say; *condition* is the text of a filter, blank for everybody. Thousandths and µs."""
+    """A parsed alert rule. Values in thousandths, times in µs.
+
+    *condition* is the text of a filter, blank for all contacts. The other fields are explained in `Watch`.
+    """
 
     score_type: ScoreType
     kind: Kind = Kind.CROSSES
@@ -59,17 +62,20 @@ class AlertWords:
     channel: str | None = None
     in_digest: bool = False
     hold: int = 0
-    margin: int | None = None  #: none: one part in twenty of the range
-    cooldown: int | None = None  #: none: two weeks
-    sla: int | None = None  #: within which time somebody should claim it
-    escalate_to: str | None = None  #: Slack's id of who is told when nobody did
+    margin: int | None = None  #: None: one twentieth of the range
+    cooldown: int | None = None  #: None: two weeks
+    sla: int | None = None  #: the time within which a follow-up should be claimed
+    escalate_to: str | None = None  #: the Slack user id to escalate to after *sla*
 
 
 def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
-    """Read a rule; raises BadAlert, UnknownScoreType. The condition is not looked at."""
+    """Parse a rule. The condition is not validated; use `filters.parse` for it.
+
+    Raises BadAlert, UnknownScoreType.
+    """
     rest, options = _split_options(text, {})
     parts = _IF.split(rest, maxsplit=1)
-    trigger, options = _split_options(parts[0], options)  # they may stand before the condition, too
+    trigger, options = _split_options(parts[0], options)  # options may also stand before the condition
     clause = _WHEN.fullmatch(trigger.strip())
     if clause is None:
         raise BadAlert(f"Say when: {EXAMPLE}")
@@ -99,7 +105,10 @@ def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
 
 
 def _split_options(text: str, options_before: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Take the options from the end of the words, one after the other; raises BadAlert where one stands twice."""
+    """Split the options off the end of *text*; return the rest and all options, including *options_before*.
+
+    Raises BadAlert for an option that is given twice, or a channel or person that Slack did not turn into an id.
+    """
     options = dict(options_before)
     while True:
         last_option = next(
@@ -119,7 +128,7 @@ def _split_options(text: str, options_before: Mapping[str, str]) -> tuple[str, d
 
 
 def _parse_clause(text: str, score_type: ScoreType) -> tuple[Kind, Region, int, int]:
-    """Read what a rule waits for: its kind, the region, how far, and the time."""
+    """Parse the trigger of a rule; return its kind, region, amount and span. Raises BadAlert."""
     if trend := _TREND.fullmatch(text):
         verb = trend["how"].casefold()
         amount = _parse_number(trend["amount"])
@@ -181,7 +190,7 @@ def _parse_span(text: str) -> int:
 
 
 def band_region(score_type: ScoreType, name: str) -> Region:
-    """Give the part of the range that a band names; raises BadAlert."""
+    """Return the region of a band. Raises BadAlert if the score type has no band of this name."""
     names = [band.name for band in score_type.bands]
     if name not in names:
         problem = f"{score_type.label} has no band `{name}`."
@@ -196,7 +205,7 @@ def band_region(score_type: ScoreType, name: str) -> Region:
 def write_alert(
     score_type: ScoreType, region: Region, *, kind: Kind = Kind.CROSSES, amount: int = 0, span: int = 0
 ) -> str:
-    """Write when a rule asks, as it could be typed: `fit crosses 8`."""
+    """Return the trigger of a rule as it would be typed: `fit crosses 8`."""
     match kind:
         case Kind.MOVED | Kind.RISES | Kind.FALLS:
             return f"{score_type.key} {kind.value} {show(amount)} in {write_span(span)}"

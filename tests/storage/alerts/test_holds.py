@@ -52,7 +52,7 @@ async def redefine(team: Team, key: str, *, asks: bool = False, at: int = NOW + 
     new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=at)  # type: ignore[arg-type]  # named
     if new_draft is not None:
         expected = await preview(team.workspace, draft=new_draft, now=at)
-        number = await apply(team.workspace, draft=new_draft, asks=asks, now=at)
+        number = await apply(team.workspace, draft=new_draft, asks=asks, clock=lambda: at)
         assert number == (expected.asking if asks else 0)
 
 

@@ -172,7 +172,7 @@ async def draft_rule(team: Team, *, points: int) -> ScoreType:
     rule = Rule(name="Visit", activity="visit", points=points * 1000)
     draft = await drafts.draft(team.workspace, wanted=replace(live, rules=(rule,)), now=NOW)
     assert draft is not None
-    await drafts.build(team.workspace, draft=draft, progress=lambda _: None, now=NOW)
+    await drafts.build(team.workspace, draft=draft, clock=lambda: NOW)
     return draft
 
 
@@ -227,7 +227,8 @@ async def test_whoever_drafts_and_applies_while_something_is_recorded(team: Team
         points = 1 + after % 2
 
         async def redefine(points: int = points) -> None:
-            await drafts.apply(team.workspace, draft=await draft_rule(team, points=points), asks=True, now=NOW)
+            draft = await draft_rule(team, points=points)
+            await drafts.apply(team.workspace, draft=draft, asks=True, clock=lambda: NOW)
 
         async def record_visits(session: Session, after: int = after) -> None:
             await record_group(session, [(team.workspace, team.delivery(*visits(after), batch=f"d{after}"))], now=NOW)

@@ -368,7 +368,7 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
             live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == "ruled")
             drafted = await draft(team.workspace, wanted=replace(live, rules=WORTH[1:]), now=NOW)
             assert drafted is not None
-            await build(team.workspace, draft=drafted, progress=lambda _: None, now=NOW)
+            await build(team.workspace, draft=drafted, progress=lambda _: None, clock=lambda: NOW)
     counts: Counter[str] = Counter()
     types = {score_type.key: score_type for score_type in await score_types(team.workspace)}
     assert drafted is not None

@@ -316,7 +316,7 @@ async def test_what_was_folded_under_a_draft_is_found_to_be_deleted(
     new_draft = await draft(crowded.workspace, wanted=replace(live, maximum=live.maximum + live.step), now=NOW)
     assert new_draft is not None
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-        await cancel(crowded.workspace, draft=new_draft)
+        await cancel(crowded.workspace, draft=new_draft, clock=lambda: NOW)
 
     for part, index in (("DELETE FROM effects", "effects_definition"), ("DELETE FROM scores", "scores_rank")):
         plan_text = await plan(crowd, statements(caplog, part)[0])
@@ -371,7 +371,7 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
         await team.deliver(field_item(email, email, at=NOW - DAY, tags=["vip"], email=email), batch=email)
     for start in range(0, facts, 1_000):
         await team.deliver(*activities[start : start + 1_000], batch=f"{start}", received=NOW + DAY)
-    await build(team.workspace, draft=waiting_draft, progress=lambda _: None, now=NOW)
+    await build(team.workspace, draft=waiting_draft, progress=lambda _: None, clock=lambda: NOW)
     counts: dict[str, list[tuple[int, int]]] = {"ada@acme.com": [], "bob@acme.com": []}
     for number, (at, activity, fields) in enumerate(PUSHES):
         for email, rows in counts.items():

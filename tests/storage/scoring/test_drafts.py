@@ -5,18 +5,34 @@ from dataclasses import replace
 
 import pytest
 
+from storage import jobs
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import Storage
 from storage.db.database import Session, current_database
+from storage.domain.backoff import LEASE
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Item
+from storage.domain.people import Workspace
 from storage.domain.score_types import Band, Rule, ScoreType
+from storage.job_runner import JobResult, JobRunner
+from storage.jobs import Job, NewJob
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import card, top
 from storage.reading.history import history
 from storage.scoring.definitions import add_score_type, drafts, point_at_draft, score_types
-from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, preview
+from storage.scoring.drafts import (
+    BUILD,
+    NoDraft,
+    apply,
+    build,
+    cancel,
+    draft,
+    is_built,
+    lane_of,
+    make_handlers,
+    preview,
+)
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
@@ -68,7 +84,7 @@ async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None
     await team.deliver(activity_item("a", "ada@example.com"), set_to("b", "bob@example.com", 5))
     assert await team.value("ada@example.com") is None
     new_draft = await drafted(team, rules=(DEMO,))
-    await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
+    await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: NOW)
 
     assert await team.value("ada@example.com") == 10_000
     await team.deliver(activity_item("c", "ada@example.com"), received=NOW + SECOND)
@@ -82,7 +98,7 @@ async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None
 async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
     """And what became known with it."""
     vip = Rule(name="VIP", points=20_000, condition="tag:vip")
-    await apply(team.workspace, draft=await drafted(team, rules=(DEMO, vip)), asks=False, now=NOW)
+    await apply(team.workspace, draft=await drafted(team, rules=(DEMO, vip)), asks=False, clock=lambda: NOW)
     await team.deliver(set_to("s", "ada@example.com", 5))
     await team.ask(activity_item("a", "ada@example.com"), batch="slack/1", received=NOW + 1)
     await team.ask(field_item("f", "ada@example.com", tags=["vip"]), batch="slack/2", received=NOW + 2)
@@ -103,7 +119,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     await team.deliver(*(activity_item(f"d{n}", f"p{n:02d}@example.com") for n in range(25, 35)), received=NOW + SECOND)
     bands = (Band(name="cold", start=0), Band(name="hot", start=40_000))
     new_draft = await drafted(team, maximum=50_000, bands=bands, rules=(replace(DEMO, points=9_000),))
-    await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
+    await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
     before = {
         card.contact.email: card.standings[0].value
         for card in (await top(team.workspace, score="score", count=99, now=NOW))[1]
@@ -117,7 +133,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (19, len(hot), 0, len(hot))
     assert counts.first[0] == (32, 31_000, 40_000)
 
-    assert await apply(team.workspace, draft=new_draft, asks=True, now=NOW) == counts.asking
+    assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: NOW) == counts.asking
     after = {
         card.contact.email: card.standings[0].value
         for card in (await top(team.workspace, score="score", count=99, now=NOW))[1]
@@ -133,13 +149,13 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
     await add_alert_rule(team.workspace, words="when score crosses 80 if tag:vip", made_by="U1", owners={}, now=NOW)
     await people(team, 10)
     new_draft = await drafted(team, rules=(DEMO,))
-    assert await apply(team.workspace, draft=new_draft, asks=True, now=NOW) == 0
+    assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: NOW) == 0
     await team.deliver(field_item("f", "p07@example.com", tags=["vip"]), received=NOW + SECOND)
     widened = await drafted(team, maximum=200_000, rules=(replace(DEMO, points=80_000),))
     await team.deliver(
         *(activity_item(f"d{n}", f"p{n:02d}@example.com") for n in range(6, 9)), received=NOW + 2 * SECOND
     )
-    assert await apply(team.workspace, draft=widened, asks=True, now=NOW + 3 * SECOND) == 4
+    assert await apply(team.workspace, draft=widened, asks=True, clock=lambda: NOW + 3 * SECOND) == 4
 
     follow_ups = await load_follow_ups(team.workspace, ids=range(1, 99))
     assert sorted((follow_up.rule, follow_up.contact) for follow_up in follow_ups) == [(1, 7), (1, 8), (1, 9), (2, 8)]
@@ -156,12 +172,12 @@ async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
     """Not even by whoever saw a moment before that it was no more than a draft."""
     await people(team, 5)
     new_draft = await drafted(team, maximum=50_000, bands=())
-    await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
+    await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
     begin = asyncio.Event()
 
     async def cancelled() -> None:
         await begin.wait()
-        await cancel(team.workspace, draft=new_draft)
+        await cancel(team.workspace, draft=new_draft, clock=lambda: NOW)
 
     cancelling = asyncio.create_task(cancelled())  # out here: within the transaction it would be part of it
 
@@ -183,11 +199,11 @@ async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> 
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     lower = (Band(name="cold", start=0), Band(name="hot", start=50_000))
     new_draft = await drafted(team, bands=lower)
-    await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
+    await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
     counts = await preview(team.workspace, draft=new_draft, now=NOW)
     assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (0, 10, 0, 10)
     assert (await load_live_type(team)).bands[-1].start == 80_000
-    assert await apply(team.workspace, draft=new_draft, asks=True, now=NOW) == 10
+    assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: NOW) == 10
     painted = (Band(name="low", start=0), Band(name="top", start=50_000, colour="red"))
     assert await draft(team.workspace, wanted=replace(await load_live_type(team), bands=painted), now=NOW) is None
     assert (await load_live_type(team)).bands == painted
@@ -199,7 +215,7 @@ async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> 
     await people(team, 10)
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     low = (Band(name="cold", start=0), Band(name="hot", start=5_000))
-    await apply(team.workspace, draft=await drafted(team, bands=low), asks=False, now=NOW)
+    await apply(team.workspace, draft=await drafted(team, bands=low), asks=False, clock=lambda: NOW)
     await team.deliver(set_to("x", "p07@example.com", 8), set_to("y", "p03@example.com", 6), received=NOW + 1)
     assert [follow_up.contact for follow_up in await load_follow_ups(team.workspace, ids=range(1, 99))] == [4]
 
@@ -226,8 +242,8 @@ async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
             count += 1
 
     async def make() -> None:
-        await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
-        await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
+        await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
+        await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: NOW)
 
     await asyncio.gather(write(), make())
     report_counts("submissions while a definition was built", {"submissions": count})
@@ -240,10 +256,10 @@ async def test_a_build_that_was_stopped_goes_on(team: Team) -> None:
     await people(team, 20)
     new_draft = await drafted(team, maximum=10_000, bands=())
     steps: list[int] = []
-    await build(team.workspace, draft=new_draft, progress=steps.append, now=NOW)
+    await build(team.workspace, draft=new_draft, progress=steps.append, clock=lambda: NOW)
     assert steps == [0, 20]
     await team.deliver(set_to("n", "new@example.com", 9))
-    await build(team.workspace, draft=new_draft, progress=steps.append, now=NOW)
+    await build(team.workspace, draft=new_draft, progress=steps.append, clock=lambda: NOW)
     assert steps[2:] == [21]  # the new one was new, so it was built when it came
 
 
@@ -251,19 +267,19 @@ async def test_a_cancelled_draft_is_gone(team: Team) -> None:
     """It cannot be applied any more, and neither can one that is live be cancelled."""
     await people(team, 5)
     new_draft = await drafted(team, maximum=10_000, bands=())
-    await build(team.workspace, draft=new_draft, progress=quietly, now=NOW)
-    await cancel(team.workspace, draft=new_draft)
+    await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
+    await cancel(team.workspace, draft=new_draft, clock=lambda: NOW)
     assert await drafts(team.workspace) == ()
     with pytest.raises(NoDraft):
-        await apply(team.workspace, draft=new_draft, asks=False, now=NOW)
+        await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: NOW)
     assert (await load_live_type(team)).number == 1
     contact_card = await card(team.workspace, contact=5, now=NOW)
     assert contact_card is not None
     assert contact_card.standings[0].value == 4_000
     second_draft = await drafted(team, maximum=10_000, bands=())
-    await apply(team.workspace, draft=second_draft, asks=False, now=NOW)
+    await apply(team.workspace, draft=second_draft, asks=False, clock=lambda: NOW)
     with pytest.raises(NoDraft):
-        await cancel(team.workspace, draft=second_draft)
+        await cancel(team.workspace, draft=second_draft, clock=lambda: NOW)
     await check_ledger_and_scores(team)
 
 
@@ -285,10 +301,62 @@ async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Sto
     for each_team in (team, other):
         await people(each_team, 60)
     await team.deliver(set_to("f", "p01@example.com", 7, score="fit"))
-    await apply(team.workspace, draft=await drafted(team, maximum=10_000, bands=()), asks=False, now=NOW)
+    await apply(team.workspace, draft=await drafted(team, maximum=10_000, bands=()), asks=False, clock=lambda: NOW)
 
     assert await other.value("p50@example.com") == 50_000
     assert await team.value("p50@example.com") == 10_000
     assert await team.value("p01@example.com", "fit") == 7_000
     await check_ledger_and_scores(team)
     await check_ledger_and_scores(other)
+
+
+async def test_a_build_that_died_is_finished_by_the_service(team: Team) -> None:
+    """After the lease of the process that died, from where it was; a job behind it in its lane comes after it."""
+    await people(team, 60)
+    new_draft = await drafted(team, maximum=50_000, bands=())
+    job = NewJob(
+        workspace=team.workspace.id, kind=BUILD, lane=lane_of(new_draft), key=str(new_draft.definition),
+        subject=new_draft.definition, due_at=NOW,
+    )  # fmt: skip  # where, what and when
+    died = await jobs.start(team.workspace, job=job, now=NOW)
+    assert died is not None
+    assert await jobs.proceed(team.workspace, job=died, position=30, keeps_lane=True, now=NOW)
+    behind = replace(job, kind="behind", key="behind")
+    await jobs.enqueue(current_database().writer, [behind], now=NOW)
+    now, built_before = NOW + LEASE - 1, list[bool]()
+
+    async def note(workspace: Workspace, _: Job) -> JobResult:
+        built_before.append(await is_built(workspace, draft=new_draft))
+        return JobResult()
+
+    runner = JobRunner({**make_handlers(lambda: now), "behind": note}, clock=lambda: now)
+    assert not await runner.work()
+    now += 1
+    slices = 0
+    while await runner.work():
+        slices += 1
+
+    assert (slices, built_before) == (3, [False])  # the first thirty were said to be done
+    assert await build(team.workspace, draft=new_draft, clock=lambda: now)
+    assert await is_built(team.workspace, draft=new_draft)
+    await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: now)
+    await check_ledger_and_scores(team)
+
+
+async def test_another_process_that_builds_is_waited_for(team: Team) -> None:
+    """A click waits a moment, and leaves the job to the process that has it."""
+    await people(team, 5)
+    new_draft = await drafted(team, maximum=50_000, bands=())
+    job = NewJob(
+        workspace=team.workspace.id, kind=BUILD, lane=lane_of(new_draft), key=str(new_draft.definition),
+        subject=new_draft.definition, due_at=NOW,
+    )  # fmt: skip  # where, what and when
+    other = await jobs.start(team.workspace, job=job, now=NOW)
+    assert other is not None
+    assert not await build(team.workspace, draft=new_draft, clock=lambda: NOW, patience=0.1)
+    assert not await is_built(team.workspace, draft=new_draft)
+    waiting = asyncio.create_task(build(team.workspace, draft=new_draft, clock=lambda: NOW))
+    await jobs.proceed(team.workspace, job=other, position=0, keeps_lane=False, now=NOW)
+
+    assert await waiting
+    assert await is_built(team.workspace, draft=new_draft)

@@ -1,0 +1,74 @@
+"""Keep who waits for the result of a job, so that they get it also after a restart."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.people import Workspace
+from storage.jobs import NewJob, enqueue
+from storage.vault import NoKeys
+
+ANSWER = "answer"  #: the kind of the job that sends an answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateAnswer:
+    """A person who waits for the result of a job."""
+
+    user: str
+    answer_to: str | None  #: Slack's response_url
+    about: Mapping[str, Any]  #: what the answer is about, as the face that saved it wrote it
+
+
+async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, now: int) -> None:
+    """Have an answer sent once the jobs that are queued in a lane are done."""
+    db = database.current_database()
+    sealed = None
+    if answer.answer_to is not None:
+        with suppress(NoKeys):  # without a key the person is answered by direct message
+            sealed = db.vault.seal(answer.answer_to)
+
+    async def body(session: Session) -> None:
+        rows = await session.rows(
+            "INSERT INTO late_answers (workspace_id, slack_user, answer_to, about, created_at)"
+            " VALUES ($1, $2, $3, $4, $5) RETURNING id",
+            workspace.id,
+            answer.user,
+            sealed,
+            json.dumps(dict(answer.about), ensure_ascii=False),
+            now,
+        )
+        job = NewJob(
+            workspace=workspace.id, kind=ANSWER, lane=lane, key=str(rows[0]["id"]), subject=rows[0]["id"], due_at=now
+        )
+        await enqueue(session, [job], now=now)
+
+    await database.write(body)
+
+
+async def load_answer(workspace: Workspace, *, id: int) -> LateAnswer | None:
+    """Return an answer that was not sent yet, or None."""
+    rows = await database.read(
+        "SELECT slack_user, answer_to, about FROM late_answers WHERE workspace_id = $1 AND id = $2",
+        workspace.id,
+        id,
+    )
+    if not rows:
+        return None
+    sealed = rows[0]["answer_to"]
+    return LateAnswer(
+        user=rows[0]["slack_user"],
+        answer_to=database.current_database().vault.unseal(sealed) if sealed is not None else None,
+        about=json.loads(rows[0]["about"]),
+    )
+
+
+async def delete_answer(workspace: Workspace, *, id: int) -> None:
+    """Delete an answer that was sent."""
+    await database.current_database().writer.rows(
+        "DELETE FROM late_answers WHERE workspace_id = $1 AND id = $2", workspace.id, id
+    )
