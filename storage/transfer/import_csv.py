@@ -548,9 +548,12 @@ def _build_person(contact: Contact) -> _Person:
 
 
 def _write_text(name: str, value: Json) -> str:
-    """Return the value of a field as a cell; values that look the same in a spreadsheet get the same text."""
+    """Return the value of a field as a cell; values that look the same in a spreadsheet get the same text.
+
+    Tags are sorted, because a contact has the same tags in any order.
+    """
     if name == "tags" and isinstance(value, list):
-        return join_tags([str(tag) for tag in value])
+        return join_tags(sorted(str(tag) for tag in value))
     return write_cell(clean_field(name, value))
 
 
@@ -559,8 +562,8 @@ def _compare_row(
 ) -> None:
     """Add items for the values of a row that differ from the stored ones, and update *people* for the rows after it.
 
-    An item's content depends on the file and on the meaning of its columns only. An item that is made again is
-    therefore a duplicate of the recorded item, regardless of other changes since.
+    One item states all fields that differ. If the row's fields were recorded before, they are not compared again:
+    what changed since then is later than the import.
     """
     identities = import_row.identities(workspace)
     matches = {id(people[identity]): people[identity] for identity in identities if identity in people}
@@ -568,14 +571,14 @@ def _compare_row(
     if len(matches) > 1:
         import_row.complaints.append(str(TwoContacts()))
     texts = {name: _write_text(name, value) for name, value in import_row.fields.items()}
-    is_differing = any(person.texts.get(name) != text for name, text in texts.items())
+    differing = {name: value for name, value in import_row.fields.items() if person.texts.get(name) != texts[name]}
     if import_row.complaints:
         return
     import_row.is_new = person.is_new
     reference = import_row.references[0]
     line = import_row.row.line  # a value is skipped if a later line of its column was imported before
-    if is_differing and person.lines.get(columns.signature, 0) <= line:
-        import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=import_row.fields))
+    if differing and person.lines.get(columns.signature, 0) < line:
+        import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=differing))
     for index, (score_type, value) in import_row.values.items():
         if person.values.get(score_type.key) != value and person.lines.get(str(index), 0) <= line:
             import_row.items.append(

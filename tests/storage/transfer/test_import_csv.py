@@ -138,6 +138,31 @@ async def test_a_blank_never_overwrites_and_an_equal_cell_changes_nothing(desk: 
     assert more == {"n": int(str(facts["n"])) + 1}
 
 
+async def test_tags_are_compared_one_by_one(desk: Desk) -> None:
+    """How a cell separates its tags, and in which order, changes nothing; another tag does."""
+    await desk.take("email,tags\nada@example.com,vip; beta\n")
+
+    for cell in ("vip;beta", "beta ; vip", '"vip,beta"', "vip;beta;vip"):
+        assert await desk.take(f"email,tags\nada@example.com,{cell}\n") == [0, 0, 1, 0]
+    assert await desk.take("email,tags\nada@example.com,vip\n") == [0, 1, 0, 0]
+    assert (await desk.seen())[ADA]["tags"] == ["vip"]
+
+
+async def test_only_the_cells_that_differ_are_recorded(desk: Desk) -> None:
+    """A cell with the current value states nothing, so an older fact of its field that arrives late still counts."""
+    await desk.team.deliver(field_item("f", ADA, at=NOW - 9 * SECOND, name="Ada", company="Acme"))
+    text = "email,name,company\nada@example.com,Ada,Engines\n"
+    assert await desk.take(text) == [0, 1, 0, 0]
+
+    late = field_item("g", ADA, at=NOW - SECOND, name="Ada King", company="Late")
+    await desk.team.deliver(late, received=desk.now, batch="late")
+    assert (await desk.seen())[ADA] == {"name": "Ada King", "company": "Engines"}
+    assert await desk.take(text) == [0, 0, 1, 0]  # the same file is the same import
+    assert (await desk.seen())[ADA] == {"name": "Ada King", "company": "Engines"}
+    assert await desk.undo(text) == (0, 1)
+    assert (await desk.seen())[ADA] == {"name": "Ada King", "company": "Late"}
+
+
 async def test_later_rows_are_later_facts(desk: Desk) -> None:
     """Of several rows of one contact the last one counts, in one chunk and across chunks, and once more imported."""
     await desk.team.deliver(set_to("k", ADA, 8, at=NOW, fields={"name": "Ada"}))
