@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -34,7 +34,15 @@ from storage.domain.csv_cells import (
     split_tags,
     write_cell,
 )
-from storage.domain.csv_headers import FIRST_NAME, HEADERS, LAST_NAME, SCORE, find_header
+from storage.domain.csv_headers import (
+    FIRST_NAME,
+    HEADERS,
+    LAST_NAME,
+    SCORE,
+    find_header,
+    looks_like_id_header,
+    name_attributes,
+)
 from storage.domain.errors import NothingToUndo, Refusal, TwoContacts
 from storage.domain.facts import Item, Op
 from storage.domain.people import Workspace
@@ -53,6 +61,7 @@ CHUNK = 500
 FIRST = 10  # of the contacts that enter a top band
 MOST_COLUMNS = 16_384  # as many as a sheet of a spreadsheet program has
 MOST_NAMED = 20  # of the columns that a message lists
+SAMPLE = 20  # rows that are searched for an e-mail address
 _ATTRIBUTE = re.compile(rf"attributes\..{{1,{MOST_IN_ATTRIBUTE_NAME}}}", re.DOTALL)
 #: The other spellings of a header that versions before migration 0010 recognized.
 _FORMER_HEADERS = {"email": ("e-mail", "e-mail address", "email address")}
@@ -132,6 +141,7 @@ async def import_file(
     *,
     file: CsvFile,
     mapping: Mapping[str, str],
+    all_columns: bool = False,
     progress: Callable[[int], None],
     wrong: Callable[[Row, str], None],
     options: ScoreOptions = ScoreOptions(),
@@ -146,7 +156,7 @@ async def import_file(
     *progress* is called with the number of bytes done so far, *wrong* with every row that has a cell which cannot be
     imported, and the reason.
     """
-    columns = await choose_columns(workspace, file=file, mapping=mapping)
+    columns = await choose_columns(workspace, file=file, mapping=mapping, all_columns=all_columns)
     _check_attributes(file, columns)
     scores = _ScoreReader(file, columns, options)
     key = file.digest[:16]
@@ -176,14 +186,19 @@ async def import_file(
     return report
 
 
-async def choose_columns(workspace: Workspace, *, file: CsvFile, mapping: Mapping[str, str]) -> Columns:
+async def choose_columns(
+    workspace: Workspace, *, file: CsvFile, mapping: Mapping[str, str], all_columns: bool = False
+) -> Columns:
     """Return the meaning of each column, the same as in an earlier import of the same file; raises BadFile.
 
+    With *all_columns* the columns without another meaning become attributes.
     Versions before migration 0010 recognized fewer headers. Columns that such a version left out of a file stay left
-    out when the same file is imported again.
+    out when the same file is imported again, unless *all_columns*.
     """
     types = await score_types(workspace)
-    columns = match_columns(file.header, types, mapping=mapping)
+    columns = match_columns(file.header, types, mapping=mapping, all_columns=all_columns, rows=file.rows())
+    if all_columns:
+        return columns
     try:
         former = match_columns(file.header, types, mapping=mapping, former=True)
     except BadFile:
@@ -265,18 +280,25 @@ def _check_attributes(file: CsvFile, columns: Columns) -> None:
         if count > MOST_ATTRIBUTES and not row.wrong:
             raise BadFile(
                 f"line {row.line} of {file.path.name} has {count:,} attributes, and a contact has at most"
-                f" {MOST_ATTRIBUTES}: remove the `{ATTRIBUTE}…` columns that you do not need, and import it again"
+                f" {MOST_ATTRIBUTES}: remove the columns of attributes that you do not need, and import it again"
             )
 
 
 def match_columns(
-    header: Sequence[str], types: Sequence[ScoreType], *, mapping: Mapping[str, str], former: bool = False
+    header: Sequence[str],
+    types: Sequence[ScoreType],
+    *,
+    mapping: Mapping[str, str],
+    all_columns: bool = False,
+    former: bool = False,
+    rows: Iterable[Row] = (),
 ) -> Columns:
     """Return the meaning of each column: the address, a field, an attribute, an id or a score; raises BadFile.
 
     *mapping* is the user's choice by column, and overrides the headers. A header that is the name of a field overrides
-    a header that another program uses for the field. *former* recognizes only the headers that versions before
-    migration 0010 recognized.
+    a header that another program uses for the field. With *all_columns* the remaining columns become attributes.
+    *former* recognizes only the headers that versions before migration 0010 recognized. *rows* are the rows of the
+    file; the first of them are read if no column names the contact, to propose one.
     """
     if len(header) > MOST_COLUMNS:
         raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
@@ -300,7 +322,9 @@ def match_columns(
     if duplicate:
         raise BadFile(f"two columns are `{duplicate}`; say which one is meant: --map COLUMN={duplicate}")
     if not any(target == "email" or target.startswith(ID) for target in columns.values()):
-        raise BadFile(f"no column is the e-mail address; say which one is: --map '{header[0].strip()}=email'")
+        raise BadFile(_propose_identifier(header, columns, rows))
+    if all_columns:
+        _add_attributes(header, columns, last_name)
     return Columns(
         header=tuple(header),
         fields={
@@ -316,6 +340,32 @@ def match_columns(
             if index not in columns and index != last_name and name.strip() and name not in NOTES
         ),
     )
+
+
+def _propose_identifier(header: Sequence[str], columns: Mapping[int, str], rows: Iterable[Row]) -> str:
+    """Return what is wrong with a file in which no column names the contact, and the `--map` that mends it."""
+    free = [index for index, name in enumerate(header) if name.strip() and index not in columns]
+    cells = [row.cells for row in islice(rows, SAMPLE)]
+    for index in free:
+        if any(index < len(row) and looks_like_address(row[index]) for row in cells) or "mail" in header[index].lower():
+            return f"no column is the e-mail address; say which one is: --map '{header[index].strip()}=email'"
+    for index in free:
+        if looks_like_id_header(header[index]):
+            option = f"--map '{header[index].strip()}={ID}crm'"
+            return f"no column is an e-mail address; say whose ids the contacts have: {option}"
+    return f"no column names the contact; say which one does: --map COLUMN=email, or --map COLUMN={ID}crm for an id"
+
+
+def _add_attributes(header: Sequence[str], columns: dict[int, str], last_name: int | None) -> None:
+    """Add every named column that has no meaning yet to *columns*, as an attribute."""
+    free = [
+        index
+        for index, name in enumerate(header)
+        if index not in columns and index != last_name and name.strip() and name not in NOTES
+    ]
+    taken = [target.removeprefix(ATTRIBUTE) for target in columns.values() if target.startswith(ATTRIBUTE)]
+    names = name_attributes([header[index] for index in free], taken=taken)
+    columns |= {index: ATTRIBUTE + name for index, name in zip(free, names, strict=True)}
 
 
 def _recognize_headers(
