@@ -9,6 +9,8 @@ from storage.alerts.decide import SWEEP, SWEEP_EVERY, sweep
 from storage.domain.people import Workspace
 from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, delete_abandoned
+from storage.ledger.refold import REFOLD
+from storage.ledger.refold_job import make_refold_handler
 from storage.scoring import drafts
 from storage.scoring.drafts import NoDraft
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
@@ -50,7 +52,13 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         except NoDraft:
             return JobResult()
 
-    draft_handlers = {
+    draft_handlers: dict[str, Handler] = {
         kind: partial(ignore_missing_draft, handler) for kind, handler in drafts.make_handlers(clock).items()
     }
-    return {**draft_handlers, SWEEP: run_sweep, WATCH: check_all_sources, RETENTION: delete_old}
+    return {
+        **draft_handlers,
+        REFOLD: make_refold_handler(clock),
+        SWEEP: run_sweep,
+        WATCH: check_all_sources,
+        RETENTION: delete_old,
+    }

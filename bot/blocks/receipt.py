@@ -64,6 +64,13 @@ def taken_back_reply(
     return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces, contacts=named)
 
 
+def deferred_undo_reply(contacts: int, *, batch: str, replaces: bool) -> Reply:
+    """Answer that a batch is undone, and that the scores of its contacts follow."""
+    text = f"Undone. The scores of {contacts:,} contacts are being recalculated; a large import takes some minutes."
+    buttons = [button("Undo", action="undo", value=batch)]
+    return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces)
+
+
 def _render_changes(contact: Contact, moved: Sequence[Moved]) -> str:
     changes = [
         f"{escape(change.score_type.label)} {format_value(change.before)} →"

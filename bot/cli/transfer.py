@@ -83,8 +83,14 @@ def import_contacts(
         workspace = await the_workspace(team)
         csv_file = recognize(file)
         if undo:
-            recorded = await undo_import(workspace, file=csv_file, now=system_clock())
-            _print_undone(file, scores=len(recorded.moved), contacts=len(recorded.undone), as_json=as_json)
+            with _show_progress(100, file.name) as on_percent:
+                undone = await undo_import(
+                    workspace,
+                    file=csv_file,
+                    progress=lambda done, total: on_percent(100 * done // total),
+                    clock=system_clock,
+                )
+            _print_undone(file, scores=undone.scores, contacts=undone.contacts, as_json=as_json)
             return True
         mapping = dict(_parse_pair(text) for text in map_column or ())
         columns = await choose_columns(workspace, file=csv_file, mapping=mapping, all_columns=all_columns)

@@ -1,7 +1,7 @@
 """Say what a handler is given and what it gives back."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from bot.slack.access import Need, Person, Verdict, check_allowed
@@ -100,9 +100,10 @@ class Request:
         return await self._record(self._build_submission(items=[deletion]), contact)
 
     async def undo(self, batch: str) -> Recorded:
-        """Record that a batch is to be left out; nobody is asked to follow an import up, nor its undo."""
-        muted = batch.startswith("import/")
-        return await record(self.workspace, self._build_submission(undoes=batch, muted=muted), now=self.now)
+        """Record that a batch is undone; of an import no follow-up is opened, and a job folds the scores."""
+        is_import = batch.startswith("import/")
+        submission = replace(self._build_submission(undoes=batch), muted=is_import, defers=is_import)
+        return await record(self.workspace, submission, now=self.now)
 
     async def _record(self, submission: Submission, contact: Contact | int | str) -> Recorded:
         """Record a submission about a contact; raises OutcomeUnknown with its name."""
@@ -113,7 +114,7 @@ class Request:
             raise OutcomeUnknown(f"id:{name}" if isinstance(name, int) else name) from exc
 
     def _build_submission(
-        self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None, muted: bool = False
+        self, *, items: Sequence[AskedFor] = (), creates: bool = False, undoes: str | None = None
     ) -> Submission:
         return Submission(
             source=SLACK,
@@ -124,7 +125,6 @@ class Request:
             all_or_none=True,
             creates=creates,
             undoes=undoes,
-            muted=muted,
         )
 
 

@@ -570,3 +570,16 @@ class LateAnswer(Model):
     class Meta:
         table = "late_answers"
         indexes = (Index(fields=("workspace_id",), name="late_answers_workspace"),)
+
+
+# A contact whose scores do not know yet that a batch was undone; a job folds them, or the next write.
+class PendingRefold(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    undo = fields.TextField()  # the batch of the undo
+
+    class Meta:
+        table = "pending_refolds"
+        constraints = (UniqueConstraint(fields=("contact_id", "undo"), name="pending_refolds_contact"),)
+        indexes = (Index(fields=("workspace_id", "undo", "contact_id"), name="pending_refolds_undo"),)

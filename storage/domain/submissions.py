@@ -50,6 +50,8 @@ class Submission:
     *creates*: contacts not known yet are made. *undoes*: the batch to leave out, in place of items.
     *unless_later*: refuse where a score has seen a fact after this instant, 0 where it must be missing.
     *muted*: asks for no follow-up, whatever it does; how many it would have asked for is counted.
+    *defers*: an undo of a large batch only marks its contacts; a job folds them.
+    *refolds*: the contacts that are folded now for the undo that *undoes* names, which was recorded before.
     """
 
     source: str
@@ -63,6 +65,8 @@ class Submission:
     undoes: str | None = None
     unless_later: int | None = None
     muted: bool = False
+    defers: bool = False
+    refolds: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,7 @@ class Recorded:
     moved: tuple[Moved, ...] = ()
     unasked: int = 0  #: follow-ups that were not asked for because the submission is muted
     undone: tuple[int, ...] = ()  #: the contacts that an undo bore on, none where it was a repeat
+    pending: int = 0  #: contacts that a job still has to fold because of an undo
 
     def count(self, status: Status) -> int:
         """Count the items with this outcome."""

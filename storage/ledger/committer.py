@@ -18,6 +18,7 @@ from storage.ledger.lock import Returned
 from storage.ledger.plan import Name
 from storage.ledger.queue import MOST_ITEMS_OF_PUSH, MOST_SUBMISSIONS, Pending, Queue
 from storage.ledger.record import record_group
+from storage.ledger.refold import FoldFirst
 
 T = TypeVar("T")
 
@@ -182,7 +183,7 @@ class Committer:
             return []
         except Exception as exc:
             if len(group) == 1:
-                _set_outcome(group[0], StorageUnavailable() if isinstance(exc, StartAgain) else exc)
+                _set_outcome(group[0], StorageUnavailable() if isinstance(exc, StartAgain | FoldFirst) else exc)
                 return []
             middle = len(group) // 2  # one of them is at fault, and must not harm its neighbours
             left = await self._commit_group(group[:middle])
@@ -211,11 +212,25 @@ class Committer:
         return await self._run_with_retries(body)
 
     async def _run_with_retries(self, body: Callable[[Session], Awaitable[T]]) -> T:
-        """Run *body* in a transaction, again where another one was in its way."""
+        """Run *body* in a transaction, again where another one was in its way.
+
+        Contacts that an undo has left to a job are folded before.
+        """
         for _ in range(MOST_TRIES):
-            with suppress(StartAgain):
+            try:
                 return await self.database.transaction(body)
+            except StartAgain:
+                continue
+            except FoldFirst as exc:
+                for refolding in exc.refoldings:
+                    await self._fold(*refolding)
         return await self.database.transaction(body)
+
+    async def _fold(self, workspace: Workspace, refolding: Submission) -> None:
+        async def body(session: Session) -> None:
+            await record_group(session, [(workspace, refolding)], now=refolding.received_at)
+
+        await self._run_with_retries(body)
 
 
 def _set_outcome(pending: Pending, outcome: Recorded | Exception) -> None:

@@ -262,11 +262,52 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
     return str(rows[0]["batch"])
 
 
-async def batch_members(session: Session, workspace: int, batch: str) -> Sequence[Row]:
-    """Give who and what a person's batch touched: rows of contact_id, other_id, subject, kind, actor, undoes."""
+async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
+    """Return the batch whose facts an undo of *batch* bears on, following undos of undos; None if it has no facts."""
+    while rows := await session.rows(
+        "SELECT kind, undoes FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
+        workspace,
+        batch,
+    ):
+        if rows[0]["kind"] != "undo":
+            return batch
+        batch = str(rows[0]["undoes"])
+    return None
+
+
+async def count_contacts(session: Session, workspace: int, batch: str, *, most: int) -> int:
+    """Count the contacts of a person's batch, up to *most*."""
+    (row,) = await session.rows(
+        "SELECT count(*) AS number FROM (SELECT DISTINCT contact_id FROM facts"
+        " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT $3) AS few",
+        workspace,
+        batch,
+        most,
+    )
+    return int(row["number"])
+
+
+async def batch_members(
+    session: Session, workspace: int, batch: str, *, contacts: Collection[int] = ()
+) -> Sequence[Row]:
+    """Return what a person's batch says, of all contacts or of these.
+
+    Rows of contact_id, other_id, subject, kind, actor, undoes, reason, activity, said.
+    """
+    columns = "f.contact_id, f.other_id, f.subject, f.kind, f.actor, f.undoes, f.reason, f.activity, f.said"
+    if contacts:
+        rows = await session.rows(
+            # By contact and not by batch, which may be larger than anything: its index asks for an actor.
+            f"SELECT {columns} FROM given(id bigint) JOIN facts f ON f.contact_id = given.id"
+            " WHERE f.workspace_id = $2 AND f.batch = $3 ORDER BY f.id",
+            [{"id": id} for id in sorted(contacts)],
+            workspace,
+            batch,
+        )
+        return [row for row in rows if row["actor"] is not None]
     return await session.rows(
-        "SELECT contact_id, other_id, subject, kind, actor, undoes, reason, activity, said FROM facts"
-        " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL ORDER BY id",
+        f"SELECT {columns} FROM facts f WHERE f.workspace_id = $1 AND f.batch = $2 AND f.actor IS NOT NULL"
+        " ORDER BY f.id",
         workspace,
         batch,
     )

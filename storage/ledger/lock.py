@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storage.db.database import Session
-from storage.ledger import contacts
+from storage.ledger import contacts, refold
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
 from storage.ledger.contacts import StartAgain
@@ -53,6 +53,25 @@ async def lock_contacts(
         if plan.members and await merging.load_members(session, plan) != plan.members:
             raise StartAgain
     return unblocked, returned
+
+
+async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
+    """Raise FoldFirst if contacts of the plans wait to be folded after a large undo: they are folded before."""
+    contacts_of = {
+        plan.roots.get(row, row)
+        for plan in plans
+        if not plan.submission.refolds
+        for row in (*plan.spoken_of, *(row for planned in plan.items for row in planned.rows if row > 0))
+    }
+    if marked := await refold.find_marked(session, contacts_of) if contacts_of else {}:
+        workspaces = {plan.workspace.id: plan.workspace for plan in plans}
+        now = max(plan.submission.received_at for plan in plans)
+        raise refold.FoldFirst(
+            [
+                (workspaces[workspace], refold.make_refolding(undo=undo, contacts=rows, now=now))
+                for (workspace, undo), rows in marked.items()
+            ]
+        )
 
 
 async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:

@@ -112,9 +112,10 @@ class UndoScope:
     """What an undo bears on."""
 
     undo: Undo
-    scores: tuple[Scored, ...]
-    contacts: tuple[int, ...]
-    links: tuple[int, ...]  #: the contacts that the undone batch merged or split
+    scores: tuple[Scored, ...] = ()
+    contacts: tuple[int, ...] = ()
+    links: tuple[int, ...] = ()  #: the contacts that the undone batch merged or split
+    deferred: str | None = None  #: the undone batch, where its contacts are left to a job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,7 @@ class Plan:
     roots: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all rows that it names
     members: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all that it regroups, before that
     undo: UndoScope | None = None
+    pending: int = 0  #: the number of contacts that its undo leaves to a job
     regrouping: Regrouping | None = None
     new: tuple[NewFact, ...] = ()
     moved: tuple[Moved, ...] = ()  #: the scores before and after it

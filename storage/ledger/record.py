@@ -24,7 +24,7 @@ from storage.ledger import projection
 from storage.ledger.append import append_facts
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.facts import Scored
-from storage.ledger.lock import Returned, insert_newcomers, lock_contacts
+from storage.ledger.lock import Returned, check_folded, insert_newcomers, lock_contacts
 from storage.ledger.merge import carry_state, regroup_contacts
 from storage.ledger.plan import ItemKind, Name, Plan, arrange_turns, cut_group, plan_submission
 from storage.ledger.project import Known, project, save_fields, save_scores
@@ -45,7 +45,8 @@ async def record_group(
     """Record submissions in one transaction; return the outcome of each, or why it was refused or returned.
 
     *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain where a
-    contact was inserted, merged or deleted elsewhere meanwhile, and Changed or Conflict where a submission is refused
+    contact was inserted, merged or deleted elsewhere meanwhile, FoldFirst where contacts wait to be folded after an
+    undo, and Changed or Conflict where a submission is refused
     when some of it may be written: the committer then records the others without it.
     """
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
@@ -59,6 +60,7 @@ async def record_group(
     ]
     plans = [await find_undo_scope(session, plan) for plan in await resolve(session, plans)]
     plans, returned = await lock_contacts(session, cut_group(plans), blocked)
+    await check_folded(session, plans)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
     plans = await insert_newcomers(session, plans, now=now)
     # In a statement of its own after the lock: read together with it, scores may be older than the lock.
@@ -74,7 +76,11 @@ async def record_group(
     await _save_deliveries(session, recorded)
     for plan in recorded:
         outcomes[plan.position] = plan.refusal or Recorded(
-            outcomes=plan.outcomes, moved=plan.moved, undone=plan.spoken_of, unasked=plan.unasked
+            outcomes=plan.outcomes,
+            moved=plan.moved,
+            undone=plan.spoken_of,
+            unasked=plan.unasked,
+            pending=plan.pending,
         )
     return outcomes
 

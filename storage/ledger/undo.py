@@ -7,8 +7,10 @@ from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Undo
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.ledger import contacts, facts
+from storage.ledger import contacts, facts, refold
 from storage.ledger.plan import Plan, UndoScope
+
+UNDO_AT_ONCE = 200  #: contacts that an undo folds in its own transaction
 
 
 async def find_undo_scope(session: Session, plan: Plan) -> Plan:
@@ -20,13 +22,15 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
         source=submission.source, key=submission.batch, batch=submission.batch, actor=submission.actor,
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # what it is and whose, what it names
-    batch = submission.undoes
-    while members := list(await facts.batch_members(session, plan.workspace.id, batch)):
-        if members[0]["kind"] != "undo":
-            break
-        batch = str(members[0]["undoes"])  # undoing an undo bears on what that one undid
-    if not members:
+    workspace = plan.workspace.id
+    batch = await facts.load_undone_batch(session, workspace, submission.undoes)
+    if batch is None:
         return plan.refuse_whole(NothingToUndo())
+    if submission.defers:
+        number = await facts.count_contacts(session, workspace, batch, most=UNDO_AT_ONCE + 1)
+        if number > UNDO_AT_ONCE:
+            return replace(plan, undo=UndoScope(undo=undo, deferred=batch))
+    members = await facts.batch_members(session, workspace, batch, contacts=submission.refolds)
     scores = [
         (row["contact_id"], key)
         for row in members
@@ -47,13 +51,20 @@ def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
 
 async def append_undo(session: Session, plan: Plan) -> Plan:
     """Append the undo of a plan, if it has one; a repeat of the same request does nothing."""
-    scope = plan.undo
+    scope, submission = plan.undo, plan.submission
     if scope is None:
+        return plan
+    if submission.refolds:
+        await refold.clear_marks(session, undo=submission.batch, contacts=submission.refolds)
         return plan
     key = facts.fact_key(plan.workspace.id, scope.undo)
     if await facts.load_stored(session, [key]):
         return replace(plan, undo=None)  # a repeat of this very request
     if await facts.undone_of(session, plan.workspace.id, [scope.undo.undoes]):
         return plan.refuse_whole(NothingToUndo("that was undone already"))
-    await facts.append(session, {key: (None, scope.undo)}, received_at={key: plan.submission.received_at})
-    return plan
+    now = submission.received_at
+    await facts.append(session, {key: (None, scope.undo)}, received_at={key: now})
+    if scope.deferred is None:
+        return plan
+    pending = await refold.mark_contacts(session, plan.workspace, batch=scope.deferred, undo=submission.batch, now=now)
+    return replace(plan, pending=pending)

@@ -10,7 +10,7 @@ from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, fold_fields, fold_ledger
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.ledger import contacts, facts, projection
+from storage.ledger import contacts, facts, projection, refold
 from storage.ledger.facts import Scored
 from storage.ledger.merged_fields import load_merged_fields
 from storage.scoring.definitions import live
@@ -77,7 +77,12 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
 
 
 async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
-    """Count the scores of contacts, and give what differs of these, of their effects and of the fields."""
+    """Count the scores of contacts, and return what differs of these, of their effects and of the fields.
+
+    Contacts that a job has still to fold are left out.
+    """
+    marked = await refold.find_marked_roots(session, ids)
+    ids = [id for id in ids if id not in marked]
     types = (await live(session, {workspace.id}))[workspace.id]
     pairs = {(id, key): score_type for id in ids for key, score_type in types.items()}
     ledgers = await facts.ledgers(session, pairs) if pairs else {}

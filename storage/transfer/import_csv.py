@@ -52,6 +52,7 @@ from storage.ledger import contacts, projection
 from storage.ledger.committer import record, rehearse
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import keys_of_batch, undo_in_force
+from storage.ledger.refold_job import fold_pending
 from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import NOTES, BadFile, CsvFile, Row
 
@@ -136,6 +137,46 @@ class ScoreOptions:
     clamps: bool = False  #: clamp a value outside the range to the nearest end
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UndoneImport:
+    """What the undo of an import changed."""
+
+    scores: int
+    contacts: int
+
+
+async def undo_import(
+    workspace: Workspace,
+    *,
+    file: CsvFile,
+    progress: Callable[[int, int], None] = lambda _, __: None,
+    clock: Callable[[], int],
+) -> UndoneImport:
+    """Undo the import of a file, and fold the scores in a job of this process.
+
+    *progress* is told how many contacts of how many are folded. Raises NothingToUndo.
+    """
+    if await undo_in_force(workspace, batch=batch_of(file)) is not None:
+        raise NothingToUndo(f"the import of {file.path.name} was taken back already")
+    now = clock()
+    undo = _build_undo(batch_of(file), defers=True, now=now)
+    try:
+        recorded = await record(workspace, undo, now=now)
+    except NothingToUndo as exc:
+        raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
+    scores, folded = len(recorded.moved), 0
+
+    def count(slice: Recorded) -> None:
+        nonlocal scores, folded
+        scores += len(slice.moved)
+        folded += len(slice.undone)
+        progress(folded, recorded.pending)
+
+    if recorded.pending:
+        await fold_pending(workspace, undo=undo.batch, on_slice=count, clock=clock)
+    return UndoneImport(scores=scores, contacts=len(recorded.undone) or recorded.pending)
+
+
 async def import_file(
     workspace: Workspace,
     *,
@@ -164,7 +205,8 @@ async def import_file(
     undo = await undo_in_force(workspace, batch=batch_of(file))
     if undo is not None:
         report.restored = True
-        await _record_and_report(workspace, _build_undo(undo, now=now), report, dry_run=dry_run, now=now)
+        restoring = _build_undo(undo, defers=not dry_run, now=now)
+        await _record_and_report(workspace, restoring, report, dry_run=dry_run, now=now)
     while chunk := list(islice(rows, CHUNK)):
         import_rows = [_parse_row(row, columns, scores) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
@@ -215,26 +257,17 @@ async def choose_columns(
     return former if rows and is_former else columns
 
 
-async def undo_import(workspace: Workspace, *, file: CsvFile, now: int) -> Recorded:
-    """Undo the import of a file, even if its contacts have changed since; raises NothingToUndo."""
-    if await undo_in_force(workspace, batch=batch_of(file)) is not None:
-        raise NothingToUndo(f"the import of {file.path.name} was taken back already")
-    try:
-        return await record(workspace, _build_undo(batch_of(file), now=now), now=now)
-    except NothingToUndo as exc:
-        raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
-
-
 def batch_of(file: CsvFile) -> str:
     """Return the batch name of a file's import, which its undo refers to."""
     return f"{SOURCE}/{file.digest[:16]}"
 
 
-def _build_undo(batch: str, *, now: int) -> Submission:
+def _build_undo(batch: str, *, defers: bool, now: int) -> Submission:
+    """Return the submission that undoes the import with this batch, or an undo of it."""
     return Submission(
         source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=SOURCE, all_or_none=True, undoes=batch,
-        muted=True,
-    )  # fmt: skip  # owner, time, content
+        muted=True, defers=defers,
+    )  # fmt: skip  # when and what
 
 
 async def _record_and_report(
@@ -242,16 +275,24 @@ async def _record_and_report(
 ) -> Recorded:
     """Record a submission, or rehearse it if *dry_run*, and add its effect on the scores to the report."""
 
-    async def load_moved_contacts(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
+    async def load_entering(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
         ids = [move.contact for move in recorded.moved if _is_entering(move)][:FIRST]
         return recorded, {contact.id: contact for contact in await contacts.load_contacts(session, workspace, ids=ids)}
 
     if dry_run:
-        recorded, contacts_by_id = await rehearse(workspace, submission, look=load_moved_contacts, now=now)
-    else:
-        recorded, contacts_by_id = await load_moved_contacts(
-            database.current_database().reader, await record(workspace, submission, now=now)
-        )
+        recorded, contacts_by_id = await rehearse(workspace, submission, look=load_entering, now=now)
+        _report_moves(report, recorded, contacts_by_id)
+        return recorded
+    recorded = await record(workspace, submission, now=now)
+    slices = [recorded]
+    if recorded.pending:
+        await fold_pending(workspace, undo=submission.batch, on_slice=slices.append, clock=lambda: now)
+    for moved in slices:
+        _report_moves(report, *await load_entering(database.current_database().reader, moved))
+    return recorded
+
+
+def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[int, Contact]) -> None:
     report.unasked += recorded.unasked
     for move in recorded.moved:
         movement = report.scores.setdefault(move.score_type.key, Movement(move.score_type))
@@ -260,7 +301,6 @@ async def _record_and_report(
         movement.entering += _is_entering(move)
         if move.contact in contacts_by_id and _is_entering(move) and len(movement.first) < FIRST:
             movement.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
-    return recorded
 
 
 def _is_entering(moved: Moved) -> bool:

@@ -3,10 +3,12 @@
 from storage.alerts.digests import set_digest
 from storage.alerts.enroll import choose_channel
 from storage.bootstrap import open_storage
+from storage.db.database import current_database
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
 from storage.late_answers import LateAnswer, save_answer
+from storage.ledger.refold import mark_contacts
 from storage.notices import record_notice
 from storage.posted_messages import record_posted
 from storage.reading.segments import save_segment
@@ -47,6 +49,7 @@ async def fill(url: str) -> None:
         await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
         await record_notice(workspace, notice="C0GONE", now=NOW)
         await record_posted(workspace, channel="C0SALES", ts="1.5", contacts=[1])
+        await mark_contacts(current_database().writer, workspace, batch="q", undo="u", now=NOW)
         await save_answer(workspace, answer=LateAnswer(user="U1", answer_to=None, about={}), lane="draft/1", now=NOW)
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:

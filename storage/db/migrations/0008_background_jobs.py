@@ -6,6 +6,7 @@ from tortoise import fields, migrations
 from tortoise.fields.base import OnDelete
 from tortoise.indexes import Index
 from tortoise.migrations import operations as ops
+from tortoise.migrations.constraints import UniqueConstraint
 
 
 class Migration(migrations.Migration):
@@ -36,6 +37,34 @@ class Migration(migrations.Migration):
             ],
             options={"table": "late_answers", "app": "storage", "pk_attr": "id"},
             bases=["Model"],
+        ),
+        ops.CreateModel(
+            name="PendingRefold",
+            fields=[
+                ("id", fields.BigIntField(generated=True, primary_key=True, unique=True, db_index=True)),
+                ("workspace_id", fields.BigIntField()),
+                (
+                    "contact",
+                    fields.ForeignKeyField(
+                        "storage.Contact",
+                        source_field="contact_id",
+                        db_constraint=True,
+                        to_field="id",
+                        on_delete=OnDelete.RESTRICT,
+                    ),
+                ),
+                ("undo", fields.TextField(unique=False)),
+            ],
+            options={"table": "pending_refolds", "app": "storage", "pk_attr": "id"},
+            bases=["Model"],
+        ),
+        ops.AddConstraint(
+            model_name="PendingRefold",
+            constraint=UniqueConstraint(fields=("contact_id", "undo"), name="pending_refolds_contact"),
+        ),
+        ops.AddIndex(
+            model_name="PendingRefold",
+            index=Index(fields=["workspace_id", "undo", "contact_id"], name="pending_refolds_undo"),
         ),
         ops.AddIndex(model_name="LateAnswer", index=Index(fields=["workspace_id"], name="late_answers_workspace")),
     ]

@@ -36,6 +36,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "message_contacts_pair": ("message_contacts", "message_id, contact_id", {"contact_id": 2}),
     "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
     "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
+    "pending_refolds_contact": ("pending_refolds", "contact_id, undo", {"undo": "other"}),
     "tombstones_hash": ("tombstones", "workspace_id, hash", {"hash": "other"}),
 }
 # name → what another row must point at
@@ -72,7 +73,7 @@ KEYS = [
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
-    ("late_answers", "workspace_id"),
+    ("late_answers", "workspace_id"), ("pending_refolds", "contact_id"),
     ("tombstones", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
@@ -80,8 +81,8 @@ INDEXES = {
     "deliveries_source", "deliveries_received", "raw_deliveries_source", "facts_actor", "facts_batch",
     "facts_undoes", "facts_other", "contacts_merged",
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
-    "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message",
-    "message_contacts_contact",
+    "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message", "late_answers_workspace",
+    "message_contacts_contact", "pending_refolds_undo",
 }  # fmt: skip  # names
 
 

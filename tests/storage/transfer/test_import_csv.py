@@ -72,8 +72,8 @@ class Desk:
     async def undo(self, text: str) -> tuple[int, int]:
         """Take an import back: how many scores moved, and of how many contacts."""
         self.now += SECOND
-        recorded = await undo_import(self.team.workspace, file=recognize(self.save(text)), now=self.now)
-        return len(recorded.moved), len(recorded.undone)
+        undone = await undo_import(self.team.workspace, file=recognize(self.save(text)), clock=lambda: self.now)
+        return undone.scores, undone.contacts
 
     async def seen(self) -> dict[str, dict[str, Any]]:
         """Give what is known of everybody, by address or id: what is blank is left out."""

@@ -1,0 +1,106 @@
+"""Keep which contacts are to be folded again, because a large batch about them was undone.
+
+The undo is in the ledger at once; the scores follow in slices. A write to such a contact folds it first."""
+
+from collections.abc import Collection, Sequence
+
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.people import Workspace
+from storage.domain.submissions import Submission
+from storage.jobs import NewJob, enqueue
+
+SOURCE = "import"  #: of the undos that are left to a job: only an import is that large
+REFOLD = "refold"  #: the kind of the job that folds what an undo left to it, and its lane; its key is the undo's batch
+
+
+class FoldFirst(Exception):
+    """Contacts of a write are marked: *refoldings* are recorded before it."""
+
+    def __init__(self, refoldings: Sequence[tuple[Workspace, Submission]]) -> None:
+        super().__init__(f"{len(refoldings)} undos")
+        self.refoldings = refoldings
+
+
+def make_refolding(*, undo: str, contacts: Collection[int], now: int) -> Submission:
+    """Return the submission that folds contacts which an undo has marked."""
+    return Submission(
+        source=SOURCE, batch=undo, received_at=now, all_or_none=True, undoes=undo, refolds=tuple(contacts), muted=True
+    )
+
+
+async def mark_contacts(session: Session, workspace: Workspace, *, batch: str, undo: str, now: int) -> int:
+    """Mark every contact that a batch speaks of, and enqueue the job; *undo* is the undo's own batch.
+
+    Returns the number of contacts.
+    """
+    await session.rows(
+        "INSERT INTO pending_refolds (workspace_id, contact_id, undo)"
+        " SELECT DISTINCT workspace_id, contact_id, CAST($3 AS TEXT) FROM facts"
+        " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL AND contact_id IS NOT NULL"
+        " ORDER BY contact_id ON CONFLICT DO NOTHING",
+        workspace.id,
+        batch,
+        undo,
+    )
+    await enqueue(session, [make_job(workspace, undo=undo, now=now)], now=now)
+    return await count_marked(session, workspace, undo=undo)
+
+
+def make_job(workspace: Workspace, *, undo: str, now: int) -> NewJob:
+    """Return the job that folds the contacts that an undo has marked."""
+    return NewJob(workspace=workspace.id, kind=REFOLD, lane=REFOLD, key=undo, subject=0, due_at=now)
+
+
+async def count_marked(session: Session, workspace: Workspace, *, undo: str) -> int:
+    """Return the number of contacts that are still to be folded after an undo."""
+    (row,) = await session.rows(
+        "SELECT count(*) AS number FROM pending_refolds WHERE workspace_id = $1 AND undo = $2", workspace.id, undo
+    )
+    return int(row["number"])
+
+
+async def load_marked(workspace: Workspace, *, undo: str, most: int) -> list[int]:
+    """Return the next contacts that are to be folded after an undo."""
+    rows = await database.read(
+        "SELECT contact_id FROM pending_refolds WHERE workspace_id = $1 AND undo = $2 ORDER BY contact_id LIMIT $3",
+        workspace.id,
+        undo,
+        most,
+    )
+    return [row["contact_id"] for row in rows]
+
+
+async def find_marked(session: Session, roots: Collection[int]) -> dict[tuple[int, str], list[int]]:
+    """Return the marked contacts among these, or merged into them: (workspace, batch of the undo) → contacts."""
+    if not await session.rows("SELECT 1 AS marked FROM pending_refolds LIMIT 1"):
+        return {}
+    rows = await session.rows(
+        "SELECT DISTINCT p.workspace_id, p.undo, p.contact_id FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN pending_refolds p ON p.contact_id = m.id ORDER BY p.workspace_id, p.undo, p.contact_id",
+        [{"id": id} for id in sorted(roots)],
+    )
+    contacts_of: dict[tuple[int, str], list[int]] = {}
+    for row in rows:
+        contacts_of.setdefault((row["workspace_id"], row["undo"]), []).append(row["contact_id"])
+    return contacts_of
+
+
+async def find_marked_roots(session: Session, roots: Collection[int]) -> set[int]:
+    """Return those of these contacts that are marked, or that a marked contact was merged into."""
+    rows = await session.rows(
+        "SELECT DISTINCT given.id FROM given(id bigint) JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN pending_refolds p ON p.contact_id = m.id",
+        [{"id": id} for id in sorted(roots)],
+    )
+    return {row["id"] for row in rows}
+
+
+async def clear_marks(session: Session, *, undo: str, contacts: Collection[int]) -> None:
+    """Delete the marks of contacts that are folded."""
+    await session.rows(
+        "DELETE FROM pending_refolds WHERE undo = $2 AND contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(contacts)],
+        undo,
+    )
