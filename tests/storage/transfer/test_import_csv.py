@@ -434,7 +434,8 @@ def test_columns_are_matched_in_linear_time() -> None:
         (
             "email,a",
             {"a": "fti"},
-            "`fti` is no field; use email, name, company, owner, tags, score, fit, attributes.NAME or ids.SOURCE",
+            "`fti` is no field; use email, name, company, owner, tags, score, fit, activity, occurred_at, quantity,"
+            " attributes.NAME or ids.SOURCE",
         ),
         ("email,a", {"a": "ids.No Slug"}, None),
     ],
