@@ -17,6 +17,8 @@ from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
+from storage.domain.contacts import ATTRIBUTE
+from storage.domain.csv_headers import name_attribute
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
@@ -57,6 +59,9 @@ def import_contacts(
     map_column: Annotated[
         list[str] | None, typer.Option("--map", metavar="COLUMN=FIELD", help="What a column is; repeatable.")
     ] = None,
+    all_columns: Annotated[
+        bool, typer.Option("--all-columns", help="Import every other column as an attribute.")
+    ] = False,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="off_step=round, out_of_range=clamp")
     ] = None,
@@ -69,8 +74,8 @@ def import_contacts(
     as_json: AsJson = False,
 ) -> None:
     """Import contacts and scores: a blank cell changes nothing, and the same file twice is one import."""
-    if undo and (dry_run or map_column or option):
-        raise typer.BadParameter("--undo takes back a whole import: leave --dry-run, --map and --option out")
+    if undo and (dry_run or map_column or all_columns or option):
+        raise typer.BadParameter("--undo takes back a whole import, and has no other options")
     if unknown := [text for text in option or () if text not in OPTIONS]:
         raise typer.BadParameter(f"`{unknown[0]}` is no option; there is {' and '.join(OPTIONS)}")
 
@@ -88,7 +93,7 @@ def import_contacts(
             _print_undone(file, scores=undone.scores, contacts=undone.contacts, as_json=as_json)
             return True
         mapping = dict(_parse_pair(text) for text in map_column or ())
-        columns = await choose_columns(workspace, file=csv_file, mapping=mapping)
+        columns = await choose_columns(workspace, file=csv_file, mapping=mapping, all_columns=all_columns)
         if not dry_run and not yes:
             _confirm_columns(columns, file, asks=not as_json and sys.stdin.isatty() and sys.stdout.isatty())
         mending, bad_lines = Mending(csv_file), list[tuple[int, str]]()
@@ -105,6 +110,7 @@ def import_contacts(
                     workspace,
                     file=csv_file,
                     mapping=mapping,
+                    all_columns=all_columns,
                     progress=on_progress,
                     wrong=record_wrong_line,
                     options=ScoreOptions(**{OPTIONS[text]: True for text in option or ()}),
@@ -143,7 +149,8 @@ def _confirm_columns(columns: Columns, file: Path, *, asks: bool) -> None:
     if len(columns.unused) > number_used:
         raise Refusal(
             f"only {number_used} of {number_used + len(columns.unused)} columns would be imported"
-            f" ({_describe_columns(columns)}). Say what the others are with --map 'Column name=field', or add --yes"
+            f" ({_describe_columns(columns)}). Say what the others are with --map 'Column name=field', import them as"
+            " attributes with --all-columns, or leave them out with --yes"
         )
 
 
@@ -221,7 +228,10 @@ def _print_report(
         output.lines("It had been taken back, and is in force again.")
     if report.unused:
         column = report.unused[0]
-        output.lines(f"Left out: {format_columns(report.unused)}. Take one with --map '{column}=attributes.{column}'")
+        output.lines(
+            f"Left out: {format_columns(report.unused)}."
+            f" Import one with --map '{column}={ATTRIBUTE}{name_attribute(column)}', or all with --all-columns"
+        )
     if report.unasked:
         output.lines(f"It would have asked for {output.count(report.unasked, 'follow-up')}; an import asks for none.")
     if not dry_run and report.new + report.changed:

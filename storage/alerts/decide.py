@@ -3,7 +3,7 @@
 What time alone does to a score is decided when somebody looks: a change settles first what happened before it, and a
 sweep settles what nobody changed. Both look at the same instants in the same order, whoever comes first."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -379,12 +379,13 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
 async def open_for_newcomers(
     session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, score: str, now: int
 ) -> int:
-    """Open follow-ups for contacts that a change of definition brings into the region of a rule of this type.
+    """Open follow-ups for the contacts that a change of definition brought into the region of a rule of this type.
 
-    *types_before* are the definitions before. Returns the number of the follow-ups.
+    *types_before* are the definitions before. Return the number of the follow-ups. The contacts are enrolled by the
+    caller.
     """
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    newcomers = await _list_newcomers(session, workspace, types_before, tuple(types.values()), score=score, now=now)
+    newcomers = await _list_newcomers(session, workspace, types_before, types.values(), score=score, now=now)
     firings = [
         _Instant(evaluation, now, None, evaluation.state.value(evaluation.watch.score_type, now=now), by_time=True)
         for evaluation, _ in newcomers
@@ -398,15 +399,16 @@ async def count_newcomers(workspace: Workspace, *, draft: ScoreType, now: int) -
     """Return for how many contacts `open_for_newcomers` would open a follow-up, were a built draft live."""
     reader = database.current_database().reader
     live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
-    types = tuple({**live_types, draft.key: draft}.values())
-    return len(await _list_newcomers(reader, workspace, live_types.values(), types, score=draft.key, now=now))
+    types = {**live_types, draft.key: draft}
+    before = tuple(live_types.values())
+    return len(await _list_newcomers(reader, workspace, before, types.values(), score=draft.key, now=now))
 
 
 async def _list_newcomers(
     session: Session,
     workspace: Workspace,
     types_before: Collection[ScoreType],
-    types: Sequence[ScoreType],
+    types: Iterable[ScoreType],
     *,
     score: str,
     now: int,
@@ -417,6 +419,7 @@ async def _list_newcomers(
     pending it stays pending: it asks when it ends.
     """
     newcomers: list[tuple[_Evaluation, AlertMemory]] = []
+    types = tuple(types)
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         watch = rule.watch(types)
         if (

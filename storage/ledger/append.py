@@ -52,12 +52,14 @@ def _stamp_facts(plan: Plan, states: Mapping[Scored, ScoreState]) -> list[tuple[
     """Time the facts of a plan: one by a person, or stamped by us, comes after all that the score has seen.
 
     So the changes of one command, and the cells of an import, are a microsecond apart, in the order that they came in.
+    An activity keeps the time at which it happened, also where a person imports it.
     """
     latest = {pair: states[pair].last[0] for planned in plan.items for pair in planned.pairs}
     stamped = []
     for planned in plan.items:
         at = planned.at
-        if planned.item.occurred_at is None or plan.submission.actor:
+        is_by_person = plan.submission.actor and planned.item.activity is None
+        if planned.item.occurred_at is None or is_by_person:
             at = max([at, *(latest[pair] + 1 for pair in planned.pairs)])
         latest |= {pair: max(latest[pair], at) for pair in planned.pairs}
         stamped.append((planned, plan.fact(planned, at)))

@@ -333,10 +333,12 @@ def _build_score_type(row: Row) -> ScoreType:
 def _rule_to_json(rule: Rule) -> dict[str, object]:
     cap = rule.cap
     data = {"name": rule.name, "points": rule.points, "activity": rule.activity, "if": rule.condition}
+    data |= {"for_each": rule.for_each, "at_most": rule.at_most} if rule.for_each else {}
     return data | ({"cap": [cap.points, cap.period, cap.group]} if cap else {})
 
 
 def _build_rule(data: Mapping[str, Any]) -> Rule:
     cap = RuleCap(points=data["cap"][0], period=data["cap"][1], group=data["cap"][2]) if "cap" in data else None
     names = {"name": "name", "points": "points", "activity": "activity", "condition": "if"}
-    return Rule(**{field: data[key] for field, key in names.items()}, cap=cap)
+    slope = {"for_each": data.get("for_each", ""), "at_most": data.get("at_most")}
+    return Rule(**{field: data[key] for field, key in names.items()}, **slope, cap=cap)

@@ -355,11 +355,9 @@ async def _enroll_marked(
     """Enroll contacts anew in the rules that watch a definition that was folded again."""
 
     async def body(session: Session) -> None:
-        watches = [
-            (rule.id, rule.watch(types))
-            for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
-        ]
-        changed = [id for id, watch in watches if watch is not None and watch.score_type.definition in marked]
+        rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
+        watches = {rule.id: rule.watch(types) for rule in rules}
+        changed = [id for id, watch in watches.items() if watch and watch.score_type.definition in marked]
         await _restart_enrollment(session, workspace, changed, now=now)
 
     await database.write(body)
@@ -475,6 +473,7 @@ async def _reenroll(session: Session, workspace: Workspace, types_before: Collec
 
 
 async def _restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:
+    """Let rules, by their row ids, begin to watch anew; nobody is asked for a follow-up."""
     await alert_rules.restart_enrollment(session, changed, now=now)
     rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
     await enroll.begin_to_watch(session, workspace, [rule for rule in rules if rule.id in changed], now=now)

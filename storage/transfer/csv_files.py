@@ -123,6 +123,8 @@ def _read_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tupl
         ), 'a quote is not closed, or stands inside of a cell: write "" for a quote in quotes'
     if width is not None and len(cells) > width:
         return cells, f"it has {len(cells)} cells, the header {width}: put quotes around a cell with a `{delimiter}`"
+    if width is not None and len(cells) == 1 < width and cells[0].count(delimiter) >= width - 1:
+        return cells, f"it is one cell, the header has {width}: take away the quotes around the whole line"
     return cells, None
 
 

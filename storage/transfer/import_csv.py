@@ -1,12 +1,14 @@
 """Import contacts and scores from a CSV file, in chunks, so that a large file can be stopped and resumed."""
 
 import hashlib
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 from storage.db import database
 from storage.domain.contacts import (
@@ -31,19 +33,30 @@ from storage.domain.csv_cells import (
     read_attribute,
     read_cell,
     read_number,
+    read_time,
     split_tags,
     write_cell,
 )
-from storage.domain.csv_headers import FIRST_NAME, HEADERS, LAST_NAME, SCORE, find_header
-from storage.domain.errors import NothingToUndo, Refusal, TwoContacts
-from storage.domain.facts import Item, Op
+from storage.domain.csv_headers import (
+    FIRST_NAME,
+    HEADERS,
+    LAST_NAME,
+    SCORE,
+    find_header,
+    looks_like_id_header,
+    name_attributes,
+)
+from storage.domain.errors import BadItem, BadTime, NothingToUndo, Refusal, TwoContacts
+from storage.domain.facts import DAY, Item, Op
+from storage.domain.numbers import THOUSAND
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Recorded, Status, Submission
+from storage.domain.texts import clean_text
 from storage.ledger import contacts, projection
 from storage.ledger.committer import record, rehearse
 from storage.ledger.contacts import Identity
-from storage.ledger.facts import keys_of_batch, undo_in_force
+from storage.ledger.facts import keys_of_batch, load_stored, undo_in_force, undone_of
 from storage.ledger.refold_job import fold_pending
 from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import NOTES, BadFile, CsvFile, Row
@@ -53,8 +66,13 @@ CONFLICT = "conflict"  #: the reason of an item with a recorded key but other co
 CHUNK = 500
 FIRST = 10  # of the contacts that enter a top band
 MOST_COLUMNS = 16_384  # as many as a sheet of a spreadsheet program has
+ACTIVITY_KEY = "csv:"  #: how the dedupe key of an activity begins
+MOST_IN_ACTIVITY = 100  # characters, as many as a request may have
 MOST_NAMED = 20  # of the columns that a message lists
+SAMPLE = 20  # rows that are searched for an e-mail address
 _ATTRIBUTE = re.compile(rf"attributes\..{{1,{MOST_IN_ATTRIBUTE_NAME}}}", re.DOTALL)
+#: The columns of a file of activities; a file without the first two has none.
+ACTIVITY, OCCURRED_AT, QUANTITY = "activity", "occurred_at", "quantity"
 #: The other spellings of a header that versions before migration 0010 recognized.
 _FORMER_HEADERS = {"email": ("e-mail", "e-mail address", "email address")}
 #: What a line of totals has in the column of the ids.
@@ -70,6 +88,7 @@ class Columns:
     scores: Mapping[int, ScoreType]
     ids: Mapping[int, str]  #: the source that the ids belong to
     email: int | None
+    activity: Mapping[str, int] = field(default_factory=dict)  #: the indexes of ACTIVITY, OCCURRED_AT and QUANTITY
     last_name: int | None = None  #: the column to append to the name, which is then a first name
     unused: tuple[str, ...] = ()
 
@@ -78,6 +97,7 @@ class Columns:
         """The used columns, as (header, field) pairs."""
         targets = dict(self.fields) | {index: score_type.key for index, score_type in self.scores.items()}
         targets |= {index: ID + source for index, source in self.ids.items()}
+        targets |= {index: name for name, index in self.activity.items()}
         targets |= {
             index: name for index, name in ((self.email, "email"), (self.last_name, "name")) if index is not None
         }
@@ -173,6 +193,7 @@ async def import_file(
     *,
     file: CsvFile,
     mapping: Mapping[str, str],
+    all_columns: bool = False,
     progress: Callable[[int], None],
     wrong: Callable[[Row, str], None],
     options: ScoreOptions = ScoreOptions(),
@@ -187,9 +208,9 @@ async def import_file(
     *progress* is called with the number of bytes done so far, *wrong* with every row that has a cell which cannot be
     imported, and the reason.
     """
-    columns = await choose_columns(workspace, file=file, mapping=mapping)
+    columns = await choose_columns(workspace, file=file, mapping=mapping, all_columns=all_columns)
     _check_attributes(file, columns)
-    scores = _ScoreReader(file, columns, options)
+    reader = _ValueReader(file, columns, options, now=now)
     key = file.digest[:16]
     report, offset, rows = Report(unused=columns.unused), 0, file.rows()
     undo = await undo_in_force(workspace, batch=batch_of(file))
@@ -198,8 +219,9 @@ async def import_file(
         restoring = _build_undo(undo, defers=not dry_run, now=now)
         await _record_and_report(workspace, restoring, report, dry_run=dry_run, now=now)
     while chunk := list(islice(rows, CHUNK)):
-        import_rows = [_parse_row(row, columns, scores) for row in chunk]
+        import_rows = [_parse_row(row, columns, reader) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
+        await _replace_undone_keys(workspace, valid_rows, batch=batch_of(file))
         people = await _load_people(workspace, valid_rows, columns, batch=batch_of(file), now=now)
         for import_row in import_rows:
             if not import_row.complaints:
@@ -218,14 +240,19 @@ async def import_file(
     return report
 
 
-async def choose_columns(workspace: Workspace, *, file: CsvFile, mapping: Mapping[str, str]) -> Columns:
+async def choose_columns(
+    workspace: Workspace, *, file: CsvFile, mapping: Mapping[str, str], all_columns: bool = False
+) -> Columns:
     """Return the meaning of each column, the same as in an earlier import of the same file; raises BadFile.
 
+    With *all_columns* the columns without another meaning become attributes.
     Versions before migration 0010 recognized fewer headers. Columns that such a version left out of a file stay left
-    out when the same file is imported again.
+    out when the same file is imported again, unless *all_columns*.
     """
     types = await score_types(workspace)
-    columns = match_columns(file.header, types, mapping=mapping)
+    columns = match_columns(file.header, types, mapping=mapping, all_columns=all_columns, rows=file.rows())
+    if all_columns:
+        return columns
     try:
         former = match_columns(file.header, types, mapping=mapping, former=True)
     except BadFile:
@@ -305,27 +332,34 @@ def _check_attributes(file: CsvFile, columns: Columns) -> None:
         if count > MOST_ATTRIBUTES and not row.wrong:
             raise BadFile(
                 f"line {row.line} of {file.path.name} has {count:,} attributes, and a contact has at most"
-                f" {MOST_ATTRIBUTES}: remove the `{ATTRIBUTE}…` columns that you do not need, and import it again"
+                f" {MOST_ATTRIBUTES}: remove the columns of attributes that you do not need, and import it again"
             )
 
 
 def match_columns(
-    header: Sequence[str], types: Sequence[ScoreType], *, mapping: Mapping[str, str], former: bool = False
+    header: Sequence[str],
+    types: Sequence[ScoreType],
+    *,
+    mapping: Mapping[str, str],
+    all_columns: bool = False,
+    former: bool = False,
+    rows: Iterable[Row] = (),
 ) -> Columns:
     """Return the meaning of each column: the address, a field, an attribute, an id or a score; raises BadFile.
 
     *mapping* is the user's choice by column, and overrides the headers. A header that is the name of a field overrides
-    a header that another program uses for the field. *former* recognizes only the headers that versions before
-    migration 0010 recognized.
+    a header that another program uses for the field. With *all_columns* the remaining columns become attributes.
+    *former* recognizes only the headers that versions before migration 0010 recognized. *rows* are the rows of the
+    file; the first of them are read if no column names the contact, to propose one.
     """
     if len(header) > MOST_COLUMNS:
         raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
     keys = {score_type.key: score_type for score_type in types}
-    own_names = {name: name for name in FIELDS}
-    targets = (
-        {score_type.label.casefold(): score_type.key for score_type in types} | {key: key for key in keys} | own_names
-    )
-    mapped_targets = _apply_mapping(header, mapping, targets=(*FIELDS, *keys))
+    activity_names = [name for name in (ACTIVITY, OCCURRED_AT, QUANTITY) if name not in keys]
+    targets = {name: name for name in activity_names}
+    targets |= {score_type.label.casefold(): score_type.key for score_type in types}
+    targets |= {name: name for name in (*keys, *FIELDS)}
+    mapped_targets = _apply_mapping(header, mapping, targets=(*FIELDS, *keys, *activity_names))
     mapped_values = set(mapped_targets.values())
     columns: dict[int, str] = {}
     for index, name in enumerate(header):
@@ -334,13 +368,19 @@ def match_columns(
         )
         if target and name not in NOTES and (index in mapped_targets or target not in mapped_values):
             columns[index] = target
+    if not {ACTIVITY, OCCURRED_AT} <= set(columns.values()):
+        if mapped_values.intersection(activity_names):
+            raise BadFile(f"an activity needs its time: say --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
+        columns = {index: target for index, target in columns.items() if target not in activity_names}
     default = types[0].key if types else None
     last_name = _recognize_headers(header, columns, _FORMER_HEADERS if former else HEADERS, default=default)
     duplicate = next((target for target, count in Counter(columns.values()).items() if count > 1), None)
     if duplicate:
         raise BadFile(f"two columns are `{duplicate}`; say which one is meant: --map COLUMN={duplicate}")
     if not any(target == "email" or target.startswith(ID) for target in columns.values()):
-        raise BadFile(f"no column is the e-mail address; say which one is: --map '{header[0].strip()}=email'")
+        raise BadFile(_propose_identifier(header, columns, rows))
+    if all_columns:
+        _add_attributes(header, columns, last_name)
     return Columns(
         header=tuple(header),
         fields={
@@ -349,6 +389,7 @@ def match_columns(
         scores={index: keys[target] for index, target in columns.items() if target in keys},
         ids={index: target.removeprefix(ID) for index, target in columns.items() if target.startswith(ID)},
         email=next((index for index, target in columns.items() if target == "email"), None),
+        activity={target: index for index, target in columns.items() if target in activity_names},
         last_name=last_name,
         unused=tuple(
             name.strip()
@@ -356,6 +397,32 @@ def match_columns(
             if index not in columns and index != last_name and name.strip() and name not in NOTES
         ),
     )
+
+
+def _propose_identifier(header: Sequence[str], columns: Mapping[int, str], rows: Iterable[Row]) -> str:
+    """Return what is wrong with a file in which no column names the contact, and the `--map` that mends it."""
+    free = [index for index, name in enumerate(header) if name.strip() and index not in columns]
+    cells = [row.cells for row in islice(rows, SAMPLE)]
+    for index in free:
+        if any(index < len(row) and looks_like_address(row[index]) for row in cells) or "mail" in header[index].lower():
+            return f"no column is the e-mail address; say which one is: --map '{header[index].strip()}=email'"
+    for index in free:
+        if looks_like_id_header(header[index]):
+            option = f"--map '{header[index].strip()}={ID}crm'"
+            return f"no column is an e-mail address; say whose ids the contacts have: {option}"
+    return f"no column names the contact; say which one does: --map COLUMN=email, or --map COLUMN={ID}crm for an id"
+
+
+def _add_attributes(header: Sequence[str], columns: dict[int, str], last_name: int | None) -> None:
+    """Add every named column that has no meaning yet to *columns*, as an attribute."""
+    free = [
+        index
+        for index, name in enumerate(header)
+        if index not in columns and index != last_name and name.strip() and name not in NOTES
+    ]
+    taken = [target.removeprefix(ATTRIBUTE) for target in columns.values() if target.startswith(ATTRIBUTE)]
+    names = name_attributes([header[index] for index in free], taken=taken)
+    columns |= {index: ATTRIBUTE + name for index, name in zip(free, names, strict=True)}
 
 
 def _recognize_headers(
@@ -409,29 +476,75 @@ def _is_named(name: str) -> bool:
     return bool(_ATTRIBUTE.fullmatch(name) or (name.startswith(ID) and SLUG.fullmatch(name.removeprefix(ID))))
 
 
-class _ScoreReader:
-    """Parse the cells of score columns."""
+class _ValueReader:
+    """Parse the cells of scores and of activities."""
 
-    def __init__(self, file: CsvFile, columns: Columns, options: ScoreOptions) -> None:
-        self._file, self._columns, self._options = file, columns, options
+    def __init__(self, file: CsvFile, columns: Columns, options: ScoreOptions, *, now: int) -> None:
+        self._file, self._columns, self._options, self._now = file, columns, options, now
+        self._equal_lines = Counter[str]()
 
     @cached_property
     def _decimal_signs(self) -> Mapping[int, str | None]:
         """The decimal sign by column, or None. The whole file is searched when a cell is ambiguous."""
+        quantity = self._columns.activity.get(QUANTITY)
         return {
             index: find_decimal_sign(row.cells[index] for row in self._file.rows() if index < len(row.cells))
-            for index in self._columns.scores
+            for index in (*self._columns.scores, *(() if quantity is None else (quantity,)))
         }
 
-    def read(self, index: int, cell: str) -> tuple[ScoreType, int]:
+    def read_activity(self, cells: Mapping[int, str], contact: Reference) -> Item | None:
+        """Return the activity of a row, or None if the row has none. Raises a Refusal.
+
+        The dedupe key has the content of the line, so the same activity in another file is a duplicate. Equal lines of
+        a file are as many activities.
+        """
+        indexes, header = self._columns.activity, self._columns.header
+        texts = {name: cells[index] for name, index in indexes.items() if index in cells}
+        if ACTIVITY not in texts and OCCURRED_AT not in texts:
+            return None
+        values: dict[str, Any] = {QUANTITY: THOUSAND}
+        for name, example in ((ACTIVITY, "demo_booked"), (OCCURRED_AT, "2026-01-31 09:30"), (QUANTITY, None)):
+            try:
+                if name in texts:
+                    values[name] = self._parse_activity_cell(name, texts[name])
+                elif example:
+                    raise BadItem(f"it is blank; write for example {example}")
+            except Refusal as refusal:
+                raise BadItem(f"{header[indexes[name]].strip()}: {refusal}") from refusal
+        activity, at, quantity = values[ACTIVITY], values[OCCURRED_AT], values[QUANTITY]
+        content = json.dumps([*contact.identities()[0], activity, at, quantity], ensure_ascii=False)
+        self._equal_lines[content] += 1
+        digest = hashlib.sha256(f"{content}{self._equal_lines[content]}".encode()).hexdigest()
+        return Item(key=f"{ACTIVITY_KEY}{digest}", contact=contact, activity=activity, amount=quantity, occurred_at=at)
+
+    def _parse_activity_cell(self, name: str, cell: str) -> str | int:
+        if name == QUANTITY:
+            return self._read_number(self._columns.activity[QUANTITY], cell)
+        if name == OCCURRED_AT:
+            at = read_time(cell)
+            if not 0 <= at <= self._now + DAY:
+                raise BadTime(f"`{cell}` lies {'in the future' if at > 0 else 'before 1970'}")
+            return at
+        activity = clean_text(cell)
+        if len(activity) > MOST_IN_ACTIVITY:
+            raise BadItem(f"it has {len(activity):,} characters; cut it to {MOST_IN_ACTIVITY}")
+        return activity
+
+    def _read_number(self, index: int, cell: str) -> int:
+        return read_number(
+            cell,
+            comma=self._file.delimiter == ";",
+            decimal=lambda: self._decimal_signs[index],
+            rounded=self._options.rounds,
+        )
+
+    def read_score(self, index: int, cell: str) -> tuple[ScoreType, int]:
         """Return the score type of a column and the value of a cell in thousandths.
 
         Raises BadNumber, OutOfRange, OffStep.
         """
         score_type, options = self._columns.scores[index], self._options
-        value = read_number(
-            cell, comma=self._file.delimiter == ";", decimal=lambda: self._decimal_signs[index], rounded=options.rounds
-        )
+        value = self._read_number(index, cell)
         if options.clamps:
             value = score_type.clamp(value)
         if options.rounds and score_type.clamp(value) == value:
@@ -450,6 +563,7 @@ class _ImportRow:
     references: list[Reference] = field(default_factory=list)
     fields: dict[str, Json] = field(default_factory=dict)
     values: dict[int, tuple[ScoreType, int]] = field(default_factory=dict)  #: (score type, thousandths) by column
+    activity: Item | None = None
     items: list[Item] = field(default_factory=list)
     former: dict[Identity, Identity] = field(default_factory=dict)  #: identities stored in an older spelling
     is_new: bool = False
@@ -462,7 +576,7 @@ class _ImportRow:
         return list(dict.fromkeys(self.former.get(identity, identity) for identity in identities))
 
 
-def _parse_row(row: Row, columns: Columns, scores: _ScoreReader) -> _ImportRow:
+def _parse_row(row: Row, columns: Columns, reader: _ValueReader) -> _ImportRow:
     """Parse a row. A cell that cannot be parsed is left out, unless it is a score or all that names the contact."""
     import_row = _ImportRow(row)
     if row.wrong:
@@ -474,7 +588,7 @@ def _parse_row(row: Row, columns: Columns, scores: _ScoreReader) -> _ImportRow:
         try:
             check_text(cell, "it")
             if index in columns.scores:
-                import_row.values[index] = scores.read(index, cell)
+                import_row.values[index] = reader.read_score(index, cell)
             elif index in columns.fields:
                 name = columns.fields[index]
                 is_exported = name.startswith(ATTRIBUTE) and columns.header[index].strip() == name
@@ -485,6 +599,11 @@ def _parse_row(row: Row, columns: Columns, scores: _ScoreReader) -> _ImportRow:
             reasons = import_row.complaints if index in columns.scores else import_row.lost
             reasons.append(f"{columns.header[index].strip()}: {refusal}")
     _name_contact(import_row, cells, columns)
+    if import_row.references:
+        try:
+            import_row.activity = reader.read_activity(cells, import_row.references[0])
+        except Refusal as refusal:
+            import_row.complaints.append(str(refusal))
     return import_row
 
 
@@ -515,7 +634,8 @@ def _name_contact(import_row: _ImportRow, cells: Mapping[int, str], columns: Col
         import_row.complaints.insert(0, "it names nobody: give the e-mail address")
     if any(len(id) > MOST_CHARACTERS for id in ids.values()):
         import_row.complaints.insert(0, f"an id has at most {MOST_CHARACTERS} characters")
-    is_alone = email is None and not import_row.fields and not import_row.values
+    has_activity = any(index in cells for index in columns.activity.values())
+    is_alone = email is None and not import_row.fields and not import_row.values and not has_activity
     for index, id in ids.items() if email is None else ():
         is_exported = columns.header[index].strip().startswith(ID)
         if not is_exported and (_TOTAL.fullmatch(id) or (is_alone and not _may_be_id(id))):
@@ -559,10 +679,32 @@ async def _load_people(
         if id in people and value is not None:
             people[id].values[key] = value
     for id, key in await keys_of_batch(reader, workspace.id, batch, people):
+        if key.startswith(ACTIVITY_KEY):
+            continue
         _, line, *column = key.split("/")
         lines = people[id].lines
         lines["".join(column)] = max(lines.get("".join(column), 0), int(line))
     return {identity: people[id] for identity, id in ids.items() if id in people}
+
+
+async def _replace_undone_keys(workspace: Workspace, import_rows: Sequence[_ImportRow], *, batch: str) -> None:
+    """Give an activity another key if an import of another file recorded it and was undone.
+
+    The activity would otherwise be a duplicate of a fact that does not count.
+    """
+    session, number = database.current_database().reader, 1
+    pending = {row.activity.key: row for row in import_rows if row.activity is not None}
+    while pending:
+        stored = await load_stored(session, [(workspace.id, SOURCE, key, "") for key in pending])
+        batches = {fact.batch for _, _, fact in stored.values()} - {batch}
+        undone = await undone_of(session, workspace.id, batches)
+        rows = [pending[key] for (_, _, key, _), (_, _, fact) in stored.items() if fact.batch in undone]
+        number += 1
+        pending = {}
+        for row in rows:
+            assert row.activity is not None
+            row.activity = replace(row.activity, key=f"{row.activity.key.partition('/')[0]}/{number}")
+            pending[row.activity.key] = row
 
 
 async def _find_former(reader: database.Session, import_rows: Sequence[_ImportRow], workspace: Workspace) -> None:
@@ -588,9 +730,12 @@ def _build_person(contact: Contact) -> _Person:
 
 
 def _write_text(name: str, value: Json) -> str:
-    """Return the value of a field as a cell; values that look the same in a spreadsheet get the same text."""
+    """Return the value of a field as a cell; values that look the same in a spreadsheet get the same text.
+
+    Tags are sorted, because a contact has the same tags in any order.
+    """
     if name == "tags" and isinstance(value, list):
-        return join_tags([str(tag) for tag in value])
+        return join_tags(sorted(str(tag) for tag in value))
     return write_cell(clean_field(name, value))
 
 
@@ -599,8 +744,8 @@ def _compare_row(
 ) -> None:
     """Add items for the values of a row that differ from the stored ones, and update *people* for the rows after it.
 
-    An item's content depends on the file and on the meaning of its columns only. An item that is made again is
-    therefore a duplicate of the recorded item, regardless of other changes since.
+    One item states all fields that differ. If the row's fields were recorded before, they are not compared again:
+    what changed since then is later than the import.
     """
     identities = import_row.identities(workspace)
     matches = {id(people[identity]): people[identity] for identity in identities if identity in people}
@@ -608,19 +753,21 @@ def _compare_row(
     if len(matches) > 1:
         import_row.complaints.append(str(TwoContacts()))
     texts = {name: _write_text(name, value) for name, value in import_row.fields.items()}
-    is_differing = any(person.texts.get(name) != text for name, text in texts.items())
+    differing = {name: value for name, value in import_row.fields.items() if person.texts.get(name) != texts[name]}
     if import_row.complaints:
         return
     import_row.is_new = person.is_new
     reference = import_row.references[0]
     line = import_row.row.line  # a value is skipped if a later line of its column was imported before
-    if is_differing and person.lines.get(columns.signature, 0) <= line:
-        import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=import_row.fields))
+    if differing and person.lines.get(columns.signature, 0) < line:
+        import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=differing))
     for index, (score_type, value) in import_row.values.items():
         if person.values.get(score_type.key) != value and person.lines.get(str(index), 0) <= line:
             import_row.items.append(
                 Item(key=f"{key}/{index}", contact=reference, score=score_type.key, op=Op.SET, amount=value)
             )
+    if import_row.activity is not None:
+        import_row.items.append(import_row.activity)
     if not import_row.items and any(identity not in people for identity in identities):
         import_row.items.append(Item(key=key, contact=reference))
     for number, extra in enumerate(import_row.references[1:], start=1):

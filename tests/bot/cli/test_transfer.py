@@ -86,7 +86,7 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
             "  Line 4: `nobody` is not an e-mail address",
             "  Line 5: Score: Score runs from 0 to 100; 101 is outside it",
             "They stand in contacts.errors.csv: mend them there, then contact-score import contacts.errors.csv",
-            "Left out: Phone. Take one with --map 'Phone=attributes.Phone'",
+            "Left out: Phone. Import one with --map 'Phone=attributes.phone', or all with --all-columns",
             f"Take it back: contact-score import contacts.csv --undo (in Slack: /score undo {batch})",
         ],
     )
@@ -221,14 +221,19 @@ async def test_columns_are_shown_and_asked_about(terminal: Terminal) -> None:
     terminal.save(f"{header}\nann@example.com,Ann,Bee,4,x,1,2,y,vip\n", "list.csv")
     (await terminal.run("import", "list.csv")).check_refused(
         "Only 4 of 9 columns would be imported (Columns: Email Address → email, First Name → name, Last Name → name,"
-        " TAGS → tags). Say what the others are with --map 'Column name=field', or add --yes"
+        " TAGS → tags). Say what the others are with --map 'Column name=field', import them as attributes with"
+        " --all-columns, or leave them out with --yes"
     )
     assert (await terminal.run("export", "--json")).document == {"contacts": []}
     report = (await terminal.run("import", "list.csv", "--yes", "--json")).document
     columns = {"Email Address": "email", "First Name": "name", "Last Name": "name", "TAGS": "tags"}
     assert (report["new"], report["columns"]) == (1, columns)
     (ann,) = (await terminal.run("export", "--json")).document["contacts"]
-    assert (ann["name"], ann["tags"]) == ("Ann Bee", ["vip"])
+    assert (ann["name"], ann["tags"], ann["attributes"]) == ("Ann Bee", ["vip"], {})
+    report = (await terminal.run("import", "list.csv", "--all-columns", "--json")).document
+    assert (report["changed"], report["columns"]["MEMBER_RATING"]) == (1, "attributes.member_rating")
+    (ann,) = (await terminal.run("export", "--json")).document["contacts"]
+    assert ann["attributes"] == {"member_rating": "4", "optin_time": "x", "leid": "1", "euid": "2", "notes": "y"}
 
     terminal.save("email,fit\nann@example.com,7.3\nbob@example.com,12\nzoe@example.com,85%\n", "off.csv")
     assert (await terminal.run("import", "off.csv", "--json")).code == 1
@@ -236,17 +241,17 @@ async def test_columns_are_shown_and_asked_about(terminal: Terminal) -> None:
     mended = (await terminal.run("import", "off.csv", *options, "--json")).document
     assert (mended["new"], mended["changed"], mended["wrong"]) == (2, 1, 0)
     exported = (await terminal.run("export")).out.splitlines()[1:]
-    assert [line.split(",")[-1] for line in exported] == ["7.5", "10", "10"]
+    assert [line.split(",")[6] for line in exported] == ["7.5", "10", "10"]
     assert (await terminal.run("import", "off.csv", "--option", "off_step=cut")).code == 2
 
 
 @pytest.mark.slow
 async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
     """One clear line, with what to type instead; nothing is written."""
-    terminal.save("name,score\nAda,5\n")
+    terminal.save("name,email address 2\nAda,5\n")
     (terminal.folder / "kept.csv").write_text("kept")
     for words, *complaint in (
-        ("import contacts.csv", "No column is the e-mail address; say which one is: --map 'name=email'"),
+        ("import contacts.csv", "No column is the e-mail address; say which one is: --map 'email address 2=email'"),
         ("import contacts.csv --map name", "`name` names no column and field: write --map 'Column name=field'"),
         ("import contacts.csv --undo", "Nothing was imported from contacts.csv, as it is now"),
         (

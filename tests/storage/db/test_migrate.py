@@ -566,10 +566,62 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
     assert (await migrate(database_url, now=NOW)).applied[0] == "0008_background_jobs"
     after = await everything(database_url)
     added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names")
-    assert without({name: after[name] for name in before}, *added) == before
+    later = ("name_key", "company_key")  # computed again by another migration
+    kept = without({name: after[name] for name in before}, *added, *later)
+    assert kept == without(before, *later)
     (rule,), (memory,), (job,) = after["alert_rules"], after["alert_memory"], after["jobs"]
     assert (rule["enrollment"], rule["enrolled_at"], memory["enrollment"]) == (0, 0, 0)
     assert (job["failed_for"], job["position"]) == (0, 0)
+
+
+async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Path) -> None:
+    """Of every contact there is, more than fit into a batch; scores with rules about attributes are folded again."""
+    await tables_until("0010_matching_keys", database_url, tmp_path)
+    attributes = json.dumps({"plan": ["Pro", "ＰＲＯ", "beta"], "seats": "50.5", "seen": "2026-01-01", "no": None})
+    for sql, *values in (
+        (
+            "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+            " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+        ),
+        (
+            "INSERT INTO contacts (id, workspace_id, tags, tags_key, attributes, stamps, created_at, updated_at)"
+            " WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 1001)"
+            " SELECT n, 1, '[]', '', CASE WHEN n < 1001 THEN '{\"n\": ' || n || '}' ELSE $1 END, '{}', 5, 5 FROM g",
+            attributes,
+        ),
+        ("INSERT INTO score_types (id, workspace_id, key, live, created_at) VALUES (1, 1, 'score', 1, 5)",),
+        (
+            "INSERT INTO definitions (id, score_type_id, number, label, minimum, maximum, step, start, bands,"
+            " rules, is_draft, created_at) VALUES (1, 1, 1, 'S', 0, 9, 1, 0, '[]', $1, false, 5)",
+            json.dumps([{"name": "R", "points": 1, "activity": None, "if": "attributes.seats>2000000000"}]),
+        ),
+        (
+            "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, said, occurred_at,"
+            " received_at, batch) VALUES (1, 1001, 'fields', 'crm', 'k', '', $1, 5, 5, 'b')",
+            '{"attributes.seats": 2000000001}',
+        ),
+        (
+            "INSERT INTO scores (workspace_id, contact_id, definition_id, own_at, base, last_at, last_source, last_key)"
+            " VALUES (1, 1001, 1, 0, 0, 5, 'crm', 'k')",
+        ),
+    ):
+        await raw.rows(database_url, sql, *values)
+    before = await everything(database_url)
+
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0010_matching_keys") + 1 :]
+
+    after = await everything(database_url)
+    assert after["contacts"] == before["contacts"]
+    rows = sorted(picked(after["attribute_values"], "contact_id name key number instant"), key=lambda row: row[:2])
+    assert rows[:1000] == [(n, "n", str(n), n * 1_000_000, None) for n in range(1, 1001)]
+    assert rows[1000:] == [
+        (1001, "plan", "beta", None, None),
+        (1001, "plan", "pro", None, None),
+        (1001, "seats", "50.5", 50_500_000, None),
+        (1001, "seen", "2026-01-01", None, 1_767_225_600_000_000),
+    ]
+    assert {row["workspace_id"] for row in after["attribute_values"]} == {1}
+    assert picked(after["scores"], "contact_id rank") == [(1001, 1)]
 
 
 # Looking for garbage is what most of its time goes to.

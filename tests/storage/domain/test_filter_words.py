@@ -72,6 +72,32 @@ COMPLAINTS = [
     ("updated<7", "`updated` is compared with a time, for example updated<7d", "7"),
     ("updated=7d", "`updated` takes < or >, for example updated<7d", "="),
     ("fit>7d", "`fit` is compared with a number, for example fit>80", "7d"),
+    ("attributes.visits:3..", "a range has two ends, and * for an open one: attributes.visits:3..*", "3.."),
+    ("attributes.visits:5..3", "the lower end stands first: attributes.visits:3..5", "5..3"),
+    (
+        "attributes.seats>=9000000000000",
+        "a number of an attribute lies between -9,000,000,000,000 and 9,000,000,000,000",
+        "9000000000000",
+    ),
+    ("attributes.seen=7d", "an age takes < or >, for example attributes.seen<7d", "="),
+    ("attributes.seen<7m", "`7m` is no length of time: write 24h, 30d or 2w", "7m"),
+    *(
+        (typed, f'a name with more than letters, digits and underscores stands in quotes: `attributes."{name}"`', place)
+        for typed, name, place in (
+            ("fit>1 attributes.Lead Source:web", "Lead Source", "attributes.Lead"),
+            ("attributes.Fit Score>5", "Fit Score", "attributes.Fit"),
+            ("attributes.a/b<7d", "a/b", "a/b"),
+        )
+    ),
+    *(
+        (
+            typed,
+            "an attribute is asked for like this: attributes.plan:pro, attributes.employees>=50"
+            " or has:attributes.plan",
+            typed,
+        )
+        for typed in ("attributes.plan", 'attributes."Lead Source"')
+    ),
     ("segment:hto", "there is no segment `hto`. Did you mean `hot`?", "hto"),
     ("segment:self", "in the segment `self`: a segment cannot name itself: self → self", "self"),
     ("segment:a", "in the segment `a`: in the segment `b`: a segment cannot name itself: a → b → a", "a"),

@@ -36,12 +36,16 @@ class Desk:
         path.write_text(text, encoding="utf-8", newline="")
         return path
 
-    async def take(self, text: str, *, mapping: Mapping[str, str] | None = None, dry: bool = False) -> list[int]:
+    async def take(
+        self, text: str, *, mapping: Mapping[str, str] | None = None, all_columns: bool = False, dry: bool = False
+    ) -> list[int]:
         """Import a text: how many rows were new, changed, the same, wrong."""
-        report = await self.report(text, mapping=mapping, dry=dry)
+        report = await self.report(text, mapping=mapping, all_columns=all_columns, dry=dry)
         return [report.new, report.changed, report.same, report.wrong]
 
-    async def report(self, text: str, *, mapping: Mapping[str, str] | None = None, dry: bool = False) -> Report:
+    async def report(
+        self, text: str, *, mapping: Mapping[str, str] | None = None, all_columns: bool = False, dry: bool = False
+    ) -> Report:
         """Import a text."""
         self.now += SECOND
         self.wrong, self.bytes = [], 0
@@ -58,6 +62,7 @@ class Desk:
             self.team.workspace,
             file=recognize(path),
             mapping=mapping or {},
+            all_columns=all_columns,
             progress=progress,
             wrong=wrong,
             dry_run=dry,
@@ -136,6 +141,31 @@ async def test_a_blank_never_overwrites_and_an_equal_cell_changes_nothing(desk: 
     assert await desk.seen() == before | {"Ada@Example.com": before["Ada@Example.com"] | {"fit": 8}}
     (more,) = await raw.rows(database_url, "SELECT count(*) AS n FROM facts")
     assert more == {"n": int(str(facts["n"])) + 1}
+
+
+async def test_tags_are_compared_one_by_one(desk: Desk) -> None:
+    """How a cell separates its tags, and in which order, changes nothing; another tag does."""
+    await desk.take("email,tags\nada@example.com,vip; beta\n")
+
+    for cell in ("vip;beta", "beta ; vip", '"vip,beta"', "vip;beta;vip"):
+        assert await desk.take(f"email,tags\nada@example.com,{cell}\n") == [0, 0, 1, 0]
+    assert await desk.take("email,tags\nada@example.com,vip\n") == [0, 1, 0, 0]
+    assert (await desk.seen())[ADA]["tags"] == ["vip"]
+
+
+async def test_only_the_cells_that_differ_are_recorded(desk: Desk) -> None:
+    """A cell with the current value states nothing, so an older fact of its field that arrives late still counts."""
+    await desk.team.deliver(field_item("f", ADA, at=NOW - 9 * SECOND, name="Ada", company="Acme"))
+    text = "email,name,company\nada@example.com,Ada,Engines\n"
+    assert await desk.take(text) == [0, 1, 0, 0]
+
+    late = field_item("g", ADA, at=NOW - SECOND, name="Ada King", company="Late")
+    await desk.team.deliver(late, received=desk.now, batch="late")
+    assert (await desk.seen())[ADA] == {"name": "Ada King", "company": "Engines"}
+    assert await desk.take(text) == [0, 0, 1, 0]  # the same file is the same import
+    assert (await desk.seen())[ADA] == {"name": "Ada King", "company": "Engines"}
+    assert await desk.undo(text) == (0, 1)
+    assert (await desk.seen())[ADA] == {"name": "Ada King", "company": "Late"}
 
 
 async def test_later_rows_are_later_facts(desk: Desk) -> None:
@@ -337,7 +367,7 @@ async def test_a_file_with_too_many_attributes_of_a_contact_is_refused(desk: Des
 
     assert str(error.value) == (
         "line 4 of contacts.csv has 201 attributes, and a contact has at most 200:"
-        " remove the `attributes.…` columns that you do not need, and import it again"
+        " remove the columns of attributes that you do not need, and import it again"
     )
     contact_cards = await desk.seen()
     assert (len(contact_cards), contact_cards[ADA], len(contact_cards[BOB])) == (2, {"a0": "x"}, MOST_ATTRIBUTES)
@@ -388,13 +418,24 @@ def test_columns_are_matched_in_linear_time() -> None:
 @pytest.mark.parametrize(
     ("header", "mapping", "reason"),
     [
-        ("name,score", {}, "no column is the e-mail address; say which one is: --map 'name=email'"),
+        (
+            "name,score",
+            {},
+            "no column names the contact; say which one does: --map COLUMN=email, or --map COLUMN=ids.crm for an id",
+        ),
+        (
+            "Lead Number,Prospect ID,score",
+            {},
+            "no column is an e-mail address; say whose ids the contacts have: --map 'Prospect ID=ids.crm'",
+        ),
+        ("Id,Mail", {}, "no column is the e-mail address; say which one is: --map 'Mail=email'"),
         ("email,Score,score", {}, "two columns are `score`; say which one is meant: --map COLUMN=score"),
         ("email,a", {"b": "score"}, "there is no column `b`; there is email, a"),
         (
             "email,a",
             {"a": "fti"},
-            "`fti` is no field; use email, name, company, owner, tags, score, fit, attributes.NAME or ids.SOURCE",
+            "`fti` is no field; use email, name, company, owner, tags, score, fit, activity, occurred_at, quantity,"
+            " attributes.NAME or ids.SOURCE",
         ),
         ("email,a", {"a": "ids.No Slug"}, None),
     ],
@@ -407,6 +448,52 @@ async def test_columns_that_cannot_be_taken(
         await desk.take(f"{header}\n", mapping=mapping)
 
     assert reason is None or str(error.value) == reason
+
+
+async def test_an_address_column_is_found_by_its_cells(desk: Desk) -> None:
+    """Where no header names the contact, the column with addresses is proposed; an owner's address is not one."""
+    with pytest.raises(BadFile) as error:
+        await desk.take("Owner,ID,Person\nrep@acme.com,1,\nrep@acme.com,2,ada@example.com\n")
+
+    assert str(error.value) == "no column is the e-mail address; say which one is: --map 'Person=email'"
+
+
+async def test_all_columns_become_attributes_that_rules_can_name(desk: Desk) -> None:
+    """Every column without another meaning, in lower case, with `_` for other characters and a number for twins."""
+    text = (
+        "Prospect ID,Full name,Lead Number,Lead  number, Total (EUR) ,Größe,attributes.lead_number_3,lead-number,##,\n"
+        "p1,Ada Lovelace,7,8,9.5,L,own,10,x,nameless\n"
+    )
+    mapping = {"Prospect ID": "ids.crm"}
+    assert await desk.take(text, mapping=mapping) == [1, 0, 0, 0]
+    assert await desk.take(text, mapping=mapping, all_columns=True) == [0, 1, 0, 0]
+    assert await desk.take(text, mapping=mapping, all_columns=True) == [0, 0, 1, 0]
+
+    contact = await desk.team.contact("crm:p1")
+    assert contact.name == "Ada Lovelace"
+    assert contact.attributes == {
+        "lead_number": "7", "lead_number_2": "8", "total_eur": "9.5", "größe": "L", "lead_number_3": "own",
+        "lead_number_4": "10", "column": "x",
+    }  # fmt: skip  # by column
+    for name in contact.attributes:
+        assert parse(f"attributes.{name}:x", (), about_fields=True)
+
+
+async def test_all_columns_are_at_most_200_of_a_contact(desk: Desk) -> None:
+    """Long names that are equal stay apart within the longest name; a row with too many attributes is refused."""
+    header = ",".join(["email", *["h" * 120] * 201])
+    assert await desk.take(f"{header}\n{ADA}{',x' * 200}\n", all_columns=True) == [1, 0, 0, 0]
+    names = (await desk.team.contact(ADA)).attributes
+    assert len(names) == 200
+    assert {"h" * 100, "h" * 98 + "_2", "h" * 96 + "_200"} <= set(names)
+    with pytest.raises(BadFile, match=r"line 2 of contacts\.csv has 201 attributes"):
+        await desk.take(f"{header}\n{ADA}{',x' * 201}\n", all_columns=True)
+
+
+async def test_a_line_in_one_pair_of_quotes_is_told(desk: Desk) -> None:
+    """The complaint is about the quotes, and not about the first column."""
+    assert await desk.take('email,name,score\n"ada@example.com,Ada,5"\n') == [0, 0, 0, 1]
+    assert desk.wrong == [(2, "it is one cell, the header has 3: take away the quotes around the whole line")]
 
 
 async def test_what_a_person_says_of_a_column_goes_first(desk: Desk) -> None:

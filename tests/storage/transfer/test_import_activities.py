@@ -1,0 +1,146 @@
+"""Activities come in from CSV files with their times, so that histories, caps and fading start full."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.domain.csv_cells import read_time
+from storage.domain.errors import BadTime
+from storage.domain.score_types import Rule, RuleCap
+from storage.scoring.definitions import add_score_type
+from storage.transfer.csv_files import BadFile
+from tests.storage.teams import DAY, NOW, SECOND, Team, set_to
+from tests.storage.transfer.test_import_csv import ADA, BOB, Desk
+
+HOUR = 3_600 * SECOND
+DEMO = Rule(name="Demo", activity="demo", points=10_000)
+VISIT = Rule(name="Visit", activity="visit", points=2_000, cap=RuleCap(points=5_000, period="day"))
+#: Newest first, as programs export them; Ada's visits of Dec 30 meet the cap, and two of them are equal lines.
+VISITS = (
+    "email,activity,occurred_at,quantity\n"
+    "ada@example.com,demo,2025-12-31T12:00:00Z,\n"
+    "ada@example.com,visit,2025-12-30 09:00,2\n"
+    "ada@example.com,visit,2025-12-30 09:00,2\n"
+    "ADA@example.com,visit,2025-12-29T01:00+02:00,0.5\n"
+    "bob@example.com,demo,2025-12-02,1\n"
+)
+
+
+@pytest.fixture
+async def desk(team: Team, tmp_path: Path) -> Desk:
+    """Give a desk with a type that activities add to, and one in which they fade."""
+    for key, half_life in (("heat", None), ("fading", 30 * DAY)):
+        await add_score_type(
+            team.workspace, key=key, label=key, minimum=0, maximum=100_000, step=1, bands=[], half_life=half_life,
+            start=None, rules=(DEMO, VISIT), is_default=False, now=NOW,
+        )  # fmt: skip  # the numbers of one definition stand together
+    return Desk(team, tmp_path)
+
+
+async def history_of(desk: Desk, contact: str) -> list[tuple[int, int | None]]:
+    """Return the history of heat, oldest first: time and value."""
+    return [(line.occurred_at, line.value) for line in reversed(await desk.team.lines(contact, "heat"))]
+
+
+async def test_activities_count_when_they_happened(desk: Desk) -> None:
+    """In the order of their times, whatever the order of the lines and what the score has seen since."""
+    await desk.take("email,heat\nada@example.com,\nbob@example.com,1\n")
+    assert await desk.take(VISITS) == [0, 5, 0, 0]
+
+    assert await history_of(desk, ADA) == [
+        (NOW - 3 * DAY - HOUR, 1_000),
+        (NOW - 2 * DAY + 9 * HOUR, 5_000),  # the first of the two equal lines
+        (NOW - 2 * DAY + 9 * HOUR, 6_000),  # 5 a day
+        (NOW - DAY + 12 * HOUR, 16_000),
+    ]
+    assert (await history_of(desk, BOB))[0] == (NOW - 30 * DAY, 10_000)
+    assert await desk.team.value(BOB, "heat") == 1_000  # what the earlier import set is later
+    assert await desk.team.value(BOB, "fading") == 5_000  # half of it, after one half-life
+
+
+async def test_the_same_activities_count_once(desk: Desk) -> None:
+    """Imported again nothing is applied, also from another file that has more; equal lines are as many activities."""
+    assert await desk.take(VISITS) == [2, 3, 0, 0]
+    before = await desk.seen()
+    assert await desk.take(VISITS) == [0, 0, 5, 0]
+    reordered = "quantity;occurred_at;activity;email\n" + "".join(
+        ";".join(reversed(line.split(","))) + "\n" for line in VISITS.splitlines()[1:]
+    )
+    assert await desk.take(reordered.replace(";visit;", "; visit ;")) == [0, 0, 5, 0]
+    assert await desk.seen() == before
+
+    more = VISITS + "ada@example.com,visit,2025-12-30 09:00,2.0\nbob@example.com,demo,2025-12-03,1\n"
+    assert await desk.take(more, dry=True) == [0, 2, 5, 0]
+    assert await desk.take(more) == [0, 2, 5, 0]
+    assert [value for _, value in await history_of(desk, BOB)] == [10_000, 20_000]
+
+
+async def test_activities_are_taken_back_and_mended(desk: Desk) -> None:
+    """An undo takes them all; a mended file counts all its lines, also those that the undone file had."""
+    await desk.team.deliver(set_to("k", ADA, 3, at=NOW - 9 * DAY))
+    await desk.take(VISITS)
+    imported = await desk.seen()
+    assert (await desk.undo(VISITS))[1] == 2
+    assert not {"heat", "fading"} & (await desk.seen())[ADA].keys()
+
+    mended = VISITS.replace("bob@example.com,demo,2025-12-02,1", "bob@example.com,demo,2025-12-02,3")
+    for changed in (5, 0):
+        assert await desk.take(mended) == [0, changed, 5 - changed, 0]
+        assert (await desk.seen())[ADA] == imported[ADA]
+        assert await desk.team.value(BOB, "heat") == 30_000
+    assert (await desk.undo(mended))[1] == 2
+    assert await desk.take(VISITS) == [0, 0, 5, 0]  # it is in force again
+    assert await desk.seen() == imported
+
+
+async def test_activities_that_cannot_be_taken(desk: Desk) -> None:
+    """Each line with what to write; a line without an activity may be about the contact alone."""
+    header = "email,activity,occurred_at,quantity,name\n"
+    rows = {
+        f"{ADA},demo,,1,": "occurred_at: it is blank; write for example 2026-01-31 09:30",
+        f"{ADA},,2025-12-30,1,": "activity: it is blank; write for example demo_booked",
+        f"{ADA},demo,12/30/2025,1,": "occurred_at: `12/30/2025` is not a time like 2026-01-31 09:30"
+        " or 2026-01-31T09:30:00Z",
+        f"{ADA},demo,2026-02-03,1,": "occurred_at: `2026-02-03` lies in the future",
+        f"{ADA},demo,2025-12-30,many,": "quantity: `many` is not a number",
+        f"{ADA},{'d' * 101},2025-12-30,1,": "activity: it has 101 characters; cut it to 100",
+        f"{ADA},,,,Ada": None,
+    }
+    assert await desk.take(header + "\n".join(rows)) == [1, 0, 0, 6]
+    assert [reason for _, reason in desk.wrong] == [reason for reason in rows.values() if reason]
+    assert (await desk.seen())[ADA] == {"name": "Ada"}
+
+
+async def test_only_files_with_both_columns_have_activities(desk: Desk) -> None:
+    """A column `activity` or `quantity` alone means what it meant before; a mapped one needs the other."""
+    report = await desk.report("email,activity,quantity\nada@example.com,demo,3\n")
+    assert report.unused == ("activity", "quantity")
+    with pytest.raises(BadFile) as error:
+        await desk.take("email,what\nada@example.com,demo\n", mapping={"what": "activity"})
+    assert str(error.value) == ("an activity needs its time: say --map COLUMN=activity and --map COLUMN=occurred_at")
+    mapping = {"what": "activity", "When": "occurred_at", "CRM": "ids.crm"}
+    assert await desk.take("CRM,what,when\nx1,demo,2025-12-31\n", mapping=mapping) == [1, 0, 0, 0]
+    assert await desk.team.value("crm:x1", "heat") == 10_000
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("2026-01-01", NOW),
+        ("2026-01-01 00:00:01", NOW + SECOND),
+        ("2026-01-01t01:00:00.25+01:00", NOW + SECOND // 4),
+        ("2026-01-01 00:00 UTC", NOW),
+        ("2025-12-31T19:00:00-0500", NOW),
+        ("2026-13-01", None),
+        ("20260101", None),
+        ("2026-01-01 25:00", None),
+        ("01.01.2026", None),
+    ],
+)
+def test_a_time_is_read(cell: str, expected: int | None) -> None:
+    """ISO 8601 as spreadsheets and programs write it; UTC where no zone is said."""
+    if expected is None:
+        with pytest.raises(BadTime):
+            read_time(cell)
+    else:
+        assert read_time(cell) == expected
