@@ -407,7 +407,7 @@ async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration
         await raw.rows(database_url, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 99)")
     for last in FIRST[:-1]:
         await asyncio.create_task(apply_until(last, database_url))
-        if last >= "0005":  # what an upgrade to that migration has folded is not marked any more
+        if "0005" <= last < "0011":  # what an upgrade to that migration has folded is not marked any more
             await raw.rows(database_url, "UPDATE definitions SET to_fold = false WHERE id IN (3, 4)")
         async with copied(database_url) as copy:
             assert (await migrate(copy, now=NOW)).applied == FIRST[FIRST.index(last) + 1 :]
