@@ -1,4 +1,4 @@
-"""`contact-score rules`: export scoring rules as TOML and apply them from a file."""
+"""`contact-score rules`: export scoring rules as TOML and apply them from a TOML or CSV file."""
 
 import re
 import tomllib
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.cli import output
 from bot.cli.definition_changes import as_document, print_preview, redefine
+from bot.cli.rules_csv import read_csv_rules
 from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -68,18 +69,24 @@ def export_rules(
 
 @app.command("apply")
 def apply_rules(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml|FILE.csv", exists=True, dir_okay=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     ask: Annotated[bool, typer.Option("--ask", help="Ask for follow-ups for those who come into a region.")] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let the rules of a file be the rules of every score type; what it does not name has none then."""
+    """Replace the rules by those in a file, after a preview with --dry-run.
+
+    A TOML file has the rules of every score type; a type that it does not name has none afterwards.
+    A CSV file has the columns attribute, value and points, and score if the rules are not for the default score.
+    A value is a text, a comparison (>=50) or a range (3..5). It replaces the rules about attributes only.
+    """
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
         types = await score_types(workspace)
-        rules_by_type = _read_rules(file, types)
+        read_rules = read_csv_rules if file.suffix.lower() == ".csv" else _read_rules
+        rules_by_type = read_rules(file, types)
         changed_types = [
             replace(score_type, rules=rules_by_type[score_type.key])
             for score_type in types
