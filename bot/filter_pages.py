@@ -85,6 +85,7 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
     return filter_reply(
         result.cards,
         query.scores or (request.types[0],),
+        query.attributes,
         text=filter_page.text,
         first=filter_page.pages_turned * size + 1,
         total=total,

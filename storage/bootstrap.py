@@ -101,12 +101,12 @@ class Migrated:
     folded: int  #: scores that an older version had calculated differently
 
 
-async def migrate(url: str) -> Migrated:
+async def migrate(url: str, *, now: int) -> Migrated:
     """Migrate the tables at *url* and recalculate the scores that need it. An interrupted call can be repeated."""
     opened = await _open_database(url, (), MIGRATION)
     try:
         applied = await migrating.migrate(opened, database.parse_url(url))
-        return Migrated(applied, await drafts.fold_again())
+        return Migrated(applied, await drafts.fold_again(now=now))
     finally:
         await opened.close()
 

@@ -5,6 +5,7 @@ from functools import partial
 
 import structlog
 
+from storage.alerts import enroll
 from storage.alerts.decide import SWEEP, SWEEP_EVERY, sweep
 from storage.domain.people import Workspace
 from storage.job_runner import Handler, JobResult
@@ -58,6 +59,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
     return {
         **draft_handlers,
         REFOLD: make_refold_handler(clock),
+        **enroll.HANDLERS,
         SWEEP: run_sweep,
         WATCH: check_all_sources,
         RETENTION: delete_old,

@@ -61,7 +61,7 @@ async def databases(postgres: str) -> AsyncIterator[Databases]:
 async def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a migrated file, to be copied for each test."""
     file = tmp_path_factory.mktemp("sqlite") / "template.db"
-    await migrate(f"sqlite://{file}")
+    await migrate(f"sqlite://{file}", now=0)
     return file
 
 

@@ -80,7 +80,7 @@ class Databases:
     async def open(self) -> None:
         """Make the template."""
         await self._in_server(f"DROP DATABASE IF EXISTS {self._template}", f"CREATE DATABASE {self._template}")
-        await migrate(postgres_url(self._socket, self._template))
+        await migrate(postgres_url(self._socket, self._template), now=0)
         async with self._connected(self._template) as connection:
             self._shape = await connection.fetchval(SHAPE)
             tables = await connection.fetch("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")

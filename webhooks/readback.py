@@ -126,7 +126,7 @@ class Reader:
         """Return *items* without those that clear a score which the contact does not have."""
         clears = [item for item in items if isinstance(item, Item) and item.op is Op.CLEAR]
         contact = await find_by_key(workspace, key=f"{request.source}:{request.id}") if clears else None
-        contact_card = await card(workspace, contact=contact, now=self._clock()) if contact is not None else None
+        contact_card = await card(workspace, contact=contact.id, now=self._clock()) if contact is not None else None
         scored_keys = (
             {current_score.score_type.key for current_score in contact_card.standings}
             if contact_card is not None

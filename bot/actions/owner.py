@@ -4,20 +4,18 @@ from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
-from storage.ledger.contacts import contacts
+from storage.ledger.contacts import find_by_key
 
 
 async def become_owner(request: Request) -> Reply:
     """Record the person who clicks as owner, unless the contact has an owner in the meantime."""
-    id = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
-    existing = await contacts(request.workspace, ids=[id])
-    if not existing:
+    contact = await find_by_key(request.workspace, key=request.text)
+    if contact is None:
         return refusal_reply(UnknownContact())
     if request.person.email is None:
         return plain_reply(
             "Slack does not tell me your address, by which I know owners. An admin can add `users:read.email`."
         )
-    (contact,) = existing
     if contact.owner:
         return plain_reply(f"{escape(contact.shown)} has an owner by now: {escape(contact.owner)}.")
     await request.set_owner(contact, request.person.email)

@@ -10,6 +10,7 @@ from bot.slack.handling import Outlived, Reply, Request
 from bot.undo import undo_batch
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
+from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import card
 from storage.reading.history import history
 
@@ -21,8 +22,9 @@ async def undo_change(request: Request) -> Reply:
 
 async def show_history(request: Request) -> Reply:
     """Show the history of the contact, and optionally of the score type, in the button's value."""
-    contact, _, score = request.text.partition(" ")
-    contact_card = await card(request.workspace, contact=_parse_number(contact), now=request.now)
+    key, _, score = request.text.partition(" ")
+    contact = await find_by_key(request.workspace, key=key)
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
     if contact_card is None:
         return refusal_reply(UnknownContact())
     score_type, entries = await history(
@@ -51,11 +53,12 @@ async def show_chart(request: Request) -> Reply:
 
 async def open_form(request: Request) -> Reply:
     """Open the form to set the scores of the contact in the button's value."""
-    contact_card = await card(request.workspace, contact=_parse_number(request.text), now=request.now)
+    contact = await find_by_key(request.workspace, key=request.text)
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
     if contact_card is None:
         return refusal_reply(UnknownContact())
     values = {score.score_type.key: score.value for score in contact_card.standings}
-    return Reply(modal=set_modal(request.types, contact=contact_card.contact, values=values))
+    return Reply(modal=set_modal(request.types, contact=contact, values=values))
 
 
 def _parse_number(text: str) -> int:

@@ -38,7 +38,7 @@ def _format_field(contact: Contact, name: str) -> str:
 
 def _build_reply(parts: Sequence[str], contact: Contact, *, batch: str | None) -> Reply:
     undo = [button("Undo", action="undo", value=batch)] if batch else []
-    buttons = [*undo, button("Set", action="set", value=str(contact.id))]
+    buttons = [*undo, button("Set", action="set", value=str(contact.row))]
     text = " · ".join(parts)
     blocks = [section(text), actions(buttons)]
     return Reply(text=text.replace("*", ""), blocks=blocks, contacts=frozenset({contact.id}))

@@ -53,7 +53,7 @@ def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[Foll
     ]
     if notes:
         blocks.append(context(" · ".join(notes)))
-    value = str(contact.id)
+    value = str(contact.row)
     owner_button = [] if contact.owner else [button("Make me the owner", action="owner", value=value)]
     buttons = [
         button("Set", action="set", value=value),

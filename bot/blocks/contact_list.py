@@ -16,7 +16,9 @@ from bot.blocks.elements import (
 )
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code
-from storage.domain.contacts import Contact
+from storage.domain.attributes import has_value
+from storage.domain.contacts import Contact, Json
+from storage.domain.csv_cells import write_cell
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card
@@ -45,6 +47,7 @@ def distinct_name(contact: Contact) -> str:
 def filter_reply(
     cards: Sequence[Card],
     scores: Sequence[ScoreType],
+    attributes: Sequence[str] = (),
     *,
     text: str,
     first: int,
@@ -53,8 +56,11 @@ def filter_reply(
     onward: str | None,
     current: str,
 ) -> Reply:
-    """Return a page of contacts that match a filter; *back*, *onward* and *current* are the values of its buttons."""
-    lines = [_render_line(card, scores) for card in cards]
+    """Return a page of contacts that match a filter, with these scores and attributes of each contact.
+
+    *back*, *onward* and *current* are the values of its buttons.
+    """
+    lines = [_render_line(card, scores, attributes) for card in cards]
     shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
     title = f"{shown} {'contact fits' if total == 1 else 'contacts fit'}"
     pages = [("Back", back), ("Next", onward)]
@@ -86,14 +92,20 @@ def _list_contacts(cards: Sequence[Card]) -> frozenset[int]:
     return frozenset(card.contact.id for card in cards)
 
 
-def _render_line(card: Card, scores: Sequence[ScoreType]) -> str:
+def _render_line(card: Card, scores: Sequence[ScoreType], attributes: Sequence[str]) -> str:
     company = f" · {short_name(card.contact.company)}" if card.contact.company else ""
-    values = {score.score_type.key: score.value for score in card.standings}
+    scored = {score.score_type.key: score.value for score in card.standings}
     numbers = [
-        f"{escape(score_type.label)} {format_with_band(values.get(score_type.key), score_type, bold=True)}"
+        f"{escape(score_type.label)} {format_with_band(scored.get(score_type.key), score_type, bold=True)}"
         for score_type in scores
     ]
-    return f"*{short_name(card.contact.shown)}*{company} · {', '.join(numbers)}"
+    values = {name: card.contact.attributes.get(name) for name in attributes}
+    texts = [short_name(f"{name} {_format_attribute(value)}") for name, value in values.items() if has_value(value)]
+    return " · ".join([f"*{short_name(card.contact.shown)}*{company}", ", ".join(numbers), *texts])
+
+
+def _format_attribute(value: Json) -> str:
+    return ", ".join(map(write_cell, value)) if isinstance(value, list) else write_cell(value)
 
 
 def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:

@@ -42,9 +42,13 @@ def _render_rule(rule: Rule) -> str:
 def describe_rule(rule: Rule) -> str:
     """Return a rule in words, such as "demo_booked: +10 each, at most 20 a day, if `tag:vip`"."""
     condition = f"`{escape_code(truncate(rule.condition.strip(), 200))}`"
+    points = format_signed(rule.points)
+    if rule.for_each:
+        limit = f", at most {show(rule.at_most)}" if rule.at_most is not None else ""
+        points += f" for each `{escape_code(truncate(rule.for_each.strip(), 200))}`{limit}"
     if rule.activity is None:
-        return f"{format_signed(rule.points)} while {condition}"
-    parts = [f"{escape(rule.activity)}: {format_signed(rule.points)} each"]
+        return f"{points} while {condition}" if rule.condition.strip() else points
+    parts = [f"{escape(rule.activity)}: {points}" + ("" if rule.for_each else " each")]
     if rule.cap is not None:
         together = f" together with the group {escape(rule.cap.group)}" if rule.cap.group else ""
         parts.append(f"at most {show(rule.cap.points)} {PERIODS[Period(rule.cap.period)]}{together}")
@@ -89,6 +93,15 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
                 " condition below holds.",
             ),
             number_field("points", "Points", initial=show(rule.points) if rule else None, hint="10; -5 takes away."),
+            text_field(
+                "for_each", "For each step of an attribute", initial=rule.for_each if rule else None, optional=True,
+                most=200, hint="attributes.minutes / 5: the points for each whole 5. Blank: the points once.",
+            ),
+            number_field(
+                "at_most", "At most for the attribute",
+                initial=show(rule.at_most) if rule and rule.at_most is not None else None, optional=True,
+                hint="The most points for the steps of the attribute.",
+            ),
             text_field(
                 "if", "If", initial=rule.condition if rule else None, optional=True, most=1000,
                 hint="About the contact, as in /score filter: tag:vip company~acme",

@@ -31,7 +31,7 @@ def set_modal(types: Sequence[ScoreType], *, contact: Contact | None = None, val
         "submit": _plain_text("Set"),
         "close": _plain_text("Cancel"),
         # The initial values come back with the form, so that the handler sets only the values that were changed.
-        "private_metadata": json.dumps({"contact": contact.id if contact else None, "was": current}),
+        "private_metadata": json.dumps({"contact": contact.row if contact else None, "was": current}),
         "blocks": [contact_block, *scores, *(more if len(types) > MOST_TYPES else []), _reason_block()],
     }
 

@@ -36,11 +36,12 @@ async def redefine(
             continue
         await _build_draft(workspace, new_draft)
         change = await preview(workspace, draft=new_draft, now=system_clock())
-        results.append(change)
         if dry_run:
             await cancel(workspace, draft=new_draft, clock=system_clock)
         else:
-            await apply(workspace, draft=new_draft, asks=should_ask, clock=system_clock)
+            follow_ups = await apply(workspace, draft=new_draft, asks=should_ask, clock=system_clock)
+            change = replace(change, asking=follow_ups or 0) if should_ask else change
+        results.append(change)
     return results
 
 

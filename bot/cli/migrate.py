@@ -4,6 +4,7 @@ import asyncio
 
 from bot.cli import output
 from bot.cli.run import AsJson, refusals
+from bot.clock import system_clock
 from bot.settings import read_settings
 from storage import bootstrap
 
@@ -11,7 +12,7 @@ from storage import bootstrap
 def migrate(as_json: AsJson = False) -> None:
     """Bring the tables up to date; of a SQLite file a copy is made first."""
     with refusals():
-        done = asyncio.run(bootstrap.migrate(read_settings().database_url))
+        done = asyncio.run(bootstrap.migrate(read_settings().database_url, now=system_clock()))
     if as_json:
         output.document({"applied": done.applied, "folded": done.folded})
         return

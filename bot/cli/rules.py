@@ -43,6 +43,8 @@ class _RuleEntry(BaseModel):
     points: int | float
     activity: str | None = None
     condition: Annotated[str, Field(alias="if")] = ""
+    for_each: str = ""
+    at_most: int | float | None = None
     cap: int | float | None = None
     per: str | None = None
     group: str | None = None
@@ -146,8 +148,10 @@ def _build_rule(entry: _RuleEntry) -> Rule:
     cap = None
     if entry.cap is not None and entry.per is not None:
         cap = RuleCap(points=_parse_points(entry.cap), period=entry.per, group=entry.group)
-    points, condition = _parse_points(entry.points), entry.condition
-    return Rule(name=entry.name, points=points, activity=entry.activity, condition=condition, cap=cap)
+    return Rule(
+        name=entry.name, points=_parse_points(entry.points), activity=entry.activity, condition=entry.condition,
+        for_each=entry.for_each, at_most=None if entry.at_most is None else _parse_points(entry.at_most), cap=cap,
+    )  # fmt: skip  # in the order of the file
 
 
 def _parse_points(number: float) -> int:
@@ -158,6 +162,8 @@ def _render_rule(score_type: ScoreType, rule: Rule) -> str:
     lines = ["[[rule]]", f"score = {_quote(score_type.key)}", f"name = {_quote(rule.name)}"]
     lines += [f"activity = {_quote(rule.activity)}"] if rule.activity is not None else []
     lines.append(f"points = {show(rule.points)}")
+    lines += [f"for_each = {_quote(rule.for_each)}"] if rule.for_each else []
+    lines += [f"at_most = {show(rule.at_most)}"] if rule.at_most is not None else []
     lines += [f"if = {_quote(rule.condition)}"] if rule.condition else []
     if rule.cap is not None:
         lines += [f"cap = {show(rule.cap.points)}", f"per = {_quote(rule.cap.period)}"]

@@ -56,7 +56,11 @@ COMMANDS = {
         filter_contacts,
         "filter TERMS",
         "whoever fits; the word filter may be left out",
-        ("filter score>=80 owner:me -tag:churned sort:-score limit:20", "fit:hot OR (fit:7..10 has:renewal)"),
+        (
+            "filter score>=80 owner:me -tag:churned sort:-score limit:20",
+            "fit:hot OR (fit:7..10 has:renewal)",
+            "filter attributes.plan:pro attributes.employees>=50 attributes.last_seen<7d",
+        ),
     ),
     "segment": Command(
         manage_segments,

@@ -8,7 +8,7 @@ from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
-from storage.ledger.contacts import contacts, find_by_key
+from storage.ledger.contacts import find_by_key
 
 _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)
 
@@ -28,9 +28,7 @@ async def merge_contacts(request: Request) -> Reply:
     if first.id == second.id:
         return plain_reply(f"{escape(first.shown)} and {escape(second.shown)} are one contact already.")
     recorded = await request.merge(first, second)
-    (merged,) = await contacts(
-        request.workspace, ids=[await find_by_key(request.workspace, key=str(second.id)) or second.id]
-    )
+    merged = await find_by_key(request.workspace, key=str(second.id)) or second
     note = f"{escape(first.shown)} and {escape(second.shown)} are one contact now"
     moved = [change for change in recorded.moved if change.before != change.after]
     return receipt_reply(merged, moved, batch=request.batch, note=note)

@@ -1,5 +1,7 @@
 """`/score view`: show a contact with all scores."""
 
+from dataclasses import replace
+
 from bot.blocks.contact_card import card_reply
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.handling import Reply, Request
@@ -21,4 +23,5 @@ async def view_score(request: Request) -> Reply:
     contact_card = await card(request.workspace, contact=contact.id, now=request.now)
     if contact_card is None:
         return refusal_reply(UnknownContact())
+    contact_card = replace(contact_card, contact=contact)  # its buttons are about the row that was named
     return card_reply(contact_card, request.types, await list_waiting(request.workspace, contact=contact.id, most=1))

@@ -65,9 +65,9 @@ class Request:
         return score_type
 
     async def change(self, contact: Contact | int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
-        """Record all of *values* for a contact, its id or, where it is to be created, its address; or none of them."""
+        """Record all of *values* for a contact, its row or, where it is to be created, its address; or none of them."""
         creates = isinstance(contact, str)
-        reference = Reference(email=contact) if isinstance(contact, str) else _find_id(contact)
+        reference = Reference(email=contact) if isinstance(contact, str) else _find_row(contact)
         items = [
             Item(key=self.key, contact=reference, score=value.score, op=value.op, amount=value.amount, reason=reason)
             for value in values
@@ -81,12 +81,12 @@ class Request:
 
     async def set_owner(self, contact: Contact, owner: str) -> Recorded:
         """Record who owns a contact, by the address."""
-        item = Item(key=self.key, contact=contact.id, fields={"owner": owner})
+        item = Item(key=self.key, contact=contact.row, fields={"owner": owner})
         return await self._record(self._build_submission(items=[item]), contact)
 
     async def clear(self, contact: Contact, scores: Sequence[str]) -> Recorded:
         """Record that these scores of a contact are missing from now on."""
-        items = [Item(key=self.key, contact=contact.id, score=score, op=Op.CLEAR) for score in scores]
+        items = [Item(key=self.key, contact=contact.row, score=score, op=Op.CLEAR) for score in scores]
         return await self._record(self._build_submission(items=items), contact)
 
     async def merge(self, contact: Contact, into: Contact) -> Recorded:
@@ -128,8 +128,8 @@ class Request:
         )
 
 
-def _find_id(contact: Contact | int) -> int:
-    return contact if isinstance(contact, int) else contact.id
+def _find_row(contact: Contact | int) -> int:
+    return contact if isinstance(contact, int) else contact.row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,13 +29,10 @@ async def submit_deletion(request: Request) -> Reply:
 
 async def _report_missing(request: Request, id: int) -> Reply:
     """Return what happened to the contact since the form was opened: it was deleted, or merged into another one."""
-    name, merged_into = (
-        escape(str(request.metadata.get("shown", "That contact"))),
-        await find_by_key(request.workspace, key=str(id)),
-    )
-    if merged_into is None:
+    name = escape(str(request.metadata.get("shown", "That contact")))
+    contact = await find_by_key(request.workspace, key=str(id))
+    if contact is None:
         return plain_reply(f"*{name}* was deleted already. Nothing was changed.")
-    (contact,) = await contacts(request.workspace, ids=[merged_into])
     return plain_reply(
         f"*{name}* is one with *{escape(contact.shown)}* by now, so nothing was deleted."
         f" To delete what is known of both: `/score delete id:{contact.id}`"

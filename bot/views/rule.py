@@ -19,15 +19,22 @@ async def submit_rule(request: Request) -> Reply:
         message = f"The rules of {live.label} were changed since this form was opened. Press Cancel, and open it again."
         return Reply(errors={"name": message})
     entered = {name: (value or "").strip() for name, value in request.fields.items()}
-    points, cap, errors = _parse_numbers(entered)
+    numbers, errors = _parse_numbers(entered)
+    points, cap, at_most = numbers.get("points", 0), numbers.get("cap"), numbers.get("at_most")
     if errors:
         return Reply(errors=errors)
-    rule = Rule(name=entered["name"], points=points, activity=entered["activity"] or None, condition=entered["if"])
+    rule = Rule(
+        name=entered["name"], points=points, activity=entered["activity"] or None, condition=entered["if"],
+        for_each=entered.get("for_each", ""), at_most=at_most,
+    )  # fmt: skip  # what it is worth, then of what
+    sloping = Rule(name=rule.name, points=points, activity="-", for_each=rule.for_each)
     capped = RuleCap(points=cap, period=entered["per"]) if cap is not None else None
     grouped = replace(capped, group=entered["group"] or None) if capped is not None else None
     stages = (
         ("name", Rule(name=rule.name, points=live.step, activity="-")),
         ("points", Rule(name=rule.name, points=points, activity="-")),
+        ("for_each", sloping),
+        ("at_most", replace(sloping, at_most=at_most)),
         ("if", replace(rule, activity="-")),
         ("activity", rule),
         ("cap", replace(rule, cap=capped)),
@@ -43,18 +50,18 @@ async def submit_rule(request: Request) -> Reply:
     return await propose_change(request, proposed)
 
 
-def _parse_numbers(entered: dict[str, str]) -> tuple[int, int | None, dict[str, str]]:
-    """Parse points and limit; return them with the refusals by form field."""
+def _parse_numbers(entered: dict[str, str]) -> tuple[dict[str, int], dict[str, str]]:
+    """Parse points and limits; return them with the refusals by form field."""
     numbers, errors = dict[str, int](), dict[str, str]()
-    for name in ("points", "cap"):
+    for name in ("points", "at_most", "cap"):
         try:
-            if name == "points" or entered[name]:
+            if name == "points" or entered.get(name):
                 numbers[name] = parse(entered[name])
         except Refusal as refusal:
             errors[name] = refusal_sentence(refusal)
     if entered["group"] and not entered["cap"]:
         errors.setdefault("cap", "What a group shares is a limit: say of how many points.")
-    return numbers.get("points", 0), numbers.get("cap"), errors
+    return numbers, errors
 
 
 def _place_rule(live: ScoreType, rule: Rule, old: str | None) -> tuple[Rule, ...]:

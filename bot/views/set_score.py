@@ -18,7 +18,7 @@ async def offer_contacts(request: Request) -> list[Block]:
     """Return the menu options for the contacts that match the typed text."""
     matches = await find_all(request, request.text)
     return [
-        {"text": plain_text(distinct_name(contact), most=OPTION_TEXT), "value": str(contact.id)} for contact in matches
+        {"text": plain_text(distinct_name(contact), most=OPTION_TEXT), "value": str(contact.row)} for contact in matches
     ]
 
 
@@ -34,7 +34,7 @@ async def submit_scores(request: Request) -> Reply:
         return Reply(errors={f"{SCORE}{request.types[0].key}": "Change at least one score, or press Cancel."})
     reason = (request.fields.get("reason") or "").strip() or None
     recorded = await request.change(int(contact), values, reason=reason)
-    existing = await contacts(request.workspace, ids=[int(contact)])
+    existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
     if not recorded.moved or not existing:
         return Reply()  # a repeated submission of the same form
     return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason)

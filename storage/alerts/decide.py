@@ -3,7 +3,7 @@
 What time alone does to a score is decided when somebody looks: a change settles first what happened before it, and a
 sweep settles what nobody changed. Both look at the same instants in the same order, whoever comes first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -17,6 +17,7 @@ from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db import database
 from storage.db.database import Row, Session
+from storage.domain.alerts import kinds
 from storage.domain.alerts.kinds import (
     TRENDS,
     AlertMemory,
@@ -33,6 +34,7 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import parse
 from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, projection
 from storage.ledger.contacts import StartAgain
@@ -113,6 +115,14 @@ class _Decided:
     def _close(self, at: int) -> tuple[_Step, ...]:
         return (*self.steps, _Step(at, None))
 
+    def enroll(self, state: ScoreState) -> "_Decided":
+        """Enroll the contact if the rule began to watch anew since it evaluated it; *state* is as it has been since."""
+        rule = self.evaluation.rule
+        if self.memory.enrollment == rule.enrollment:
+            return self
+        memory = kinds.enroll(self.evaluation.watch, self.memory, state, since=rule.enrolled_at)
+        return replace(self, memory=replace(memory, enrollment=rule.enrollment))
+
     def settle(self, state: ScoreState, *, until: int, is_matching: bool) -> "_Decided":
         """Evaluate the rule at every instant up to *until* at which time alone may decide something.
 
@@ -192,6 +202,7 @@ def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _De
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
     assert plan is not None
     assert moved is not None
+    decided = decided.enroll(moved.was)
     at = max(plan.submission.received_at, decided.memory.seen_at)
     decided = decided.settle(moved.was, until=at, is_matching=is_matching)
     before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
@@ -225,7 +236,7 @@ async def _save(
     for decision in decided:
         evaluation, memory = decision.evaluation, decision.memory
         before = loaded.get(evaluation.watched, AlertMemory())
-        is_same = replace(memory, seen_at=before.seen_at) == before
+        is_same = replace(memory, seen_at=before.seen_at, enrollment=before.enrollment) == before
         if not is_same or is_behind(evaluation.watch, before, evaluation.state, now=memory.seen_at):
             changed[evaluation.watched] = memory
     await alert_memory.save_memory(session, changed)
@@ -263,18 +274,23 @@ async def _load_matching(
     matching: dict[int, frozenset[int]] = {}
     for id, rule_evaluations in by_rule.items():
         contact_ids = frozenset(evaluation.contact for evaluation in rule_evaluations)
-        matching[id] = await _filter_matching(
-            session, rule_evaluations[0].workspace, rule_evaluations[0].rule, contact_ids, now=now
-        )
+        workspace, rule = rule_evaluations[0].workspace, rule_evaluations[0].rule
+        types = (await definitions.live(session, {workspace.id}))[workspace.id] if rule.condition else {}
+        matching[id] = await _filter_matching(session, workspace, rule, contact_ids, tuple(types.values()), now=now)
     return matching
 
 
 async def _filter_matching(
-    session: Session, workspace: Workspace, rule: AlertRule, among: frozenset[int], *, now: int
+    session: Session,
+    workspace: Workspace,
+    rule: AlertRule,
+    among: frozenset[int],
+    types: Sequence[ScoreType],
+    *,
+    now: int,
 ) -> frozenset[int]:
     if not rule.condition:
         return among
-    types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
     try:
         parsed = parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
     except Refusal:  # it names a score type, a band or a segment that is no more: nobody fits
@@ -360,12 +376,52 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
     )
 
 
-async def open_for_newcomers(session: Session, workspace: Workspace, *, score: str, now: int) -> int:
-    """Ask for those whom a change of definition brought into the region of a rule of this type; give how many."""
-    count = 0
+async def open_for_newcomers(
+    session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, score: str, now: int
+) -> int:
+    """Open follow-ups for the contacts that a change of definition brought into the region of a rule of this type.
+
+    *types_before* are the definitions before. Return the number of the follow-ups. The contacts are enrolled by the
+    caller.
+    """
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
+    newcomers = await _list_newcomers(session, workspace, types_before, types.values(), score=score, now=now)
+    firings = [
+        _Instant(evaluation, now, None, evaluation.state.value(evaluation.watch.score_type, now=now), by_time=True)
+        for evaluation, _ in newcomers
+    ]
+    await followup_moves.open_follow_ups(session, await _make_follow_ups(session, firings), now=now)
+    await alert_memory.save_memory(session, {evaluation.watched: memory for evaluation, memory in newcomers})
+    return len(firings)
+
+
+async def count_newcomers(workspace: Workspace, *, draft: ScoreType, now: int) -> int:
+    """Return for how many contacts `open_for_newcomers` would open a follow-up, were a built draft live."""
+    reader = database.current_database().reader
+    live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
+    types = {**live_types, draft.key: draft}
+    before = tuple(live_types.values())
+    return len(await _list_newcomers(reader, workspace, before, types.values(), score=draft.key, now=now))
+
+
+async def _list_newcomers(
+    session: Session,
+    workspace: Workspace,
+    types_before: Collection[ScoreType],
+    types: Iterable[ScoreType],
+    *,
+    score: str,
+    now: int,
+) -> list[tuple[_Evaluation, AlertMemory]]:
+    """Return the contacts that rules about a score would ask for, each with the rule's memory after that.
+
+    They are inside the region and were not, match the rule's condition, and are past its cool-down. Where a hold is
+    pending it stays pending: it asks when it ends.
+    """
+    newcomers: list[tuple[_Evaluation, AlertMemory]] = []
+    types = tuple(types)
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
-        watch = rule.watch(tuple(types.values()))
+        watch = rule.watch(types)
         if (
             watch is None
             or watch.kind is not Kind.CROSSES
@@ -373,35 +429,18 @@ async def open_for_newcomers(session: Session, workspace: Workspace, *, score: s
             or rule.paused_at is not None
         ):
             continue
-        remembered = await alert_memory.load_rule_memory(session, rule.id)
         inside = await enroll.contacts_inside(session, workspace, watch, now=now)
-        # A hold that is pending stays pending: it asks when it ends.
-        memory = {contact: remembered.get(contact, AlertMemory()) for contact in inside}
-        new_ids = frozenset(
-            id
-            for id, contact_memory in memory.items()
-            if not contact_memory.taken and contact_memory.pending_until is None
-        )
-        matching = sorted(await _filter_matching(session, workspace, rule, new_ids, now=now))
+        memory = await enroll.load_enrolled_memory(session, rule, rule.watch(types_before), inside)
+        new_ids = frozenset(id for id, before in memory.items() if before.pending_until is None)
+        matching = sorted(await _filter_matching(session, workspace, rule, new_ids, types, now=now))
         states = await projection.load_states(
             session, dict.fromkeys(((id, score) for id in matching), watch.score_type.definition)
         )
-        firings = [
-            _Instant(
-                _Evaluation(workspace, rule, watch, id, state),
-                now,
-                None,
-                state.value(watch.score_type, now=now),
-                by_time=True,
-            )
-            for (id, _), state in sorted(states.items())
-        ]
-        await followup_moves.open_follow_ups(session, await _make_follow_ups(session, firings), now=now)
-        await alert_memory.save_memory(
-            session, {(rule.id, id): replace(memory[id], taken=True, fired_at=now, seen_at=now) for id in matching}
-        )
-        count += len(firings)
-    return count
+        for (id, _), state in sorted(states.items()):
+            decision = evaluate(replace(watch, hold=0), memory[id], state, now=now)
+            if decision.fires:
+                newcomers.append((_Evaluation(workspace, rule, watch, id, state), decision.memory))
+    return newcomers
 
 
 async def sweep(workspace: Workspace, *, now: int) -> int:
@@ -440,9 +479,9 @@ async def _sweep_batch(
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
         matching = await _load_matching(session, evaluations, now=now)
         decided = [
-            _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory())).settle(
-                evaluation.state, until=now, is_matching=_is_matching(evaluation, matching)
-            )
+            _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory()))
+            .enroll(evaluation.state)
+            .settle(evaluation.state, until=now, is_matching=_is_matching(evaluation, matching))
             for evaluation in evaluations
         ]
         await _save(session, decided, loaded, now=now)

@@ -1,23 +1,30 @@
-"""Add alert rules, and enroll the contacts that are already in a rule's region without opening follow-ups."""
+"""Add alert rules, and enroll the contacts that are already in a rule's region without opening follow-ups.
 
-from collections.abc import Iterable
-from dataclasses import replace
+A rule enrolls a contact when it evaluates it for the first time, as of the instant at which it began to watch. That
+costs nothing when a rule is added or a definition is applied, however many contacts there are."""
+
+from collections.abc import Callable, Collection, Mapping
 
 from storage.alerts import memory as alert_memory
 from storage.alerts import rules as alert_rules
 from storage.alerts.rules import AlertRule, RuleThere
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import TRENDS, AlertMemory, Kind, Watch, evaluate
+from storage.domain.alerts.kinds import AlertMemory, Kind, Watch, enroll
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
-from storage.domain.fold import ScoreState
+from storage.domain.fold import beginning
 from storage.domain.people import Workspace
-from storage.domain.score_types import ScoreType
+from storage.job_runner import Handler, JobResult, run_here
+from storage.jobs import Job, NewJob, enqueue
 from storage.ledger import projection
 from storage.reading import pages, segments
 from storage.scoring import definitions
+
+ENROLL = "enroll"  #: the kind of the job that enrolls contacts in a rule; with the rule's row id its lane
+SLICE = 2_000  #: contacts in one statement
+PATIENCE = 2.0  #: seconds for which adding a rule waits for its job
 
 
 async def add_alert_rule(
@@ -44,10 +51,12 @@ async def add_alert_rule(
         rule = await alert_rules.insert_rule(
             session, workspace, words=parsed, condition=condition, made_by=made_by, now=now
         )
-        await enroll(session, workspace, rule, types, now=now)
+        await begin_to_watch(session, workspace, [rule], now=now)
         return rule
 
-    return await database.write(body)
+    rule = await database.write(body)
+    await fill_memory(workspace, rules=[rule], clock=lambda: now, patience=PATIENCE)
+    return rule
 
 
 async def choose_channel(workspace: Workspace, *, channel: str | None, now: int) -> None:
@@ -71,50 +80,91 @@ async def choose_channel(workspace: Workspace, *, channel: str | None, now: int)
     await database.write(body)
 
 
-async def enroll(
-    session: Session, workspace: Workspace, rule: AlertRule, types: Iterable[ScoreType], *, now: int
-) -> None:
-    """Mark the contacts in a rule's region as taken, without opening follow-ups.
+async def begin_to_watch(session: Session, workspace: Workspace, rules: Collection[AlertRule], *, now: int) -> None:
+    """Enqueue the job that enrolls contacts in rules that time decides alone; other rules enroll on the way."""
+    await enqueue(session, [make_job(workspace, rule, now=now) for rule in rules if _needs_rows(rule)], now=now)
 
-    A pending hold stays pending while the contact is in the region. A taken contact outside the region stays taken
-    until it is beyond the re-arm line.
-    """
-    watch = rule.watch(tuple(types))
-    if watch is None or watch.kind in TRENDS:
-        return
-    if watch.kind is Kind.UNTOUCHED:
-        await session.rows(
-            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, seen_at, spent)"
-            " SELECT CAST($1 AS BIGINT), s.contact_id, s.last_at <= $4,"
-            " CASE WHEN s.last_at <= $4 THEN NULL ELSE s.last_at + CAST($5 AS BIGINT) END, CAST($3 AS BIGINT), 0"
-            " FROM scores s WHERE s.definition_id = $2 AND s.rank IS NOT NULL ON CONFLICT DO NOTHING",
-            rule.id,
-            watch.score_type.definition,
-            now,
-            now - watch.span,
-            watch.span,
+
+async def fill_memory(
+    workspace: Workspace, *, rules: Collection[AlertRule], clock: Callable[[], int], patience: float | None = None
+) -> None:
+    """Run the jobs that `begin_to_watch` enqueued in this process; the service goes on after *patience* seconds."""
+    for rule in rules:
+        if _needs_rows(rule):
+            job = make_job(workspace, rule, now=clock())
+            await run_here(workspace, job=job, handler=_enroll_slice, clock=clock, patience=patience)
+
+
+def make_job(workspace: Workspace, rule: AlertRule, *, now: int) -> NewJob:
+    """Return the job that enrolls contacts in a rule."""
+    return NewJob(
+        workspace=workspace.id, kind=ENROLL, lane=f"{ENROLL}/{rule.id}", key=f"{rule.id}/{rule.enrollment}",
+        subject=rule.id, due_at=now,
+    )  # fmt: skip  # where, what and when
+
+
+def _needs_rows(rule: AlertRule) -> bool:
+    """Return whether sweeps find the contacts of a rule by its memory alone: no score says when it was touched."""
+    return rule.kind is Kind.UNTOUCHED
+
+
+async def _enroll_slice(workspace: Workspace, job: Job) -> JobResult:
+    """Enroll the next contacts in a rule for untouched scores. A contact that it remembers already stays as it is."""
+    rule = next((rule for rule in await alert_rules.alert_rules(workspace) if rule.id == job.subject), None)
+    watch = rule.watch(await definitions.score_types(workspace)) if rule is not None else None
+    if rule is None or watch is None or job.key != f"{rule.id}/{rule.enrollment}":
+        return JobResult()  # it was removed, or began to watch anew
+    rows = await database.read(
+        "SELECT max(id) AS last FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3)"
+        " AS slice",
+        workspace.id,
+        job.position,
+        SLICE,
+    )
+    if rows[0]["last"] is None:
+        return JobResult()
+    await database.current_database().writer.rows(
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, seen_at, spent, enrollment)"
+        " SELECT CAST($1 AS BIGINT), s.contact_id, s.last_at <= $4,"
+        " CASE WHEN s.last_at <= $4 THEN NULL ELSE s.last_at + CAST($5 AS BIGINT) END, CAST($3 AS BIGINT), 0,"
+        " CAST($9 AS BIGINT) FROM contacts c JOIN scores s ON s.contact_id = c.id AND s.definition_id = $2"
+        " WHERE c.workspace_id = $6 AND c.id > $7 AND c.id <= $8 AND s.rank IS NOT NULL ON CONFLICT DO NOTHING",
+        rule.id,
+        watch.score_type.definition,
+        rule.enrolled_at,
+        rule.enrolled_at - watch.span,
+        watch.span,
+        workspace.id,
+        job.position,
+        rows[0]["last"],
+        rule.enrollment,
+    )
+    return JobResult(next_position=rows[0]["last"])
+
+
+#: the handler of the job, by its kind
+HANDLERS: Mapping[str, Handler] = {ENROLL: _enroll_slice}
+
+
+async def load_enrolled_memory(
+    session: Session, rule: AlertRule, watch: Watch | None, contacts: Collection[int]
+) -> dict[int, AlertMemory]:
+    """Return what a rule remembers of contacts; *watch* is what it watches, None where that is nothing."""
+    loaded = await alert_memory.load_memory(session, {(rule.id, contact) for contact in contacts})
+    memory = {contact: loaded.get((rule.id, contact), AlertMemory()) for contact in contacts}
+    stale = [contact for contact in contacts if memory[contact].enrollment != rule.enrollment]
+    if watch is None or not stale:
+        return memory
+    score_type = watch.score_type
+    states = await projection.load_states(
+        session, {(contact, score_type.key): score_type.definition for contact in stale}
+    )
+    return memory | {
+        contact: enroll(
+            watch, memory[contact], states.get((contact, score_type.key), beginning(score_type)), since=rule.enrolled_at
         )
-        return
-    inside = set(await contacts_inside(session, workspace, watch, now=now))
-    remembered = await alert_memory.load_rule_memory(session, rule.id)
-    memory = {
-        contact: replace(memory_before, taken=True, seen_at=now)
-        for contact in inside
-        if (memory_before := remembered.get(contact, AlertMemory())).pending_until is None
+        for contact in stale
     }
-    outside = sorted(
-        contact
-        for contact, memory_before in remembered.items()
-        if contact not in inside and (memory_before.taken or memory_before.pending_until is not None)
-    )
-    key = watch.score_type.key
-    states = await projection.load_states(session, {(contact, key): watch.score_type.definition for contact in outside})
-    for contact in outside:
-        state = states.get((contact, key), ScoreState(base=watch.score_type.start))
-        memory[contact] = evaluate(watch, remembered[contact], state, now=now).memory
-    await alert_memory.save_memory(
-        session, {(rule.id, contact): contact_memory for contact, contact_memory in memory.items()}
-    )
 
 
 async def contacts_inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:

@@ -19,15 +19,15 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
     on, and the follow-up comes when it ends.
     """
     rows = await session.rows(
-        "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent"
-        " FROM given(rule bigint, contact bigint)"
+        "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent,"
+        " m.enrollment FROM given(rule bigint, contact bigint)"
         " JOIN alert_memory m ON m.rule_id = given.rule AND m.contact_id = given.contact",
         [{"rule": rule, "contact": contact} for rule, contact in sorted(pairs)],
     )
     return {
         (row["rule_id"], row["contact_id"]): AlertMemory(
             taken=bool(row["taken"]) and row["pending_until"] is None, pending_until=row["pending_until"],
-            fired_at=row["fired_at"], seen_at=row["seen_at"], spent=row["spent"],
+            fired_at=row["fired_at"], seen_at=row["seen_at"], spent=row["spent"], enrollment=row["enrollment"],
         )
         for row in rows
     }  # fmt: skip  # what it remembers
@@ -37,13 +37,14 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
     """Remember it from here on."""
     if memory:
         await session.rows(
-            "INSERT INTO alert_memory (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent)"
-            " SELECT rule, contact, taken, pending_until, fired_at, seen_at, spent"
+            "INSERT INTO alert_memory"
+            " (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent, enrollment)"
+            " SELECT rule, contact, taken, pending_until, fired_at, seen_at, spent, enrollment"
             " FROM given(rule bigint, contact bigint, taken boolean, pending_until bigint, fired_at bigint,"
-            " seen_at bigint, spent bigint)"
+            " seen_at bigint, spent bigint, enrollment bigint)"
             " WHERE true ORDER BY rule, contact ON CONFLICT (rule_id, contact_id) DO UPDATE"
             " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at,"
-            " seen_at = excluded.seen_at, spent = excluded.spent",
+            " seen_at = excluded.seen_at, spent = excluded.spent, enrollment = excluded.enrollment",
             [
                 {
                     "rule": rule,
@@ -53,16 +54,10 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
                     "fired_at": contact_memory.fired_at,
                 }
                 | {"seen_at": contact_memory.seen_at, "spent": contact_memory.spent}
+                | {"enrollment": contact_memory.enrollment}
                 for (rule, contact), contact_memory in sorted(memory.items())
             ],
         )
-
-
-async def load_rule_memory(session: Session, rule: int) -> dict[int, AlertMemory]:
-    """Give all that a rule remembers, by contact."""
-    rows = await session.rows("SELECT contact_id FROM alert_memory WHERE rule_id = $1", rule)
-    memory = await load_memory(session, {(rule, row["contact_id"]) for row in rows}) if rows else {}
-    return {contact: contact_memory for (_, contact), contact_memory in memory.items()}
 
 
 async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
@@ -86,24 +81,13 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
     parted = [{"id": row, "root": root} for row, root in sorted(moved.items()) if moved.get(root) == root]
     states = ", ".join(f"'{state.value}'" for state in WAITING)
     await session.rows(
-        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
-        f" SELECT f.rule_id, given.root, count(CASE WHEN f.state IN ({states}) THEN 1 END) > 0, max(f.asked_at), 0, 0"
-        " FROM given(id bigint, root bigint) JOIN follow_ups f ON f.contact_id = given.id"
-        " GROUP BY f.rule_id, given.root ORDER BY f.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO NOTHING",
+        "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent, enrollment)"
+        f" SELECT f.rule_id, given.root, count(CASE WHEN f.state IN ({states}) THEN 1 END) > 0, max(f.asked_at), 0, 0,"
+        " max(r.enrollment) FROM given(id bigint, root bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " JOIN alert_rules r ON r.id = f.rule_id GROUP BY f.rule_id, given.root"
+        " ORDER BY f.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO NOTHING",
         parted,
     )
-
-
-async def taken_or_pending(workspace: Workspace, *, rules: Collection[int]) -> set[Watched]:
-    """Return the (rule, contact) pairs in which the rule has taken the contact, or waits for the end of its hold."""
-    rows = await database.read(
-        "SELECT m.rule_id, m.contact_id FROM given(id bigint) JOIN alert_memory m ON m.rule_id = given.id"
-        " JOIN alert_rules r ON r.id = m.rule_id WHERE r.workspace_id = $2"
-        " AND (m.taken OR m.pending_until IS NOT NULL)",
-        [{"id": rule} for rule in rules],
-        workspace.id,
-    )
-    return {(row["rule_id"], row["contact_id"]) for row in rows}
 
 
 async def count_cooled_down(workspace: Workspace) -> dict[int, int]:

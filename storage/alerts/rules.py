@@ -50,6 +50,8 @@ class AlertRule:
     swept_until: int  #: everything that time alone decided up to this instant was evaluated
     made_by: str | None
     paused_at: int | None  #: None: the rule is on
+    enrollment: int  #: how often the rule began to watch anew; a memory with another number is enrolled when needed
+    enrolled_at: int  #: when the rule began to watch what it watches now
     created_at: int
 
     @property
@@ -136,8 +138,8 @@ async def insert_rule(
     """Insert a rule and return it. *condition* replaces the condition of *words*."""
     rows = await session.rows(
         "INSERT INTO alert_rules (workspace_id, score, kind, low, high, amount, span, condition, channel, in_digest,"
-        " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17) RETURNING *",
+        " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at, enrollment, enrolled_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, 1, $17) RETURNING *",
         workspace.id,
         words.score_type.key,
         words.kind.value,
@@ -195,6 +197,16 @@ async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
     await _update_rule(workspace, "removed_at = $3", rule, now)
 
 
+async def restart_enrollment(session: Session, rules: Collection[int], *, now: int) -> None:
+    """Let rules begin to watch anew: each contact is enrolled when the rule evaluates it the next time."""
+    await session.rows(
+        "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2"
+        " WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": rule} for rule in sorted(rules)],
+        now,
+    )
+
+
 async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None:
     """Record that everything that time alone decided up to *until* was evaluated.
 
@@ -239,5 +251,7 @@ def _make_rule(row: Row) -> AlertRule:
         swept_until=row["swept_until"],
         made_by=row["made_by"],
         paused_at=row["paused_at"],
+        enrollment=row["enrollment"],
+        enrolled_at=row["enrolled_at"],
         created_at=row["created_at"],
     )

@@ -104,6 +104,23 @@ class Contact(Model):
         indexes = (Index(fields=("workspace_id", "name_key"), name="contacts_name_key"),)
 
 
+# A value of an attribute of a contact, of a list one of its elements, so that filters find it; the rows of a contact
+# say what its column of attributes says, also while it is merged into another contact.
+class AttributeValue(Model):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
+    name = fields.TextField()
+    key = fields.TextField()  # the form texts are compared in; of a long one the beginning and a digest
+    number = fields.BigIntField(null=True)  # in millionths, where it is one
+    instant = fields.BigIntField(null=True)  # in µs since 1970, where it is one
+
+    class Meta:
+        table = "attribute_values"
+        constraints = (UniqueConstraint(fields=("contact_id", "name", "key"), name="attribute_values_contact"),)
+        indexes = (Index(fields=("workspace_id", "name", "key", "contact_id"), name="attribute_values_key"),)
+
+
 # An address (namespace "") or an id in a source's system, and its contact.
 class Identity(Model):
     id = fields.BigIntField(primary_key=True)
@@ -375,6 +392,8 @@ class AlertRule(Model):
     made_by = fields.TextField(null=True)
     paused_at = fields.BigIntField(null=True)
     removed_at = fields.BigIntField(null=True)
+    enrollment = fields.IntField(db_default=0)  # how often it began to watch
+    enrolled_at = fields.BigIntField(db_default=0)  # when it began the last time
     created_at = fields.BigIntField()
 
     class Meta:
@@ -392,6 +411,7 @@ class AlertMemory(Model):
     fired_at = fields.BigIntField(null=True)
     seen_at = fields.BigIntField()  # everything up to this instant was evaluated
     spent = fields.BigIntField()  # how many times the cool-down kept the rule from firing
+    enrollment = fields.IntField(db_default=0)  # the rule's when this was written; another one is out of date
 
     class Meta:
         table = "alert_memory"

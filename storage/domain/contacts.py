@@ -86,6 +86,16 @@ class Contact:
     attributes: Mapping[str, Json] = field(default_factory=dict)
     created_at: int
     updated_at: int
+    named_row: int | None = None  #: of merged contacts the row whose address or id was named; None: the contact's own
+
+    @property
+    def row(self) -> int:
+        """Return the row that new facts about the contact belong to.
+
+        It is the one that was named by its address or id, so that splitting merged contacts gives each its own.
+        A contact that was named by its name, or chosen from a list, is named by its own row.
+        """
+        return self.id if self.named_row is None else self.named_row
 
     @property
     def shown(self) -> str:

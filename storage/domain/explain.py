@@ -106,7 +106,8 @@ def _collect_lines(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreS
         if not can_move(fact, score_type):
             continue
         before = holding
-        holding = {rule.name: before.get(rule.name, (rule, fact)) for rule in judge.list_base_rules(fields)}
+        holding = {rule.name: (rule, fact) for rule in judge.list_base_rules(fields)}
+        holding |= {name: held for name, held in before.items() if name in holding and holding[name][0] == held[0]}
         _change_rules(lines, before, holding, fact)
         after, effect = step(state, fact, score_type, fields)
         match fact:
@@ -137,9 +138,12 @@ def _collect_lines(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreS
 def _change_rules(
     lines: list[_Line], before: Mapping[str, tuple[Rule, Fact]], after: Mapping[str, tuple[Rule, Fact]], fact: Fact
 ) -> None:
-    """Move the lines of rules that began or ended with a fact to the end; a rule that changed nothing has no line."""
-    changes = [(rule, fact, -rule.points) for name, (rule, _) in before.items() if name not in after]
-    changes += [(rule, since, rule.points) for name, (rule, since) in after.items() if name not in before]
+    """Move the lines of rules that began or ended with a fact, or whose points it changed, to the end.
+
+    A rule that changed nothing has no line.
+    """
+    changes = [(rule, fact, -rule.points) for name, (rule, _) in before.items() if before[name] != after.get(name)]
+    changes += [(rule, since, rule.points) for name, (rule, since) in after.items() if after[name] != before.get(name)]
     for rule, since, points in changes:
         line = next((line for line in lines if line.op == Deed.FIELDS and line.rule == rule.name), None)
         if line is None:

@@ -240,6 +240,7 @@ class Item:
     former_keys: tuple[str, ...] = ()  #: the dedupe keys that earlier versions used for the same item
     resolution: int = 1  #: of the sender's time, in µs
     place: int = 0  #: µs to add to the sender's time, to separate items of one delivery with the same time
+    sent_amount: int | None = None  #: the amount as sent, if the source adjusts it to the range or the step
     was: int | None = None  #: the score before the change, in thousandths, if the sender states it
     note: str | None = None  #: a remark for the sender about an item that is used
 

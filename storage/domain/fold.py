@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from storage.domain.contacts import Json
 from storage.domain.decay import BILLIONTHS, decay_distance, fading_rank, shown
-from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder, Op, Order
+from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder, FieldValue, Op, Order
 from storage.domain.rules import Spent, compile_rules
 from storage.domain.score_types import ScoreType
 
@@ -56,7 +56,9 @@ def step(
     """Apply one fact to a state; return the new state and the effect, or the same state and None.
 
     The fact must be later than all facts applied before. *fields* are the contact's fields at the fact, the fact's own
-    included; they are needed only if rules of the type read fields.
+    included; they are needed only if rules of the type read fields. So the fields of a fact count before its change:
+    `set` makes the value what was asked for under the new base. The points of several rules for one activity are
+    summed, and the range then cuts the sum once.
     """
     if not can_move(fact, score_type):
         return state, None
@@ -127,20 +129,20 @@ def bears_on(fact: Fact, score_type: ScoreType) -> bool:
 
     If any rule of the type reads fields, every fact with fields is relevant. `can_move` is stricter.
     """
-    if isinstance(fact, Change) and fact.score == score_type.key:
-        return True
-    judge = compile_rules(score_type.rules)
-    return (isinstance(fact, Activity) and judge.bears(fact.activity)) or (judge.asks_fields and bool(fact.fields))
+    return can_move(fact, score_type) or (compile_rules(score_type.rules).asks_fields and bool(fact.fields))
 
 
 def can_move(fact: Fact, score_type: ScoreType) -> bool:
     """Return whether a fact may change a score.
 
-    Fields count only if a rule of the type reads one of them, or holds even for a contact without fields.
+    Fields count only if a rule of the type reads one of them. If a rule holds even for a contact of which nothing is
+    known, any fact may be the contact's first one, from which on the contact has the score.
     """
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
     judge = compile_rules(score_type.rules)
+    if judge.holds_from_first_fact:
+        return isinstance(fact, Change | Activity | FieldValue)
     return (isinstance(fact, Activity) and judge.bears(fact.activity)) or judge.asks_for(fact.fields)
 
 

@@ -8,6 +8,9 @@ from storage.domain.texts import remove_invisible
 
 THOUSAND = 1000
 LARGEST = 10**9 * THOUSAND
+MILLION = 10**6
+#: beyond it, up or down, the numbers of attributes are all alike: millionths that fit into a column
+LARGEST_COMPARED = 9 * 10**12 * MILLION
 _WRITTEN = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,2})?", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 #: numbers that mean a thousand to some readers and one to others: `1,000`, `1.000`, but not `0.125`
@@ -90,6 +93,24 @@ def _to_thousandths(number: Decimal, written: str, *, rounded: bool = False) -> 
         raise BadNumber(f"`{written[:40]}` has more than three digits after the point")
     thousandths: int = whole // 10**places if places > 0 else whole * 10**-places
     return -thousandths if sign else thousandths
+
+
+def read_millionths(value: object) -> int | None:
+    """Return the number that a value of a JSON document is, or that a text holds, in millionths; None for no number.
+
+    Unlike scores, it may be of any size, and have any number of digits: beyond the sixth after the point they are
+    rounded half-even, and what lies beyond LARGEST_COMPARED counts as that.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, int):
+        return min(max(value * MILLION, -LARGEST_COMPARED), LARGEST_COMPARED)
+    written = remove_invisible(str(value)) if isinstance(value, float) or len(value) <= 100 else ""
+    if len(written) > 40 or not _WRITTEN.fullmatch(written):
+        return None
+    largest = Decimal(LARGEST_COMPARED // MILLION)
+    number = min(max(Decimal(written), -largest), largest)
+    return int(number.quantize(Decimal("0.000001"), context=_EXACT) * MILLION)
 
 
 def show(thousandths: int) -> str:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -12,12 +12,15 @@ from storage.domain.errors import BadDefinition
 from storage.domain.facts import Activity
 from storage.domain.filters import BadFilter, Candidate, parse
 from storage.domain.filters.terms import Term, asked_fields
-from storage.domain.numbers import THOUSAND, show
+from storage.domain.numbers import LARGEST, THOUSAND, read_millionths, show
 from storage.domain.score_types import Rule, RuleCap, ScoreType
 from storage.domain.texts import match_key
 
 NAME = re.compile(r"[^\s\0][^\0\n]{0,79}")
 MOST_RULES = 200
+_SLOPE = re.compile(
+    r"(?i:attributes)\.(?:(?P<name>[\w.-]*\w)|[\"“„](?P<quoted>[^\"“”„]+)[\"“”])\s*(?:/\s*(?P<step>\d+(?:\.\d+)?))?"
+)
 
 
 class Period(StrEnum):
@@ -36,28 +39,41 @@ Spent = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
+class Slope:
+    """The points of a rule count once for each whole step of an attribute."""
+
+    field: str
+    step: int  #: millionths
+
+    def count_steps(self, fields: Mapping[str, Json]) -> int:
+        """Return how many whole steps there are: none in a negative number, and in what is no number."""
+        return max(read_millionths(fields.get(self.field)) or 0, 0) // self.step
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
     """The rules of one definition, ready to be asked."""
 
     rules: tuple[Rule, ...]
     conditions: Mapping[str, Term] = field(default_factory=dict)
-    fields_read: frozenset[str] = frozenset()  #: the fields that the conditions read
+    slopes: Mapping[str, Slope] = field(default_factory=dict)
+    fields_read: frozenset[str] = frozenset()  #: the fields that the conditions and slopes read
+    #: a rule about the contact itself holds of a contact of which nothing is known (`-tag:vip`): its first fact,
+    #: whatever it is about, makes a score
+    holds_from_first_fact: bool = False
 
     @property
     def asks_fields(self) -> bool:
         """Whether what is known of a contact matters, so that any field value may move the score."""
-        return bool(self.conditions)
+        return bool(self.conditions or self.slopes)
 
     def bears(self, activity: str) -> bool:
-        """Tell whether an activity is worth something."""
+        """Return whether an activity is worth something."""
         return any(rule.activity is not None and match_key(rule.activity) == match_key(activity) for rule in self.rules)
 
     def asks_for(self, fields: Collection[str]) -> bool:
-        """Return whether stating these fields may move the score.
-
-        A rule that holds of a contact without any field (`-tag:vip`) holds from its first field on, whichever it is.
-        """
-        return bool(fields) and (not self.fields_read.isdisjoint(fields) or bool(self.base({})[1]))
+        """Return whether stating these fields may move the score of a contact that has facts already."""
+        return not self.fields_read.isdisjoint(fields)
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
         """Return the points of the rules about the contact itself that hold, and their names."""
@@ -65,16 +81,24 @@ class Judge:
         return sum(rule.points for rule in matching), tuple(rule.name for rule in matching)
 
     def list_base_rules(self, fields: Mapping[str, Json]) -> list[Rule]:
-        """Return the rules about the contact itself that hold."""
-        return [rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields)]
+        """Return the rules about the contact itself that hold, each with the points that it is worth then."""
+        rules = (rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields, 0))
+        return [worth for rule in rules if (worth := self._multiply_by_steps(rule, fields)).points]
 
     def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
-        """Say what an activity is worth, rule by rule, and what the caps have spent then."""
+        """Return the points of an activity, rule by rule, and what the caps have spent then.
+
+        Points times quantity are rounded half to even to thousandths, and may be off the step of the type: only what
+        is shown is rounded to it. A cap that rules share is spent in the order of the rules.
+        """
         awarded, now_spent = list[Award](), dict(spent)
         for rule in self.rules:
             if rule.activity is None or match_key(rule.activity) != match_key(activity.activity):
                 continue
-            if not self._is_met(rule, fields):
+            if not self._is_met(rule, fields, activity.occurred_at):
+                continue
+            rule = self._multiply_by_steps(rule, fields)
+            if not rule.points:
                 continue
             points = _multiply_thousandths(rule.points, activity.quantity)
             allowed = points
@@ -90,22 +114,49 @@ class Judge:
             awarded.append((rule, points, allowed))
         return awarded, now_spent
 
-    def _is_met(self, rule: Rule, fields: Mapping[str, Json]) -> bool:
+    def _multiply_by_steps(self, rule: Rule, fields: Mapping[str, Json]) -> Rule:
+        """Return a rule with its points for all steps of its attribute."""
+        slope = self.slopes.get(rule.name)
+        if slope is None:
+            return rule
+        most = LARGEST if rule.at_most is None else rule.at_most
+        return replace(rule, points=min(max(rule.points * slope.count_steps(fields), -most), most))
+
+    def _is_met(self, rule: Rule, fields: Mapping[str, Json], at: int) -> bool:
+        """Return whether the condition of a rule holds; *at* is the instant that ages are counted from."""
         condition = self.conditions.get(rule.name)
-        return condition is None or condition.matches(_build_candidate(fields))
+        return condition is None or condition.matches(_build_candidate(fields, at))
 
 
 @lru_cache(maxsize=1024)
 def compile_rules(rules: tuple[Rule, ...]) -> Judge:
     """Make rules ready; raises BadDefinition."""
-    conditions = {}
+    conditions, slopes = dict[str, Term](), dict[str, Slope]()
     for rule in rules:
+        if rule.for_each.strip():
+            slopes[rule.name] = _parse_slope(rule)
         if rule.condition.strip():
             try:
-                conditions[rule.name] = parse(rule.condition, (), about_fields=True).where
+                conditions[rule.name] = parse(
+                    rule.condition, (), about_fields=True, has_instant=rule.activity is not None
+                ).where
             except BadFilter as exc:
                 raise BadDefinition(f"rule `{rule.name}`, if: {exc.sentence} (column {exc.column + 1})") from exc
-    return Judge(rules, conditions, frozenset().union(*map(asked_fields, conditions.values())))
+    fields_read = {name for term in conditions.values() for name in asked_fields(term)}
+    fields_read |= {slope.field for slope in slopes.values()}
+    judge = Judge(rules, conditions, slopes, frozenset(fields_read))
+    return replace(judge, holds_from_first_fact=bool(judge.list_base_rules({})))
+
+
+def _parse_slope(rule: Rule) -> Slope:
+    match = _SLOPE.fullmatch(rule.for_each.strip())
+    step = read_millionths(match["step"] or 1) if match else None
+    if match is None or not step:
+        raise BadDefinition(
+            f"rule `{rule.name}`, for_each: write an attribute and, after a slash, a step of it above 0:"
+            " attributes.minutes / 5"
+        )
+    return Slope(ATTRIBUTE + (match["name"] or match["quoted"]), step)
 
 
 def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
@@ -127,8 +178,17 @@ def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
             raise BadDefinition(
                 f"rule `{rule.name}`: {score_type.label} fades, so only activities can be worth something in it"
             )
-        if rule.activity is None and not rule.condition.strip():
+        if rule.activity is None and not rule.condition.strip() and not rule.for_each.strip():
             raise BadDefinition(f"rule `{rule.name}` needs an activity, or an `if` about the contact")
+        if rule.at_most is not None and not rule.for_each.strip():
+            raise BadDefinition(
+                f"rule `{rule.name}`: at_most needs for_each, which names an attribute; an activity has a cap"
+            )
+        if rule.at_most is not None and (rule.at_most <= 0 or rule.at_most % score_type.step):
+            raise BadDefinition(
+                f"rule `{rule.name}`, at_most: {show(rule.at_most)} is no whole number of steps of"
+                f" {show(score_type.step)} above 0"
+            )
         if rule.cap is not None and (rule.activity is None or rule.cap.points <= 0):
             raise BadDefinition(f"rule `{rule.name}`: only activities are capped, at more than 0 points")
         if rule.cap is not None and rule.cap.period not in list(Period):
@@ -172,7 +232,7 @@ def _find_period_start(period: str, at: int) -> int:
     return first_day.toordinal()
 
 
-def _build_candidate(fields: Mapping[str, Json]) -> Candidate:
+def _build_candidate(fields: Mapping[str, Json], at: int) -> Candidate:
     texts = {
         name: value if isinstance(value := fields.get(name), str) else None
         for name in ("email", "name", "company", "owner")
@@ -189,4 +249,5 @@ def _build_candidate(fields: Mapping[str, Json]) -> Candidate:
             name.removeprefix(ATTRIBUTE): value for name, value in fields.items() if name.startswith(ATTRIBUTE)
         },
         values={},
+        now=at,
     )

@@ -63,6 +63,8 @@ class Rule:
     points: int  #: thousandths, for each unit of the activity's quantity
     activity: str | None = None
     condition: str = ""  #: a filter on the contact's fields, blank for all contacts
+    for_each: str = ""  #: an attribute and a step of it: the points are for each whole step, blank for no attribute
+    at_most: int | None = None  #: thousandths: with *for_each*, no more points than this, up or down
     cap: RuleCap | None = None
 
 

@@ -119,34 +119,42 @@ def clean_item(item: Item) -> Item:
     )
 
 
-def check_item(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int, index: int = 0) -> int:
-    """Give when it happened; raises why the ledger does not take it, as far as that can be told without looking there.
+def check_item(item: Item | Merge | Deletion, *, received: int, index: int = 0) -> int:
+    """Return when an item happened; raises the Refusal of one that the ledger cannot look up or hold.
 
-    *received* and what is given are µs UTC; *index* is its place in what arrived then.
+    *received* and what is returned are µs UTC; *index* is the item's place in what arrived then.
     """
     _check_texts(item)
-    if isinstance(item, Item) and item.score is not None:
-        if item.score not in types:
-            raise UnknownScoreType(item.score, known=tuple(types))
-        if item.op is Op.SET:
-            types[item.score].check_set(item.amount)
-        elif item.op is Op.ADD:
-            types[item.score].check_add(item.amount)
-    if isinstance(item, Item):
-        attributes = sum(name.startswith(ATTRIBUTE) for name in item.fields)
-        if attributes > MOST_ATTRIBUTES:
-            raise BadItem(f"the item has {attributes:,} attributes, and a contact has at most {MOST_ATTRIBUTES}")
-        for name, value in item.fields.items():
-            try:
-                check_field(name, value)
-            except BadItem as exc:
-                raise BadItem(f"`{name[:80]}`: {exc}") from exc
     place = item.place if isinstance(item, Item) else 0
     at = stamp(item.occurred_at, received=received, index=index, place=place)
     for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
         if isinstance(contact, Reference) and not contact.identities():
             raise BadItem("the item names nobody: give an address, or an id")
     return at
+
+
+def check_limits(item: Item | Merge | Deletion, types: Mapping[str, ScoreType]) -> None:
+    """Raise the Refusal of an item that is beyond the range, the step or another limit of today.
+
+    An item that was recorded before may be beyond them now: whoever repeats it has done nothing wrong.
+    """
+    if not isinstance(item, Item):
+        return
+    if item.score is not None:
+        if item.score not in types:
+            raise UnknownScoreType(item.score, known=tuple(types))
+        if item.op is Op.SET:
+            types[item.score].check_set(item.amount)
+        elif item.op is Op.ADD:
+            types[item.score].check_add(item.amount)
+    attributes = sum(name.startswith(ATTRIBUTE) for name in item.fields)
+    if attributes > MOST_ATTRIBUTES:
+        raise BadItem(f"the item has {attributes:,} attributes, and a contact has at most {MOST_ATTRIBUTES}")
+    for name, value in item.fields.items():
+        try:
+            check_field(name, value)
+        except BadItem as exc:
+            raise BadItem(f"`{name[:80]}`: {exc}") from exc
 
 
 def _check_texts(item: Item | Merge | Deletion) -> None:
@@ -165,9 +173,10 @@ def _check_texts(item: Item | Merge | Deletion) -> None:
 
 
 def refusal_reason(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
-    """Say why that is not taken; none where nothing is known against it."""
+    """Return why an item would be set aside; None where nothing is known against it."""
     try:
-        check_item(item, types, received=received)
+        check_limits(item, types)
+        check_item(item, received=received)
     except Refusal as refusal:
         return str(refusal)
     return None

@@ -51,6 +51,7 @@ def _check_unchanged(plan: Plan, states: Mapping[Scored, ScoreState]) -> None:
 def _stamp_facts(plan: Plan, states: Mapping[Scored, ScoreState]) -> list[tuple[PlannedItem, Fact]]:
     """Time the facts of a plan: one by a person, or stamped by us, comes after all that the score has seen.
 
+    So the changes of one command, and the cells of an import, are a microsecond apart, in the order that they came in.
     An activity keeps the time at which it happened, also where a person imports it.
     """
     latest = {pair: states[pair].last[0] for planned in plan.items for pair in planned.pairs}

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import TypeAlias
 
 from storage.db import database
 from storage.db.database import Row, Session
+from storage.domain.attributes import AttributeKeys, index_value
 from storage.domain.contacts import (
     ATTRIBUTE,
     EMAIL,
@@ -191,7 +193,8 @@ async def write_groups(session: Session, root_of: Mapping[int, int]) -> None:
 async def erase(session: Session, rows: Iterable[int]) -> None:
     """Take everything out of contacts, and their identities away; their locks are held."""
     ids = [{"id": row} for row in sorted(rows)]
-    await session.rows("DELETE FROM identities WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
+    for table in ("identities", "attribute_values"):
+        await session.rows(f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
     await session.rows(
         "UPDATE contacts SET merged_into = $2, first_email = NULL, email = NULL, name = NULL, company = NULL,"
         " owner = NULL, tags = '[]', attributes = '{}', email_key = NULL, name_key = NULL, company_key = NULL,"
@@ -232,18 +235,19 @@ def _parse_fields(row: Row) -> Fields:
 
 async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
     """Write the fields of contacts."""
-    email_rows = await session.rows(
-        "SELECT given.id, m.first_email FROM given(id bigint)"
-        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
-        " WHERE m.first_email IS NOT NULL ORDER BY m.id DESC",
+    member_rows = await session.rows(
+        "SELECT given.id, m.id AS member, m.first_email, m.attributes FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id DESC",
         [{"id": id} for id in sorted(changed)],
     )
-    first_email = {row["id"]: row["first_email"] for row in email_rows}  # of the oldest that has one
+    first_email = {row["id"]: row["first_email"] for row in member_rows if row["first_email"]}  # of the oldest
+    attributes_before = {row["id"]: json.loads(row["attributes"]) for row in member_rows if row["id"] == row["member"]}
+    attributes_after: dict[int, dict[str, Json]] = {}
     rows = []
     for id, contact_fields in sorted(changed.items()):
         values: dict[str, Json] = {name: value for name, (value, _) in contact_fields.items()}
         values["email"] = values.get("email") or first_email.get(id)
-        attributes = {
+        attributes = attributes_after[id] = {
             name.removeprefix(ATTRIBUTE): value for name, value in values.items() if name.startswith(ATTRIBUTE)
         }
         rows.append(
@@ -275,6 +279,49 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         rows,
         now,
     )
+    await _write_attribute_values(session, attributes_before, attributes_after)
+
+
+async def _write_attribute_values(
+    session: Session, before: Mapping[int, Mapping[str, Json]], after: Mapping[int, Mapping[str, Json]]
+) -> None:
+    """Store the values of those attributes that are not what they were."""
+    old = {(id, name): repr(value) for id, attributes in before.items() for name, value in attributes.items()}
+    new = {(id, name): value for id, attributes in after.items() for name, value in attributes.items()}
+    changed = {key: value for key, value in new.items() if old.get(key) != repr(value)}
+    if replaced := sorted(key for key in old if key in changed or key not in new):
+        await session.rows(
+            "DELETE FROM attribute_values WHERE id IN (SELECT a.id FROM given(contact bigint, name text)"
+            " JOIN attribute_values a ON a.contact_id = given.contact AND a.name = given.name)",
+            [{"contact": id, "name": name} for id, name in replaced],
+        )
+    rows = [
+        {"contact": id, "name": name, "key": keys.key, "number": keys.number, "instant": keys.instant}
+        for (id, name), value in sorted(changed.items(), key=lambda item: item[0])
+        for keys in index_value(value)
+    ]
+    if rows:
+        await session.rows(
+            "INSERT INTO attribute_values (workspace_id, contact_id, name, key, number, instant)"
+            " SELECT c.workspace_id, given.contact, given.name, given.key, given.number, given.instant"
+            " FROM given(contact bigint, name text, key text, number bigint, instant bigint)"
+            " JOIN contacts c ON c.id = given.contact",
+            rows,
+        )
+
+
+async def load_attribute_values(session: Session, ids: Iterable[int]) -> dict[int, dict[str, list[AttributeKeys]]]:
+    """Return how the attributes of contacts are stored to be found: contact → name → sorted by their keys."""
+    rows = await session.rows(
+        "SELECT contact_id, name, key, number, instant FROM attribute_values"
+        " WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(set(ids))],
+    )
+    values_of: dict[int, dict[str, list[AttributeKeys]]] = {}
+    for row in sorted(rows, key=lambda row: row["key"]):
+        keys = AttributeKeys(row["key"], row["number"], row["instant"])
+        values_of.setdefault(row["contact_id"], {}).setdefault(row["name"], []).append(keys)
+    return values_of
 
 
 def _list_tags(tags: Json) -> list[Json]:
@@ -316,7 +363,7 @@ def _make_contact(row: Row, ids: Mapping[str, str]) -> Contact:
 
 
 async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Contact]:
-    """Give the contacts that a person's words mean, at most *most* plus one.
+    """Return the contacts that a person's words mean, at most *most* plus one.
 
     An address or `source:id` names one contact exactly. Other words are looked for in names and companies:
     as whole words first, then as beginnings of words, then anywhere.
@@ -324,7 +371,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
-        return await contacts(workspace, ids=[exact] if exact is not None else [])
+        return await _load_named(workspace, exact)
     words = [_escape_pattern(word) for word in match_key(text).split()[:MOST_WORDS]]
     for pattern in ("% {} %", "% {}%", "%{}%") if words else ():
         ids = [
@@ -360,17 +407,31 @@ def _check_length(text: str) -> None:
         raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
 
 
-async def find_by_key(workspace: Workspace, *, key: str) -> int | None:
-    """Give the contact that a program's key names: our id, an address, or `source:id`."""
+async def find_by_key(workspace: Workspace, *, key: str) -> Contact | None:
+    """Return the contact that a program's key, or a button, names: our id, an address, or `source:id`."""
+    return next(iter(await _load_named(workspace, await _find_row(workspace, key))), None)
+
+
+async def _load_named(workspace: Workspace, owner: tuple[int, int] | None) -> list[Contact]:
+    """Return the contact of (row that was named, contact that it belongs to), if there is one."""
+    if owner is None:
+        return []
+    row, root = owner
+    return [
+        contact if row == root else replace(contact, named_row=row) for contact in await contacts(workspace, ids=[root])
+    ]
+
+
+async def _find_row(workspace: Workspace, key: str) -> tuple[int, int] | None:
     if key.isascii() and key.isdecimal() and len(key) <= 18:
         rows = await database.read(
-            "SELECT coalesce(merged_into, id) AS id FROM contacts WHERE workspace_id = $1 AND id = $2"
+            "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
             " AND coalesce(merged_into, id) <> $3",
             workspace.id,
             int(key),
             NOBODY,
         )
-        return rows[0]["id"] if rows else None
+        return (rows[0]["id"], rows[0]["root"]) if rows else None
     return await _find_by_identity(workspace, key)
 
 
@@ -403,14 +464,15 @@ def _measure_similarity(query: str, row: Row) -> float:
     return max((SequenceMatcher(None, query, word).ratio() for word in words), default=0)
 
 
-async def _find_by_identity(workspace: Workspace, text: str) -> int | None:
+async def _find_by_identity(workspace: Workspace, text: str) -> tuple[int, int] | None:
+    """Return the row that an address or `source:id` names, and the contact that it belongs to."""
     trimmed = text.strip()
     source, colon, source_id = trimmed.partition(":")
     pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
     pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
     if not pairs:
         return None
-    matches = await load_known(
+    matches = await load_identity_owners(
         database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
     )
     return next(iter(matches.values()), None)

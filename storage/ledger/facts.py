@@ -10,6 +10,7 @@ from storage.domain.contacts import Json
 from storage.domain.facts import Activity, Change, Deleted, Fact, FieldValue, Merged, Op, Undo, undone_batches
 from storage.domain.fold import bears_on
 from storage.domain.people import Workspace
+from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 
 #: (workspace id, source, dedupe key, subject): unique in the ledger
@@ -116,25 +117,29 @@ async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, di
 
 
 async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
-    """Give every fact that bears on these scores, undone or not, by row id of the fact."""
+    """Return every fact that bears on these scores, undone or not, by row id of the fact."""
     by_score: dict[Scored, dict[int, Fact]] = {
         pair: dict(score_changes) for pair, score_changes in (await changes(session, types)).items()
     }
     ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
     if ruled:
-        activities = await load_activities(session, {contact for contact, _ in ruled})
+        every = {pair[0] for pair in ruled if compile_rules(types[pair].rules).holds_from_first_fact}
+        others = await _load_other_facts(session, {contact for contact, _ in ruled}, every=every)
         for pair in ruled:
-            by_score[pair] |= {id: fact for id, fact in activities[pair[0]].items() if bears_on(fact, types[pair])}
+            by_score[pair] |= {id: fact for id, fact in others[pair[0]].items() if bears_on(fact, types[pair])}
     return by_score
 
 
-async def load_activities(session: Session, contacts: Collection[int]) -> dict[int, dict[int, Fact]]:
-    """Give everything these contacts did, or one that is one with them, and every fact that says something of them."""
+async def _load_other_facts(
+    session: Session, contacts: Collection[int], *, every: Collection[int]
+) -> dict[int, dict[int, Fact]]:
+    """Return the activities of contacts and the facts that state their fields; of those in *every* all their facts."""
     rows = await session.rows(
-        "SELECT f.*, given.id AS root FROM given(id bigint)"
+        "SELECT f.*, given.id AS root FROM given(id bigint, every boolean)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
-        " JOIN facts f ON f.contact_id = m.id WHERE f.kind = 'activity' OR f.said <> '{}'",
-        [{"id": id} for id in sorted(contacts)],
+        " JOIN facts f ON f.contact_id = m.id"
+        " WHERE f.kind = 'activity' OR f.said <> '{}' OR (given.every AND f.kind IN ('change', 'fields'))",
+        [{"id": id, "every": id in every} for id in sorted(contacts)],
     )
     by_contact: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
     for row in rows:

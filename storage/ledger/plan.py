@@ -28,7 +28,7 @@ from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item, clean_item
+from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item, check_limits, clean_item
 from storage.ledger import facts
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Scored, Stored
@@ -61,7 +61,7 @@ class ContactReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedItem:
-    """An item that passed the checks. `resolve` adds *rows*, *links* and *contact*."""
+    """An item that can be looked up in the ledger. `resolve` adds *rows*, *links* and *contact*."""
 
     position: int  #: in its submission
     item: Item
@@ -70,6 +70,7 @@ class PlannedItem:
     at: int
     references: tuple[ContactReference, ...]
     scores: tuple[str, ...]  #: the keys of the score types that its fact bears on
+    refusal: Refusal | None = None  #: it is beyond a limit, and set aside unless it repeats what was recorded
     rows: tuple[int, ...] = ()  #: the contact rows that it names; a new contact has a negative one until it is inserted
     links: tuple[Link, ...] = ()
     into: int | None = None  #: of a merge, the contact row that is merged into
@@ -277,7 +278,7 @@ class Plan:
 def plan_submission(
     position: int, workspace: Workspace, submission: Submission, types: Mapping[str, ScoreType]
 ) -> Plan:
-    """Check what can be checked without looking at the contact: type, range, step, time, address."""
+    """Check what can be checked without looking at the ledger; items beyond a limit are refused unless they repeat."""
     items: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
     settled: dict[int, ItemOutcome] = {}
@@ -289,7 +290,7 @@ def plan_submission(
             settled[index] = ItemOutcome(status=Status.IGNORED, reason=item.reason)
         else:
             try:
-                at = check_item(item, types, received=submission.received_at, index=index)
+                at = check_item(item, received=submission.received_at, index=index)
                 items.append(_plan_item(index, item, workspace.id, submission.source, types, at))
             except Refusal as refusal:
                 refused[index] = refusal
@@ -313,6 +314,11 @@ def _plan_item(
             former = {(workspace, *now): (workspace, *then) for now, then in target.former_identities().items()}
             email = clean_address(target.email) if target.email else None
             references.append(ContactReference(email=email, identities=identities, former=former))
+    refusal: Refusal | None = None
+    try:
+        check_limits(item, types)
+    except Refusal as beyond:
+        refusal = beyond
     kind, subject = ItemKind.FACT, ""
     if isinstance(item, Merge):
         kind, subject = ItemKind.MERGE, MERGE
@@ -322,16 +328,17 @@ def _plan_item(
         item = Item(key=item.key, contact=item.contact, occurred_at=item.occurred_at, raw=item.raw)
     return PlannedItem(
         position=index, item=item, kind=kind, key=(workspace, source, item.key, subject or item.score or ""),
-        at=at, references=tuple(references), scores=_scores_of(item, types),
+        at=at, references=tuple(references), scores=_scores_of(item, types), refusal=refusal,
     )  # fmt: skip  # what it is, then what it names
 
 
 def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
-    """Return the score types that an item bears on: the one it changes, and those whose rules ask about it."""
+    """Return the score types that an item may move: the one it changes, and those whose rules ask about it."""
     keys = [item.score] if item.score else []
     for key, score_type in types.items():
-        rules = compile_rules(score_type.rules) if score_type.rules and key not in keys else None
-        if rules and ((item.activity and rules.bears(item.activity)) or (rules.asks_fields and item.fields)):
+        rules = compile_rules(score_type.rules)
+        is_relevant = rules.holds_from_first_fact or (rules.asks_fields and item.fields)
+        if key not in keys and (is_relevant or (item.activity and rules.bears(item.activity))):
             keys.append(key)
     return tuple(keys)
 
@@ -367,12 +374,19 @@ def cut_group(plans: Sequence[Plan]) -> Sequence[Plan]:
 
 
 def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: bool) -> None:
-    """Raise Conflict unless an item repeats the stored fact of its key; a time that we stamped may differ."""
+    """Raise Conflict unless an item repeats the stored fact of its key; a time that we stamped may differ.
+
+    What was asked for is compared, the time as it was sent: one that lay in the future, and was recorded as its
+    receipt, is a repeat later, too.
+    """
     _, received_at, fact = stored
     if isinstance(fact, Deleted):  # nothing is left to compare it with
         return
     occurred_at = planned.item.occurred_at
     same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
-    repeated = fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)
-    if not (is_same and same_time and has_same_content(repeated, fact)):
+    repeated = [fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)]
+    if planned.item.sent_amount is not None:  # it was recorded as it was sent, before the source had to adjust it
+        sent = replace(planned, item=replace(planned.item, amount=planned.item.sent_amount))
+        repeated.append(plan.fact(sent, fact.occurred_at))
+    if not (is_same and same_time and any(has_same_content(repeat, fact) for repeat in repeated)):
         raise plan.conflict()

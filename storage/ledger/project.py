@@ -56,6 +56,7 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
     late, fields_at = await find_late(session, plans, known.states, types)
     loaded = await _load_ledgers(session, plans, {pair: types[pair] for pair in late - known.ledgers.keys()})
     states, ledgers, unsaved = dict(known.states), dict(known.ledgers), dict(known.unsaved)
+    moved: dict[Scored, ScoreState] = {}
     silent: dict[Scored, ScoreState] = {}
     for plan in plans:
         facts_of = plan.bearing
@@ -74,12 +75,15 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
                     silent[pair], _ = fold_ledger(others, types[pair], undone=ledger.undone)
             else:
                 states[pair], effects = _step(states[pair], new_facts, types[pair], fields_at)
+                if not effects:  # a fact that means nothing to a score: neither saved nor reported as a change
+                    continue
                 effects = {**before.effects, **effects} if before else effects
+            moved[pair] = states[pair]
             is_whole = pair in late or (before is not None and before.is_whole)
             unsaved[pair] = Unsaved(
                 workspace=plan.workspace.id, score_type=types[pair], effects=effects, is_whole=is_whole
             )
-    projected = [_report_moves(plan, known.states, states, silent) for plan in plans]
+    projected = [_report_moves(plan, known.states, moved, silent) for plan in plans]
     return projected, Known(states=states, ledgers=ledgers, unsaved=unsaved)
 
 
@@ -133,7 +137,7 @@ def _report_moves(
 ) -> Plan:
     """Return a plan with its scores before and after it, those that a contact had only while it was merged included."""
     now, regrouping = plan.submission.received_at, plan.regrouping
-    pairs = dict.fromkeys(plan.pairs)
+    pairs = [pair for pair in dict.fromkeys(plan.pairs) if pair in after]
     moved = [_make_moved(pair, plan.types[pair[1]], before[pair], after[pair], now=now) for pair in pairs]
     silent = {pair: silent[pair] for pair in pairs if pair in silent}
     for pair, state in regrouping.states_before.items() if regrouping else ():

@@ -133,6 +133,8 @@ def _resolve_item(
 
     Raises the Refusal of an item that is set aside. Adds to *identities* those to be inserted.
     """
+    if planned.refusal is not None and planned.key not in names.stored:
+        raise planned.refusal
     if any(
         reference.row is not None and (plan.workspace.id, reference.row) not in names.verified
         for reference in planned.references

@@ -46,7 +46,8 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
 def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
     """Return whether the rules of a type ask about a fact."""
     rules = compile_rules(score_type.rules)
-    return (row["activity"] is not None and rules.bears(row["activity"])) or (rules.asks_fields and row["said"] != "{}")
+    is_activity = row["activity"] is not None and rules.bears(row["activity"])
+    return rules.holds_from_first_fact or is_activity or (rules.asks_fields and row["said"] != "{}")
 
 
 async def append_undo(session: Session, plan: Plan) -> Plan:

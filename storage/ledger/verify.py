@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from storage.db import database
 from storage.db.database import Session
+from storage.domain.attributes import AttributeKeys, index_value
+from storage.domain.contacts import ATTRIBUTE
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, fold_fields, fold_ledger
+from storage.domain.fold import Effect, ScoreState, beginning, fold_fields, fold_ledger
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection, refold
@@ -94,22 +96,24 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
     effects = await _load_effects(session, pairs)
     differences: list[Difference] = []
     for pair, score_type in pairs.items():
-        state, folded = _fold_score(ledgers[pair], score_type, undone, has_row=pair in states)
+        state, folded = _fold_score(ledgers[pair], score_type, undone)
+        if pair not in states and state == beginning(score_type):
+            state = None  # a score that no fact has moved needs no row
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
     stored_fields = await contacts.fields(session, ids)
+    stored_values = await contacts.load_attribute_values(session, ids)
     merged_fields = await load_merged_fields(session, workspace.id, ids)
     for id in ids:
         facts_in_force = [fact for fact in facts_of[id] if fact.batch not in undone]
         folded_fields = merged_fields.get(id) or fold_fields(facts_in_force, {})
         differences += _compare_fields(id, stored_fields.get(id, {}), folded_fields)
+        differences += _compare_attribute_values(id, stored_values.get(id, {}), folded_fields)
     return sum(state.rank is not None for state in states.values()), differences
 
 
 def _fold_score(
-    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str], *, has_row: bool
+    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str]
 ) -> tuple[ScoreState | None, dict[int, tuple[int, Effect]]]:
-    if not ledger and not has_row:  # a definition that was folded beside another has a row for everybody
-        return None, {}
     state, effects = fold_ledger(ledger, score_type, undone=undone)
     return state, {id: (fact.occurred_at, effect) for id, (fact, effect) in effects.items()}
 
@@ -162,6 +166,26 @@ def _compare_fields(id: int, stored: contacts.Fields, folded: contacts.Fields) -
             folded_value = (stored_value[0] if name == "email" else [] if name == "tags" else None, folded_value[1])
         if stored_value != folded_value:
             yield Difference(contact=id, what=name, kept=_describe(stored_value), folded=_describe(folded_value))
+
+
+def _compare_attribute_values(
+    id: int, stored: Mapping[str, Sequence[AttributeKeys]], folded: contacts.Fields
+) -> Iterator[Difference]:
+    """Compare what filters find a contact by with what its attributes are."""
+    indexed = {
+        name.removeprefix(ATTRIBUTE): sorted(index_value(value), key=lambda keys: keys.key)
+        for name, (value, _) in folded.items()
+        if name.startswith(ATTRIBUTE)
+    }
+    for name in sorted(stored.keys() | indexed.keys()):
+        stored_keys, folded_keys = list(stored.get(name, ())), indexed.get(name, [])
+        if stored_keys != folded_keys:
+            yield Difference(
+                contact=id,
+                what=f"values of {ATTRIBUTE}{name}",
+                kept=_describe(stored_keys or None),
+                folded=_describe(folded_keys or None),
+            )
 
 
 def _describe(value: object) -> str | None:

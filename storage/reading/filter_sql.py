@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from storage.domain.attributes import index_key
 from storage.domain.decay import BILLIONTHS, bound
 from storage.domain.filters.terms import (
     All,
     Any,
+    Attribute,
+    AttributeAge,
+    AttributeNumber,
     Compare,
     Comparison,
     Contains,
@@ -15,6 +19,7 @@ from storage.domain.filters.terms import (
     Filter,
     FollowedUp,
     Has,
+    HasAttribute,
     InBand,
     Is,
     Not,
@@ -33,8 +38,9 @@ from storage.reading.current_scores import rank_at
 
 @dataclass(slots=True)
 class Sql:
-    """The instant that a statement in the making is about, and the values it has bound so far."""
+    """The workspace and the instant that a statement in the making is about, and the values it has bound so far."""
 
+    workspace: Workspace
     now: int
     values: list[object] = field(default_factory=list)
     is_required: bool = True  #: what is being written must be true of every contact found: no NOT or OR is above it
@@ -48,13 +54,14 @@ class Sql:
         """Return the same statement, for a part under a NOT or an OR."""
         return replace(self, is_required=False)
 
-    def found_in(self, scores: str) -> str:
-        """Write that a contact `c` is in a sub-select of scores, which `of_contact` ties to the contact.
+    def found_in(self, subselect: str) -> str:
+        """Write that a contact `c` is in a sub-select, which `of_contact` ties to the contact.
 
-        A list of ids is read from the index of the ranks by both databases; EXISTS is not by SQLite. Under a NOT or an
-        OR, PostgreSQL reads a list that is too long for its memory again for each contact: there it looks each one up.
+        A list of ids is read from the index of what is asked for by both databases; EXISTS is not by SQLite. Under a
+        NOT or an OR, PostgreSQL reads a list that is too long for its memory again for each contact: there it looks
+        each one up.
         """
-        return f"{'c.id IN' if self.is_required else 'EXISTS'} ({scores})"
+        return f"{'c.id IN' if self.is_required else 'EXISTS'} ({subselect})"
 
     def of_contact(self, table: str) -> str:
         """Write the condition that ties a sub-select to a contact `c`; a list of ids needs none."""
@@ -63,13 +70,13 @@ class Sql:
 
 def write_condition(workspace: Workspace, contact_filter: Filter, *, now: int) -> tuple[str, list[object]]:
     """Write which contacts `c` a filter finds, for a statement of another's, and the values of $1, $2, …"""
-    sql = Sql(now)
-    return write_membership(workspace, contact_filter.where, sql), sql.values
+    sql = Sql(workspace, now)
+    return write_membership(contact_filter.where, sql), sql.values
 
 
-def write_membership(workspace: Workspace, term: Term, sql: Sql) -> str:
+def write_membership(term: Term, sql: Sql) -> str:
     """Write that a contact `c` is one of the workspace's own of which the term is true."""
-    membership = f"c.workspace_id = {sql.bind(workspace.id)} AND c.merged_into IS NULL"
+    membership = f"c.workspace_id = {sql.bind(sql.workspace.id)} AND c.merged_into IS NULL"
     return f"{membership} AND {_write_term(term, sql)}"
 
 
@@ -231,6 +238,36 @@ def _write_any_follow_up(states: str) -> str:
     )
 
 
+def _write_attribute(term: Attribute, sql: Sql) -> str:
+    keys = ", ".join(sql.bind(index_key(value)) for value in term.values)
+    return _write_attribute_condition(term.name, f"a.key IN ({keys})", sql)
+
+
+def _write_attribute_number(term: AttributeNumber, sql: Sql) -> str:
+    operator = "<>" if term.comparison is Comparison.NOT_EQUAL else term.comparison.value
+    return _write_attribute_condition(term.name, f"a.number {operator} {sql.bind(term.value)}", sql)
+
+
+def _write_attribute_age(term: AttributeAge, sql: Sql) -> str:
+    operator = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}[term.comparison.value]
+    return _write_attribute_condition(term.name, f"a.instant {operator} {sql.bind(sql.now - term.age)}", sql)
+
+
+def _write_has_attribute(term: HasAttribute, sql: Sql) -> str:
+    return _write_attribute_condition(term.name, "a.key <> ''", sql)
+
+
+def _write_attribute_condition(name: str, condition: str, sql: Sql) -> str:
+    """Write a condition of the values of an attribute: found by the value where it is required, else by the contact.
+
+    The workspace is named only where it begins the index to be used: SQLite would use that index otherwise, too.
+    """
+    of_contact = sql.of_contact("a") or f" AND a.workspace_id = {sql.bind(sql.workspace.id)}"
+    return sql.found_in(
+        f"SELECT a.contact_id FROM attribute_values a WHERE a.name = {sql.bind(name)} AND {condition}{of_contact}"
+    )
+
+
 def _write_is(term: Is, sql: Sql) -> str:
     column = f"c.{term.field}_key"
     return f"({column} IS NOT NULL AND {column} IN ({', '.join(sql.bind(value) for value in term.values)}))"
@@ -276,11 +313,15 @@ def _write_any(term: Any, sql: Sql) -> str:
 _WRITERS: dict[type, Callable[..., str]] = {
     All: _write_all,
     Any: _write_any,
+    Attribute: _write_attribute,
+    AttributeAge: _write_attribute_age,
+    AttributeNumber: _write_attribute_number,
     Compare: _write_compare,
     Contains: _write_contains,
     Crossed: _write_crossed,
     FollowedUp: _write_followed_up,
     Has: _write_has,
+    HasAttribute: _write_has_attribute,
     InBand: _write_in_band,
     Is: _write_is,
     Not: _write_not,

@@ -65,8 +65,8 @@ async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str |
 
 async def count(workspace: Workspace, *, query: Filter, now: int) -> int:
     """Return the number of contacts that match a filter."""
-    sql = Sql(now)
-    where = write_membership(workspace, query.where, sql)
+    sql = Sql(workspace, now)
+    where = write_membership(query.where, sql)
     rows = await database.read(f"SELECT count(*) AS number FROM contacts c WHERE {where}", *sql.values)
     return int(rows[0]["number"])
 
@@ -78,8 +78,8 @@ async def matching_contacts(
 
     With *among*, only these contacts are considered.
     """
-    sql = Sql(now, [] if among is None else [[{"id": id} for id in among]])
-    condition = write_membership(workspace, where, sql)
+    sql = Sql(workspace, now, [] if among is None else [[{"id": id} for id in among]])
+    condition = write_membership(where, sql)
     if among is not None:
         condition += " AND c.id IN (SELECT id FROM given(id bigint))"
     rows = await session.rows(f"SELECT c.id FROM contacts c WHERE {condition} ORDER BY c.id", *sql.values)
@@ -104,8 +104,8 @@ async def _load_rows(
     limit: int,
     now: int,
 ) -> list[Row]:
-    sql = Sql(now)
-    where = [write_membership(workspace, contact_filter.where, sql)]
+    sql = Sql(workspace, now)
+    where = [write_membership(contact_filter.where, sql)]
     source, keys = "contacts c", list[_Key]()
     for number, sort in enumerate(contact_filter.sort):
         if isinstance(sort.by, str):

@@ -79,9 +79,15 @@ async def add_score_type(
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
             # No contact has a score of the new type yet: what the default rule remembers is about the former one.
             await session.rows(
-                "UPDATE alert_memory SET taken = false, pending_until = NULL"
-                " WHERE rule_id IN (SELECT id FROM alert_rules WHERE workspace_id = $1 AND score IS NULL)",
+                "UPDATE alert_memory SET pending_until = NULL WHERE pending_until IS NOT NULL"
+                " AND rule_id IN (SELECT id FROM alert_rules WHERE workspace_id = $1 AND score IS NULL)",
                 workspace.id,
+            )
+            await session.rows(
+                "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2"
+                " WHERE workspace_id = $1 AND score IS NULL",
+                workspace.id,
+                now,
             )
         return (await live(session, {workspace.id}))[workspace.id][key]
 
@@ -327,10 +333,12 @@ def _build_score_type(row: Row) -> ScoreType:
 def _rule_to_json(rule: Rule) -> dict[str, object]:
     cap = rule.cap
     data = {"name": rule.name, "points": rule.points, "activity": rule.activity, "if": rule.condition}
+    data |= {"for_each": rule.for_each, "at_most": rule.at_most} if rule.for_each else {}
     return data | ({"cap": [cap.points, cap.period, cap.group]} if cap else {})
 
 
 def _build_rule(data: Mapping[str, Any]) -> Rule:
     cap = RuleCap(points=data["cap"][0], period=data["cap"][1], group=data["cap"][2]) if "cap" in data else None
     names = {"name": "name", "points": "points", "activity": "activity", "condition": "if"}
-    return Rule(**{field: data[key] for field, key in names.items()}, cap=cap)
+    slope = {"for_each": data.get("for_each", ""), "at_most": data.get("at_most")}
+    return Rule(**{field: data[key] for field, key in names.items()}, **slope, cap=cap)

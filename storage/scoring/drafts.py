@@ -10,18 +10,17 @@ from functools import partial
 
 from storage.alerts import decide as alert_decisions
 from storage.alerts import enroll
-from storage.alerts import memory as alert_memory
 from storage.alerts import rules as alert_rules
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import Kind, Watch
+from storage.domain.alerts.kinds import Watch
 from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
-from storage.domain.rules import check_rules
+from storage.domain.rules import check_rules, compile_rules
 from storage.domain.score_types import ScoreType, check_definition
 from storage.job_runner import Handler, JobResult, run_here
 from storage.jobs import Job, NewJob, enqueue
@@ -52,7 +51,7 @@ class Preview:
     changed: int  #: contacts with another value, or one where none was, or none where one was
     entering: int  #: contacts that come into the top band
     leaving: int
-    asking: int  #: follow-ups that would be asked for
+    asking: int  #: follow-ups that would be asked for, as the rules' conditions and cool-downs have it
     first: tuple[
         tuple[int, int | None, int | None], ...
     ]  #: (contact, before, after) of the first that enter, in thousandths
@@ -132,19 +131,16 @@ async def is_built(workspace: Workspace, *, draft: ScoreType) -> bool:
 async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
     """Compare a draft that is built with what is live; raises NoDraft."""
     live = await definitions.score_type(workspace, key=draft.key)
-    watches = [rule.watch([draft]) for rule in await alert_rules.alert_rules(workspace) if rule.paused_at is None]
-    crossing_watches = [watch for watch in watches if watch is not None and watch.kind is Kind.CROSSES]
-    draft_watches = [watch for watch in crossing_watches if watch.score_type.key == draft.key]
-    taken = await alert_memory.taken_or_pending(workspace, rules=[watch.rule for watch in draft_watches])
-    changed = entering = leaving = asking = 0
+    changed = entering = leaving = 0
     first = list[tuple[int, int | None, int | None]]()
-    async for contact, before, after in _compare_values(workspace, live, draft, now=now):
-        changed += before != after
-        was_top, is_top = live.is_top(before), draft.is_top(after)
-        entering, leaving = entering + (is_top and not was_top), leaving + (was_top and not is_top)
-        if is_top and not was_top and len(first) < FIRST:
-            first.append((contact, before, after))
-        asking += sum(watch.region.holds(after) and (watch.rule, contact) not in taken for watch in draft_watches)
+    async for values in _compare_values(workspace, live, draft, now=now):
+        for contact, before, after in values:
+            changed += before != after
+            was_top, is_top = live.is_top(before), draft.is_top(after)
+            entering, leaving = entering + (is_top and not was_top), leaving + (was_top and not is_top)
+            if is_top and not was_top and len(first) < FIRST:
+                first.append((contact, before, after))
+    asking = await alert_decisions.count_newcomers(workspace, draft=draft, now=now)
     return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
 
 
@@ -161,6 +157,8 @@ async def apply(
     handlers = make_handlers(clock)
     if not await run_here(workspace, handler=handlers[APPLY], job=job, clock=clock, patience=patience):
         return None
+    rules = [rule for rule in await alert_rules.alert_rules(workspace) if rule.score == draft.key]
+    await enroll.fill_memory(workspace, rules=rules, clock=clock, patience=patience)
     deletion = _make_job(workspace, DELETE, previous.definition, now=clock())
     await run_here(workspace, handler=handlers[DELETE], job=deletion, clock=clock, patience=patience)
     return await definitions.count_asked(workspace, definition=draft.definition)
@@ -250,7 +248,7 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
     if not await definitions.point_at_draft(session, draft):
         raise NoDraft
     if asks:
-        count = await alert_decisions.open_for_newcomers(session, workspace, score=draft.key, now=now)
+        count = await alert_decisions.open_for_newcomers(session, workspace, types.values(), score=draft.key, now=now)
         await definitions.record_asked(session, draft, count=count)
     await _reenroll(session, workspace, types.values(), now=now)
     await enqueue(session, [_make_job(workspace, DELETE, previous.definition, now=now)], now=now)
@@ -317,32 +315,52 @@ async def _fold_new_facts(
     )  # fmt: skip  # what, and under which definition
 
 
-async def fold_again() -> int:
-    """Fold again what a migration marked, the live and the drafts; counts the scores, and asks nobody.
+async def fold_again(*, now: int) -> int:
+    """Fold again the definitions that a migration marked, live ones and drafts; return the number of scores.
 
-    What is already as it should be stays, so that it can be begun anew wherever it was stopped.
+    Nobody is asked for a follow-up: who comes into the region of a rule is enrolled. Whatever is as it should be stays,
+    so that this can start again wherever it was stopped.
     """
     marked, done = await definitions.load_marked(database.current_database().reader), 0
     for workspace in await all_workspaces() if marked else ():
         live, drafts = await definitions.live_and_drafts(database.current_database().reader, {workspace.id})
-        for definition in (*live[workspace.id].values(), *drafts.get(workspace.id, ())):
+        types, drafts_of_workspace = live[workspace.id].values(), drafts.get(workspace.id, ())
+        for definition in (*types, *drafts_of_workspace):
             if definition.definition in marked:
-                done += await _fold_built(workspace, definition)
+                done += await _fold_marked(workspace, definition, built=True)
+        for definition in types:
+            if definition.definition in marked and compile_rules(definition.rules).holds_from_first_fact:
+                done += await _fold_marked(workspace, definition, built=False)
+        await _enroll_marked(workspace, types, marked, now=now)
     await definitions.clear_marks(database.current_database().writer, marked)
     return done
 
 
-async def _fold_built(workspace: Workspace, definition: ScoreType) -> int:
+async def _fold_marked(workspace: Workspace, definition: ScoreType, *, built: bool) -> int:
     async def body(session: Session, ids: Sequence[int]) -> None:
         await _fold_contacts(session, workspace, definition, ids)
 
     last_id = done = 0
     while ids := await _load_next_ids(
-        database.current_database().reader, workspace, definition, after=last_id, built=True
+        database.current_database().reader, workspace, definition, after=last_id, built=built
     ):
         await _run_in_transaction(body, ids)
         last_id, done = ids[-1], done + len(ids)
     return done
+
+
+async def _enroll_marked(
+    workspace: Workspace, types: Collection[ScoreType], marked: Collection[int], *, now: int
+) -> None:
+    """Enroll contacts anew in the rules that watch a definition that was folded again."""
+
+    async def body(session: Session) -> None:
+        rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
+        watches = {rule.id: rule.watch(types) for rule in rules}
+        changed = [id for id, watch in watches.items() if watch and watch.score_type.definition in marked]
+        await _restart_enrollment(session, workspace, changed, now=now)
+
+    await database.write(body)
 
 
 async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
@@ -415,7 +433,8 @@ async def _count_built(workspace: Workspace, draft: ScoreType) -> int:
 
 async def _compare_values(
     workspace: Workspace, live: ScoreType, draft: ScoreType, *, now: int
-) -> AsyncIterator[tuple[int, int | None, int | None]]:
+) -> AsyncIterator[list[tuple[int, int | None, int | None]]]:
+    """Yield the values of contacts, in batches: (contact, under the live definition, under the draft)."""
     last_id = 0
     while True:
         rows = await database.read(
@@ -431,20 +450,33 @@ async def _compare_values(
         )
         if not rows:
             return
-        for row in rows:
-            before_value = None if row["rank_before"] is None else shown(live, row["rank_before"], now=now)
-            after_value = None if row["rank_after"] is None else shown(draft, row["rank_after"], now=now)
-            yield row["id"], before_value, after_value
+        yield [
+            (
+                row["id"],
+                None if row["rank_before"] is None else shown(live, row["rank_before"], now=now),
+                None if row["rank_after"] is None else shown(draft, row["rank_after"], now=now),
+            )
+            for row in rows
+        ]
         last_id = rows[-1]["id"]
 
 
 async def _reenroll(session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, now: int) -> None:
-    """Enroll contacts anew, asking for no follow-up, in rules that watch something else than under *types_before*."""
+    """Let the rules begin to watch anew that watch something else than under *types_before*."""
     types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
+    changed = []
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         old_watch, new_watch = rule.watch(types_before), rule.watch(types)
         if old_watch is None or new_watch is None or not _is_same_watch(old_watch, new_watch):
-            await enroll.enroll(session, workspace, rule, types, now=now)
+            changed.append(rule.id)
+    await _restart_enrollment(session, workspace, changed, now=now)
+
+
+async def _restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:
+    """Let rules, by their row ids, begin to watch anew; nobody is asked for a follow-up."""
+    await alert_rules.restart_enrollment(session, changed, now=now)
+    rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
+    await enroll.begin_to_watch(session, workspace, [rule for rule in rules if rule.id in changed], now=now)
 
 
 def _is_same_watch(before: Watch, after: Watch) -> bool:

@@ -30,6 +30,28 @@ async def test_two_become_one_and_are_parted_again(acme: Acme) -> None:
     assert button_of(undone, "Undo")
 
 
+async def test_what_is_said_of_one_while_two_are_merged_stays_its_own(acme: Acme) -> None:
+    """By its address, in a line, on the card it opened, and in the form of that card: parted, each has its own."""
+    await acme.ask("set kelly@example.com 60")
+    merged = await acme.ask(LINE, user=ADMIN)
+    await acme.ask("set kelly@example.com 90")
+    await acme.ask("set hopper@example.com satisfaction=2")
+    view = await acme.press_for_form(await acme.ask("kelly@example.com"), "Set")
+    receipt = await acme.hand_in(view, score_fit="9")
+    assert "Fit 3 → *9*" in acme.seen(receipt)
+    await acme.ask("clear hopper@example.com score")
+    await acme.press(await acme.ask("kelly@example.com"), "Make me the owner")
+
+    await acme.press(merged, "Undo", user=ADMIN)
+
+    kelly, hopper = ("kelly@example.com", "hopper@example.com")
+    values = [[await acme.value(who, key) for key in ("score", "fit", "satisfaction")] for who in (kelly, hopper)]
+    assert values == [[90_000, 9_000, None], [None, None, 2_000]]
+    owners = [(await acme.contact(who)).owner for who in (kelly, hopper)]
+    assert owners[0] is not None
+    assert owners[0] != owners[1]
+
+
 async def test_who_is_one_already_and_who_is_nobody(acme: Acme) -> None:
     """Nothing is changed, and it says what to type."""
     bare = acme.seen(await acme.ask("merge ada", user=ADMIN))

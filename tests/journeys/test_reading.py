@@ -387,9 +387,29 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
     )
     assert wrong == (
         "There is no field `xyz`. There is `score`, `fit`, `satisfaction`, `company`, `email`, `name`, `owner`, `tag`,"
-        " `has`, `followup`, `segment`, `updated`, `sort`, `limit`.\n"
+        " `has`, `followup`, `segment`, `updated`, `attributes`, `sort`,"
+        " `limit`.\n"
         "```score&gt;=40 -has:xyz\n"
         "               ^^^```"
+    )
+
+
+@on_both
+async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
+    """Beside the score, where the contact has them; a name with a blank stands in quotes."""
+    attributes = {"plan": ["pro", "beta <1>"], "Seats Used": 12}
+    await acme.pushed({"type": "contact.upsert", "contact": {"email": "ada@example.com", "attributes": attributes}})
+
+    text = acme.seen(await acme.ask('attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn>0'))
+
+    assert text == (
+        '*1 contact fits* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
+        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt;\n"
+        "[Share to channel]"
+    )
+    unquoted = acme.seen(await acme.ask("attributes.Seats Used>5"))
+    assert unquoted.startswith(
+        'A name with more than letters, digits and underscores stands in quotes: `attributes."Seats Used"`'
     )
 
 

@@ -42,6 +42,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     form_values = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
     assert form_values == {
         "title": "Rule", "Score type": None, "Name": None, "Activity": None, "Points": None, "If": None,
+        "For each step of an attribute": None, "At most for the attribute": None,
         "At most so many points": None, "In a": None, "Shared with a group": None,
     }  # fmt: skip  # a form
     fields = {"name": "Demo", "activity": "demo_booked", "points": "10", "if": "tag:vip", "cap": "20", "per": "day"}
@@ -71,6 +72,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     form_values = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
     assert form_values == {
         "title": "Rule", "about": "*Score*", "Name": "Demo", "Activity": "demo_booked", "Points": "10",
+        "For each step of an attribute": None, "At most for the attribute": None,
         "If": "tag:vip", "At most so many points": "20", "In a": None, "Shared with a group": None,
     }  # fmt: skip  # a form
     preview = await hand_in(acme, view, points="5", cap=None)
@@ -99,12 +101,17 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
 async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     """And nothing is drafted; a limit that a group shares is changed for all of it."""
     view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
-    right = {"name": "Demo", "activity": "demo_booked", "points": "10", "if": "", "cap": "", "group": ""}
+    right = {"name": "Demo", "activity": "demo_booked", "points": "10", "for_each": "", "at_most": "", "if": ""}
+    right |= {"cap": "", "group": ""}
     for fields, field, words in (
         ({"points": "0.5"}, "points", "no whole number of steps"),
         ({"points": "0"}, "points", "no whole number of steps"),
         ({"if": "tag:"}, "if", "rule `demo`, if:"),
         ({"if": "score>5"}, "if", "rule `demo`, if:"),
+        ({"for_each": "minutes"}, "for_each", "attributes.minutes / 5"),
+        ({"for_each": "attributes.minutes", "at_most": "0.5"}, "at_most", "no whole number of steps"),
+        ({"at_most": "5"}, "at_most", "at_most needs for_each"),
+        ({"activity": "", "if": "attributes.seen<7d"}, "activity", "only a rule with an activity"),
         ({"activity": ""}, "activity", "needs an activity, or an `if`"),
         ({"activity": "", "if": "tag:vip", "cap": "9"}, "cap", "only activities are capped"),
         ({"cap": "-9"}, "cap", "at more than 0 points"),
@@ -125,6 +132,32 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     await press(acme, preview, "Apply quietly")
     assert {rule.cap for rule in await rules(acme)} == {RuleCap(points=30_000, period="week", group="web")}
     assert "visited: +1 each, at most 30 a week together with the group web" in acme.seen(await ask(acme, "rules"))
+
+
+async def test_a_slope_is_made_in_the_form(acme: Acme) -> None:
+    """It needs neither an activity nor a condition; why has one line for it, as the attribute is now."""
+    view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
+    preview = await hand_in(
+        acme,
+        view,
+        name="Minutes",
+        points="1",
+        for_each="attributes.minutes / 5",
+        at_most="10",
+        activity="",
+        **{"if": ""},
+    )
+    await press(acme, preview, "Apply quietly")
+    for minutes in (31, "12"):
+        contact = {"email": "ada@example.com", "attributes": {"minutes": minutes}}
+        await acme.pushed({"type": "contact.upsert", "contact": contact})
+
+    slope = Rule(name="Minutes", points=1_000, for_each="attributes.minutes / 5", at_most=10_000)
+    assert await rules(acme) == (slope,)
+    assert "Minutes\n+1 for each `attributes.minutes / 5`, at most 10\n" in acme.seen(await ask(acme, "rules"))
+    assert "Score  *64* (warm)" in acme.seen(await ask(acme, "ada"))
+    assert acme.seen(await ask(acme, "why ada")).count("Minutes") == 1
+    assert (await verify_next(acme.workspace)).differences == ()
 
 
 async def test_many_rules_are_paged(acme: Acme) -> None:

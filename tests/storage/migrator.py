@@ -6,6 +6,7 @@ python migrator.py make|migrate|open URL; says when it is ready, goes on after a
 import asyncio
 import json
 import sys
+import time
 
 from storage.bootstrap import migrate, open_storage
 from storage.db import database
@@ -22,7 +23,7 @@ async def main(verb: str, url: str) -> object:
         if verb == "make":
             return {"applied": await make(url)}
         if verb == "migrate":
-            return {"applied": (await migrate(url)).applied}
+            return {"applied": (await migrate(url, now=time.time_ns() // 1000)).applied}
         opened_storage = await open_storage(url, secret_keys=KEYS)
         ready = (await opened_storage.readiness()).is_ready
         await opened_storage.close()

@@ -36,7 +36,7 @@ async def fill(url: str) -> None:
         await team.deliver(
             set_to("a", ada, 10, at=NOW - 9, fields={"name": "Ada", "tags": ["vip"]}),
             change("b", "bob@example.com", Op.ADD, 5, at=NOW - 8),
-            field_item("c", ada, at=NOW - 7, company="Engines"),
+            field_item("c", ada, at=NOW - 7, company="Engines", **{"attributes.plan": "pro"}),
             Unusable(key="d", reason="no good", raw="{}"),
             delivered=Delivered(
                 source=source.id, key="d1", raw=Raw(method="POST", query="", headers={"a": "b"}, body=b"{}")

@@ -19,7 +19,7 @@ SCORES = "SELECT * FROM scores ORDER BY contact_id, definition_id"
 async def test_every_request_sent_again_changes_nothing(stored_url: str) -> None:
     """Nothing is applied twice and no score moves; what was deleted meanwhile does not come back."""
     programs = json.loads((FOLDER / stored_url.partition(":")[0] / "programs.json").read_text())
-    await migrate(stored_url)
+    await migrate(stored_url, now=SOON)
     before, facts = await rows(stored_url, SCORES), await rows(stored_url, "SELECT count(*) AS number FROM facts")
     async with serving(stored_url, clock=Clock(SOON), secret_keys=KEY) as url, ClientSession() as session:
 

@@ -2,6 +2,7 @@
 
 import random
 import string
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,8 @@ from storage.domain.contacts import id_key
 from storage.domain.errors import Refusal
 from storage.domain.facts import Ignored, Item, Unusable, stamp
 from storage.ledger.former_keys import SAME_TIME
+from storage.scoring.definitions import score_type
+from storage.scoring.drafts import apply, draft
 from storage.sources.config import set_source
 from tests.webhooks.events import EVENTS, SOAP
 from tests.webhooks.receiving import Receiving
@@ -362,6 +365,21 @@ async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving
         if score is not None:
             assert again.outcomes == [("duplicate", None)]
             assert await service.scores(f"p{number}@example.com") == {"fit": score * 1000}
+
+
+async def test_what_was_taken_as_it_was_stays_a_repeat_where_it_is_adjusted_now(service: Receiving) -> None:
+    """The range became narrower, and the source clamps: the sender repeats what it sent."""
+    source = await connect(service, "z", "zapier", options=["out_of_range=clamp"])
+    body = encoded({"email": "ada@example.com", "fit": 10, "event_id": "e"})
+    assert (await send(service, source, body)).outcomes == [("applied", None)]
+    fit = await score_type(service.workspace, key="fit")
+    drafted = await draft(service.workspace, wanted=replace(fit, maximum=8_000, bands=()), now=service.clock())
+    assert drafted is not None
+    await apply(service.workspace, draft=drafted, asks=False, clock=service.clock)
+
+    assert (await send(service, source, body)).outcomes == [("duplicate", None)]
+    other = encoded({"email": "ada@example.com", "fit": 9, "event_id": "e"})
+    assert (await send(service, source, other)).outcomes == [("quarantined", "conflict")]
 
 
 def test_only_crms_have_their_values_adjusted() -> None:

@@ -1,5 +1,7 @@
 """List, show, delete and merge contacts."""
 
+from dataclasses import replace
+
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -121,8 +123,8 @@ async def contact_of(call: ApiRequest) -> Card:
 
 
 async def _load_card(call: ApiRequest, key: str) -> Card:
-    id = await find_by_key(call.workspace, key=key)
-    contact_card = await card(call.workspace, contact=id, now=call.now) if id is not None else None
-    if contact_card is None:
+    contact = await find_by_key(call.workspace, key=key)
+    contact_card = await card(call.workspace, contact=contact.id, now=call.now) if contact is not None else None
+    if contact is None or contact_card is None:
         raise UnknownContact(f"there is no contact `{key[:80]}`")
-    return contact_card
+    return replace(contact_card, contact=contact)

@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from storage.domain.contacts import Reference, looks_like_address
+from storage.domain.contacts import Contact, Reference, looks_like_address
 from storage.domain.errors import BadNumber, UnknownContact
 from storage.domain.facts import Item, Op
 from storage.domain.numbers import from_json
@@ -74,13 +74,11 @@ async def adjust_score(call: ApiRequest) -> web.Response:
     score_type = await _load_score_type(call)
     body = await _parse_body(call, _Adjustment, '{"delta": 5, "reason": "optional"}')
     amount = _parse_amount(body.delta, "delta")
-    score_type.check_add(amount)
     contact, current_score = await _find_contact(call, score_type)
-    item = Item(
-        key=f"{call.token}/{key}", contact=contact, score=score_type.key, op=Op.ADD, amount=amount, reason=body.reason
-    )
+    key = f"{call.token}/{key}"
+    item = Item(key=key, contact=contact.row, score=score_type.key, op=Op.ADD, amount=amount, reason=body.reason)
     await record(call, item, unless_later=_read_precondition(call, current_score))
-    return _render_answer(await _load_current_score(call, contact, score_type))
+    return _render_answer(await _load_current_score(call, contact.id, score_type))
 
 
 async def clear_score(call: ApiRequest) -> web.Response:
@@ -89,7 +87,7 @@ async def clear_score(call: ApiRequest) -> web.Response:
     contact, current_score = await _find_contact(call, score_type)
     if current_score is None and "If-Match" not in call.request.headers:
         raise _build_missing_error(score_type)
-    item = Item(key=call.key, contact=contact, score=score_type.key, op=Op.CLEAR)
+    item = Item(key=call.key, contact=contact.row, score=score_type.key, op=Op.CLEAR)
     await record(call, item, unless_later=_read_precondition(call, current_score))
     return web.Response(status=204)
 
@@ -130,19 +128,20 @@ async def _find_or_name_contact(call: ApiRequest, score_type: ScoreType) -> tupl
     """Return the contact in the URL with its score, or a reference that creates a contact for an unknown address."""
     key = call.request.match_info["key"]
     try:
-        return await _find_contact(call, score_type)
+        contact, current_score = await _find_contact(call, score_type)
     except UnknownContact:
         if not looks_like_address(key):
             raise
         return Reference(email=key), None
+    return contact.row, current_score
 
 
-async def _find_contact(call: ApiRequest, score_type: ScoreType) -> tuple[int, CurrentScore | None]:
+async def _find_contact(call: ApiRequest, score_type: ScoreType) -> tuple[Contact, CurrentScore | None]:
     contact_card = await contact_of(call)
     current_score = next(
         (candidate for candidate in contact_card.standings if candidate.score_type.key == score_type.key), None
     )
-    return contact_card.contact.id, current_score
+    return contact_card.contact, current_score
 
 
 async def _load_current_score(call: ApiRequest, contact: int, score_type: ScoreType) -> CurrentScore:

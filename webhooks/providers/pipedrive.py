@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from storage.domain.contacts import Reference
 from storage.domain.facts import ItemRequest, Merge
+from storage.domain.moments import Moment
 from webhooks.authentication.credentials import Basic
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.extract import (
     Event,
-    Moment,
     choose_address,
     contact_fields,
     event_name,

@@ -98,7 +98,7 @@ def _adjust(item: Item, score_type: ScoreType, *, rounds: bool, clamps: bool) ->
     if amount == item.amount:
         return item
     note = f"{show(item.amount)} was recorded as {show(amount)}"
-    return replace(item, amount=amount, note=f"{item.note}; {note}" if item.note else note)
+    return replace(item, amount=amount, sent_amount=item.amount, note=f"{item.note}; {note}" if item.note else note)
 
 
 def readback_request(body: bytes, *, id: str) -> SignedRequest:

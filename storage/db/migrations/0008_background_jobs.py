@@ -15,6 +15,9 @@ class Migration(migrations.Migration):
     operations = [
         ops.AddField(model_name="Job", name="failed_for", field=fields.BigIntField(db_default=0)),
         ops.AddField(model_name="Job", name="position", field=fields.BigIntField(db_default=0)),
+        ops.AddField(model_name="AlertRule", name="enrollment", field=fields.IntField(db_default=0)),
+        ops.AddField(model_name="AlertRule", name="enrolled_at", field=fields.BigIntField(db_default=0)),
+        ops.AddField(model_name="AlertMemory", name="enrollment", field=fields.IntField(db_default=0)),
         ops.AddField(model_name="Definition", name="asked", field=fields.BigIntField(null=True)),
         ops.CreateModel(
             name="LateAnswer",

@@ -104,6 +104,7 @@ class AlertMemory:
     fired_at: int | None = None  #: when the rule last fired and a follow-up was opened
     seen_at: int = 0  #: everything up to this instant was evaluated
     spent: int = 0  #: how many times the cool-down kept the rule from firing
+    enrollment: int = 0  #: the enrollment of the rule for which it holds
 
     def __post_init__(self) -> None:
         if self.taken and self.pending_until is not None:
@@ -152,8 +153,32 @@ def evaluate(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) 
             return evaluate_value(watch, memory, state.value(watch.score_type, now=now), now=now)
 
 
+def enroll(watch: Watch, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
+    """Return what a rule remembers of a contact that it watches since an instant, without having asked for it.
+
+    *memory* is what it remembered before, and *state* the score as it has been since then. A contact inside is taken,
+    unless a hold is pending: that goes on. A contact outside that was taken stays taken until it is beyond the re-arm
+    line.
+    """
+    if watch.kind in TRENDS:
+        return memory
+    is_known = memory.taken or memory.pending_until is not None
+    if watch.kind is Kind.UNTOUCHED:
+        if is_known or state.rank is None:
+            return memory
+        due = state.last[0] + watch.span
+        return replace(memory, taken=due <= since, pending_until=None if due <= since else due, seen_at=since)
+    at = max(since, state.at)  # a score does not fade backwards
+    if evaluate(replace(watch, hold=0), AlertMemory(), state, now=at).memory.taken:
+        return memory if memory.pending_until is not None else replace(memory, taken=True, seen_at=at)
+    return evaluate(watch, memory, state, now=at).memory if is_known else memory
+
+
 def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, earlier: int | None, *, now: int) -> Decision:
     """Evaluate a rule of a kind in TRENDS for a change from *earlier* to *value*.
+
+    The caller evaluates where a fact changed the value of now. A late fact that changes only the past does not ask,
+    although the difference is another one by it; and what fading alone has moved counts with the next change.
 
     The rule does not fire if either value is missing, nor again within the span or the cool-down, whichever is longer.
     """

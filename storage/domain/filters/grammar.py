@@ -24,10 +24,10 @@ start: either?
 
 values: value | _OPEN value (_COMMA value)* _CLOSE
 sort_key: [MINUS] WORD
-value: WORD | STRING | MENTION
+value: WORD | STRING | MENTION | QUOTED_NAME
 
 // A name is one only where an operator follows: every other word is free text.
-NAME.2: /[a-zA-Z][a-zA-Z0-9_]*(?:\.[\w.-]*\w)?(?=\s*(?::|~|[<>=]|!=))/
+NAME.2: /[a-zA-Z][a-zA-Z0-9_]*(?:\.(?:[\w.-]*\w|"[^"]+"|[“„][^“”„]+[“”]))?(?=\s*(?::|~|[<>=]|!=))/
 // … or one of the words that say what a score did.
 SCORED.2: /[a-zA-Z][a-zA-Z0-9_]*(?=\s+(?:rising|falling|moved|crossed|stale)(?:\s|\)|$))/i
 TREND: /(?:rising|falling|moved)(?=\s|\)|$)/i
@@ -45,6 +45,8 @@ _NOT.3: /NOT(?=[\s(])/
 COMPARISON: />=|<=|!=|==|=|>|</
 NUMBER: /[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?!\w)/
 RANGE.2: /(?:\*|[+-]?\d+(?:\.\d+)?)\.\.(?:\*|[+-]?\d+(?:\.\d+)?)/
+// The name of an attribute that has other characters than a word, after has:
+QUOTED_NAME.1: /attributes\.(?:"[^"]+"|[“„][^“”„]+[“”])/i
 WORD: /[^\s()"“„<>=~:,!-][^\s()"<>=~:,]*/
 // In the quotes of any keyboard.
 STRING: /"[^"]*"|“[^“”]*[“”]|„[^„“”]*[“”]/

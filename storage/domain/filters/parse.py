@@ -18,6 +18,7 @@ from storage.domain.filters.terms import (
     All,
     Any,
     Attribute,
+    AttributeAge,
     AttributeNumber,
     Compare,
     Comparison,
@@ -27,6 +28,7 @@ from storage.domain.filters.terms import (
     Filter,
     FollowedUp,
     Has,
+    HasAttribute,
     InBand,
     Is,
     Not,
@@ -38,13 +40,16 @@ from storage.domain.filters.terms import (
     Updated,
     Words,
 )
+from storage.domain.numbers import LARGEST_COMPARED, read_millionths, show
 from storage.domain.numbers import parse as parse_number
-from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.domain.texts import match_key
 
 TEXTS = ("company", "email", "name", "owner")
 NOT_IN_RULES = "a rule asks of the contact itself: owner, tag, company, name, email and attributes.NAME"
+AGE_OF_NOTHING = (
+    "an age changes by time alone, so only a rule with an activity asks for one: it is the age at the activity"
+)
 MOST_LIMIT = 1000
 MOST_PERCENT = 9_000_000  # thousandths; more would not fit into the whole numbers of a database
 MOST_SEGMENTS = 50
@@ -54,12 +59,17 @@ DEEPEST = 50
 _EXAMPLES = {
     "company": 'company:"Acme Corp" or company~acme', "email": "email~acme.com", "name": "name~ada",
     "owner": "owner:me", "tag": "tag:vip", "has": "has:fit", "followup": "followup:open", "segment": "segment:hot",
-    "updated": "updated<7d", "sort": "sort:-fit", "limit": "limit:20",
+    "updated": "updated<7d", "attributes": "attributes.plan:pro, attributes.employees>=50 or has:attributes.plan",
+    "sort": "sort:-fit", "limit": "limit:20",
 }  # fmt: skip  # a table of words
 _COMPARED = re.compile(r"[\d.]\s*$", re.ASCII)
 _TWO_SIGNS = re.compile(r"(?:=\s*|[<>]\s+)$")
 _LISTED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*):(?P<first>[^\s(),:\"]+)$", re.ASCII)
 _NAMED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*)\s*(?P<how>==?|!=)\s*$", re.ASCII)
+_OPEN_RANGE = re.compile(r"[+-]?[\d.]*\d\.\.|\.\.[+-]?\d[\d.]*", re.ASCII)
+_ATTRIBUTE_NAME = re.compile(r"[\w.-]*\w")
+#: an attribute, and everything up to what it is compared with
+_UNQUOTED = re.compile(r"(?:^|(?<=[\s(-]))attributes\.(?P<name>[^\"“”„()<>=~:,]+?)\s*[:<>=!]", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<![\d,])(\d{1,3})(,\d{3})(?![\d,])", re.ASCII)
 _ONE_WORD = re.compile(r'"[^"]+"|[^\s()<>=~:,"-][^\s()<>=~:,"]*')
 
@@ -72,17 +82,18 @@ def parse(
     segments: Mapping[str, str] | None = None,
     naming: str | None = None,
     about_fields: bool = False,
+    has_instant: bool = True,
 ) -> Filter:
     """Read a filter; raises BadFilter.
 
     *owners* gives the addresses of the colleagues named in it: `me`, and `U…` for each mention;
     *segments* the texts of the saved filters that `segment:` may name, and *naming* the one that this text is to be;
     with *about_fields* it is the condition of a rule, which asks of nothing but what is known of the contact itself.
+    Without *has_instant* it asks for no age: that changes by time alone.
     """
     path = (naming,) if naming else ()
-    reader = _Reader(
-        text, {score_type.key: score_type for score_type in types}, owners or {}, segments or {}, about_fields, path
-    )
+    by_key = {score_type.key: score_type for score_type in types}
+    reader = _Reader(text, by_key, owners or {}, segments or {}, about_fields, has_instant, path)
     parts = reader.read_all()
     where = All(tuple(term for term, _ in parts))
     return Filter(where, tuple(reader.sort), reader.limit, tuple(written for _, written in parts))
@@ -151,6 +162,10 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
     if symbol == "," and (listed := _LISTED.search(before)):
         sentence = f"several stand in parentheses: {listed['name']}:({listed['first']},…)"
         return BadFilter(sentence, text=text, column=column)
+    if unquoted := _find_unquoted(text, column):
+        return BadFilter(
+            _suggest_quotes(unquoted), text=text, column=unquoted.start("name"), width=len(unquoted["name"])
+        )
     equality, word = _NAMED.search(before), _ONE_WORD.match(text[column:])
     if equality and word:
         minus = "-" if equality["how"] == "!=" else ""
@@ -169,6 +184,7 @@ class _Reader:
     owners: Mapping[str, str | None]
     segments: Mapping[str, str]
     about_fields: bool = False
+    has_instant: bool = True
     path: tuple[str, ...] = ()  #: the segments that this text stands in
     opened: list[str] = field(default_factory=list)  #: every segment read so far
     sort: list[Sort] = field(default_factory=list)
@@ -212,9 +228,12 @@ class _Reader:
             self._refuse("`updated` is compared with a time, for example updated<7d", number)
         comparison = Comparison("=" if sign == "==" else str(sign))
         if name.casefold().startswith(ATTRIBUTE):
-            return AttributeNumber(self._check_attribute(name), comparison, self._parse_number(number))
-        score, value = self._find_score(name), self._parse_number(number)
-        lowest, highest = score.minimum, score.maximum
+            return AttributeNumber(_get_attribute(name), comparison, self._parse_millionths(number))
+        return self._compare(self._find_score(name), comparison, number)
+
+    def _compare(self, score: ScoreType, comparison: Comparison, number: Token) -> Term:
+        """Return a comparison of a score with a number that some value of the score fulfills."""
+        value, lowest, highest = self._parse_number(number), score.minimum, score.maximum
         never = {
             Comparison.ABOVE: value >= highest,
             Comparison.AT_LEAST: value > highest,
@@ -228,6 +247,12 @@ class _Reader:
 
     def _read_age(self, tree: Tree[Token]) -> Term:
         name, sign, span = (child for child in tree.children if isinstance(child, Token))
+        if name.casefold().startswith(ATTRIBUTE):
+            if not self.has_instant:
+                self._refuse(AGE_OF_NOTHING, span)
+            if sign not in ("<", "<=", ">", ">="):
+                self._refuse(f"an age takes < or >, for example {name}<7d", sign)
+            return AttributeAge(_get_attribute(name), Comparison(str(sign)), self._parse_span(span))
         if self.about_fields:
             self._refuse(NOT_IN_RULES, name)
         if name.casefold() != "updated":
@@ -264,8 +289,10 @@ class _Reader:
 
     def _read_between(self, tree: Tree[Token]) -> Term:
         name, ends = (child for child in tree.children if isinstance(child, Token))
-        score = self._find_score(name)
         low, _, high = ends.partition("..")
+        if name.casefold().startswith(ATTRIBUTE):
+            return self._read_attribute_range(name, ends, low, high)
+        score = self._find_score(name)
         lower, upper = (None if end == "*" else self._parse_number(ends, end) for end in (low, high))
         bounds: list[Term] = []
         if lower is not None:
@@ -278,16 +305,23 @@ class _Reader:
             self._refuse_impossible(score, ends)
         return All(tuple(bounds)) if bounds else Has(score)
 
+    def _read_attribute_range(self, name: Token, ends: Token, low: str, high: str) -> Term:
+        attribute = _get_attribute(name)
+        lower, upper = (None if end == "*" else self._parse_millionths(ends, end) for end in (low, high))
+        if lower is None and upper is None:
+            return HasAttribute(attribute)
+        if lower is not None and upper is not None and lower > upper:
+            self._refuse(f"the lower end stands first: {name}:{high}..{low}", ends)
+        bounds = ((Comparison.AT_LEAST, lower), (Comparison.AT_MOST, upper))
+        return All(tuple(AttributeNumber(attribute, comparison, end) for comparison, end in bounds if end is not None))
+
     def _read_member(self, tree: Tree[Token]) -> Term:
         name = next(child for child in tree.children if isinstance(child, Token))
         values = _list_values(tree)
         key = name.casefold()
         if key == "has":
-            return (
-                Any(tuple(Has(self._find_score(value)) for value in values))
-                if len(values) > 1
-                else Has(self._find_score(values[0]))
-            )
+            has = tuple(self._read_has(value) for value in values)
+            return Any(has) if len(has) > 1 else has[0]
         if key == "followup":
             return FollowedUp(tuple(self._check_follow_up(value) for value in values))
         if key == "segment":
@@ -298,17 +332,28 @@ class _Reader:
         if key == "owner":
             return Is("owner", tuple(self._find_owner(value) for value in values))
         if key.startswith(ATTRIBUTE):
-            return Attribute(self._check_attribute(name), tuple(match_key(_unquote(value)) for value in values))
+            if not self.about_fields:
+                self._check_range(name, values)
+            return Attribute(_get_attribute(name), tuple(match_key(_unquote(value)) for value in values))
         if key in TEXTS:
             return Is(key, tuple(field_key(key, _unquote(value)) for value in values))
         score = self._find_score(name)
-        open_range = next((value for value in values if value.startswith("..") or value.endswith("..")), None)
+        self._check_range(name, values)
+        if len(values) == 1 and values[0][:1].isdigit():
+            return self._compare(score, Comparison.EQUAL, values[0])
+        return InBand(score, tuple(self._find_band(score, value) for value in values))
+
+    def _read_has(self, value: Token) -> Term:
+        if value.casefold().startswith(ATTRIBUTE) and len(value) > len(ATTRIBUTE):
+            return HasAttribute(_get_attribute(value))
+        return Has(self._find_score(value))
+
+    def _check_range(self, name: Token, values: Sequence[Token]) -> None:
+        """Refuse a range that lacks an end; it is written with two."""
+        open_range = next((value for value in values if _OPEN_RANGE.fullmatch(value)), None)
         if open_range is not None:
             suggestion = f"*{open_range}" if open_range.startswith("..") else f"{open_range}*"
             self._refuse(f"a range has two ends, and * for an open one: {name}:{suggestion}", open_range)
-        if len(values) == 1 and values[0][:1].isdigit():
-            return Compare(score, Comparison.EQUAL, self._parse_number(values[0]))
-        return InBand(score, tuple(self._find_band(score, value) for value in values))
 
     def _check_follow_up(self, value: Token) -> str:
         word = _unquote(value).casefold()
@@ -342,7 +387,12 @@ class _Reader:
         return Contains(name.casefold(), match_key(_unquote(_list_values(tree)[0])))
 
     def _read_words(self, tree: Tree[Token]) -> Term:
-        return Words(match_key(_unquote(_list_values(tree)[0])))
+        word = _list_values(tree)[0]
+        if not self.about_fields and word.type != "STRING" and word.casefold().startswith(ATTRIBUTE):
+            unquoted = _find_unquoted(self.text, word.start_pos or 0)
+            examples = f"an attribute is asked for like this: {_EXAMPLES['attributes']}"
+            self._refuse(_suggest_quotes(unquoted) if unquoted else examples, word)
+        return Words(match_key(_unquote(word)))
 
     def _read_sort(self, tree: Tree[Token]) -> None:
         keys = [child for child in tree.children if isinstance(child, Tree)]
@@ -364,13 +414,10 @@ class _Reader:
             self._refuse(f"`limit:` is a whole number from 1 to {MOST_LIMIT}", number)
         self.limit = int(number)
 
-    def _check_attribute(self, name: Token) -> str:
-        if not self.about_fields:
-            self._refuse("attributes are asked for in the conditions of rules only", name)
-        return str(name)[len(ATTRIBUTE) :]
-
     def _find_score(self, name: Token) -> ScoreType:
         key = name.casefold()
+        if unquoted := _find_unquoted(self.text, name.start_pos or 0):
+            self._refuse(_suggest_quotes(unquoted), name)
         if key in _EXAMPLES and not self.about_fields and key not in self.types:
             self._refuse(f"`{key}` is no score, and is asked for like this: {_EXAMPLES[key]}", name)
         if key not in self.types and self.about_fields:
@@ -386,6 +433,13 @@ class _Reader:
             return parse_number(str(token) if part is None else part)
         except BadNumber as exc:
             raise self._build_error(str(exc), token) from exc
+
+    def _parse_millionths(self, token: Token, part: str | None = None) -> int:
+        number = read_millionths(str(token) if part is None else part)
+        if number is None or abs(number) >= LARGEST_COMPARED:
+            self._refuse("a number of an attribute lies between -9,000,000,000,000 and 9,000,000,000,000", token)
+            raise AssertionError  # the line above raised
+        return number
 
     def _parse_span(self, token: Token) -> int:
         try:
@@ -426,6 +480,21 @@ class _Reader:
 
     def _build_error(self, sentence: str, token: Token) -> BadFilter:
         return BadFilter(sentence, text=self.text, column=token.start_pos or 0, width=len(token))
+
+
+def _get_attribute(name: Token) -> str:
+    """Return the name of an attribute without what stands before it, and without its quotes."""
+    return str(name)[len(ATTRIBUTE) :].strip('"“”„')
+
+
+def _find_unquoted(text: str, position: int) -> re.Match[str] | None:
+    """Return the attribute around a position whose name is none without quotes."""
+    matches = (match for match in _UNQUOTED.finditer(text) if match.start() <= position < match.end())
+    return next((match for match in matches if not _ATTRIBUTE_NAME.fullmatch(match["name"])), None)
+
+
+def _suggest_quotes(unquoted: re.Match[str]) -> str:
+    return f'a name with more than letters, digits and underscores stands in quotes: `attributes."{unquoted["name"]}"`'
 
 
 def _list_values(tree: Tree[Token]) -> list[Token]:

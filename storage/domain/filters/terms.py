@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from storage.domain.attributes import has_value, list_texts, read_instant
 from storage.domain.contacts import ATTRIBUTE, Json, field_key
 from storage.domain.decay import shown
-from storage.domain.errors import BadNumber
 from storage.domain.followups import NOBODYS, FollowUpState
-from storage.domain.numbers import parse as parse_number
+from storage.domain.numbers import read_millionths
 from storage.domain.score_types import ScoreType
 from storage.domain.texts import match_key
 
@@ -53,7 +53,7 @@ class Comparison(StrEnum):
 
 
 def compare(left: int, comparison: Comparison, right: int) -> bool:
-    """Compare two numbers."""
+    """Compare two numbers of the same unit."""
     match comparison:
         case Comparison.ABOVE:
             return left > right
@@ -145,40 +145,56 @@ class Tagged:
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """`attributes.industry:(software,banking)`, in the condition of a rule: one of *values*, compared as texts are."""
+    """`attributes.industry:(software,banking)`: one of *values*, compared as texts are; of a list any element."""
 
     name: str
     values: tuple[str, ...]
 
     def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        value = candidate.attributes.get(self.name)
-        elements = value if isinstance(value, list) else [value]
-        return any(element is not None and match_key(_format_text(element)) in self.values for element in elements)
+        return any(text in self.values for text in list_texts(candidate.attributes.get(self.name)))
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeNumber:
-    """`attributes.employees>=50`, in the condition of a rule; what is no number compares to nothing."""
+    """`attributes.employees>=50`; what is no number compares to nothing."""
 
     name: str
     comparison: Comparison
-    value: int  #: thousandths
+    value: int  #: millionths
 
     def matches(self, candidate: Candidate) -> bool:
         """Tell whether it is true of a contact."""
-        value = candidate.attributes.get(self.name)
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            return False
-        try:
-            number = parse_number(str(value))
-        except BadNumber:
-            return False
-        return compare(number, self.comparison, self.value)
+        number = read_millionths(candidate.attributes.get(self.name))
+        return number is not None and compare(number, self.comparison, self.value)
 
 
-def _format_text(value: Json) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+@dataclass(frozen=True, slots=True)
+class AttributeAge:
+    """`attributes.last_seen<7d`: how long ago that was; a time that lies ahead is younger than any age.
+
+    What is no time compares to nothing.
+    """
+
+    name: str
+    comparison: Comparison
+    age: int
+
+    def matches(self, candidate: Candidate) -> bool:
+        """Return whether it is true of a contact."""
+        instant = read_instant(candidate.attributes.get(self.name))
+        return instant is not None and compare(candidate.now - instant, self.comparison, self.age)
+
+
+@dataclass(frozen=True, slots=True)
+class HasAttribute:
+    """`has:attributes.plan`: it says something; null, a blank text and an empty list do not."""
+
+    name: str
+
+    def matches(self, candidate: Candidate) -> bool:
+        """Return whether it is true of a contact."""
+        return has_value(candidate.attributes.get(self.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +270,7 @@ class Crossed:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """`fit stale 30d`: it has a value, and no change that stands is younger."""
+    """`fit stale 30d`: it has a value, and no effect that stands is younger, also of an activity or a field."""
 
     score: ScoreType
     window: int
@@ -267,7 +283,10 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """`updated<7d`: how long ago the last fact of the contact happened, whatever it was about, undone or not."""
+    """`updated<7d`: the age of the last fact of the contact, whatever it is about, undone or not.
+
+    The undo itself is not counted, because it is about a batch.
+    """
 
     comparison: Comparison
     age: int
@@ -276,18 +295,7 @@ class Updated:
         """Tell whether it is true of a contact."""
         if candidate.touched is None:
             return False
-        age = candidate.now - candidate.touched
-        match self.comparison:
-            case Comparison.ABOVE:
-                return age > self.age
-            case Comparison.AT_LEAST:
-                return age >= self.age
-            case Comparison.BELOW:
-                return age < self.age
-            case Comparison.AT_MOST:
-                return age <= self.age
-            case _:
-                return False
+        return compare(candidate.now - candidate.touched, self.comparison, self.age)
 
 
 #: what a follow-up may be asked for, and the states that count as it; `none`: nothing waits
@@ -360,6 +368,8 @@ Term: TypeAlias = (
     | Tagged
     | Attribute
     | AttributeNumber
+    | AttributeAge
+    | HasAttribute
     | Words
     | Trend
     | Crossed
@@ -399,6 +409,12 @@ class Filter:
         sorted_by = [key.by for key in self.sort if isinstance(key.by, ScoreType)]
         return tuple(dict.fromkeys([*sorted_by, *_list_scores(self.where)]))
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Return the names of the attributes that it asks about, sorted."""
+        names = (name for name in asked_fields(self.where) if name.startswith(ATTRIBUTE))
+        return tuple(sorted(name.removeprefix(ATTRIBUTE) for name in names))
+
 
 def _list_scores(term: Term) -> list[ScoreType]:
     match term:
@@ -421,7 +437,7 @@ def asked_fields(term: Term) -> frozenset[str]:
             return frozenset(["tags"])
         case Words():
             return frozenset(["name", "email", "company"])
-        case Attribute() | AttributeNumber():
+        case Attribute() | AttributeNumber() | AttributeAge() | HasAttribute():
             return frozenset([ATTRIBUTE + term.name])
         case Not():
             return asked_fields(term.part)

@@ -21,6 +21,8 @@ MIGRATIONS = [
     "0008_background_jobs",
     "0009_named_contacts",
     "0010_matching_keys",
+    "0011_first_facts",
+    "0012_attribute_values",
 ]
 # What a command says does not depend on the database, so that most need to run on one only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -23,6 +23,13 @@ score = "score"
 name = "A \\"VIP\\""
 points = 20
 if = "tag:vip -company:Acme"
+
+[[rule]]
+score = "score"
+name = "Minutes"
+points = 1
+for_each = "attributes.minutes / 5"
+at_most = 10
 """
 
 

@@ -156,6 +156,16 @@ async def test_a_burst_about_one_contact_shares_a_commit_where_no_rule_asks(data
     assert row == {"n": 1, "facts": 128}
 
 
+async def test_a_late_fact_that_changes_only_the_past_asks_for_no_trend(team: Team) -> None:
+    """The difference is another one by it, and counts at the next change of the score."""
+    await add_alert_rule(team.workspace, words="score moved 40 in 7d", made_by="U1", owners={}, now=NOW)
+    await team.deliver(set_to("1", ADA, 60, at=NOW - 2 * DAY), received=NOW - 2 * DAY)
+    await team.deliver(set_to("2", ADA, 10, at=NOW - 8 * DAY), received=NOW)
+    assert await list_follow_up_rows(team.workspace) == []
+    await team.deliver(set_to("3", ADA, 61), received=NOW + 1)
+    assert await list_follow_up_rows(team.workspace) == [(10, 61, "C0SALES", "open")]
+
+
 async def test_within_one_delivery_only_its_end_counts(team: Team) -> None:
     """85 and then 20 in one delivery is a delivery that ends at 20."""
     await team.deliver(set_to("1", ADA, 85, at=NOW - 2), set_to("2", ADA, 20, at=NOW - 1))

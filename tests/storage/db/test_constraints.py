@@ -20,6 +20,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "score_types_key": ("score_types", "workspace_id, key", {"key": "other"}),
     "definitions_number": ("definitions", "score_type_id, number", {"number": 2}),
     "identities_value": ("identities", "workspace_id, namespace, value", {"value": "other@example.com"}),
+    "attribute_values_contact": ("attribute_values", "contact_id, name, key", {"key": "other"}),
     "facts_key": ("facts", "workspace_id, source, dedupe_key, subject", {"dedupe_key": "other"}),
     "effects_fact": ("effects", "fact_id, definition_id", {"fact_id": 3}),
     "scores_contact": ("scores", "contact_id, definition_id", {"definition_id": 2}),
@@ -74,7 +75,7 @@ KEYS = [
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
     ("late_answers", "workspace_id"), ("pending_refolds", "contact_id"),
-    ("tombstones", "workspace_id"),
+    ("tombstones", "workspace_id"), ("attribute_values", "contact_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
@@ -83,6 +84,7 @@ INDEXES = {
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
     "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message", "late_answers_workspace",
     "message_contacts_contact", "pending_refolds_undo",
+    "attribute_values_key", "attribute_values_number", "attribute_values_instant",
 }  # fmt: skip  # names
 
 

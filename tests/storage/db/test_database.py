@@ -10,6 +10,7 @@ import stat
 from collections import Counter
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Thread
@@ -386,7 +387,7 @@ async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> N
         with pytest.raises(StorageUnavailable):
             await open_storage(nowhere, secret_keys=KEYS)
     with pytest.raises(StorageUnavailable):
-        await migrate(nowhere)
+        await migrate(nowhere, now=NOW)
     opened_storage = await open_storage(f"sqlite://{tmp_path / 'new' / 'scores.db'}", secret_keys=KEYS)
     assert (await opened_storage.readiness()).is_ready
     await opened_storage.close()
@@ -403,7 +404,7 @@ async def test_a_server_that_lets_nobody_in_says_so(database_url: str) -> None:
             ("guest", "The database does not let the user of CONTACT_SCORE_DATABASE_URL do this"),
         ):
             url = database_url.replace("postgres:@", f"{user}:secret@")
-            for attempt in (open_storage, migrate):
+            for attempt in (open_storage, partial(migrate, now=NOW)):
                 with pytest.raises(StorageUnavailable) as error:
                     await attempt(url)
                 assert str(error.value) == f"{reason}; nothing was recorded."
@@ -452,7 +453,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "scores.db"
     path.write_bytes(b"Dear diary, " * 1_000)
 
-    for attempt in (open_storage, migrate):
+    for attempt in (open_storage, partial(migrate, now=NOW)):
         with pytest.raises(NoDatabase) as error:
             await attempt(f"sqlite://{path}")
         assert str(error.value) == "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
@@ -464,7 +465,7 @@ async def test_a_damaged_file_is_refused(database_url: str) -> None:
     """To who opens and to who migrates, with what to do."""
     raw.damage(database_url, "tortoise_migrations")
 
-    for attempt in (open_storage, migrate):
+    for attempt in (open_storage, partial(migrate, now=NOW)):
         with pytest.raises(StorageUnavailable) as error:
             await attempt(database_url)
         assert str(error.value) == f"{DAMAGED}; nothing was recorded."
@@ -486,7 +487,7 @@ async def test_a_database_of_another_application_is_refused(tmp_path: Path) -> N
     await raw.rows(f"sqlite://{file}", "CREATE TABLE places (url text)")
     before = file.read_bytes()
 
-    for attempt in (open_storage, migrate):
+    for attempt in (open_storage, partial(migrate, now=NOW)):
         with pytest.raises(OtherApplication) as error:
             await attempt(f"sqlite://{file}")
         assert "names a database of another application" in str(error.value)
@@ -505,7 +506,7 @@ async def test_tables_of_another_application_are_refused(database_url: str) -> N
     await raw.rows(database_url, "CREATE TABLE contacts (id bigint)")
 
     with pytest.raises(StorageUnavailable) as error:
-        await migrate(database_url)
+        await migrate(database_url, now=NOW)
     assert error.value.because == ("The database has tables of another application with the same names: choose another")
     assert await raw.rows(database_url, "SELECT * FROM contacts") == []
 

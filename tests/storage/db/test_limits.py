@@ -168,7 +168,7 @@ async def test_migrating_waits_as_long_as_it_takes(database_url: str) -> None:
     holder = await raw.connect(database_url)
     await holder.execute("SET statement_timeout = 0")
     await holder.execute("SELECT pg_advisory_lock(6031333)")
-    migrating = asyncio.create_task(migrate(database_url))
+    migrating = asyncio.create_task(migrate(database_url, now=NOW))
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
     while not await holder.fetchval(waiting):
         assert not migrating.done()
@@ -182,18 +182,18 @@ async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) ->
     """Beside other schemas of the same database, which have tables of the same names; also behind a pooler."""
     option = "&schema=Team%20%22A%22"
     with pytest.raises(StorageUnavailable) as error:
-        await migrate(database_url + option)
+        await migrate(database_url + option, now=NOW)
     assert error.value.because == "The schema that CONTACT_SCORE_DATABASE_URL names is not there: create it first"
     await raw.rows(database_url, 'CREATE SCHEMA "Team ""A"""')
 
-    assert (await migrate(database_url + option)).applied != []
+    assert (await migrate(database_url + option, now=NOW)).applied != []
     async with pooled(database_url, Pooler()) as through:
         for address in (database_url, through):
             async with opened(address + option):
                 schemas = await read("SELECT current_schema() AS name, 'contacts'::regclass::text AS contacts")
                 assert schemas == [{"name": 'Team "A"', "contacts": "contacts"}]
         await raw.rows(database_url, "CREATE SCHEMA other")
-        assert (await migrate(f"{through}&schema=other")).applied != []
+        assert (await migrate(f"{through}&schema=other", now=NOW)).applied != []
         async with opened(f"{through}&schema=other"):
             await add_workspace("T1", name="Acme", now=NOW)
     workspaces = {

@@ -44,6 +44,8 @@ COMPLAINTS = [
     ("fit rising 0 in 7d", "say by how much, with a number above 0: fit rising 10 in 7d", "0"),
     ("fit moved -5 in 7d", "say by how much, with a number above 0: fit moved 10 in 7d", "-5"),
     ("fit rising 101 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
+    ("fit:101", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
+    ("-fit:50.5", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "50.5"),
     ("fit rising 9001% in 7d", "a trend is at most 9000 %; say it in points", "9001"),
     ("fti stale 30d", "there is no field `fti`. Did you mean `fit`?", "fti"),
     ("fit stale", "the filter ends too early; expected a time like 7d or 24h", ""),
@@ -70,6 +72,32 @@ COMPLAINTS = [
     ("updated<7", "`updated` is compared with a time, for example updated<7d", "7"),
     ("updated=7d", "`updated` takes < or >, for example updated<7d", "="),
     ("fit>7d", "`fit` is compared with a number, for example fit>80", "7d"),
+    ("attributes.visits:3..", "a range has two ends, and * for an open one: attributes.visits:3..*", "3.."),
+    ("attributes.visits:5..3", "the lower end stands first: attributes.visits:3..5", "5..3"),
+    (
+        "attributes.seats>=9000000000000",
+        "a number of an attribute lies between -9,000,000,000,000 and 9,000,000,000,000",
+        "9000000000000",
+    ),
+    ("attributes.seen=7d", "an age takes < or >, for example attributes.seen<7d", "="),
+    ("attributes.seen<7m", "`7m` is no length of time: write 24h, 30d or 2w", "7m"),
+    *(
+        (typed, f'a name with more than letters, digits and underscores stands in quotes: `attributes."{name}"`', place)
+        for typed, name, place in (
+            ("fit>1 attributes.Lead Source:web", "Lead Source", "attributes.Lead"),
+            ("attributes.Fit Score>5", "Fit Score", "attributes.Fit"),
+            ("attributes.a/b<7d", "a/b", "a/b"),
+        )
+    ),
+    *(
+        (
+            typed,
+            "an attribute is asked for like this: attributes.plan:pro, attributes.employees>=50"
+            " or has:attributes.plan",
+            typed,
+        )
+        for typed in ("attributes.plan", 'attributes."Lead Source"')
+    ),
     ("segment:hto", "there is no segment `hto`. Did you mean `hot`?", "hto"),
     ("segment:self", "in the segment `self`: a segment cannot name itself: self → self", "self"),
     ("segment:a", "in the segment `a`: in the segment `b`: a segment cannot name itself: a → b → a", "a"),

@@ -157,6 +157,46 @@ def test_what_is_known_makes_the_base() -> None:
     assert values(changed(Op.SET, 95, 1), field_value(2, tags=["vip"]), field_value(3, tags=[])) == [95, 100, 95]
 
 
+def test_several_rules_of_an_activity_are_summed_before_the_range_cuts() -> None:
+    """At 95 of 100, +10 and -8 for one activity are 97 and not 92; caps that are shared are spent in their order."""
+    less = replace(DEMO, name="Less", points=-8_000)
+    assert (
+        values(changed(Op.SET, 95, 1), activity_fact("demo_booked", 2), score_type=replace(SCORE, rules=(DEMO, less)))[
+            -1
+        ]
+        == 97
+    )
+    cap = RuleCap(points=4_000, period="ever", group="both")
+    up, down = replace(DEMO, points=5_000, cap=cap), replace(less, points=-3_000, cap=cap)
+    ends = [
+        values(activity_fact("demo_booked", 1), score_type=replace(SCORE, rules=rules, minimum=-10_000))
+        for rules in ((up, down), (down, up))
+    ]
+    assert ends == [[1], [2]]  # 4 and then 3 off it; 3 off and then 5
+
+
+def test_points_times_a_quantity_may_be_off_the_step() -> None:
+    """They are rounded half to even to thousandths; only what is shown is rounded to the step."""
+    halves = [activity_fact("demo_booked", n, times=0.05) for n in range(1, 4)]
+    assert fold(halves, SCORE)[0].rank == 1_500
+    assert values(*halves) == [1, 1, 2]
+    (effect,) = (
+        effect
+        for _, effect in fold(
+            [activity_fact("third", 1, times=0.125)],
+            replace(SCORE, rules=(Rule(name="Third", activity="third", points=20),), step=20, maximum=100),
+        )[1]
+    )
+    assert effect.asked == 2  # of 2.5
+
+
+def test_the_fields_of_a_fact_count_before_its_change() -> None:
+    """What is set together with a tag is the value, and the rule about the tag is in it."""
+    both = replace(changed(Op.SET, 50, 1), fields={"tags": ["vip"]})
+    added = replace(changed(Op.ADD, 5, 3), fields={"tags": ["vip"]})
+    assert values(both, field_value(2, tags=[]), added) == [50, 30, 55]
+
+
 def test_a_condition_is_asked_of_what_was_known_then() -> None:
     """Also when it arrives late: the order of the fold is that of happening."""
     rule = replace(DEMO, condition="owner:rep@acme.com OR company:Acme")
@@ -168,6 +208,79 @@ def test_a_condition_is_asked_of_what_was_known_then() -> None:
         activity_fact("demo_booked", 5),
     )
     assert values(*facts, score_type=replace(SCORE, rules=(rule,))) == [None, None, 10, 10, 10]
+
+
+def test_a_rule_asks_for_a_band_of_values_and_for_what_is_there() -> None:
+    """Both ends belong to the band; numbers larger than a score can hold are numbers, too."""
+    rules = (
+        replace(VIP, name="Few", points=1_000, condition="attributes.visits:3..5"),
+        replace(VIP, name="Large", points=2_000, condition="attributes.revenue>=2000000000.0001"),
+        replace(VIP, name="Known", points=4_000, condition='has:attributes."Lead Source"'),
+    )
+    ruled = replace(SCORE, rules=rules)
+    for value, points in ((2.999999, None), (3, 1), ("5", 1), (5.000001, None), ("few", None), ([3], None)):
+        assert values(field_value(1, attributes_visits=value), score_type=ruled) == [points]
+    for revenue, points in ((2_000_000_000, None), (2_000_000_001, 2), (10**30, 2)):
+        assert values(field_value(1, attributes_revenue=revenue), score_type=ruled) == [points]
+    for source, points in (("", None), ([], None), (None, None), (0, 4), ("web", 4)):
+        assert values(field_value(1, **{"attributes.Lead Source": source}), score_type=ruled) == [points]
+
+
+MINUTES = Rule(name="Minutes", points=2_000, for_each="attributes.minutes / 5", at_most=10_000)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "points"),
+    [
+        (0, None), (4.999999, None), (5, 2), ("9.9", 2), (10, 4), (24, 8), (25, 10), (10**9, 10), (10**40, 10),
+        (-50, None), ("many", None), (True, None), ([10], None), (None, None), ("", None),
+    ],
+)  # fmt: skip  # a value, and what it is worth
+def test_a_slope_counts_whole_steps_of_an_attribute(minutes: object, points: int | None) -> None:
+    """No more than at most; a negative number, and what is no number, has no step."""
+    assert values(field_value(1, attributes_minutes=minutes), score_type=replace(SCORE, rules=(MINUTES,))) == [points]
+
+
+def test_a_slope_follows_its_attribute() -> None:
+    """Up and down, under its condition, in either direction; and an activity is worth what it says then."""
+    taking = replace(MINUTES, name="Late", points=-1_000, for_each='attributes."days late"', at_most=3_000)
+    visiting = replace(MINUTES, name="Visit", points=1_000, activity="visit", at_most=4_000, condition="-tag:no")
+    ruled = replace(SCORE, start=50_000, rules=(replace(MINUTES, at_most=None), taking, visiting))
+    facts = (
+        field_value(1, attributes_minutes=12),
+        field_value(2, **{"attributes.days late": 2}),
+        activity_fact("visit", 3, times=2),
+        field_value(4, attributes_minutes=200, tags=["no"]),
+        activity_fact("visit", 5),
+        field_value(6, **{"attributes.days late": 7.5}),
+        field_value(7, attributes_minutes="?", tags=[]),
+        activity_fact("visit", 8),
+        field_value(9, attributes_minutes=7),
+    )
+    assert values(*facts, score_type=ruled) == [54, 52, 56, 100, 100, 100, 51, 51, 53]
+    explanation = explain(facts, ruled, now=9, most=50)
+    assert explanation is not None
+    assert [(line.rule, line.asked // 1000, line.occurred_at) for line in explanation.contributions if line.rule] == [
+        ("Minutes", 2, 9),
+        ("Late", -3, 6),
+        ("Visit", 4, 3),
+    ]
+
+
+def test_an_age_is_that_at_the_instant_of_the_activity() -> None:
+    """However late it is folded; only an activity has an instant, so a rule without one refuses ages."""
+    rule = replace(DEMO, condition="attributes.seen<7d")
+    check_rules([rule], SCORE)
+    facts = (
+        field_value(MONDAY, attributes_seen="2026-01-05"),
+        activity_fact("demo_booked", MONDAY + 7 * DAY - 1),
+        activity_fact("demo_booked", MONDAY + 7 * DAY),
+        field_value(MONDAY + 8 * DAY, attributes_seen="2026-01-12T00:00:00Z"),
+        activity_fact("demo_booked", MONDAY + 9 * DAY),
+    )
+    assert values(*facts, score_type=replace(SCORE, rules=(rule,))) == [None, 10, 10, 10, 20]
+    with pytest.raises(BadDefinition, match="an age changes by time alone, so only a rule with an activity asks"):
+        check_rules([replace(rule, activity=None)], SCORE)
 
 
 def test_what_fades_takes_points_and_no_base() -> None:
@@ -193,6 +306,13 @@ def test_what_fades_takes_points_and_no_base() -> None:
         ([replace(VIP, condition="updated<7d")], "a rule asks of the contact itself"),
         ([replace(VIP, condition="tga:vip")], "Did you mean `tag`?"),
         ([replace(DEMO, name="")], "needs a name"),
+        ([replace(MINUTES, for_each="minutes / 5")], "write an attribute and, after a slash, a step of it above 0"),
+        ([replace(MINUTES, for_each="attributes.minutes / 0")], "a step of it above 0: attributes.minutes / 5"),
+        ([replace(MINUTES, for_each="attributes.minutes * 5")], "write an attribute and, after a slash"),
+        ([replace(MINUTES, for_each="")], "needs an activity, or an `if`"),
+        ([replace(DEMO, at_most=1_000)], "at_most needs for_each"),
+        ([replace(MINUTES, at_most=1_500)], "at_most: 1.5 is no whole number of steps of 1 above 0"),
+        ([replace(MINUTES, at_most=0)], "at_most: 0 is no whole number of steps of 1 above 0"),
         (
             [replace(VISIT, name=str(n), cap=RuleCap(points=n * 1000, period="day", group="g")) for n in (1, 2)],
             "must have the same cap",

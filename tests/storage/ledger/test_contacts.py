@@ -289,7 +289,7 @@ async def test_how_programs_name_a_contact(storage: Storage, team: Team) -> None
     ada = await team.contact(ADA)
 
     for key in (str(ada.id), ADA, "ADA@example.com", "crm:17"):
-        assert (key, await find_by_key(team.workspace, key=key)) == (key, ada.id)
+        assert (key, await find_by_key(team.workspace, key=key)) == (key, ada)
         assert (key, await find_by_key(other, key=key)) == (key, None)
     for key in ("", "0", "999999", "9" * 18, "9" * 40, "17", "\u0661", "ada", "Ada Lovelace", "crm:", ":17", "-1"):
         assert (key, await find_by_key(team.workspace, key=key)) == (key, None)
@@ -302,5 +302,7 @@ async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team) -> None
     lovelace, two = Reference(email="lovelace@example.com"), Reference(email=ADA)
     await team.deliver(Merge(key="m", contact=lovelace, into=two), batch="d2")
 
-    assert await find_by_key(team.workspace, key=str(other.id)) == survivor.id
+    named = await find_by_key(team.workspace, key=str(other.id))
+    assert named is not None
+    assert (named.id, named.row) == (survivor.id, other.id)
     assert await contacts(team.workspace, ids=[other.id]) == []

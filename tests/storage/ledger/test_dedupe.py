@@ -13,7 +13,8 @@ from storage.domain.facts import Deletion, Item, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status
 from storage.ledger.contacts import find
-from storage.scoring.definitions import add_score_type
+from storage.scoring.definitions import add_score_type, score_type
+from storage.scoring.drafts import apply, draft
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts
@@ -94,6 +95,28 @@ async def test_a_known_key_counts_once(seasoned: Team, repeat: str, way: str) ->
     assert [(line.amount, line.reason) for line in await seasoned.lines(ADA)] == [(50_000, "met"), (10_000, None)]
     assert await seasoned.value(ADA, "fit") == (5_000 if repeat == "another score" else None)
     assert (await seasoned.contact(ADA)).name == "Ada"
+
+
+async def test_a_repeat_is_looked_for_before_the_limits_of_today(seasoned: Team) -> None:
+    """What was applied stays a duplicate after the range became narrower; only what is new is set aside for it."""
+    first = (set_to("k", ADA, 9, score="fit", at=NOW - 9), change("d", ADA, Op.ADD, 1, score="fit", at=NOW - 8))
+    await seasoned.deliver(*first, batch="d1")
+    fit = await score_type(seasoned.workspace, key="fit")
+    drafted = await draft(seasoned.workspace, wanted=replace(fit, maximum=8_000, step=2_000, start=0), now=NOW)
+    assert drafted is not None
+    await apply(seasoned.workspace, draft=drafted, asks=False, clock=lambda: NOW)
+
+    again = await seasoned.deliver(*first, set_to("new", ADA, 9, score="fit"), batch="d2", received=NOW + DAY)
+    other = await seasoned.deliver(set_to("k", ADA, 10, score="fit", at=NOW - 9), batch="d3", received=NOW + DAY)
+    stranger = await seasoned.deliver(set_to("n", "new@example.com", 9, score="fit"), batch="d4", received=NOW + DAY)
+
+    refused = ItemOutcome(status=Status.QUARANTINED, reason="Fit runs from 0 to 8; 9 is outside it")
+    assert again.outcomes == (DUPLICATE, DUPLICATE, refused)
+    assert (other.outcomes, stranger.outcomes) == ((CONFLICT,), (refused,))
+    assert await find(seasoned.workspace, text="new@example.com") == []
+    asked = seasoned.asking(set_to("p", ADA, 9, score="fit"), batch="p", received=NOW + DAY)
+    with pytest.raises(OutOfRange):
+        await seasoned.record(asked)
 
 
 async def test_nothing_of_a_conflict_is_applied(seasoned: Team) -> None:

@@ -81,7 +81,9 @@ async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
     assert [(line.effective, line.value) for line in await team.lines(ADA)] == [
         (10_000, 100_000), (30_000, 90_000), (60_000, 60_000),
     ]  # fmt: skip  # newest first
-    assert await find_by_key(team.workspace, key=str(bob.id)) == ada.id
+    named = await find_by_key(team.workspace, key=str(bob.id))
+    assert named is not None
+    assert (named.id, named.row) == (ada.id, bob.id)
     assert await contacts(team.workspace, ids=[bob.id]) == []
     _, best = await top(team.workspace, score="score", count=10, now=NOW)
     assert [card.contact.id for card in best] == [ada.id]

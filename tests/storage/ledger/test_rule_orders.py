@@ -40,10 +40,12 @@ RULES = (
     Rule(name="Click", activity="click", points=3_000, cap=RuleCap(points=5_000, period="day", group="web")),
     Rule(name="Demo", activity="demo", points=15_000, condition="company:acme OR attributes.seats>=10"),
     Rule(name="Complaint", activity="complaint", points=-40_000, cap=RuleCap(points=60_000, period="ever")),
+    Rule(name="Left", activity="left", points=4_000, condition="attributes.seen<1d"),
     Rule(name="VIP", points=25_000, condition="tag:vip"),
+    Rule(name="Seats", points=3_000, for_each="attributes.seats / 5", at_most=5_000),
 )
 LOG = Path(os.environ.get("CDNOW_LOG", Path(__file__).parents[2] / "data" / "cdnow_2000.txt"))  # the whole, or 2,000
-COMPANIES, SEATS = ("Acme", "Other"), (5, 10, "11")
+COMPANIES, SEATS, SEEN = ("Acme", "Other"), (5, 10, "-11"), ("2025-12-31", "2025-12-30T08:00:00Z", (NOW - DAY) // 1000)
 TAGS: tuple[list[Json], ...] = (["vip"], [], ["new"])
 
 
@@ -55,9 +57,13 @@ def stories(draw: st.DrawFn) -> list[Item]:
         reference = Reference(email=draw(st.sampled_from(["ada@example.com", "bob@example.com"])))
         at = NOW - draw(st.integers(0, 6)) * DAY // 3
         fields = draw(
-            st.dictionaries(st.sampled_from(["company", "attributes.seats", "tags"]), st.integers(0, 2), max_size=2)
+            st.dictionaries(
+                st.sampled_from(["company", "attributes.seats", "attributes.seen", "tags"]),
+                st.integers(0, 2),
+                max_size=2,
+            )
         )
-        values = {"company": COMPANIES, "attributes.seats": SEATS, "tags": TAGS}
+        values = {"company": COMPANIES, "attributes.seats": SEATS, "attributes.seen": SEEN, "tags": TAGS}
         fields_ = {name: values[name][n % len(values[name])] for name, n in fields.items()}
         kind = draw(st.sampled_from(["activity", "activity", "change", "fields"]))
         common = {"key": f"k{number}", "contact": reference, "occurred_at": at, "fields": fields_}
@@ -76,7 +82,7 @@ def stories(draw: st.DrawFn) -> list[Item]:
 async def team_with_rules(storage: Storage) -> Team:
     """Make a team with rules in a type that stays and in one that fades."""
     workspace = await add_workspace(f"T{next(teams):05d}", name="Acme", now=NOW)
-    for key, half_life, rules in (("ruled", None, RULES), ("heat", 7 * DAY, RULES[:4])):
+    for key, half_life, rules in (("ruled", None, RULES), ("heat", 7 * DAY, RULES[:5])):
         await add_score_type(
             workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1000, bands=(), start=0,
             half_life=half_life, rules=rules, is_default=False, now=NOW,
@@ -322,8 +328,6 @@ def plainly(items: Sequence[Item], rules: Sequence[Rule], key: str) -> list[tupl
     for item in sorted(items, key=lambda item: (item.occurred_at or 0, item.key.encode(), (item.score or "").encode())):
         fields |= item.fields
         worth = [rule for rule in rules if rule.activity == item.activity and item.activity]
-        if not (item.score == key or worth or (item.fields and rules)):
-            continue
         before = (held_points, own is None and not held_points)
         held_points = [rule.points for rule in rules if rule.activity is None and HOLDS[rule.name](fields)]
         added = [rule.points for rule in worth if HOLDS[rule.name](fields)]

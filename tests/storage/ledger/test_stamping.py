@@ -66,6 +66,12 @@ async def test_a_person_s_change_never_loses_to_an_older_one(team: Team) -> None
     assert (await times(team), await team.value(ADA)) == ([0, 1, 2], 80_000)
 
 
+async def test_the_changes_of_one_command_come_in_the_order_they_were_typed(team: Team) -> None:
+    """A microsecond apart, so that the later one counts."""
+    await team.ask(change("a", ADA, Op.SET, 30), change("b", ADA, Op.ADD, 5), change("0", ADA, Op.SET, 7), batch="p")
+    assert (await times(team), await team.value(ADA)) == ([0, 1, 2], 7_000)
+
+
 async def test_people_at_the_same_moment_come_one_after_the_other(team: Team) -> None:
     """In one commit, each a microsecond after the one before; each is told what it found and what it left."""
     outcomes = await asyncio.gather(

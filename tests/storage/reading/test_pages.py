@@ -28,6 +28,17 @@ FILTERS = 400
 NAMES = ("Ada Lovelace", "ADA", "Zoë Müller", "Łukasz 100%", "under_score", "bang!", "Émile", "ＡＤＡ", None)
 COMPANIES = ("Acme Corp", "acme corp", "Straße AG", 'a"b', None)
 OWNERS = ("rep@acme.com", "REP@acme.com", "jane@acme.com", None)
+DAY = 86_400_000_000
+PLANS: tuple[Json, ...] = ("pro", "Pro", "ＰＲＯ", "free", ["pro", "beta", "PRO", None], [], ["", None], "", None, True)
+NUMBERS: tuple[Json, ...] = (
+    0, -3, 49, 50, "50", 50.0, " 50 ", 50.0004, 49.9999996, 51, "1e2", 2_000_000_000, 10**15, "9" * 30, True, [50],
+    "n/a", "1,000", None, {"a": 50},
+)  # fmt: skip  # numbers, and what is none
+TIMES: tuple[Json, ...] = (
+    "2025-12-25", "2025-12-25T00:00:00Z", "2025-12-25 02:00+02:00", "2025-12-24T23:59:59.999999Z", "2026-02-01",
+    (NOW - 7 * DAY) // 1_000_000, str((NOW - 7 * DAY) // 1000), NOW - 7 * DAY + 1, 7, "25.12.2025", "2025-13-01", None,
+)  # fmt: skip  # a week ago, sooner and later, and what is no time
+NOTES: tuple[Json, ...] = ("x" * 300, "x" * 300 + "y", "x" * 200, "Zoë’s", None)
 TAGS = ("vip", "VIP", "churn risk", "a_b", "50%")
 
 
@@ -49,13 +60,21 @@ async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Can
     for number in range(PEOPLE):
         field_values = {"name": dice.choice(NAMES), "company": dice.choice(COMPANIES), "owner": dice.choice(OWNERS)}
         fields: dict[str, Json] = {name: value for name, value in field_values.items() if value is not None}
+        attributes: dict[str, Json] = {
+            "plan": dice.choice(PLANS), "seats": dice.choice(NUMBERS), "last_seen": dice.choice(TIMES),
+            "Lead Note": dice.choice(NOTES),
+        }  # fmt: skip  # a kind of value each
+        for name in dice.sample(sorted(attributes), k=dice.randint(0, 2)):
+            del attributes[name]
+        fields |= {f"attributes.{name}": value for name, value in attributes.items()}
         tags: list[Json] = [*dice.sample(TAGS, k=dice.randint(0, 2))]
         score = dice.choice([None, 0, 39_000, 40_000, 79_000, 80_000, 81_000, 100_000])
         fit = dice.choice([None, -5000, -500, 0, 500, 4000, 4500, 5000])
         email = f"p{number:03d}@{'acme' if number % 3 else 'ex_ample'}.com"
         values = {key: value for key, value in (("score", score), ("fit", fit)) if value is not None}
         for workspace in (own_workspace, other):
-            items = [Item(key=f"{number}", contact=Reference(email=email), fields={**fields, "tags": tags})]
+            own: dict[str, Json] = {"attributes.seats": 50, "attributes.secret": "theirs"} if workspace is other else {}
+            items = [Item(key=f"{number}", contact=Reference(email=email), fields=fields | {"tags": tags} | own)]
             items += [
                 Item(key=f"{number}", contact=Reference(email=email), score=key, op=Op.SET, amount=value)
                 for key, value in values.items()
@@ -66,6 +85,7 @@ async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Can
             Candidate(
                 id=number, email=email, name=field_values["name"], company=field_values["company"],
                 owner=field_values["owner"], tags=tuple(map(str, tags)), values=values,
+                attributes=attributes, now=NOW,
             )
         )  # fmt: skip  # what was told of one person stands together
     await asyncio.gather(*records)
@@ -75,8 +95,15 @@ async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Can
 def _terms(dice: random.Random) -> str:
     number = dice.choice(["0", "39", "40", "79", "80", "81", "100"])
     fit = dice.choice(["-5", "-0.5", "0", "0.5", "4", "4.5", "5"])
+    seats = dice.choice(["0", "-3", "49.9999996", "50", "50.0004", "51", "100", "2000000000", "8000000000000"])
     return dice.choice(
         [
+            f"attributes.seats{dice.choice(['>', '>=', '<', '<=', '=', '!='])}{seats}",
+            f"attributes.last_seen{dice.choice(['>', '>=', '<', '<='])}7d", "has:attributes.seats",
+            f"attributes.plan:{dice.choice(['pro', '(free,beta)', '()', 'true'])}".replace("()", '""'),
+            f'attributes."Lead Note":"{dice.choice(NOTES) or "-"}"', 'has:attributes.“Lead Note”',
+            "attributes.seats:-3..50", "attributes.seats:*..50", "attributes.seats:50..*", "attributes.seats:50",
+            "has:attributes.plan", "attributes.secret:theirs", "has:attributes.last_seen", "attributes.last_seen>7d",
             f"score{dice.choice(['>=', '<=', '=', '!='])}{number}",
             f"fit{dice.choice(['>=', '<=', '=', '!='])}{fit}",
             "score>79", "score<40", "fit>4", "fit<0", "fit:-0.5..4", "score:40..*", "score:*..80", "fit:good",

@@ -80,6 +80,9 @@ async def fill(url: str) -> None:
         f"INSERT INTO scores (workspace_id, contact_id, definition_id, {state})"
         f" SELECT 1, g.n, d.id, 0, 0, 0, CASE WHEN half_life IS NULL THEN {rank} ELSE {NOW} + {rank} * {apart} END,"
         f" 0, 'crm', 'k' || g.n FROM definitions d, {numbers} WHERE half_life IS NULL OR g.n <= {KNOWN}",
+        "INSERT INTO attribute_values (workspace_id, contact_id, name, key, number, instant)"
+        f" SELECT 1, g.n, 'visits', CAST(g.n % 1000 AS TEXT), g.n % 1000 * 1000000, {NOW} - g.n % 1000 * {apart}"
+        f" FROM {numbers}",
         "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
         " occurred_at, received_at, batch)"
         f" SELECT 1, g.n, 'change', 'crm', 'k' || g.n, 'score', 'set', 0, '{{}}', g.n, g.n, 'b' FROM {known_numbers}",
@@ -161,13 +164,27 @@ async def test_what_a_score_did_is_looked_up_by_contact(
         ("score>=99.5", "rank >=", "scores_rank"),
         ("heat>=80", "rank >=", "scores_rank"),
         ("updated<1d", "FROM facts f WHERE f.contact_id", "facts_contact_subject"),
+        ("attributes.visits:77", "attribute_values", "attribute_values_key"),
+        ("attributes.visits:(77,78)", "attribute_values", "attribute_values_key"),
+        ("attributes.visits=77", "attribute_values", "attribute_values_number"),
+        ("attributes.visits>=999", "attribute_values", "attribute_values_number"),
+        ("attributes.visits:3..5", "attribute_values", "attribute_values_number"),
+        ("attributes.visits<1h", "attribute_values", "attribute_values_instant"),
     ):
         caplog.clear()
         with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
             await count(crowded.workspace, query=parse(text, types), now=NOW)
         plan_text = await plan(crowd, statements(caplog, part)[0])
         assert index in plan_text, (text, plan_text)
-        for whole in ("Seq Scan on effects", "Seq Scan on facts", "SCAN e", "SCAN g", "SCAN f"):
+        for whole in (
+            "Seq Scan on effects",
+            "Seq Scan on facts",
+            "SCAN e",
+            "SCAN g",
+            "SCAN f",
+            "Scan on attri",
+            "SCAN a",
+        ):
             assert whole not in plan_text, (text, plan_text)
 
 
@@ -247,7 +264,9 @@ FILTERS = (
     "-score:(cold,warm)", "-has:score", "-has:(score,heat)", "NOT (has:score OR has:heat)", "-heat>=80",
     "owner:rep@example.com", "-tag:churned", "NOT ada", "-score rising 10 in 7d", "heat falling 20% in 30d OR heat>90",
     "NOT heat moved 5 in 1d", "-score crossed above 80 in 24h", "NOT score stale 30d", "followup:none",
-    "-followup:none", "followup:open", "NOT updated<7d", "segment:hot", "-segment:hot", "segment:calm OR has:heat",
+    "-followup:none", "followup:open", "NOT updated<7d", "-attributes.visits:77", "attributes.visits:(7,8) OR tag:vip",
+    "-attributes.visits>=50", "NOT attributes.visits:3..5", "-has:attributes.visits", "attributes.visits<7d OR tag:vip",
+    "segment:hot", "-segment:hot", "segment:calm OR has:heat",
 )  # fmt: skip  # each kind that the language has, under a NOT or an OR
 PAGED = ("owner:rep@example.com", "sort:heat,-score", "-has:heat sort:-score,name")  # those without the score come last
 SEGMENTS = {"hot": "score>=80 OR heat>=80", "calm": "-score rising 5 in 7d -has:heat"}
@@ -276,7 +295,15 @@ async def test_no_filter_reads_a_list_again_for_each_contact(
             costs = [float(cost) for cost in re.findall(r"cost=\S+?\.\.(\d+\.\d+)", plan_text)]
             assert bool(costs) is not raw.is_sqlite(crowd)
             assert max(costs, default=0) < 100 * CONTACTS, (text, plan_text)
-            for whole in ("SCAN scores", "SCAN k", "SCAN e", "SCAN f", "SCAN g"):
+            for whole in (
+                "SCAN scores",
+                "SCAN k",
+                "SCAN e",
+                "SCAN f",
+                "SCAN g",
+                "SCAN a",
+                "(workspace_id=? AND name=?",
+            ):
                 assert whole not in plan_text, (text, plan_text)
 
 

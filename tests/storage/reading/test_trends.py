@@ -39,6 +39,16 @@ async def filter_letters(team: Team, text: str, *, now: int = NOW) -> list[str]:
     return [(card.contact.email or "")[0] for card in cards]
 
 
+async def test_an_undone_fact_is_an_update_and_an_undo_is_none(heated: Team) -> None:
+    """`updated` asks for any fact of the contact, undone or not; `stale` for changes that stand."""
+    await heated.deliver(set_to("old", "a@example.com", 40, at=NOW - 20 * DAY), batch="old")
+    await heated.ask(set_to("p", "a@example.com", 50, at=NOW - 9 * DAY), batch="p", received=NOW - 9 * DAY)
+    await heated.undo("p", batch="u", received=NOW - DAY)
+    assert await filter_letters(heated, "updated<10d") == ["a"]
+    assert await filter_letters(heated, "updated<5d") == []
+    assert await filter_letters(heated, "score stale 15d") == ["a"]
+
+
 async def test_what_the_words_mean(heated: Team) -> None:
     """Each kind of past once, with the answers to each kind of question about it."""
     past: dict[str, list[tuple[float, Op, int]]] = {

@@ -35,7 +35,7 @@ from storage.scoring.drafts import (
 )
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
-from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
+from tests.storage.teams import DAY, NOW, SECOND, Team, field_item, set_to
 
 DEMO = Rule(name="Demo", activity="demo_booked", points=10_000)
 
@@ -141,6 +141,37 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     assert after == {f"p{n:02d}@example.com": value * 1000 for n, value in expected.items()}
     assert len(await load_follow_ups(team.workspace, ids=range(1, 999))) == counts.asking
     await check_ledger_and_scores(team)
+
+
+async def test_a_preview_announces_exactly_what_is_then_asked_for(team: Team) -> None:
+    """It asks the condition, under the scores of the draft, and who asked lately rests; a paused rule asks nobody."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    words = "score crosses 50 if tag:vip score>=60 cooldown 2d"
+    await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
+    tags = {"rested": ["vip"], "asked": ["vip"], "lower": ["vip"], "other": []}
+    for name, names in tags.items():
+        await team.deliver(
+            set_to(f"s{name}", f"{name}@example.com", 75 if name == "rested" else 10, fields={"tags": names})
+        )
+        await team.deliver(set_to(f"t{name}", f"{name}@example.com", 20 if name == "lower" else 30), received=NOW + 1)
+    assert len(await load_follow_ups(team.workspace, ids=range(1, 9))) == 1  # of `rested`, within its two days
+
+    new_draft = await drafted(team, rules=(Rule(name="All", points=35_000, condition="-tag:nobody"),))
+    later = NOW + DAY
+    await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: later)
+    counts = await preview(team.workspace, draft=new_draft, now=later)
+
+    assert counts.asking == 0  # a value that was set includes the rule
+    await cancel(team.workspace, draft=new_draft, clock=lambda: later)
+    adding = Rule(name="Visit", activity="demo_booked", points=40_000)
+    await team.deliver(*(activity_item(f"d{name}", f"{name}@example.com") for name in tags), received=NOW + 2)
+    new_draft = await drafted(team, rules=(adding,))
+    await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: later)
+    counts = await preview(team.workspace, draft=new_draft, now=later)
+    # 70 each but for `lower`, with 60; of those who are vips one was asked for yesterday.
+    assert counts.asking == 2
+    assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: later) == counts.asking
+    assert len(await load_follow_ups(team.workspace, ids=range(1, 9))) == 1 + counts.asking
 
 
 async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_true_of(team: Team) -> None:

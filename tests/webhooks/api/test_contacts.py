@@ -48,6 +48,8 @@ async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> 
         assert await api.get(f"/contacts/{key}") == contact, key
         assert await api.get(f"/contacts/{key}/scores/score") == contact["scores"]["score"], key
     assert (await api.get("/contacts"))["items"] == [contact]
+    for question, answers in (("attributes.seats:3..5 -has:attributes.plan", 1), ("attributes.share>0.5", 0)):
+        assert len((await api.get("/contacts", q=question))["items"]) == answers
 
 
 async def test_whom_nobody_knows(service: Receiving, api: Program) -> None:

@@ -2,10 +2,16 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
+from storage.db.database import read
 from storage.domain.score_types import Rule
+from storage.domain.submissions import Submission
+from storage.ledger.committer import record
+from storage.ledger.verify import verify_next
 from storage.reading.history import history
-from storage.scoring.definitions import add_score_type
+from storage.scoring.definitions import add_score_type, score_type
+from storage.scoring.drafts import apply, draft
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import DAY, SECOND, Answer, item
@@ -209,6 +215,45 @@ async def test_a_change_since_it_was_read_is_refused(service: Receiving, api: Pr
     tag = (await api.call("GET", SCORE)).headers["Etag"]
     assert (await api.call("DELETE", SCORE, headers={"If-Match": tag})).status == 204
     assert len({tag, second.headers["Etag"], third.headers["Etag"]}) == 3
+
+
+async def test_the_address_of_the_path_says_whose_a_change_is(service: Receiving, api: Program) -> None:
+    """Also while two contacts are merged, so that splitting them gives each its own."""
+    await service.sender.push({"items": [item(value=50), item(contact={"email": "two@example.com"}, value=20)]})
+    two = "/contacts/two@example.com"
+    (row,) = [
+        contact["id"] for contact in (await api.get("/contacts"))["items"] if contact["email"] == "two@example.com"
+    ]
+    merged = await api.call("POST", f"{two}/merge", {"into": "ada@example.com"})
+    assert merged.status == 200
+    service.clock.now += SECOND
+    assert (await api.call("PUT", f"{two}/scores/score", {"value": 90})).document["value"] == 90
+    assert (await adjusted(api, 5, "k", path=f"/contacts/{row}/scores/score")).document["value"] == 95
+    assert (await api.call("PUT", FIT, {"value": 5})).status == 200
+    (batch,) = {fact["batch"] for fact in await read("SELECT batch FROM facts WHERE kind = 'merge'")}
+    undo = Submission(
+        source="slack", batch="u", received_at=service.clock.now, actor="U1", all_or_none=True, undoes=batch
+    )
+    await record(service.workspace, undo, now=service.clock.now)
+
+    assert await service.scores("two@example.com") == {"score": 95_000}
+    assert await service.scores("ada@example.com") == {"score": 50_000, "fit": 5_000}
+    assert (await verify_next(service.workspace)).differences == ()
+
+
+async def test_an_adjustment_that_was_made_is_repeated_after_the_step_changed(service: Receiving, api: Program) -> None:
+    """The same Idempotency-Key is answered as before; a new one is held to the step of now."""
+    await service.sender.push(item(value=50))
+    assert (await adjusted(api, 5, "once")).document["value"] == 55
+    live = await score_type(service.workspace, key="score")
+    drafted = await draft(service.workspace, wanted=replace(live, step=10_000), now=service.clock.now)
+    assert drafted is not None
+    await apply(service.workspace, draft=drafted, asks=False, clock=service.clock)
+
+    assert (await adjusted(api, 5, "once")).status == 200
+    refused = await adjusted(api, 5, "twice")
+    check_problem(refused, 422, "Unprocessable Entity")
+    assert refused.document["detail"] == "Score goes in steps of 10; 5 is no whole number of them."
 
 
 async def adjusted_if(api: Program, tag: str) -> Answer:

@@ -1,0 +1,137 @@
+"""A rule that begins to watch costs nothing: each contact is enrolled when the rule evaluates it for the first time."""
+
+from dataclasses import replace
+
+import pytest
+
+from storage.alerts.decide import sweep
+from storage.alerts.enroll import ENROLL, HANDLERS, add_alert_rule, choose_channel
+from storage.alerts.followups import load_follow_ups
+from storage.alerts.rules import alert_rules, pause_rule
+from storage.domain.facts import Op
+from storage.domain.score_types import Rule
+from storage.job_runner import JobRunner
+from storage.jobs import NewJob, proceed, start
+from storage.scoring.definitions import score_types
+from storage.scoring.drafts import apply, build, draft, preview
+from tests.storage import raw
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
+
+HOUR = 3600 * SECOND
+MEMORY = "SELECT contact_id, taken, pending_until FROM alert_memory WHERE rule_id = 2 ORDER BY contact_id"
+
+
+@pytest.fixture
+async def scored(team: Team) -> Team:
+    """Score twenty contacts, from 0 to 95, before there is a rule."""
+    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await pause_rule(team.workspace, rule=1, now=NOW)
+    await team.deliver(*(set_to(f"s{n}", f"p{n:02d}@example.com", n * 5, at=NOW - HOUR) for n in range(20)))
+    return team
+
+
+async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
+    """Return the contact and the value of each follow-up."""
+    opened = await load_follow_ups(team.workspace, ids=range(1, 999))
+    return [(follow_up.contact, follow_up.after) for follow_up in opened]
+
+
+async def redefine(team: Team, *, asks: bool = False, at: int, **changes: object) -> int:
+    """Change the default type as an admin does; return how many were asked for, as the preview said."""
+    live = next(score_type for score_type in await score_types(team.workspace) if score_type.is_default)
+    new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=at)  # type: ignore[arg-type]  # named
+    assert new_draft is not None
+    assert await build(team.workspace, draft=new_draft, clock=lambda: at)
+    expected = await preview(team.workspace, draft=new_draft, now=at)
+    count = await apply(team.workspace, draft=new_draft, asks=asks, clock=lambda: at)
+    assert count == (expected.asking if asks else 0)
+    return expected.asking
+
+
+async def test_contacts_inside_are_known_without_a_row_of_memory(scored: Team, database_url: str) -> None:
+    """Neither a change within the region nor within the margin asks; coming back from beyond the re-arm line does."""
+    await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
+    assert await raw.rows(database_url, MEMORY) == []
+    for number, (value, asks) in enumerate([(60, 0), (47, 0), (55, 0), (44, 0), (55, 1), (56, 1)], start=1):
+        at = NOW + number * 2 * HOUR
+        await scored.deliver(set_to(f"t{number}", "p12@example.com", value), batch=f"t{number}", received=at)
+        assert len(await follow_ups(scored)) == asks, (number, value)
+    await scored.deliver(set_to("u", "p02@example.com", 70), batch="u", received=NOW + DAY)
+
+    assert await follow_ups(scored) == [(13, 55_000), (3, 70_000)]
+
+
+async def test_applying_a_definition_writes_no_memory(scored: Team, database_url: str) -> None:
+    """Who comes in by it is known to be in, who goes out is armed again; twice in a row, and the rule goes on."""
+    await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
+    points = Rule(name="Demo", activity="demo", points=1_000)
+    await redefine(scored, at=NOW + HOUR, maximum=45_000, bands=())  # everybody is below 50 now
+    await redefine(scored, at=NOW + 2 * HOUR, maximum=100_000, bands=(), rules=(points,))  # and back
+    assert await raw.rows(database_url, MEMORY) == []
+    await scored.deliver(change("x", "p15@example.com", Op.ADD, 1), batch="x", received=NOW + 3 * HOUR)
+    await scored.deliver(change("y", "p09@example.com", Op.ADD, 9), batch="y", received=NOW + 3 * HOUR)
+
+    assert await follow_ups(scored) == [(10, 54_000)]
+    assert {rule.enrollment for rule in await alert_rules(scored.workspace)} == {2, 3}
+
+
+async def test_newcomers_are_those_who_were_not_inside_before(scored: Team) -> None:
+    """Also before the rule has a row about anybody, and after a change that it has not looked at yet."""
+    await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
+    points = Rule(name="Demo", activity="demo", points=1_000)
+    assert await redefine(scored, asks=True, at=NOW + HOUR, rules=(points,)) == 0
+    down = {"maximum": 60_000, "bands": ()}
+    assert await redefine(scored, asks=True, at=NOW + 2 * HOUR, **down) == 0
+    await scored.deliver(set_to("z", "p01@example.com", 60), batch="z", received=NOW + 3 * HOUR)
+    assert await follow_ups(scored) == [(2, 60_000)]
+    assert await redefine(scored, asks=True, at=NOW + 4 * HOUR, minimum=50_000, start=50_000, maximum=100_000) == 9
+
+
+async def test_fading_counts_from_the_instant_at_which_a_rule_begins(scored: Team) -> None:
+    """What faded below the edge before is no event; what does so after is one, at its instant, swept or pushed."""
+    await redefine(scored, at=NOW, half_life=DAY)
+    words = "when score crosses below 40 cooldown 1h"
+    began = NOW + 12 * HOUR
+    await add_alert_rule(scored.workspace, words=words, made_by="U1", owners={}, now=began)
+    await sweep(scored.workspace, now=began + HOUR)
+    at_once = await follow_ups(scored)
+    await scored.deliver(change("x", "p12@example.com", Op.ADD, 1), batch="x", received=began + 2 * HOUR)
+    await sweep(scored.workspace, now=began + DAY)
+
+    # After half a day 60 is at 42 and 55 at 39: they are the highest below 40, and the lowest above.
+    assert [contact for contact, _ in at_once] == []
+    assert {contact for contact, value in await follow_ups(scored) if value == 39_000} >= {13, 14, 15, 16}
+    assert not {contact for contact, _ in await follow_ups(scored)} & set(range(1, 12))
+
+
+async def test_a_rule_for_untouched_scores_is_enrolled_in_slices(scored: Team, database_url: str) -> None:
+    """Time alone decides it, so it needs rows; a process that dies leaves the rest to the service."""
+    words = "when score untouched for 30d cooldown 1h"
+    await add_alert_rule(scored.workspace, words=words, made_by="U1", owners={}, now=NOW)
+    assert len(await raw.rows(database_url, MEMORY)) == 20
+    await raw.rows(database_url, "DELETE FROM alert_memory")
+    (_, rule) = await alert_rules(scored.workspace)
+    job = NewJob(
+        workspace=scored.workspace.id, kind=ENROLL, lane=ENROLL, key=f"{rule.id}/{rule.enrollment}", subject=rule.id,
+        due_at=NOW,
+    )  # fmt: skip  # where, what and when
+    died = await start(scored.workspace, job=job, now=NOW)
+    assert died is not None
+    await proceed(scored.workspace, job=died, position=5, keeps_lane=True, now=NOW)
+    runner = JobRunner(HANDLERS, clock=lambda: NOW + HOUR)
+    while await runner.work():
+        continue
+
+    rows = await raw.rows(database_url, MEMORY)
+    assert [row["contact_id"] for row in rows] == list(range(6, 21))
+    assert {row["pending_until"] for row in rows} == {NOW - HOUR + 30 * DAY}
+
+
+async def test_a_score_of_later_is_not_taken_for_one_of_before(scored: Team) -> None:
+    """Ten half-lives before it was set to 30 a fading score was not above 50: it was not there."""
+    await redefine(scored, at=NOW, half_life=DAY)
+    await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
+    for days, value in ((10, 30), (11, 60)):
+        await scored.deliver(set_to(f"n{days}", "new@example.com", value), batch=f"n{days}", received=NOW + days * DAY)
+
+    assert await follow_ups(scored) == [(21, 60_000)]
