@@ -22,6 +22,7 @@ from storage.domain.numbers import from_json, show
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
 from storage.scoring.definitions import score_types
+from storage.transfer.export import list_attributes
 
 app = typer.Typer(no_args_is_help=True, help="Rules: what activities and attributes are worth.")
 
@@ -77,18 +78,21 @@ def apply_rules(
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the rules by those in a file, after a preview with --dry-run.
+    """Replace the rules by those in a file. --dry-run previews the changes.
 
     A TOML file has the rules of every score type; a type that it does not name has none afterwards.
     A CSV file has the columns attribute, value and points, and score if the rules are not for the default score.
-    A value is a text, a comparison (>=50) or a range (3..5). It replaces the rules about attributes only.
+    A value is a text, a comparison (>=50) or a range (3..5). The file replaces only the rules about the value of one
+    attribute.
     """
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
         types = await score_types(workspace)
-        read_rules = read_csv_rules if file.suffix.lower() == ".csv" else _read_rules
-        rules_by_type = read_rules(file, types)
+        if file.suffix.lower() == ".csv":
+            rules_by_type = read_csv_rules(file, types, attributes=await list_attributes(workspace))
+        else:
+            rules_by_type = _read_rules(file, types)
         changed_types = [
             replace(score_type, rules=rules_by_type[score_type.key])
             for score_type in types

@@ -1,13 +1,14 @@
 """Read scoring rules from a CSV file with an attribute, a value and points in each line."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from storage.domain.contacts import ATTRIBUTE
 from storage.domain.csv_cells import read_cell, read_number
 from storage.domain.csv_headers import name_attribute
 from storage.domain.errors import BadDefinition, Refusal
+from storage.domain.filters.terms import All, Attribute, AttributeNumber, Term, asked_fields
 from storage.domain.rules import check_rules, compile_rules
 from storage.domain.score_types import Rule, ScoreType
 from storage.domain.texts import clean_text, match_key
@@ -15,21 +16,24 @@ from storage.transfer.csv_files import CsvFile, Row, recognize
 
 COLUMNS = ("attribute", "value", "points", "score")
 MOST_IN_NAME = 80
-_NAMEABLE = re.compile(r"[\w.-]*\w")
+_WORD = re.compile(r"[\w.-]*\w")
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
-_COMPARED = re.compile(rf"(>=|<=|>|<)\s*({_NUMBER})", re.ASCII)
-_RANGE = re.compile(rf"({_NUMBER}|\*)\.\.({_NUMBER}|\*)", re.ASCII)
+_COMPARED = re.compile(rf"(?:>=|<=|>|<)\s*{_NUMBER}", re.ASCII)
+_RANGE = re.compile(rf"(?:{_NUMBER}|\*)\.\.(?:{_NUMBER}|\*)", re.ASCII)
 
 
 class BadRulesFile(Refusal):
     """That CSV file holds no rules."""
 
 
-def read_csv_rules(path: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule, ...]]:
+def read_csv_rules(
+    path: Path, types: Sequence[ScoreType], *, attributes: Collection[str]
+) -> dict[str, tuple[Rule, ...]]:
     """Return the rules of every score type as the file leaves them; raises BadFile or BadRulesFile with the line.
 
-    The file replaces the rules about attributes of each score type that it names, or of the default one if it has no
-    column `score`. Rules that ask for anything else stay: activities, tags, owners.
+    The file replaces the rules about the value of one attribute, of each score type that it names, or of the default
+    one if it has no column `score`. Other rules stay: those about activities, tags, owners or several attributes.
+    *attributes* are the names of the attributes that contacts have.
     """
     file = recognize(path)
     columns = _find_columns(file)
@@ -39,7 +43,7 @@ def read_csv_rules(path: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Ru
     lines: dict[tuple[str, str, str], int] = {}
     for row in file.rows():
         try:
-            key, rule, compared = _read_row(row, file, columns, default=default)
+            key, rule, compared = _read_row(row, file, columns, default=default, attributes=attributes)
             if key not in by_key:
                 raise BadDefinition(f"there is no score type `{key}`; there is {', '.join(by_key)}")
             if (first := lines.setdefault((key, *compared), row.line)) != row.line:
@@ -75,17 +79,24 @@ def _find_columns(file: CsvFile) -> dict[str, int]:
 
 
 def _list_kept_rules(score_type: ScoreType) -> list[Rule]:
-    """Return the rules that ask for something other than attributes, which a CSV file does not replace."""
+    """Return the rules that no line of a CSV file can state, so that the file does not replace them."""
+    judge = compile_rules(score_type.rules)
     return [
         rule
         for rule in score_type.rules
-        if rule.activity is not None
-        or not all(name.startswith(ATTRIBUTE) for name in compile_rules((rule,)).fields_read)
+        if rule.activity is not None or rule.for_each or not _is_about_value(judge.conditions[rule.name])
     ]
 
 
+def _is_about_value(term: Term) -> bool:
+    """Return whether a condition asks for values of one attribute, as a line of a CSV file does."""
+    if isinstance(term, All):
+        return len(asked_fields(term)) == 1 and all(map(_is_about_value, term.parts))
+    return isinstance(term, Attribute | AttributeNumber)
+
+
 def _read_row(
-    row: Row, file: CsvFile, columns: Mapping[str, int], *, default: str
+    row: Row, file: CsvFile, columns: Mapping[str, int], *, default: str, attributes: Collection[str]
 ) -> tuple[str, Rule | None, tuple[str, str]]:
     """Return the score type of a line, its rule or None for 0 points, and the attribute and value that it asks for."""
     if row.wrong:
@@ -94,23 +105,26 @@ def _read_row(
     if missing := [name for name in columns if not cells.get(name)]:
         raise BadDefinition(f"`{missing[0]}` is blank")
     points = read_number(cells["points"], comma=file.delimiter == ";", decimal=lambda: None)
-    attribute = cells["attribute"].removeprefix(ATTRIBUTE)
-    attribute = attribute if _NAMEABLE.fullmatch(attribute) else name_attribute(attribute)
+    attribute = _find_attribute(clean_text(cells["attribute"]).removeprefix(ATTRIBUTE), attributes)
     value = clean_text(cells["value"])
-    rule = Rule(name=f"{attribute} {value}", points=points, condition=_write_condition(ATTRIBUTE + attribute, value))
+    rule = Rule(name=f"{attribute} {value}", points=points, condition=_write_condition(attribute, value))
     return cells.get("score", default), rule if points else None, (attribute, match_key(value))
 
 
-def _write_condition(name: str, value: str) -> str:
-    """Return the condition of a rule: a value, a comparison such as `>=50`, or a range such as `3..5` with its ends."""
-    if compared := _COMPARED.fullmatch(value):
-        return f"{name}{compared[1]}{compared[2]}"
-    if ends := _RANGE.fullmatch(value):
-        limits = [f"{name}{sign}{end}" for sign, end in ((">=", ends[1]), ("<=", ends[2])) if end != "*"]
-        if limits:
-            return " ".join(limits)
-    # Every kind of quote is compared as the same.
-    return f'{name}:"{value.replace(chr(34), chr(39))}"'
+def _find_attribute(name: str, attributes: Collection[str]) -> str:
+    """Return the attribute that a cell names: as contacts have it, or as an import with all columns names it."""
+    imported = name_attribute(name)
+    return imported if name not in attributes and (imported in attributes or not _WORD.fullmatch(name)) else name
+
+
+def _write_condition(attribute: str, value: str) -> str:
+    """Return the condition of a rule: a text, a comparison such as `>=50`, or a range such as `3..5` with its ends."""
+    name = ATTRIBUTE + (attribute if _WORD.fullmatch(attribute) else f'"{attribute}"')
+    if _COMPARED.fullmatch(value):
+        return name + value
+    if _RANGE.fullmatch(value):
+        return f"{name}:{value}"
+    return f'{name}:"{value.replace(chr(34), chr(39))}"'  # every kind of quote is compared as the same
 
 
 def _rename(rule: Rule, taken: set[str]) -> Rule:
