@@ -1,4 +1,4 @@
-"""`contact-score rules`: export scoring rules as TOML and apply them from a file."""
+"""`contact-score rules`: export scoring rules as TOML and apply them from a TOML or CSV file."""
 
 import re
 import tomllib
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.cli import output
 from bot.cli.definition_changes import as_document, print_preview, redefine
+from bot.cli.rules_csv import read_csv_rules
 from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -21,6 +22,7 @@ from storage.domain.numbers import from_json, show
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
 from storage.scoring.definitions import score_types
+from storage.transfer.export import list_attributes
 
 app = typer.Typer(no_args_is_help=True, help="Rules: what activities and attributes are worth.")
 
@@ -70,18 +72,27 @@ def export_rules(
 
 @app.command("apply")
 def apply_rules(
-    file: Annotated[Path, typer.Argument(metavar="FILE.toml", exists=True, dir_okay=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml|FILE.csv", exists=True, dir_okay=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
     ask: Annotated[bool, typer.Option("--ask", help="Ask for follow-ups for those who come into a region.")] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let the rules of a file be the rules of every score type; what it does not name has none then."""
+    """Replace the rules by those in a file. --dry-run previews the changes.
+
+    A TOML file has the rules of every score type; a type that it does not name has none afterwards.
+    A CSV file has the columns attribute, value and points, and score if the rules are not for the default score.
+    A value is a text, a comparison (>=50) or a range (3..5). The file replaces only the rules about the value of one
+    attribute.
+    """
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
         types = await score_types(workspace)
-        rules_by_type = _read_rules(file, types)
+        if file.suffix.lower() == ".csv":
+            rules_by_type = read_csv_rules(file, types, attributes=await list_attributes(workspace))
+        else:
+            rules_by_type = _read_rules(file, types)
         changed_types = [
             replace(score_type, rules=rules_by_type[score_type.key])
             for score_type in types

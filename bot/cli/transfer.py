@@ -73,7 +73,11 @@ def import_contacts(
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import contacts and scores: a blank cell changes nothing, and the same file twice is one import."""
+    """Import contacts, scores and activities: a blank cell changes nothing, and the same file twice is one import.
+
+    Columns: email, name, company, owner, tags, a score type, attributes.NAME, ids.SOURCE; of a file of activities
+    also activity, occurred_at and quantity.
+    """
     if undo and (dry_run or map_column or all_columns or option):
         raise typer.BadParameter("--undo takes back a whole import, and has no other options")
     if unknown := [text for text in option or () if text not in OPTIONS]:

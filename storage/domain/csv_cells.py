@@ -4,10 +4,8 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 
 from storage.domain.contacts import Json
-from storage.domain.errors import BadTime
 from storage.domain.numbers import is_ambiguous, parse
 from storage.domain.texts import remove_invisible
 
@@ -23,11 +21,6 @@ _DECIMAL_COMMA = re.compile(
 _DECIMAL_POINT = re.compile(
     r"[+-]?(?:\d+\.(?:\d{1,2}|\d{4,})|0*\.\d+|\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:,\d{3}){2,})", re.ASCII
 )
-_TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?))?\s*(Z|UTC|[+-]\d{2}(?::?\d{2})?)?",
-    re.ASCII | re.IGNORECASE,
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PLAIN_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 
 
@@ -132,20 +125,3 @@ def find_decimal_sign(cells: Iterable[str]) -> str | None:
 
 def _strip_percent(cell: str) -> str:
     return remove_invisible(cell).removesuffix("%").rstrip()
-
-
-def read_time(cell: str) -> int:
-    """Return a time such as `2026-01-31 09:30` or `2026-01-31T09:30:00+01:00` in µs UTC; raises BadTime.
-
-    A time without a zone is UTC, and a date is its midnight. Dates with slashes or points are refused, because
-    programs disagree on the order of day and month.
-    """
-    match = _TIME.fullmatch(remove_invisible(cell))
-    try:
-        if match is None:
-            raise ValueError
-        zone = (match[3] or "Z").upper().replace("UTC", "Z")
-        moment = datetime.fromisoformat(f"{match[1]}T{match[2] or '00:00'}{zone}")
-    except ValueError as exc:
-        raise BadTime(f"`{cell[:40]}` is not a time like 2026-01-31 09:30 or 2026-01-31T09:30:00Z") from exc
-    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -108,7 +108,7 @@ async def write_csv(
     spreadsheet program would run as a formula are escaped.
     """
     types = await score_types(workspace)
-    sources, attributes = await _list_sources(workspace), await _list_attributes(workspace)
+    sources, attributes = await _list_sources(workspace), await list_attributes(workspace)
     table, count = csv.writer(file), 0
     ids = [ID + source for source in sources]
     table.writerow(
@@ -146,7 +146,7 @@ async def _list_sources(workspace: Workspace) -> list[str]:
     return sorted(row["namespace"] for row in rows)
 
 
-async def _list_attributes(workspace: Workspace) -> list[str]:
+async def list_attributes(workspace: Workspace) -> list[str]:
     """Return the names of the attributes that any contact has, sorted."""
     names: set[str] = set()
     last_id = 0

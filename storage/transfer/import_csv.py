@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from storage.db import database
+from storage.domain.attributes import read_instant
 from storage.domain.contacts import (
     ATTRIBUTE,
     FIELDS,
@@ -33,7 +34,6 @@ from storage.domain.csv_cells import (
     read_attribute,
     read_cell,
     read_number,
-    read_time,
     split_tags,
     write_cell,
 )
@@ -521,7 +521,9 @@ class _ValueReader:
         if name == QUANTITY:
             return self._read_number(self._columns.activity[QUANTITY], cell)
         if name == OCCURRED_AT:
-            at = read_time(cell)
+            at = read_instant(cell)
+            if at is None:
+                raise BadTime(f"`{cell[:40]}` is not a time like 2026-01-31 09:30 or 2026-01-31T09:30:00Z")
             if not 0 <= at <= self._now + DAY:
                 raise BadTime(f"`{cell}` lies {'in the future' if at > 0 else 'before 1970'}")
             return at

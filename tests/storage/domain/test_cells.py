@@ -5,6 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from storage.domain.csv_cells import guard_formula, join_tags, read_cell, split_tags, write_cell
+from storage.domain.texts import remove_invisible
 
 FORMULAS = "=+-@\t\r\n＝＋－＠"
 texts = st.text(st.sampled_from(f"''{FORMULAS} a"), max_size=6) | st.text(max_size=20)
@@ -20,9 +21,13 @@ def test_no_cell_begins_like_a_formula(text: str) -> None:
 @given(texts)
 @example("'=quoted")
 @example("''+quoted twice")
+@example("\x1b")
 def test_what_was_written_is_read(text: str) -> None:
-    """A text that stands in a cell without blanks around it is read as it was, however many quotes it has."""
-    bare = text.strip()
+    """A text that stands in a cell without blanks around it is read as it was, however many quotes it has.
+
+    A text of which nothing can be seen is blank.
+    """
+    bare = text.strip() if remove_invisible(text) else ""
     assert read_cell(guard_formula(bare)) == bare
     assert read_cell(f" {guard_formula(bare)}\n") == bare
 

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from storage.domain.csv_cells import read_time
-from storage.domain.errors import BadTime
 from storage.domain.score_types import Rule, RuleCap
 from storage.scoring.definitions import add_score_type
 from storage.transfer.csv_files import BadFile
@@ -123,24 +121,17 @@ async def test_only_files_with_both_columns_have_activities(desk: Desk) -> None:
     assert await desk.team.value("crm:x1", "heat") == 10_000
 
 
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [
-        ("2026-01-01", NOW),
-        ("2026-01-01 00:00:01", NOW + SECOND),
-        ("2026-01-01t01:00:00.25+01:00", NOW + SECOND // 4),
-        ("2026-01-01 00:00 UTC", NOW),
-        ("2025-12-31T19:00:00-0500", NOW),
-        ("2026-13-01", None),
-        ("20260101", None),
-        ("2026-01-01 25:00", None),
-        ("01.01.2026", None),
-    ],
-)
-def test_a_time_is_read(cell: str, expected: int | None) -> None:
-    """ISO 8601 as spreadsheets and programs write it; UTC where no zone is said."""
-    if expected is None:
-        with pytest.raises(BadTime):
-            read_time(cell)
-    else:
-        assert read_time(cell) == expected
+async def test_times_of_activities_are_read(desk: Desk) -> None:
+    """ISO 8601 as spreadsheets and programs write it, UTC where no zone is said; no day that may be another."""
+    times = {
+        "2025-12-31": NOW - DAY,
+        "2025-12-31 00:00:01": NOW - DAY + SECOND,
+        "2025-12-31t01:00:02+01:00": NOW - DAY + 2 * SECOND,
+        "2025-12-30T19:00:03-0500": NOW - DAY + 3 * SECOND,
+        "2025-12-31 00:00:04 UTC": NOW - DAY + 4 * SECOND,
+        "2025-13-01": None, "20251231": None, "46022": None, "31.12.2025": None, "12/31/2025": None,
+    }  # fmt: skip  # what is refused
+    text = "email,activity,occurred_at\n" + "".join(f"{ADA},demo,{time}\n" for time in times)
+    assert await desk.take(text) == [1, 4, 0, 5]
+    assert [at for at, _ in await history_of(desk, ADA)] == [at for at in times.values() if at]
+    assert [line for line, _ in desk.wrong] == [7, 8, 9, 10, 11]
