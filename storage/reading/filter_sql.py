@@ -1,4 +1,4 @@
-"""Write the terms of filters as SQL; a filter's `matches` is the specification of it."""
+"""Build SQL from filters. `Filter.matches` specifies which contacts the SQL must match."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -38,50 +38,54 @@ from storage.reading.current_scores import rank_at
 
 @dataclass(slots=True)
 class Sql:
-    """The workspace and the instant that a statement in the making is about, and the values it has bound so far."""
+    """The parts of a statement that is being built: its workspace, its instant in µs, and the values bound so far."""
 
     workspace: Workspace
     now: int
     values: list[object] = field(default_factory=list)
-    is_required: bool = True  #: what is being written must be true of every contact found: no NOT or OR is above it
+    is_required: bool = True  #: whether the condition must hold for every match: no NOT or OR encloses it
 
     def bind(self, value: object) -> str:
-        """Add a value and give its placeholder."""
+        """Add a value and return its placeholder."""
         self.values.append(value)
         return f"${len(self.values)}"
 
     def optional(self) -> "Sql":
-        """Return the same statement, for a part under a NOT or an OR."""
+        """Return the same statement, for a part that a NOT or an OR encloses. The bound values are shared."""
         return replace(self, is_required=False)
 
     def found_in(self, subselect: str) -> str:
-        """Write that a contact `c` is in a sub-select, which `of_contact` ties to the contact.
+        """Return the condition that contact `c` is in *subselect*, which uses `of_contact` in its WHERE clause.
 
-        A list of ids is read from the index of what is asked for by both databases; EXISTS is not by SQLite. Under a
-        NOT or an OR, PostgreSQL reads a list that is too long for its memory again for each contact: there it looks
-        each one up.
+        For a list of ids (IN) both databases use the index on the requested value; for EXISTS, SQLite does not. Under a
+        NOT or
+        an OR, PostgreSQL reads a list that exceeds its work memory again for each contact, so EXISTS looks up one
+        contact at
+        a time.
         """
         return f"{'c.id IN' if self.is_required else 'EXISTS'} ({subselect})"
 
     def of_contact(self, table: str) -> str:
-        """Write the condition that ties a sub-select to a contact `c`; a list of ids needs none."""
+        """Return the condition that joins a subselect to contact `c`, or an empty string where `found_in` writes IN."""
         return "" if self.is_required else f" AND {table}.contact_id = c.id"
 
 
 def write_condition(workspace: Workspace, contact_filter: Filter, *, now: int) -> tuple[str, list[object]]:
-    """Write which contacts `c` a filter finds, for a statement of another's, and the values of $1, $2, …"""
+    """Return a SQL condition on contacts `c` that is true for the matches of a filter, and the values of $1, $2, …"""
     sql = Sql(workspace, now)
     return write_membership(contact_filter.where, sql), sql.values
 
 
 def write_membership(term: Term, sql: Sql) -> str:
-    """Write that a contact `c` is one of the workspace's own of which the term is true."""
+    """Return the SQL condition that contact `c` belongs to the workspace, was not merged into another, and matches the
+    term.
+    """
     membership = f"c.workspace_id = {sql.bind(sql.workspace.id)} AND c.merged_into IS NULL"
     return f"{membership} AND {_write_term(term, sql)}"
 
 
 def _write_term(term: Term, sql: Sql) -> str:
-    """Write a term so that it is true or false of every contact, never unknown."""
+    """Return the SQL of a term. The condition is true or false for every contact, never NULL."""
     writer: Callable[[Term, Sql], str] = _WRITERS[type(term)]
     return writer(term, sql)
 
@@ -160,7 +164,10 @@ def _write_crossed(term: Crossed, sql: Sql) -> str:
 
 
 def _write_scores_since(score: ScoreType, start: int, sql: Sql) -> str:
-    """Write the scores with the rank they had then; those that did not change meanwhile only where they fade."""
+    """Return a FROM item with the current rank of each score and its rank at *start*.
+
+    Scores that have not changed since *start* are left out, unless the score type has a half-life.
+    """
     definition, instant = sql.bind(score.definition), f"CAST({sql.bind(start)} AS BIGINT)"
     changed = "" if score.half_life else f" AND k.last_at > {instant}"
     return (
@@ -170,7 +177,9 @@ def _write_scores_since(score: ScoreType, start: int, sql: Sql) -> str:
 
 
 def _write_shown_value(score: ScoreType, rank: str, instant: int, sql: Sql) -> str:
-    """Write the value that a rank is shown as: what `decay.shown` says, in the same steps."""
+    """Return the SQL of the value that a rank is shown as. The steps are those of `decay.shown`, so that results are
+    equal.
+    """
     step = f"CAST({sql.bind(score.step)} AS BIGINT)"
     start, lowest, highest = (
         f"CAST({sql.bind(value)} AS BIGINT)" for value in (score.start, score.minimum, score.maximum)
@@ -183,7 +192,7 @@ def _write_shown_value(score: ScoreType, rank: str, instant: int, sql: Sql) -> s
             f"CAST({sql.bind(float(value))} AS DOUBLE PRECISION)"
             for value in (score.half_life, score.step * BILLIONTHS)
         )
-        # 2 as a double: PostgreSQL would reckon in numeric otherwise, five times slower.
+        # The 2 is a double: PostgreSQL would calculate in numeric otherwise, which is five times slower.
         power = (
             f"power(CAST(2 AS DOUBLE PRECISION), least(CAST({ahead} AS DOUBLE PRECISION) / {half_life},"
             " CAST(64 AS DOUBLE PRECISION)))"
@@ -215,7 +224,7 @@ def _write_updated(term: Updated, sql: Sql) -> str:
 
 
 def _write_any_fact(where: str = "") -> str:
-    """Ask for a fact of a contact, or of one that is one with it."""
+    """Return the condition that contact `c`, or a contact merged into it, has a fact that matches *where*."""
     return (
         f"(EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = c.id{where})"
         f" OR EXISTS (SELECT 1 FROM contacts m JOIN facts f ON f.contact_id = m.id WHERE m.merged_into = c.id{where}))"
@@ -230,7 +239,7 @@ def _write_followed_up(term: FollowedUp, sql: Sql) -> str:
 
 
 def _write_any_follow_up(states: str) -> str:
-    """Ask for a follow-up of a contact, or of one that is one with it."""
+    """Return the condition that contact `c`, or a contact merged into it, has a follow-up in one of *states*."""
     where = f"f.state IN ({states})"
     return (
         f"(EXISTS (SELECT 1 FROM follow_ups f WHERE f.contact_id = c.id AND {where}) OR EXISTS"
@@ -258,9 +267,10 @@ def _write_has_attribute(term: HasAttribute, sql: Sql) -> str:
 
 
 def _write_attribute_condition(name: str, condition: str, sql: Sql) -> str:
-    """Write a condition of the values of an attribute: found by the value where it is required, else by the contact.
+    """Return the condition that an attribute of contact `c` has a value that matches *condition*.
 
-    The workspace is named only where it begins the index to be used: SQLite would use that index otherwise, too.
+    A required condition is looked up by value, any other by contact. The workspace id is written only for the lookup by
+    value, where it is the first column of the index: with it, SQLite would use that index for the other lookup as well.
     """
     of_contact = sql.of_contact("a") or f" AND a.workspace_id = {sql.bind(sql.workspace.id)}"
     return sql.found_in(
@@ -309,7 +319,7 @@ def _write_any(term: Any, sql: Sql) -> str:
     return f"({' OR '.join(_write_term(part, sql.optional()) for part in term.parts)})"
 
 
-# Each writer takes its own kind of term; the table pairs them, which a type cannot say.
+# Each writer takes its own kind of term. The type system cannot express this pairing, so parameters are untyped here.
 _WRITERS: dict[type, Callable[..., str]] = {
     All: _write_all,
     Any: _write_any,

@@ -1,4 +1,4 @@
-"""Tell how a score came to be: its changes, what it is made of, its course."""
+"""Load how a score developed: its history, its explanation and its timeline."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,13 @@ from storage.scoring import definitions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """One line of a score's history; *value* is what it was after, none where it was missing or the line is undone."""
+    """An entry of a score's history. *value* is the score after it, None if the score was missing or the entry is
+    undone.
+    """
 
     occurred_at: int
     op: Op | Deed
-    amount: int  #: what was asked for; for an activity what its rules gave it
+    amount: int  #: the requested points or value, before caps and the range, in thousandths
     effective: int | None
     value: int | None
     source: str
@@ -29,12 +31,12 @@ class HistoryEntry:
     reason: str | None
     undone: bool
     activity: str | None
-    order: FieldOrder  #: where it stands among all facts
+    order: FieldOrder  #: the position of the fact in the ledger's order; `history` takes it as *before*
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """One of the changes that moved a score most, and who or what made it."""
+    """One of the largest changes of a score, with the source and the actor of its fact."""
 
     move: TimelineMove
     source: str
@@ -44,7 +46,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """How one score went through a span of time, the oldest first."""
+    """The timeline of a score over a period, oldest first."""
 
     score_type: ScoreType
     since: int
@@ -62,7 +64,11 @@ async def history(
     since: int = 0,
     before: FieldOrder | None = None,
 ) -> tuple[ScoreType, list[HistoryEntry]]:
-    """Give the latest changes of one score, newest first, or those before one; what is undone is among them, marked."""
+    """Return a score's latest history entries, newest first, and its score type. Undone entries are included and
+    marked.
+
+    Only entries at or after *since* and, if given, before the position *before* are returned, at most *most*.
+    """
     score_type = await definitions.score_type(workspace, key=score)
     at, source, key, subject = before or (database.LARGEST_ID, b"", b"", b"")
     rows = await database.read(
@@ -117,7 +123,9 @@ def _get_operation(row: Row, score_type: ScoreType) -> Op | Deed:
 async def why(
     workspace: Workspace, *, contact: int, score: str | None, most: int, now: int
 ) -> tuple[ScoreType, Explanation | None]:
-    """Explain a score by the changes of it that stand; none where it is missing, or the contact is not there."""
+    """Explain a score by its facts in force. The explanation is None if the score is missing or the contact does not
+    exist.
+    """
     score_type = await definitions.score_type(workspace, key=score)
     reader, pair = database.current_database().reader, (contact, score_type.key)
     if not await contacts.contacts(workspace, ids=[contact]):
@@ -131,9 +139,9 @@ async def why(
 async def load_timeline(
     workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int
 ) -> Course:
-    """Follow one score from an instant until now; what is undone is not in it.
+    """Load the timeline of a score from *since* to *now*, without undone changes.
 
-    Of more than so many changes the older are left out, and the course begins that much later.
+    If there are more than *most* changes, the oldest are left out and the timeline begins later.
     """
     score_type = await definitions.score_type(workspace, key=score)
     knots = await _load_knots(workspace, contact, score_type, since=since, until=now, limit=most + 1)
@@ -169,7 +177,10 @@ async def load_timeline(
 async def _load_knots(
     workspace: Workspace, contact: int, score_type: ScoreType, *, since: int, until: int, limit: int
 ) -> list[TimelinePoint]:
-    """Give what the latest changes of a span left, in the order of the fold, with those that it began with."""
+    """Return the latest effects from *since* to *until* in the order of the fold, and those that *since* starts from.
+
+    At most *limit* are returned.
+    """
     rows = await database.read(
         "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
         " WHERE e.workspace_id = $1 AND e.contact_id = $2 AND e.definition_id = $3 AND e.at <= $5 AND e.at >="

@@ -1,1 +1,1 @@
-"""Keep the definitions of score types, and build drafts of them."""
+"""Store the definitions of score types; build, preview and apply drafts."""

@@ -1,4 +1,4 @@
-"""Keep the score types of each workspace, version by version."""
+"""Store and load the versions (definitions) of each workspace's score types."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +11,7 @@ from storage.domain.errors import AlreadyThere, UnknownScoreType
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_definition, check_key
 
-#: workspace id → key → the live definition; the default type first.
+#: workspace id → key → live definition, with the default type first
 Types: TypeAlias = Mapping[int, Mapping[str, ScoreType]]
 
 _LIVE = """
@@ -35,13 +35,13 @@ SELECT t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
 
 
 async def score_types(workspace: Workspace) -> tuple[ScoreType, ...]:
-    """Give the live definitions of a workspace, the default type first."""
+    """Return the live definitions of a workspace, the default type first."""
     types = await live(database.current_database().reader, {workspace.id})
     return tuple(types[workspace.id].values())
 
 
 async def score_type(workspace: Workspace, *, key: str | None) -> ScoreType:
-    """Give a live definition by its key, or the default one without; raises UnknownScoreType."""
+    """Return the live definition with a key, or the default one if *key* is None. Raises UnknownScoreType."""
     types = await score_types(workspace)
     selected = next((candidate for candidate in types if key is None or candidate.key == key), None)
     if selected is None:
@@ -64,7 +64,7 @@ async def add_score_type(
     is_default: bool,
     now: int,
 ) -> ScoreType:
-    """Define a new score type; raises BadName, BadDefinition, AlreadyThere."""
+    """Create a score type with its first definition and return it. Raises BadName, BadDefinition, AlreadyThere."""
     check_key(key)
     start = check_definition(
         label=label, minimum=minimum, maximum=maximum, step=step, start=start, bands=bands, half_life=half_life
@@ -77,7 +77,8 @@ async def add_score_type(
         )  # fmt: skip  # the numbers of one definition stand together
         if is_default:
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
-            # No contact has a score of the new type yet: what the default rule remembers is about the former one.
+            # No contact has a score of the new default type yet. What the default alert rule remembers is about the old
+            # one.
             await session.rows(
                 "UPDATE alert_memory SET pending_until = NULL WHERE pending_until IS NOT NULL"
                 " AND rule_id IN (SELECT id FROM alert_rules WHERE workspace_id = $1 AND score IS NULL)",
@@ -109,7 +110,7 @@ async def insert_type(
     rules: Sequence[Rule] = (),
     now: int,
 ) -> None:
-    """Write a type and its first definition; raises AlreadyThere."""
+    """Insert a score type and its first definition. Raises AlreadyThere if a score type or a source has the key."""
     await lock_names(session, workspace)
     taken = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, key)
     inserted = taken or await session.rows(
@@ -140,18 +141,19 @@ async def insert_type(
 
 
 async def lock_names(session: Session, workspace: Workspace) -> None:
-    """Let nobody else name a score type or a source meanwhile: no two of them are called the same."""
+    """Lock the names of a workspace's score types and sources until the transaction ends: they share one namespace."""
     await session.rows("SELECT id FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
 
 
-#: The key of a workspace's advisory lock; the same workspace id in another schema of the database has another key.
+#: SQL for the key of a workspace's advisory lock; schemas of one database share the keys, so the schema is part of it
 _LOCK_KEY = "hashtextextended(current_schema() || '.definitions', id)"
 
 
 async def lock_shared(session: Session, workspaces: Collection[int]) -> None:
-    """Lock the definitions of workspaces against another version until the transaction ends; others may share the lock.
+    """Lock the definitions of workspaces against changes until the transaction ends. The lock is shared.
 
-    Read the definitions in a later statement: the snapshot of this one may be older than the lock."""
+    Read the definitions in a later statement: the snapshot of this statement may be older than the lock.
+    """
     if session.dialect == "postgres":
         await session.rows(
             f"SELECT pg_advisory_xact_lock_shared({_LOCK_KEY})"
@@ -161,20 +163,20 @@ async def lock_shared(session: Session, workspaces: Collection[int]) -> None:
 
 
 async def lock_exclusively(session: Session, workspace: Workspace) -> None:
-    """Lock the definitions of a workspace until the transaction ends; all that shared the lock are over."""
+    """Lock the definitions of a workspace exclusively until the transaction ends; wait for shared locks."""
     if session.dialect == "postgres":
         await session.rows(f"SELECT pg_advisory_xact_lock({_LOCK_KEY}) FROM given(id bigint)", [{"id": workspace.id}])
 
 
 async def live(session: Session, workspaces: Collection[int]) -> Types:
-    """Give the live definitions of several workspaces."""
+    """Return the live definitions of several workspaces."""
     return (await live_and_drafts(session, workspaces))[0]
 
 
 async def live_and_drafts(
     session: Session, workspaces: Collection[int]
 ) -> tuple[Types, Mapping[int, Sequence[ScoreType]]]:
-    """Give the live definitions of several workspaces, and those that are being folded beside them."""
+    """Return the live definitions of several workspaces, and their drafts by workspace id."""
     live_types: dict[int, dict[str, ScoreType]] = {id: {} for id in workspaces}
     drafts: dict[int, list[ScoreType]] = {}
     rows = await session.rows(_LIVE, [{"id": id} for id in workspaces])
@@ -187,7 +189,7 @@ async def live_and_drafts(
 
 
 async def load_version(workspace: Workspace, *, score: str, number: int) -> ScoreType:
-    """Give a version of a type, live or not; raises UnknownScoreType."""
+    """Return a version of a score type that is no draft, live or not. Raises UnknownScoreType."""
     rows = await database.read(_VERSION, workspace.id, score, number)
     if not rows:
         raise UnknownScoreType(score)
@@ -195,15 +197,15 @@ async def load_version(workspace: Workspace, *, score: str, number: int) -> Scor
 
 
 async def rename(session: Session, live: ScoreType, *, label: str, bands: Sequence[Band]) -> None:
-    """Call a type and the parts of its range otherwise; no score moves by that."""
+    """Update the label and the bands of a live definition in place. No score changes."""
     await session.rows(
         "UPDATE definitions SET label = $2, bands = $3 WHERE id = $1", live.definition, label, _dump_bands(bands)
     )
 
 
 async def insert_draft(session: Session, live: ScoreType, proposed: ScoreType, *, now: int) -> ScoreType:
-    """Write another version of a type, which nobody reads yet."""
-    # Whoever counts the versions at the same moment would come to the same number.
+    """Insert a draft: a new version of a score type that is not live yet. Return it with its row id and number."""
+    # Drafts of one type are inserted one at a time: concurrent transactions would compute the same number.
     await session.rows("SELECT id FROM score_types WHERE id = $1 FOR NO KEY UPDATE", live.id)
     rows = await session.rows(
         "INSERT INTO definitions (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, rules,"
@@ -225,12 +227,12 @@ async def insert_draft(session: Session, live: ScoreType, proposed: ScoreType, *
 
 
 async def is_draft(session: Session, draft: ScoreType) -> bool:
-    """Tell whether a draft still waits to be applied."""
+    """Return whether a definition is still a draft."""
     return bool(await session.rows("SELECT 1 AS draft FROM definitions WHERE id = $1 AND is_draft", draft.definition))
 
 
 async def point_at_draft(session: Session, draft: ScoreType) -> bool:
-    """Let a draft be the live version of its type; false where it is no draft any more."""
+    """Make a draft the live version of its type. Return False if it is no longer a draft."""
     rows = await session.rows(
         "UPDATE definitions SET is_draft = false WHERE id = $1 AND is_draft RETURNING id", draft.definition
     )
@@ -240,18 +242,18 @@ async def point_at_draft(session: Session, draft: ScoreType) -> bool:
 
 
 async def drafts(workspace: Workspace) -> tuple[ScoreType, ...]:
-    """Give the versions of a workspace's types that wait to be applied, the latest last."""
+    """Return the drafts of a workspace's score types, the latest of a type last."""
     definitions = await live_and_drafts(database.current_database().reader, {workspace.id})
     return tuple(definitions[1].get(workspace.id, ()))
 
 
 async def load_draft(workspace: Workspace, *, definition: int) -> ScoreType | None:
-    """Return a draft that waits to be applied, by its row id, or None."""
+    """Return a draft by its row id, or None if there is no such draft."""
     return next((draft for draft in await drafts(workspace) if draft.definition == definition), None)
 
 
 async def is_in_use(session: Session, *, definition: int) -> bool:
-    """Return whether a definition is live, or a draft."""
+    """Return whether a definition is live or a draft."""
     return bool(
         await session.rows(
             "SELECT d.id FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
@@ -262,12 +264,12 @@ async def is_in_use(session: Session, *, definition: int) -> bool:
 
 
 async def record_asked(session: Session, draft: ScoreType, *, count: int) -> None:
-    """Record how many follow-ups were opened for newcomers when a draft was applied."""
+    """Record how many follow-ups were opened when a draft was applied."""
     await session.rows("UPDATE definitions SET asked = $2 WHERE id = $1", draft.definition, count)
 
 
 async def count_asked(workspace: Workspace, *, definition: int) -> int:
-    """Return how many follow-ups were opened for newcomers when a definition was applied."""
+    """Return how many follow-ups were opened when a definition was applied; 0 if no number was recorded."""
     rows = await database.read(
         "SELECT d.asked FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
         " WHERE t.workspace_id = $1 AND d.id = $2",
@@ -278,7 +280,9 @@ async def count_asked(workspace: Workspace, *, definition: int) -> int:
 
 
 async def drop_draft(session: Session, workspace: Workspace, *, draft: ScoreType) -> bool:
-    """Detach a draft so that no further facts go into it. Return False if it was detached already, or is live."""
+    """Detach a draft so that no further facts are projected into it. Return False if it was already detached or is
+    live.
+    """
     dropped = await session.rows(
         "UPDATE definitions SET is_draft = false WHERE id = $2 AND is_draft AND score_type_id IN"
         " (SELECT id FROM score_types WHERE workspace_id = $1) RETURNING id",
@@ -289,7 +293,7 @@ async def drop_draft(session: Session, workspace: Workspace, *, draft: ScoreType
 
 
 async def delete(workspace: Workspace, *, definition: int) -> None:
-    """Delete a definition that was never live and that nothing is folded under."""
+    """Delete a definition that is not live. Its scores and effects must be deleted before."""
     await database.current_database().writer.rows(
         "DELETE FROM definitions WHERE id = $2 AND number <> (SELECT live FROM score_types t"
         " WHERE t.id = definitions.score_type_id AND t.workspace_id = $1)",
@@ -299,12 +303,12 @@ async def delete(workspace: Workspace, *, definition: int) -> None:
 
 
 async def load_marked(session: Session) -> set[int]:
-    """Name the definitions that an older version folded otherwise, as a migration marked them."""
+    """Return the ids of the definitions that a migration marked, because their scores must be recalculated."""
     return {row["id"] for row in await session.rows("SELECT id FROM definitions WHERE to_fold")}
 
 
 async def clear_marks(session: Session, definitions: Collection[int]) -> None:
-    """Let definitions be folded as they are folded now."""
+    """Remove the migration's mark from definitions after their scores are recalculated."""
     await session.rows(
         "UPDATE definitions SET to_fold = false WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(definitions)],

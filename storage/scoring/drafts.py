@@ -1,8 +1,10 @@
-"""Change a score type: a new definition is folded beside the live one, compared with it, and then made the live one.
+"""Change a score type through a draft: a new definition that is built next to the live one, previewed, then applied.
 
-New facts go into both for each contact that is built already; the other contacts are built later. Nobody sees a draft
-until it is applied; it can be canceled. Drafts are built, applied and deleted by jobs, in slices, so that a restart
-loses no more than a slice. Scores that an older version folded differently are folded again where they are."""
+New facts are projected into a draft too, for every contact that is built already; the other contacts are built by the
+job. A draft changes no visible score until it is applied, and it can be canceled. Jobs build, apply and delete drafts
+in slices, so that a restart loses at most one slice. Scores that an older version of the app calculated differently
+are recalculated in place.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,10 +35,10 @@ from storage.scoring import definitions
 from storage.workspaces import all_workspaces
 
 BUILD, APPLY, DELETE = "build_draft", "apply_draft", "delete_scores"  #: the kinds of the jobs
-LANE = "draft/"  #: before the row id of a definition: the lane of its jobs
-ASKING, CANCELED = "/ask", "/canceled"  #: at the end of a key: whether newcomers are asked for, or nothing is kept
+LANE = "draft/"  #: prefix of the lane of a definition's jobs; the definition's row id follows
+ASKING, CANCELED = "/ask", "/canceled"  #: suffixes of a job key: open follow-ups; delete the definition too
 BATCH = 500  #: contacts in one slice
-FIRST = 10  #: so many contacts are named by a preview
+FIRST = 10  #: the number of contacts that a preview lists
 
 
 class NoDraft(Refusal):
@@ -45,23 +47,23 @@ class NoDraft(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What a draft would change, as of an instant."""
+    """The changes that applying a draft would make at an instant."""
 
     draft: ScoreType
-    changed: int  #: contacts with another value, or one where none was, or none where one was
-    entering: int  #: contacts that come into the top band
+    changed: int  #: contacts whose score would change, appear or disappear
+    entering: int  #: contacts that would enter the top band
     leaving: int
-    asking: int  #: follow-ups that would be asked for, as the rules' conditions and cool-downs have it
+    asking: int  #: follow-ups that the alert rules would open, after conditions and cool-downs
     first: tuple[
         tuple[int, int | None, int | None], ...
-    ]  #: (contact, before, after) of the first that enter, in thousandths
+    ]  #: (contact, before, after) of the first to enter, in thousandths
 
 
 async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreType | None:
-    """Write a draft of a type; *wanted* is the live one with what is to be other.
+    """Insert a draft of a score type and return it. *wanted* is the live definition with the desired changes.
 
-    What only says how things are called, and which type is the default one, is changed at once: none is given then.
-    Raises BadDefinition, UnknownScoreType.
+    A change of only labels, band names, colors or the default type is applied at once, and None is returned. Raises
+    BadDefinition, UnknownScoreType.
     """
     start = check_definition(
         label=wanted.label, minimum=wanted.minimum, maximum=wanted.maximum, step=wanted.step,
@@ -81,7 +83,8 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
         if only_names(live, wanted):
             await definitions.rename(session, live, label=wanted.label, bands=wanted.bands)
             return None
-        # Whatever read the definitions without the draft has ended once the lock is had; others wait for the draft.
+        # Transactions that read the definitions without the draft have ended once the lock is acquired; later ones see
+        # the draft.
         await definitions.lock_exclusively(session, workspace)
         return await definitions.insert_draft(session, live, wanted, now=now)
 
@@ -89,7 +92,7 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
 
 
 def only_names(live: ScoreType, proposed: ScoreType) -> bool:
-    """Tell whether nobody has another value by it, or comes into another band: labels, names, colours, the default."""
+    """Return whether no score and no band boundary differs: only labels, band names, colors or the default type do."""
     relabeled = replace(live, label=proposed.label, bands=proposed.bands, is_default=proposed.is_default)
     band_starts = [[band.start for band in definition.bands] for definition in (live, proposed)]
     return band_starts[0] == band_starts[1] and relabeled == replace(
@@ -105,9 +108,10 @@ async def build(
     clock: Callable[[], int],
     patience: float | None = None,
 ) -> bool:
-    """Fold every contact under a draft, in a job of this process; *progress* is told how many are done.
+    """Build a draft in a job of this process: calculate the score of every contact. *progress* gets the contacts built
+    so far.
 
-    Return False if *patience* seconds were not enough: the service goes on with the job. Raises NoDraft.
+    Return False if *patience* seconds were not enough; the service then continues the job. Raises NoDraft.
     """
     done = await _count_built(workspace, draft)
     progress(done)
@@ -124,12 +128,12 @@ async def build(
 
 
 async def is_built(workspace: Workspace, *, draft: ScoreType) -> bool:
-    """Return whether every contact is folded under a draft."""
+    """Return whether a draft has a score for every contact."""
     return not await _load_next_ids(database.current_database().reader, workspace, draft, after=0, built=False)
 
 
 async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
-    """Compare a draft that is built with what is live; raises NoDraft."""
+    """Compare a built draft with the live definition. Raises UnknownScoreType if the score type does not exist."""
     live = await definitions.score_type(workspace, key=draft.key)
     changed = entering = leaving = 0
     first = list[tuple[int, int | None, int | None]]()
@@ -147,10 +151,10 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
 async def apply(
     workspace: Workspace, *, draft: ScoreType, asks: bool, clock: Callable[[], int], patience: float | None = None
 ) -> int | None:
-    """Make a draft the live definition, in a job of this process; with *asks* follow-ups are opened for newcomers.
+    """Make a draft the live definition, in a job of this process. With *asks*, follow-ups are opened for newcomers.
 
-    Newcomers are the contacts that come into the region of an alert rule. Returns the number of these follow-ups, or
-    None if *patience* seconds were not enough: the service goes on with the job then. Raises NoDraft.
+    Newcomers are the contacts that enter the region of an alert rule. Return the number of these follow-ups, or None if
+    *patience* seconds were not enough; the service then continues the job. Raises NoDraft.
     """
     previous = await definitions.score_type(workspace, key=draft.key)
     job = _make_job(workspace, APPLY, draft.definition, suffix=ASKING if asks else "", now=clock())
@@ -167,7 +171,7 @@ async def apply(
 async def cancel(
     workspace: Workspace, *, draft: ScoreType, clock: Callable[[], int], patience: float | None = None
 ) -> None:
-    """Drop a draft, and delete what was folded under it in a job. Raises NoDraft if it is live, or was canceled."""
+    """Detach a draft and delete its scores and effects in a job. Raises NoDraft if it is live or was canceled."""
     deletion = _make_job(workspace, DELETE, draft.definition, suffix=CANCELED, now=clock())
 
     async def body(session: Session) -> None:
@@ -180,7 +184,7 @@ async def cancel(
 
 
 def lane_of(draft: ScoreType) -> str:
-    """Return the lane of the jobs of a draft."""
+    """Return the lane of a draft's jobs."""
     return f"{LANE}{draft.definition}"
 
 
@@ -192,9 +196,9 @@ def _make_job(workspace: Workspace, kind: str, definition: int, *, suffix: str =
 
 
 def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] = lambda _: None) -> dict[str, Handler]:
-    """Return the handlers that build and apply drafts and delete what was folded under a definition, in slices.
+    """Return the handlers that build drafts, apply drafts and delete the scores of a definition, in slices.
 
-    They raise NoDraft; *on_built* is told how many contacts each slice has built.
+    The first two raise NoDraft. *on_built* gets the number of contacts that each slice of the building job has built.
     """
 
     async def build_slice(workspace: Workspace, job: Job) -> JobResult:
@@ -208,7 +212,7 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
     async def apply_slice(workspace: Workspace, job: Job) -> JobResult:
         draft = await definitions.load_draft(workspace, definition=job.subject)
         if draft is None and job.subject in {live.definition for live in await definitions.score_types(workspace)}:
-            return JobResult()  # an earlier attempt has applied it
+            return JobResult()  # an earlier attempt applied it
         if draft is None:
             raise NoDraft
         if ids := await _build_next(workspace, draft, after=job.position):
@@ -231,7 +235,7 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
 
 
 async def _build_next(workspace: Workspace, draft: ScoreType, *, after: int) -> list[int]:
-    """Fold the next contacts under a draft. Return their ids; none are left if there are none."""
+    """Build a draft for the next contacts after *after*. Return their ids; an empty list means that none are left."""
     ids = await _load_next_ids(database.current_database().reader, workspace, draft, after=after, built=False)
     if ids:
         await _build_contacts(workspace, draft, ids)
@@ -239,7 +243,7 @@ async def _build_next(workspace: Workspace, draft: ScoreType, *, after: int) -> 
 
 
 async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> None:
-    """Build what is left of a draft and make it the live definition. Nothing is recorded meanwhile. Raises NoDraft."""
+    """Build the rest of a draft and make it live under the exclusive lock of the definitions. Raises NoDraft."""
     await definitions.lock_exclusively(session, workspace)
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     previous = types[draft.key]
@@ -257,11 +261,11 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
 async def project_into_drafts(
     session: Session, plans: Sequence[Plan], drafts: Mapping[int, Sequence[ScoreType]]
 ) -> None:
-    """Take what was recorded into the drafts too, for the contacts that are built, and for new ones."""
+    """Project recorded plans into drafts as well, for contacts that are built already and for new contacts."""
     touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
     types: dict[tuple[int, int], ScoreType] = {}
     new_fact_ids = {entry.fact_id for plan in plans for entry in plan.new}
-    regrouped = {contact for plan in plans for contact in plan.regrouped}  # nothing is left of what was built for them
+    regrouped = {contact for plan in plans for contact in plan.regrouped}  # their built scores were deleted
     for plan in plans:
         workspace = plan.workspace.id
         for draft in drafts.get(workspace, ()) if plan.refusal is None else ():
@@ -279,7 +283,7 @@ async def project_into_drafts(
         pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
         states = await projection.load_states(session, dict.fromkeys(pairs, definition))
         late_pairs, fields = await find_late(session, plans, states, dict.fromkeys(states, draft))
-        # Of those not built yet: contacts that are new, and those whose scores a merge or a split took away.
+        # Pairs without a state are new contacts, regrouped contacts, and contacts that are left to the building job.
         ledgers = await facts.ledgers(
             session, {pair: draft for pair in pairs if pair in late_pairs or pair not in states}
         )
@@ -300,7 +304,10 @@ async def _fold_new_facts(
     states: dict[Scored, ScoreState],
     fields: Mapping[int, Mapping[str, Json]],
 ) -> None:
-    """Fold the new facts into scores under a draft for which they all come last; *fields* is what `find_late` says."""
+    """Apply new facts to scores of a draft by steps. The facts come last for all of these scores.
+
+    *fields* are the fields at each fact, as `find_late` returns them.
+    """
     effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
     for plan in plans:
         for entry in plan.new:
@@ -316,10 +323,12 @@ async def _fold_new_facts(
 
 
 async def fold_again(*, now: int) -> int:
-    """Fold again the definitions that a migration marked, live ones and drafts; return the number of scores.
+    """Recalculate the scores of the definitions that a migration marked, live ones and drafts. Return the number of
+    contacts.
 
-    Nobody is asked for a follow-up: who comes into the region of a rule is enrolled. Whatever is as it should be stays,
-    so that this can start again wherever it was stopped.
+    No follow-up is opened: contacts inside a rule's region are enrolled. Correct scores stay unchanged, so that the
+    work can
+    be repeated after an interruption.
     """
     marked, done = await definitions.load_marked(database.current_database().reader), 0
     for workspace in await all_workspaces() if marked else ():
@@ -352,7 +361,7 @@ async def _fold_marked(workspace: Workspace, definition: ScoreType, *, built: bo
 async def _enroll_marked(
     workspace: Workspace, types: Collection[ScoreType], marked: Collection[int], *, now: int
 ) -> None:
-    """Enroll contacts anew in the rules that watch a definition that was folded again."""
+    """Enroll contacts again in the rules that watch a recalculated definition."""
 
     async def body(session: Session) -> None:
         rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
@@ -373,14 +382,14 @@ async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[
 
 
 async def _run_in_transaction(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
-    """Do it for contacts in one transaction."""
+    """Run *body* for contacts in one transaction, or contact by contact if one of them has been merged."""
 
     async def run(session: Session) -> None:
         await body(session, ids)
 
     try:
         await database.write(run)
-    except StartAgain:  # one of them was merged just now: one by one, without it
+    except StartAgain:  # one of them was just merged: repeat one by one, without it
         for id in ids if len(ids) > 1 else ():
             await _run_in_transaction(body, [id])
 
@@ -409,7 +418,7 @@ async def _save_folded(
 async def _load_next_ids(
     session: Session, workspace: Workspace, definition: ScoreType, *, after: int, built: bool
 ) -> list[int]:
-    """Name the next contacts that are folded under a definition, or those that are not."""
+    """Return the next contacts that have a score of a definition (*built*), or those that have none."""
     rows = await session.rows(
         "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL"
         f" AND {'' if built else 'NOT '}EXISTS"
@@ -434,7 +443,7 @@ async def _count_built(workspace: Workspace, draft: ScoreType) -> int:
 async def _compare_values(
     workspace: Workspace, live: ScoreType, draft: ScoreType, *, now: int
 ) -> AsyncIterator[list[tuple[int, int | None, int | None]]]:
-    """Yield the values of contacts, in batches: (contact, under the live definition, under the draft)."""
+    """Yield (contact, value under the live definition, value under the draft) in batches; None is a missing score."""
     last_id = 0
     while True:
         rows = await database.read(
@@ -462,7 +471,7 @@ async def _compare_values(
 
 
 async def _reenroll(session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, now: int) -> None:
-    """Let the rules begin to watch anew that watch something else than under *types_before*."""
+    """Restart the enrollment of the rules that no longer watch the same as under *types_before*."""
     types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
     changed = []
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
@@ -473,20 +482,20 @@ async def _reenroll(session: Session, workspace: Workspace, types_before: Collec
 
 
 async def _restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:
-    """Let rules, by their row ids, begin to watch anew; nobody is asked for a follow-up."""
+    """Restart the enrollment of rules, by their row ids. No follow-up is opened."""
     await alert_rules.restart_enrollment(session, changed, now=now)
     rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
     await enroll.begin_to_watch(session, workspace, [rule for rule in rules if rule.id in changed], now=now)
 
 
 def _is_same_watch(before: Watch, after: Watch) -> bool:
-    """Return whether a rule watches the same region of the same definition, whatever its type is called."""
+    """Return whether a rule watches the same region of the same definition. The label and band names may differ."""
     is_same_score = before.score_type.definition == after.score_type.definition
     return is_same_score and replace(before, score_type=after.score_type) == after
 
 
 async def _delete_next(table: str, definition: int) -> bool:
-    """Delete some of the rows that were folded under a definition. Return False if there were none."""
+    """Delete some scores or effects (*table*) of a definition. Return False if there were none."""
     deleted = await database.current_database().writer.rows(
         f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
         definition,

@@ -1,4 +1,4 @@
-"""Define the terms of a filter: what each says of a contact; the SQL of the same filter is held equal to this."""
+"""Define the terms of filters and which contacts they match. The SQL of `filter_sql` must match the same contacts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +16,12 @@ from storage.domain.texts import match_key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A contact as filters see it; *values* holds, by type key, the scores it has, in thousandths as shown *now*.
+    """A contact as filters see it. *values*: score type key → value shown at *now*, in thousandths, without missing
+    scores.
 
-    *past* holds, by type key, what each change that stands left as rank, in the order of the fold.
+    *past*: score type key → (instant in µs, rank after) of each effect in force, in the order of the fold. A rank of
+    None
+    means that the score is missing from then on. *now* is in µs.
     """
 
     id: int
@@ -31,18 +34,18 @@ class Candidate:
     values: Mapping[str, int]
     now: int = 0
     past: Mapping[str, Sequence[tuple[int, int | None]]] = field(default_factory=dict)
-    follow_ups: tuple[str, ...] = ()  #: where each of its follow-ups stands that waits for somebody
-    touched: int | None = None  #: when the last fact of it happened, of whatever kind
+    follow_ups: tuple[str, ...] = ()  #: the state of each of its pending follow-ups
+    touched: int | None = None  #: when its latest fact of any kind happened, in µs
 
     def value_then(self, score: ScoreType, window: int) -> int | None:
-        """Give what a score was shown as so long ago, or none where it was missing."""
+        """Return the value that a score was shown as *window* µs ago, or None if it was missing then."""
         instant = self.now - window
         ranks = [rank for at, rank in self.past.get(score.key, ()) if at <= instant]
         return None if not ranks or ranks[-1] is None else shown(score, ranks[-1], now=instant)
 
 
 class Comparison(StrEnum):
-    """How a score is compared."""
+    """A comparison operator of the filter language."""
 
     ABOVE = ">"
     AT_LEAST = ">="
@@ -53,7 +56,7 @@ class Comparison(StrEnum):
 
 
 def compare(left: int, comparison: Comparison, right: int) -> bool:
-    """Compare two numbers of the same unit."""
+    """Return whether the comparison holds. Both numbers are in the same unit."""
     match comparison:
         case Comparison.ABOVE:
             return left > right
@@ -71,109 +74,115 @@ def compare(left: int, comparison: Comparison, right: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`score>=80`; a missing score compares to nothing, so that every comparison of it is false."""
+    """Match contacts by a comparison of a score: `score>=80`. A comparison with a missing score is false."""
 
     score: ScoreType
     comparison: Comparison
     value: int
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         value = candidate.values.get(self.score.key)
         return value is not None and compare(value, self.comparison, self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class InBand:
-    """`fit:(hot,warm)`."""
+    """Match contacts whose score is in one of the bands: `fit:(hot,warm)`."""
 
     score: ScoreType
     bands: tuple[str, ...]
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return self.score.band(candidate.values.get(self.score.key)) in self.bands
 
 
 @dataclass(frozen=True, slots=True)
 class Has:
-    """`has:fit`: it has a value now."""
+    """Match contacts that have a value of the score: `has:fit`."""
 
     score: ScoreType
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return self.score.key in candidate.values
 
 
 @dataclass(frozen=True, slots=True)
 class Is:
-    """`owner:rep@acme.com`, `company:"Acme Corp"`: one of *values*, compared as texts are."""
+    """Match contacts with one of *values* in a text field, compared by matching keys: `company:"Acme Corp"`."""
 
     field: str
     values: tuple[str, ...]
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         text = getattr(candidate, self.field)
         return text is not None and field_key(self.field, text) in self.values
 
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """`email~acme.com`: the text is part of it, compared as texts are."""
+    """Match contacts with *value* as a part of a text field, compared by matching keys: `email~acme.com`."""
 
     field: str
     value: str
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         text = getattr(candidate, self.field)
         return text is not None and self.value in field_key(self.field, text)
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """`tag:(vip,beta)`: it carries one of them."""
+    """Match contacts that have at least one of the tags: `tag:(vip,beta)`."""
 
     values: tuple[str, ...]
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return any(match_key(tag) in self.values for tag in candidate.tags)
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """`attributes.industry:(software,banking)`: one of *values*, compared as texts are; of a list any element."""
+    """Match contacts with one of *values* in an attribute, compared by matching keys: `attributes.plan:(pro,team)`.
+
+    A list matches if any of its elements does.
+    """
 
     name: str
     values: tuple[str, ...]
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return any(text in self.values for text in list_texts(candidate.attributes.get(self.name)))
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeNumber:
-    """`attributes.employees>=50`; what is no number compares to nothing."""
+    """Match contacts by a comparison of a numeric attribute: `attributes.employees>=50`.
+
+    The comparison is false if the attribute is not a number.
+    """
 
     name: str
     comparison: Comparison
     value: int  #: millionths
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         number = read_millionths(candidate.attributes.get(self.name))
         return number is not None and compare(number, self.comparison, self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class AttributeAge:
-    """`attributes.last_seen<7d`: how long ago that was; a time that lies ahead is younger than any age.
+    """Match contacts by the age of a time in an attribute: `attributes.last_seen<7d`. *age* is in µs.
 
-    What is no time compares to nothing.
+    A time in the future has a negative age. The comparison is false if the attribute is not a time.
     """
 
     name: str
@@ -181,30 +190,33 @@ class AttributeAge:
     age: int
 
     def matches(self, candidate: Candidate) -> bool:
-        """Return whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         instant = read_instant(candidate.attributes.get(self.name))
         return instant is not None and compare(candidate.now - instant, self.comparison, self.age)
 
 
 @dataclass(frozen=True, slots=True)
 class HasAttribute:
-    """`has:attributes.plan`: it says something; null, a blank text and an empty list do not."""
+    """Match contacts that have a value of the attribute: `has:attributes.plan`.
+
+    Null, a blank text and an empty list are no value.
+    """
 
     name: str
 
     def matches(self, candidate: Candidate) -> bool:
-        """Return whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return has_value(candidate.attributes.get(self.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Free words: part of the name, the address or the company."""
+    """Match contacts with the words as a part of their name, email address or company."""
 
     value: str
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return any(
             text is not None and self.value in field_key(field, text)
             for field, text in (("name", candidate.name), ("email", candidate.email), ("company", candidate.company))
@@ -212,7 +224,7 @@ class Words:
 
 
 class Direction(StrEnum):
-    """Which way a score went."""
+    """The direction in which a score changed."""
 
     RISING = "rising"
     FALLING = "falling"
@@ -221,19 +233,21 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """`fit rising 10 in 7d`, `fit falling 20% in 30d`: the value now against the value then; % is of the value then.
+    """Match contacts whose score changed by at least *amount*: `fit rising 10 in 7d`, `fit falling 20% in 30d`.
 
-    Where it is missing at either end, or % would be of 0, there is no trend.
+    The value now is compared with the value *window* µs ago; a percentage is of the value at that time. The term is
+    false
+    if either value is missing, or for a percentage of 0.
     """
 
     score: ScoreType
     direction: Direction
-    amount: int  #: thousandths, of a point or of a percent
-    of_value: bool  #: it is percent
+    amount: int  #: thousandths of a point or of a percent
+    of_value: bool  #: whether *amount* is a percentage
     window: int
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         current, earlier = candidate.values.get(self.score.key), candidate.value_then(self.score, self.window)
         if current is None or earlier is None:
             return False
@@ -251,7 +265,11 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """`fit crossed above 80 in 24h`: there now, and then it was below or missing; `below`: and then it was not."""
+    """Match contacts whose score crossed *edge* within *window* µs: `fit crossed above 80 in 24h`.
+
+    Above: the score is at or above *edge* now, and was below it or missing *window* µs ago. Below: the score is below
+    *edge* now and was not then; a score that was missing then has not crossed.
+    """
 
     score: ScoreType
     above: bool
@@ -259,7 +277,7 @@ class Crossed:
     window: int
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         current, earlier = candidate.values.get(self.score.key), candidate.value_then(self.score, self.window)
         if current is None:
             return False
@@ -270,35 +288,39 @@ class Crossed:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """`fit stale 30d`: it has a value, and no effect that stands is younger, also of an activity or a field."""
+    """Match contacts that have a score without an effect in force in the last *window* µs: `fit stale 30d`.
+
+    Effects of activities and field values count as well as effects of changes.
+    """
 
     score: ScoreType
     window: int
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         changes = candidate.past.get(self.score.key, ())
         return self.score.key in candidate.values and bool(changes) and changes[-1][0] <= candidate.now - self.window
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """`updated<7d`: the age of the last fact of the contact, whatever it is about, undone or not.
+    """Match contacts by the age of their latest fact, in µs: `updated<7d`. Facts about any subject count, also undone
+    facts.
 
-    The undo itself is not counted, because it is about a batch.
+    An undo itself does not count, because its fact belongs to a batch and not to a contact.
     """
 
     comparison: Comparison
     age: int
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         if candidate.touched is None:
             return False
         return compare(candidate.now - candidate.touched, self.comparison, self.age)
 
 
-#: what a follow-up may be asked for, and the states that count as it; `none`: nothing waits
+#: word of `followup:` → the follow-up states that it matches; `none` means that the contact has no pending follow-up
 FOLLOW_UPS: Mapping[str, tuple[str, ...]] = {
     "open": tuple(state.value for state in NOBODYS),
     "escalated": (FollowUpState.ESCALATED.value,),
@@ -310,17 +332,19 @@ FOLLOW_UPS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class FollowedUp:
-    """`followup:open`: a follow-up of it stands so; `followup:none`: none waits for anybody."""
+    """Match contacts by the states of their follow-ups: `followup:open`, or `followup:none` without a pending
+    follow-up.
+    """
 
     words: tuple[str, ...]
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Give the states that it asks for."""
+        """The follow-up states that the words match, each once."""
         return tuple(dict.fromkeys(state for word in self.words for state in FOLLOW_UPS[word]))
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return ("none" in self.words and not candidate.follow_ups) or any(
             state in self.states for state in candidate.follow_ups
         )
@@ -328,34 +352,34 @@ class FollowedUp:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """`-tag:churned`, `NOT fit>80`: also true of those without the score."""
+    """Negate a term: `-tag:churned`, `NOT fit>80`. `NOT fit>80` also matches contacts without the score."""
 
     part: "Term"
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return not self.part.matches(candidate)
 
 
 @dataclass(frozen=True, slots=True)
 class All:
-    """Every part is true; with no part, it is true of everybody."""
+    """Match contacts that match every part. Without parts, every contact matches."""
 
     parts: tuple["Term", ...]
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return all(part.matches(candidate) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
 class Any:
-    """One part at least is true."""
+    """Match contacts that match at least one part."""
 
     parts: tuple["Term", ...]
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether it is true of a contact."""
+        """Return whether the contact matches this term."""
         return any(part.matches(candidate) for part in self.parts)
 
 
@@ -384,7 +408,7 @@ Term: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """One key to sort by: a score type, or a text field; missing values come last either way."""
+    """A sort key: a score type or the name of a text field. Missing values sort last in both directions."""
 
     by: ScoreType | str
     descending: bool
@@ -392,26 +416,26 @@ class Sort:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A whole question: which contacts, in which order, how many at most."""
+    """A parsed filter: the condition, the sort order and the limit."""
 
     where: Term
     sort: tuple[Sort, ...] = ()
     limit: int | None = None
-    texts: tuple[str, ...] = ()  #: how each part of *where*, or the whole of it, was written
+    texts: tuple[str, ...] = ()  #: the source text of each part of *where*
 
     def matches(self, candidate: Candidate) -> bool:
-        """Tell whether a contact is among the answers; this is the specification of the SQL."""
+        """Return whether a contact matches the filter. The SQL of `filter_sql` must give the same result."""
         return self.where.matches(candidate)
 
     @property
     def scores(self) -> tuple[ScoreType, ...]:
-        """Give the score types that it sorts by or asks about, each once."""
+        """The score types that the filter sorts by or refers to, each once."""
         sorted_by = [key.by for key in self.sort if isinstance(key.by, ScoreType)]
         return tuple(dict.fromkeys([*sorted_by, *_list_scores(self.where)]))
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """Return the names of the attributes that it asks about, sorted."""
+        """The names of the attributes that the filter refers to, sorted."""
         names = (name for name in asked_fields(self.where) if name.startswith(ATTRIBUTE))
         return tuple(sorted(name.removeprefix(ATTRIBUTE) for name in names))
 
@@ -429,7 +453,7 @@ def _list_scores(term: Term) -> list[ScoreType]:
 
 
 def asked_fields(term: Term) -> frozenset[str]:
-    """Return the names of the contact's fields that a term reads, as facts name them."""
+    """Return the names of the contact fields that a term reads, as facts write them."""
     match term:
         case Is() | Contains():
             return frozenset([term.field])
