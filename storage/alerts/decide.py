@@ -1,7 +1,8 @@
-"""Decide follow-ups in the transaction that changed the scores.
+"""Evaluate alert rules and open or close follow-ups, in the transaction that changed the scores.
 
-What time alone does to a score is decided when somebody looks: a change settles first what happened before it, and a
-sweep settles what nobody changed. Both look at the same instants in the same order, whoever comes first."""
+Time alone can also change what a rule decides: a score decays, a hold ends. A write first evaluates what time decided
+before it; a sweep evaluates contacts without a write. Both evaluate the same instants in the same order.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -42,11 +43,11 @@ from storage.ledger.plan import Plan
 from storage.reading import current_scores, pages, segments
 from storage.scoring import definitions
 
-OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups that no channel was chosen for
+OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups without a channel: an owner (prefix), or the admins
 
-SWEEP = "sweep"  #: the kind of the job that looks at what time decided, and its lane
+SWEEP = "sweep"  #: the kind and the lane of the job that sweeps: it evaluates what time alone decided
 SWEEP_EVERY = 60_000_000
-#: a change that was under way while a sweep passed is seen by the next one
+#: µs that a sweep looks back before the last one: a write that was uncommitted during that sweep is evaluated now
 OVERLAP = 120_000_000
 MOST_SWEPT = 500  # contacts in one transaction
 MOST_TRIES = 8
@@ -54,7 +55,7 @@ MOST_TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class _Evaluation:
-    """One rule that is evaluated for one score; *moved* and *plan* are what was done to the score, or None."""
+    """One rule to evaluate for one score. *plan* and *moved* are the write that changed the score; None in a sweep."""
 
     workspace: Workspace
     rule: AlertRule
@@ -71,7 +72,7 @@ class _Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Instant:
-    """An instant at which a rule is evaluated for a score; *by_time*: nothing but time moved the score then."""
+    """An instant at which a rule is evaluated for a score. *by_time*: only time has changed the score."""
 
     evaluation: _Evaluation
     at: int
@@ -82,7 +83,7 @@ class _Instant:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What a rule does next about a contact: close its open follow-up, then open another one; None: it does not."""
+    """A step of a rule for a contact: close its follow-up at *closes_at*, then open one for *opens*. None: do not."""
 
     closes_at: int | None
     opens: _Instant | None
@@ -90,7 +91,7 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """What a rule decided about a contact, in order, and what it remembers from then on."""
+    """The decisions of a rule about a contact, in order, and the rule's memory after them."""
 
     evaluation: _Evaluation
     memory: AlertMemory
@@ -98,7 +99,9 @@ class _Decided:
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
 
     def apply(self, instant: _Instant, decision: Decision, *, is_matching: bool) -> "_Decided":
-        """Return it with the decision of one more instant. The cool-down starts only if a follow-up is opened."""
+        """Return this record with the decision of one more instant. The cool-down starts only if a follow-up was
+        opened.
+        """
         memory, opens, unasked = decision.memory, False, self.unasked
         if decision.fires:
             plan = self.evaluation.plan
@@ -116,7 +119,9 @@ class _Decided:
         return (*self.steps, _Step(at, None))
 
     def enroll(self, state: ScoreState) -> "_Decided":
-        """Enroll the contact if the rule began to watch anew since it evaluated it; *state* is as it has been since."""
+        """Enroll the contact if its memory is older than the rule's enrollment. *state* is the score's state since
+        then.
+        """
         rule = self.evaluation.rule
         if self.memory.enrollment == rule.enrollment:
             return self
@@ -126,8 +131,9 @@ class _Decided:
     def settle(self, state: ScoreState, *, until: int, is_matching: bool) -> "_Decided":
         """Evaluate the rule at every instant up to *until* at which time alone may decide something.
 
-        Raises RuntimeError where an evaluation does not move on in time: repeating it would hold the transaction, and
-        the process, for ever.
+        Raises RuntimeError if an evaluation does not advance in time: an endless loop would block the transaction and
+        the
+        process.
         """
         decided, last, watch = self, -1, self.evaluation.watch
         while True:
@@ -144,7 +150,7 @@ class _Decided:
             decided = decided.apply(instant, decision, is_matching=is_matching)
 
     def regroup(self, state: ScoreState, *, at: int) -> "_Decided":
-        """Take note of what merging or splitting made of the score: the follow-up may close, and none is opened."""
+        """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
         watch = self.evaluation.watch
         if watch.kind in TRENDS:
             return self
@@ -161,10 +167,12 @@ async def decide_all(
     *,
     now: int,
 ) -> tuple[list[Plan], Mapping[Watched, AlertMemory]]:
-    """Evaluate every rule for what each plan did to scores; return the plans with the follow-ups that were not opened.
+    """Evaluate every rule for the score changes of each plan. Return the plans with the number of suppressed
+    follow-ups.
 
-    The plans share no contact, and everything else that they do is written. *rules* are those of each workspace,
-    *known* is what this transaction has read or written of what rules remember; it is returned with what was added.
+    The plans share no contact, and everything else they do is already written. *rules* are by workspace id. *known* is
+    the
+    alert memory that this transaction has read or written; it is returned with the additions.
     """
     evaluations = [evaluation for plan in plans for evaluation in _list_evaluations(plan, rules)]
     if not evaluations:
@@ -192,12 +200,12 @@ async def decide_all(
 
 
 def reads_scores(rule: AlertRule) -> bool:
-    """Return whether evaluating a rule reads scores or effects from the database: they have to be saved before."""
+    """Return whether evaluating a rule reads scores or effects from the database, so that they must be saved before."""
     return bool(rule.condition) or rule.kind in TRENDS
 
 
 def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _Decided:
-    """Evaluate a rule for what a plan did to a score, and before that for what time did."""
+    """Evaluate a rule for the effect of time up to a plan, then for the plan's change of the score."""
     evaluation = decided.evaluation
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
     assert plan is not None
@@ -225,7 +233,7 @@ def _is_matching(evaluation: _Evaluation, matching: Mapping[int, frozenset[int]]
 async def _save(
     session: Session, decided: Sequence[_Decided], loaded: Mapping[Watched, AlertMemory], *, now: int
 ) -> dict[Watched, AlertMemory]:
-    """Write the follow-ups in the order they were decided, and save and return what rules remember from now on."""
+    """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
     for steps in zip_longest(*(decision.steps for decision in decided)):
         taken = [(decision.evaluation.watched, step) for decision, step in zip(decided, steps, strict=True) if step]
         closing = {watched: step.closes_at for watched, step in taken if step.closes_at is not None}
@@ -258,7 +266,7 @@ def _list_evaluations(plan: Plan, rules: Mapping[int, Sequence[AlertRule]]) -> l
 
 
 def _is_affected(watch: Watch, moved: Moved) -> bool:
-    """Tell whether a rule may decide something by a change."""
+    """Return whether a change of a score may make a rule decide something."""
     if watch.kind is Kind.UNTOUCHED:
         return True
     return moved.before != moved.after or (watch.needs_time and moved.was != moved.state)
@@ -267,7 +275,7 @@ def _is_affected(watch: Watch, moved: Moved) -> bool:
 async def _load_matching(
     session: Session, evaluations: Sequence[_Evaluation], *, now: int
 ) -> dict[int, frozenset[int]]:
-    """Ask each rule's filter about the contacts it looks at, as they stand in this transaction."""
+    """Return the contacts that match each rule's condition in this transaction: rule id → contact ids."""
     by_rule: dict[int, list[_Evaluation]] = {}
     for evaluation in evaluations:
         by_rule.setdefault(evaluation.rule.id, []).append(evaluation)
@@ -293,7 +301,7 @@ async def _filter_matching(
         return among
     try:
         parsed = parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
-    except Refusal:  # it names a score type, a band or a segment that is no more: nobody fits
+    except Refusal:  # the condition refers to a deleted score type, band or segment: no contact matches
         return frozenset()
     return frozenset(
         await pages.matching_contacts(session, workspace, where=parsed.where, among=sorted(among), now=now)
@@ -301,7 +309,7 @@ async def _filter_matching(
 
 
 async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluation]) -> dict[int, int | None]:
-    """Give the values that scores had when the time of a rule began: place among the looks → thousandths."""
+    """Return the values at the start of each trend rule's span: position in *evaluations* → thousandths or None."""
     trends = [
         (position, evaluation)
         for position, evaluation in enumerate(evaluations)
@@ -368,7 +376,7 @@ def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
 
 
 def _find_reason(evaluation: _Evaluation) -> str | None:
-    """Give the reason of the last change of that score."""
+    """Return the reason of the last change of the evaluated score in the plan, if any."""
     new_facts = evaluation.plan.new if evaluation.plan is not None else ()
     scored = (evaluation.contact, evaluation.watch.score_type.key)
     return next(
@@ -379,10 +387,10 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
 async def open_for_newcomers(
     session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, score: str, now: int
 ) -> int:
-    """Open follow-ups for the contacts that a change of definition brought into the region of a rule of this type.
+    """Open follow-ups for contacts that a new definition brought into the region of a rule. Return their number.
 
-    *types_before* are the definitions before. Return the number of the follow-ups. The contacts are enrolled by the
-    caller.
+    Only rules for the score type *score* count; *types_before* are the definitions before. The caller enrolls the
+    contacts.
     """
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     newcomers = await _list_newcomers(session, workspace, types_before, types.values(), score=score, now=now)
@@ -396,7 +404,7 @@ async def open_for_newcomers(
 
 
 async def count_newcomers(workspace: Workspace, *, draft: ScoreType, now: int) -> int:
-    """Return for how many contacts `open_for_newcomers` would open a follow-up, were a built draft live."""
+    """Return the number of follow-ups that `open_for_newcomers` would open if a built draft went live."""
     reader = database.current_database().reader
     live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
     types = {**live_types, draft.key: draft}
@@ -413,10 +421,11 @@ async def _list_newcomers(
     score: str,
     now: int,
 ) -> list[tuple[_Evaluation, AlertMemory]]:
-    """Return the contacts that rules about a score would ask for, each with the rule's memory after that.
+    """Return the contacts for which rules about *score* would open a follow-up, each with the rule's memory after it.
 
-    They are inside the region and were not, match the rule's condition, and are past its cool-down. Where a hold is
-    pending it stays pending: it asks when it ends.
+    The contacts are inside the region and were not before, match the rule's condition and are past the cool-down. A
+    pending
+    hold stays pending; its follow-up is opened when the hold ends.
     """
     newcomers: list[tuple[_Evaluation, AlertMemory]] = []
     types = tuple(types)
@@ -444,7 +453,7 @@ async def _list_newcomers(
 
 
 async def sweep(workspace: Workspace, *, now: int) -> int:
-    """Decide what time alone decided since the last sweep, rule by rule; give how many contacts were looked at."""
+    """Evaluate, rule by rule, what time alone decided since the last sweep. Return the number of contacts evaluated."""
     types = tuple(await definitions.score_types(workspace))
     swept = 0
     for rule in await alert_rules.alert_rules(workspace):
@@ -466,7 +475,7 @@ async def sweep(workspace: Workspace, *, now: int) -> int:
 async def _sweep_batch(
     workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
 ) -> tuple[int | None, int]:
-    """Look at the next contacts, and give the last of them; none at the end."""
+    """Sweep the next contacts. Return the last contact id, or None at the end, and the number of contacts."""
 
     async def body(session: Session) -> tuple[int | None, int]:
         ids = await _list_due(session, workspace, rule, watch, after=after, now=now)
@@ -488,7 +497,7 @@ async def _sweep_batch(
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
 
     for _ in range(MOST_TRIES):
-        with suppress(StartAgain):  # one of them was merged just now, and is not due any more
+        with suppress(StartAgain):  # a contact was just merged, and is no longer due
             return await database.write(body)
     return await database.write(body)
 
@@ -496,10 +505,12 @@ async def _sweep_batch(
 async def _list_due(
     session: Session, workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
 ) -> list[int]:
-    """Name the contacts that a rule may decide something of between its last sweep and now, taken from the indexes."""
+    """Return the next contacts for which time may have decided something between the last sweep and *now*, from the
+    indexes.
+    """
     params: list[object] = [workspace.id, rule.id, now, after, MOST_SWEPT, watch.score_type.definition]
     queries = ["SELECT m.contact_id FROM alert_memory m WHERE m.rule_id = $2 AND m.pending_until <= $3"]
-    since = min(rule.swept_until, now) - OVERLAP  # a sweep while a clock was ahead does not hold up the next ones
+    since = min(rule.swept_until, now) - OVERLAP  # a sweep by a clock that ran ahead does not delay the next ones
     for low, high in _list_windows(watch, since=since, until=now):
         params += [low, high]
         bounds = f"s.rank >= ${len(params) - 1} AND s.rank < ${len(params)}"
@@ -513,7 +524,7 @@ async def _list_due(
 
 
 def _list_windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, int]]:
-    """Give the ranks whose scores crossed one of a rule's edges by fading after *since*, up to *until*."""
+    """Return the rank ranges [low, high) whose scores decay across an edge of a rule between *since* and *until*."""
     if not watch.score_type.half_life:
         return []
     leads = (0, watch.span) if watch.kind is Kind.COOLING else (0,)

@@ -1,4 +1,4 @@
-"""What each alert rule remembers of each contact: what it has taken or waits for, and when it last asked."""
+"""Store what each alert rule remembers about each contact: its last decision, a pending hold, the last follow-up."""
 
 from collections.abc import Collection, Mapping
 
@@ -8,15 +8,15 @@ from storage.domain.alerts.kinds import AlertMemory
 from storage.domain.followups import WAITING
 from storage.domain.people import Workspace
 
-#: (rule, contact)
+#: (rule id, contact id)
 Watched = tuple[int, int]
 
 
 async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watched, AlertMemory]:
-    """Return what rules remember of contacts; a pair without a row was never evaluated.
+    """Return the memory of rules about contacts. A pair without a row was never evaluated and is left out.
 
-    Earlier versions wrote *taken* beside a pending hold when a score type changed. The hold is what counts: it goes
-    on, and the follow-up comes when it ends.
+    Earlier versions set *taken* along with a pending hold when a score type changed. The hold takes precedence: it
+    continues, and the follow-up is opened when it ends.
     """
     rows = await session.rows(
         "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent,"
@@ -34,7 +34,7 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
 
 
 async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:
-    """Remember it from here on."""
+    """Insert or replace the memory of rules about contacts."""
     if memory:
         await session.rows(
             "INSERT INTO alert_memory"
@@ -61,9 +61,10 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
 
 
 async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
-    """Let rules forget contacts that are one with another now, but for when they last asked about them.
+    """Move the memory of merged contacts to the contact merged into: only the time of the last follow-up is kept.
 
-    Of those that were parted they remember what they asked, and whether that still waits. *moved*: row → contact.
+    Contacts that a split separated get a memory from their own follow-ups: the time of the last one, and whether one is
+    still pending. *moved*: row → contact that it belongs to now. The contacts must be locked.
     """
     parts = [{"id": row, "root": root} for row, root in sorted(moved.items()) if root != row]
     await session.rows(
@@ -91,7 +92,7 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
 
 
 async def count_cooled_down(workspace: Workspace) -> dict[int, int]:
-    """Count, for each rule, how often it would have asked within its rest."""
+    """Return, for each rule with any, how many follow-ups its cool-down has suppressed."""
     rows = await database.read(
         "SELECT m.rule_id, sum(m.spent) AS count FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
         " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",
@@ -101,7 +102,7 @@ async def count_cooled_down(workspace: Workspace) -> dict[int, int]:
 
 
 async def delete_memory(session: Session, contacts: Collection[int]) -> None:
-    """Let rules forget contacts altogether."""
+    """Delete the memory of all rules about contacts."""
     await session.rows(
         "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": contact} for contact in sorted(contacts)],

@@ -47,11 +47,11 @@ class AlertRule:
     cooldown: int
     sla: int | None  #: the time within which a follow-up should be claimed
     escalate_to: str | None  #: the Slack user id to escalate to after *sla*
-    swept_until: int  #: everything that time alone decided up to this instant was evaluated
+    swept_until: int  #: everything that time alone decided up to this instant is evaluated
     made_by: str | None
     paused_at: int | None  #: None: the rule is on
-    enrollment: int  #: how often the rule began to watch anew; a memory with another number is enrolled when needed
-    enrolled_at: int  #: when the rule began to watch what it watches now
+    enrollment: int  #: how often the enrollment was restarted; memories with another number are outdated
+    enrolled_at: int  #: when the enrollment was last restarted
     created_at: int
 
     @property
@@ -104,7 +104,9 @@ class AlertRule:
         )
 
     def why(self, score_type: ScoreType) -> str | None:
-        """Return the trigger of the rule as text for its follow-ups; None for CROSSES: the score explains itself."""
+        """Return the trigger of the rule as text for its follow-ups; None for CROSSES, because the score shows the
+        trigger.
+        """
         if self.kind is Kind.CROSSES:
             return None
         return write_alert(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
@@ -198,7 +200,7 @@ async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
 
 
 async def restart_enrollment(session: Session, rules: Collection[int], *, now: int) -> None:
-    """Let rules begin to watch anew: each contact is enrolled when the rule evaluates it the next time."""
+    """Restart the enrollment of rules: each contact is enrolled when the rule evaluates it the next time."""
     await session.rows(
         "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2"
         " WHERE id IN (SELECT id FROM given(id bigint))",

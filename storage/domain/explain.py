@@ -1,4 +1,4 @@
-"""Take a score apart into contributions that add up to the number shown, with nothing left over."""
+"""Explain a score: split it into contributions that add up exactly to the value shown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,42 +12,42 @@ from storage.domain.fold import ScoreState, beginning, can_move, own_at, step, u
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import Rule, ScoreType
 
-#: besides the operations of changes: where adding began, and a month's changes in one
+#: operations of contributions besides those of changes: the starting value, and the changes of one month together
 START, MONTH = "start", "month"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contribution:
-    """What one change, one rule, or a month of changes still makes of a score, in thousandths.
+    """The part of a score that one change, one rule, or the changes of one month contribute, in thousandths.
 
-    *asked* less *cut_by_cap*, *cut_by_range*, *rounded* and *faded* is *effect*; each has the sign of what it took.
+    *effect* is *asked* minus *cut_by_cap*, *cut_by_range*, *rounded* and *faded*; each has the sign of what it removed.
     """
 
-    occurred_at: int | None  #: of the latest change; none for the start
+    occurred_at: int | None  #: of the latest change; None for the starting value
     op: str
     asked: int
     effect: int
     cut_by_cap: int = 0
     cut_by_range: int = 0
-    rounded: int = 0  #: to the step of the type
-    faded: int = 0  #: by the half-life, until now
+    rounded: int = 0  #: removed or added by rounding to the step of the type
+    faded: int = 0  #: lost by decay until now
     source: str | None = None
     actor: str | None = None
     reason: str | None = None
     activity: str | None = None
-    rule: str | None = None  #: the name of the rule that gave the points
-    ended: bool = False  #: the rule, about the contact itself, does not hold any more
+    rule: str | None = None  #: the name of the rule that awarded the points
+    ended: bool = False  #: the rule is a field rule that no longer holds
     count: int = 1
 
     @property
     def cut(self) -> int:
-        """Return what caps and the range took together."""
+        """The amount that caps and the range removed together."""
         return self.cut_by_cap + self.cut_by_range
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A score as it is shown, and what it is made of, newest first; the effects add up to the value."""
+    """A score as shown, and its contributions, newest first. The effects add up to the value."""
 
     value: int
     contributions: tuple[Contribution, ...]
@@ -55,7 +55,7 @@ class Explanation:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Line:
-    """A contribution while the ledger is read; *range_cut* is in the unit of `ScoreState.own`."""
+    """A contribution while the ledger is read. *range_cut* is in the unit of `ScoreState.own`."""
 
     fact: Fact
     op: str
@@ -66,18 +66,20 @@ class _Line:
     ended: bool = False
 
     def share(self, score_type: ScoreType) -> int:
-        """Return by how much the line moved the distance from the start at its instant, in the unit of *range_cut*."""
+        """Return how far the line moved the score from the start at its instant, in the unit of *range_cut*."""
         start = score_type.start if self.op == Op.SET else 0
         return (self.asked - start - self.cut_by_cap) * unit_of(score_type) - self.range_cut
 
 
 def explain(facts: Iterable[Fact], score_type: ScoreType, *, now: int, most: int) -> Explanation | None:
-    """Explain a score by the facts that bear on it and are not undone; None where the score is missing.
+    """Explain a score by the facts that bear on it and are not undone. Return None if the score is missing.
 
-    Only what came since the score was last set or cleared counts; a value that was set includes the rules that held
-    then. Each rule about the contact itself has one line, dated when the rule began to hold or ended.
-    The newest *most* changes have a line each, those before them one line a month (UTC);
-    the value that was set last, or the start, always has a line of its own.
+    Only facts since the score was last set or cleared count; a value that was set includes the field rules that held
+    then.
+    Each field rule has one line, dated when the rule began to hold or stopped holding. The newest *most* changes have a
+    line each; older changes share one line per month (UTC). The last set value, or the starting value, always has its
+    own
+    line.
     """
     state, lines = _collect_lines(facts, score_type)
     value = state.value(score_type, now=now)
@@ -97,11 +99,9 @@ def explain(facts: Iterable[Fact], score_type: ScoreType, *, now: int, most: int
 
 
 def _collect_lines(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[_Line]]:
-    """Fold, and return the lines since the score was last set, cleared or missing, in the order of the fold."""
+    """Fold the facts. Return the state, and the lines since the score was last set, cleared or missing, in order."""
     state, judge, lines = beginning(score_type), compile_rules(score_type.rules), list[_Line]()
-    holding: dict[
-        str, tuple[Rule, Fact]
-    ] = {}  # rules about the contact itself, each with the fact since which it holds
+    holding: dict[str, tuple[Rule, Fact]] = {}  # field rules that hold, each with the fact since which it holds
     for fact, fields in walk_fields(facts, score_type):
         if not can_move(fact, score_type):
             continue
@@ -138,9 +138,9 @@ def _collect_lines(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreS
 def _change_rules(
     lines: list[_Line], before: Mapping[str, tuple[Rule, Fact]], after: Mapping[str, tuple[Rule, Fact]], fact: Fact
 ) -> None:
-    """Move the lines of rules that began or ended with a fact, or whose points it changed, to the end.
+    """Move the lines of field rules that a fact started, ended or changed to the end of *lines*.
 
-    A rule that changed nothing has no line.
+    A rule without any net points has no line.
     """
     changes = [(rule, fact, -rule.points) for name, (rule, _) in before.items() if before[name] != after.get(name)]
     changes += [(rule, since, rule.points) for name, (rule, since) in after.items() if after[name] != before.get(name)]
@@ -158,7 +158,7 @@ def _change_rules(
 def _add(
     lines: list[_Line], new_lines: Sequence[_Line], before: ScoreState, after: ScoreState, score_type: ScoreType
 ) -> None:
-    """Append the lines of a fact that adds; what the range cut then is gone for good."""
+    """Append the lines of a fact that adds to the score. What the range cuts at that time is lost permanently."""
     at, shares = after.at, sum(line.share(score_type) for line in new_lines)
     own = None if before.own is None else own_at(before, at, score_type)
     distance = replace(before, own=own, base=after.base).distance(score_type)
@@ -167,9 +167,10 @@ def _add(
 
 
 def _cut_by_range(lines: Sequence[_Line], excess: int, score_type: ScoreType) -> None:
-    """Charge what lies beyond the range, in the unit of `ScoreState.own`, to the newest lines that led there.
+    """Charge the part beyond the range (*excess*, in the unit of `ScoreState.own`) to the newest lines in its
+    direction.
 
-    The lines since the value that was set, or the start, which is within the range, always cover it.
+    The lines since the set value or the start always cover the excess, because both are within the range.
     """
     for line in reversed(lines):
         share = line.share(score_type)
@@ -182,7 +183,9 @@ def _cut_by_range(lines: Sequence[_Line], excess: int, score_type: ScoreType) ->
 
 
 def _build_contributions(lines: Sequence[_Line], score_type: ScoreType, *, value: int, now: int) -> list[Contribution]:
-    """Round the lines to whole steps that add up to the value, and say of each what it lost; leave out faded ones."""
+    """Round the lines to whole steps that add up to the value, with the losses of each. Lines that decayed away are
+    left out.
+    """
     shares = [_decay_share(line, score_type, now) for line in lines]
     effects = _round_to_steps(shares, (value - score_type.start) // score_type.step, score_type.step)
     contributions, unit = [], unit_of(score_type)
@@ -196,7 +199,8 @@ def _build_contributions(lines: Sequence[_Line], score_type: ScoreType, *, value
         )
         start = score_type.start if line.op == Op.SET else 0
         rest = line.asked - line.cut_by_cap - cut_by_range - (start + effect)
-        # Less than a thousandth may be left of fading and of the range: it counts as rounding, where there was any.
+        # Less than a thousandth may remain between decay and the range cut: it counts as rounding if the line was
+        # rounded.
         rounded = rest - faded if share != effect else 0
         contributions.append(
             Contribution(
@@ -220,7 +224,7 @@ def _build_contributions(lines: Sequence[_Line], score_type: ScoreType, *, value
 
 
 def _decay_share(line: _Line, score_type: ScoreType, now: int) -> Fraction:
-    """Return what is left of a line, exactly, in thousandths."""
+    """Return what remains of a line after decay, in thousandths, before rounding."""
     share = line.share(score_type)
     if score_type.half_life is None:
         return Fraction(share)
@@ -229,9 +233,9 @@ def _decay_share(line: _Line, score_type: ScoreType, now: int) -> Fraction:
 
 
 def _round_to_steps(shares: Sequence[Fraction], total: int, step: int) -> list[int]:
-    """Round shares to whole steps, *total* of them in all: those nearest to the next step up are rounded up.
+    """Round shares to *total* whole steps altogether. The shares nearest to the next step up are rounded up.
 
-    A share on a step stays as it is, and every other one moves by less than a step.
+    A share on a step stays unchanged, and every other share moves by less than a step.
     """
     steps = [share // step for share in shares]
     off_step = [index for index, share in enumerate(shares) if share % step]

@@ -1,4 +1,4 @@
-"""Say what an activity, or what is known of a contact, is worth in a score type."""
+"""Evaluate scoring rules: the points of an activity, and the points of a contact's fields, in a score type."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ _SLOPE = re.compile(
 
 
 class Period(StrEnum):
-    """How long a cap counts: UTC days, ISO weeks, months, or for ever."""
+    """The period of a cap: UTC day, ISO week, month, or forever."""
 
     DAY = "day"
     WEEK = "week"
@@ -32,64 +32,65 @@ class Period(StrEnum):
     EVER = "ever"
 
 
-#: (rule, points asked, points after its cap), in thousandths
+#: (rule, points before its cap, points after its cap), in thousandths
 Award = tuple[Rule, int, int]
-#: cap → (when its current period began, what was spent in it), in thousandths
+#: cap → (start of its current period as a day number, points spent in it, in thousandths)
 Spent = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """The points of a rule count once for each whole step of an attribute."""
+    """A rule's `for_each`: its points count once for each whole step of an attribute."""
 
     field: str
-    step: int  #: millionths
+    step: int  #: in millionths
 
     def count_steps(self, fields: Mapping[str, Json]) -> int:
-        """Return how many whole steps there are: none in a negative number, and in what is no number."""
+        """Return the number of whole steps in the attribute; 0 if it is negative or not a number."""
         return max(read_millionths(fields.get(self.field)) or 0, 0) // self.step
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """The rules of one definition, ready to be asked."""
+    """The compiled rules of one definition."""
 
     rules: tuple[Rule, ...]
     conditions: Mapping[str, Term] = field(default_factory=dict)
     slopes: Mapping[str, Slope] = field(default_factory=dict)
     fields_read: frozenset[str] = frozenset()  #: the fields that the conditions and slopes read
-    #: a rule about the contact itself holds of a contact of which nothing is known (`-tag:vip`): its first fact,
-    #: whatever it is about, makes a score
+    #: whether a field rule holds for a contact without any fields (`-tag:vip`): the first fact of any kind then
+    #: creates a score
     holds_from_first_fact: bool = False
 
     @property
     def asks_fields(self) -> bool:
-        """Whether what is known of a contact matters, so that any field value may move the score."""
+        """Whether rules read fields, so that a field value may change the score."""
         return bool(self.conditions or self.slopes)
 
     def bears(self, activity: str) -> bool:
-        """Return whether an activity is worth something."""
+        """Return whether a rule awards points for an activity."""
         return any(rule.activity is not None and match_key(rule.activity) == match_key(activity) for rule in self.rules)
 
     def asks_for(self, fields: Collection[str]) -> bool:
-        """Return whether stating these fields may move the score of a contact that has facts already."""
+        """Return whether a change of these fields may change the score of a contact that already has facts."""
         return not self.fields_read.isdisjoint(fields)
 
     def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
-        """Return the points of the rules about the contact itself that hold, and their names."""
+        """Return the total points of the field rules that hold, in thousandths, and the names of these rules."""
         matching = self.list_base_rules(fields)
         return sum(rule.points for rule in matching), tuple(rule.name for rule in matching)
 
     def list_base_rules(self, fields: Mapping[str, Json]) -> list[Rule]:
-        """Return the rules about the contact itself that hold, each with the points that it is worth then."""
+        """Return the field rules that hold, each with its points multiplied by the steps of its attribute."""
         rules = (rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields, 0))
         return [worth for rule in rules if (worth := self._multiply_by_steps(rule, fields)).points]
 
     def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
-        """Return the points of an activity, rule by rule, and what the caps have spent then.
+        """Return the points of an activity, rule by rule, and the updated spending of the caps.
 
-        Points times quantity are rounded half to even to thousandths, and may be off the step of the type: only what
-        is shown is rounded to it. A cap that rules share is spent in the order of the rules.
+        Points times quantity are rounded half to even to thousandths. They need not be a multiple of the type's step:
+        only the
+        shown value is rounded to the step. Rules that share a cap spend it in the order of the rules.
         """
         awarded, now_spent = list[Award](), dict(spent)
         for rule in self.rules:
@@ -115,7 +116,7 @@ class Judge:
         return awarded, now_spent
 
     def _multiply_by_steps(self, rule: Rule, fields: Mapping[str, Json]) -> Rule:
-        """Return a rule with its points for all steps of its attribute."""
+        """Return a rule with its points multiplied by the steps of its attribute, at most *at_most* up or down."""
         slope = self.slopes.get(rule.name)
         if slope is None:
             return rule
@@ -123,14 +124,14 @@ class Judge:
         return replace(rule, points=min(max(rule.points * slope.count_steps(fields), -most), most))
 
     def _is_met(self, rule: Rule, fields: Mapping[str, Json], at: int) -> bool:
-        """Return whether the condition of a rule holds; *at* is the instant that ages are counted from."""
+        """Return whether the condition of a rule holds. *at* is the instant that ages are counted to, in µs."""
         condition = self.conditions.get(rule.name)
         return condition is None or condition.matches(_build_candidate(fields, at))
 
 
 @lru_cache(maxsize=1024)
 def compile_rules(rules: tuple[Rule, ...]) -> Judge:
-    """Make rules ready; raises BadDefinition."""
+    """Compile rules. Raises BadDefinition if a condition or a `for_each` cannot be parsed."""
     conditions, slopes = dict[str, Term](), dict[str, Slope]()
     for rule in rules:
         if rule.for_each.strip():
@@ -160,7 +161,7 @@ def _parse_slope(rule: Rule) -> Slope:
 
 
 def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
-    """Refuse rules that contradict themselves or their type; raises BadDefinition."""
+    """Validate rules against each other and their score type. Raises BadDefinition."""
     if len(rules) > MOST_RULES:
         raise BadDefinition(f"a score type has at most {MOST_RULES} rules; these are {len(rules)}")
     names = [rule.name for rule in rules]
@@ -198,7 +199,7 @@ def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
 
 
 def _check_groups(rules: Sequence[Rule]) -> None:
-    """A cap that several rules share is one cap."""
+    """Validate groups: rules that share a cap must state the same cap. Raises BadDefinition."""
     groups: dict[str, RuleCap] = {}
     for rule in rules:
         if (
@@ -212,13 +213,13 @@ def _check_groups(rules: Sequence[Rule]) -> None:
 
 
 def _multiply_thousandths(points: int, quantity: int) -> int:
-    """Multiply two numbers in thousandths; a half goes to the even one."""
+    """Multiply two numbers in thousandths. A half is rounded to the even neighbor."""
     whole, rest = divmod(points * quantity, THOUSAND)
     return whole + (rest * 2 > THOUSAND or (rest * 2 == THOUSAND and whole % 2 == 1))
 
 
 def _find_period_start(period: str, at: int) -> int:
-    """Give the day on which the period of an instant began, in days of the calendar from the year 1; 0 for ever."""
+    """Return the first day of the period of an instant, as a proleptic Gregorian ordinal; 0 for Period.EVER."""
     day = datetime.fromtimestamp(at // 1_000_000, UTC).date()
     match period:
         case Period.DAY:

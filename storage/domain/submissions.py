@@ -1,4 +1,4 @@
-"""Describe what is handed in to be recorded, what speaks against a part of it, and what became of each."""
+"""Define submissions (what callers ask to record) and their outcomes, and validate their items."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from storage.domain.texts import clean_text
 
 
 class Status(StrEnum):
-    """What became of an item."""
+    """The outcome of an item."""
 
     APPLIED = "applied"
     DUPLICATE = "duplicate"
@@ -23,18 +23,18 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """Which request of which source a submission arrived in."""
+    """The request in which a submission arrived."""
 
-    source: int  #: row id of the source
+    source: int  #: the row id of the source
     key: str  #: the sender's id of the delivery
     raw: "Raw | None" = None
-    reads: bool = False  #: whom it names by an id alone is to be read at the source
-    was_read: bool = False  #: it is what was read there: kept only where something of it is set aside
+    reads: bool = False  #: queue a read-back for contacts that are identified only by the source's id
+    was_read: bool = False  #: it was read at the source, and is stored only if an item has a problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
-    """A request as it arrived, without what proves who sent it; header names in lower case."""
+    """A request as it arrived, without its credentials. Header names are in lower case."""
 
     method: str
     query: str
@@ -44,14 +44,16 @@ class Raw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What one request asks to have recorded; it is decided by itself, also when several share a commit.
+    """What one caller asks to record. It is decided on its own, even if several submissions share a commit.
 
-    *all_or_none*: one refusal refuses the whole (people); otherwise the refused items are set aside (deliveries).
-    *creates*: contacts not known yet are made. *undoes*: the batch to leave out, in place of items.
-    *unless_later*: refuse where a score has seen a fact after this instant, 0 where it must be missing.
-    *muted*: asks for no follow-up, whatever it does; how many it would have asked for is counted.
-    *defers*: an undo of a large batch only marks its contacts; a job folds them.
-    *refolds*: the contacts that are folded now for the undo that *undoes* names, which was recorded before.
+    *all_or_none*: one refused item refuses the whole submission (people); otherwise refused items are quarantined
+    (deliveries). *creates*: create unknown contacts. *undoes*: the batch to undo; the submission then has no items.
+    *unless_later*: refuse if a score has a fact later than this instant in µs; 0 means that the score must be missing.
+    *muted*: open no follow-ups; the outcome counts the suppressed ones. *defers*: for a large batch, the undo only
+    marks
+    the contacts, and a job recalculates them. *refolds*: the contacts to recalculate now for the undo named by
+    *undoes*,
+    which was recorded before.
     """
 
     source: str
@@ -71,7 +73,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemOutcome:
-    """What became of one item; *reason* says why, where it is not obvious."""
+    """The outcome of one item. *reason* explains an outcome that is not obvious."""
 
     status: Status
     reason: str | None = None
@@ -79,9 +81,9 @@ class ItemOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """A score before and after a submission, both as shown when it was received, in thousandths; none: missing.
+    """A score before and after a submission, shown at its receipt, in thousandths. None: the score is missing.
 
-    *was* and *state* are the same two as the fold knows them.
+    *was* and *state* are the states of the same score before and after.
     """
 
     contact: int
@@ -94,21 +96,21 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What became of a submission."""
+    """The outcome of a submission."""
 
     outcomes: tuple[ItemOutcome, ...]
     moved: tuple[Moved, ...] = ()
-    unasked: int = 0  #: follow-ups that were not asked for because the submission is muted
-    undone: tuple[int, ...] = ()  #: the contacts that an undo bore on, none where it was a repeat
-    pending: int = 0  #: contacts that a job still has to fold because of an undo
+    unasked: int = 0  #: follow-ups that were not opened because the submission is muted
+    undone: tuple[int, ...] = ()  #: the contacts that an undo affected; empty if the undo was a repeat
+    pending: int = 0  #: contacts that a job still has to recalculate after an undo
 
     def count(self, status: Status) -> int:
-        """Count the items with this outcome."""
+        """Return the number of items with this status."""
         return sum(outcome.status is status for outcome in self.outcomes)
 
 
 def clean_item(item: Item) -> Item:
-    """Return an item with its texts as they are stored, whichever way it came in."""
+    """Return an item with its texts normalized for storage."""
     if not item.fields and item.reason is None and item.activity is None:
         return item
     return replace(
@@ -120,9 +122,9 @@ def clean_item(item: Item) -> Item:
 
 
 def check_item(item: Item | Merge | Deletion, *, received: int, index: int = 0) -> int:
-    """Return when an item happened; raises the Refusal of one that the ledger cannot look up or hold.
+    """Return when an item happened. Raises a Refusal if the ledger cannot look up or store the item.
 
-    *received* and what is returned are µs UTC; *index* is the item's place in what arrived then.
+    *received* and the result are in µs UTC. *index* is the position of the item in its submission.
     """
     _check_texts(item)
     place = item.place if isinstance(item, Item) else 0
@@ -134,9 +136,9 @@ def check_item(item: Item | Merge | Deletion, *, received: int, index: int = 0) 
 
 
 def check_limits(item: Item | Merge | Deletion, types: Mapping[str, ScoreType]) -> None:
-    """Raise the Refusal of an item that is beyond the range, the step or another limit of today.
+    """Raise a Refusal if an item exceeds a limit: the range or step of its score type, or the size of its fields.
 
-    An item that was recorded before may be beyond them now: whoever repeats it has done nothing wrong.
+    An item that was recorded earlier may exceed the limits of today; a repeat of it is no mistake of the sender.
     """
     if not isinstance(item, Item):
         return
@@ -158,7 +160,7 @@ def check_limits(item: Item | Merge | Deletion, types: Mapping[str, ScoreType]) 
 
 
 def _check_texts(item: Item | Merge | Deletion) -> None:
-    """Raise BadText if the ledger cannot hold one of the texts of an item."""
+    """Raise BadText if the ledger cannot store a text of an item."""
     check_text(item.key, "its id")
     for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
         if isinstance(contact, Reference):
@@ -173,7 +175,9 @@ def _check_texts(item: Item | Merge | Deletion) -> None:
 
 
 def refusal_reason(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
-    """Return why an item would be set aside; None where nothing is known against it."""
+    """Return why an item would be quarantined, as far as it can be checked without the ledger; None if nothing is
+    found.
+    """
     try:
         check_limits(item, types)
         check_item(item, received=received)
