@@ -1,9 +1,10 @@
-"""Run jobs: claim what is due, hand each job to the handler of its kind, and settle, repeat or retry it.
+"""Run jobs: claim due jobs, call the handler of their kind, then settle, reschedule, retry or give up each job.
 
-One runner serves a whole process. A handler takes the workspace and the claimed job; it returns when the job is done,
-and raises RetryLater, GiveUp, or whatever happens to it. Work that takes long is done in slices: a handler returns
-after each with the position of the next one, so that a restart loses no more than a slice and every job gets its turn.
-`run_here` runs one job at once for a caller that waits for it: a command in the terminal, a click in Slack."""
+One runner serves a whole process. A handler takes the workspace and the claimed job, and returns a JobResult. A failing
+handler raises RetryLater, GiveUp or any other exception. Long work is done in slices: after each slice the handler
+returns the position of the next one, so that a restart loses at most one slice and other jobs get their turn.
+`run_here` runs one job at once for a caller that waits for it: a command in the terminal, a click in Slack.
+"""
 
 import asyncio
 import secrets
@@ -22,17 +23,19 @@ from storage.jobs import Job, NewJob
 
 log = structlog.get_logger(__name__)
 
-POLL_EVERY = 0.5  # seconds between two looks for due jobs
-RENEW_EVERY = 20.0  # seconds between two renewals of a lease, which lasts 60
-AT_ONCE = 4  # jobs, each in a lane of its own
-RECUR_EVERY = 60 * SECOND  # between two looks for workspaces without their recurring jobs
+POLL_EVERY = 0.5  # seconds between two polls for due jobs
+RENEW_EVERY = 20.0  # seconds between two renewals of a lease; a lease lasts 60 seconds
+AT_ONCE = 4  # jobs that run at the same time, each in its own lane
+RECUR_EVERY = 60 * SECOND  # between two checks for workspaces without their recurring jobs, in µs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """A job is done, and the jobs *also_done* with it; the lane rests for *pace* µs. It runs again at *repeat_at*.
+    """The result of a handler: the job is done, together with the jobs *also_done*.
 
-    With *next_position* only a slice is done: the job goes on at once, from there, before the next one of its lane.
+    The lane is free again after *pace* µs. With *repeat_at*, the job runs again at that time. With *next_position*,
+    only a
+    slice is done: the job continues from that position before the next job of its lane.
     """
 
     also_done: Collection[int] = ()
@@ -45,11 +48,12 @@ Handler: TypeAlias = Callable[[Workspace, Job], Awaitable[JobResult]]
 
 
 class RetryLater(Exception):
-    """Raised by a handler whose job failed and may succeed later, in *wait* µs if the other side asked for that.
+    """Raised by a handler if its job failed and may succeed later: after *wait* µs if the other side asked for that.
 
-    *is_outage*: any other job would have failed too, because the other side is away, rate-limits or refuses the token.
-    The job then waits without limit, and the jobs behind it in its lane wait too. *is_doubtful*: the job may have been
-    done all the same. *pace* is for how long the lane rests.
+    *is_outage*: every other job would have failed too, because the other side is unreachable, limits the rate or
+    rejects
+    the token. The job is then retried without limit, and the jobs behind it in its lane wait for it at first.
+    *is_doubtful*: the job may have been done despite the failure. *pace*: µs until the lane is free again.
     """
 
     def __init__(
@@ -63,13 +67,13 @@ class RetryLater(Exception):
 
 
 class GiveUp(Exception):
-    """Raised by a handler whose job cannot succeed, however often it is retried."""
+    """Raised by a handler if its job cannot succeed, however often it is retried."""
 
 
 class JobRunner:
-    """Runs the jobs that it has handlers for: `work` one of them, `start` and `stop` all of them as they become due.
+    """Runs the jobs that have a handler: `start` and `stop` run them as they become due, `work` runs a single one.
 
-    A job of a *recurring* kind exists for every workspace; it is never given up.
+    Every workspace has a job of each *recurring* kind. Recurring jobs are never given up.
     """
 
     def __init__(
@@ -92,20 +96,20 @@ class JobRunner:
         self._running: set[asyncio.Task[None]] = set()
 
     def add_handlers(self, workspace: Workspace, handlers: Mapping[str, Handler]) -> None:
-        """Run jobs of further kinds for one workspace."""
+        """Add handlers that apply to the jobs of one workspace only."""
         self._workspace_handlers[workspace.id] = handlers
         self.wake()
 
     def start(self) -> None:
-        """Begin to run jobs."""
+        """Start polling for due jobs."""
         self._polling = asyncio.create_task(self._poll())
 
     def wake(self) -> None:
-        """Look for due jobs now."""
+        """Poll for due jobs now."""
         self._woken.set()
 
     async def stop(self, *, patience: float) -> None:
-        """Claim nothing else, and finish the jobs that run, but in no more than *patience* seconds."""
+        """Stop claiming jobs and wait for running jobs, at most *patience* seconds; then cancel them."""
         self._is_stopping = True
         self.wake()
         if self._polling is not None and not (await asyncio.wait([self._polling], timeout=patience))[0]:
@@ -115,21 +119,21 @@ class JobRunner:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def work(self) -> bool:
-        """Run one due job. Return False if there was none."""
+        """Run one due job. Return False if none was due."""
         claimed = await self._claim_next()
         if claimed is not None:
             await self.run(*claimed)
         return claimed is not None
 
     async def run(self, workspace: Workspace, job: Job) -> None:
-        """Run a claimed job; its lease is renewed meanwhile."""
+        """Run a claimed job and record its outcome. The lease is renewed while the job runs."""
         handler = self._find_handlers(workspace)[job.kind]
         task = asyncio.ensure_future(handler(workspace, job))
         try:
             while not (await asyncio.wait([task], timeout=self._renew_every))[0]:
                 if not await self._renew(workspace, job):
                     log.error("lease lost", kind=job.kind)
-                    return  # another process may run the job by now
+                    return  # another process may have claimed the job
         finally:
             task.cancel()
             await asyncio.wait([task])
@@ -138,7 +142,7 @@ class JobRunner:
     async def _renew(self, workspace: Workspace, job: Job) -> bool:
         try:
             return await jobs.renew(workspace, job=job, now=self._clock())
-        except StorageUnavailable:  # the lease lasts for two further attempts
+        except StorageUnavailable:  # the lease lasts for two more attempts
             return True
 
     async def _finish(self, workspace: Workspace, job: Job, task: "asyncio.Future[JobResult]") -> None:
@@ -155,7 +159,7 @@ class JobRunner:
             await jobs.settle(workspace, job=job, done=result.also_done, pace=result.pace, now=now)
 
     async def _retry(self, workspace: Workspace, job: Job, exc: Exception) -> None:
-        """Decide when a job that failed is retried, or whether it is given up."""
+        """Schedule a retry of a failed job, or give it up."""
         now, is_recurring = self._clock(), job.kind in self._recurring
         failure = _describe_failure(job, exc)
         if not is_recurring and (
@@ -171,7 +175,8 @@ class JobRunner:
             workspace,
             job=job,
             until=now + wait,
-            # During an outage no job overtakes; after a day it may be this very job that the other side stumbles over.
+            # During an outage no job overtakes it. After about a day the lane is released: this very job may cause the
+            # outage.
             holds_lane=failure.is_outage and job.attempts < MOST_HELD,
             is_doubtful=job.is_doubtful or failure.is_doubtful,
             because=str(failure),
@@ -182,12 +187,12 @@ class JobRunner:
         )
 
     async def _poll(self) -> None:
-        """Run due jobs, up to AT_ONCE at the same time, until the runner is stopped."""
+        """Run due jobs, at most AT_ONCE at the same time, until the runner is stopped."""
         while not self._is_stopping:
             self._woken.clear()
             try:
                 claimed = await self._claim_next() if len(self._running) < AT_ONCE else None
-            except Exception as exc:  # the database does not answer: what is due stays due
+            except Exception as exc:  # the database is unavailable: due jobs stay due
                 log.warning("jobs not looked at", because=type(exc).__name__)
                 claimed = None
             if claimed is None:
@@ -202,7 +207,7 @@ class JobRunner:
     async def _run_logged(self, workspace: Workspace, job: Job) -> None:
         try:
             await self.run(workspace, job)
-        except Exception as exc:  # its outcome could not be written: it is retried when its lease ends
+        except Exception as exc:  # the outcome could not be saved: the job is retried when its lease ends
             log.warning("outcome of a job not recorded", kind=job.kind, because=type(exc).__name__)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
@@ -240,18 +245,20 @@ async def run_here(
     clock: Callable[[], int],
     patience: float | None = None,
 ) -> bool:
-    """Enqueue a job and run it in this process under its lease.
+    """Enqueue a job and run it in this process under its lease. Return True once the job is done.
 
-    Return False after *patience* seconds; the runner of a service goes on with the job then, as it does where this
-    process dies. Without *patience* this waits until the job is done, also where another process runs it. A Refusal of
-    the handler is raised; the job is then gone.
+    Return False after *patience* seconds; the runner of a service then continues the job, as it does if this process
+    dies.
+    Without *patience*, wait until the job is done, even if another process runs it. A Refusal of the handler is raised
+    and
+    the job is deleted; after StorageUnavailable the job stays queued.
     """
     is_late = asyncio.Event()
     timer = None if patience is None else asyncio.get_running_loop().call_later(patience, is_late.set)
     try:
         claimed = await jobs.start(workspace, job=job, now=clock())
         while not is_late.is_set():
-            if claimed is None:  # another process has it
+            if claimed is None:  # another process holds its lane
                 with suppress(TimeoutError):
                     await asyncio.wait_for(is_late.wait(), POLL_EVERY)
                 if not await jobs.is_queued(workspace, kind=job.kind, key=job.key):
@@ -278,7 +285,9 @@ async def run_here(
 
 
 def _describe_failure(job: Job, exc: Exception) -> RetryLater:
-    """Return why a job failed, in words; what nobody foresaw is logged with its traceback under a reference."""
+    """Return the failure to record for an exception. An unexpected exception is logged with its traceback and a
+    reference.
+    """
     if isinstance(exc, RetryLater):
         return exc
     if isinstance(exc, StorageUnavailable):

@@ -1,8 +1,9 @@
-"""Queue jobs: enqueued with what causes them, claimed lane by lane under a lease, settled or retried.
+"""Queue jobs: enqueue, claim under a lease, settle, reschedule, postpone or give up.
 
-The jobs of a lane run one at a time and in order, so that two messages to one channel keep their order and pace,
-whichever process sends them. The process that claims a job holds its lane until the lease ends: the lane is the lock.
-`job_runner` runs the jobs."""
+A job is enqueued in the transaction of its cause. The jobs of a lane run one at a time and in order, so that messages
+to one channel keep their order and pace, whichever process sends them. The process that claims a job holds the job's
+lane until the lease ends: the lane is the lock. `job_runner` runs the jobs.
+"""
 
 import secrets
 from collections.abc import Collection, Sequence
@@ -16,50 +17,50 @@ from storage.notices import load_told_at
 
 CHECK_EVERY = 60 * SECOND
 DAY = 86_400 * SECOND
-KEPT_FOR = 30 * DAY  #: how long a job that was given up stays, so that it can be counted and looked at
-REPORT = "report"  #: the kind and the lane of the jobs that tell an admin which kind of job fails; its key
-FAILED = "failed/"  #: before a kind: the notice that an admin was told of its failures
+KEPT_FOR = 30 * DAY  #: how long a job that was given up is kept for inspection
+REPORT = "report"  #: kind and lane of jobs that report a failing kind of job to an admin; their key is that kind
+FAILED = "failed/"  #: prefix of the notice that records when an admin was told of a kind's failures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to be enqueued; a job with the same kind and *key* is enqueued once. Times in µs UTC."""
+    """A job to enqueue. A job whose kind and *key* are already queued is not enqueued again. Times in µs UTC."""
 
     workspace: int
     kind: str
     lane: str
     key: str
-    subject: int  #: the row it is about
+    subject: int  #: the id of the row that the job is about; its kind decides the table
     due_at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A claimed job; it belongs to this process until its lease ends."""
+    """A claimed job. This process owns the job until the lease ends."""
 
     id: int
     kind: str
     lane: str
     key: str
     subject: int
-    attempts: int  #: this attempt included
-    failed_for: int  #: µs for which it has waited because of failures of its own
-    is_doubtful: bool  #: an earlier attempt began, and nobody knows how it ended
-    position: int  #: how far its earlier slices have come
+    attempts: int  #: including this one
+    failed_for: int  #: µs that the job has waited because of its own failures
+    is_doubtful: bool  #: an earlier attempt started and its outcome is unknown
+    position: int  #: the position that earlier slices reached
     claim: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
-    """The failures of one kind of job."""
+    """The failures of one kind of job since an admin was last told of them."""
 
-    given_up: int  #: jobs that were given up since an admin was told the last time
-    retrying: int  #: jobs that are still retried
-    problem: str | None  #: of the latest failure
+    given_up: int  #: jobs that were given up
+    retrying: int  #: jobs that failed and will be retried
+    problem: str | None  #: the reason of the latest failure
 
 
 async def enqueue(session: Session, jobs: Sequence[NewJob], *, now: int) -> None:
-    """Enqueue jobs in the transaction of what causes them; a job that is queued already stays as it is."""
+    """Enqueue jobs in the transaction of their cause. A job that is already queued stays unchanged."""
     if not jobs:
         return
     lanes = [
@@ -96,7 +97,7 @@ async def enqueue(session: Session, jobs: Sequence[NewJob], *, now: int) -> None
 async def enqueue_one(
     workspace: Workspace, *, kind: str, lane: str, key: str, subject: int, due_at: int, now: int
 ) -> None:
-    """Enqueue one job that nothing else causes; a job that was given up is retried."""
+    """Enqueue one job in a transaction of its own. If the job was given up, it is retried."""
     job = NewJob(workspace=workspace.id, kind=kind, lane=lane, key=key, subject=subject, due_at=due_at)
 
     async def body(session: Session) -> None:
@@ -114,7 +115,7 @@ async def enqueue_one(
 
 
 async def enqueue_recurring(kinds: Collection[str], *, now: int) -> None:
-    """Enqueue a recurring job of each kind for every workspace that has none; its lane and its key are its kind."""
+    """Enqueue a recurring job of each kind in every workspace without one. Its lane and its key are its kind."""
     if not kinds:
         return
     for statement in (
@@ -133,11 +134,12 @@ async def enqueue_recurring(kinds: Collection[str], *, now: int) -> None:
 
 
 async def _correct_times(now: int) -> None:
-    """Correct the times that were written while a clock was ahead, so that no job waits until it has caught up.
+    """Correct times that were written by a clock that ran ahead, so that no job waits until the clocks catch up.
 
-    Runs when this process starts, once a minute, and at once if its clock was put back. A job that was created in the
-    future keeps its distance from there: one that was due after two days is due in two days. A minute of difference
-    between the clocks of two processes is no reason to write. Lanes that are missing are made again.
+    It runs at the first call of this process, then once a minute, and at once after this process's clock was set back.
+    A
+    job created in the future keeps its delay: if it was due two days after its creation, it is due in two days.
+    Differences of less than a minute between two processes are ignored. Missing lanes are created again.
     """
     db = database.current_database()
     if 0 <= now - db.jobs_checked_at < CHECK_EVERY:
@@ -151,7 +153,7 @@ async def _correct_times(now: int) -> None:
         now + LONGEST_ASKED,
     )
     await db.writer.rows(
-        # A lane is held for a lease, waits with the job at its head for a retry, or else only for its pace.
+        # A lane is held for a lease, waits with its first job for a retry, or waits only for its pace.
         "UPDATE lanes SET free_at = CASE WHEN holder IS NULL THEN CAST($1 AS BIGINT) ELSE $2 END"
         " WHERE free_at > $2 AND (holder IS NOT NULL OR free_at > $3 OR NOT EXISTS (SELECT 1 FROM jobs j"
         " WHERE j.workspace_id = lanes.workspace_id AND j.lane = lanes.name AND j.attempts > 0"
@@ -168,7 +170,7 @@ async def _correct_times(now: int) -> None:
 
 
 async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[Workspace]:
-    """Return the workspaces with a job of these kinds to claim; first the one whose lane has been free the longest."""
+    """Return the workspaces with a due job of these kinds, the one with the lane that was free the longest first."""
     await _correct_times(now)
     rows = await database.read(
         f"SELECT w.id, w.team, w.name FROM lanes l JOIN workspaces w ON w.id = l.workspace_id"
@@ -180,10 +182,10 @@ async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[
 
 
 async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Job | None:
-    """Claim the next due job of these kinds in a lane that no process holds, and the lane; None if there is none."""
+    """Claim the next due job of these kinds and its lane. Return None if no job is due in a free lane."""
     await _correct_times(now)
     if not await database.read(f"{_FREE} LIMIT 1", _make_kind_rows(kinds), now, workspace.id):
-        return None  # most of the time: nothing is written for it
+        return None  # the usual case: nothing to write
 
     async def body(session: Session) -> Job | None:
         lanes = await session.rows(
@@ -209,7 +211,7 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
 
 
 async def start(workspace: Workspace, *, job: NewJob, now: int) -> Job | None:
-    """Enqueue a job and claim it at once. Return None if another process holds its lane; the job is queued then."""
+    """Enqueue a job and claim it at once. Return None if its lane is held; the job is queued then."""
 
     async def body(session: Session) -> Job | None:
         await enqueue(session, [job], now=now)
@@ -233,13 +235,13 @@ async def start(workspace: Workspace, *, job: NewJob, now: int) -> Job | None:
 
 
 async def is_queued(workspace: Workspace, *, kind: str, key: str) -> bool:
-    """Return whether a job is queued or runs."""
+    """Return whether a job is queued or running."""
     sql = "SELECT id FROM jobs WHERE workspace_id = $1 AND kind = $2 AND job_key = $3 AND given_up_at IS NULL"
     return bool(await database.read(sql, workspace.id, kind, key))
 
 
 async def _hold(session: Session, lane: int, row: Row, *, now: int) -> Job:
-    """Give this process a lane and the job of a row."""
+    """Lease a lane and the job of a row to this process."""
     token = secrets.token_hex(8)
     await session.rows("UPDATE lanes SET free_at = $2, holder = $3 WHERE id = $1", lane, now + LEASE, token)
     await session.rows("UPDATE jobs SET attempts = attempts + 1, under_way = true WHERE id = $1", row["id"])
@@ -270,7 +272,7 @@ def _make_kind_rows(kinds: Collection[str]) -> list[Row]:
 
 
 async def renew(workspace: Workspace, *, job: Job, now: int) -> bool:
-    """Extend the lease of a job. Return False if it ended already and another process may have the job."""
+    """Extend the lease of a job. Return False if it has ended and another process may have claimed the job."""
     renewed = await database.current_database().writer.rows(
         "UPDATE lanes SET free_at = $4 WHERE workspace_id = $1 AND name = $2 AND holder = $3 RETURNING id",
         workspace.id,
@@ -282,9 +284,9 @@ async def renew(workspace: Workspace, *, job: Job, now: int) -> bool:
 
 
 async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
-    """Delete a job that is done, with the jobs *done* along with it; the lane is free again after *pace* µs.
+    """Delete a finished job and the jobs *done* with it. The lane is free again after *pace* µs.
 
-    A job that is done is deleted also if its lease has ended; the lane then belongs to the process that claimed it.
+    The job is deleted even if its lease has ended; the lane then stays with the process that claimed it.
     """
 
     async def body(session: Session) -> None:
@@ -299,7 +301,7 @@ async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), 
 
 
 async def reschedule(workspace: Workspace, *, job: Job, at: int, now: int) -> None:
-    """Schedule a job that is done for another time, as if it were enqueued now."""
+    """Schedule a finished job to run again at *at*. Its attempts and failures start from zero."""
 
     async def body(session: Session) -> None:
         if not await _release_lane(session, workspace, job, at=now):
@@ -317,9 +319,9 @@ async def reschedule(workspace: Workspace, *, job: Job, at: int, now: int) -> No
 
 
 async def proceed(workspace: Workspace, *, job: Job, position: int, keeps_lane: bool, now: int) -> bool:
-    """Record that a slice of a job is done. Return False if its lease ended and another process may have the job.
+    """Save the position of a finished slice. Return False if the lease has ended and another process may have the job.
 
-    The job keeps its place at the head of its lane; with *keeps_lane* this process keeps the lane for the next slice.
+    The job stays first in its lane. With *keeps_lane*, this process keeps the lane for the next slice.
     """
 
     async def body(session: Session) -> bool:
@@ -358,11 +360,11 @@ async def postpone(
     pace: int = 0,
     now: int,
 ) -> None:
-    """Retry a job at *until*, but in an hour at most.
+    """Schedule a retry of a job at *until*, at most an hour from now.
 
-    With *holds_lane* the jobs behind it wait too, so that the order is kept; without it the lane is free again after
-    *pace* µs. *is_doubtful*: the job may have been done all the same. *failed_for* is for how many µs it will have
-    waited because of failures of its own; with *is_reported* an admin is told that it fails.
+    With *holds_lane*, the jobs behind it wait too, so that their order is kept; otherwise the lane is free again after
+    *pace* µs. *is_doubtful*: the job may have been done despite the failure. *failed_for*: µs that it will have waited
+    because of its own failures. *is_reported*: enqueue a report to an admin.
     """
     until = min(until, now + LONGEST_ASKED)
 
@@ -386,7 +388,7 @@ async def postpone(
 
 
 async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> None:
-    """Give up a job for good, record why, and have an admin told; the jobs behind it go on."""
+    """Give up a job permanently, record the reason and enqueue a report to an admin. The jobs behind it continue."""
 
     async def body(session: Session) -> None:
         if not await _release_lane(session, workspace, job, at=now):
@@ -404,7 +406,7 @@ async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> 
 
 
 async def _enqueue_report(session: Session, workspace: Workspace, job: Job, *, now: int) -> None:
-    """Have an admin told that jobs of this kind fail, once a day."""
+    """Enqueue a report to an admin that jobs of this kind fail, due at most once a day."""
     if job.kind == REPORT:
         return
     told_at = await load_told_at(session, workspace, notice=FAILED + job.kind)
@@ -416,7 +418,7 @@ async def _enqueue_report(session: Session, workspace: Workspace, job: Job, *, n
 
 
 async def load_failures(workspace: Workspace, *, kind: str) -> Failures:
-    """Return the failures of a kind of job since an admin was told of them the last time."""
+    """Return the failures of a kind of job since an admin was last told of them."""
     told_at = await load_told_at(database.current_database().reader, workspace, notice=FAILED + kind)
     rows = await database.read(
         "SELECT given_up_at, problem FROM jobs WHERE workspace_id = $1 AND kind = $2"
@@ -431,10 +433,10 @@ async def load_failures(workspace: Workspace, *, kind: str) -> Failures:
 
 
 async def delete_abandoned(workspace: Workspace, *, now: int) -> None:
-    """Delete the jobs that were given up long ago, and the lanes without a job."""
+    """Delete the jobs that were given up more than KEPT_FOR ago, and lanes without a job."""
     writer = database.current_database().writer
     await writer.rows("DELETE FROM jobs WHERE workspace_id = $1 AND given_up_at < $2", workspace.id, now - KEPT_FOR)
-    # A job that is enqueued at this very moment may lose its lane; `_correct_times` makes it again.
+    # A job that is being enqueued right now may lose its lane; `_correct_times` creates the lane again.
     await writer.rows(
         "DELETE FROM lanes WHERE workspace_id = $1 AND free_at < $2 AND NOT EXISTS (SELECT 1 FROM jobs j"
         " WHERE j.workspace_id = lanes.workspace_id AND j.lane = lanes.name)",
@@ -444,7 +446,7 @@ async def delete_abandoned(workspace: Workspace, *, now: int) -> None:
 
 
 async def _release_lane(session: Session, workspace: Workspace, job: Job, *, at: int) -> bool:
-    """Release the lane of a job. Return False if the lease has ended and another process has the lane and the job."""
+    """Release the lane of a job. Return False if the lease has ended and another process has claimed the lane."""
     freed = await session.rows(
         "UPDATE lanes SET free_at = $4, holder = NULL WHERE workspace_id = $1 AND name = $2 AND holder = $3"
         " RETURNING id",
@@ -457,7 +459,7 @@ async def _release_lane(session: Session, workspace: Workspace, job: Job, *, at:
 
 
 async def list_due_in_lane(workspace: Workspace, *, lane: str, kind: str, now: int) -> dict[int, int]:
-    """Return the jobs of a kind that are due in a lane, in their order: row id of the job → its subject."""
+    """Return the due jobs of a kind in a lane, in order: row id of the job → its subject."""
     rows = await database.read(
         "SELECT id, subject FROM jobs WHERE workspace_id = $1 AND lane = $2 AND kind = $3 AND due_at <= $4"
         " AND given_up_at IS NULL ORDER BY due_at, id",

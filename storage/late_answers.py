@@ -1,4 +1,4 @@
-"""Keep who waits for the result of a job, so that they get it also after a restart."""
+"""Store which person waits for the result of a job, so that the answer is sent even after a restart."""
 
 import json
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ ANSWER = "answer"  #: the kind of the job that sends an answer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LateAnswer:
-    """A person who waits for the result of a job."""
+    """A pending answer to a person who waits for the result of a job."""
 
     user: str
     answer_to: str | None  #: Slack's response_url
-    about: Mapping[str, Any]  #: what the answer is about, as the face that saved it wrote it
+    about: Mapping[str, Any]  #: what the answer is about, as the package that saved it encoded it
 
 
 async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, now: int) -> None:
-    """Have an answer sent once the jobs that are queued in a lane are done."""
+    """Save an answer and enqueue the job that sends it after the jobs that are already queued in *lane*."""
     db = database.current_database()
     sealed = None
     if answer.answer_to is not None:
@@ -51,7 +51,7 @@ async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, no
 
 
 async def load_answer(workspace: Workspace, *, id: int) -> LateAnswer | None:
-    """Return an answer that was not sent yet, or None."""
+    """Return an answer that has not been sent yet, or None."""
     rows = await database.read(
         "SELECT slack_user, answer_to, about FROM late_answers WHERE workspace_id = $1 AND id = $2",
         workspace.id,
@@ -68,7 +68,7 @@ async def load_answer(workspace: Workspace, *, id: int) -> LateAnswer | None:
 
 
 async def delete_answer(workspace: Workspace, *, id: int) -> None:
-    """Delete an answer that was sent."""
+    """Delete an answer after it was sent."""
     await database.current_database().writer.rows(
         "DELETE FROM late_answers WHERE workspace_id = $1 AND id = $2", workspace.id, id
     )

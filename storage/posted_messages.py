@@ -1,4 +1,4 @@
-"""Record the messages that the app put into Slack and the contacts they name, and hide them when one is deleted."""
+"""Record which contacts the app's Slack messages mention, and hide the messages when a contact is deleted."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from storage.db.database import Session
 from storage.domain.people import Workspace
 from storage.jobs import NewJob
 
-#: the kind and the lane of the job that hides one message
+#: the job kind and the lane for hiding a message
 HIDE, HIDE_LANE = "hide", "hide"
-#: the channel of a picture, which Slack identifies by the id of its file
+#: the channel that is stored for an image: Slack identifies an image by its file id alone
 FILE = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostedMessage:
-    """A message in Slack; of a picture *channel* is FILE and *ts* the id of the file."""
+    """A message in Slack. For an image, *channel* is FILE and *ts* is the file id."""
 
     channel: str
     ts: str
 
 
 async def record_posted(workspace: Workspace, *, channel: str, ts: str, contacts: Collection[int]) -> None:
-    """Record a message that names contacts, by their row ids; also one that names others than before."""
+    """Record the contacts, by row id, that a message mentions. Contacts recorded earlier for the same message stay."""
     if not contacts:
         return
 
@@ -47,8 +47,8 @@ async def record_posted(workspace: Workspace, *, channel: str, ts: str, contacts
 
 
 async def enqueue_hiding(session: Session, workspace: int, contacts: Collection[int], *, now: int) -> None:
-    """Have every message hidden that names one of these contacts, which are being deleted with their follow-ups."""
-    # Messages that an earlier version posted are known from their follow-ups alone.
+    """Enqueue the hiding of every message that mentions these contacts. Call it before deleting their follow-ups."""
+    # Messages that an earlier version posted are recorded only in their follow-ups.
     await session.rows(
         "INSERT INTO posted_messages (workspace_id, channel, ts) SELECT DISTINCT f.workspace_id, f.message_channel,"
         " f.message_ts FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
@@ -74,7 +74,7 @@ async def enqueue_hiding(session: Session, workspace: int, contacts: Collection[
 
 
 async def load_message(workspace: Workspace, *, id: int) -> PostedMessage | None:
-    """Return a recorded message, or None where it is hidden already."""
+    """Return a recorded message, or None if it was hidden already."""
     rows = await database.read(
         "SELECT channel, ts FROM posted_messages WHERE workspace_id = $1 AND id = $2", workspace.id, id
     )
@@ -82,7 +82,7 @@ async def load_message(workspace: Workspace, *, id: int) -> PostedMessage | None
 
 
 async def forget_message(workspace: Workspace, *, id: int, kept: Collection[int] = ()) -> None:
-    """Remove what is recorded of a message, which names only the contacts *kept* from now on."""
+    """Delete the record of a message, except its mentions of the contacts *kept*."""
 
     async def body(session: Session) -> None:
         await session.rows(
