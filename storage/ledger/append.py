@@ -1,4 +1,4 @@
-"""Phase 3: append the facts of plans to the ledger, and recognize those that are in it already."""
+"""Phase 3: append the facts of plans to the ledger, and recognize facts that are already in it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,11 +13,12 @@ from storage.ledger.plan import DUPLICATE, ItemKind, NewFact, Plan, PlannedItem,
 
 
 async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> list[Plan]:
-    """Append the facts; those that another transaction appended just now are repeats.
+    """Append the facts of plans. Facts that another transaction has just appended are repeats.
 
-    Their writer held the lock of their contact, so what was read under ours has seen what they did.
-    Raises StartAgain where they belong to another contact, Changed where a score has moved on since the sender saw it,
-    Conflict where a submission of which all or nothing is to be recorded repeats a key with other content.
+    Such a transaction held the lock of the contact, so everything read under the lock since then includes its writes.
+    Raises StartAgain if a repeated fact belongs to another contact, Changed if a score has a fact that the sender has
+    not
+    seen, and Conflict if an all-or-none submission repeats a key with different content.
     """
     for plan in plans:
         _check_unchanged(plan, states)
@@ -41,7 +42,7 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
 
 
 def _check_unchanged(plan: Plan, states: Mapping[Scored, ScoreState]) -> None:
-    """Raise Changed where the sender has not seen the latest fact of a score that the plan changes."""
+    """Raise Changed if a score that the plan changes has a fact later than the sender has seen (`unless_later`)."""
     seen_at = plan.submission.unless_later
     scored = [(planned.contact, planned.item.score) for planned in plan.items if planned.item.score]
     if seen_at is not None and any(states[pair].last[0] > seen_at for pair in scored):
@@ -49,10 +50,12 @@ def _check_unchanged(plan: Plan, states: Mapping[Scored, ScoreState]) -> None:
 
 
 def _stamp_facts(plan: Plan, states: Mapping[Scored, ScoreState]) -> list[tuple[PlannedItem, Fact]]:
-    """Time the facts of a plan: one by a person, or stamped by us, comes after all that the score has seen.
+    """Return the items of a plan with their facts. A change by a person or without a time comes after all facts of its
+    score.
 
-    So the changes of one command, and the cells of an import, are a microsecond apart, in the order that they came in.
-    An activity keeps the time at which it happened, also where a person imports it.
+    The changes of one command, or the cells of an import, are therefore at least a microsecond apart, in the order of
+    the
+    items. An activity with a time keeps it, even if a person imports it.
     """
     latest = {pair: states[pair].last[0] for planned in plan.items for pair in planned.pairs}
     stamped = []
@@ -85,7 +88,7 @@ def _settle_facts(
             repeats.append(planned)
         except Refusal as refusal:
             if plan.submission.all_or_none:
-                raise  # others of its facts are written
+                raise  # other facts of the submission are written
             refused[planned.position] = refusal
     settled = {**plan.settled, **{planned.position: DUPLICATE for planned in repeats}}
     plan = replace(plan, items=(), new=tuple(appended), settled=settled, repeats=(*plan.repeats, *repeats))
@@ -93,7 +96,7 @@ def _settle_facts(
 
 
 async def _mark_undone(session: Session, plan: Plan) -> Plan:
-    """Mark a plan whose batch was undone before; only what has an actor can be undone."""
+    """Mark a plan whose batch was undone before. Only batches with an actor can be undone."""
     if not (plan.submission.actor and plan.new):
         return plan
     undone = await facts.undone_of(session, plan.workspace.id, [plan.submission.batch])

@@ -1,6 +1,7 @@
-"""Record submissions: those that wait at the same moment share a commit, and each caller gets its own outcome.
+"""Record submissions. Submissions that wait at the same time share a commit; each caller gets its own outcome.
 
-`record` and `rehearse` are the verbs; both use the committer of the open database."""
+The public functions `record` and `rehearse` use the committer of the open database.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,17 +24,19 @@ from storage.ledger.refold import FoldFirst
 T = TypeVar("T")
 
 MOST_TRIES = 8
-#: How long a submission waits for its group, in seconds: some senders never send a refused event again.
+#: How long a submission waits for its group, in seconds. Some senders never resend a rejected event, so it is long.
 PATIENCE = 10.0
 RETRY_LOCKED = 0.02
 
 
 async def record(workspace: Workspace, submission: Submission, *, now: int) -> Recorded:
-    """Record a submission of a workspace; return its outcome once that is durable.
+    """Record a submission of a workspace. Return its outcome once the transaction is committed.
 
-    Raises its Refusal where it is refused whole, TooBusy where too much waits, StorageUnavailable where the database
-    does not answer: the submission may then have been recorded or not, and recording it again changes nothing that was
-    recorded.
+    Raises the Refusal of a submission that is refused as a whole, TooBusy if too many items wait, and
+    StorageUnavailable if
+    the database does not answer. After StorageUnavailable, the submission may have been recorded; it is safe to record
+    it
+    again.
     """
     recorded = await _current_committer().record(workspace, submission, now=now)
     if any(isinstance(item, Deletion) for item in submission.items):
@@ -44,31 +47,31 @@ async def record(workspace: Workspace, submission: Submission, *, now: int) -> R
 async def rehearse(
     workspace: Workspace, submission: Submission, *, look: Callable[[Session, Recorded], Awaitable[T]], now: int
 ) -> T:
-    """Record a submission, return what *look* reads in that transaction, and roll it back; raises as `record` does."""
+    """Record a submission, return what *look* reads in that transaction, and roll back. Raises the same as `record`."""
     return await _current_committer().rehearse(workspace, submission, look=look, now=now)
 
 
 def check_room() -> None:
-    """Raise TooBusy where any batch would be refused just now, so that no work is spent on reading one."""
+    """Raise TooBusy if any batch would be refused now, before the caller spends work on parsing one."""
     _current_committer().check_room()
 
 
 async def drained(opened: Database) -> None:
-    """Wait until every submission accepted for a database is recorded."""
+    """Wait until all submissions accepted for a database are recorded."""
     if _committer is not None and _committer.database is opened:
         await _committer.drained()
 
 
 class _RollBack(Exception):
-    """The transaction has done its work and is rolled back."""
+    """Raised to roll back a transaction that has done its work."""
 
 
 class _Locked(Exception):
-    """Another transaction has locked one of the contacts."""
+    """Raised if another transaction has locked one of the contacts."""
 
 
 class Committer:
-    """The queue of submissions of one database, and the task that commits them in groups."""
+    """Queues the submissions of one database and commits them in groups, in a task of its own."""
 
     def __init__(self, database: Database, *, patience: float = PATIENCE, lock_limit: float | None = None) -> None:
         self.database = database
@@ -76,13 +79,13 @@ class Committer:
         #: How long a submission waits for a contact that another transaction has locked, in seconds.
         self._lock_limit = lock_limit or database.limits.lock or PATIENCE
         self._queue = Queue()
-        self._locked: list[Pending] = []  # those that wait for a locked contact, in their order
-        self._retry = asyncio.Event()  # whether these are to be tried again
+        self._locked: list[Pending] = []  # submissions that wait for a locked contact, in order
+        self._retry = asyncio.Event()  # set when these are due for a retry
         self._retry.set()
         self._task: asyncio.Task[None] | None = None
 
     async def record(self, workspace: Workspace, submission: Submission, *, now: int) -> Recorded:
-        """Record a submission; see the verb of the same name."""
+        """Record a submission; see the function `record` of this module."""
         loop = asyncio.get_running_loop()
         pending = Pending(workspace, submission, now, loop.create_future())
         self._queue.add(pending, beside=self._count_locked())
@@ -99,7 +102,7 @@ class Committer:
         look: Callable[[Session, Recorded], Awaitable[T]],
         now: int,
     ) -> T:
-        """Record a submission and roll it back; see the verb of the same name."""
+        """Record a submission and roll back; see the function `rehearse` of this module."""
         results: list[T] = []
 
         async def body(session: Session) -> None:
@@ -120,19 +123,19 @@ class Committer:
         raise StorageUnavailable
 
     def check_room(self) -> None:
-        """Raise TooBusy where any batch would be refused; see the verb of the same name."""
+        """Raise TooBusy if any batch would be refused; see the function `check_room` of this module."""
         self._queue.check_room(MOST_ITEMS_OF_PUSH + 1, beside=self._count_locked())
 
     def _count_locked(self) -> int:
         return sum(pending.size for pending in self._locked)
 
     async def drained(self) -> None:
-        """Wait until nothing is being recorded."""
+        """Wait until no submission is being recorded."""
         while self._task is not None:
             await asyncio.wait([self._task])
 
     def _give_up(self, pending: Pending) -> None:
-        """Refuse a submission that has waited too long for its group."""
+        """Refuse a submission with TooBusy if it still waits for its group."""
         if self._queue.remove(pending):
             _set_outcome(pending, TooBusy())
 
@@ -148,19 +151,19 @@ class Committer:
             self._task = None
 
     async def _retry_locked(self) -> None:
-        """Try again what waits for locked contacts, in its order; refuse what has waited too long."""
+        """Retry the submissions that wait for locked contacts, in order. Refuse those that have waited too long."""
         for pending in self._locked:
             if pending.is_overdue:
                 _set_outcome(pending, StorageUnavailable())
         waiting, self._locked = (pending for pending in self._locked if not pending.is_overdue), []
         while group := list(islice(waiting, MOST_SUBMISSIONS)):
-            # What is left for the next group keeps its names, so that nothing overtakes it.
+            # A submission that is left for the next group keeps its names, so that no later one overtakes it.
             self._locked += await self._commit_group(group)
         self._retry.clear()
         asyncio.get_running_loop().call_later(RETRY_LOCKED, self._retry.set)
 
     def _wait_for_contact(self, pending: Pending, names: frozenset[Name]) -> None:
-        """Keep a submission until its contact is no longer locked, or for the lock limit."""
+        """Queue a submission until its contact is unlocked, at most for the lock limit."""
 
         def set_overdue() -> None:
             pending.is_overdue = True
@@ -171,7 +174,7 @@ class Committer:
         self._locked.append(pending)
 
     async def _commit_group(self, group: Sequence[Pending]) -> list[Pending]:
-        """Record a group and set the outcomes of its submissions; return those left for the next group."""
+        """Record a group and set the outcomes of its submissions. Return those left for the next group."""
         for pending in group:
             if pending.patience is not None:
                 pending.patience.cancel()
@@ -185,7 +188,7 @@ class Committer:
             if len(group) == 1:
                 _set_outcome(group[0], StorageUnavailable() if isinstance(exc, StartAgain | FoldFirst) else exc)
                 return []
-            middle = len(group) // 2  # one of them is at fault, and must not harm its neighbours
+            middle = len(group) // 2  # isolate the failing submission from its neighbors
             left = await self._commit_group(group[:middle])
             return [*left, *group[middle:]] if left else await self._commit_group(group[middle:])
         left = []
@@ -212,9 +215,9 @@ class Committer:
         return await self._run_with_retries(body)
 
     async def _run_with_retries(self, body: Callable[[Session], Awaitable[T]]) -> T:
-        """Run *body* in a transaction, again where another one was in its way.
+        """Run *body* in a transaction, and repeat it after a conflict with another transaction.
 
-        Contacts that an undo has left to a job are folded before.
+        Contacts that an undo left to a job are recalculated first.
         """
         for _ in range(MOST_TRIES):
             try:
@@ -236,7 +239,7 @@ class Committer:
 def _set_outcome(pending: Pending, outcome: Recorded | Exception) -> None:
     if pending.lock_limit is not None:
         pending.lock_limit.cancel()
-    if pending.outcome.done():  # its caller was cancelled meanwhile
+    if pending.outcome.done():  # its caller was canceled
         return
     if isinstance(outcome, Exception):
         pending.outcome.set_exception(outcome)
@@ -248,7 +251,7 @@ _committer: Committer | None = None
 
 
 def _current_committer() -> Committer:
-    """Return the committer of the open database; raises NotOpen."""
+    """Return the committer of the open database. Raises NotOpen."""
     global _committer
     if _committer is None or _committer.database is not current_database():
         _committer = Committer(current_database())

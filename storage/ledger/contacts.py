@@ -1,4 +1,4 @@
-"""Find contacts, make those not known yet, and keep what is said of them."""
+"""Find contacts, insert new ones, lock them, and store their fields."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,29 +28,29 @@ from storage.domain.texts import match_key
 
 #: (workspace id, namespace, key)
 Identity: TypeAlias = tuple[int, str, str]
-#: field → (value, the order of the fact that says so)
+#: field → (value, order of the fact that states it)
 Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
 
-#: what a deleted contact is merged into: its row stays, because others may be waiting for it, and says nothing
+#: the value of merged_into in a deleted contact; its emptied row stays, because other transactions may wait for it
 NOBODY = 0
 CANDIDATES = 500
 MOST_WORDS = 8
-#: of what is looked for; the database has a limit for patterns, and compatibility forms can be 18 times as long
+#: the most characters of a search text: patterns are limited, and a matching key may be 18 times as long as its text
 MOST_CHARACTERS = 500
 LIKE_ENOUGH = 0.6
 
 
 class StartAgain(Exception):
-    """Somebody else made one of these contacts just now: begin the transaction anew to see it."""
+    """Another transaction changed one of these contacts meanwhile. Repeat the transaction to read the change."""
 
 
 async def load_known(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
-    """Give the contacts that these identities name already."""
+    """Return the contacts that these identities belong to. Unknown identities are left out."""
     return {identity: contact for identity, (_, contact) in (await load_identity_owners(session, identities)).items()}
 
 
 async def load_identity_owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
-    """Give whose these identities are: the contact they were made for, and the one it is one with now."""
+    """Return the owner of each known identity: (row that it was inserted for, contact that the row belongs to)."""
     asked = {
         (workspace, namespace, spelling): (workspace, namespace, value)
         for workspace, namespace, value in set(identities)
@@ -69,13 +69,13 @@ async def load_identity_owners(session: Session, identities: Iterable[Identity])
         keys,
     )
     owners = {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
-    # The present spelling last, so that it counts where both are stored.
+    # The current spelling comes last, so that it overrides a former spelling.
     found = sorted(owners, key=lambda spelling: spelling == asked[spelling])
     return {asked[spelling]: owners[spelling] for spelling in found}
 
 
 async def insert_contacts(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
-    """Make a contact for each (workspace id, address as typed) and give their ids."""
+    """Insert a contact for each (workspace id, address as typed) and return their ids."""
     ids = await database.current_database().next_ids(session, "contacts", len(people))
     rows = [
         {"id": id, "workspace": workspace, "email": email, "email_key": contact_keys({"email": email})["email_key"]}
@@ -93,7 +93,7 @@ async def insert_contacts(session: Session, people: Sequence[tuple[int, str | No
 
 
 async def insert_identities(session: Session, identities: Mapping[Identity, int]) -> None:
-    """Write whose each identity is; raises StartAgain where another transaction was first."""
+    """Insert identities with their contact rows. Raises StartAgain if another transaction has inserted one of them."""
     rows = [
         {"workspace": workspace, "namespace": namespace, "value": value, "contact": contact}
         for (workspace, namespace, value), contact in sorted(identities.items())
@@ -110,10 +110,12 @@ async def insert_identities(session: Session, identities: Mapping[Identity, int]
 
 
 async def lock(session: Session, expected: Mapping[int, int]) -> None:
-    """Hold the rows of contacts, in order: the lock for all that is known of them.
+    """Lock contact rows, in the order of their ids. The lock of a contact's row covers everything stored about the
+    contact.
 
-    *expected* says whom each is one with, itself where it is one with nobody; whoever holds that one's row
-    holds who belongs to it. Raises StartAgain where it is otherwise, or a contact is gone.
+    *expected*: row → contact that it belongs to (itself if it is not merged). The lock of the contact also covers which
+    rows
+    belong to it. Raises StartAgain if a row belongs to another contact by now or is gone.
     """
     rows = await session.rows(
         "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
@@ -125,9 +127,9 @@ async def lock(session: Session, expected: Mapping[int, int]) -> None:
 
 
 async def lock_available(session: Session, expected: Mapping[int, int]) -> set[int]:
-    """Lock those of these contact rows that no other transaction has locked; return the others.
+    """Lock the contact rows that no other transaction has locked. Return the rows that others have locked.
 
-    *expected* is as in `lock`. Raises StartAgain where a row belongs to another contact by now, or is gone.
+    *expected* is as in `lock`. Raises StartAgain if a row belongs to another contact by now or is gone.
     """
     rows = await session.rows(
         "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
@@ -144,7 +146,7 @@ async def lock_available(session: Session, expected: Mapping[int, int]) -> set[i
 
 
 async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
-    """Give the rows that are one with each of these contacts, itself among them: row → contact."""
+    """Return all rows of these contacts, their own and those merged into them: row → contact."""
     rows = await session.rows(
         "SELECT m.id, given.id AS root FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id",
@@ -154,12 +156,12 @@ async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
 
 
 async def load_merged(session: Session, contacts: Iterable[int]) -> dict[int, dict[int, str | None]]:
-    """Return the rows of those contacts that have several: contact → row → the address by which it was made."""
+    """Return the rows of contacts with more than one row: contact → row → address that the row was inserted with."""
     merged = await session.rows(
         "SELECT DISTINCT m.merged_into AS id FROM given(id bigint) JOIN contacts m ON m.merged_into = given.id",
         [{"id": id} for id in sorted(set(contacts))],
     )
-    if not merged:  # as nearly always
+    if not merged:  # the usual case
         return {}
     rows = await session.rows(
         "SELECT given.id AS root, m.id, m.first_email FROM given(id bigint)"
@@ -173,7 +175,7 @@ async def load_merged(session: Session, contacts: Iterable[int]) -> dict[int, di
 
 
 async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
-    """Give the contact that each row is one with, itself where it is one with nobody."""
+    """Return the contact that each row belongs to: itself if the row is not merged."""
     records = await session.rows(
         "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(set(rows))],
@@ -182,7 +184,7 @@ async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
 
 
 async def write_groups(session: Session, root_of: Mapping[int, int]) -> None:
-    """Write whom each of these contacts is one with from now on; their locks are held."""
+    """Update the contact that each of these rows belongs to: row → contact. The caller holds the locks."""
     await session.rows(
         "UPDATE contacts SET merged_into = CASE WHEN given.root = given.id THEN NULL ELSE given.root END"
         " FROM given(id bigint, root bigint) WHERE contacts.id = given.id",
@@ -191,7 +193,7 @@ async def write_groups(session: Session, root_of: Mapping[int, int]) -> None:
 
 
 async def erase(session: Session, rows: Iterable[int]) -> None:
-    """Take everything out of contacts, and their identities away; their locks are held."""
+    """Empty contact rows, and delete their identities and attribute values. The caller holds the locks."""
     ids = [{"id": row} for row in sorted(rows)]
     for table in ("identities", "attribute_values"):
         await session.rows(f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
@@ -205,7 +207,7 @@ async def erase(session: Session, rows: Iterable[int]) -> None:
 
 
 async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
-    """Give everything that these contacts are named by."""
+    """Return all identities of these contact rows."""
     records = await session.rows(
         "SELECT workspace_id, namespace, value FROM identities WHERE contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in sorted(rows)],
@@ -214,7 +216,7 @@ async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
 
 
 async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
-    """Give the fields of contacts, each with the order of the fact it comes from."""
+    """Return the fields of contacts, each with the order of the fact that states it."""
     rows = await session.rows(
         "SELECT id, email, first_email, name, company, owner, tags, attributes, stamps FROM contacts"
         " WHERE id IN (SELECT id FROM given(id bigint))",
@@ -234,13 +236,13 @@ def _parse_fields(row: Row) -> Fields:
 
 
 async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
-    """Write the fields of contacts."""
+    """Save all fields of contacts with their matching keys and attribute values. The caller holds the locks."""
     member_rows = await session.rows(
         "SELECT given.id, m.id AS member, m.first_email, m.attributes FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id DESC",
         [{"id": id} for id in sorted(changed)],
     )
-    first_email = {row["id"]: row["first_email"] for row in member_rows if row["first_email"]}  # of the oldest
+    first_email = {row["id"]: row["first_email"] for row in member_rows if row["first_email"]}  # of the oldest row
     attributes_before = {row["id"]: json.loads(row["attributes"]) for row in member_rows if row["id"] == row["member"]}
     attributes_after: dict[int, dict[str, Json]] = {}
     rows = []
@@ -285,7 +287,7 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
 async def _write_attribute_values(
     session: Session, before: Mapping[int, Mapping[str, Json]], after: Mapping[int, Mapping[str, Json]]
 ) -> None:
-    """Store the values of those attributes that are not what they were."""
+    """Store the lookup values of the attributes that changed, and delete those of removed attributes."""
     old = {(id, name): repr(value) for id, attributes in before.items() for name, value in attributes.items()}
     new = {(id, name): value for id, attributes in after.items() for name, value in attributes.items()}
     changed = {key: value for key, value in new.items() if old.get(key) != repr(value)}
@@ -311,7 +313,7 @@ async def _write_attribute_values(
 
 
 async def load_attribute_values(session: Session, ids: Iterable[int]) -> dict[int, dict[str, list[AttributeKeys]]]:
-    """Return how the attributes of contacts are stored to be found: contact → name → sorted by their keys."""
+    """Return the stored lookup values of contacts' attributes: contact → attribute → values sorted by key."""
     rows = await session.rows(
         "SELECT contact_id, name, key, number, instant FROM attribute_values"
         " WHERE contact_id IN (SELECT id FROM given(id bigint))",
@@ -329,12 +331,12 @@ def _list_tags(tags: Json) -> list[Json]:
 
 
 async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
-    """Give the contacts with these row ids, in the order asked for."""
+    """Return the contacts with these row ids, in the given order. Merged, deleted and unknown rows are left out."""
     return await load_contacts(database.current_database().reader, workspace, ids=ids)
 
 
 async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
-    """Give the same as a transaction sees them."""
+    """Return the same as `contacts`, as this transaction sees it."""
     id_rows = [{"id": min(id, database.LARGEST_ID)} for id in ids]
     rows = await session.rows(
         "SELECT id, email, name, company, owner, tags, attributes, created_at, updated_at FROM contacts"
@@ -363,10 +365,11 @@ def _make_contact(row: Row, ids: Mapping[str, str]) -> Contact:
 
 
 async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Contact]:
-    """Return the contacts that a person's words mean, at most *most* plus one.
+    """Return the contacts that match a person's search text, at most *most* plus one.
 
-    An address or `source:id` names one contact exactly. Other words are looked for in names and companies:
-    as whole words first, then as beginnings of words, then anywhere.
+    An address or `source:id` identifies one contact exactly. Any other text is searched in names, companies and
+    addresses:
+    first as whole words, then as beginnings of words, then anywhere. Raises BadItem if the text is too long.
     """
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
@@ -384,13 +387,13 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
 
 
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
-    """Give the contacts whose name or address comes nearest to words that name none."""
+    """Return the contacts whose name, company or address is most similar to a text that no contact matches."""
     _check_length(text)
     query = match_key(text)
     words = [_escape_pattern(word) for word in query.split()[:MOST_WORDS]]
     if not words:
         return []
-    # Whoever shares the beginning or the end of a word is looked at more closely.
+    # Candidates share the beginning or the end of a word with the text.
     shared = [pattern for word in words for pattern in (f"% {word[:2]}%", f"%{word[-3:]} %")]
     rows = await _search_by_patterns(workspace, shared, most=CANDIDATES, match_all=False)
     similarities = {row["id"]: _measure_similarity(query, row) for row in rows}
@@ -402,18 +405,18 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
 
 
 def _check_length(text: str) -> None:
-    """Refuse what no name can be, before SQLite refuses a pattern of that length."""
+    """Raise BadItem if a search text is too long; SQLite would reject such a pattern."""
     if len(text) > MOST_CHARACTERS:
         raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
 
 
 async def find_by_key(workspace: Workspace, *, key: str) -> Contact | None:
-    """Return the contact that a program's key, or a button, names: our id, an address, or `source:id`."""
+    """Return the contact that a key from a program or a button identifies: a row id, an address, or `source:id`."""
     return next(iter(await _load_named(workspace, await _find_row(workspace, key))), None)
 
 
 async def _load_named(workspace: Workspace, owner: tuple[int, int] | None) -> list[Contact]:
-    """Return the contact of (row that was named, contact that it belongs to), if there is one."""
+    """Return the contact of *owner*, (row that was named, contact that it belongs to), or an empty list for None."""
     if owner is None:
         return []
     row, root = owner
@@ -438,7 +441,7 @@ async def _find_row(workspace: Workspace, key: str) -> tuple[int, int] | None:
 async def _search_by_patterns(
     workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True
 ) -> list[Row]:
-    """Give contacts whose name, company and address are like every pattern, or like one of them."""
+    """Return contacts whose name, company and address match all patterns, or with *match_all* false any of them."""
     haystack = (
         "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
         " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
@@ -457,7 +460,7 @@ async def _search_by_patterns(
 
 def _measure_similarity(query: str, row: Row) -> float:
     local, at, _ = query.partition("@")
-    if at:  # of an address, what is not shared with half of the company
+    if at:  # the address without its domain, which half of a company shares
         return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio() - 0.05
     texts = [text for text in (row["name_key"], row["company_key"], (row["email_key"] or "").partition("@")[0]) if text]
     words = [word for text in texts for word in (text, *text.split())]
@@ -465,7 +468,7 @@ def _measure_similarity(query: str, row: Row) -> float:
 
 
 async def _find_by_identity(workspace: Workspace, text: str) -> tuple[int, int] | None:
-    """Return the row that an address or `source:id` names, and the contact that it belongs to."""
+    """Return (row, contact that it belongs to) for an address or `source:id`, or None if no contact has it."""
     trimmed = text.strip()
     source, colon, source_id = trimmed.partition(":")
     pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
@@ -483,7 +486,7 @@ def _escape_pattern(text: str) -> str:
 
 
 async def verify_contact_ids(session: Session, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """Give those of these (workspace id, contact id) that are true, each with the contact it is one with now."""
+    """Return the existing pairs among these (workspace id, row id), each with the contact that the row belongs to."""
     rows = await session.rows(
         "SELECT c.workspace_id, c.id, coalesce(c.merged_into, c.id) AS root"
         " FROM given(workspace bigint, contact bigint)"

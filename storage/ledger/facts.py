@@ -1,4 +1,4 @@
-"""Append to the ledger, deduplicated by its constraint, and read it back."""
+"""Append facts to the ledger, deduplicated by a unique constraint, and load facts from it."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from storage.domain.score_types import ScoreType
 
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
-#: (the contact that a fact was written for, received at, fact)
+#: (contact row that the fact was written for, time of receipt, fact)
 Stored: TypeAlias = tuple[int | None, int, Fact]
 #: (contact id, key of a score type)
 Scored: TypeAlias = tuple[int, str]
@@ -32,14 +32,14 @@ _GIVEN = (
 
 
 def fact_key(workspace: int, fact: Fact) -> FactKey:
-    """Give what makes a fact unique."""
+    """Return the unique key of a fact."""
     return (workspace, fact.source, fact.key, fact.subject)
 
 
 async def append(
     session: Session, facts: Mapping[FactKey, tuple[int | None, Fact]], *, received_at: Mapping[FactKey, int]
 ) -> dict[FactKey, int]:
-    """Append the facts that are new, each with its contact; answer the row ids of those."""
+    """Append the facts whose keys are new, each with its contact row. Return the row ids of the appended facts."""
     rows = [_make_row(key, contact, fact, received_at[key]) for key, (contact, fact) in sorted(facts.items())]
     written = await session.rows(
         f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN}"
@@ -78,7 +78,7 @@ def _make_row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -
 
 _KINDS: Mapping[type[Fact], str] = {
     Change: "change", Activity: "activity", Merged: "merge", Undo: "undo", Deleted: "deleted",
-}  # fmt: skip  # what is none of these says something of a contact, and no more
+}  # fmt: skip  # any other fact only states fields
 
 
 def _make_key(row: Row) -> FactKey:
@@ -86,7 +86,7 @@ def _make_key(row: Row) -> FactKey:
 
 
 async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
-    """Give the facts in the ledger under these keys."""
+    """Return the stored facts with these keys. Keys without a fact are left out."""
     rows = await session.rows(
         "SELECT f.* FROM given(workspace bigint, source text, key text, subject text)"
         " JOIN facts f ON f.workspace_id = given.workspace AND f.source = given.source"
@@ -100,7 +100,7 @@ async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey
 
 
 async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
-    """Give every change of these scores, by row id of the fact; those of all that are one with the contact."""
+    """Return all changes of these scores, by row id of the fact. Facts of rows merged into the contact are included."""
     pairs = sorted(set(scored))
     rows = await session.rows(
         "SELECT f.*, given.contact AS root FROM given(contact bigint, subject text)"
@@ -117,7 +117,7 @@ async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, di
 
 
 async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
-    """Return every fact that bears on these scores, undone or not, by row id of the fact."""
+    """Return all facts that affect these scores, undone or not, by row id of the fact."""
     by_score: dict[Scored, dict[int, Fact]] = {
         pair: dict(score_changes) for pair, score_changes in (await changes(session, types)).items()
     }
@@ -133,7 +133,9 @@ async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[S
 async def _load_other_facts(
     session: Session, contacts: Collection[int], *, every: Collection[int]
 ) -> dict[int, dict[int, Fact]]:
-    """Return the activities of contacts and the facts that state their fields; of those in *every* all their facts."""
+    """Return the activities and field values of contacts by row id of the fact; for contacts in *every*, changes as
+    well.
+    """
     rows = await session.rows(
         "SELECT f.*, given.id AS root FROM given(id bigint, every boolean)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
@@ -148,7 +150,7 @@ async def _load_other_facts(
 
 
 async def activities_since(session: Session, instants: Mapping[int, int]) -> list[tuple[int, int, str]]:
-    """Return what contacts did at or after an instant, undone or not: (contact, row id of the fact, activity)."""
+    """Return the activities of contacts since an instant, undone or not: (contact, row id of the fact, activity)."""
     rows = await session.rows(
         "SELECT given.contact, f.id, f.activity FROM given(contact bigint, since bigint)"
         " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
@@ -160,7 +162,7 @@ async def activities_since(session: Session, instants: Mapping[int, int]) -> lis
 
 
 async def load_merge_links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
-    """Give every word that one of these contacts is one with another: (contact, contact, batch)."""
+    """Return all links between these contact rows and others, undone or not: (row, other row, batch)."""
     links = await session.rows(
         "SELECT contact_id, other_id, batch FROM facts WHERE kind = 'merge'"
         " AND contact_id IN (SELECT id FROM given(id bigint)) ORDER BY id",
@@ -170,7 +172,7 @@ async def load_merge_links(session: Session, rows: Collection[int]) -> list[tupl
 
 
 async def load_merge_directions(session: Session, rows: Collection[int]) -> list[tuple[int, int, int | None, str]]:
-    """Return the links of contact rows in the order of their facts: (row, row, the one merged into, batch)."""
+    """Return all links of contact rows in fact order, undone or not: (row, other row, row merged into, batch)."""
     links = await session.rows(
         "SELECT contact_id, other_id, amount, batch FROM facts WHERE kind = 'merge'"
         " AND contact_id IN (SELECT id FROM given(id bigint))"
@@ -181,7 +183,7 @@ async def load_merge_directions(session: Session, rows: Collection[int]) -> list
 
 
 async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[int, list[Fact]]:
-    """Return every fact that says something of these contact rows themselves, by row."""
+    """Return all facts that state fields of these contact rows, without rows merged with them, by row."""
     records = await session.rows(
         "SELECT * FROM facts WHERE said <> '{}' AND contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in sorted(rows)],
@@ -193,7 +195,7 @@ async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[
 
 
 async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
-    """Take everything out of the facts of contacts up to an instant, but that they were there."""
+    """Redact the facts of contact rows up to *until*: only key, time and batch are kept."""
     await session.rows(
         "UPDATE facts SET kind = 'deleted', contact_id = NULL, other_id = NULL, op = NULL, amount = NULL, said = '{}',"
         " actor = NULL, reason = NULL, activity = NULL WHERE occurred_at <= $2"
@@ -204,7 +206,7 @@ async def redact_facts(session: Session, rows: Collection[int], *, until: int) -
 
 
 async def contacts_with_facts(session: Session, rows: Collection[int]) -> set[int]:
-    """Give those of these contacts that any fact is about."""
+    """Return the rows among these that any fact refers to."""
     matches = await session.rows(
         "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
         " OR EXISTS (SELECT 1 FROM facts f WHERE f.other_id = given.id)",
@@ -214,7 +216,7 @@ async def contacts_with_facts(session: Session, rows: Collection[int]) -> set[in
 
 
 async def latest(session: Session, rows: Collection[int]) -> int:
-    """Give when the last fact of these contacts happened, before 1970 where there is none."""
+    """Return the time of the latest fact of these contact rows, in µs; -1 if there is none."""
     (row,) = await session.rows(
         "SELECT max(occurred_at) AS at FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in sorted(rows)],
@@ -223,7 +225,7 @@ async def latest(session: Session, rows: Collection[int]) -> int:
 
 
 async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
-    """Give every fact that says something of these contacts themselves, or of those that are one with them."""
+    """Return all facts that state fields of these contacts, undone or not. Facts of merged rows are included."""
     rows = await session.rows(
         "SELECT f.*, given.id AS root FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
@@ -237,7 +239,7 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
 
 
 async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
-    """Name those of *batches* that are undone, following undos of undos."""
+    """Return the batches among *batches* that are undone. An undo that is itself undone does not count."""
     undos: dict[str, Undo] = {}
     requested = frozenset(batches)
     pending = set(requested)
@@ -256,11 +258,11 @@ async def undone_of(session: Session, workspace: int, batches: Iterable[str]) ->
 
 
 async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
-    """Name the undo that keeps a batch out of every fold, or none where nothing does."""
+    """Return the batch of the undo that is in force for *batch*, or None if the batch is not undone."""
     reader = database.current_database().reader
     if not await undone_of(reader, workspace.id, [batch]):
         return None
-    # What is undone is not undone again, so that the last undo which names it is the one.
+    # An undone undo cannot be undone again, so the last undo of the batch is the one in force.
     rows = await reader.rows(
         "SELECT batch FROM facts WHERE workspace_id = $1 AND undoes = $2 ORDER BY id DESC LIMIT 1", workspace.id, batch
     )
@@ -268,7 +270,7 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
-    """Return the batch whose facts an undo of *batch* bears on, following undos of undos; None if it has no facts."""
+    """Return the batch whose facts an undo of *batch* affects, following undos of undos; None if it has no facts."""
     while rows := await session.rows(
         "SELECT kind, undoes FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
         workspace,
@@ -281,7 +283,7 @@ async def load_undone_batch(session: Session, workspace: int, batch: str) -> str
 
 
 async def count_contacts(session: Session, workspace: int, batch: str, *, most: int) -> int:
-    """Count the contacts of a person's batch, up to *most*."""
+    """Return the number of contacts in a person's batch, at most *most*."""
     (row,) = await session.rows(
         "SELECT count(*) AS number FROM (SELECT DISTINCT contact_id FROM facts"
         " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT $3) AS few",
@@ -295,14 +297,14 @@ async def count_contacts(session: Session, workspace: int, batch: str, *, most: 
 async def batch_members(
     session: Session, workspace: int, batch: str, *, contacts: Collection[int] = ()
 ) -> Sequence[Row]:
-    """Return what a person's batch says, of all contacts or of these.
+    """Return the facts of a person's batch, all of them or those of *contacts*, in the order they were appended.
 
-    Rows of contact_id, other_id, subject, kind, actor, undoes, reason, activity, said.
+    The rows have contact_id, other_id, subject, kind, actor, undoes, reason, activity and said (the fields as JSON).
     """
     columns = "f.contact_id, f.other_id, f.subject, f.kind, f.actor, f.undoes, f.reason, f.activity, f.said"
     if contacts:
         rows = await session.rows(
-            # By contact and not by batch, which may be larger than anything: its index asks for an actor.
+            # Look up by contact: the index on batches only covers facts with an actor, and the batch may be huge.
             f"SELECT {columns} FROM given(id bigint) JOIN facts f ON f.contact_id = given.id"
             " WHERE f.workspace_id = $2 AND f.batch = $3 ORDER BY f.id",
             [{"id": id} for id in sorted(contacts)],
@@ -340,9 +342,9 @@ def _parse_fact(row: Row) -> Fact:
 
 
 async def keys_of_batch(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
-    """Give the facts of a batch that are about these contacts: (contact, dedupe key)."""
+    """Return (contact, dedupe key) of a batch's facts about these contacts. Facts of merged rows are included."""
     rows = await session.rows(
-        # By contact and not by batch, which may be larger than anything: its index asks for an actor.
+        # Look up by contact: the index on batches only covers facts with an actor, and the batch may be huge.
         "SELECT given.contact, f.dedupe_key FROM given(contact bigint)"
         " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact JOIN facts f ON f.contact_id = m.id"
         " WHERE f.workspace_id = $2 AND f.batch = $3",
@@ -354,12 +356,12 @@ async def keys_of_batch(session: Session, workspace: int, batch: str, contacts: 
 
 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
-    """Tell whether a person's batch is in the ledger already."""
+    """Return whether a person's batch is in the ledger."""
     return bool(await batch_members(database.current_database().reader, workspace.id, batch))
 
 
 async def last_command(workspace: Workspace, *, actor: str) -> str | None:
-    """Name the last batch of a person's changes that is not undone yet, or none among the last hundred."""
+    """Return a person's last batch that is not undone, or None if there is none in their last 100 facts."""
     rows = await database.read(
         "SELECT batch, max(id) AS latest FROM (SELECT batch, id FROM facts"
         " WHERE workspace_id = $1 AND actor = $2 AND kind <> 'undo' ORDER BY id DESC LIMIT $3) AS recent"

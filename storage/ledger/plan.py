@@ -1,4 +1,4 @@
-"""Define the records that the phases of the write path hand to each other; none is changed after it was made."""
+"""Define the immutable records that the phases of the write path pass on to each other."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,16 +33,16 @@ from storage.ledger import facts
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Scored, Stored
 
-#: (place within its item from 1, contact row, other contact row): the item proves that both are one contact
+#: (number within its item from 1, contact row, other contact row): the item proves that both are the same contact
 Link = tuple[int, int, int]
-#: by what submissions are compared: a contact row, an identity, or the key of a fact
+#: what two submissions may have in common: a contact row, an identity, or the key of a fact
 Name = int | Identity | FactKey
 
 DUPLICATE = ItemOutcome(status=Status.DUPLICATE)
 
 
 class ItemKind(Enum):
-    """What an item asks for."""
+    """The kind of an item: what to do with it."""
 
     FACT = auto()  #: a change, an activity or field values
     MERGE = auto()
@@ -51,49 +51,49 @@ class ItemKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactReference:
-    """How an item names a contact: by identities, or by the row of a contact that was looked up before."""
+    """A reference of an item to a contact: by identities, or by the row id of a contact that was looked up before."""
 
     email: str | None = None  #: as typed
     identities: tuple[Identity, ...] = ()
-    former: Mapping[Identity, Identity] = field(default_factory=dict)  #: how an earlier version wrote identities
+    former: Mapping[Identity, Identity] = field(default_factory=dict)  #: identity → its form in an earlier version
     row: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedItem:
-    """An item that can be looked up in the ledger. `resolve` adds *rows*, *links* and *contact*."""
+    """A validated item. `resolve` adds *rows*, *links* and *contact*."""
 
-    position: int  #: in its submission
+    position: int  #: the position in its submission
     item: Item
     kind: ItemKind
     key: FactKey
     at: int
     references: tuple[ContactReference, ...]
-    scores: tuple[str, ...]  #: the keys of the score types that its fact bears on
-    refusal: Refusal | None = None  #: it is beyond a limit, and set aside unless it repeats what was recorded
-    rows: tuple[int, ...] = ()  #: the contact rows that it names; a new contact has a negative one until it is inserted
+    scores: tuple[str, ...]  #: the keys of the score types that its fact affects
+    refusal: Refusal | None = None  #: why it is quarantined unless it repeats a recorded fact: it exceeds a limit
+    rows: tuple[int, ...] = ()  #: the contact rows that it names; a new contact has a negative row until it is inserted
     links: tuple[Link, ...] = ()
-    into: int | None = None  #: of a merge, the contact row that is merged into
+    into: int | None = None  #: for a merge, the row of the contact to merge into
     contact: int = 0  #: the contact that these rows belong to
 
     @property
     def identities(self) -> list[Identity]:
-        """All identities that it names."""
+        """All identities that the item names."""
         return [identity for reference in self.references for identity in reference.identities]
 
     @property
     def all_identities(self) -> list[Identity]:
-        """All identities that it names, and how an earlier version wrote those that it wrote otherwise."""
+        """All identities that the item names, and the forms of them that an earlier version wrote."""
         former = [then for reference in self.references for then in reference.former.values()]
         return [*self.identities, *former]
 
     @property
     def pairs(self) -> list[Scored]:
-        """The scores that its fact bears on."""
+        """The scores that the item's fact affects."""
         return [(self.contact, key) for key in self.scores]
 
     def with_rows(self, rows: Collection[int], roots: Mapping[int, int]) -> "PlannedItem":
-        """Return it with the contact rows that it names, at least one; its facts are the first one's."""
+        """Return the item with the contact rows that it names, at least one. Its fact belongs to the first row."""
         ordered = tuple(sorted(set(rows)))
         return replace(self, rows=ordered, contact=roots.get(ordered[0], ordered[0]))
 
@@ -110,69 +110,69 @@ class NewFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoScope:
-    """What an undo bears on."""
+    """What an undo affects."""
 
     undo: Undo
     scores: tuple[Scored, ...] = ()
     contacts: tuple[int, ...] = ()
     links: tuple[int, ...] = ()  #: the contacts that the undone batch merged or split
-    deferred: str | None = None  #: the undone batch, where its contacts are left to a job
+    deferred: str | None = None  #: the undone batch, if a job recalculates its contacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regrouping:
-    """What merging, splitting or deleting contacts changed."""
+    """The changes that a merge, a split or a deletion made to the grouping of contact rows."""
 
     roots: Mapping[int, int]  #: row → the contact that it belongs to now
-    contacts: frozenset[int] = frozenset()  #: those that gained or lost rows: their scores are folded again
-    scores: tuple[Scored, ...] = ()  #: of these contacts, the scores with facts
+    contacts: frozenset[int] = frozenset()  #: contacts that gained or lost rows: their scores are recalculated
+    scores: tuple[Scored, ...] = ()  #: the scores of these contacts that have facts
     states_before: Mapping[Scored, ScoreState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """One submission on its way through the phases."""
+    """A submission on its way through the phases."""
 
-    position: int  #: in its group
+    position: int  #: the position in its group
     workspace: Workspace
     submission: Submission
     types: Mapping[str, ScoreType]
-    items: tuple[PlannedItem, ...]  #: those to become facts
-    refused: Mapping[int, Refusal]  #: position of an item → why it is set aside
-    settled: Mapping[int, ItemOutcome]  #: position of an item → what became of it without a fact
+    items: tuple[PlannedItem, ...]  #: the items that become facts
+    refused: Mapping[int, Refusal]  #: position of an item → why it is quarantined
+    settled: Mapping[int, ItemOutcome]  #: position of an item → its outcome, if it becomes no fact
     refusal: Refusal | None = None  #: of the whole submission
-    repeats: tuple[PlannedItem, ...] = ()  #: the items that repeat a fact
-    newcomers: Mapping[int, str | None] = field(default_factory=dict)  #: negative row → address of a contact to insert
-    identities: Mapping[Identity, int] = field(default_factory=dict)  #: to be inserted, each with its contact row
+    repeats: tuple[PlannedItem, ...] = ()  #: the items that repeat a stored fact
+    newcomers: Mapping[int, str | None] = field(default_factory=dict)  #: negative row → address, of contacts to insert
+    identities: Mapping[Identity, int] = field(default_factory=dict)  #: to insert: identity → contact row
     tombstones: Mapping[Identity, int] = field(
         default_factory=dict
-    )  #: the deletions that were known when it was resolved
-    roots: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all rows that it names
-    members: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all that it regroups, before that
+    )  #: the tombstones that were known when the plan was resolved
+    roots: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all rows that the plan names
+    members: Mapping[int, int] = field(default_factory=dict)  #: row → contact before it, of all rows that it regroups
     undo: UndoScope | None = None
-    pending: int = 0  #: the number of contacts that its undo leaves to a job
+    pending: int = 0  #: the number of contacts that a job recalculates after its undo
     regrouping: Regrouping | None = None
     new: tuple[NewFact, ...] = ()
-    moved: tuple[Moved, ...] = ()  #: the scores before and after it
-    silent: Mapping[Scored, ScoreState] = field(default_factory=dict)  #: scores as regrouping alone left them
+    moved: tuple[Moved, ...] = ()  #: the scores before and after the plan
+    silent: Mapping[Scored, ScoreState] = field(default_factory=dict)  #: states after regrouping, before its facts
     unasked: int = 0  #: follow-ups that were not opened because it is muted
-    is_undone: bool = False  #: its batch was undone before it: an import that goes on after its undo
+    is_undone: bool = False  #: its batch was undone before: an import that continues after its undo
 
     @property
     def linked(self) -> list[int]:
-        """The rows of contacts that it merges or splits."""
+        """The rows of contacts that the plan merges or splits."""
         linked = [row for planned in self.items for link in planned.links for row in link[1:]]
         return [*linked, *(self.undo.links if self.undo else ())]
 
     @property
     def joined(self) -> list[int]:
-        """The rows of contacts that it merges, splits or deletes."""
+        """The rows of contacts that the plan merges, splits or deletes."""
         deleted = [row for planned in self.items if planned.kind is ItemKind.DELETION for row in planned.rows]
         return [*self.linked, *deleted]
 
     @property
     def spoken_of(self) -> tuple[int, ...]:
-        """The contacts that its undo bears on."""
+        """The contacts that the plan's undo affects."""
         return self.undo.contacts if self.undo else ()
 
     @property
@@ -182,13 +182,13 @@ class Plan:
 
     @property
     def affected(self) -> list[Scored]:
-        """The scores to fold again although no new fact bears on them."""
+        """The scores to recalculate even if no new fact affects them."""
         undone = self.undo.scores if self.undo else ()
         return list(dict.fromkeys([*undone, *(self.regrouping.scores if self.regrouping else ())]))
 
     @property
     def pairs(self) -> list[Scored]:
-        """Every score that it may change, by the items that are left, or by its new facts."""
+        """Every score that the plan may change, through its remaining items or its new facts."""
         pairs = [pair for planned in self.items for pair in planned.pairs]
         return [*pairs, *self.bearing, *self.affected]
 
@@ -203,7 +203,7 @@ class Plan:
 
     @property
     def names(self) -> set[Name]:
-        """Everything by which it could concern a contact or a fact of another submission."""
+        """Everything that the plan may have in common with another submission."""
         planned_items = (*self.items, *self.repeats)
         names: set[Name] = {identity for planned in planned_items for identity in planned.identities}
         names |= {planned.key for planned in planned_items}
@@ -212,7 +212,7 @@ class Plan:
 
     @property
     def outcomes(self) -> tuple[ItemOutcome, ...]:
-        """What became of each item."""
+        """The outcome of each item of the submission."""
         applied = ItemOutcome(status=Status.APPLIED)
         return tuple(
             ItemOutcome(status=Status.QUARANTINED, reason=str(self.refused[position]))
@@ -222,7 +222,9 @@ class Plan:
         )
 
     def refuse(self, refused: Mapping[int, Refusal]) -> "Plan":
-        """Set items aside, and with them the whole submission where it asked for all or none."""
+        """Return the plan with these items refused (position → reason); with *all_or_none*, refuse the whole
+        submission.
+        """
         if not refused:
             return self
         if self.submission.all_or_none:
@@ -231,11 +233,11 @@ class Plan:
         return replace(self, items=items, refused={**self.refused, **refused})
 
     def refuse_whole(self, refusal: Refusal) -> "Plan":
-        """Refuse the submission: nothing of it is recorded."""
+        """Return the plan with the whole submission refused: nothing of it is recorded."""
         return replace(self, refusal=refusal, items=(), newcomers={}, identities={}, undo=None)
 
     def fact(self, planned: PlannedItem, at: int) -> Fact:
-        """Make the fact that an item becomes, at that instant."""
+        """Return the fact that an item becomes, with *at* as its time."""
         item, submission = planned.item, self.submission
         if planned.kind is ItemKind.DELETION:
             return Deleted(source=submission.source, key=item.key, occurred_at=at, batch=submission.batch)
@@ -257,11 +259,11 @@ class Plan:
         )  # fmt: skip  # the same columns as above, then the change
 
     def conflict(self) -> Conflict:
-        """Return why an item is set aside that repeats a key with other content."""
+        """Return the refusal of an item that repeats a key with different content."""
         return Conflict() if self.submission.all_or_none else Conflict("conflict")
 
     def merged(self, planned: PlannedItem, link: Link) -> Merged:
-        """Make the fact that two contacts of an item are one."""
+        """Return the fact that links two contacts of an item as the same contact."""
         place, contact, other = link
         submission = self.submission
         return Merged(
@@ -271,14 +273,14 @@ class Plan:
         )  # fmt: skip  # the same columns as every fact, then the two contacts
 
     def link_key(self, planned: PlannedItem, place: int) -> FactKey:
-        """Return the key of the fact that two contacts of an item are one."""
+        """Return the key of the fact that links two contacts of an item."""
         return facts.fact_key(self.workspace.id, self.merged(planned, (place, 0, 0)))
 
 
 def plan_submission(
     position: int, workspace: Workspace, submission: Submission, types: Mapping[str, ScoreType]
 ) -> Plan:
-    """Check what can be checked without looking at the ledger; items beyond a limit are refused unless they repeat."""
+    """Validate a submission as far as that needs no ledger, and return its plan. Refused items are part of the plan."""
     items: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
     settled: dict[int, ItemOutcome] = {}
@@ -333,7 +335,7 @@ def _plan_item(
 
 
 def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
-    """Return the score types that an item may move: the one it changes, and those whose rules ask about it."""
+    """Return the keys of the score types that an item may change: its own, and those whose rules refer to it."""
     keys = [item.score] if item.score else []
     for key, score_type in types.items():
         rules = compile_rules(score_type.rules)
@@ -344,7 +346,7 @@ def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
 
 
 def arrange_turns(plans: Sequence[Plan]) -> list[list[Plan]]:
-    """Arrange the plans of a group in turns: no two of a turn share a contact, and those that do keep their order."""
+    """Split plans into turns. Plans of one turn share no contact; plans that share a contact keep their order."""
     turns: list[list[Plan]] = []
     next_turn: dict[int, int] = {}  # contact → the first turn that is free for it
     for plan in plans:
@@ -357,15 +359,16 @@ def arrange_turns(plans: Sequence[Plan]) -> list[list[Plan]]:
 
 
 def make_links(rows: Collection[int]) -> tuple[Link, ...]:
-    """Link the first of some contact rows to each of the others."""
+    """Return links from the lowest of these contact rows to each of the others."""
     first, *others = sorted(rows) or (0,)
     return tuple((place, first, other) for place, other in enumerate(others, start=1))
 
 
 def cut_group(plans: Sequence[Plan]) -> Sequence[Plan]:
-    """Cut a group before a plan that needs it to itself, or after that plan where it comes first.
+    """Return the plans up to the first one that needs a group of its own, or that plan alone if it is the first.
 
-    What an undo undoes may be written by a plan before it, and regrouping changes whom the plans after it mean.
+    An undo may affect facts that earlier plans of the group write, and a regrouping changes the contacts of later
+    plans.
     """
     for index, plan in enumerate(plans):
         if plan.joined or plan.submission.undoes is not None:
@@ -374,18 +377,19 @@ def cut_group(plans: Sequence[Plan]) -> Sequence[Plan]:
 
 
 def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: bool) -> None:
-    """Raise Conflict unless an item repeats the stored fact of its key; a time that we stamped may differ.
+    """Raise Conflict unless an item repeats the stored fact that has its key. A time assigned by this app may differ.
 
-    What was asked for is compared, the time as it was sent: one that lay in the future, and was recorded as its
-    receipt, is a repeat later, too.
+    The content is compared as it was requested, and the time as it was sent: a time in the future, which was recorded
+    as
+    the time of receipt, still counts as a repeat later.
     """
     _, received_at, fact = stored
-    if isinstance(fact, Deleted):  # nothing is left to compare it with
+    if isinstance(fact, Deleted):  # its content was redacted: there is nothing to compare
         return
     occurred_at = planned.item.occurred_at
     same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
     repeated = [fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)]
-    if planned.item.sent_amount is not None:  # it was recorded as it was sent, before the source had to adjust it
+    if planned.item.sent_amount is not None:  # the fact was recorded before the source adjusted its amounts
         sent = replace(planned, item=replace(planned.item, amount=planned.item.sent_amount))
         repeated.append(plan.fact(sent, fact.occurred_at))
     if not (is_same and same_time and any(has_same_content(repeat, fact) for repeat in repeated)):

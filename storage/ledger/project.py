@@ -15,13 +15,13 @@ from storage.ledger.facts import FactKey, Scored
 from storage.ledger.merged_fields import load_merged_fields
 from storage.ledger.plan import NewFact, Plan
 
-#: the field that holds the address
+#: the contact field with the email address
 EMAIL = "email"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """All facts that bear on a score, and which batches among others are undone."""
+    """All facts that affect a score, and the undone batches among theirs; other undone batches may be included."""
 
     facts: Mapping[int, Fact]
     undone: frozenset[str]
@@ -29,28 +29,32 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsaved:
-    """What is to be saved of a score beside its state."""
+    """What remains to be saved for a score besides its state."""
 
     workspace: int
     score_type: ScoreType
     effects: Mapping[int, tuple[Fact, Effect]]
-    is_whole: bool  #: these are all effects of the score, because it was folded from its ledger
+    is_whole: bool  #: *effects* are all effects of the score, because it was folded from its whole ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a transaction knows of the scores of contacts that it has locked: nobody else changes them meanwhile."""
+    """What a transaction knows about the scores of contacts that it has locked, so that no other transaction changes
+    them.
+    """
 
     states: Mapping[Scored, ScoreState]
-    ledgers: Mapping[Scored, Ledger] = field(default_factory=dict)  #: of those that had to be folded again
+    ledgers: Mapping[Scored, Ledger] = field(default_factory=dict)  #: of scores folded from the ledger
     unsaved: Mapping[Scored, Unsaved] = field(default_factory=dict)
 
 
 async def project(session: Session, plans: Sequence[Plan], known: Known) -> tuple[list[Plan], Known]:
-    """Fold the new facts and undos of plans that share no contact into scores; return the plans with what moved.
+    """Fold the new facts and undos of plans into scores. Return the plans with the scores that changed. Plans share no
+    contact.
 
-    A score is folded by a step where the facts come last, else from its whole ledger. *known* is as it was before, and
-    is returned as it is afterwards, still to be saved.
+    A score is folded by a step if its new facts come last, otherwise from its whole ledger. *known* is the state
+    before;
+    the state after is returned and is not saved yet.
     """
     types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
     late, fields_at = await find_late(session, plans, known.states, types)
@@ -75,7 +79,7 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
                     silent[pair], _ = fold_ledger(others, types[pair], undone=ledger.undone)
             else:
                 states[pair], effects = _step(states[pair], new_facts, types[pair], fields_at)
-                if not effects:  # a fact that means nothing to a score: neither saved nor reported as a change
+                if not effects:  # the fact does not affect the score: neither saved nor reported as a change
                     continue
                 effects = {**before.effects, **effects} if before else effects
             moved[pair] = states[pair]
@@ -88,7 +92,7 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
 
 
 async def save_scores(session: Session, known: Known) -> Known:
-    """Save scores and effects that are not saved yet."""
+    """Save the scores and effects that are not saved yet. Return *known* without them."""
     await projection.save_projection(
         session,
         states={pair: known.states[pair] for pair in known.unsaved},
@@ -109,7 +113,7 @@ async def _load_ledgers(
 
 
 def _add_facts(ledger: Ledger, new_facts: Sequence[NewFact], plan: Plan) -> Ledger:
-    """Return a ledger with new facts; only what has an actor can be undone, and `append` has looked whether it was."""
+    """Return a ledger with new facts. The batch counts as undone if the plan says so: `append` has checked that."""
     undone = ledger.undone | ({plan.submission.batch} if plan.is_undone else set())
     return replace(ledger, facts={**ledger.facts, **{new.fact_id: new.fact for new in new_facts}}, undone=undone)
 
@@ -120,7 +124,7 @@ def _step(
     score_type: ScoreType,
     fields_at: Mapping[int, Mapping[str, Json]],
 ) -> tuple[ScoreState, dict[int, tuple[Fact, Effect]]]:
-    """Fold facts that all come last into a score."""
+    """Fold facts that all come last into a score. Return its new state and the effects by fact id."""
     effects: dict[int, tuple[Fact, Effect]] = {}
     for new in new_facts:
         state, effect = step(state, new.fact, score_type, fields_at.get(new.fact_id))
@@ -135,7 +139,7 @@ def _report_moves(
     after: Mapping[Scored, ScoreState],
     silent: Mapping[Scored, ScoreState],
 ) -> Plan:
-    """Return a plan with its scores before and after it, those that a contact had only while it was merged included."""
+    """Return the plan with the score changes it made, including scores that a contact lost by a split or merge."""
     now, regrouping = plan.submission.received_at, plan.regrouping
     pairs = [pair for pair in dict.fromkeys(plan.pairs) if pair in after]
     moved = [_make_moved(pair, plan.types[pair[1]], before[pair], after[pair], now=now) for pair in pairs]
@@ -162,14 +166,17 @@ def _make_moved(pair: Scored, score_type: ScoreType, before: ScoreState, after: 
 async def find_late(
     session: Session, plans: Sequence[Plan], states: Mapping[Scored, ScoreState], types: Mapping[Scored, ScoreType]
 ) -> tuple[set[Scored], Mapping[int, Mapping[str, Json]]]:
-    """Return the scores of *types* to fold again from the ledger, and by fact id the fields for stepping the others.
+    """Return the scores of *types* to fold from the whole ledger, and for the others the fields at each fact, by fact
+    id.
 
-    A score is folded again where an undo, a merge or a split concerns its contact, and where a new fact does not come
-    after all that its score has seen. *states* are those before the new facts. The contacts must be locked.
+    A score must be folded from its ledger if an undo, a merge or a split affects its contact, or if a new fact is not
+    later
+    than all facts that the score has seen. *states* are those before the new facts. The contacts must be locked.
     """
     refolded = {id for plan in plans for id in (*plan.spoken_of, *plan.regrouped)}
     refolded |= {new.contact for plan in plans if plan.is_undone for new in plan.new}
-    # Conditions of rules ask about the latest fields; of merged contacts those of the contact merged into are stored.
+    # Conditions of rules read the latest fields, but for merged contacts the stored fields prefer the contact merged
+    # into.
     asking = {pair[0] for pair, score_type in types.items() if compile_rules(score_type.rules).fields_read}
     merged = await contacts.load_merged(session, asking - refolded) if asking - refolded else {}
     refolded |= merged.keys()
@@ -181,7 +188,7 @@ async def find_late(
     fields = await _load_stated_fields(session, plans, {pair: types[pair] for pair in last})
     values = {contact: _extract_values(stated) for contact, stated in fields.items()}
     fields_at: dict[int, Mapping[str, Json]] = {}
-    since: dict[Scored, int] = {}  # when new facts state fields that the conditions of the score ask about
+    since: dict[Scored, int] = {}  # the earliest time at which new facts state fields that the score's rules read
     for plan in plans:
         for new in plan.new:
             fact, contact = new.fact, new.contact
@@ -205,7 +212,7 @@ async def find_late(
 async def _load_stated_fields(
     session: Session, plans: Sequence[Plan], types: Mapping[Scored, ScoreType]
 ) -> dict[int, contacts.Fields]:
-    """Return the fields, before the new facts, of the contacts whose scores have conditions that ask about fields."""
+    """Return the fields, before the new facts, of the contacts whose scores have rules that read fields."""
     names_of: dict[int, set[str]] = {}
     for (contact, _), score_type in types.items():
         if names := compile_rules(score_type.rules).fields_read:
@@ -217,7 +224,8 @@ async def _load_stated_fields(
         if EMAIL in names_of[contact] and EMAIL in fields:
             _, source, key, subject = fields[EMAIL][1]
             email_keys[contact] = (workspace_of[contact], source.decode(), key.decode(), subject.decode())
-    # A contact that lost its address shows the one it was made with; conditions read what the fact said.
+    # A contact without an address shows the address it was inserted with; conditions read the value that the fact
+    # states.
     stored = await facts.load_stored(session, email_keys.values()) if email_keys else {}
     for contact, fact_key in email_keys.items():
         fields_of[contact][EMAIL] = (stored[fact_key][2].fields[EMAIL], fields_of[contact][EMAIL][1])
@@ -227,14 +235,14 @@ async def _load_stated_fields(
 async def _find_affected_scores(
     session: Session, plans: Sequence[Plan], since: Mapping[Scored, int], types: Mapping[Scored, ScoreType]
 ) -> set[Scored]:
-    """Return the scores with an activity after the fields that a new fact states: its conditions may hold now.
+    """Return the scores with a stored activity after a new field value: conditions on the activity may hold now.
 
-    An activity that was worth nothing left no trace in its score, so the ledger has to be asked.
+    An activity without points left no trace in its score, so the ledger is read.
     """
     earliest: dict[int, int] = {}
     for (contact, _), at in since.items():
         earliest[contact] = min(at, earliest.get(contact, at))
-    new_ids = {new.fact_id for plan in plans for new in plan.new}  # those were compared one by one
+    new_ids = {new.fact_id for plan in plans for new in plan.new}  # `find_late` compared these already
     later: dict[int, set[str]] = {}
     for contact, fact_id, activity in await facts.activities_since(session, earliest) if earliest else ():
         if fact_id not in new_ids:
@@ -249,7 +257,7 @@ def _extract_values(fields: contacts.Fields) -> Mapping[str, Json]:
 async def _load_undone_batches(
     session: Session, plans: Sequence[Plan], ledgers: Mapping[Scored, Mapping[int, Fact]]
 ) -> dict[Scored, frozenset[str]]:
-    """Name the undone batches that each score which is folded anew has to leave out, among others."""
+    """Return the undone batches among the facts of each ledger. Undone batches of other ledgers may be included."""
     workspace_of = {pair: plan.workspace.id for plan in plans for pair in plan.pairs}
     batches: dict[int, set[str]] = {}
     for pair, ledger in ledgers.items():
@@ -262,7 +270,7 @@ async def _load_undone_batches(
 
 
 async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> None:
-    """Save the latest value of each field that the new facts, or an undo, bear on."""
+    """Save the latest value of each field that the new facts, or an undo, affect."""
     facts_of: dict[int, list[Fact]] = {}
     for plan in plans:
         for new in plan.new if not plan.is_undone else ():
@@ -279,7 +287,7 @@ async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> N
         own_plans = [plan for plan in plans if plan.workspace.id == workspace]
         ids = {new.contact for plan in own_plans for new in plan.new if new.fact.fields}
         ids |= {id for plan in own_plans for id in plan.spoken_of}
-        # A link between rows that are one contact already may say which of them is shown.
+        # Another link between rows of one contact may change which row's fields are shown.
         ids |= {id for plan in own_plans if plan.regrouping for id in plan.regrouping.roots.values()}
         changed |= await load_merged_fields(session, workspace, ids)
     if changed:
@@ -287,7 +295,7 @@ async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> N
 
 
 async def _refold_fields(session: Session, plan: Plan) -> dict[int, contacts.Fields]:
-    """Fold the fields of the contacts that an undo touches, where any fact speaks of them, or that were regrouped."""
+    """Fold the fields of the contacts that an undo affects, if they have field facts, or that were regrouped."""
     facts_of = await facts.load_field_facts(session, {*plan.spoken_of, *plan.regrouped})
     batches = {fact.batch for contact_facts in facts_of.values() for fact in contact_facts}
     undone = await facts.undone_of(session, plan.workspace.id, batches)

@@ -1,4 +1,4 @@
-"""Keep what the fold made of the ledger: the state of each score, and its effects."""
+"""Store the projection of the ledger: the state of each score, and its effects."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -9,12 +9,14 @@ from storage.domain.fold import Effect, ScoreState
 from storage.domain.score_types import ScoreType
 from storage.ledger.facts import Scored
 
-#: effects e of facts g in the order of the fold, backwards
+#: orders effects `e` with their facts `g` newest first: the reverse of the fold order
 NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
 
 
 async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
-    """Give the kept state of scores, each under its definition."""
+    """Return the stored states of scores, each under the definition given by its row id. Scores without a row are left
+    out.
+    """
     if not definition_of:
         return {}
     rows = await session.rows(
@@ -49,7 +51,7 @@ async def save_projection(
     types: Mapping[Scored, ScoreType],
     workspaces: Mapping[Scored, int],
 ) -> None:
-    """Write scores and effects; of those folded *anew* only the effects that differ from what is kept."""
+    """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted."""
     if not states:
         return
     await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
@@ -119,7 +121,7 @@ async def _save_effects(
 
 
 async def delete_projection(session: Session, ids: Collection[int]) -> None:
-    """Take away every score and effect of contacts, under whichever definition."""
+    """Delete all scores and effects of contacts, under every definition."""
     for table in ("effects", "scores"):
         await session.rows(
             f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))",
@@ -165,5 +167,5 @@ async def _load_effects(session: Session, definition_of: Mapping[Scored, int]) -
 
 
 def effect_of(row: Row) -> Effect:
-    """Make an effect of its row."""
+    """Build an effect from its row."""
     return Effect(**{name: row[name] for name in ("asked", "effective", "rank_after", "capped", "rule")})

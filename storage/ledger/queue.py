@@ -1,4 +1,4 @@
-"""Hold the submissions that wait to be recorded: bounded, people before programs, sources in turn."""
+"""Queue submissions until they are recorded: a bounded queue with people before programs and sources in turn."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -12,19 +12,19 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.plan import Name
 
-#: (workspace id, source): its submissions keep their order
+#: (workspace id, source): the submissions of a lane keep their order
 Lane: TypeAlias = tuple[int, str]
 
-PEOPLE = "slack"  #: the source of what people do
-#: Submissions of one group. Under load groups fill by themselves; a larger one gains nothing more.
+PEOPLE = "slack"  #: the source of what people do in Slack
+#: The most submissions of one group. Groups fill up under load; a larger limit gains nothing.
 MOST_SUBMISSIONS = 128
-#: Items in the batches of one group: a quarter to half a second of work.
+#: The most items in the batches of one group: a quarter to half a second of work.
 MOST_ITEMS = 1_000
-#: A submission with more items is a batch. One event of a sender is read as a handful of items at most.
+#: A submission with more items is a batch. One event of a sender has a few items at most.
 MOST_ITEMS_OF_PUSH = 10
-#: Items that wait before batches are refused: three to five seconds of work, less than senders wait for an answer.
+#: Waiting items above which batches are refused: three to five seconds of work, less than most senders' timeout.
 MOST_WAITING = 10_000
-#: Items that wait before pushes are refused as well: they would wait longer than their patience.
+#: Waiting items above which pushes are refused too: they would wait longer than PATIENCE.
 MOST_WAITING_WITH_PUSHES = 20_000
 
 
@@ -36,26 +36,26 @@ class Pending:
     submission: Submission
     now: int
     outcome: "asyncio.Future[Recorded]"
-    patience: asyncio.TimerHandle | None = None  #: until its first group is formed
+    patience: asyncio.TimerHandle | None = None  #: runs until its first group is formed
     names: frozenset[Name] = (
         frozenset()
-    )  #: of what waits for a locked contact: no later submission overtakes one of these
+    )  #: names of a submission that waits for a locked contact: no later submission with one of them overtakes it
     lock_limit: asyncio.TimerHandle | None = None
     is_overdue: bool = False  #: it has waited too long for a locked contact
 
     @property
     def size(self) -> int:
-        """The number of its items, at least one: an undo has none."""
+        """The number of items, at least one: an undo has none."""
         return max(len(self.submission.items), 1)
 
     @property
     def is_batch(self) -> bool:
-        """Whether it is large enough to hold up others."""
+        """Whether the submission is large enough to delay others."""
         return self.size > MOST_ITEMS_OF_PUSH
 
     @property
     def needs_group(self) -> bool:
-        """Whether it is recorded in a group of its own: it regroups contacts, or may have to be rolled back."""
+        """Whether it needs a group of its own: it regroups contacts, or may have to be rolled back."""
         submission = self.submission
         if submission.undoes is not None or submission.unless_later is not None:
             return True
@@ -63,22 +63,22 @@ class Pending:
 
 
 class Queue:
-    """The submissions that wait for a group: a lane for each source, and one for people."""
+    """The submissions that wait for a group: one lane for each source, and one for people."""
 
     def __init__(self) -> None:
         self._people: deque[Pending] = deque()
-        self._lanes: OrderedDict[Lane, deque[Pending]] = OrderedDict()  # the one whose turn it is first
+        self._lanes: OrderedDict[Lane, deque[Pending]] = OrderedDict()  # the lane whose turn it is comes first
         self._size = 0
-        self._took_batches = False  # in the last group
+        self._took_batches = False  # whether the last group had batches
 
     def __bool__(self) -> bool:
-        """Return whether a submission waits."""
+        """Return whether any submission waits."""
         return bool(self._people or self._lanes)
 
     def add(self, pending: Pending, *, beside: int = 0) -> None:
-        """Add a submission behind those of its source; raises TooBusy. What people do is never refused.
+        """Add a submission behind those of its source. Raises TooBusy, except for submissions of people.
 
-        *beside*: so many items wait elsewhere, for locked contacts.
+        *beside* is the number of items that wait elsewhere, for locked contacts.
         """
         if pending.submission.source == PEOPLE:
             self._people.append(pending)
@@ -89,13 +89,13 @@ class Queue:
         self._size += pending.size
 
     def check_room(self, size: int, *, most: int = MOST_WAITING, beside: int = 0) -> None:
-        """Raise TooBusy unless there is room for so many items more; a lone submission always has room."""
+        """Raise TooBusy if there is no room for *size* more items. An empty queue always has room."""
         waiting = self._size + beside
         if waiting and waiting + size > most:
             raise TooBusy
 
     def put_back(self, group: Iterable[Pending]) -> None:
-        """Put submissions of a group back to the front, in their order."""
+        """Return submissions of a group to the front of their lanes, in order."""
         for pending in reversed(list(group)):
             if pending.submission.source == PEOPLE:
                 self._people.appendleft(pending)
@@ -106,7 +106,7 @@ class Queue:
             self._size += pending.size
 
     def remove(self, pending: Pending) -> bool:
-        """Remove a submission; return False if it was in a group already."""
+        """Remove a submission. Return False if it is no longer in the queue."""
         lane = self._people if pending.submission.source == PEOPLE else self._lanes.get(_lane_of(pending))
         if lane is None or pending not in lane:
             return False
@@ -115,10 +115,12 @@ class Queue:
         return True
 
     def next_group(self) -> list[Pending]:
-        """Take the submissions of the next group: people's, then one of each source in turn until it is full.
+        """Remove and return the submissions of the next group: people's first, then one per source in turn until it is
+        full.
 
-        Batches are taken up to MOST_ITEMS, but not beside people, and only in every other group while pushes wait. A
-        source whose batch is not taken has its turn first in the next group.
+        Batches join up to MOST_ITEMS, but not next to submissions of people, and only in every other group while pushes
+        wait. A
+        source whose batch has to wait has the first turn in the next group.
         """
         group: list[Pending] = []
         has_pushes = any(not waiting[0].is_batch for waiting in self._lanes.values())
@@ -138,10 +140,10 @@ class Queue:
         return group
 
     def _fits(self, group: list[Pending], pending: Pending, *, room: int) -> bool:
-        """Return whether a submission may join a group that has room for so many more items of batches."""
+        """Return whether a submission may join a group that has room for *room* more items of batches."""
         if group and (pending.needs_group or group[0].needs_group or len(group) == MOST_SUBMISSIONS):
             return False
-        is_first_batch = room == MOST_ITEMS  # it may be of any size
+        is_first_batch = room == MOST_ITEMS  # the first batch may have any size
         return not pending.is_batch or is_first_batch or pending.size <= room
 
     def _take(self, waiting: deque[Pending]) -> Pending:

@@ -1,9 +1,10 @@
-"""Record submissions: THE write path, one transaction for a group of them.
+"""Record groups of submissions: the one write path, one transaction per group.
 
 resolve → lock → append → project → alerts → jobs; each phase takes plans and returns plans. The first two run once for
-the whole group and are never revisited, so that concurrent groups cannot deadlock. The next three run in turns: no two
-plans of a turn share a contact, and a turn finds what the turn before it wrote, so every submission is decided as if
-it had been alone. A submission that merges, splits or deletes contacts, or undoes a batch, has the group to itself.
+the whole group and never repeat within a transaction, so that concurrent groups cannot deadlock. The next three run in
+turns: no two plans of a turn share a contact, and a turn reads what earlier turns wrote. Every submission is therefore
+decided as if it were recorded alone. A submission that merges, splits or deletes contacts, or undoes a batch, has a
+group of its own.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -42,12 +43,15 @@ async def record_group(
     blocked: Collection[Name] = frozenset(),
     now: int,
 ) -> list[Recorded | Refusal | Returned]:
-    """Record submissions in one transaction; return the outcome of each, or why it was refused or returned.
+    """Record submissions in one transaction. Return the outcome of each, or why it was refused or returned to the
+    queue.
 
-    *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain where a
-    contact was inserted, merged or deleted elsewhere meanwhile, FoldFirst where contacts wait to be folded after an
-    undo, and Changed or Conflict where a submission is refused
-    when some of it may be written: the committer then records the others without it.
+    *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain if another
+    transaction inserted, merged or deleted a contact meanwhile, and FoldFirst if contacts must be recalculated after an
+    undo
+    first. Raises Changed or Conflict if a submission is refused when some of it may be written; the committer then
+    records
+    the others without it.
     """
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}
@@ -63,7 +67,7 @@ async def record_group(
     await check_folded(session, plans)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
     plans = await insert_newcomers(session, plans, now=now)
-    # In a statement of its own after the lock: read together with it, scores may be older than the lock.
+    # Scores are read in a statement after the lock: read together with the lock, they might be older.
     known = Known(states=await _load_states(session, plans))
     memory: Mapping[Watched, AlertMemory] = {}
     recorded: list[Plan] = []
@@ -97,8 +101,8 @@ async def _record_turn(
 ) -> tuple[list[Plan], Known, Mapping[Watched, AlertMemory]]:
     """Run the phases from append to alerts for plans that share no contact.
 
-    *known* and *memory* are what the transaction knows of scores and of what rules remember; both are returned as they
-    are afterwards.
+    *known* and *memory* are the scores and the alert memory that the transaction knows. Both are returned as they are
+    afterwards.
     """
     plans = [await regroup_contacts(session, await append_undo(session, plan)) for plan in plans]
     if any(plan.regrouping or plan.undo for plan in plans):
@@ -113,13 +117,13 @@ async def _record_turn(
         known = await save_scores(session, known)
     if drafts:
         await project_into_drafts(session, plans, drafts)
-    await save_fields(session, plans, now=now)  # last: both projections begin with the fields as they were
+    await save_fields(session, plans, now=now)  # last: both projections above start from the fields before the plans
     plans, memory = await decide_all(session, plans, rules, memory, now=now)
     return plans, known, memory
 
 
 async def _load_states(session: Session, plans: Sequence[Plan]) -> dict[Scored, ScoreState]:
-    """Return the states of all scores that plans may change, as they are before that."""
+    """Return the states of all scores that plans may change, as they are before the change."""
     types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
     states = await projection.load_states(session, {pair: score_type.definition for pair, score_type in types.items()})
     states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
@@ -131,13 +135,13 @@ async def _load_states(session: Session, plans: Sequence[Plan]) -> dict[Scored, 
 async def _queue_readbacks(session: Session, plans: Iterable[Plan], *, now: int) -> None:
     """Queue a read-back for contacts that a delivery identified only by the source's id.
 
-    A contact without an address is read once; one about which the delivery said nothing else is always read.
+    A contact without an address is read once. A contact is always read if the delivery contains nothing else about it.
     """
     readbacks = [
         (planned.identities[0], _has_no_content(planned.item))
         for plan in plans
         if plan.submission.delivered is not None and plan.submission.delivered.reads
-        # Nothing tells the repeat of an event that says nothing from the next one.
+        # A repeat of an event without content cannot be distinguished from the next event, so it is read back as well.
         for planned in (
             *(new.planned for new in plan.new), *(repeat for repeat in plan.repeats if _has_no_content(repeat.item))
         )
@@ -159,7 +163,10 @@ async def _save_deliveries(session: Session, plans: Iterable[Plan]) -> None:
 
 
 def _should_save_delivery(plan: Plan) -> bool:
-    """Return whether a submission is kept as a delivery: what we read of a contact that is gone meanwhile is not."""
+    """Return whether to store a submission as a delivery. A read-back is stored only if it has a problem to look at.
+
+    A read-back of a contact that was deleted meanwhile is not stored.
+    """
     delivered = plan.submission.delivered
     if delivered is None or not delivered.was_read:
         return delivered is not None
