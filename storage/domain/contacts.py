@@ -1,6 +1,7 @@
-"""Define contacts: their fields, how long and how clean each is, and how addresses are matched.
+"""Define contacts: their fields, the limits and normalization of each field, and the matching of addresses.
 
-Webhooks, the API, CSV files, Slack and the terminal all go by these definitions."""
+Webhooks, the API, CSV files, Slack and the terminal all use these definitions.
+"""
 
 import re
 import unicodedata
@@ -15,54 +16,54 @@ from storage.domain.texts import clean_text, former_match_key, match_key, remove
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
-#: The namespace of e-mail addresses among identities; every other namespace is the slug of a source.
+#: The namespace of email addresses among identities. Every other namespace is the slug of a source.
 EMAIL = ""
 SLUG = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
-#: Where changes come from that no configured source sent.
+#: The sources of changes that no configured source sent.
 OWN_SOURCES = frozenset({"slack", "api", "import", "demo"})
-#: The fields of a contact itself; every other one is an attribute.
+#: The fields of a contact. Any other field is an attribute.
 FIELDS = ("email", "name", "company", "owner", "tags")
 ATTRIBUTE = "attributes."
-#: The most attributes that one item may carry, whichever way it comes in: a request, a row of a file.
+#: The most attributes of one item, from a request or from a row of a file.
 MOST_ATTRIBUTES = 200
 #: The most characters of an address, an id, a name, a company or an owner.
 MOST_CHARACTERS = 255
 MOST_TAGS, MOST_IN_TAG = 100, 100
-#: The most characters of the name of an attribute, and of its value.
+#: The most characters of an attribute's name and of its value.
 MOST_IN_ATTRIBUTE_NAME, MOST_IN_ATTRIBUTE = 100, 10_000
-#: Before the slug of a source, where a column holds its ids.
+#: The prefix of CSV columns with the ids of a source; the slug of the source follows.
 ID = "ids."
-#: What no text can hold: PostgreSQL stores no NUL, and half of a surrogate pair is no character.
+#: What no text can contain: PostgreSQL cannot store NUL, and half of a surrogate pair is not a character.
 _UNKEPT = re.compile("[\0\ud800-\udfff]")
 _SALESFORCE_ID = re.compile(r"00[13Q][A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?", re.ASCII)
 _SUFFIXES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
-# Of the form that match_key makes. Anything may stand in a local part but blanks, what surrounds an address in text
-# (brackets, commas, quotes) and marks of Markdown; a domain has labels of letters, digits, - and _, two at least.
+# Matches addresses after match_key. A local part may contain anything but spaces, characters that surround addresses in
+# text (brackets, commas, quotes) and Markdown marks. A domain has two or more labels of letters, digits, - and _.
 _LABEL = r"[^\x00-,./:-@\[-^`{-\x7f\s]"
 _ADDRESS = re.compile(
     r"(?=[^@]{1,64}@.{1,189}\Z)(?!.*\.\.)(?![.'])[^\s@<>()\[\],;:\"\\*`?]+(?<![.'])@(?![_-])"
     rf"{_LABEL}+(?:(?<!-)\.(?!-){_LABEL}+)+(?<![_-])"
 )
-# What may stand around an address in a sentence, in a list or in Markdown.
+# Characters that may surround an address in a sentence, in a list or in Markdown.
 _BEFORE, _AFTER = "*_~`'\"<([{\u2018\u2019\u201c\u201d\u00ab", "*_~`'\">)]}.,;:!?/\u2018\u2019\u201c\u201d\u00bb\u2026"
-_BRACKETED = re.compile(r"[^<>]*<\s*([^<>\s]+)\s*>[.,;]?|\[[^\]]*\]\(([^()\s]+)\)")  # of a mail program, of Markdown
+_BRACKETED = re.compile(r"[^<>]*<\s*([^<>\s]+)\s*>[.,;]?|\[[^\]]*\]\(([^()\s]+)\)")  # as in mail, or in Markdown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """How a sender names a contact: by address, by its own id (in the namespace *source*), or both."""
+    """A sender's reference to a contact: by address, by the id in the sender's namespace *source*, or both."""
 
     email: str | None = None
     source: str = ""
     id: str | None = None
 
     def identities(self) -> list[tuple[str, str]]:
-        """Return the (namespace, key) pairs that name this contact, address first; raise BadItem for no address."""
+        """Return the contact's (namespace, key) pairs, the address first. Raises BadItem for an invalid address."""
         pairs = [(EMAIL, address_key(self.email))] if self.email is not None else []
         return [*pairs, (self.source, id_key(self.id))] if self.id is not None else pairs
 
     def former_identities(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """Return how an earlier version wrote those of the identities that it wrote otherwise: now → then."""
+        """Return the identities that an earlier version normalized differently: identity now → identity then."""
         if self.email is None or (
             self.email.isascii() and self.email.isprintable() and "xn--" not in self.email.lower()
         ):
@@ -74,7 +75,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """A person being scored; times in µs UTC."""
+    """A person who is scored. Times in µs UTC."""
 
     id: int
     email: str | None
@@ -86,31 +87,32 @@ class Contact:
     attributes: Mapping[str, Json] = field(default_factory=dict)
     created_at: int
     updated_at: int
-    named_row: int | None = None  #: of merged contacts the row whose address or id was named; None: the contact's own
+    named_row: int | None = None  #: the row that was looked up in a merged contact; None: the contact's own row
 
     @property
     def row(self) -> int:
-        """Return the row that new facts about the contact belong to.
+        """The row that new facts about the contact belong to.
 
-        It is the one that was named by its address or id, so that splitting merged contacts gives each its own.
-        A contact that was named by its name, or chosen from a list, is named by its own row.
+        It is the row that was looked up by address or id, so that splitting a merged contact returns each fact to its
+        part. A
+        contact that was looked up by name or chosen from a list uses its own row.
         """
         return self.id if self.named_row is None else self.named_row
 
     @property
     def shown(self) -> str:
-        """Name the contact for people: the name, else the address, else an id."""
+        """The contact as people read it: the name, or else the address, or else an id."""
         return self.name or self.email or next((f"{source}:{id}" for source, id in self.ids.items()), "a contact")
 
     @property
     def typed(self) -> str:
-        """Name the contact as a command takes it: the address, else `source:id`."""
+        """The contact as a command takes it: the address, or else `source:id`."""
         return self.email or next((f"{source}:{id}" for source, id in self.ids.items()), self.shown)
 
 
 def find_broken_text(text: str) -> str | None:
-    """Return what makes a text unusable, to follow its name in a sentence; none for a text that can be stored."""
-    if text.isascii() and "\0" not in text:  # most are, and this takes a third of the time
+    """Return why a text cannot be stored, worded to follow the text's name in a sentence; None if it can be stored."""
+    if text.isascii() and "\0" not in text:  # the usual case; this check takes a third of the time
         return None
     match = _UNKEPT.search(text)
     if match is None:
@@ -119,12 +121,12 @@ def find_broken_text(text: str) -> str | None:
 
 
 def replace_broken_text(text: str) -> str:
-    """Return a text that can be stored and written, with U+FFFD in place of what no text can hold."""
+    """Return a text with U+FFFD in place of characters that cannot be stored."""
     return _UNKEPT.sub("\ufffd", text)
 
 
 def check_text(value: Json, name: str) -> None:
-    """Raise BadText, which calls the value *name*, if a text in it cannot be stored."""
+    """Raise BadText if a text in *value* cannot be stored. *name* is the name of the value in the message."""
     match value:
         case str():
             if problem := find_broken_text(value):
@@ -139,12 +141,12 @@ def check_text(value: Json, name: str) -> None:
 
 
 def looks_like_address(text: str) -> bool:
-    """Return whether a text is an e-mail address and nothing else."""
+    """Return whether a text is an email address and nothing else."""
     return _ADDRESS.fullmatch(fold_address(text)) is not None
 
 
 def address_key(address: str) -> str:
-    """Return the form in which an address is matched; raise BadItem where it is none."""
+    """Return the matching key of an address. Raises BadItem if the address is invalid."""
     key = fold_address(address)
     if _ADDRESS.fullmatch(key) is None:
         raise BadItem(f"`{clean_text(address)[:80]}` is not an e-mail address")
@@ -152,10 +154,9 @@ def address_key(address: str) -> str:
 
 
 def id_key(id: str) -> str:
-    """
-    Return the form in which an id is matched: of a Salesforce contact, lead or account its 18 characters.
+    """Return the matching key of an id. A 15-character Salesforce id becomes its 18-character form.
 
-    The last three of them say which of the other 15 are capitals, so that case need not matter:
+    This applies to contacts, leads and accounts. The last three characters encode which of the others are capitals:
     https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/field_types.htm
     """
     if len(id) != 15 or not _SALESFORCE_ID.fullmatch(id):
@@ -167,26 +168,26 @@ def id_key(id: str) -> str:
 
 
 def id_spellings(id: str) -> tuple[str, ...]:
-    """Return how an id may be stored: as *id_key* writes it, then as earlier versions did."""
+    """Return the spellings of an id that may be stored: that of *id_key*, then the one of earlier versions."""
     return (id, id[:15]) if len(id) == 18 and _SALESFORCE_ID.fullmatch(id) else (id,)
 
 
 def fold_address(address: str) -> str:
-    """Return the matching key of an address, or of a part of one: its domain in letters, also for Punycode."""
+    """Return the matching key of an address, or of a part of one. Punycode in its domain is decoded."""
     local, at, domain = match_key(address).rpartition("@")
     if "xn--" not in domain and domain.isascii():
         return f"{local}{at}{domain}"
-    labels = domain.replace("\u3002", ".").split(".")  # also the full stop of Chinese
+    labels = domain.replace("\u3002", ".").split(".")  # includes the Chinese full stop
     return f"{local}{at}{'.'.join(map(_decode_label, labels))}"
 
 
 def field_key(name: str, text: str) -> str:
-    """Return the form in which the value of a field of text is compared."""
+    """Return the matching key of a text field's value."""
     return fold_address(text) if name == "email" else match_key(text)
 
 
 def contact_keys(fields: Mapping[str, Json]) -> dict[str, str | None]:
-    """Return the matching keys that are stored with a contact, by column; a tag stands on a line of its own."""
+    """Return the matching keys that are stored with a contact, by column. Each tag has a line of its own."""
     tags = fields.get("tags")
     keys: dict[str, str | None] = {
         f"{name}_key": field_key(name, text) if isinstance(text := fields.get(name), str) else None
@@ -205,15 +206,15 @@ def _decode_label(label: str) -> str:
 
 
 def clean_address(address: str) -> str:
-    """Return an address as it is stored and shown: as typed, without what cannot be seen."""
+    """Return an address for storage and display: as typed, without invisible characters."""
     return unicodedata.normalize("NFC", remove_invisible(address))
 
 
 def find_address(words: str) -> str | None:
-    """Return the address that words are about, as it is written; None where they are something else.
+    """Return the address that a text stands for, as it is written; None if the text is anything else.
 
-    Words are an address also with a name before it (`Ada Lovelace <ada@example.com>`), as a link
-    (`mailto:ada@example.com?subject=Hi`), and with marks or the end of a sentence around it.
+    A text stands for an address even with a name before it (`Ada Lovelace <ada@example.com>`), as a link
+    (`mailto:ada@example.com?subject=Hi`), or with punctuation around it.
     """
     text = remove_invisible(words)
     if "@" not in text:
@@ -228,7 +229,7 @@ def find_address(words: str) -> str | None:
 
 
 def clean_field(name: str, value: Json) -> Json:
-    """Return the value of a field as it is stored; None for a blank, which clears the field."""
+    """Return a field's value normalized for storage. A blank value becomes None, which clears the field."""
     if name == "email" or (name == "owner" and isinstance(value, str) and looks_like_address(value)):
         return clean_address(value) or None if isinstance(value, str) else value
     if name == "tags":
@@ -253,12 +254,12 @@ def _clean_json(value: Json) -> Json:
 
 
 def clean_fields(fields: Mapping[str, Json]) -> dict[str, Json]:
-    """Return fields of a contact with their names and values as they are stored."""
+    """Return a contact's fields with names and values normalized for storage."""
     return {name if name in FIELDS else clean_text(name): clean_field(name, value) for name, value in fields.items()}
 
 
 def check_field(name: str, value: Json) -> None:
-    """Raise BadItem where a clean value is longer than its field."""
+    """Raise BadItem if a normalized value exceeds the limit of its field."""
     if name == "tags":
         tags = value if isinstance(value, list) else []
         if len(tags) > MOST_TAGS or any(len(str(tag)) > MOST_IN_TAG for tag in tags):
@@ -272,7 +273,7 @@ def check_field(name: str, value: Json) -> None:
 
 
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:
-    """Refuse a source's slug that would be misread: `slug:id` must not look like a filter or a score."""
+    """Raise BadName if a source cannot have the slug, because `slug:id` would read as a filter or a score."""
     if not SLUG.fullmatch(slug):
         raise BadName(
             f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"

@@ -1,1 +1,1 @@
-"""Record facts and project them into scores: the one write path."""
+"""Record facts and project them into scores. All writes about contacts go through this package."""

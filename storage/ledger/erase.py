@@ -1,4 +1,4 @@
-"""Delete all that is known of a contact, and remember as a hash until when nothing of it is taken."""
+"""Delete everything known about a contact, and store hashes of its identities, so that older data stays deleted."""
 
 import hmac
 import secrets
@@ -32,16 +32,16 @@ NAME_REQUESTS = "names"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holdings:
-    """How much is known of a contact."""
+    """The amounts of data that are stored about a contact."""
 
-    changes: int  #: and activities, undone or not
+    changes: int  #: changes and activities, undone or not
     follow_ups: int
     identities: int
-    messages: int  #: that the app posted in Slack and that name it
+    messages: int  #: messages of the app in Slack that mention the contact
 
 
 async def count_holdings(workspace: Workspace, *, contact: int) -> Holdings:
-    """Count what a deletion would take away, of all that are one with the contact."""
+    """Return the amounts of data that deleting a contact would remove, including all rows merged into the contact."""
     (row,) = await database.read(
         "SELECT (SELECT count(*) FROM facts f WHERE f.kind IN ('change', 'activity') AND f.contact_id IN"
         f" ({_CONTACT_ROWS})) AS changes,"
@@ -59,10 +59,11 @@ _CONTACT_ROWS = "SELECT id FROM contacts WHERE workspace_id = $1 AND (id = $2 OR
 
 
 async def record_request_names(workspace: Workspace, *, id: int, items: Sequence[ItemRequest] | None) -> None:
-    """Record the contacts that a delivery of an earlier version names; what names a deleted one is removed.
+    """Record the contacts that a delivery of an earlier version names. Data of deleted contacts is removed.
 
-    *items* are those of the delivery as it is read today, None where it cannot be read any more: its request is then
-    deleted, and its items in quarantine are known by the addresses in their text alone.
+    *items* are the items of the delivery as parsed today, or None if it can no longer be parsed. In that case its
+    request
+    is deleted, and its quarantined items are matched only by the addresses in their text.
     """
     (stored, quarantined), raw = await deliveries.delivery(workspace, id=id), await _load_raw(workspace, id)
     request_names = None if items is None or raw is None else find_request_names(raw, items)
@@ -93,7 +94,7 @@ async def _load_raw(workspace: Workspace, id: int) -> Raw | None:
 
 
 async def load_tombstones(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
-    """Give those of these identities whose contact was deleted, each with the instant."""
+    """Return the identities among these whose contact was deleted, each with the time of the deletion in µs."""
     distinct = set(identities)
     keys = await _load_keys(session, {workspace for workspace, _, _ in distinct})
     by_hash = {
@@ -113,7 +114,7 @@ async def load_tombstones(session: Session, identities: Iterable[Identity]) -> d
 
 
 async def stamp_deletions(session: Session, plan: Plan) -> Plan:
-    """Time the deletions: one by a person, or stamped by us, comes after every fact of the contact."""
+    """Set the times of deletions. A deletion by a person or without a time comes after every fact of the contact."""
     items = []
     for planned in plan.items:
         if planned.kind is ItemKind.DELETION and (planned.item.occurred_at is None or plan.submission.actor):
@@ -125,9 +126,9 @@ async def stamp_deletions(session: Session, plan: Plan) -> Plan:
 
 
 async def erase_contacts(session: Session, plan: Plan) -> Plan:
-    """Carry out the deletions of a plan whose facts are written.
+    """Delete the contacts of a plan's deletions, whose facts are already appended. Return the plan with the regrouping.
 
-    Facts that happened after a deletion stay, as if it had been followed by a new contact.
+    Facts later than a deletion stay, as if they were about a new contact. The contacts must be locked.
     """
     deletions = [new for new in plan.new if isinstance(new.fact, Deleted)]
     rows = sorted({row for new in deletions for row in _list_members(plan, new.planned)})
@@ -167,7 +168,7 @@ def _list_members(plan: Plan, planned: PlannedItem) -> list[int]:
 
 
 def _ignore_facts(plan: Plan, rows: Sequence[int], *, until: int) -> Plan:
-    """Ignore what the same submission says of the deleted contact up to that instant."""
+    """Return the plan without its facts about the deleted contact up to *until*; their items are ignored."""
     ignored = {
         new.planned.position
         for new in plan.new
@@ -179,7 +180,9 @@ def _ignore_facts(plan: Plan, rows: Sequence[int], *, until: int) -> Plan:
 
 
 async def _load_typed_addresses(session: Session, rows: Collection[int]) -> set[str]:
-    """Return the names of contacts by the addresses that senders gave beside their identities."""
+    """Return the names of contacts by the addresses that are stored on their rows. These may differ from their
+    identities.
+    """
     records = await session.rows(
         "SELECT email, first_email FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in rows],

@@ -1,4 +1,4 @@
-"""Look up what the ledger has beside an item: the same content under a former key, other content of the same time."""
+"""Look up related facts of items: the same content under a former key, and other content with the same time."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,10 +15,9 @@ SAME_TIME = "another value with the same time was received before; their keys de
 
 
 async def use_former_keys(workspace: Workspace, *, source: str, items: Sequence[ItemRequest]) -> list[ItemRequest]:
-    """Return the items, with the former key where the ledger has the content of an item under it.
+    """Return the items, with the former key if the ledger has the content of an item under that key.
 
-    Such an item is then recorded as the repeat that it is. Nothing is written under former keys any more, so they are
-    looked up without a lock.
+    Such an item is then recorded as the repeat it is. Former keys are never written any more, so no lock is needed.
     """
     keys = {
         _make_key(workspace, source, item, key) for item in items if isinstance(item, Item) for key in item.former_keys
@@ -53,7 +52,7 @@ def _make_key(workspace: Workspace, source: str, item: Item, key: str) -> FactKe
 
 
 def _list_identities(item: Item) -> list[tuple[str, str]]:
-    """Return the identities that an item names its contact by; none where its address is no address."""
+    """Return the identities of an item's contact; an empty list if its address is invalid."""
     try:
         return item.contact.identities() if isinstance(item.contact, Reference) else []
     except BadItem:
@@ -61,7 +60,7 @@ def _list_identities(item: Item) -> list[tuple[str, str]]:
 
 
 def _has_same_content(item: Item, stored: Stored) -> bool:
-    """Return whether an item says what is stored; of a deleted fact only the time is left to compare."""
+    """Return whether an item has the content of a stored fact. Of a deleted fact only the time can be compared."""
     _, received, fact = stored
     is_same_time = is_time_of(fact, item.occurred_at, received=received, resolution=item.resolution)
     return is_same_time and (isinstance(fact, Deleted) or _describe(fact) == _describe_item(item))
@@ -77,10 +76,9 @@ def _describe_item(item: Item) -> tuple[object, ...]:
 
 
 async def find_simultaneous(workspace: Workspace, *, source: str, items: Sequence[ItemRequest]) -> list[ItemRequest]:
-    """
-    Return the items, with a note where another delivery set the same score of the contact at the same time.
+    """Return the items, with a note if another delivery set the same score of the contact at the same time.
 
-    Then the keys decide which value counts, because the sender's times are not fine enough to tell.
+    In that case the keys decide which value counts, because the sender's times are too coarse to order the changes.
     """
     asked = [
         {

@@ -1,4 +1,4 @@
-"""Phase 2: lock the contacts that a group names, and insert those that are not known yet."""
+"""Phase 2: lock the contacts of a group, and insert the new ones."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ from storage.ledger.plan import Name, Plan, make_links
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned:
-    """A submission of a group that was not recorded, and nothing of it.
+    """A submission of a group that was not recorded at all.
 
-    *names*: one of its contacts is locked by another transaction. Until it is recorded no later submission with one of
-    these names may be. None: the submission only has to wait for the next group.
+    *names*: one of its contacts is locked by another transaction. Until it is recorded, no later submission with one of
+    these names may be recorded. None: the submission only has to wait for the next group.
     """
 
     names: frozenset[Name] | None = None
@@ -25,9 +25,10 @@ class Returned:
 async def lock_contacts(
     session: Session, plans: Sequence[Plan], blocked: Collection[Name]
 ) -> tuple[list[Plan], dict[int, Returned]]:
-    """Lock the contacts of plans; return the plans that go on, and by position those that wait for a contact.
+    """Lock the contacts of plans. Return the plans that continue and, by position, those that wait for a contact.
 
-    A plan waits where one of its contacts is locked by another transaction, or an earlier plan waits for that contact.
+    A plan waits if another transaction has locked one of its contacts, or if an earlier plan waits for that contact.
+    Raises StartAgain if a contact was merged, split or deleted meanwhile.
     """
     plans = [
         replace(plan, members=await merging.load_members(session, plan)) if plan.joined else plan for plan in plans
@@ -49,14 +50,14 @@ async def lock_contacts(
             waiting |= names
             returned[plan.position] = Returned(names=frozenset(names))
     for plan in unblocked:
-        # A row joins or leaves a contact under the lock of that contact, so that the members stay the same from now on.
+        # Rows join or leave a contact only under the lock of that contact, so its members stay the same from here on.
         if plan.members and await merging.load_members(session, plan) != plan.members:
             raise StartAgain
     return unblocked, returned
 
 
 async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
-    """Raise FoldFirst if contacts of the plans wait to be folded after a large undo: they are folded before."""
+    """Raise FoldFirst if contacts of the plans are marked: they must be recalculated after a large undo first."""
     contacts_of = {
         plan.roots.get(row, row)
         for plan in plans
@@ -75,9 +76,9 @@ async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
 
 
 async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
-    """Insert the new contacts and identities of a group, and return its plans with their rows.
+    """Insert the new contacts and identities of a group. Return its plans with the inserted rows.
 
-    Raises StartAgain where another transaction inserted or deleted one of these identities meanwhile.
+    Raises StartAgain if another transaction inserted or deleted one of these identities meanwhile.
     """
     newcomers = [(plan.workspace.id, row, email) for plan in plans for row, email in plan.newcomers.items()]
     id_of: dict[int, int] = {}
@@ -89,7 +90,7 @@ async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int)
     identities = {identity: id_of.get(row, row) for plan in plans for identity, row in plan.identities.items()}
     if identities:
         await contacts.insert_identities(session, identities)
-        # A deletion that was under way while this transaction waited for an identity left a tombstone.
+        # If the insert waited for a concurrent deletion of an identity, that deletion has left a tombstone.
         known = {identity: until for plan in plans for identity, until in plan.tombstones.items()}
         tombstones = await erasing.load_tombstones(session, identities)
         if any(known.get(identity) != until for identity, until in tombstones.items()):

@@ -1,4 +1,4 @@
-"""Merge contacts and split them again, as the links in the ledger say, and name the scores to fold again for that."""
+"""Merge and split contacts according to the links in the ledger, and list the scores to recalculate."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -14,12 +14,14 @@ from storage.ledger.plan import ItemKind, Plan, Regrouping
 
 
 async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
-    """Return the rows of all contacts that a plan merges, splits or deletes: row → contact."""
+    """Return all rows of the contacts that a plan merges, splits or deletes: row → contact."""
     return await contacts.members(session, {plan.roots[row] for row in plan.joined if row > 0})
 
 
 async def regroup_contacts(session: Session, plan: Plan) -> Plan:
-    """Append the links of a plan, and merge and split contacts as the links that are in force say."""
+    """Append the links of a plan, then merge and split contacts according to the links in force. Return the changed
+    plan.
+    """
     if plan.joined:
         await _append_links(session, plan)
         plan, moved = await _write_groups(session, plan)
@@ -39,7 +41,7 @@ async def regroup_contacts(session: Session, plan: Plan) -> Plan:
 
 
 async def _append_links(session: Session, plan: Plan) -> None:
-    """Append which contacts prove to be one; raises StartAgain where another transaction did just now."""
+    """Append the links between contacts that proved to be the same. Raises StartAgain if one is in the ledger."""
     new: dict[FactKey, tuple[int | None, Fact]] = {}
     for planned in plan.items:
         for link in planned.links:
@@ -50,13 +52,13 @@ async def _append_links(session: Session, plan: Plan) -> None:
 
 
 async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, int]]:
-    """Write which rows are one contact, going by the links that are in force; return the rows that moved as well.
+    """Regroup the rows of a plan according to the links in force. Return the plan and the moved rows: row → contact.
 
-    The locks are held. Scores and effects of contacts that gained or lost rows are deleted, to be folded again.
+    The caller holds the locks. Scores and effects of contacts that gained or lost rows are deleted, to be recalculated.
     """
     roots = await _resolve_links(session, plan, plan.members)
     moved = {row: root for row, root in roots.items() if plan.members[row] != root}
-    # Another link between rows that are one contact already may show the other one's name and address.
+    # A further link between rows of one contact may change which row's name and address are shown.
     linked = {roots[row] for row in plan.linked}
     affected = {plan.members[row] for row in moved} | set(moved.values()) | linked
     if not affected:
@@ -84,7 +86,7 @@ async def split_rest(
     remaining: Collection[int],
     states_before: Mapping[Scored, ScoreState],
 ) -> Regrouping:
-    """Write which of the *remaining* rows are one contact after a deletion of *rows*, and return what that changed."""
+    """Regroup the *remaining* rows after a deletion of *rows*. Return the plan's regrouping with these changes."""
     before = plan.regrouping or Regrouping(roots={})
     roots = await _resolve_links(session, plan, remaining)
     await contacts.write_groups(session, roots)
@@ -105,13 +107,13 @@ async def _resolve_links(session: Session, plan: Plan, rows: Collection[int]) ->
 
 
 async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[Scored, ...]:
-    """Return the scores of contacts that any fact bears on."""
+    """Return the scores of these contacts that any fact affects."""
     types = {(contact, key): score_type for contact in regrouped for key, score_type in plan.types.items()}
     return tuple(pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger)
 
 
 def carry_state(plan: Plan, pair: Scored) -> ScoreState:
-    """Return the state of a score before it is folded again, with the last fact that any of its parts has seen."""
+    """Return the state of a score before its recalculation, with the latest fact that any part of the contact saw."""
     contact, key = pair
     regrouping = plan.regrouping
     assert regrouping is not None

@@ -9,7 +9,7 @@ from storage.ledger import contacts, facts
 
 
 async def load_merged_fields(session: Session, workspace: int, ids: Collection[int]) -> dict[int, contacts.Fields]:
-    """Return the fields of those contacts that were merged, folded so that the contact merged into is shown."""
+    """Return the fields of the contacts among these that have merged rows. The row merged into takes precedence."""
     merged = await contacts.load_merged(session, ids) if ids else {}
     if not merged:
         return {}

@@ -1,6 +1,8 @@
-"""Keep which contacts are to be folded again, because a large batch about them was undone.
+"""Mark the contacts to recalculate after a large batch was undone.
 
-The undo is in the ledger at once; the scores follow in slices. A write to such a contact folds it first."""
+The undo is in the ledger at once; a job recalculates the scores in slices. A write to a marked contact recalculates the
+contact first.
+"""
 
 from collections.abc import Collection, Sequence
 
@@ -10,12 +12,12 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
 from storage.jobs import NewJob, enqueue
 
-SOURCE = "import"  #: of the undos that are left to a job: only an import is that large
-REFOLD = "refold"  #: the kind of the job that folds what an undo left to it, and its lane; its key is the undo's batch
+SOURCE = "import"  #: the source of deferred undos: only imports are that large
+REFOLD = "refold"  #: kind and lane of the job that recalculates marked contacts; its key is the undo's batch
 
 
 class FoldFirst(Exception):
-    """Contacts of a write are marked: *refoldings* are recorded before it."""
+    """Raised if a write concerns marked contacts. The caller must record *refoldings* before it repeats the write."""
 
     def __init__(self, refoldings: Sequence[tuple[Workspace, Submission]]) -> None:
         super().__init__(f"{len(refoldings)} undos")
@@ -23,16 +25,16 @@ class FoldFirst(Exception):
 
 
 def make_refolding(*, undo: str, contacts: Collection[int], now: int) -> Submission:
-    """Return the submission that folds contacts which an undo has marked."""
+    """Return the submission that recalculates contacts that an undo has marked."""
     return Submission(
         source=SOURCE, batch=undo, received_at=now, all_or_none=True, undoes=undo, refolds=tuple(contacts), muted=True
     )
 
 
 async def mark_contacts(session: Session, workspace: Workspace, *, batch: str, undo: str, now: int) -> int:
-    """Mark every contact that a batch speaks of, and enqueue the job; *undo* is the undo's own batch.
+    """Mark all contacts of a batch and enqueue the job that recalculates them. *undo* is the batch of the undo itself.
 
-    Returns the number of contacts.
+    Returns the number of marked contacts.
     """
     await session.rows(
         "INSERT INTO pending_refolds (workspace_id, contact_id, undo)"
@@ -48,12 +50,12 @@ async def mark_contacts(session: Session, workspace: Workspace, *, batch: str, u
 
 
 def make_job(workspace: Workspace, *, undo: str, now: int) -> NewJob:
-    """Return the job that folds the contacts that an undo has marked."""
+    """Return the job that recalculates the contacts that an undo has marked."""
     return NewJob(workspace=workspace.id, kind=REFOLD, lane=REFOLD, key=undo, subject=0, due_at=now)
 
 
 async def count_marked(session: Session, workspace: Workspace, *, undo: str) -> int:
-    """Return the number of contacts that are still to be folded after an undo."""
+    """Return the number of contacts that are still marked by an undo."""
     (row,) = await session.rows(
         "SELECT count(*) AS number FROM pending_refolds WHERE workspace_id = $1 AND undo = $2", workspace.id, undo
     )
@@ -61,7 +63,7 @@ async def count_marked(session: Session, workspace: Workspace, *, undo: str) -> 
 
 
 async def load_marked(workspace: Workspace, *, undo: str, most: int) -> list[int]:
-    """Return the next contacts that are to be folded after an undo."""
+    """Return the next contacts that are marked by an undo, at most *most*."""
     rows = await database.read(
         "SELECT contact_id FROM pending_refolds WHERE workspace_id = $1 AND undo = $2 ORDER BY contact_id LIMIT $3",
         workspace.id,
@@ -72,7 +74,7 @@ async def load_marked(workspace: Workspace, *, undo: str, most: int) -> list[int
 
 
 async def find_marked(session: Session, roots: Collection[int]) -> dict[tuple[int, str], list[int]]:
-    """Return the marked contacts among these, or merged into them: (workspace, batch of the undo) → contacts."""
+    """Return the marked rows of these contacts, including merged rows: (workspace id, batch of the undo) → rows."""
     if not await session.rows("SELECT 1 AS marked FROM pending_refolds LIMIT 1"):
         return {}
     rows = await session.rows(
@@ -88,7 +90,7 @@ async def find_marked(session: Session, roots: Collection[int]) -> dict[tuple[in
 
 
 async def find_marked_roots(session: Session, roots: Collection[int]) -> set[int]:
-    """Return those of these contacts that are marked, or that a marked contact was merged into."""
+    """Return the contacts among these that have a marked row."""
     rows = await session.rows(
         "SELECT DISTINCT given.id FROM given(id bigint) JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
         " JOIN pending_refolds p ON p.contact_id = m.id",
@@ -98,7 +100,7 @@ async def find_marked_roots(session: Session, roots: Collection[int]) -> set[int
 
 
 async def clear_marks(session: Session, *, undo: str, contacts: Collection[int]) -> None:
-    """Delete the marks of contacts that are folded."""
+    """Delete the marks of contacts after recalculating them."""
     await session.rows(
         "DELETE FROM pending_refolds WHERE undo = $2 AND contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(contacts)],

@@ -1,4 +1,4 @@
-"""Fold, in slices, the contacts that the undo of a large batch has marked."""
+"""Recalculate, in slices, the contacts that the undo of a large batch has marked."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from storage.jobs import Job
 from storage.ledger import refold
 from storage.ledger.committer import record
 
-SLICE = 100  #: contacts that are folded in one transaction
+SLICE = 100  #: contacts in one transaction
 
 
 async def fold_pending(
@@ -19,13 +19,15 @@ async def fold_pending(
     on_slice: Callable[[Recorded], None],
     clock: Callable[[], int],
 ) -> None:
-    """Fold the contacts that an undo has marked, in a job of this process; *on_slice* gets what each slice changed."""
+    """Recalculate the contacts that an undo has marked, in a job of this process. *on_slice* gets the result of each
+    slice.
+    """
     handler = make_refold_handler(clock, on_slice=on_slice)
     await run_here(workspace, job=refold.make_job(workspace, undo=undo, now=clock()), handler=handler, clock=clock)
 
 
 def make_refold_handler(clock: Callable[[], int], *, on_slice: Callable[[Recorded], None] = lambda _: None) -> Handler:
-    """Return the handler that folds the next contacts that an undo has marked."""
+    """Return the handler that recalculates the next contacts that an undo has marked."""
 
     async def fold_slice(workspace: Workspace, job: Job) -> JobResult:
         ids = await refold.load_marked(workspace, undo=job.key, most=SLICE)

@@ -1,4 +1,6 @@
-"""Phase 1: find the contacts that items name: known ones, new ones, two that prove to be one."""
+"""Phase 1: resolve the references of items to contacts: known contacts, new ones, and contacts that prove to be the
+same.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +21,9 @@ ONE_ALREADY = ItemOutcome(status=Status.IGNORED, reason="these are one contact a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Names:
-    """What is known of contacts and facts: in the ledger, and by the submissions before this one in its group."""
+    """Everything known about contacts and facts: from the ledger, and from earlier submissions of the group."""
 
-    verified: Mapping[tuple[int, int], int]  #: (workspace id, row) → contact, of the rows that items name
+    verified: Mapping[tuple[int, int], int]  #: (workspace id, row) → contact, of the rows that items refer to
     roots: Mapping[int, int]  #: row → contact
     row_of: dict[Identity, int]
     stored: dict[FactKey, Stored]
@@ -29,14 +31,14 @@ class _Names:
     newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
 
     def copy(self) -> "_Names":
-        """Return a copy that can be added to while this one stays as it is."""
+        """Return a copy whose changes do not affect this record."""
         return replace(self, row_of=dict(self.row_of), stored=dict(self.stored), newcomers=dict(self.newcomers))
 
 
 async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
-    """Find the contact of every item; those not known yet are planned, and inserted by `insert_newcomers`.
+    """Resolve the contacts of all items. New contacts are planned here and inserted by `insert_newcomers`.
 
-    An item that is refused, or repeats a fact, plans no contact.
+    A refused item or a repeat of a fact plans no contact.
     """
     plans = await _use_former_identities(session, plans)
     names = await _load_names(session, plans)
@@ -50,7 +52,7 @@ async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
 
 
 async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Sequence[Plan]:
-    """Return the plans with identities as an earlier version wrote them, where such an identity exists."""
+    """Return the plans with the former spelling of identities, where the ledger has an identity in that spelling."""
     references = [reference for plan in plans for planned in plan.items for reference in planned.references]
     former = {then for reference in references for then in reference.former.values()}
     if not former:
@@ -80,11 +82,11 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
     }
     verified = await contacts.verify_contact_ids(session, pairs) if pairs else {}
     roots = {row: root for (_, row), root in verified.items()}
-    # Facts before contacts: what another process commits in between is then met again when it is written.
+    # Facts are read before contacts: a fact that another process commits in between then conflicts when it is appended.
     stored = await facts.load_stored(session, {planned.key for planned in planned_items}) if planned_items else {}
     owners = await contacts.load_identity_owners(session, identities) if identities else {}
     roots |= dict(owners.values())
-    if stored:  # all at one moment: else a repeat is about another contact while two of them are being merged
+    if stored:  # all roots from one snapshot: otherwise a concurrent merge makes a repeat look like another contact's
         roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in stored.values() if row is not None)})
     row_of = {identity: row for identity, (row, _) in owners.items()}
     link_keys = {
@@ -100,7 +102,7 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
 
 
 def _resolve_plan(plan: Plan, names: _Names) -> Plan:
-    """Find the contacts of a submission's items, and add to *names* what the next submission has to know of them."""
+    """Resolve the contacts of a submission's items, and add to *names* what later submissions must know about them."""
     items: list[PlannedItem] = []
     repeats: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
@@ -129,9 +131,9 @@ def _resolve_plan(plan: Plan, names: _Names) -> Plan:
 def _resolve_item(
     plan: Plan, planned: PlannedItem, names: _Names, identities: dict[Identity, int]
 ) -> tuple[ItemOutcome | None, PlannedItem | None]:
-    """Return the outcome of an item where it becomes no fact, and the item with its contacts where it goes on.
+    """Resolve an item. Return its outcome if it becomes no fact, and the item with its contacts if it continues.
 
-    Raises the Refusal of an item that is set aside. Adds to *identities* those to be inserted.
+    Raises the Refusal of an item that is quarantined. Adds the identities to insert to *identities*.
     """
     if planned.refusal is not None and planned.key not in names.stored:
         raise planned.refusal
@@ -171,7 +173,7 @@ def _resolve_item(
 def _find_rows(
     plan: Plan, reference: ContactReference, names: _Names, identities: dict[Identity, int]
 ) -> Collection[int]:
-    """Return the contact rows that a reference names, known or new; the identities that it adds become theirs."""
+    """Return the contact rows of a reference, known or new. Its unknown identities are assigned to these rows."""
     rows = {names.row_of[identity] for identity in reference.identities if identity in names.row_of}
     if reference.row is not None:
         rows = {reference.row}
@@ -193,13 +195,13 @@ def _is_merge_of(stored: Stored, link: Link) -> bool:
 
 
 def _list_rows(planned: PlannedItem, row_of: Mapping[Identity, int]) -> list[int | None]:
-    """Return the contact rows that an item names, None for each that is not known."""
+    """Return the contact rows that an item refers to, None for each unknown identity."""
     rows: list[int | None] = [row_of.get(identity) for identity in planned.identities]
     return rows + [reference.row for reference in planned.references if reference.row is not None]
 
 
 def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
-    """Return whether everything that an item names is the contact of the fact that has its key."""
+    """Return whether all references of an item lead to the contact of the stored fact with its key."""
     rows = [row for row in _list_rows(planned, names.row_of) if row is not None]
     if len(rows) < len(_list_rows(planned, names.row_of)):
         return False

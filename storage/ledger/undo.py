@@ -1,4 +1,4 @@
-"""Find what an undo bears on, and append it to the ledger."""
+"""Find what an undo affects, and append the undo to the ledger."""
 
 from dataclasses import replace
 
@@ -10,11 +10,11 @@ from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, refold
 from storage.ledger.plan import Plan, UndoScope
 
-UNDO_AT_ONCE = 200  #: contacts that an undo folds in its own transaction
+UNDO_AT_ONCE = 200  #: the most contacts that an undo recalculates in its own transaction
 
 
 async def find_undo_scope(session: Session, plan: Plan) -> Plan:
-    """Find what an undo bears on."""
+    """Return the plan with the scope of its undo, if it has one; refuse the plan if the batch does not exist."""
     submission = plan.submission
     if submission.undoes is None:
         return plan
@@ -44,14 +44,14 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
 
 
 def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
-    """Return whether the rules of a type ask about a fact."""
+    """Return whether the rules of a score type refer to a fact."""
     rules = compile_rules(score_type.rules)
     is_activity = row["activity"] is not None and rules.bears(row["activity"])
     return rules.holds_from_first_fact or is_activity or (rules.asks_fields and row["said"] != "{}")
 
 
 async def append_undo(session: Session, plan: Plan) -> Plan:
-    """Append the undo of a plan, if it has one; a repeat of the same request does nothing."""
+    """Append the undo of a plan, if it has one. A repeat of the same request changes nothing."""
     scope, submission = plan.undo, plan.submission
     if scope is None:
         return plan
@@ -60,7 +60,7 @@ async def append_undo(session: Session, plan: Plan) -> Plan:
         return plan
     key = facts.fact_key(plan.workspace.id, scope.undo)
     if await facts.load_stored(session, [key]):
-        return replace(plan, undo=None)  # a repeat of this very request
+        return replace(plan, undo=None)  # a repeat of the same request
     if await facts.undone_of(session, plan.workspace.id, [scope.undo.undoes]):
         return plan.refuse_whole(NothingToUndo("that was undone already"))
     now = submission.received_at

@@ -1,4 +1,4 @@
-"""Fold everything again, some contacts at a time, and say what is kept otherwise; there must never be anything."""
+"""Verify the projection: fold all facts again, in batches of contacts, and report differences. There should be none."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +22,7 @@ MOST = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Something that is kept otherwise than the ledger says; none where it is missing on that side."""
+    """A difference between the stored projection and the ledger. None: the value is missing on that side."""
 
     contact: int
     what: str
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What was found of some contacts; *last* is the id to go on after, none at the end."""
+    """The result of verifying some contacts. *last* is the contact id to continue after, None at the end."""
 
     contacts: int
     scores: int
@@ -41,7 +41,9 @@ class Verified:
 
 
 async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST) -> Verified:
-    """Fold the next contacts again and compare; what differs is looked at once more while nobody writes to it."""
+    """Verify the next *most* contacts after the id *after*. Contacts with differences are compared again under their
+    lock.
+    """
     rows = await database.read(
         "SELECT id FROM contacts WHERE workspace_id = $1 AND id > $2 AND merged_into IS NULL ORDER BY id LIMIT $3",
         workspace.id,
@@ -57,7 +59,7 @@ async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST)
 
 
 async def contacts_to_verify(workspace: Workspace) -> int:
-    """Count the contacts there are."""
+    """Return the number of contacts to verify."""
     rows = await database.read(
         "SELECT count(*) AS count FROM contacts WHERE workspace_id = $1 AND merged_into IS NULL", workspace.id
     )
@@ -65,7 +67,7 @@ async def contacts_to_verify(workspace: Workspace) -> int:
 
 
 async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Difference]:
-    """Compare under the lock of the contacts: what was being written meanwhile is no difference."""
+    """Compare contacts again under their lock, so that writes during the first comparison are no differences."""
     differences: list[Difference] = []
     for id in sorted(ids):
 
@@ -73,15 +75,16 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
             await contacts.lock(session, {id: id})
             return (await _compare_contacts(session, workspace, [id]))[1]
 
-        with suppress(contacts.StartAgain):  # it was merged or deleted just now
+        with suppress(contacts.StartAgain):  # the contact was just merged or deleted
             differences += await database.write(body)
     return differences
 
 
 async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
-    """Count the scores of contacts, and return what differs of these, of their effects and of the fields.
+    """Compare contacts with the ledger. Return the number of their scores, and the differences of scores, effects and
+    fields.
 
-    Contacts that a job has still to fold are left out.
+    Contacts that a job has yet to recalculate are skipped.
     """
     marked = await refold.find_marked_roots(session, ids)
     ids = [id for id in ids if id not in marked]
@@ -98,7 +101,7 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
     for pair, score_type in pairs.items():
         state, folded = _fold_score(ledgers[pair], score_type, undone)
         if pair not in states and state == beginning(score_type):
-            state = None  # a score that no fact has moved needs no row
+            state = None  # a score that no fact has changed needs no row
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
     stored_fields = await contacts.fields(session, ids)
     stored_values = await contacts.load_attribute_values(session, ids)
@@ -162,7 +165,8 @@ def _compare_fields(id: int, stored: contacts.Fields, folded: contacts.Fields) -
     for name in sorted(stored.keys() | folded.keys()):
         stored_value, folded_value = stored.get(name), folded.get(name)
         if folded_value is not None and folded_value[0] is None and stored_value is not None:
-            # Of a contact without tags the list is empty, and one that lost its address keeps that it was made with.
+            # Without tags the stored list is empty; without an address the contact keeps the address it was inserted
+            # with.
             folded_value = (stored_value[0] if name == "email" else [] if name == "tags" else None, folded_value[1])
         if stored_value != folded_value:
             yield Difference(contact=id, what=name, kept=_describe(stored_value), folded=_describe(folded_value))
@@ -171,7 +175,7 @@ def _compare_fields(id: int, stored: contacts.Fields, folded: contacts.Fields) -
 def _compare_attribute_values(
     id: int, stored: Mapping[str, Sequence[AttributeKeys]], folded: contacts.Fields
 ) -> Iterator[Difference]:
-    """Compare what filters find a contact by with what its attributes are."""
+    """Compare the stored lookup values of filters with the attributes of the contact."""
     indexed = {
         name.removeprefix(ATTRIBUTE): sorted(index_value(value), key=lambda keys: keys.key)
         for name, (value, _) in folded.items()

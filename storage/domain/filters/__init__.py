@@ -1,4 +1,4 @@
-"""Read and answer questions about contacts: `score>=80 -tag:churned sort:-score limit:20`."""
+"""Parse filters and match contacts: `score>=80 -tag:churned sort:-score limit:20`."""
 
 from storage.domain.filters.errors import BadFilter
 from storage.domain.filters.parse import parse, with_addresses

@@ -1,4 +1,4 @@
-"""Complain of a filter so that its writer can mend it: the line, a caret, and what would be understood."""
+"""Describe errors in filters: the line with a caret under the error, and what the parser expects there."""
 
 import unicodedata
 from collections.abc import Collection
@@ -16,12 +16,12 @@ class BadFilter(Refusal):
         super().__init__(sentence)
         self.sentence = sentence
         self.text = text
-        self.column = column  #: from 0
+        self.column = column  #: the position of the error in *text*, from 0
         self.width = max(width, 1)
 
     @property
     def pointed(self) -> str:
-        """Give the line with carets under the place, cut to the neighbourhood of it where the line is long."""
+        """The line with carets under the error. A long line is cut to the part around the error."""
         start = max(0, self.column - LONGEST // 2)
         line = self.text[start : start + LONGEST].replace("\n", " ")
         caret = self.column - start
@@ -34,7 +34,7 @@ def _draw_carets(marked: str) -> str:
 
 
 def _pad_like(character: str, mark: str) -> str:
-    """Give a blank or a caret as wide as a character is shown: Chinese ones are wider, an accent has no width."""
+    """Return *mark* (a space or a caret) as wide as a character is displayed: wide for Chinese, empty for an accent."""
     if unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return ""
     if unicodedata.east_asian_width(character) in ("W", "F"):
@@ -43,7 +43,7 @@ def _pad_like(character: str, mark: str) -> str:
 
 
 def did_you_mean(word: str, known_words: Collection[str]) -> str:
-    """Say which known word may have been meant, or which there are."""
+    """Return a hint: the known word that is most similar, or all known words."""
     close_matches = get_close_matches(word.casefold(), list(known_words), n=1)
     return (
         f"Did you mean `{close_matches[0]}`?"
@@ -52,7 +52,7 @@ def did_you_mean(word: str, known_words: Collection[str]) -> str:
     )
 
 
-# What each kind of token is called for people.
+# Token kind → its name in error messages; the order is the order in messages.
 EXPECTED = {
     "NUMBER": "a number",
     "WORD": "a word",
@@ -74,7 +74,7 @@ EXPECTED = {
 
 
 def describe_expected(kinds: Collection[str]) -> str:
-    """Say what could stand at a place, from the kinds of token that a parser would take there."""
+    """Return a description of the token kinds that the parser accepts at a position; an empty string for none."""
     words = [EXPECTED[kind] for kind in EXPECTED if kind in kinds]
     return (
         f"expected {', '.join(words[:-1])} or {words[-1]}"

@@ -1,4 +1,4 @@
-"""Lay down the grammar of filters, as lark reads it: LALR with a contextual lexer."""
+"""Define the grammar of filters for lark, with an LALR parser and a contextual lexer."""
 
 GRAMMAR = r"""
 start: either?

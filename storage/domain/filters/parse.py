@@ -1,4 +1,4 @@
-"""Parse the text of a filter; the one place that knows the parser."""
+"""Parse the text of filters. Only this module uses lark."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -51,11 +51,11 @@ AGE_OF_NOTHING = (
     "an age changes by time alone, so only a rule with an activity asks for one: it is the age at the activity"
 )
 MOST_LIMIT = 1000
-MOST_PERCENT = 9_000_000  # thousandths; more would not fit into the whole numbers of a database
+MOST_PERCENT = 9_000_000  # in thousandths; larger values would overflow the integers of the database
 MOST_SEGMENTS = 50
 MOST_CHARACTERS = 2000
 DEEPEST = 50
-#: what can be asked for beside scores, and how
+#: names that filters accept besides scores → an example of each
 _EXAMPLES = {
     "company": 'company:"Acme Corp" or company~acme', "email": "email~acme.com", "name": "name~ada",
     "owner": "owner:me", "tag": "tag:vip", "has": "has:fit", "followup": "followup:open", "segment": "segment:hot",
@@ -68,7 +68,7 @@ _LISTED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*):(?P<first>[^\s(),:\"
 _NAMED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*)\s*(?P<how>==?|!=)\s*$", re.ASCII)
 _OPEN_RANGE = re.compile(r"[+-]?[\d.]*\d\.\.|\.\.[+-]?\d[\d.]*", re.ASCII)
 _ATTRIBUTE_NAME = re.compile(r"[\w.-]*\w")
-#: an attribute, and everything up to what it is compared with
+#: an attribute with its name, up to the operator
 _UNQUOTED = re.compile(r"(?:^|(?<=[\s(-]))attributes\.(?P<name>[^\"“”„()<>=~:,]+?)\s*[:<>=!]", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<![\d,])(\d{1,3})(,\d{3})(?![\d,])", re.ASCII)
 _ONE_WORD = re.compile(r'"[^"]+"|[^\s()<>=~:,"-][^\s()<>=~:,"]*')
@@ -84,12 +84,13 @@ def parse(
     about_fields: bool = False,
     has_instant: bool = True,
 ) -> Filter:
-    """Read a filter; raises BadFilter.
+    """Parse a filter. Raises BadFilter.
 
-    *owners* gives the addresses of the colleagues named in it: `me`, and `U…` for each mention;
-    *segments* the texts of the saved filters that `segment:` may name, and *naming* the one that this text is to be;
-    with *about_fields* it is the condition of a rule, which asks of nothing but what is known of the contact itself.
-    Without *has_instant* it asks for no age: that changes by time alone.
+    *owners*: `me` and the user id of each mention → the colleague's address, None if unknown. *segments*: name → text
+    of
+    the saved filters that `segment:` may refer to. *naming*: the name under which this text is going to be saved.
+    *about_fields*: the text is the condition of a scoring rule, which may only refer to fields of the contact. Without
+    *has_instant*, ages are refused, because an age changes by time alone.
     """
     path = (naming,) if naming else ()
     by_key = {score_type.key: score_type for score_type in types}
@@ -100,9 +101,10 @@ def parse(
 
 
 def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
-    """Write the addresses of the colleagues that a filter names in their place, for where nobody is there to be `me`.
+    """Return the text of a filter with colleagues replaced by their addresses, so that it does not depend on the
+    reader.
 
-    *owners* is as above; whoever has no address there stays as they are. Raises BadFilter.
+    *owners* is as for `parse`. A colleague without an address in *owners* stays as written. Raises BadFilter.
     """
     values = [
         value
@@ -177,7 +179,7 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
 
 @dataclass(slots=True)
 class _Reader:
-    """One reading of a tree: what is known, and the options met on the way."""
+    """Converts one parse tree to terms, and collects the sort order and the limit."""
 
     text: str
     types: Mapping[str, ScoreType]
@@ -185,23 +187,23 @@ class _Reader:
     segments: Mapping[str, str]
     about_fields: bool = False
     has_instant: bool = True
-    path: tuple[str, ...] = ()  #: the segments that this text stands in
-    opened: list[str] = field(default_factory=list)  #: every segment read so far
+    path: tuple[str, ...] = ()  #: the names of the segments that enclose this text, outermost first
+    opened: list[str] = field(default_factory=list)  #: all segments read so far
     sort: list[Sort] = field(default_factory=list)
     limit: int | None = None
     depth: int = 0
 
     def read_all(self) -> list[tuple[Term, str]]:
-        """Read the whole text: the parts that stand side by side at its top, each with how it is written."""
+        """Convert the whole text. Return the top-level parts, each as a term and as written."""
         tree = _parse_tree(self.text)
         top = tree.children[0] if tree.children else None
-        # By these parts an empty answer is explained.
+        # The top-level parts are kept separately, so that an empty result can be explained part by part.
         children = top.children if isinstance(top, Tree) and top.data == "both" else tree.children
         terms = [(self.read_term(child), child.meta) for child in children if isinstance(child, Tree)]
         return [(term, self.text[meta.start_pos : meta.end_pos]) for term, meta in terms if term is not None]
 
     def read_term(self, tree: Tree[Token]) -> Term | None:
-        """Read a part of the tree; none for an option, which is no term."""
+        """Convert a part of the tree to a term. Return None for `sort:` and `limit:`."""
         reader: Callable[[Tree[Token]], Term | None] = getattr(self, f"_read_{tree.data}")
         self.depth += 1
         try:
@@ -232,7 +234,7 @@ class _Reader:
         return self._compare(self._find_score(name), comparison, number)
 
     def _compare(self, score: ScoreType, comparison: Comparison, number: Token) -> Term:
-        """Return a comparison of a score with a number that some value of the score fulfills."""
+        """Return a comparison of a score with a number. Raises BadFilter if no value of the score can match."""
         value, lowest, highest = self._parse_number(number), score.minimum, score.maximum
         never = {
             Comparison.ABOVE: value >= highest,
@@ -349,7 +351,7 @@ class _Reader:
         return Has(self._find_score(value))
 
     def _check_range(self, name: Token, values: Sequence[Token]) -> None:
-        """Refuse a range that lacks an end; it is written with two."""
+        """Raise BadFilter for a range with only one end."""
         open_range = next((value for value in values if _OPEN_RANGE.fullmatch(value)), None)
         if open_range is not None:
             suggestion = f"*{open_range}" if open_range.startswith("..") else f"{open_range}*"
@@ -374,7 +376,7 @@ class _Reader:
         path = (*self.path, name)
         reader = _Reader(self.segments[name], self.types, self.owners, self.segments, path=path, opened=self.opened)
         try:
-            # Its own sort: and limit: are for whoever asks for it alone.
+            # `sort:` and `limit:` of a saved filter apply only when that filter is used on its own.
             return All(tuple(term for term, _ in reader.read_all()))
         except BadFilter as exc:
             raise self._build_error(f"in the segment `{name}`: {exc.sentence}", value) from exc
@@ -438,7 +440,7 @@ class _Reader:
         number = read_millionths(str(token) if part is None else part)
         if number is None or abs(number) >= LARGEST_COMPARED:
             self._refuse("a number of an attribute lies between -9,000,000,000,000 and 9,000,000,000,000", token)
-            raise AssertionError  # the line above raised
+            raise AssertionError  # `_refuse` always raises
         return number
 
     def _parse_span(self, token: Token) -> int:
@@ -463,7 +465,7 @@ class _Reader:
             if address is None:
                 missing = "your address" if key == "me" else "that colleague's address"
                 self._refuse(f"I do not know {missing}; type it: owner:rep@example.com", value)
-                raise AssertionError  # the line above raised
+                raise AssertionError  # `_refuse` always raises
             return match_key(address)
         if owner.startswith("@"):
             self._refuse(f"`{owner}` is no address: choose them from the list that opens after @", value)
@@ -483,12 +485,12 @@ class _Reader:
 
 
 def _get_attribute(name: Token) -> str:
-    """Return the name of an attribute without what stands before it, and without its quotes."""
+    """Return the name of an attribute without the prefix `attributes.` and without quotes."""
     return str(name)[len(ATTRIBUTE) :].strip('"“”„')
 
 
 def _find_unquoted(text: str, position: int) -> re.Match[str] | None:
-    """Return the attribute around a position whose name is none without quotes."""
+    """Return the match of an unquoted attribute name around a position that is valid only in quotes, or None."""
     matches = (match for match in _UNQUOTED.finditer(text) if match.start() <= position < match.end())
     return next((match for match in matches if not _ATTRIBUTE_NAME.fullmatch(match["name"])), None)
 
@@ -502,7 +504,7 @@ def _list_values(tree: Tree[Token]) -> list[Token]:
 
 
 def _get_owner_key(value: Token) -> str | None:
-    """Give the key among the owners of whom a value names: `me`, or Slack's id; none where it is an address."""
+    """Return the key of a value in *owners*: `me`, or the user id of a mention; None for an address."""
     owner = _unquote(value)
     if owner.startswith("<@"):
         return owner[2:].partition("|")[0].rstrip(">")
