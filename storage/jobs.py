@@ -376,7 +376,7 @@ async def postpone(
             " WHERE workspace_id = $1 AND id = $2",
             workspace.id,
             job.id,
-            0 if holds_lane else until,  # it keeps its place at the head of the lane
+            0 if holds_lane else until,  # the job stays first in its lane
             is_doubtful,
             because,
             failed_for,
@@ -413,7 +413,7 @@ async def _enqueue_report(session: Session, workspace: Workspace, job: Job, *, n
     report = NewJob(
         workspace=workspace.id, kind=REPORT, lane=REPORT, key=job.kind, subject=0,
         due_at=now if told_at is None else max(now, told_at + DAY),
-    )  # fmt: skip  # what and when
+    )  # fmt: skip  # what, then when
     await enqueue(session, [report], now=now)
 
 

@@ -29,7 +29,7 @@ async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, no
     db = database.current_database()
     sealed = None
     if answer.answer_to is not None:
-        with suppress(NoKeys):  # without a key the person is answered by direct message
+        with suppress(NoKeys):  # without a key, the answer is sent as a direct message
             sealed = db.vault.seal(answer.answer_to)
 
     async def body(session: Session) -> None:

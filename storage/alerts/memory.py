@@ -30,7 +30,7 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
             fired_at=row["fired_at"], seen_at=row["seen_at"], spent=row["spent"], enrollment=row["enrollment"],
         )
         for row in rows
-    }  # fmt: skip  # what it remembers
+    }  # fmt: skip  # columns grouped by meaning
 
 
 async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:

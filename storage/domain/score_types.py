@@ -16,7 +16,7 @@ TAKEN_WORDS = frozenset(
         *("and", "or", "not", "has", "in", "is", "sort", "limit", "because", "me", "unset"),
         *("owner", "tag", "tags", "company", "email", "name", "id", "segment", "followup", "updated", "created"),
         *("rising", "falling", "moved", "crossed", "stale", "above", "below"),
-        *("merge", "delete"),  # subjects of facts that are about no score
+        *("merge", "delete"),  # subjects of facts that do not concern a score type
     )
 )
 

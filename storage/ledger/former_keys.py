@@ -88,7 +88,7 @@ async def find_simultaneous(workspace: Workspace, *, source: str, items: Sequenc
         for place, item in enumerate(items)
         if isinstance(item, Item) and item.score and item.was is None and item.resolution > 1 and item.occurred_at
         for namespace, value in _list_identities(item)
-    ]  # fmt: skip  # what is asked for each identity
+    ]  # fmt: skip  # one line for the identity, one for the fact
     if not asked:
         return list(items)
     rows = await database.current_database().reader.rows(

@@ -1,4 +1,4 @@
-"""Fold the fields of merged contacts."""
+"""Load the fields of merged contacts, folded from the facts of their rows."""
 
 from collections.abc import Collection
 

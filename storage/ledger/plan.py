@@ -140,7 +140,7 @@ class Plan:
     items: tuple[PlannedItem, ...]  #: the items that become facts
     refused: Mapping[int, Refusal]  #: position of an item → why it is quarantined
     settled: Mapping[int, ItemOutcome]  #: position of an item → its outcome, if it becomes no fact
-    refusal: Refusal | None = None  #: of the whole submission
+    refusal: Refusal | None = None  #: why the whole submission is refused
     repeats: tuple[PlannedItem, ...] = ()  #: the items that repeat a stored fact
     newcomers: Mapping[int, str | None] = field(default_factory=dict)  #: negative row → address, of contacts to insert
     identities: Mapping[Identity, int] = field(default_factory=dict)  #: to insert: identity → contact row
@@ -155,7 +155,7 @@ class Plan:
     new: tuple[NewFact, ...] = ()
     moved: tuple[Moved, ...] = ()  #: the scores before and after the plan
     silent: Mapping[Scored, ScoreState] = field(default_factory=dict)  #: states after regrouping, before its facts
-    unasked: int = 0  #: follow-ups that were not opened because it is muted
+    unasked: int = 0  #: follow-ups that were not opened because the submission is muted
     is_undone: bool = False  #: its batch was undone before: an import that continues after its undo
 
     @property
@@ -246,17 +246,17 @@ class Plan:
                 source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
                 actor=submission.actor, reason=item.reason, fields=item.fields,
                 activity=item.activity, quantity=item.amount,
-            )  # fmt: skip  # the same columns as below, then the activity
+            )  # fmt: skip  # arguments grouped: common columns, then the activity
         if item.score is None or item.op is None:
             return FieldValue(
                 source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
                 actor=submission.actor, reason=item.reason, fields=item.fields,
-            )  # fmt: skip  # the same columns as below
+            )  # fmt: skip  # arguments grouped: common columns
         return Change(
             source=submission.source, key=item.key, occurred_at=at, batch=submission.batch,
             actor=submission.actor, reason=item.reason, fields=item.fields,
             score=item.score, op=item.op, amount=item.amount,
-        )  # fmt: skip  # the same columns as above, then the change
+        )  # fmt: skip  # arguments grouped: common columns, then the change
 
     def conflict(self) -> Conflict:
         """Return the refusal of an item that repeats a key with different content."""
@@ -270,7 +270,7 @@ class Plan:
             source=submission.source, key=planned.item.key, occurred_at=planned.at, batch=submission.batch,
             actor=submission.actor, one=contact, other=other, place=place,
             into=planned.into,
-        )  # fmt: skip  # the same columns as every fact, then the two contacts
+        )  # fmt: skip  # arguments grouped: common columns, then the two contacts
 
     def link_key(self, planned: PlannedItem, place: int) -> FactKey:
         """Return the key of the fact that links two contacts of an item."""
@@ -299,7 +299,7 @@ def plan_submission(
     plan = Plan(
         position=position, workspace=workspace, submission=submission, types=types,
         items=tuple(items), refused={}, settled=settled,
-    )  # fmt: skip  # where it comes from, then its items
+    )  # fmt: skip  # arguments grouped: origin, then items
     return plan.refuse(refused)
 
 
@@ -331,7 +331,7 @@ def _plan_item(
     return PlannedItem(
         position=index, item=item, kind=kind, key=(workspace, source, item.key, subject or item.score or ""),
         at=at, references=tuple(references), scores=_scores_of(item, types), refusal=refusal,
-    )  # fmt: skip  # what it is, then what it names
+    )  # fmt: skip  # arguments grouped: identification, then references
 
 
 def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:

@@ -147,7 +147,7 @@ async def _queue_readbacks(session: Session, plans: Iterable[Plan], *, now: int)
         )
         if [namespace for _, namespace, _ in planned.identities] == [plan.submission.source]
         and planned.kind is not ItemKind.DELETION
-    ]  # fmt: skip  # who, of what
+    ]  # fmt: skip  # arguments grouped by meaning
     if readbacks:
         await readback_queue.enqueue_readbacks(session, readbacks, now=now)
 

@@ -125,7 +125,7 @@ def _resolve_plan(plan: Plan, names: _Names) -> Plan:
     return replace(
         plan, items=tuple(items), repeats=tuple(repeats), settled=settled, newcomers=newcomers, identities=identities,
         tombstones=names.tombstones, roots=names.roots,
-    ).refuse(refused)  # fmt: skip  # what there is, then what speaks against it
+    ).refuse(refused)  # fmt: skip  # arguments grouped by meaning
 
 
 def _resolve_item(

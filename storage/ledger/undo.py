@@ -21,7 +21,7 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
     undo = Undo(
         source=submission.source, key=submission.batch, batch=submission.batch, actor=submission.actor,
         occurred_at=submission.received_at, undoes=submission.undoes,
-    )  # fmt: skip  # what it is and whose, what it names
+    )  # fmt: skip  # arguments grouped by meaning
     workspace = plan.workspace.id
     batch = await facts.load_undone_batch(session, workspace, submission.undoes)
     if batch is None:

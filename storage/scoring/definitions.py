@@ -74,7 +74,7 @@ async def add_score_type(
         await insert_type(
             session, workspace, key=key, label=label.strip(), minimum=minimum, maximum=maximum, step=step,
             start=start, bands=bands, half_life=half_life, rules=rules, now=now,
-        )  # fmt: skip  # the numbers of one definition stand together
+        )  # fmt: skip  # the values of one definition together
         if is_default:
             await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
             # No contact has a score of the new default type yet. What the default alert rule remembers is about the old

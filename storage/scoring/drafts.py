@@ -68,7 +68,7 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
     start = check_definition(
         label=wanted.label, minimum=wanted.minimum, maximum=wanted.maximum, step=wanted.step,
         start=wanted.start, bands=wanted.bands, half_life=wanted.half_life,
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the values of one definition together
     check_rules(wanted.rules, wanted)
     wanted = replace(wanted, start=start, label=wanted.label.strip())
 
@@ -192,7 +192,7 @@ def _make_job(workspace: Workspace, kind: str, definition: int, *, suffix: str =
     return NewJob(
         workspace=workspace.id, kind=kind, lane=f"{LANE}{definition}", key=f"{definition}{suffix}", subject=definition,
         due_at=now,
-    )  # fmt: skip  # where, what and when
+    )  # fmt: skip  # arguments grouped by meaning
 
 
 def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] = lambda _: None) -> dict[str, Handler]:
@@ -319,7 +319,7 @@ async def _fold_new_facts(
     await projection.save_projection(
         session, states=states, effects=effects, anew=(),
         types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
-    )  # fmt: skip  # what, and under which definition
+    )  # fmt: skip  # arguments grouped by meaning
 
 
 async def fold_again(*, now: int) -> int:
@@ -412,7 +412,7 @@ async def _save_folded(
     await projection.save_projection(
         session, states=states, effects=effects, anew=set(states),
         types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
-    )  # fmt: skip  # what, and under which definition
+    )  # fmt: skip  # arguments grouped by meaning
 
 
 async def _load_next_ids(

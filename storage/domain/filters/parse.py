@@ -61,7 +61,7 @@ _EXAMPLES = {
     "owner": "owner:me", "tag": "tag:vip", "has": "has:fit", "followup": "followup:open", "segment": "segment:hot",
     "updated": "updated<7d", "attributes": "attributes.plan:pro, attributes.employees>=50 or has:attributes.plan",
     "sort": "sort:-fit", "limit": "limit:20",
-}  # fmt: skip  # a table of words
+}  # fmt: skip  # a table: name, example
 _COMPARED = re.compile(r"[\d.]\s*$", re.ASCII)
 _TWO_SIGNS = re.compile(r"(?:=\s*|[<>]\s+)$")
 _LISTED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*):(?P<first>[^\s(),:\"]+)$", re.ASCII)
