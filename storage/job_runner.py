@@ -34,8 +34,7 @@ class JobResult:
     """The result of a handler: the job is done, together with the jobs *also_done*.
 
     The lane is free again after *pace* µs. With *repeat_at*, the job runs again at that time. With *next_position*,
-    only a
-    slice is done: the job continues from that position before the next job of its lane.
+    only a slice is done: the job continues from that position before the next job of its lane.
     """
 
     also_done: Collection[int] = ()
@@ -51,8 +50,7 @@ class RetryLater(Exception):
     """Raised by a handler if its job failed and may succeed later: after *wait* µs if the other side asked for that.
 
     *is_outage*: every other job would have failed too, because the other side is unreachable, limits the rate or
-    rejects
-    the token. The job is then retried without limit, and the jobs behind it in its lane wait for it at first.
+    rejects the token. The job is then retried without limit, and the jobs behind it in its lane wait for it at first.
     *is_doubtful*: the job may have been done despite the failure. *pace*: µs until the lane is free again.
     """
 
@@ -248,10 +246,8 @@ async def run_here(
     """Enqueue a job and run it in this process under its lease. Return True once the job is done.
 
     Return False after *patience* seconds; the runner of a service then continues the job, as it does if this process
-    dies.
-    Without *patience*, wait until the job is done, even if another process runs it. A Refusal of the handler is raised
-    and
-    the job is deleted; after StorageUnavailable the job stays queued.
+    dies. Without *patience*, wait until the job is done, even if another process runs it. A Refusal of the handler is
+    raised and the job is deleted; after StorageUnavailable the job stays queued.
     """
     is_late = asyncio.Event()
     timer = None if patience is None else asyncio.get_running_loop().call_later(patience, is_late.set)
@@ -285,9 +281,7 @@ async def run_here(
 
 
 def _describe_failure(job: Job, exc: Exception) -> RetryLater:
-    """Return the failure to record for an exception. An unexpected exception is logged with its traceback and a
-    reference.
-    """
+    """Return the failure to record for an exception. Log an unexpected exception with traceback and reference."""
     if isinstance(exc, RetryLater):
         return exc
     if isinstance(exc, StorageUnavailable):

@@ -137,8 +137,7 @@ async def _correct_times(now: int) -> None:
     """Correct times that were written by a clock that ran ahead, so that no job waits until the clocks catch up.
 
     It runs at the first call of this process, then once a minute, and at once after this process's clock was set back.
-    A
-    job created in the future keeps its delay: if it was due two days after its creation, it is due in two days.
+    A job created in the future keeps its delay: if it was due two days after its creation, it is due in two days.
     Differences of less than a minute between two processes are ignored. Missing lanes are created again.
     """
     db = database.current_database()

@@ -99,9 +99,7 @@ class _Decided:
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
 
     def apply(self, instant: _Instant, decision: Decision, *, is_matching: bool) -> "_Decided":
-        """Return this record with the decision of one more instant. The cool-down starts only if a follow-up was
-        opened.
-        """
+        """Add the decision of one more instant. The cool-down starts only if a follow-up was opened."""
         memory, opens, unasked = decision.memory, False, self.unasked
         if decision.fires:
             plan = self.evaluation.plan
@@ -119,9 +117,7 @@ class _Decided:
         return (*self.steps, _Step(at, None))
 
     def enroll(self, state: ScoreState) -> "_Decided":
-        """Enroll the contact if its memory is older than the rule's enrollment. *state* is the score's state since
-        then.
-        """
+        """Enroll the contact if its memory is older than the rule's enrollment. *state*: the score since then."""
         rule = self.evaluation.rule
         if self.memory.enrollment == rule.enrollment:
             return self
@@ -132,8 +128,7 @@ class _Decided:
         """Evaluate the rule at every instant up to *until* at which time alone may decide something.
 
         Raises RuntimeError if an evaluation does not advance in time: an endless loop would block the transaction and
-        the
-        process.
+        the process.
         """
         decided, last, watch = self, -1, self.evaluation.watch
         while True:
@@ -167,12 +162,11 @@ async def decide_all(
     *,
     now: int,
 ) -> tuple[list[Plan], Mapping[Watched, AlertMemory]]:
-    """Evaluate every rule for the score changes of each plan. Return the plans with the number of suppressed
-    follow-ups.
+    """Evaluate every rule for the score changes of each plan. Return the plans and the alert memory.
 
     The plans share no contact, and everything else they do is already written. *rules* are by workspace id. *known* is
-    the
-    alert memory that this transaction has read or written; it is returned with the additions.
+    the alert memory that this transaction has read or written; it is returned with the additions. The returned plans count
+    the follow-ups that were suppressed because the submission is muted.
     """
     evaluations = [evaluation for plan in plans for evaluation in _list_evaluations(plan, rules)]
     if not evaluations:
@@ -424,8 +418,7 @@ async def _list_newcomers(
     """Return the contacts for which rules about *score* would open a follow-up, each with the rule's memory after it.
 
     The contacts are inside the region and were not before, match the rule's condition and are past the cool-down. A
-    pending
-    hold stays pending; its follow-up is opened when the hold ends.
+    pending hold stays pending; its follow-up is opened when the hold ends.
     """
     newcomers: list[tuple[_Evaluation, AlertMemory]] = []
     types = tuple(types)
@@ -505,9 +498,7 @@ async def _sweep_batch(
 async def _list_due(
     session: Session, workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
 ) -> list[int]:
-    """Return the next contacts for which time may have decided something between the last sweep and *now*, from the
-    indexes.
-    """
+    """Return the next contacts for which time may have decided something since the last sweep, from the indexes."""
     params: list[object] = [workspace.id, rule.id, now, after, MOST_SWEPT, watch.score_type.definition]
     queries = ["SELECT m.contact_id FROM alert_memory m WHERE m.rule_id = $2 AND m.pending_until <= $3"]
     since = min(rule.swept_until, now) - OVERLAP  # a sweep by a clock that ran ahead does not delay the next ones

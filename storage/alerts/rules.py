@@ -104,9 +104,7 @@ class AlertRule:
         )
 
     def why(self, score_type: ScoreType) -> str | None:
-        """Return the trigger of the rule as text for its follow-ups; None for CROSSES, because the score shows the
-        trigger.
-        """
+        """Return the trigger of the rule as text for its follow-ups; None for CROSSES, where the score shows it."""
         if self.kind is Kind.CROSSES:
             return None
         return write_alert(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)

@@ -94,8 +94,7 @@ class Contact:
         """The row that new facts about the contact belong to.
 
         It is the row that was looked up by address or id, so that splitting a merged contact returns each fact to its
-        part. A
-        contact that was looked up by name or chosen from a list uses its own row.
+        part. A contact that was looked up by name or chosen from a list uses its own row.
         """
         return self.id if self.named_row is None else self.named_row
 

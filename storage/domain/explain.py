@@ -75,11 +75,9 @@ def explain(facts: Iterable[Fact], score_type: ScoreType, *, now: int, most: int
     """Explain a score by the facts that bear on it and are not undone. Return None if the score is missing.
 
     Only facts since the score was last set or cleared count; a value that was set includes the field rules that held
-    then.
-    Each field rule has one line, dated when the rule began to hold or stopped holding. The newest *most* changes have a
-    line each; older changes share one line per month (UTC). The last set value, or the starting value, always has its
-    own
-    line.
+    then. Each field rule has one line, dated when the rule began to hold or stopped holding. The newest *most* changes
+    have a line each; older changes share one line per month (UTC). The last set value, or the starting value, always
+    has its own line.
     """
     state, lines = _collect_lines(facts, score_type)
     value = state.value(score_type, now=now)
@@ -167,10 +165,10 @@ def _add(
 
 
 def _cut_by_range(lines: Sequence[_Line], excess: int, score_type: ScoreType) -> None:
-    """Charge the part beyond the range (*excess*, in the unit of `ScoreState.own`) to the newest lines in its
-    direction.
+    """Charge *excess*, the part beyond the range, to the newest lines in its direction.
 
-    The lines since the set value or the start always cover the excess, because both are within the range.
+    *excess* is in the unit of `ScoreState.own`. The lines since the set value or the start always cover the excess,
+    because both are within the range.
     """
     for line in reversed(lines):
         share = line.share(score_type)
@@ -183,8 +181,9 @@ def _cut_by_range(lines: Sequence[_Line], excess: int, score_type: ScoreType) ->
 
 
 def _build_contributions(lines: Sequence[_Line], score_type: ScoreType, *, value: int, now: int) -> list[Contribution]:
-    """Round the lines to whole steps that add up to the value, with the losses of each. Lines that decayed away are
-    left out.
+    """Round the lines to whole steps that add up to the value, with the losses of each.
+
+    Lines that decayed away are left out.
     """
     shares = [_decay_share(line, score_type, now) for line in lines]
     effects = _round_to_steps(shares, (value - score_type.start) // score_type.step, score_type.step)

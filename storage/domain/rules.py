@@ -58,8 +58,8 @@ class Judge:
     conditions: Mapping[str, Term] = field(default_factory=dict)
     slopes: Mapping[str, Slope] = field(default_factory=dict)
     fields_read: frozenset[str] = frozenset()  #: the fields that the conditions and slopes read
-    #: whether a field rule holds for a contact without any fields (`-tag:vip`): the first fact of any kind then
-    #: creates a score
+    #: whether a rule without an activity holds for a contact without any fields (`-tag:vip`): the contact's first fact,
+    #: of any kind, then creates a score
     holds_from_first_fact: bool = False
 
     @property
@@ -89,8 +89,7 @@ class Judge:
         """Return the points of an activity, rule by rule, and the updated spending of the caps.
 
         Points times quantity are rounded half to even to thousandths. They need not be a multiple of the type's step:
-        only the
-        shown value is rounded to the step. Rules that share a cap spend it in the order of the rules.
+        only the shown value is rounded to the step. Rules that share a cap spend it in the order of the rules.
         """
         awarded, now_spent = list[Award](), dict(spent)
         for rule in self.rules:

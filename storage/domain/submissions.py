@@ -50,10 +50,8 @@ class Submission:
     (deliveries). *creates*: create unknown contacts. *undoes*: the batch to undo; the submission then has no items.
     *unless_later*: refuse if a score has a fact later than this instant in µs; 0 means that the score must be missing.
     *muted*: open no follow-ups; the outcome counts the suppressed ones. *defers*: for a large batch, the undo only
-    marks
-    the contacts, and a job recalculates them. *refolds*: the contacts to recalculate now for the undo named by
-    *undoes*,
-    which was recorded before.
+    marks the contacts, and a job recalculates them. *refolds*: the contacts to recalculate now for the undo named by
+    *undoes*, which was recorded before.
     """
 
     source: str
@@ -175,9 +173,7 @@ def _check_texts(item: Item | Merge | Deletion) -> None:
 
 
 def refusal_reason(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
-    """Return why an item would be quarantined, as far as it can be checked without the ledger; None if nothing is
-    found.
-    """
+    """Return why an item would be quarantined, as far as known without the ledger; None if nothing is found."""
     try:
         check_limits(item, types)
         check_item(item, received=received)

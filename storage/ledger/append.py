@@ -17,8 +17,7 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
 
     Such a transaction held the lock of the contact, so everything read under the lock since then includes its writes.
     Raises StartAgain if a repeated fact belongs to another contact, Changed if a score has a fact that the sender has
-    not
-    seen, and Conflict if an all-or-none submission repeats a key with different content.
+    not seen, and Conflict if an all-or-none submission repeats a key with different content.
     """
     for plan in plans:
         _check_unchanged(plan, states)
@@ -50,12 +49,11 @@ def _check_unchanged(plan: Plan, states: Mapping[Scored, ScoreState]) -> None:
 
 
 def _stamp_facts(plan: Plan, states: Mapping[Scored, ScoreState]) -> list[tuple[PlannedItem, Fact]]:
-    """Return the items of a plan with their facts. A change by a person or without a time comes after all facts of its
-    score.
+    """Return the items of a plan with their facts.
 
-    The changes of one command, or the cells of an import, are therefore at least a microsecond apart, in the order of
-    the
-    items. An activity with a time keeps it, even if a person imports it.
+    A change by a person or without a time comes after all facts of its score. The changes of one command, or the cells
+    of an import, are therefore at least a microsecond apart, in the order of the items. An activity with a time keeps
+    it, even if a person imports it.
     """
     latest = {pair: states[pair].last[0] for planned in plan.items for pair in planned.pairs}
     stamped = []

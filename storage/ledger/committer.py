@@ -33,10 +33,8 @@ async def record(workspace: Workspace, submission: Submission, *, now: int) -> R
     """Record a submission of a workspace. Return its outcome once the transaction is committed.
 
     Raises the Refusal of a submission that is refused as a whole, TooBusy if too many items wait, and
-    StorageUnavailable if
-    the database does not answer. After StorageUnavailable, the submission may have been recorded; it is safe to record
-    it
-    again.
+    StorageUnavailable if the database does not answer. After StorageUnavailable, the submission may have been recorded;
+    it is safe to record it again.
     """
     recorded = await _current_committer().record(workspace, submission, now=now)
     if any(isinstance(item, Deletion) for item in submission.items):

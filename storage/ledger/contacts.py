@@ -110,12 +110,11 @@ async def insert_identities(session: Session, identities: Mapping[Identity, int]
 
 
 async def lock(session: Session, expected: Mapping[int, int]) -> None:
-    """Lock contact rows, in the order of their ids. The lock of a contact's row covers everything stored about the
-    contact.
+    """Lock contact rows, in the order of their ids.
 
-    *expected*: row → contact that it belongs to (itself if it is not merged). The lock of the contact also covers which
-    rows
-    belong to it. Raises StartAgain if a row belongs to another contact by now or is gone.
+    The lock of a contact's row covers everything stored about the contact. *expected*: row → contact that it belongs to
+    (itself if it is not merged). The lock of the contact also covers which rows belong to it. Raises StartAgain if a
+    row belongs to another contact by now or is gone.
     """
     rows = await session.rows(
         "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
@@ -368,8 +367,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
     """Return the contacts that match a person's search text, at most *most* plus one.
 
     An address or `source:id` identifies one contact exactly. Any other text is searched in names, companies and
-    addresses:
-    first as whole words, then as beginnings of words, then anywhere. Raises BadItem if the text is too long.
+    addresses: first as whole words, then as beginnings of words, then anywhere. Raises BadItem if the text is too long.
     """
     _check_length(text)
     exact = await _find_by_identity(workspace, text)

@@ -62,8 +62,7 @@ async def record_request_names(workspace: Workspace, *, id: int, items: Sequence
     """Record the contacts that a delivery of an earlier version names. Data of deleted contacts is removed.
 
     *items* are the items of the delivery as parsed today, or None if it can no longer be parsed. In that case its
-    request
-    is deleted, and its quarantined items are matched only by the addresses in their text.
+    request is deleted, and its quarantined items are matched only by the addresses in their text.
     """
     (stored, quarantined), raw = await deliveries.delivery(workspace, id=id), await _load_raw(workspace, id)
     request_names = None if items is None or raw is None else find_request_names(raw, items)
@@ -180,9 +179,7 @@ def _ignore_facts(plan: Plan, rows: Sequence[int], *, until: int) -> Plan:
 
 
 async def _load_typed_addresses(session: Session, rows: Collection[int]) -> set[str]:
-    """Return the names of contacts by the addresses that are stored on their rows. These may differ from their
-    identities.
-    """
+    """Return the names of contacts by the addresses on their rows. These may differ from their identities."""
     records = await session.rows(
         "SELECT email, first_email FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in rows],

@@ -133,8 +133,9 @@ async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[S
 async def _load_other_facts(
     session: Session, contacts: Collection[int], *, every: Collection[int]
 ) -> dict[int, dict[int, Fact]]:
-    """Return the activities and field values of contacts by row id of the fact; for contacts in *every*, changes as
-    well.
+    """Return the activities and field values of contacts, by row id of the fact.
+
+    For contacts in *every*, changes are included as well.
     """
     rows = await session.rows(
         "SELECT f.*, given.id AS root FROM given(id bigint, every boolean)"

@@ -19,9 +19,7 @@ async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
 
 
 async def regroup_contacts(session: Session, plan: Plan) -> Plan:
-    """Append the links of a plan, then merge and split contacts according to the links in force. Return the changed
-    plan.
-    """
+    """Append the links of a plan, then merge and split contacts by the links in force. Return the changed plan."""
     if plan.joined:
         await _append_links(session, plan)
         plan, moved = await _write_groups(session, plan)

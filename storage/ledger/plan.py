@@ -222,9 +222,7 @@ class Plan:
         )
 
     def refuse(self, refused: Mapping[int, Refusal]) -> "Plan":
-        """Return the plan with these items refused (position → reason); with *all_or_none*, refuse the whole
-        submission.
-        """
+        """Return the plan without the refused items (position → reason); *all_or_none* refuses the whole submission."""
         if not refused:
             return self
         if self.submission.all_or_none:
@@ -380,8 +378,7 @@ def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: b
     """Raise Conflict unless an item repeats the stored fact that has its key. A time assigned by this app may differ.
 
     The content is compared as it was requested, and the time as it was sent: a time in the future, which was recorded
-    as
-    the time of receipt, still counts as a repeat later.
+    as the time of receipt, still counts as a repeat later.
     """
     _, received_at, fact = stored
     if isinstance(fact, Deleted):  # its content was redacted: there is nothing to compare

@@ -39,9 +39,7 @@ class Unsaved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a transaction knows about the scores of contacts that it has locked, so that no other transaction changes
-    them.
-    """
+    """What a transaction knows about the scores of contacts that it has locked, so that no one else changes them."""
 
     states: Mapping[Scored, ScoreState]
     ledgers: Mapping[Scored, Ledger] = field(default_factory=dict)  #: of scores folded from the ledger
@@ -49,12 +47,10 @@ class Known:
 
 
 async def project(session: Session, plans: Sequence[Plan], known: Known) -> tuple[list[Plan], Known]:
-    """Fold the new facts and undos of plans into scores. Return the plans with the scores that changed. Plans share no
-    contact.
+    """Fold the new facts and undos of plans into scores. Return the plans with their score changes.
 
-    A score is folded by a step if its new facts come last, otherwise from its whole ledger. *known* is the state
-    before;
-    the state after is returned and is not saved yet.
+    The plans share no contact. A score is folded by a step if its new facts come last, otherwise from its whole ledger.
+    *known* is the state before; the state after is returned and is not saved yet.
     """
     types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
     late, fields_at = await find_late(session, plans, known.states, types)
@@ -166,12 +162,10 @@ def _make_moved(pair: Scored, score_type: ScoreType, before: ScoreState, after: 
 async def find_late(
     session: Session, plans: Sequence[Plan], states: Mapping[Scored, ScoreState], types: Mapping[Scored, ScoreType]
 ) -> tuple[set[Scored], Mapping[int, Mapping[str, Json]]]:
-    """Return the scores of *types* to fold from the whole ledger, and for the others the fields at each fact, by fact
-    id.
+    """Return the scores of *types* to fold from the whole ledger, and the fields at each fact for the others.
 
     A score must be folded from its ledger if an undo, a merge or a split affects its contact, or if a new fact is not
-    later
-    than all facts that the score has seen. *states* are those before the new facts. The contacts must be locked.
+    later than all facts that the score has seen. *states* are those before the new facts. The contacts must be locked.
     """
     refolded = {id for plan in plans for id in (*plan.spoken_of, *plan.regrouped)}
     refolded |= {new.contact for plan in plans if plan.is_undone for new in plan.new}

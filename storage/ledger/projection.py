@@ -14,8 +14,9 @@ NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C
 
 
 async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
-    """Return the stored states of scores, each under the definition given by its row id. Scores without a row are left
-    out.
+    """Return the stored states of scores, each under the definition with the given row id.
+
+    Scores without a row are left out.
     """
     if not definition_of:
         return {}

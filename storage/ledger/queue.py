@@ -115,12 +115,10 @@ class Queue:
         return True
 
     def next_group(self) -> list[Pending]:
-        """Remove and return the submissions of the next group: people's first, then one per source in turn until it is
-        full.
+        """Remove and return the submissions of the next group: people's first, then one per source in turn.
 
         Batches join up to MOST_ITEMS, but not next to submissions of people, and only in every other group while pushes
-        wait. A
-        source whose batch has to wait has the first turn in the next group.
+        wait. A source whose batch has to wait has the first turn in the next group.
         """
         group: list[Pending] = []
         has_pushes = any(not waiting[0].is_batch for waiting in self._lanes.values())

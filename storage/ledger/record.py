@@ -43,15 +43,12 @@ async def record_group(
     blocked: Collection[Name] = frozenset(),
     now: int,
 ) -> list[Recorded | Refusal | Returned]:
-    """Record submissions in one transaction. Return the outcome of each, or why it was refused or returned to the
-    queue.
+    """Record submissions in one transaction. Return for each the outcome, the refusal, or its return to the queue.
 
     *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain if another
     transaction inserted, merged or deleted a contact meanwhile, and FoldFirst if contacts must be recalculated after an
-    undo
-    first. Raises Changed or Conflict if a submission is refused when some of it may be written; the committer then
-    records
-    the others without it.
+    undo first. Raises Changed or Conflict if a submission is refused when some of it may be written; the committer then
+    records the others without it.
     """
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}

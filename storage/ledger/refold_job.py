@@ -19,8 +19,9 @@ async def fold_pending(
     on_slice: Callable[[Recorded], None],
     clock: Callable[[], int],
 ) -> None:
-    """Recalculate the contacts that an undo has marked, in a job of this process. *on_slice* gets the result of each
-    slice.
+    """Recalculate the contacts that an undo has marked, in a job of this process.
+
+    *on_slice* gets the result of each slice.
     """
     handler = make_refold_handler(clock, on_slice=on_slice)
     await run_here(workspace, job=refold.make_job(workspace, undo=undo, now=clock()), handler=handler, clock=clock)

@@ -1,6 +1,4 @@
-"""Phase 1: resolve the references of items to contacts: known contacts, new ones, and contacts that prove to be the
-same.
-"""
+"""Phase 1: resolve references of items to contacts: known ones, new ones, and several that prove to be the same."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

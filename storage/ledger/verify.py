@@ -41,8 +41,9 @@ class Verified:
 
 
 async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST) -> Verified:
-    """Verify the next *most* contacts after the id *after*. Contacts with differences are compared again under their
-    lock.
+    """Verify the next *most* contacts after the id *after*.
+
+    Contacts with differences are compared again under their lock.
     """
     rows = await database.read(
         "SELECT id FROM contacts WHERE workspace_id = $1 AND id > $2 AND merged_into IS NULL ORDER BY id LIMIT $3",
@@ -81,10 +82,10 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
 
 
 async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
-    """Compare contacts with the ledger. Return the number of their scores, and the differences of scores, effects and
-    fields.
+    """Compare contacts with the ledger. Return the number of their scores, and all differences.
 
-    Contacts that a job has yet to recalculate are skipped.
+    Scores, effects, fields and the lookup values of attributes are compared. Contacts that a job has yet to recalculate
+    are skipped.
     """
     marked = await refold.find_marked_roots(session, ids)
     ids = [id for id in ids if id not in marked]

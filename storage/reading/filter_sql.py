@@ -58,10 +58,8 @@ class Sql:
         """Return the condition that contact `c` is in *subselect*, which uses `of_contact` in its WHERE clause.
 
         For a list of ids (IN) both databases use the index on the requested value; for EXISTS, SQLite does not. Under a
-        NOT or
-        an OR, PostgreSQL reads a list that exceeds its work memory again for each contact, so EXISTS looks up one
-        contact at
-        a time.
+        NOT or an OR, PostgreSQL reads a list that exceeds its work memory again for each contact, so EXISTS looks up
+        one contact at a time.
         """
         return f"{'c.id IN' if self.is_required else 'EXISTS'} ({subselect})"
 
@@ -77,9 +75,7 @@ def write_condition(workspace: Workspace, contact_filter: Filter, *, now: int) -
 
 
 def write_membership(term: Term, sql: Sql) -> str:
-    """Return the SQL condition that contact `c` belongs to the workspace, was not merged into another, and matches the
-    term.
-    """
+    """Return the SQL condition that contact `c` matches the term, is of the workspace and was not merged away."""
     membership = f"c.workspace_id = {sql.bind(sql.workspace.id)} AND c.merged_into IS NULL"
     return f"{membership} AND {_write_term(term, sql)}"
 
@@ -177,9 +173,7 @@ def _write_scores_since(score: ScoreType, start: int, sql: Sql) -> str:
 
 
 def _write_shown_value(score: ScoreType, rank: str, instant: int, sql: Sql) -> str:
-    """Return the SQL of the value that a rank is shown as. The steps are those of `decay.shown`, so that results are
-    equal.
-    """
+    """Return the SQL of the value that a rank is shown as, in the same steps as `decay.shown`."""
     step = f"CAST({sql.bind(score.step)} AS BIGINT)"
     start, lowest, highest = (
         f"CAST({sql.bind(value)} AS BIGINT)" for value in (score.start, score.minimum, score.maximum)

@@ -17,9 +17,7 @@ from storage.scoring import definitions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """An entry of a score's history. *value* is the score after it, None if the score was missing or the entry is
-    undone.
-    """
+    """An entry of a score's history. *value* is the score after it; None if that is missing or the entry is undone."""
 
     occurred_at: int
     op: Op | Deed
@@ -64,8 +62,7 @@ async def history(
     since: int = 0,
     before: FieldOrder | None = None,
 ) -> tuple[ScoreType, list[HistoryEntry]]:
-    """Return a score's latest history entries, newest first, and its score type. Undone entries are included and
-    marked.
+    """Return a score type and a contact's history of it, newest first. Undone entries are included and marked.
 
     Only entries at or after *since* and, if given, before the position *before* are returned, at most *most*.
     """
@@ -123,9 +120,7 @@ def _get_operation(row: Row, score_type: ScoreType) -> Op | Deed:
 async def why(
     workspace: Workspace, *, contact: int, score: str | None, most: int, now: int
 ) -> tuple[ScoreType, Explanation | None]:
-    """Explain a score by its facts in force. The explanation is None if the score is missing or the contact does not
-    exist.
-    """
+    """Explain a score by its facts in force; None if the score is missing or the contact does not exist."""
     score_type = await definitions.score_type(workspace, key=score)
     reader, pair = database.current_database().reader, (contact, score_type.key)
     if not await contacts.contacts(workspace, ids=[contact]):

@@ -280,8 +280,9 @@ async def count_asked(workspace: Workspace, *, definition: int) -> int:
 
 
 async def drop_draft(session: Session, workspace: Workspace, *, draft: ScoreType) -> bool:
-    """Detach a draft so that no further facts are projected into it. Return False if it was already detached or is
-    live.
+    """Detach a draft so that no further facts are projected into it.
+
+    Return False if it was already detached or is live.
     """
     dropped = await session.rows(
         "UPDATE definitions SET is_draft = false WHERE id = $2 AND is_draft AND score_type_id IN"

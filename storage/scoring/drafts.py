@@ -2,8 +2,8 @@
 
 New facts are projected into a draft too, for every contact that is built already; the other contacts are built by the
 job. A draft changes no visible score until it is applied, and it can be canceled. Jobs build, apply and delete drafts
-in slices, so that a restart loses at most one slice. Scores that an older version of the app calculated differently
-are recalculated in place.
+in slices, so that a restart loses at most one slice. Scores that an older version of the app calculated differently are
+recalculated in place.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -108,10 +108,10 @@ async def build(
     clock: Callable[[], int],
     patience: float | None = None,
 ) -> bool:
-    """Build a draft in a job of this process: calculate the score of every contact. *progress* gets the contacts built
-    so far.
+    """Build a draft in a job of this process: calculate the score of every contact.
 
-    Return False if *patience* seconds were not enough; the service then continues the job. Raises NoDraft.
+    *progress* gets the number of contacts built so far. Return False if *patience* seconds were not enough; the service
+    then continues the job. Raises NoDraft.
     """
     done = await _count_built(workspace, draft)
     progress(done)
@@ -323,12 +323,10 @@ async def _fold_new_facts(
 
 
 async def fold_again(*, now: int) -> int:
-    """Recalculate the scores of the definitions that a migration marked, live ones and drafts. Return the number of
-    contacts.
+    """Recalculate the scores of definitions that a migration marked, also of drafts. Return the number of contacts.
 
     No follow-up is opened: contacts inside a rule's region are enrolled. Correct scores stay unchanged, so that the
-    work can
-    be repeated after an interruption.
+    work can be repeated after an interruption.
     """
     marked, done = await definitions.load_marked(database.current_database().reader), 0
     for workspace in await all_workspaces() if marked else ():

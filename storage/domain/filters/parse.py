@@ -87,8 +87,7 @@ def parse(
     """Parse a filter. Raises BadFilter.
 
     *owners*: `me` and the user id of each mention → the colleague's address, None if unknown. *segments*: name → text
-    of
-    the saved filters that `segment:` may refer to. *naming*: the name under which this text is going to be saved.
+    of the saved filters that `segment:` may refer to. *naming*: the name under which this text is going to be saved.
     *about_fields*: the text is the condition of a scoring rule, which may only refer to fields of the contact. Without
     *has_instant*, ages are refused, because an age changes by time alone.
     """
@@ -101,8 +100,7 @@ def parse(
 
 
 def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
-    """Return the text of a filter with colleagues replaced by their addresses, so that it does not depend on the
-    reader.
+    """Return the text of a filter with colleagues replaced by their addresses, so that it suits every reader.
 
     *owners* is as for `parse`. A colleague without an address in *owners* stays as written. Raises BadFilter.
     """

@@ -16,12 +16,11 @@ from storage.domain.texts import match_key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A contact as filters see it. *values*: score type key → value shown at *now*, in thousandths, without missing
-    scores.
+    """A contact as filters see it.
 
-    *past*: score type key → (instant in µs, rank after) of each effect in force, in the order of the fold. A rank of
-    None
-    means that the score is missing from then on. *now* is in µs.
+    *values*: score type key → value shown at *now*, in thousandths, without missing scores. *past*: score type key →
+    (instant in µs, rank after) of each effect in force, in the order of the fold. A rank of None means that the score
+    is missing from then on. *now* is in µs.
     """
 
     id: int
@@ -236,8 +235,7 @@ class Trend:
     """Match contacts whose score changed by at least *amount*: `fit rising 10 in 7d`, `fit falling 20% in 30d`.
 
     The value now is compared with the value *window* µs ago; a percentage is of the value at that time. The term is
-    false
-    if either value is missing, or for a percentage of 0.
+    false if either value is missing, or for a percentage of 0.
     """
 
     score: ScoreType
@@ -304,10 +302,10 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """Match contacts by the age of their latest fact, in µs: `updated<7d`. Facts about any subject count, also undone
-    facts.
+    """Match contacts by the age of their latest fact, in µs: `updated<7d`.
 
-    An undo itself does not count, because its fact belongs to a batch and not to a contact.
+    Facts about any subject count, also undone facts. An undo itself does not count, because its fact belongs to a batch
+    and not to a contact.
     """
 
     comparison: Comparison
@@ -332,9 +330,7 @@ FOLLOW_UPS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class FollowedUp:
-    """Match contacts by the states of their follow-ups: `followup:open`, or `followup:none` without a pending
-    follow-up.
-    """
+    """Match contacts by the states of their follow-ups: `followup:open`; `followup:none` means none is pending."""
 
     words: tuple[str, ...]
 
