@@ -165,8 +165,8 @@ async def decide_all(
     """Evaluate every rule for the score changes of each plan. Return the plans and the alert memory.
 
     The plans share no contact, and everything else they do is already written. *rules* are by workspace id. *known* is
-    the alert memory that this transaction has read or written; it is returned with the additions. The returned plans count
-    the follow-ups that were suppressed because the submission is muted.
+    the alert memory that this transaction has read or written; it is returned with the additions. The returned plans
+    count the follow-ups that were suppressed because the submission is muted.
     """
     evaluations = [evaluation for plan in plans for evaluation in _list_evaluations(plan, rules)]
     if not evaluations:

@@ -52,13 +52,13 @@ class Slope:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """The compiled rules of one definition."""
+    """The compiled rules of one definition. A field rule is a rule without an activity."""
 
     rules: tuple[Rule, ...]
     conditions: Mapping[str, Term] = field(default_factory=dict)
     slopes: Mapping[str, Slope] = field(default_factory=dict)
     fields_read: frozenset[str] = frozenset()  #: the fields that the conditions and slopes read
-    #: whether a rule without an activity holds for a contact without any fields (`-tag:vip`): the contact's first fact,
+    #: whether a field rule holds for a contact without any fields (`-tag:vip`): the contact's first fact,
     #: of any kind, then creates a score
     holds_from_first_fact: bool = False
 

@@ -62,8 +62,8 @@ class Preview:
 async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreType | None:
     """Insert a draft of a score type and return it. *wanted* is the live definition with the desired changes.
 
-    A change of only labels, band names, colors or the default type is applied at once, and None is returned. Raises
-    BadDefinition, UnknownScoreType.
+    A change of only labels, band names, colors or the default type is applied at once, and None is returned. With
+    other changes, the default type is still set at once. Raises BadDefinition, UnknownScoreType.
     """
     start = check_definition(
         label=wanted.label, minimum=wanted.minimum, maximum=wanted.maximum, step=wanted.step,

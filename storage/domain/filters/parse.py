@@ -100,7 +100,7 @@ def parse(
 
 
 def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
-    """Return the text of a filter with colleagues replaced by their addresses, so that it suits every reader.
+    """Return a filter's text with colleagues replaced by addresses, so that `me` does not depend on the reader.
 
     *owners* is as for `parse`. A colleague without an address in *owners* stays as written. Raises BadFilter.
     """
