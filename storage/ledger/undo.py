@@ -51,7 +51,11 @@ def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
 
 
 async def append_undo(session: Session, plan: Plan) -> Plan:
-    """Append the undo of a plan, if it has one. A repeat of the same request changes nothing."""
+    """Append the undo of a plan, if it has one. A repeat of the same request changes nothing.
+
+    A batch that is undone already is refused. A submission with *refolds* only clears the marks of its contacts. For a
+    deferred undo, the contacts are marked and the job is enqueued.
+    """
     scope, submission = plan.undo, plan.submission
     if scope is None:
         return plan
