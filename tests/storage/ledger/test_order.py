@@ -456,8 +456,8 @@ async def test_facts_that_share_time_and_key_have_one_order_too(team: Team) -> N
         items = [
             Item(**common, activity="visit", amount=1_000),  # type: ignore[arg-type]  # named arguments
             Item(**common, score="plain", op=Op.SET, amount=40_000),  # type: ignore[arg-type]  # named arguments
-            Item(**common, score="asking", op=Op.SET, amount=40_000, fields={"tags": []}),  # named arguments
-            Item(**common, score="score", op=Op.SET, amount=7_000, fields={"tags": ["vip"]}),  # named arguments
+            Item(**common, score="asking", op=Op.SET, amount=40_000, fields={"tags": []}),  # type: ignore[arg-type]
+            Item(**common, score="score", op=Op.SET, amount=7_000, fields={"tags": ["vip"]}),  # type: ignore[arg-type]
         ]
         items_by_email[email] = items[::-1] if is_reversed else items
     for number, items in enumerate(items_by_email.values()):
