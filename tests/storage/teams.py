@@ -109,7 +109,7 @@ class Team:
         return Submission(
             source="slack", batch=batch, received_at=received, items=items,
             actor=actor, all_or_none=True, creates=creates,
-        )  # fmt: skip  # whose, when and what
+        )  # fmt: skip  # the submission
 
     async def undo(self, undoes: str, *, batch: str, actor: str = "U0REP", received: int = NOW) -> Recorded:
         """Undo a batch as a person does."""
@@ -120,7 +120,7 @@ class Team:
         return Submission(
             source="slack", batch=batch, received_at=received,
             actor=actor, all_or_none=True, undoes=undoes,
-        )  # fmt: skip  # whose, when and what
+        )  # fmt: skip  # the submission
 
     async def contact(self, text: str) -> Contact:
         """Return the only contact that *text* finds."""

@@ -178,7 +178,7 @@ async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
     rule = await add_alert_rule(
         team.workspace, words="when score crosses 50 if owner:me tag:vip in <#C0VIP>", made_by="U1",
         owners={"me": "Rep@acme.example"}, now=NOW,
-    )  # fmt: skip  # the words and whose they are
+    )  # fmt: skip  # words, author and owners
     assert rule.condition == "owner:Rep@acme.example tag:vip"
     fields = {"owner": "rep@acme.example", "tags": ["vip"]}
     await team.deliver(set_to("1", ADA, 60, fields=fields), set_to("2", BOB, 60), received=NOW + 1)
@@ -209,7 +209,7 @@ async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: st
     rule = await add_alert_rule(
         team.workspace, words=f"when score crosses 50 if {condition}", made_by="U1",
         owners={"me": "rep@acme.example", "U7": "jane@x.org", "U8": "list=sales@x.org"}, now=NOW,
-    )  # fmt: skip  # the words and whose they are
+    )  # fmt: skip  # words, author and owners
 
     assert rule.condition == expected
 

@@ -31,7 +31,7 @@ async def scored(team: Team) -> Team:
 
 
 async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
-    """Return the contact and the value of each follow-up."""
+    """Return the contact and the score of each follow-up."""
     opened = await load_follow_ups(team.workspace, ids=range(1, 999))
     return [(follow_up.contact, follow_up.after) for follow_up in opened]
 
@@ -49,7 +49,7 @@ async def redefine(team: Team, *, asks: bool = False, at: int, **changes: object
 
 
 async def test_contacts_inside_are_known_without_a_row_of_memory(scored: Team, database_url: str) -> None:
-    """named arguments"""
+    """A contact that was inside before the rule fires only after it went beyond the margin, without a stored row."""
     await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
     assert await raw.rows(database_url, MEMORY) == []
     for number, (value, asks) in enumerate([(60, 0), (47, 0), (55, 0), (44, 0), (55, 1), (56, 1)], start=1):
@@ -76,7 +76,7 @@ async def test_applying_a_definition_writes_no_memory(scored: Team, database_url
 
 
 async def test_newcomers_are_those_who_were_not_inside_before(scored: Team) -> None:
-    """A newcomer is a contact that was not inside before, even if the rule has not evaluated it yet."""
+    """A newcomer is a contact that was outside before, even if the rule has no row about any contact yet."""
     await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
     points = Rule(name="Demo", activity="demo", points=1_000)
     assert await redefine(scored, asks=True, at=NOW + HOUR, rules=(points,)) == 0

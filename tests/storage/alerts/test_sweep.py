@@ -109,7 +109,7 @@ async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Stor
 
 
 async def test_a_sweep_asks_at_the_instant_and_says_when_it_is_not_the_score(storage: Storage) -> None:
-    """A sweep dates a follow-up at the instant of the crossing: 7.95 hours from 100 to 79, 42.3 hours to 29."""
+    """A sweep dates a follow-up at the crossing, or at the instant six hours before the score falls out of a band."""
     team = await fading_team(
         storage, "T0ACME", "heat crosses below 80", "heat about to fall out of warm in 6h in digest"
     )
@@ -126,7 +126,7 @@ async def test_a_sweep_asks_at_the_instant_and_says_when_it_is_not_the_score(sto
 
 
 async def test_what_holds_is_asked_for_when_it_comes_due(storage: Storage) -> None:
-    """A hold that is over fires even in a type that does not fade, unless the contact left meanwhile."""
+    """A hold fires when it is over, even in a type that does not fade, unless the contact left meanwhile."""
     team = await fading_team(storage, "T0ACME", "score crosses 50 hold 2h")
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
     await team.deliver(set_to("3", BOB, 40), received=NOW + HOUR)
@@ -169,7 +169,7 @@ async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
 
 
 async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage) -> None:
-    """A rule about movement compares with the score a week ago, fires once per period, and skips new contacts."""
+    """A rule about movement compares with the score a week ago, fires once per week, and skips new contacts."""
     team = await fading_team(storage, "T0ACME", "score moved 15 in 7d cooldown 1h", "heat rises 15 in 7d cooldown 1h")
     await pause_rule(team.workspace, rule=1, now=NOW)
     await team.deliver(set_to("1", ADA, 50, at=NOW), set_to("2", BOB, 80, at=NOW))
@@ -187,7 +187,7 @@ async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage
 
 
 async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
-    """A crossing by fading before a muted import still creates a follow-up."""
+    """A muted change counts its own crossing as muted; a crossing by fading before it still creates a follow-up."""
     team = await fading_team(storage, "T0ACME", "heat crosses below 60")
     await team.deliver(set_to("1", ADA, 90, score="heat"), set_to("2", BOB, 90, score="heat"))
     muted = Submission(
@@ -205,7 +205,7 @@ async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
 
 
 async def test_a_change_that_changes_nothing_settles_what_was_before_it(storage: Storage) -> None:
-    """A set to the current value changes the course of fading, and what the score crossed before still counts."""
+    """A crossing by fading before a change counts, even if the change sets the score to what is left of it."""
     team = await fading_team(storage, "T0ACME", "heat crosses below 60")
     await team.deliver(set_to("1", ADA, 100, score="heat"))
     await team.deliver(set_to("2", ADA, 50, score="heat"), received=NOW + DAY)

@@ -36,7 +36,7 @@ def test_an_instant_is_read_as_programs_write_it(value: Json, instant: int | Non
 
 
 def test_what_is_neither_a_number_nor_a_text_has_no_number_and_no_instant() -> None:
-    """Other values, and lists, whose element would be ambiguous, are neither a number nor an instant."""
+    """Booleans, null, lists and objects have neither a number nor an instant."""
     values: tuple[Json, ...] = (True, None, [5], ["2026-01-01"], {"a": 5})
     assert [(read_millionths(value), read_instant(value)) for value in values] == [(None, None)] * len(values)
 

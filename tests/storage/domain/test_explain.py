@@ -119,7 +119,7 @@ def test_rounding_is_no_fading() -> None:
 
 
 def test_a_fading_score_that_starts_elsewhere() -> None:
-    """What was set fades toward the start, so the start is a contribution that grows."""
+    """A set value fades toward the start without a line for the start; with an addition the start has its line."""
     definition = score_type(half_life=10 * DAY, start=10_000)
 
     assert explain_rows([change(Op.SET, 90, days=10)], definition) == [("set", 90, 0, 40, 50)]
@@ -197,7 +197,7 @@ def purchases() -> Iterator[tuple[str, Change]]:
         yield customer, Change(
             source="shop", key=f"{number:04d}", occurred_at=at, batch="b", score="fit", op=Op.ADD,
             amount=round(float(dollars)) * 1_000,
-        )  # fmt: skip  # what it is and whose
+        )  # fmt: skip  # purchase, customer and amount
 
 
 @pytest.mark.parametrize("half_life", [None, 30 * DAY], ids=["stays", "fades"])

@@ -75,7 +75,7 @@ async def test_only_what_moves_a_score_is_reported_of_it(team: Team) -> None:
 
 
 async def test_a_late_first_fact_and_an_undone_one_date_the_score_anew(team: Team) -> None:
-    """A late first fact, or its undo, moves the date of the score to the contact's first fact in force."""
+    """The base of a score is dated at the contact's first fact in force, after late facts, undos and merges too."""
     await team.ask(set_to("a", ADA, 5), batch="a")
     await team.deliver(change("late", ADA, Op.ADD, 5, at=NOW - DAY), batch="late")
     assert [line.occurred_at for line in await team.lines(ADA, "fresh")] == [NOW - DAY]

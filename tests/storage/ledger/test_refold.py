@@ -57,7 +57,7 @@ async def fill(team: Team) -> None:
         Submission(
             source="import", batch=IMPORT, received_at=NOW, items=imported(range(MANY)), actor="import", muted=True
         )
-    )  # fmt: skip  # whose, when and what
+    )  # fmt: skip  # contacts, submission and time
     await team.deliver(*(change(f"d{n}", email(n), Op.ADD, 3, at=NOW - 1) for n in range(0, MANY, 7)), batch="d")
 
 
@@ -68,7 +68,7 @@ async def undo(team: Team, undoes: str, *, batch: str, defers: bool = True, at: 
             source="import", batch=batch, received_at=at, actor="import", all_or_none=True, undoes=undoes, muted=True,
             defers=defers,
         )
-    )  # fmt: skip  # whose, when and what
+    )  # fmt: skip  # the submission
 
 
 async def seen(team: Team) -> dict[str, tuple[str | None, dict[str, int]]]:

@@ -115,7 +115,7 @@ async def test_a_rehearsal_waits_for_a_locked_contact(database_url: str, team: T
 
 
 async def test_an_item_that_merges_contacts_takes_its_turn(team: Team) -> None:
-    """Before a merge in the queue its names mean two contacts, after it they mean the merged contact."""
+    """Submissions before an item that merges change two contacts, and those after it change the merged contact."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 2_000), set_to("b", ("crm", "17"), 20, at=NOW - 2_000))
     both = Reference(email=ADA, source="crm", id="17")
     outcomes = await asyncio.gather(

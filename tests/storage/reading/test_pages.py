@@ -87,7 +87,7 @@ async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Can
                 owner=field_values["owner"], tags=tuple(map(str, tags)), values=values,
                 attributes=attributes, now=NOW,
             )
-        )  # fmt: skip  # what was told of one person stands together
+        )  # fmt: skip  # one contact
     await asyncio.gather(*records)
     return own_workspace, list(await score_types(own_workspace)), candidates
 

@@ -78,7 +78,7 @@ async def test_deliveries_are_listed_newest_first(team: Team) -> None:
         await team.deliver(
             set_to(f"k{number}", "ada@example.com", number), source=slug, batch=f"d{number}",
             received=NOW + number * SECOND, delivered=Delivered(source=ids[slug], key=f"d{number}"),
-        )  # fmt: skip  # what, whose, when
+        )  # fmt: skip  # delivery
 
     listed = [
         await deliveries(team.workspace, source=slug, most=most) for slug, most in ((None, 4), ("n8n", 9), ("no", 9))

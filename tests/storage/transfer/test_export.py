@@ -162,7 +162,7 @@ async def test_the_columns_of_a_csv(team: Team) -> None:
         set_to("1", Reference(email="ada@example.com", source="crm", id="4711"), 62,
                fields={"name": "=Ada", "tags": ["a", "b"], "attributes.plan": 5}),
         field_item("2", "bob@example.com", company="Engines, Ltd"),
-    )  # fmt: skip  # who, and what is said
+    )  # fmt: skip  # contacts and their fields
 
     assert await written(team) == (
         "email,name,company,owner,tags,score,ids.crm,attributes.plan\r\n"

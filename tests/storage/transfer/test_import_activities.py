@@ -110,7 +110,7 @@ async def test_activities_that_cannot_be_taken(desk: Desk) -> None:
 
 
 async def test_only_files_with_both_columns_have_activities(desk: Desk) -> None:
-    """A column `activity` or `quantity` alone is an attribute as before, and a mapped one needs the other."""
+    """Columns `activity` and `quantity` without a time are unused as before, and a mapped activity needs a time."""
     report = await desk.report("email,activity,quantity\nada@example.com,demo,3\n")
     assert report.unused == ("activity", "quantity")
     with pytest.raises(BadFile) as error:

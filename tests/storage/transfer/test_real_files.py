@@ -60,7 +60,7 @@ def test_wrong_bytes_cost_their_own_line(
 
 
 def test_other_encodings_are_still_what_they_are(tmp_path: Path) -> None:
-    """A file without UTF-8 characters is Windows-1252, and a file cut within its last character is UTF-8."""
+    """A file with few valid UTF-8 characters is Windows-1252, and a file cut within its last character is UTF-8."""
     windows = "name\r\nRen\u00e9\r\nZo\u00eb\r\n\u201cGROSS\u201d\r\nMÜLLER\r\n".encode("cp1252")
     assert [row[1][0] for row in read(tmp_path / "w.csv", windows)] == [
         "Ren\u00e9",
@@ -291,7 +291,7 @@ async def test_what_an_earlier_version_left_out_stays_out(team: Team, tmp_path: 
 
 
 async def test_what_an_earlier_version_read_otherwise_is_the_same(team: Team, tmp_path: Path) -> None:
-    """A cell or an email that an earlier version read differently stays unchanged, even if the import was undone."""
+    """A row with a cell or email that an earlier version read differently is a repeat, even if it was undone."""
     desk = Desk(team, tmp_path)
     text = 'email,tags\n"zw\u00ad@example.com","""VIP"""\nada@example.com,"""VIP"""\n'
     file = recognize(desk.save(text))
