@@ -1,4 +1,4 @@
-"""Make the databases of `tests/data/upgrade` with an installed older version, from outside.
+"""Create the databases of `tests/data/upgrade` with an installed older version, from outside.
 
     git worktree add /tmp/old COMMIT
     python3 -m venv /tmp/old-env
@@ -8,10 +8,10 @@
 
 The data in the repository was made with commit ffa2733.
 
-The older version is driven through its terminal, HTTP and signed requests of Slack, on SQLite and on PostgreSQL, with
-its clock at Christmas 2025: the captured requests of `tests/webhooks/samples` are valid for a few minutes around
-2026-01-01T00:00:00Z. For each database this writes the database itself, what Slack held at the end (`slack.json.xz`),
-and what programs outside were given (`programs.json`). `contacts.csv` is the file that was imported."""
+The older version is driven through its command line, HTTP and signed requests of Slack, on SQLite and on PostgreSQL,
+with its clock at Christmas 2025: the captured requests of `tests/webhooks/samples` are valid for a few minutes around
+2026-01-01T00:00:00Z. For each dialect this module writes the database itself, what Slack stored at the end
+(`slack.json.xz`), and what programs outside received (`programs.json`). `contacts.csv` is the imported file."""
 
 import asyncio
 import json

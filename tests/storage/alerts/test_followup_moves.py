@@ -57,7 +57,7 @@ class RandomWalk:
         await self._check()
 
     async def _push(self, score: str, value: int) -> None:
-        """Set a score."""
+        """Set a score of one of the two contacts."""
         contact = f"p{self.dice.randint(0, 1)}@example.com"
         self.history.append(f"{contact} {score}={value}")
         key = str(len(self.history))

@@ -403,7 +403,7 @@ async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration
         "UPDATE scores SET own = own + 1 WHERE definition_id = 3 AND own IS NOT NULL",
     ):
         await raw.rows(database_url, sql)
-    for table in () if raw.is_sqlite(database_url) else ("effects", "scores"):  # the rows kept their ids
+    for table in () if raw.is_sqlite(database_url) else ("effects", "scores"):  # inserted with their ids
         await raw.rows(database_url, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 99)")
     for last in FIRST[:-1]:
         await asyncio.create_task(apply_until(last, database_url))

@@ -45,7 +45,7 @@ def test_what_is_no_address(typed: str) -> None:
 
 
 def test_the_longest_address_fits() -> None:
-    """254 characters, as the standards allow."""
+    """An email of 254 characters, the longest that the standards allow, is accepted."""
     longest = f"{'a' * 64}@{'b' * 185}.com"
 
     assert (len(longest), looks_like_address(longest)) == (254, True)

@@ -406,7 +406,7 @@ async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: T
 
 
 async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> None:
-    """The part of a change that a merge causes fires no rule, and the rest of the change does."""
+    """If a change merges two contacts, only the change itself fires a rule, measured from the merged score."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(change("a", ADA, Op.ADD, 40, at=NOW - 9), change("b", ("crm", "17"), Op.ADD, 35, at=NOW - 8))
 

@@ -193,7 +193,7 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
 
 
 async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
-    """Two drafts of a type that are created at once have different numbers."""
+    """Drafts of a type that are created at once have different numbers."""
     types = [replace(await load_live_type(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
     new_drafts = await asyncio.gather(*(draft(team.workspace, wanted=score_type, now=NOW) for score_type in types))
     assert sorted(new_draft.number for new_draft in new_drafts if new_draft is not None) == list(range(2, 12))

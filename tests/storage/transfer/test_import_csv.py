@@ -480,7 +480,7 @@ async def test_all_columns_become_attributes_that_rules_can_name(desk: Desk) -> 
 
 
 async def test_all_columns_are_at_most_200_of_a_contact(desk: Desk) -> None:
-    """Equal long names stay distinct within the length limit, and a row with too many attributes is refused."""
+    """Equal long names stay distinct within the length limit, and a row with too many attributes refuses the file."""
     header = ",".join(["email", *["h" * 120] * 201])
     assert await desk.take(f"{header}\n{ADA}{',x' * 200}\n", all_columns=True) == [1, 0, 0, 0]
     names = (await desk.team.contact(ADA)).attributes
