@@ -1,4 +1,4 @@
-"""Give every test that keeps something a real SQLite file and a real PostgreSQL, and count both."""
+"""Provide a real SQLite file and a real PostgreSQL database to tests that store data, and count the tests on each."""
 
 import gc
 import os
@@ -17,16 +17,16 @@ from tests.counts import COUNTS, LINES
 from tests.postgres import Databases, postgres_url, server
 
 DIALECTS = ("sqlite", "postgres")
-#: Tests of storage, webhooks and faults run on both databases anyhow; those of the bot that have this mark do too.
+#: Marks tests of the bot that run on both databases. Tests of storage, webhooks and faults always do.
 on_both = pytest.mark.parametrize("database_url", DIALECTS, indirect=True)
 SOCKET = "TEST_POSTGRES_SOCKET"
 KEY = "dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="  # a Fernet key made up for tests
-ran = dict.fromkeys(DIALECTS, 0)  # tests, by the database they had
+ran = dict.fromkeys(DIALECTS, 0)  # number of tests by dialect
 
-# Tests start hundreds of processes; where no bytecode is kept, each of them compiles the product again.
+# Tests start hundreds of processes. Without stored bytecode each process would compile the product again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# The time that an example takes tells how busy the machine is, and whether coverage is measured.
+# The time of an example depends on the load of the machine and on coverage, so no deadline is set.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
@@ -50,7 +50,7 @@ def postgres() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def databases(postgres: str) -> AsyncIterator[Databases]:
-    """Give what hands out databases of that server."""
+    """Yield the pool of databases on that server."""
     opened_databases = Databases(postgres, prefix=f"scores_{os.getpid()}")
     await opened_databases.open()
     yield opened_databases
@@ -59,7 +59,7 @@ async def databases(postgres: str) -> AsyncIterator[Databases]:
 
 @pytest.fixture(scope="session")
 async def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a migrated file, to be copied for each test."""
+    """Return a migrated SQLite file, which is copied for each test."""
     file = tmp_path_factory.mktemp("sqlite") / "template.db"
     await migrate(f"sqlite://{file}", now=0)
     return file
@@ -69,7 +69,7 @@ async def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def database_url(
     request: pytest.FixtureRequest, sqlite_file: Path, databases: Databases, postgres: str, tmp_path: Path
 ) -> AsyncIterator[str]:
-    """Give the URL of a fresh database with its tables, once for each kind."""
+    """Yield the URL of a fresh database with its tables; the test runs once on each dialect."""
     async with fresh(request.param, sqlite_file, databases, postgres, tmp_path) as url:
         yield url
 
@@ -82,7 +82,7 @@ async def lasting_database_url(
     postgres: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[str]:
-    """Give the same to all tests of a file together, which then must not be in each other's way."""
+    """Yield one database URL to all tests of a file. These tests must not disturb each other."""
     async with fresh(request.param, sqlite_file, databases, postgres, tmp_path_factory.mktemp("lasting")) as url:
         yield url
 
@@ -91,7 +91,7 @@ async def lasting_database_url(
 async def fresh(
     dialect: str, sqlite_file: Path, databases: Databases, postgres: str, folder: Path
 ) -> AsyncIterator[str]:
-    """Give the URL of a fresh database of a kind."""
+    """Yield the URL of a fresh database of this dialect."""
     ran[dialect] += 1
     if dialect == "sqlite":
         shutil.copy(sqlite_file, folder / "scores.db")
@@ -103,7 +103,7 @@ async def fresh(
 
 @pytest.fixture
 async def storage(database_url: str) -> AsyncIterator[Storage]:
-    """Open the storage of a test."""
+    """Open the storage of a test, and close it afterwards."""
     opened_storage = await open_storage(database_url, secret_keys=[KEY])
     yield opened_storage
     await opened_storage.close()
@@ -111,14 +111,14 @@ async def storage(database_url: str) -> AsyncIterator[Storage]:
 
 @pytest.fixture
 def free_port() -> int:
-    """Give a port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.socket() as trying:
         trying.bind(("127.0.0.1", 0))
         return int(trying.getsockname()[1])
 
 
 def pytest_collection_finish() -> None:
-    """Exempt all that was imported and collected from garbage collection, which took a quarter of the time."""
+    """Exempt all imported and collected objects from garbage collection, which took a quarter of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
@@ -126,8 +126,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Add what one of several processes counted."""
-    counts = getattr(node, "workeroutput", {}).get("counted")  # nothing where the process died
+    """Add the counts of one worker process."""
+    counts = getattr(node, "workeroutput", {}).get("counted")  # empty if the process died
     if counts:
         for dialect, number in counts["ran"].items():
             ran[dialect] += number
@@ -136,14 +136,14 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was counted, and at last how many tests ran on each database."""
+    """Print the counts and, last, how many tests ran on each database."""
     for line in [*sorted(LINES), *(f"{name}: {number}" for name, number in sorted(COUNTS.items()))]:
         terminalreporter.write_line(line)
     terminalreporter.write_line(f"tests on SQLite: {ran['sqlite']}, on PostgreSQL: {ran['postgres']}")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Hand over what one of several processes counted; fail a whole run that left out a database."""
+    """Pass a worker's counts to the main process. Fail a complete run in which one database had no test."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["counted"] = {"ran": ran, "counts": dict(COUNTS), "lines": LINES}
         return

@@ -1,12 +1,12 @@
-"""Keep what tests counted, to be said at the end of the run, whichever of its processes counted."""
+"""Collect what tests count, from all processes, for the summary at the end of the run."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 COUNTS: Counter[str] = Counter()  #: summed over the run
-LINES: list[str] = []  #: said as they are
+LINES: list[str] = []  #: printed unchanged
 
 
 def report_counts(title: str, counts: Mapping[str, int]) -> None:
-    """Have counts printed under the name of what was counted."""
+    """Add counts to the summary under the name of what was counted."""
     LINES.append(f"{title}: " + ", ".join(f"{name} {number}" for name, number in counts.items()))

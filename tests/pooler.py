@@ -1,7 +1,7 @@
-"""Stand between a program and its PostgreSQL as a pooler does: it reads what passes, and refuses what it does not know.
+"""A PostgreSQL connection pooler for tests: it reads each message, and refuses what it does not know.
 
-PgBouncer refuses start-up parameters that it does not know, or drops them where it is told to ignore them; and where
-it shares connections among clients, a statement that was prepared with a name is not there for the next one."""
+PgBouncer refuses unknown start-up parameters, or drops them if it is configured to ignore them. Where it shares
+connections among clients, a statement that was prepared under a name does not exist for the next client."""
 
 import asyncio
 import struct
@@ -13,21 +13,21 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 SOCKET = ".s.PGSQL.5432"
-PROTOCOL = 196_608  # version 3.0; anything else at the start asks to cancel, or for encryption
+PROTOCOL = 196_608  # protocol version 3.0; any other value at the start is a request to cancel or to encrypt
 KNOWN = ("user", "database", "application_name", "client_encoding", "options")
 PARSE = b"P"  # the message that prepares a statement
 
 
 @dataclass(kw_only=True)
 class Pooler:
-    """What it takes, and how it refuses what it does not take."""
+    """The pooler's settings: which parameters it accepts, and how it refuses the others."""
 
-    known: Collection[str] | None = KNOWN  #: None: all but *unknown*
+    known: Collection[str] | None = KNOWN  #: None: every parameter except those in *unknown*
     unknown: Collection[str] = ()
     ignores: bool = False  #: drop an unknown start-up parameter instead of refusing it
     refusal: tuple[str, str] = ("08P01", "unsupported startup parameter: {}")
-    shares: bool = True  #: no statement has a name
-    refused: list[str] = field(default_factory=list)  #: parameters, once for each connection
+    shares: bool = True  #: refuse statements that are prepared under a name
+    refused: list[str] = field(default_factory=list)  #: the first refused parameter of each connection
 
     def _is_known(self, name: str) -> bool:
         return name not in self.unknown and (self.known is None or name in self.known)
@@ -92,19 +92,19 @@ def _write_error(code: str, message: str) -> bytes:
 
 @asynccontextmanager
 async def pooled(database_url: str, pooler: Pooler) -> AsyncIterator[str]:
-    """Run a pooler, and give the URL that leads through it."""
+    """Run a pooler, and yield the URL that leads through it."""
     (folder,) = parse_qs(urlsplit(database_url).query)["host"]
     tasks = set[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):  # whoever connected went away at once
+        with suppress(asyncio.IncompleteReadError):  # the client disconnected at once
             await pooler.serve(reader, writer, server=Path(folder) / SOCKET)
         await _end(writer)
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.create_task(serve(reader, writer)))
 
-    # A folder of its own, since the path of a socket may have a hundred characters only.
+    # The path of a socket is limited to about a hundred characters, so the socket has a short folder of its own.
     with tempfile.TemporaryDirectory(prefix="pooler-") as own:
         listening = await asyncio.start_unix_server(begin, Path(own) / SOCKET)
         try:

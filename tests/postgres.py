@@ -1,4 +1,4 @@
-"""Run a PostgreSQL for the tests, and hand out databases that are like new but cost less."""
+"""Run a PostgreSQL server for the tests, and lend databases that are as good as new but cheaper."""
 
 import itertools
 import subprocess
@@ -15,8 +15,8 @@ from storage.bootstrap import migrate
 
 SERVER = Path(__file__).with_name("postgres_server.py")
 
-# All that a database is beside the rows of its tables, a line each.
-# A copy has its template's numbers for everything, so that lines are equal exactly where nothing was altered.
+# Everything in a database except the rows of its tables, one line per object.
+# A copy has the same object ids as its template, so the lines differ exactly if something was altered.
 SHAPE = """
 SELECT string_agg(line, chr(10) ORDER BY line) FROM (
   SELECT (to_jsonb(t) - '{relfilenode,relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid}'::text[])
@@ -38,7 +38,7 @@ SELECT string_agg(line, chr(10) ORDER BY line) FROM (
 ) lines
 """
 OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-# The numbers of rows; also of those that were asked for and not used.
+# Resets the sequences of row ids, including ids that were drawn but not used.
 BEGIN_ANEW = """
 SELECT setval(format('public.%I', sequencename), start_value, false) FROM pg_sequences
 WHERE schemaname = 'public' AND last_value IS NOT NULL AND sequencename <> 'tortoise_migrations_id_seq'
@@ -46,7 +46,7 @@ WHERE schemaname = 'public' AND last_value IS NOT NULL AND sequencename <> 'tort
 
 
 def postgres_url(socket: str, name: str) -> str:
-    """Name a database of the test server."""
+    """Return the URL of a database of the test server."""
     return f"postgres://postgres:@/{name}?host={quote(socket, safe='')}"
 
 
@@ -54,10 +54,10 @@ def postgres_url(socket: str, name: str) -> str:
 def server() -> Iterator[str]:
     """Run a PostgreSQL server in a process of its own, and yield the folder of its socket.
 
-    The server stops at the end, also where this process is killed."""
-    # The warning: without XDG_RUNTIME_DIR the package uses /tmp, which is as good.
+    The server also stops if this process is killed."""
+    # The package warns that it uses /tmp without XDG_RUNTIME_DIR, which is good enough here.
     command = [sys.executable, "-W", "ignore:XDG_RUNTIME_DIR is not set", str(SERVER)]
-    # In a session of its own, so that Ctrl-C does not stop it before the tests.
+    # The server has a session of its own, so that Ctrl-C does not stop it before the tests.
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None
         folder = process.stdout.readline().strip()
@@ -66,10 +66,10 @@ def server() -> Iterator[str]:
 
 
 class Databases:
-    """Migrated databases of one server, for one process at a time.
+    """Migrated databases of one server. Only one process may use an instance.
 
-    One that was only written to is emptied and handed out again.
-    One whose tables were altered, or that somebody is still connected to, is dropped, and the next one made anew."""
+    A database in which only rows changed is emptied and lent again. A database is dropped, and the next one created
+    from the template, if its schema was altered or a client is still connected to it."""
 
     def __init__(self, socket: str, *, prefix: str) -> None:
         self._socket = socket
@@ -78,7 +78,7 @@ class Databases:
         self._spare: str | None = None
 
     async def open(self) -> None:
-        """Make the template."""
+        """Create the template database."""
         await self._in_server(f"DROP DATABASE IF EXISTS {self._template}", f"CREATE DATABASE {self._template}")
         await migrate(postgres_url(self._socket, self._template), now=0)
         async with self._connected(self._template) as connection:
@@ -89,13 +89,13 @@ class Databases:
         self._used = " UNION ALL ".join(used.format(name) for name in names)
 
     async def close(self) -> None:
-        """Leave nothing of ours on the server."""
+        """Drop the databases that this instance created."""
         names = [name for name in (self._spare, self._template) if name]
         await self._in_server(*(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)" for name in names))
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[str]:
-        """Give the name of a database in which there is nothing yet."""
+        """Yield the name of an empty database, which belongs to the caller until the block ends."""
         name, self._spare = self._spare, None
         if name is None:
             name = next(self._names)
@@ -109,22 +109,22 @@ class Databases:
                 await self._in_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     async def _emptied(self, name: str) -> bool:
-        """Empty a database, unless that would not make it like new."""
+        """Empty a database. Return False if that would not make it as good as new."""
         try:
             async with self._connected(name) as connection:
                 if await connection.fetchval(OTHERS) or await connection.fetchval(SHAPE) != self._shape:
                     return False
                 await self._empty(connection)
                 return True
-        except asyncpg.PostgresError:  # it is gone, or lets nobody in
+        except asyncpg.PostgresError:  # the database is gone, or refuses connections
             return False
 
     async def _empty(self, connection: "asyncpg.Connection") -> None:
         used = await connection.fetch(self._used)
-        # Truncating makes new files, which takes ten times as long as deleting a few rows.
+        # TRUNCATE creates new files, which takes ten times as long as deleting a few rows.
         if large := [row["name"] for row in used if row["is_large"]]:
             await connection.execute(f"TRUNCATE {', '.join(large)} CASCADE")
-        # Without looking at references: all of the tables are emptied together.
+        # Foreign keys are not checked, because all tables are emptied together.
         steps = ["SET LOCAL session_replication_role = replica", *(f"DELETE FROM {row['name']}" for row in used)]
         await connection.execute("; ".join([*steps, BEGIN_ANEW]))
 

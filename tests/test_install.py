@@ -1,4 +1,4 @@
-"""Install the locks as ./dev does, offline, beside releases that are newer than they are."""
+"""Install the lock files as ./dev does, offline, beside newer releases of the same packages."""
 
 import hashlib
 import re
@@ -19,7 +19,7 @@ VERSION = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]["vers
 
 
 def write_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...] = ()) -> str:
-    """Write a wheel without code into a folder; return the line that pins it in a lock."""
+    """Write a wheel without code into a folder. Return the line that pins the wheel in a lock file."""
     module = name.replace("-", "_").replace(".", "_")
     lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", "Provides-Extra: more"]
     wheel = folder / f"{module}-{version}-py3-none-any.whl"
@@ -32,14 +32,14 @@ def write_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...]
 
 
 def run(*command: object) -> subprocess.CompletedProcess[str]:
-    """Run a program without an index of packages and without settings of this machine's."""
+    """Run a program without a package index and without the settings of this machine."""
     environment = {"PATH": "/usr/bin:/bin", "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}
     return subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """Make an environment with nothing in it; return its Python."""
+    """Create an empty environment. Return its Python."""
     completed = run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv")
     assert completed.returncode == 0, completed
     return tmp_path / "venv" / "bin" / "python"
@@ -47,9 +47,9 @@ def python(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["22.3", "23.0.1", "23.2.1"], scope="module")
 def pip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a program that is pip in one of the versions that Python 3.11 came with.
+    """Return a pip program of one of the versions that came with Python 3.11.
 
-    It is unpacked, because a wheel that runs as it is compiles all of pip each time."""
+    The wheel is unpacked, because pip in a zipped wheel is compiled again in each run."""
     wheel = WHEELS / f"pip-{request.param}-py3-none-any.whl"
     if not wheel.exists():
         pytest.skip(f"{wheel.name} is not in .venv/wheels: only ./dev test fetches it")
@@ -61,7 +61,7 @@ def pip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.mark.slow
 def test_the_run_lock_installs_beside_newer_releases_of_everything(pip: Path, python: Path, tmp_path: Path) -> None:
-    """What the lock names is all that is installed, and the program starts with it."""
+    """Exactly the packages in the lock file are installed, and the program starts with them."""
     pinned = PIN.findall((HOUSE / "requirements.lock").read_text())
     newer = tmp_path / "newer"
     newer.mkdir()
@@ -81,7 +81,7 @@ def test_the_run_lock_installs_beside_newer_releases_of_everything(pip: Path, py
 
 
 def test_a_requirement_with_an_extra_does_not_stop_an_install(pip: Path, python: Path, tmp_path: Path) -> None:
-    """Resolving it, pip would ask for the newest release, which has no hash in the lock, and give up."""
+    """A requirement with an extra would make pip resolve the newest release, for which the lock file has no hash."""
     write_wheel(tmp_path, "example-library", "2.0")
     pins = write_wheel(tmp_path, "example-library", "1.0")
     pins += write_wheel(tmp_path, "example-tool", "1.0", requires=("example-library[more]>=1.0",))
@@ -99,7 +99,7 @@ def test_a_requirement_with_an_extra_does_not_stop_an_install(pip: Path, python:
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
 def test_a_lock_pins_everything_by_hash_and_names_no_host(name: str) -> None:
-    """Whatever index pip is configured for serves it."""
+    """A lock file pins each package by hash, and any configured index may serve it."""
     text = (HOUSE / name).read_text()
     entries = [entry for entry in re.split(r"\n(?=\S)", text) if not entry.startswith("#")]
 
@@ -109,7 +109,7 @@ def test_a_lock_pins_everything_by_hash_and_names_no_host(name: str) -> None:
 
 
 def test_both_locks_pin_the_same_versions() -> None:
-    """A package that the product and its tests need has one version."""
+    """A package in both lock files has the same version in both."""
     run_pins, test_pins = (
         dict(PIN.findall((HOUSE / name).read_text())) for name in ("requirements.lock", "requirements-dev.lock")
     )

@@ -1,4 +1,4 @@
-"""What a test finds does not depend on the test before it: a database handed out again is like a new one."""
+"""Tests are independent of earlier tests, because a database that is lent again is as good as new."""
 
 import os
 from collections.abc import AsyncIterator
@@ -10,17 +10,17 @@ from tests.postgres import Databases, postgres_url
 from tests.storage import raw
 from tests.storage.worlds import everything, fill
 
-# More than is emptied row by row.
+# more rows than are deleted one by one
 MANY = (
     "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at)"
     " SELECT 1, 'script', '', format('%s', number), 0 FROM generate_series(1, 3000) AS of(number)"
 )
-RANDOM = ("tokens", "sources", "tombstones", "workspaces")  # what holds a secret differs each time
+RANDOM = ("tokens", "sources", "tombstones", "workspaces")  # tables with secrets, which differ each time
 
 
 @pytest.fixture(scope="module")
 async def apart(postgres: str) -> AsyncIterator[Databases]:
-    """Hand out databases that no other test has had."""
+    """Yield databases that no other test has used."""
     opened_databases = Databases(postgres, prefix=f"apart_{os.getpid()}")
     await opened_databases.open()
     yield opened_databases
@@ -28,7 +28,7 @@ async def apart(postgres: str) -> AsyncIterator[Databases]:
 
 
 async def test_what_was_only_written_to_is_emptied(apart: Databases, postgres: str) -> None:
-    """After a world of rows there is none, and the numbers of rows begin anew."""
+    """A database in which only rows changed is emptied, and its row ids start again."""
     async with apart.borrow() as first:
         new = await state(postgres_url(postgres, first))
     async with apart.borrow() as second:
@@ -51,7 +51,7 @@ async def test_what_was_only_written_to_is_emptied(apart: Databases, postgres: s
 
 
 async def state(url: str) -> tuple[dict[str, list[dict[str, object]]], list[dict[str, object]]]:
-    """Give all rows, and where every sequence of row numbers stands."""
+    """Return all rows, and the position of each sequence of row ids."""
     return await everything(url), await raw.rows(url, "SELECT sequencename, last_value FROM pg_sequences ORDER BY 1")
 
 
@@ -77,7 +77,7 @@ ALTERATIONS = (
 
 
 async def test_what_was_altered_is_not_handed_out_again(apart: Databases, postgres: str) -> None:
-    """Neither tables, indexes, settings nor statistics of one test are met by the next."""
+    """A database with altered tables, indexes, settings or statistics is not lent again."""
     for alteration in ALTERATIONS:
         async with apart.borrow() as altered:
             connection = await raw.connect(postgres_url(postgres, altered))
@@ -88,7 +88,7 @@ async def test_what_was_altered_is_not_handed_out_again(apart: Databases, postgr
 
 
 async def test_what_somebody_is_connected_to_is_not_handed_out_again(apart: Databases, postgres: str) -> None:
-    """A connection left open might still write."""
+    """A database with an open connection is not lent again, because the client may still write."""
     async with apart.borrow() as left_over:
         connection = await raw.connect(postgres_url(postgres, left_over))
     async with apart.borrow() as following:
@@ -101,7 +101,7 @@ async def test_what_somebody_is_connected_to_is_not_handed_out_again(apart: Data
 
 
 async def test_what_is_gone_is_made_anew(apart: Databases, postgres: str) -> None:
-    """A test may drop its database."""
+    """A test may drop its database, and the next one has a new database."""
     async with apart.borrow() as dropped:
         connection = await raw.connect(postgres_url(postgres, dropped), database="postgres")
         await connection.execute(f"DROP DATABASE {dropped}")

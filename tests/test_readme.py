@@ -1,4 +1,4 @@
-"""Hold the README to the truth: its map is the tree, and its commands run."""
+"""The README is true: its map matches the files, and its commands run."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ PACKAGES = ("bot", "webhooks", "storage")
 
 
 def test_the_map_names_every_folder_and_module_and_no_other() -> None:
-    """Whoever adds, renames or removes a module is told to mend the map."""
+    """The map of the README names exactly the existing folders and modules."""
     rows = re.findall(r"^\| `([\w/]+)` \| .+ \| (`.+`) \|$", README, re.MULTILINE)
     in_table = {folder: set(re.findall(r"`(\w+)`", files)) for folder, files in rows}
     in_folders: dict[str, set[str]] = {}
@@ -29,7 +29,7 @@ def test_the_map_names_every_folder_and_module_and_no_other() -> None:
 
 
 def test_every_folder_has_two_sentences() -> None:
-    """A folder is explained by what it does and by how, or where to begin."""
+    """Each folder is explained in two sentences: what it does, and how or where to begin."""
     sentences = re.findall(r"^\| `[\w/]+` \| (.+?) \| `.+` \|$", README, re.MULTILINE)
 
     assert len(sentences) > 10
@@ -37,7 +37,7 @@ def test_every_folder_has_two_sentences() -> None:
 
 
 def test_the_first_commands_are_those_of_the_dev_script() -> None:
-    """The two commands a newcomer types are verbs that ./dev knows."""
+    """The two first commands of the README are commands of ./dev."""
     first = re.search(r"```sh\n(.+?)```", README, re.DOTALL)
     assert first is not None
     output = subprocess.run([sys.executable, HOUSE / "dev"], capture_output=True, text=True, check=True).stdout
@@ -47,7 +47,7 @@ def test_the_first_commands_are_those_of_the_dev_script() -> None:
 
 
 def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
-    """What `source add` tells people stands in the README too, for every provider, word for word."""
+    """The README has the setup steps that `source add` prints, word for word, for each provider."""
     sections = re.findall(r"<summary><code>(\w+)</code></summary>\n\n(.+?)\n\n</details>", README, re.DOTALL)
     printed = {
         name: "\n".join(
@@ -60,7 +60,7 @@ def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
 
 
 def test_what_is_read_of_a_sender_is_what_its_provider_says() -> None:
-    """The table has a row for each provider: what is read, what is not, and which events are left alone, and why."""
+    """The table of providers states what is read, what is not read, and which events are ignored and why, for each."""
     section = README.partition("### What is read of a delivery")[2].partition("\n## ")[0]
     expected = []
     for name, provider in PROVIDERS.items():
@@ -75,7 +75,7 @@ def test_what_is_read_of_a_sender_is_what_its_provider_says() -> None:
 
 
 def test_the_classes_of_a_verb_are_those_of_the_code() -> None:
-    """The section on adding a verb names the classes that a handler takes and returns."""
+    """The section on new verbs names the classes that a handler takes and returns."""
     named = re.search(r"with a coroutine from `(\w+)` to `(\w+)`", README)
 
     assert named is not None
@@ -84,10 +84,10 @@ def test_the_classes_of_a_verb_are_those_of_the_code() -> None:
 
 @pytest.mark.slow
 def test_the_push_of_the_readme_works_as_it_is_written(tmp_path: Path, free_port: int) -> None:
-    """Its commands, pasted into a shell in an empty folder, end in two applied changes."""
+    """The push commands of the README, run in an empty folder, apply two changes."""
     blocks = re.findall(r"```sh\n(.+?)```", README.partition("## Push scores in")[2], re.DOTALL)
     script = "set -eu\ntrap 'kill %1; wait' EXIT\n" + "\n".join(blocks[:2]) + "\ncontact-score deliveries list --json\n"
-    # Waiting for the service by a second in the text is for readers; here it is asked whether it is ready.
+    # The README waits a second for the service; the test waits until the service is ready.
     ready = f"until curl --silent --fail http://127.0.0.1:{free_port}/readyz > /dev/null; do :; done"
     script = script.replace("& sleep 2", f"&\n{ready}")
     assert ready in script
@@ -102,10 +102,10 @@ def test_the_push_of_the_readme_works_as_it_is_written(tmp_path: Path, free_port
     )
 
     assert completed.returncode == 0, completed.stdout + completed.stderr
-    assert completed.stdout.count('"applied": 1') == 4  # the two answers, and the two deliveries of the list
+    assert completed.stdout.count('"applied": 1') == 4  # two answers, and the two deliveries in the list
 
 
 def test_the_drawing_of_a_follow_up_has_every_move_and_no_other() -> None:
-    """What the README draws is what the code allows."""
+    """The README's diagram of follow-ups shows exactly the moves that the code allows."""
     arrows = re.findall(r"^    (\w+) --> (\w+): ", README, re.MULTILINE)
     assert sorted(arrows) == sorted((before.value, after.value) for (before, _), after in MOVES.items())

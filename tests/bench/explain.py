@@ -1,6 +1,6 @@
-"""Ask why of every customer of the CDNOW purchase log at ten instants, and hold what is told to the score shown.
+"""Explain the scores of all customers of the CDNOW log at ten instants, and compare with the scores shown.
 
-python -m tests.bench.explain FILE [DATABASE_URL …]; without a URL on a SQLite file of its own."""
+python -m tests.bench.explain FILE [DATABASE_URL …]; without a URL on a temporary SQLite file."""
 
 import argparse
 import asyncio
@@ -24,14 +24,14 @@ from tests.bench.replay import BATCH, Purchase, purchases
 from tests.storage.teams import DAY, NOW, Team, change
 
 INSTANTS = 10
-SCORES = ("score", "heat")  # one that keeps its value, one that fades; both end at 100
+SCORES = ("score", "heat")  # a constant and a fading type, both with the maximum 100
 HALF_LIFE = 30 * DAY
-MOST = 3  # changes told one by one, those before them by month
+MOST = 3  # changes in lines of their own; earlier ones are summed by month
 AT_ONCE = 500
 
 
 async def explain(team: Team, log: Sequence[Purchase], *, share: int = 1) -> Counter[str]:
-    """Hand the log in until each instant, and ask why of all there are then, or of one in *share*; count it."""
+    """Record the log up to each instant, and explain every contact, or each *share*-th one. Return the counts."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=None, bands=[],
         half_life=HALF_LIFE, is_default=False, now=NOW,
@@ -52,7 +52,7 @@ async def explain(team: Team, log: Sequence[Purchase], *, share: int = 1) -> Cou
 
 
 def instants(log: Sequence[Purchase]) -> list[int]:
-    """Choose moments, in µs: from when everybody has bought something until a month after the last purchase."""
+    """Return instants in µs, from each customer's first purchase until a month after the last purchase."""
     first: dict[str, int] = {}
     for purchase in log:
         first[purchase.customer] = min(first.get(purchase.customer, _at(purchase)), _at(purchase))
@@ -93,7 +93,7 @@ async def _ask(team: Team, ids: Sequence[int], *, now: int, counts: Counter[str]
 
 
 async def main() -> None:
-    """Explain the whole file on each database, and print the counts."""
+    """Explain the whole log on each database, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("database_url", nargs="*", help="of an empty database; by default a SQLite file of its own")

@@ -1,9 +1,9 @@
-"""Flood one source of a running service with batches, and measure what everybody else has to wait for.
+"""Flood one source of a running service with batches, and measure how long other requests wait.
 
 python -m tests.bench.flood [--batches 60] [--seconds 30] [--once] [DATABASE_URL]
 
-Without a URL on a SQLite file of its own. With --once each sender sends one batch until it is accepted, else one after
-the other for so many seconds. A batch that is refused is sent again after the Retry-After, as senders do.
+Without a URL on a temporary SQLite file. With --once each sender sends one batch until it is accepted, otherwise one
+batch after the other for so many seconds. A refused batch is sent again after its Retry-After, as senders do.
 """
 
 import argparse
@@ -30,34 +30,34 @@ from tests.journeys.acme import BOT_TOKEN, SIGNING
 from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
 from tests.webhooks.sender import SECRET, START, Sender, encoded, item
 
-ITEMS = 1_000  # in a batch
-UNANSWERED = 30.0  # seconds after which a sender has given up
+ITEMS = 1_000  # per batch
+UNANSWERED = 30.0  # seconds until a sender gives up
 LONGEST = 180.0
 
 
 def now() -> int:
-    """Return the time in µs UTC: the service has no other clock."""
+    """Return the time in µs UTC, as the service reads it."""
     return time.time_ns() // 1_000
 
 
 @dataclass(slots=True)
 class Measured:
-    """Seconds and counts of one flood."""
+    """The measured durations in seconds and the counts of a flood."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    batches: Counter[int] = field(default_factory=Counter)  # by the status they were answered
+    batches: Counter[int] = field(default_factory=Counter)  # by HTTP status
     unanswered: int = 0
-    memory: int = 0  # the most, in MB
+    memory: int = 0  # the maximum in MB
 
     async def time(self, name: str, act: Awaitable[object]) -> None:
-        """Time something."""
+        """Measure how long *act* takes, even if it times out."""
         began = time.monotonic()
         with suppress(TimeoutError):
             await act
         self.seconds.setdefault(name, []).append(time.monotonic() - began)
 
     def lines(self) -> list[str]:
-        """Write what was measured."""
+        """Return the report of the measurements."""
         statuses = ", ".join(f"{count} × {status}" for status, count in sorted(self.batches.items()))
         lines = [f"batches answered: {statuses}; after {UNANSWERED:.0f} s or never: {self.unanswered}"]
         for name, seconds in sorted(self.seconds.items()):
@@ -69,7 +69,7 @@ class Measured:
 
 @dataclass(slots=True, kw_only=True)
 class House:
-    """A running service with its Slack, the source that floods it, and another one."""
+    """A running service with its Slack, the source that floods it, and another source."""
 
     sandbox: Sandbox
     flooding: Sender
@@ -79,7 +79,7 @@ class House:
 
 @asynccontextmanager
 async def house(url: str) -> AsyncIterator[House]:
-    """Run the service in a process of its own."""
+    """Run the service in a process of its own, and stop it at the end."""
     await furnish_for_a_process(url)
     storage = await open_storage(url, secret_keys=[KEY])
     workspace = await find_workspace(TEAM)
@@ -115,7 +115,7 @@ async def _read(stream: asyncio.StreamReader | None) -> None:
 
 
 async def _connected(session: ClientSession, url: str) -> None:
-    """Wait until the service takes requests of Slack; until then it answers 503."""
+    """Wait until the service accepts requests of Slack; before that it answers 503."""
     while True:
         async with session.post(url) as answer:
             if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
@@ -124,7 +124,7 @@ async def _connected(session: ClientSession, url: str) -> None:
 
 
 async def flood(house: House, *, senders: int, seconds: float | None) -> Measured:
-    """Flood a source from so many senders at once, while another source and a person go on with their work."""
+    """Flood a source from several senders at once, while another source and a person use the service."""
     measured, numbers = Measured(), itertools.count()
     end = time.monotonic() + (seconds or 0)
 
@@ -200,7 +200,7 @@ async def _watch_memory(process: int, measured: Measured) -> None:
 
 
 async def main() -> None:
-    """Run it, and print what was measured."""
+    """Run a flood, and print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("database_url", nargs="?")
     parser.add_argument("--batches", type=int, default=60)

@@ -1,6 +1,6 @@
-"""Push the CDNOW purchase log through a real `contact-score serve`, twice, and check every sum.
+"""Push the CDNOW log through a real `contact-score serve`, twice, and check every sum.
 
-python -m tests.bench.replay FILE [DATABASE_URL …]; without a URL on a SQLite file of its own."""
+python -m tests.bench.replay FILE [DATABASE_URL …]; without a URL on a temporary SQLite file."""
 
 import argparse
 import asyncio
@@ -26,7 +26,7 @@ SENDERS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purchase:
-    """One line of the log."""
+    """A purchase: one line of the log."""
 
     line: int
     customer: str
@@ -35,11 +35,11 @@ class Purchase:
 
     @property
     def email(self) -> str:
-        """Give the address that the customer goes by."""
+        """Return the customer's email."""
         return f"c{self.customer}@example.com"
 
     def item(self) -> dict[str, Any]:
-        """Write it as an item of a delivery."""
+        """Return the purchase as an item of a delivery."""
         return {
             "type": "score.add",
             "id": f"cdnow-{self.line:05d}",
@@ -52,18 +52,18 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """What became of one push of everything."""
+    """The result of pushing the whole log once."""
 
     applied: int
     duplicate: int
     seconds: float
-    memory: int  #: of serve afterwards, in KiB
+    memory: int  #: of `serve` at the end, in KiB
     export: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """Both pushes, and the most memory that serve ever held, in KiB."""
+    """The results of both pushes, and the peak memory of `serve` in KiB."""
 
     in_order: Pushed
     shuffled: Pushed
@@ -71,7 +71,7 @@ class Replayed:
 
 
 def purchases(path: Path) -> list[Purchase]:
-    """Read the log: a line of names, then customer, day, number of CDs, dollars."""
+    """Load the log: a header line, then customer, day, number of CDs and dollars."""
     lines = (line.split() for line in path.read_text().splitlines()[1:] if line.strip())
     return [
         Purchase(line=number, customer=customer, day=day, dollars=Decimal(dollars))
@@ -80,7 +80,7 @@ def purchases(path: Path) -> list[Purchase]:
 
 
 async def replay(database_url: str, log: Sequence[Purchase], *, seed: int, shuffled_first: bool = False) -> Replayed:
-    """Push all of the log, then all of it again shuffled (or the other way round), into an empty database."""
+    """Push the log into an empty database in order, then again shuffled, or the other way round."""
     env = environment(database_url)
     await _run_json(env, "workspace", "add", TEAM, "--name", "CDNOW")
     await _run_json(env, *f"type add {SCORE} --min 0 --max 100000 --step 0.01 --default".split())
@@ -135,7 +135,7 @@ def _memory(pid: int, field: str) -> int:
 
 
 def check(replayed: Replayed, log: Sequence[Purchase]) -> int:
-    """Fail unless all is exported as plain Python has it, twice the same; give the number of customers."""
+    """Fail unless both exports equal the computed sums. Return the number of customers."""
     sums: dict[str, Decimal] = {}
     days: dict[str, str] = {}
     for event in log:
@@ -158,7 +158,7 @@ def check(replayed: Replayed, log: Sequence[Purchase]) -> int:
 
 
 async def main() -> None:
-    """Replay the whole file on each database, and print rates and memory."""
+    """Replay the log on each database, and print rates and memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("database_url", nargs="*", help="of an empty database; by default a SQLite file of its own")

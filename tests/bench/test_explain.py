@@ -1,4 +1,4 @@
-"""Explain the first two thousand purchases of the CDNOW log, as the bench explains all of them."""
+"""Explain the first two thousand purchases of the CDNOW log, as the benchmark explains all of them."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ LOG = Path(__file__).resolve().parent.parent / "data" / "cdnow_2000.txt"
 
 @pytest.mark.slow
 async def test_what_is_explained_is_what_is_shown(storage: Storage) -> None:
-    """For every customer, each at one of ten instants, the lines make the number on the card."""
+    """For each customer, at one of ten instants, the lines of the explanation add up to the number on the card."""
     team = Team(await add_workspace("T0CDNOW", name="CDNOW", now=NOW))
     counts = await explain(team, purchases(LOG), share=10)
 

@@ -1,4 +1,4 @@
-"""Push the first two thousand lines of the CDNOW log, as the bench pushes all of them."""
+"""Push the first two thousand lines of the CDNOW log, as the benchmark pushes all of them."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ LOG = Path(__file__).resolve().parent.parent / "data" / "cdnow_2000.txt"
 
 @pytest.mark.slow
 async def test_real_purchases_add_up(database_url: str) -> None:
-    """Every contact is as plain Python has it; pushed again in another order, nothing changes, all are duplicates."""
+    """Each contact has the computed sum, and a second push in another order contains only duplicates."""
     log = purchases(LOG)
     dialect = database_url.partition(":")[0]
-    # In order first into SQLite, shuffled first into PostgreSQL: whole exports are compared with one expectation.
+    # In order first into SQLite, shuffled first into PostgreSQL: complete exports are compared with the same sums.
     replayed = await replay(database_url, log, seed=7, shuffled_first=dialect == "postgres")
     first, again = replayed.in_order, replayed.shuffled
     if dialect == "postgres":

@@ -1,4 +1,4 @@
-"""Give a test of storage a team in a fresh database."""
+"""Provide a team in a fresh database to the tests of storage."""
 
 import pytest
 
@@ -9,5 +9,5 @@ from tests.storage.teams import NOW, Team
 
 @pytest.fixture
 async def team(storage: Storage) -> Team:
-    """Make a workspace, and open the door of its ledger."""
+    """Return a team with a new workspace."""
     return Team(await add_workspace("T0ACME", name="Acme", now=NOW))

@@ -1,6 +1,7 @@
-"""Be one of several processes that change, merge and part the same few contacts, each in an order of its own.
+"""One of several processes that change, merge and split the same few contacts, each in an order of its own.
 
-python merger.py URL SEED BATCHES; says when it is ready, goes on after a line, and prints as JSON what it was told."""
+python merger.py URL SEED BATCHES: prints a line when it is ready, starts after it reads a line, and prints the counts
+of its answers as JSON."""
 
 import asyncio
 import json
@@ -17,25 +18,25 @@ from storage.workspaces import find_workspace
 from tests.storage.replica import KEYS
 from tests.storage.teams import NOW, Team
 
-PEOPLE, BLOCK = 200, 5  # whoever is one with whom stays within a block
-GENERATION = 400  # so many batches of each process are about the same people, so that no history grows for ever
+PEOPLE, BLOCK = 200, 5  # contacts are only merged within a block
+GENERATION = 400  # a process moves on to other contacts after so many batches, so that no history grows without limit
 AT_ONCE = 16
 MOST_TRIES = 20
 
 
 def block(dice: Random, generation: int) -> range:
-    """Choose the people of a block."""
+    """Choose a block, and return the numbers of its contacts."""
     start = generation * PEOPLE + dice.randrange(PEOPLE // BLOCK) * BLOCK
     return range(start, start + BLOCK)
 
 
 def name(number: int) -> Reference:
-    """Say who is meant: half of them by address, the others by id."""
+    """Return a reference to a contact: by email for odd numbers, by id for even ones."""
     return Reference(email=f"p{number}@example.com") if number % 2 else Reference(source="crm", id=str(number))
 
 
 def both(dice: Random, generation: int) -> Reference:
-    """Name two of a block at once, by address and by id, which proves them to be one."""
+    """Return a reference with the email of one contact of a block and the id of another: it proves both the same."""
     those = block(dice, generation)
     odd = [number for number in those if number % 2]
     even = [number for number in those if not number % 2]
@@ -43,19 +44,19 @@ def both(dice: Random, generation: int) -> Reference:
 
 
 def merge(dice: Random, key: str, generation: int) -> Merge:
-    """Say of two of a block that they are one."""
+    """Return a request to merge two contacts of a block."""
     first, other = dice.sample(block(dice, generation), 2)
     return Merge(key=key, contact=name(first), into=name(other))
 
 
 def add(dice: Random, key: str, generation: int, *, reference: Reference | None = None) -> Item:
-    """Add some points to somebody, at a time that many facts have."""
+    """Return an item that adds points to a contact, at a time that it shares with many facts."""
     contact, amount = reference or name(dice.choice(block(dice, generation))), dice.randint(-9, 10) * 1_000
     return Item(key=key, contact=contact, score="score", op=Op.ADD, amount=amount, occurred_at=NOW - dice.randrange(9))
 
 
 def batches(team: Team, seed: int, count: int) -> list[Submission]:
-    """Give what a process hands in: deliveries of adds that two of them send, proofs, merges, and their undoing."""
+    """Return the submissions of a process: deliveries that two processes send, proofs of identity, merges and undos."""
     own, submissions, commands = Random(seed), list[Submission](), list[str]()
     for number in range(count):
         key, shared, born = f"{seed}/{number}", Random(f"{seed // 2}/{number}"), number // GENERATION
@@ -75,12 +76,12 @@ def batches(team: Team, seed: int, count: int) -> list[Submission]:
         else:
             place = own.randrange(len(commands))
             submissions.append(team.undoing(commands[place], batch=key))
-            commands[place] = key  # whoever takes it back again restores it
+            commands[place] = key  # the next undo of this place restores the batch
     return submissions
 
 
 async def hand_in(team: Team, submission: Submission, counts: Counter[str]) -> None:
-    """Hand it in as a caller does who is told to try again."""
+    """Record a submission, and retry while storage is unavailable, up to MOST_TRIES times. Count the result."""
     for _ in range(MOST_TRIES):
         try:
             recorded: Recorded = await team.record(submission)
@@ -98,7 +99,7 @@ async def hand_in(team: Team, submission: Submission, counts: Counter[str]) -> N
 
 
 async def main(url: str, seed: int, count: int) -> Counter[str]:
-    """Hand everything in, and count the answers."""
+    """Record all submissions, and return the counts of the answers."""
     counts = Counter[str]()
     opened_storage = await open_storage(url, secret_keys=KEYS)
     try:

@@ -1,7 +1,8 @@
-"""Be a process that opens or migrates a database, with whatever `storage` package it is started beside.
+"""A process that opens or migrates a database, with the `storage` package beside which it is started.
 
-python migrator.py make|migrate|open URL; says when it is ready, goes on after a line, and prints as JSON what came.
-`make` applies the migrations that are beside it and looks at no row, so that they may be older than the code."""
+python migrator.py make|migrate|open URL: prints a line when it is ready, starts after it reads a line, and prints the
+result as JSON. `make` applies the migrations of that package and checks no row, so the migrations may be older than
+the code."""
 
 import asyncio
 import json
@@ -18,7 +19,7 @@ KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 
 
 async def main(verb: str, url: str) -> object:
-    """Do it, and say what was applied, or why it was refused."""
+    """Run the verb. Return what was applied, whether the database is ready, or why it was refused."""
     try:
         if verb == "make":
             return {"applied": await make(url)}
@@ -33,7 +34,7 @@ async def main(verb: str, url: str) -> object:
 
 
 async def make(url: str) -> list[str]:
-    """Make the tables alone."""
+    """Apply the migrations without checking rows. Return their names."""
     url_parts = database.parse_url(url)
     opened_database = await database.open_database(url_parts, vault=Vault(KEYS))
     try:

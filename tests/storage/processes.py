@@ -1,4 +1,4 @@
-"""Run Python in processes of their own, beside the test."""
+"""Run Python in processes of its own, beside the test."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ HOUSE = Path(storage.__file__).parents[1]
 
 
 async def start(*arguments: str, house: Path = HOUSE) -> asyncio.subprocess.Process:
-    """Start Python with the packages of *house*."""
+    """Start Python with the packages in the folder *house*."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
@@ -25,12 +25,12 @@ async def start(*arguments: str, house: Path = HOUSE) -> asyncio.subprocess.Proc
 
 
 async def run(*arguments: str, house: Path = HOUSE) -> str:
-    """Run Python and give what it prints; fails with what it complains of."""
+    """Run Python and return its output. Fail with its standard error if it fails."""
     return await _end(await start(*arguments, house=house))
 
 
 async def at_once(commands: Sequence[Sequence[str]], *, house: Path = HOUSE) -> list[str]:
-    """Run several; each prints a line when it is ready, and goes on when all of them are."""
+    """Run several programs that print a line when ready; all of them continue once every one is ready."""
     processes = [await start(*command, house=house) for command in commands]
     for process in processes:
         assert process.stdout is not None

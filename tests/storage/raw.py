@@ -1,4 +1,4 @@
-"""Reach the database of a test beside the code under test, with nothing but its driver."""
+"""Access a test's database through its driver alone, independently of the code under test."""
 
 import asyncio
 import re
@@ -12,24 +12,24 @@ import asyncpg
 
 
 def is_sqlite(url: str) -> bool:
-    """Tell which kind of database a URL names."""
+    """Return whether a URL names a SQLite database."""
     return url.startswith("sqlite")
 
 
 def file_of(url: str) -> Path:
-    """Give the file of a SQLite URL."""
+    """Return the file of a SQLite URL."""
     return Path(url.removeprefix("sqlite://"))
 
 
 async def connect(url: str, *, database: str | None = None) -> "asyncpg.Connection":
-    """Connect to the PostgreSQL of a URL, to its database or to another one of that server."""
+    """Connect to the PostgreSQL server of a URL: to the URL's database or to another one."""
     parts = urlsplit(url)
     host = parse_qs(parts.query)["host"][0]
     return await asyncpg.connect(host=host, user="postgres", database=database or parts.path.removeprefix("/"))
 
 
 async def rows(url: str, sql: str, *params: object) -> list[dict[str, object]]:
-    """Run one statement with $1, $2 … and give its rows."""
+    """Run one statement with the parameters $1, $2 …, and return its rows."""
     if is_sqlite(url):
         return await asyncio.to_thread(_sqlite_rows, file_of(url), re.sub(r"\$(\d+)", r"?\1", sql), params)
     connection = await connect(url)
@@ -50,16 +50,16 @@ def _sqlite_rows(path: Path, sql: str, params: tuple[object, ...]) -> list[dict[
 
 @asynccontextmanager
 async def write_locked(url: str) -> AsyncIterator[None]:
-    """Hold the write lock of a SQLite file, as another process does that is in the middle of a transaction."""
+    """Hold the write lock of a SQLite file, as another process in the middle of a transaction does."""
     with closing(sqlite3.connect(file_of(url), isolation_level=None, check_same_thread=False)) as connection:
-        # Not in the loop, which another transaction of this process may need to come to its end.
+        # Not on the event loop: another transaction of this process may need the loop in order to finish.
         await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
 
 
 async def empty(url: str) -> None:
-    """Replace the database of a URL by one without a single table."""
+    """Replace the database of a URL by one without tables."""
     if is_sqlite(url):
         for path in file_of(url).parent.glob(f"{file_of(url).name}*"):
             path.unlink()
@@ -74,9 +74,9 @@ async def empty(url: str) -> None:
 
 
 def damage(url: str, table: str) -> None:
-    """Overwrite where a table and its indexes begin in the file of a SQLite URL, as a broken disk does.
+    """Overwrite the first pages of a table and its indexes in the file of a SQLite URL, as a broken disk does.
 
-    Call this in a thread where the file is in use: it waits for transactions that are open."""
+    Call this in a thread if the file is in use: it waits for open transactions."""
     with closing(sqlite3.connect(file_of(url))) as connection:
         (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         assert not is_busy
@@ -89,7 +89,7 @@ def damage(url: str, table: str) -> None:
 
 
 async def cut(url: str) -> int:
-    """Cut every connection to the PostgreSQL database of a URL, as a restart of the server does; count them."""
+    """Cut every connection to the PostgreSQL database of a URL, as a server restart does. Return their number."""
     connection = await connect(url, database="postgres")
     try:
         name = urlsplit(url).path.removeprefix("/")

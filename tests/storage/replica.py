@@ -1,6 +1,7 @@
-"""Be one of several processes that write to one database: hand in every fact of a world, in an order of one's own.
+"""One of several processes that write to one database: it delivers every fact of `world`, in an order of its own.
 
-python replica.py URL SEED; says when it is ready, goes on after a line, and prints as JSON what it was told."""
+python replica.py URL SEED: prints a line when it is ready, starts after it reads a line, and prints the counts of its
+answers as JSON."""
 
 import asyncio
 import json
@@ -19,18 +20,18 @@ KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 PEOPLE = 40
 FACTS = 1_200
 SUBMISSIONS = 600
-# On SQLite one process writes at a time: small commits let the others have their turn.
+# On SQLite one process writes at a time, so small commits allow the other processes a turn.
 AT_ONCE = {"sqlite": 4, "postgres": 24}
 
 
 def reference_to(number: int) -> Reference:
-    """Say who is meant: a third of the people by address, a third by id, the others by both."""
+    """Return a reference to a contact: a third of them by email, a third by id, the others by both."""
     email = f"p{number}@example.com" if number % 3 != 1 else None
     return Reference(email=email, source="crm", id=None if number % 3 == 0 else str(number))
 
 
 def world() -> list[Item]:
-    """Give the facts that every process hands in: each adds a point, at times that have many ties."""
+    """Return the facts that every process delivers: each adds one point, and many share a time."""
     return [
         Item(
             key=f"k{number}",
@@ -45,8 +46,8 @@ def world() -> list[Item]:
 
 
 async def main(url: str, seed: int) -> dict[str, object]:
-    """Hand everything in, count the answers, and say from when to when that was."""
-    dice, counts = Random(seed), Counter[str]()  # an order of its own, the same each time
+    """Deliver all facts. Return the counts of the answers, and the start and end on the loop's clock in seconds."""
+    dice, counts = Random(seed), Counter[str]()  # the order depends on the seed alone
     facts = world()
     dice.shuffle(facts)
     size, at_once = FACTS // SUBMISSIONS, AT_ONCE[url.partition(":")[0]]

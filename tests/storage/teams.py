@@ -1,4 +1,4 @@
-"""Speak for a team: hand in what its sources and people send, and read what its members see."""
+"""Act for a team: record what its sources and people send, and read what its members see."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
-#: Somebody, as senders say it: an address, (source, id), the row id of a contact, or a whole reference.
+#: A contact as senders name it: an email, (source, id), the row id of a contact, or a Reference.
 Whom = str | int | tuple[str, str] | Reference
 
 
@@ -33,7 +33,7 @@ def change(
     fields: Mapping[str, Json] | None = None,
     raw: str = "",
 ) -> Item:
-    """Ask for one change; *amount* in whole points."""
+    """Return an item that changes one score; *amount* is in whole points."""
     return Item(
         key=key, contact=_reference(contact), score=score, op=op, amount=amount * 1_000,
         occurred_at=at, reason=reason, fields=fields or {}, raw=raw,
@@ -41,12 +41,12 @@ def change(
 
 
 def set_to(key: str, contact: Whom, value: int, **more: object) -> Item:
-    """Set a score."""
+    """Return an item that sets a score to a value in whole points."""
     return change(key, contact, Op.SET, value, **more)  # type: ignore[arg-type]  # handed through as they are
 
 
 def field_item(key: str, contact: Whom, *, at: int | None = None, **fields: Json) -> Item:
-    """Say something of a contact."""
+    """Return an item that states fields of a contact and changes no score."""
     return Item(key=key, contact=_reference(contact), occurred_at=at, fields=fields)
 
 
@@ -62,13 +62,13 @@ def _reference(contact: Whom) -> Reference | int:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A workspace; *committer* is that of another process, where a test needs one."""
+    """A workspace. *committer* stands for another process, where a test needs two."""
 
     workspace: Workspace
     committer: Committer | None = None
 
     async def record(self, submission: Submission) -> Recorded:
-        """Hand something in at the moment it was received."""
+        """Record a submission at the instant at which it was received."""
         begin = record if self.committer is None else self.committer.record
         return await begin(self.workspace, submission, now=submission.received_at)
 
@@ -80,7 +80,7 @@ class Team:
         received: int = NOW,
         delivered: Delivered | None = None,
     ) -> Recorded:
-        """Send a delivery of a source."""
+        """Record a delivery of a source."""
         return await self.record(
             self.delivery(*items, source=source, batch=batch, received=received, delivered=delivered)
         )
@@ -93,52 +93,52 @@ class Team:
         received: int = NOW,
         delivered: Delivered | None = None,
     ) -> Submission:
-        """Write a delivery of a source."""
+        """Return the submission of a source's delivery."""
         return Submission(source=source, batch=batch, received_at=received, items=items, delivered=delivered)
 
     async def ask(
         self, *items: ItemRequest, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
     ) -> Recorded:
-        """Ask as a person does: all or nothing."""
+        """Record a person's request, which applies completely or not at all."""
         return await self.record(self.asking(*items, batch=batch, actor=actor, received=received, creates=creates))
 
     def asking(
         self, *items: ItemRequest, batch: str, actor: str = "U0REP", received: int = NOW, creates: bool = True
     ) -> Submission:
-        """Write what a person asks."""
+        """Return the submission of a person's request."""
         return Submission(
             source="slack", batch=batch, received_at=received, items=items,
             actor=actor, all_or_none=True, creates=creates,
-        )  # fmt: skip  # whose, when and what
+        )  # fmt: skip  # the submission
 
     async def undo(self, undoes: str, *, batch: str, actor: str = "U0REP", received: int = NOW) -> Recorded:
-        """Take a batch back."""
+        """Undo a batch as a person does."""
         return await self.record(self.undoing(undoes, batch=batch, actor=actor, received=received))
 
     def undoing(self, undoes: str, *, batch: str, actor: str = "U0REP", received: int = NOW) -> Submission:
-        """Write the wish to take a batch back."""
+        """Return the submission of a person's undo."""
         return Submission(
             source="slack", batch=batch, received_at=received,
             actor=actor, all_or_none=True, undoes=undoes,
-        )  # fmt: skip  # whose, when and what
+        )  # fmt: skip  # the submission
 
     async def contact(self, text: str) -> Contact:
-        """Find the one contact that *text* names."""
+        """Return the only contact that *text* finds."""
         (contact,) = await find(self.workspace, text=text)
         return contact
 
     async def value(self, text: str, score: str = "score") -> int | None:
-        """Read a score as a whole number of thousandths; none where it is missing."""
+        """Return a score in thousandths, or None if it is missing."""
         contact_card = await card(self.workspace, contact=(await self.contact(text)).id, now=NOW)
         assert contact_card is not None
         return next((standing.value for standing in contact_card.standings if standing.score_type.key == score), None)
 
     async def lines(self, text: str, score: str = "score") -> Sequence[HistoryEntry]:
-        """Read the whole history of a score, newest first."""
+        """Return the whole history of a score, newest first."""
         _, lines = await history(self.workspace, contact=(await self.contact(text)).id, score=score, most=10_000)
         return lines
 
     async def set_aside(self, id: int) -> list[tuple[int, str, str, str]]:
-        """Read the quarantine of a delivery: position, key, reason, item."""
+        """Return the quarantined items of a delivery: position, key, reason, item."""
         _, quarantined = await delivery(self.workspace, id=id)
         return [(item.position, item.key, item.reason, item.item) for item in quarantined]

@@ -1,7 +1,7 @@
-"""Whatever befalls contacts, and whatever their scores are made to mean: all that is kept is the fold of the ledger.
+"""After any events and any changes of score types, everything stored equals a fold of the ledger.
 
-Adds, sets, clears, activities, fields, merges, deletions, undos, late and repeated ones, handed in at one moment or one
-after the other, while score types and their rules change; more lives than the default run has: LIVES=200.
+The events are additions, sets, clears, activities, fields, merges, deletions and undos, late and repeated ones, at once
+or one after the other. LIVES=200 runs more random sequences than the default.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ IDS = ("17", "18", "19")
 NAMES = (
     *(Reference(email=email) for email in EMAILS),
     *(Reference(source="crm", id=id) for id in IDS),
-    # Told together, which proves them to be one.
+    # an email and an id in one reference, which prove the identity
     Reference(email=EMAILS[0], source="crm", id=IDS[0]),
     Reference(email=EMAILS[1], source="n8n", id="x"),
 )
@@ -53,7 +53,7 @@ SAID: tuple[dict[str, Json], ...] = (
     {}, {}, {}, {"tags": ["vip"]}, {"tags": []}, {"company": "Acme"}, {"company": "Other", "attributes.seats": 12},
     {"attributes.seats": None}, {"name": "Ada"}, {"email": "other@example.com"}, {"email": None},
     {"owner": "rep@example.com"},
-)  # fmt: skip  # what becomes known along with anything
+)  # fmt: skip  # fields that become known with any item
 RULES = (
     Rule(name="Visit", activity="visit", points=2_000, cap=RuleCap(points=5_000, period="day", group="web")),
     Rule(name="Click", activity="click", points=3_000, cap=RuleCap(points=5_000, period="day", group="web")),
@@ -66,7 +66,7 @@ RULES = (
 )
 BANDS = (Band(name="cold", start=-50_000), Band(name="hot", start=60_000))
 PLAIN: dict[str, object] = {"rules": (), "bands": (), "half_life": None}
-#: what a type may be made of: those that stay, and one that fades
+#: the definitions that a type may have: constant ones, and a fading one
 MEANINGS: dict[str, tuple[dict[str, object], ...]] = {
     "score": (
         {"minimum": 0, "maximum": 100_000, "step": 1_000, "start": 0},
@@ -88,7 +88,7 @@ MEANINGS: dict[str, tuple[dict[str, object], ...]] = {
         {"minimum": 0, "maximum": 100_000, "step": 1_000, "start": 0, "rules": RULES},
     ),
 }
-#: alert rules: at once, after a hold, by decay, by how far a score moved
+#: alert rules: immediate, after a hold, by fading, by the size of a movement
 ALERTS = (
     "score crosses 15 cooldown 1h",
     "score crosses 5 hold 9d cooldown 2d sla 1h",
@@ -107,7 +107,7 @@ AGO = (None, 0, 0, 1, 2, HOUR, DAY // 3, DAY, 5 * DAY)
 
 @dataclass(frozen=True, kw_only=True)
 class Join:
-    """The word that two are one."""
+    """A request to merge two contacts."""
 
     first: Reference
     other: Reference
@@ -117,7 +117,7 @@ class Join:
 
 @dataclass(frozen=True, kw_only=True)
 class Forget:
-    """The wish that one be forgotten."""
+    """A request to delete a contact."""
 
     contact: Reference
     actor: str | None
@@ -126,26 +126,26 @@ class Forget:
 
 @dataclass(frozen=True, kw_only=True)
 class Tell:
-    """Items of a source, or what a person asks of one contact, all or nothing."""
+    """Items of a source, or a person's request about one contact, which applies completely or not at all."""
 
     items: tuple[Item, ...]
     source: str = "crm"
     actor: str | None = None
     muted: bool = False
-    by_row: int | None = None  # a person means a contact that was found already
-    beside: Join | Forget | None = None  # in the midst of the items
+    by_row: int | None = None  # a person's request may name a known contact by row id
+    beside: Join | Forget | None = None  # between the items
 
 
 @dataclass(frozen=True)
 class TakeBack:
-    """The wish that an earlier command had never been."""
+    """An undo of an earlier command."""
 
     place: int
 
 
 @dataclass(frozen=True)
 class Again:
-    """Something handed in once more."""
+    """A repeat of an earlier submission."""
 
     place: int
 
@@ -157,23 +157,23 @@ actors = st.sampled_from((None, "U1", "U2"))
 
 @st.composite
 def items(draw: st.DrawFn) -> Item:
-    """Choose what is told of somebody; its time is how long ago it was, and is made an instant of later."""
+    """Choose an item; its `occurred_at` is an age in µs until the submission is made, or None."""
     common = {
         "key": "", "contact": draw(st.sampled_from(NAMES)),
         "occurred_at": draw(st.sampled_from(AGO)), "fields": draw(st.sampled_from(SAID)),
-    }  # fmt: skip  # what every item has
+    }  # fmt: skip  # common to all items
     match draw(st.sampled_from(("change", "change", "activity", "fields"))):
         case "activity":
             activity = draw(st.sampled_from(("visit", "click", "Demo", "complaint", "left")))
-            return Item(**common, activity=activity, amount=draw(st.sampled_from((1_000, 1_000, 2_500, 333))))  # type: ignore[arg-type]  # named
+            return Item(**common, activity=activity, amount=draw(st.sampled_from((1_000, 1_000, 2_500, 333))))  # type: ignore[arg-type]  # named arguments
         case "change":
             score = draw(st.sampled_from(tuple(MEANINGS)))
             op = draw(st.sampled_from((Op.SET, Op.ADD, Op.ADD, Op.CLEAR)))
             values = (-5, -1, 0, 2, 4) if score == "mood" else (10, 20, 35, 60, 60, 100)
             points = {Op.SET: st.sampled_from(values), Op.ADD: st.sampled_from((-40, -5, -3, 1, 5, 10, 35))}.get(op)
             thousandths = 1_000 * draw(points) if points is not None else 0
-            return Item(**common, score=score, op=op, amount=thousandths)  # type: ignore[arg-type]  # named
-    return Item(**common)  # type: ignore[arg-type]  # named
+            return Item(**common, score=score, op=op, amount=thousandths)  # type: ignore[arg-type]  # named arguments
+    return Item(**common)  # type: ignore[arg-type]  # named arguments
 
 
 joins = st.builds(
@@ -184,7 +184,7 @@ forgets = st.builds(Forget, contact=st.sampled_from(NAMES), actor=actors, ago=st
 
 @st.composite
 def tells(draw: st.DrawFn) -> Tell:
-    """Choose what a source tells, or a person asks of one contact."""
+    """Choose a delivery of a source, or a person's request about one contact."""
     actor = draw(actors)
     return Tell(
         items=tuple(draw(st.lists(items(), min_size=1, max_size=4))),
@@ -203,7 +203,7 @@ acts = st.one_of(tells(), tells(), joins, forgets, takings_back, agains)
 
 
 class Everything(RuleBasedStateMachine):
-    """A life of a workspace; what was seen is counted over all lives."""
+    """A random sequence of events in a workspace; the counts in `seen` are of all sequences."""
 
     runner: ClassVar[asyncio.Runner]
     seen: ClassVar[Counter[str]] = Counter()
@@ -215,12 +215,12 @@ class Everything(RuleBasedStateMachine):
         self.now = NOW
         self.number = 0
         self.sent = list[Submission]()
-        self.batches = list[str]()  # of people, that can be taken back
-        self.applied = set[tuple[str, str, str]]()  # keys of what became facts
+        self.batches = list[str]()  # batches of people, which can be undone
+        self.applied = set[tuple[str, str, str]]()  # keys of applied items
 
     @initialize()
     def begin(self) -> None:
-        """Make a workspace with three types and rules that ask for follow-ups."""
+        """Create a workspace with three score types and the alert rules."""
         self.runner.run(self._begin())
 
     async def _begin(self) -> None:
@@ -228,7 +228,7 @@ class Everything(RuleBasedStateMachine):
         await choose_channel(workspace, channel="C0SALES", now=NOW)
         for key in ("mood", "heat"):
             first: dict[str, object] = {**PLAIN, **MEANINGS[key][0]}
-            await add_score_type(workspace, key=key, label=key, is_default=False, now=NOW, **first)  # type: ignore[arg-type]  # named
+            await add_score_type(workspace, key=key, label=key, is_default=False, now=NOW, **first)  # type: ignore[arg-type]  # named arguments
         for words in ALERTS:
             await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
         self.team = Team(workspace)
@@ -236,17 +236,17 @@ class Everything(RuleBasedStateMachine):
 
     @rule(act=tells())
     def tell(self, act: Tell) -> None:
-        """Let a source tell something, or a person ask for it."""
+        """Record a delivery or a person's request."""
         self._hand_in([act])
 
     @rule(act=joins)
     def join(self, act: Join) -> None:
-        """Make two contacts one."""
+        """Merge two contacts."""
         self._hand_in([act])
 
     @rule(act=takings_back)
     def take_back(self, act: TakeBack) -> None:
-        """Undo what a person asked for, or the undoing of it."""
+        """Undo a person's request or an undo."""
         self._hand_in([act])
 
     @rule(act=forgets)
@@ -256,17 +256,17 @@ class Everything(RuleBasedStateMachine):
 
     @rule(act=agains)
     def repeat(self, act: Again) -> None:
-        """Hand something in once more."""
+        """Record an earlier submission again."""
         self._hand_in([act])
 
     @rule(acts=st.lists(acts, min_size=2, max_size=6))
     def at_once(self, acts: list[Act]) -> None:
-        """Let several things happen at the same moment."""
+        """Record several different submissions at the same time."""
         self._hand_in(acts)
 
     @rule(acts=st.lists(tells(), min_size=2, max_size=6))
     def tell_much(self, acts: list[Act]) -> None:
-        """Let several sources and people speak at the same moment."""
+        """Record several deliveries and requests at the same time."""
         self._hand_in(acts)
 
     def _hand_in(self, acts: Sequence[Act]) -> None:
@@ -302,12 +302,12 @@ class Everything(RuleBasedStateMachine):
         return [row["contact_id"] for row in rows]
 
     async def _roots(self) -> dict[int, int | None]:
-        """Return what each contact is merged into."""
+        """Return the contact into which each contact is merged."""
         rows = await self._rows("SELECT id, merged_into FROM contacts WHERE workspace_id = $1")
         return {row["id"]: row["merged_into"] for row in rows}
 
     async def _count_holds(self, pending: list[int], roots: dict[int, int | None], *, undone: set[str]) -> None:
-        """Count the holds that were pending for contacts that were then merged or split, or had a batch undone."""
+        """Count the pending holds of contacts that were then merged or split, or had a batch undone."""
         now = await self._roots()
         moved_ids = {id for id in roots if roots[id] != now[id]}
         moved_ids |= {root for id in moved_ids for root in (roots[id], now[id]) if root}
@@ -365,27 +365,27 @@ class Everything(RuleBasedStateMachine):
             self.seen[f"{kind}: {outcome.status}"] += 1
             subject = getattr(item, "score", None) or type(item).__name__
             key = (submission.source, item.key, subject)
-            assert not (outcome.status is Status.APPLIED and key in self.applied)  # nothing counts twice
+            assert not (outcome.status is Status.APPLIED and key in self.applied)  # no key is applied twice
             if outcome.status is Status.APPLIED:
                 self.applied.add(key)
         self.seen["asked quietly"] += recorded.unasked
 
     @rule(key=st.sampled_from(tuple(MEANINGS)), place=st.integers(0, 4), way=st.sampled_from(WAYS))
     def redefine(self, key: str, place: int, way: str) -> None:
-        """Draft another meaning of a type, which may wait from then on."""
+        """Create a draft of a type with another definition; the draft may stay open."""
         self.now += SECOND
         meaning: dict[str, object] = {**PLAIN, **MEANINGS[key][place % len(MEANINGS[key])]}
         self.runner.run(self._redefine(key, meaning, way=way))
 
     async def _redefine(self, key: str, meaning: dict[str, object], *, way: str) -> None:
         live = next(score_type for score_type in await score_types(self.team.workspace) if score_type.key == key)
-        new_draft = await draft(self.team.workspace, wanted=replace(live, **meaning), now=self.now)  # type: ignore[arg-type]  # named
+        new_draft = await draft(self.team.workspace, wanted=replace(live, **meaning), now=self.now)  # type: ignore[arg-type]  # named arguments
         if new_draft is not None:
             await self._go(new_draft, way)
 
     @rule(place=places, way=st.sampled_from(WAYS))
     def decide(self, place: int, way: str) -> None:
-        """Apply or cancel a draft that waits."""
+        """Apply or cancel an open draft."""
         self.now += SECOND
         self.runner.run(self._decide(place, way))
 
@@ -395,7 +395,7 @@ class Everything(RuleBasedStateMachine):
 
     @rule(place=places)
     def go_back(self, place: int) -> None:
-        """Let a type be again what it was first."""
+        """Restore the first definition of a type through a draft."""
         self.now += SECOND
         self.runner.run(self._go_back(place))
 
@@ -408,7 +408,7 @@ class Everything(RuleBasedStateMachine):
             await self._go(new_draft, "quietly")
 
     async def _go(self, draft_type: ScoreType, way: str) -> None:
-        """Let a draft wait, as it is or built; cancel it; or apply it, which does what its preview says."""
+        """Leave a draft as it is or built, cancel it, or apply it; an application must match its preview."""
         workspace = self.team.workspace
         try:
             if way == "cancelled":
@@ -440,13 +440,13 @@ class Everything(RuleBasedStateMachine):
 
     @rule(span=st.sampled_from((1, HOUR, DAY, 9 * DAY)))
     def wait(self, span: int) -> None:
-        """Let time pass, and decide what it decides."""
+        """Advance the time, and sweep."""
         self.now += span
         self.seen["follow-ups looked at by time"] += self.runner.run(sweep(self.team.workspace, now=self.now))
 
     @invariant()
     def all_is_as_the_ledger_says(self) -> None:
-        """After every step."""
+        """Fail if anything stored differs from the ledger; this runs after each step."""
         if hasattr(self, "team"):
             self.runner.run(self._look())
 
@@ -461,7 +461,7 @@ class Everything(RuleBasedStateMachine):
         await self._check_why()
 
     async def _check_who_is_one(self) -> None:
-        """Whoever hangs together by words that stand is one, and has the smallest id of them."""
+        """Fail unless exactly the contacts that merges in force connect are merged, into that with the smallest id."""
         fact_rows = await self._rows("SELECT * FROM facts WHERE workspace_id = $1 AND kind IN ('merge', 'undo')")
         undos = [(row["undoes"], row["batch"]) for row in fact_rows if row["undoes"]]
 
@@ -479,7 +479,7 @@ class Everything(RuleBasedStateMachine):
         self.seen["contacts that are one with another"] += sum(id != root for id, root in merged_into.items())
 
     async def _check_why(self) -> None:
-        """What a number is made of adds up to it, now or later, and a missing one is made of nothing."""
+        """Fail unless each explanation adds up to its value, now or later, and a missing score has no explanation."""
         workspace, now = self.team.workspace, self.now + self.number % 2 * 2 * DAY
         ids = [row["id"] for row in await self._rows(f"{_LIVING} ORDER BY id")]
         for card in await cards_of(workspace, ids=ids, now=now):
@@ -502,7 +502,7 @@ _UNREAD = (
     "SELECT d.id FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
     " WHERE t.workspace_id = $1 AND d.number <> t.live AND NOT d.is_draft"
 )
-#: rows that must not be there
+#: rows that must not exist
 _NEVER = {
     "a score of who is one with another": f"SELECT id FROM scores WHERE contact_id IN ({_PARTS})",
     "an effect on who is one with another": f"SELECT id FROM effects WHERE contact_id IN ({_PARTS})",
@@ -520,7 +520,7 @@ _NEVER = {
 
 @pytest.mark.slow
 def test_whatever_happens_is_kept_as_the_ledger_has_it(database_url: str) -> None:
-    """Lives of a workspace, looked at after every step."""
+    """Everything stored equals a fold of the ledger after each step of a random sequence of events."""
     Everything.seen, Everything.lives = Counter(), count(1)
     with asyncio.Runner() as runner:
         opened_storage = runner.run(open_storage(database_url, secret_keys=[KEY]))
@@ -539,5 +539,5 @@ def test_whatever_happens_is_kept_as_the_ledger_has_it(database_url: str) -> Non
         finally:
             report_counts(f"lives of workspaces on {opened_storage.dialect}", dict(sorted(Everything.seen.items())))
             runner.run(opened_storage.close())
-    if not DEFAULT:  # few lives need not meet all of them
+    if not DEFAULT:  # a short run need not include every kind of event
         assert [event for event in (REDEFINED, UNDONE, MERGED) if Everything.seen[event] < 100] == []

@@ -1,4 +1,4 @@
-"""A job runs in its lane under a lease, is retried in its time, and given up when it fails for too long."""
+"""A job runs in its lane under a lease, is retried later, and is given up if it fails for too long."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,17 +21,17 @@ from tests.storage.teams import DAY, NOW, Team
 
 HOUR = 3600 * SECOND
 KIND, LANE = "ask", "C0SUCCESS"
-LATER = NOW + LEASE + SECOND  # the first lease has ended
-LATEST = LATER + LEASE + SECOND  # so has the second
+LATER = NOW + LEASE + SECOND  # the first lease is over
+LATEST = LATER + LEASE + SECOND  # the second lease is over
 
 
 async def claim_next(team: Team, *, now: int) -> Job | None:
-    """Take the one job."""
+    """Claim the next job."""
     return await jobs.claim(team.workspace, kinds=[KIND], now=now)
 
 
 async def taken_twice(team: Team) -> tuple[Job, Job]:
-    """Put a job, and let another take it from who took it first."""
+    """Enqueue a job, claim it, and claim it again after the first lease. Return both claims."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
     first, second = await claim_next(team, now=NOW), await claim_next(team, now=LATER)
     assert first is not None
@@ -41,19 +41,19 @@ async def taken_twice(team: Team) -> tuple[Job, Job]:
 
 
 async def postpone(workspace: Workspace, job: Job) -> None:
-    """Say that Slack refused it, so that nothing is in doubt, and try again in an hour."""
+    """Postpone the job for an hour as after a refusal by Slack, which leaves no doubt about the result."""
     await jobs.postpone(
         workspace, job=job, until=LATER + HOUR, holds_lane=False, is_doubtful=False, because="late", now=LATER
     )
 
 
 async def give_up(workspace: Workspace, job: Job) -> None:
-    """Leave it undone."""
+    """Give the job up."""
     await jobs.give_up(workspace, job=job, because="late", now=LATER)
 
 
 async def repeat(workspace: Workspace, job: Job) -> None:
-    """Put it for another time."""
+    """Reschedule the job for an hour later."""
     await jobs.reschedule(workspace, job=job, at=LATER + HOUR, now=LATER)
 
 
@@ -61,10 +61,10 @@ async def repeat(workspace: Workspace, job: Job) -> None:
 async def test_what_is_said_after_the_lease_leaves_the_job_to_who_has_it(
     team: Team, late: Callable[[Workspace, Job], Awaitable[None]]
 ) -> None:
-    """Who has it now may have sent something: should that one die, the next has to know that it is in doubt."""
+    """A result after the lease leaves the job with its new holder; if that one dies, the next claim is doubtful."""
     first, second = await taken_twice(team)
     await late(team.workspace, first)
-    assert await claim_next(team, now=LATER) is None  # the lane is another's still
+    assert await claim_next(team, now=LATER) is None  # another claim still holds the lane
     third = await claim_next(team, now=LATEST)
 
     assert third is not None
@@ -72,7 +72,7 @@ async def test_what_is_said_after_the_lease_leaves_the_job_to_who_has_it(
 
 
 async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
-    """It is not done a third time; the lane stays with who has it until that one is done too."""
+    """A job that was completed after its lease is not run again; the lane stays with the new holder for now."""
     first, second = await taken_twice(team)
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="2", subject=2, due_at=NOW, now=NOW)
     await jobs.settle(team.workspace, job=first, pace=0, now=LATER)
@@ -85,7 +85,7 @@ async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
 
 
 async def test_what_was_given_up_is_tried_again_once_it_is_put_again(team: Team) -> None:
-    """As the welcome is at every start: whom to ask may be there by now."""
+    """A job that was given up is tried again if it is enqueued again, as the welcome message is at each start."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=NOW, now=NOW)
     first = await claim_next(team, now=LATEST)
     assert first is not None
@@ -103,7 +103,7 @@ AHEAD = {"an hour": HOUR, "thirty days": 30 * DAY, "ten years": 3_650 * DAY}
 
 @pytest.mark.parametrize("ahead", AHEAD.values(), ids=AHEAD)
 async def test_a_clock_that_was_ahead_holds_up_nothing(team: Team, ahead: int) -> None:
-    """Put back, a new job is done at once, a repeated and a postponed one in their time, and a lane is free again."""
+    """After a clock that was ahead is set back, new and repeated jobs run in their time, and lanes are free."""
     wrong, due = NOW + ahead, {"new": 0, "soon": 600 * SECOND, "monday": 5 * DAY}
     for subject, (key, wait) in enumerate(due.items(), start=1):
         await jobs.enqueue_one(
@@ -135,7 +135,7 @@ async def test_a_clock_that_was_ahead_holds_up_nothing(team: Team, ahead: int) -
 
 
 async def done_by(team: Team, now: int) -> list[int]:
-    """Do all that is due at an instant; return the subjects."""
+    """Claim and settle all jobs that are due at an instant. Return their subjects."""
     subjects = []
     while (job := await claim_next(team, now=now)) is not None:
         await jobs.settle(team.workspace, job=job, pace=0, now=now)
@@ -144,7 +144,7 @@ async def done_by(team: Team, now: int) -> list[int]:
 
 
 async def test_a_lease_from_a_clock_that_was_ahead_ends_in_its_time(team: Team) -> None:
-    """The process that held the lane died; its job is tried again one lease after the clock was put back."""
+    """A lease from a clock that was ahead ends one lease after the clock is set back, and the job is tried again."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
     assert await claim_next(team, now=NOW + 30 * DAY) is not None
 
@@ -155,7 +155,7 @@ async def test_a_lease_from_a_clock_that_was_ahead_ends_in_its_time(team: Team) 
 
 
 async def test_a_job_of_next_month_stays_one_of_next_month(team: Team) -> None:
-    """That it is far ahead is no sign of a wrong clock; when it was created is."""
+    """A job that is due in a month runs in a month; a wrong clock is detected by the time of creation."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW + 30 * DAY, now=NOW)
     for day in range(29):
         assert await claim_next(team, now=NOW + day * DAY) is None
@@ -164,7 +164,7 @@ async def test_a_job_of_next_month_stays_one_of_next_month(team: Team) -> None:
 
 
 async def test_a_retry_waits_an_hour_at_most(team: Team) -> None:
-    """Whatever the other side asks for: a longer wait would be taken for a wrong clock."""
+    """A retry comes after an hour at most, because a longer wait would be taken for a wrong clock."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
     job = await claim_next(team, now=NOW)
     assert job is not None
@@ -178,20 +178,20 @@ async def test_a_retry_waits_an_hour_at_most(team: Team) -> None:
 
 @dataclass
 class Desk:
-    """A runner with one handler, which does what *ends* says; the clock is the test's."""
+    """A runner with one handler, which ends as *ends* says, and a clock that the test sets."""
 
     team: Team
     now: int = NOW
-    ends: list[Exception | JobResult] = field(default_factory=list)  #: one after the other, the last one from then on
+    ends: list[Exception | JobResult] = field(default_factory=list)  #: results in order; the last one repeats
     runs: list[Job] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
 
     def runner(self, **options: Any) -> JobRunner:
-        """Make a runner."""
+        """Return a new runner of this handler."""
         return JobRunner({KIND: self.handle}, clock=lambda: self.now, **options)
 
     async def handle(self, _: Workspace, job: Job) -> JobResult:
-        """Handle a job."""
+        """Record the run, and return or raise the next result."""
         self.runs.append(job)
         self.times.append(self.now)
         end = self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
@@ -204,20 +204,20 @@ class Desk:
         await jobs.enqueue_one(self.team.workspace, kind=KIND, lane=lane, key=key, subject=1, due_at=NOW, now=self.now)
 
     async def work(self, runner: JobRunner, *, until: int, step: int) -> None:
-        """Run all that is due, again and again up to an instant."""
+        """Run all due jobs at each step until an instant."""
         while self.now < until:
             while await runner.work():
                 continue
             self.now += step
 
     async def count(self) -> tuple[int, int]:
-        """Count the jobs that wait, and those that were given up."""
+        """Return the number of waiting jobs, and of jobs that were given up."""
         measured = await measure(now=self.now)
         return measured.waiting.get(KIND, 0), measured.given_up.get(KIND, 0)
 
 
 async def load_reports(team: Team, *, now: int) -> list[Job]:
-    """Claim and settle the reports to an admin that are due."""
+    """Claim and settle the due reports to an admin. Return them."""
     reports = []
     while (report := await jobs.claim(team.workspace, kinds=[jobs.REPORT], now=now)) is not None:
         await jobs.settle(team.workspace, job=report, pace=0, now=now)
@@ -226,7 +226,7 @@ async def load_reports(team: Team, *, now: int) -> list[Job]:
 
 
 async def test_a_job_is_given_up_after_a_day_of_failures_of_its_own(team: Team) -> None:
-    """The two days for which the other side was away do not count; an admin is told once."""
+    """A job is given up after a day of its own failures, without the time of outages, and an admin is told once."""
     refused, away = (RetryLater("no", wait=HOUR, is_outage=is_outage) for is_outage in (False, True))
     desk = Desk(team, ends=[*[refused] * 3, away])
     await desk.enqueue()
@@ -246,7 +246,7 @@ async def test_a_job_is_given_up_after_a_day_of_failures_of_its_own(team: Team) 
 async def test_a_programming_error_is_in_the_log_with_its_traceback(
     team: Team, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The job keeps the reference under which it stands there."""
+    """A programming error is logged with its traceback, and the job keeps the reference of the log entry."""
     desk = Desk(team, ends=[KeyError("colour")])
     await desk.enqueue()
     await desk.runner().work()
@@ -261,7 +261,7 @@ async def test_a_programming_error_is_in_the_log_with_its_traceback(
 
 
 async def test_an_admin_is_told_of_failures_once_a_day(team: Team) -> None:
-    """What is given up within a day of the last report waits for the next one, which counts it."""
+    """Reports to an admin are at least a day apart, and the next one counts the failures since the last."""
     desk = Desk(team, ends=[GiveUp("never")])
     runner = desk.runner()
     for key in "abc":
@@ -279,7 +279,7 @@ async def test_an_admin_is_told_of_failures_once_a_day(team: Team) -> None:
 
 
 async def test_a_recurring_job_that_fails_is_retried_every_hour_and_reported(team: Team) -> None:
-    """It is never given up; once it is done it runs at its own times again."""
+    """A recurring job that fails is retried hourly and reported, and returns to its own schedule after a success."""
     desk = Desk(team, ends=[RetryLater("no")])
     runner = desk.runner(recurring=[KIND])
     await desk.work(runner, until=NOW + 12 * HOUR, step=600 * SECOND)
@@ -297,7 +297,7 @@ async def test_a_recurring_job_that_fails_is_retried_every_hour_and_reported(tea
 
 
 async def test_every_workspace_has_its_recurring_jobs(team: Team) -> None:
-    """Also one that is added later, within a minute; and each has one, whatever the number of processes."""
+    """Each workspace has each recurring job once, whatever the number of processes, also a new one within a minute."""
     desk = Desk(team, ends=[JobResult(repeat_at=NOW + DAY)])
     runners = [desk.runner(recurring=[KIND]) for _ in range(2)]
     assert [await runner.work() for runner in runners] == [True, False]
@@ -309,7 +309,7 @@ async def test_every_workspace_has_its_recurring_jobs(team: Team) -> None:
 
 
 async def test_a_failure_holds_up_no_other_job_and_an_outage_all_of_its_lane(team: Team) -> None:
-    """The order of a lane is kept while the other side is away; a job that fails by itself steps aside."""
+    """A failing job lets the next job of its lane pass; an outage holds the lane in order."""
     desk = Desk(team, ends=[RetryLater("refused"), JobResult()])
     await desk.enqueue("a")
     await desk.enqueue("b")
@@ -330,7 +330,7 @@ async def test_a_failure_holds_up_no_other_job_and_an_outage_all_of_its_lane(tea
 
 
 async def test_a_lease_is_renewed_while_its_job_runs(team: Team) -> None:
-    """Nobody else gets the job, however long it takes; a runner that lost its lease leaves the job alone."""
+    """A lease is renewed while its job runs, however long; a runner that lost its lease drops the job."""
     begun, ended, times = asyncio.Event(), asyncio.Event(), []
 
     async def handle(_: Workspace, job: Job) -> JobResult:
@@ -352,7 +352,7 @@ async def test_a_lease_is_renewed_while_its_job_runs(team: Team) -> None:
     stolen = await claim_next(team, now=NOW + DAY)
     assert stolen is not None
     assert stolen.is_doubtful
-    assert await working  # it notices, and ends without a word
+    assert await working  # the runner notices the loss, and ends silently
     await jobs.settle(team.workspace, job=stolen, pace=0, now=NOW + DAY)
 
     assert await claim_next(team, now=NOW + 2 * DAY) is None
@@ -360,7 +360,7 @@ async def test_a_lease_is_renewed_while_its_job_runs(team: Team) -> None:
 
 
 async def test_what_was_given_up_long_ago_is_deleted_and_so_are_unused_lanes(team: Team) -> None:
-    """A lane with a job stays, and one that is missing is made again."""
+    """Old given-up jobs and unused lanes are deleted; a lane with a job stays, and a missing lane is recreated."""
     desk = Desk(team, ends=[GiveUp("never"), JobResult()])
     await desk.enqueue("a", lane="first")
     await desk.enqueue("b", lane="second")
@@ -381,7 +381,7 @@ async def test_what_was_given_up_long_ago_is_deleted_and_so_are_unused_lanes(tea
 
 
 async def test_a_runner_runs_lanes_at_once_and_stops_after_what_it_began(team: Team) -> None:
-    """A job that takes long holds up no other lane; stopping waits for it, and begins nothing else."""
+    """A runner runs several lanes at once; stopping waits for the running jobs and starts no other."""
     both, began = asyncio.Event(), list[str]()
 
     async def handle(_: Workspace, job: Job) -> JobResult:

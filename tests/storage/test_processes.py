@@ -1,4 +1,4 @@
-"""Several processes write to one database at once: on one SQLite file, and as replicas beside one PostgreSQL."""
+"""Several processes write to one database at once: a SQLite file, or PostgreSQL as replicas do."""
 
 import asyncio
 import json
@@ -18,14 +18,14 @@ from tests.storage.replica import FACTS, KEYS, PEOPLE, SUBMISSIONS, reference_to
 from tests.storage.teams import NOW, Team
 
 PROCESSES = 4
-BATCHES = int(os.environ.get("BATCHES", "400")) // PROCESSES  # of each of those that merge and part
+BATCHES = int(os.environ.get("BATCHES", "400")) // PROCESSES  # of each process that merges and splits
 MERGER = str(HOUSE / "tests" / "storage" / "merger.py")
 REPLICA = str(HOUSE / "tests" / "storage" / "replica.py")
 
 
 @pytest.mark.slow
 async def test_processes_that_write_the_same_facts_at_once(database_url: str) -> None:
-    """No lock that fails, no deadlock, no contact twice: each fact counts once, for whichever process came first."""
+    """Without failed locks, deadlocks or duplicate contacts each fact counts once, from the process that came first."""
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
     await add_workspace("T0ACME", name="Acme", now=NOW)
     await opened_storage.close()
@@ -44,7 +44,7 @@ async def test_processes_that_write_the_same_facts_at_once(database_url: str) ->
     assert statuses["submissions"] >= 2_000
     assert max(report["begun"] for report in reports) < min(
         report["ended"] for report in reports
-    )  # all of them at one time
+    )  # all processes ran at the same time
     count_query = "SELECT (SELECT count(*) FROM contacts) AS contacts, (SELECT count(*) FROM effects) AS effects"
     assert await raw.rows(database_url, count_query) == [{"contacts": PEOPLE, "effects": FACTS}]
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
@@ -62,9 +62,9 @@ async def test_processes_that_write_the_same_facts_at_once(database_url: str) ->
 
 
 async def count_rows(url: str) -> None:
-    """Let PostgreSQL count its rows from time to time, as it does by itself where that is not switched off for tests.
+    """Analyze PostgreSQL each second, in place of autovacuum, which is off in tests.
 
-    Without that it plans every statement for the empty tables there were at first."""
+    Without statistics PostgreSQL would plan each statement for the empty tables of the start."""
     while True:
         await asyncio.sleep(1)
         await raw.rows(url, "ANALYZE")
@@ -73,7 +73,7 @@ async def count_rows(url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_processes_that_change_merge_and_part_the_same_contacts(database_url: str) -> None:
-    """No deadlock, nothing given up, and everything is kept as a fold of the whole ledger has it."""
+    """Without a deadlock, and with no submission given up, everything stored equals a fold of the ledger."""
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     await opened_storage.close()

@@ -1,4 +1,4 @@
-"""Real purchases (the CDNOW log) ask for the follow-ups that a plain computation says, and for no other."""
+"""Real purchases (the CDNOW log) create exactly the follow-ups that an independent computation expects."""
 
 import asyncio
 import os
@@ -24,13 +24,13 @@ from tests.storage.teams import DAY, NOW, Team, change
 HOUSE = Path(__file__).parent.parent
 LOG = HOUSE / "data" / "cdnow_2000.txt"
 WHOLE = Path(os.environ.get("CDNOW_LOG", HOUSE / "data" / "cdnow_master.txt"))
-HALF_LIFE, EDGE, MARGIN, REST = 30, 60, 10, 14  # days and points
+HALF_LIFE, EDGE, MARGIN, REST = 30, 60, 10, 14  # in days and points
 MOST = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Purchase:
-    """One line of the log: who, when in µs, and for how many whole dollars."""
+    """One line of the log: customer, time in µs, and whole dollars."""
 
     customer: str
     at: int
@@ -38,9 +38,9 @@ class Purchase:
 
 
 def purchases(path: Path) -> list[Purchase]:
-    """Read the log in the order of its days; of one day, as the lines stand, a second apart."""
+    """Load the log in the order of days; the purchases of a day are a second apart in the order of lines."""
     purchases = []
-    lines = [line for line in path.read_text().splitlines() if line.split()[0].isdecimal()]  # without its head
+    lines = [line for line in path.read_text().splitlines() if line.split()[0].isdecimal()]  # without the header
     for number, line in enumerate(lines):
         customer, day, _, dollars = line.split()
         moment = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
@@ -50,9 +50,11 @@ def purchases(path: Path) -> list[Purchase]:
 
 
 def computed(log: list[Purchase]) -> tuple[set[tuple[str, int]], int, int]:
-    """Say, with floats and nothing of ours, whom to follow up when; how often within the rest; and naively.
+    """Compute follow-ups with floats, independently of the product.
 
-    A customer's heat halves in thirty days. It asks when a purchase takes it to 60, once, until it was at 50 or less.
+    A customer's heat halves in thirty days. A purchase that brings the heat to 60 fires once, until the heat was at 50
+    or less. Return (customer, time) of each follow-up, the number of crossings within the cool-down, and the number of
+    purchases that leave the heat at 60 or more.
     """
     heat, last_bought = defaultdict[str, float](float), dict[str, int]()
     claimed, asked_at = set[str](), dict[str, int]()
@@ -80,7 +82,7 @@ def computed(log: list[Purchase]) -> tuple[set[tuple[str, int]], int, int]:
 
 
 async def replayed(team: Team, log: list[Purchase], *, sweeping: int) -> tuple[list[tuple[str, int]], int]:
-    """Hand the log in, each purchase by itself when it happened, with a sweep now and then."""
+    """Record each purchase at its time, with regular sweeps. Return the follow-ups and how often a cool-down held."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=MOST * 1_000, step=1_000, start=0, bands=(),
         half_life=HALF_LIFE * DAY, is_default=False, now=log[0].at - 1,
@@ -120,7 +122,7 @@ async def replayed(team: Team, log: list[Purchase], *, sweeping: int) -> tuple[l
 
 
 async def check(team: Team, log: list[Purchase], title: str, *, sweeping: int) -> None:
-    """Compare what was asked with what the computation says, beside what every update would have asked."""
+    """Fail unless the follow-ups equal the computed ones, and are fewer than the purchases above the edge."""
     expected, rest, naive = computed(log)
     asked_ups, spent = await replayed(team, log, sweeping=sweeping)
 
@@ -133,12 +135,12 @@ async def check(team: Team, log: list[Purchase], title: str, *, sweeping: int) -
 
 
 async def test_purchases_ask_for_what_a_plain_computation_says(team: Team) -> None:
-    """Once for each way up, though many more updates find the customer above the edge."""
+    """Each way up to the edge creates one follow-up, although many more purchases leave the heat above the edge."""
     await check(team, purchases(LOG), "the beginning of the CDNOW log", sweeping=3)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not WHOLE.exists(), reason="CDNOW_LOG does not name the whole log")
 async def test_the_whole_log_asks_for_what_a_plain_computation_says(team: Team) -> None:
-    """Of 23,570 customers, over eighteen months."""
+    """The complete log of 23,570 customers over eighteen months creates the computed follow-ups."""
     await check(team, purchases(WHOLE), "the whole CDNOW log", sweeping=100)

@@ -1,7 +1,7 @@
-"""Random histories of scores, caps, undos, filters and follow-ups, told beside the plainest reading of the rules.
+"""Random histories of scores, caps, undos, filters and follow-ups agree with the plain rules in `rulebook`.
 
-Their times like to coincide: with each other, a half-life, the end of a day, the very instant at which a rule looks.
-More histories than the default run has: HISTORIES=500.
+Times often coincide: with each other, with a half-life, with the end of a day, with the instant at which a rule fires.
+HISTORIES=500 runs more histories than the default.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ SCORE = Measure(key="score", low=0, high=100_000, step=1_000, start=0)
 
 
 def measures(dice: random.Random) -> tuple[Measure, ...]:
-    """Choose what is measured beside the default type."""
+    """Choose the score types of a history, the default type first."""
     half_life = dice.choice([HOUR, DAY, HOUR + 1])
     step, start = dice.choice([1_000, 1_000, 500, 5_000]), dice.choice([0, 10_000, -100_000])
     heat = Measure(key="heat", low=-100_000, high=100_000, step=step, start=start, half_life=half_life)
@@ -62,7 +62,7 @@ def measures(dice: random.Random) -> tuple[Measure, ...]:
 
 
 def rules(dice: random.Random, watched: Sequence[Measure]) -> dict[str, Rule]:
-    """Choose a few rules, each with the words that make it."""
+    """Choose up to four alert rules, each under its words."""
     chosen: dict[str, Rule] = {}
     for _ in range(4):
         measure = dice.choice(watched)
@@ -91,22 +91,22 @@ def rules(dice: random.Random, watched: Sequence[Measure]) -> dict[str, Rule]:
 
 @dataclass(slots=True)
 class Life:
-    """A workspace, and what its rulebook says of it."""
+    """A workspace, and the state that the plain rules give it."""
 
     team: Team
     dice: random.Random
     measures: Sequence[Measure]
-    watchings: dict[int, dict[str, Watching]] = field(default_factory=dict)  #: by rule and address
+    watchings: dict[int, dict[str, Watching]] = field(default_factory=dict)  #: by rule and email
     ids: dict[str, int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    undos: list[tuple[str, str]] = field(default_factory=list)  #: (batch, what it undoes)
+    undos: list[tuple[str, str]] = field(default_factory=list)  #: (batch, undone batch)
     asked: list[str] = field(default_factory=list)  #: batches of people
     now: int = NOW
     number: int = 0
 
     @property
     def undone(self) -> set[str]:
-        """Name the batches that are left out."""
+        """Return the batches that are left out."""
 
         def is_out(batch: str) -> bool:
             return any(undoes == batch and not is_out(undo) for undo, undoes in self.undos)
@@ -114,30 +114,30 @@ class Life:
         return {undoes for _, undoes in self.undos if is_out(undoes)}
 
     def story(self, email: str, measure: Measure) -> list[Told]:
-        """Tell a score from its beginning."""
+        """Return the entries of a score from the beginning."""
         return story((event for event in self.events if event.contact == email), measure, undone_batches=self.undone)
 
     def rank(self, email: str, measure: Measure, *, until: int | None = None) -> int | None:
-        """Give the rank of a score, or the one it had."""
+        """Return the rank of a score, now or at *until*, or None if the score is missing."""
         entries = [entry for entry in self.story(email, measure) if entry.moved is not None]
         ranks = [entry.rank for entry in entries if until is None or entry.event.at <= until]
         return ranks[-1] if ranks else None
 
     def touched(self, email: str, measure: Measure) -> int:
-        """Say when the last event of a score was, undone or not."""
+        """Return the time of the last event of a score, undone or not, or -1."""
         own_events = (event for event in self.events if event.contact == email and bears(event, measure))
         return max((event.at for event in own_events), default=-1)
 
 
 def bears(event: Event, measure: Measure) -> bool:
-    """Tell whether an event is one of a score."""
+    """Return whether an event belongs to a score."""
     return event.score == measure.key or any(
         worth.activity == event.activity and fits(worth.tag, event.tags) for worth in measure.worth
     )
 
 
 async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
-    """Make a workspace with people whom everything is known of, and rules that nobody is inside of."""
+    """Create a workspace with contacts, their tags and alert rules, before any score exists."""
     dice = random.Random(number)
     workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
     life = Life(Team(workspace), dice, measures(dice))
@@ -149,7 +149,7 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
                 cap=ours.RuleCap(points=worth.cap[0], period=worth.cap[1], group=worth.cap[2]) if worth.cap else None,
             )
             for place, worth in enumerate(measure.worth)
-        ]  # fmt: skip  # one rule
+        ]  # fmt: skip  # one scoring rule
         await add_score_type(
             workspace, key=measure.key, label=measure.key, minimum=measure.low, maximum=measure.high,
             step=measure.step, start=measure.start, half_life=measure.half_life, bands=[], rules=score_rules,
@@ -166,7 +166,7 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
 
 
 def next_instant(life: Life) -> int:
-    """Choose when something happens next: often just when a rule would look."""
+    """Choose the next instant, often within a µs of the instant at which a rule would fire."""
     dice, soon = life.dice, list[int]()
     if dice.random() < 0.4:
         for watching, email in (
@@ -186,7 +186,7 @@ def next_instant(life: Life) -> int:
 
 
 def some_item(life: Life, key: str, email: str) -> Item:
-    """Choose what is told of somebody, and when it happened."""
+    """Choose an item of a contact, and when it happened."""
     dice, contact = life.dice, Reference(email=email)
     ago = dice.choice([0, 0, 1, HOUR, DAY, 7 * DAY, dice.randrange(3 * DAY)])
     day = life.now - life.now % DAY
@@ -206,7 +206,7 @@ def some_item(life: Life, key: str, email: str) -> Item:
 
 
 async def act(life: Life, counted: Counter[str]) -> None:
-    """Let something happen in both, in one commit or not."""
+    """Perform a random event in the workspace and in the plain rules: a sweep, or one or more submissions."""
     dice = life.dice
     life.now = max(life.now, next_instant(life))
     if dice.random() < 0.25:
@@ -221,7 +221,7 @@ async def act(life: Life, counted: Counter[str]) -> None:
         if life.asked and not submissions and dice.random() < 0.15:
             submissions.append(life.team.undoing(dice.choice(life.asked[-3:]), batch=batch, received=life.now))
             break
-        # Which of several in a commit is stamped first, and so the other's instant, is left open.
+        # The order of the submissions in a commit is undefined, so the stamp of a person's change would be too.
         person = dice.choice([None, None, dice.choice(list(PEOPLE))]) if together == 1 else None
         items = [
             some_item(life, f"{dice.choice('kK/')}{batch}/{place}", person or dice.choice(list(PEOPLE)))
@@ -242,7 +242,7 @@ async def act(life: Life, counted: Counter[str]) -> None:
 
 
 def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseException, counted: Counter[str]) -> None:
-    """Write into the rulebook what was handed in, and compare what was answered."""
+    """Apply a submission to the plain rules, and compare the outcome."""
     before = {
         (email, measure.key): (life.rank(email, measure), life.touched(email, measure))
         for email in PEOPLE
@@ -287,7 +287,7 @@ def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseEx
 
 
 def stamped(life: Life, submission: Submission) -> list[Event]:
-    """Time what was handed in: what has no time of its own comes after all that its scores have seen."""
+    """Return the events of a submission; an item without a time comes after all events of its scores."""
     new_events = list[Event]()
     for place, item in enumerate(submission.items):
         assert isinstance(item, Item)
@@ -298,7 +298,7 @@ def stamped(life: Life, submission: Submission) -> list[Event]:
             at=life.now + place if own is None else min(own, life.now), source=submission.source, key=item.key,
             batch=submission.batch, contact=email, score=item.score or "", op=item.op.value if item.op else "",
             amount=item.amount, activity=item.activity or "", tags=PEOPLE[email],
-        )  # fmt: skip  # who, what, when
+        )  # fmt: skip  # contact, change and time
         if own is None:
             measures = [
                 measure
@@ -321,7 +321,7 @@ def _names_measure(event: Event, measure: Measure) -> bool:
 
 
 def settle(life: Life) -> None:
-    """Decide what time decided up to now."""
+    """Apply what time alone decides up to now."""
     for watchings in life.watchings.values():
         for email, watching in watchings.items():
             measure = watching.rule.of
@@ -376,10 +376,10 @@ async def check(life: Life, counted: Counter[str]) -> None:
 
 
 async def check_filters(life: Life, counted: Counter[str]) -> None:
-    """Ask about each score as it is and was, at the very values and instants that are there."""
+    """Query each score and its past at exactly the values and times that occur."""
     types = await score_types(life.team.workspace)
     for measure in life.measures:
-        # Asked when the span just reaches back to an event, or reaches back to it no more.
+        # The query time is chosen so that its span just reaches back to an event, or just misses the event.
         instants = [
             (name, event.at + span) for name, span in SPANS.items() for event in life.events if bears(event, measure)
         ]
@@ -432,7 +432,7 @@ async def check_filters(life: Life, counted: Counter[str]) -> None:
 
 
 async def test_whatever_happens_is_as_the_rules_say(storage: Storage) -> None:
-    """Scores, effects, trends, answers of filters, and follow-ups with their instants."""
+    """Scores, effects, trends, filters and follow-ups with their times agree with the plain rules."""
     counts: Counter[str] = Counter()
     for number in range(HISTORIES):
         life = await begin(storage, number, counts)

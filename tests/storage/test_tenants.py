@@ -1,4 +1,4 @@
-"""Two workspaces that use the same names for everything: nothing of one shows or changes in the other."""
+"""Two workspaces with the same names for everything neither show nor change anything of each other."""
 
 import asyncio
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ ADA, BOB = "ada@example.com", "bob@example.com"
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """One of two teams that have everything in common but the numbers."""
+    """A team that has everything in common with another team except the numbers."""
 
     team: Team
     source: Source
     number: int
 
     async def fill(self) -> None:
-        """Hand in what both teams hand in, each with numbers and words of its own."""
+        """Record what both teams record, with the numbers and words of this team."""
         n, delivered = self.number, Delivered(source=self.source.id, key="d1")
         await asyncio.gather(
             self.team.deliver(
@@ -53,7 +53,7 @@ class House:
 
 @pytest.fixture
 async def houses(storage: Storage) -> tuple[House, House]:
-    """Make two workspaces with the same types, sources, contacts, keys and batches, filled at the same moment."""
+    """Create two teams with the same types, sources, contacts, keys and batches, filled at the same time."""
     houses = []
     for number in (1, 2):
         workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
@@ -69,7 +69,7 @@ async def houses(storage: Storage) -> tuple[House, House]:
 
 
 async def view(house: House) -> dict[str, object]:
-    """Read everything a workspace shows."""
+    """Return everything that a workspace shows."""
     workspace = house.team.workspace
     ada, bob = await house.team.contact(ADA), await house.team.contact(BOB)
     _, best = await top(workspace, score="score", count=10, now=NOW)
@@ -104,7 +104,7 @@ async def view(house: House) -> dict[str, object]:
 
 
 def expected(n: int, *, bob: list[tuple[int, int | None, str, bool]] | None = None, last: str = "slack/p2") -> object:
-    """Say what the workspace with a number shows."""
+    """Return what the workspace with this number must show."""
     lines = bob or [
         ((n + 60) * 1_000, (n + 60) * 1_000, "U1", False),
         ((n + 50) * 1_000, (n + 50) * 1_000, "U1", False),
@@ -130,12 +130,12 @@ def expected(n: int, *, bob: list[tuple[int, int | None, str, bool]] | None = No
 
 
 async def test_each_workspace_shows_its_own_and_nothing_else(houses: tuple[House, House]) -> None:
-    """Filled in the same commits with the same names, every reading verb gives what belongs to the asker."""
+    """Each reading function returns the data of its workspace only, although both were filled in the same commits."""
     assert [await view(house) for house in houses] == [expected(1), expected(2)]
 
 
 async def test_an_undo_bears_on_one_workspace(houses: tuple[House, House]) -> None:
-    """Both have a batch of that name; only the asker's is left out."""
+    """An undo affects the batch of its own workspace, not the batch of the same name in the other."""
     first, two = houses
     await first.team.undo("slack/p2", batch="slack/u", received=NOW + 9)
 
@@ -145,7 +145,7 @@ async def test_an_undo_bears_on_one_workspace(houses: tuple[House, House]) -> No
 
 
 async def test_an_undone_batch_of_a_neighbour_in_the_same_commit(houses: tuple[House, House]) -> None:
-    """What one workspace left out is not left out of the other, though both fold anew at the same moment."""
+    """A batch that is undone in one workspace counts in the other, even if one commit folds both."""
     first, two = houses
     await first.team.undo("slack/p2", batch="slack/u", received=NOW + 9)
     late = set_to("k9", BOB, 5, at=NOW - 20)
@@ -157,7 +157,7 @@ async def test_an_undone_batch_of_a_neighbour_in_the_same_commit(houses: tuple[H
 
 
 async def test_an_undo_of_an_undo_stays_at_home(houses: tuple[House, House]) -> None:
-    """The same undo in both, taken back in one."""
+    """An undo of an undo affects only its own workspace."""
     first, two = houses
     await asyncio.gather(*(house.team.undo("slack/p2", batch="slack/u", received=NOW + 9) for house in houses))
     await two.team.undo("slack/u", batch="slack/v", received=NOW + 10)
@@ -166,7 +166,7 @@ async def test_an_undo_of_an_undo_stays_at_home(houses: tuple[House, House]) -> 
 
 
 async def test_a_batch_of_the_other_workspace_cannot_be_undone(houses: tuple[House, House]) -> None:
-    """Its name means nothing here."""
+    """A batch that exists only in the other workspace cannot be undone."""
     first, two = houses
     await first.team.ask(set_to("p3", BOB, 9), batch="slack/only-here", actor="U1", received=NOW + 3)
 
@@ -179,7 +179,7 @@ async def test_a_batch_of_the_other_workspace_cannot_be_undone(houses: tuple[Hou
 
 
 async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, House]) -> None:
-    """Its row id finds nothing, changes nothing and shows nothing."""
+    """The row id of the other workspace's contact finds, changes and shows nothing."""
     first, two = houses
     other_bob = (await two.team.contact(BOB)).id
     workspace = first.team.workspace
@@ -200,7 +200,7 @@ async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, 
 
 
 async def test_a_crowd_next_door_is_in_nobody_s_way(houses: tuple[House, House]) -> None:
-    """What the other workspace has very many of does not use up the places of an answer here."""
+    """The many contacts of the other workspace do not fill the limit of a result here."""
     first, two = houses
     await two.team.deliver(*(field_item(f"c{n:03d}", f"b{n}@example.com", name=f"Bob {n:03d}") for n in range(600)))
     workspace = first.team.workspace
@@ -211,7 +211,7 @@ async def test_a_crowd_next_door_is_in_nobody_s_way(houses: tuple[House, House])
 
 
 async def test_sources_and_deliveries_of_the_other_workspace_are_unknown(houses: tuple[House, House]) -> None:
-    """Neither by row id nor by name."""
+    """Sources and deliveries of the other workspace are unknown, by row id and by name."""
     first, two = houses
     (other_delivery,) = await deliveries(two.team.workspace, source="crm", most=10)
     await add_source(two.team.workspace, slug="only-there", provider="generic", secrets=[], now=NOW)
@@ -229,7 +229,7 @@ async def test_sources_and_deliveries_of_the_other_workspace_are_unknown(houses:
 
 
 async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[House, House]) -> None:
-    """It is none of the types here, whoever asks for it."""
+    """A score type of the other workspace is unknown in every function."""
     first, two = houses
     await add_score_type(
         two.team.workspace, key="renewal", label="Renewal", minimum=0, maximum=10_000, step=1_000,

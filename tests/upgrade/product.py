@@ -1,4 +1,4 @@
-"""Run one installed version of `contact-score` from outside, with its clock at an instant that the test chooses."""
+"""Run one installed version of `contact-score` from outside, with a clock that the test sets."""
 
 import asyncio
 import json
@@ -27,22 +27,22 @@ PATIENCE = 120.0
 
 
 class Clock:
-    """A clock that began at an instant, and goes on from there."""
+    """A clock that starts at an instant and advances with real time."""
 
     def __init__(self, start: datetime) -> None:
         self.shift = int(start.timestamp() * 1e9) - time.time_ns()
 
     def __call__(self) -> float:
-        """Return the time in seconds."""
+        """Return the time in seconds since 1970."""
         return (time.time_ns() + self.shift) / 1e9
 
     def set(self, start: datetime) -> None:
-        """Put the clock to an instant; programs that run already keep theirs."""
+        """Set the clock to an instant; running programs keep their own."""
         self.shift = int(start.timestamp() * 1e9) - time.time_ns()
 
 
 def crm_request(items: list[Json], *, delivery: str, at: float) -> Json:
-    """Return the request that delivers items from the CRM, signed at an instant in seconds."""
+    """Return a signed delivery of items from the CRM at a time in seconds."""
     body = encoded({"items": items})
     headers = signed(body, delivery=delivery, at=int(at * 1e6), secret=SECRET)
     headers |= {"Content-Type": "application/json"}
@@ -50,7 +50,7 @@ def crm_request(items: list[Json], *, delivery: str, at: float) -> Json:
 
 
 async def deliver(url: str, request: Json) -> str:
-    """Send a request to the product, and return the body of its answer, which is 200."""
+    """Send a request to the product, and return the body. Fail unless the status is 200."""
     async with (
         ClientSession() as session,
         session.post(url + request["path"], data=request["body"].encode(), headers=request["headers"]) as response,
@@ -70,7 +70,7 @@ class Ended:
 
     @property
     def document(self) -> Any:
-        """Return the JSON document that a command printed."""
+        """Return the JSON document that the command printed. Fail if the command failed."""
         assert self.code == 0, self
         return json.loads(self.out)
 
@@ -84,7 +84,7 @@ class Served:
     reading: asyncio.Task[None]
 
     async def stop(self) -> None:
-        """Send SIGTERM. The process ends with 0, and has logged nothing worse than a warning."""
+        """Send SIGTERM. Fail unless the process exits with 0, and has logged nothing worse than a warning."""
         self.process.terminate()
         assert await self._ended() == 0
         logged = [json.loads(line) for line in self.lines if line.startswith("{")]
@@ -104,7 +104,7 @@ class Served:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """One installed version, beside one database."""
+    """An installed version with a database."""
 
     python: str = sys.executable
     database_url: str
@@ -120,7 +120,7 @@ class Product:
         return {**inherited, **settings, "CONTACT_SCORE_PORT": "0", "CONTACT_SCORE_LOG_FORMAT": "json", **more}
 
     async def run(self, *words: str) -> Ended:
-        """Run one command to its end."""
+        """Run a command to its end, and return its result."""
         process = await asyncio.create_subprocess_exec(
             *self._command(*words), env=self._environment(), stdout=PIPE, stderr=PIPE
         )
@@ -130,14 +130,14 @@ class Product:
         return Ended(code=process.returncode, out=out.decode(), err=err.decode())
 
     async def say(self, *words: str) -> str:
-        """Run a command that must go well, and return what it printed."""
+        """Run a command, and return what it printed. Fail if the command failed."""
         result = await self.run(*words)
         assert result.code == 0, (words, result)
         return result.out
 
     @asynccontextmanager
     async def serve(self, slack: Slack) -> AsyncIterator[Served]:
-        """Run `serve` beside a Slack, connected to it; at the end it is stopped, and after a failure killed."""
+        """Run `serve` connected to a Slack. At the end stop the process, or kill it after a failure."""
         process = await asyncio.create_subprocess_exec(
             *self._command("serve"),
             env=self._environment(

@@ -1,7 +1,7 @@
-"""A small Slack for the upgrade test: it keeps what the app posts, and sends the app what people do there.
+"""A small Slack for the upgrade test: it stores what the app posts, and sends what people do to the app.
 
-It is written from Slack's documentation and imports nothing of the product: what it held while one version of the
-product ran can be given to the next version."""
+It follows Slack's documentation and imports nothing of the product, so what it stored during one version of the
+product can be loaded for the next version."""
 
 import asyncio
 import hmac
@@ -25,13 +25,13 @@ SALES, DEALS, LEADS = "C0SALES", "C0DEALS", "C0LEADS"
 NAMES = {ADMIN: "Ann Admin", REP: "Rob Rep", JANE: "Jane Janson", GUEST: "Gus Guest", BOT: "Contact Score"}
 CHANNELS = {SALES: "sales", DEALS: "deals", LEADS: "leads"}
 MEMBERS = [ADMIN, REP, JANE, BOT]
-SLACK_ADDRESS = "http://slack.example"  #: stands for our own address in what is stored
+SLACK_ADDRESS = "http://slack.example"  #: placeholder of this server's address in stored documents
 FORM = "application/x-www-form-urlencoded"
 PATIENCE = 60.0
 
 
 def person(id: str) -> Json:
-    """Return what Slack says about somebody."""
+    """Return Slack's data about a user."""
     address = f"{NAMES[id].split()[0].lower()}@acme.example"
     return {
         "id": id,
@@ -52,19 +52,19 @@ def person(id: str) -> Json:
 
 @dataclass(slots=True)
 class Held:
-    """What Slack holds, as one JSON document: it can be kept and be loaded again."""
+    """Everything that Slack stores, which can be written and loaded as one JSON document."""
 
-    messages: list[Json] = field(default_factory=list)  #: seen by everybody in their channel
-    answers: list[Json] = field(default_factory=list)  #: seen by one person alone
+    messages: list[Json] = field(default_factory=list)  #: visible to everyone in their channel
+    answers: list[Json] = field(default_factory=list)  #: visible to one user only
     modals: list[Json] = field(default_factory=list)  #: {"user", "view"}
-    homes: list[Json] = field(default_factory=list)  #: {"user", "view"}, the latest of a person last
-    urls: dict[str, Json] = field(default_factory=dict)  #: number of a response_url → who gets the answer, and where
-    last: int = 0  #: the number that was given last, to a response_url, a view or an event
+    homes: list[Json] = field(default_factory=list)  #: {"user", "view"}, a user's latest view last
+    urls: dict[str, Json] = field(default_factory=dict)  #: number of a response_url → receiver and place of the answer
+    last: int = 0  #: the last number of a response_url, a view or an event
 
 
 @dataclass(slots=True)
 class Reply:
-    """What the app did because of one request: its HTTP answer, and what it sent to Slack."""
+    """The app's reaction to a request: its HTTP answer, and its calls to Slack."""
 
     status: int
     body: bytes
@@ -72,29 +72,29 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """Return everything that the person can read of it."""
+        """Return all text that the user can read."""
         return "\n".join([*(readable(call) for call in self.calls), self.body.decode()]).strip()
 
 
 class Slack:
-    """The workspace of one team. `url` is what SLACK_API_URL must be; `app_url` is where the app listens."""
+    """The workspace of one team. `url` is the value for SLACK_API_URL, `app_url` the address of the app."""
 
     def __init__(self, held: Held, *, clock: Callable[[], float]) -> None:
         self.held = held
         self.clock = clock
         self.url = ""
         self.app_url = ""
-        self.calls: list[Json] = []  #: method and arguments of every call that changes or shows something
-        self.silent: set[str] = set()  #: channels whose messages are taken without an answer
-        self.deaf: set[str] = set()  #: channels whose messages are not taken and not answered
-        self.waiting = 0  #: requests that are not answered
-        self.other: Json = {}  #: what another system, whose API is beside ours, answers
+        self.calls: list[Json] = []  #: method and arguments of each call that changes or shows something
+        self.silent: set[str] = set()  #: channels in which messages are stored but not answered
+        self.deaf: set[str] = set()  #: channels in which messages are neither stored nor answered
+        self.waiting = 0  #: number of unanswered requests
+        self.other: Json = {}  #: the answer of another system with an API on this server
         self._changed = asyncio.Condition()
         self._moments = itertools.count(1)
         self._session: ClientSession | None = None
         self._open = asyncio.Event()
 
-    # What the app asks of Slack
+    # Calls of the app
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one call of the Web API."""
@@ -123,7 +123,7 @@ class Slack:
         return web.json_response(answer)
 
     async def respond(self, request: web.Request) -> web.Response:
-        """Take what the app sends to a response_url."""
+        """Store what the app sends to a response_url."""
         place, arguments = self.held.urls.get(request.match_info["number"]), await request.json()
         if place is None:
             return web.Response(status=404, text="expired_url")
@@ -140,7 +140,7 @@ class Slack:
         return web.Response(text="ok")
 
     async def take_file(self, request: web.Request) -> web.Response:
-        """Take an uploaded picture."""
+        """Accept an uploaded picture."""
         await request.read()
         return web.Response(text="OK")
 
@@ -149,7 +149,7 @@ class Slack:
         return web.json_response(self.other)
 
     def post_message(self, arguments: Json) -> Json:
-        """Keep a message for everybody in a channel."""
+        """Store a message to a channel."""
         channel = str(arguments["channel"])
         if channel in self.deaf:
             raise _Unanswered
@@ -175,7 +175,7 @@ class Slack:
         return {"channel": message["channel"], "ts": message["ts"]}
 
     def post_ephemeral(self, arguments: Json) -> Json:
-        """Keep a message that one person alone sees."""
+        """Store a message that only one user sees."""
         content = {"text": arguments.get("text", ""), "blocks": _with_ids(arguments.get("blocks") or [])}
         answer = {"user": arguments["user"], "channel": arguments["channel"], "ts": self._new_ts(), **content}
         self.held.answers.append(answer)
@@ -183,7 +183,7 @@ class Slack:
         return {"message_ts": answer["ts"]}
 
     def open_view(self, arguments: Json) -> Json:
-        """Open a form for the person whose click it answers."""
+        """Open a form for the user of a trigger id."""
         trigger = str(arguments["trigger_id"])
         user = self.held.urls[trigger.partition(".")[0]]["user"]
         view = self._shown(arguments["view"], f"V{self._next()}")
@@ -192,7 +192,7 @@ class Slack:
         return {"view": view}
 
     def update_view(self, arguments: Json) -> Json:
-        """Show something else in an open form."""
+        """Replace the view of an open form."""
         modal = next((modal for modal in self.held.modals if modal["view"]["id"] == arguments.get("view_id")), None)
         if modal is None:
             raise LookupError("not_found")
@@ -201,14 +201,14 @@ class Slack:
         return {"view": modal["view"]}
 
     def publish_view(self, arguments: Json) -> Json:
-        """Show somebody's Home tab."""
+        """Replace the Home tab of a user."""
         view = self._shown(arguments["view"], f"V{self._next()}")
         self.held.homes.append({"user": arguments["user_id"], "view": view})
         self.calls.append({"method": "views.publish", "user": arguments["user_id"], "view": view})
         return {"view": view}
 
     def history(self, arguments: Json) -> Json:
-        """List the messages of a channel or of a thread, newest first."""
+        """Return the messages of a channel or thread, newest first."""
         thread, oldest = arguments.get("ts"), float(arguments.get("oldest") or 0)
         messages = [
             message
@@ -219,7 +219,7 @@ class Slack:
         ]
         return {"messages": messages, "has_more": False}
 
-    # What people do
+    # Actions of people
 
     async def command(self, text: str, *, user: str = REP, channel: str = SALES) -> Reply:
         """Type `/score` and *text*."""
@@ -238,7 +238,7 @@ class Slack:
         return await self._send(body.encode(), FORM, number=number)
 
     async def press(self, message: Json, element: Json, *, user: str, extra: Json | None = None) -> Reply:
-        """Press a button in *where*, a message, an answer, or a view; *given* is what is chosen in a menu."""
+        """Press a button of *message*: a message, an answer or a view. *extra* is the choice in a menu."""
         action = {"type": element["type"], "action_id": element["action_id"], "block_id": element["block_id"]}
         action |= {"action_ts": self._new_ts(), **({"value": element["value"]} if "value" in element else {})}
         payload = self._interaction("block_actions", user, message.get("channel")) | {
@@ -264,20 +264,20 @@ class Slack:
         return await self._interact(payload)
 
     async def submit(self, modal: Json, values: Json) -> Reply:
-        """Fill in *values* (block → value) and hand a form in."""
+        """Fill in *values* (block → value), and submit a form."""
         payload = self._interaction("view_submission", modal["user"], None)
         payload |= {"view": modal["view"] | {"state": {"values": state_of(modal["view"], values)}}, "response_urls": []}
         return await self._interact(payload)
 
     async def options(self, modal: Json, *, block: str, action: str, value: str) -> list[Json]:
-        """Type into a menu that the app fills."""
+        """Return the options that the app offers for a text in a menu."""
         payload = self._interaction("block_suggestion", modal["user"], None)
         payload |= {"action_id": action, "block_id": block, "value": value, "view": modal["view"]}
         reply = await self._send(urlencode({"payload": json.dumps(payload)}).encode(), FORM, waits=False)
         return list(json.loads(reply.body)["options"])
 
     async def shortcut(self, text: str, *, callback: str, user: str, channel: str) -> Reply:
-        """Choose the shortcut in the menu of a message that says *text*."""
+        """Use the message shortcut on the message with *text*."""
         payload = self._interaction("message_action", user, channel)
         number = payload["trigger_id"].partition(".")[0]
         payload |= {"callback_id": callback, "channel": {"id": channel}, "response_url": self._url_of(number)}
@@ -285,7 +285,7 @@ class Slack:
         return await self._interact(payload)
 
     async def event(self, **event: Any) -> Reply:
-        """Tell the app that something happened."""
+        """Send an event to the app."""
         document = {
             "team_id": TEAM,
             "type": "event_callback",
@@ -297,12 +297,12 @@ class Slack:
         return await self._send(json.dumps(document).encode(), "application/json")
 
     async def wait(self, condition: Callable[[], bool], *, patience: float = PATIENCE) -> None:
-        """Wait until *what* is true, looking whenever the app calls."""
+        """Wait until *condition* is true, which is checked after each call of the app."""
         async with asyncio.timeout(patience), self._changed:
             await self._changed.wait_for(condition)
 
     def release(self) -> None:
-        """Let go of the requests that were never answered."""
+        """Answer the requests that are still unanswered."""
         self.silent.clear()
         self.deaf.clear()
         self._open.set()
@@ -326,16 +326,16 @@ class Slack:
     async def _send(
         self, body: bytes, kind: str, *, number: str | None = None, waits: bool = True, is_home: bool = False
     ) -> Reply:
-        """Sign and send a request, and wait until the app has shown something because of it.
+        """Sign and send a request, and wait until the app has shown something in reaction.
 
-        *number* is the one of its response_url, if it has one."""
+        *number* is the number of the request's response_url, if any."""
         before, stamp = len(self.calls), str(int(self.clock()))
         digest = hmac.new(SIGNING_SECRET.encode(), f"v0:{stamp}:".encode() + body, "sha256").hexdigest()
         headers = {"Content-Type": kind, "X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={digest}"}
         assert self._session is not None
         async with self._session.post(f"{self.app_url}/slack/events", data=body, headers=headers) as answer:
             reply = Reply(answer.status, await answer.read())
-        # A Home tab is drawn anew after the answer.
+        # A Home tab is drawn again after the answer.
         is_shown = _is_home if is_home else partial(_shows, number=number)
         if waits and reply.status == 200 and not reply.body:
             await self.wait(lambda: any(map(is_shown, self.calls[before:])))
@@ -355,7 +355,7 @@ class Slack:
         return f"{self.url.removesuffix('/api/')}/respond/{number}"
 
     def _new_ts(self) -> str:
-        # Never the same twice, and always after everything that was posted before.
+        # A timestamp is unique, and later than all earlier posts.
         last = max((float(message["ts"]) for message in self._all()), default=0.0)
         return f"{max(self.clock(), last + 0.000_01):.5f}{next(self._moments) % 10}"
 
@@ -377,7 +377,7 @@ class Slack:
 
 
 class _Unanswered(Exception):
-    """Nobody answers this call."""
+    """The call is not answered."""
 
 
 def _channel(id: str) -> Json:
@@ -421,7 +421,7 @@ _METHODS: dict[str, Callable[[Slack, Json], Json]] = {
         "upload_url": f"{slack.url.removesuffix('/api/')}/upload", "file_id": "F0CHART",
     },
     "files.completeUploadExternal": lambda _, __: {"files": [{"id": "F0CHART"}]},
-}  # fmt: skip  # a method a line
+}  # fmt: skip  # one method per line
 
 
 def _is_home(call: Json) -> bool:
@@ -429,7 +429,7 @@ def _is_home(call: Json) -> bool:
 
 
 def _shows(call: Json, *, number: str | None) -> bool:
-    """Return whether a call shows something to the person who asked, and not a message that a job posted."""
+    """Return whether a call shows something to the requesting user, unlike a message that a job posted."""
     if call["method"] == "chat.postMessage":
         return "metadata" not in call
     if call["method"] == "response_url":
@@ -442,7 +442,7 @@ def _with_ids(blocks: list[Json]) -> list[Json]:
 
 
 def elements_of(blocks: list[Json]) -> list[Json]:
-    """List what can be pressed or chosen in blocks, each with the id of its block; the fields of forms are not."""
+    """Return the buttons and menus of blocks, each with its block id, without the fields of forms."""
     elements = []
     for block in blocks:
         inside = block["elements"] if block["type"] == "actions" else [block.get("accessory") or {}]
@@ -451,12 +451,12 @@ def elements_of(blocks: list[Json]) -> list[Json]:
 
 
 def name_of(element: Json) -> str:
-    """Return what an element does: its action id, without the number that tells it from its neighbours."""
+    """Return the action id of an element, without the suffix that makes it unique."""
     return str(element["action_id"]).partition(":")[0]
 
 
 def choices_of(element: Json) -> list[Json]:
-    """List what can be chosen in an element, what is chosen already last; of a button that is one thing."""
+    """Return the choices in an element, the current one last; a button has one choice."""
     match element["type"]:
         case "button":
             return [{}]
@@ -469,7 +469,7 @@ def choices_of(element: Json) -> list[Json]:
 
 
 def state_of(view: Json, values: Json) -> Json:
-    """Return the state of a form: what stands in its fields, with *values* in place of some."""
+    """Return the state of a form: the values of its fields, with *values* in place of some."""
     state: Json = {}
     for block in view["blocks"]:
         if block["type"] != "input":
@@ -492,7 +492,7 @@ def state_of(view: Json, values: Json) -> Json:
 
 
 def readable(content: Json) -> str:
-    """Return the texts of a message or view, buttons in brackets."""
+    """Return the texts of a message or view, with buttons in brackets."""
     blocks = content.get("view", content).get("blocks") or []
     if not blocks:
         return str(content.get("text", ""))
@@ -510,7 +510,7 @@ def readable(content: Json) -> str:
 
 @asynccontextmanager
 async def slack_with(held: Held, *, clock: Callable[[], float]) -> AsyncIterator[Slack]:
-    """Start a Slack that holds what *held* says, on any port."""
+    """Start a Slack with stored data on a free port, and stop it at the end."""
     slack = Slack(held, clock=clock)
     application = web.Application(client_max_size=2**24)
     application.add_routes(

@@ -1,4 +1,4 @@
-"""What a version before recorded is recognized when it is sent again, under whatever key it is recorded now."""
+"""Requests that an earlier version recorded are recognized when sent again, whatever key they have now."""
 
 import json
 from datetime import UTC, datetime
@@ -11,13 +11,13 @@ from tests.upgrade.product import KEY
 from tests.webhooks.receiving import serving
 from tests.webhooks.sender import Clock
 
-#: The signatures of the deliveries hold until 00:05.
+#: The signatures of the deliveries are valid until 00:05.
 SOON = int(datetime(2026, 1, 1, 0, 2, tzinfo=UTC).timestamp() * 1e6)
 SCORES = "SELECT * FROM scores ORDER BY contact_id, definition_id"
 
 
 async def test_every_request_sent_again_changes_nothing(stored_url: str) -> None:
-    """Nothing is applied twice and no score moves; what was deleted meanwhile does not come back."""
+    """No request is applied twice, no score moves, and contacts that were deleted meanwhile are not created again."""
     programs = json.loads((FOLDER / stored_url.partition(":")[0] / "programs.json").read_text())
     await migrate(stored_url, now=SOON)
     before, facts = await rows(stored_url, SCORES), await rows(stored_url, "SELECT count(*) AS number FROM facts")

@@ -1,7 +1,7 @@
-"""A database that the version before left lives on: upgraded, run to its last job, clicked through, and verified.
+"""A database of an earlier version continues to work: it is migrated, its jobs run, its buttons work, and it verifies.
 
-`tests/upgrade/make.py` says how the data was made, and with which version. This test imports nothing of the product.
-Where an answer is worded anew, `ANSWERS` and `FORMS` change with it; action ids, job kinds and tables do not."""
+`tests/upgrade/make.py` states how the data was made, and with which version. This test imports nothing of the product.
+When an answer has new words, `ANSWERS` and `FORMS` change too; action ids, job kinds and tables never change."""
 
 import json
 import re
@@ -38,23 +38,23 @@ from tests.upgrade.slack import (
     slack_with,
 )
 
-#: The signatures of the deliveries hold until 00:05.
+#: The signatures of the deliveries are valid until 00:05.
 SOON = datetime(2026, 1, 1, 0, 2, tzinfo=UTC)
-#: A Monday, after the end of everything that waits: claims, snoozes, holds, leases, digests.
+#: A Monday after the end of all claims, snoozes, holds, leases and digests.
 LATER = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
-#: buttons that turn a page, with their label
+#: buttons that turn a page, with their labels
 ONWARD = {"page": "Next", "followups": "Next", "settings": "More score types", "rules": "More rules",
           "sources": "More sources"}  # fmt: skip
-#: what is pressed before everything else, in this order, because another button would take its draft away
+#: actions that are pressed first, in this order, because another button would remove their draft
 FIRST = (("draft_preview",), ("draft_apply", "draft_ask", "draft_cancel"))
-#: what Attio answers when a record is read
+#: Attio's answer when a record is read
 RECORD = {
     "email_addresses": [{"email_address": "alma@example.com", "active_from": "2025-12-30T10:00:00Z"}],
     "lead_score": [{"value": 55, "active_from": "2025-12-30T10:00:00Z"}],
 }
 _ENDED = r"(has|have) (it|done it|snoozed it) already|closed itself"
 _NO_DRAFT = "no such draft any more"
-#: action → what its answer says where it did something, and where somebody was faster
+#: action → pattern of the answer when it took effect, and when somebody else was faster
 ANSWERS: dict[str, tuple[str, str | None]] = {
     "undo": (r"· undone\n", "that was undone already"),
     "history": (r"· Score|· Heat", None),
@@ -98,7 +98,7 @@ ANSWERS: dict[str, tuple[str, str | None]] = {
     "source_aside": (r"Quarantine of", None),
     "source_replay": (r"Read \d+ deliver(y|ies) of \*crm\* again", None),
 }
-#: form → what is entered in it, and what the answer says
+#: form → values entered, and pattern of the answer
 FORMS: dict[str, tuple[Json, str]] = {
     "set_score": ({"score_score": "66"}, r"Ada Lovelace · Score \d+ → \*66\*|Ada Lovelace · Score 66 → \*66\*"),
     "alert": ({"value": "70"}, r"Rule \d+ is made|That is rule \d+ already"),
@@ -108,7 +108,7 @@ FORMS: dict[str, tuple[Json, str]] = {
     "source": ({"slug": "shop"}, r"Made the source shop"),
     "rotate": ({}, r"has a new secret"),
 }
-#: what the data holds at least; it does not become less
+#: the least number of each in the stored data
 FEWEST = {
     "buttons pressed": 434,
     "forms handed in": 11,
@@ -120,7 +120,7 @@ FEWEST = {
 
 
 class Upgraded:
-    """The newest version at work on what the version before left."""
+    """The newest version on the data of an earlier version."""
 
     def __init__(self, product: Product, slack: Slack, programs: Json) -> None:
         self.product = product
@@ -128,16 +128,16 @@ class Upgraded:
         self.programs = programs
         self.stored = deepcopy(slack.held)
         self.counts = Counter[str]()
-        self.done = Counter[str]()  #: action → how often its answer said that it did something
+        self.done = Counter[str]()  #: action → how often it took effect
 
     async def verify(self) -> None:
-        """Recalculate everything; nothing differs from what is stored."""
+        """Fail if a recalculation differs from what is stored."""
         verified = (await self.product.run("verify", "--json")).document
         assert verified["number_of_differences"] == 0, verified
         assert verified["contacts"] > 100
 
     async def deliver_again(self) -> None:
-        """Send the bytes of every provider's delivery again; nothing of them is applied twice."""
+        """Send each provider's delivery again byte by byte. Fail if anything is applied twice."""
         for delivery in self.programs["deliveries"]:
             text = await deliver(self.slack.app_url, delivery)
             if delivery["answer"].startswith("{"):
@@ -150,7 +150,7 @@ class Upgraded:
             self.counts["deliveries repeated"] += 1
 
     async def add_to_list(self) -> None:
-        """Let more contacts become hot within ten minutes of the posted list: they join it."""
+        """Make more contacts hot within ten minutes of a posted list, and wait until the list shows them."""
         (posted,) = [message for message in self.slack.held.messages if message["text"].startswith("Many follow-ups")]
         items = [
             {"type": "score.set", "contact": {"email": f"late{n}@example.com"}, "score": "score", "value": 93}
@@ -162,7 +162,7 @@ class Upgraded:
         assert [self.count_asked(SALES, f"late{n}") for n in range(3)] == [0, 0, 0]
 
     async def claim_in_list(self) -> None:
-        """Claim one that stands in the posted list, which shows it."""
+        """Claim a follow-up of the posted list, and wait until the list shows the claim."""
         (posted,) = [message for message in self.slack.held.messages if message["text"].startswith("Many follow-ups")]
         blocks = (await self.slack.command("followups")).calls[-1]["blocks"]
         answer = deepcopy(self.slack.held.answers[-1])
@@ -175,14 +175,14 @@ class Upgraded:
         await self.slack.wait(lambda: bool(re.search(rf"late0@.*Claimed by <@{REP}>", readable(posted))))
 
     async def import_again(self, folder: Path) -> None:
-        """Import the file again; nothing changes."""
+        """Import the same file again. Fail if anything changes."""
         file = copy_csv(FOLDER / self.programs["csv"], folder)
         report = (await self.product.run("import", str(file), "--json")).document
         assert (report["new"], report["changed"], report["wrong"]) == (0, 0, 0), report
         assert report["same"] > 10
 
     async def follow_cursors(self) -> None:
-        """Go on from every cursor to the last page; together with the first page that is the whole list."""
+        """Follow each cursor to the last page. Fail unless the pages make up the whole list."""
         headers = {"Authorization": f"Bearer {self.programs['tokens']['reader']}"}
         async with ClientSession(headers=headers) as session:
 
@@ -202,7 +202,7 @@ class Upgraded:
                 assert len(items) > stored["first"]
 
     async def use_the_api(self) -> None:
-        """Use tokens, one of them revoked; ask for a merged contact, and send something old of a deleted one."""
+        """Use all tokens, one of which is revoked, load a merged contact, and send an old item of a deleted contact."""
         statuses = {}
         for name, token in self.programs["tokens"].items():
             async with (
@@ -221,7 +221,7 @@ class Upgraded:
         assert json.loads(answer)["ignored"] == 1, answer
 
     async def turn_pages(self) -> None:
-        """Turn the pages of every answer that has more than one to the last."""
+        """Turn the pages of each answer to the last page."""
         for answer in self.stored.answers:
             blocks = answer["blocks"]
             while onward := next(filter(_is_onward, elements_of(blocks)), None):
@@ -232,7 +232,7 @@ class Upgraded:
                 self.counts["pages turned"] += 1
 
     async def press_everything(self) -> None:
-        """Press every button and choose from every menu, in the messages, answers, forms and Home tabs."""
+        """Press each button and each choice of a menu in messages, answers, forms and Home tabs."""
         stored = self.stored
         everything: list[tuple[str, Json, list[Json]]] = [
             *((_reader(message), message, message["blocks"]) for message in stored.messages),
@@ -243,7 +243,7 @@ class Upgraded:
         for user, message, blocks in everything:
             elements = elements_of(blocks)
             names = tuple(map(name_of, elements))
-            start = alike[names] % max(1, len(names))  # of answers that are alike not always the same one is first
+            start = alike[names] % max(1, len(names))  # similar answers start with different elements
             alike[names] += 1
             for element in elements[start:] + elements[:start]:
                 clicks += [(user, message, element, choice) for choice in choices_of(element)]
@@ -259,7 +259,7 @@ class Upgraded:
             self.counts["buttons pressed"] += 1
 
     async def hand_in_forms(self) -> None:
-        """Hand in every form that was open."""
+        """Submit each form that was open."""
         for modal in self.stored.modals:
             values, expected = FORMS[modal["view"]["callback_id"]]
             values = dict(values)
@@ -280,14 +280,14 @@ class Upgraded:
         await wait_until_none(self.product.database_url, query)
 
     async def check_jobs(self, before: dict[int, Json]) -> int:
-        """Return how many jobs there were before; each was done, or put for another time, and none was given up."""
+        """Return the number of earlier jobs. Fail unless each is done or rescheduled, and none was given up."""
         now = await self.stored_jobs()
         assert not [job for id, job in before.items() if id in now and now[id]["due_at"] == job["due_at"]]
         assert not [job for job in now.values() if job["given_up_at"] is not None]
         return len(before)
 
     async def contact(self, email: str) -> Any:
-        """Return a contact, as the API shows it."""
+        """Return a contact as the API shows it."""
         headers = {"Authorization": f"Bearer {self.programs['tokens']['reader']}"}
         async with (
             ClientSession(headers=headers) as session,
@@ -297,12 +297,12 @@ class Upgraded:
             return await response.json()
 
     async def stored_jobs(self) -> dict[int, Json]:
-        """Return the jobs by their row ids."""
+        """Return the jobs by row id."""
         job_rows = await rows(self.product.database_url, "SELECT id, kind, due_at, given_up_at FROM jobs")
         return {row["id"]: row for row in job_rows}
 
     def count_asked(self, channel: str, name: str) -> int:
-        """Return how many follow-ups about a contact stand in a channel."""
+        """Return the number of follow-ups about a contact in a channel."""
         return sum(
             message["channel"] == channel
             and message.get("metadata", {}).get("event_type") == "follow_up"
@@ -312,7 +312,7 @@ class Upgraded:
 
 
 def _reader(message: Json) -> str:
-    """Return somebody who reads a message."""
+    """Return a user who reads a message."""
     channel = str(message["channel"])
     return f"U{channel[1:]}" if channel[0] == "D" else REP
 
@@ -322,12 +322,12 @@ def _is_onward(element: Json) -> bool:
 
 
 def _turn(name: str) -> int:
-    """Return when a button is pressed."""
+    """Return the rank of an action in the order of presses."""
     return next((place for place, names in enumerate(FIRST) if name in names), len(FIRST))
 
 
 async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: Path) -> None:
-    """Every job, button, page, cursor, form, delivery and file of it works with the newest version."""
+    """Each job, button, page, cursor, form, delivery and file of an earlier version works with the newest version."""
     dialect = stored_url.partition(":")[0]
     clock = Clock(SOON)
     product = Product(database_url=stored_url, clock=clock)
@@ -354,11 +354,11 @@ async def test_what_the_version_before_left_lives_on(stored_url: str, tmp_path: 
             await upgraded.run_jobs()
             upgraded.counts["jobs run"] = await upgraded.check_jobs(jobs)
             posted = Counter(message["metadata"]["event_type"] for message in slack.held.messages[before:])
-            assert posted["word"] >= 3, posted  # a claim that was released, a snooze that ended, an escalation
+            assert posted["word"] >= 3, posted  # a released claim, a snooze that ended and an escalation
             assert posted["digest"] >= 1, posted
-            # A hold that ended, once; also the one that the version before stored as taken and pending.
+            # Each hold fired once, including the one that was stored as both taken and pending.
             assert [upgraded.count_asked(LEADS, name) for name in ("Hannah Hold", "Hugo Hold")] == [1, 1]
-            # Under way when the process was killed: Slack had taken the first one.
+            # Both were being posted when the process was killed; Slack had stored the first one.
             assert [upgraded.count_asked(LEADS, "Kim Killed"), upgraded.count_asked(DEALS, "Kai Killed")] == [1, 1]
             assert (await upgraded.contact("alma@example.com"))["scores"]["measure"]["value"] == 55
             await upgraded.turn_pages()

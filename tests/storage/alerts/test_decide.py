@@ -1,4 +1,4 @@
-"""A follow-up is decided in the transaction that changed the score, once, for whichever submission did it."""
+"""A follow-up is created once, in the transaction that changes the score, whichever kind of submission changes it."""
 
 import asyncio
 from collections import Counter
@@ -27,14 +27,14 @@ ADA, BOB = "ada@example.com", "bob@example.com"
 
 @pytest.fixture
 async def team(storage: Storage) -> Team:
-    """Give a team that chose #sales."""
+    """Return a team that chose the channel #sales."""
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     await choose_channel(workspace, channel="C0SALES", now=NOW)
     return Team(workspace)
 
 
 async def list_follow_up_rows(workspace: Workspace) -> list[tuple[int | None, int | None, str, str]]:
-    """Give every follow-up: points before and after, where to, and what became of it."""
+    """Return for each follow-up: the score in points before and after, the lane and the state."""
     return [
         (points(follow_up.before), points(follow_up.after), follow_up.lane, follow_up.standing.state.value)
         for follow_up in await load_follow_ups(workspace, ids=range(1, 5_000))
@@ -42,12 +42,12 @@ async def list_follow_up_rows(workspace: Workspace) -> list[tuple[int | None, in
 
 
 def points(thousandths: int | None) -> int | None:
-    """Give whole points."""
+    """Return thousandths as whole points, rounded down."""
     return None if thousandths is None else thousandths // 1000
 
 
 async def test_the_first_rule_is_off_until_somebody_chose_a_channel(storage: Storage) -> None:
-    """Then it asks for those who come into the top band from now on."""
+    """Once a channel is chosen, the rule creates follow-ups for contacts that enter the top band from then on."""
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     team = Team(workspace)
     await team.deliver(set_to("1", ADA, 90), received=NOW)
@@ -60,7 +60,7 @@ async def test_the_first_rule_is_off_until_somebody_chose_a_channel(storage: Sto
 
 
 async def test_it_asks_once_closes_itself_and_rests(team: Team) -> None:
-    """Inside, out past the line, and in again: within two weeks that is one request."""
+    """A rule fires once, its follow-up closes when the score leaves, and a return within the cool-down creates none."""
     for key, value in enumerate((85, 90, 79, 85, 75, 90)):
         await team.deliver(set_to(str(key), ADA, value), received=NOW + key)
     assert await list_follow_up_rows(team.workspace) == [(None, 85, "C0SALES", "closed")]
@@ -73,7 +73,7 @@ async def test_it_asks_once_closes_itself_and_rests(team: Team) -> None:
 
 @pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
 async def test_deliveries_that_share_a_commit_are_decided_one_by_one(team: Team, together: bool) -> None:
-    """85 and then 20 ask once, and the request closes itself, however they were committed."""
+    """A score of 85 and then 20 creates one follow-up and closes it, whether the deliveries share a commit or not."""
     first, second = team.delivery(set_to("1", ADA, 85), batch="1"), team.delivery(set_to("2", ADA, 20), batch="2")
     if together:
         await asyncio.gather(team.record(first), team.record(second))
@@ -86,7 +86,7 @@ async def test_deliveries_that_share_a_commit_are_decided_one_by_one(team: Team,
 @pytest.mark.parametrize("words", ["score crosses 60 if tag:vip", "score moved 40 in 7d"])
 @pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
 async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team, words: str, together: bool) -> None:
-    """Neither who fits a condition, nor what a score was: 90 moved by 5 as far as was known, and nobody was a vip."""
+    """A later delivery of the same commit affects neither the conditions nor the earlier scores that a rule sees."""
     await pause_rule(team.workspace, rule=1, now=NOW)
     await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
     await team.deliver(set_to("1", ADA, 85, at=NOW - 10 * DAY), set_to("2", BOB, 10))
@@ -105,7 +105,7 @@ async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team
 
 @pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
 async def test_what_an_earlier_one_of_a_commit_asked_for_is_seen_by_a_condition(team: Team, together: bool) -> None:
-    """A rule for those with whom nobody follows up asks for nobody whom the delivery before it asked for."""
+    """A rule with the condition `followup:none` skips a contact for which an earlier delivery created a follow-up."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1_000, bands=(), start=None,
         is_default=False, now=NOW,
@@ -128,7 +128,7 @@ async def test_what_an_earlier_one_of_a_commit_asked_for_is_seen_by_a_condition(
 async def test_what_an_earlier_one_of_a_commit_did_to_scores_is_seen_by_a_rule(
     team: Team, words: str, together: bool
 ) -> None:
-    """By a condition about another score, and by a rule about what the score was then."""
+    """A rule sees an earlier delivery of its commit, in a condition about another score and in a past value."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1_000, bands=(), start=None,
         is_default=False, now=NOW,
@@ -147,7 +147,7 @@ async def test_what_an_earlier_one_of_a_commit_did_to_scores_is_seen_by_a_rule(
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_a_burst_about_one_contact_shares_a_commit_where_no_rule_asks(database_url: str, team: Team) -> None:
-    """Rules with a condition, and rules about a time, look at each of them; only what they would ask costs more."""
+    """A burst about one contact shares a commit, even with rules that evaluate each delivery, if no rule fires."""
     for words in ("score crosses 80 if tag:vip", "score moved 40 in 7d"):
         await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
     burst = [team.delivery(set_to(f"k{n}", ADA, n % 30), batch=f"d{n}") for n in range(128)]
@@ -157,7 +157,7 @@ async def test_a_burst_about_one_contact_shares_a_commit_where_no_rule_asks(data
 
 
 async def test_a_late_fact_that_changes_only_the_past_asks_for_no_trend(team: Team) -> None:
-    """The difference is another one by it, and counts at the next change of the score."""
+    """A late fact only changes the difference to the past, and the next change of the score is compared by it."""
     await add_alert_rule(team.workspace, words="score moved 40 in 7d", made_by="U1", owners={}, now=NOW)
     await team.deliver(set_to("1", ADA, 60, at=NOW - 2 * DAY), received=NOW - 2 * DAY)
     await team.deliver(set_to("2", ADA, 10, at=NOW - 8 * DAY), received=NOW)
@@ -167,18 +167,18 @@ async def test_a_late_fact_that_changes_only_the_past_asks_for_no_trend(team: Te
 
 
 async def test_within_one_delivery_only_its_end_counts(team: Team) -> None:
-    """85 and then 20 in one delivery is a delivery that ends at 20."""
+    """A score of 85 and then 20 in one delivery counts as 20, and creates no follow-up."""
     await team.deliver(set_to("1", ADA, 85, at=NOW - 2), set_to("2", ADA, 20, at=NOW - 1))
     assert await list_follow_up_rows(team.workspace) == []
 
 
 async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
-    """Fields of the same delivery count; who does not fit then is not asked for later either."""
+    """A condition is evaluated when the score crosses, with the fields of that delivery, and not again later."""
     await pause_rule(team.workspace, rule=1, now=NOW)
     rule = await add_alert_rule(
         team.workspace, words="when score crosses 50 if owner:me tag:vip in <#C0VIP>", made_by="U1",
         owners={"me": "Rep@acme.example"}, now=NOW,
-    )  # fmt: skip  # the words and whose they are
+    )  # fmt: skip  # words, author and owners
     assert rule.condition == "owner:Rep@acme.example tag:vip"
     fields = {"owner": "rep@acme.example", "tags": ["vip"]}
     await team.deliver(set_to("1", ADA, 60, fields=fields), set_to("2", BOB, 60), received=NOW + 1)
@@ -193,15 +193,15 @@ async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
     [
         ("owner:me", "owner:rep@acme.example"),
         ("fit>5 OWNER : ME -tag:me", "fit>5 OWNER : rep@acme.example -tag:me"),
-        ("owner:melissa@acme.example", "owner:melissa@acme.example"),  # hers, who is not me
+        ("owner:melissa@acme.example", "owner:melissa@acme.example"),  # another owner than `me`
         ("-owner:(me,jane@acme.example) me", "-owner:(rep@acme.example,jane@acme.example) me"),
         ("owner:(<@U7|jane>,me) OR owner:<@U7>", "owner:(jane@x.org,rep@acme.example) OR owner:jane@x.org"),
         ('company:"owner:me" owner:"me"', 'company:"owner:me" owner:rep@acme.example'),
-        ("owner:(<@U8>,me)", 'owner:("list=sales@x.org",rep@acme.example)'),  # which is no word by itself
+        ("owner:(<@U8>,me)", 'owner:("list=sales@x.org",rep@acme.example)'),  # a quoted value, not `me` alone
     ],
 )
 async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: str, expected: str) -> None:
-    """As are the colleagues it names: when it is asked, nobody is there to be `me`."""
+    """`me` and Slack mentions in a rule are replaced by addresses when the rule is created."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000, bands=(), start=None,
         is_default=False, now=NOW,
@@ -209,13 +209,13 @@ async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: st
     rule = await add_alert_rule(
         team.workspace, words=f"when score crosses 50 if {condition}", made_by="U1",
         owners={"me": "rep@acme.example", "U7": "jane@x.org", "U8": "list=sales@x.org"}, now=NOW,
-    )  # fmt: skip  # the words and whose they are
+    )  # fmt: skip  # words, author and owners
 
     assert rule.condition == expected
 
 
 async def test_who_is_inside_when_a_rule_is_made_is_not_asked_for(team: Team) -> None:
-    """Until they were away."""
+    """A rule creates no follow-up for a contact that was inside at its creation, until it leaves and returns."""
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 10), received=NOW)
     await add_alert_rule(team.workspace, words="score crosses 50", made_by="U1", owners={}, now=NOW)
     await team.deliver(set_to("3", ADA, 61), set_to("4", BOB, 51), received=NOW + 1)
@@ -227,7 +227,7 @@ async def test_who_is_inside_when_a_rule_is_made_is_not_asked_for(team: Team) ->
 
 
 async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
-    """It moves the memory, so that the next change does not ask in its place; and nothing rests for it."""
+    """A muted change creates no follow-up and starts no cool-down, but the rule remembers where the score is."""
     muted = Submission(
         source="import", batch="import/1", received_at=NOW, muted=True,
         items=[set_to(str(n), f"p{n}@example.com", 80 + n) for n in range(7)],
@@ -242,7 +242,7 @@ async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
 
 
 async def test_without_a_channel_the_owner_is_asked_else_an_admin(storage: Storage) -> None:
-    """Nothing goes to a channel that nobody chose."""
+    """Without a chosen channel a follow-up goes to the contact's owner, or else to an admin."""
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     team = Team(workspace)
     await choose_channel(workspace, channel=None, now=NOW)
@@ -251,7 +251,7 @@ async def test_without_a_channel_the_owner_is_asked_else_an_admin(storage: Stora
 
 
 async def test_an_undo_moves_scores_like_any_other_request(team: Team) -> None:
-    """Taking a set back closes what it asked for; taking that back is within the rest."""
+    """An undo closes the follow-up of the undone change; undoing the undo falls within the cool-down."""
     await team.ask(set_to("1", ADA, 90), batch="slack/1")
     await team.undo("slack/1", batch="slack/2", received=NOW + 1)
     await team.undo("slack/2", batch="slack/3", received=NOW + 2)
@@ -259,13 +259,13 @@ async def test_an_undo_moves_scores_like_any_other_request(team: Team) -> None:
 
 
 async def test_a_type_with_another_top_band_has_its_own_edge(team: Team) -> None:
-    """Rules look at their own score type only."""
+    """Each rule evaluates only its own score type and that type's top band."""
     await team.deliver(change("1", ADA, Op.ADD, 79), change("2", ADA, Op.ADD, 1))
     assert await list_follow_up_rows(team.workspace) == [(None, 80, "C0SALES", "open")]
 
 
 async def test_rules_are_paused_resumed_and_removed(team: Team) -> None:
-    """A paused rule goes on remembering; a removed one is gone."""
+    """A paused rule keeps its memory up to date, and a removed rule is gone."""
     (first,) = await alert_rules(team.workspace)
     await pause_rule(team.workspace, rule=first.id, now=NOW)
     await team.deliver(set_to("1", ADA, 90))
@@ -287,14 +287,14 @@ async def test_rules_are_paused_resumed_and_removed(team: Team) -> None:
 
 
 async def test_a_rule_that_cannot_be_read_is_not_made(team: Team) -> None:
-    """Its condition is looked at when it is made, not when it should have asked."""
+    """The condition of a rule is validated when the rule is created."""
     with pytest.raises(BadFilter):
         await add_alert_rule(team.workspace, words="score crosses 50 if colour:red", made_by="U1", owners={}, now=NOW)
     assert len(await alert_rules(team.workspace)) == 1
 
 
 async def test_the_first_click_wins(team: Team) -> None:
-    """Of twenty who claim at once one has it, and the others are told who."""
+    """Of twenty simultaneous claims one succeeds, and the other nineteen learn who holds the follow-up."""
     await team.deliver(set_to("1", ADA, 90))
 
     async def claim(person: str) -> str:
@@ -317,7 +317,7 @@ async def test_the_first_click_wins(team: Team) -> None:
 
 
 async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
-    """Somebody is at it; what nobody has, and what sleeps, closes itself."""
+    """A claimed follow-up stays when the score falls; an open or snoozed one closes."""
     names = ("claimed@example.com", "snoozed@example.com", "open@example.com", "done@example.com")
     await team.deliver(*(set_to(name, name, 90) for name in names))
     await apply_move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
@@ -328,7 +328,7 @@ async def test_what_is_claimed_stays_when_the_score_falls(team: Team) -> None:
 
 
 async def test_a_snooze_ends_once(team: Team) -> None:
-    """Snoozed anew, the earlier end means nothing."""
+    """After a second snooze, the end of the first one has no effect."""
     await team.deliver(set_to("1", ADA, 90))
     await apply_move(team.workspace, id=1, move=FollowUpMove.SNOOZE, by="U1", until=NOW + DAY, now=NOW)
     await apply_move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW + 1)
@@ -341,7 +341,7 @@ async def test_a_snooze_ends_once(team: Team) -> None:
 
 
 async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> None:
-    """Neither rules nor follow-ups are seen next door."""
+    """Rules and follow-ups of one workspace are invisible in another."""
     other = await add_workspace("T0OTHER", name="Other", now=NOW)
     await choose_channel(other, channel="C0SALES", now=NOW)
     await team.deliver(set_to("1", Reference(email=ADA), 90))
@@ -353,7 +353,7 @@ async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> No
 
 
 async def test_a_message_that_moved(team: Team, storage: Storage) -> None:
-    """All that it lists is in the other one, posted when it was; what is elsewhere, or of another team, stays."""
+    """Follow-ups of a moved message point to the new message; those of other messages and other teams stay."""
     other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
     await choose_channel(other.workspace, channel="C0SALES", now=NOW)
     for receiving in (team, other):

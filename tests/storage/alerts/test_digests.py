@@ -1,4 +1,4 @@
-"""A digest is kept for a place, at a local time."""
+"""A digest is stored for a channel or person, with a local time."""
 
 import sys
 from types import FrameType
@@ -11,10 +11,10 @@ from tests.storage.teams import NOW, Team
 
 
 async def test_zones_are_not_looked_up_on_the_event_loop(team: Team) -> None:
-    """The zone database is a tree of folders: listing them must not hold up everything else that goes on."""
+    """The list of time zones is read from folders, so it is not read on the event loop."""
     called = list[str]()
 
-    def note(frame: FrameType, event: str, argument: object) -> None:  # of this thread, which runs the loop
+    def note(frame: FrameType, event: str, argument: object) -> None:  # of the event loop's thread
         called.append(frame.f_code.co_name)
 
     sys.setprofile(note)

@@ -1,4 +1,4 @@
-"""A rule that begins to watch costs nothing: each contact is enrolled when the rule evaluates it for the first time."""
+"""A new rule costs nothing at first: each contact is enrolled when the rule evaluates it for the first time."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ MEMORY = "SELECT contact_id, taken, pending_until FROM alert_memory WHERE rule_i
 
 @pytest.fixture
 async def scored(team: Team) -> Team:
-    """Score twenty contacts, from 0 to 95, before there is a rule."""
+    """Return a team with twenty contacts, scored from 0 to 95 before there is a rule."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await pause_rule(team.workspace, rule=1, now=NOW)
     await team.deliver(*(set_to(f"s{n}", f"p{n:02d}@example.com", n * 5, at=NOW - HOUR) for n in range(20)))
@@ -31,13 +31,13 @@ async def scored(team: Team) -> Team:
 
 
 async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
-    """Return the contact and the value of each follow-up."""
+    """Return the contact and the score of each follow-up."""
     opened = await load_follow_ups(team.workspace, ids=range(1, 999))
     return [(follow_up.contact, follow_up.after) for follow_up in opened]
 
 
 async def redefine(team: Team, *, asks: bool = False, at: int, **changes: object) -> int:
-    """Change the default type as an admin does; return how many were asked for, as the preview said."""
+    """Redefine the default type as an admin does. Return the number of follow-ups, which the preview must match."""
     live = next(score_type for score_type in await score_types(team.workspace) if score_type.is_default)
     new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=at)  # type: ignore[arg-type]  # named
     assert new_draft is not None
@@ -49,7 +49,7 @@ async def redefine(team: Team, *, asks: bool = False, at: int, **changes: object
 
 
 async def test_contacts_inside_are_known_without_a_row_of_memory(scored: Team, database_url: str) -> None:
-    """Neither a change within the region nor within the margin asks; coming back from beyond the re-arm line does."""
+    """A contact that was inside before the rule fires only after it went beyond the margin, without a stored row."""
     await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
     assert await raw.rows(database_url, MEMORY) == []
     for number, (value, asks) in enumerate([(60, 0), (47, 0), (55, 0), (44, 0), (55, 1), (56, 1)], start=1):
@@ -62,7 +62,7 @@ async def test_contacts_inside_are_known_without_a_row_of_memory(scored: Team, d
 
 
 async def test_applying_a_definition_writes_no_memory(scored: Team, database_url: str) -> None:
-    """Who comes in by it is known to be in, who goes out is armed again; twice in a row, and the rule goes on."""
+    """A contact that enters by a new definition counts as inside, and one that leaves by it is armed again."""
     await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
     points = Rule(name="Demo", activity="demo", points=1_000)
     await redefine(scored, at=NOW + HOUR, maximum=45_000, bands=())  # everybody is below 50 now
@@ -76,7 +76,7 @@ async def test_applying_a_definition_writes_no_memory(scored: Team, database_url
 
 
 async def test_newcomers_are_those_who_were_not_inside_before(scored: Team) -> None:
-    """Also before the rule has a row about anybody, and after a change that it has not looked at yet."""
+    """A newcomer is a contact that was outside before, even if the rule has no row about any contact yet."""
     await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
     points = Rule(name="Demo", activity="demo", points=1_000)
     assert await redefine(scored, asks=True, at=NOW + HOUR, rules=(points,)) == 0
@@ -88,7 +88,7 @@ async def test_newcomers_are_those_who_were_not_inside_before(scored: Team) -> N
 
 
 async def test_fading_counts_from_the_instant_at_which_a_rule_begins(scored: Team) -> None:
-    """What faded below the edge before is no event; what does so after is one, at its instant, swept or pushed."""
+    """A score that faded below the edge before the rule creates no follow-up; one that fades below later does."""
     await redefine(scored, at=NOW, half_life=DAY)
     words = "when score crosses below 40 cooldown 1h"
     began = NOW + 12 * HOUR
@@ -98,14 +98,14 @@ async def test_fading_counts_from_the_instant_at_which_a_rule_begins(scored: Tea
     await scored.deliver(change("x", "p12@example.com", Op.ADD, 1), batch="x", received=began + 2 * HOUR)
     await sweep(scored.workspace, now=began + DAY)
 
-    # After half a day 60 is at 42 and 55 at 39: they are the highest below 40, and the lowest above.
+    # After half a day 60 has faded to 42 and 55 to 39: the lowest score above 40, and the highest below.
     assert [contact for contact, _ in at_once] == []
     assert {contact for contact, value in await follow_ups(scored) if value == 39_000} >= {13, 14, 15, 16}
     assert not {contact for contact, _ in await follow_ups(scored)} & set(range(1, 12))
 
 
 async def test_a_rule_for_untouched_scores_is_enrolled_in_slices(scored: Team, database_url: str) -> None:
-    """Time alone decides it, so it needs rows; a process that dies leaves the rest to the service."""
+    """A rule about untouched scores enrolls contacts in slices, and the service completes a run whose process died."""
     words = "when score untouched for 30d cooldown 1h"
     await add_alert_rule(scored.workspace, words=words, made_by="U1", owners={}, now=NOW)
     assert len(await raw.rows(database_url, MEMORY)) == 20
@@ -128,7 +128,7 @@ async def test_a_rule_for_untouched_scores_is_enrolled_in_slices(scored: Team, d
 
 
 async def test_a_score_of_later_is_not_taken_for_one_of_before(scored: Team) -> None:
-    """Ten half-lives before it was set to 30 a fading score was not above 50: it was not there."""
+    """A score that was set to 30 was not above 50 ten half-lives earlier, because it did not exist then."""
     await redefine(scored, at=NOW, half_life=DAY)
     await add_alert_rule(scored.workspace, words="when score crosses 50 cooldown 1h", made_by="U1", owners={}, now=NOW)
     for days, value in ((10, 30), (11, 60)):

@@ -1,4 +1,4 @@
-"""Whatever people, time and scores do, a follow-up never goes where the drawing in the README has no arrow."""
+"""Whatever people, time and scores do, a follow-up only makes the moves that the diagram in the README shows."""
 
 import random
 import re
@@ -27,13 +27,13 @@ HOUR = DAY // 24
 DRAWN = set(re.findall(r"^    (\w+) --> (\w+): ", (HOUSE / "README.md").read_text(), re.MULTILINE))
 BY_TIME = {WAKE: FollowUpMove.WAKE, RELEASE: FollowUpMove.RELEASE, ESCALATE: FollowUpMove.ESCALATE}
 HOLDER = "the holder"
-# Each workspace has dice of its own, so that what happens changes only with this file and the product.
+# Each workspace has a random generator of its own, so that a run depends only on this file and the product.
 WORKSPACES, STEPS = 40, 50
-FEWEST = 4  # times that every arrow is followed
+FEWEST = 4  # the least number of times that each arrow must be followed
 
 
 class RandomWalk:
-    """Clicks, time and score changes as the dice decide, about the follow-ups of two contacts."""
+    """A random sequence of clicks, waits and score changes about the follow-ups of two contacts."""
 
     def __init__(self, storage: Storage, team: Team, *, seen: Counter[str], dice: random.Random) -> None:
         self.storage = storage
@@ -45,7 +45,7 @@ class RandomWalk:
         self.checked: dict[int, FollowUp] = {}
 
     async def step(self) -> None:
-        """Do one thing, then check the follow-ups that changed."""
+        """Perform one random action, then check the follow-ups that changed."""
         match self.dice.choice(["push", "click", "click", "click", "wait", "wait"]):
             case "push":
                 await self._push(self.dice.choice(["score", "heat"]), self.dice.choice([0, 30, 60, 100]))
@@ -57,14 +57,14 @@ class RandomWalk:
         await self._check()
 
     async def _push(self, score: str, value: int) -> None:
-        """Set a score."""
+        """Set a score of one of the two contacts."""
         contact = f"p{self.dice.randint(0, 1)}@example.com"
         self.history.append(f"{contact} {score}={value}")
         key = str(len(self.history))
         await self.team.deliver(set_to(key, contact, value, score=score), batch=key, received=self.now)
 
     async def _click(self, move: FollowUpMove, by: str) -> None:
-        """Press a button of one of the two newest follow-ups."""
+        """Click a button of one of the two newest follow-ups."""
         follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, 500))
         if not follow_ups:
             return
@@ -89,7 +89,7 @@ class RandomWalk:
             assert recorded.outcome is outcome
 
     async def _wait(self, hours: int) -> None:
-        """Let time pass, and do what is due then, as a worker does."""
+        """Advance the time, and run what is due by then, as a worker does."""
         self.history.append(f"{hours} h")
         self.now += hours * HOUR
         await sweep(self.team.workspace, now=self.now)
@@ -103,7 +103,7 @@ class RandomWalk:
                 except TooLate:
                     self.seen["time was too late"] += 1
             await jobs.settle(self.team.workspace, job=job, pace=0, now=self.now)
-        # Whatever time should have done is done.
+        # Everything that was due by now must be done.
         for follow_up in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
             assert follow_up.until is None or follow_up.until > self.now
             is_open = follow_up.standing.state is FollowUpState.OPEN
@@ -112,7 +112,7 @@ class RandomWalk:
             assert follow_up.standing.state is FollowUpState.ESCALATED
 
     async def _check(self) -> None:
-        """Fail where a follow-up went along no arrow, or has a holder in a state without one, or none in one with."""
+        """Fail if a follow-up made a move without an arrow, or if its holder does not match its state."""
         for follow_up in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
             if self.checked.get(follow_up.id) == follow_up:
                 continue
@@ -138,7 +138,7 @@ class RandomWalk:
 
 
 async def make_team(storage: Storage) -> Team:
-    """Make a workspace with two alert rules."""
+    """Return a team with two alert rules."""
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     await choose_channel(workspace, channel="C0SALES", now=NOW)
     await add_score_type(
@@ -155,7 +155,7 @@ async def make_team(storage: Storage) -> Team:
 
 @pytest.mark.slow
 async def test_a_follow_up_never_leaves_the_drawing(sqlite_file: Path, tmp_path: Path) -> None:
-    """And every arrow is followed by some."""
+    """Every state change follows an arrow of the diagram, and every arrow is followed."""
     seen: Counter[str] = Counter()
     for number in range(WORKSPACES):
         file = shutil.copy(sqlite_file, tmp_path / f"walk{number}.db")

@@ -1,4 +1,4 @@
-"""A hold that is pending goes on, and asks once when it ends, whatever an admin or an older version did meanwhile."""
+"""A pending hold continues, and fires once when it ends, whatever an admin or an older version did meanwhile."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ MEMORY = "SELECT taken, pending_until FROM alert_memory ORDER BY rule_id, contac
 
 
 async def holding_team(storage: Storage, words: str = WORDS) -> Team:
-    """Return a team with a second type, in which Ada waits at 60 for the end of a hold of two hours."""
+    """Return a team with a second score type, in which Ada is at 60 and a hold of two hours is pending."""
     workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
     await add_score_type(
         workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000, start=0, bands=[], is_default=False,
@@ -39,7 +39,7 @@ async def holding_team(storage: Storage, words: str = WORDS) -> Team:
 
 
 async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
-    """Return when each follow-up was asked for, in µs after the beginning, and the value then."""
+    """Return the creation time of each follow-up, in µs after NOW, and its score then."""
     return [
         (follow_up.asked_at - NOW, follow_up.after)
         for follow_up in await load_follow_ups(team.workspace, ids=range(1, 100))
@@ -49,7 +49,7 @@ async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
 async def redefine(team: Team, key: str, *, asks: bool = False, at: int = NOW + HOUR, **changes: object) -> None:
     """Change a score type as an admin does, by default an hour after the beginning."""
     live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == key)
-    new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=at)  # type: ignore[arg-type]  # named
+    new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=at)  # type: ignore[arg-type]  # named arguments
     if new_draft is not None:
         expected = await preview(team.workspace, draft=new_draft, now=at)
         number = await apply(team.workspace, draft=new_draft, asks=asks, clock=lambda: at)
@@ -57,7 +57,7 @@ async def redefine(team: Team, key: str, *, asks: bool = False, at: int = NOW + 
 
 
 async def add_default_type(team: Team) -> None:
-    """Add another score type that is the default one."""
+    """Add a score type that becomes the default."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
         is_default=True, now=NOW + HOUR,
@@ -78,7 +78,7 @@ ADMIN_ACTS: dict[str, Callable[[Team], Awaitable[None]]] = {
 @pytest.mark.parametrize("by_time", [True, False], ids=["swept", "pushed"])
 @pytest.mark.parametrize("act", ADMIN_ACTS)
 async def test_a_pending_hold_outlives_a_change_of_score_types(storage: Storage, act: str, by_time: bool) -> None:
-    """The follow-up comes when the hold ends, once, whether a sweep or the next change of the contact is first."""
+    """The rule fires once, when the hold ends, whether a sweep or a change of the contact comes first."""
     team = await holding_team(storage)
     await ADMIN_ACTS[act](team)
 
@@ -92,7 +92,7 @@ async def test_a_pending_hold_outlives_a_change_of_score_types(storage: Storage,
 
 
 async def test_a_hold_ends_where_the_new_definition_puts_the_score_outside(storage: Storage) -> None:
-    """Ada is at 60 of the old range and at 40 of the new one, which is not where the rule waits for her."""
+    """A hold is canceled if the new definition puts the score outside of the rule's region."""
     team = await holding_team(storage)
     await redefine(team, "score", maximum=40_000, bands=(Band(name="cold", start=0),))
     await sweep(team.workspace, now=NOW + 3 * HOUR)
@@ -101,7 +101,7 @@ async def test_a_hold_ends_where_the_new_definition_puts_the_score_outside(stora
 
 
 async def test_a_contact_within_the_margin_stays_taken_through_a_change(storage: Storage) -> None:
-    """Asked for at 60 and then at 48, above the re-arm line at 45: back at 55 nobody is asked a second time."""
+    """A rule does not fire again at 55 if a change of the type found the contact at 48, above the re-arm line at 45."""
     team = await holding_team(storage, "score crosses 50 cooldown 1h")
     await team.deliver(set_to("2", ADA, 48), batch="2", received=NOW + SECOND)
     await redefine(team, "score", label="Interest", rules=(Rule(name="Demo", activity="demo", points=1_000),))
@@ -115,19 +115,19 @@ async def test_a_contact_within_the_margin_stays_taken_through_a_change(storage:
 
 @pytest.mark.parametrize("changes", [{"maximum": 20_000}, {"is_default": True}], ids=["a wider range", "the default"])
 async def test_a_change_of_another_type_swallows_nothing(storage: Storage, changes: dict[str, object]) -> None:
-    """Fading took a score across the edge, and no sweep has been since: the rule still asks, at that instant."""
+    """If fading crossed the edge before another type changed, the rule still fires, at the instant of the crossing."""
     team = await holding_team(storage, "score crosses below 50 cooldown 1h")
     await redefine(team, "score", half_life=DAY)
     await team.deliver(set_to("2", BOB, 100), batch="2", received=NOW + HOUR)
     later = NOW + 3 * DAY
-    await redefine(team, "fit", at=later, **changes)  # type: ignore[arg-type]  # named
+    await redefine(team, "fit", at=later, **changes)  # type: ignore[arg-type]  # named arguments
     await sweep(team.workspace, now=later + HOUR)
 
     assert (25 * HOUR, 49_000) in [(at - at % HOUR, value) for at, value in await follow_ups(team)]
 
 
 async def test_a_new_default_type_begins_with_nobody_inside(storage: Storage) -> None:
-    """A contact that was hot in the former default type is asked for when it becomes hot in the new one."""
+    """A contact that was hot in the former default type creates a follow-up when it becomes hot in the new one."""
     team = await holding_team(storage)
     await team.deliver(set_to("2", BOB, 90), batch="2")
     assert await follow_ups(team) == [(0, 90_000)]
@@ -145,7 +145,7 @@ async def test_a_new_default_type_begins_with_nobody_inside(storage: Storage) ->
 async def test_a_row_of_an_older_process_is_read_as_a_pending_hold(
     storage: Storage, database_url: str, by_time: bool
 ) -> None:
-    """Beside a newer process an older one may still write both; the hold goes on."""
+    """A row that an older process writes, both taken and pending, is read as a pending hold, which continues."""
     team = await holding_team(storage)
     await raw.rows(database_url, "UPDATE alert_memory SET taken = true")
     assert [(bool(row["taken"]), row["pending_until"]) for row in await raw.rows(database_url, MEMORY)] == [
@@ -163,6 +163,6 @@ async def test_a_row_of_an_older_process_is_read_as_a_pending_hold(
 
 
 def test_a_memory_is_not_both_taken_and_pending() -> None:
-    """What every evaluation returns is one or the other."""
+    """AlertMemory refuses a state that is both taken and pending."""
     with pytest.raises(ValueError, match="at once"):
         AlertMemory(taken=True, pending_until=NOW)

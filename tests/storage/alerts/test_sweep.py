@@ -1,4 +1,4 @@
-"""What time alone decides is decided at its instant, whoever comes first: a change of the score, or a sweep."""
+"""A decision that time alone brings about has its own instant, whether a score change or a sweep evaluates it first."""
 
 import logging
 import random
@@ -34,7 +34,7 @@ BANDS = (Band(name="cold", start=-100_000), Band(name="warm", start=40_000), Ban
 
 
 async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
-    """Give a team with a type that halves in a day, and rules for it."""
+    """Return a team with a type whose half-life is a day, and rules about the type."""
     workspace = await add_workspace(team, name="Acme", now=NOW)
     await add_score_type(
         workspace, key="heat", label="Heat", minimum=-100_000, maximum=100_000, step=1_000, start=0, bands=BANDS,
@@ -47,7 +47,7 @@ async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
 
 
 async def list_follow_up_rows(workspace: Workspace) -> list[tuple[int, int, int, str, int]]:
-    """Give every follow-up: of which contact and rule, when it was asked for, and what became of it when."""
+    """Return for each follow-up: contact, creation time, score, state and the time of that state."""
     follow_ups = await load_follow_ups(workspace, ids=range(1, 5_000))
     first = min((follow_up.contact for follow_up in follow_ups), default=0)
     return sorted(
@@ -75,7 +75,7 @@ RULES = (
 
 
 async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Storage) -> None:
-    """Forty contacts, a hundred changes, two teams: one swept at random, the other never until the end."""
+    """Two teams with the same changes, one swept at random and one only at the end, have the same follow-ups."""
     swept, unswept = [await fading_team(storage, name, *RULES) for name in ("T0ONE", "T0TWO")]
     dice, at, looked = random.Random(5), NOW, 0
     for number in range(40):
@@ -98,7 +98,7 @@ async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Stor
     at += 9 * DAY
     for team in (swept, unswept):
         await sweep(team.workspace, now=at)
-        assert await sweep(team.workspace, now=at + MINUTE) <= 200  # and nothing new comes of it
+        assert await sweep(team.workspace, now=at + MINUTE) <= 200  # and no follow-up is created again
     first, two = await list_follow_up_rows(swept.workspace), await list_follow_up_rows(unswept.workspace)
 
     assert first == two
@@ -109,7 +109,7 @@ async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Stor
 
 
 async def test_a_sweep_asks_at_the_instant_and_says_when_it_is_not_the_score(storage: Storage) -> None:
-    """100 that halves in a day is shown as 79 after 7.95 hours, and as 29 after 42.3."""
+    """A sweep dates a follow-up at the crossing, or at the instant six hours before the score falls out of a band."""
     team = await fading_team(
         storage, "T0ACME", "heat crosses below 80", "heat about to fall out of warm in 6h in digest"
     )
@@ -126,7 +126,7 @@ async def test_a_sweep_asks_at_the_instant_and_says_when_it_is_not_the_score(sto
 
 
 async def test_what_holds_is_asked_for_when_it_comes_due(storage: Storage) -> None:
-    """Of a type that does not fade too; who left meanwhile is not."""
+    """A hold fires when it is over, even in a type that does not fade, unless the contact left meanwhile."""
     team = await fading_team(storage, "T0ACME", "score crosses 50 hold 2h")
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
     await team.deliver(set_to("3", BOB, 40), received=NOW + HOUR)
@@ -137,7 +137,7 @@ async def test_what_holds_is_asked_for_when_it_comes_due(storage: Storage) -> No
 
 
 async def test_a_sweep_while_the_clock_was_ahead_does_not_hold_up_the_next(storage: Storage) -> None:
-    """Put back by thirty days, the next sweeps find what fades and what waits as ever."""
+    """After the clock is set back by thirty days, sweeps still find fading scores and pending holds."""
     team = await fading_team(storage, "T0ACME", "heat crosses below 80", "score crosses 50 hold 2h")
     await sweep(team.workspace, now=NOW + 30 * DAY)
     await team.deliver(set_to("1", ADA, 100, score="heat"), set_to("2", BOB, 60))
@@ -152,7 +152,7 @@ async def test_a_sweep_while_the_clock_was_ahead_does_not_hold_up_the_next(stora
 
 
 async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
-    """Whoever was untouched before the rule is not; a touch closes it, and then it may ask again."""
+    """An untouched contact creates one follow-up; a touch closes the follow-up, and the rule may fire again."""
     workspace = (await fading_team(storage, "T0ACME")).workspace
     team = Team(workspace)
     await team.deliver(set_to("1", ADA, 60, at=NOW - 9 * DAY), set_to("2", BOB, 60, at=NOW - DAY))
@@ -169,7 +169,7 @@ async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
 
 
 async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage) -> None:
-    """Against the value a week ago, which the ledger knows; a contact that is new did not move."""
+    """A rule about movement compares with the score a week ago, fires once per week, and skips new contacts."""
     team = await fading_team(storage, "T0ACME", "score moved 15 in 7d cooldown 1h", "heat rises 15 in 7d cooldown 1h")
     await pause_rule(team.workspace, rule=1, now=NOW)
     await team.deliver(set_to("1", ADA, 50, at=NOW), set_to("2", BOB, 80, at=NOW))
@@ -187,7 +187,7 @@ async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage
 
 
 async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
-    """What fading crossed before an import is asked for all the same."""
+    """A muted change counts its own crossing as muted; a crossing by fading before it still creates a follow-up."""
     team = await fading_team(storage, "T0ACME", "heat crosses below 60")
     await team.deliver(set_to("1", ADA, 90, score="heat"), set_to("2", BOB, 90, score="heat"))
     muted = Submission(
@@ -205,7 +205,7 @@ async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
 
 
 async def test_a_change_that_changes_nothing_settles_what_was_before_it(storage: Storage) -> None:
-    """Set to what is left of it, a score will fall otherwise than it would have; what it crossed already counts."""
+    """A crossing by fading before a change counts, even if the change sets the score to what is left of it."""
     team = await fading_team(storage, "T0ACME", "heat crosses below 60")
     await team.deliver(set_to("1", ADA, 100, score="heat"))
     await team.deliver(set_to("2", ADA, 50, score="heat"), received=NOW + DAY)
@@ -213,7 +213,7 @@ async def test_a_change_that_changes_nothing_settles_what_was_before_it(storage:
 
 
 async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
-    """Below its start a score rises toward it: -60 halves in a day, and -30.5 is shown as -30 after 23.4 hours."""
+    """A score below its start rises toward it: with a half-life of a day -60 is shown as -30 after 23.4 hours."""
     team = await fading_team(storage, "T0ACME", "heat crosses -30")
     await team.deliver(set_to("1", ADA, -60, score="heat"))
     await sweep(team.workspace, now=NOW + 2 * DAY)
@@ -223,7 +223,7 @@ async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
 
 
 async def test_what_is_heard_late_decides_nothing_before_it_was_heard(storage: Storage) -> None:
-    """It came through the band before anybody knew of it."""
+    """A late fact creates no follow-up for a time before it was received, when the score crossed the band unseen."""
     team = await fading_team(storage, "T0ACME", "heat enters warm")
     await team.deliver(set_to("1", ADA, 100, score="heat", at=NOW + HOUR), received=NOW + 3 * DAY)
     await sweep(team.workspace, now=NOW + 3 * DAY + MINUTE)
@@ -231,7 +231,7 @@ async def test_what_is_heard_late_decides_nothing_before_it_was_heard(storage: S
 
 
 async def test_within_the_rest_an_edge_is_spent_and_counted(storage: Storage) -> None:
-    """The list of rules says how often."""
+    """A crossing within the cool-down creates no follow-up, and the list of rules counts it."""
     team = await fading_team(storage, "T0ACME")
     for number, value in enumerate((90, 10, 90, 10, 90)):
         await team.deliver(set_to(str(number), ADA, value), received=NOW + number)
@@ -240,7 +240,7 @@ async def test_within_the_rest_an_edge_is_spent_and_counted(storage: Storage) ->
 
 
 async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage) -> None:
-    """With every move kept; what was moved since is left alone."""
+    """A claim expires, an unclaimed follow-up escalates, each move is recorded, and handled ones are left alone."""
     team = await fading_team(storage, "T0ACME", "score crosses 50 sla 4h escalate to <@U0JANE>")
     await pause_rule(team.workspace, rule=1, now=NOW)
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
@@ -272,7 +272,7 @@ async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage
 
 @pytest.mark.parametrize("back", [HOUR, 3 * DAY], ids=["an hour back", "three days back"])
 async def test_a_clock_that_is_put_back_asks_for_nothing_twice(storage: Storage, back: int) -> None:
-    """And a clock that jumps ahead asks for what lies between."""
+    """A clock that is set back creates no follow-up twice, and a clock that jumps ahead creates the skipped ones."""
     team = await fading_team(storage, "T0ACME", "heat crosses below 60", "score crosses 50 hold 2h")
     await team.deliver(set_to("1", ADA, 90, score="heat"), set_to("2", BOB, 70))
     await sweep(team.workspace, now=NOW + 4 * DAY)
@@ -284,7 +284,7 @@ async def test_a_clock_that_is_put_back_asks_for_nothing_twice(storage: Storage,
 
 
 async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
-    """In SQL as in the specification; what is over counts as none."""
+    """Filters by follow-up state agree with their specification in Python; a closed follow-up counts as none."""
     team = await fading_team(storage, "T0ACME", "score crosses 50 sla 1h escalate to <@U0JANE>")
     await pause_rule(team.workspace, rule=1, now=NOW)
     names = ("open", "claimed", "snoozed", "escalated", "done", "none")
@@ -333,7 +333,7 @@ async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
     ],
 )  # fmt: skip  # one of each kind
 async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Storage, words: str) -> None:
-    """Tried on the ledger of thirty days, it finds what the same rule asked for in those days."""
+    """A simulation over the ledger of thirty days finds the follow-ups that the rule created in those days."""
     team = await fading_team(storage, "T0ACME", words)
     dice, at = random.Random(words), NOW
     for number in range(12):
@@ -360,7 +360,7 @@ async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Sto
 async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
     storage: Storage, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However many there are, and whatever they did, only so much of it is in memory at once, and none is left out."""
+    """A simulation loads a limited number of changes at a time, and evaluates every contact."""
     team, contacts, turns, busy = (
         Team(await add_workspace("T0MANY", name="Acme", now=NOW)),
         1_200,
@@ -368,7 +368,7 @@ async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
         5,
     )
     await team.deliver(*(set_to(f"{n}", f"p{n}@example.com", 10, at=NOW - 40 * DAY) for n in range(contacts)))
-    # Everybody goes to 90 and back, and one contact goes up and down much more often than is read at a time.
+    # All scores go to 90 and back; one contact has many more changes than are loaded at a time.
     facts = (
         "INSERT INTO facts (workspace_id, contact_id, kind, source, dedupe_key, subject, op, amount, said,"
         " occurred_at, received_at, batch) SELECT 1, {who}, 'change', 'crm', {key}, 'score', 'set', 0, '{{}}', {at}, 0,"

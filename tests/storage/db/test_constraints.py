@@ -1,4 +1,4 @@
-"""What must never be in the tables is refused by the database itself, whoever writes it."""
+"""The database itself refuses rows that must not exist, whoever writes them."""
 
 import sqlite3
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from tests.storage import raw
 from tests.storage.worlds import KEYS as SECRETS
 from tests.storage.worlds import everything, fill, tables
 
-# name → table, its columns, and what makes a copy of a row another row
+# name → table, its columns, and changes that make a copy of a row valid
 UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "workspaces_team": ("workspaces", "team", {"team": "T0OTHER"}),
     "score_types_key": ("score_types", "workspace_id, key", {"key": "other"}),
@@ -40,13 +40,13 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "pending_refolds_contact": ("pending_refolds", "contact_id, undo", {"undo": "other"}),
     "tombstones_hash": ("tombstones", "workspace_id, hash", {"hash": "other"}),
 }
-# name → what another row must point at
+# name → table of another parent that the valid copy needs, and the changes that make the parent
 PARENTS: dict[str, tuple[str, dict[str, object]]] = {
     "scores_contact": ("definitions", {"number": 2}),
     "refusals_source": ("sources", {"slug": "other"}),
     "raw_deliveries_delivery": ("deliveries", {}),
 }
-# name → table, what breaks it, and what does not
+# name → table, changes that break the constraint, and changes that keep it
 CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "facts_kind": ("facts", {"kind": "other", "op": None}, {}),
     "facts_op": ("facts", {"op": None}, {"kind": "fields", "op": None}),
@@ -63,7 +63,7 @@ CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "definitions_start": ("definitions", {"start": 100_001}, {"start": 100_000}),
     "definitions_half_life": ("definitions", {"half_life": 3_599_999_999}, {"half_life": 3_600_000_000}),
 }
-# (table, column): rows of another table, which must be there
+# (table, column): foreign keys
 KEYS = [
     ("contacts", "workspace_id"), ("score_types", "workspace_id"), ("definitions", "score_type_id"),
     ("identities", "contact_id"), ("facts", "contact_id"), ("effects", "contact_id"), ("effects", "definition_id"),
@@ -98,7 +98,7 @@ async def filled(lasting_database_url: str) -> str:
 
 @asynccontextmanager
 async def copied(url: str, table: str, other: dict[str, object]) -> AsyncIterator[None]:
-    """Write the first row of a table once more, with other values in some columns, and delete the copy at the end."""
+    """Write a copy of the first row of a table with other values in some columns, and delete the copy at the end."""
     (row,) = await raw.rows(url, f"SELECT * FROM {table} ORDER BY id LIMIT 1")
     (last,) = await raw.rows(url, f"SELECT max(id) AS id FROM {table}")
     row |= {"id": int(str(last["id"])) + 1, **other}
@@ -109,7 +109,7 @@ async def copied(url: str, table: str, other: dict[str, object]) -> AsyncIterato
 
 
 async def refusal(url: str, table: str, other: dict[str, object]) -> str:
-    """Write such a row, and give the words of the database's refusal."""
+    """Write such a copy, and return the words of the database's refusal."""
     with pytest.raises((sqlite3.IntegrityError, asyncpg.IntegrityConstraintViolationError)) as error:
         async with copied(url, table, other):
             pass
@@ -118,7 +118,7 @@ async def refusal(url: str, table: str, other: dict[str, object]) -> str:
 
 @pytest.mark.parametrize("name", UNIQUE)
 async def test_what_is_unique_cannot_be_there_twice(filled: str, name: str) -> None:
-    """A copy of a row is refused; one that differs in the column that matters is not."""
+    """A copy of a row is refused, and a copy that differs in the unique column is accepted."""
     table, columns, other = UNIQUE[name]
     async with copied(filled, *PARENTS[name]) if name in PARENTS else nullcontext():
         complaint = await refusal(filled, table, {})
@@ -133,7 +133,7 @@ async def test_what_is_unique_cannot_be_there_twice(filled: str, name: str) -> N
 
 @pytest.mark.parametrize("name", CHECKS)
 async def test_what_cannot_be_is_refused(filled: str, name: str) -> None:
-    """A row that breaks a rule is refused by its name; one that keeps it is not."""
+    """A row that breaks a check is refused with the name of the check, and a valid row is accepted."""
     table, wrong, right = CHECKS[name]
     fresh: dict[str, object] = {"dedupe_key": "other"} if table == "facts" else {"number": 2}
 
@@ -149,7 +149,7 @@ async def test_what_cannot_be_is_refused(filled: str, name: str) -> None:
 
 @pytest.mark.parametrize("lasting_database_url", ["postgres"], indirect=True)
 async def test_every_constraint_has_its_test(filled: str) -> None:
-    """The tables above name all there are."""
+    """The tables above name all constraints."""
     rows = await raw.rows(
         filled,
         "SELECT conname, contype::text AS kind FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid"
@@ -162,7 +162,7 @@ async def test_every_constraint_has_its_test(filled: str) -> None:
 
 
 async def test_rows_point_at_rows_that_are_there(filled: str) -> None:
-    """Through our own connection no row can point at nothing."""
+    """The product's connection refuses a foreign key without a row."""
     opened_storage = await open_storage(filled, secret_keys=SECRETS)
     try:
         for table, column in KEYS:
@@ -177,7 +177,7 @@ async def test_rows_point_at_rows_that_are_there(filled: str) -> None:
 
 
 async def test_the_indexes_are_there(filled: str) -> None:
-    """On both databases, by the same names."""
+    """Both databases have the same indexes."""
     sql = "SELECT name FROM sqlite_master WHERE type = 'index'"
     if not raw.is_sqlite(filled):
         sql = "SELECT indexname AS name FROM pg_indexes WHERE schemaname = 'public'"

@@ -1,4 +1,4 @@
-"""One open database: used from any task, whole transactions only, and nothing lost when a caller goes away."""
+"""Any task can use the open database; a transaction is complete or absent, and a canceled caller does no harm."""
 
 import asyncio
 import contextlib
@@ -39,14 +39,14 @@ T = TypeVar("T")
 KEYS = ["dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="]
 CANCELS = 3_000
 DAMAGED = "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover"
-POOL = 8  # as many transactions as must be able to run side by side on PostgreSQL
+POOL = 8  # so many transactions must be able to run at once on PostgreSQL
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 postgres_only = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
 
 @pytest.fixture
 async def scratch(database_url: str, storage: Storage) -> str:
-    """Give the URL of an open database with a table that has no meaning."""
+    """Return the URL of an open database with an additional table."""
     await raw.rows(database_url, "CREATE TABLE scratch (number bigint, half int)")
     return database_url
 
@@ -57,21 +57,21 @@ async def put(session: Session, number: int, half: int) -> None:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """List what is in a folder."""
+    """Return the contents of a folder."""
     return list(folder.iterdir())
 
 
 async def halves() -> Counter[int]:
-    """Count the rows of each number."""
+    """Return the number of rows for each number."""
     rows = await read("SELECT number, count(*) AS n FROM scratch GROUP BY number")
     return Counter({row["number"]: row["n"] for row in rows})
 
 
 @pytest.mark.slow
 async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(scratch: str) -> None:
-    """Whenever a caller goes away, its transaction is whole, and the next one finds a connection and no lock."""
+    """When a caller is canceled, its transaction is complete, and the next one has a connection and no lock."""
     dice, counts, begun = Random(3), Counter[str](), set[int]()
-    long = 0.01  # seconds; follows how long a transaction takes here and now, so that about half are cut short
+    long = 0.01  # seconds; adapts to the duration of a transaction, so that about half of them are canceled
 
     async def run_one(number: int) -> None:
         async def body(session: Session) -> None:
@@ -102,13 +102,13 @@ async def test_cancelled_callers_leave_whole_transactions_and_a_free_database(sc
         await _meet(POOL if current_database().dialect == "postgres" else 1)
 
     report_counts(f"cancelled transactions on {current_database().dialect}", counts)
-    assert set(rows.values()) == {2}  # never a half
-    assert set(rows) == begun  # and what had begun is there, though its caller is gone
+    assert set(rows.values()) == {2}  # never a single row of two
+    assert set(rows) == begun  # every transaction that began is complete, although its caller was canceled
     assert counts["still at work when cancelled"] >= CANCELS // 3
 
 
 async def _meet(parties: int) -> None:
-    """Run transactions that end only when all of them have begun: each needs a connection."""
+    """Run transactions that end only when all of them have begun, so each needs a connection of its own."""
     barrier = asyncio.Barrier(parties)
 
     async def body(session: Session) -> None:
@@ -121,8 +121,8 @@ async def _meet(parties: int) -> None:
 
 @pytest.mark.slow
 async def test_cancelled_readers_leave_a_free_database(scratch: str) -> None:
-    """A reader that goes away while it waits for its rows is in nobody's way."""
-    dice, counts = Random(4), Counter[str]()  # the same moments each time
+    """A reader that is canceled while it waits for rows blocks nobody."""
+    dice, counts = Random(4), Counter[str]()  # a fixed seed: the same times in each run
     await write(lambda session: put(session, 1, 1))
     assert await halves() == {1: 1}
 
@@ -144,7 +144,7 @@ async def test_cancelled_readers_leave_a_free_database(scratch: str) -> None:
 
 
 async def test_a_first_reading_that_is_cancelled_is_in_nobody_s_way(database_url: str) -> None:
-    """Also while its connection is being made, wherever that stands."""
+    """A reader that is canceled while its connection is being made, at any point, blocks nobody."""
     for steps in range(12):
         opened_storage = await open_storage(database_url, secret_keys=KEYS)
         try:
@@ -160,7 +160,7 @@ async def test_a_first_reading_that_is_cancelled_is_in_nobody_s_way(database_url
 
 
 async def test_a_caller_cancelled_again_and_again_still_waits_for_the_commit(scratch: str) -> None:
-    """It is told that it was cancelled after the commit, so that whoever shuts down can wait for it."""
+    """A caller that is canceled repeatedly still waits for the commit, and then raises the cancellation."""
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def body(session: Session) -> None:
@@ -183,7 +183,7 @@ async def test_a_caller_cancelled_again_and_again_still_waits_for_the_commit(scr
 
 
 async def test_a_body_that_fails_after_its_caller_left_is_rolled_back(scratch: str) -> None:
-    """Nobody is there to hear of the failure; it is not reported as forgotten, and nothing is kept."""
+    """If a transaction fails after its caller was canceled, it is rolled back and no unhandled error is reported."""
     inside, go_on = asyncio.Event(), asyncio.Event()
 
     async def body(session: Session) -> None:
@@ -204,7 +204,7 @@ async def test_a_body_that_fails_after_its_caller_left_is_rolled_back(scratch: s
 
 
 async def test_a_body_that_fails_is_rolled_back(scratch: str) -> None:
-    """Its error reaches the caller as it is; nothing is kept; the next transaction goes on."""
+    """The error of a transaction reaches the caller unchanged, nothing is stored, and the next transaction runs."""
 
     async def body(session: Session) -> None:
         await put(session, 1, 1)
@@ -217,7 +217,7 @@ async def test_a_body_that_fails_is_rolled_back(scratch: str) -> None:
 
 
 async def test_any_task_may_open_use_and_close(database_url: str) -> None:
-    """Tasks that share nothing with each other: one opens, another writes, a third closes; and all of it again."""
+    """Different tasks may open, use and close the database, repeatedly."""
 
     def alone(work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         return asyncio.create_task(work, context=contextvars.Context())
@@ -232,7 +232,7 @@ async def test_any_task_may_open_use_and_close(database_url: str) -> None:
 
 
 async def test_one_database_at_a_time(database_url: str, storage: Storage) -> None:
-    """A second one is refused, and the first goes on; after closing there is none."""
+    """Opening a second database is refused while the first is open; after closing there is none."""
     with pytest.raises(RuntimeError, match="a database is open in this process already"):
         await open_storage(database_url, secret_keys=KEYS)
     assert (await storage.readiness()).is_ready
@@ -243,7 +243,7 @@ async def test_one_database_at_a_time(database_url: str, storage: Storage) -> No
 
 
 async def test_a_reader_is_not_kept_waiting_by_a_writer(scratch: str) -> None:
-    """Beside an open transaction what is committed can be read, and nothing of what is not."""
+    """A reader during an open transaction returns the committed rows without waiting."""
     await write(lambda session: put(session, 1, 1))
     places = []
 
@@ -261,14 +261,14 @@ async def test_a_reader_is_not_kept_waiting_by_a_writer(scratch: str) -> None:
 
 @sqlite_only
 async def test_the_reader_cannot_write(scratch: str) -> None:
-    """On SQLite the connection for reading refuses to do anything else."""
+    """On SQLite the connection for reading refuses to write."""
     with pytest.raises(StorageUnavailable):
         await current_database().reader.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
     assert await halves() == {}
 
 
 async def test_a_mistake_of_ours_is_not_taken_for_an_outage(scratch: str) -> None:
-    """A statement that cannot be right stays visible as what it is."""
+    """A faulty statement raises its own error, not StorageUnavailable."""
     for statement in ("SELECT * FROM nothing", "SELEKT 1", "INSERT INTO scratch (nothing) VALUES (1)"):
         with pytest.raises(Exception, match=r"nothing|SELEKT") as mistake:
             await current_database().writer.rows(statement)
@@ -277,7 +277,7 @@ async def test_a_mistake_of_ours_is_not_taken_for_an_outage(scratch: str) -> Non
 
 @pytest.mark.parametrize("broken", ["a\0b", "a\ud83d"], ids=["NUL", "half"])
 async def test_no_statement_is_given_what_no_text_can_hold(scratch: str, broken: str) -> None:
-    """Neither database is left to cut such a text, or to break on it; what only looks like one is taken."""
+    """A statement with text that neither database can store is refused, and similar valid text is accepted."""
     for sql, params in (
         ("SELECT $1 AS text", broken),
         ("SELECT text FROM given(text text)", [{"text": broken}]),
@@ -286,14 +286,14 @@ async def test_no_statement_is_given_what_no_text_can_hold(scratch: str, broken:
         with pytest.raises(BadText):
             await read(sql, params)
         with pytest.raises(BadText):
-            await write(lambda session, sql=sql, params=params: session.rows(sql, params))  # type: ignore[misc]  # bound
+            await write(lambda session, sql=sql, params=params: session.rows(sql, params))  # type: ignore[misc]  # bound in each pass
     for text in (r"a\u0000", r"\\u0000", r"\ud83d", "\ufffd", "\U0001f600"):
         assert await read("SELECT text FROM given(text text)", [{"text": text}]) == [{"text": text}]
 
 
 @sqlite_only
 async def test_a_file_locked_by_another_process_is_an_outage(scratch: str, team: Team) -> None:
-    """Who waits too long for SQLite is told that it does not answer; afterwards everything goes on."""
+    """A SQLite file that another process locks for too long is reported as unavailable, and then works again."""
     await current_database().writer.rows("PRAGMA busy_timeout = 1")
     other = sqlite3.connect(raw.file_of(scratch), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -304,7 +304,7 @@ async def test_a_file_locked_by_another_process_is_an_outage(scratch: str, team:
         with pytest.raises(StorageUnavailable):
             await current_database().writer.rows("INSERT INTO scratch (number, half) VALUES (1, 1)")
         assert [type(outcome) for outcome in outcomes] == [StorageUnavailable] * 5
-        assert await halves() == {}  # reading goes on
+        assert await halves() == {}  # reading still works
     finally:
         other.close()
 
@@ -314,7 +314,7 @@ async def test_a_file_locked_by_another_process_is_an_outage(scratch: str, team:
 
 @postgres_only
 async def test_a_connection_cut_in_the_middle_is_an_outage(scratch: str, team: Team) -> None:
-    """Nothing of that transaction is kept; the next use finds a new connection."""
+    """After a connection is cut, its transaction is rolled back and the next use makes a new connection."""
 
     async def body(session: Session) -> None:
         await put(session, 1, 1)
@@ -322,7 +322,7 @@ async def test_a_connection_cut_in_the_middle_is_an_outage(scratch: str, team: T
         await raw.rows(scratch, "SELECT pg_terminate_backend($1)", own["pid"])
         await put(session, 1, 2)
 
-    for _ in range(POOL + 2):  # more often than there are connections
+    for _ in range(POOL + 2):  # more often than the pool has connections
         with pytest.raises(StorageUnavailable):
             await write(body)
     await team.deliver(set_to("k", "ada@example.com", 10))
@@ -334,15 +334,15 @@ async def test_a_connection_cut_in_the_middle_is_an_outage(scratch: str, team: T
 
 @postgres_only
 async def test_a_server_that_drops_all_connections_is_used_again(scratch: str, team: Team, storage: Storage) -> None:
-    """Whoever meets a connection that was cut is told of an outage; afterwards all connections are there again."""
+    """Each caller on a cut connection is told of an outage, and afterwards all connections work again."""
     await _meet(POOL)
-    # In a thread that is waited for, so that this process does not hear of it before it uses the connections.
+    # In a thread that is joined, so that this process does not notice the cut before it uses the connections.
     cutting = Thread(target=asyncio.run, args=(raw.cut(scratch),))
     cutting.start()
     cutting.join()
 
     first = await _end([write(lambda session: put(session, 1, 1)) for _ in range(POOL)])
-    meeting = await _end([_meet(POOL)])  # which needs every connection there can be
+    meeting = await _end([_meet(POOL)])  # needs every connection of the pool
 
     assert [repr(result) for result in first if result is not None and not isinstance(result, StorageUnavailable)] == []
     assert meeting == [None]
@@ -351,7 +351,7 @@ async def test_a_server_that_drops_all_connections_is_used_again(scratch: str, t
 
 
 async def _end(work: Sequence[Coroutine[None, None, None]]) -> list[BaseException | None]:
-    """Let all of it end, and give what each raised; fails where one of them never ends."""
+    """Wait for all calls, and return what each raised. Fail if one of them does not end."""
     tasks = [asyncio.create_task(coroutine) for coroutine in work]
     _, hanging = await asyncio.wait(tasks, timeout=30)
     assert not hanging, f"{len(hanging)} of {len(tasks)} wait for ever"
@@ -360,10 +360,10 @@ async def _end(work: Sequence[Coroutine[None, None, None]]) -> list[BaseExceptio
 
 @postgres_only
 async def test_a_database_that_is_gone_is_an_outage(scratch: str, team: Team, storage: Storage) -> None:
-    """Recording and reading say so, and readiness is no."""
+    """Recording and reading report a missing database as an outage, and readiness is false."""
     assert (await storage.readiness()).is_ready
     await raw.empty(scratch)
-    assert not (await storage.readiness()).is_ready  # there, but without its tables
+    assert not (await storage.readiness()).is_ready  # the database exists, but without its tables
     connection = await raw.connect(scratch, database="postgres")
     try:
         await connection.execute(f"DROP DATABASE {urlsplit(scratch).path[1:]} WITH (FORCE)")
@@ -380,7 +380,7 @@ async def test_a_database_that_is_gone_is_an_outage(scratch: str, team: Team, st
 
 
 async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> None:
-    """Opening says so, and leaves the place free for the next attempt; migrating says so too."""
+    """Opening and migrating report an unreachable server as an outage, and a second attempt to open works."""
     nowhere = f"postgres://postgres:@/scores?host={tmp_path}"
 
     for _ in range(2):
@@ -395,7 +395,7 @@ async def test_a_server_that_cannot_be_reached_is_an_outage(tmp_path: Path) -> N
 
 @postgres_only
 async def test_a_server_that_lets_nobody_in_says_so(database_url: str) -> None:
-    """To who opens and to who migrates: a user that it does not know, and one that may do nothing there."""
+    """Opening and migrating report an unknown user, and a user without permissions."""
     connection = await raw.connect(database_url)
     try:
         await connection.execute("DROP TABLE tortoise_migrations; CREATE ROLE guest LOGIN")
@@ -415,7 +415,7 @@ async def test_a_server_that_lets_nobody_in_says_so(database_url: str) -> None:
 
 @postgres_only
 async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None:
-    """As one is that was a copy until its main server failed."""
+    """A read-only server, such as a former standby, is reported as an outage."""
 
     async def body(session: Session) -> None:
         await session.rows("SET TRANSACTION READ ONLY")
@@ -435,7 +435,7 @@ async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None
     ],
 )
 async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str, end: str, reason: str) -> None:
-    """Who records is told which of the two it is; afterwards it goes on."""
+    """Recording reports whether the database is read-only or full, and works again afterwards."""
     attributes = {f"{ATTRIBUTE}a{number}": "x" * 1_000 for number in range(MOST_ATTRIBUTES)}
     item = set_to("k", "ada@example.com", 10, fields=attributes)
     await current_database().writer.rows(limit)
@@ -449,7 +449,7 @@ async def test_a_file_that_cannot_be_written_is_an_outage(team: Team, limit: str
 
 
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """With a sentence that names the setting, and the file as it was, without a key beside it."""
+    """A file that is no database is refused with the name of the setting, and is left unchanged, without a key file."""
     path = tmp_path / "scores.db"
     path.write_bytes(b"Dear diary, " * 1_000)
 
@@ -462,7 +462,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 @sqlite_only
 async def test_a_damaged_file_is_refused(database_url: str) -> None:
-    """To who opens and to who migrates, with what to do."""
+    """Opening and migrating refuse a damaged file with what to do."""
     raw.damage(database_url, "tortoise_migrations")
 
     for attempt in (open_storage, partial(migrate, now=NOW)):
@@ -473,7 +473,7 @@ async def test_a_damaged_file_is_refused(database_url: str) -> None:
 
 @sqlite_only
 async def test_a_text_that_is_no_text_is_a_damaged_file(scratch: str) -> None:
-    """SQLite keeps whatever bytes it is given, and we write none that cannot be read."""
+    """A text that cannot be decoded counts as a damaged file, because the product never writes one."""
     await raw.rows(scratch, "INSERT INTO scratch VALUES (CAST(x'ff' AS text), 1)")
 
     with pytest.raises(StorageUnavailable) as error:
@@ -482,7 +482,7 @@ async def test_a_text_that_is_no_text_is_a_damaged_file(scratch: str) -> None:
 
 
 async def test_a_database_of_another_application_is_refused(tmp_path: Path) -> None:
-    """Nothing is written into it, or copied; an empty file is nobody's."""
+    """A database of another application is refused and left unchanged; an empty file belongs to nobody."""
     file = tmp_path / "places.db"
     await raw.rows(f"sqlite://{file}", "CREATE TABLE places (url text)")
     before = file.read_bytes()
@@ -501,7 +501,7 @@ async def test_a_database_of_another_application_is_refused(tmp_path: Path) -> N
 
 @postgres_only
 async def test_tables_of_another_application_are_refused(database_url: str) -> None:
-    """Other tables may stand beside ours in PostgreSQL, but not of the same name."""
+    """Other tables may exist beside the product's tables in PostgreSQL, unless they have the same names."""
     await raw.empty(database_url)
     await raw.rows(database_url, "CREATE TABLE contacts (id bigint)")
 
@@ -513,7 +513,7 @@ async def test_tables_of_another_application_are_refused(database_url: str) -> N
 
 @sqlite_only
 async def test_the_files_of_a_new_database_are_private(database_url: str, tmp_path: Path) -> None:
-    """Its owner alone can read them, and the log beside it; a file that was there stays as readable as it was."""
+    """Only the owner may read a new database file and its log; an existing file keeps its permissions."""
     file, existing = tmp_path / "new" / "scores.db", raw.file_of(database_url)
     opened_storage = await open_storage(f"sqlite://{file}")
     await add_workspace("T1", name="Acme", now=NOW)
@@ -538,7 +538,7 @@ ADDRESSES = [
 
 @pytest.mark.parametrize(("url", "dialect", "path"), ADDRESSES)
 def test_addresses_of_databases(url: str, dialect: str, path: str | None) -> None:
-    """A file, named from here or from the root, or a server."""
+    """The URL of a database names a file, by a relative or absolute path, or a server."""
     url_parts = parse_url(url)
 
     assert (url_parts.dialect, str(url_parts.path) if url_parts.path else None) == (dialect, path)
@@ -547,18 +547,18 @@ def test_addresses_of_databases(url: str, dialect: str, path: str | None) -> Non
 SERVERS = [
     ("postgres://me:secret@db.example.com:6432/scores", ("db.example.com", 6432, "me", "secret", "scores")),
     ("postgresql://me@db.example.com/scores", ("db.example.com", 5432, "me", None, "scores")),
-    # A socket's folder stands behind the question mark, with a port of its own.
+    # The folder of a socket comes after the question mark, with its own port.
     ("postgres://me:@/scores?host=/run/postgresql&port=5433", ("/run/postgresql", 5433, "me", None, "scores")),
     ("postgres://me@%2Frun%2Fpostgresql/scores", ("/run/postgresql", 5432, "me", None, "scores")),
     ("postgres:///?host=db&user=me&password=a&dbname=scores", ("db", 5432, "me", "a", "scores")),
-    # Azure's user@server, and what else has a meaning in an address.
+    # user@server as on Azure, and other special characters
     ("postgres://u%40x:p%3Aw%2F%40@db/my%20scores", ("db", 5432, "u@x", "p:w/@", "my scores")),
 ]
 
 
 @pytest.mark.parametrize(("url", "parts"), SERVERS)
 def test_how_a_server_is_named(url: str, parts: tuple[str, int, str, str | None, str]) -> None:
-    """Host, port, user, password, database."""
+    """A URL is parsed into host, port, user, password and database."""
     credentials = parse_url(url).config["credentials"]
 
     assert tuple(credentials[name] or None for name in ("host", "port", "user", "password", "database")) == parts
@@ -568,7 +568,7 @@ def test_how_a_server_is_named(url: str, parts: tuple[str, int, str, str | None,
     "url", ["", "scores.db", "sqlite://", "sqlite:///", "mysql://me@db/scores", "postgres://me@db:port/scores"]
 )
 def test_addresses_of_nothing(url: str) -> None:
-    """Anything else is refused with the three forms there are."""
+    """Any other URL is refused with the three valid forms."""
     with pytest.raises(BadDatabaseUrl) as error:
         parse_url(url)
 
@@ -577,11 +577,11 @@ def test_addresses_of_nothing(url: str) -> None:
     )
 
 
-OPTIONS: list[tuple[str, dict[str, Any], dict[str, str]]] = [  # options, what becomes of them, settings
+OPTIONS: list[tuple[str, dict[str, Any], dict[str, str]]] = [  # options, connection options, settings
     ("sslmode=require&channel_binding=require", {"ssl": "require"}, {}),
     ("sslmode=prefer&channel_binding=prefer", {"ssl": "prefer"}, {}),
     ("ssl=true", {"ssl": True}, {}),
-    ("sslmode=disable&sslrootcert=/no/such.crt", {"ssl": "disable"}, {}),  # as PostgreSQL's own tools
+    ("sslmode=disable&sslrootcert=/no/such.crt", {"ssl": "disable"}, {}),  # as libpq does
     ("sslrootcert=/no/such.crt", {"ssl": "prefer"}, {}),
     ("pgbouncer=true", {"statement_cache_size": 0}, {}),
     ("pgbouncer=false", {}, {}),
@@ -600,7 +600,7 @@ OPTIONS: list[tuple[str, dict[str, Any], dict[str, str]]] = [  # options, what b
 def test_options_that_hosts_put_into_addresses(
     options: str, expected: dict[str, Any], settings: dict[str, str]
 ) -> None:
-    """Each is understood, or left out because the service decides it itself."""
+    """Options that hosting providers put into URLs are applied, or ignored if the service decides them itself."""
     plain = parse_url("postgres://me@db/scores").config["credentials"]
     credentials = parse_url(f"postgres://me@db/scores?{options}").config["credentials"]
 
@@ -623,7 +623,7 @@ def test_options_that_hosts_put_into_addresses(
     ],
 )
 def test_options_that_cannot_be_followed(options: str, refusal: str) -> None:
-    """One sentence says which option it is."""
+    """An option that cannot be applied is refused by its name in one sentence."""
     with pytest.raises(BadDatabaseUrl) as error:
         parse_url(f"postgres://me@db/scores?{options}")
 
@@ -631,7 +631,7 @@ def test_options_that_cannot_be_followed(options: str, refusal: str) -> None:
 
 
 def make_certificate() -> bytes:
-    """Make a certificate that signs itself."""
+    """Create a self-signed certificate."""
     key, name = Ed25519PrivateKey.generate(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "db")])
     day = datetime(2026, 1, 1, tzinfo=UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
@@ -641,7 +641,7 @@ def make_certificate() -> bytes:
 
 @pytest.mark.parametrize(("mode", "checks_name"), [("require", False), ("verify-ca", False), ("verify-full", True)])
 def test_certificates_to_trust(tmp_path: Path, mode: str, checks_name: bool) -> None:
-    """A file of them makes every certificate be checked, its name where that is asked for."""
+    """With a file of trusted certificates each certificate is verified, and its host name if the option says so."""
     file = tmp_path / "root.crt"
     file.write_bytes(make_certificate())
     encryption = parse_url(f"postgres://me@db/scores?sslmode={mode}&sslrootcert={file}").config["credentials"]["ssl"]
@@ -651,7 +651,7 @@ def test_certificates_to_trust(tmp_path: Path, mode: str, checks_name: bool) -> 
 
 @postgres_only
 async def test_reported_addresses(postgres: str, database_url: str) -> None:
-    """The service opens a database by the addresses that its hosts hand out."""
+    """The service opens a database by the kinds of URLs that hosting providers hand out."""
     folder = Path(__file__).parents[2] / "data" / "reported" / "databases"
     cases = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
     names = {"host": quote(postgres, safe=""), "db": urlsplit(database_url).path.removeprefix("/")}
@@ -673,7 +673,7 @@ async def test_reported_addresses(postgres: str, database_url: str) -> None:
 
 @postgres_only
 async def test_options_reach_the_server(database_url: str) -> None:
-    """A name for the list of sessions, and whatever else is set at the start of each."""
+    """The application name and other start-up options of the URL reach the server."""
     url = f"{database_url}&application_name=crm%20scores&options=-c%20geqo%3Doff&target_session_attrs=primary"
     storage = await open_storage(url, secret_keys=KEYS)
     rows = await read("SELECT current_setting('geqo') AS geqo, current_setting('application_name') AS name")
@@ -683,7 +683,7 @@ async def test_options_reach_the_server(database_url: str) -> None:
 
 
 def test_the_word_of_other_tools_for_encryption_is_understood() -> None:
-    """Hosted databases put `sslmode` into their addresses."""
+    """The option `sslmode` in the URL of a hosted database is understood."""
     credentials = parse_url("postgres://me@db/scores?sslmode=require").config["credentials"]
 
     assert (credentials["ssl"], "sslmode" in credentials) == ("require", False)

@@ -1,4 +1,4 @@
-"""How long PostgreSQL may take: by its own settings on every connection, or in every transaction behind a pooler."""
+"""Time limits of PostgreSQL are set on each connection, or in each transaction behind a pooler."""
 
 import asyncio
 import time
@@ -42,7 +42,7 @@ FOREVER = "SELECT pg_sleep(60)"
 
 @asynccontextmanager
 async def opened(url: str, limits: Limits = DEFAULT_LIMITS) -> AsyncIterator[None]:
-    """Open the storage at a URL."""
+    """Open the storage at a URL, and close it at the end."""
     storage = await open_storage(url, secret_keys=[KEY], limits=limits)
     try:
         yield
@@ -51,14 +51,14 @@ async def opened(url: str, limits: Limits = DEFAULT_LIMITS) -> AsyncIterator[Non
 
 
 async def settings_in_force() -> list[dict[str, str]]:
-    """Read the settings twice as statements of their own, and twice in transactions."""
+    """Return the settings in force in two single statements and in two transactions."""
     alone = [await read(SETTINGS) for _ in range(2)]
     together = [await write(lambda session: session.rows(SETTINGS)) for _ in range(2)]
     return [{row["name"]: row["setting"] for row in rows} for rows in (*alone, *together)]
 
 
 async def test_the_settings_stay_on_a_connection(database_url: str) -> None:
-    """They are in force on its first use and on any later one."""
+    """The settings are in force in the first use of a connection and in later ones."""
     async with opened(database_url):
         before = await read("SELECT pg_backend_pid() AS pid")
         assert await settings_in_force() == [IN_FORCE] * 4
@@ -71,17 +71,17 @@ async def test_the_settings_stay_on_a_connection(database_url: str) -> None:
 
 @pytest.mark.parametrize("ignores", [False, True], ids=["refused", "ignored"])
 async def test_behind_a_pooler_the_settings_are_those_of_each_transaction(database_url: str, *, ignores: bool) -> None:
-    """Where it takes no start-up parameters, and no statement that was prepared with a name."""
+    """Behind a pooler without start-up parameters and named prepared statements, each transaction sets its limits."""
     pooler = Pooler(ignores=ignores)
     async with pooled(database_url, pooler) as url, opened(url, replace(DEFAULT_LIMITS, lock=4)):
         assert await settings_in_force() == [IN_FORCE | {"lock_timeout": "4000"}] * 4
         await read("SELECT $1 AS number, $2 AS text", "1", "2")
-    # Refused with all of them, and without the one that older servers do not know; after that none is sent.
+    # Refused with all parameters, then without the one that older servers do not know; then none is sent.
     assert len(pooler.refused) == (0 if ignores else 2)
 
 
 async def test_a_server_that_knows_no_time_for_transactions(database_url: str) -> None:
-    """It has the other settings; the time of a transaction is kept by us."""
+    """For a server without `transaction_timeout` the product itself limits transactions, and other settings apply."""
     refusal = ("42704", 'unrecognized configuration parameter "{}"')
     server = Pooler(known=None, unknown=["transaction_timeout"], refusal=refusal, shares=False)
     async with pooled(database_url, server) as url:
@@ -94,7 +94,7 @@ async def test_a_server_that_knows_no_time_for_transactions(database_url: str) -
 
 @pytest.mark.parametrize("pooler", [None, Pooler()], ids=["directly", "behind a pooler"])
 async def test_what_takes_too_long_ends(database_url: str, pooler: Pooler | None) -> None:
-    """A statement, a lock, a transaction of many statements; afterwards the database is used as ever."""
+    """A statement, a lock and a transaction of many statements end at their limits; the database works again."""
     await raw.rows(database_url, "CREATE TABLE scratch (number bigint)")
     async with pooled(database_url, pooler or Pooler(known=None, shares=False)) as url, opened(url, QUICK):
         with pytest.raises(StorageUnavailable):
@@ -116,7 +116,7 @@ async def test_what_takes_too_long_ends(database_url: str, pooler: Pooler | None
 async def test_what_is_never_answered_takes_no_longer_than_a_statement(
     database_url: str, *, in_transaction: bool
 ) -> None:
-    """The connection is closed, and nobody waits for the server to say that it has canceled the statement."""
+    """A statement without an answer ends at its limit, without waiting for the server to confirm the cancellation."""
     limits = Limits(connect=1.2, lock=1.2, statement=1.2)
     async with between(database_url) as (standing, url), opened(url, limits):
 
@@ -133,7 +133,7 @@ async def test_what_is_never_answered_takes_no_longer_than_a_statement(
 
 
 async def check_transaction_ends() -> None:
-    """Fail unless a transaction of statements that are quick enough each ends when its time is over."""
+    """Fail unless a transaction of several quick statements ends at its limit."""
     counts = Counter[str]()
 
     async def body(session: Session) -> None:
@@ -143,13 +143,13 @@ async def check_transaction_ends() -> None:
 
     with pytest.raises(StorageUnavailable) as error:
         await write(body)
-    assert not isinstance(error.value, OutcomeUnknown)  # it was never committed
+    assert not isinstance(error.value, OutcomeUnknown)  # the transaction was never committed
     assert 0 < counts["statements"] < 50
     report_counts("statements in a transaction of 0.6 seconds", counts)
 
 
 async def test_what_was_rolled_back_is_not_reported_as_committed(database_url: str) -> None:
-    """Where whoever runs a transaction goes on after a statement that failed."""
+    """A transaction that continues after a failed statement is not reported as committed."""
 
     async def body(session: Session) -> None:
         with pytest.raises(Exception, match="nothing"):
@@ -161,7 +161,7 @@ async def test_what_was_rolled_back_is_not_reported_as_committed(database_url: s
 
 
 async def test_migrating_waits_as_long_as_it_takes(database_url: str) -> None:
-    """For another process that migrates, whatever the limits of the server are."""
+    """A migration waits for another process that migrates, regardless of the server's limits."""
     name = (await raw.rows(database_url, "SELECT current_database() AS name"))[0]["name"]
     await raw.rows(database_url, f"ALTER DATABASE {name} SET statement_timeout = 50")
     await raw.rows(database_url, f"ALTER DATABASE {name} SET lock_timeout = 50")
@@ -179,7 +179,7 @@ async def test_migrating_waits_as_long_as_it_takes(database_url: str) -> None:
 
 
 async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) -> None:
-    """Beside other schemas of the same database, which have tables of the same names; also behind a pooler."""
+    """The schema in the URL is used, beside schemas with the same tables, also behind a pooler."""
     option = "&schema=Team%20%22A%22"
     with pytest.raises(StorageUnavailable) as error:
         await migrate(database_url + option, now=NOW)
@@ -204,7 +204,7 @@ async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) ->
 
 @pytest.mark.parametrize("pooler", [Pooler(known=None, shares=False), Pooler()], ids=["directly", "behind a pooler"])
 async def test_what_else_the_url_sets_is_of_the_connection(database_url: str, pooler: Pooler) -> None:
-    """The name of the application, and options of the server, beside our own settings."""
+    """The application name and server options of the URL apply together with the product's settings."""
     sql = "SELECT current_setting('application_name') AS name, current_setting('geqo') AS geqo"
     async with pooled(database_url, pooler) as url, opened(f"{url}&application_name=acme&options=-c%20geqo%3Doff"):
         assert await read(sql) == [{"name": "acme", "geqo": "off"}]
@@ -215,7 +215,7 @@ async def test_what_else_the_url_sets_is_of_the_connection(database_url: str, po
 
 
 async def test_the_way_statements_are_planned_is_an_option_of_the_url(database_url: str) -> None:
-    """For servers that plan better by the values."""
+    """`plan_cache_mode` can be set in the URL, for servers that plan better with the values."""
     async with opened(f"{database_url}&plan_cache_mode=auto"):
         assert await settings_in_force() == [IN_FORCE | {"plan_cache_mode": "auto"}] * 4
     with pytest.raises(BadDatabaseUrl):
@@ -223,7 +223,7 @@ async def test_the_way_statements_are_planned_is_an_option_of_the_url(database_u
 
 
 async def test_a_database_that_is_given_up_answers_at_once(database_url: str) -> None:
-    """What runs fails, and so does what comes later."""
+    """After the database is abandoned, running and later calls fail at once."""
     async with opened(database_url):
         running = asyncio.create_task(write(lambda session: session.rows(FOREVER)))
         watcher = await raw.connect(database_url)

@@ -1,4 +1,4 @@
-"""Tables are brought up to date by one process at a time, and no row is ever lost."""
+"""One process at a time migrates the tables, and no row is lost."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ ADDS = """
         ops.RunSQL(["UPDATE contacts SET nickname = 'Dr. ' || name WHERE name IS NOT NULL"], reverse_sql=[]),
     ]
 """
-# On SQLite a changed column means a table that is made anew, while others point at it.
+# SQLite changes a column by recreating the table, while other tables refer to it.
 REBUILDS = """
         ops.AlterField(model_name="Workspace", name="name", field=fields.CharField(max_length=300)),
         ops.AlterField(model_name="Contact", name="email", field=fields.CharField(max_length=300, null=True)),
@@ -66,7 +66,7 @@ ORPHANS = """
 
 
 def later_house(place: Path, operations: str, *, name: str = NEXT) -> Path:
-    """Copy the package into a house that has one more migration."""
+    """Copy the package, and add a migration. Return the folder."""
     house = place / "later"
     shutil.copytree(HOUSE / "storage", house / "storage")
     (house / "storage/db" / "migrations" / f"{name}.py").write_text(HEAD.format(last=FIRST[-1]) + operations)
@@ -74,18 +74,18 @@ def later_house(place: Path, operations: str, *, name: str = NEXT) -> Path:
 
 
 async def ask(*arguments: str, house: Path = HOUSE) -> dict[str, object]:
-    """Run the migrator of a house and give its answer."""
+    """Run the migrator of a folder's package, and return its answer."""
     answer: dict[str, object] = json.loads((await run(MIGRATOR, *arguments, house=house)).splitlines()[-1])
     return answer
 
 
 def without(rows: dict[str, list[dict[str, object]]], *names: str) -> dict[str, list[dict[str, object]]]:
-    """Leave columns out."""
+    """Return the rows of all tables without some columns."""
     return {table: [{k: v for k, v in row.items() if k not in names} for row in all_] for table, all_ in rows.items()}
 
 
 async def test_an_empty_database_gets_its_tables_once(database_url: str) -> None:
-    """By migrating or by opening; what is there already is left alone."""
+    """Migrating or opening creates the tables of an empty database, and leaves existing tables alone."""
     await raw.empty(database_url)
 
     assert (await migrate(database_url, now=NOW)).applied == FIRST
@@ -97,7 +97,7 @@ async def test_an_empty_database_gets_its_tables_once(database_url: str) -> None
 
 
 async def test_opening_an_empty_database_makes_its_tables(database_url: str) -> None:
-    """Who starts for the first time need not migrate."""
+    """A new user can open an empty database without migrating first."""
     await raw.empty(database_url)
     await fill(database_url)
 
@@ -106,7 +106,7 @@ async def test_opening_an_empty_database_makes_its_tables(database_url: str) -> 
 
 
 async def test_migrating_again_changes_nothing(database_url: str) -> None:
-    """Every row of every table is what it was, and no copy is made for nothing."""
+    """A second migration changes no row and makes no backup."""
     await fill(database_url)
     before = await everything(database_url)
 
@@ -119,7 +119,7 @@ async def test_migrating_again_changes_nothing(database_url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("operations", [ADDS, REBUILDS], ids=["columns added", "tables made anew"])
 async def test_a_later_schema_keeps_every_row(database_url: str, tmp_path: Path, operations: str) -> None:
-    """Before it the old tables are refused with what to run; after it every row is there, and work goes on."""
+    """Old tables are refused with the command to run; after the migration each row exists, and recording works."""
     await fill(database_url)
     before, house = await everything(database_url), later_house(tmp_path, operations)
 
@@ -141,7 +141,7 @@ async def test_a_later_schema_keeps_every_row(database_url: str, tmp_path: Path,
 
 @pytest.mark.slow
 async def test_a_newer_schema_is_refused(database_url: str, tmp_path: Path) -> None:
-    """A process that starts, or migrates, says which migration it does not know; one that runs goes on, not ready."""
+    """Starting and migrating refuse a newer schema by the unknown migration; a running process becomes not ready."""
     house = later_house(tmp_path, ADDS)
     running = await open_storage(database_url, secret_keys=KEYS)
     try:
@@ -162,7 +162,7 @@ async def test_a_newer_schema_is_refused(database_url: str, tmp_path: Path) -> N
 
 @pytest.mark.slow
 async def test_a_newer_schema_that_is_marked_as_compatible(database_url: str, tmp_path: Path) -> None:
-    """Its name says so, which is all that the older version sees of it: it starts, and migrates nothing."""
+    """An older version starts with a newer migration that its name marks as compatible, and migrates nothing."""
     name = "9000_next_compatible"
     house = later_house(tmp_path, ADDS, name=name)
     running = await open_storage(database_url, secret_keys=KEYS)
@@ -182,16 +182,16 @@ async def test_a_newer_schema_that_is_marked_as_compatible(database_url: str, tm
 
 @sqlite_only
 async def test_a_copy_of_the_file_is_made_first(database_url: str, tmp_path: Path) -> None:
-    """It holds every row, also those that stand in the write-ahead log only; an empty file gets no copy.
+    """The backup of a file has every row, including rows in the write-ahead log; an empty file has no backup.
 
-    Whoever may read the database, its owner alone can read the copy.
+    Only the owner can read the backup, whoever may read the database.
     """
     raw.file_of(database_url).chmod(0o644)
     await fill(database_url)
     before = await everything(database_url)
     writer = sqlite3.connect(raw.file_of(database_url), isolation_level=None)
     writer.execute("PRAGMA journal_mode = WAL")
-    writer.execute("UPDATE workspaces SET name = 'In the log'")  # and the log stays, while this is open
+    writer.execute("UPDATE workspaces SET name = 'In the log'")  # stays in the log while this is open
     try:
         await ask("migrate", database_url, house=later_house(tmp_path, ADDS))
     finally:
@@ -209,7 +209,7 @@ async def test_a_copy_of_the_file_is_made_first(database_url: str, tmp_path: Pat
 
 @pytest.mark.slow
 async def test_a_migration_that_fails_changes_nothing(database_url: str, tmp_path: Path) -> None:
-    """What it did before it failed is taken back, and it is still to be done."""
+    """A failed migration is rolled back, and remains to be applied."""
     await fill(database_url)
     before = await everything(database_url)
 
@@ -226,7 +226,7 @@ async def test_a_migration_that_fails_changes_nothing(database_url: str, tmp_pat
 
 @sqlite_only
 async def test_a_migration_that_leaves_orphans_is_reported(database_url: str, tmp_path: Path) -> None:
-    """Rows that point nowhere do not pass unseen; the copy is as the database was."""
+    """A migration that leaves rows without parents is reported, and the backup is the database before it."""
     await fill(database_url)
     before = await everything(database_url)
 
@@ -242,7 +242,7 @@ async def test_a_migration_that_leaves_orphans_is_reported(database_url: str, tm
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["migrate", "open"])
 async def test_processes_that_come_at_once_wait_for_each_other(database_url: str, verb: str) -> None:
-    """One of them makes the tables; the others find them made."""
+    """Of several processes that start at once one creates the tables, and the others wait for it."""
     await raw.empty(database_url)
 
     outputs = await at_once([(MIGRATOR, verb, database_url)] * 3)
@@ -258,7 +258,7 @@ async def test_processes_that_come_at_once_wait_for_each_other(database_url: str
 
 @pytest.mark.slow
 async def test_processes_that_migrate_rows_at_once_wait_for_each_other(database_url: str, tmp_path: Path) -> None:
-    """One of them does it, and every row is kept."""
+    """Of several processes that migrate rows at once one does so, and no row is lost."""
     await fill(database_url)
     before, house = await everything(database_url), later_house(tmp_path, ADDS)
 
@@ -270,21 +270,21 @@ async def test_processes_that_migrate_rows_at_once_wait_for_each_other(database_
 
 
 async def tables_of_the_first_version(url: str, place: Path) -> None:
-    """Make the tables that the first migration alone makes."""
+    """Create the tables of the first migration."""
     await tables_until(FIRST[0], url, place)
 
 
 async def tables_until(last: str, url: str, place: Path) -> None:
-    """Make the tables as they were after the migration *last*, without rows."""
+    """Create the tables as of the migration *last*, without rows."""
     count = FIRST.index(last) + 1
-    later = shutil.ignore_patterns(*(f"{name}.py" for name in FIRST[count:]))  # the compiled files save seconds
+    later = shutil.ignore_patterns(*(f"{name}.py" for name in FIRST[count:]))  # copying compiled files saves seconds
     shutil.copytree(HOUSE / "storage", place / "earlier" / "storage", ignore=later)
     await raw.empty(url)
     assert await ask("make", url, house=place / "earlier") == {"applied": FIRST[:count]}
 
 
 async def rows_of_the_first_version(url: str) -> None:
-    """Write what the first version made of the facts of two people: every field value is an effect of theirs."""
+    """Insert the rows of the first version about two contacts, in which each field value has an effect."""
     for table, content in json.loads(OLD.read_text()).items():
         names, places = (
             ", ".join(content["columns"]),
@@ -295,9 +295,9 @@ async def rows_of_the_first_version(url: str) -> None:
 
 
 async def test_scores_of_the_first_version_are_folded_again(database_url: str, tmp_path: Path) -> None:
-    """What a CRM said each night and moved nothing has no effect any more; every fact and every value stays.
+    """Facts that move nothing lose their effects in the migration; each fact and each value stays.
 
-    Where it was killed between the tables and the scores, nobody may begin to work before it has gone on.
+    If the process died between the tables and the scores, no process starts before a migration has completed them.
     """
     await tables_of_the_first_version(database_url, tmp_path)
     await rows_of_the_first_version(database_url)
@@ -310,7 +310,7 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
     after_without = without(
         after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row",
         "enrollment", "enrolled_at",
-    )  # fmt: skip  # the columns of later versions
+    )  # fmt: skip  # columns of later versions
     assert {name: after_without[name] for name in unchanged} == {name: before[name] for name in unchanged}
     assert (migrated.applied, migrated.folded) == (FIRST[1:], 4)
     assert picked(after["effects"], "contact_id definition_id fact_id effective rank_after") == [
@@ -340,14 +340,14 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
 
 
 def picked(rows: list[dict[str, object]], names: str) -> list[tuple[object, ...]]:
-    """Give some columns of rows, in order."""
+    """Return some columns of the rows, sorted."""
     return sorted(
         (tuple(row[name] for name in names.split()) for row in rows), key=lambda row: [str(value) for value in row]
     )
 
 
 async def verified(url: str) -> tuple[int, list[Difference]]:
-    """Fold everything again: the scores there are, and what is kept otherwise."""
+    """Verify all contacts; return the number of scores and the differences."""
     opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
         (workspace,) = await all_workspaces()
@@ -358,7 +358,7 @@ async def verified(url: str) -> tuple[int, list[Difference]]:
 
 
 async def apply_until(last: str, url: str) -> None:
-    """Apply the migrations up to *last*, and look at no row."""
+    """Apply the migrations up to *last*, without processing rows."""
     address = database.parse_url(url)
     writer = {**address.config, "credentials": dict(address.config["credentials"])}
     if address.path is not None:
@@ -372,7 +372,7 @@ async def apply_until(last: str, url: str) -> None:
 
 @asynccontextmanager
 async def copied(url: str) -> AsyncIterator[str]:
-    """Copy a closed database for as long as it is needed."""
+    """Yield the URL of a copy of a closed database, and delete the copy at the end."""
     if raw.is_sqlite(url):
         copy = raw.file_of(url).with_name("copy.db")
         shutil.copy(raw.file_of(url), copy)
@@ -392,7 +392,7 @@ async def copied(url: str) -> AsyncIterator[str]:
 
 @pytest.mark.slow
 async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration(database_url: str) -> None:
-    """Also one that fades and was rounded otherwise, and one of a rule that holds where nothing is known."""
+    """After an upgrade from any migration the scores agree with the ledger, even fading ones and negated rules."""
     await raw.empty(database_url)
     await asyncio.create_task(apply_until(FIRST[0], database_url))
     await rows_of_the_first_version(database_url)
@@ -403,11 +403,11 @@ async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration
         "UPDATE scores SET own = own + 1 WHERE definition_id = 3 AND own IS NOT NULL",
     ):
         await raw.rows(database_url, sql)
-    for table in () if raw.is_sqlite(database_url) else ("effects", "scores"):  # their rows came with their ids
+    for table in () if raw.is_sqlite(database_url) else ("effects", "scores"):  # inserted with their ids
         await raw.rows(database_url, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 99)")
     for last in FIRST[:-1]:
         await asyncio.create_task(apply_until(last, database_url))
-        if "0005" <= last < "0011":  # what an upgrade to that migration has folded is not marked any more
+        if "0005" <= last < "0011":  # an upgrade to that migration has folded these, and they are not marked any more
             await raw.rows(database_url, "UPDATE definitions SET to_fold = false WHERE id IN (3, 4)")
         async with copied(database_url) as copy:
             assert (await migrate(copy, now=NOW)).applied == FIRST[FIRST.index(last) + 1 :]
@@ -418,7 +418,7 @@ async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration
 
 @pytest.mark.slow
 async def test_sources_of_the_first_version_are_kept_and_stand_as_working(database_url: str, tmp_path: Path) -> None:
-    """They have no token and nothing to be told; what was refused is not counted as in a row."""
+    """Sources of the first version have no API token and no pending report, and count as working."""
     await tables_of_the_first_version(database_url, tmp_path)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
@@ -444,7 +444,7 @@ async def test_sources_of_the_first_version_are_kept_and_stand_as_working(databa
 
 @pytest.mark.slow
 async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: Path) -> None:
-    """An earlier version wrote both when a score type changed; what is only taken, or only pending, stays."""
+    """A hold that an earlier version stored as both taken and pending is pending; other states are unchanged."""
     await tables_until("0005_folding_again", database_url, tmp_path)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
@@ -471,7 +471,7 @@ async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: P
 
 @pytest.mark.slow
 async def test_requests_of_an_earlier_version_keep_their_rows_without_names(database_url: str, tmp_path: Path) -> None:
-    """What they name is not known, which differs from naming nobody."""
+    """Raw requests of an earlier version keep their rows; their names are unknown, which differs from none."""
     await tables_until("0008_background_jobs", database_url, tmp_path)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
@@ -494,7 +494,7 @@ async def test_requests_of_an_earlier_version_keep_their_rows_without_names(data
 
 
 async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Path) -> None:
-    """Texts stay as they are; of two addresses that would get one key, the older contact keeps it."""
+    """Matching keys are recomputed and texts stay; if two emails have the same new key, the older contact gets it."""
     await tables_until("0007_finding_effects", database_url, tmp_path)
     columns = "workspace_id, email, email_key, name, name_key, company, company_key, owner_key, tags, tags_key"
     name, company = ("Zo\u00eb O\u2019Hara", "zo\u00eb o\u2019hara"), (None, None)
@@ -516,7 +516,7 @@ async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Pat
     for id, contact, value in (
         (1, 1, "zw\u00ad@example.com"), (2, 2, "ada@example.com"), (3, 2, "ada\u200b@example.com"),
         (4, 1, "b\u2019x@example.com"), (5, 2, "b\u02bcx@example.com"),
-    ):  # fmt: skip  # row, whose, key
+    ):  # fmt: skip  # row, contact and key
         await raw.rows(
             database_url,
             "INSERT INTO identities (id, workspace_id, contact_id, namespace, value) VALUES ($1, 1, $2, '', $3)",
@@ -543,7 +543,7 @@ async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Pat
 
 
 async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str, tmp_path: Path) -> None:
-    """A rule that watched before goes on with what it remembers, and a job that waited has not failed by itself."""
+    """Existing alert rules keep their memory, and existing jobs have no failures of their own."""
     await tables_until("0007_finding_effects", database_url, tmp_path)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
@@ -566,7 +566,7 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
     assert (await migrate(database_url, now=NOW)).applied[0] == "0008_background_jobs"
     after = await everything(database_url)
     added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names")
-    later = ("name_key", "company_key")  # computed again by another migration
+    later = ("name_key", "company_key")  # recomputed by another migration
     kept = without({name: after[name] for name in before}, *added, *later)
     assert kept == without(before, *later)
     (rule,), (memory,), (job,) = after["alert_rules"], after["alert_memory"], after["jobs"]
@@ -575,7 +575,7 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
 
 
 async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Path) -> None:
-    """Of every contact there is, more than fit into a batch; scores with rules about attributes are folded again."""
+    """Attributes of more contacts than a batch are indexed, and scores with rules about attributes are recalculated."""
     await tables_until("0010_matching_keys", database_url, tmp_path)
     attributes = json.dumps({"plan": ["Pro", "ＰＲＯ", "beta"], "seats": "50.5", "seen": "2026-01-01", "no": None})
     for sql, *values in (
@@ -624,7 +624,7 @@ async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Pat
     assert picked(after["scores"], "contact_id rank") == [(1001, 1)]
 
 
-# Looking for garbage is what most of its time goes to.
+# Garbage collection takes most of the time.
 TORTOISE = "import gc, sys; gc.disable(); from tortoise.cli import main; sys.exit(main())"
 CONFIGURATION = """
 from storage.db.database import parse_url
@@ -645,9 +645,9 @@ SHAPES = {
 
 @pytest.mark.slow
 async def test_the_tables_are_those_that_tortoise_makes(database_url: str, tmp_path: Path) -> None:
-    """Made as we make them, with less work, they are what Tortoise itself makes of the same migrations.
+    """The product's faster way to apply migrations creates the same tables as Tortoise's own.
 
-    On SQLite Tortoise takes half a minute for the first migration, which never changes: there it makes the others.
+    On SQLite Tortoise needs half a minute for the first migration, which never changes, so it applies only the others.
     """
     house = later_house(tmp_path, REBUILDS)
     (house / "theirs.py").write_text(CONFIGURATION.format(url=database_url))
@@ -666,7 +666,7 @@ async def test_the_tables_are_those_that_tortoise_makes(database_url: str, tmp_p
 
 @pytest.mark.slow
 async def test_the_migrations_say_what_the_models_say(tmp_path: Path) -> None:
-    """Tortoise itself, asked for the next migration, finds nothing to put into it."""
+    """Tortoise finds no difference between the migrations and the models."""
     house = tmp_path / "house"
     shutil.copytree(HOUSE / "storage", house / "storage")
     (house / "drift.py").write_text(DRIFT)
@@ -679,7 +679,7 @@ async def test_the_migrations_say_what_the_models_say(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_model_that_differs_is_noticed(tmp_path: Path) -> None:
-    """The test above can fail: a column that no migration makes is found."""
+    """A model with a column that no migration creates is noticed, so the previous test can fail."""
     house = tmp_path / "house"
     shutil.copytree(HOUSE / "storage", house / "storage")
     (house / "drift.py").write_text(DRIFT)

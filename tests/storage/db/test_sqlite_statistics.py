@@ -1,4 +1,4 @@
-"""SQLite plans by what is expected of a large database, from the first row on."""
+"""SQLite plans for a large database from the first row on."""
 
 import pytest
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 async def test_every_index_of_the_large_tables_has_its_numbers(database_url: str) -> None:
-    """As many as it has columns, and one for the rows; a fresh file has them as soon as it is opened."""
+    """Each index of the large tables has its statistics, a number per column and one for the rows, in a fresh file."""
     await (await open_storage(database_url, secret_keys=[KEY])).close()
     tables = {table for table, _ in EXPECTED.values()}
     indexes = {
@@ -30,7 +30,7 @@ async def test_every_index_of_the_large_tables_has_its_numbers(database_url: str
 
 
 async def test_what_was_counted_meanwhile_gives_way(database_url: str) -> None:
-    """Numbers of somebody's ANALYZE, of a day on which there was little, do not stay; what is right is not touched."""
+    """Statistics of someone's ANALYZE are replaced when the database is opened, and correct ones are left alone."""
     await (await open_storage(database_url, secret_keys=[KEY])).close()
     await raw.rows(database_url, "UPDATE sqlite_stat1 SET stat = '3 1' WHERE idx = 'identities_contact'")
     await raw.rows(database_url, "DELETE FROM sqlite_stat1 WHERE idx = 'facts_key'")

@@ -1,4 +1,4 @@
-"""An alert is an edge with memory: decided for every way a score can move."""
+"""An alert rule fires when a score crosses an edge, and its memory decides when it may fire again."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -38,20 +38,20 @@ UP, DOWN, WARM = Region(low=80_000), Region(high=40_000), Region(low=40_000, hig
 
 
 def watch(region: Region, *, hold: int = 0, cooldown: int = 0) -> Watch:
-    """Watch a region with a margin of five points."""
+    """Return a rule that watches a region, with a margin of five points."""
     return Watch(rule=1, score_type=SCORE, region=region, margin=5_000, hold=hold, cooldown=cooldown)
 
 
 @dataclass
 class Story:
-    """What happens while a score moves: f fires, c closes, . neither."""
+    """A rule and its events while a score changes: f fires, c closes, . neither."""
 
     rule: Watch
     memory: AlertMemory = field(default_factory=AlertMemory)
     events: str = ""
 
     def see(self, *points: int | None, at: int = 0) -> str:
-        """Look at values, in points, one after the other."""
+        """Evaluate values in points, one after the other, and return all events so far."""
         for value in points:
             thousandths = None if value is None else value * 1000
             decision = evaluate_value(self.rule, self.memory, thousandths, now=at)
@@ -63,17 +63,17 @@ class Story:
 @pytest.mark.parametrize(
     ("region", "values", "events"),
     [
-        (UP, (79, 80, 81, 100), ".f.."),  # once, not at every update
-        (UP, (85, 76, 85), "f.."),  # between the edge and the line to arm it again nothing happens
+        (UP, (79, 80, 81, 100), ".f.."),  # once, not at every change
+        (UP, (85, 76, 85), "f.."),  # between the edge and the re-arm line nothing happens
         (UP, (85, 75, 85), "fcf"),
-        (UP, (85, None, 85), "fcf"),  # missing is away
+        (UP, (85, None, 85), "fcf"),  # missing counts as outside
         (UP, (20, None, 0), "..."),
         (DOWN, (41, 40, 39, 12), "..f."),
         (DOWN, (39, 44, 39), "f.."),
         (DOWN, (39, 45, 39), "fcf"),
         (WARM, (39, 40, 79, 80, 60), ".f..."),
         (WARM, (40, 35, 40, 85, 40), "fcfcf"),
-        (Region(low=3_000), (3, 0, 3), "fcf"),  # the line is never past the range
+        (Region(low=3_000), (3, 0, 3), "fcf"),  # the re-arm line is never beyond the range
         (Region(high=98_000), (97, 100, 97), "fcf"),
     ],
     ids=str,
@@ -81,12 +81,12 @@ class Story:
 def test_an_edge_fires_once_and_is_armed_by_going_away(
     region: Region, values: tuple[int | None, ...], events: str
 ) -> None:
-    """Whoever stays inside is not asked for again; whoever was well outside is."""
+    """A rule does not fire again while the score stays inside, and fires again after the score was well outside."""
     assert Story(watch(region)).see(*values) == events
 
 
 def test_a_firing_within_the_rest_is_spent() -> None:
-    """It takes another way out and in, after the rest, to ask again."""
+    """After a crossing within the cool-down, the score must leave and return later for the rule to fire again."""
     story = Story(watch(UP, cooldown=14 * DAY))
     story.see(85, at=0)
     story.see(10, 90, at=13 * DAY)  # closes, and comes back too early
@@ -96,7 +96,7 @@ def test_a_firing_within_the_rest_is_spent() -> None:
 
 
 def test_a_hold_waits_and_a_dip_begins_it_anew() -> None:
-    """Only who stays inside for the whole of it is asked for."""
+    """A rule with a hold fires only if the score stays inside for the whole hold."""
     story = Story(watch(UP, hold=DAY))
     story.see(85, at=0)
     story.see(78, 85, at=DAY // 2)
@@ -111,7 +111,7 @@ def test_a_hold_waits_and_a_dip_begins_it_anew() -> None:
     st.integers(0, 3),
 )
 def test_between_two_firings_the_score_was_away(values: list[int | None], region: Region, rest: int) -> None:
-    """And every firing finds the score inside; a closing follows a taking."""
+    """Between two firings the score was beyond the margin and the cool-down was over; each firing is inside."""
     story = Story(watch(region, cooldown=rest))
     since: list[int | None] | None = None  # the values seen since the last firing
     for at, value in enumerate(values):
@@ -142,7 +142,7 @@ def test_between_two_firings_the_score_was_away(values: list[int | None], region
     ],
 )
 def test_words_are_read(words: str, region: Region, condition: str, channel: str | None) -> None:
-    """As people write them."""
+    """Alert rules are parsed from words as people write them."""
     read = read_alert(words, [SCORE])
     assert (read.score_type, read.region, read.condition, read.channel) == (SCORE, region, condition, channel)
 
@@ -162,14 +162,14 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
     ],
 )
 def test_what_cannot_be_read_is_told_what_to_type(words: str, message: str) -> None:
-    """Never a bare no."""
+    """An unreadable alert rule is refused with what to type instead."""
     with pytest.raises(BadAlert) as error:
         read_alert(words, [SCORE])
     assert message in str(error.value)
 
 
 def test_an_unknown_type_is_named_with_the_known_ones() -> None:
-    """The dispatcher makes a sentence of it."""
+    """An unknown score type is refused with the known types, from which the caller makes a sentence."""
     with pytest.raises(UnknownScoreType) as error:
         read_alert("when heat crosses 8", [SCORE])
     assert (error.value.key, error.value.known) == ("heat", ("score",))
@@ -180,7 +180,7 @@ def test_an_unknown_type_is_named_with_the_known_ones() -> None:
     [(UP, "score crosses 80"), (DOWN, "score crosses below 40"), (WARM, "score enters warm")],
 )
 def test_a_rule_is_written_as_it_could_be_typed(region: Region, words: str) -> None:
-    """What is listed can be copied."""
+    """A rule is written out in words that can be typed again."""
     assert write_alert(SCORE, region) == words
     assert read_alert(words, [SCORE]).region == region
 
@@ -204,17 +204,17 @@ KINDS = [
 
 @dataclass
 class Course:
-    """A score that fades and is changed, and one rule that is asked about it now and then."""
+    """A fading score that is changed, and a rule that is evaluated about it at times."""
 
     rule: Watch
     state: ScoreState = field(default_factory=lambda: beginning(HEAT))
     memory: AlertMemory = field(default_factory=AlertMemory)
     events: list[tuple[int, str]] = field(default_factory=list)
     moves: int = 0
-    clock: int = 0  #: all before is decided
+    clock: int = 0  #: decisions before this instant are final
 
     def settle(self, until: int) -> None:
-        """Look at what time decided, as both a sweep and a change do."""
+        """Evaluate the rule at each instant at which time alone decides, as a sweep and a change both do."""
         before = self.memory
         while (at := next_evaluation(self.rule, self.memory, self.state)) is not None and at <= until:
             self.take(evaluate(self.rule, self.memory, self.state, now=at), at)
@@ -222,14 +222,14 @@ class Course:
         self.clock = max(self.clock, until)
 
     def look(self, at: int) -> None:
-        """Look at it as it is then, whether or not there is a reason to."""
+        """Evaluate the rule at an instant, whether or not there is a reason to."""
         self.settle(at)
         before = self.memory
         self.take(evaluate(self.rule, self.memory, self.state, now=at), at)
         self.keep(before)
 
     def change(self, op: Op, amount: int, at: int, *, late: int = 0) -> None:
-        """Change the score; *late*: it happened so much earlier than anybody heard of it."""
+        """Change the score at *at*; the fact happened *late* µs earlier than it became known."""
         before = self.memory
         self.settle(at)
         happened = max(at - late, self.state.last[0] + 1)
@@ -243,7 +243,7 @@ class Course:
         self.keep(before)
 
     def take(self, decision: Decision, at: int) -> None:
-        """Note what was decided, and that nobody decides what is past."""
+        """Record a decision. Fail if it fires or closes for a time before `clock`."""
         self.memory = decision.memory
         assert at >= self.clock or not (decision.fires or decision.closes)
         if decision.fires:
@@ -252,7 +252,7 @@ class Course:
             self.events.append((at, "closes"))
 
     def keep(self, before: AlertMemory) -> None:
-        """Forget what would not have been written: that it was looked at and nothing came of it."""
+        """Drop a memory that would not be stored, because nothing but the time of evaluation is new."""
         same = replace(self.memory, seen_at=before.seen_at) == before
         if same and not is_behind(self.rule, before, self.state, now=self.memory.seen_at):
             self.memory = before
@@ -260,10 +260,10 @@ class Course:
 
 MOVES = st.lists(
     st.tuples(
-        st.integers(1, 4 * 24 * 60),  # minutes since the one before
+        st.integers(1, 4 * 24 * 60),  # minutes since the previous change
         st.sampled_from([Op.SET, Op.SET, Op.ADD, Op.CLEAR]),
         st.integers(-100, 100),
-        st.sampled_from([0, 0, 0, 90, 3_000]),  # minutes that it is late
+        st.sampled_from([0, 0, 0, 90, 3_000]),  # minutes by which the fact is late
     ),
     min_size=1,
     max_size=12,
@@ -271,14 +271,14 @@ MOVES = st.lists(
 
 
 def test_it_does_not_matter_when_somebody_looks() -> None:
-    """Looked at every 47 minutes, only at changes, or at random: the same is asked at the same instants."""
+    """Evaluations every 47 minutes, at random, or only at changes fire and close at the same instants."""
     fired = Counter[str]()
 
     @settings(max_examples=250, deadline=None)
     @given(
         MOVES, st.sampled_from(KINDS), st.sampled_from([0, HOUR, 9 * HOUR]), st.sampled_from([0, 20 * HOUR]),
         st.lists(st.integers(0, 30 * 24 * 60), max_size=12),
-    )  # fmt: skip  # what happens, the rule, and when somebody looks
+    )  # fmt: skip  # changes, rule and times of evaluation
     @example([(10, Op.SET, 0, 0), (3_000, Op.SET, 100, 3_000)], KINDS[2], 0, 0, [])
     def whatever_happens(
         moves: list[tuple[int, Op, int, int]], kind: tuple[Kind, Region], hold: int, rest: int, sweeps: list[int]
@@ -293,14 +293,14 @@ def test_it_does_not_matter_when_somebody_looks() -> None:
 
     whatever_happens()
     report_counts("decided by changes and by time", fired)
-    assert fired["fires"] >= 60  # the promise is empty where nothing fires
+    assert fired["fires"] >= 60  # the test proves nothing if nothing fires
     assert fired["closes"] >= 30
 
 
 def told_by(
     rule: Watch, moves: list[tuple[int, Op, int, int]], looks: Sequence[int], *, end: int
 ) -> list[tuple[int, str]]:
-    """Give what is decided of a score that is moved so, where somebody looks at these minutes."""
+    """Return the events of a score with these changes, if the rule is evaluated at the minutes in *looks*."""
     course, at, pending = Course(rule), 0, list(looks)
     for minutes, op, points, late in moves:
         at += minutes
@@ -313,7 +313,7 @@ def told_by(
 
 
 def test_fading_crosses_at_the_exact_instant() -> None:
-    """100 that halves in a day is shown as 79 from log2(100/79.5) days on; it asks then, and not a µs before."""
+    """With a half-life of a day 100 is shown as 79 after log2(100/79.5) days, and the rule fires at that µs."""
     course = Course(Watch(rule=1, score_type=HEAT, region=Region(high=80_000), margin=5_000, cooldown=0))
     course.change(Op.SET, 100_000, DAY)
     course.settle(3 * DAY)
@@ -324,7 +324,7 @@ def test_fading_crosses_at_the_exact_instant() -> None:
 
 
 def test_about_to_cool_asks_before_it_falls() -> None:
-    """Twelve hours before 80 is left; who was raised again is not about to fall, and who is below is not either."""
+    """The rule fires twelve hours before 80 is left, unless the score is raised again or is already below."""
     rule = Watch(
         rule=1, score_type=HEAT, kind=Kind.COOLING, region=Region(low=80_000), span=DAY // 2, margin=5_000, cooldown=0
     )
@@ -354,12 +354,12 @@ def test_about_to_cool_asks_before_it_falls() -> None:
     ],
 )  # fmt: skip  # a table
 def test_what_moved_so_far_within_a_time(kind: Kind, before: int | None, value: int | None, fires: bool) -> None:
-    """Against the value at its beginning; missing at either end is no move."""
+    """A movement is measured against the value at the start of the period; a missing value at either end is none."""
     rule = Watch(rule=1, score_type=SCORE, kind=kind, amount=15_000, span=7 * DAY, margin=0, cooldown=0)
     thousandths = [None if score is None else score * 1000 for score in (value, before)]
     first = evaluate_trend(rule, AlertMemory(), *thousandths, now=9 * DAY)
     assert first.fires is fires
-    if fires:  # and then not within that time
+    if fires:  # and does not fire again within that time
         assert not evaluate_trend(rule, first.memory, *thousandths, now=16 * DAY - 1).fires
         assert evaluate_trend(rule, first.memory, *thousandths, now=16 * DAY).fires
 
@@ -390,7 +390,7 @@ def test_what_moved_so_far_within_a_time(kind: Kind, before: int | None, value: 
     ids=str,
 )  # fmt: skip  # a table
 def test_the_rest_of_the_words(words: str, expected: dict[str, object]) -> None:
-    """Kinds, and the options at the end in any order."""
+    """All kinds of rules are parsed, with their options at the end in any order."""
     assert read_alert(words, [SCORE, HEAT]) == AlertWords(score_type=HEAT, **expected)  # type: ignore[arg-type]
 
 
@@ -410,7 +410,7 @@ def test_the_rest_of_the_words(words: str, expected: dict[str, object]) -> None:
     ],
 )
 def test_what_is_wrong_with_the_rest_is_told(words: str, message: str) -> None:
-    """With what to type instead."""
+    """A mistake in any kind of rule is refused with what to type instead."""
     with pytest.raises(BadAlert) as error:
         read_alert(words, [SCORE, HEAT])
     assert message in str(error.value)
@@ -421,6 +421,6 @@ def test_what_is_wrong_with_the_rest_is_told(words: str, message: str) -> None:
     ["heat moved 15 in 7d", "heat rises 2.5 in 36h", "heat untouched for 30d", "heat about to fall out of hot in 3d"],
 )
 def test_every_kind_is_written_as_it_could_be_typed(words: str) -> None:
-    """And read back."""
+    """Each kind of rule is written out in words that are parsed back to the same rule."""
     read = read_alert(words, [HEAT])
     assert write_alert(HEAT, read.region, kind=read.kind, amount=read.amount, span=read.span) == words

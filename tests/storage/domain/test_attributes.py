@@ -1,4 +1,4 @@
-"""What values of attributes are compared as: texts, numbers, instants."""
+"""How values of attributes are compared: as texts, as numbers and as instants."""
 
 import pytest
 
@@ -25,24 +25,24 @@ INSTANTS: dict[Json, int | None] = {
 
 @pytest.mark.parametrize(("value", "millionths"), NUMBERS.items(), ids=[f"{value!r:.50}" for value in NUMBERS])
 def test_numbers_are_compared_exactly_to_six_digits(value: object, millionths: int | None) -> None:
-    """A number, or a text that holds one; of any size, unlike the number of a score."""
+    """A number, or a text that holds a number, is compared in millionths and may be larger than a score."""
     assert read_millionths(value) == millionths
 
 
 @pytest.mark.parametrize(("value", "instant"), INSTANTS.items(), ids=[f"{value!r}" for value in INSTANTS])
 def test_an_instant_is_read_as_programs_write_it(value: Json, instant: int | None) -> None:
-    """Small numbers count something else."""
+    """An instant is parsed as programs write it; a small number is no instant."""
     assert read_instant(value) == instant
 
 
 def test_what_is_neither_a_number_nor_a_text_has_no_number_and_no_instant() -> None:
-    """Nor have the elements of a list: which of them would be compared?"""
+    """Booleans, null, lists and objects have neither a number nor an instant."""
     values: tuple[Json, ...] = (True, None, [5], ["2026-01-01"], {"a": 5})
     assert [(read_millionths(value), read_instant(value)) for value in values] == [(None, None)] * len(values)
 
 
 def test_each_element_of_a_list_is_a_text_of_its_own() -> None:
-    """Compared as texts are; null is none, and a blank says nothing."""
+    """Each element of a list is compared as a text; null and blank elements are left out."""
     assert list_texts(["Pro", "ＰＲＯ", None, 5, True]) == ["pro", "pro", "5", "true"]
     assert [keys.key for keys in index_value(["Pro", "ＰＲＯ", None, 5])] == ["pro", "5"]
     values: tuple[Json, ...] = (None, "", " ", [], [None, ""], "x", 0, False, ["", "x"])
@@ -50,7 +50,7 @@ def test_each_element_of_a_list_is_a_text_of_its_own() -> None:
 
 
 def test_a_long_text_is_stored_short_and_still_differs_from_another() -> None:
-    """No index takes texts of ten thousand characters."""
+    """A long text is stored as a short key that differs from other texts, because indexes limit the length."""
     longest, longer, other = "x" * MOST_IN_KEY, "x" * (MOST_IN_KEY + 1), "x" * MOST_IN_KEY + "y"
 
     assert index_key(longest) == longest

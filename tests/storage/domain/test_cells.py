@@ -1,4 +1,4 @@
-"""Cells say what they said before they were written, and no spreadsheet takes one for a formula."""
+"""CSV cells read back as they were written, and no spreadsheet takes a cell for a formula."""
 
 import pytest
 from hypothesis import example, given
@@ -14,7 +14,7 @@ texts = st.text(st.sampled_from(f"''{FORMULAS} a"), max_size=6) | st.text(max_si
 @given(texts)
 @example("＝3")
 def test_no_cell_begins_like_a_formula(text: str) -> None:
-    """Whatever somebody is called, the first character of the cell is none that begins a formula."""
+    """The first character of a cell never begins a formula, whatever the text is."""
     assert guard_formula(text)[:1] not in list(FORMULAS)
 
 
@@ -23,9 +23,9 @@ def test_no_cell_begins_like_a_formula(text: str) -> None:
 @example("''+quoted twice")
 @example("\x1b")
 def test_what_was_written_is_read(text: str) -> None:
-    """A text that stands in a cell without blanks around it is read as it was, however many quotes it has.
+    """A text without blanks around it reads back unchanged, however many quotes it has.
 
-    A text of which nothing can be seen is blank.
+    A text without visible characters reads back as blank.
     """
     bare = text.strip() if remove_invisible(text) else ""
     assert read_cell(guard_formula(bare)) == bare
@@ -40,7 +40,7 @@ def test_what_was_written_is_read(text: str) -> None:
         ("'+49 30 1234", "+49 30 1234"),
         ("'＝3", "＝3"),
         ("''＠sum", "'＠sum"),
-        ("+49 30 1234", "+49 30 1234"),  # a person's own file need not guard anything
+        ("+49 30 1234", "+49 30 1234"),  # a file made by a person need not escape anything
         ("'t Hooft", "'t Hooft"),  # a name that begins with a quote
         ("  Ada  ", "Ada"),
         ("'", "'"),
@@ -48,7 +48,7 @@ def test_what_was_written_is_read(text: str) -> None:
     ],
 )
 def test_a_cell_is_read(cell: str, expected: str) -> None:
-    """Only the quote that guards a formula is taken away."""
+    """Only the quote that escapes a formula is removed."""
     assert read_cell(cell) == expected
 
 
@@ -57,12 +57,12 @@ def test_a_cell_is_read(cell: str, expected: str) -> None:
     [(None, ""), ("Ada", "Ada"), (5, "5"), (True, "true"), (1.5, "1.5"), (["Zoë", 1], '["Zoë", 1]'), ({}, "{}")],
 )
 def test_what_is_no_text_is_json(value: None, cell: str) -> None:
-    """Nothing is a blank; numbers, lists and objects are written as JSON."""
+    """None is written as a blank cell; numbers, lists and objects are written as JSON."""
     assert write_cell(value) == cell
 
 
 def test_tags_stand_in_one_cell() -> None:
-    """Semicolons separate them; a comma does where there is none, and is part of a tag otherwise, or in quotes."""
+    """Tags are separated by semicolons, or by commas if there is no semicolon; a tag in quotes may contain both."""
     assert join_tags(["vip", "Acme, Inc", '5" pipe']) == 'vip; "Acme, Inc"; "5"" pipe"'
     assert split_tags("vip; Acme, Inc; vip;") == ["vip", "Acme, Inc"]
     assert split_tags("vip, beta") == ["vip", "beta"]

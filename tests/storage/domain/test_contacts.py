@@ -1,4 +1,4 @@
-"""How people are named and matched."""
+"""How contacts are named and matched."""
 
 import pytest
 
@@ -10,9 +10,9 @@ MATCHED = [
     ("Ada@Example.COM", "ada@example.com"),
     ("  ada@example.com ", "ada@example.com"),
     ("ＡＤＡ@example.com", "ada@example.com"),  # full-width letters
-    ("straße@example.com", "strasse@example.com"),  # case-folded, not only small letters
+    ("straße@example.com", "strasse@example.com"),  # case folding, which is more than lower case
     ("STRASSE@example.com", "strasse@example.com"),
-    ("zoe\u0308@example.com", "zo\u00eb@example.com"),  # a letter with its dots apart
+    ("zoe\u0308@example.com", "zo\u00eb@example.com"),  # a letter and its dots as two characters
     ("\ufb01n@example.com", "fin@example.com"),  # a ligature
     ("first.last+tag@sub.example.co.uk", "first.last+tag@sub.example.co.uk"),
 ]
@@ -20,7 +20,7 @@ MATCHED = [
 
 @pytest.mark.parametrize(("typed", "key"), MATCHED)
 def test_addresses_match_as_people_would_match_them(typed: str, key: str) -> None:
-    """An address is matched in the form NFKC, case-folded."""
+    """Emails are matched in the normal form NFKC and case-folded."""
     assert address_key(typed) == key
 
 
@@ -35,7 +35,7 @@ NO_ADDRESSES = [
 
 @pytest.mark.parametrize("typed", NO_ADDRESSES)
 def test_what_is_no_address(typed: str) -> None:
-    """What cannot be an address is refused, shown as far as it fits."""
+    """A text that cannot be an email is refused, and the refusal shows as much of it as fits."""
     with pytest.raises(BadItem) as error:
         address_key(typed)
 
@@ -45,33 +45,33 @@ def test_what_is_no_address(typed: str) -> None:
 
 
 def test_the_longest_address_fits() -> None:
-    """254 characters, as the standards allow."""
+    """An email of 254 characters, the longest that the standards allow, is accepted."""
     longest = f"{'a' * 64}@{'b' * 185}.com"
 
     assert (len(longest), looks_like_address(longest)) == (254, True)
 
 
 def test_texts_match_without_case_width_and_blanks() -> None:
-    """Words are compared as people would compare them."""
+    """Texts are matched without regard to case, width and blanks."""
     assert match_key("  ＡＤＡ \t  Lovelace\u00a0 ") == "ada lovelace"
 
 
 def test_a_reference_names_its_contact_by_address_first() -> None:
-    """The address is an identity, the id in the sender's system another."""
+    """A reference identifies its contact by email first, then by the id in the sender's system."""
     assert Reference(email="Ada@Example.com", source="crm", id="17").identities() == [
         ("", "ada@example.com"),
         ("crm", "17"),
     ]
-    assert Reference(source="crm", id="Ab").identities() == [("crm", "Ab")]  # ids are kept to the letter
+    assert Reference(source="crm", id="Ab").identities() == [("crm", "Ab")]  # ids are case-sensitive
 
 
 def contact(name: str | None = None, email: str | None = None, ids: dict[str, str] | None = None) -> Contact:
-    """Describe a person."""
+    """Return a contact with these fields."""
     return Contact(id=1, email=email, name=name, company=None, owner=None, ids=ids or {}, created_at=0, updated_at=0)
 
 
 def test_how_a_contact_is_shown_and_typed() -> None:
-    """People read the name; a command takes the address or an id."""
+    """A contact is shown by name, and typed in a command by email or id."""
     ada = contact("Ada", "ada@example.com", {"crm": "17"})
 
     assert (ada.shown, ada.typed) == ("Ada", "ada@example.com")
@@ -93,13 +93,13 @@ TAKEN_SLUGS = ["slack", "api", "import", "demo", "owner", "tag", "email", "updat
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_names_a_source_may_have(slug: str) -> None:
-    """A slug is a small letter, then small letters, digits and -, 40 at most."""
+    """The slug of a source is a lowercase letter, then lowercase letters, digits and -, 40 characters at most."""
     check_slug(slug, score_types=("fit",))
 
 
 @pytest.mark.parametrize("slug", BAD_SLUGS)
 def test_names_a_source_may_not_have(slug: str) -> None:
-    """Anything else is refused with the rule."""
+    """Any other slug is refused with the rule for slugs."""
     with pytest.raises(BadName) as error:
         check_slug(slug)
 
@@ -110,7 +110,7 @@ def test_names_a_source_may_not_have(slug: str) -> None:
 
 @pytest.mark.parametrize("slug", TAKEN_SLUGS)
 def test_names_with_a_meaning_of_their_own(slug: str) -> None:
-    """A slug is no filter word, no score type, and none of our own origins."""
+    """A slug is not a word of the filter language, a score type's key or a built-in source name."""
     with pytest.raises(BadName) as error:
         check_slug(slug, score_types=("fit",))
 

@@ -1,4 +1,4 @@
-"""A course says the value at every instant of a span, and which changes moved it most."""
+"""A timeline has the value of a score at every instant of a span, and the changes that moved it most."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,22 +9,22 @@ SINCE, UNTIL, START = 1_000, 2_000, 7
 
 
 def value(rank: int, instant: int) -> int:
-    """Let a score keep what its rank says, on a start of seven."""
+    """Return the value of a score that does not fade and starts at seven."""
     return START + rank
 
 
 def fading(rank: int, instant: int) -> int:
-    """Let a score lose one every hundred microseconds."""
+    """Return the value of a score that loses one every hundred microseconds."""
     return max(rank - instant // 100, 0)
 
 
 def knots(*pairs: tuple[int, int | None]) -> list[TimelinePoint]:
-    """Write knots by instant and rank; the facts are numbered as they stand."""
+    """Return points from instants and ranks; the facts are numbered in order."""
     return [TimelinePoint(at=at, rank=rank, fact=number) for number, (at, rank) in enumerate(pairs)]
 
 
 def test_the_values_of_a_span() -> None:
-    """It begins with what there was before, shows what is missing, and of one instant the last change."""
+    """A timeline begins with the value before the span, and has missing values and the last change of each instant."""
     followed = points(
         knots((10, 3), (20, 5), (1_200, None), (1_500, 9), (1_700, 1), (1_700, 2), (1_800, 2), (2_001, 8)),
         since=SINCE, until=UNTIL, value_at=value,
@@ -35,7 +35,7 @@ def test_the_values_of_a_span() -> None:
 
 
 def test_a_fading_score_is_a_curve() -> None:
-    """Between changes it is looked at again, and right before one too."""
+    """A fading score is sampled between changes, and right before each change."""
     followed = points(knots((950, 20), (1_450, 30)), since=SINCE, until=UNTIL, value_at=fading)
 
     assert followed == (
@@ -45,7 +45,7 @@ def test_a_fading_score_is_a_curve() -> None:
 
 
 def test_a_fading_score_is_looked_at_right_before_a_change() -> None:
-    """What it faded to between the last look and the change is not left out."""
+    """The value to which a score faded right before a change is part of the timeline."""
     followed = points(
         knots((950, 20), (1_450, 30)), since=SINCE, until=UNTIL, value_at=lambda rank, at: rank - (at >= 1_449)
     )
@@ -60,7 +60,7 @@ histories = st.lists(st.tuples(st.integers(900, 2_100), st.none() | st.integers(
 
 @given(histories, st.integers(SINCE, UNTIL))
 def test_a_course_is_the_last_change_at_every_instant(history: list[TimelinePoint], instant: int) -> None:
-    """Whatever the changes, the value drawn at an instant is that of the last one not after it."""
+    """The value at any instant is that of the last change up to the instant."""
     drawn_rank = [rank for at, rank in points(history, since=SINCE, until=UNTIL, value_at=value) if at <= instant][-1]
     ranks = [knot.rank for knot in history if knot.at <= instant]
 
@@ -68,7 +68,7 @@ def test_a_course_is_the_last_change_at_every_instant(history: list[TimelinePoin
 
 
 def test_the_biggest_moves() -> None:
-    """Three at most, oldest first; what was missing moved from the start, and nothing is no move."""
+    """At most three moves are listed, oldest first; a missing value counts as the start, and no change is no move."""
     history = knots((10, 1), (1_000, 4), (1_100, 4), (1_200, None), (1_300, 2), (1_400, -8), (1_500, -9))
     moves = biggest_moves(history, since=SINCE, start=START, value_at=value)
 
@@ -83,9 +83,9 @@ def test_the_biggest_moves() -> None:
 
 @given(histories)
 def test_no_other_move_is_bigger(history: list[TimelinePoint]) -> None:
-    """Those that are left out moved it no more than those that are marked; of equal ones the newer are."""
+    """A move that is left out is no bigger than the listed ones; of equal moves the newer are listed."""
     moves = biggest_moves(history, since=SINCE, start=START, value_at=value)
-    ranks = [0, *(knot.rank or 0 for knot in history)]  # missing counts as the start, whose rank is 0
+    ranks = [0, *(knot.rank or 0 for knot in history)]  # a missing value counts as the start, which has rank 0
     sizes = {knot.fact: abs(ranks[place + 1] - ranks[place]) for place, knot in enumerate(history) if knot.at >= SINCE}
     expected = sorted((fact for fact in sizes if sizes[fact]), key=lambda fact: (sizes[fact], fact))[-3:]
 
@@ -93,7 +93,7 @@ def test_no_other_move_is_bigger(history: list[TimelinePoint]) -> None:
 
 
 def test_a_move_of_a_fading_score_is_told_from_what_was_left() -> None:
-    """Just before the change it was what it had faded to."""
+    """A move of a fading score is measured from the value right before the change."""
     (move, _) = biggest_moves(knots((950, 20), (1_450, 30), (1_500, 31)), since=SINCE, start=0, value_at=fading)
 
     assert (move.before, move.after) == (6, 16)

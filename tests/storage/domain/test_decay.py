@@ -1,4 +1,4 @@
-"""A score with a half-life: what is shown, what a filter finds and how it sorts agree at every instant."""
+"""For a score with a half-life, display, filters and sort order agree at every instant."""
 
 from decimal import ROUND_UP, Decimal, localcontext
 from random import Random
@@ -24,7 +24,7 @@ BANDS = (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name=
 def fading(
     *, minimum: int = 0, maximum: int = 100_000, step: int = 1_000, start: int = 0, half_life: int | None = 30 * DAY
 ) -> ScoreType:
-    """Make a type; numbers are thousandths, the half-life µs."""
+    """Return a score type; numbers are in thousandths, the half-life is in µs."""
     return ScoreType(
         id=1, definition=1, number=1, key="heat", label="Heat", minimum=minimum, maximum=maximum, step=step,
         start=start, half_life=half_life, bands=BANDS if (minimum, maximum) == (0, 100_000) else (),
@@ -36,7 +36,7 @@ HEAT = fading()
 
 @st.composite
 def types(draw: st.DrawFn) -> ScoreType:
-    """Choose a type that may be defined: any half-life from an hour to a century, or none, up to 10⁹ steps."""
+    """Choose any valid type: a half-life from an hour to a century, or none, and up to 10⁹ steps."""
     step = draw(st.sampled_from((1, 7, 500, 1_000, 50_000)))
     steps = draw(st.sampled_from((1, 2, 100, 999, 10**6, min(10**9, 10**12 // step))))
     minimum = -step * draw(st.integers(0, steps))
@@ -47,7 +47,7 @@ def types(draw: st.DrawFn) -> ScoreType:
 
 @st.composite
 def ranks(draw: st.DrawFn, score_type: ScoreType, at: int) -> int:
-    """Choose a rank that a score of a type may have had after a change at an instant."""
+    """Choose a rank that a score of a type can have after a change at an instant."""
     if score_type.half_life is None:
         return draw(st.integers(score_type.minimum - score_type.start, score_type.maximum - score_type.start))
     lowest, highest = ((end - score_type.start) * BILLIONTHS for end in (score_type.minimum, score_type.maximum))
@@ -57,7 +57,7 @@ def ranks(draw: st.DrawFn, score_type: ScoreType, at: int) -> int:
 
 @given(st.data(), types())
 def test_what_is_shown_is_what_a_filter_finds_and_how_it_sorts(data: st.DataObject, score_type: ScoreType) -> None:
-    """`>= v` is true of the value shown exactly where the rank is at least the bound; and no order is turned round."""
+    """`>= v` holds for the shown value exactly if the rank reaches the bound, and ranks sort as shown values do."""
     at = data.draw(st.integers(0, NOW))  # nothing happened before 1970
     first, second = data.draw(ranks(score_type, at)), data.draw(ranks(score_type, at))
     now = data.draw(st.one_of(st.integers(at, NOW + CENTURY), st.integers(at, at + HOUR)))
@@ -78,7 +78,7 @@ def test_what_is_shown_is_what_a_filter_finds_and_how_it_sorts(data: st.DataObje
 
 @given(st.data(), types())
 def test_a_value_just_set_is_shown_as_it_was_set(data: st.DataObject, score_type: ScoreType) -> None:
-    """Whatever the half-life, the rank holds enough of it to give every one of so many steps back."""
+    """Whatever the half-life, a value that was just set is shown exactly as it was set."""
     value = score_type.minimum + score_type.step * data.draw(
         st.integers(0, (score_type.maximum - score_type.minimum) // score_type.step)
     )
@@ -89,7 +89,7 @@ def test_a_value_just_set_is_shown_as_it_was_set(data: st.DataObject, score_type
 
 
 def test_half_is_left_after_a_half_life() -> None:
-    """Of eighty, thirty days a half: in whole points, a half counting as one more."""
+    """After a half-life of thirty days 80 is shown as 40; values are shown in whole points, half a point rounded up."""
     rank = fading_rank(80 * 10**9, at=0, half_life=30 * DAY)
 
     assert [shown(HEAT, rank, now=days * DAY) // 1_000 for days in (0, 15, 30, 60, 90, 180, 300)] == [
@@ -101,7 +101,7 @@ def test_half_is_left_after_a_half_life() -> None:
 
 @given(st.data(), types())
 def test_it_is_shown_as_the_half_life_says(data: st.DataObject, score_type: ScoreType) -> None:
-    """Within half a step of the formula, worked out here by hand, and the little that a microsecond makes."""
+    """A shown value is within half a step of the formula, apart from the error of a microsecond."""
     assume(score_type.half_life is not None)
     assert score_type.half_life is not None
     own = (score_type.maximum - score_type.start) * BILLIONTHS
@@ -120,7 +120,7 @@ def test_it_is_shown_as_the_half_life_says(data: st.DataObject, score_type: Scor
 
 
 def test_the_bounds_at_the_ends_of_the_range() -> None:
-    """At or below the minimum: every scored contact; above the maximum: none; off the step: the next one."""
+    """A bound at or below the minimum fits every scored contact, one above the maximum fits none, others round up."""
     assert [bound(HEAT, value, now=NOW) for value in (-1, 0, 100_001, 99_001)] == [
         EVERY,
         EVERY,
@@ -139,7 +139,7 @@ def test_the_bounds_at_the_ends_of_the_range() -> None:
 
 @given(st.data(), types())
 def test_fading_crosses_an_edge_at_the_instant_it_names(data: st.DataObject, score_type: ScoreType) -> None:
-    """One µs before it is on the one side, then on the other; and it says so of no other edge."""
+    """A score is on one side of an edge a µs before the predicted instant, and on the other side at the instant."""
     assume(score_type.half_life is not None)
     rank = data.draw(ranks(score_type, NOW))
     edge = score_type.minimum + score_type.step * data.draw(
@@ -157,7 +157,7 @@ def test_fading_crosses_an_edge_at_the_instant_it_names(data: st.DataObject, sco
 
 
 def test_a_band_is_left_toward_the_start() -> None:
-    """From above downwards, from below upwards, and never where the start is in the band."""
+    """A score fades downward out of a band above the start, upward out of one below, never out of the start's band."""
     below = ScoreType(
         id=1, definition=1, number=1, key="mood", label="Mood", minimum=-10_000, maximum=10_000, step=1_000, start=0,
         half_life=DAY, bands=(Band(name="bad", start=-10_000), Band(name="fine", start=-3_000)),
@@ -166,7 +166,7 @@ def test_a_band_is_left_toward_the_start() -> None:
     bad, fine = (fading_rank(value * 10**9, at=NOW, half_life=DAY) for value in (-8, -2))
     ends = [band_until(HEAT, rank, now=NOW) for rank in (hot, warm, cold, 0)]
 
-    # 100 is shown as 79 from 79.5 on, 50 as 39 from 39.5 on: by log2 of these, in days of which thirty halve it
+    # 100 is shown as 79 below 79.5, and 50 as 39 below 39.5: log2 of these ratios, times thirty days
     assert [None if end is None else round((end - NOW) / DAY, 4) for end in ends] == [9.9292, 10.2023, None, None]
     assert [band_until(below, rank, now=NOW) is not None for rank in (bad, fine)] == [True, False]
     until = band_until(below, bad, now=NOW)
@@ -176,7 +176,7 @@ def test_a_band_is_left_toward_the_start() -> None:
 
 
 def make_change(op: Op, amount: int = 0, *, at: int, key: str = "k") -> Change:
-    """Ask one thing of a score."""
+    """Return a change of a score."""
     return Change(source="crm", key=key, occurred_at=at, batch="b", score="heat", op=op, amount=amount)
 
 
@@ -194,7 +194,7 @@ CHANGES = st.lists(
 
 @given(CHANGES, st.randoms(use_true_random=False), st.sampled_from((HOUR, 30 * DAY, CENTURY)))
 def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random, half_life: int) -> None:
-    """Taking facts one by one in their order ends where folding all of them in any order does, and adds up."""
+    """Applying changes one by one in order gives the same score as folding all of them in any order."""
     score_type = fading(minimum=-20_000, start=5_000, half_life=half_life)
     shuffled = list(changes)
     random.shuffle(shuffled)
@@ -214,7 +214,7 @@ def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random, h
 
 
 def test_a_score_that_is_touched_all_day_does_not_freeze() -> None:
-    """A hundred times a day at random, or every two seconds: it fades as if nobody had touched it."""
+    """A score that is touched a hundred times a day, or every two seconds, fades as if it were never touched."""
     dice = Random(5)
     often = sorted(NOW + dice.randrange(30 * DAY) for _ in range(3_000))
     every = range(NOW + 2_000_000, NOW + DAY, 2_000_000)
@@ -229,7 +229,7 @@ def test_a_score_that_is_touched_all_day_does_not_freeze() -> None:
 
 
 def test_a_distance_is_rounded_to_the_nearest_billionth() -> None:
-    """From both sides alike, and nothing is left of anything in the end."""
+    """A distance is rounded to the nearest billionth, equally from both sides, and finally fades to nothing."""
     assert [decay_distance(own, elapsed=2 * HOUR, half_life=HOUR) for own in (1, 3, 5, 7, -1, -3, -5, -7)] == [
         *(0, 1, 1, 2),
         *(0, -1, -1, -2),
@@ -247,7 +247,7 @@ def test_a_distance_is_rounded_to_the_nearest_billionth() -> None:
     ],
 )
 def test_a_half_life_that_cannot_be_kept_is_refused(half_life: int, maximum: int, complaint: str) -> None:
-    """So that a billionth of a point tells every step from its neighbours."""
+    """A half-life is refused if a billionth of a point could not distinguish neighboring steps."""
     with pytest.raises(BadDefinition) as error:
         check_definition(label="Heat", minimum=0, maximum=maximum, step=1, start=None, bands=(), half_life=half_life)
 
@@ -255,7 +255,7 @@ def test_a_half_life_that_cannot_be_kept_is_refused(half_life: int, maximum: int
 
 
 def test_what_stands_between_two_billionths_after_whole_half_lives_goes_to_the_even_one() -> None:
-    """From above and from below alike; the sum of two halves is not half a billionth more or less by chance."""
+    """A value halfway between two billionths rounds to the even one, equally from above and from below."""
     halves = {1: 0, 3: 2, 5: 2, 7: 4, 2_031_024_207: 1_015_512_104, 40_859_692_455: 20_429_846_228}
     for times in range(1, 30):
         for own, expected in halves.items():
@@ -266,7 +266,7 @@ def test_what_stands_between_two_billionths_after_whole_half_lives_goes_to_the_e
 
 @given(st.integers(-(10**18), 10**18), st.integers(0, 70 * DAY))
 def test_nobody_elses_precision_matters(own: int, elapsed: int) -> None:
-    """The context of decimals belongs to whoever runs in the same task."""
+    """Results do not depend on the precision of the caller's decimal context."""
     usual = decay_distance(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)
     with localcontext(prec=5, rounding=ROUND_UP):
         other = decay_distance(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)

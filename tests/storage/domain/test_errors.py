@@ -1,4 +1,4 @@
-"""Refusals speak for themselves."""
+"""Refusals have messages that people can read."""
 
 import inspect
 
@@ -7,7 +7,7 @@ from storage.domain.errors import Refusal, UnknownScoreType
 
 
 def test_every_refusal_says_something_without_being_told() -> None:
-    """The docstring of a refusal is its message; a better one takes its place."""
+    """The message of a refusal is its docstring, unless a better message is passed."""
     family = [
         refusal for _, refusal in inspect.getmembers(errors, inspect.isclass) if refusal.__module__ == errors.__name__
     ]
@@ -20,7 +20,7 @@ def test_every_refusal_says_something_without_being_told() -> None:
 
 
 def test_an_unknown_score_type_names_the_known_ones() -> None:
-    """The refusal says what there is; a very long key is shown in part."""
+    """The refusal of an unknown score type lists the known types, and shortens a very long key."""
     refusal = UnknownScoreType("f" * 60, known=("score", "fit"))
 
     assert str(refusal) == f"there is no score type `{'f' * 40}`; there is score, fit"

@@ -1,4 +1,4 @@
-"""A score is the sum of its contributions, to the last step, at every moment."""
+"""A score is exactly the sum of its contributions at every instant."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ CDNOW = Path(__file__).resolve().parents[2] / "data" / "cdnow_2000.txt"
 
 
 def score_type(*, half_life: int | None = None, start: int = 0, minimum: int = -20_000, step: int = 1_000) -> ScoreType:
-    """Make a type up to 100."""
+    """Return a score type with the maximum 100."""
     return ScoreType(
         id=1, definition=1, number=1, key="fit", label="Fit", minimum=minimum, maximum=100_000, step=step,
         start=start, half_life=half_life,
@@ -29,7 +29,7 @@ def score_type(*, half_life: int | None = None, start: int = 0, minimum: int = -
 
 
 def change(op: Op, amount: int = 0, *, days: float = 0, key: str = "k") -> Change:
-    """Ask one thing of a score, so many days ago."""
+    """Return a change of a score that happened some days ago."""
     at = NOW - int(days * DAY)
     return Change(source="crm", key=key, occurred_at=at, batch="b", score="fit", op=op, amount=amount * 1_000)
 
@@ -37,7 +37,7 @@ def change(op: Op, amount: int = 0, *, days: float = 0, key: str = "k") -> Chang
 def explain_rows(
     changes: list[Change], score_type_: ScoreType, *, most: int = 99, now: int = NOW
 ) -> list[tuple[str, int, int, int, int]]:
-    """Give the lines of an explanation in points: op, asked, cut, faded, effect."""
+    """Return the contributions in points: operation, asked, cut by the range, faded and effect."""
     explanation = explain(changes, score_type_, now=now, most=most)
     assert explanation is not None
     return [
@@ -53,7 +53,7 @@ def explain_rows(
 
 
 def test_what_the_range_cut_is_said() -> None:
-    """What came before the last set does not count any more."""
+    """A contribution states what the range cut off; changes before the last set are not listed."""
     changes = [
         change(Op.ADD, 50, days=9), change(Op.SET, 90, days=8), change(Op.ADD, 20, days=7),
         change(Op.ADD, 5, days=6), change(Op.ADD, -30, days=5),
@@ -68,7 +68,7 @@ def test_what_the_range_cut_is_said() -> None:
 
 
 def test_where_adding_began_is_a_line() -> None:
-    """After a clear, and at first, at the start; of a start of 0 there is nothing to say."""
+    """The start is a line of its own after a clear and at first, unless it is 0."""
     changes = [change(Op.SET, 90, days=8), change(Op.CLEAR, days=7), change(Op.ADD, 5, days=6)]
 
     assert explain_rows(changes, score_type(start=7_000)) == [("add", 5, 0, 0, 5), ("start", 7, 0, 0, 7)]
@@ -78,14 +78,14 @@ def test_where_adding_began_is_a_line() -> None:
 
 
 def test_what_faded_is_said() -> None:
-    """Half of each is left after a half-life; what nothing is left of is not told, but the value that was set is."""
+    """A contribution that faded away is not listed, except the value that was set; others state what faded."""
     definition = score_type(half_life=10 * DAY, minimum=0)
     changes = [
         change(Op.SET, 80, days=20), change(Op.ADD, 1, days=19),
         change(Op.ADD, 10, days=10), change(Op.ADD, 95, days=0),
     ]  # fmt: skip  # one after the other
 
-    # 80 → 20, 1 → 0.27, 10 → 5, and 95 of which only 74.73 found room
+    # 80 fades to 20, 1 to 0.27 and 10 to 5; of 95 only 74.73 fit into the range
     assert explain_rows(changes, definition) == [("add", 95, 20, 0, 75), ("add", 10, 0, 5, 5), ("set", 80, 0, 60, 20)]
     explanation = explain(changes, definition, now=NOW, most=9)
     assert explanation is not None
@@ -98,7 +98,7 @@ def test_what_faded_is_said() -> None:
 
 
 def test_rounding_is_no_fading() -> None:
-    """Three and a third points count as three or four, so that the lines add up; nothing is called faded."""
+    """Contributions of thirds are rounded so that they add up, and rounding is not reported as fading."""
     rule = Rule(name="Visit", activity="visit", points=10_000)
     visits = [
         Activity(source="crm", key=f"{n}", occurred_at=NOW + n, batch="b", activity="visit", quantity=333)
@@ -119,7 +119,7 @@ def test_rounding_is_no_fading() -> None:
 
 
 def test_a_fading_score_that_starts_elsewhere() -> None:
-    """What was set fades toward the start, so that the start is what is left of it in the end."""
+    """A set value fades toward the start without a line for the start; with an addition the start has its line."""
     definition = score_type(half_life=10 * DAY, start=10_000)
 
     assert explain_rows([change(Op.SET, 90, days=10)], definition) == [("set", 90, 0, 40, 50)]
@@ -128,7 +128,7 @@ def test_a_fading_score_that_starts_elsewhere() -> None:
 
 
 def test_older_parts_are_summed_by_month() -> None:
-    """The newest are told one by one, and where it all began stays a line."""
+    """The newest changes are listed one by one, older ones are summed by month, and the first line stays."""
     changes = [
         change(Op.SET, 10, days=200),
         *(change(Op.ADD, 1, days=days, key=f"{days}") for days in range(100, 0, -10)),
@@ -137,7 +137,7 @@ def test_older_parts_are_summed_by_month() -> None:
     assert explain_rows(changes, score_type(), most=2) == [
         ("add", 1, 0, 0, 1),  # 22 December
         ("add", 1, 0, 0, 1),  # 12 December
-        ("add", 1, 0, 0, 1),  # 2 December, alone in its month by now
+        ("add", 1, 0, 0, 1),  # 2 December, the only one left in its month
         (MONTH, 3, 0, 0, 3),  # November
         (MONTH, 3, 0, 0, 3),  # October
         ("add", 1, 0, 0, 1),  # 23 September
@@ -149,7 +149,7 @@ def test_older_parts_are_summed_by_month() -> None:
 
 
 def check(changes: list[Change], definition: ScoreType, now: int, most: int) -> tuple[Contribution, ...]:
-    """See that the lines make the value that the fold shows, each by itself and all together."""
+    """Fail unless the contributions add up to the value of the fold, and each is consistent by itself."""
     state, _ = fold(changes, definition)
     explanation = explain(changes, definition, now=now, most=most)
     assert (None if explanation is None else explanation.value) == state.value(definition, now=now)
@@ -185,24 +185,24 @@ def check(changes: list[Change], definition: ScoreType, now: int, most: int) -> 
     st.integers(0, 8),
 )
 def test_the_lines_add_up(changes: list[Change], half_life: int | None, start: int, later: int, most: int) -> None:
-    """Whatever happened, whatever the type, whenever it is asked."""
+    """The contributions add up for any changes, any type and any instant."""
     check(changes, score_type(half_life=half_life, start=start), NOW + later * DAY, most)
 
 
 def purchases() -> Iterator[tuple[str, Change]]:
-    """Read who bought for how many dollars, as changes of a score."""
+    """Load the purchases of the CDNOW log as changes of a score by customer, one point per dollar."""
     for number, line in enumerate(CDNOW.read_text().splitlines()[1:]):  # the first line names the columns
         customer, date, _, dollars = line.split()
         at = int(datetime.strptime(date, "%Y%m%d").replace(tzinfo=UTC).timestamp()) * 1_000_000
         yield customer, Change(
             source="shop", key=f"{number:04d}", occurred_at=at, batch="b", score="fit", op=Op.ADD,
             amount=round(float(dollars)) * 1_000,
-        )  # fmt: skip  # what it is and whose
+        )  # fmt: skip  # purchase, customer and amount
 
 
 @pytest.mark.parametrize("half_life", [None, 30 * DAY], ids=["stays", "fades"])
 def test_every_customer_of_a_shop_adds_up_at_ten_instants(half_life: int | None) -> None:
-    """Two thousand real purchases, as they had become known by ten dates from the first spring to long after."""
+    """Two thousand real purchases add up at ten instants, from the first spring until long after the last purchase."""
     definition, ledgers = score_type(half_life=half_life, minimum=0), dict[str, list[Change]]()
     for customer, bought in purchases():
         ledgers.setdefault(customer, []).append(bought)

@@ -11,19 +11,19 @@ NOW = 1_767_225_600_000_000
 DAY = 24 * 60 * 60 * 1_000_000
 
 STAMPS = [
-    (None, 0, NOW),  # no time of its own: the receipt
-    (None, 7, NOW + 7),  # … plus its place in the delivery
-    (NOW - DAY, 7, NOW - DAY),  # its own time, wherever it stands
+    (None, 0, NOW),  # no time of its own: the time of receipt
+    (None, 7, NOW + 7),  # no time of its own: receipt plus position in the delivery
+    (NOW - DAY, 7, NOW - DAY),  # its own time, whatever its position
     (0, 0, 0),  # 1970 itself
     (NOW, 3, NOW),
-    (NOW + 1, 0, NOW),  # a clock that is ahead: never later than the receipt
-    (NOW + DAY, 0, NOW),  # a day ahead, and no more
+    (NOW + 1, 0, NOW),  # a sender's clock that is ahead: the time of receipt
+    (NOW + DAY, 0, NOW),  # a day ahead, which is the most that is accepted
 ]
 
 
 @pytest.mark.parametrize(("occurred_at", "index", "stamped"), STAMPS)
 def test_when_a_fact_happened(occurred_at: int | None, index: int, stamped: int) -> None:
-    """A fact happened when its sender says, but never after its receipt."""
+    """A fact happened at the time that its sender states, but not after its receipt."""
     assert stamp(occurred_at, received=NOW, index=index) == stamped
 
 
@@ -44,7 +44,7 @@ def test_times_that_cannot_be(occurred_at: int, complaint: str) -> None:
 
 
 def undo(batch: str, *, undoes: str) -> Undo:
-    """Wish that a batch had never happened."""
+    """Return an undo of a batch."""
     return Undo(source="slack", key=batch, occurred_at=1, batch=batch, undoes=undoes)
 
 
@@ -53,17 +53,17 @@ CHAINS = [
     ([("u1", "b")], {"b"}),
     ([("u1", "b"), ("u2", "u1")], {"u1"}),  # undoing the undo restores
     ([("u1", "b"), ("u2", "u1"), ("u3", "u2")], {"b", "u2"}),
-    ([("u1", "b"), ("u2", "u1"), ("u3", "b")], {"b", "u1"}),  # undone again, by another one
+    ([("u1", "b"), ("u2", "u1"), ("u3", "b")], {"b", "u1"}),  # undone again, by another undo
     ([("u1", "b"), ("u2", "u1"), ("u3", "b"), ("u4", "u3")], {"u1", "u3"}),
-    ([("u1", "b"), ("u2", "u1"), ("u3", "b"), ("u4", "u2")], {"b", "u2"}),  # both undos of it stand
+    ([("u1", "b"), ("u2", "u1"), ("u3", "b"), ("u4", "u2")], {"b", "u2"}),  # both undos of b are in force
     ([("u1", "b"), ("u2", "c")], {"b", "c"}),
-    ([("u1", "b"), ("u1b", "b"), ("u2", "u1")], {"b", "u1"}),  # one of two undos taken back: the other stands
+    ([("u1", "b"), ("u1b", "b"), ("u2", "u1")], {"b", "u1"}),  # one of two undos is undone: the other stays in force
 ]
 
 
 @pytest.mark.parametrize(("chain", "left_out"), CHAINS)
 def test_which_batches_are_left_out(chain: list[tuple[str, str]], left_out: set[str]) -> None:
-    """A batch is left out while an undo of it stands."""
+    """A batch is left out while an undo of it is in force."""
     undos = [undo(batch, undoes=undoes) for batch, undoes in chain]
 
     assert undone_batches(undos) == undone_batches(undos[::-1]) == left_out
@@ -71,14 +71,14 @@ def test_which_batches_are_left_out(chain: list[tuple[str, str]], left_out: set[
 
 @given(st.lists(st.integers(0, 10_000), max_size=40))
 def test_chains_agree_with_undoing_one_after_the_other(picks: list[int]) -> None:
-    """Whatever is undone in whatever order: each undo decides for those before it, from the last to the first."""
+    """The result equals a plain evaluation of each undo from the last to the first."""
     batches = ["b0", "b1", "b2"]
     undos = []
     for number, pick in enumerate(picks):
         undos.append(undo(f"u{number}", undoes=batches[pick % len(batches)]))
         batches.append(f"u{number}")
     standing = dict.fromkeys(batches, True)
-    for later in undos[::-1]:  # nothing later than it is left to be decided
+    for later in undos[::-1]:  # later undos are already decided
         if standing[later.batch]:
             standing[later.undoes] = False
 
@@ -86,7 +86,7 @@ def test_chains_agree_with_undoing_one_after_the_other(picks: list[int]) -> None
 
 
 def test_a_long_row_of_undos_is_followed_to_its_end() -> None:
-    """Somebody who clicks Undo on every receipt, a thousand times, ends where the last click says."""
+    """A chain of a thousand undos is evaluated to its end, and the last undo decides."""
     undos = [undo("u0", undoes="b")] + [undo(f"u{number}", undoes=f"u{number - 1}") for number in range(1, 1_000)]
 
     assert "b" not in undone_batches(undos)
@@ -99,18 +99,18 @@ def test_a_long_row_of_undos_is_followed_to_its_end() -> None:
         ([], {1: 0, 2: 0, 3: 0, 4: 0}),
         ([(1, 2, 2)], {1: 1, 2: 0, 3: 0, 4: 0}),
         ([(1, 2, 1)], {1: 0, 2: 1, 3: 0, 4: 0}),
-        ([(1, 2, None)], {1: 0, 2: 0, 3: 0, 4: 0}),  # an earlier version did not say it
+        ([(1, 2, None)], {1: 0, 2: 0, 3: 0, 4: 0}),  # an earlier version did not record it
         ([(1, 2, 2), (2, 3, 3)], {1: 2, 2: 1, 3: 0, 4: 0}),
-        ([(1, 2, 2), (1, 3, 1)], {1: 1, 2: 0, 3: 2, 4: 0}),  # what lacks is taken from 1 before 3
-        ([(1, 2, 2), (1, 3, 3)], {1: 2, 2: 1, 3: 0, 4: 0}),  # 1 was 2 by then
+        ([(1, 2, 2), (1, 3, 1)], {1: 1, 2: 0, 3: 2, 4: 0}),  # the missing one is taken from contact 1 before contact 3
+        ([(1, 2, 2), (1, 3, 3)], {1: 2, 2: 1, 3: 0, 4: 0}),  # contact 1 was already merged into 2
         ([(1, 2, None), (3, 4, None), (2, 4, 4)], {1: 1, 2: 1, 3: 0, 4: 0}),
-        ([(1, 3, 3), (1, 2, None)], {1: 1, 2: 1, 3: 0, 4: 0}),  # a proof says the same before and after a merge
+        ([(1, 3, 3), (1, 2, None)], {1: 1, 2: 1, 3: 0, 4: 0}),  # a proof gives the same before and after a merge
         ([(1, 2, None), (1, 3, 3)], {1: 1, 2: 1, 3: 0, 4: 0}),
         ([(1, 2, 2), (3, 4, 4), (1, 4, None)], {1: 1, 2: 0, 3: 2, 4: 1}),
-        ([(1, 2, 2), (1, 2, 1)], {1: 1, 2: 0, 3: 0, 4: 0}),  # they are one already
-        ([(1, 9, 9)], {1: 0, 2: 0, 3: 0, 4: 0}),  # 9 is none of them
+        ([(1, 2, 2), (1, 2, 1)], {1: 1, 2: 0, 3: 0, 4: 0}),  # both are already merged
+        ([(1, 9, 9)], {1: 0, 2: 0, 3: 0, 4: 0}),  # contact 9 is not in the group
     ],
 )
 def test_which_of_merged_contacts_is_shown(links: list[tuple[int, int, int | None]], ranks: dict[int, int]) -> None:
-    """The contact merged into, then those that were merged into it, in the order in which they were."""
+    """The contact merged into is shown first, then the merged contacts in the order of their merges."""
     assert rank_merged_rows([1, 2, 3, 4], links) == ranks

@@ -1,4 +1,4 @@
-"""What a filter is told that cannot be read, and what a saved one means inside another."""
+"""What is wrong with an unreadable filter, and what a saved filter means inside another."""
 
 import pytest
 from hypothesis import given
@@ -111,7 +111,7 @@ COMPLAINTS = [
 
 @pytest.mark.parametrize(("text", "sentence", "place"), COMPLAINTS, ids=[text for text, _, _ in COMPLAINTS])
 def test_a_complaint_points_at_the_place(text: str, sentence: str, place: str) -> None:
-    """It says what would be understood there."""
+    """A complaint marks the place in the filter, and states what would be understood there."""
     with pytest.raises(BadFilter) as error:
         parse(text, TYPES, segments=SEGMENTS)
 
@@ -121,7 +121,7 @@ def test_a_complaint_points_at_the_place(text: str, sentence: str, place: str) -
 
 
 def test_a_segment_that_cannot_be_read_any_more_says_why() -> None:
-    """The complaint is of the line that was typed."""
+    """A complaint about an unreadable segment marks the segment in the typed line."""
     with pytest.raises(BadFilter) as error:
         parse("fit>3 segment:old", TYPES, segments=SEGMENTS)
 
@@ -133,14 +133,14 @@ def test_a_segment_that_cannot_be_read_any_more_says_why() -> None:
     ("text", "carets"),
     [
         ("fit>1 fti>2", "      ^^^"),
-        ("山田 fti>2", "\u3000\u3000 ^^^"),  # a blank as wide as what stands above it
-        ("zoe\u0308 fti>2", "    ^^^"),  # an accent of its own has no width
+        ("山田 fti>2", "\u3000\u3000 ^^^"),  # a blank as wide as the character above it
+        ("zoe\u0308 fti>2", "    ^^^"),  # a separate accent has no width
         ("has:山田", "    \uff3e\uff3e"),
         ("fit>", "    ^"),
     ],
 )
 def test_carets_stand_under_the_place(text: str, carets: str) -> None:
-    """Also where letters are wider than others."""
+    """The carets stand under the marked text, even if some characters are wider than others."""
     with pytest.raises(BadFilter) as error:
         parse(text, TYPES)
 
@@ -148,7 +148,7 @@ def test_carets_stand_under_the_place(text: str, carets: str) -> None:
 
 
 def test_segments_that_multiply_are_stopped() -> None:
-    """Ten that each name the next one twice would be a thousand."""
+    """Nested segments that multiply are refused: ten that each name the next one twice would be a thousand."""
     with pytest.raises(BadFilter, match="a filter reads at most 50 segments"):
         parse("segment:deep-0", TYPES, segments=SEGMENTS)
     assert parse("segment:deep-6", TYPES, segments=SEGMENTS)
@@ -163,13 +163,13 @@ def test_segments_that_multiply_are_stopped() -> None:
         ("segment:vips", {"score": 80_000}, ("VIP",), True),
         ("segment:vips", {"score": 80_000}, (), False),
         ("segment:either", {"fit": 51_000}, (), True),
-        ("segment:either has:score", {"fit": 51_000}, (), False),  # its OR does not reach out of it
+        ("segment:either has:score", {"fit": 51_000}, (), False),  # the OR of the segment stays inside of it
         ("segment:(vips,either)", {"fit": 51_000}, (), True),
         ('segment:"HOT"', {"score": 80_000}, (), True),
     ],
 )
 def test_a_segment_stands_for_its_filter(text: str, scores: dict[str, int], tags: tuple[str, ...], fits: bool) -> None:
-    """As if it stood there in parentheses, without its own sort and limit."""
+    """A segment means its filter in parentheses, without the filter's own sort and limit."""
     contact_filter: Filter = parse(text, TYPES, segments=SEGMENTS)
 
     assert contact_filter.matches(Candidate(id=1, tags=tags, values=scores)) is fits
@@ -182,7 +182,7 @@ def test_a_segment_stands_for_its_filter(text: str, scores: dict[str, int], tags
     )
 )
 def test_any_text_is_read_or_refused(text: str) -> None:
-    """Whatever is typed, the answer is a filter or a complaint that points into the line."""
+    """Any text is either parsed, or refused with a complaint that points into the line."""
     complaint = None
     try:
         contact_filter = parse(text, TYPES, segments=SEGMENTS)
@@ -197,5 +197,5 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["rising star", "stale", '"ada moved"', "moved", "in", "ada OR moved on"])
 def test_the_words_are_free_where_no_name_stands_before_them(text: str) -> None:
-    """Somebody may be called like that."""
+    """A word that has a meaning after a name is plain text elsewhere, because a contact may be called like that."""
     assert len(parse(text, TYPES).texts) >= 1

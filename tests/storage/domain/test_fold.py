@@ -1,4 +1,4 @@
-"""The fold: saturating step by step, in the one order, with nothing made of what is missing."""
+"""The fold saturates at each step, in one order of facts, and a missing value stays missing."""
 
 from dataclasses import replace
 from random import Random
@@ -20,18 +20,18 @@ MOOD = ScoreType(
 
 
 def change(op: Op, amount: int = 0, *, at: int, source: str = "crm", key: str = "k") -> Change:
-    """Ask one thing of a score."""
+    """Return a change of a score."""
     return Change(source=source, key=key, occurred_at=at, batch="b", score="score", op=op, amount=amount)
 
 
 def moves(*changes: Change, score_type: ScoreType = SCORE) -> list[tuple[int | None, int, int | None]]:
-    """Fold changes and give what each asked, did, and left as rank."""
+    """Fold changes; return for each the amount asked for, the effect and the rank after it."""
     _, effects = fold([replace(change, score=score_type.key) for change in changes], score_type)
     return [(effect.asked, effect.effective, effect.rank_after) for _, effect in effects]
 
 
 def test_adding_saturates_at_every_step() -> None:
-    """What the range cuts off is gone: 90 + 20 - 20 is 80, not 90."""
+    """The part of an addition beyond the range is lost: 90 + 20 - 20 is 80, not 90."""
     assert moves(
         change(Op.SET, 90_000, at=1), change(Op.ADD, 20_000, at=2), change(Op.ADD, -20_000, at=3),
         change(Op.ADD, -500_000, at=4), change(Op.ADD, 1_000, at=5),
@@ -45,7 +45,7 @@ def test_adding_saturates_at_every_step() -> None:
 
 
 def test_adding_to_a_missing_score_begins_at_the_start() -> None:
-    """Missing counts as the starting value for whoever adds, and for the size of a move."""
+    """An addition to a missing score begins at the start value, from which the effect is also measured."""
     assert moves(change(Op.ADD, 500, at=1), score_type=MOOD) == [(500, 500, 500)]
     state, _ = fold([replace(change(Op.ADD, 500, at=1), score=MOOD.key)], MOOD)
 
@@ -53,19 +53,19 @@ def test_adding_to_a_missing_score_begins_at_the_start() -> None:
 
 
 def test_missing_is_not_zero() -> None:
-    """Before the first fact, and after a clear, there is no value and no rank."""
+    """A score has neither value nor rank before the first fact and after a clear."""
     state = beginning(MOOD)
 
     assert (state.value(MOOD, now=9), state.rank) == (None, None)
     assert moves(change(Op.SET, 2_000, at=1), change(Op.CLEAR, at=2), change(Op.CLEAR, at=3), score_type=MOOD) == [
         (2_000, 3_000, 3_000),
-        (None, -3_000, None),  # back to where it started, which is not a value
+        (None, -3_000, None),  # back to the start, which is not a value
         (None, 0, None),
     ]
 
 
 def test_setting_a_score_to_its_start_is_not_clearing_it() -> None:
-    """A value of 0 is a value."""
+    """A set to the start value gives a value, even 0."""
     state, effects = fold([change(Op.SET, 0, at=1)], SCORE)
 
     assert (state.value(SCORE, now=9), state.rank) == (0, 0)
@@ -73,30 +73,30 @@ def test_setting_a_score_to_its_start_is_not_clearing_it() -> None:
 
 
 def test_adding_after_a_clear_begins_anew() -> None:
-    """A cleared score has forgotten its value."""
+    """An addition after a clear begins at the start value."""
     state, _ = fold([change(Op.SET, 90_000, at=1), change(Op.CLEAR, at=2), change(Op.ADD, 5_000, at=3)], SCORE)
 
     assert state.value(SCORE, now=9) == 5_000
 
 
 def test_a_set_beyond_the_live_range_is_clamped() -> None:
-    """A fact may be older than the range: the fold keeps inside."""
+    """A set beyond the current range is clamped, because a fact may be older than the range."""
     assert moves(
         change(Op.SET, 250_000, at=1), change(Op.ADD, -30_000, at=2),
         change(Op.SET, -7_000, at=3), change(Op.ADD, 5_000, at=4),
     ) == [
         (250_000, 100_000, 100_000),
-        (-30_000, -30_000, 70_000),  # from the end of the range, not from what was asked
+        (-30_000, -30_000, 70_000),  # counted from the end of the range, not from the value asked for
         (-7_000, -70_000, 0),
         (5_000, 5_000, 5_000),
     ]  # fmt: skip  # four changes, four effects
 
 
 def test_facts_fold_in_the_order_of_time_then_source_then_key() -> None:
-    """Ties are decided by source and key, compared as bytes."""
+    """Facts at the same time are ordered by source and key, compared as bytes."""
     changes = [
         change(Op.SET, 1_000, at=1, source="crm", key="b"),
-        change(Op.SET, 2_000, at=1, source="crm", key="B"),  # a capital sorts before every small letter
+        change(Op.SET, 2_000, at=1, source="crm", key="B"),  # a capital sorts before all lowercase letters
         change(Op.SET, 3_000, at=1, source="crm", key="/10"),
         change(Op.SET, 4_000, at=1, source="crm", key="/2"),
         change(Op.SET, 5_000, at=1, source="crm-2", key="a"),  # a prefix sorts first
@@ -134,7 +134,7 @@ CHANGES = st.lists(
 
 @given(CHANGES, st.randoms(use_true_random=False))
 def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random) -> None:
-    """Taking facts one by one in their order ends where folding all of them in any order does."""
+    """Applying facts one by one in order gives the same score as folding all of them in any order."""
     shuffled = list(changes)
     random.shuffle(shuffled)
     state: ScoreState = beginning(SCORE)
@@ -148,7 +148,7 @@ def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random) -
 
 @given(CHANGES)
 def test_effects_add_up_to_the_score(changes: list[Change]) -> None:
-    """The start and all effects make the value, without a remainder; and no value leaves the range."""
+    """The start and all effects add up exactly to the value, and no value is outside of the range."""
     state, effects = fold(changes, SCORE)
     ranks = [effect.rank_after for _, effect in effects]
 
@@ -158,12 +158,12 @@ def test_effects_add_up_to_the_score(changes: list[Change]) -> None:
 
 
 def field_value(at: int, *, key: str = "k", **fields: Json) -> FieldValue:
-    """Say something of a contact."""
+    """Return a fact that states a field of a contact."""
     return FieldValue(source="crm", key=key, occurred_at=at, batch="b", fields=fields)
 
 
 def test_the_latest_value_of_each_field_wins() -> None:
-    """Field by field, in the order of the facts and not in that of their arrival."""
+    """Each field has its latest value in the order of facts, whatever the order of arrival."""
     field_facts = [
         field_value(3, name="Ada L."),
         field_value(1, name="Ada", company="Engines"),
@@ -181,7 +181,7 @@ def test_the_latest_value_of_each_field_wins() -> None:
 
 
 def test_a_later_blank_empties_a_field() -> None:
-    """Somebody who says that there is no company is believed."""
+    """A later blank value clears a field."""
     known_fields = fold_fields([field_value(1, company="Engines")], {})
 
     assert fold_fields([field_value(2, company=None)], known_fields)["company"][0] is None

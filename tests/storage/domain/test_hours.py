@@ -1,4 +1,4 @@
-"""Local days and working hours hold whatever clocks do."""
+"""Local days and working hours are right across changes of clocks."""
 
 from datetime import datetime
 from itertools import pairwise
@@ -24,7 +24,7 @@ HOUR = 3_600_000_000
 
 
 def at(zone: str, text: str) -> int:
-    """Give the instant of a local time."""
+    """Return the instant of a local time."""
     return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()) * 1_000_000
 
 
@@ -32,19 +32,19 @@ def at(zone: str, text: str) -> int:
     ("after", "expected"),
     [
         ("2026-03-27T08:59", "2026-03-27T09:00"),
-        ("2026-03-27T09:00", "2026-03-30T09:00"),  # on Friday; on the Sunday between, clocks go forward
-        ("2026-10-23T12:00", "2026-10-26T09:00"),  # and back
+        ("2026-03-27T09:00", "2026-03-30T09:00"),  # Friday; on the Sunday between, clocks go forward
+        ("2026-10-23T12:00", "2026-10-26T09:00"),  # clocks go back
         ("2026-12-31T12:00", "2027-01-01T09:00"),
-        ("2026-11-21T03:00", "2026-11-23T09:00"),  # a Saturday
+        ("2026-11-21T03:00", "2026-11-23T09:00"),  # Saturday
     ],
 )
 def test_the_next_working_day_at_nine(after: str, expected: str) -> None:
-    """Nine o'clock is nine o'clock on both sides of a change of clocks."""
+    """The next working day begins at nine o'clock local time, before and after a change of clocks."""
     assert next_time("Europe/Berlin", 540, after=at("Europe/Berlin", after)) == at("Europe/Berlin", expected)
 
 
 def test_hours_that_are_left_out_or_repeated() -> None:
-    """In Cairo clocks change on a Friday: a time that is left out comes as much later, one that is repeated once."""
+    """In Cairo, where clocks change on a Friday, a skipped time comes an hour later and a repeated time comes once."""
     night = at("Africa/Cairo", "2026-04-23T12:00")
     assert next_time("Africa/Cairo", 30, after=night) == at("Africa/Cairo", "2026-04-24T01:30")
     first = next_time("Africa/Cairo", 23 * 60 + 30, after=at("Africa/Cairo", "2026-10-29T12:00"))
@@ -53,7 +53,7 @@ def test_hours_that_are_left_out_or_repeated() -> None:
 
 @given(st.sampled_from(ZONES), st.integers(480, 1080), st.integers(1_600_000_000, 1_900_000_000))
 def test_once_on_every_working_day(zone: str, minute: int, second: int) -> None:
-    """Twenty in a row are on twenty days, in order, all within working hours, at that time."""
+    """Twenty daily times in a row fall on twenty working days, in order, at the same local time."""
     moments, last = [], second * 1_000_000
     for _ in range(20):
         last = next_time(zone, minute, after=last)
@@ -71,19 +71,19 @@ def test_once_on_every_working_day(zone: str, minute: int, second: int) -> None:
     ("text", "minute"), [("9:00", 540), ("9", 540), ("16:30", 990), ("9am", 540), ("4:30 pm", 990)]
 )
 def test_times_are_read(text: str, minute: int) -> None:
-    """As people write them."""
+    """Times of day are parsed as people write them."""
     assert parse_time(text) == minute
 
 
 @pytest.mark.parametrize("text", ["", "noon", "7:59", "18:01", "25:00", "9:60", "12 am"])
 def test_what_is_no_time_within_working_hours_is_refused(text: str) -> None:
-    """With what to write instead."""
+    """A text that is no time within working hours is refused with what to write instead."""
     with pytest.raises(BadHour, match="write 9:00"):
         parse_time(text)
 
 
 def test_zones_are_checked() -> None:
-    """However they are capitalised."""
+    """Names of time zones are validated without regard to case."""
     assert check_zone("europe/berlin") == "Europe/Berlin"
     assert write_time(545) == "9:05"
     with pytest.raises(UnknownZone, match="Europe/Berlin"):

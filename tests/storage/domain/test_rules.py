@@ -1,4 +1,4 @@
-"""What an activity, or what is known of a contact, is worth: points, conditions and caps, in the order of the fold."""
+"""What activities and fields of a contact are worth: points, conditions and caps, in the order of the fold."""
 
 from dataclasses import replace
 
@@ -24,25 +24,25 @@ SCORE = ScoreType(
 
 
 def activity_fact(activity: str, at: int, *, times: float = 1) -> Activity:
-    """Do something, so many times."""
+    """Return a fact about an activity that happened *times* times."""
     return Activity(
         source="crm", key=f"{activity}/{at}", occurred_at=at, batch="b", activity=activity, quantity=int(times * 1000)
     )
 
 
 def field_value(at: int, **fields: object) -> FieldValue:
-    """Say something of the contact; `attributes_x` is an attribute."""
+    """Return a fact that states fields of the contact; `attributes_x` is an attribute."""
     field_values = {name.replace("attributes_", "attributes."): value for name, value in fields.items()}
     return FieldValue(source="crm", key=f"f/{at}", occurred_at=at, batch="b", fields=field_values)  # type: ignore[arg-type]  # JSON
 
 
 def changed(op: Op, amount: int, at: int) -> Change:
-    """Change the score."""
+    """Return a change of the score, in points."""
     return Change(source="crm", key=f"c/{at}", occurred_at=at, batch="b", score="score", op=op, amount=amount * 1000)
 
 
 def values(*facts: Fact, score_type: ScoreType = SCORE) -> list[int | None]:
-    """Give the score, in points, after each fact, in the order of the fold; it is asked whether *why* adds up."""
+    """Return the score in points after each fact, in the order of the fold. Fail if an explanation does not add up."""
     results: list[int | None] = []
     ordered = sorted(facts, key=lambda fact: fact.order)
     for count in range(1, len(ordered) + 1):
@@ -57,7 +57,7 @@ def values(*facts: Fact, score_type: ScoreType = SCORE) -> list[int | None]:
 
 
 def test_activities_add_their_points() -> None:
-    """For each time, and whatever their case; what no rule speaks of is worth nothing, and is no score."""
+    """An activity adds its points each time, whatever its case; an activity without a rule makes no score."""
     assert values(
         activity_fact("Demo_Booked", 1), activity_fact("demo_booked", 2, times=2.5), activity_fact("left", 3)
     ) == [10, 35, 35]
@@ -65,7 +65,7 @@ def test_activities_add_their_points() -> None:
 
 
 def test_points_saturate_at_every_step() -> None:
-    """As adding does."""
+    """Points of activities saturate at each step, as additions do."""
     assert values(
         activity_fact("demo_booked", 1, times=9), activity_fact("demo_booked", 2, times=3), changed(Op.ADD, -30, 3)
     ) == [
@@ -76,7 +76,7 @@ def test_points_saturate_at_every_step() -> None:
 
 
 def test_a_cap_counts_in_the_order_of_the_fold() -> None:
-    """Three visits a day count, whichever arrive first; a new day begins at midnight UTC."""
+    """A cap counts in the order of the fold, whichever visit arrives first, and its day begins at midnight UTC."""
     visits = [activity_fact("visit", MONDAY + n) for n in range(5)]
     assert values(*visits, activity_fact("visit", MONDAY + DAY - 1), activity_fact("visit", MONDAY + DAY)) == [
         1,
@@ -107,7 +107,7 @@ def test_a_cap_counts_in_the_order_of_the_fold() -> None:
     ],
 )
 def test_periods(period: str, later: int, counts: bool) -> None:
-    """UTC days, weeks from Monday, months, and for ever."""
+    """Caps count per UTC day, per week from Monday, per month, or for all time."""
     rule = replace(VISIT, cap=RuleCap(points=1_000, period=period))
     results = values(
         activity_fact("visit", MONDAY), activity_fact("visit", MONDAY + later), score_type=replace(SCORE, rules=(rule,))
@@ -116,7 +116,7 @@ def test_periods(period: str, later: int, counts: bool) -> None:
 
 
 def test_a_group_shares_its_cap_and_it_holds_downwards_too() -> None:
-    """Points taken away are capped like those given."""
+    """A group shares its cap, which also limits points that are taken away."""
     cap = RuleCap(points=4_000, period="day", group="mail")
     rules = (
         Rule(name="Open", activity="open", points=3_000, cap=cap),
@@ -132,7 +132,7 @@ def test_a_group_shares_its_cap_and_it_holds_downwards_too() -> None:
 
 
 def test_what_is_known_makes_the_base() -> None:
-    """It holds as long as it is so; setting takes it in, later changes of it are added."""
+    """Rules about fields make a base that follows the fields; a set includes the base, and later changes are added."""
     assert values(field_value(1, tags=["VIP"]), field_value(2, tags=[]), field_value(3, tags=["vip", "new"])) == [
         20,
         None,
@@ -158,7 +158,7 @@ def test_what_is_known_makes_the_base() -> None:
 
 
 def test_several_rules_of_an_activity_are_summed_before_the_range_cuts() -> None:
-    """At 95 of 100, +10 and -8 for one activity are 97 and not 92; caps that are shared are spent in their order."""
+    """The points of one activity are summed before the range cuts: 95 with +10 and -8 is 97, not 92."""
     less = replace(DEMO, name="Less", points=-8_000)
     assert (
         values(changed(Op.SET, 95, 1), activity_fact("demo_booked", 2), score_type=replace(SCORE, rules=(DEMO, less)))[
@@ -176,7 +176,7 @@ def test_several_rules_of_an_activity_are_summed_before_the_range_cuts() -> None
 
 
 def test_points_times_a_quantity_may_be_off_the_step() -> None:
-    """They are rounded half to even to thousandths; only what is shown is rounded to the step."""
+    """Points times a quantity are rounded half to even to thousandths, and only the display rounds to the step."""
     halves = [activity_fact("demo_booked", n, times=0.05) for n in range(1, 4)]
     assert fold(halves, SCORE)[0].rank == 1_500
     assert values(*halves) == [1, 1, 2]
@@ -191,14 +191,14 @@ def test_points_times_a_quantity_may_be_off_the_step() -> None:
 
 
 def test_the_fields_of_a_fact_count_before_its_change() -> None:
-    """What is set together with a tag is the value, and the rule about the tag is in it."""
+    """The fields of a fact apply before its change, so a set includes a rule about a tag of the same fact."""
     both = replace(changed(Op.SET, 50, 1), fields={"tags": ["vip"]})
     added = replace(changed(Op.ADD, 5, 3), fields={"tags": ["vip"]})
     assert values(both, field_value(2, tags=[]), added) == [50, 30, 55]
 
 
 def test_a_condition_is_asked_of_what_was_known_then() -> None:
-    """Also when it arrives late: the order of the fold is that of happening."""
+    """A condition is evaluated with the fields at the time of the activity, even if the fact arrives late."""
     rule = replace(DEMO, condition="owner:rep@acme.com OR company:Acme")
     facts = (
         activity_fact("demo_booked", 1),
@@ -211,7 +211,7 @@ def test_a_condition_is_asked_of_what_was_known_then() -> None:
 
 
 def test_a_rule_asks_for_a_band_of_values_and_for_what_is_there() -> None:
-    """Both ends belong to the band; numbers larger than a score can hold are numbers, too."""
+    """A rule can test a range of values, both ends included, or presence; its numbers may be larger than a score."""
     rules = (
         replace(VIP, name="Few", points=1_000, condition="attributes.visits:3..5"),
         replace(VIP, name="Large", points=2_000, condition="attributes.revenue>=2000000000.0001"),
@@ -237,12 +237,12 @@ MINUTES = Rule(name="Minutes", points=2_000, for_each="attributes.minutes / 5", 
     ],
 )  # fmt: skip  # a value, and what it is worth
 def test_a_slope_counts_whole_steps_of_an_attribute(minutes: object, points: int | None) -> None:
-    """No more than at most; a negative number, and what is no number, has no step."""
+    """A slope counts whole steps of an attribute up to a limit; negative numbers and other values have no step."""
     assert values(field_value(1, attributes_minutes=minutes), score_type=replace(SCORE, rules=(MINUTES,))) == [points]
 
 
 def test_a_slope_follows_its_attribute() -> None:
-    """Up and down, under its condition, in either direction; and an activity is worth what it says then."""
+    """The points of a slope follow the attribute up and down; an activity uses the attribute's value at its time."""
     taking = replace(MINUTES, name="Late", points=-1_000, for_each='attributes."days late"', at_most=3_000)
     visiting = replace(MINUTES, name="Visit", points=1_000, activity="visit", at_most=4_000, condition="-tag:no")
     ruled = replace(SCORE, start=50_000, rules=(replace(MINUTES, at_most=None), taking, visiting))
@@ -268,7 +268,7 @@ def test_a_slope_follows_its_attribute() -> None:
 
 
 def test_an_age_is_that_at_the_instant_of_the_activity() -> None:
-    """However late it is folded; only an activity has an instant, so a rule without one refuses ages."""
+    """An age is measured at the instant of the activity; a rule without an activity refuses ages."""
     rule = replace(DEMO, condition="attributes.seen<7d")
     check_rules([rule], SCORE)
     facts = (
@@ -284,7 +284,7 @@ def test_an_age_is_that_at_the_instant_of_the_activity() -> None:
 
 
 def test_what_fades_takes_points_and_no_base() -> None:
-    """A touch a day, halved each day: 10, 15, 17.5."""
+    """A fading type has points for activities but no base: a touch a day, halved each day, is 10, 15, 17.5."""
     fading = replace(SCORE, step=500, half_life=DAY, rules=(DEMO,))
     assert values(*(activity_fact("demo_booked", n * DAY) for n in range(3)), score_type=fading) == [10, 15, 17]
     state, _ = fold([activity_fact("demo_booked", n * DAY) for n in range(3)], fading)
@@ -320,7 +320,7 @@ def test_what_fades_takes_points_and_no_base() -> None:
     ],
 )
 def test_rules_that_cannot_be_are_refused(rules: list[Rule], message: str) -> None:
-    """With what to do instead."""
+    """Contradictory rules are refused with what to do instead."""
     with pytest.raises(BadDefinition) as error:
         check_rules(rules, SCORE)
     assert message in str(error.value)
@@ -331,7 +331,7 @@ FREE = Rule(name="Free address", points=-10_000, condition="email~freemail")
 
 
 def lines(*facts: Fact, rules: tuple[Rule, ...], start: int = 0, most: int = 50) -> list[str]:
-    """Write the lines of an explanation, oldest first: effect and points, rule, what was lost by what."""
+    """Return the lines of an explanation, oldest first: effect and points, rule, and what was cut off by what."""
     explanation = explain(facts, replace(SCORE, rules=rules, start=start), now=DAY, most=most)
     assert explanation is not None
     assert sum(line.effect for line in explanation.contributions) == explanation.value
@@ -345,7 +345,7 @@ def lines(*facts: Fact, rules: tuple[Rule, ...], start: int = 0, most: int = 50)
 
 
 def test_each_rule_about_the_contact_has_a_line_of_its_own() -> None:
-    """Also where one fact made several hold, where they cancel, and for the instant at which each began."""
+    """Each rule about the contact has a line, even if one fact made several rules hold or rules cancel each other."""
     both = field_value(1, tags=["vip"], attributes_plan="pro", email="ada@freemail.example")
     assert lines(both, rules=(VIP, PRO, FREE)) == ["20 of 20 VIP", "10 of 10 Pro plan", "-10 of -10 Free address"]
     assert lines(both, rules=(PRO, FREE)) == ["10 of 10 Pro plan", "-10 of -10 Free address"]
@@ -356,7 +356,7 @@ def test_each_rule_about_the_contact_has_a_line_of_its_own() -> None:
 
 
 def test_a_rule_that_ended_is_named_and_the_others_are_not_blamed() -> None:
-    """What a value that was set included is taken off it; what began and ended since then is no line."""
+    """A rule that ended is listed if the value that was set had included it, unless the rule holds again."""
     held = field_value(1, tags=["vip"], attributes_plan="pro")
     gone = field_value(5, tags=[])
     assert lines(held, gone, rules=(VIP, PRO)) == ["10 of 10 Pro plan"]
@@ -366,25 +366,25 @@ def test_a_rule_that_ended_is_named_and_the_others_are_not_blamed() -> None:
 
 
 def test_what_the_range_cut_is_charged_to_what_led_there() -> None:
-    """While a rule lifts the score beyond its range nothing is lost for good: an add below shows all of it."""
+    """What the range cuts is charged to the change that led beyond it, and is only final if an addition is cut."""
     vip, down = field_value(2, tags=["vip"]), changed(Op.ADD, -20, 3)
     assert lines(changed(Op.SET, 95, 1), vip, rules=(VIP,)) == ["95 of 95 set", "5 of 20 VIP, range 15"]
     assert lines(changed(Op.SET, 95, 1), vip, down, rules=(VIP,)) == [
         "95 of 95 set", "20 of 20 VIP", "-20 of -20 add",
-    ]  # fmt: skip  # nothing is cut, and nothing fades
+    ]  # fmt: skip  # nothing is cut
     free = field_value(3, email="ada@freemail.example")
     assert lines(changed(Op.SET, 95, 1), vip, free, rules=(VIP, FREE)) == [
         "95 of 95 set", "15 of 20 VIP, range 5", "-10 of -10 Free address",
-    ]  # fmt: skip  # what leads back into the range is not cut
+    ]  # fmt: skip  # a change back into the range is not cut
     up, gone = changed(Op.ADD, 5, 3), field_value(4, tags=[])
     assert lines(changed(Op.SET, 95, 1), vip, up, gone, rules=(VIP,)) == [
         "95 of 95 set", "0 of 5 add, range 5", "-15 of 0 VIP ended, range 15",
-    ]  # fmt: skip  # the add made it final
+    ]  # fmt: skip  # the addition made the cut final
     assert lines(vip, changed(Op.SET, 50, 3), changed(Op.CLEAR, 0, 4), rules=(VIP,)) == ["20 of 20 VIP"]
 
 
 def test_several_rules_of_one_activity_have_a_line_each_with_its_cap() -> None:
-    """Caps take from the rule that has one; the range then takes from the last of them."""
+    """Each rule of an activity has a line: a cap cuts its own rule, then the range cuts the last rule."""
     capped = replace(DEMO, name="Capped", points=8_000, cap=RuleCap(points=5_000, period="day"))
     told = lines(changed(Op.SET, 90, 1), activity_fact("demo_booked", 2), rules=(DEMO, capped))
     assert told == ["90 of 90 set", "10 of 10 Demo", "0 of 8 Capped, cap 3, range 5"]
@@ -393,7 +393,7 @@ def test_several_rules_of_one_activity_have_a_line_each_with_its_cap() -> None:
 
 
 def test_months_take_changes_together_but_no_rules() -> None:
-    """However many changes there are, each rule about the contact keeps its line."""
+    """Older changes are summed by month, and each rule about the contact keeps its own line."""
     adds = [changed(Op.ADD, 1, MONDAY + n * DAY) for n in range(5)]
     told = lines(field_value(1, tags=["vip"], attributes_plan="pro"), *adds, rules=(VIP, PRO), most=2)
     assert told == ["20 of 20 VIP", "10 of 10 Pro plan", "3 of 3 month", "1 of 1 add", "1 of 1 add"]

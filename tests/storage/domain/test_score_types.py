@@ -1,4 +1,4 @@
-"""Score types: what may be defined, which values fit, where bands begin."""
+"""Score types: valid definitions, valid values and the edges of bands."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from storage.domain.score_types import Band, ScoreType, check_definition, check_
 def score_type(
     bands: tuple[Band, ...] = (), *, minimum: int = 0, maximum: int = 100_000, step: int = 1_000
 ) -> ScoreType:
-    """Define a type called Fit."""
+    """Return a score type called Fit."""
     return ScoreType(
         id=1, definition=1, number=1, key="fit", label="Fit",
         minimum=minimum, maximum=maximum, step=step, start=minimum, bands=bands,
@@ -25,23 +25,23 @@ IN_BANDS = [
     (79_000, "warm"),
     (80_000, "hot"),
     (100_000, "hot"),
-    (None, None),  # missing is in no band
+    (None, None),  # missing: in no band
 ]
 
 
 @pytest.mark.parametrize(("value", "band"), IN_BANDS)
 def test_a_band_reaches_from_its_edge_up_to_the_next(value: int | None, band: str | None) -> None:
-    """Bands are half-open."""
+    """A band includes its lower edge and excludes the next band's edge."""
     assert score_type(BANDS).band(value) == band
 
 
 def test_a_type_without_bands_names_none() -> None:
-    """No bands, no name."""
+    """A score type without bands names no band."""
     assert score_type().band(50_000) is None
 
 
 def test_clamping_keeps_the_ends() -> None:
-    """A value outside the range becomes the nearer end."""
+    """A value outside the range is clamped to the nearer end."""
     whole = score_type(minimum=-5_000, maximum=5_000)
 
     assert [whole.clamp(value) for value in (-5_001, -5_000, 0, 5_000, 5_001)] == [-5_000, -5_000, 0, 5_000, 5_000]
@@ -64,7 +64,7 @@ SET_REFUSED = [
 def test_values_that_cannot_be_set(
     numbers: dict[str, int], value: int, refusal: type[Exception], complaint: str
 ) -> None:
-    """A value outside the range or between two steps is refused, naming what would do."""
+    """A value outside the range or between two steps is refused with the nearest valid values."""
     with pytest.raises(refusal) as error:
         score_type((), **numbers).check_set(value)
 
@@ -72,7 +72,7 @@ def test_values_that_cannot_be_set(
 
 
 def test_the_ends_of_the_range_can_be_set() -> None:
-    """Both ends belong to the range."""
+    """Both ends of the range can be set."""
     fit = score_type(minimum=1_000, maximum=7_000, step=3_000)
 
     for value in (1_000, 4_000, 7_000):
@@ -82,7 +82,7 @@ def test_the_ends_of_the_range_can_be_set() -> None:
 
 
 def test_any_number_of_steps_can_be_added() -> None:
-    """An amount is a multiple of the step, of either sign and of any size."""
+    """Any multiple of the step can be added, of either sign and any size."""
     fit = score_type(minimum=1_000, maximum=7_000, step=3_000)
 
     for amount in (3_000, -3_000, 0, 300_000):
@@ -100,20 +100,20 @@ TAKEN = ["and", "or", "not", "has", "sort", "limit", "because", "me", "owner", "
 
 @pytest.mark.parametrize("key", KEYS)
 def test_keys_that_can_be_typed(key: str) -> None:
-    """A key is a small letter, then small letters, digits and _, 32 at most."""
+    """A key is a lowercase letter, then lowercase letters, digits and _, 32 characters at most."""
     check_key(key)
 
 
 @pytest.mark.parametrize("key", BAD_KEYS)
 def test_keys_that_cannot_be_typed(key: str) -> None:
-    """Anything else is refused with the rule."""
+    """Any other key is refused with the rule for keys."""
     with pytest.raises(BadName, match=r"use a small letter, then small letters, digits and _, 32 at most$"):
         check_key(key)
 
 
 @pytest.mark.parametrize("key", TAKEN)
 def test_words_of_the_filter_language_are_no_keys(key: str) -> None:
-    """A key must not be misread in a filter."""
+    """A word of the filter language is refused as a key, because a filter would be ambiguous."""
     with pytest.raises(BadName) as error:
         check_key(key)
 
@@ -125,7 +125,7 @@ STARTS = [
     (-5_000, 5_000, 500, 0),
     (1_000, 5_000, 500, 1_000),  # 0 lies below
     (-10_000, -4_000, 2_000, -4_000),  # 0 lies above
-    (-2_000, 1_000, 3_000, 1_000),  # 0 is no step: 1 is nearer than -2
+    (-2_000, 1_000, 3_000, 1_000),  # 0 is not on a step, and 1 is nearer than -2
     (-7_000, 3_000, 5_000, -2_000),  # -2 is nearer than 3
     (-1_000, 2_000, 3_000, -1_000),
 ]
@@ -133,14 +133,14 @@ STARTS = [
 
 @pytest.mark.parametrize(("minimum", "maximum", "step", "start"), STARTS)
 def test_the_starting_value_is_the_one_nearest_to_zero(minimum: int, maximum: int, step: int, start: int) -> None:
-    """Where none is given, a type starts at the value of its range that is nearest to 0."""
+    """A type without a given start value starts at the value of its range nearest to 0."""
     checked = check_definition(label="Fit", minimum=minimum, maximum=maximum, step=step, start=None, bands=())
 
     assert checked == start
 
 
 def test_a_starting_value_that_is_given_is_kept() -> None:
-    """Any value on a step will do."""
+    """A start value may be any value on a step."""
     assert check_definition(label="Fit", minimum=0, maximum=100_000, step=500, start=50_500, bands=BANDS) == 50_500
 
 
@@ -164,9 +164,9 @@ NOT_DEFINED = [
 
 @pytest.mark.parametrize(("wrong", "complaint"), NOT_DEFINED)
 def test_definitions_that_contradict_themselves(wrong: dict[str, object], complaint: str) -> None:
-    """A definition that cannot be is refused with the reason."""
+    """A contradictory definition is refused with the reason."""
     with pytest.raises(BadDefinition) as error:
-        check_definition(**{**DEFINED, **wrong})  # type: ignore[arg-type]  # one of them is wrong on purpose
+        check_definition(**{**DEFINED, **wrong})  # type: ignore[arg-type]  # one argument is wrong on purpose
 
     assert str(error.value) == complaint
 
@@ -185,7 +185,7 @@ NOT_CUT = [
 
 @pytest.mark.parametrize(("bands", "complaint"), NOT_CUT)
 def test_bands_that_do_not_cut_the_range(bands: tuple[tuple[str, int], ...], complaint: str) -> None:
-    """Bands begin at the minimum, rise, lie on steps and have names of their own."""
+    """Bands begin at the minimum, rise, lie on steps and have different names."""
     band_tuple = tuple(Band(name=name, start=start) for name, start in bands)
     with pytest.raises(BadDefinition) as error:
         check_definition(label="Fit", minimum=0, maximum=100_000, step=1_000, start=None, bands=band_tuple)
@@ -202,7 +202,7 @@ TYPED = [
 
 @pytest.mark.parametrize(("text", "band", "typed", "expected"), TYPED)
 def test_a_band_as_it_is_typed(text: str, band: Band, typed: str, expected: str) -> None:
-    """A name, where it begins, and a colour where it shall have one."""
+    """A band is typed as a name, where it begins and, optionally, a color."""
     assert parse_band(text) == band
     assert (band.typed, band.shown) == (typed, expected)
     assert parse_band(band.typed) == band
@@ -210,7 +210,7 @@ def test_a_band_as_it_is_typed(text: str, band: Band, typed: str, expected: str)
 
 @pytest.mark.parametrize("text", ["hot", "", ":80", "hot:80:red:blue"])
 def test_what_is_no_band(text: str) -> None:
-    """Is refused with what to type."""
+    """A text that is no band is refused with what to type."""
     with pytest.raises(BadDefinition) as error:
         parse_band(text)
 
@@ -222,7 +222,7 @@ def test_what_is_no_band(text: str) -> None:
 
 
 def test_a_colour_that_there_is_none_of() -> None:
-    """Is refused with those that there are."""
+    """An unknown color is refused with the known colors."""
     with pytest.raises(BadDefinition) as error:
         check_definition(
             label="Fit", minimum=0, maximum=100_000, step=1_000, start=None,
@@ -233,7 +233,7 @@ def test_a_colour_that_there_is_none_of() -> None:
 
 
 def test_a_band_may_begin_at_the_maximum() -> None:
-    """The highest value may have a name to itself."""
+    """A band may begin at the maximum and contain only that value."""
     bands = (Band(name="some", start=0), Band(name="all", start=100_000))
 
     assert check_definition(label="Fit", minimum=0, maximum=100_000, step=1_000, start=None, bands=bands) == 0
@@ -248,7 +248,7 @@ def test_a_band_may_begin_at_the_maximum() -> None:
     ],
 )  # fmt: skip  # the type, the value, the nearest step
 def test_the_nearest_step(minimum: int, step: int, value: int, rounded: int) -> None:
-    """Of two steps that are as near, the one that is an even number of steps from the minimum."""
+    """Of two equally near steps the one that is an even number of steps from the minimum is chosen."""
     fit = score_type(minimum=minimum, maximum=minimum + 300 * step, step=step)
 
     assert fit.round_to_step(value) == rounded

@@ -1,4 +1,4 @@
-"""How texts are cleaned and compared, over texts that are generated."""
+"""Cleaning and comparing texts, tested with generated texts."""
 
 import unicodedata
 
@@ -45,7 +45,7 @@ WORDS = ["O'Hara", "L'Oréal", "Jean-Luc", "Zoë", "«Rossiya» OOO", "Q3–Q4",
 
 
 def disguise(draw: st.DrawFn, text: str) -> str:
-    """Write a text as another program might: other quotes and dashes, and characters that nobody sees."""
+    """Return a text as another program might write it: with other quotes and dashes, and invisible characters."""
     written = ""
     for character in unicodedata.normalize(draw(st.sampled_from(["NFC", "NFD"])), text):
         if character in QUOTES:
@@ -58,7 +58,7 @@ def disguise(draw: st.DrawFn, text: str) -> str:
 
 @given(st.data())
 def test_texts_that_look_alike_match(data: st.DataObject) -> None:
-    """Quotes, dashes, case and characters that nobody sees do not keep two texts apart, on either side."""
+    """Quotes, dashes, case and invisible characters do not make two texts different, whichever text has them."""
     text = data.draw(st.sampled_from(WORDS))
     first, second = (data.draw(st.composite(lambda draw: disguise(draw, text))()) for _ in range(2))
 
@@ -67,14 +67,14 @@ def test_texts_that_look_alike_match(data: st.DataObject) -> None:
 
 @given(st.text())
 def test_a_key_is_its_own_key(text: str) -> None:
-    """Keys are stable, and cleaning a text does not change what it matches."""
+    """The key of a key is the same key, and cleaning a text does not change its key."""
     assert match_key(match_key(text)) == match_key(text)
     assert match_key(clean_text(text)) == match_key(text)
 
 
 @given(st.text())
 def test_a_clean_text_is_clean(text: str) -> None:
-    """Cleaning twice is cleaning once, and nothing is left that cannot be stored or that turns the text around."""
+    """Cleaning is idempotent, and removes what cannot be stored or reverses the text's direction."""
     for cleaned in (clean_text(text), clean_text(text, lines=True)):
         assert cleaned == cleaned.strip()
         assert not set(cleaned) & set(JUNK)
@@ -83,7 +83,7 @@ def test_a_clean_text_is_clean(text: str) -> None:
 
 
 def test_what_is_taken_out_of_a_text_and_what_stays() -> None:
-    """Joiners stay in names, accents are one character, line breaks are blanks where a text has one line."""
+    """Cleaning keeps joiners in names, composes accents, and makes a line break a blank in one-line texts."""
     assert clean_text("\ufeff Soft\u00adhyphen \u200bMan\u202e ") == "Softhyphen Man"
     assert (
         clean_text("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645")
@@ -115,7 +115,7 @@ MARKS = st.sampled_from(["{}", "*{}*", "_{}_", "~{}~", "`{}`", "**{}**", "<{}>",
 
 @given(ADDRESSES, st.data())
 def test_characters_nobody_sees_do_not_make_another_address(address: str, data: st.DataObject) -> None:
-    """Whatever is between the letters of an address, it names the same contact, and is stored as one sees it."""
+    """Invisible characters in an email do not make a different contact, and are not stored."""
     written = "".join(character + data.draw(st.sampled_from(["", "", *UNSEEN])) for character in address)
 
     assert address_key(f" {written.upper()}\u00a0") == address_key(address) == address
@@ -124,7 +124,7 @@ def test_characters_nobody_sees_do_not_make_another_address(address: str, data: 
 
 @given(ADDRESSES, MARKS)
 def test_the_address_in_what_was_pasted(address: str, marks: str) -> None:
-    """Marks, a name and the end of a sentence around an address are not part of it."""
+    """Marks, a name and the end of a sentence around a pasted email are not part of it."""
     assert find_address(marks.format(address)) == address
 
 
@@ -135,13 +135,13 @@ def test_the_address_in_what_was_pasted(address: str, marks: str) -> None:
     ),
 )
 def test_what_surrounds_an_address_is_no_part_of_one(address: str, marks: str) -> None:
-    """Where an address alone is expected, anything more is refused."""
+    """Where only an email is expected, anything around it is refused."""
     assert not looks_like_address(marks.format(address))
 
 
 @given(ADDRESSES, st.sampled_from(["@", ".@", "@.", "@-"]))
 def test_double_dots_and_the_like_are_no_address(address: str, instead: str) -> None:
-    """A dot does not stand beside another one, the @ or an end."""
+    """A dot in an email is not next to another dot, next to the @ or at an end."""
     assert looks_like_address(address.replace("@", instead)) is (instead == "@")
     assert not looks_like_address(address.replace(".", "..", 1))
 
@@ -157,7 +157,7 @@ def test_double_dots_and_the_like_are_no_address(address: str, instead: str) -> 
     ],
 )
 def test_a_domain_in_letters_and_in_punycode_is_one(written: str, puny: str) -> None:
-    """Both ways of writing an international domain name the same contact."""
+    """Both spellings of an international domain, in letters and in punycode, name the same contact."""
     assert address_key(written) == address_key(puny)
     assert looks_like_address(written)
     assert looks_like_address(puny)

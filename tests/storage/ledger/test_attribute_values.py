@@ -1,4 +1,4 @@
-"""Filters find contacts by their attributes as these are now; of a deleted contact no value is left."""
+"""Filters find contacts by the current values of their attributes, and no value of a deleted contact remains."""
 
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followups import load_follow_ups
@@ -15,19 +15,19 @@ ADA, BOB = "ada@example.com", "bob@example.com"
 
 
 def attributes_item(key: str, email: str, **attributes: Json) -> Item:
-    """State attributes of a contact."""
+    """Return an item that states attributes of a contact."""
     return field_item(key, email, at=NOW, **{f"attributes.{name}": value for name, value in attributes.items()})
 
 
 async def found(team: Team, text: str, *, now: int = NOW) -> list[str | None]:
-    """Return the addresses of the contacts that a filter finds, after a check that all is stored as it was told."""
+    """Return the emails of the contacts that a filter finds. Fail if verification finds a difference."""
     assert (await verify_next(team.workspace)).differences == ()
     result = await page(team.workspace, query=parse(text, await score_types(team.workspace)), limit=9, now=now)
     return [card.contact.email for card in result.cards]
 
 
 async def test_a_new_value_replaces_the_old_one(team: Team) -> None:
-    """Of one attribute alone; of a list every element is found; null and an undo take a value away."""
+    """A new value replaces the old one of its attribute, list elements are found, and null or an undo removes it."""
     await team.deliver(attributes_item("a", ADA, plan="free", visits=3, likes=["tea", "Tea", "jazz"]))
     await team.deliver(attributes_item("b", ADA, plan="pro", likes=["jazz", "chess"]), batch="b", received=NOW + 1)
     await team.ask(Item(key="c", contact=Reference(email=ADA), fields={"attributes.visits": 9}), batch="c")
@@ -42,7 +42,7 @@ async def test_a_new_value_replaces_the_old_one(team: Team) -> None:
 
 
 async def test_values_follow_a_merge_and_its_undo(team: Team) -> None:
-    """Merged contacts are one with the latest values of both; split, each has its own again."""
+    """A merged contact has the latest values of both contacts; after a split each contact has its own again."""
     await team.deliver(attributes_item("a", ADA, plan="pro", visits=3), attributes_item("b", BOB, plan="free", seats=5))
     merge = Merge(key="m", contact=Reference(email=BOB), into=Reference(email=ADA))
     await team.ask(merge, batch="m", received=NOW + 1)
@@ -56,7 +56,7 @@ async def test_values_follow_a_merge_and_its_undo(team: Team) -> None:
 
 
 async def test_nothing_is_left_of_the_values_of_a_deleted_contact(team: Team, database_url: str) -> None:
-    """Also of those that were merged into it; others keep theirs."""
+    """No value of a deleted contact, or of a contact merged into it, remains; other contacts keep theirs."""
     await team.deliver(attributes_item("a", ADA, plan="pro"), attributes_item("b", BOB, plan="pro"))
     await team.deliver(attributes_item("c", "eve@example.com", plan="pro"), batch="c")
     merge = Merge(key="m", contact=Reference(email=BOB), into=Reference(email=ADA))
@@ -69,7 +69,7 @@ async def test_nothing_is_left_of_the_values_of_a_deleted_contact(team: Team, da
 
 
 async def test_verify_finds_values_that_are_stored_otherwise(team: Team, database_url: str) -> None:
-    """Another key, number or instant, one too many, and one that is missing."""
+    """Verification finds a wrong key, number or instant, an extra value and a missing value."""
     await team.deliver(attributes_item("a", ADA, seats="1700000000", plan="pro"))
     for change in ("key = '17'", "number = 17", "instant = NULL", "name = 'seat'"):
         await raw.rows(database_url, f"UPDATE attribute_values SET {change} WHERE name = 'seats'")
@@ -82,7 +82,7 @@ async def test_verify_finds_values_that_are_stored_otherwise(team: Team, databas
 
 
 async def test_an_age_is_counted_from_the_moment_of_the_question(team: Team) -> None:
-    """What was seen a week ago to the microsecond is a week old; a time that lies ahead is younger than any age."""
+    """An age counts to the instant of the query, exact to the microsecond; a future time is younger than any age."""
     await team.deliver(
         attributes_item("a", ADA, seen="2025-12-25T00:00:00Z"), attributes_item("b", BOB, seen="2026-03-01")
     )
@@ -94,7 +94,7 @@ async def test_an_age_is_counted_from_the_moment_of_the_question(team: Team) -> 
 
 
 async def test_an_alert_asks_about_attributes_that_come_with_the_change(team: Team) -> None:
-    """The values are stored before the condition is asked, in one transaction."""
+    """The attributes of a change are stored before the condition of an alert rule is evaluated, in one transaction."""
     words = "when score crosses 80 if attributes.plan:pro attributes.seats:3..5 attributes.seen<7d in #sales"
     words = words.replace("#sales", "<#C0SALES>")
     rule = await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)

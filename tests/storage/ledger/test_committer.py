@@ -1,4 +1,4 @@
-"""What waits at the same moment shares a commit, and nobody is harmed by a neighbour."""
+"""Submissions that wait at the same time share a commit, and a fault in one does not affect the others."""
 
 import asyncio
 import time
@@ -29,9 +29,9 @@ NOWHERE = Workspace(id=999_999, team="T0NOWHERE", name="a workspace that is not 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 @pytest.mark.parametrize(("calls", "commits"), [(1, 1), (128, 1), (129, 2), (1_000, 8)])
 async def test_what_waits_shares_a_commit(database_url: str, team: Team, calls: int, commits: int) -> None:
-    """A lone call is a commit of its own; 128 at once are one, a thousand are eight."""
+    """A lone submission has a commit of its own; 128 at once share one commit, a thousand share eight."""
     await asyncio.gather(*(team.deliver(set_to(f"k{n}", ADA, n % 100, at=NOW - calls + n)) for n in range(calls)))
-    # Each row knows the transaction that wrote it.
+    # xmin of a row is the transaction that wrote the row
     (row,) = await raw.rows(database_url, "SELECT count(DISTINCT xmin::text) AS n, count(*) AS facts FROM facts")
 
     assert row == {"n": commits, "facts": calls}
@@ -39,7 +39,7 @@ async def test_what_waits_shares_a_commit(database_url: str, team: Team, calls: 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_an_item_costs_no_more_among_many(team: Team) -> None:
-    """A thousand new contacts take the processor about ten times what a hundred take, not a hundred times."""
+    """A thousand new contacts need about ten times the CPU time of a hundred, not a hundred times."""
 
     async def cost(items: int, batch: str) -> float:
         items_of_batch = [set_to(f"{batch}-{n}", f"{batch}-{n}@example.com", 50) for n in range(items)]
@@ -55,7 +55,7 @@ async def test_an_item_costs_no_more_among_many(team: Team) -> None:
 
 
 async def test_each_is_told_its_own_outcome(team: Team) -> None:
-    """In the order accepted, also where all of them change one score."""
+    """Each submission has its own outcome, in the order accepted, even if all of them change one score."""
     outcomes = await asyncio.gather(
         *(team.deliver(change(f"k{n:03d}", ADA, Op.ADD, 1, at=NOW - SECOND + n), batch=f"d{n}") for n in range(150))
     )
@@ -63,14 +63,14 @@ async def test_each_is_told_its_own_outcome(team: Team) -> None:
     assert [(outcome.moved[0].before, outcome.moved[0].after) for outcome in outcomes] == [
         (None, 1_000),
         *((n * 1_000, (n + 1) * 1_000) for n in range(1, 100)),
-        *[(100_000, 100_000)] * 50,  # the range is full
+        *[(100_000, 100_000)] * 50,  # the score is at its maximum
     ]
     assert [line.effective for line in await team.lines(ADA)] == [0] * 50 + [1_000] * 100
     assert (await verify_next(team.workspace)).differences == ()
 
 
 async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team) -> None:
-    """What arrives in the wrong order is folded anew, and each sees the score as it was when its turn came."""
+    """Late facts of one commit are folded again, and each move starts from the score at that submission's turn."""
     outcomes = await asyncio.gather(
         team.deliver(change("a", ADA, Op.ADD, 30, at=NOW - 1), batch="d1"),
         team.deliver(set_to("b", ADA, 90, at=NOW - 5), batch="d2"),
@@ -88,7 +88,7 @@ async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team
 
 @pytest.mark.parametrize("place", [0, 63, 127])
 async def test_one_that_cannot_be_recorded_harms_nobody(team: Team, place: int) -> None:
-    """Of 128 that share a commit one makes the database itself complain: it is told so, and the others are kept."""
+    """If one of 128 submissions in a commit causes a database error, it alone fails and the others are recorded."""
     nowhere, poison = Team(NOWHERE), team.delivery(field_item("k", "eve@example.com", name="Eve"))
     good = [change(f"k{n}", f"p{n % 9}@example.com", Op.ADD, 1, at=NOW - n) for n in range(MOST_SUBMISSIONS)]
     calls = [nowhere.record(poison) if n == place else team.deliver(item) for n, item in enumerate(good)]
@@ -108,7 +108,7 @@ async def test_one_that_cannot_be_recorded_harms_nobody(team: Team, place: int) 
 
 
 async def test_several_that_cannot_be_recorded_harm_nobody(team: Team) -> None:
-    """Whoever is at fault is found by halves, wherever they stand."""
+    """Several faulty submissions are isolated by halving the group, wherever they are."""
     nowhere, poison = Team(NOWHERE), team.delivery(field_item("k", "eve@example.com", name="Eve"))
     bad = {1, 2, 50, 99, 100}
     good = [change(f"k{n}", ADA, Op.ADD, 1, at=NOW - n) for n in range(101)]
@@ -121,9 +121,9 @@ async def test_several_that_cannot_be_recorded_harm_nobody(team: Team) -> None:
 
 
 async def test_a_caller_that_goes_away_loses_nothing(team: Team) -> None:
-    """What it handed in is recorded all the same, and those that wait beside it are answered."""
+    """A submission is recorded even if its caller is canceled, and its neighbors have their answers."""
     calls = [asyncio.create_task(team.deliver(change(f"k{n}", ADA, Op.ADD, 1, at=NOW - n))) for n in range(30)]
-    await asyncio.sleep(0)  # handed in, and nothing done yet
+    await asyncio.sleep(0)  # enqueued, but not yet processed
     for call in calls[1::2]:
         call.cancel()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -136,9 +136,9 @@ async def test_a_caller_that_goes_away_loses_nothing(team: Team) -> None:
 async def test_a_closed_storage_has_recorded_what_was_handed_in(
     storage: Storage, team: Team, database_url: str
 ) -> None:
-    """Nothing that was accepted is left behind."""
+    """Closing storage first records everything that was accepted."""
     calls = [asyncio.create_task(team.deliver(set_to(f"k{n}", ADA, 1, at=NOW - n))) for n in range(300)]
-    await asyncio.sleep(0)  # handed in, and nothing done yet
+    await asyncio.sleep(0)  # enqueued, but not yet processed
     assert not any(call.done() for call in calls)
     await storage.close()
 
@@ -148,7 +148,7 @@ async def test_a_closed_storage_has_recorded_what_was_handed_in(
 
 
 async def test_very_many_items_are_spread_over_commits(team: Team) -> None:
-    """A commit takes about two thousand items; what is too many for it waits for the next."""
+    """A commit holds about two thousand items, and the rest waits for the next commit."""
     batches = [
         [change(f"{n}/{i:04d}", f"p{i % 50}@example.com", Op.ADD, 1, at=NOW - i) for i in range(700)] for n in range(5)
     ]
@@ -159,7 +159,7 @@ async def test_very_many_items_are_spread_over_commits(team: Team) -> None:
 
 
 async def test_deliveries_in_one_commit_keep_their_own_quarantine(team: Team) -> None:
-    """Each has its own counts and its own unusable items."""
+    """Each delivery of a commit has its own counts and its own quarantined items."""
     crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
     await asyncio.gather(
         *(
@@ -180,7 +180,7 @@ async def test_deliveries_in_one_commit_keep_their_own_quarantine(team: Team) ->
 
 
 async def test_a_contact_made_elsewhere_meanwhile_is_the_same_contact(team: Team) -> None:
-    """Four doors at once make the same new contacts; each contact is made once and each fact counts once."""
+    """If four processes create the same contacts at once, each contact exists once and each fact counts once."""
     doors = [Team(team.workspace, Committer(current_database())) for _ in range(4)]
     facts = [change(f"k{n}", f"p{n % 20}@example.com", Op.ADD, 1, at=NOW - n) for n in range(200)]
 
@@ -196,7 +196,7 @@ async def test_a_contact_made_elsewhere_meanwhile_is_the_same_contact(team: Team
 
 
 async def test_a_contact_that_was_merged_into_another(team: Team) -> None:
-    """Its address and its row id name the one that survived."""
+    """The email and the row id of a merged contact refer to the surviving contact."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", "lovelace@example.com", 20, at=NOW - 8))
     survivor, other = await team.contact(ADA), await team.contact("lovelace@example.com")
     lovelace, two = Reference(email="lovelace@example.com"), Reference(email=ADA)

@@ -1,4 +1,4 @@
-"""Who is meant, what is known of them, and how people find them."""
+"""How references are resolved to contacts, what is known of contacts, and how people find them."""
 
 from itertools import permutations
 
@@ -19,13 +19,13 @@ ALIKE = [
     ("Ada@Example.COM", "ada@example.com"),
     ("ada@example.com", "ＡＤＡ@example.com"),  # full-width letters
     ("STRASSE@example.com", "straße@example.com"),
-    ("zo\u00eb@example.com", "ZOE\u0308@example.com"),  # the dots apart from their letter
+    ("zo\u00eb@example.com", "ZOE\u0308@example.com"),  # a letter and its dots as two characters
 ]
 
 
 @pytest.mark.parametrize(("typed", "typed_otherwise"), ALIKE)
 async def test_one_address_typed_in_two_ways_is_one_contact(team: Team, typed: str, typed_otherwise: str) -> None:
-    """Matched without case and width, kept as it was typed first, found either way."""
+    """Emails match without regard to case and width, are stored as first typed, and are found in either spelling."""
     await team.deliver(change("a", typed, Op.ADD, 1), change("b", typed_otherwise, Op.ADD, 2))
 
     contacts = [await team.contact(text) for text in (typed, typed_otherwise, f"  {typed} ")]
@@ -35,7 +35,7 @@ async def test_one_address_typed_in_two_ways_is_one_contact(team: Team, typed: s
 
 
 async def test_ids_are_kept_to_the_letter_and_belong_to_their_source(team: Team) -> None:
-    """`17` of one system is not `17` of another, and `ab` is not `AB`."""
+    """An id is case-sensitive and belongs to its source: `17` of one source is not `17` of another."""
     references = [("crm", "ab"), ("crm", "AB"), ("n8n", "ab")]
     await team.deliver(*(set_to(f"k{number}", reference, number) for number, reference in enumerate(references)))
 
@@ -43,7 +43,7 @@ async def test_ids_are_kept_to_the_letter_and_belong_to_their_source(team: Team)
 
 
 async def test_an_address_beside_an_id_joins_the_two(team: Team) -> None:
-    """From then on both name the contact, also in the same delivery."""
+    """After an item with an email and an id, both refer to the contact, even within the same delivery."""
     await team.deliver(
         set_to("a", ("crm", "17"), 10, at=NOW - 9),
         field_item("b", Reference(email=ADA, source="crm", id="17"), at=NOW - 8, email=ADA),
@@ -67,9 +67,9 @@ SAID: list[tuple[int, dict[str, Json]]] = [
 
 
 async def test_the_latest_value_of_each_field_wins_in_any_order(team: Team) -> None:
-    """Whichever is received first: what was said last holds, field by field, and a blank is a value."""
+    """The latest value of each field wins, whatever the order of arrival, and a blank is a value."""
     orders = list(permutations(range(4)))
-    for place in range(4):  # each order has a contact of its own, and each contact one fact in each delivery
+    for place in range(4):  # Each order of arrival has a contact of its own, with one fact in each delivery.
         items = []
         for person, order in enumerate(orders):
             at, fields = SAID[order[place]]
@@ -84,7 +84,7 @@ async def test_the_latest_value_of_each_field_wins_in_any_order(team: Team) -> N
 
 
 async def test_a_change_may_speak_of_its_contact(team: Team) -> None:
-    """What an item says of the contact is kept with the change it asks for."""
+    """The fields of an item are stored with the score change of the item."""
     await team.deliver(set_to("a", ADA, 10, fields={"name": "Ada", "tags": ["vip"]}), received=NOW + 5)
     contact = await team.contact(ADA)
 
@@ -92,7 +92,7 @@ async def test_a_change_may_speak_of_its_contact(team: Team) -> None:
 
 
 async def test_two_facts_of_one_event_that_disagree_end_the_same_in_any_order(team: Team) -> None:
-    """One key may stand for a change and for a word on the contact, at the same time; still one of them wins always."""
+    """Two contradictory facts of one event and time give the same result in any order of arrival."""
     for number, turn in enumerate((1, -1)):
         email, key = f"p{number}@example.com", f"k{number}"
         changed = set_to(key, email, 10, at=NOW - 1, fields={"name": "as the change says"})
@@ -104,7 +104,7 @@ async def test_two_facts_of_one_event_that_disagree_end_the_same_in_any_order(te
 
 
 async def test_contacts_come_in_the_order_asked_for(team: Team) -> None:
-    """Those that are not there are left out."""
+    """Contacts are returned in the order of the ids; unknown ids are left out."""
     await team.deliver(*(set_to(f"k{number}", f"p{number}@example.com", number) for number in range(3)))
     ids = [(await team.contact(f"p{number}@example.com")).id for number in range(3)]
 
@@ -114,7 +114,7 @@ async def test_contacts_come_in_the_order_asked_for(team: Team) -> None:
 
 
 async def test_of_two_ids_in_one_source_the_first_is_shown(team: Team) -> None:
-    """Both find the contact."""
+    """If a contact has two ids of one source, both find the contact and the first is shown."""
     await team.deliver(
         set_to("a", Reference(email=ADA, source="crm", id="17"), 10),
         set_to("b", Reference(email=ADA, source="crm", id="9"), 20, at=NOW),
@@ -134,28 +134,28 @@ PEOPLE = {
 FOUND = [
     ("ada@example.com", ["ada@example.com"]),
     ("ADA@EXAMPLE.COM", ["ada@example.com"]),
-    ("nobody@example.com", []),  # an address means exactly that one
+    ("nobody@example.com", []),  # an email finds exactly this contact
     ("crm:ada", ["ada@example.com"]),
     ("CRM: ada ", ["ada@example.com"]),
     ("crm:nobody", []),
-    ("Ada", ["ada@example.com"]),  # a whole word, so neither Adam nor Nevada
+    ("Ada", ["ada@example.com"]),  # a whole word: neither Adam nor Nevada
     ("ada lovelace", ["ada@example.com"]),
     ("LOVELACE ada", ["ada@example.com"]),
-    ("ad", ["ada@example.com", "adam@example.com"]),  # beginnings of words, so not Nevada
+    ("ad", ["ada@example.com", "adam@example.com"]),  # beginnings of words: not Nevada
     ("love ad", ["ada@example.com"]),
-    ("vada", ["nevada@example.com"]),  # anywhere
+    ("vada", ["nevada@example.com"]),  # any part of a word
     ("engines", ["ada@example.com"]),
     ("Studio 54", ["nevada@example.com"]),
     ("zoë", ["zoë@example.com"]),
     ("ZOE\u0308", ["zoë@example.com"]),
     ("ümläut", ["zoë@example.com"]),
     ("UMLAUT", []),
-    ("bare", ["bare@else.org"]),  # by the address, where there is no name
+    ("bare", ["bare@else.org"]),  # found by email, because there is no name
     ("else", ["bare@else.org"]),
-    ("ada smith", ["adam@example.com"]),  # Ada has no Smith, but Adam has both beginnings
-    ("lovelace smith", []),  # every word must be there
+    ("ada smith", ["adam@example.com"]),  # no Ada has Smith, but Adam's name has both beginnings
+    ("lovelace smith", []),  # every word must match
     ("100%", ["zoë@example.com"]),
-    ("%", ["zoë@example.com"]),  # no wildcard
+    ("%", ["zoë@example.com"]),  # not a wildcard
     ("_", ["zoë@example.com"]),
     ("!", ["zoë@example.com"]),
     ("_sure_", ["zoë@example.com"]),
@@ -169,7 +169,7 @@ FOUND = [
 
 @pytest.fixture
 async def crowd(team: Team) -> Team:
-    """Give a team that knows some people."""
+    """Return a team with several contacts."""
     items = [
         field_item(
             f"k{number}",
@@ -184,7 +184,7 @@ async def crowd(team: Team) -> Team:
 
 
 async def test_how_people_find_contacts(crowd: Team) -> None:
-    """By address, by id, by whole words, by beginnings of words, or by parts of them: the first that finds any."""
+    """Contacts are found by email, id, whole words, beginnings or parts of words: the first way that finds any."""
     found_contacts = [(text, await find(crowd.workspace, text=text)) for text, _ in FOUND]
 
     assert [(text, sorted(person.email or "" for person in people)) for text, people in found_contacts] == FOUND
@@ -192,29 +192,29 @@ async def test_how_people_find_contacts(crowd: Team) -> None:
 
 @pytest.mark.parametrize("typed", ["ZOË@example.com", "ｚｏë@example.com", "ZOE\u0308@example.com"])
 async def test_an_address_is_looked_for_as_it_is_matched(team: Team, typed: str) -> None:
-    """Also in words, before and after something was said of the contact."""
+    """An email in a search is normalized as for matching, before and after other fields of the contact are known."""
     await team.deliver(set_to("a", typed, 10, at=NOW - 9))
     before = await find(team.workspace, text="zoë")
     await team.deliver(field_item("b", typed, at=NOW - 8, name="Somebody"), batch="d2")
     after = await find(team.workspace, text="zoë")
 
-    shown = "ZO\u00cb@example.com" if "\u0308" in typed else typed  # as one character, and otherwise as typed
+    shown = "ZO\u00cb@example.com" if "\u0308" in typed else typed  # composed into one character, otherwise as typed
     assert [contact.email for contact in (*before, *after)] == [shown, shown]
 
 
 async def test_what_is_longer_than_any_name_is_refused(team: Team) -> None:
-    """In a sentence, on either database, before one of them refuses the pattern."""
+    """A search text longer than any name is refused with a sentence on either database."""
     await team.deliver(field_item("k", "ada@example.com", name="Ada " + "\ufdfa" * 250))
     for words in ("x" * 50_001, "\ufdfa" * 501, "x " * 30_000):
         for look in (find, nearest):
             with pytest.raises(BadItem, match=r"at most 500 characters; this one has [0-9]"):
                 await look(team.workspace, text=words)
     assert await find(team.workspace, text="z " * 250) == []
-    assert len(await find(team.workspace, text="\ufdfa" * 250)) == 1  # which is eighteen times as long where it is kept
+    assert len(await find(team.workspace, text="\ufdfa" * 250)) == 1  # normalized to eighteen times the length
 
 
 async def test_a_list_says_that_there_are_more(team: Team) -> None:
-    """One more than asked for comes back, so that the asker knows."""
+    """One contact more than the limit is returned, so that the caller knows that there are more."""
     await team.deliver(*(field_item(f"k{n:02d}", f"p{n}@example.com", name=f"Ada {n:02d}") for n in range(14)))
 
     assert len(await find(team.workspace, text="ada")) == 11
@@ -226,7 +226,7 @@ async def test_a_list_says_that_there_are_more(team: Team) -> None:
 
 
 async def test_a_whole_word_is_found_among_very_many_parts(team: Team) -> None:
-    """Six hundred names that hold the word somewhere do not hide the one who is called so."""
+    """A contact with the whole word as its name is found among six hundred names that contain the word."""
     crowd = [field_item(f"k{n:03d}", f"p{n}@example.com", name=f"Joann {n:03d}") for n in range(600)]
     await team.deliver(*crowd, field_item("z", "z@example.com", name="Zed Ann"))
 
@@ -244,26 +244,26 @@ NEAREST = [
 
 
 async def test_the_nearest_names_are_offered(crowd: Team) -> None:
-    """A name that is mistyped finds the ones that look like it, the likeliest first."""
+    """A mistyped name finds similar names, the most similar first."""
     offered = [(text, await nearest(crowd.workspace, text=text)) for text, _ in NEAREST]
 
     assert [(text, [person.email for person in people]) for text, people in offered] == NEAREST
 
 
 async def test_any_word_of_a_name_may_be_the_mistyped_one(crowd: Team) -> None:
-    """Not only the first."""
+    """Any word of the name may be mistyped, not only the first."""
     assert [contact.email for contact in await nearest(crowd.workspace, text="lovelase")] == ["ada@example.com"]
 
 
 async def test_no_more_than_three_are_offered(team: Team) -> None:
-    """Of many that look alike, the likeliest; of those, the older ones."""
+    """At most three names are suggested: the most similar, and the older contacts if equally similar."""
     await team.deliver(*(field_item(f"k{n}", f"p{n}@example.com", name=f"Ada {n}") for n in range(6)))
 
     assert [contact.name for contact in await nearest(team.workspace, text="ada")] == ["Ada 0", "Ada 1", "Ada 2"]
 
 
 async def test_an_address_may_be_as_long_as_addresses_are(team: Team) -> None:
-    """254 characters, with blanks around them."""
+    """An email of 254 characters is found, even with blanks around it."""
     longest = f"{'a' * 64}@{'b' * 185}.com"
     recorded = await team.deliver(Item(key="k", contact=Reference(email=f"  {longest} ")), received=NOW + SECOND)
 
@@ -272,7 +272,7 @@ async def test_an_address_may_be_as_long_as_addresses_are(team: Team) -> None:
 
 
 async def test_who_may_not_make_contacts_finds_those_there_are(team: Team) -> None:
-    """An unknown address is refused, and still unknown afterwards; a known one is found."""
+    """A submission that may not create contacts is refused for an unknown email, and applies to a known one."""
     await team.deliver(set_to("a", ADA, 10))
     with pytest.raises(UnknownContact):
         await team.ask(set_to("p", ADA, 20), set_to("p2", "new@example.com", 20), batch="p", creates=False)
@@ -283,7 +283,7 @@ async def test_who_may_not_make_contacts_finds_those_there_are(team: Team) -> No
 
 
 async def test_how_programs_name_a_contact(storage: Storage, team: Team) -> None:
-    """By our id, by an address, or by its id in a source; in their own workspace alone."""
+    """Programs find a contact by row id, email or source id, in their own workspace only."""
     other = await add_workspace("T0OTHER", name="Other", now=NOW)
     await team.deliver(set_to("a", Reference(email=ADA, source="crm", id="17"), 10))
     ada = await team.contact(ADA)
@@ -296,7 +296,7 @@ async def test_how_programs_name_a_contact(storage: Storage, team: Team) -> None
 
 
 async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team) -> None:
-    """Programs may keep ids for long."""
+    """The id of a merged contact refers to the survivor, because programs may store ids for a long time."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", "lovelace@example.com", 20, at=NOW - 8))
     survivor, other = await team.contact(ADA), await team.contact("lovelace@example.com")
     lovelace, two = Reference(email="lovelace@example.com"), Reference(email=ADA)

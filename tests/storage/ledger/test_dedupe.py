@@ -1,4 +1,4 @@
-"""A key counts once: what repeats it changes nothing, what contradicts it is set aside."""
+"""A key counts once: a repeat changes nothing, and a contradiction is quarantined."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ CONFLICT = ItemOutcome(status=Status.QUARANTINED, reason="conflict")
 
 @pytest.fixture
 async def crm(team: Team) -> Source:
-    """Configure a sender."""
+    """Return a configured source."""
     return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
 
 
@@ -42,7 +42,7 @@ def like_first(
     reason: str | None = "met",
     name: str = "Ada",
 ) -> Item:
-    """Send an item under one and the same key, like the first or otherwise."""
+    """Return an item with the key `k`, by default the same as the first."""
     return change("k", contact, op, value, score=score, at=at, reason=reason, fields={"name": name})
 
 
@@ -59,7 +59,7 @@ AGAIN = {
     "another name": (like_first(name="Eve"), CONFLICT),
     "another contact": (like_first(BOB), CONFLICT),
     "a contact not seen yet": (like_first("new@example.com"), CONFLICT),
-    # The subject is part of what is unique: one event may bear on two scores, and speak of the contact too.
+    # The subject is part of the unique key: one event may change two scores, and state fields too.
     "another score": (like_first(value=5, score="fit"), APPLIED),
     "the contact alone": (field_item("k", ADA, at=NOW - 10, name="Ada"), APPLIED),
 }
@@ -67,7 +67,7 @@ AGAIN = {
 
 @pytest.fixture
 async def seasoned(team: Team) -> Team:
-    """Give a team with a second score type, that knows Ada and Bob already."""
+    """Return a team with a second score type, which already has Ada and Bob."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000,
         bands=[], start=None, is_default=False, now=NOW,
@@ -79,7 +79,7 @@ async def seasoned(team: Team) -> Team:
 @pytest.mark.parametrize("way", ["one submission", "one commit", "two commits"])
 @pytest.mark.parametrize("repeat", AGAIN)
 async def test_a_known_key_counts_once(seasoned: Team, repeat: str, way: str) -> None:
-    """The same again changes nothing; anything else under the key is a conflict; wherever the two meet."""
+    """A repeat is a duplicate and a contradiction is a conflict, in one delivery, in one commit or later."""
     item, expected = AGAIN[repeat]
     if way == "one submission":
         outcomes = (await seasoned.deliver(FIRST, item)).outcomes
@@ -98,7 +98,7 @@ async def test_a_known_key_counts_once(seasoned: Team, repeat: str, way: str) ->
 
 
 async def test_a_repeat_is_looked_for_before_the_limits_of_today(seasoned: Team) -> None:
-    """What was applied stays a duplicate after the range became narrower; only what is new is set aside for it."""
+    """A repeat stays a duplicate after the range became narrower; only new items are quarantined by it."""
     first = (set_to("k", ADA, 9, score="fit", at=NOW - 9), change("d", ADA, Op.ADD, 1, score="fit", at=NOW - 8))
     await seasoned.deliver(*first, batch="d1")
     fit = await score_type(seasoned.workspace, key="fit")
@@ -120,7 +120,7 @@ async def test_a_repeat_is_looked_for_before_the_limits_of_today(seasoned: Team)
 
 
 async def test_nothing_of_a_conflict_is_applied(seasoned: Team) -> None:
-    """An item that contradicts a known key makes no contact and gives nobody another identity."""
+    """A conflicting item creates no contact and adds no identity to one."""
     await seasoned.deliver(FIRST)
 
     stranger = await seasoned.deliver(set_to("k", "new@example.com", 50, at=NOW - 10), batch="d2")
@@ -134,7 +134,7 @@ async def test_nothing_of_a_conflict_is_applied(seasoned: Team) -> None:
 
 
 async def test_the_same_key_of_another_source_is_another_fact(team: Team) -> None:
-    """Two senders may count their events alike."""
+    """Two sources may use the same keys for different facts."""
     first = await team.deliver(change("1", ADA, Op.ADD, 5, at=NOW - 2), source="crm")
     two = await team.deliver(change("1", ADA, Op.ADD, 5, at=NOW - 2), source="n8n")
 
@@ -143,10 +143,10 @@ async def test_the_same_key_of_another_source_is_another_fact(team: Team) -> Non
 
 
 REPEATS = [
-    (None, NOW, None, NOW + DAY, DUPLICATE),  # no time, either time: we stamped the first, and that is no content
-    (NOW + 60, NOW, NOW + 60, NOW + DAY, DUPLICATE),  # a clock that was ahead then and is not any more
+    (None, NOW, None, NOW + DAY, DUPLICATE),  # no time, or either time: the receipt is no content of the item
+    (NOW + 60, NOW, NOW + 60, NOW + DAY, DUPLICATE),  # a clock that was ahead at first, and is not any more
     (NOW - 60, NOW, NOW - 60, NOW + DAY, DUPLICATE),
-    (NOW + 60, NOW, NOW + 70, NOW + DAY, DUPLICATE),  # both ahead of the receipt, so both happened when it arrived
+    (NOW + 60, NOW, NOW + 70, NOW + DAY, DUPLICATE),  # both ahead of the receipt, so both happened at the receipt
     (NOW - 60, NOW, NOW - 59, NOW + DAY, CONFLICT),
     (NOW - 60, NOW, NOW + 60, NOW + DAY, CONFLICT),
 ]
@@ -156,7 +156,7 @@ REPEATS = [
 async def test_a_repeat_is_compared_with_what_its_sender_said(
     team: Team, first: int | None, received: int, occurred_at: int | None, received_then: int, expected: ItemOutcome
 ) -> None:
-    """A repeat may arrive much later; only what the sender says is compared, not when we stamped it."""
+    """A repeat is compared by what the sender states, not by the time of receipt."""
     await team.deliver(change("k", ADA, Op.ADD, 5, at=first), batch="d1", received=received)
     recorded = await team.deliver(change("k", ADA, Op.ADD, 5, at=occurred_at), batch="d2", received=received_then)
 
@@ -168,7 +168,7 @@ async def test_a_repeat_is_compared_with_what_its_sender_said(
 async def test_what_an_earlier_version_wrote_otherwise_is_a_repeat(
     team: Team, database_url: str, is_undone: bool
 ) -> None:
-    """Texts that it did not clean, and an address whose key it made otherwise; also where the fact was undone."""
+    """A repeat of an older version's fact is recognized, despite uncleaned texts and another key, even if undone."""
     typed = "zw\u00ad@example.com"
     fields: dict[str, Json] = {"name": "Soft\u00adhyphen", "tags": ["vip\u200b"], "attributes.note": "a\u200bb"}
     item = change("k", typed, Op.SET, 50, at=NOW - 10, reason="met\u200b her", fields=fields)
@@ -191,7 +191,7 @@ async def test_what_an_earlier_version_wrote_otherwise_is_a_repeat(
 
 
 async def test_an_address_that_was_deleted_as_it_was_written_stays_deleted(team: Team, database_url: str) -> None:
-    """What happened before the deletion is not taken again under the key of today."""
+    """A fact from before a deletion is not applied under today's key of the email."""
     typed = "zw\u00ad@example.com"
     await team.deliver(set_to("k", typed, 50, at=NOW - 10))
     await raw.rows(database_url, "UPDATE identities SET value = $1", typed)
@@ -203,7 +203,7 @@ async def test_an_address_that_was_deleted_as_it_was_written_stays_deleted(team:
 
 
 async def test_a_duplicate_says_that_nothing_moved(team: Team) -> None:
-    """The answer tells the first arrival from the second."""
+    """The answer to a duplicate reports no move."""
     first = await team.deliver(set_to("k", ADA, 50, at=NOW - 1))
     second = await team.deliver(set_to("k", ADA, 50, at=NOW - 1))
 
@@ -213,10 +213,10 @@ async def test_a_duplicate_says_that_nothing_moved(team: Team) -> None:
 
 
 async def test_many_deliveries_of_the_same_facts_at_once(team: Team) -> None:
-    """Of a hundred deliveries that share forty facts each fact counts once, and its contradiction never."""
+    """In a hundred simultaneous deliveries of the same facts each fact counts once, and no contradiction counts."""
     facts = [change(f"k{number}", f"p{number % 7}@example.com", Op.ADD, 1, at=NOW - number) for number in range(40)]
     wrong = [change(f"k{number}", f"p{number % 7}@example.com", Op.ADD, 2, at=NOW - number) for number in range(40)]
-    dice = Random(5)  # the same shuffle each time
+    dice = Random(5)  # a fixed seed: the same order in each run
     await team.deliver(*facts[:20])
 
     answers = await asyncio.gather(
@@ -231,7 +231,7 @@ async def test_many_deliveries_of_the_same_facts_at_once(team: Team) -> None:
 
 
 async def test_what_a_person_sends_twice_counts_once(team: Team) -> None:
-    """A request that Slack repeats is answered like the first, and changes nothing."""
+    """A Slack request that is retried has the same answer as the first, and changes nothing."""
     asking = [change("t1", ADA, Op.ADD, 5)]
     first = await team.ask(*asking, batch="t1")
     second = await team.ask(*asking, batch="t1", received=NOW + 3)
@@ -259,7 +259,7 @@ REFUSED_WHOLE = {
 @pytest.mark.parametrize("together", [False, True], ids=["alone", "among others"])
 @pytest.mark.parametrize("cause", REFUSED_WHOLE)
 async def test_a_person_gets_all_or_nothing(seasoned: Team, cause: str, together: bool) -> None:
-    """One refused item refuses the whole; nothing of it is kept; whoever shares its commit does not notice."""
+    """One refused item refuses a person's whole request, without effect on other submissions of the commit."""
     item, refusal, sentence = REFUSED_WHOLE[cause]
     await seasoned.deliver(field_item("id", Reference(email=BOB, source="crm", id="bob")))
     await seasoned.ask(set_to("old", ADA, 10), batch="t1")
@@ -279,7 +279,7 @@ async def test_a_person_gets_all_or_nothing(seasoned: Team, cause: str, together
 
 @pytest.mark.parametrize("contact", [ADA, "new@example.com"])
 async def test_what_a_refused_command_held_is_not_there_for_its_neighbours(seasoned: Team, contact: str) -> None:
-    """The same key in the same commit, of a command without the fault: it is recorded, not taken for a repeat."""
+    """A key of a refused command is not taken for known: another command of the same commit may use it."""
     await seasoned.deliver(field_item("id", Reference(email=BOB, source="crm", id="bob")))
     good, bad = set_to("t1", contact, 70), set_to("t3", 999_999, 5)
 
@@ -294,7 +294,7 @@ async def test_what_a_refused_command_held_is_not_there_for_its_neighbours(seaso
 
 
 async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
-    """The good items of a delivery apply; each bad one is in the quarantine with its place, its reason and itself."""
+    """The good items of a delivery apply, and each bad item is quarantined with position, reason and content."""
     await team.deliver(set_to("k0", ADA, 10, at=NOW - 5), field_item("b", Reference(email=BOB, source="crm", id="bob")))
     items: list[Item | Unusable] = [
         set_to("k1", ADA, 20, at=NOW - 4, raw='{"n":0}'),
@@ -332,14 +332,14 @@ async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
 
 
 async def test_an_item_that_names_nobody_is_refused(team: Team) -> None:
-    """Without an address and without an id there is no contact to make."""
+    """An item without email and id is refused, because no contact could be created."""
     recorded = await team.deliver(set_to("k", Reference(), 5))
 
     assert [outcome.status for outcome in recorded.outcomes] == [Status.QUARANTINED]
 
 
 async def test_a_bad_item_that_is_sent_again_is_kept_with_each_delivery(team: Team, crm: Source) -> None:
-    """Whoever looks at a delivery sees what was wrong with it, also where an earlier one had the same fault."""
+    """A bad item that is sent again is quarantined with each delivery."""
     for number in range(2):
         bad = Unusable(key="k", reason="no", raw="{}")
         await team.deliver(bad, batch=f"d{number}", delivered=Delivered(source=crm.id, key=f"d{number}"))
@@ -350,7 +350,7 @@ async def test_a_bad_item_that_is_sent_again_is_kept_with_each_delivery(team: Te
 
 
 async def test_a_delivery_without_items_is_kept_too(team: Team, crm: Source) -> None:
-    """It was authentic, and it is among what was delivered."""
+    """A delivery without items is stored and listed with the others."""
     recorded = await team.deliver(delivered=Delivered(source=crm.id, key="d0"))
     (stored,) = await deliveries(team.workspace, source=None, most=10)
 

@@ -1,4 +1,4 @@
-"""A contact that was deleted is gone from everything, and nothing that happened until then is taken again."""
+"""Nothing remains of a deleted contact, and facts from before the deletion are not applied again."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -38,23 +38,23 @@ BOTH = Reference(email="Ada@Example.com", source="crm", id="secret-17")
 
 @pytest.fixture
 async def crm(team: Team) -> Source:
-    """Give a source of the team."""
+    """Return a source of the team."""
     return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
 
 
 def delete(key: str, contact: str | Reference | int, *, at: int | None = None) -> Deletion:
-    """Ask for a contact to be forgotten."""
+    """Return a request to delete a contact."""
     return Deletion(key=key, contact=Reference(email=contact) if isinstance(contact, str) else contact, occurred_at=at)
 
 
 async def traces(url: str, *words: str) -> list[str]:
-    """Name every table that still holds one of these words, in whichever case."""
+    """Return the names of the tables that still contain one of these words, in any case."""
     tables = await everything(url)
     return sorted(name for name, rows in tables.items() if any(word in str(rows).casefold() for word in words))
 
 
 async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, database_url: str) -> None:
-    """Scores, effects, follow-ups, memory, names and reasons go, of all who are one; what is set aside is emptied."""
+    """Scores, effects, follow-ups, memory, names and reasons of merged contacts are deleted; quarantine is redacted."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     body = b'{"email": "ADA@example.com"}'
     request = Raw(method="POST", query="", headers={}, body=body)
@@ -90,19 +90,19 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
     assert [card.contact.email for card in best] == [BOB]
     sent = {delivery.key: delivery.id for delivery in await deliveries(team.workspace, source=None, most=10)}
     assert await team.set_aside(sent["d1"]) == [(2, "q", "the contact it named was deleted", "")]
-    for delivery_id in sent.values():  # the second only names her in its bytes
+    for delivery_id in sent.values():  # the second delivery names her only in its bytes
         with pytest.raises(UnknownDelivery):
             await raw_delivery(team.workspace, id=delivery_id)
     rows_left = await raw.rows(database_url, "SELECT kind, count(*) AS n FROM facts GROUP BY kind ORDER BY kind")
     assert {row["kind"]: row["n"] for row in rows_left} == {
         "change": 1,
         "deleted": 5,
-    }  # three, the merge, and the deletion
+    }  # three facts, the merge and the deletion
     assert (await verify_next(team.workspace)).differences == ()
 
 
 async def test_what_happened_until_then_is_not_taken_and_what_comes_later_is_somebody_new(team: Team) -> None:
-    """A repeat of what was deleted is a duplicate; a late fact is left alone by whichever name it comes."""
+    """A repeat is a duplicate, a late fact is ignored under either name, and a later fact creates a new contact."""
     first = set_to("a", BOTH, 90, at=NOW - 9, fields={"name": "Ada"})
     await team.deliver(first)
     deletion = delete("x", ADA, at=NOW - 5)
@@ -111,7 +111,7 @@ async def test_what_happened_until_then_is_not_taken_and_what_comes_later_is_som
     late: list[ItemRequest] = [
         set_to("b", ADA, 80, at=NOW - 5), field_item("c", ("crm", "secret-17"), at=NOW - 6, name="Ada"),
         Merge(key="m", contact=BOTH, into=Reference(email=BOB), occurred_at=NOW - 7),
-    ]  # fmt: skip  # by address, by id, by both
+    ]  # fmt: skip  # by email, by id, by both
     after = await team.deliver(first, *late, deletion, batch="d3")
     assert after.outcomes == (DUPLICATE, GONE, GONE, GONE, DUPLICATE)
     assert await find(team.workspace, text=ADA) == await find(team.workspace, text=BOB) == []
@@ -125,7 +125,7 @@ async def test_what_happened_until_then_is_not_taken_and_what_comes_later_is_som
 
 
 async def test_a_late_proof_that_somebody_was_the_deleted_one_is_left_alone(team: Team) -> None:
-    """It happened until then, so nothing of it is taken: who is there stays, and keeps what they have."""
+    """A late proof of identity with the deleted contact is ignored, and the other contact keeps its data."""
     await team.deliver(set_to("a", ADA, 90, at=NOW - 9), set_to("b", ("crm", "17"), 20, at=NOW - 8))
     await team.deliver(delete("x", ADA, at=NOW - 5), batch="d2")
     both = Reference(email=ADA, source="crm", id="17")
@@ -140,14 +140,14 @@ async def test_a_late_proof_that_somebody_was_the_deleted_one_is_left_alone(team
 
 @pytest.mark.parametrize("order", ["first", "between", "last", "at once"])
 async def test_a_deletion_takes_away_the_same_whenever_it_arrives(team: Team, order: str) -> None:
-    """It reaches what happened until then, and leaves what happened later, as if that had come later."""
+    """A deletion removes what happened until its time, whenever it arrives, and keeps what happened later."""
     old = set_to("a", ADA, 60, at=NOW - 9, fields={"name": "Ada"})
     new = change("b", ADA, Op.ADD, 7, at=NOW - 3, fields={"company": "Acme"})
     gone = delete("x", ADA, at=NOW - 5)
     parts: dict[str, list[list[ItemRequest]]] = {
         "first": [[gone], [old], [new]], "between": [[old], [gone], [new]],
         "last": [[new], [old], [gone]], "at once": [[new, gone, old]],
-    }  # fmt: skip  # what arrives together
+    }  # fmt: skip  # items that arrive together
 
     for number, items in enumerate(parts[order]):
         await team.deliver(*items, batch=f"d{number}")
@@ -159,7 +159,7 @@ async def test_a_deletion_takes_away_the_same_whenever_it_arrives(team: Team, or
 
 
 async def test_a_person_s_deletion_comes_after_all_that_is_known(team: Team) -> None:
-    """Whatever the clocks of the senders said; and it cannot be undone, nor can what went with it."""
+    """A person's deletion comes after all known facts, and neither it nor a deleted command can be undone."""
     await team.ask(set_to("a", ADA, 60), batch="a", received=NOW + 50)
     await team.ask(
         Merge(key="m", contact=Reference(email=ADA), into=Reference(email=BOB)), batch="m", received=NOW + 60
@@ -179,7 +179,7 @@ async def test_a_person_s_deletion_comes_after_all_that_is_known(team: Team) -> 
 
 
 async def test_those_who_were_one_part_where_something_is_left_of_each(team: Team) -> None:
-    """The word that made them one went with the deletion; what each did later is its own."""
+    """A deletion also deletes the merge, so later facts of merged contacts belong to separate contacts."""
     await team.deliver(
         set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 20, at=NOW - 8),
         change("c", ADA, Op.ADD, 1, at=NOW - 2), change("d", BOB, Op.ADD, 2, at=NOW - 1),
@@ -196,7 +196,7 @@ async def test_those_who_were_one_part_where_something_is_left_of_each(team: Tea
 
 
 async def test_a_deletion_stays_in_its_workspace(team: Team, storage: Storage, database_url: str) -> None:
-    """The same address next door is there as it was, and the hashes of the two have nothing in common."""
+    """A deletion affects only its own workspace, and hashes of the same email differ between workspaces."""
     other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
     for each_team in (team, other):
         await each_team.deliver(set_to("a", ADA, 60, at=NOW - 9))
@@ -215,7 +215,7 @@ async def test_a_deletion_stays_in_its_workspace(team: Team, storage: Storage, d
 
 
 async def test_of_a_delivery_the_rest_is_taken(team: Team) -> None:
-    """One request that makes, changes and deletes several people: each item is answered for itself."""
+    """In one request that creates, changes and deletes contacts each item has its own outcome."""
     await team.deliver(set_to("a", ADA, 60, at=NOW - 9), set_to("b", BOB, 20, at=NOW - 8))
 
     recorded: Recorded = await team.deliver(
@@ -226,7 +226,7 @@ async def test_of_a_delivery_the_rest_is_taken(team: Team) -> None:
 
     assert [outcome.status.value for outcome in recorded.outcomes] == [
         "ignored", "applied", "applied", "applied", "applied", "quarantined",
-    ]  # fmt: skip  # one for each
+    ]  # fmt: skip  # one outcome for each item
     assert (await team.value(ADA), await team.value(BOB)) == (80_000, 30_000)
     assert [line.amount for line in await team.lines(ADA)] == [80_000]
     assert (await verify_next(team.workspace)).differences == ()
@@ -238,7 +238,7 @@ teams = count(1)
 
 @pytest.fixture
 def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
-    """Count what happened in all examples of a test, and fail where it is too little to prove anything."""
+    """Count the events in all examples of a test. Fail if there are too few to prove anything."""
     counts: Counter[str] = Counter()
     yield counts
     report_counts(request.node.name, counts)
@@ -249,7 +249,7 @@ def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
 
 @st.composite
 def histories(draw: st.DrawFn, *, merges: bool) -> list[list[ItemRequest]]:
-    """Choose adds, deletions and, where asked, merges, each at a time of its own, arriving in any order, cut anyhow."""
+    """Choose adds, deletions and, with *merges*, merges at different times, in random deliveries and random order."""
     kinds, items = ["add", "add", "add", "delete", *(["merge"] if merges else [])], list[ItemRequest]()
     for number, kind in enumerate(draw(st.lists(st.sampled_from(kinds), min_size=4, max_size=14))):
         first, other = draw(st.permutations(PEOPLE))[:2]
@@ -270,7 +270,7 @@ def histories(draw: st.DrawFn, *, merges: bool) -> list[list[ItemRequest]]:
 
 
 async def play(storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]) -> Team:
-    """Deliver the parts to a team of its own, checking after each that what is kept is the fold of the ledger."""
+    """Deliver the parts to a new team. Fail if anything is quarantined, or verification finds a difference."""
     counted["begun"] += 1
     team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW))
     for number, items in enumerate(parts):
@@ -297,7 +297,7 @@ anything = settings(
 async def test_deletions_in_any_order_leave_the_same(
     storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]
 ) -> None:
-    """What happened after the last deletion of somebody, and nothing else."""
+    """Only what happened after a contact's last deletion remains, in any order of arrival."""
     team = await play(storage, counted, parts)
 
     by_key = {item.key: item for items in parts for item in items}
@@ -326,7 +326,7 @@ async def test_deletions_in_any_order_leave_the_same(
 async def test_merges_and_deletions_keep_what_is_kept_the_fold_of_the_ledger(
     storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]
 ) -> None:
-    """After every delivery, whoever was made one, deleted, parted by that, and made anew."""
+    """After each delivery of merges, deletions and changes, verification finds no difference."""
     await play(storage, counted, parts)
     counted["examples"] += 1
 
@@ -334,7 +334,7 @@ async def test_merges_and_deletions_keep_what_is_kept_the_fold_of_the_ledger(
 async def test_a_request_that_names_the_contact_by_an_id_alone_goes_and_others_keep_their_items(
     team: Team, crm: Source, database_url: str
 ) -> None:
-    """The id stands in a refused item; the item of another contact in quarantine keeps its text, not its request."""
+    """A stored request that names a deleted contact by id is deleted; quarantined items of others keep their text."""
     await team.deliver(set_to("a", BOTH, 90, at=NOW - 9), set_to("b", ("crm", "secret-171"), 50, at=NOW - 9))
     named = Reference(source="crm", id="secret-17")
     refused = Unusable(key="q", reason="no", raw='{"id": "secret-17"}', contacts=(named,))
@@ -368,7 +368,7 @@ async def test_a_request_that_names_the_contact_by_an_id_alone_goes_and_others_k
 async def test_requests_that_an_earlier_version_kept_are_read_again(
     team: Team, crm: Source, database_url: str, kind: str
 ) -> None:
-    """Nobody recorded the contacts they name: what names the deleted contact goes, what cannot be read any more too."""
+    """A stored request of an older version is parsed again, and deleted if it names the contact or is unreadable."""
     await team.deliver(set_to("a", BOTH, 90, at=NOW - 9), set_to("b", BOB, 50, at=NOW - 9))
     bodies = {"hers": b'{"who": "secret-17"}', "his": b'{"who": "bob"}'}
     asides = {"hers": Unusable(key="q", reason="no", raw="{}"), "his": Unusable(key="r", reason="no", raw=f'"{BOB}"')}
@@ -402,7 +402,7 @@ async def test_requests_that_an_earlier_version_kept_are_read_again(
         with pytest.raises(UnknownDelivery):
             await raw_delivery(team.workspace, id=sent["his"])
         return
-    # Known by now: a second deletion reads nothing again.
+    # The request is indexed by now: a second deletion parses nothing again.
     await team.deliver(delete("y", BOB), batch="d4", received=NOW + 2 * SECOND)
     with pytest.raises(UnknownDelivery):
         await raw_delivery(team.workspace, id=sent["his"])
@@ -410,7 +410,7 @@ async def test_requests_that_an_earlier_version_kept_are_read_again(
 
 
 async def test_the_file_of_sqlite_forgets_too(team: Team, database_url: str, storage: Storage) -> None:
-    """Neither the file nor its log holds the address or the name of a deleted contact any more."""
+    """Neither the SQLite file nor its log contains the email or the name of a deleted contact."""
     if storage.dialect != "sqlite":
         return
     await team.deliver(set_to("a", "unique-ada@example.com", 90, at=NOW - 9, fields={"name": "Unmistakable"}))
@@ -425,7 +425,7 @@ async def test_the_file_of_sqlite_forgets_too(team: Team, database_url: str, sto
 
 
 async def test_the_jobs_of_a_deleted_follow_up_go(team: Team, database_url: str) -> None:
-    """What was still to be posted about the contact is not in the queue any more; the rest waits on."""
+    """Jobs about the follow-up of a deleted contact are deleted, and other jobs stay."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(set_to("a", ADA, 90, at=NOW - 9), set_to("b", BOB, 95, at=NOW - 9))
     count = "SELECT count(*) AS n FROM jobs WHERE kind = 'ask'"

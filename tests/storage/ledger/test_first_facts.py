@@ -1,4 +1,4 @@
-"""A rule that holds of a contact of which nothing is known counts from the contact's first fact on, whatever it is."""
+"""A rule that holds for an empty contact counts from the contact's first fact on, whatever kind of fact it is."""
 
 import random
 from collections import Counter
@@ -28,7 +28,7 @@ VISIT = Rule(name="Visit", activity="visit", points=1_000)
 
 @pytest.fixture
 async def team(storage: Storage) -> Team:
-    """Make a team with a type whose only attribute rule is a negation."""
+    """Return a team with a score type whose only attribute rule is a negation."""
     team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
     await add_score_type(
         team.workspace, key="fresh", label="Fresh", minimum=0, maximum=100_000, step=1_000, bands=(), start=0,
@@ -48,7 +48,7 @@ async def team(storage: Storage) -> Team:
     ids=["another score", "a field", "an address alone", "an activity without a rule"],
 )
 async def test_any_first_fact_makes_the_score(team: Team, item: Item) -> None:
-    """It is dated at that fact; what becomes known later changes nothing but what a rule asks about."""
+    """Any first fact creates the score, dated at that fact; later facts change only what a rule depends on."""
     await team.deliver(item)
     assert await team.value(ADA, "fresh") == 7_000
     await team.deliver(field_item("b", ADA, company="Engines"), set_to("c", ADA, 6), batch="b", received=NOW + SECOND)
@@ -64,7 +64,7 @@ async def test_any_first_fact_makes_the_score(team: Team, item: Item) -> None:
 
 
 async def test_only_what_moves_a_score_is_reported_of_it(team: Team) -> None:
-    """A later change of another score is no change of this one."""
+    """A later change of another score is not reported as a change of this score."""
     first = await team.ask(set_to("a", ADA, 5), batch="a")
     second = await team.ask(set_to("b", ADA, 6), batch="b", received=NOW + SECOND)
     assert [(move.score_type.key, move.before, move.after) for move in first.moved] == [
@@ -75,7 +75,7 @@ async def test_only_what_moves_a_score_is_reported_of_it(team: Team) -> None:
 
 
 async def test_a_late_first_fact_and_an_undone_one_date_the_score_anew(team: Team) -> None:
-    """The base begins where the contact's first standing fact does."""
+    """The base of a score is dated at the contact's first fact in force, after late facts, undos and merges too."""
     await team.ask(set_to("a", ADA, 5), batch="a")
     await team.deliver(change("late", ADA, Op.ADD, 5, at=NOW - DAY), batch="late")
     assert [line.occurred_at for line in await team.lines(ADA, "fresh")] == [NOW - DAY]
@@ -91,7 +91,7 @@ async def test_a_late_first_fact_and_an_undone_one_date_the_score_anew(team: Tea
 
 
 async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
-    """Facts of any kind, one by one, beside a draft that negates something else: what is stored is the fold."""
+    """Facts in any order of arrival, beside a draft with another negation, give the scores of a complete fold."""
     dice, counts = random.Random(4), Counter[str]()
     live = await score_type(team.workspace, key="fresh")
     other = replace(PROSPECT, name="Unknown company", condition="-company:acme")
@@ -102,11 +102,11 @@ async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
         common = {"key": f"{number}", "contact": person, "occurred_at": NOW - dice.randrange(9) * DAY}
         kind, batch = dice.randrange(4), f"b{number}"
         if kind == 0:
-            item = Item(**common, score="score", op=Op.ADD, amount=1_000)  # type: ignore[arg-type]  # named
+            item = Item(**common, score="score", op=Op.ADD, amount=1_000)  # type: ignore[arg-type]  # named arguments
         elif kind == 1:
-            item = Item(**common, activity=dice.choice(["visit", "left"]), amount=1_000)  # type: ignore[arg-type]  # named
+            item = Item(**common, activity=dice.choice(["visit", "left"]), amount=1_000)  # type: ignore[arg-type]  # named arguments
         else:
-            item = Item(**common, fields=dice.choice([{"tags": ["customer"]}, {"tags": []}, {"company": "Acme"}]))  # type: ignore[arg-type]  # named
+            item = Item(**common, fields=dice.choice([{"tags": ["customer"]}, {"tags": []}, {"company": "Acme"}]))  # type: ignore[arg-type]  # named arguments
         await team.ask(item, batch=batch)
         if dice.random() < 0.2:
             await team.undo(batch, batch=f"u{number}")
@@ -120,12 +120,12 @@ async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
 
 
 async def test_scores_that_a_migration_makes_appear_ask_nobody(team: Team) -> None:
-    """Who comes into a rule's region by that is enrolled, so that the next change asks for nothing either."""
+    """A score that a migration creates fires no rule: the contact is enrolled as inside."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await add_alert_rule(team.workspace, words="fresh crosses 5", made_by="U1", owners={}, now=NOW)
     writer = current_database().writer
     (row,) = await writer.rows("SELECT id, rules FROM definitions WHERE rules <> '[]'")
-    await writer.rows("UPDATE definitions SET rules = '[]' WHERE id = $1", row["id"])  # as an earlier version saw it
+    await writer.rows("UPDATE definitions SET rules = '[]' WHERE id = $1", row["id"])  # as in an earlier version
     await team.deliver(set_to("a", ADA, 5), set_to("b", BOB, 6))
     await writer.rows("UPDATE definitions SET rules = $2, to_fold = $3 WHERE id = $1", row["id"], row["rules"], True)
     assert await team.value(ADA, "fresh") is None

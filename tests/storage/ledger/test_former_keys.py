@@ -1,4 +1,4 @@
-"""An item whose key is written otherwise than in an earlier version is recognized under the former one."""
+"""An item that an earlier version stored under another key is recognized by that former key."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ SENT = NOW - 10 * SECOND
 
 
 def renamed(item: Item, key: str = "new", former: str = "old") -> Item:
-    """Return the item under a new key, with the former one beside it."""
+    """Return the item under a new key, with its former key."""
     return replace(item, key=key, former_keys=(former,))
 
 
@@ -46,7 +46,7 @@ NEWS = {
 
 @pytest.fixture
 async def team_with_fit(team: Team) -> Team:
-    """Give the workspace a second score type."""
+    """Return the workspace with a second score type."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1000, bands=[], start=None,
         is_default=False, now=NOW,
@@ -56,7 +56,7 @@ async def team_with_fit(team: Team) -> Team:
 
 @pytest.mark.parametrize(("old", "new"), REPEATS.values(), ids=REPEATS)
 async def test_the_same_content_under_the_former_key_is_a_repeat(team: Team, old: Item, new: Item) -> None:
-    """It is answered as a duplicate, and the ledger has one fact."""
+    """The same content under the former key is a duplicate, and the ledger has one fact."""
     await team.deliver(old)
     outcomes = (await deliver(team, new, received=NOW + DAY)).outcomes
 
@@ -66,7 +66,7 @@ async def test_the_same_content_under_the_former_key_is_a_repeat(team: Team, old
 
 @pytest.mark.parametrize(("old", "new"), NEWS.values(), ids=NEWS)
 async def test_other_content_is_another_fact(team_with_fit: Team, old: Item, new: Item) -> None:
-    """What an earlier version took for a contradiction is applied, and then is a repeat under its own key."""
+    """Different content under a former key is applied as another fact, and its repeat is a duplicate."""
     await team_with_fit.deliver(old)
 
     for status in (Status.APPLIED, Status.DUPLICATE):
@@ -75,7 +75,7 @@ async def test_other_content_is_another_fact(team_with_fit: Team, old: Item, new
 
 
 async def test_a_fact_that_was_undone_stays_undone(team: Team) -> None:
-    """Its repeat under the new key brings nothing back."""
+    """A repeat of an undone fact under the new key does not restore it."""
     await team.record(replace(team.delivery(OLD, batch="entered"), actor="U0REP"))
     await team.undo("entered", batch="undo")
     assert await team.value(ADA) is None
@@ -86,7 +86,7 @@ async def test_a_fact_that_was_undone_stays_undone(team: Team) -> None:
 
 
 async def test_two_values_of_one_former_key_are_told_apart(team: Team) -> None:
-    """The one that is known is a repeat, and the other one, which was refused, is applied."""
+    """Of two items with one former key the known one is a duplicate, and the formerly refused one is applied."""
     await team.deliver(OLD)
     other = renamed(set_to("", ADA, 60, at=SENT), key="newer")
     outcomes = (await deliver(team, renamed(OLD), other)).outcomes
@@ -95,7 +95,7 @@ async def test_two_values_of_one_former_key_are_told_apart(team: Team) -> None:
 
 
 async def test_what_was_deleted_does_not_come_back(team: Team) -> None:
-    """Of a deleted fact only key and time are left to recognize it by."""
+    """A deleted fact is recognized by its key and time, which are all that remain of it."""
     await team.deliver(OLD)
     contact = await team.contact(ADA)
     await team.deliver(Deletion(key="gone", contact=contact.id), batch="gone")

@@ -1,4 +1,4 @@
-"""What another process commits between two statements of a recording makes nothing of it wrong."""
+"""A commit of another process between two statements of a recording does no harm."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,11 +28,11 @@ from tests.storage.teams import NOW, Team, change, set_to
 
 T = TypeVar("T")
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-LOCK = "FOR NO KEY UPDATE"  # after it nobody else writes to these contacts
+LOCK = "FOR NO KEY UPDATE"  # the lock that stops other writes to these contacts
 
 
 class Interrupted(Session):
-    """A session in which something happens elsewhere before one of its statements, at the latest before the lock."""
+    """A session that waits for an event elsewhere before one of its statements, at the latest before the lock."""
 
     def __init__(self, session: Session, *, after: int, begin: asyncio.Event, happening: Awaitable[object]) -> None:
         super().__init__(session._client, session.dialect)
@@ -40,7 +40,7 @@ class Interrupted(Session):
         self.in_time = False
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
-        """Run one statement."""
+        """Run one statement, after the event if it is due."""
         if not self._begin.is_set() and (self._left == 0 or LOCK in sql):
             self.in_time = self._left == 0
             self._begin.set()
@@ -52,14 +52,14 @@ class Interrupted(Session):
 async def record(
     team: Team, submission: Submission, *, after: int, happens: Awaitable[object]
 ) -> tuple[Recorded, bool]:
-    """Record as the committer does; also tell whether it happened where it was asked for."""
+    """Record as the committer does. Return also whether the event happened before the chosen statement."""
     begin = asyncio.Event()
 
     async def happening() -> None:
         await begin.wait()
         await happens
 
-    # A task of its own, begun out here: within the transaction it would be part of it.
+    # The task is created outside of the transaction: inside, its statements would be part of the transaction.
     meanwhile = asyncio.create_task(happening())
 
     in_time = False
@@ -89,7 +89,7 @@ async def record(
 @pytest.mark.parametrize("parting", [False, True], ids=["merged", "parted"])
 @pytest.mark.parametrize("is_new", [False, True], ids=["repeat", "new"])
 async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool, parting: bool) -> None:
-    """A repeat is one, whoever its contact is one with by now, and what is new counts for whoever that is."""
+    """If contacts are merged or split meanwhile, a repeat stays a duplicate, and new facts go to the right contact."""
     other_process = Team(team.workspace, Committer(current_database()))
     for after in count():
         email, other = f"p{after}@example.com", Reference(source="crm", id=str(after))
@@ -127,7 +127,7 @@ class Paused(Session):
         self._left, self._pause = after, pause
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
-        """Run one statement."""
+        """Run one statement, after the pause if it is due."""
         if self._left == 0:
             await self._pause()
         self._left -= 1
@@ -135,7 +135,7 @@ class Paused(Session):
 
 
 class Meanwhile:
-    """Something that begins when it is told to, and goes as far as the locks of others let it."""
+    """A task that starts on request, and runs until it is done or waits for a lock."""
 
     def __init__(self, happens: Awaitable[object], watcher: "asyncpg.Connection") -> None:
         self._begin, self._watcher = asyncio.Event(), watcher
@@ -145,18 +145,18 @@ class Meanwhile:
             await self._begin.wait()
             await happens
 
-        # A task of its own, begun out here: within the transaction it would be part of it.
+        # The task is created outside of the transaction: inside, its statements would be part of the transaction.
         self._task = asyncio.create_task(happening())
 
     async def go(self) -> None:
-        """Begin, and return once it is over or waits for a lock."""
+        """Start the task, and return once it is done or waits for a lock."""
         self.in_time = True
         self._begin.set()
         while not self._task.done() and not self.had_to_wait:
             self.had_to_wait = bool(await self._watcher.fetchval(WAITING))
 
     async def end(self) -> None:
-        """Wait until it is over."""
+        """Wait until the task is done."""
         self._begin.set()
         await self._task
 
@@ -167,7 +167,7 @@ async def paused(body: Callable[[Session], Awaitable[T]], *, after: int, pause: 
 
 
 async def draft_rule(team: Team, *, points: int) -> ScoreType:
-    """Draft and build the default type with another number of points for a visit."""
+    """Create and build a draft of the default type in which a visit is worth *points*. Return the draft."""
     (live,) = await score_types(team.workspace)
     rule = Rule(name="Visit", activity="visit", points=points * 1000)
     draft = await drafts.draft(team.workspace, wanted=replace(live, rules=(rule,)), now=NOW)
@@ -177,7 +177,7 @@ async def draft_rule(team: Team, *, points: int) -> ScoreType:
 
 
 def visits(after: int) -> list[Item]:
-    """Visit once more, and for the first time."""
+    """Return a visit of a known contact and a visit of a new one."""
     emails = ("ada@example.com", f"new{after}@example.com")
     return [
         Item(key=f"{email}{after}", contact=Reference(email=email), activity="visit", amount=1000) for email in emails
@@ -185,7 +185,7 @@ def visits(after: int) -> list[Item]:
 
 
 async def check_visits(team: Team, *, count: int, points: int) -> None:
-    """Fail unless every visit counts by the rule that is live, once, and what is kept is what the ledger says."""
+    """Fail unless each visit counts once by the current rule, and verification finds no difference."""
     assert await team.value("ada@example.com") == count * points * 1000
     assert await team.value(f"new{count - 1}@example.com") == points * 1000
     assert (await verify_next(team.workspace)).differences == ()
@@ -193,7 +193,7 @@ async def check_visits(team: Team, *, count: int, points: int) -> None:
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_whoever_records_while_a_draft_is_applied(team: Team, database_url: str) -> None:
-    """Between any two statements of it: what was recorded before counts by the new rule, and what comes after too."""
+    """Visits before and after any statement of applying a draft count by the new rule."""
     other_process = Team(team.workspace, Committer(current_database()))
     watcher, waited = await raw.connect(database_url), 0
     for after in count():
@@ -216,12 +216,12 @@ async def test_whoever_records_while_a_draft_is_applied(team: Team, database_url
         "places at which something was recorded while a draft was applied", {"places": after, "had to wait": waited}
     )
     assert after >= 6
-    assert 0 < waited < after  # before the lock it need not
+    assert 0 < waited < after  # before the lock the recording need not wait
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_whoever_drafts_and_applies_while_something_is_recorded(team: Team, database_url: str) -> None:
-    """Between any two statements of it: what is being recorded counts by the new rule afterwards."""
+    """A visit that is being recorded while a draft is created and applied counts by the new rule."""
     watcher, waited = await raw.connect(database_url), 0
     for after in count():
         points = 1 + after % 2

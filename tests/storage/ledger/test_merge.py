@@ -1,4 +1,4 @@
-"""Two contacts that prove to be one person are one from then on, in every score, and can be parted again."""
+"""Two contacts that prove to be the same are merged in every score, and can be split again."""
 
 import asyncio
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ CONFLICT = ItemOutcome(status=Status.QUARANTINED, reason="conflict")
 
 
 def merge(key: str, first: str | tuple[str, str], other: str | tuple[str, str], *, at: int | None = None) -> Merge:
-    """Say that two are one."""
+    """Return a request to merge the first contact into the other."""
     return Merge(key=key, contact=_reference_to(first), into=_reference_to(other), occurred_at=at)
 
 
@@ -41,7 +41,7 @@ def _reference_to(reference: str | tuple[str, str]) -> Reference:
 
 
 async def two(team: Team) -> None:
-    """Let a source tell of two people: 60 and then 20 more, and in between 90."""
+    """Deliver facts of two contacts: Ada has 60 and later 20 more, and in between Bob has 90."""
     await team.deliver(
         set_to("a1", ADA, 60, at=NOW - 30, fields={"name": "Ada", "company": "Acme"}),
         change("a2", ADA, Op.ADD, 20, at=NOW - 10),
@@ -50,17 +50,17 @@ async def two(team: Team) -> None:
 
 
 async def whole(team: Team) -> None:
-    """Fail where anything is kept otherwise than the ledger says."""
+    """Fail if verification finds a difference."""
     assert (await verify_next(team.workspace)).differences == ()
 
 
 def amounts(lines: Sequence[HistoryEntry]) -> list[int]:
-    """Give the whole points of a history."""
+    """Return the amounts of a history in whole points."""
     return [line.amount // 1_000 for line in lines]
 
 
 async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
-    """In the order it happened: 60, 90, and 20 more is 100; every surface shows the contact merged into."""
+    """The facts of both contacts are folded in order of time, and each surface shows the contact merged into."""
     await two(team)
     ada, bob = await team.contact(ADA), await team.contact(BOB)
 
@@ -96,7 +96,7 @@ async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
 
 
 async def test_what_comes_later_or_late_goes_to_the_one_they_are(team: Team) -> None:
-    """By either name; a late fact reaches into the joined past, and a repeat of anything changes nothing."""
+    """Later and late facts of either contact go to the merged contact, and any repeat changes nothing."""
     await two(team)
     merge_request = merge("m", ADA, BOB, at=NOW - 5)
     await team.deliver(merge_request, batch="d2")
@@ -113,7 +113,7 @@ async def test_what_comes_later_or_late_goes_to_the_one_they_are(team: Team) -> 
 
 
 async def test_the_same_key_for_others_is_a_conflict(team: Team) -> None:
-    """What was said of two is not overwritten by what is said of two others."""
+    """A key that merged two contacts is a conflict for a merge of two others."""
     await two(team)
     await team.deliver(merge("m", ADA, BOB), batch="d2")
 
@@ -125,7 +125,7 @@ async def test_the_same_key_for_others_is_a_conflict(team: Team) -> None:
 
 @pytest.mark.parametrize("younger_is_kept", [False, True])
 async def test_the_contact_merged_into_is_shown(team: Team, younger_is_kept: bool) -> None:
-    """Its address, name, owner and company stay, also later; what it lacks comes from the other; undo parts them."""
+    """The email, name, owner and company of the contact merged into are shown; the other fills gaps; an undo splits."""
     kept, other = (BOB, ADA) if younger_is_kept else (ADA, BOB)
     await team.deliver(
         field_item("a", ADA, at=NOW - 90, name="Ada", owner="ada.rep@acme.com"),
@@ -160,7 +160,7 @@ async def test_the_contact_merged_into_is_shown(team: Team, younger_is_kept: boo
 
 
 async def test_rules_go_by_the_latest_fields_of_merged_contacts(team: Team) -> None:
-    """Whichever contact is shown: scores do not depend on the direction of a merge."""
+    """Rules use the latest fields of both contacts, so scores do not depend on the direction of a merge."""
     await add_score_type(
         team.workspace, key="ruled", label="Ruled", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
         rules=(Rule(name="Acme", points=5_000, condition="company:acme"),), is_default=False, now=NOW,
@@ -173,18 +173,18 @@ async def test_rules_go_by_the_latest_fields_of_merged_contacts(team: Team) -> N
     await team.deliver(change("c", BOB, Op.ADD, 1, score="ruled", at=NOW - 10), batch="d3")
 
     assert (await team.contact(BOB)).company == "Acme"
-    assert await team.value(ADA, "ruled") == 6_000  # 10 was 5 and 5 for Acme; then 1, and the company was Beta
+    assert await team.value(ADA, "ruled") == 6_000  # 5 of 10 and 5 for Acme; then 1, and the company was Beta
     assert (await verify_next(team.workspace)).differences == ()
 
 
 async def _named(team: Team, email: str) -> Contact:
-    """Make a contact of which nothing but the address is known."""
+    """Return a new contact with an email only."""
     await team.deliver(field_item("eve", email, at=NOW - 5), batch="d3")
     return await team.contact(email)
 
 
 async def test_a_merge_of_nobody_known_makes_them(team: Team) -> None:
-    """What is told of them later is told of one; and who is one already is left alone."""
+    """A merge creates unknown contacts, and a merge of contacts that are already merged is ignored."""
     first = await team.deliver(merge("m", ("crm", "8"), ("crm", "7")), batch="d1")
     await team.deliver(set_to("a", ("crm", "8"), 50, at=NOW - 2), change("b", ("crm", "7"), Op.ADD, 7, at=NOW - 1))
     both = Reference(email=ADA, source="crm", id="9")
@@ -197,7 +197,7 @@ async def test_a_merge_of_nobody_known_makes_them(team: Team) -> None:
 
 
 async def test_an_address_and_an_id_that_stand_together_prove_two_to_be_one(team: Team) -> None:
-    """For what sources send and for what people ask; the change itself is made to the one."""
+    """An item with the email of one contact and the id of another merges them, then changes the score."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", ("crm", "17"), 20, at=NOW - 8))
     both = Reference(email=ADA, source="crm", id="17")
     proof = change("c", both, Op.ADD, 5, at=NOW - 7)
@@ -216,7 +216,7 @@ async def test_an_address_and_an_id_that_stand_together_prove_two_to_be_one(team
 
 
 async def test_what_a_person_does_comes_after_all_that_those_who_become_one_have_seen(team: Team) -> None:
-    """Also after what only the other of the two has seen, and later than the clock says."""
+    """A person's change comes after all facts of both merged contacts, even if the clock is behind."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9))
     await team.ask(set_to("b", ("crm", "17"), 20), batch="b", received=NOW + 50)
 
@@ -227,7 +227,7 @@ async def test_what_a_person_does_comes_after_all_that_those_who_become_one_have
 
 
 async def test_a_proof_that_contradicts_itself_proves_nothing(team: Team) -> None:
-    """The same key came with one contact and comes with another one beside it: that is a conflict."""
+    """A repeated key with a second identity beside its contact is a conflict, and merges nothing."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", ("crm", "17"), 20, at=NOW - 8))
 
     recorded = await team.deliver(set_to("a", Reference(email=ADA, source="crm", id="17"), 10, at=NOW - 9), batch="d2")
@@ -237,13 +237,13 @@ async def test_a_proof_that_contradicts_itself_proves_nothing(team: Team) -> Non
 
 
 async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
-    """Each has what was its own, also what came while they were one; and undoing the undo makes them one again."""
+    """After an undo each contact has its own facts, including those since the merge; undoing that merges them again."""
     await two(team)
     await team.ask(merge("m", BOB, ADA), batch="m", received=NOW + SECOND)
     await team.deliver(
         change("b2", BOB, Op.ADD, -50, at=NOW - 5), set_to("b3", ("crm", "17"), 7, at=NOW - 2, score="score"),
         field_item("b4", Reference(email=BOB, source="crm", id="b"), at=NOW - 4, company="Bobs"), batch="d3",
-    )  # fmt: skip  # three of one delivery
+    )  # fmt: skip  # three items of one delivery
     assert await team.value(ADA) == 50_000
     assert await last_command(team.workspace, actor="U0REP") == "m"
 
@@ -256,7 +256,7 @@ async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
     assert set(parted.undone) == {ada.id, bob.id}
     assert {(move.contact, move.before, move.after) for move in parted.moved} == {
         (ada.id, 50_000, 80_000), (bob.id, None, 40_000),
-    }  # fmt: skip  # who, from what, to what
+    }  # fmt: skip  # contact, before and after
     assert (amounts(await team.lines(ADA)), amounts(await team.lines(BOB))) == ([20, 60], [-50, 90])
     await whole(team)
     await team.undo("u", batch="v", received=NOW + 3 * SECOND)
@@ -265,7 +265,7 @@ async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
 
 
 async def test_a_score_that_only_one_of_them_had_goes_with_them(team: Team) -> None:
-    """The survivor of a merge that is undone has no score that was never its own."""
+    """A score that only one contact had goes with it when an undo splits the contacts."""
     await team.deliver(field_item("a", ADA, at=NOW - 9, name="Ada"), set_to("b", BOB, 20, at=NOW - 8))
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
     assert await team.value(ADA) == 20_000
@@ -280,7 +280,7 @@ async def test_a_score_that_only_one_of_them_had_goes_with_them(team: Team) -> N
 
 
 async def test_of_three_that_are_one_any_two_may_part(team: Team) -> None:
-    """Whoever hangs together by a word that stands is one, whichever words were taken back."""
+    """Contacts are merged exactly if merges in force connect them, whichever other merges were undone."""
     for number, email in enumerate((ADA, BOB, EVE)):
         await team.deliver(change(f"k{number}", email, Op.ADD, 10**number, at=NOW - 9), batch=f"d{number}")
     await team.ask(merge("m1", EVE, BOB), batch="m1", received=NOW + 1)
@@ -292,7 +292,7 @@ async def test_of_three_that_are_one_any_two_may_part(team: Team) -> None:
         await whole(team)
         return [(value or 0) // 1_000 for value in values]
 
-    assert await values() == [100, 100, 100]  # 111, at the top of the range
+    assert await values() == [100, 100, 100]  # 111, limited to the maximum
     await team.undo("m2", batch="u2", received=NOW + 4)
     assert await values() == [100, 100, 100]
     await team.undo("m3", batch="u3", received=NOW + 5)
@@ -304,7 +304,7 @@ async def test_of_three_that_are_one_any_two_may_part(team: Team) -> None:
 
 
 async def test_a_merge_is_all_or_nothing_with_what_it_stands_beside(team: Team) -> None:
-    """A person's command with a fault in it makes nobody one."""
+    """A person's command with a faulty item merges nothing."""
     await two(team)
     with pytest.raises(UnknownContact):
         await team.ask(merge("m", ADA, BOB), set_to("x", 999_999, 5), batch="m", received=NOW + 1)
@@ -313,24 +313,22 @@ async def test_a_merge_is_all_or_nothing_with_what_it_stands_beside(team: Team) 
 
 
 async def test_a_merge_asks_nobody_and_what_comes_after_it_does(team: Team) -> None:
-    """The rule knows who is inside; its open requests go along, and the time it last asked counts for both."""
+    """A merge fires no rule; the merged contact keeps its open follow-ups and its last cool-down."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(change("a", ADA, Op.ADD, 50, at=NOW - 9), change("b", BOB, Op.ADD, 45, at=NOW - 8))
-    await team.deliver(merge("m", ADA, BOB), batch="d2")  # 95, without a word
+    await team.deliver(merge("m", ADA, BOB), batch="d2")  # the score becomes 95 without a follow-up
     assert await load_follow_ups(team.workspace, ids=range(1, 100)) == []
     await team.deliver(set_to("c", ADA, 10, at=NOW - 7), set_to("d", ADA, 85, at=NOW - 6), batch="d3")
-    assert (
-        await load_follow_ups(team.workspace, ids=range(1, 100)) == []
-    )  # one delivery: it was inside before and after
+    assert await load_follow_ups(team.workspace, ids=range(1, 100)) == []  # one delivery: inside before and after it
 
-    await team.deliver(set_to("e", EVE, 90, at=NOW - 5), batch="d4")  # this one is asked for
+    await team.deliver(set_to("e", EVE, 90, at=NOW - 5), batch="d4")  # creates a follow-up
     (open_one,) = await list_waiting(team.workspace, most=10)
     await team.deliver(merge("n", ADA, EVE), batch="d5")
 
     (follow_up,) = await list_waiting(team.workspace, most=10)
     ada = await team.contact(ADA)
     assert (follow_up.id, follow_up.contact, (await team.contact(EVE)).id) == (open_one.id, ada.id, ada.id)
-    for number, value in enumerate((10, 90)):  # out and in again, within the two weeks after it asked about Eve
+    for number, value in enumerate((10, 90)):  # out and in again, within the cool-down of Eve's follow-up
         later = NOW + DAY + number
         await team.deliver(set_to(f"z{number}", ADA, value, at=later), batch=f"z{number}", received=later)
     assert [
@@ -339,7 +337,7 @@ async def test_a_merge_asks_nobody_and_what_comes_after_it_does(team: Team) -> N
 
 
 async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
-    """As facts do: what was asked about one is theirs again, and what was asked about both stays with the first."""
+    """A split returns each follow-up to its contact; one about both contacts stays with the first."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     ada, bob = (await team.contact(ADA)).id, (await team.contact(BOB)).id
@@ -356,7 +354,7 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
     )
     assert await count(team.workspace, query=waiting_too, now=NOW) == 1
     await apply_move(team.workspace, id=of_bob.id, move=FollowUpMove.CLAIM, by="U0REP", now=later)
-    for number, value in enumerate((10, 95)):  # out, and in again
+    for number, value in enumerate((10, 95)):  # out and in again
         await team.deliver(set_to(f"z{number}", ADA, value, at=later + number), batch=f"z{number}", received=later + 9)
     of_both = (await list_waiting(team.workspace, most=10))[0]
     assert of_both.contact == ada
@@ -376,7 +374,7 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
 
 
 async def test_who_is_parted_is_not_asked_about_again_at_once(team: Team) -> None:
-    """The rule remembers when it asked about them, and an open request closes itself as if they had been apart."""
+    """After a split the cool-down continues, and an open follow-up closes by the score of its own contact."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
@@ -394,7 +392,7 @@ async def test_who_is_parted_is_not_asked_about_again_at_once(team: Team) -> Non
 
 
 async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: Team) -> None:
-    """Bob came to 90 while he was one with Ada; what was asked for about him before that he is alone again closes."""
+    """A split closes a follow-up if the contact's own score is outside the region after it."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
@@ -408,7 +406,7 @@ async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: T
 
 
 async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> None:
-    """What the merge alone made of the score is silent, and what the change adds to that is not."""
+    """If a change merges two contacts, only the change itself fires a rule, measured from the merged score."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(change("a", ADA, Op.ADD, 40, at=NOW - 9), change("b", ("crm", "17"), Op.ADD, 35, at=NOW - 8))
 
@@ -419,7 +417,7 @@ async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> 
 
 
 async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
-    """Through several doors at once: whoever comes first, they end as one with everything counted once."""
+    """Simultaneous merges and changes from several processes give one contact with each change counted once."""
     people: list[Whom] = [f"p{number}@example.com" for number in range(12)]
     doors = [Team(team.workspace, Committer(current_database())) for _ in range(4)]
     adds = [change(f"k{n}", people[n % 12], Op.ADD, 1, at=NOW - n) for n in range(60)]
@@ -435,7 +433,7 @@ async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
 
 
 async def test_another_merge_of_the_same_contacts_shows_the_other_one(team: Team) -> None:
-    """The earliest word says who is shown, also when it arrives last and no row moves by it."""
+    """The earliest merge decides which contact is shown, even if it arrives last and moves no row."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 20, at=NOW - 8))
     await team.deliver(merge("m", ADA, BOB, at=NOW - 5), batch="d2")
     first = (await team.contact(ADA)).email

@@ -1,4 +1,4 @@
-"""Order does not matter: however the same facts arrive, the scores are those of the facts."""
+"""The same facts give the same scores, whatever their order of arrival."""
 
 import asyncio
 from collections import Counter
@@ -28,17 +28,17 @@ from tests.storage.reference import Line, Range, Told, latest_fields, story
 from tests.storage.teams import DAY, NOW, SECOND, Team, set_to
 
 HOUR = 3_600 * SECOND
-APART = HOUR  # a half-life, after which an odd number stands between two points
+APART = HOUR  # a half-life: after it an odd number is between two points
 
 RANGES = {
     "score": Range(low=Decimal(0), high=Decimal(100), start=Decimal(0)),
-    "mood": Range(low=Decimal(-5), high=Decimal(5), start=Decimal(-1)),  # it starts beside 0
-    "heat": Range(low=Decimal(-50), high=Decimal(100), start=Decimal(10), half_life=HOUR),  # from above and from below
+    "mood": Range(low=Decimal(-5), high=Decimal(5), start=Decimal(-1)),  # starts off 0
+    "heat": Range(low=Decimal(-50), high=Decimal(100), start=Decimal(10), half_life=HOUR),  # fades from both sides
 }
 STEPS = {"score": Decimal(1), "mood": Decimal("0.5"), "heat": Decimal(1)}
-LATER = NOW + 7 * HOUR  # when scores are looked at: little is left then of what fades
+LATER = NOW + 7 * HOUR  # when scores are read: most of a fading value is gone by then
 PEOPLE = ("ada@example.com", "Bob@Example.com", "zo\u00eb@example.com")
-NAMES = (*PEOPLE, "crm:17")  # somebody whom the senders may know by an id alone
+NAMES = (*PEOPLE, "crm:17")  # the last is a contact that senders may name by id alone
 SOURCES = ("crm", "crm-2", "n8n")
 KEYS = ("k", "K", "k/0002", "k/0010", "/2", "/10", "\u00e9", "\uffff", "\U0001f600", "a b%_'\"\\")
 FIELDS = ("name", "company", "owner", "attributes.tier")
@@ -48,7 +48,7 @@ teams = count(1)
 
 @dataclass(frozen=True)
 class Undoing:
-    """The wish of a person to take back one of the earlier commands."""
+    """A person's request to undo an earlier command."""
 
     batch: str
     undoes: str
@@ -60,7 +60,7 @@ Command = list[Told] | Undoing
 
 @dataclass(frozen=True)
 class Example:
-    """Facts, and one way for them to arrive: groups that are handed in at the same moment, one after the other."""
+    """Facts and one order of their arrival: groups of simultaneous submissions, one group after the other."""
 
     facts: list[Told]
     commands: list[Command]
@@ -69,7 +69,7 @@ class Example:
 
 @st.composite
 def amounts(draw: st.DrawFn, score: str) -> tuple[str, Decimal]:
-    """Choose what is asked of a score."""
+    """Choose an operation and its amount for a score."""
     op = draw(st.sampled_from(("set", "add", "add", "clear")))
     limits, step = RANGES[score], STEPS[score]
     steps = int((limits.high - limits.low) / step)
@@ -80,7 +80,7 @@ def amounts(draw: st.DrawFn, score: str) -> tuple[str, Decimal]:
 
 @st.composite
 def told_by_senders(draw: st.DrawFn) -> list[Told]:
-    """Choose facts of sources: ties in time, two types, several people, some that speak of the contact alone."""
+    """Choose facts of sources: simultaneous, about two types and several contacts, some with fields alone."""
     facts = []
     places = draw(
         st.lists(st.tuples(st.sampled_from(SOURCES), st.sampled_from(KEYS)), unique=True, min_size=1, max_size=14)
@@ -96,7 +96,7 @@ def told_by_senders(draw: st.DrawFn) -> list[Told]:
                 key=key,
                 at=NOW - draw(st.integers(0, 3)) * (draw(st.sampled_from((1, APART))) if score == "heat" else 1),
                 contact=(name := draw(st.sampled_from(NAMES))),
-                # Of one person alone: two addresses that share an id are one from the beginning, and never merged.
+                # Only for one contact: two emails with one id would be one contact from the start, and never merged.
                 also=draw(st.sampled_from((None, "crm:17"))) if name == PEOPLE[0] else None,
                 score=score,
                 op=op,
@@ -111,13 +111,13 @@ def told_by_senders(draw: st.DrawFn) -> list[Told]:
 
 
 def joining(first: str, other: str, *, batch: str, at: int, actor: str) -> Told:
-    """Tell as a person does that two are one."""
+    """Return a person's merge of two contacts."""
     return Told(source="slack", key=batch, at=at, contact=first, into=other, score=None, batch=batch, actor=actor)
 
 
 @st.composite
 def told_by_people(draw: st.DrawFn) -> list[Command]:
-    """Choose commands of people, one after the other: changes of a contact, and the taking back of earlier commands."""
+    """Choose consecutive commands of people: changes, merges and undos of earlier commands."""
     commands: list[Command] = []
     for number in range(draw(st.integers(2, 8))):
         received, batch = NOW + (number + 1) * APART // 2, f"command-{number}"
@@ -154,9 +154,9 @@ def told_by_people(draw: st.DrawFn) -> list[Command]:
 
 @st.composite
 def examples(draw: st.DrawFn) -> Example:
-    """Choose facts and a way for them to arrive: shuffled, repeated, cut into submissions and groups at random."""
+    """Choose facts and an order of arrival: shuffled, repeated, and cut into submissions and groups at random."""
     facts, commands = draw(told_by_senders()), draw(told_by_people())
-    stream = [*facts, *draw(st.lists(st.sampled_from(facts), max_size=5))]  # some arrive twice, anywhere
+    stream = [*facts, *draw(st.lists(st.sampled_from(facts), max_size=5))]  # some facts arrive twice
     deliveries: list[list[Told] | Undoing] = []
     for source in SOURCES:
         rest = draw(st.permutations([fact for fact in stream if fact.source == source]))
@@ -166,12 +166,12 @@ def examples(draw: st.DrawFn) -> Example:
             rest = rest[size:]
     deliveries = list(draw(st.permutations(deliveries)))
     arriving: list[list[Told] | Undoing] = []
-    pending = list(commands)  # people act one after the other; deliveries come in between, or later
+    pending = list(commands)  # commands keep their order; deliveries arrive between them or later
     while pending or deliveries:
         first = pending if pending and (not deliveries or draw(st.booleans())) else deliveries
         arriving.append(first.pop(0))
         if first is pending and draw(st.booleans()):
-            arriving.append(arriving[-1])  # a request that is repeated
+            arriving.append(arriving[-1])  # a retried request
     groups = []
     while arriving:
         size = draw(st.integers(1, min(6, len(arriving))))
@@ -181,7 +181,7 @@ def examples(draw: st.DrawFn) -> Example:
 
 
 def undone_in(commands: Iterable[Command]) -> tuple[set[str], set[str]]:
-    """Go through what people asked: which batches are left out in the end, and which undos were refused."""
+    """Return the batches that are left out at the end, and the undos that were refused."""
     undoers: dict[str, list[str]] = {}
 
     def left_out(batch: str) -> bool:
@@ -199,7 +199,7 @@ def undone_in(commands: Iterable[Command]) -> tuple[set[str], set[str]]:
 
 
 def submission(team: Team, arriving: list[Told] | Undoing, *, number: int) -> Submission:
-    """Write what arrives as it is handed in."""
+    """Return the submission of arriving facts, or of an undo."""
     if isinstance(arriving, Undoing):
         return team.undoing(arriving.undoes, batch=arriving.batch, received=arriving.received)
     items: list[Item | Merge] = [
@@ -228,13 +228,13 @@ def submission(team: Team, arriving: list[Told] | Undoing, *, number: int) -> Su
 
 
 def reference_to(name: str, *, also: str | None = None) -> Reference:
-    """Name somebody as senders do, by an address, an id, or by both."""
+    """Return a reference by email, by id or by both."""
     ids = [name.partition(":")[2] for name in (name, also or "") if ":" in name]
     return Reference(email=None if ":" in name else name, source="crm", id=ids[0] if ids else None)
 
 
 def persons(facts: Iterable[Told], *, without: set[str]) -> list[set[str]]:
-    """Group the names of those who are one, going by whoever says so and was not undone."""
+    """Group the names of merged contacts, by the merges and proofs that are not undone."""
     groups: list[set[str]] = []
     for fact in facts:
         names = {fact.contact, fact.also or fact.contact}
@@ -248,7 +248,7 @@ def persons(facts: Iterable[Told], *, without: set[str]) -> list[set[str]]:
 
 
 async def hand_in(team: Team, example: Example) -> Counter[str]:
-    """Hand everything in, group by group, and count what was said of it."""
+    """Record all groups one after the other, and count the statuses."""
     statuses: Counter[str] = Counter()
     number = count()
     for group in example.groups:
@@ -267,14 +267,14 @@ async def hand_in(team: Team, example: Example) -> Counter[str]:
 
 
 def merges_of(facts: list[Told], names: set[str], *, without: set[str]) -> list[Told]:
-    """Return the merges that made these names one."""
+    """Return the merges in force of these names."""
     return [fact for fact in facts if fact.into is not None and fact.contact in names and fact.batch not in without]
 
 
 def shown_fields(facts: list[Told], merges: list[Told], *, without: set[str]) -> dict[str, Json] | None:
-    """Return what is shown of a contact: of one that was merged once, what the contact merged into has goes first.
+    """Return the fields that are shown of a contact; after a single merge those of the contact merged into come first.
 
-    None where it was merged more than once, or where a proof says the same, so that the time of both decides.
+    Return None after several merges, or if a proof of identity says the same, because then the times of both decide.
     """
     fields = latest_fields(facts, without=without)
     if not merges:
@@ -290,7 +290,7 @@ def shown_fields(facts: list[Told], merges: list[Told], *, without: set[str]) ->
 
 
 async def check_stories(team: Team, facts: list[Told], *, without: set[str]) -> None:
-    """Compare every score, history and field with the plainest reading of the rules."""
+    """Compare each score, history and field with the plain implementation of the rules in `reference`."""
     tops: dict[str, list[tuple[str, Decimal]]] = {score: [] for score in RANGES}
     for names in persons(facts, without=without):
         person = min(names)
@@ -319,7 +319,7 @@ async def check_stories(team: Team, facts: list[Told], *, without: set[str]) -> 
             (card.contact.id, next(standing.value for standing in card.standings if standing.score_type.key == score))
             for card in cards
         ]
-        if RANGES[score].half_life is None:  # what fades is sorted by more than can be seen
+        if RANGES[score].half_life is None:  # a fading score is sorted by more digits than are shown
             assert expected_order == sorted(expected_order, key=lambda pair: (-pair[1], pair[0]))
         assert [value for _, value in expected_order] == sorted((value for _, value in expected_order), reverse=True)
         assert sorted(value for _, value in expected_order) == sorted(int(value * 1_000) for _, value in expected)
@@ -332,33 +332,33 @@ def _to_line(entry: HistoryEntry) -> Line:
     return Line(
         entry.occurred_at, entry.source, entry.op.value, Decimal(entry.amount) / 1_000,
         points[0], points[1], entry.actor, entry.undone,
-    )  # fmt: skip  # as the reference has it
+    )  # fmt: skip  # as in `reference`
 
 
 @pytest.fixture
 def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
-    """Count what happened in all examples of a test, and fail where it is too little to prove anything."""
+    """Count the events in all examples of a test. Fail if there are too few to prove anything."""
     counts: Counter[str] = Counter()
     yield counts
     report_counts(request.node.name, counts)
     if counts["begun"] > counts["examples"]:
-        return  # the test has failed by itself
+        return  # the test has already failed
     assert counts["examples"] >= 100
     assert min(counts[name] for name in ("facts", "repeats", "undone batches", "merges")) >= 25
-    assert min(counts[name] for name in ("refused undos", "undone merges")) >= 5  # chance gives few
+    assert min(counts[name] for name in ("refused undos", "undone merges")) >= 5  # chance gives few of them
 
 
 @settings(
     max_examples=120,
     deadline=None,
-    # Each example makes a workspace of its own, so the database may be shared.
+    # The tests may share a database, because each example has a workspace of its own.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(example=examples())
 async def test_any_arrival_of_the_same_facts_ends_the_same(
     storage: Storage, counted: Counter[str], example: Example
 ) -> None:
-    """Shuffled, repeated, split and grouped at random, undone and restored: scores, effects, history are the facts'."""
+    """Shuffled, repeated, split, grouped, undone or restored: scores, effects and history depend on the facts alone."""
     counted["begun"] += 1
     workspace = await add_workspace(f"T{next(teams)}", name="Acme", now=NOW)
     await add_score_type(
@@ -377,7 +377,7 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
 
     statuses = await hand_in(team, example)
 
-    # Whoever was known by address and id from the beginning is one already: a merge of the two is left alone.
+    # A merge of contacts that one reference proved to be the same is ignored.
     left_alone = statuses.pop(Status.IGNORED, 0)
     assert left_alone <= sum(
         fact.into is not None for arriving in arrivals if isinstance(arriving, list) for fact in arriving
@@ -401,20 +401,20 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
 
 
 async def test_what_stands_between_two_points_is_told_the_same_in_any_order(team: Team) -> None:
-    """Five facts, each of which finds such a value, in all hundred and twenty orders: one contact for each."""
+    """Values between two points are the same in all 120 orders of five facts, each order with its own contact."""
     heat = RANGES["heat"]
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=-50_000, maximum=100_000, step=1_000, start=10_000,
         bands=[], half_life=heat.half_life, is_default=False, now=NOW,
     )  # fmt: skip  # one definition
-    changes = (("set", -31), ("add", 1), ("set", 51), ("set", -31), ("add", 62))  # 20.5 below 10, or above, each time
+    changes = (("set", -31), ("add", 1), ("set", 51), ("set", -31), ("add", 62))  # 20.5 below or above 10 each time
     facts = [
         Told(
             source="crm", key=f"{place}", at=NOW - (9 - place) * HOUR, contact="", score="heat", op=op,
             amount=Decimal(amount),
         )
         for place, (op, amount) in enumerate(changes)
-    ]  # fmt: skip  # what, and an hour after the one before
+    ]  # fmt: skip  # operation and amount, an hour after the previous one
     orders = list(permutations(facts))
     for turn in range(len(facts)):
         turns = [
@@ -442,7 +442,7 @@ RULED = ("plain", "asking")
 
 
 async def test_facts_that_share_time_and_key_have_one_order_too(team: Team) -> None:
-    """An activity and a change of one event, in either order of arrival: what is about no score comes first."""
+    """An activity and a change with the same time and key have a fixed order: the fact about no score comes first."""
     visit = Rule(name="Visit", activity="visit", points=5_000)
     for key, rules in zip(RULED, ((visit,), (visit, Rule(name="VIP", points=1_000, condition="tag:vip"))), strict=True):
         await add_score_type(
@@ -454,8 +454,8 @@ async def test_facts_that_share_time_and_key_have_one_order_too(team: Team) -> N
         email = f"p{number}@example.com"
         common = {"key": f"{number}/event", "contact": Reference(email=email), "occurred_at": NOW - 9 * HOUR}
         items = [
-            Item(**common, activity="visit", amount=1_000),  # type: ignore[arg-type]  # named
-            Item(**common, score="plain", op=Op.SET, amount=40_000),  # type: ignore[arg-type]  # named
+            Item(**common, activity="visit", amount=1_000),  # type: ignore[arg-type]  # named arguments
+            Item(**common, score="plain", op=Op.SET, amount=40_000),  # type: ignore[arg-type]  # named arguments
             Item(**common, score="asking", op=Op.SET, amount=40_000, fields={"tags": []}),  # type: ignore[arg-type]
             Item(**common, score="score", op=Op.SET, amount=7_000, fields={"tags": ["vip"]}),  # type: ignore[arg-type]
         ]
@@ -484,7 +484,7 @@ async def test_facts_that_share_time_and_key_have_one_order_too(team: Team) -> N
     asking = [("set", 29_000, 70_000), ("fields", 1_000, 41_000), *plain[1:]]
     assert ends == [({"plain": plain, "asking": asking}, {"plain": 30_000, "asking": 29_000})] * 4
     contact, read, before = (await team.contact(email)).id, [], None
-    for _ in plain:  # line by line, none is left out
+    for _ in plain:  # one entry per page, so that a page that leaves out an entry is noticed
         _, (line,) = await history(team.workspace, contact=contact, score="plain", most=1, before=before)
         read.append((line.op.value, line.effective, line.value))
         before = line.order

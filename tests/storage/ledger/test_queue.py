@@ -1,4 +1,4 @@
-"""What waits to be recorded is bounded; people come first, and sources take turns."""
+"""The queue of submissions is bounded; people come first, and sources take turns."""
 
 import asyncio
 
@@ -21,25 +21,25 @@ ACME, OTHER = Team(Workspace(id=1, team="T1", name="Acme")), Team(Workspace(id=2
 
 
 def delivery(source: str, number: int, *, items: int = 1, team: Team = ACME) -> Pending:
-    """Make a delivery of a source; its batch is named by source and number."""
+    """Return a delivery with a batch named by source and number."""
     item = set_to("k", "ada@example.com", 1)
     submission = team.delivery(*[item] * items, source=source, batch=f"{source}{number}")
     return Pending(team.workspace, submission, NOW, asyncio.get_running_loop().create_future())
 
 
 def command(number: int) -> Pending:
-    """Make what a person asks."""
+    """Return a person's command."""
     submission = ACME.asking(set_to("k", "ada@example.com", 1), batch=f"person{number}")
     return Pending(ACME.workspace, submission, NOW, asyncio.get_running_loop().create_future())
 
 
 def batches(group: list[Pending]) -> list[str]:
-    """Name the submissions of a group."""
+    """Return the batch names of the submissions in a group."""
     return [pending.submission.batch for pending in group]
 
 
 def queue_of(*waiting: Pending) -> Queue:
-    """Make a queue in which these wait, in the order they came."""
+    """Return a queue with these submissions in this order."""
     queue = Queue()
     for pending in waiting:
         queue.add(pending)
@@ -47,7 +47,7 @@ def queue_of(*waiting: Pending) -> Queue:
 
 
 def all_groups(queue: Queue) -> list[list[str]]:
-    """Take every group of a queue."""
+    """Take every group from a queue, and return the batch names of each."""
     groups = []
     while queue:
         groups.append(batches(queue.next_group()))
@@ -55,7 +55,7 @@ def all_groups(queue: Queue) -> list[list[str]]:
 
 
 async def test_a_person_is_in_the_next_group_however_much_waits() -> None:
-    """Behind 60 batches of ten sources; no batch delays that group."""
+    """A command is in the next group even behind 60 batches of ten sources, and no batch delays that group."""
     sources = [delivery(f"s{number % 10}", number, items=160) for number in range(60)]
     queue = queue_of(*sources, command(1), command(2), delivery("form", 1))
 
@@ -63,7 +63,7 @@ async def test_a_person_is_in_the_next_group_however_much_waits() -> None:
 
 
 async def test_pushes_and_batches_alternate() -> None:
-    """While pushes wait every other group has none but them, so that neither holds up the other."""
+    """While pushes wait, every other group contains only pushes, so that neither pushes nor batches wait for long."""
     queue = queue_of(*(delivery("crm", number, items=900) for number in range(4)))
     groups = []
     for number in range(5):
@@ -74,14 +74,14 @@ async def test_pushes_and_batches_alternate() -> None:
 
 
 async def test_another_source_is_in_the_next_group() -> None:
-    """A push does not wait for the batches of a source that came before it, and each source keeps its order."""
+    """A push does not wait for earlier batches of another source, and each source keeps its order."""
     queue = queue_of(*(delivery("crm", number, items=900) for number in range(10)), delivery("form", 1))
 
     assert all_groups(queue) == [["crm0", "form1"], *([f"crm{number}"] for number in range(1, 10))]
 
 
 async def test_sources_take_turns() -> None:
-    """Each has one batch in a row while others wait, also the same source name of two workspaces."""
+    """While others wait, each source has one batch in a row; equal slugs of two workspaces are two sources."""
     flood = [delivery("crm", number, items=1_000) for number in range(4)]
     others = [delivery("erp", number, items=1_000) for number in range(2)]
     queue = queue_of(*flood, *others, delivery("crm", 9, items=1_000, team=OTHER))
@@ -90,14 +90,14 @@ async def test_sources_take_turns() -> None:
 
 
 async def test_small_batches_share_a_group_up_to_its_size() -> None:
-    """A batch that does not fit is the first of the next group."""
+    """Small batches share a group, and a batch that does not fit is the first of the next group."""
     queue = queue_of(*(delivery("crm", number, items=400) for number in range(5)), delivery("erp", 0, items=300))
 
     assert all_groups(queue) == [["crm0", "erp0"], ["crm1", "crm2"], ["crm3", "crm4"]]
 
 
 async def test_a_group_has_so_many_submissions_at_most() -> None:
-    """The others wait for the next one."""
+    """A group has a limited number of submissions, and the rest waits for the next group."""
     queue = queue_of(*(delivery(f"s{number % 3}", number) for number in range(MOST_SUBMISSIONS + 1)))
 
     assert [len(group) for group in all_groups(queue)] == [MOST_SUBMISSIONS, 1]
@@ -105,7 +105,7 @@ async def test_a_group_has_so_many_submissions_at_most() -> None:
 
 @pytest.mark.parametrize("by_person", [False, True])
 async def test_what_needs_a_group_of_its_own_has_one(*, by_person: bool) -> None:
-    """What came before and after it from its source stays before and after it."""
+    """A submission that needs its own group has one, and its source keeps its order before and after it."""
     submission = ACME.delivery(Deletion(key="k", contact=1), batch="deletion", source="slack" if by_person else "crm")
     deletion = Pending(ACME.workspace, submission, NOW, asyncio.get_running_loop().create_future())
     others = [command(number) if by_person else delivery("crm", number) for number in (1, 2)]
@@ -116,9 +116,9 @@ async def test_what_needs_a_group_of_its_own_has_one(*, by_person: bool) -> None
 
 
 async def test_batches_are_refused_first() -> None:
-    """At the bound a batch is refused, a push is not; at the second bound a push is, and a person never.
+    """At the first limit batches are refused, at the second limit pushes too, and commands never.
 
-    One batch alone may be larger than the bound.
+    A single batch may be larger than the limit.
     """
     queue_of(delivery("crm", 1, items=MOST_WAITING + 1))
     queue = queue_of(*(delivery("crm", number, items=1_000) for number in range(MOST_WAITING // 1_000)))
@@ -139,7 +139,7 @@ async def test_batches_are_refused_first() -> None:
 
 
 async def test_what_is_put_back_comes_first_and_in_its_order() -> None:
-    """Before what came later from its source, and before other sources; people stay before all of them."""
+    """A requeued submission keeps its place before its source's later ones and other sources; commands stay first."""
     queue = queue_of(delivery("crm", 1), delivery("crm", 2), command(1), delivery("erp", 1), delivery("crm", 3))
     group = queue.next_group()
     assert batches(group) == ["person1", "crm1", "erp1", "crm2", "crm3"]
@@ -152,7 +152,7 @@ async def test_what_is_put_back_comes_first_and_in_its_order() -> None:
 
 
 async def test_what_is_removed_waits_no_longer() -> None:
-    """It counts no longer, either; what is in a group already cannot be removed."""
+    """A removed submission frees its place in the queue; one that is already in a group cannot be removed."""
     first, last = delivery("crm", 1), delivery("erp", 1, items=MOST_WAITING - 1)
     queue = queue_of(first, last)
 

@@ -1,4 +1,4 @@
-"""Record changes and see what becomes of scores."""
+"""Recorded changes can be read as scores, and unusable items are quarantined or refused."""
 
 import pytest
 
@@ -18,7 +18,7 @@ from tests.storage.teams import DAY, NOW, Team, field_item, set_to
 
 
 async def test_a_set_score_can_be_read(storage: Storage) -> None:
-    """What is recorded is what is read."""
+    """A score that was set is read back."""
     workspace = await add_workspace("T1", name="One", now=NOW)
     item = Item(key="k", contact=Reference(email="ada@example.com"), score="score", op=Op.SET, amount=62_000)
     recorded = await record(workspace, Submission(source="crm", batch="b", received_at=NOW, items=[item]), now=NOW)
@@ -46,9 +46,9 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
         (field_item("k", "ada@example.com", **{f"attributes.a{n}": n for n in range(201)}),
          "the item has 201 attributes, and a contact has at most 200"),
     ],
-)  # fmt: skip  # what is handed in, and why it is set aside
+)  # fmt: skip  # items and the reasons for which they are quarantined
 async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item | Merge, reason: str | None) -> None:
-    """Whoever only tries what a source sends is told what the ledger would say, and in its words."""
+    """A check without recording returns the same reasons for quarantine as the ledger."""
     workspace = await add_workspace("T1", name="One", now=NOW)
     types = {score_type.key: score_type for score_type in await score_types(workspace)}
     assert refusal_reason(item, types, received=NOW) == reason
@@ -59,7 +59,7 @@ async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item
 
 @pytest.mark.parametrize(("broken", "flaw"), [("a\0", "the character NUL"), ("a\ud83d", "half of a character")])
 async def test_no_text_that_cannot_be_kept_is_recorded(team: Team, broken: str, flaw: str) -> None:
-    """Wherever it stands in an item the item is set aside, or what a person asks refused; the others apply."""
+    """An item with text that cannot be stored is quarantined, or refused if a person sent it; other items apply."""
     ada = "ada@example.com"
     reference = Reference(email=ada)
     items: dict[str, Item | Merge | Deletion] = {

@@ -1,4 +1,4 @@
-"""A large import is undone at once, and its scores follow in slices; whoever writes to a contact folds it first."""
+"""A large import is undone at once and folded in slices; a write to a contact folds that contact first."""
 
 import asyncio
 from collections.abc import Iterable
@@ -30,12 +30,12 @@ IMPORT = "import/0123456789abcdef"
 
 
 def email(number: int) -> str:
-    """Return an address."""
+    """Return the email of a contact."""
     return f"p{number:03d}@example.com"
 
 
 def imported(numbers: Iterable[int]) -> list[Item]:
-    """Return what an import says: everybody is at 85; the last ones are also known by an id in the CRM."""
+    """Return the items of an import that sets all contacts to 85; the last contacts also have an id in the CRM."""
     items = []
     for number in numbers:
         id = f"{number}" if number > 230 else None
@@ -57,7 +57,7 @@ async def fill(team: Team) -> None:
         Submission(
             source="import", batch=IMPORT, received_at=NOW, items=imported(range(MANY)), actor="import", muted=True
         )
-    )  # fmt: skip  # whose, when and what
+    )  # fmt: skip  # contacts, submission and time
     await team.deliver(*(change(f"d{n}", email(n), Op.ADD, 3, at=NOW - 1) for n in range(0, MANY, 7)), batch="d")
 
 
@@ -68,11 +68,11 @@ async def undo(team: Team, undoes: str, *, batch: str, defers: bool = True, at: 
             source="import", batch=batch, received_at=at, actor="import", all_or_none=True, undoes=undoes, muted=True,
             defers=defers,
         )
-    )  # fmt: skip  # whose, when and what
+    )  # fmt: skip  # the submission
 
 
 async def seen(team: Team) -> dict[str, tuple[str | None, dict[str, int]]]:
-    """Return the company and the scores of everybody."""
+    """Return the company and the scores of each contact."""
     cards = export(team.workspace, query=parse("", await score_types(team.workspace)), now=NOW + 9 * SECOND)
     return {
         str(card.contact.email or card.contact.ids): (
@@ -84,18 +84,18 @@ async def seen(team: Team) -> dict[str, tuple[str | None, dict[str, int]]]:
 
 
 async def count_marked() -> int:
-    """Count the contacts that are still to be folded."""
+    """Return the number of contacts that are still to be folded."""
     return len(await read("SELECT contact_id FROM pending_refolds"))
 
 
 async def check(team: Team) -> None:
-    """Fail where the ledger says otherwise, or somebody was asked for."""
+    """Fail if verification finds a difference, or a follow-up was created."""
     assert (await verify_next(team.workspace)).differences == ()
     assert await load_follow_ups(team.workspace, ids=range(1, 9_999)) == []
 
 
 def runner_of(team: Team, now: int) -> JobRunner:
-    """Make the runner of a service."""
+    """Return the job runner of a service."""
     return JobRunner(make_handlers(lambda: now), clock=lambda: now)
 
 
@@ -106,13 +106,13 @@ async def other(storage: Storage) -> Team:
 
 
 async def test_an_undo_in_slices_is_the_same_as_at_once(team: Team, other: Team) -> None:
-    """Merges of the import end too; a service that dies goes on, and nothing is opened or closed by it."""
+    """An undo in slices equals an undo at once, splits what the import merged, and survives a crash."""
     await fill(team)
     await fill(other)
     before = await seen(team)
     await undo(other, IMPORT, batch="import/undo/1", defers=False)
     recorded = await undo(team, IMPORT, batch="import/undo/1")
-    # Those with an id that was scored before are two contacts again, and each is marked.
+    # A contact with an id that was scored before is split in two, and both are marked.
     assert (recorded.pending, recorded.moved) == (await count_marked(), ())
     assert recorded.pending >= MANY
     assert await seen(team) == before
@@ -132,7 +132,7 @@ async def test_an_undo_in_slices_is_the_same_as_at_once(team: Team, other: Team)
 
 
 async def test_a_write_folds_its_contact_first(team: Team) -> None:
-    """An addition adds to what the score is without the import, also for a contact that the import had merged."""
+    """An addition starts from the score without the import, even for a contact that the import merged."""
     await fill(team)
     await undo(team, IMPORT, batch="import/undo/1")
     marked = await count_marked()
@@ -145,7 +145,7 @@ async def test_a_write_folds_its_contact_first(team: Team) -> None:
     assert [await team.value(email(number)) for number in (3, 1)] == [8_000, 5_000]
     assert await team.value("crm:240") == 12_000
     assert await team.value(email(240)) == 30_000
-    assert await team.value(email(6)) == 85_000  # nobody wrote to it
+    assert await team.value(email(6)) == 85_000  # no write has folded this contact
     assert await count_marked() < marked
     await check(team)
     runner = runner_of(team, NOW + 4 * SECOND)
@@ -156,7 +156,7 @@ async def test_a_write_folds_its_contact_first(team: Team) -> None:
 
 
 async def test_an_undo_that_is_undone_before_it_is_folded(team: Team) -> None:
-    """Both are folded, in any order, to what the ledger says: everything is as imported."""
+    """If an undo is undone before its contacts are folded, everything is as imported, in any order of folding."""
     await fill(team)
     before = await seen(team)
     await undo(team, IMPORT, batch="import/undo/1")
@@ -176,7 +176,7 @@ async def test_an_undo_that_is_undone_before_it_is_folded(team: Team) -> None:
 
 
 async def test_rules_see_what_was_taken_back(team: Team, database_url: str) -> None:
-    """Who was above the edge by the import alone is armed again, and asked for the next time."""
+    """A contact that only the import put above the edge is armed again, and fires the next time."""
     await fill(team)
     await add_alert_rule(team.workspace, words="when score crosses 80 cooldown 1h", made_by="U1", owners={}, now=NOW)
     await undo(team, IMPORT, batch="import/undo/1")

@@ -1,4 +1,4 @@
-"""With rules, caps and conditions too the order of arrival does not matter, and every number explains itself."""
+"""With rules, caps and conditions the order of arrival does not matter either, and each score is fully explained."""
 
 import asyncio
 import os
@@ -44,14 +44,14 @@ RULES = (
     Rule(name="VIP", points=25_000, condition="tag:vip"),
     Rule(name="Seats", points=3_000, for_each="attributes.seats / 5", at_most=5_000),
 )
-LOG = Path(os.environ.get("CDNOW_LOG", Path(__file__).parents[2] / "data" / "cdnow_2000.txt"))  # the whole, or 2,000
+LOG = Path(os.environ.get("CDNOW_LOG", Path(__file__).parents[2] / "data" / "cdnow_2000.txt"))  # all, or 2,000 lines
 COMPANIES, SEATS, SEEN = ("Acme", "Other"), (5, 10, "-11"), ("2025-12-31", "2025-12-30T08:00:00Z", (NOW - DAY) // 1000)
 TAGS: tuple[list[Json], ...] = (["vip"], [], ["new"])
 
 
 @st.composite
 def stories(draw: st.DrawFn) -> list[Item]:
-    """Choose facts of one sender about two people, each at a time of its own or at the same."""
+    """Choose facts of one source about two contacts, some at the same time."""
     items = []
     for number in range(draw(st.integers(2, 14))):
         reference = Reference(email=draw(st.sampled_from(["ada@example.com", "bob@example.com"])))
@@ -69,18 +69,18 @@ def stories(draw: st.DrawFn) -> list[Item]:
         common = {"key": f"k{number}", "contact": reference, "occurred_at": at, "fields": fields_}
         if kind == "activity":
             activity = draw(st.sampled_from(["visit", "click", "demo", "complaint", "left"]))
-            items.append(Item(**common, activity=activity, amount=draw(st.sampled_from([1000, 1000, 2500]))))  # type: ignore[arg-type]  # named
+            items.append(Item(**common, activity=activity, amount=draw(st.sampled_from([1000, 1000, 2500]))))  # type: ignore[arg-type]  # named arguments
         elif kind == "change":
             op = draw(st.sampled_from(list(Op)))
             amount = 0 if op is Op.CLEAR else draw(st.integers(0, 100)) * 1000
-            items.append(Item(**common, score=draw(st.sampled_from(["heat", "score"])), op=op, amount=amount))  # type: ignore[arg-type]  # named
+            items.append(Item(**common, score=draw(st.sampled_from(["heat", "score"])), op=op, amount=amount))  # type: ignore[arg-type]  # named arguments
         else:
-            items.append(Item(**common))  # type: ignore[arg-type]  # named
+            items.append(Item(**common))  # type: ignore[arg-type]  # named arguments
     return items
 
 
 async def team_with_rules(storage: Storage) -> Team:
-    """Make a team with rules in a type that stays and in one that fades."""
+    """Return a team with rules in a type that keeps its value and in one that fades."""
     workspace = await add_workspace(f"T{next(teams):05d}", name="Acme", now=NOW)
     for key, half_life, rules in (("ruled", None, RULES), ("heat", 7 * DAY, RULES[:5])):
         await add_score_type(
@@ -91,7 +91,7 @@ async def team_with_rules(storage: Storage) -> Team:
 
 
 async def load_score_values(team: Team) -> dict[str, dict[str, tuple[int, int]]]:
-    """Give every score, as shown and as ranked, and see that it explains itself and is what the ledger says."""
+    """Return each score as shown and as rank. Fail if an explanation does not add up, or verification fails."""
     results: dict[str, dict[str, tuple[int, int]]] = {}
     ids = [row["id"] for row in await raw_ids(team)]
     for card in await cards_of(team.workspace, ids=ids, now=NOW):
@@ -106,12 +106,12 @@ async def load_score_values(team: Team) -> dict[str, dict[str, tuple[int, int]]]
 
 
 async def raw_ids(team: Team) -> list[dict[str, int]]:
-    """Give the contacts of a team."""
+    """Return the contacts of a team."""
     return await read("SELECT id FROM contacts WHERE workspace_id = $1 ORDER BY id", team.workspace.id)
 
 
 async def test_any_arrival_ends_the_same(storage: Storage) -> None:
-    """Two teams are told the same in two orders, with repeats."""
+    """Two teams that receive the same facts in different orders, with repeats, have the same scores."""
     counts: Counter[str] = Counter()
 
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -139,12 +139,12 @@ async def test_any_arrival_ends_the_same(storage: Storage) -> None:
 
 
 def purchases() -> list[list[str]]:
-    """Read the log: customer, day, number of CDs, dollars."""
+    """Load the log: customer, day, number of CDs, dollars."""
     return [line.split() for line in LOG.read_text().splitlines()[1:] if line.strip()]
 
 
 async def test_the_log_as_activities(storage: Storage, database_url: str) -> None:
-    """In its order, backwards, and shuffled with repeats: the same values and effects, and plain Python's top ten."""
+    """In order, backwards, or shuffled with repeats, the log gives equal values, effects and the computed top ten."""
     rows = purchases()
     items = [
         Item(
@@ -190,7 +190,7 @@ async def test_the_log_as_activities(storage: Storage, database_url: str) -> Non
     scores_left: dict[str, float] = {}
     last: dict[str, int] = {}
     for item in sorted(items, key=lambda item: (item.occurred_at or 0, item.key)):
-        email, at = str(item.contact.email), item.occurred_at or 0  # type: ignore[union-attr]  # a reference
+        email, at = str(item.contact.email), item.occurred_at or 0  # type: ignore[union-attr]  # always a Reference here
         points = min(item.amount / 1000, 10 - spent[email, at // DAY])
         spent[email, at // DAY] += int(points)
         scores_left[email] = scores_left.get(email, 0.0) * 0.5 ** ((at - last.get(email, at)) / (30 * DAY)) + points
@@ -208,7 +208,7 @@ def _noon(day: str) -> int:
 
 
 async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alone(storage: Storage) -> None:
-    """A CRM may say the same every night: a score is as of its last change all the same, stale and untouched."""
+    """Fields that a CRM repeats each night move no score, so the score stays stale and untouched."""
     team, later = await team_with_rules(storage), NOW + 11 * DAY
     await add_alert_rule(team.workspace, words="ruled untouched for 9d", made_by="U1", owners={}, now=NOW)
     ada = Reference(email="ada@example.com")
@@ -250,7 +250,7 @@ async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alo
 
 
 async def test_a_fact_that_moves_one_score_no_more_still_moves_another(storage: Storage) -> None:
-    """What it said of the contact was known before, as a late fact tells."""
+    """A late fact that changes nothing in one score, because of a later set, still changes another score."""
     team = await team_with_rules(storage)
     ada, vip = Reference(email="ada@example.com"), {"tags": ["vip"]}
     both = Item(key="both", contact=ada, score="score", op=Op.SET, amount=10_000, occurred_at=NOW - DAY, fields=vip)  # type: ignore[arg-type]  # JSON
@@ -272,7 +272,7 @@ WORTH = (
     Rule(name="Ours", points=-7_000, condition="email~ours.example"),
     Rule(name="Small", points=3_000, condition="-attributes.seats>=10"),
 )
-#: the same conditions, as plain as can be: each asks the fields that were said up to then
+#: the same conditions as plain functions of the fields known so far
 HOLDS: dict[str, Callable[[Mapping[str, Json]], bool]] = {
     "Visit": lambda fields: fields.get("tags") != ["vip"],
     "Demo": lambda fields: fields.get("company") == "Acme" or fields.get("attributes.seats") == 12,
@@ -286,12 +286,12 @@ TOLD: dict[str, tuple[Json, ...]] = {
     "company": ("Acme", "Other"),
     "attributes.seats": (12, 5, None),
     "email": ("max@ours.example", None),
-    "name": ("Max", "Moritz"),  # no rule asks for it
+    "name": ("Max", "Moritz"),  # no rule tests the name
 }
 
 
 def some_facts(dice: random.Random, number: int) -> list[Item]:
-    """Choose facts of one contact; they like to share their time, and their key where they change other scores."""
+    """Choose facts of one contact that often share their time, and their key if they change different scores."""
     reference = Reference(email=f"p{number}@ours.example", source="crm", id=f"{number}")
     used_keys, items = set[tuple[str, str]](), list[Item]()
     while len(items) < FACTS:
@@ -303,20 +303,20 @@ def some_facts(dice: random.Random, number: int) -> list[Item]:
         common = {
             "key": f"{number}/{key}", "contact": reference, "occurred_at": NOW - dice.randrange(5) * DAY,
             "fields": {name: dice.choice(TOLD[name]) for name in names},
-        }  # fmt: skip  # what every item has
+        }  # fmt: skip  # common to all items
         if subject:
             op = dice.choice([Op.SET, Op.ADD, Op.ADD, Op.CLEAR])
             amount = 0 if op is Op.CLEAR else dice.randrange(-9, 60) * 1_000 if op is Op.ADD else 40_000
-            items.append(Item(**common, score=subject, op=op, amount=amount))  # type: ignore[arg-type]  # named
+            items.append(Item(**common, score=subject, op=op, amount=amount))  # type: ignore[arg-type]  # named arguments
         elif names and dice.random() < 0.4:
-            items.append(Item(**common))  # type: ignore[arg-type]  # named
+            items.append(Item(**common))  # type: ignore[arg-type]  # named arguments
         else:
-            items.append(Item(**common, activity=dice.choice(["visit", "demo"]), amount=1_000))  # type: ignore[arg-type]  # named
+            items.append(Item(**common, activity=dice.choice(["visit", "demo"]), amount=1_000))  # type: ignore[arg-type]  # named arguments
     return items
 
 
 def plainly(items: Sequence[Item], rules: Sequence[Rule], key: str) -> list[tuple[str, str, int | None]]:
-    """Fold one score by the plainest reading: (key, subject, value) of every fact that has an effect on it."""
+    """Return (key, subject, value) of each fact with an effect on one score, by the plainest reading of the rules."""
     fields: dict[str, Json] = {}
     own: int | None = None
     held_points, low, high, results = (
@@ -344,10 +344,10 @@ def plainly(items: Sequence[Item], rules: Sequence[Rule], key: str) -> list[tupl
 
 
 async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, database_url: str) -> None:
-    """Facts about one contact arrive in any order, one by one: each effect is that of the plainest reading.
+    """Facts in any order of arrival have the effects of the plainest reading of the rules.
 
-    Fields become known late, of earlier times and of the same, beside activities that are worth something by them, in
-    types that are live and in a draft that is built in between.
+    Fields arrive late, for earlier or equal times, beside activities with conditions about them, in active types and in
+    a draft that is built in between.
     """
     dice, team = random.Random(11), Team(await add_workspace("T0LATE", name="Acme", now=NOW))
     for key, rules in (("ruled", WORTH[:4]), ("strict", WORTH)):
@@ -360,7 +360,7 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
     drafted: ScoreType | None = None
     for turn in range(FACTS):
         arriving = [items.pop() for items in pending.values() for _ in range(dice.choice([1, 1, 2])) if items]
-        halves = [arriving[: len(arriving) // 3], arriving[len(arriving) // 3 :]]  # the third may end within a contact
+        halves = [arriving[: len(arriving) // 3], arriving[len(arriving) // 3 :]]  # two deliveries
         await asyncio.gather(*(team.deliver(*half, batch=f"{turn}/{n}") for n, half in enumerate(halves)))
         if turn == 1:
             live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == "ruled")

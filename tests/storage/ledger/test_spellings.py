@@ -1,4 +1,4 @@
-"""A Salesforce id of 15 characters and the one of 18 name one contact, whichever an earlier version stored."""
+"""The 15-character and the 18-character form of a Salesforce id name one contact, whichever form is stored."""
 
 import pytest
 
@@ -13,14 +13,14 @@ LONG, SHORT = "0031I0000081tbPQAQ", "0031I0000081tbP"
 
 
 async def store_short(team: Team) -> None:
-    """Record a score, and leave the id in the spelling that earlier versions stored."""
+    """Record a score, and store the id in the short form as earlier versions did."""
     await team.deliver(set_to("a", ("sf", SHORT), 40, at=NOW - DAY), source="sf")
     await database.current_database().writer.rows("UPDATE identities SET value = $1 WHERE value = $2", SHORT, LONG)
 
 
 @pytest.mark.parametrize("ids", [(SHORT, LONG), (LONG, SHORT)], ids=["15 then 18", "18 then 15"])
 async def test_both_spellings_name_one_contact(team: Team, ids: tuple[str, str]) -> None:
-    """Also inside one delivery, and for whoever looks it up."""
+    """Both forms name the same contact, within a delivery and in searches."""
     items = [set_to(key, ("sf", id), 40 + place) for place, (key, id) in enumerate(zip("ab", ids, strict=True))]
     await team.deliver(*items, source="sf")
 
@@ -30,7 +30,7 @@ async def test_both_spellings_name_one_contact(team: Team, ids: tuple[str, str])
 
 
 async def test_what_is_stored_in_the_short_spelling_is_found(team: Team) -> None:
-    """A delivery with the long one makes no second contact, and repeats stay repeats."""
+    """A delivery with the long form finds the contact of a stored short form, and its repeats are duplicates."""
     await store_short(team)
     again, new = set_to("a", ("sf", SHORT), 40, at=NOW - DAY), set_to("b", ("sf", LONG), 86)
     recorded = await team.deliver(again, new, source="sf")
@@ -42,7 +42,7 @@ async def test_what_is_stored_in_the_short_spelling_is_found(team: Team) -> None
 
 
 async def test_where_both_spellings_are_stored_each_contact_keeps_its_own(team: Team) -> None:
-    """An earlier version made two contacts; nothing merges them silently, and the long spelling names its own."""
+    """Where an earlier version stored both forms for two contacts, they stay separate and each form names its own."""
     await store_short(team)
     await team.deliver(set_to("b", ("other", "1"), 50), source="other")
     rename = "UPDATE identities SET namespace = 'sf', value = $1 WHERE namespace = 'other'"
@@ -55,7 +55,7 @@ async def test_where_both_spellings_are_stored_each_contact_keeps_its_own(team: 
 
 
 async def test_a_contact_deleted_under_the_short_spelling_stays_deleted(team: Team) -> None:
-    """What happened before the deletion is ignored, however the id is written."""
+    """A fact from before the deletion is ignored in either form of the id."""
     await store_short(team)
     await team.deliver(Deletion(key="gone", contact=(await team.contact(f"sf:{LONG}")).id), source="sf")
     recorded = await team.deliver(set_to("b", ("sf", LONG), 86, at=NOW - DAY), source="sf", received=NOW + DAY)

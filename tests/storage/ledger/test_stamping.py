@@ -1,4 +1,4 @@
-"""When facts happened: the sender's word, bounded by the receipt; people and we ourselves come last."""
+"""The time of a fact: the sender's time, limited by the receipt; changes without a time come last."""
 
 import asyncio
 
@@ -11,12 +11,12 @@ ADA = "ada@example.com"
 
 
 async def times(team: Team, score: str = "score") -> list[int]:
-    """Read when the changes of Ada's score happened, relative to the beginning, oldest first."""
+    """Return the times of the changes of Ada's score, relative to NOW, oldest first."""
     return [line.occurred_at - NOW for line in reversed(await team.lines(ADA, score))]
 
 
 async def test_a_sender_s_time_is_kept(team: Team) -> None:
-    """Also where it lies long before all that is known; the score then follows the order of happening."""
+    """A sender's time is kept, even before all known facts, and the score follows the order of these times."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 5), batch="d1")
     await team.deliver(set_to("b", ADA, 20, at=NOW - 9 * DAY), batch="d2", received=NOW + DAY)
     await team.deliver(set_to("c", ADA, 30, at=0), batch="d3", received=NOW + DAY)
@@ -26,7 +26,7 @@ async def test_a_sender_s_time_is_kept(team: Team) -> None:
 
 
 async def test_nothing_happens_after_its_receipt(team: Team) -> None:
-    """A sender whose clock is ahead, by a day at most, is taken to speak of the moment of receipt."""
+    """A time up to a day ahead of the receipt counts as the time of receipt."""
     await team.deliver(set_to("a", ADA, 10, at=NOW + 1), batch="d1")
     recorded = await team.deliver(
         set_to("b", ADA, 20, at=NOW + 5 + DAY), set_to("c", ADA, 30, at=NOW + 6 + DAY), batch="d2", received=NOW + 5
@@ -37,9 +37,9 @@ async def test_nothing_happens_after_its_receipt(team: Team) -> None:
 
 
 async def test_items_without_a_time_keep_the_order_of_their_delivery(team: Team) -> None:
-    """They happened when they were received, a microsecond after each other, by their places in the delivery."""
+    """Items without a time happened at their receipt, each a microsecond after the previous item of the delivery."""
     unusable = Unusable(key="x", reason="no", raw="{}")
-    items = [change(f"{9 - number}", ADA, Op.ADD, number) for number in range(3)]  # their keys sort backwards
+    items = [change(f"{9 - number}", ADA, Op.ADD, number) for number in range(3)]  # the keys sort backwards
     await team.deliver(items[0], unusable, items[1], set_to("s", ADA, 50, at=NOW - 1), items[2])
 
     assert await times(team) == [-1, 0, 2, 4]
@@ -47,7 +47,7 @@ async def test_items_without_a_time_keep_the_order_of_their_delivery(team: Team)
 
 
 async def test_what_we_stamp_comes_after_all_that_the_score_has_seen(team: Team) -> None:
-    """Two deliveries without times at the same microsecond, or one of a replica whose clock is behind."""
+    """A fact without a time comes after all facts of its score, even from a replica with a clock that is behind."""
     await team.deliver(set_to("z", ADA, 10), batch="d1")
     await team.deliver(set_to("y", ADA, 20), batch="d2")
     await team.deliver(set_to("x", ADA, 30), batch="d3", received=NOW - SECOND)
@@ -57,7 +57,7 @@ async def test_what_we_stamp_comes_after_all_that_the_score_has_seen(team: Team)
 
 
 async def test_a_person_s_change_never_loses_to_an_older_one(team: Team) -> None:
-    """Whatever the clocks say: who sets a score to 70 now sees 70."""
+    """A person's change is the latest one of the score, whatever the clocks of senders say."""
     await team.deliver(set_to("a", ADA, 10, at=NOW), batch="d1")
     await team.ask(set_to("p", ADA, 70), batch="p", received=NOW - SECOND)
     assert await team.value(ADA) == 70_000
@@ -67,13 +67,13 @@ async def test_a_person_s_change_never_loses_to_an_older_one(team: Team) -> None
 
 
 async def test_the_changes_of_one_command_come_in_the_order_they_were_typed(team: Team) -> None:
-    """A microsecond apart, so that the later one counts."""
+    """The changes of one command are a microsecond apart in the order typed, so the later one counts."""
     await team.ask(change("a", ADA, Op.SET, 30), change("b", ADA, Op.ADD, 5), change("0", ADA, Op.SET, 7), batch="p")
     assert (await times(team), await team.value(ADA)) == ([0, 1, 2], 7_000)
 
 
 async def test_people_at_the_same_moment_come_one_after_the_other(team: Team) -> None:
-    """In one commit, each a microsecond after the one before; each is told what it found and what it left."""
+    """Simultaneous commands are a microsecond apart, and each has its own before and after values."""
     outcomes = await asyncio.gather(
         *(team.ask(change(f"{9 - n}", ADA, Op.ADD, 10), batch=f"{9 - n}", actor=f"U{n}") for n in range(4))
     )
@@ -89,16 +89,16 @@ async def test_people_at_the_same_moment_come_one_after_the_other(team: Team) ->
 
 
 async def test_an_older_fact_of_a_sender_does_not_push_a_newer_one_away(team: Team) -> None:
-    """A sender's own time is taken as it is, on a score that has seen later ones."""
+    """An older fact of a sender keeps its time, and does not replace a newer value."""
     await team.ask(set_to("p", ADA, 70), batch="p", received=NOW + SECOND)
     recorded = await team.deliver(set_to("a", ADA, 10, at=NOW), received=NOW + 2 * SECOND)
 
-    assert [(move.before, move.after) for move in recorded.moved] == [(70_000, 70_000)]  # and the answer says so
+    assert [(move.before, move.after) for move in recorded.moved] == [(70_000, 70_000)]  # the answer reports no move
     assert await times(team) == [0, SECOND]
 
 
 async def test_only_the_same_score_is_waited_for(team: Team) -> None:
-    """What another contact's score has seen, or what is said of the contact, moves nothing."""
+    """Facts of other contacts, and facts about fields, do not move the time of a change."""
     await team.deliver(set_to("a", "bob@example.com", 10, at=NOW), field_item("b", ADA, at=NOW, name="Ada"))
     await team.ask(set_to("p", ADA, 70), batch="p", received=NOW - SECOND)
 
@@ -106,7 +106,7 @@ async def test_only_the_same_score_is_waited_for(team: Team) -> None:
 
 
 async def test_a_repeat_is_not_stamped_again(team: Team) -> None:
-    """What was received first says when it happened, however often it comes again."""
+    """A repeat does not change the time of a fact."""
     await team.ask(set_to("p", ADA, 70), batch="p")
     await team.ask(set_to("p", ADA, 70), batch="p", received=NOW + SECOND)
 
@@ -114,7 +114,7 @@ async def test_a_repeat_is_not_stamped_again(team: Team) -> None:
 
 
 async def test_a_score_is_as_of_its_last_fact(team: Team) -> None:
-    """The card shows when the score last changed, and through whom."""
+    """The card shows when the score last changed, and who changed it."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - DAY))
     await team.ask(set_to("p", ADA, 70), batch="p", actor="U1", received=NOW + SECOND)
     await team.deliver(set_to("b", ADA, 20, at=NOW - 2 * DAY), batch="d2", received=NOW + 2 * SECOND)

@@ -1,4 +1,4 @@
-"""What is asked on the strength of a score that was read is refused when the score has moved on."""
+"""A change that depends on a score as read is refused if the score has changed since."""
 
 import asyncio
 from dataclasses import replace
@@ -15,12 +15,12 @@ ADA = "ada@example.com"
 
 
 def asking(team: Team, key: str, value: int, *, unless_later: int, score: str = "score") -> Submission:
-    """Ask to set Ada's score, unless it has seen a fact after an instant."""
+    """Return a request to set Ada's score, unless the score has a fact later than *unless_later*."""
     return replace(team.asking(set_to(key, ADA, value, score=score), batch=key), unless_later=unless_later)
 
 
 async def test_a_score_that_was_not_touched_since_is_set(team: Team) -> None:
-    """The instant that a card shows is the instant that is still true."""
+    """A score without a later change than the card shows is set."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
     recorded = await team.record(asking(team, "p", 70, unless_later=NOW - 5))
 
@@ -28,7 +28,7 @@ async def test_a_score_that_was_not_touched_since_is_set(team: Team) -> None:
 
 
 async def test_a_score_that_was_touched_since_is_left_alone(team: Team) -> None:
-    """The refusal says so, and nothing of it is kept."""
+    """A score with a later change is left alone, and the refusal stores nothing."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
     with pytest.raises(Changed) as error:
         await team.record(asking(team, "p", 70, unless_later=NOW - 6))
@@ -38,7 +38,7 @@ async def test_a_score_that_was_touched_since_is_left_alone(team: Team) -> None:
 
 
 async def test_a_score_that_must_be_missing(team: Team) -> None:
-    """The first one sets it; the second finds it set."""
+    """A score that must be missing is set by the first request and refused by the second."""
     await team.record(asking(team, "p", 70, unless_later=0))
     with pytest.raises(Changed):
         await team.record(asking(team, "q", 80, unless_later=0))
@@ -47,7 +47,7 @@ async def test_a_score_that_must_be_missing(team: Team) -> None:
 
 
 async def test_a_refused_first_score_makes_no_contact(team: Team) -> None:
-    """Whom nobody knows yet stays unknown, when what was asked of the score cannot be."""
+    """If a conditional change is refused, it creates no contact."""
     await team.deliver(set_to("a", "bob@example.com", 10))
     two = (set_to("p", ADA, 70), set_to("p2", "bob@example.com", 70))
     with pytest.raises(Changed):
@@ -57,7 +57,7 @@ async def test_a_refused_first_score_makes_no_contact(team: Team) -> None:
 
 
 async def test_of_many_that_read_the_same_score_one_sets_it(team: Team) -> None:
-    """Also when they ask at the same moment, in one commit: each is decided by itself, in the order accepted."""
+    """Of simultaneous requests that read the same score, the first sets it and the others are refused."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
 
     outcomes = await asyncio.gather(
@@ -69,7 +69,7 @@ async def test_of_many_that_read_the_same_score_one_sets_it(team: Team) -> None:
 
 
 async def test_a_repeat_is_told_what_became_of_the_first(team: Team) -> None:
-    """A request that is sent again has moved the score itself; that is no reason to refuse it."""
+    """A retried request has the result of the first, although the score has changed by it."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
     await team.record(asking(team, "p", 70, unless_later=NOW - 5))
     again = await team.record(asking(team, "p", 70, unless_later=NOW - 5))
@@ -78,7 +78,7 @@ async def test_a_repeat_is_told_what_became_of_the_first(team: Team) -> None:
 
 
 async def test_what_was_refused_is_not_there_for_its_neighbours(team: Team) -> None:
-    """The same key, asked on the strength of something newer in the same moment, is not taken for a repeat."""
+    """A key of a refused request is not taken for known: another request of the same commit may use it."""
     await team.deliver(change("a", ADA, Op.ADD, 10, at=NOW - 5))
     stale, fresh = (asking(team, "p", 70, unless_later=instant) for instant in (NOW - 6, NOW - 5))
 

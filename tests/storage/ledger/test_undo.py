@@ -1,4 +1,4 @@
-"""Undo leaves a command out of every fold, exactly, whatever came later; undoing the undo restores it."""
+"""An undo leaves a command out of each fold, whatever came later; an undo of the undo restores the command."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ ADA, BOB = "ada@example.com", "bob@example.com"
 
 
 async def test_an_undone_change_was_never_made(team: Team) -> None:
-    """What came later stands as if the change had not been: 90 + 20 is 100 either way, 60 + 20 is not."""
+    """Later changes count as if the undone change had never happened: 90 + 20 is 100 either way, 60 + 20 is not."""
     await team.ask(set_to("a", ADA, 60), batch="a")
     await team.ask(set_to("b", ADA, 90), batch="b", received=NOW + SECOND)
     await team.ask(change("c", ADA, Op.ADD, 20), batch="c", received=NOW + 2 * SECOND)
@@ -37,7 +37,7 @@ async def test_an_undone_change_was_never_made(team: Team) -> None:
 
 
 async def test_undoing_the_only_change_leaves_no_score(team: Team) -> None:
-    """A score that nobody set is missing, not 0."""
+    """After an undo of its only change a score is missing, not 0."""
     await team.ask(set_to("a", ADA, 60), batch="a")
     recorded = await team.undo("a", batch="u")
 
@@ -46,7 +46,7 @@ async def test_undoing_the_only_change_leaves_no_score(team: Team) -> None:
 
 
 async def test_an_undo_can_be_undone_and_the_change_undone_again(team: Team) -> None:
-    """Back and forth, by naming the change or by naming the last undo."""
+    """Undo and restore alternate, whether an undo names the change or the last undo."""
     await team.deliver(set_to("k", ADA, 10, at=NOW - 1))
     await team.ask(set_to("a", ADA, 60), batch="a")
     values = []
@@ -58,7 +58,7 @@ async def test_an_undo_can_be_undone_and_the_change_undone_again(team: Team) -> 
 
 
 async def test_one_undo_takes_back_a_whole_command(team: Team) -> None:
-    """All scores of all contacts that one command changed."""
+    """One undo reverts all scores of all contacts that a command changed."""
     await team.deliver(set_to("k", BOB, 5, at=NOW - 1))
     await team.ask(set_to("a1", ADA, 60), change("a2", BOB, Op.ADD, 7), batch="a")
     recorded = await team.undo("a", batch="u")
@@ -68,7 +68,7 @@ async def test_one_undo_takes_back_a_whole_command(team: Team) -> None:
 
 
 async def test_what_was_said_of_a_contact_is_taken_back_too(team: Team) -> None:
-    """The fields that a command gave are again those that were said before it."""
+    """After an undo the fields of a command have their earlier values."""
     await team.deliver(field_item("k", ADA, at=NOW - 1, name="Ada", company="Engines"))
     await team.ask(set_to("a", ADA, 60, fields={"name": "Eve", "owner": "rep@acme.com"}), batch="a")
     await team.undo("a", batch="u")
@@ -80,7 +80,7 @@ async def test_what_was_said_of_a_contact_is_taken_back_too(team: Team) -> None:
 
 
 async def test_a_command_that_only_says_something_is_taken_back_too(team: Team) -> None:
-    """Anything can be undone, also what touched no score."""
+    """A command that changes only fields can be undone."""
     await team.deliver(field_item("k", ADA, at=NOW - 1, name="Ada"))
     await team.ask(field_item("a", ADA, name="Eve"), batch="a")
     await team.undo("a", batch="u")
@@ -90,7 +90,7 @@ async def test_a_command_that_only_says_something_is_taken_back_too(team: Team) 
 
 @pytest.mark.parametrize("fields", [{"email": ADA}, {}], ids=["said before", "known from the first item"])
 async def test_an_address_that_was_said_is_taken_back_too(team: Team, fields: dict[str, Json]) -> None:
-    """The address shown is again the one that was known before."""
+    """After an undo the earlier email is shown again."""
     await team.deliver(set_to("k", Reference(email=ADA, source="crm", id="17"), 5, at=NOW - 1, fields=fields))
     await team.ask(set_to("a", ("crm", "17"), 60, fields={"email": "eve@example.com"}), batch="a")
     await team.undo("a", batch="u")
@@ -99,7 +99,7 @@ async def test_an_address_that_was_said_is_taken_back_too(team: Team, fields: di
 
 
 async def test_only_what_people_did_and_what_stands_can_be_undone(team: Team) -> None:
-    """There is nothing to undo in a batch that is unknown, a sender's, or undone already; nothing changes then."""
+    """An unknown batch, a source's batch and an undone batch cannot be undone, and nothing changes."""
     await team.deliver(set_to("k", ADA, 10, at=NOW - 1), batch="crm/d1")
     await team.ask(set_to("a", ADA, 60), batch="a")
     await team.undo("a", batch="u")
@@ -116,7 +116,7 @@ async def test_only_what_people_did_and_what_stands_can_be_undone(team: Team) ->
 
 
 async def test_the_same_undo_twice_is_one(team: Team) -> None:
-    """A click that Slack repeats changes nothing, also when the change was restored meanwhile."""
+    """A retried undo changes nothing, even if the change was restored meanwhile."""
     await team.ask(set_to("a", ADA, 60), batch="a")
     await team.undo("a", batch="u")
     repeat = await team.undo("a", batch="u")
@@ -128,7 +128,7 @@ async def test_the_same_undo_twice_is_one(team: Team) -> None:
 
 
 async def test_two_people_undo_the_same_command_at_the_same_moment(team: Team) -> None:
-    """In one process or in two: one of them did it, the other is told so."""
+    """Of two simultaneous undos of a command, in one process or two, one succeeds and the other is refused."""
     await team.ask(set_to("a", ADA, 60), batch="a")
     other = Team(team.workspace, Committer(current_database()))
 
@@ -145,7 +145,7 @@ async def test_two_people_undo_the_same_command_at_the_same_moment(team: Team) -
 
 
 async def test_an_undo_and_what_it_bears_on_in_the_same_moment(team: Team) -> None:
-    """Handed in together they happen one after the other."""
+    """An undo that is recorded together with its command applies after the command."""
     outcomes = await asyncio.gather(
         team.ask(set_to("a", ADA, 60), batch="a"),
         team.undo("a", batch="u", received=NOW + 1),
@@ -160,7 +160,7 @@ async def test_an_undo_and_what_it_bears_on_in_the_same_moment(team: Team) -> No
 
 
 async def test_the_last_command_is_the_asker_s_last_that_stands(team: Team) -> None:
-    """Not a colleague's, not a sender's, not one that was taken back, and no undo."""
+    """The last command is the person's own last command in force: not another person's, a source's or an undo."""
     assert await last_command(team.workspace, actor="U1") is None
     await team.ask(set_to("a", ADA, 1), set_to("a2", BOB, 1), batch="a", actor="U1")
     await team.ask(set_to("b", ADA, 2), batch="b", actor="U1", received=NOW + 1)
@@ -179,17 +179,17 @@ async def test_the_last_command_is_the_asker_s_last_that_stands(team: Team) -> N
 
 
 async def test_a_change_after_a_restored_one_is_the_later(team: Team) -> None:
-    """What a person does comes after all that the score has seen, also after what is undone at that moment."""
+    """A person's change comes after all facts of the score, including facts that are being undone."""
     await team.ask(set_to("a", ADA, 60), batch="a", received=NOW + SECOND)
     await team.undo("a", batch="u", received=NOW + SECOND)
-    await team.ask(set_to("b", ADA, 70), batch="b", received=NOW + SECOND - 1)  # a replica whose clock is behind
+    await team.ask(set_to("b", ADA, 70), batch="b", received=NOW + SECOND - 1)  # a replica with a clock that is behind
     await team.undo("u", batch="v", received=NOW + 2 * SECOND)
 
     assert await team.value(ADA) == 70_000
 
 
 async def test_an_import_that_goes_on_after_it_was_undone_moves_nothing(team: Team) -> None:
-    """What arrives under an undone batch is left out like the rest of it, and counts with it once it is restored."""
+    """An item that arrives under an undone batch is left out, and counts once the batch is restored."""
     await add_score_type(
         team.workspace, key="ruled", label="Ruled", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
         rules=(Rule(name="VIP", points=5_000, condition="tag:vip"),), is_default=False, now=NOW,

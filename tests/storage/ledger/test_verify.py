@@ -1,4 +1,4 @@
-"""Folding everything again finds nothing where all is well, also meanwhile, and exactly what was tampered with."""
+"""Verification folds everything again, finds no difference even during writes, and finds each manipulation."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ PEOPLE = 30
 
 
 def items(dice: random.Random, batch: str) -> list[Item]:
-    """Say and ask a few things of somebody, late ones among them."""
+    """Return items that change several scores and fields of a contact, some of them late."""
     email = f"p{dice.randrange(PEOPLE):02d}@example.com"
     items = [
         field_item(f"{batch}/said", email, at=NOW - dice.randrange(DAY), name=dice.choice(["Ada", "Bob"]), company=None)
@@ -34,7 +34,7 @@ def items(dice: random.Random, batch: str) -> list[Item]:
 
 @pytest.fixture
 async def busy(team: Team) -> Team:
-    """Give a team that has two types, one that fades, late facts, and things undone and restored."""
+    """Return a team with a constant and a fading type, late facts, and undone and restored batches."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=5_000, bands=[],
         half_life=10 * DAY, is_default=False, now=NOW,
@@ -52,7 +52,7 @@ async def busy(team: Team) -> Team:
 
 
 async def verified(team: Team, *, most: int = 7) -> tuple[int, int, list[Difference]]:
-    """Verify everybody, a few at a time: contacts, scores, differences."""
+    """Verify all contacts, a few at a time; return the number of contacts, of scores and the differences."""
     contacts, scores, differences = 0, 0, list[Difference]()
     last: int | None = 0
     while last is not None:
@@ -63,7 +63,7 @@ async def verified(team: Team, *, most: int = 7) -> tuple[int, int, list[Differe
 
 
 async def test_there_is_never_a_difference(busy: Team) -> None:
-    """Whatever the size of a batch, and while others write."""
+    """Verification finds no difference, whatever the batch size, while other tasks write."""
     contacts, scores, differences = await verified(busy)
     assert (contacts, differences) == (await contacts_to_verify(busy.workspace), [])
     assert scores > 30
@@ -96,7 +96,7 @@ TAMPERED = {
 
 
 async def test_whatever_was_tampered_with_is_found(busy: Team, database_url: str) -> None:
-    """One row of each kind, one column at a time; nothing else is complained of."""
+    """Verification reports a manipulation of any column of one row of each kind, and reports nothing else."""
     (some,) = await raw.rows(
         database_url,
         "SELECT k.id AS score, k.contact_id AS contact, e.id AS effect, e.fact_id AS fact, t.key AS of FROM scores k"

@@ -1,4 +1,4 @@
-"""A submission waits for its turn and for locked contacts, but not for ever, and nothing about a contact overtakes."""
+"""A submission waits for its turn and for locked contacts up to a limit, and keeps its order for each contact."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=Tru
 
 @asynccontextmanager
 async def locked(url: str, email: str) -> AsyncIterator[None]:
-    """Lock a contact as another process does that is in the middle of a transaction."""
+    """Hold the lock of a contact, as another process in the middle of a transaction does."""
     connection = await raw.connect(url)
     transaction = connection.transaction()
     await transaction.start()
@@ -36,7 +36,7 @@ async def locked(url: str, email: str) -> AsyncIterator[None]:
 
 
 def add(key: str, contact: Any, amount: int, **more: Any) -> Any:
-    """Add to a score, in the order of the keys."""
+    """Return an item that adds to a score; the times follow the order of the keys."""
     return change(key, contact, Op.ADD, amount, at=NOW - 1_000 + ord(key[0]), **more)
 
 
@@ -47,7 +47,7 @@ def values(recorded: Recorded) -> list[tuple[int | None, int | None]]:
 
 @on_postgres
 async def test_a_locked_contact_delays_only_its_own_submissions(database_url: str, team: Team) -> None:
-    """The others of its group are recorded at once, its own in their order once the lock is gone."""
+    """A locked contact delays its own submissions, which keep their order; others of the group are recorded at once."""
     await team.deliver(add("a", ADA, 1), add("a", BOB, 1, score="score"), batch="first")
     async with locked(database_url, ADA):
         waiting = [asyncio.create_task(team.deliver(add(key, ADA, 10), batch=key)) for key in "bcd"]
@@ -63,7 +63,7 @@ async def test_a_locked_contact_delays_only_its_own_submissions(database_url: st
 async def test_nothing_overtakes_what_waits_for_a_locked_contact(
     database_url: str, team: Team, *, is_new: bool
 ) -> None:
-    """Also not about a second contact that the waiting one names beside the locked one."""
+    """No submission overtakes a waiting one about the same contact, even if that contact is not the locked one."""
     await team.deliver(add("a", ADA, 1), *([] if is_new else [set_to("0", BOB, 0, at=NOW - 2_000)]))
     async with locked(database_url, ADA):
         first = asyncio.create_task(team.deliver(add("b", ADA, 1), add("c", BOB, 10), batch="d1"))
@@ -79,7 +79,7 @@ async def test_nothing_overtakes_what_waits_for_a_locked_contact(
 
 @on_postgres
 async def test_a_contact_locked_too_long_is_given_up(database_url: str, team: Team) -> None:
-    """Only what is about it, with nothing of it kept; what is about others goes on, and about it again afterwards."""
+    """A submission about a contact that is locked too long is refused as a whole; others are recorded."""
     await team.deliver(add("a", ADA, 1), add("a2", BOB, 1))
     hasty = Team(team.workspace, Committer(current_database(), lock_limit=0.1))
     async with locked(database_url, ADA):
@@ -97,7 +97,7 @@ async def test_a_contact_locked_too_long_is_given_up(database_url: str, team: Te
 
 @on_postgres
 async def test_a_rehearsal_waits_for_a_locked_contact(database_url: str, team: Team) -> None:
-    """And keeps nothing."""
+    """A dry run waits for a locked contact, and stores nothing."""
     await team.deliver(add("a", ADA, 1))
 
     async def look(session: object, recorded: Recorded) -> list[tuple[int | None, int | None]]:
@@ -115,7 +115,7 @@ async def test_a_rehearsal_waits_for_a_locked_contact(database_url: str, team: T
 
 
 async def test_an_item_that_merges_contacts_takes_its_turn(team: Team) -> None:
-    """What was handed in before it still means two contacts, what comes after it means the one they became."""
+    """Submissions before an item that merges change two contacts, and those after it change the merged contact."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 2_000), set_to("b", ("crm", "17"), 20, at=NOW - 2_000))
     both = Reference(email=ADA, source="crm", id="17")
     outcomes = await asyncio.gather(
@@ -137,11 +137,11 @@ async def test_an_item_that_merges_contacts_takes_its_turn(team: Team) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_push_waits_only_so_long_for_its_group(database_url: str, team: Team) -> None:
-    """It is refused, with nothing of it kept; what is being recorded is not given up."""
+    """A push that waits too long for its group is refused as a whole; one that is being recorded is completed."""
     hasty = Team(team.workspace, Committer(current_database(), patience=0.1))
     async with raw.write_locked(database_url):
         first = asyncio.create_task(hasty.deliver(add("a", ADA, 1), batch="d1"))
-        await asyncio.sleep(0)  # handed in, and the only one of its group
+        await asyncio.sleep(0)  # enqueued, and alone in its group
         await asyncio.sleep(0)
         with pytest.raises(TooBusy):
             await hasty.deliver(add("b", ADA, 1), batch="d2")

@@ -1,4 +1,4 @@
-"""What people read of scores: the card, the top, the history."""
+"""What people read of scores: card, top list and history."""
 
 import pytest
 
@@ -14,7 +14,7 @@ ADA, BOB = "ada@example.com", "bob@example.com"
 
 @pytest.fixture
 async def measured(team: Team) -> Team:
-    """Give a team with a second type, from 1 to 10, that is its default."""
+    """Return a team with a second score type, from 1 to 10, as default."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=1_000, maximum=10_000, step=1_000,
         bands=[], start=None, is_default=True, now=NOW,
@@ -23,14 +23,14 @@ async def measured(team: Team) -> Team:
 
 
 async def standings(team: Team, text: str, *, now: int = NOW) -> tuple[CurrentScore, ...]:
-    """Read the scores of a contact."""
+    """Return the scores of a contact."""
     contact_card = await card(team.workspace, contact=(await team.contact(text)).id, now=now)
     assert contact_card is not None
     return contact_card.standings
 
 
 async def test_a_card_shows_every_score_the_default_first(measured: Team) -> None:
-    """Each with when it last changed and through whom; what is missing is not there."""
+    """A card lists existing scores, the default type first, with the time and source of the last change."""
     await measured.deliver(
         set_to("a", ADA, 62, at=NOW - 9), set_to("b", ADA, 8, at=NOW - 8, score="fit"), field_item("c", BOB, name="Bob")
     )
@@ -45,7 +45,7 @@ async def test_a_card_shows_every_score_the_default_first(measured: Team) -> Non
 
 
 async def test_cards_come_in_the_order_asked_for(measured: Team) -> None:
-    """Those that are not there are left out."""
+    """Cards are returned in the order of the ids; unknown ids are left out."""
     await measured.deliver(*(set_to(f"k{n}", f"p{n}@example.com", n) for n in range(3)))
     ids = [(await measured.contact(f"p{n}@example.com")).id for n in range(3)]
     cards = await cards_of(measured.workspace, ids=[ids[2], 999_999, ids[0]], now=NOW)
@@ -57,7 +57,7 @@ async def test_cards_come_in_the_order_asked_for(measured: Team) -> None:
 
 
 async def test_the_top_is_sorted_by_value_and_then_by_age(measured: Team) -> None:
-    """Missing is not zero: who has no score, or none any more, is not among them."""
+    """The top list is sorted by value and then by age, without contacts whose score is missing."""
     values = {"a": 10, "b": 90, "c": 0, "d": 90, "e": 50, "f": 70}
     await measured.deliver(*(set_to(f"k{name}", f"{name}@example.com", value) for name, value in values.items()))
     await measured.deliver(
@@ -73,7 +73,7 @@ async def test_the_top_is_sorted_by_value_and_then_by_age(measured: Team) -> Non
 
 
 async def test_an_unknown_type_is_refused_with_the_known_ones(measured: Team) -> None:
-    """The default is named first."""
+    """An unknown type is refused with the known types, the default first."""
     for reading in (
         top(measured.workspace, score="fti", count=1, now=NOW),
         history(measured.workspace, contact=1, score="fti", most=1),
@@ -84,7 +84,7 @@ async def test_an_unknown_type_is_refused_with_the_known_ones(measured: Team) ->
 
 
 async def test_a_history_is_told_newest_first(measured: Team) -> None:
-    """What was asked, what it did, what the score was after it, through whom and why; as much as asked for."""
+    """A history lists the newest changes first, with amount, effect, value, source and reason, up to a limit."""
     await measured.deliver(
         change("a", ADA, Op.ADD, 30, at=NOW - 9, reason="opened a mail"),
         change("b", ADA, Op.ADD, 90, at=NOW - 8),
@@ -114,17 +114,17 @@ async def test_a_history_is_told_newest_first(measured: Team) -> None:
 TRENDS: list[tuple[list[tuple[int, Op, int]], int | None]] = [
     ([(-31, Op.SET, 40), (-1, Op.SET, 55)], 15_000),
     ([(-31, Op.SET, 55), (-1, Op.SET, 40)], -15_000),
-    ([(-30, Op.SET, 40), (-29, Op.SET, 50)], 10_000),  # the very moment thirty days ago counts
+    ([(-30, Op.SET, 40), (-29, Op.SET, 50)], 10_000),  # the very instant thirty days ago counts
     ([(-40, Op.SET, 20), (-31, Op.SET, 40), (-1, Op.ADD, 2)], 2_000),
-    ([(-40, Op.SET, 40)], 0),  # nothing moved since
-    ([(-29, Op.SET, 40)], None),  # no score yet then: no trend
-    ([(-40, Op.SET, 40), (-35, Op.CLEAR, 0), (-1, Op.SET, 50)], None),  # none then
+    ([(-40, Op.SET, 40)], 0),  # no change since then
+    ([(-29, Op.SET, 40)], None),  # no score then: no trend
+    ([(-40, Op.SET, 40), (-35, Op.CLEAR, 0), (-1, Op.SET, 50)], None),  # cleared then: no trend
     ([(-40, Op.SET, 0), (-1, Op.SET, 50)], 50_000),  # 0 is a value
 ]
 
 
 async def test_the_trend_is_the_value_now_less_the_value_thirty_days_ago(team: Team) -> None:
-    """Missing then, or now: no trend."""
+    """The trend is the value now minus the value thirty days ago; if either is missing there is no trend."""
     for number, (changes, _) in enumerate(TRENDS):
         await team.deliver(
             *(
@@ -141,7 +141,7 @@ async def test_the_trend_is_the_value_now_less_the_value_thirty_days_ago(team: T
 
 
 async def test_an_undone_change_has_no_part_in_a_trend(team: Team) -> None:
-    """The trend is that of the history as it stands."""
+    """An undone change is not part of a trend."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 50 * DAY))
     await team.ask(set_to("p", ADA, 90), batch="p", received=NOW - 40 * DAY)
     await team.ask(change("q", ADA, Op.ADD, 5), batch="q", received=NOW - DAY)
@@ -152,7 +152,7 @@ async def test_an_undone_change_has_no_part_in_a_trend(team: Team) -> None:
 
 
 async def test_after_an_undo_a_score_is_as_of_the_change_that_stands(team: Team) -> None:
-    """Neither the undone change nor its author is shown."""
+    """After an undo the score has the time and author of the last change in force."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - DAY))
     await team.ask(set_to("p", ADA, 90), batch="p", actor="U1")
     await team.undo("p", batch="u", actor="U2")
@@ -163,7 +163,7 @@ async def test_after_an_undo_a_score_is_as_of_the_change_that_stands(team: Team)
 
 
 async def test_the_course_of_a_score(measured: Team) -> None:
-    """From the value that it began with to now, without what is undone, with what moved it most and why."""
+    """A timeline runs from the first value to now, without undone changes, with the biggest moves and their reasons."""
     await measured.deliver(
         set_to("a", ADA, 20, at=NOW - 9 * DAY),
         set_to("b", ADA, 30, at=NOW - 5 * DAY, reason="Read the pricing page"),
@@ -171,7 +171,7 @@ async def test_the_course_of_a_score(measured: Team) -> None:
         change("e", ADA, Op.ADD, 40, at=NOW - 2 * DAY),
         set_to("f", BOB, 99, at=NOW - 2 * DAY),
     )
-    # Told later, but earlier by its key.
+    # recorded later, but ordered earlier by key
     await measured.deliver(change("d", ADA, Op.ADD, 1, at=NOW - 2 * DAY), batch="late")
     await measured.ask(set_to("p", ADA, 95), batch="p", actor="U1", received=NOW - DAY)
     await measured.ask(change("q", ADA, Op.CLEAR), batch="q", actor="U2", received=NOW - DAY // 2)
@@ -193,7 +193,7 @@ async def test_the_course_of_a_score(measured: Team) -> None:
         [(20_000, 30_000, "crm", None, "Read the pricing page"), demo, cleared],
     )
     assert await followed(1) == ([(1, 71_000), (0.5, None)], [cleared])
-    # Of more changes than are asked for the older are left out, and it begins later.
+    # A limit leaves out older changes, and the timeline begins later.
     points, causes = await followed(90, most=2)
     assert isinstance(points, list)
     assert points[0] == (pytest.approx(2), 71_000)

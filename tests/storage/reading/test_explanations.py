@@ -1,4 +1,4 @@
-"""Every word of an explanation is true: each claim of a line is a predicate that is checked against the ledger."""
+"""Each statement of an explanation is true: each line is checked against the ledger."""
 
 import random
 from collections import Counter
@@ -37,7 +37,7 @@ BASE_RULES = (
     Rule(name="Other", points=-5_000, condition="company:other"),
     Rule(name="Big", points=60_000, condition="attributes.seats>=10"),
 )
-#: the rules about the contact itself, as plain as can be
+#: the rules about the contact, as plain functions
 HOLDS: Mapping[str, Callable[[Mapping[str, Json]], bool]] = {
     "VIP": lambda fields: "vip" in (fields.get("tags") or ()),  # type: ignore[operator]  # a list
     "Student": lambda fields: "student" in (fields.get("tags") or ()),  # type: ignore[operator]  # a list
@@ -54,7 +54,7 @@ PEOPLE, EVENTS = 130, 14
 
 
 async def test_every_claim_of_320_explanations_is_true(storage: Storage) -> None:
-    """Random histories with rules, caps, fading, merges and undos."""
+    """The lines of 320 explanations are true, after random histories with rules, caps, fading, merges and undos."""
     team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
     for key, half_life, rules in (
         ("ruled", None, (*ACTIVITY_RULES, *BASE_RULES)),
@@ -90,7 +90,7 @@ async def test_every_claim_of_320_explanations_is_true(storage: Storage) -> None
 
 
 async def live_random_lives(team: Team, dice: random.Random) -> set[str]:
-    """Send what happens to many contacts; return the batches that were undone."""
+    """Record random events of many contacts. Return the batches that were undone."""
     undone, batches = set[str](), list[str]()
     for number in range(PEOPLE):
         person = Reference(email=f"p{number}@example.com")
@@ -99,16 +99,16 @@ async def live_random_lives(team: Team, dice: random.Random) -> set[str]:
             common = {
                 "key": f"{number}/{event}", "contact": person, "occurred_at": NOW - dice.randrange(60 * DAY),
                 "fields": {name: dice.choice(FIELDS[name]) for name in FIELDS if dice.random() < 0.3},
-            }  # fmt: skip  # what every item has
+            }  # fmt: skip  # common to all items
             if dice.random() < 0.6:
                 activity = dice.choice(["visit", "visit", "click", "demo", "complaint"])
                 common["occurred_at"] = NOW - dice.choice([3, 4, 30]) * DAY + dice.randrange(DAY)
-                items.append(Item(**common, activity=activity, amount=dice.choice([1_000, 1_000, 333, 2_500])))  # type: ignore[arg-type]  # named
+                items.append(Item(**common, activity=activity, amount=dice.choice([1_000, 1_000, 333, 2_500])))  # type: ignore[arg-type]  # named arguments
             else:
                 op = dice.choice([Op.SET, Op.ADD, Op.ADD, Op.ADD, Op.CLEAR])
                 amount = 0 if op is Op.CLEAR else dice.randrange(1 if op is Op.ADD else -50, 100) * 1_000
                 score = dice.choice(["ruled", "started", "heat"])
-                items.append(Item(**common, score=score, op=op, amount=amount))  # type: ignore[arg-type]  # named
+                items.append(Item(**common, score=score, op=op, amount=amount))  # type: ignore[arg-type]  # named arguments
         for place in range(0, len(items), 5):
             batch = f"{number}-{place}"
             if dice.random() < 0.5:
@@ -130,14 +130,14 @@ async def live_random_lives(team: Team, dice: random.Random) -> set[str]:
 def check_explanation(
     explanation: Explanation, facts: Sequence[Fact], score_type: ScoreType, counts: Counter[str]
 ) -> None:
-    """Check every claim of every line."""
+    """Check each statement of each line."""
     lines = explanation.contributions
     assert sum(line.effect for line in lines) == explanation.value
     assert [line.occurred_at or 0 for line in lines] == sorted((line.occurred_at or 0 for line in lines), reverse=True)
     reset = max((index for index, fact in enumerate(facts) if is_reset(fact, score_type)), default=-1)
     since, before = facts[reset + 1 :], facts[: reset + 1]
     last = facts[reset] if reset >= 0 else None
-    if lines or not score_type.half_life:  # everything that was added may have faded away
+    if lines or not score_type.half_life:  # otherwise everything may have faded away
         check_bottom(lines[-1], last, score_type)
     if not score_type.half_life:
         check_rules(lines, since, before, score_type, counts)
@@ -159,12 +159,12 @@ def check_explanation(
 
 
 def is_reset(fact: Fact, score_type: ScoreType) -> bool:
-    """Return whether nothing before a fact counts any more."""
+    """Return whether earlier facts no longer count after this fact."""
     return isinstance(fact, Change) and fact.score == score_type.key and fact.op is not Op.ADD
 
 
 def check_bottom(line: Contribution, last: Fact | None, score_type: ScoreType) -> None:
-    """The value that was set last, or the start, is told, and nothing but the last set is called so."""
+    """Fail unless the line is the last set value, or else the start if there is one."""
     if isinstance(last, Change) and last.op is Op.SET:
         assert (line.op, line.asked, line.occurred_at) == (Op.SET, last.amount, last.occurred_at)
     elif score_type.start:
@@ -174,7 +174,7 @@ def check_bottom(line: Contribution, last: Fact | None, score_type: ScoreType) -
 
 
 def find_rules(facts: Sequence[Fact]) -> set[str]:
-    """Return the rules that hold after some facts, in their order."""
+    """Return the names of the rules that hold after these facts."""
     fields: dict[str, Json] = {}
     for fact in facts:
         fields |= fact.fields
@@ -188,7 +188,7 @@ def check_rules(
     score_type: ScoreType,
     counts: Counter[str],
 ) -> None:
-    """A rule that holds, or ended, since the last set has one line with its points, at the instant of the change."""
+    """Fail unless each rule that holds, or ended, since the last set has one line with its points and its instant."""
     holds_now = find_rules([*before, *since])
     contained = find_rules(before) if before and isinstance(before[-1], Change) and before[-1].op is Op.SET else set()
     base_lines = [line for line in lines if line.op == "fields"]
@@ -202,7 +202,7 @@ def check_rules(
             continue
         line = told[name]
         assert line.ended == (name not in holds_now)
-        assert asked or line.cut_by_range  # else there is nothing to say of it
+        assert asked or line.cut_by_range  # otherwise there is nothing to report
         everything = [*before, *since]
         (index,) = (
             n
@@ -216,7 +216,7 @@ def check_rules(
 
 
 def check_range(lines: Sequence[Contribution], facts: Sequence[Fact], score_type: ScoreType) -> None:
-    """Without a range the score would be elsewhere by exactly what the lines say that the range cut."""
+    """Fail unless the score without a range would differ by exactly what the lines report as cut by the range."""
     boundless = replace(score_type, minimum=-(10**12), maximum=10**12)
     free, bound = fold(facts, boundless)[0], fold(facts, score_type)[0]
     assert free.rank is not None
@@ -225,7 +225,7 @@ def check_range(lines: Sequence[Contribution], facts: Sequence[Fact], score_type
 
 
 def list_parts(fact: Fact, score_type: ScoreType, facts: Sequence[Fact]) -> list[tuple[str | None, int]]:
-    """Return what a fact asks for: (rule, points) of each part."""
+    """Return the parts that a fact asks for: (rule, points)."""
     if isinstance(fact, Change):
         return [(None, fact.amount)] if fact.score == score_type.key else []
     if not isinstance(fact, Activity):
@@ -240,7 +240,7 @@ def list_parts(fact: Fact, score_type: ScoreType, facts: Sequence[Fact]) -> list
 
 
 def check_change(line: Contribution, facts: Sequence[Fact], score_type: ScoreType) -> None:
-    """A change is in the ledger as the line says, and lost by cap, range, rounding and fading what it says."""
+    """Fail unless the ledger has the change, with the losses by cap, range, rounding and fading of the line."""
     rule = next((rule for rule in score_type.rules if rule.name == line.rule), None)
 
     def is_claimed(fact: Fact) -> bool:

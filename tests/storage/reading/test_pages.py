@@ -1,4 +1,4 @@
-"""Hold the SQL of filters equal to their specification in Python, on contacts that try its edges."""
+"""The SQL of filters agrees with their specification in Python, on contacts with borderline values."""
 
 import asyncio
 import random
@@ -33,18 +33,18 @@ PLANS: tuple[Json, ...] = ("pro", "Pro", "ＰＲＯ", "free", ["pro", "beta", "P
 NUMBERS: tuple[Json, ...] = (
     0, -3, 49, 50, "50", 50.0, " 50 ", 50.0004, 49.9999996, 51, "1e2", 2_000_000_000, 10**15, "9" * 30, True, [50],
     "n/a", "1,000", None, {"a": 50},
-)  # fmt: skip  # numbers, and what is none
+)  # fmt: skip  # numbers, and values that are none
 TIMES: tuple[Json, ...] = (
     "2025-12-25", "2025-12-25T00:00:00Z", "2025-12-25 02:00+02:00", "2025-12-24T23:59:59.999999Z", "2026-02-01",
     (NOW - 7 * DAY) // 1_000_000, str((NOW - 7 * DAY) // 1000), NOW - 7 * DAY + 1, 7, "25.12.2025", "2025-13-01", None,
-)  # fmt: skip  # a week ago, sooner and later, and what is no time
+)  # fmt: skip  # a week ago, sooner and later, and values that are no time
 NOTES: tuple[Json, ...] = ("x" * 300, "x" * 300 + "y", "x" * 200, "Zoë’s", None)
 TAGS = ("vip", "VIP", "churn risk", "a_b", "50%")
 
 
 @pytest.fixture
 async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Candidate]]:
-    """Fill a workspace, and another one beside it that must never show."""
+    """Fill a workspace with contacts, and another workspace that must stay invisible."""
     dice = random.Random(7)
     own_workspace, other = (
         await add_workspace("T1", name="One", now=NOW),
@@ -63,7 +63,7 @@ async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Can
         attributes: dict[str, Json] = {
             "plan": dice.choice(PLANS), "seats": dice.choice(NUMBERS), "last_seen": dice.choice(TIMES),
             "Lead Note": dice.choice(NOTES),
-        }  # fmt: skip  # a kind of value each
+        }  # fmt: skip  # a value of each kind
         for name in dice.sample(sorted(attributes), k=dice.randint(0, 2)):
             del attributes[name]
         fields |= {f"attributes.{name}": value for name, value in attributes.items()}
@@ -87,7 +87,7 @@ async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Can
                 owner=field_values["owner"], tags=tuple(map(str, tags)), values=values,
                 attributes=attributes, now=NOW,
             )
-        )  # fmt: skip  # what was told of one person stands together
+        )  # fmt: skip  # one contact
     await asyncio.gather(*records)
     return own_workspace, list(await score_types(own_workspace)), candidates
 
@@ -125,7 +125,7 @@ def _question(dice: random.Random, depth: int = 0) -> str:
 
 
 async def _load_all_pages(workspace: Workspace, contact_filter: Filter, *, limit: int) -> list[str]:
-    """Read every page of an answer."""
+    """Load all pages of a result, and return the emails in order."""
     addresses: list[str] = []
     cursor = None
     while True:
@@ -140,7 +140,7 @@ async def _load_all_pages(workspace: Workspace, contact_filter: Filter, *, limit
 async def test_the_sql_of_a_filter_finds_whom_its_specification_finds(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:
-    """Hundreds of random filters, each against every contact; several thousand cells must be hits."""
+    """Hundreds of random filters, each on every contact, find what the specification finds, with thousands of hits."""
     workspace, types, candidates = people
     dice, hits, cells = random.Random(11), 0, 0
     for _ in range(FILTERS):
@@ -165,14 +165,14 @@ SORTS = (
 async def test_every_page_together_is_the_sorted_answer(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:
-    """Whatever the size of a page, nobody is left out or shown twice, and missing values come last."""
+    """Pages of any size contain each contact once, in sort order, with missing values last."""
     workspace, types, candidates = people
     untagged = [candidate for candidate in candidates if not {"vip", "VIP"} & set(candidate.tags)]
     assert len(untagged) > 40
     for sort in SORTS:
         expected = untagged
-        for key in reversed(sort.split(",")):  # a stable sort by the last key first is a sort by all of them
-            # reverse=True keeps ties in order too, so a descending key does not turn them round.
+        for key in reversed(sort.split(",")):  # stable sorts by the last key first amount to a sort by all keys
+            # reverse=True keeps ties in order, so a descending key does not reverse them.
             expected = _missing_last(expected, key.lstrip("-"), down=key.startswith("-"))
         contact_filter = parse(f"-tag:VIP sort:{sort}", types)
         for limit in (1, 7, 50, 1000):
@@ -207,7 +207,7 @@ def _missing_last(candidates: list[Candidate], key: str, *, down: bool) -> list[
 async def test_a_cursor_of_another_filter_or_none_of_ours_is_refused(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:
-    """A cursor is data from outside: it may be anything."""
+    """A cursor of another filter, or any other text, is refused, because cursors come from outside."""
     workspace, types, _ = people
     by_score = await page(workspace, query=parse("sort:-score", types), limit=3, now=NOW)
     for text, cursor in (("sort:name", by_score.next_cursor), ("", "garbage!"), ("sort:-score", "W10"), ("", "")):
@@ -218,7 +218,7 @@ async def test_a_cursor_of_another_filter_or_none_of_ours_is_refused(
 async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:
-    """Of several terms the first that leaves nobody is named, as it was typed."""
+    """For an empty result the first term that leaves no contact is reported as it was typed."""
     workspace, types, _ = people
     assert await find_emptying_term(
         workspace, query=parse('has:fit  name~"nobody at all" tag:vip', types), now=NOW
@@ -229,7 +229,7 @@ async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(
 async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:
-    """With tens of thousands of scores, neither a threshold nor a first page reads all contacts."""
+    """With tens of thousands of scores, a threshold and a first page are read from the index, without a scan."""
     workspace, types, _ = people
     writer = current_database().writer
     new_ids = range(1_000_000, 1_030_000)
@@ -270,7 +270,7 @@ async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
 async def test_a_term_is_asked_about_some_contacts(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:
-    """About nobody too, and about more than a statement has places for values, which is 32,767."""
+    """A filter can be limited to given contacts: none, or more than the 32,767 parameters of a statement."""
     workspace, (score, *_), candidates = people
     reader, has = current_database().reader, Has(score)
     everybody = await matching_contacts(reader, workspace, where=has, among=range(40_000), now=NOW)

@@ -1,4 +1,4 @@
-"""The statements that are run most find their rows through an index, however many there are."""
+"""The most frequent statements find their rows through an index, however many rows there are."""
 
 import asyncio
 import json
@@ -28,11 +28,11 @@ from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team, field_item, set_to
 
-CONTACTS, KNOWN = 200_000, 100_000  # there are, and have ids and facts
+CONTACTS, KNOWN = 200_000, 100_000  # the number of contacts, and of contacts with ids and facts
 
 
 async def plan(url: str, record: logging.LogRecord, **settings: str) -> str:
-    """Ask the database how it would run a statement that it was given; PostgreSQL with *settings* beside our own."""
+    """Return the plan of a logged statement, on PostgreSQL with *settings* in addition to the product's own."""
     assert isinstance(record.args, tuple)
     sql, values = str(record.args[0]), list(record.args[1])  # type: ignore[call-overload]  # as Tortoise logs them
     if raw.is_sqlite(url):
@@ -40,7 +40,7 @@ async def plan(url: str, record: logging.LogRecord, **settings: str) -> str:
         return "\n".join(str(row["detail"]) for row in rows)
     connection = await raw.connect(url)
     try:
-        for name, value in (SERVER_SETTINGS | settings).items():  # as our own connections have them
+        for name, value in (SERVER_SETTINGS | settings).items():  # the settings of the product's connections
             await connection.execute(f"SET {name} = '{value}'")
         return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
     finally:
@@ -49,13 +49,13 @@ async def plan(url: str, record: logging.LogRecord, **settings: str) -> str:
 
 @pytest.fixture(scope="module")
 async def crowd(lasting_database_url: str) -> str:
-    """Give a filled database: filled once, as that takes longer than asking; no test here changes what is there."""
+    """Return the URL of a filled database. It is filled once for all tests, which must not change it."""
     await fill(lasting_database_url)
     return lasting_database_url
 
 
 async def fill(url: str) -> None:
-    """Make two hundred thousand contacts with scores that keep their value; half have facts, and one that fades."""
+    """Create 200,000 contacts with a constant score; half of them also have facts and a fading score."""
     storage = await open_storage(url, secret_keys=[KEY])
     team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
     await add_score_type(
@@ -94,22 +94,22 @@ async def fill(url: str) -> None:
         " WHERE g.n % 20 = 0",
     ):
         await raw.rows(url, sql)
-    # PostgreSQL does this by itself: it knows then how much there is, and that an index alone is enough.
-    # SQLite does not, and nobody does it there: its plans must do without.
+    # PostgreSQL does this by itself in operation, so that its plans know the table sizes and index-only scans work.
+    # SQLite does not do this by itself, and the product does not either, so its plans must be good without it.
     if not raw.is_sqlite(url):
         await raw.rows(url, "VACUUM ANALYZE")
 
 
 @pytest.fixture
 async def crowded(crowd: str) -> AsyncIterator[Team]:
-    """Give the team of the filled database."""
+    """Return the team of the filled database."""
     storage = await open_storage(crowd, secret_keys=[KEY])
     yield Team(await find_workspace("T0ACME"))
     await storage.close()
 
 
 def statements(caplog: pytest.LogCaptureFixture, part: str) -> list[logging.LogRecord]:
-    """Pick the statements that mention something."""
+    """Return the logged statements that contain *part*."""
     matching = [record for record in caplog.records if isinstance(record.args, tuple) and part in str(record.args[0])]
     assert matching, f"no statement mentions {part}"
     return matching
@@ -117,7 +117,7 @@ def statements(caplog: pytest.LogCaptureFixture, part: str) -> list[logging.LogR
 
 @pytest.mark.slow
 async def test_the_top_is_read_from_its_index(crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Not by sorting a hundred thousand scores."""
+    """The top list is read from its index, without sorting a hundred thousand scores."""
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         _, cards = await top(crowded.workspace, score="score", count=5, now=NOW)
 
@@ -133,7 +133,7 @@ async def test_the_top_is_read_from_its_index(crowded: Team, crowd: str, caplog:
 async def test_what_is_known_of_a_delivery_is_found_by_its_keys(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A repeated fact by its unique constraint, a contact by that of its identity, a score by its own."""
+    """For a delivery, known facts, contacts and scores are found through their unique constraints."""
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         await asyncio.gather(
             crowded.deliver(set_to("first", "ada@example.com", 50)),
@@ -155,7 +155,7 @@ async def test_what_is_known_of_a_delivery_is_found_by_its_keys(
 async def test_what_a_score_did_is_looked_up_by_contact(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody reads the whole ledger: the effects of a score, and the facts of a contact, come from their indexes."""
+    """The effects of a score and the facts of a contact are found through indexes, without a scan of the ledger."""
     types = await score_types(crowded.workspace)
     for text, part, index in (
         ("score rising 10 in 7d", "rank_then", "effects_contact"),
@@ -190,7 +190,7 @@ async def test_what_a_score_did_is_looked_up_by_contact(
 
 @pytest.mark.slow
 async def test_a_card_is_looked_up_by_contact(crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Who somebody is, by which ids, and every score with its last change: nothing of it by reading all there are."""
+    """A card with ids and scores is found through indexes, without a scan."""
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         (card,) = await cards_of(crowded.workspace, ids=[77], now=NOW)
 
@@ -212,7 +212,7 @@ async def test_a_card_is_looked_up_by_contact(crowded: Team, crowd: str, caplog:
 async def test_what_a_score_is_made_of_is_looked_up_by_contact(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its facts, for why and for its history."""
+    """The facts for an explanation and for a history are found through an index."""
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         _, explanation = await why(crowded.workspace, contact=77, score="score", most=9, now=NOW)
         _, lines = await history(crowded.workspace, contact=77, score="score", most=9)
@@ -230,7 +230,7 @@ async def test_what_a_score_is_made_of_is_looked_up_by_contact(
 async def test_pages_of_a_fading_score_come_from_its_index(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At any moment a threshold is one number, and the order that of the ranks."""
+    """A page of a fading score is read from the index of ranks, because a threshold is one rank at each instant."""
     contact_filter = parse("heat>=80 sort:-heat", await score_types(crowded.workspace))
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         first = await page(crowded.workspace, query=contact_filter, limit=10, now=NOW)
@@ -248,7 +248,7 @@ async def test_pages_of_a_fading_score_come_from_its_index(
 async def test_the_next_page_of_an_export_is_found_by_its_address(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It begins where the last one ended, without sorting everybody again."""
+    """The next page of an export starts at the last email through an index, without sorting all contacts."""
     cards = export(crowded.workspace, query=parse("", await score_types(crowded.workspace)), now=NOW)
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         for _ in range(1500):
@@ -267,8 +267,8 @@ FILTERS = (
     "-followup:none", "followup:open", "NOT updated<7d", "-attributes.visits:77", "attributes.visits:(7,8) OR tag:vip",
     "-attributes.visits>=50", "NOT attributes.visits:3..5", "-has:attributes.visits", "attributes.visits<7d OR tag:vip",
     "segment:hot", "-segment:hot", "segment:calm OR has:heat",
-)  # fmt: skip  # each kind that the language has, under a NOT or an OR
-PAGED = ("owner:rep@example.com", "sort:heat,-score", "-has:heat sort:-score,name")  # those without the score come last
+)  # fmt: skip  # a term of each kind, under a NOT or an OR
+PAGED = ("owner:rep@example.com", "sort:heat,-score", "-has:heat sort:-score,name")  # missing scores come last
 SEGMENTS = {"hot": "score>=80 OR heat>=80", "calm": "-score rising 5 in 7d -has:heat"}
 
 
@@ -276,10 +276,10 @@ SEGMENTS = {"hot": "score>=80 OR heat>=80", "calm": "-score rising 5 in 7d -has:
 async def test_no_filter_reads_a_list_again_for_each_contact(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What a filter looks up of each contact comes from an index, also where a list of all does not fit the memory.
+    """Look-ups of a filter for each contact use an index, even if a list of all contacts does not fit into memory.
 
-    With a hundredth of its memory PostgreSQL plans for two hundred thousand contacts as it does for many millions. Some
-    look-ups in an index cost it a few units for each contact; a list that is read again for each costs thousands.
+    With a hundredth of its memory PostgreSQL plans for 200,000 contacts as for many millions. A few index look-ups cost
+    some units per contact; a list that is scanned again for each contact costs thousands.
     """
     types = await score_types(crowded.workspace)
     for text in (*FILTERS, *PAGED):
@@ -311,7 +311,7 @@ async def test_no_filter_reads_a_list_again_for_each_contact(
 async def test_what_was_folded_under_a_draft_is_found_to_be_deleted(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Dropping a draft reads its own effects and scores, not those of all the others."""
+    """Dropping a draft reads the draft's own effects and scores only."""
     live = (await score_types(crowded.workspace))[0]
     new_draft = await draft(crowded.workspace, wanted=replace(live, maximum=live.maximum + live.step), now=NOW)
     assert new_draft is not None
@@ -328,7 +328,7 @@ RULES = (
     Rule(name="VIP", points=5_000, condition="tag:vip OR email~acme.com"),
     Rule(name="Small", points=2_000, condition="-attributes.seats>=10"),
 )
-#: when something happens, what the contact does then, and what becomes known of it; the last one comes late
+#: instant, activity and fields of each push; the last push is late
 PUSHES: tuple[tuple[int, str | None, dict[str, Json]], ...] = (
     (NOW + DAY, "visit", {}),
     (NOW + 2 * DAY, "visit", {"tags": [], "attributes.seats": 12}),
@@ -339,7 +339,7 @@ PUSHES: tuple[tuple[int, str | None, dict[str, Json]], ...] = (
 
 
 async def rows_read(url: str, records: Sequence[logging.LogRecord]) -> tuple[int, int]:
-    """Count the statements that were run, and the rows that those give which read; each is run once more for that."""
+    """Return the number of statements, and of the rows that their SELECTs read, each of which is run once more."""
     run = [record for record in records if isinstance(record.args, tuple)]
     number = 0
     for record in run:
@@ -352,9 +352,9 @@ async def rows_read(url: str, records: Sequence[logging.LogRecord]) -> tuple[int
 async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
     storage: Storage, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever conditions the rules have: an activity, and what becomes known of the contact, are one step each.
+    """A push about a contact reads as much after 10,000 facts as after few, whatever the conditions of the rules.
 
-    Also in a draft that waits beside it. What comes late reads the whole history.
+    This holds beside an open draft too. Only a late fact reads the whole history.
     """
     team, facts = Team(await add_workspace("T0LONG", name="Acme", now=NOW)), 10_000
     live = await add_score_type(

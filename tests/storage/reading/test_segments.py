@@ -1,4 +1,4 @@
-"""Saved filters: kept by name, checked when they are saved, and never leading back to themselves."""
+"""Segments are saved filters with a name. They are validated when saved, and never contain themselves."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.storage.teams import NOW, Team
 
 
 async def test_segments_are_kept_by_name(team: Team) -> None:
-    """Saving again replaces; another team has its own; what is built on another keeps it from being deleted."""
+    """Saving a name again replaces its segment, other teams are unaffected, and a used segment cannot be deleted."""
     workspace = team.workspace
     other = await add_workspace("T0OTHER", name="Other", now=NOW)
     assert await save_segment(workspace, name="hot", text="score>=80", now=NOW) is None
@@ -30,7 +30,7 @@ async def test_segments_are_kept_by_name(team: Team) -> None:
 
 
 async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
-    """Names nobody could type, filters nobody could read, and circles of two."""
+    """Names that cannot be typed, unreadable filters and circular references are refused."""
     workspace = team.workspace
     await save_segment(workspace, name="a", text="has:score", now=NOW)
     await save_segment(workspace, name="b", text="segment:a", now=NOW)
@@ -38,7 +38,7 @@ async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
         ("a", "segment:b", "in the segment `b`: a segment cannot name itself: a → b → a"),
         ("c", "segment:c", "a segment cannot name itself: c → c"),
         ("c", "segment:aa", "there is no segment `aa`. Did you mean `a`?"),
-        ("aaa", "segment:zz", "there is no segment `zz`. There is `a`, `b`."),  # the new one is not there yet
+        ("aaa", "segment:zz", "there is no segment `zz`. There is `a`, `b`."),  # the new segment is not listed yet
         ("c", "fti>3", "there is no field `fti`."),
     ):
         with pytest.raises(BadFilter) as error:

@@ -1,4 +1,4 @@
-"""Filters that ask what a score did: the SQL finds whom the specification finds, and that is what the words mean."""
+"""The SQL of filters about past scores agrees with their specification, which agrees with the words."""
 
 import random
 
@@ -20,7 +20,7 @@ PEOPLE = 70
 
 @pytest.fixture
 async def heated(team: Team) -> Team:
-    """Give a team with a type that fades toward 10 by half in ten days, and one that has halves and negatives."""
+    """Return a team with a type that fades toward 10 in ten days by half, and one with halves and negatives."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=-20_000, maximum=100_000, step=1_000, start=10_000,
         bands=[Band(name="all", start=-20_000)], half_life=10 * DAY, is_default=False, now=NOW,
@@ -33,14 +33,14 @@ async def heated(team: Team) -> Team:
 
 
 async def filter_letters(team: Team, text: str, *, now: int = NOW) -> list[str]:
-    """Give the first letters of the addresses that a filter finds."""
+    """Return the first letters of the emails that a filter finds."""
     types = await score_types(team.workspace)
     cards = (await page(team.workspace, query=parse(text, types), limit=1000, now=now)).cards
     return [(card.contact.email or "")[0] for card in cards]
 
 
 async def test_an_undone_fact_is_an_update_and_an_undo_is_none(heated: Team) -> None:
-    """`updated` asks for any fact of the contact, undone or not; `stale` for changes that stand."""
+    """`updated` counts any fact of the contact, even an undone one; `stale` counts only changes in force."""
     await heated.deliver(set_to("old", "a@example.com", 40, at=NOW - 20 * DAY), batch="old")
     await heated.ask(set_to("p", "a@example.com", 50, at=NOW - 9 * DAY), batch="p", received=NOW - 9 * DAY)
     await heated.undo("p", batch="u", received=NOW - DAY)
@@ -50,7 +50,7 @@ async def test_an_undone_fact_is_an_update_and_an_undo_is_none(heated: Team) -> 
 
 
 async def test_what_the_words_mean(heated: Team) -> None:
-    """Each kind of past once, with the answers to each kind of question about it."""
+    """Each kind of history has the right answer to each kind of question about the past."""
     past: dict[str, list[tuple[float, Op, int]]] = {
         "a": [(20, Op.SET, 40), (2, Op.ADD, 45)],  # 40 a week ago, 85 now
         "b": [(20, Op.SET, 90), (3, Op.SET, 70)],  # fell by 20
@@ -59,7 +59,7 @@ async def test_what_the_words_mean(heated: Team) -> None:
         "e": [(20, Op.SET, 0), (1, Op.SET, 10)],  # from 0: no percentage
         "f": [(20, Op.SET, 50), (1, Op.CLEAR, 0)],  # none now
         "g": [(20, Op.SET, 80), (8, Op.CLEAR, 0), (1, Op.SET, 80)],  # none a week ago, in between
-        "h": [(7, Op.SET, 60), (0, Op.ADD, 10)],  # the very moment a week ago counts
+        "h": [(7, Op.SET, 60), (0, Op.ADD, 10)],  # the very instant a week ago counts
     }
     for name, changes in past.items():
         for number, (days, op, amount) in enumerate(changes):
@@ -76,10 +76,10 @@ async def test_what_the_words_mean(heated: Team) -> None:
         "score rising 100% in 7d": "a",
         "score moved 10 in 7d": "abeh",
         "-score moved 10 in 7d": "cdfgi",
-        "score crossed above 80 in 7d": "adg",  # also who had none
+        "score crossed above 80 in 7d": "adg",  # including contacts without a score before
         "score crossed above 85 in 7d": "ad",
         "score crossed above 80 in 30d": "acdg",
-        "score crossed below 80 in 7d": "b",  # not who had none
+        "score crossed below 80 in 7d": "b",  # not contacts without a score now
         "score crossed below 90 in 1w": "b",
         "score stale 48h": "abcd",
         "score stale 4d": "c",
@@ -93,7 +93,7 @@ async def test_what_the_words_mean(heated: Team) -> None:
 
 
 async def test_what_was_undone_has_no_part_in_it(heated: Team) -> None:
-    """A change that is taken back neither moves a score nor freshens it; that it was there updates the contact."""
+    """An undone change neither moves a score nor makes it fresh, but it updates the contact."""
     await heated.deliver(set_to("a", "a@example.com", 40, at=NOW - 20 * DAY))
     await heated.ask(set_to("p", "a@example.com", 90), batch="p", received=NOW - DAY)
     answers = ("score rising 10 in 7d", "score crossed above 80 in 7d", "score stale 10d", "updated<2d")
@@ -105,7 +105,7 @@ async def test_what_was_undone_has_no_part_in_it(heated: Team) -> None:
 
 
 async def test_fading_is_a_trend(heated: Team) -> None:
-    """A score that fades falls, and crosses, without anybody touching it; below its start it rises."""
+    """A fading score falls and crosses without a change, and rises below its start."""
     await heated.deliver(
         set_to("a", "a@example.com", 90, score="heat", at=NOW), set_to("b", "b@example.com", -20, score="heat", at=NOW)
     )
@@ -144,7 +144,7 @@ def _terms(dice: random.Random) -> str:
 
 
 async def specimens(url: str, types: list[ScoreType], now: int) -> list[Candidate]:
-    """Say of everybody what a filter may ask, from the rows of the ledger and the effects."""
+    """Return what filters may test of each contact, from the rows of facts and effects."""
     by_definition = {score_type.definition: score_type for score_type in types}
     effects = await raw.rows(
         url,
@@ -177,7 +177,7 @@ async def specimens(url: str, types: list[ScoreType], now: int) -> list[Candidat
 
 
 async def test_the_sql_finds_whom_the_specification_finds(heated: Team, database_url: str) -> None:
-    """Random pasts with ties in time, and random questions at several instants; the answers of both are equal."""
+    """The SQL finds what the specification finds, for random histories with ties and random questions."""
     dice = random.Random(17)
     for number in range(PEOPLE):
         items: list[Item] = []

@@ -1,4 +1,4 @@
-"""What a score is made of, as it is read from the ledger: undone changes have no part, other teams see nothing."""
+"""An explanation leaves out undone changes, and is invisible to other teams."""
 
 from storage.domain.facts import Op
 from storage.reading.history import why
@@ -9,7 +9,7 @@ ADA = "ada@example.com"
 
 
 async def test_undone_changes_have_no_part(team: Team) -> None:
-    """Neither in the number nor among the lines; and whoever is not there is explained to nobody."""
+    """An undone change is part of neither the value nor the lines, and an unknown contact has no explanation."""
     await team.deliver(set_to("a", ADA, 40, at=NOW - DAY, reason="trial"))
     await team.ask(change("p", ADA, Op.ADD, 70), batch="p", actor="U1")
     ada = (await team.contact(ADA)).id

@@ -1,4 +1,4 @@
-"""Workspaces and what they measure."""
+"""Workspaces and score types."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ LOW = (Band(name="low", start=-5_000),)
 
 
 async def add(workspace: Workspace, key: str, *, is_default: bool = False, label: str = "Mood") -> ScoreType:
-    """Define a type from -5 to 5 in halves."""
+    """Add a type from -5 to 5 in steps of 0.5."""
     return await add_score_type(
         workspace, key=key, label=label, minimum=-5_000, maximum=5_000, step=500, bands=LOW, start=None,
         is_default=is_default, now=NOW,
@@ -25,7 +25,7 @@ async def add(workspace: Workspace, key: str, *, is_default: bool = False, label
 
 
 async def test_a_new_workspace_has_one_score_type(storage: Storage) -> None:
-    """`score`, 0 to 100 in steps of 1, cold, warm and hot; it is the default."""
+    """A new workspace has the default type `score`, from 0 to 100 in steps of 1, with the bands cold, warm and hot."""
     workspace = await add_workspace("T0ACME", name="  Acme ", now=NOW)
     (only,) = await score_types(workspace)
 
@@ -36,7 +36,7 @@ async def test_a_new_workspace_has_one_score_type(storage: Storage) -> None:
 
 
 async def test_a_workspace_is_found_by_its_team(storage: Storage) -> None:
-    """Or refused as unknown; all of them are listed by team."""
+    """A workspace is found by its team or refused as unknown, and all workspaces are listed by team."""
     workspaces = [await add_workspace(team, name=f"Team {team}", now=NOW) for team in ("T2", "T1")]
 
     assert await find_workspace("T2") == workspaces[0]
@@ -47,7 +47,7 @@ async def test_a_workspace_is_found_by_its_team(storage: Storage) -> None:
 
 
 async def test_a_team_has_one_workspace(storage: Storage) -> None:
-    """The second is refused, also at the same moment."""
+    """A second workspace of a team is refused, even if both are created at once."""
     outcomes = await asyncio.gather(
         *(add_workspace("T0ACME", name=f"Acme {n}", now=NOW) for n in range(4)), return_exceptions=True
     )
@@ -60,14 +60,14 @@ async def test_a_team_has_one_workspace(storage: Storage) -> None:
 
 @pytest.mark.parametrize("team", ["", "T", "T" * 33, "T 1", "T-1", "Té1", "T1\n", "../etc"])
 async def test_what_is_no_team(team: str) -> None:
-    """A team's id is 2 to 32 plain letters and digits."""
+    """The id of a team is 2 to 32 ASCII letters and digits; any other is refused."""
     with pytest.raises(BadName, match="is no workspace id: Slack's look like T0123ABCD"):
         await add_workspace(team, name="Acme", now=NOW)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201])
 async def test_what_is_no_name(name: str) -> None:
-    """A name has 1 to 200 characters."""
+    """A name has 1 to 200 characters; any other is refused."""
     with pytest.raises(BadName) as error:
         await add_workspace("T0ACME", name=name, now=NOW)
 
@@ -75,7 +75,7 @@ async def test_what_is_no_name(name: str) -> None:
 
 
 async def test_a_score_type_is_what_was_defined(team: Team) -> None:
-    """It reads as it was written; the default stands first, the others in the order they were made."""
+    """A score type reads as it was defined; the default is listed first, then the others in order of creation."""
     mood = await add(team.workspace, "mood", label="  Mood ")
     fit = await add(team.workspace, "fit", is_default=True)
     stored_types = await score_types(team.workspace)
@@ -92,7 +92,7 @@ async def test_a_score_type_is_what_was_defined(team: Team) -> None:
 
 
 async def test_a_key_is_used_once(team: Team) -> None:
-    """Among the types, and as the slug of a source: `fit:17` must not be two things."""
+    """A key is unique among score types and slugs of sources, because `fit:17` would be ambiguous."""
     await add_source(team.workspace, slug="mood", provider="generic", secrets=[], now=NOW)
     await add(team.workspace, "fit")
 
@@ -107,7 +107,7 @@ async def test_a_key_is_used_once(team: Team) -> None:
 
 
 async def test_a_score_type_and_a_source_are_never_called_the_same(team: Team) -> None:
-    """Also not where both are made at the same moment."""
+    """A score type and a source never have the same name, even if both are created at once."""
     for number in range(10):
         name = f"mood{number}"
         source = add_source(team.workspace, slug=name, provider="generic", secrets=[], now=NOW)
@@ -118,7 +118,7 @@ async def test_a_score_type_and_a_source_are_never_called_the_same(team: Team) -
 
 
 async def test_what_cannot_be_defined_is_not_kept(team: Team) -> None:
-    """Neither a bad key nor a bad definition."""
+    """A type with a bad key or a bad definition is refused, and nothing is stored."""
     with pytest.raises(BadName):
         await add(team.workspace, "owner")
     with pytest.raises(BadDefinition):

@@ -1,4 +1,4 @@
-"""Another definition is folded beside the live one, compared, and pointed at; what happens meanwhile is in both."""
+"""A draft is folded beside the live definition, previewed and applied; changes meanwhile go into both."""
 
 import asyncio
 from dataclasses import replace
@@ -41,46 +41,46 @@ DEMO = Rule(name="Demo", activity="demo_booked", points=10_000)
 
 
 def quietly(_: int) -> None:
-    """Watch nothing."""
+    """Ignore the progress."""
 
 
 @pytest.fixture
 async def team(storage: Storage) -> Team:
-    """Give a team."""
+    """Return a team with a new workspace."""
     return Team(await add_workspace("T0ACME", name="Acme", now=NOW))
 
 
 async def load_live_type(team: Team, key: str = "score") -> ScoreType:
-    """Give the definition that is read."""
+    """Return the live definition of a score type."""
     return next(score_type for score_type in await score_types(team.workspace) if score_type.key == key)
 
 
 async def drafted(team: Team, **other: object) -> ScoreType:
-    """Draft the default type with something other."""
+    """Return a draft of the default type with some attributes replaced."""
     new_draft = await draft(team.workspace, wanted=replace(await load_live_type(team), **other), now=NOW)  # type: ignore[arg-type]  # its own
     assert new_draft is not None
     return new_draft
 
 
 def activity_item(key: str, email: str, activity: str = "demo_booked") -> Item:
-    """Do something."""
+    """Return an item about one activity."""
     return Item(key=key, contact=set_to("", email, 0).contact, activity=activity, amount=1000)
 
 
 async def people(team: Team, count: int) -> None:
-    """Let p00 have 0, p01 1, …"""
+    """Set the scores of *count* contacts: p00 to 0, p01 to 1 and so on."""
     await team.deliver(*(set_to(f"s{n}", f"p{n:02d}@example.com", n) for n in range(count)))
 
 
 async def check_ledger_and_scores(team: Team) -> None:
-    """Fail where what is kept is not what the ledger says."""
+    """Fail if verification finds a difference."""
     checked = await verify_next(team.workspace)
     assert checked.differences == ()
     report_counts("verified after another definition", {"contacts": checked.contacts, "scores": checked.scores})
 
 
 async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None:
-    """It is kept before there is a rule; the rule made later finds it."""
+    """An activity from before its rule is stored, and counts once the rule is applied."""
     await team.deliver(activity_item("a", "ada@example.com"), set_to("b", "bob@example.com", 5))
     assert await team.value("ada@example.com") is None
     new_draft = await drafted(team, rules=(DEMO,))
@@ -96,7 +96,7 @@ async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None
 
 
 async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
-    """And what became known with it."""
+    """An undo of a batch undoes its activities and its fields."""
     vip = Rule(name="VIP", points=20_000, condition="tag:vip")
     await apply(team.workspace, draft=await drafted(team, rules=(DEMO, vip)), asks=False, clock=lambda: NOW)
     await team.deliver(set_to("s", "ada@example.com", 5))
@@ -113,7 +113,7 @@ async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
 
 
 async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
-    """Contact by contact; until then nothing is seen of it."""
+    """A preview predicts each contact's change, and is invisible to other readers."""
     await people(team, 60)
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await team.deliver(*(activity_item(f"d{n}", f"p{n:02d}@example.com") for n in range(25, 35)), received=NOW + SECOND)
@@ -127,7 +127,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     assert before == {f"p{n:02d}@example.com": n * 1000 for n in range(60)}
 
     counts = await preview(team.workspace, draft=new_draft, now=NOW)
-    # Ten did something, and 51 to 59 are cut to 50; of these 19, and of 40 to 50, who is 40 or more is hot now.
+    # Ten had an activity, and 51 to 59 are cut to 50. Of these 19, and of 40 to 50, those at 40 or more are hot now.
     expected = {n: min(50, n) + (9 if 25 <= n < 35 else 0) for n in range(60)}
     hot = [n for n, value in expected.items() if value >= 40]
     assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (19, len(hot), 0, len(hot))
@@ -144,7 +144,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
 
 
 async def test_a_preview_announces_exactly_what_is_then_asked_for(team: Team) -> None:
-    """It asks the condition, under the scores of the draft, and who asked lately rests; a paused rule asks nobody."""
+    """A preview counts exactly the follow-ups of the application, with conditions, cool-downs and paused rules."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     words = "score crosses 50 if tag:vip score>=60 cooldown 2d"
     await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
@@ -154,28 +154,28 @@ async def test_a_preview_announces_exactly_what_is_then_asked_for(team: Team) ->
             set_to(f"s{name}", f"{name}@example.com", 75 if name == "rested" else 10, fields={"tags": names})
         )
         await team.deliver(set_to(f"t{name}", f"{name}@example.com", 20 if name == "lower" else 30), received=NOW + 1)
-    assert len(await load_follow_ups(team.workspace, ids=range(1, 9))) == 1  # of `rested`, within its two days
+    assert len(await load_follow_ups(team.workspace, ids=range(1, 9))) == 1  # of `rested`, in its cool-down
 
     new_draft = await drafted(team, rules=(Rule(name="All", points=35_000, condition="-tag:nobody"),))
     later = NOW + DAY
     await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: later)
     counts = await preview(team.workspace, draft=new_draft, now=later)
 
-    assert counts.asking == 0  # a value that was set includes the rule
+    assert counts.asking == 0  # a set value includes the rule
     await cancel(team.workspace, draft=new_draft, clock=lambda: later)
     adding = Rule(name="Visit", activity="demo_booked", points=40_000)
     await team.deliver(*(activity_item(f"d{name}", f"{name}@example.com") for name in tags), received=NOW + 2)
     new_draft = await drafted(team, rules=(adding,))
     await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: later)
     counts = await preview(team.workspace, draft=new_draft, now=later)
-    # 70 each but for `lower`, with 60; of those who are vips one was asked for yesterday.
+    # All have 70 but `lower`, which has 60. One of the vips had a follow-up yesterday.
     assert counts.asking == 2
     assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: later) == counts.asking
     assert len(await load_follow_ups(team.workspace, ids=range(1, 9))) == 1 + counts.asking
 
 
 async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_true_of(team: Team) -> None:
-    """Also where there are no newcomers at all."""
+    """A rule with a condition fires for the newcomers that fulfill it, and for none if there are no newcomers."""
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     await add_alert_rule(team.workspace, words="when score crosses 80 if tag:vip", made_by="U1", owners={}, now=NOW)
     await people(team, 10)
@@ -193,14 +193,14 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
 
 
 async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
-    """Both are written, under a number each."""
+    """Drafts of a type that are created at once have different numbers."""
     types = [replace(await load_live_type(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
     new_drafts = await asyncio.gather(*(draft(team.workspace, wanted=score_type, now=NOW) for score_type in types))
     assert sorted(new_draft.number for new_draft in new_drafts if new_draft is not None) == list(range(2, 12))
 
 
 async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
-    """Not even by whoever saw a moment before that it was no more than a draft."""
+    """A draft that is being applied cannot be canceled, even if the cancellation saw it as a draft."""
     await people(team, 5)
     new_draft = await drafted(team, maximum=50_000, bands=())
     await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
@@ -210,12 +210,12 @@ async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
         await begin.wait()
         await cancel(team.workspace, draft=new_draft, clock=lambda: NOW)
 
-    cancelling = asyncio.create_task(cancelled())  # out here: within the transaction it would be part of it
+    cancelling = asyncio.create_task(cancelled())  # outside of the transaction
 
     async def applying(session: Session) -> None:
         assert await point_at_draft(session, new_draft)
         begin.set()
-        await asyncio.wait([cancelling], timeout=0.5)  # it has looked by now, and waits to write
+        await asyncio.wait([cancelling], timeout=0.5)  # it has read the draft by now, and waits to write
 
     await current_database().transaction(applying)
     with pytest.raises(NoDraft):
@@ -225,7 +225,7 @@ async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
 
 
 async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> None:
-    """No score moves by it, and yet somebody becomes hot; a name or a colour alone is there at once."""
+    """A preview counts contacts that enter a moved band; a new name or color of a band applies at once."""
     await people(team, 60)
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     lower = (Band(name="cold", start=0), Band(name="hot", start=50_000))
@@ -242,7 +242,7 @@ async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> 
 
 
 async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> None:
-    """Who came in by the definition is known to be in."""
+    """If a definition is applied silently, contacts that enter by it create no follow-up then or later."""
     await people(team, 10)
     await choose_channel(team.workspace, channel="C0SALES", now=NOW)
     low = (Band(name="cold", start=0), Band(name="hot", start=5_000))
@@ -252,7 +252,7 @@ async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> 
 
 
 async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
-    """Writers go on during the build; nobody's fact is missing after, new contacts among them."""
+    """Facts and new contacts that arrive during a build are part of the draft."""
     await people(team, 99)
     new_draft = await drafted(team, maximum=200_000, rules=(DEMO,))
     count = 0
@@ -283,7 +283,7 @@ async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
 
 
 async def test_a_build_that_was_stopped_goes_on(team: Team) -> None:
-    """Who is built is not built again, and progress begins where it was."""
+    """A stopped build continues where it was, without building a contact twice."""
     await people(team, 20)
     new_draft = await drafted(team, maximum=10_000, bands=())
     steps: list[int] = []
@@ -291,11 +291,11 @@ async def test_a_build_that_was_stopped_goes_on(team: Team) -> None:
     assert steps == [0, 20]
     await team.deliver(set_to("n", "new@example.com", 9))
     await build(team.workspace, draft=new_draft, progress=steps.append, clock=lambda: NOW)
-    assert steps[2:] == [21]  # the new one was new, so it was built when it came
+    assert steps[2:] == [21]  # the new contact was built on arrival
 
 
 async def test_a_cancelled_draft_is_gone(team: Team) -> None:
-    """It cannot be applied any more, and neither can one that is live be cancelled."""
+    """A canceled draft cannot be applied, and a live definition cannot be canceled."""
     await people(team, 5)
     new_draft = await drafted(team, maximum=10_000, bands=())
     await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
@@ -315,7 +315,7 @@ async def test_a_cancelled_draft_is_gone(team: Team) -> None:
 
 
 async def test_a_definition_that_contradicts_itself_is_no_draft(team: Team) -> None:
-    """As when a type is made."""
+    """A contradictory definition is refused as a draft, as it is for a new type."""
     for other in ({"minimum": 100_000}, {"step": 7_000}, {"rules": (replace(DEMO, points=1),)}):
         with pytest.raises(BadDefinition):
             await drafted(team, **other)
@@ -323,7 +323,7 @@ async def test_a_definition_that_contradicts_itself_is_no_draft(team: Team) -> N
 
 
 async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Storage) -> None:
-    """A draft is of one type of one workspace."""
+    """A draft changes neither other types nor other workspaces."""
     other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1000, bands=(), start=None,
@@ -342,7 +342,7 @@ async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Sto
 
 
 async def test_a_build_that_died_is_finished_by_the_service(team: Team) -> None:
-    """After the lease of the process that died, from where it was; a job behind it in its lane comes after it."""
+    """After the lease of a dead process the service continues its build, and then runs the next job of the lane."""
     await people(team, 60)
     new_draft = await drafted(team, maximum=50_000, bands=())
     job = NewJob(
@@ -367,7 +367,7 @@ async def test_a_build_that_died_is_finished_by_the_service(team: Team) -> None:
     while await runner.work():
         slices += 1
 
-    assert (slices, built_before) == (3, [False])  # the first thirty were said to be done
+    assert (slices, built_before) == (3, [False])  # the first thirty were marked as done
     assert await build(team.workspace, draft=new_draft, clock=lambda: now)
     assert await is_built(team.workspace, draft=new_draft)
     await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: now)
@@ -375,7 +375,7 @@ async def test_a_build_that_died_is_finished_by_the_service(team: Team) -> None:
 
 
 async def test_another_process_that_builds_is_waited_for(team: Team) -> None:
-    """A click waits a moment, and leaves the job to the process that has it."""
+    """A build by another process is waited for a short time, and otherwise left to that process."""
     await people(team, 5)
     new_draft = await drafted(team, maximum=50_000, bands=())
     job = NewJob(

@@ -1,4 +1,4 @@
-"""A score that fades is found, sorted, paged and shown as of the moment of asking, and no row is written for it."""
+"""A fading score is found, sorted, paged and shown as of the time of the request, without writing rows."""
 
 import random
 from decimal import ROUND_HALF_UP, Decimal
@@ -24,18 +24,18 @@ INSTANTS = tuple(NOW + days * DAY for days in (0, 1, 9, 30, 75, 400))
 
 
 def fade(value: Decimal, elapsed: int) -> Decimal:
-    """Say, by the formula, what is left of a value."""
+    """Return what is left of a value by the formula."""
     return START + (value - START) * Decimal(2) ** (-Decimal(elapsed) / HALF_LIFE)
 
 
 def shown_value(value: Decimal) -> int:
-    """Say, in thousandths, what people read of a value: whole points, a half counting as one more."""
+    """Return a value as shown, in thousandths: whole points, half a point rounded up."""
     return int((START + (value - START).quantize(Decimal(1), ROUND_HALF_UP)) * 1_000)
 
 
 @pytest.fixture
 async def heated(team: Team) -> Team:
-    """Give a team with a type that fades toward 10, from above and from below."""
+    """Return a team with a type that fades toward 10 from both sides."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=-20_000, maximum=100_000, step=1_000, start=10_000,
         bands=BANDS, half_life=HALF_LIFE, is_default=False, now=NOW,
@@ -45,7 +45,7 @@ async def heated(team: Team) -> Team:
 
 @pytest.fixture
 async def crowd(heated: Team) -> tuple[Team, dict[str, tuple[int, Decimal]]]:
-    """Give sixty people, some without that score: when each was set, and to what."""
+    """Create sixty contacts, some without the fading score. Return the instant and the value of each set."""
     dice, scores = random.Random(3), {}
     for number in range(PEOPLE):
         email, value, at = f"p{number:02d}@example.com", dice.randint(-20, 100), NOW - dice.randrange(90 * DAY)
@@ -57,7 +57,7 @@ async def crowd(heated: Team) -> tuple[Team, dict[str, tuple[int, Decimal]]]:
 
 
 def candidates(scores: dict[str, tuple[int, Decimal]], now: int) -> list[Candidate]:
-    """Say what each of them is at an instant."""
+    """Return the contacts as the specification sees them at an instant."""
     everybody = [f"p{number:02d}@example.com" for number in range(PEOPLE)]
     return [
         Candidate(
@@ -80,7 +80,7 @@ FILTERS = (
 async def test_filters_sorts_and_pages_are_of_the_moment(
     crowd: tuple[Team, dict[str, tuple[int, Decimal]]], database_url: str
 ) -> None:
-    """At six instants, a year apart in the end, each filter finds whom its specification finds; no row was touched."""
+    """At six instants, up to a year later, each filter finds what the specification finds, and no row changes."""
     team, scores = crowd
     types = list(await score_types(team.workspace))
     before = [await raw.rows(database_url, f"SELECT * FROM {name} ORDER BY id") for name in ("scores", "effects")]
@@ -105,7 +105,7 @@ async def test_filters_sorts_and_pages_are_of_the_moment(
 
 
 async def check_pages(team: Team, types: list[ScoreType], scores: dict[str, tuple[int, Decimal]], now: int) -> int:
-    """Read an answer page by page while weeks pass: it is that of the instant of its first page, and sorted."""
+    """Load a result page by page while weeks pass. Fail unless it is sorted as of the instant of the first page."""
     contact_filter = parse("heat>=11 sort:-heat", types)
     exact = {email: fade(value, now - at) for email, (at, value) in scores.items()}
     expected = sorted(
@@ -128,7 +128,7 @@ async def check_pages(team: Team, types: list[ScoreType], scores: dict[str, tupl
 
 
 async def test_a_card_shows_what_is_left_and_until_when(heated: Team) -> None:
-    """The value now, its trend from what was shown then, and the instant at which it leaves its band."""
+    """A card shows the current value, the trend between shown values, and when the score leaves its band."""
     await heated.deliver(set_to("a", "ada@example.com", 98, score="heat", at=NOW - 30 * DAY))
     ada = (await heated.contact("ada@example.com")).id
     results = []
@@ -140,7 +140,7 @@ async def test_a_card_shows_what_is_left_and_until_when(heated: Team) -> None:
             (standing.value // 1_000, dict(standing.trends), standing.band_until and (standing.band_until - NOW) // DAY)
         )
 
-    # 10 + 88/2 after one half-life; below 79.5 it is not hot any more: 30 log2(88/69.5) = 10.2 days after it was set
+    # 10 + 88/2 after one half-life; no longer hot below 79.5: 30 log2(88/69.5) = 10.2 days after the set
     assert results == [
         (98, {}, -20),
         (85, {7: -13_000}, -20),
@@ -151,7 +151,7 @@ async def test_a_card_shows_what_is_left_and_until_when(heated: Team) -> None:
 
 
 async def test_a_change_starts_from_what_is_left(heated: Team) -> None:
-    """What a receipt shows as before is the value of that moment; so is every line of a history."""
+    """Receipts and histories show the value right before the change as the value before."""
     ada = "ada@example.com"
     await heated.deliver(set_to("a", ada, 90, score="heat", at=NOW - 60 * DAY))
     recorded = await heated.ask(change("p", ada, Op.ADD, 5, score="heat"), batch="p")
@@ -161,7 +161,7 @@ async def test_a_change_starts_from_what_is_left(heated: Team) -> None:
     assert [(line.effective, line.value) for line in lines] == [(5_000, 35_000), (80_000, 90_000)]
     undo = await heated.undo("p", batch="u", received=NOW + 60 * DAY)
     assert [(move.before, move.after) for move in undo.moved] == [(16_000, 15_000)]
-    # What was undone is the last fact all the same, but nothing is left from it.
+    # The undone fact is still the last fact of the score, but has no effect.
     repeat = await heated.ask(change("q", ada, Op.ADD, 5, score="heat"), batch="q", received=NOW + 60 * DAY + 1)
     assert [(move.before, move.after) for move in repeat.moved] == [(15_000, 20_000)]
     _, cards = await top(heated.workspace, score="heat", count=1, now=NOW + 119 * DAY)

@@ -1,4 +1,4 @@
-"""Senders, and what was refused of them."""
+"""Sources, and the requests of sources that were refused."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.storage.teams import NOW, SECOND, Team, set_to
 
 
 async def test_a_source_is_what_was_configured(team: Team) -> None:
-    """Found by team and slug, with its secrets; listed by slug."""
+    """A source is found by team and slug, with its secrets, and sources are listed by slug."""
     added = [
         await add_source(team.workspace, slug=slug, provider="generic", secrets=secrets, now=NOW)
         for slug, secrets in (("n8n", ["new", "old"]), ("crm", []))
@@ -23,7 +23,7 @@ async def test_a_source_is_what_was_configured(team: Team) -> None:
 
 @pytest.mark.parametrize(("name", "slug"), [("T0ACME", "n8n"), ("T0OTHER", "crm"), ("", "")])
 async def test_an_unknown_source_is_refused(team: Team, name: str, slug: str) -> None:
-    """Whichever part of its address is wrong."""
+    """A wrong team or a wrong slug in an address is refused."""
     await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
     with pytest.raises(UnknownSource) as refusal:
         await find_source(name, slug=slug)
@@ -32,7 +32,7 @@ async def test_an_unknown_source_is_refused(team: Team, name: str, slug: str) ->
 
 
 async def test_a_slug_is_used_once_and_means_nothing_else(team: Team) -> None:
-    """Not twice, not a score type's key, not a word of ours."""
+    """A slug is unique, no key of a score type, and no reserved word."""
     await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
 
     with pytest.raises(AlreadyThere) as error:
@@ -45,7 +45,7 @@ async def test_a_slug_is_used_once_and_means_nothing_else(team: Team) -> None:
 
 
 async def test_refusals_are_counted_with_the_last_reason(team: Team) -> None:
-    """Source by source; those that were never refused are not listed."""
+    """Refused requests are counted by source with the last reason; sources without any are not listed."""
     ids = {
         slug: (await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)).id
         for slug in ("zapier", "crm", "quiet")
@@ -69,7 +69,7 @@ async def test_refusals_are_counted_with_the_last_reason(team: Team) -> None:
 
 
 async def test_deliveries_are_listed_newest_first(team: Team) -> None:
-    """Of one source or of all, as many as asked for; each can be looked at."""
+    """Deliveries of one source or all are listed newest first, up to a limit, and each can be loaded."""
     ids = {}
     for slug in ("crm", "n8n"):
         ids[slug] = (await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)).id
@@ -78,7 +78,7 @@ async def test_deliveries_are_listed_newest_first(team: Team) -> None:
         await team.deliver(
             set_to(f"k{number}", "ada@example.com", number), source=slug, batch=f"d{number}",
             received=NOW + number * SECOND, delivered=Delivered(source=ids[slug], key=f"d{number}"),
-        )  # fmt: skip  # what, whose, when
+        )  # fmt: skip  # delivery
 
     listed = [
         await deliveries(team.workspace, source=slug, most=most) for slug, most in ((None, 4), ("n8n", 9), ("no", 9))

@@ -1,4 +1,4 @@
-"""How a source stands is worked out of what it sent, and each change is told by one job."""
+"""The health of a source is derived from its requests, and each change is reported by one job."""
 
 import asyncio
 from dataclasses import replace
@@ -17,12 +17,12 @@ KINDS = [TELL]
 
 
 async def new_source(team: Team) -> Source:
-    """Make a source."""
+    """Add a source."""
     return await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW - 40 * DAY)
 
 
 async def deliver(team: Team, source: Source, *, at: int, bad: int = 0) -> None:
-    """Take a delivery, of which so many items cannot be used; with none of these it has one that can."""
+    """Record a delivery with so many unusable items; without any it has one good item."""
     items: list[ItemRequest] = [Unusable(key=f"{at}/{n}", reason="no score type `heat`", raw="{}") for n in range(bad)]
     await team.deliver(
         *(items or [set_to(f"{at}", "ada@example.com", 50)]), batch=f"d{at}", received=at,
@@ -31,12 +31,12 @@ async def deliver(team: Team, source: Source, *, at: int, bad: int = 0) -> None:
 
 
 async def refuse(team: Team, source: Source, *, at: int) -> None:
-    """Refuse a request."""
+    """Record a refused request."""
     await count_refusal(team.workspace, source=source.id, reason="no secret fits", hint="look at it", now=at)
 
 
 async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> None:
-    """A delivery in between begins the count anew; a source that never worked is no loss."""
+    """A source fails after three refused requests in a row, unless it never worked; a delivery restarts the count."""
     source, stranger = (
         await new_source(team),
         await add_source(team.workspace, slug="new", provider="generic", secrets=[], now=NOW),
@@ -64,7 +64,7 @@ async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> 
 
 
 async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
-    """Three in a row, or one that is large; a good one ends it, what is refused meanwhile is not told besides."""
+    """A source fails after three unusable deliveries or a large one; a good delivery ends the failure."""
     source = await new_source(team)
     await deliver(team, source, at=NOW - 9)
     for number in range(2):
@@ -80,14 +80,14 @@ async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
     assert await check_sources(team.workspace, now=NOW + 20) == []
     await deliver(team, source, at=NOW + 30)
     assert await check_sources(team.workspace, now=NOW + 40) == [("crm", SourceHealth.WORKS)]
-    assert await load_unreported(team.workspace, source=source.id) is None  # nobody was told of it in between
+    assert await load_unreported(team.workspace, source=source.id) is None  # no report was sent in between
 
     await deliver(team, source, at=NOW + 50, bad=50)
     assert await check_sources(team.workspace, now=NOW + 60) == [("crm", SourceHealth.UNUSABLE)]
 
 
 async def test_silence_is_measured_by_the_longest_pause(team: Team) -> None:
-    """Which is looked for in all that is kept, however often it delivered since; a paused source is left alone."""
+    """Silence is compared with the longest pause among all stored deliveries, and a paused source is not checked."""
     source = await new_source(team)
     times = [NOW - 20 * DAY, NOW - 18 * DAY, *(NOW - 18 * DAY + hour * HOUR for hour in range(1, 60))]
     for at in times:
@@ -105,7 +105,7 @@ async def test_silence_is_measured_by_the_longest_pause(team: Team) -> None:
 
 
 async def test_whoever_looks_first_one_job_tells(team: Team) -> None:
-    """Many replicas look at the same moment."""
+    """Of many replicas that check at the same time one creates the job."""
     source = await new_source(team)
     await deliver(team, source, at=NOW - 9)
     for number in range(3):
@@ -121,7 +121,7 @@ async def test_whoever_looks_first_one_job_tells(team: Team) -> None:
 
 
 async def test_a_source_that_is_gone_is_not_told_of(team: Team) -> None:
-    """Its job finds nothing."""
+    """The job of a deleted source finds nothing to report."""
     source = await new_source(team)
     await deliver(team, source, at=NOW - 9)
     for number in range(3):

@@ -1,4 +1,4 @@
-"""Deliveries are deleted when they were kept long enough, whether anything arrives or not."""
+"""Deliveries are deleted after their retention time, even if nothing arrives."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ async def source(team: Team) -> int:
 
 
 async def test_old_deliveries_are_deleted_without_traffic(team: Team, source: int, database_url: str) -> None:
-    """More than fit into one transaction; those that are a moment younger stay, and so does what they changed."""
+    """More old deliveries than fit into a transaction are deleted; newer ones, and all score changes, stay."""
     await asyncio.gather(*(deliver(team, source, n, at=NOW + n // BATCH) for n in range(BATCH + 3)))
     now = NOW
     runner = JobRunner(make_handlers(lambda: now), recurring=RECURRING, clock=lambda: now)
@@ -43,7 +43,7 @@ async def test_old_deliveries_are_deleted_without_traffic(team: Team, source: in
 
 
 async def deliver(team: Team, source: int, number: int, *, at: int) -> None:
-    """Deliver an item that is applied and one that is not."""
+    """Record a delivery with an applied item and an unusable one."""
     unusable = Unusable(key=f"u{number}", reason="no good", raw="{}")
     delivered = Delivered(source=source, key=str(number), raw=RAW)
     item = set_to(f"s{number}", f"p{number % 20}@example.com", 1)
@@ -51,5 +51,5 @@ async def deliver(team: Team, source: int, number: int, *, at: int) -> None:
 
 
 async def count_rows(database_url: str) -> dict[str, int]:
-    """Count the rows of the tables in which deliveries are kept."""
+    """Return the number of rows in each table of deliveries."""
     return {table: len(await raw.rows(database_url, f"SELECT id FROM {table}")) for table in TABLES}

@@ -1,4 +1,4 @@
-"""CSV files are read however people's programs wrote them, and a broken line costs itself alone."""
+"""CSV files of many programs are read, and a broken line costs only itself."""
 
 import csv
 import tracemalloc
@@ -20,7 +20,7 @@ def saved(folder: Path, content: bytes, name: str = "contacts.csv") -> Path:
 
 
 def lines(file: CsvFile) -> list[tuple[int, tuple[str, ...], str | None]]:
-    """Read a file: the line, the cells, what is wrong."""
+    """Read a file. Return for each line its number, cells and problem."""
     return [(row.line, row.cells, row.wrong) for row in file.rows()]
 
 
@@ -38,7 +38,7 @@ def lines(file: CsvFile) -> list[tuple[int, tuple[str, ...], str | None]]:
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimiter: str, end: str) -> None:
-    """Encodings, delimiters and line ends; a cell in quotes holds any of the delimiters, and line ends."""
+    """Encodings, delimiters and line ends are recognized, even if quoted cells contain delimiters and line ends."""
     quoted = f'"{name},;\t{end}x"'
     text = end.join([delimiter.join(["email", "name"]), delimiter.join(["zoe@example.com", quoted]), ""])
     file = recognize(saved(tmp_path, text.encode(encoding)))
@@ -54,7 +54,7 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
         (b"\n\n", "`contacts.csv` has no header: its first line must name the columns, one of them email"),
         (b'"email,name\n', "`contacts.csv` has no header: its first line must name the columns, one of them email"),
         (
-            b"email\n\x81\x8d\n",  # in none of the three
+            b"email\n\x81\x8d\n",  # in none of the three encodings
             "`contacts.csv` is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
         ),
         (
@@ -64,7 +64,7 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
     ],
 )
 def test_what_is_no_csv_file(tmp_path: Path, content: bytes, reason: str) -> None:
-    """A file that cannot be read is refused whole, and says how to mend it."""
+    """An unreadable file is refused as a whole, with how to fix it."""
     with pytest.raises(BadFile) as error:
         recognize(saved(tmp_path, content))
 
@@ -72,7 +72,7 @@ def test_what_is_no_csv_file(tmp_path: Path, content: bytes, reason: str) -> Non
 
 
 def test_a_broken_line_costs_itself_alone(tmp_path: Path) -> None:
-    """A quote left open, a quote inside of a cell, too many cells: every other line is read, under its own number."""
+    """An open quote, a quote within a cell or an extra cell costs one line, and other lines keep their numbers."""
     content = (
         'email,name,fit\na@x.de,"Ada\nLovelace",1\nb@x.de,"Bob,2\nc@x.de,"Cy",3\n\n'
         'd@x.de,"D"an,4\ne@x.de,Eve, the 5th,5\nf@x.de,Fay\ng@x.de,"Gil,7\nh@x.de,Hal,8\n'
@@ -86,7 +86,7 @@ def test_a_broken_line_costs_itself_alone(tmp_path: Path) -> None:
         (5, ("c@x.de", "Cy", "3"), None),
         (7, ("d@x.de", '"D"an', "4"), quote),
         (8, ("e@x.de", "Eve", " the 5th", "5"), complaint),
-        (9, ("f@x.de", "Fay"), None),  # blanks at the end may be left out
+        (9, ("f@x.de", "Fay"), None),  # trailing blank cells may be left out
         (10, ("g@x.de", '"Gil', "7"), quote),
         (11, ("h@x.de", "Hal", "8"), None),
     ]
@@ -94,8 +94,8 @@ def test_a_broken_line_costs_itself_alone(tmp_path: Path) -> None:
 
 @given(st.lists(st.tuples(st.text(max_size=8), st.text(max_size=8)), max_size=8))
 def test_whatever_python_writes_is_read(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
-    """Any texts, written by Python's own writer, are read as they were."""
-    rows = [tuple(text.replace("\0", "").encode("utf-8", "ignore").decode() for text in row) for row in rows]  # type: ignore[misc]  # two stay two
+    """Any texts that Python's CSV writer writes are read unchanged."""
+    rows = [tuple(text.replace("\0", "").encode("utf-8", "ignore").decode() for text in row) for row in rows]  # type: ignore[misc]  # the tuples keep their length
     path = tmp_path_factory.mktemp("csv") / "any.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([HEADER, *rows])
@@ -105,7 +105,7 @@ def test_whatever_python_writes_is_read(tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_large_file_does_not_fill_the_memory(tmp_path: Path) -> None:
-    """Eleven megabytes, among them one line of eight and a quote that is never closed, are read in a few."""
+    """Eleven megabytes with a line of eight and a quote that is never closed are read in a few megabytes of memory."""
     path = tmp_path / "large.csv"
     with path.open("w") as file:
         file.write('email,name\nopen@x.de,"never closed\n')
@@ -126,7 +126,7 @@ def test_a_large_file_does_not_fill_the_memory(tmp_path: Path) -> None:
 
 
 def test_lines_to_mend_stand_beside_their_file(tmp_path: Path) -> None:
-    """As that file is written, with the line and the reason first; of a file to mend those two are written anew."""
+    """Wrong lines are written to a file in the format of the import, with new columns for line and reason first."""
     path = saved(tmp_path, "error_line;email;error_reason\n7;zoë@x.de;old\n".encode("cp1252"))
     file = recognize(path)
     mending = Mending(file)

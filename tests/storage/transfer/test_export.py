@@ -1,4 +1,4 @@
-"""Contacts go out in one order, page by page, and an export that comes in again changes nothing."""
+"""An export has one order, is loaded page by page, and changes nothing when imported again."""
 
 import csv
 import io
@@ -23,13 +23,13 @@ from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 
 
 async def exported(team: Team, text: str = "") -> list[str]:
-    """Give the contacts of an export, as a command takes them."""
+    """Return the contacts of an export, as the command does."""
     contact_filter = parse(text, await score_types(team.workspace))
     return [card.contact.typed async for card in export(team.workspace, query=contact_filter, now=NOW)]
 
 
 async def written(team: Team) -> str:
-    """Give an export as CSV."""
+    """Return an export as CSV."""
     contact_filter, file = parse("", await score_types(team.workspace)), io.StringIO(newline="")
     counts: list[int] = []
     number = await write_csv(team.workspace, query=contact_filter, file=file, progress=counts.append, now=NOW)
@@ -38,7 +38,7 @@ async def written(team: Team) -> str:
 
 
 async def test_the_order_is_by_address_and_then_by_id(team: Team) -> None:
-    """Whatever order they arrived in; addresses as bytes, those without one by the first of their ids."""
+    """Contacts are ordered by email as bytes, and those without email by their first id, in any order of arrival."""
     await team.deliver(
         field_item("1", ("shop", "b")),
         field_item("2", "b.z@example.com"),
@@ -61,7 +61,7 @@ async def test_the_order_is_by_address_and_then_by_id(team: Team) -> None:
 
 
 async def test_many_go_out_page_by_page(team: Team) -> None:
-    """Each once, with an address or without, in whatever order is asked for, also where a page is just full."""
+    """Each of many contacts is exported once, with or without email, in any order, even if a page is just full."""
     for start in range(0, 2000, 1000):
         await team.deliver(
             *(set_to(f"{n}", f"p{n:04d}@example.com", n % 90) for n in range(start, start + 1000)),
@@ -99,11 +99,11 @@ people = st.fixed_dictionaries(
 
 @pytest.fixture
 def came_in_again() -> Iterator[list[int]]:
-    """Collect how many rows came in again, and fail unless there were many."""
+    """Collect the numbers of rows that were imported again. Fail unless there were many."""
     counts: list[int] = []
     yield counts
     LINES.append(f"rows exported and imported again: {sum(counts):,}")
-    assert sum(counts) >= 100  # chance gives six hundred to a thousand
+    assert sum(counts) >= 100  # by chance there are six hundred to a thousand
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -115,7 +115,7 @@ async def test_an_export_that_comes_in_again_changes_nothing(
     came_in_again: list[int],
     rows: list[tuple[Mapping[str, Json], int | None]],
 ) -> None:
-    """Whatever contacts are called, whatever is known of them, and whichever ids they have."""
+    """An export that is imported again changes nothing, whatever the names, fields and ids of the contacts."""
     run = int(str((await raw.rows(database_url, "SELECT count(*) AS n FROM facts"))[0]["n"]))
     if "half" not in {score_type.key for score_type in await score_types(team.workspace)}:
         await add_score_type(
@@ -144,7 +144,7 @@ async def test_an_export_that_comes_in_again_changes_nothing(
     report = await import_file(
         team.workspace, file=recognize(path), mapping={}, progress=lambda done: None,
         wrong=lambda row, reason: wrong.append(reason), now=NOW + run * SECOND + 1,
-    )  # fmt: skip  # what comes in again
+    )  # fmt: skip  # the rows of the import
 
     assert (report.new, report.changed, wrong) == (0, 0, [])
     assert report.same == len(list(csv.reader(io.StringIO(text, newline="")))) - 1
@@ -152,17 +152,17 @@ async def test_an_export_that_comes_in_again_changes_nothing(
     assert await written(team) == text
     for cell in (cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row):
         assert cell[:1] not in list("=+@\t\r\n＝＋－＠")
-        assert cell[:1] != "-" or float(cell) < 0  # a score, written by us
+        assert cell[:1] != "-" or float(cell) < 0  # a negative score, which needs no escape
     came_in_again.append(report.same)
 
 
 async def test_the_columns_of_a_csv(team: Team) -> None:
-    """What an import takes: fields, scores, ids and attributes that anybody has."""
+    """A CSV has the columns that an import reads: fields, scores, ids and all existing attributes."""
     await team.deliver(
         set_to("1", Reference(email="ada@example.com", source="crm", id="4711"), 62,
                fields={"name": "=Ada", "tags": ["a", "b"], "attributes.plan": 5}),
         field_item("2", "bob@example.com", company="Engines, Ltd"),
-    )  # fmt: skip  # who, and what is said
+    )  # fmt: skip  # contacts and their fields
 
     assert await written(team) == (
         "email,name,company,owner,tags,score,ids.crm,attributes.plan\r\n"

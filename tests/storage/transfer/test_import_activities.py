@@ -1,4 +1,4 @@
-"""Activities come in from CSV files with their times, so that histories, caps and fading start full."""
+"""Activities are imported from CSV files with their times, so histories, caps and fading start complete."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.storage.transfer.test_import_csv import ADA, BOB, Desk
 HOUR = 3_600 * SECOND
 DEMO = Rule(name="Demo", activity="demo", points=10_000)
 VISIT = Rule(name="Visit", activity="visit", points=2_000, cap=RuleCap(points=5_000, period="day"))
-#: Newest first, as programs export them; Ada's visits of Dec 30 meet the cap, and two of them are equal lines.
+#: Newest first, as programs export them. Ada's visits of Dec 30 reach the cap, and two of the lines are equal.
 VISITS = (
     "email,activity,occurred_at,quantity\n"
     "ada@example.com,demo,2025-12-31T12:00:00Z,\n"
@@ -26,7 +26,7 @@ VISITS = (
 
 @pytest.fixture
 async def desk(team: Team, tmp_path: Path) -> Desk:
-    """Give a desk with a type that activities add to, and one in which they fade."""
+    """Return a desk with a constant and a fading type that have points for activities."""
     for key, half_life in (("heat", None), ("fading", 30 * DAY)):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=0, maximum=100_000, step=1, bands=[], half_life=half_life,
@@ -36,28 +36,28 @@ async def desk(team: Team, tmp_path: Path) -> Desk:
 
 
 async def history_of(desk: Desk, contact: str) -> list[tuple[int, int | None]]:
-    """Return the history of heat, oldest first: time and value."""
+    """Return the history of `heat`, oldest first: time and value."""
     return [(line.occurred_at, line.value) for line in reversed(await desk.team.lines(contact, "heat"))]
 
 
 async def test_activities_count_when_they_happened(desk: Desk) -> None:
-    """In the order of their times, whatever the order of the lines and what the score has seen since."""
+    """Activities count at their own times, whatever the order of lines and the other changes of the score."""
     await desk.take("email,heat\nada@example.com,\nbob@example.com,1\n")
     assert await desk.take(VISITS) == [0, 5, 0, 0]
 
     assert await history_of(desk, ADA) == [
         (NOW - 3 * DAY - HOUR, 1_000),
-        (NOW - 2 * DAY + 9 * HOUR, 5_000),  # the first of the two equal lines
-        (NOW - 2 * DAY + 9 * HOUR, 6_000),  # 5 a day
+        (NOW - 2 * DAY + 9 * HOUR, 5_000),  # the first of two equal lines
+        (NOW - 2 * DAY + 9 * HOUR, 6_000),  # limited to 5 a day
         (NOW - DAY + 12 * HOUR, 16_000),
     ]
     assert (await history_of(desk, BOB))[0] == (NOW - 30 * DAY, 10_000)
-    assert await desk.team.value(BOB, "heat") == 1_000  # what the earlier import set is later
-    assert await desk.team.value(BOB, "fading") == 5_000  # half of it, after one half-life
+    assert await desk.team.value(BOB, "heat") == 1_000  # the value set by the earlier import is later
+    assert await desk.team.value(BOB, "fading") == 5_000  # half of it after one half-life
 
 
 async def test_the_same_activities_count_once(desk: Desk) -> None:
-    """Imported again nothing is applied, also from another file that has more; equal lines are as many activities."""
+    """Imported again, even in a longer file, activities are not repeated; equal lines are separate activities."""
     assert await desk.take(VISITS) == [2, 3, 0, 0]
     before = await desk.seen()
     assert await desk.take(VISITS) == [0, 0, 5, 0]
@@ -74,7 +74,7 @@ async def test_the_same_activities_count_once(desk: Desk) -> None:
 
 
 async def test_activities_are_taken_back_and_mended(desk: Desk) -> None:
-    """An undo takes them all; a mended file counts all its lines, also those that the undone file had."""
+    """An undo reverts all activities; a corrected file applies all of its lines, including those that were undone."""
     await desk.team.deliver(set_to("k", ADA, 3, at=NOW - 9 * DAY))
     await desk.take(VISITS)
     imported = await desk.seen()
@@ -87,12 +87,12 @@ async def test_activities_are_taken_back_and_mended(desk: Desk) -> None:
         assert (await desk.seen())[ADA] == imported[ADA]
         assert await desk.team.value(BOB, "heat") == 30_000
     assert (await desk.undo(mended))[1] == 2
-    assert await desk.take(VISITS) == [0, 0, 5, 0]  # it is in force again
+    assert await desk.take(VISITS) == [0, 0, 5, 0]  # in force again
     assert await desk.seen() == imported
 
 
 async def test_activities_that_cannot_be_taken(desk: Desk) -> None:
-    """Each line with what to write; a line without an activity may be about the contact alone."""
+    """A line with an unusable activity is reported with what to write; a line without one may have fields alone."""
     header = "email,activity,occurred_at,quantity,name\n"
     rows = {
         f"{ADA},demo,,1,": "occurred_at: it is blank; write for example 2026-01-31 09:30",
@@ -110,7 +110,7 @@ async def test_activities_that_cannot_be_taken(desk: Desk) -> None:
 
 
 async def test_only_files_with_both_columns_have_activities(desk: Desk) -> None:
-    """A column `activity` or `quantity` alone means what it meant before; a mapped one needs the other."""
+    """Columns `activity` and `quantity` without a time are unused as before, and a mapped activity needs a time."""
     report = await desk.report("email,activity,quantity\nada@example.com,demo,3\n")
     assert report.unused == ("activity", "quantity")
     with pytest.raises(BadFile) as error:
@@ -122,7 +122,7 @@ async def test_only_files_with_both_columns_have_activities(desk: Desk) -> None:
 
 
 async def test_times_of_activities_are_read(desk: Desk) -> None:
-    """ISO 8601 as spreadsheets and programs write it, UTC where no zone is said; no day that may be another."""
+    """Times are ISO 8601 as programs write it, in UTC unless a zone is given; ambiguous dates are refused."""
     times = {
         "2025-12-31": NOW - DAY,
         "2025-12-31 00:00:01": NOW - DAY + SECOND,
@@ -130,7 +130,7 @@ async def test_times_of_activities_are_read(desk: Desk) -> None:
         "2025-12-30T19:00:03-0500": NOW - DAY + 3 * SECOND,
         "2025-12-31 00:00:04 UTC": NOW - DAY + 4 * SECOND,
         "2025-13-01": None, "20251231": None, "46022": None, "31.12.2025": None, "12/31/2025": None,
-    }  # fmt: skip  # what is refused
+    }  # fmt: skip  # refused times
     text = "email,activity,occurred_at\n" + "".join(f"{ADA},demo,{time}\n" for time in times)
     assert await desk.take(text) == [1, 4, 0, 5]
     assert [at for at, _ in await history_of(desk, ADA)] == [at for at in times.values() if at]

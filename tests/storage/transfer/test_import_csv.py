@@ -1,4 +1,4 @@
-"""Contacts and scores come in from CSV files, as often as one likes, and go out again."""
+"""Contacts and scores are imported from CSV files, repeatedly, and exported again."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ ADA, BOB, ZOE = "ada@example.com", "bob@example.com", "zoe@example.com"
 
 
 class Desk:
-    """Import files for a team, each a second after the one before."""
+    """Import files for a team, one second apart."""
 
     def __init__(self, team: Team, folder: Path) -> None:
         self.team = team
@@ -39,14 +39,14 @@ class Desk:
     async def take(
         self, text: str, *, mapping: Mapping[str, str] | None = None, all_columns: bool = False, dry: bool = False
     ) -> list[int]:
-        """Import a text: how many rows were new, changed, the same, wrong."""
+        """Import a text. Return the number of new, changed, equal and wrong rows."""
         report = await self.report(text, mapping=mapping, all_columns=all_columns, dry=dry)
         return [report.new, report.changed, report.same, report.wrong]
 
     async def report(
         self, text: str, *, mapping: Mapping[str, str] | None = None, all_columns: bool = False, dry: bool = False
     ) -> Report:
-        """Import a text."""
+        """Import a text. Return its report."""
         self.now += SECOND
         self.wrong, self.bytes = [], 0
         path = self.save(text)
@@ -70,13 +70,13 @@ class Desk:
         )
 
     async def undo(self, text: str) -> tuple[int, int]:
-        """Take an import back: how many scores moved, and of how many contacts."""
+        """Undo an import. Return the number of scores that moved, and of their contacts."""
         self.now += SECOND
         undone = await undo_import(self.team.workspace, file=recognize(self.save(text)), clock=lambda: self.now)
         return undone.scores, undone.contacts
 
     async def seen(self) -> dict[str, dict[str, Any]]:
-        """Give what is known of everybody, by address or id: what is blank is left out."""
+        """Return the fields and scores of each contact, by email or id, without blank ones."""
         types = await score_types(self.team.workspace)
         cards = export(self.team.workspace, query=parse("", types), now=self.now)
         return {
@@ -96,7 +96,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(team: Team, tmp_path: Path) -> Desk:
-    """Give a desk with a second score type, `fit`, from 1 to 10 in halves."""
+    """Return a desk with a second score type `fit`, from 1 to 10 in steps of 0.5."""
     await add_score_type(
         team.workspace, key="fit", label="Good fit", minimum=1000, maximum=10_000, step=500,
         bands=[], start=None, is_default=False, now=NOW,
@@ -113,7 +113,7 @@ FIRST = (
 
 
 async def test_rows_become_contacts_and_scores(desk: Desk) -> None:
-    """Columns are known by name, whatever their case; a label will do for a score type."""
+    """Rows become contacts and scores; columns are recognized by name in any case, score types also by label."""
     report = await desk.report(FIRST)
 
     assert (report.new, report.changed, report.same, report.wrong) == (3, 0, 0, 0)
@@ -123,14 +123,14 @@ async def test_rows_become_contacts_and_scores(desk: Desk) -> None:
     assert await desk.seen() == {
         "Ada@Example.com": {**ada, "plan": "pro", "score": 62, "fit": 7.5},
         BOB: {"name": "Bob"},
-        ZOE: {"name": "=Zoë"},  # its 0 is a score, but left out of what is compared here
+        ZOE: {"name": "=Zoë"},  # the score 0 exists, but `seen` leaves it out
     }
     assert await desk.team.value(ZOE) == 0
     assert [(line.source, line.actor) for line in await desk.team.lines(ADA)] == [("import", "import")]
 
 
 async def test_a_blank_never_overwrites_and_an_equal_cell_changes_nothing(desk: Desk, database_url: str) -> None:
-    """Only what differs becomes a fact."""
+    """A blank cell overwrites nothing, and only a different cell becomes a fact."""
     await desk.take(FIRST)
     before = await desk.seen()
     (facts,) = await raw.rows(database_url, "SELECT count(*) AS n FROM facts")
@@ -144,7 +144,7 @@ async def test_a_blank_never_overwrites_and_an_equal_cell_changes_nothing(desk: 
 
 
 async def test_tags_are_compared_one_by_one(desk: Desk) -> None:
-    """How a cell separates its tags, and in which order, changes nothing; another tag does."""
+    """Tags are compared as sets, whatever their order and separators."""
     await desk.take("email,tags\nada@example.com,vip; beta\n")
 
     for cell in ("vip;beta", "beta ; vip", '"vip,beta"', "vip;beta;vip"):
@@ -154,7 +154,7 @@ async def test_tags_are_compared_one_by_one(desk: Desk) -> None:
 
 
 async def test_only_the_cells_that_differ_are_recorded(desk: Desk) -> None:
-    """A cell with the current value states nothing, so an older fact of its field that arrives late still counts."""
+    """An equal cell states nothing, so an older fact of its field that arrives late still counts."""
     await desk.team.deliver(field_item("f", ADA, at=NOW - 9 * SECOND, name="Ada", company="Acme"))
     text = "email,name,company\nada@example.com,Ada,Engines\n"
     assert await desk.take(text) == [0, 1, 0, 0]
@@ -169,10 +169,10 @@ async def test_only_the_cells_that_differ_are_recorded(desk: Desk) -> None:
 
 
 async def test_later_rows_are_later_facts(desk: Desk) -> None:
-    """Of several rows of one contact the last one counts, in one chunk and across chunks, and once more imported."""
+    """Of several rows of a contact the last one counts, within and across chunks, also when imported again."""
     await desk.team.deliver(set_to("k", ADA, 8, at=NOW, fields={"name": "Ada"}))
     others = [f"p{number}@example.com,," for number in range(497)]
-    rows = [f"{ADA},Ada,8", f"{ADA},Eve,9", f"{ADA},Ada,8"]  # the last three of the first chunk
+    rows = [f"{ADA},Ada,8", f"{ADA},Eve,9", f"{ADA},Ada,8"]  # the last three rows of the first chunk
     text, longer = ("\n".join(["email,name,score", *others, *rows, *more]) for more in ([], [f"{ADA},Ida,7"]))
     for _ in range(2):
         await desk.take(text)
@@ -184,7 +184,7 @@ async def test_later_rows_are_later_facts(desk: Desk) -> None:
 
 
 async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -> None:
-    """Stopped anywhere and begun again it ends the same; what people changed since is left as it is."""
+    """An import that stops anywhere and is repeated has the same result, and keeps what people changed since."""
     rows = [f"p{n}@example.com,P{n},Acme,{n % 100}" for n in range(1200)]
     text = "\n".join(["email,name,company,score", *rows])
     path = desk.save(text)
@@ -200,7 +200,7 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
         await import_file(
             desk.team.workspace, file=recognize(path), mapping={},
             progress=stop, wrong=lambda row, reason: None, now=NOW,
-        )  # fmt: skip  # as desk does, but stopped
+        )  # fmt: skip  # the same as `desk`, but stopped
     assert len(await desk.seen()) == 1000
     await desk.team.ask(set_to("by hand", "p7@example.com", 99), batch="h", received=NOW + SECOND)
     await desk.team.ask(field_item("by hand", "p8@example.com", name="Penelope"), batch="h2", received=NOW + SECOND)
@@ -215,7 +215,7 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
 
 
 async def test_another_choice_of_columns_of_the_same_file(desk: Desk) -> None:
-    """A column that was taken for the wrong thing is taken for the right one when the file is imported again."""
+    """A column with a wrong meaning can be mapped differently in a second import of the file."""
     text = "email,one,two\nada@example.com,3,Engines\n"
     assert await desk.take(text, mapping={"One": "score", "two": "name"}) == [1, 0, 0, 0]
     assert await desk.take(text, mapping={"One": "fit", "two": "company"}) == [0, 1, 0, 0]
@@ -227,13 +227,13 @@ async def test_another_choice_of_columns_of_the_same_file(desk: Desk) -> None:
 
 
 async def test_nul_in_the_name_of_a_column_is_refused(desk: Desk) -> None:
-    """An attribute with such a name could not be kept."""
+    """A column name with NUL is refused, because an attribute of that name could not be stored."""
     with pytest.raises(BadFile, match="has the character NUL in the name of a column; take it out"):
         await desk.take("email,attributes.a\0b\nada@example.com,5\n")
 
 
 async def test_wrong_rows_are_told_and_the_others_taken(desk: Desk) -> None:
-    """By line and column, all that is wrong with a row at once; a cell that is no score costs the cell alone."""
+    """All problems of a row are reported with line and column; an unusable score costs only its cell."""
     await desk.team.deliver(field_item("k", Reference(email=ADA, source="crm", id="1")), field_item("l", ("crm", "2")))
     text = (
         "email,score,fit,owner,name,tags,ids.crm\n"
@@ -269,7 +269,7 @@ async def test_wrong_rows_are_told_and_the_others_taken(desk: Desk) -> None:
 
 
 async def test_a_dry_run_writes_nothing(desk: Desk, database_url: str) -> None:
-    """It says what would happen, and it does."""
+    """A dry run writes nothing, and predicts the result."""
     await desk.take("email,name,score\nada@example.com,Ada,5\n")
     before = [await raw.rows(database_url, f"SELECT count(*) AS n FROM {table}") for table in ("facts", "contacts")]
     text = "email,name,score\nada@example.com,Ada,6\nbob@example.com,,\nzoe@example.com,Zoe,x\nada@example.com,Ada,6\n"
@@ -282,7 +282,7 @@ async def test_a_dry_run_writes_nothing(desk: Desk, database_url: str) -> None:
 
 
 async def test_a_dry_run_predicts_the_scores(desk: Desk) -> None:
-    """It is the import itself, not kept: who changes, comes into the top band and leaves it, what is not asked."""
+    """A dry run predicts the changes, the entries and exits of the top band, and the follow-ups not created."""
     await choose_channel(desk.team.workspace, channel="C0SALES", now=NOW)
     await desk.team.deliver(
         set_to("a", ADA, 50, at=NOW), set_to("b", BOB, 95, at=NOW), field_item("z", ZOE, at=NOW, name="Zoe")
@@ -308,15 +308,15 @@ async def test_a_dry_run_predicts_the_scores(desk: Desk) -> None:
     contact_cards = await desk.seen()
     assert {name: values["score"] for name, values in contact_cards.items() if values.get("score", 0) >= 80} == {
         ADA: 90, ZOE: 81, "new@example.com": 80,
-    }  # fmt: skip  # who is in the top band now
+    }  # fmt: skip  # contacts in the top band now
 
     await desk.undo(text)
-    assert (await desk.report(text, dry=True)).scores["score"] == score  # what bringing it back would do
+    assert (await desk.report(text, dry=True)).scores["score"] == score  # as a restored import would do
     assert await desk.seen() == {**before, "new@example.com": {}, "low@example.com": {}}
 
 
 async def test_one_undo_takes_a_whole_import_back(desk: Desk) -> None:
-    """Whatever came later stands; the same file again brings it back, and what was not imported yet besides."""
+    """One undo reverts a whole import but nothing later, and the same file restores it with any missing rows."""
     await desk.team.deliver(set_to("k", ADA, 50, at=NOW), field_item("f", ADA, at=NOW, name="Ada King"))
     await desk.take(FIRST)
     imported = await desk.seen()
@@ -341,7 +341,7 @@ async def test_one_undo_takes_a_whole_import_back(desk: Desk) -> None:
 
 
 async def test_ids_of_sources_come_in_too(desk: Desk) -> None:
-    """A contact without an address is named by its id; ids beside an address are learnt."""
+    """A contact without email is identified by an id, and an id beside an email is added to the contact."""
     text = "email,ids.crm,ids.shop,name\nada@example.com,4711,A 1,Ada\n,4712,,Ida\n"
     assert await desk.take(text) == [2, 0, 0, 0]
     assert await desk.take(text.replace("Ida", "Ida Rhodes")) == [0, 1, 1, 0]
@@ -355,7 +355,7 @@ async def test_ids_of_sources_come_in_too(desk: Desk) -> None:
 
 
 async def test_a_file_with_too_many_attributes_of_a_contact_is_refused(desk: Desk) -> None:
-    """The whole file. The columns alone may be more: an export has one for each attribute that any contact has."""
+    """A file with too many attributes for a contact is refused; the columns of an export may be more."""
     names = ["email", *(f"attributes.a{number}" for number in range(MOST_ATTRIBUTES + 1))]
     sparse = [[ADA, "x", *[""] * MOST_ATTRIBUTES], [BOB, " ", *["y"] * MOST_ATTRIBUTES]]
     full = [ZOE, *["z"] * (MOST_ATTRIBUTES + 1)]
@@ -374,7 +374,7 @@ async def test_a_file_with_too_many_attributes_of_a_contact_is_refused(desk: Des
 
 
 async def test_a_file_with_more_columns_than_a_sheet_is_refused(desk: Desk) -> None:
-    """Also where its first line is longer than is read."""
+    """A file with more columns than a spreadsheet is refused, even if its first line is longer than the read limit."""
     header = "email," + ",".join(f"c{number}" for number in range(MOST_COLUMNS - 1))
     report = await desk.report(f"{header}\n{ADA}\n")
     assert (report.new, len(report.unused)) == (1, MOST_COLUMNS - 1)
@@ -391,7 +391,7 @@ async def test_a_file_with_more_columns_than_a_sheet_is_refused(desk: Desk) -> N
 
 
 class Compared(str):
-    """A text that counts how often one of its kind is compared."""
+    """A text that counts its comparisons."""
 
     compared = 0
     __hash__ = str.__hash__
@@ -402,7 +402,7 @@ class Compared(str):
 
 
 def test_columns_are_matched_in_linear_time() -> None:
-    """Twice as many columns are twice the work, whatever they are; every one of them is taken for something."""
+    """Twice as many columns need twice as many comparisons, and each column gets a meaning."""
 
     def compared(count: int) -> int:
         Compared.compared = 0
@@ -443,7 +443,7 @@ def test_columns_are_matched_in_linear_time() -> None:
 async def test_columns_that_cannot_be_taken(
     desk: Desk, header: str, mapping: dict[str, str], reason: str | None
 ) -> None:
-    """A file whose columns say too little, or contradict each other, is refused whole."""
+    """A file with too few or contradictory columns is refused as a whole."""
     with pytest.raises(BadFile) as error:
         await desk.take(f"{header}\n", mapping=mapping)
 
@@ -451,7 +451,7 @@ async def test_columns_that_cannot_be_taken(
 
 
 async def test_an_address_column_is_found_by_its_cells(desk: Desk) -> None:
-    """Where no header names the contact, the column with addresses is proposed; an owner's address is not one."""
+    """Without a telling header the column with emails is proposed as contact, but not the owner's emails."""
     with pytest.raises(BadFile) as error:
         await desk.take("Owner,ID,Person\nrep@acme.com,1,\nrep@acme.com,2,ada@example.com\n")
 
@@ -459,7 +459,7 @@ async def test_an_address_column_is_found_by_its_cells(desk: Desk) -> None:
 
 
 async def test_all_columns_become_attributes_that_rules_can_name(desk: Desk) -> None:
-    """Every column without another meaning, in lower case, with `_` for other characters and a number for twins."""
+    """Other columns become attributes in lowercase, with `_` for other characters and a number for duplicates."""
     text = (
         "Prospect ID,Full name,Lead Number,Lead  number, Total (EUR) ,Größe,attributes.lead_number_3,lead-number,##,\n"
         "p1,Ada Lovelace,7,8,9.5,L,own,10,x,nameless\n"
@@ -474,13 +474,13 @@ async def test_all_columns_become_attributes_that_rules_can_name(desk: Desk) -> 
     assert contact.attributes == {
         "lead_number": "7", "lead_number_2": "8", "total_eur": "9.5", "größe": "L", "lead_number_3": "own",
         "lead_number_4": "10", "column": "x",
-    }  # fmt: skip  # by column
+    }  # fmt: skip  # values by column
     for name in contact.attributes:
         assert parse(f"attributes.{name}:x", (), about_fields=True)
 
 
 async def test_all_columns_are_at_most_200_of_a_contact(desk: Desk) -> None:
-    """Long names that are equal stay apart within the longest name; a row with too many attributes is refused."""
+    """Equal long names stay distinct within the length limit, and a row with too many attributes refuses the file."""
     header = ",".join(["email", *["h" * 120] * 201])
     assert await desk.take(f"{header}\n{ADA}{',x' * 200}\n", all_columns=True) == [1, 0, 0, 0]
     names = (await desk.team.contact(ADA)).attributes
@@ -491,13 +491,13 @@ async def test_all_columns_are_at_most_200_of_a_contact(desk: Desk) -> None:
 
 
 async def test_a_line_in_one_pair_of_quotes_is_told(desk: Desk) -> None:
-    """The complaint is about the quotes, and not about the first column."""
+    """For a line in one pair of quotes the problem is the quotes, not the first column."""
     assert await desk.take('email,name,score\n"ada@example.com,Ada,5"\n') == [0, 0, 0, 1]
     assert desk.wrong == [(2, "it is one cell, the header has 3: take away the quotes around the whole line")]
 
 
 async def test_what_a_person_says_of_a_column_goes_first(desk: Desk) -> None:
-    """Also before a column that has the field's own name."""
+    """A person's mapping of a column takes precedence, even over a column with the name of the field."""
     types = await score_types(desk.team.workspace)
     columns = match_columns(["Mail", "email", "Score", "x"], types, mapping={"mail": "email", "X": "score"})
 

@@ -1,4 +1,4 @@
-"""Files as spreadsheets and CRMs really write them: encodings, separators, headers, numbers, footers."""
+"""Files as spreadsheets and CRMs write them: encodings, separators, headers, numbers and footers."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ FIT = ScoreType(id=1, definition=1, number=1, key="fit", label="Fit", minimum=0,
 
 
 def read(path: Path, content: bytes) -> list[tuple[int, tuple[str, ...], str | None]]:
-    """Recognize a file, and return its rows: line, cells, what is wrong."""
+    """Recognize a file. Return its rows: line, cells and problem."""
     path.write_bytes(content)
     return [(row.line, row.cells, row.wrong) for row in recognize(path).rows()]
 
@@ -46,7 +46,7 @@ ENCODED = st.lists(st.sampled_from(["Zo\u00eb M\u00fcller", "\u674e", "Ann", "\u
 def test_wrong_bytes_cost_their_own_line(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], wrong: bytes, data: st.DataObject
 ) -> None:
-    """A file in UTF-8 with a few bytes of another encoding stays UTF-8; the lines with them are reported."""
+    """A UTF-8 file with a few bytes of another encoding is read as UTF-8, and lines with these bytes are reported."""
     lines = [f"{name}".encode() for name in ["Zo\u00eb", *names]]
     place = data.draw(st.integers(0, len(lines)))
     lines.insert(place, wrong)
@@ -60,7 +60,7 @@ def test_wrong_bytes_cost_their_own_line(
 
 
 def test_other_encodings_are_still_what_they_are(tmp_path: Path) -> None:
-    """A file of Windows-1252 has no UTF-8 in it; one that was cut in its last character is UTF-8."""
+    """A file with few valid UTF-8 characters is Windows-1252, and a file cut within its last character is UTF-8."""
     windows = "name\r\nRen\u00e9\r\nZo\u00eb\r\n\u201cGROSS\u201d\r\nMÜLLER\r\n".encode("cp1252")
     assert [row[1][0] for row in read(tmp_path / "w.csv", windows)] == [
         "Ren\u00e9",
@@ -69,7 +69,7 @@ def test_other_encodings_are_still_what_they_are(tmp_path: Path) -> None:
         "MÜLLER",
     ]
     assert [row[1][0] for row in read(tmp_path / "w.csv", "name\r\nRen\u00e9".encode("cp1252"))] == ["Ren\u00e9"]
-    by_chance = [*[f"Ren\u00e9 {n}" for n in range(20)], "\u00abSpa\u00df\u00bb"]  # the last two are also one of UTF-8
+    by_chance = [*[f"Ren\u00e9 {n}" for n in range(20)], "\u00abSpa\u00df\u00bb"]  # the last two are also valid UTF-8
     rows = read(tmp_path / "c.csv", "\r\n".join(["name", *by_chance]).encode("cp1252"))
     assert [row[1][0] for row in rows] == by_chance
     cut = read(tmp_path / "u.csv", "name\r\nZo\u00eb\r\nZo\u00eb".encode()[:-1])
@@ -83,7 +83,7 @@ def test_other_encodings_are_still_what_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", ["sep=;", "SEP=;", '"sep=;"', "sep=;;;", "\ufeffsep=;"])
 @pytest.mark.parametrize("end", ["\r\n", "\n"])
 def test_the_separator_that_a_file_names(tmp_path: Path, first: str, end: str) -> None:
-    """The line for Excel is no header; lines are counted as in the file."""
+    """Excel's separator line is not a header, and line numbers are those of the file."""
     content = f"{first}{end}email;a,b{end}ada@example.com;1{end}".encode()
 
     assert read(tmp_path / "sep.csv", content) == [(3, ("ada@example.com", "1"), None)]
@@ -92,7 +92,7 @@ def test_the_separator_that_a_file_names(tmp_path: Path, first: str, end: str) -
 
 @pytest.mark.parametrize("separator", ["|", ",", "\t", ":"])
 def test_any_separator_that_a_file_names_is_believed(tmp_path: Path, separator: str) -> None:
-    """Also one that is not looked for otherwise."""
+    """A separator that the file names is used, even if it is not tried otherwise."""
     content = f"sep={separator}\nemail{separator}fit\nada@example.com{separator}1\n".encode()
 
     assert read(tmp_path / "sep.csv", content) == [(3, ("ada@example.com", "1"), None)]
@@ -100,7 +100,7 @@ def test_any_separator_that_a_file_names_is_believed(tmp_path: Path, separator: 
 
 @given(blanks=st.lists(st.sampled_from(["", " ", "\t", "\u00a0", '" "']), max_size=5))
 def test_blank_cells_beyond_the_header_are_ignored(tmp_path_factory: pytest.TempPathFactory, blanks: list[str]) -> None:
-    """However many there are; a cell with something in it is a complaint."""
+    """Any number of blank cells beyond the header is ignored, and a filled one is a problem."""
     path = tmp_path_factory.getbasetemp() / "beyond.csv"
     line = ",".join(["ada@example.com", "5", *blanks])
 
@@ -114,7 +114,7 @@ TAG = st.text(st.sampled_from("ab;,\"' :-=*\u2019"), min_size=1, max_size=8).map
 
 @given(tags=st.lists(TAG, unique=True, max_size=5))
 def test_tags_come_back_from_their_cell(tags: list[str]) -> None:
-    """Whatever a tag holds, an export and an import leave it as it is."""
+    """Any tag is unchanged after an export and an import."""
     clean = clean_field("tags", list[Json](tags))
     assert split_tags(read_cell(guard_formula(join_tags(tags)))) == clean
 
@@ -129,7 +129,7 @@ ATTRIBUTES: st.SearchStrategy[Any] = st.recursive(
 
 @given(value=ATTRIBUTES)
 def test_attributes_come_back_from_their_cell(value: Json) -> None:
-    """Numbers stay numbers, and texts that look like numbers stay texts."""
+    """Numbers are still numbers after an export and an import, and texts that look like numbers are still texts."""
     returned = read_attribute(read_cell(guard_formula(write_attribute(value))))
 
     assert (returned, type(returned)) == (value, type(value))
@@ -137,7 +137,7 @@ def test_attributes_come_back_from_their_cell(value: Json) -> None:
 
 @pytest.mark.parametrize("text", ["1.50", "1e5", "007", "+5", "NaN", "Infinity", "0x10", "1_000", "True", "[1,2]", "{"])
 def test_texts_of_others_stay_texts(text: str) -> None:
-    """Only what an export of ours writes is read as a number, a list or the like."""
+    """A number, list or object is parsed only in files that the product exported."""
     assert read_attribute(text) == text
 
 
@@ -148,14 +148,14 @@ def test_texts_of_others_stay_texts(text: str) -> None:
     sign=st.sampled_from([None, ".", ","]),
 )
 def test_numbers_come_back_from_their_cell(amount: int, comma: bool, percent: str, sign: str | None) -> None:
-    """What an export writes is read as the same number, in either kind of file, whatever else stands in the column."""
+    """Exported numbers are read unchanged in either kind of file, whatever else is in the column."""
     cell = f"\u00a0{show_unambiguous(amount)}{percent}\t"
     assert read_number(cell, comma=comma, decimal=lambda: sign) == amount
 
 
 @given(whole=st.integers(1, 999), rest=st.integers(0, 999), sign=st.sampled_from([".", ","]))
 def test_a_thousand_is_told_from_one(whole: int, rest: int, sign: str) -> None:
-    """Three digits after a comma or a point and nothing else: refused with both readings, unless the column decides."""
+    """A number with three digits after its only sign is refused with both readings, unless the column decides."""
     cell = f"{whole}{sign}{rest:03d}"
     for comma in (False, True):
         with pytest.raises(BadNumber) as error:
@@ -174,9 +174,9 @@ def test_a_thousand_is_told_from_one(whole: int, rest: int, sign: str) -> None:
         (["1,234,567"], "."), (["1.234,5"], ","), (["0,125"], ","), (["12,50%"], ","), (["1,000", "2,000"], None),
         (["8,5", "8.5"], None), (["7"], None), ([], None),
     ],
-)  # fmt: skip  # cells, what they say
+)  # fmt: skip  # cells and their values
 def test_what_the_other_cells_of_a_column_say(cells: list[str], sign: str | None) -> None:
-    """A cell that can be read in one way only says which sign stands before fractions."""
+    """A cell with only one reading determines the decimal sign of its column."""
     assert find_decimal_sign(cells) == sign
 
 
@@ -185,11 +185,11 @@ def test_what_the_other_cells_of_a_column_say(cells: list[str], sign: str | None
     [("8,5", 8500), ("1.234,5", 1_234_500), ("1.234.567,25", 1_234_567_250), ("0,125", 125), ("-3,25", -3250)],
 )
 def test_decimal_commas(cell: str, amount: int) -> None:
-    """They are read where semicolons separate the cells."""
+    """Decimal commas are read if semicolons separate the cells."""
     assert read_number(cell, comma=True, decimal=lambda: None) == amount
 
 
-#: who writes it, its header, and what is taken of it
+#: program, its header, and the resulting columns
 EXPORTS: list[tuple[str, str, dict[str, str]]] = [
     ("HubSpot", "Record ID,First Name,Last Name,Email,Contact owner,Company name,HubSpot Score",
      {"First Name": "name", "Last Name": "name", "Email": "email", "Contact owner": "owner", "Company name": "company",
@@ -218,14 +218,14 @@ EXPORTS: list[tuple[str, str, dict[str, str]]] = [
     ("header", "taken"), [(header, taken) for _, header, taken in EXPORTS], ids=[row[0] for row in EXPORTS]
 )
 def test_usual_headers_are_recognized(header: str, taken: dict[str, str]) -> None:
-    """A column is what the program that wrote the file means by it, whatever its case."""
+    """The usual headers of each program are recognized in any case."""
     for names in (header.split(","), header.upper().split(",") if "ids." not in header else header.split(",")):
         shown = {name.casefold(): target for name, target in match_columns(names, [FIT], mapping={}).shown}
         assert shown == {name.casefold(): target for name, target in taken.items()}
 
 
 async def test_names_in_two_columns_are_one(team: Team, tmp_path: Path) -> None:
-    """A first and a last name are joined; either may be missing."""
+    """First and last name in two columns are joined, and either may be missing."""
     desk = Desk(team, tmp_path)
     text = (
         "First name,Last name,E-mail\nAda,Lovelace,ada@example.com\n,Byron,bob@example.com\nZoe,n/a,zoe@example.com\n"
@@ -236,7 +236,7 @@ async def test_names_in_two_columns_are_one(team: Team, tmp_path: Path) -> None:
 
 
 async def test_a_cell_that_looks_blank_is_blank(team: Team, tmp_path: Path) -> None:
-    """Nothing is overwritten by characters that nobody sees, or by the words of other programs for nothing."""
+    """Invisible characters and other programs' words for nothing count as blank, and overwrite nothing."""
     desk = Desk(team, tmp_path)
     await desk.take("email,name,score,attributes.plan\nada@example.com,Ada,5,pro\n")
     for cell in ("\u200b", "\ufeff \u00ad", "\u00a0", "N/A", "n/a", "#N/A", "-", "\u2013", "\u2014"):
@@ -252,7 +252,7 @@ async def test_a_cell_that_looks_blank_is_blank(team: Team, tmp_path: Path) -> N
 
 
 async def test_footers_are_no_contacts(team: Team, tmp_path: Path) -> None:
-    """What stands alone under the ids of a report is no id; an id alone in an export of ours is one."""
+    """A report's footer below the ids is not a contact; a single id in the product's export is one."""
     desk = Desk(team, tmp_path)
     footer = (
         'Total,,5\nGrand Total,,160\n"Copyright (c) 2026 Acme, Inc.",,\nConfidential Information\nExample,,\nSum,,3\n'
@@ -264,7 +264,7 @@ async def test_footers_are_no_contacts(team: Team, tmp_path: Path) -> None:
 
 
 async def test_the_column_decides_about_a_thousand(team: Team, tmp_path: Path) -> None:
-    """What a cell leaves open, another cell of its column decides, wherever it stands in the file."""
+    """An ambiguous cell is decided by other cells of its column, anywhere in the file."""
     desk = Desk(team, tmp_path)
     assert await desk.take("email;score\nada@example.com;1.000\n") == [0, 0, 0, 1]
     assert desk.wrong == [(2, "score: `1.000` may mean 1000 or 1: write one of these")]
@@ -273,7 +273,7 @@ async def test_the_column_decides_about_a_thousand(team: Team, tmp_path: Path) -
 
 
 async def test_what_an_earlier_version_left_out_stays_out(team: Team, tmp_path: Path) -> None:
-    """The same file again applies nothing, though more of its headers are recognized by now."""
+    """A file of an earlier import applies nothing, although more of its headers are recognized now."""
     desk = Desk(team, tmp_path)
     text = "email,First Name,Lead Score,company\nada@example.com,Ada,5,Engines\n"
     file = recognize(desk.save(text))
@@ -291,7 +291,7 @@ async def test_what_an_earlier_version_left_out_stays_out(team: Team, tmp_path: 
 
 
 async def test_what_an_earlier_version_read_otherwise_is_the_same(team: Team, tmp_path: Path) -> None:
-    """A cell that was read otherwise, or an address that was another one, stays as it is, also where it was undone."""
+    """A row with a cell or email that an earlier version read differently is a repeat, even if it was undone."""
     desk = Desk(team, tmp_path)
     text = 'email,tags\n"zw\u00ad@example.com","""VIP"""\nada@example.com,"""VIP"""\n'
     file = recognize(desk.save(text))
