@@ -113,8 +113,11 @@ class Committer:
             raise _RollBack
 
         for _ in range(round(self._lock_limit / RETRY_LOCKED)):
-            with suppress(_RollBack, _Locked):
-                await self._run_with_retries(body)
+            try:
+                with suppress(_RollBack, _Locked):
+                    await self._run_with_retries(body)
+            except (StartAgain, FoldFirst) as exc:
+                raise StorageUnavailable from exc
             if results:
                 return results[-1]
             await asyncio.sleep(RETRY_LOCKED)
