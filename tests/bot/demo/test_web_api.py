@@ -223,7 +223,7 @@ async def test_a_message_is_written_out_in_full(client: AsyncWebClient) -> None:
 
 
 async def test_uploads_are_held_to_what_was_announced(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """Bytes come raw or in a form, as many as announced, once; what is no picture is only downloaded."""
+    """A file is uploaded once, raw or in a form, with the announced length; only images are shown."""
     upload = await client.files_getUploadURLExternal(filename="a.html", length=3)
     url, name = str(upload["upload_url"]), str(upload["file_id"])
     form = aiohttp.FormData()

@@ -158,7 +158,7 @@ async def test_a_verdict_goes_to_anybody() -> None:
 
 @pytest.mark.parametrize("error", ["message_not_found", "is_inactive", "channel_not_found", "edit_window_closed"])
 async def test_a_message_that_can_be_edited_no_more(error: str) -> None:
-    """Stays as it is; where it may not be shown, that is said all the same, for what it would say goes elsewhere."""
+    """A message that cannot be edited stays; if it may not be shown, NotShown is raised."""
     async with slack_with() as (slack, poster):
         slack.tells["chat.update"] = {"ok": False, "error": error}
         assert await poster.send("C1", NAMES, ts="1.0") == "1.0"
@@ -204,7 +204,7 @@ async def test_a_message_about_a_deleted_contact_that_cannot_be_edited(
 
 
 async def test_a_message_about_a_deleted_contact_is_edited_whoever_reads_it() -> None:
-    """It holds nothing of a contact any more, so nobody is looked up; what Slack refuses for now is raised."""
+    """A message about a deleted contact is edited without a check of its readers; temporary errors are raised."""
     async with slack_with(is_restricted=True) as (slack, poster):
         assert await poster.hide_deleted("C1", "1.0")
         slack.tells["chat.update"] = {"ok": False, "error": "internal_error"}
