@@ -367,7 +367,7 @@ async def test_an_answer_that_nobody_takes(acme: Acme) -> None:
 
 @pytest.mark.parametrize("label", ["Set", "History", "Chart"])
 async def test_a_button_of_a_contact_that_is_gone(acme: Acme, label: str) -> None:
-    """A card whose contact is gone says so."""
+    """A button of a card says so if the contact does not exist any more."""
     card = await acme.ask("history ada" if label == "Chart" else "ada")
     action = next(e["action_id"] for e in card.blocks[-1]["elements"] if e["text"]["text"] == label)
     for value in ("999999", "no number", ""):
