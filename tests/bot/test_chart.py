@@ -75,7 +75,7 @@ ADA = charted(
         mark(30, 62, None, "by Jane Kim"),
         mark(27, None, 70, "by 田中さん, “great demo”"),
     ),
-)  # fmt: skip  # a course
+)  # fmt: skip  # points of a chart
 
 
 def parsed(chart: Chart) -> ElementTree.Element:
@@ -186,7 +186,7 @@ def test_marks_stand_on_the_course() -> None:
     """A mark stands at the value after its change, or at the value before for a cleared score."""
     near = charted((90, 10), (40, 90), (39.5, 30), (39, None), marks=(
         mark(40, 10, 90, "a"), mark(39.5, 90, 30, "b"), mark(39, 30, None, "c"),
-    ))  # fmt: skip  # a course
+    ))  # fmt: skip  # points of a chart
     svg = parsed(near)
     left, wide = frame(svg)
     top = float(of_class(svg, "rect", "band")[-1].get("y", 0))

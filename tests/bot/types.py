@@ -11,7 +11,7 @@ def score_type(key: str, *, minimum: int, maximum: int, step: int, number: int =
     return ScoreType(
         id=number, definition=number, number=1, key=key, minimum=minimum, maximum=maximum, step=step,
         start=min(max(0, minimum), maximum), **fields,  # type: ignore[arg-type]  # label, bands, is_default as above
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
 
 
 SCORE = score_type("score", minimum=0, maximum=100_000, step=1000, bands=HEAT, is_default=True)

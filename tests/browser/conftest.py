@@ -17,7 +17,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip  # one line of a command
+]  # fmt: skip  # one command line
 RUNNING = "Contact Score is running: "
 WIDE, NARROW = (1280, 900), (390, 844)
 

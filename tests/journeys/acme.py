@@ -327,7 +327,7 @@ async def _define(workspace: Workspace, *, now: int) -> None:
         await add_score_type(
             workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,
             bands=bands, start=None, is_default=False, now=now,
-        )  # fmt: skip  # the numbers of one definition stand together
+        )  # fmt: skip  # the numbers of one definition
     await add_source(workspace, slug="crm", provider="generic", secrets=[CRM_SECRET], now=now)
 
 

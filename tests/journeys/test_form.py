@@ -250,7 +250,7 @@ async def test_ninety_score_types(acme: Acme) -> None:
         await add_score_type(
             acme.workspace, key=f"{'k' * 29}_{number:02d}", label=f"{'L' * 57} {number:02d}", minimum=-(10**12),
             maximum=10**12, step=1, bands=(), start=None, is_default=False, now=now,
-        )  # fmt: skip  # the numbers of one definition stand together
+        )  # fmt: skip  # the numbers of one definition
     last = "k" * 29 + "_89"
     await acme.ask(f"set ada {last}=999999999.999")
     await acme.ask("set ada " + " ".join(f"{'k' * 29}_{number:02d}=-999999999.999" for number in range(40)))

@@ -34,7 +34,7 @@ async def evil(acme: Acme) -> Acme:
     await add_score_type(
         acme.workspace, key="mood", label="<!here> Mood", minimum=0, maximum=10_000, step=1000,
         bands=(), start=None, is_default=False, now=now,
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     same_name = {"type": "contact.upsert", "contact": {"id": "evil2", "name": "Evil <!channel> Two"}}
     scored = {"type": "score.set", "contact": {"id": "evil"}, "score": "mood", "value": 5, "reason": "<!channel> & co"}
     await acme.pushed({"type": "contact.upsert", "contact": EVIL}, same_name, scored)
@@ -193,7 +193,7 @@ LOOKS = [
 STYLED_CONTACT = {
     "id": "styled", "name": f"Styled {STYLE}", "company": f"Company {STYLE}", "owner": f"Owner {STYLE}",
     "tags": [f"Tag {STYLE}"], "attributes": {"a": STYLE},
-}  # fmt: skip  # a contact whose every word is styled
+}  # fmt: skip  # a contact with markup in every field
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def styled(acme: Acme) -> Acme:
     await add_score_type(
         acme.workspace, key="mood", label=f"Mood {STYLE}"[:60], minimum=0, maximum=10_000, step=1000,
         bands=(), start=None, is_default=False, now=now,
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     second = {"type": "contact.upsert", "contact": {**STYLED_CONTACT, "id": "styled2", "name": f"Styled two {STYLE}"}}
     scored = {"type": "score.set", "contact": {"id": "styled"}, "score": "score", "value": 95, "reason": f"Why {STYLE}"}
     mood = {**scored, "score": "mood", "value": 5}
@@ -242,7 +242,7 @@ FORMS = (
     "pause {}", "resume {}", "remove {}", "digest {}", "digest 9:00 {}", "save {} score>=80", "save x {}", "show {}",
     "delete {}", "{} into ada", "ada into {}", "{} into {}", "ada fit {}", "ada {}d", "ada@example.com name:{}",
     "ada@example.com owner:{}", "{}@example.com name:x", '"{}"', "segment:{}", "owner:{}", "tag:{} {}",
-)  # fmt: skip  # what may follow a verb
+)  # fmt: skip  # texts after a verb
 
 
 @on_sqlite

@@ -364,7 +364,7 @@ async def test_another_default_type(acme: Acme) -> None:
     await add_score_type(
         acme.workspace, key="mood", label="Mood", minimum=-10_000, maximum=10_000, step=1000,
         bands=(), start=None, is_default=True, now=now,
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     receipt = acme.seen(await acme.ask("set ada =-5"))
     card = acme.seen(await acme.ask("ada")).splitlines()
 

@@ -94,7 +94,7 @@ class Played:
                 workspace, key=key, label=values["--label"], minimum=parse_number(values["--min"]),
                 maximum=parse_number(values["--max"]), step=parse_number(values["--step"]),
                 bands=(), start=None, is_default=False, now=self.now,
-            )  # fmt: skip  # the numbers of one definition stand together
+            )  # fmt: skip  # the numbers of one definition
 
     async def play(self, workspace: Workspace) -> None:
         """Carry out the steps in order."""

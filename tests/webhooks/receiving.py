@@ -102,11 +102,11 @@ async def furnish(clock: Clock, *, secrets: tuple[str, ...] = (SECRET,), team: s
     await add_score_type(
         workspace, key="fit", label="Fit", minimum=1000, maximum=10_000, step=500,
         bands=[Band(name="low", start=1000)], start=None, is_default=False, now=clock(),
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     await add_score_type(
         workspace, key="points", label="Points", minimum=-(10**12), maximum=10**12, step=1,
         bands=[], start=0, is_default=False, now=clock(),
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     await add_source(workspace, slug=SLUG, provider="generic", secrets=list(secrets), now=clock())
     return workspace
 

@@ -225,7 +225,7 @@ def test_a_record_can_change_as_often_as_it_likes(updates: list[tuple[int, int, 
 FORBIDDEN = st.sampled_from(
     ["&#x1F;", "&#x0B;", "&#0;", "&#xFFFE;", "&#xD83D;", "&#99999999999;", "\x0b", "\x1f", "\x00", "\ufffe", "&",
      "& co", "&nbsp;", "&x", "AT&T"]
-)  # fmt: skip  # as references, as they are, and what looks like a reference
+)  # fmt: skip  # as references, as characters, and as text that looks like a reference
 
 
 @given(forbidden=FORBIDDEN, name=st.sampled_from(["LastName", "Title", "Company"]), first=st.booleans())
@@ -402,7 +402,7 @@ async def test_hubspot_may_send_two_values_of_one_millisecond(service: Receiving
 
         assert [answer.outcomes[0] for answer in answers] == [
             ("applied", None), ("applied", SAME_TIME), ("duplicate", None), ("duplicate", None),
-        ]  # fmt: skip  # each value, and each again
+        ]  # fmt: skip  # each value and its repeat
         ends.append(await service.scores(f"hub:{contact}"))
         together = await send(service, sender, encoded([{**change, "propertyValue": value} for value in values]))
         assert together.counts == (0, 2, 0, 0)

@@ -36,7 +36,7 @@ def source(provider: str, **more: Any) -> Source:
     return Source(
         id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=settings,
         score_types=("score", "lead_score", "engagement"),
-    )  # fmt: skip  # who, and what is said of it
+    )  # fmt: skip  # reference and fields
 
 
 def reference_to(id: str) -> Reference:

@@ -72,7 +72,7 @@ class World:
                 delivered=Delivered(source=source.id, key=key, reads=source.reads),
             ),
             now=self.clock(),
-        )  # fmt: skip  # whose, what and when
+        )  # fmt: skip  # source, items and time
         return [str(outcome.status) for outcome in recorded.outcomes]
 
     async def work(self, *, after: int = 3 * SECOND) -> int:
@@ -212,7 +212,7 @@ async def test_what_fails_for_a_while_is_read_later(world: World) -> None:
     troubles = [
         Told(status=429, headers={"Retry-After": "20"}), Told(status=429), Told(status=500), Told(status=503),
         Told(never=True), Told(cut=True),
-    ]  # fmt: skip  # as they come
+    ]  # fmt: skip  # in order
     world.crm.tells[f"{CONTACTS}/7"] = [*troubles, good]
     await world.send("hub", changed("7"))
     waits = []
@@ -271,7 +271,7 @@ async def test_being_asked_to_wait_holds_for_all_of_the_source(world: World) -> 
     """A rate limit delays all requests of its source, and no other source."""
     world.crm.tells[f"{CONTACTS}/7"] = [
         Told(status=429, headers={"Retry-After": "30"}), Told(body=hubspot_contact("7", email="ada@example.com")),
-    ]  # fmt: skip  # one after the other
+    ]  # fmt: skip  # in order
     world.crm.tells[f"{CONTACTS}/8"] = [Told(body=hubspot_contact("8", email="bob@example.com"))]
     world.crm.tells["/v2/objects/people/records/r1"] = [Told(body=attio_record("r1"))]
     await world.send("hub", changed("7", "8"))
@@ -431,7 +431,7 @@ async def test_attio_is_read_whenever_a_record_changed(world: World) -> None:
         Told(body=person("r1", lead_score=[])), Told(body=person("r1", lead_score=[first], arr=[other])),
         Told(body=person("r1", lead_score=[first], job=[])), Told(body=person("r1", lead_score=[second, first])),
         Told(body=person("r1", lead_score=[])),
-    ]  # fmt: skip  # one after the other
+    ]  # fmt: skip  # in order
     values = []
     for number in range(5):
         assert await world.send("att", updated("r1"), key=f"d{number}") == ["applied"]
@@ -487,7 +487,7 @@ async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World
     _, quarantined = await delivery(world.workspace, id=stored_delivery.id)
     assert [item.reason.split(";")[0] for item in quarantined] == [
         "Score runs from 0 to 100", "there is no score type `heat`",
-    ]  # fmt: skip  # a reason a line
+    ]  # fmt: skip  # one reason a line
     await add_score_type(
         world.workspace, key="heat", label="Heat", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
         is_default=False, now=world.clock(),

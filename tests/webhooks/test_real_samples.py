@@ -36,7 +36,7 @@ MAPPINGS: dict[str, dict[str, str] | None] = {
     "zapier_generic_hmac_sha256": FIELDS | {"id": 'headers."idempotency-key"'},
     "sw_official_vector": None,
     "github_official_vector": FIELDS,
-}  # fmt: skip  # one expression a place
+}  # fmt: skip  # one expression for each field
 MAPPINGS["sw_valid_delta"] = MAPPINGS["sw_valid_value"]
 RECIPES = {"standard-webhooks": "standard-webhooks", "hub-sha256": "github"}
 MAPPED = ["hubspotscore", "9dc80c50d78a15643bfc4ca79d76156a73a1ca0e", "Lead_Score__c", "lead_score", "leadScore"]

@@ -315,7 +315,7 @@ async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> 
         501: ('{"type":"score.set","contact":{"id":"7"},"id":' + "[" * 5000 + "]" * 5000 + "}", "nested"),
         700: ('{"type":"score.set","contact":{"id":"7","id":"8"},"score":"score","value":5}', "twice"),
         999: ('{"type":"score.set","contact":{"id":"7"},"score":"score","value":' + "1" * 70 + "}", "digits"),
-    }  # fmt: skip  # the item, and what is said of it
+    }  # fmt: skip  # the item and its reason
     items = [item(contact={"email": f"p{place}@example.com"}) for place in range(1000)]
     texts = [bad[place][0] if place in bad else encoded(item).decode() for place, item in enumerate(items)]
     answer = await service.sender.push(f'{{"items": [{", ".join(texts)}]}}'.encode())

@@ -253,7 +253,7 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
 
 
 async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(service: Receiving) -> None:
-    """Without a mapping requests are kept; one is tried without effect, set, and what was kept is replayed, once."""
+    """Requests without a mapping are stored; a mapping is tried without effect, set, and applied to them once."""
     source = await connect(service, "own", "custom", mapping=None)
     body = {"list": [{"who": "ada@example.com", "n": 7, "id": "a"}, {"who": "bob@example.com", "n": 8, "id": "a"}]}
     assert (await send(service, source, encoded(body))).counts == (0, 0, 1, 0)

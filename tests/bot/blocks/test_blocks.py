@@ -114,7 +114,7 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
             source="s" * 40, actor="U0123456789", reason="&" * 1000, count=99_999,
         )
         for op in ("set", "add", "month", "start") * 30
-    ]  # fmt: skip  # the widest of each kind
+    ]  # fmt: skip  # the longest of each kind
     cards = [Card(contact=person, standings=standings)] * 50
     return {
         "card": card_reply(Card(contact=person, standings=standings), types, ()),
@@ -317,7 +317,7 @@ def follow_up(state: FollowUpState, *, outcome: FollowUpOutcome | None = None) -
         why=None, lane="C0SALES", standing=Stand(state=state, holder="U0123456789"), until=AT, late_at=None,
         escalate_to="U0123456789", outcome=outcome, asked_at=AT, changed_at=AT, posted_at=AT, message_channel=None,
         message_ts=None, in_list=False,
-    )  # fmt: skip  # the fields of one follow-up stand together
+    )  # fmt: skip  # the fields of one follow-up
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -113,7 +113,7 @@ OPENING = (
     "source list", "source add crm", "source show crm", "source remove crm", "source try crm --delivery 1",
     "source send crm FILE", "token list", "token create ci --scope read", "deliveries list", "deliveries show 1",
     "deliveries replay 1", "rules export", "import FILE", "export", "verify", "migrate", "serve --no-slack",
-)  # fmt: skip  # one noun after the other
+)  # fmt: skip  # grouped by noun
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ SCORE = ScoreType(
         Rule(name="Range", points=5_000, condition="attributes.minutes:1..2"),
         Rule(name="Old", points=5_000, condition="attributes.plan:old"),
     ),
-)  # fmt: skip  # the numbers of one definition stand together
+)  # fmt: skip  # the numbers of one definition
 FIT = replace(SCORE, id=2, key="fit", label="Fit", is_default=False, rules=SCORE.rules[-1:])
 KNOWN = ("Lead Source", "minutes", "visits")
 LONG = "x" * 100

@@ -41,7 +41,7 @@ async def test_nobody_gets_in_without_a_token(service: Receiving, api: Program) 
         "", "Bearer", "Bearer ", "Bearer x", f"Basic {token}", f"Token {token}", token, f"Bearer {token}x",
         f"Bearer {token.swapcase()}", f"Bearer {token} {token}", "Bearer " + "x" * 5000, "Bearer \udcff\udc80",
         "Bearer é",
-    ):  # fmt: skip  # a table of ways to be nobody
+    ):  # fmt: skip  # invalid credentials
         check_stranger(await api.saying(authorization_value).call("GET", "/contacts"))
     assert (await api.saying(f"bearer   {token} ").call("GET", "/contacts")).status == 200
     assert await service.scores("ada@example.com") == {"score": 50_000}
@@ -114,7 +114,7 @@ async def test_workspaces_never_see_each_other(service: Receiving, api: Program)
     await add_score_type(
         other, key="secret", label="Secret", minimum=0, maximum=1000, step=1000,
         bands=[], start=None, is_default=False, now=service.clock(),
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     other_api = await program(service, workspace=other)
     for number in range(3):
         contact = {"email": f"p{number}@example.com", "id": f"{number}", "name": "Ours"}

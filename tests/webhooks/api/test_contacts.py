@@ -11,7 +11,7 @@ from tests.webhooks.sender import DAY, item
 ADA = {
     "email": "Ada@Example.com", "id": "a/b c%é", "name": "Ada Lovelace", "company": "Engines", "owner": "rep@acme.com",
     "tags": ["vip", "beta"], "attributes": {"seats": 3, "plan": None, "share": 0.5},
-}  # fmt: skip  # one contact as its sender knows it
+}  # fmt: skip  # one contact of the sender
 
 
 async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> None:
@@ -44,7 +44,7 @@ async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> 
     for key in (
         "ada@example.com", "ADA@EXAMPLE.COM", "ada%40example.com", "%61da@example.com", "%20ada@example.com%20",
         "crm:a%2Fb%20c%25%C3%A9", "crm%3Aa%2Fb%20c%25%C3%A9", "CRM:a%2fb%20c%25%c3%a9", f"{id}", f"0{id}",
-    ):  # fmt: skip  # a table of ways to say one name
+    ):  # fmt: skip  # keys of one contact
         assert await api.get(f"/contacts/{key}") == contact, key
         assert await api.get(f"/contacts/{key}/scores/score") == contact["scores"]["score"], key
     assert (await api.get("/contacts"))["items"] == [contact]
@@ -59,7 +59,7 @@ async def test_whom_nobody_knows(service: Receiving, api: Program) -> None:
         "bob@example.com", "crm:17", "crm:", ":a", "erp:a%2Fb%20c%25%C3%A9", "ada", "Ada%20Lovelace", "0", "999999",
         "-1", "1.0", "%2B1", "9" * 18, "9" * 19, "9" * 5000, "%E2%80%AE",
         "%", "%F0%9F%92%A9", "*", "%25", "'%20OR%201=1%20--", "..%2F..", "%0A", "x" * 6000,
-    ):  # fmt: skip  # a table of ways to name nobody
+    ):  # fmt: skip  # keys of no contact
         for path in (f"/contacts/{key}", f"/contacts/{key}/scores/score"):
             answer = await api.call("GET", path)
             check_problem(answer, 404, "Not Found", detail=True)
@@ -158,11 +158,11 @@ CURSORS = {
     "sort:-score": (cursor(0, 5), cursor(0, None, 5), cursor(0, "5", 5), cursor(2, 5), cursor(0, 10**30, 5)),
     "sort:name": (cursor(0, 5), cursor(0, 5, 5), cursor(0, "\ud800", 5), cursor(0, "a\0", 5)),
     "limit:5": ("", "1", "1.", ".", "0.1", "6.1", "x.1", f"6.{cursor(0, 5)}", f"-1.{cursor(0, 5)}", cursor(0, 5)),
-}  # fmt: skip  # a table of ways to go on wrongly
+}  # fmt: skip  # invalid cursors
 FILTERS = (
     "fti>3", "score>", "(", "owner:me", "limit:0", "limit:ten", "(" * 3000, "-" * 3000, "%00", "%FF:", "%ED%A0%80:",
     "score%3E1000", "score%3E1e1", "score%3E5x", "name~",
-)  # fmt: skip  # a table of ways to ask wrongly
+)  # fmt: skip  # invalid queries
 
 
 async def test_what_cannot_be_listed(service: Receiving, api: Program) -> None:

@@ -155,7 +155,7 @@ BODIES: tuple[tuple[bytes, str | None], ...] = (
     (b'{"Value": 5}', PUT), (b'{"value": 5, "reasno": "x"}', PUT), (b'{"delta": 5}', PUT),
     (b'{"value": 5, "reason": 5}', PUT), (b'{"value": 5, "reason": ["x"]}', PUT),
     (json.dumps({"value": 5, "reason": "x" * 1001}).encode(), PUT),
-)  # fmt: skip  # a table of bodies that are none
+)  # fmt: skip  # invalid bodies
 
 
 async def test_what_a_score_cannot_be_set_to(service: Receiving, api: Program) -> None:

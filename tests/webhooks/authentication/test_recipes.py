@@ -184,7 +184,7 @@ def test_a_recipe_written_as_data() -> None:
     mapping: dict[str, Any] = {
         "header": "Stripe-Signature", "listed": "pairs", "prefix": "v1", "timestamp": "pair:t",
         "parts": ["timestamp", "'.", "body"],
-    }  # fmt: skip  # as it is written in a file
+    }  # fmt: skip  # as in a file
     scheme = recipes(mapping)
     digest = hmac.digest(b"key", b"1767225600." + EXAMPLE, "sha256").hex()
     header = {"stripe-signature": f"t=1767225600,v0=ab,v1={'0' * 64},v1={digest}"}

@@ -31,7 +31,7 @@ TIMES: list[tuple[object, int | None]] = [
 NO_TIMES: list[object] = [
     True, -1, 253_402_300_800_000_000, Decimal("NaN"), Decimal("Infinity"), 1.5, [], "yesterday", "31.01.2026",
     "2026-02-30", "2026-01-31T25:00", "2026-01-31T09:30+25:00", "2026-01-31T09:30+5", "1e9", "٣",
-]  # fmt: skip  # no order
+]  # fmt: skip  # pairs
 
 
 @pytest.mark.parametrize(("value", "at"), TIMES, ids=[repr(value) for value, _ in TIMES])
@@ -52,7 +52,7 @@ def test_texts() -> None:
     """Integers become text, surrounding spaces are stripped, and a blank or any other type is no text."""
     assert [text(value) for value in (" Ada ", 17, "x" * 255, " ", "", None, True, 1.5, ["Ada"])] == [
         "Ada", "17", "x" * 255, None, None, None, None, None, None,
-    ]  # fmt: skip  # one for each
+    ]  # fmt: skip  # one text for each value
     with pytest.raises(BadItem, match=r"^`xxxxxxxxxxxxxxxxxxxx…` is longer than 255 characters$"):
         text("x" * 256)
     for value in ("A\0da", "Ada\ud83d"):

@@ -86,7 +86,7 @@ def test_xml_is_read_by_local_names() -> None:
             "y": "t",  # text stays text, whatever type is declared
             "z": "", "w": {"@c": "3"},
         }
-    }  # fmt: skip  # as it stands there
+    }  # fmt: skip  # as in the document
     for bad in (b"", b"<a>", b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', b"<a>" * 70 + b"</a>" * 70):
         with pytest.raises(Unparseable):
             parse_xml(bad)
@@ -206,7 +206,7 @@ def test_one_budget_is_shared_by_all_items(text: str) -> None:
             "people": people, "others": [dict(person) for person in people], "numbers": list(range(1000)),
             "texts": ["x" * 1000] * 500, "long": "x" * 500_000,
         }
-    }  # fmt: skip  # something for each expression to go through
+    }  # fmt: skip  # input for each expression
     budget, number = Budget(), 0
 
     def read_items() -> None:
