@@ -170,7 +170,7 @@ async def test_a_list_in_the_direct_messages_of_somebody_who_is_no_member_any_mo
 
 
 async def test_direct_messages_are_asked_of_their_reader_alone(acme: Acme) -> None:
-    """For direct messages Slack is not asked for members, and for a cached person it is not asked at all."""
+    """An edit in direct messages looks up at most their reader, and never the members of the channel."""
     await chosen(acme, None)
     await acme.pushed(*storm(*range(61)))
     (message,) = await until_posted(acme, 1, "D0REP")

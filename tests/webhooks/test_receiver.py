@@ -97,7 +97,7 @@ async def test_every_operation_does_what_it_says(service: Receiving) -> None:
 
 
 async def test_contacts_are_described(service: Receiving) -> None:
-    """An upsert stores fields; a later one replaces the fields it contains; null leaves a field unchanged."""
+    """An upsert stores fields; a later one replaces its fields, a blank clears, and null changes nothing."""
     everything = {
         "email": " Ada@Example.com ",
         "id": "p-1",

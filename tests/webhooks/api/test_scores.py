@@ -77,7 +77,7 @@ async def test_a_contact_that_was_deleted_while_its_score_was_being_set(service:
 
 
 async def test_an_explanation_names_the_rule(service: Receiving, api: Program) -> None:
-    """The explanation names the rules of activities and attributes, also ended ones; a manual change has no rule."""
+    """The explanation names the rules of activities and attributes, also ended ones; a set score has no rule."""
     await add_score_type(
         service.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
         rules=[

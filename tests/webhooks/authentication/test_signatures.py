@@ -157,7 +157,7 @@ def test_timestamps_are_digits_alone(timestamp: str) -> None:
 
 
 def test_timestamps_of_twelve_digits_are_read() -> None:
-    """A timestamp has at most twelve digits."""
+    """A timestamp of twelve digits is accepted."""
     headers = by_hand("a", "0" + "9" * 11)
     now = (10**11 - 1) * 1_000_000
 

@@ -31,7 +31,7 @@ TIMES: list[tuple[object, int | None]] = [
 NO_TIMES: list[object] = [
     True, -1, 253_402_300_800_000_000, Decimal("NaN"), Decimal("Infinity"), 1.5, [], "yesterday", "31.01.2026",
     "2026-02-30", "2026-01-31T25:00", "2026-01-31T09:30+25:00", "2026-01-31T09:30+5", "1e9", "٣",
-]  # fmt: skip  # pairs
+]  # fmt: skip  # invalid times
 
 
 @pytest.mark.parametrize(("value", "at"), TIMES, ids=[repr(value) for value, _ in TIMES])
