@@ -1,6 +1,7 @@
-"""Preview, apply and revert changes of score types; every screen that changes one ends here.
+"""Preview, apply and revert changes of score types, for all screens that change a score type.
 
-What a small workspace needs a moment for is answered at once. Otherwise the jobs go on, and a job sends the result."""
+In a small workspace the result is shown at once. Otherwise jobs do the work, and a last job sends the result.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -20,42 +21,42 @@ from storage.ledger.contacts import contacts
 from storage.scoring.definitions import count_asked, drafts, load_version, score_type
 from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, is_built, lane_of, preview
 
-PATIENCE = 2.0  #: seconds in which a result is shown at once
+PATIENCE = 2.0  #: seconds to wait for a result before it is left to jobs
 
 
 class _Outcome(StrEnum):
-    """What somebody waits for."""
+    """The result that a person waits for."""
 
     PREVIEW = "preview"
     APPLIED = "applied"
-    ASKED = "asked"  #: applied, and newcomers asked for
+    ASKED = "asked"  #: applied, and follow-ups created for contacts that entered a region
     REVERTED = "reverted"
 
 
 async def settings_page(request: Request, *, first: int = 0) -> Reply:
-    """Answer with some of the score types, from place *first* on."""
+    """Return a page of the score types, from index *first*."""
     return settings_reply(request.types, await drafts(request.workspace), first=first)
 
 
 async def propose_change(request: Request, proposed: ScoreType) -> Reply:
-    """Change at once what moves no score, else show what would change; an older draft of the type gives way.
+    """Apply a change at once if it moves no score; otherwise create a draft and show its preview.
 
-    Raises BadDefinition.
+    An older draft of the score type is canceled. Raises BadDefinition.
     """
     live = request.type(proposed.key)
     older = [pending for pending in await drafts(request.workspace) if pending.key == proposed.key]
     same = next(
         (pending for pending in older if _drop_version(pending) == _drop_version(proposed)), None
-    )  # the same form, handed in again
+    )  # the form was submitted twice
     new_draft = same or await draft(request.workspace, wanted=proposed, now=request.now)
     for pending in older:
         if pending != same:
-            with suppress(NoDraft):  # somebody else was faster
+            with suppress(NoDraft):  # another request applied or canceled the draft first
                 await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
     if new_draft is None:
         return _reply_to_rename(live, proposed)
     reply = await show_preview(request, new_draft)
-    if proposed.is_default and not live.is_default:  # which moves no score, so it does not wait
+    if proposed.is_default and not live.is_default:  # moves no score, so the change took effect at once
         note = f"Numbers without a score type mean {escape(live.label)} already."
         reply = replace(reply, blocks=[*reply.blocks, context(note)])
     return reply
@@ -66,7 +67,7 @@ def _drop_version(score_type: ScoreType) -> ScoreType:
 
 
 async def show_preview(request: Request, pending: ScoreType) -> Reply:
-    """Build a draft and answer with what it would change, at once or when it is built; raises NoDraft."""
+    """Build a draft and return its preview, or a promise to send the preview later; raises NoDraft."""
     if await build(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE):
         rendering = asyncio.create_task(_render_preview(request.workspace, pending, now=request.now))
         if (await asyncio.wait([rendering], timeout=PATIENCE))[0]:
@@ -76,7 +77,10 @@ async def show_preview(request: Request, pending: ScoreType) -> Reply:
 
 
 async def apply_change(request: Request, pending: ScoreType, *, asks: bool) -> Reply:
-    """Apply a draft and answer that it is live, at once or when it is; raises NoDraft."""
+    """Apply a draft and return the result, or a promise to send the result later; raises NoDraft.
+
+    If *asks*, follow-ups are created for contacts that enter a region.
+    """
     before = request.type(pending.key)
     count = await apply(request.workspace, draft=pending, asks=asks, clock=request.clock, patience=PATIENCE)
     if count is None:
@@ -85,7 +89,10 @@ async def apply_change(request: Request, pending: ScoreType, *, asks: bool) -> R
 
 
 async def revert_change(request: Request, earlier: ScoreType) -> Reply:
-    """Make an earlier version live again and answer so, at once or when it is; raises NoDraft."""
+    """Apply an earlier version again and return the result, or a promise to send it later.
+
+    Raises NoDraft if the earlier version moves no score, so that there is nothing to apply.
+    """
     live = request.type(earlier.key)
     pending = await draft(request.workspace, wanted=earlier, now=request.now)
     if pending is None:
@@ -96,7 +103,7 @@ async def revert_change(request: Request, earlier: ScoreType) -> Reply:
 
 
 async def _answer_later(request: Request, live: ScoreType, pending: ScoreType, outcome: _Outcome) -> Reply:
-    """Have the result sent when the jobs of a draft are done, and say so."""
+    """Enqueue a job that sends the result after the draft's jobs, and return a reply that says so."""
     about = {"outcome": outcome, "score": pending.key, "before": live.number, "draft": pending.number}
     answer = LateAnswer(user=request.person.id, answer_to=request.answer_to, about=about)
     await save_answer(request.workspace, answer=answer, lane=lane_of(pending), now=request.now)
@@ -106,7 +113,7 @@ async def _answer_later(request: Request, live: ScoreType, pending: ScoreType, o
 
 
 async def render_answer(workspace: Workspace, answer: LateAnswer, *, now: int) -> Reply | None:
-    """Return the result that somebody waits for, or None while it is not ready."""
+    """Return the result that a person waits for, or None if the result is not ready."""
     outcome, key, number = _Outcome(answer.about["outcome"]), answer.about["score"], answer.about["draft"]
     live = await score_type(workspace, key=key)
     pending = next(
@@ -139,7 +146,10 @@ def _reverted_reply(live: ScoreType, restored: ScoreType) -> Reply:
 
 
 async def draft_of(request: Request, key: str, number: str) -> ScoreType:
-    """Give the draft that a button names; raises NoDraft, also where another version was applied after it was made."""
+    """Return the draft that a button refers to.
+
+    Raises NoDraft if the draft does not exist. A draft older than the live version is canceled, and NoDraft is raised.
+    """
     matches = [
         pending for pending in await drafts(request.workspace) if (pending.key, str(pending.number)) == (key, number)
     ]
@@ -152,7 +162,7 @@ async def draft_of(request: Request, key: str, number: str) -> ScoreType:
 
 
 def _reply_to_rename(live: ScoreType, proposed: ScoreType) -> Reply:
-    """Say what was changed that moves no score."""
+    """Return a reply that lists changes that move no score: label, bands and default."""
     changes = []
     if proposed.label != live.label:
         changes.append(f"{escape(live.label)} is called {escape(proposed.label)} now")

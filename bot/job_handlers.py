@@ -1,4 +1,4 @@
-"""Handle the jobs that end in Slack: post follow-ups, edit them, wake them, welcome an admin."""
+"""Handle the jobs that post to Slack: follow-ups, digests, escalations, notices to admins and late answers."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -45,17 +45,17 @@ from storage.workspaces import load_choices, record_welcome
 log = structlog.get_logger(__name__)
 
 WELCOME = "welcome"
-#: the types of the metadata that our messages carry beside a follow-up and a digest
+#: event types in the metadata of posted messages, beside those of follow-ups and digests
 WORD, NOTICE = "word", "notice"
-#: so many within that time, to one place, become one message
+#: more follow-ups than STORM for one channel within STORM_TIME (µs) are posted as one list
 STORM, STORM_TIME = 50, 600 * SECOND
-#: a digest is sent for ever, whatever becomes of one of them
+#: kinds of jobs that are never given up
 RECURRING = (DIGEST_JOB,)
 
 
 @dataclass(frozen=True, slots=True)
 class _TimedMove:
-    """What time does to a follow-up: the move, and what is said under its message."""
+    """A move that a job applies to a follow-up when its time has come, and the message for the follow-up's thread."""
 
     move: FollowUpMove
     message: str
@@ -74,13 +74,13 @@ _NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts di
 
 
 class AnswerLate(Protocol):
-    """Answers a person who made a request a while ago."""
+    """Answers an earlier request of a person."""
 
     async def __call__(self, *, user: str, answer_to: str | None, reply: Reply) -> None: ...
 
 
 class Deliverer:
-    """The handlers of the jobs of one workspace; *posting* must not repeat anything by itself."""
+    """The job handlers of one workspace. The client *posting* must not retry calls, because the jobs are retried."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Deliverer:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        """The handlers, by the kind of their jobs."""
+        """The handlers, by kind of job."""
         handlers: dict[str, Callable[[Job], Awaitable[JobResult]]] = {
             ASK: self._post_follow_up,
             EDIT: self._edit_message,
@@ -133,7 +133,7 @@ class Deliverer:
         return JobResult(pace=PACE)
 
     async def _post_storm(self, job: Job, due: dict[int, int], recent: Sequence[FollowUp]) -> JobResult:
-        """Put what waits into the list of this storm, which is posted with the first of it."""
+        """Post the due follow-ups of a lane as one list, or add them to the list that the storm already has."""
         now = self._clock()
         follow_ups = await followups.load_follow_ups(self._workspace, ids=due.values())
         fresh = [
@@ -146,7 +146,7 @@ class Deliverer:
             reply = await self._render_storm(fresh)
             since = min(follow_up.asked_at for follow_up in fresh)
             channel, ts = await self._post_once(job, reply, fresh[0].id, since=since, known_as=due.values())
-            if job.is_doubtful:  # what was taken before may have been about fewer
+            if job.is_doubtful:  # an earlier attempt may have posted a list with fewer follow-ups
                 last = replace(fresh[0], message_channel=channel, message_ts=ts, in_list=True)
         if last is not None:
             channel, ts = await self._update_message(job, last, fresh)
@@ -155,26 +155,27 @@ class Deliverer:
         return JobResult(also_done=due, pace=PACE)
 
     async def _load_follow_up(self, job: Job) -> FollowUp | None:
-        """Give the follow-up that a job is about; none where it is gone with its contact."""
+        """Return the follow-up of a job, or None if it was deleted with its contact."""
         follow_ups = await followups.load_follow_ups(self._workspace, ids=[job.subject])
         return follow_ups[0] if follow_ups else None
 
     async def _edit_message(self, job: Job) -> JobResult:
         follow_up = await self._load_follow_up(job)
         if follow_up is None or follow_up.message_channel is None or follow_up.message_ts is None:
-            return JobResult()  # it shows what it is when it is posted
+            return JobResult()  # not posted yet: the message will show the current state
         _, ts = await self._update_message(job, follow_up)
         return JobResult(pace=0 if ts == follow_up.message_ts else PACE)
 
     async def _update_message(self, job: Job, follow_up: FollowUp, fresh: Sequence[FollowUp] = ()) -> tuple[str, str]:
-        """Edit the message of a follow-up, which lists *fresh* too from now on, and return its place and time stamp.
+        """Edit the message of a follow-up, add the follow-ups *fresh* to it, and return its channel and timestamp.
 
-        Where not everybody who reads it may see scores any more, it loses what it says and an admin gets a message in
-        its place, which is the one that is edited from then on. Without an admin it is tried again with the next edit.
+        If a reader of the message may no longer see scores, the poster replaces the message by one sentence, and an
+        admin receives the content in a new message, which later edits update. Without an admin, the next edit tries
+        again.
         """
         channel, ts = str(follow_up.message_channel), str(follow_up.message_ts)
         listed = [follow_up]
-        if follow_up.in_list:  # all that it lists, and not only what was posted lately: a storm may last
+        if follow_up.in_list:  # load every follow-up in the list, because a storm may last longer than STORM_TIME
             listed = await followups.list_sharing_message(self._workspace, channel=channel, ts=ts)
         reply = (
             await self._render_storm([*listed, *fresh])
@@ -196,7 +197,7 @@ class Deliverer:
         admin_ts = await self._poster.say_once(
             job, admin_channel, reply, ids[0], event=EVENT, since=since, known_as=ids
         )
-        if job.is_doubtful:  # what was taken before may have been about fewer
+        if job.is_doubtful:  # an earlier attempt may have posted a list with fewer follow-ups
             await self._poster.send(admin_channel, reply, ts=admin_ts)
         await followup_moves.move_message(
             self._workspace, channel=channel, ts=ts, to_channel=admin_channel, to_ts=admin_ts
@@ -204,7 +205,7 @@ class Deliverer:
         return admin_channel, admin_ts
 
     async def _explain_hidden(self, channel: str) -> str:
-        """Return the line that tells an admin why they get what was shown in a place."""
+        """Return a line that tells an admin why the message of another channel was sent to the admin."""
         if not channel.startswith("D"):
             return f"{_NOT_OURS.format(channel)}, so this comes to you. To choose another place: `/score setup`"
         reader = await self._poster.reader(channel)
@@ -212,9 +213,9 @@ class Deliverer:
         return f"{person} is no active member here, so what they were shown comes to you."
 
     async def _hide_message(self, job: Job) -> JobResult:
-        """Take a deleted contact out of a message: redraw a list without it, else replace all that it says.
+        """Remove a deleted contact from a message: redraw a list without the contact, or replace the whole message.
 
-        What Slack does not let the app change is named to an admin.
+        An admin is notified of a message that Slack does not allow the app to change.
         """
         message = await posted_messages.load_message(self._workspace, id=job.subject)
         if message is None:
@@ -237,7 +238,7 @@ class Deliverer:
         return JobResult(pace=PACE)
 
     async def _apply_timed_move(self, job: Job) -> JobResult:
-        """Wake, release or escalate a follow-up, and say so under its message: an edit notifies nobody."""
+        """Wake, release or escalate a follow-up, and post a reply in its thread, because an edit notifies nobody."""
         timed_move, follow_up = _TIMED_MOVES[job.kind], await self._load_follow_up(job)
         if follow_up is None:
             return JobResult()
@@ -246,10 +247,10 @@ class Deliverer:
             updated = await followup_moves.apply_move(
                 self._workspace, id=follow_up.id, move=timed_move.move, by=None, now=now
             )
-        except TooLate:  # claimed or done meanwhile, or moved by whoever had this job before
+        except TooLate:  # claimed or completed meanwhile, or moved by an earlier attempt of this job
             updated = follow_up
         *earlier, last = await followups.list_steps(self._workspace, id=follow_up.id)
-        was_moved_before = job.attempts > 1 and last.move == timed_move.move  # and the word of it was not sent
+        was_moved_before = job.attempts > 1 and last.move == timed_move.move  # moved, but the reply was not posted
         if updated.standing == follow_up.standing and not was_moved_before:
             return JobResult()
         if timed_move.move is FollowUpMove.ESCALATE and (
@@ -270,7 +271,7 @@ class Deliverer:
         return JobResult(pace=PACE)
 
     async def _notify_escalation(self, job: Job, follow_up: FollowUp, *, since: int) -> JobResult:
-        """Tell somebody what is escalated to them, where they do not see its message."""
+        """Send an escalation by direct message, for a person who does not see the follow-up's message."""
         person, why = follow_up.escalate_to, ""
         if person is not None and await self._people.colleague(person, now=self._clock()) is None:
             why = f"\n<@{person}> is no active member here, so this escalation comes to you."
@@ -286,19 +287,19 @@ class Deliverer:
         return JobResult(pace=PACE)
 
     async def _send_late_answer(self, job: Job) -> JobResult:
-        """Send the result of the jobs before this one in its lane to the person who waits for it."""
+        """Send the result of the earlier jobs in the same lane to the person who waits for the result."""
         answer = await load_answer(self._workspace, id=job.subject)
         if answer is None:
             return JobResult()
         reply = await render_answer(self._workspace, answer, now=self._clock())
-        if reply is None:  # a job before this one failed and is retried
+        if reply is None:  # an earlier job failed and will be retried
             raise RetryLater("the result is not ready")
         await self._answer_late(user=answer.user, answer_to=answer.answer_to, reply=reply)
         await delete_answer(self._workspace, id=job.subject)
         return JobResult()
 
     async def _report_failures(self, job: Job) -> JobResult:
-        """Tell an admin that jobs of a kind fail; where no admin is reached, the notice on the Home tab says so."""
+        """Notify an admin that jobs of a kind fail, and record the notice for the Home tab."""
         failures, now = await jobs.load_failures(self._workspace, kind=job.key), self._clock()
         if failures.given_up or failures.retrying:
             admin = await self._find_admin()
@@ -310,7 +311,7 @@ class Deliverer:
         return JobResult(pace=PACE)
 
     async def _report_source_health(self, job: Job) -> JobResult:
-        """Tell an admin how a source stands, unless they know it by now."""
+        """Notify an admin that the health of a source changed, unless the change was reported already."""
         changed = await source_health.load_unreported(self._workspace, source=job.subject)
         if changed is None:
             return JobResult()
@@ -325,7 +326,7 @@ class Deliverer:
         return JobResult(pace=PACE)
 
     async def _send_digest(self, job: Job) -> JobResult:
-        """Send what is new to one place, once a day and in its working hours; nothing where nothing is."""
+        """Send a digest at most once a day and in working hours; send nothing if there is no news."""
         now = self._clock()
         digest = next((digest for digest in await digests(self._workspace) if digest.id == job.subject), None)
         if digest is None:
@@ -386,7 +387,10 @@ class Deliverer:
         return storm_reply([follow_up for follow_up in follow_ups if follow_up.contact in people], people, types)
 
     async def _find_channel(self, job: Job, lane: str) -> str:
-        """Return where the messages of a lane go: the channel that was chosen, else a person's direct messages."""
+        """Return the channel for a lane: the lane's own channel, or the direct messages of the owner or of an admin.
+
+        Raises GiveUp if no admin can be reached.
+        """
         if lane[:1] in ("C", "G"):
             return lane
         owner = lane.removeprefix(OWNERS) if lane.startswith(OWNERS) else None
@@ -400,7 +404,7 @@ class Deliverer:
         return await self._poster.direct(person)
 
     async def _find_admin(self) -> str | None:
-        """Return the admin who gets what nobody else may, or None; the Home tab says so while there is none."""
+        """Return the id of an admin, or None; the notice NO_ADMIN is recorded or cleared, for the Home tab."""
         now = self._clock()
         admin = await self._people.an_admin((await load_choices(self._workspace)).admins, now=now)
         if admin is None:
@@ -416,7 +420,7 @@ class Deliverer:
         await self._notify_admin_once(job, lane, text)
 
     async def _notify_admin_once(self, job: Job, notice: str, text: str) -> None:
-        """Tell an admin that something is not as it should be; once, until it is well again."""
+        """Notify an admin of a problem once; callers clear the notice when the problem ends."""
         now = self._clock()
         if await is_noticed(self._workspace, notice=notice):
             return
@@ -430,14 +434,17 @@ class Deliverer:
     async def _post_once(
         self, job: Job, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
     ) -> tuple[str, str]:
-        """Post where the job's lane goes, or straight to an admin where nothing may be, or can be, posted there."""
+        """Post to the channel of the job's lane, or to an admin if that channel accepts no messages.
+
+        Return the channel and the timestamp of the message.
+        """
         channel = await self._find_channel(job, job.lane)
         try:
             ts = await self._poster.say_once(job, channel, reply, id, event=EVENT, since=since, known_as=known_as)
             await clear_notice(self._workspace, notice=channel)
             return channel, ts
         except (NotShown, SlackApiError) as exc:
-            if channel != job.lane:  # a person's, and looked up again with the next attempt
+            if channel != job.lane:  # a person's direct messages: the next attempt looks the person up again
                 raise
             reason = _explain_refusal(exc, channel)
         log.warning("follow-up goes to an admin", because=reason)
@@ -448,7 +455,7 @@ class Deliverer:
 
 
 def _translate_errors(handle: Callable[[Job], Awaitable[JobResult]]) -> Handler:
-    """Return a handler that says of Slack's errors whether they are about this job or about all of them."""
+    """Wrap a handler so that Slack errors become RetryLater, marked as an outage or as an error of this job alone."""
 
     async def run(_: Workspace, job: Job) -> JobResult:
         try:
@@ -468,7 +475,7 @@ def _translate_errors(handle: Callable[[Job], Awaitable[JobResult]]) -> Handler:
 
 
 def _explain_refusal(exc: NotShown | SlackApiError, channel: str) -> str:
-    """Return why a place takes no message; raises the exception where trying again may help."""
+    """Return why a channel accepts no messages; raises *exc* again if a retry may help."""
     if isinstance(exc, NotShown):
         return _NOT_OURS.format(channel)
     if error_code(exc) not in NO_PLACE:

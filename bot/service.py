@@ -1,4 +1,4 @@
-"""Put the parts together: settings, storage, both faces on one port, and their end."""
+"""Run the service: open the storage, serve Slack and webhooks on one port, run jobs, and shut down."""
 
 import asyncio
 import os
@@ -49,15 +49,18 @@ from webhooks.source_settings import SourceOptions, authenticator_for, configure
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 5.0  # seconds that requests under way are given when the service is told to stop
-#: Seconds after which nothing waits for the database any more when the service is told to stop. SQLite may wait for a
-#: lock for 15 more, so that the service ends within 30.
+PATIENCE = 5.0  # seconds to wait for running requests, and then for running jobs, when the service stops
+#: Seconds after which waiting for the database is aborted when the service stops. SQLite may wait up to 15 more
+#: seconds for a lock, so the service still ends within 30.
 DATABASE_PATIENCE = 10.0
 LONGEST_PAUSE = 30.0
 
 
 class Service:
-    """The running product: `await start()`, `await stop()`, or `run()` until a signal."""
+    """The running service.
+
+    Call `await start()` and `await stop()`, or `await run()` to serve until a signal arrives.
+    """
 
     def __init__(
         self,
@@ -82,7 +85,10 @@ class Service:
         self._metrics = Metrics()
 
     async def run(self, *, started: Callable[[str], None]) -> None:
-        """Serve until SIGTERM or SIGINT; raises BadSettings where Slack refuses the credentials."""
+        """Serve until SIGTERM or SIGINT, and call *started* with the base URL once the service listens.
+
+        Raises BadSettings if the host and port cannot be used or Slack rejects the credentials.
+        """
         logs.set_up(level=self._settings.log_level, form=self._settings.log_format)
         stop_requested = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,7 +97,7 @@ class Service:
         start_task = asyncio.create_task(self.start())
         try:
             await asyncio.wait([stop_task, start_task], return_when=asyncio.FIRST_COMPLETED)
-            if not start_task.done():  # the database may be silent, or another process may be migrating it
+            if not start_task.done():  # the database may not answer, or another process may be migrating it
                 start_task.cancel()
                 await asyncio.wait([start_task], timeout=DATABASE_PATIENCE)
                 if start_task.done() and not start_task.cancelled() and (exc := start_task.exception()):
@@ -107,7 +113,10 @@ class Service:
             await self.stop()
 
     async def start(self) -> str:
-        """Open the storage, listen, and begin to connect to Slack; give the address."""
+        """Open the storage, start to listen, and start to connect to Slack in the background; return the base URL.
+
+        Raises BadSettings if the host and port cannot be used.
+        """
         self._storage = await open_storage(
             self._settings.database_url, secret_keys=self._settings.keys, limits=self._limits
         )
@@ -132,7 +141,7 @@ class Service:
         site = Site(self._runner, self._settings.host, self._settings.port, connections=connections)
         try:
             await site.start()
-        except (OSError, UnicodeError) as exc:  # what is no name at all cannot even be asked for
+        except (OSError, UnicodeError) as exc:  # UnicodeError: the host cannot be encoded as a host name
             is_unknown_host = isinstance(exc, gaierror | UnicodeError)
             reason = "there is no such address" if is_unknown_host else os.strerror(getattr(exc, "errno", None) or 0)
             message = f"nothing can listen on {self._settings.host}:{self._settings.port}: {reason}"
@@ -150,12 +159,12 @@ class Service:
         return self._address
 
     async def connected(self) -> None:
-        """Wait until Slack's requests are taken."""
+        """Wait until the service is connected to Slack and accepts Slack's requests; returns at once without Slack."""
         if self._connecting is not None:
             await self._connecting
 
     async def stop(self) -> None:
-        """Stop listening, finish what was acknowledged, and close everything; this takes 30 seconds at most."""
+        """Stop listening, finish acknowledged requests, and close everything; takes at most 30 seconds."""
         giving_up = asyncio.get_running_loop().call_later(DATABASE_PATIENCE, self._give_up_database)
         try:
             await self._stop()
@@ -184,7 +193,10 @@ class Service:
             self._storage = None
 
     async def _connect(self) -> None:
-        """Ask Slack whose token this is, as often as it takes; webhooks are received meanwhile."""
+        """Connect to Slack, and retry with growing pauses until it succeeds; webhooks are received meanwhile.
+
+        Raises BadSettings if Slack rejects a token.
+        """
         pause = 1.0
         while True:
             try:
@@ -195,7 +207,7 @@ class Service:
                 if code in SHUT_OUT:
                     raise BadSettings(f"Slack refuses SLACK_BOT_TOKEN or SLACK_APP_TOKEN: {code}") from exc
                 log.warning("not connected to Slack yet", because=code)
-            except Exception as exc:  # nobody answers there just now
+            except Exception as exc:  # Slack is unreachable: retry
                 log.warning("not connected to Slack yet", because=type(exc).__name__)
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -217,7 +229,7 @@ class Service:
             enterprise=identity.get("enterprise_id"),
             bot_user=identity.get("user_id"),
             posting=posting_client,
-            opening=self._build_client(repeats=None),  # a form that could be opened only later is not opened at all
+            opening=self._build_client(repeats=None),  # no retries: the trigger of a form expires within seconds
             people=people,
             senders=self._build_senders(),
             wake=self._job_runner.wake,
@@ -241,7 +253,7 @@ class Service:
         now = self._clock()
         if (await load_choices(workspace)).welcomed_at is None:
             await enqueue_one(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
-        # Last, because nothing may fail any more once requests come in: all of this would be begun anew.
+        # This step is the last: if it came earlier, a later failure would repeat all steps while requests arrive.
         if self._settings.slack_app_token is not None:
             app_token = self._settings.slack_app_token.get_secret_value()
             socket = Socket(bolt, app_token=app_token, clock=self._clock)
@@ -266,9 +278,10 @@ class Service:
         )
 
     def _build_client(self, *, repeats: bool | None) -> AsyncWebClient:
-        """Make a client; one that posts does not *repeat* after a dropped connection, since that would be seen.
+        """Return a Slack client. *repeats* says which calls the client retries.
 
-        None: nothing is repeated, for who has a queue to keep it in, or no time.
+        True: after a dropped connection or a rate limit. False: after a rate limit only, for posting, because a
+        repeated post is visible. None: never, for callers that have a job queue or no time.
         """
         token = self._settings.slack_bot_token
         handlers = [AsyncRateLimitErrorRetryHandler(max_retry_count=2)] if repeats is not None else []
@@ -288,7 +301,7 @@ class Service:
 
 
 def _attempt_delivery(source: Source, raw: Raw, key: str) -> tuple[Sequence[ItemRequest], Sequence[str]]:
-    """Say what would be taken of a request, and what to think about before it is."""
+    """Return the items that would be recorded from a stored request, and warnings about them; nothing is recorded."""
     result = dry_run(source, raw, key=key)
     return result.items, result.warnings
 
@@ -303,7 +316,7 @@ def _configure_source(
     options: Sequence[str],
     api_token: str | None,
 ) -> tuple[SourceSettings, tuple[str, ...]]:
-    """Check what was said of a new source; raises Refusal."""
+    """Return the validated settings and the secrets of a new source; raises Refusal."""
     entered = SourceOptions(map=map, options=options, api_token=api_token)
     configured = configure(workspace, slug=slug, provider=provider, options=entered)
     if secret is not None:

@@ -23,7 +23,8 @@ HEAD_SECONDS = 15.0  #: from the start of a connection to the end of its first r
 IDLE_SECONDS = 75.0  #: between two requests of a connection; common proxies keep their connections for 60
 BODY_SECONDS = 30.0  #: from the end of the headers to the end of the body
 SPARE_DESCRIPTORS = 100  #: reserved for the database, files, and outgoing connections
-BUFFER = 16 * 1024  #: bytes read ahead by this process, and received ahead by the system, which doubles the number
+#: size in bytes of the read buffer of this process, and of the socket's receive buffer, which the system doubles
+BUFFER = 16 * 1024
 QUEUE = 128  #: connections that the system holds until they are accepted
 QUIET_SECONDS = 60.0  #: between two log lines about missing descriptors
 OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

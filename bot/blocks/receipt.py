@@ -1,4 +1,4 @@
-"""Draw what happened to scores: to whom, from what to what, and how to take it back."""
+"""Render receipts of score changes: the contact, each score before and after, and a button to undo."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,7 +21,10 @@ def receipt_reply(
     note: str | None = None,
     replaces: bool = False,
 ) -> Reply:
-    """Answer that scores changed; *asked* says by type what was asked, so that what the range cut can be told."""
+    """Return the receipt of a change.
+
+    *requested* maps keys of score types to the operation and amount, to show what the range cut off.
+    """
     parts = [escape(contact.shown)]
     plain = [escape(contact.shown)]
     for change in moved:
@@ -51,10 +54,10 @@ def receipt_reply(
 def taken_back_reply(
     affected: Sequence[Contact], *, contacts: int, moved: Sequence[Moved], batch: str, replaces: bool
 ) -> Reply:
-    """Answer that what was said of a contact, or what was recorded of many, is taken back; *whom* is some of them."""
+    """Return the receipt of an undo; *affected* are some or all of the contacts."""
     if contacts == 1 and affected:
         text = f"{escape(affected[0].shown)} · undone; the contact itself stays"
-    elif contacts == 2 and len(affected) == 2:  # who were one, or are again
+    elif contacts == 2 and len(affected) == 2:  # undo of a merge or of a split: show both contacts
         text = "\n".join(f"{_render_changes(contact, moved)} · undone" for contact in affected)
     else:
         scores = f"{len(moved):,} score{'' if len(moved) == 1 else 's'}"
@@ -65,7 +68,7 @@ def taken_back_reply(
 
 
 def deferred_undo_reply(contacts: int, *, batch: str, replaces: bool) -> Reply:
-    """Answer that a batch is undone, and that the scores of its contacts follow."""
+    """Return the receipt of an undone batch with scores that a job recalculates."""
     text = f"Undone. The scores of {contacts:,} contacts are being recalculated; a large import takes some minutes."
     buttons = [button("Undo", action="undo", value=batch)]
     return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces)

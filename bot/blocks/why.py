@@ -1,4 +1,4 @@
-"""Draw what a score is made of, newest first; the lines add up to it."""
+"""Render the contributions to a score, newest first; the contributions add up to the score."""
 
 from datetime import UTC, datetime
 
@@ -26,7 +26,7 @@ MOST = 20
 
 
 def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation | None) -> Reply:
-    """Answer with the contributions to one score of a contact."""
+    """Return the contributions to a score of a contact, or a sentence if the score is missing."""
     title = f"{contact.shown} · {score_type.label}"
     if explanation is None:
         sentence = f"{escape(contact.shown)} has no {score_called(score_type.label)}, so there is nothing to explain."
@@ -67,7 +67,7 @@ def _render_contribution(contribution: Contribution, score_type: ScoreType) -> s
 
 
 def _render_losses(contribution: Contribution, score_type: ScoreType) -> list[str]:
-    """Say what the cap, the range, rounding and fading took, each only where it took something."""
+    """Return the losses to the cap, the range, rounding and fading, without those that are zero."""
     rounding = "up" if contribution.rounded < 0 else "down"
     losses = (
         (contribution.cut_by_cap, "over the cap"),

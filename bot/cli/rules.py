@@ -111,7 +111,10 @@ def apply_rules(
 
 
 def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule, ...]]:
-    """Read the rules in a file by score type; raises BadRules with the line, or the position if it is unknown."""
+    """Return the rules in a TOML file, by score type.
+
+    Raises BadRules with the line of the rule, or its position if the line is unknown.
+    """
     try:
         text = file.read_text(encoding="utf-8-sig")
         document = tomllib.loads(text)

@@ -29,11 +29,11 @@ class BadRulesFile(Refusal):
 def read_csv_rules(
     path: Path, types: Sequence[ScoreType], *, attributes: Collection[str]
 ) -> dict[str, tuple[Rule, ...]]:
-    """Return the rules of every score type as the file leaves them; raises BadFile or BadRulesFile with the line.
+    """Return the rules of every score type after the file is applied; raises BadFile, or BadRulesFile with the line.
 
-    The file replaces the rules about the value of one attribute, of each score type that it names, or of the default
-    one if it has no column `score`. Other rules stay: those about activities, tags, owners or several attributes.
-    *attributes* are the names of the attributes that contacts have.
+    For each score type in the file, or for the default score type if the file has no column `score`, the file replaces
+    the rules about the value of one attribute. Other rules stay: rules about activities, tags, owners or several
+    attributes. *attributes* are the names of the attributes that contacts have.
     """
     file = recognize(path)
     columns = _find_columns(file)
@@ -79,7 +79,7 @@ def _find_columns(file: CsvFile) -> dict[str, int]:
 
 
 def _list_kept_rules(score_type: ScoreType) -> list[Rule]:
-    """Return the rules that no line of a CSV file can state, so that the file does not replace them."""
+    """Return the rules that a line of a CSV file cannot express, and which the file therefore does not replace."""
     judge = compile_rules(score_type.rules)
     return [
         rule
@@ -89,7 +89,7 @@ def _list_kept_rules(score_type: ScoreType) -> list[Rule]:
 
 
 def _is_about_value(term: Term) -> bool:
-    """Return whether a condition asks for values of one attribute, as a line of a CSV file does."""
+    """Return whether a condition compares only one attribute, as a line of a CSV file does."""
     if isinstance(term, All):
         return len(asked_fields(term)) == 1 and all(map(_is_about_value, term.parts))
     return isinstance(term, Attribute | AttributeNumber)
@@ -98,7 +98,7 @@ def _is_about_value(term: Term) -> bool:
 def _read_row(
     row: Row, file: CsvFile, columns: Mapping[str, int], *, default: str, attributes: Collection[str]
 ) -> tuple[str, Rule | None, tuple[str, str]]:
-    """Return the score type of a line, its rule or None for 0 points, and the attribute and value that it asks for."""
+    """Return the score type of a line, its rule (None for 0 points), and its attribute and value."""
     if row.wrong:
         raise BadDefinition(row.wrong)
     cells = {name: read_cell(row.cells[index]) for name, index in columns.items() if index < len(row.cells)}
@@ -112,23 +112,23 @@ def _read_row(
 
 
 def _find_attribute(name: str, attributes: Collection[str]) -> str:
-    """Return the attribute that a cell names: as contacts have it, or as an import with all columns names it."""
+    """Return the attribute in a cell: an existing attribute, or the name that `import --all-columns` would choose."""
     imported = name_attribute(name)
     return imported if name not in attributes and (imported in attributes or not _WORD.fullmatch(name)) else name
 
 
 def _write_condition(attribute: str, value: str) -> str:
-    """Return the condition of a rule: a text, a comparison such as `>=50`, or a range such as `3..5` with its ends."""
+    """Return the condition of a rule: a text, a comparison such as `>=50`, or a range with both ends such as `3..5`."""
     name = ATTRIBUTE + (attribute if _WORD.fullmatch(attribute) else f'"{attribute}"')
     if _COMPARED.fullmatch(value):
         return name + value
     if _RANGE.fullmatch(value):
         return f"{name}:{value}"
-    return f'{name}:"{value.replace(chr(34), chr(39))}"'  # every kind of quote is compared as the same
+    return f'{name}:"{value.replace(chr(34), chr(39))}"'  # matching treats all kinds of quotes as equal
 
 
 def _rename(rule: Rule, taken: set[str]) -> Rule:
-    """Return a rule with a name that is short enough and not *taken*."""
+    """Return a rule with a name that is short enough and not in *taken*."""
     name, number = rule.name[:MOST_IN_NAME].strip(), 1
     while name in taken:
         number += 1

@@ -40,15 +40,15 @@ from storage.transfer.import_csv import (
     undo_import,
 )
 
-#: what `--option` takes, and the field of ScoreOptions that it sets
+#: value of `--option` → field of ScoreOptions
 OPTIONS = {"off_step=round": "rounds", "out_of_range=clamp": "clamps"}
-SHOWN = 5  # lines with something wrong; the rest stand in the file to mend
-#: What another database would say otherwise of the same facts.
+SHOWN = 5  # number of rejected lines to print; the file of rejected lines has all of them
+#: Fields that differ between databases with the same facts.
 INTERNAL_FIELDS = ("id", "created_at", "updated_at")
 
 
 class Form(StrEnum):
-    """How contacts are written."""
+    """The file format of an export."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -129,7 +129,7 @@ def import_contacts(
         )  # fmt: skip  # what was done, and how it is shown
         return not report.wrong and not report.lost
 
-    if not run(body, limits=MAINTENANCE if undo else DEFAULT_LIMITS):  # a whole import is undone in one transaction
+    if not run(body, limits=MAINTENANCE if undo else DEFAULT_LIMITS):  # the undo of an import is one transaction
         raise typer.Exit(1)
 
 
@@ -141,7 +141,10 @@ def _parse_pair(text: str) -> tuple[str, str]:
 
 
 def _confirm_columns(columns: Columns, file: Path, *, asks: bool) -> None:
-    """Show on a terminal what the columns are taken for, and ask; refuse to leave out most of them."""
+    """Show the detected columns and ask for confirmation if *asks*.
+
+    Raises Refusal if the person declines, or, without confirmation, if most columns would be ignored.
+    """
     if asks:
         output.note(_describe_columns(columns))
         if columns.unused:
@@ -164,7 +167,7 @@ def _describe_columns(columns: Columns) -> str:
 
 @contextmanager
 def _show_progress(size: int, name: str) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how much of *size* is done; in a pipe nothing."""
+    """Show a progress bar up to *size* on a terminal; show nothing in a pipe."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _ignore_progress
@@ -275,7 +278,7 @@ def export_contacts(
 
 
 def _ignore_progress(done: int) -> None:
-    """Show nothing: where the answer itself goes to the terminal, a bar would stand in it."""
+    """Ignore progress: the output itself goes to the terminal, and a progress bar would disturb it."""
 
 
 def _parse_filter(text: str, types: tuple[ScoreType, ...], saved_filters: Mapping[str, str]) -> Filter:
@@ -288,7 +291,7 @@ def _parse_filter(text: str, types: tuple[ScoreType, ...], saved_filters: Mappin
 async def _write_json(
     file: TextIO, cards: AsyncIterator[Card], on_progress: Callable[[int], None], *, as_document: bool
 ) -> int:
-    """Write one contact on each line: as one document, or each as a document of its own."""
+    """Write the contacts and return their number: as one JSON document, or as one document per line."""
     number = 0
     file.write('{"contacts": [\n' if as_document else "")
     async for card in cards:
@@ -301,7 +304,7 @@ async def _write_json(
 
 
 def _render_json(card: Card) -> str:
-    # The API takes a tenth of a second to import: who asks for no document does not wait for it.
+    # Importing the API takes 0.1 seconds, so it is imported only for JSON output.
     from webhooks.api import schemas
 
     contact: Mapping[str, Any] = schemas.contact(card)

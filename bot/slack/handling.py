@@ -1,4 +1,4 @@
-"""Say what a handler is given and what it gives back."""
+"""The request that a handler receives, and the reply that it returns."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.committer import record
 
-Block: TypeAlias = dict[str, Any]  # Block Kit, as Slack documents it
+Block: TypeAlias = dict[str, Any]  # a Block Kit object
 
 SLACK = "slack"
 
@@ -27,45 +27,48 @@ class Outlived(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A request of somebody who may make it."""
+    """A request of a person who has access, and the functions to record changes on the person's behalf."""
 
     workspace: Workspace
-    types: Sequence[ScoreType]  #: the default one first
+    types: Sequence[ScoreType]  #: the default score type first
     person: Person
-    key: str  #: the same for the same request sent again
+    key: str  #: idempotency key: equal for every delivery of the same request
     now: int
-    address_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
-    name_of: Callable[[str], Awaitable[str | None]]  #: of a colleague, by Slack's id
-    is_colleague: Callable[[str], Awaitable[bool]]  #: whether somebody, by Slack's id, is an active member
-    may_post: Callable[[str], Awaitable[Verdict]]  #: whether follow-ups may go to a channel
+    address_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → email address of a colleague
+    name_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → display name of a colleague
+    is_colleague: Callable[[str], Awaitable[bool]]  #: Slack user id → whether the user is an active member
+    may_post: Callable[[str], Awaitable[Verdict]]  #: channel id → whether follow-ups may be posted to the channel
     choices: Choices
     rights: frozenset[Need]
     senders: Senders
-    clock: Callable[[], int]  #: for what takes longer than a moment
+    clock: Callable[[], int]  #: returns the current time, for handlers that take longer than a moment
     answer_to: str | None  #: Slack's response_url
-    text: str = ""  #: what follows the verb, or the value of a button
-    creates: bool = False  #: make the contact where there is none
-    fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → what was entered
-    metadata: Mapping[str, Any] = field(default_factory=dict)  #: what a modal was opened with
+    text: str = ""  #: the text after the verb, or the value of a button
+    creates: bool = False  #: create the contact if no contact matches
+    fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → entered value
+    metadata: Mapping[str, Any] = field(default_factory=dict)  #: private_metadata of the modal
 
     @property
     def batch(self) -> str:
-        """Name what this request records, for its undo."""
+        """Return the batch id of the facts that this request records; undo refers to it."""
         return f"{SLACK}/{self.key}"
 
     def needs(self, need: Need) -> None:
-        """Raise NotAllowed unless who asks may do this."""
+        """Raise NotAllowed unless the person has this right."""
         check_allowed(self.rights, need)
 
     def type(self, key: str) -> ScoreType:
-        """Give a score type by its key; raises UnknownScoreType."""
+        """Return the score type with a key; raises UnknownScoreType."""
         score_type = next((score_type for score_type in self.types if score_type.key == key), None)
         if score_type is None:
             raise UnknownScoreType(key, known=tuple(score_type.key for score_type in self.types))
         return score_type
 
     async def change(self, contact: Contact | int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
-        """Record all of *values* for a contact, its row or, where it is to be created, its address; or none of them."""
+        """Record all *values* for a contact, or none of them.
+
+        *contact* is a contact or its row id; an email address creates the contact if it does not exist.
+        """
         creates = isinstance(contact, str)
         reference = Reference(email=contact) if isinstance(contact, str) else _find_row(contact)
         items = [
@@ -75,38 +78,38 @@ class Request:
         return await self._record(self._build_submission(items=items, creates=creates), contact)
 
     async def save_contact(self, email: str, fields: Mapping[str, Json]) -> Recorded:
-        """Record what is to be known of the contact with this address, which is made where there is none."""
+        """Record fields of the contact with an email address; the contact is created if it does not exist."""
         item = Item(key=self.key, contact=Reference(email=email), fields=fields)
         return await self._record(self._build_submission(items=[item], creates=True), email)
 
     async def set_owner(self, contact: Contact, owner: str) -> Recorded:
-        """Record who owns a contact, by the address."""
+        """Record the owner of a contact, by the owner's email address."""
         item = Item(key=self.key, contact=contact.row, fields={"owner": owner})
         return await self._record(self._build_submission(items=[item]), contact)
 
     async def clear(self, contact: Contact, scores: Sequence[str]) -> Recorded:
-        """Record that these scores of a contact are missing from now on."""
+        """Clear scores of a contact: the scores are missing from now on."""
         items = [Item(key=self.key, contact=contact.row, score=score, op=Op.CLEAR) for score in scores]
         return await self._record(self._build_submission(items=items), contact)
 
     async def merge(self, contact: Contact, into: Contact) -> Recorded:
-        """Record that two contacts are one."""
+        """Merge *contact* into another contact."""
         merge = Merge(key=self.key, contact=contact.id, into=into.id)
         return await self._record(self._build_submission(items=[merge]), into)
 
     async def delete(self, contact: Contact) -> Recorded:
-        """Record that nothing of a contact is to be known any more."""
+        """Delete a contact and all its data."""
         deletion = Deletion(key=self.key, contact=contact.id)
         return await self._record(self._build_submission(items=[deletion]), contact)
 
     async def undo(self, batch: str) -> Recorded:
-        """Record that a batch is undone; of an import no follow-up is opened, and a job folds the scores."""
+        """Undo a batch. Undoing an import opens no follow-ups, and a job recalculates the scores."""
         is_import = batch.startswith("import/")
         submission = replace(self._build_submission(undoes=batch), muted=is_import, defers=is_import)
         return await record(self.workspace, submission, now=self.now)
 
     async def _record(self, submission: Submission, contact: Contact | int | str) -> Recorded:
-        """Record a submission about a contact; raises OutcomeUnknown with its name."""
+        """Record a submission about a contact; raises OutcomeUnknown with the name of the contact."""
         try:
             return await record(self.workspace, submission, now=self.now)
         except OutcomeUnknown as exc:
@@ -134,7 +137,7 @@ def _find_row(contact: Contact | int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """An image for whoever asked alone, with the same facts in words."""
+    """An image for a private reply, and the same facts in words."""
 
     png: bytes
     words: str
@@ -142,12 +145,12 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What somebody is answered, seen by them alone: a message, a modal to open, or what to mend in one.
+    """A reply to a request: a message for the requester alone, a modal to open, or errors in a submitted modal.
 
-    *replaces*: the message stands in the place of the one whose button was clicked.
-    *picture*: it stands under the message; where Slack does not take it, the message says so and what to do.
-    *public*: everybody in the conversation sees it, where everybody there may.
-    *contacts*: the row ids of the contacts that it names, so that it can be edited when one of them is deleted.
+    *replaces*: the message replaces the message with the clicked button.
+    *picture*: the image is shown below the message; if Slack rejects the image, the message says so and what to do.
+    *public*: the message is posted for everyone in the conversation, if every member of it may see scores.
+    *contacts*: row ids of the contacts in the message, so that the message can be edited when a contact is deleted.
     """
 
     text: str = ""

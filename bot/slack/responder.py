@@ -1,4 +1,4 @@
-"""Send a reply to the one who asked: a message for them alone, a form, or one for everybody where all may see it."""
+"""Send replies to Slack: a message for the requester alone, a modal, or a public message if all readers may see it."""
 
 import asyncio
 import errno
@@ -24,11 +24,11 @@ from storage.domain.people import Workspace
 
 log = structlog.get_logger(__name__)
 
-PAUSES = (0.5, 1.5)  # seconds before a response_url is tried again, which may be used five times
+PAUSES = (0.5, 1.5)  # seconds before each retry of a response_url, which Slack accepts five times
 
 
 class Answers:
-    """The one way back to Slack."""
+    """Sends all replies of the app to Slack."""
 
     def __init__(
         self,
@@ -44,10 +44,13 @@ class Answers:
         self._poster = Poster(posting, workspace=workspace, people=people, clock=clock)
 
     async def send(self, payload: SlackPayload, reply: Reply) -> None:
-        """Send a reply to the one who asked, seen by them alone."""
+        """Send a reply: open its modal, post its message publicly, or show the message to the requester alone.
+
+        Errors are logged and not raised.
+        """
         try:
             if reply == Reply():
-                return  # a request sent again: it was answered the first time
+                return  # a repeated request, which was answered the first time
             if reply.modal is not None:
                 await self._open_modal(payload, reply.modal)
             elif reply.public:
@@ -62,11 +65,11 @@ class Answers:
                 )
             else:
                 await self.answer(payload, reply)
-        except Exception as exc:  # what was recorded stays so; only the answer is lost
+        except Exception as exc:  # recorded changes stay; only the reply is lost
             log.warning("reply not sent", because=type(exc).__name__)
 
     async def ask_alone(self, payload: SlackPayload, reply: Reply) -> None:
-        """Ask something that nobody waits for, seen by one person alone."""
+        """Show a question to one person in a channel; errors are logged and not raised."""
         try:
             await self._client.chat_postEphemeral(
                 channel=str(payload.channel), user=payload.user, text=reply.text, blocks=list(reply.blocks)
@@ -75,7 +78,7 @@ class Answers:
             log.warning("question not asked", because=type(exc).__name__, error=error_code(exc))
 
     async def draw_home(self, user: str, reply: Reply) -> None:
-        """Draw a reply as the Home tab."""
+        """Publish a reply as the Home tab; errors are logged and not raised."""
         try:
             view = {"type": "home", "blocks": list(reply.blocks)}
             await self._client.views_publish(user_id=user, view=view)
@@ -83,14 +86,17 @@ class Answers:
             log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
 
     async def answer(self, payload: SlackPayload, reply: Reply) -> None:
-        """Answer where the request was made, else by direct message; raises BlocksRefused, and what Slack says."""
+        """Send a message to the response_url, or by direct message if there is none.
+
+        Raises BlocksRefused if Slack rejects the blocks, and other errors of Slack's API.
+        """
         if payload.answer_to is not None:
             await self._use_response_url(payload, payload.answer_to, reply)
         elif payload.user:
             await self._send_directly(payload, reply)
 
     async def _post_publicly(self, payload: SlackPayload, reply: Reply) -> None:
-        """Post for everybody in the conversation, where everybody there may see it."""
+        """Post a message for everyone in the conversation, or tell the requester why that is not possible."""
         assert payload.channel is not None
         verdict = await self._people.may_post_now(payload.channel, now=self._clock())
         try:
@@ -106,7 +112,7 @@ class Answers:
 
     async def _open_modal(self, payload: SlackPayload, modal: Block) -> None:
         metadata = {**json.loads(modal["private_metadata"]), "to": payload.answer_to, "in": payload.channel}
-        if payload.view is not None:  # what was entered stays, and it answers where the form was opened
+        if payload.view is not None:  # keep where the first form was opened, so that the receipt goes there
             opened_with = json.loads(payload.view.get("private_metadata") or "{}")
             metadata |= {"to": opened_with.get("to"), "in": opened_with.get("in")}
         view = {**modal, "private_metadata": json.dumps(metadata)}
@@ -115,7 +121,7 @@ class Answers:
                 await self._opening.views_update(view_id=payload.view["id"], hash=payload.view.get("hash"), view=view)
                 return
             await self._opening.views_open(trigger_id=payload.trigger, view=view)
-        except Exception as exc:  # whatever went wrong, there is another way to do it
+        except Exception as exc:  # whatever the error, tell the person another way
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)
             reason = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
@@ -125,7 +131,7 @@ class Answers:
             await self.send(payload, plain_reply(f"Slack did not open the form {reason}. Try again{alternative}"))
 
     async def _use_response_url(self, payload: SlackPayload, url: str, reply: Reply) -> None:
-        """Send a reply to the response_url, else to the direct messages of the person; raises BlocksRefused."""
+        """Send a reply to the response_url, or by direct message if that fails; raises BlocksRefused."""
         webhook = AsyncWebhookClient(url, retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)])
         message = {
             "response_type": "ephemeral",
@@ -136,12 +142,13 @@ class Answers:
         for pause in (*PAUSES, None):
             try:
                 answer = await webhook.send_dict(message)
-            except Exception as exc:  # whatever was cut off may have been shown: an answer twice is better than none
+            except Exception as exc:  # retry, although Slack may have shown the message: twice is better than never
                 reason, is_temporary = type(exc).__name__, getattr(exc, "errno", None) != errno.ECONNREFUSED
             else:
-                if "invalid_blocks" in answer.body:  # whatever the status: 404 was seen, as for a used-up address
+                # check the body first: the status may be 404, as for an expired URL
+                if "invalid_blocks" in answer.body:
                     raise BlocksRefused
-                is_used_up = "expired_url" in answer.body  # as 404 is: half an hour has passed, or five uses
+                is_used_up = "expired_url" in answer.body  # may come with status 404: after 30 minutes or five uses
                 if answer.status_code == 200 and not is_used_up:
                     return
                 reason, is_temporary = f"status {answer.status_code}", answer.status_code >= 500 and not is_used_up
@@ -152,7 +159,7 @@ class Answers:
         await self._send_directly(payload, reply)
 
     async def _send_directly(self, payload: SlackPayload, reply: Reply) -> None:
-        """Answer in direct messages; a person who may not see scores gets the refusal instead."""
+        """Send a reply by direct message; a person who may not see scores receives the refusal instead."""
         direct = await self._poster.direct(payload.user)
         verdict = may_see(await self._people.person(payload.user, now=self._clock()), None, somewhere=False)
         try:

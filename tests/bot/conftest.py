@@ -1,4 +1,4 @@
-"""Give tests of the bot the running service with its Slack, as the journeys have it."""
+"""Share the fixtures of the journeys, which run the service with its Slack, with the tests of the bot."""
 
 from tests.journeys.acme import acme, database_url, socket_mode
 

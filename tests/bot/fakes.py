@@ -1,4 +1,4 @@
-"""Stand for a Slack that says exactly what a test tells it to."""
+"""A fake Slack that returns the answers set by a test."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -13,17 +13,20 @@ Json = Mapping[str, Any]
 
 
 async def answer_nobody(*, user: str, answer_to: str | None, reply: Reply) -> None:
-    """Stand for the way back to a person, in tests in which nobody waits for an answer."""
+    """Ignore a late answer, for tests in which nobody waits for one."""
     raise AssertionError(f"{user} is answered: {reply.text}")
 
 
 class ToldSlack:
-    """Answers each method with what it was told, whole, or what that returns; *asked* are the methods called."""
+    """A fake Slack that answers each method with a fixed document, or with the result of a function.
+
+    *asked* lists the methods called.
+    """
 
     def __init__(self) -> None:
         self.tells: dict[str, object] = {}
         self.asked: list[str] = []
-        self.written: list[Json] = []  # the arguments of what was posted or edited
+        self.written: list[Json] = []  # arguments of posts and edits
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one call."""
@@ -39,7 +42,7 @@ class ToldSlack:
 
 @asynccontextmanager
 async def told_slack() -> AsyncIterator[tuple[ToldSlack, AsyncWebClient]]:
-    """Start one, with a client for it."""
+    """Start a fake Slack and return it with a client."""
     slack = ToldSlack()
     application = web.Application()
     application.add_routes([web.route("*", "/api/{method}", slack.answer)])
@@ -48,7 +51,7 @@ async def told_slack() -> AsyncIterator[tuple[ToldSlack, AsyncWebClient]]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/"
     try:
-        async with ClientSession() as session:  # of its own a client makes one for every call
+        async with ClientSession() as session:  # by default a client opens a session for each call
             yield slack, AsyncWebClient(token="xoxb-told", base_url=url, session=session)
     finally:
         await runner.cleanup()

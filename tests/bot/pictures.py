@@ -1,4 +1,4 @@
-"""Read PNG files with nothing but Python's own library."""
+"""Read PNG files with the standard library alone."""
 
 import struct
 import zlib
@@ -8,14 +8,14 @@ Pixel = tuple[int, int, int, int]
 
 
 class Image(NamedTuple):
-    """A decoded picture: eight bits each of red, green, blue and opacity."""
+    """A decoded picture: eight bits each of red, green, blue and alpha."""
 
     width: int
     height: int
     rows: list[bytes]
 
     def pixels(self, colour: str, *, left: float, top: float, right: float, bottom: float) -> int:
-        """Count the opaque pixels of exactly a colour in a rectangle."""
+        """Return the number of opaque pixels of an exact color in a rectangle."""
         pixel = bytes.fromhex(colour.removeprefix("#")) + b"\xff"
         first, last = max(int(left), 0), min(int(right) + 1, self.width)
         rows = self.rows[max(int(top), 0) : int(bottom) + 1]
@@ -23,7 +23,7 @@ class Image(NamedTuple):
 
 
 def read_png(data: bytes) -> Image:
-    """Decode a PNG of the one kind that is drawn here: RGBA, eight bits, not interlaced.
+    """Decode a PNG of the only kind that is drawn here: RGBA, eight bits, not interlaced.
 
     https://www.w3.org/TR/png-3/
     """

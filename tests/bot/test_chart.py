@@ -1,4 +1,4 @@
-"""What a chart shows stands in its SVG, in its pixels with no font but our own, and in words."""
+"""A chart shows its facts in its SVG, in its pixels with the bundled font alone, and in words."""
 
 import json
 import re
@@ -31,7 +31,7 @@ LIGHT_SLACK, DARK_SLACK = "#ffffff", "#1a1d21"
 
 
 def kind(*bands: tuple[str, int], minimum: int = 0, maximum: int = 100, step: int = 1) -> ScoreType:
-    """Make a score type; whole points."""
+    """Return a score type; numbers are whole points."""
     return ScoreType(
         id=1, definition=1, number=1, key="score", label="Score", minimum=minimum * 1_000, maximum=maximum * 1_000,
         step=step * 1_000, start=max(minimum, 0) * 1_000,
@@ -46,7 +46,7 @@ def charted(
     owner: str = "Ada Lovelace",
     days: int = 90,
 ) -> Chart:
-    """Make a chart of points by days ago and whole values."""
+    """Return a chart from days ago and whole values."""
     points_drawn: list[Point] = [
         (NOW - int(ago * DAY), None if value is None else value * 1_000) for ago, value in points
     ]
@@ -63,7 +63,7 @@ def charted(
 
 
 def mark(ago: float, before: int | None, after: int | None, cause: str) -> Mark:
-    """Make a mark by days ago and whole values."""
+    """Return a mark from days ago and whole values."""
     scaled = [None if value is None else value * 1_000 for value in (before, after)]
     return Mark(at=NOW - int(ago * DAY), before=scaled[0], after=scaled[1], cause=cause)
 
@@ -75,21 +75,21 @@ ADA = charted(
         mark(30, 62, None, "by Jane Kim"),
         mark(27, None, 70, "by 田中さん, “great demo”"),
     ),
-)  # fmt: skip  # a course
+)  # fmt: skip  # points of a chart
 
 
 def parsed(chart: Chart) -> ElementTree.Element:
-    """Draw a chart, and read the drawing as XML."""
+    """Render a chart and parse the SVG as XML."""
     return ElementTree.fromstring(svg(chart))  # noqa: S314 - our own
 
 
 def texts(svg: ElementTree.Element, name: str) -> list[str]:
-    """Give the words of one kind, in their order."""
+    """Return the texts with a class, in document order."""
     return [str(text.text) for text in svg.iter(f"{SVG}text") if text.get("class") == name]
 
 
 def test_what_the_picture_says() -> None:
-    """Whose, what, when, how much; bands, values and days; and what the marks were."""
+    """The picture shows the contact, the score type, the days and the value; bands, ticks and marks have labels."""
     svg = parsed(ADA)
 
     assert texts(svg, "title") == ["Ada Lovelace · Score"]
@@ -107,7 +107,7 @@ def test_what_the_picture_says() -> None:
 
 
 def test_what_is_said_in_words() -> None:
-    """The same facts, for those who do not see the picture; in words every letter is there."""
+    """The alternative text states the same facts, with every character of the words."""
     assert describe_chart(ADA) == (
         "Chart of Score of Ada Lovelace from 24 Aug 2026 to 22 Nov 2026: — at first, 85 (hot) now,"
         " lowest 20, highest 92. It was missing for some of the time. Bands: cold from 0, warm from 40, hot from 80."
@@ -117,18 +117,18 @@ def test_what_is_said_in_words() -> None:
 
 
 def frame(svg: ElementTree.Element) -> tuple[float, float]:
-    """Give the left edge of the days, and their width."""
+    """Return the left edge of the days and their width."""
     (wide,) = {(float(rect.get("x", 0)), float(rect.get("width", 0))) for rect in of_class(svg, "rect", "band")}
     return wide
 
 
 def of_class(svg: ElementTree.Element, tag: str, name: str) -> list[ElementTree.Element]:
-    """Give the elements of one kind."""
+    """Return the elements with a class."""
     return [node for node in svg.iter(SVG + tag) if node.get("class") == name]
 
 
 def test_where_the_bands_are() -> None:
-    """Each is as high as its share of the range, the lowest at the bottom."""
+    """Each band is as high as its share of the range, with the lowest band at the bottom."""
     svg = parsed(ADA)
     bands = [(float(rect.get("y", 0)), float(rect.get("height", 0))) for rect in of_class(svg, "rect", "band")]
     top = bands[-1][0]
@@ -138,7 +138,7 @@ def test_where_the_bands_are() -> None:
 
 
 def test_a_band_has_its_colour() -> None:
-    """The one that was said, and each is another; the others have that of their place."""
+    """A band has its configured color, and all colors differ; other bands have the default color of their position."""
     bands = tuple(Band(name=name, start=start * 1_000, colour=name) for start, name in enumerate(COLOURS))
     plain = of_class(parsed(ADA), "rect", "band")
     rects = of_class(parsed(charted((90, 5), score_type_=replace(kind(), bands=bands))), "rect", "band")
@@ -156,7 +156,7 @@ def test_a_band_has_its_colour() -> None:
 
 
 def test_the_course_is_steps_with_gaps() -> None:
-    """It is level from change to change, upright at a change, and nothing where the score is missing."""
+    """The line is level between changes, vertical at a change, and missing where the score is missing."""
     svg = parsed(ADA)
     left, wide = frame(svg)
     top = float(of_class(svg, "rect", "band")[-1].get("y", 0))
@@ -183,10 +183,10 @@ def test_the_course_is_steps_with_gaps() -> None:
 
 
 def test_marks_stand_on_the_course() -> None:
-    """A spot is on the value that was left, of what was cleared on the value before."""
+    """A mark stands at the value after its change, or at the value before for a cleared score."""
     near = charted((90, 10), (40, 90), (39.5, 30), (39, None), marks=(
         mark(40, 10, 90, "a"), mark(39.5, 90, 30, "b"), mark(39, 30, None, "c"),
-    ))  # fmt: skip  # a course
+    ))  # fmt: skip  # points of a chart
     svg = parsed(near)
     left, wide = frame(svg)
     top = float(of_class(svg, "rect", "band")[-1].get("y", 0))
@@ -206,7 +206,7 @@ def test_marks_stand_on_the_course() -> None:
     ],
 )
 def test_days_begin_where_the_reader_is(days: int, expected: list[tuple[float, str]]) -> None:
-    """Ticks are midnights there, also beyond the change to summer time; more days have fewer of them."""
+    """Ticks are midnights in the reader's zone, also across a change of the offset; longer charts have fewer ticks."""
     ticks = date_ticks(NOW - days * DAY, NOW, BERLIN)
 
     for at, label in ticks:
@@ -222,25 +222,25 @@ def test_days_begin_where_the_reader_is(days: int, expected: list[tuple[float, s
     [("Asia/Kolkata", "Asia/Kolkata"), *((name, "UTC") for name in (None, "", "Mars/Olympus", "../passwd", "a\0b"))],
 )
 def test_the_zone_of_the_reader(name: str | None, key: str) -> None:
-    """Where Slack does not say, or says what there is none of, days are those of UTC."""
+    """Without a valid zone from Slack, days are UTC days."""
     assert zone_of(name).key == key
 
 
 def luminance(colour: str) -> float:
-    """Compute the relative luminance of a colour: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
+    """Return the relative luminance of a color: https://www.w3.org/TR/WCAG22/#dfn-relative-luminance."""
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def contrast(first: str, two: str) -> float:
-    """Compute how two colours stand out from each other: 1 to 21."""
+    """Return the contrast ratio of two colors: 1 to 21."""
     darker, lighter = sorted((luminance(first), luminance(two)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
 def test_everything_stands_out() -> None:
-    """WCAG 2.2: text by 4.5 (7 here, for what is small), drawings by 3; on a light Slack and on a dark one."""
+    """Contrast meets WCAG 2.2 on light and dark Slack: 4.5 for text (7 here, because it is small), 3 for drawings."""
     ladders = [[Band(name="one", start=place) for place in range(count)] for count in range(1, 12)]
     backgrounds = {drawing.NO_BAND, *TINTS.values()}
     backgrounds |= {band_color(bands, place) for bands in ladders for place in range(len(bands))}
@@ -261,12 +261,12 @@ def test_everything_stands_out() -> None:
 
 @pytest.mark.slow
 def test_the_words_are_in_the_pixels() -> None:
-    """No font of the machine is used, and each word of the picture is drawn; without our font none would be."""
+    """All words are drawn with the bundled font and no system font; without the bundled font no word is drawn."""
     with_words = read_png(png(ADA))
     without = read_png(resvg_py.svg_to_bytes(svg_string=svg(ADA), zoom=2, skip_system_fonts=True))
 
     assert (with_words.width, with_words.height) == (without.width, without.height) == (1440, 880)
-    assert set(with_words.rows[440][3 + 4 * 20 : 4 * 1420 : 4]) == {255}  # opaque all through
+    assert set(with_words.rows[440][3 + 4 * 20 : 4 * 1420 : 4]) == {255}  # fully opaque
     for text in parsed(ADA).iter(f"{SVG}text"):
         label, size = str(text.text), float(text.get("font-size", 0))
         x, y, wide = float(text.get("x", 0)), float(text.get("y", 0)), width(label, size)
@@ -279,7 +279,7 @@ def test_the_words_are_in_the_pixels() -> None:
 
 
 def test_letters_that_the_font_lacks_are_seen() -> None:
-    """Each is an empty square; what is invisible by nature is left out, and what is there stays."""
+    """A character that the font lacks is an empty square; invisible characters are omitted."""
     assert replace_missing_glyphs("Zoë Łukasz Анна Ωμέγα שלום 85 → —") == "Zoë Łukasz Анна Ωμέγα שלום 85 → —"
     assert replace_missing_glyphs("田中 กา 🦖") == "□□ □□ □"
     assert replace_missing_glyphs("a\u202eb\u200bc\x07\n  d\ue000") == "abc d□"
@@ -297,7 +297,7 @@ names = st.lists(st.from_regex(r"[a-z][a-z0-9_-]{0,31}", fullmatch=True), unique
 
 @st.composite
 def charts(draw: st.DrawFn) -> Chart:
-    """Make any chart that may have to be drawn."""
+    """Generate any chart that may be drawn."""
     minimum = draw(st.sampled_from([-1_000_000_000, -100, 0, 1]))
     maximum = minimum + draw(st.sampled_from([1, 4, 100, 101, 1_000_000_000]))
     starts = sorted(draw(st.sets(st.integers(minimum, maximum), max_size=12)) | {minimum})
@@ -317,7 +317,7 @@ def charts(draw: st.DrawFn) -> Chart:
 
 @given(charts())
 def test_nothing_leaves_the_picture(chart: Chart) -> None:
-    """Whatever is drawn, it is one document, within its edges, and its words are as long as Slack takes."""
+    """Every chart is one well-formed document with all content inside its edges and words within Slack's limit."""
     svg = parsed(chart)
 
     for text in svg.iter(f"{SVG}text"):

@@ -1,4 +1,4 @@
-"""What was asked for is posted once, however long Slack is away; what Slack never takes is left, and said to be."""
+"""Each follow-up is posted once, however long Slack is away; a follow-up that Slack never accepts is given up."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from tests.conftest import on_both
 from tests.storage.teams import Team, set_to
 
 TEAM, SUCCESS, BOT_TOKEN = "T0DEMO", "C0SUCCESS", "xoxb-sandbox"
-#: after so many failures a job has been retried for a day: nine pauses that double, and then ten minutes each
+#: failures after which a job has been retried for a day: nine doubling pauses, then ten minutes each
 TRIES = 1 + 9 + -(-(GIVE_UP_AFTER - 1022 * SECOND) // LONGEST)
-TURN = LONGEST // SECOND + 1  # seconds after which whatever was put off is tried again
+TURN = LONGEST // SECOND + 1  # seconds after which every postponed job is due again
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Who delivers, with the Slack it delivers to, by whose clock it goes."""
+    """A job runner with the Slack that it posts to, and its clock."""
 
     sandbox: Sandbox
     team: Team
@@ -35,33 +35,33 @@ class House:
 
     @property
     def now(self) -> int:
-        """Give the time, in µs."""
+        """Return the current time, in µs."""
         return int(self.sandbox.clock.now() * SECOND)
 
     async def hot(self, name: str) -> None:
-        """Let a score come to where somebody is asked to follow up."""
+        """Raise a score into the region of an alert rule, so that a follow-up is created."""
         await self.team.deliver(set_to(name, f"{name}@example.com", 90), batch=name, received=self.now)
 
     async def work(self, *, turns: int = 0) -> None:
-        """Do all that is due, and again after each of so many pauses, which are the longest there are."""
+        """Run all due jobs, and run them again after each of a number of the longest pauses."""
         for turn in range(turns + 1):
             self.sandbox.clock.advance(TURN if turn else 0)
             while await self.runner.work():
                 continue
 
     async def jobs(self) -> tuple[int, int]:
-        """Count the follow-ups that wait to be posted, and those that will not be."""
+        """Return the number of follow-ups that wait to be posted, and of follow-ups that were given up."""
         measured = await measure(now=self.now)
         return measured.waiting.get("ask", 0), measured.given_up.get("ask", 0)
 
     @property
     def tried(self) -> int:
-        """Count how often a message was sent to Slack."""
+        """Return how often a message was sent to Slack."""
         return sum(call.method == "chat.postMessage" for call in self.sandbox.calls)
 
     @property
     def posted(self) -> list[str]:
-        """Give whom the follow-ups are about that stand in the channel, in their order."""
+        """Return the contacts of the follow-ups in the channel, in the order of the messages."""
         posts = [post for post in self.sandbox.world.posts if post.channel == SUCCESS and post.metadata]
         return [_mentioned_name(post) for post in posts]
 
@@ -72,7 +72,7 @@ def _mentioned_name(message: Message) -> str:
 
 @pytest.fixture
 async def house(storage: Storage) -> AsyncIterator[House]:
-    """Give a workspace whose follow-ups go to a channel, and who posts them."""
+    """Yield a workspace with a channel for its follow-ups, and the job runner that posts them."""
     sandbox = Sandbox(app_url="", signing_secret="none", bot_token=BOT_TOKEN)
     await sandbox.start()
     client = AsyncWebClient(token=BOT_TOKEN, base_url=f"{sandbox.url}/api/", timeout=10, retry_handlers=[])
@@ -94,7 +94,7 @@ async def house(storage: Storage) -> AsyncIterator[House]:
 
 
 async def test_what_slack_refuses_is_given_up(house: House) -> None:
-    """After a day of failures of its own it is given up, counted, and an admin is told; later ones go their way."""
+    """A follow-up that Slack rejects for a day is given up, counted and reported to an admin; later ones are posted."""
     house.sandbox.world.scopes -= {"chat:write"}
     await house.hot("ada")
     await house.work(turns=TRIES - 2)
@@ -115,7 +115,7 @@ async def test_what_slack_refuses_is_given_up(house: House) -> None:
 
 
 async def test_where_nobody_can_be_asked_it_is_given_up_at_once(house: House) -> None:
-    """Neither owner nor admin: waiting makes nobody appear. The next goes to the channel chosen since."""
+    """Without an owner and an admin a follow-up is given up at once; the next is posted to the channel chosen since."""
     await choose_channel(house.team.workspace, channel=None, now=house.now)
     for person in house.sandbox.world.people.values():
         person.is_admin = person.is_owner = False
@@ -134,7 +134,7 @@ async def test_where_nobody_can_be_asked_it_is_given_up_at_once(house: House) ->
     [("chat.postMessage", "server_error"), ("chat.postMessage", "rate_limited"), ("conversations.info", "no_answer")],
 )
 async def test_nothing_is_given_up_while_slack_is_away(house: House, method: str, kind: str) -> None:
-    """However long that is, for whatever is asked of it: each is posted once then, in the order they were asked for."""
+    """During an outage no follow-up is given up; afterwards each is posted once, in the order of creation."""
     fault = Fault(method=method, kind=kind, times=100)  # type: ignore[arg-type]  # a word of the table
     house.sandbox.faults.add(fault)
     await house.hot("ada")
@@ -144,7 +144,7 @@ async def test_nothing_is_given_up_while_slack_is_away(house: House, method: str
     house.sandbox.faults.clear()
     await house.hot("linus")
     await house.work()
-    assert house.posted == []  # whoever comes last does not overtake those who wait
+    assert house.posted == []  # the newest follow-up does not overtake older ones
     await house.work(turns=3)
 
     assert house.posted == ["ada", "grace", "linus"]
@@ -153,7 +153,7 @@ async def test_nothing_is_given_up_while_slack_is_away(house: House, method: str
 
 @on_both
 async def test_what_slack_stumbles_over_lets_the_next_pass_after_a_day(house: House) -> None:
-    """It is tried for ever, because it may be Slack that is away; but those behind it do not wait for ever."""
+    """An error that may be Slack's own is retried for ever, but after a day it no longer blocks later follow-ups."""
     await house.hot("ada")
     await house.hot("grace")
     house.sandbox.faults.add(Fault(method="chat.postMessage", kind="server_error", times=MOST_HELD))
@@ -167,7 +167,7 @@ async def test_what_slack_stumbles_over_lets_the_next_pass_after_a_day(house: Ho
 
 
 async def test_nothing_is_given_up_while_the_app_is_shut_out(house: House) -> None:
-    """A token that is taken no more is nothing against a message: with the right one it is posted."""
+    """A rejected token does not count against a message: with a valid token the message is posted."""
     house.sandbox.tokens["bot"] = "xoxb-another"
     await house.hot("ada")
     await house.work(turns=24)
@@ -179,7 +179,7 @@ async def test_nothing_is_given_up_while_the_app_is_shut_out(house: House) -> No
 
 
 async def test_slack_failing_after_it_took_a_message(house: House) -> None:
-    """`fatal_error` says that some of it may have been done, so it is looked for before it is sent again."""
+    """After `fatal_error` Slack may have posted the message, so the message is looked up before it is sent again."""
     house.sandbox.faults.add(Fault(method="chat.postMessage", kind="failed_after_accepting"))
     await house.hot("ada")
     await house.work(turns=1)
@@ -190,7 +190,7 @@ async def test_slack_failing_after_it_took_a_message(house: House) -> None:
 
 @pytest.mark.parametrize(("since", "marks"), [(199, [False]), (200, [False, True])])
 async def test_a_message_that_much_was_said_after(house: House, since: int, marks: list[bool]) -> None:
-    """What lies further back than Slack shows at once is not known to be missing: it is repeated, and marked."""
+    """If the history is longer than one page, the message may exist: it is repeated with a note."""
     house.sandbox.faults.add(Fault(method="chat.postMessage", kind="dropped_after_accepting"))
     await house.hot("ada")
     await house.work()
@@ -204,7 +204,7 @@ async def test_a_message_that_much_was_said_after(house: House, since: int, mark
 
 @on_both
 async def test_a_list_that_grows_for_longer_than_ten_minutes_loses_nobody(house: House) -> None:
-    """Sixty every nine minutes are one list of all, though those that began it were posted long ago."""
+    """Sixty follow-ups every nine minutes share one list, although the first were posted long ago."""
     for wave in range(3):
         hot = [set_to(f"{wave}/{n}", f"p{wave}-{n}@example.com", 90) for n in range(60)]
         await house.team.deliver(*hot, batch=str(wave), received=house.now)

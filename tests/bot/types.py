@@ -1,4 +1,4 @@
-"""Define the score types that tests of the bot speak of."""
+"""Score types for the tests of the bot."""
 
 from storage.domain.score_types import Band, ScoreType
 
@@ -6,12 +6,12 @@ HEAT = (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="
 
 
 def score_type(key: str, *, minimum: int, maximum: int, step: int, number: int = 1, **more: object) -> ScoreType:
-    """Make a score type; numbers are thousandths."""
+    """Return a score type; numbers are in thousandths."""
     fields = {"label": key.capitalize(), "bands": (), "is_default": False} | more
     return ScoreType(
         id=number, definition=number, number=1, key=key, minimum=minimum, maximum=maximum, step=step,
         start=min(max(0, minimum), maximum), **fields,  # type: ignore[arg-type]  # label, bands, is_default as above
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
 
 
 SCORE = score_type("score", minimum=0, maximum=100_000, step=1000, bands=HEAT, is_default=True)

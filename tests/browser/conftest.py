@@ -17,7 +17,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip  # one line of a command
+]  # fmt: skip  # one command line
 RUNNING = "Contact Score is running: "
 WIDE, NARROW = (1280, 900), (390, 844)
 
@@ -27,7 +27,7 @@ Open = Callable[..., Awaitable[Page]]
 
 @asynccontextmanager
 async def demo() -> AsyncIterator[tuple[Process, list[str]]]:
-    """Run `contact-score demo` in a process of its own; give it with the lines it said until it ran."""
+    """Run `contact-score demo` as a process; yield it with the lines that it wrote until it listened."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot", "demo", stdout=PIPE, stderr=None, start_new_session=True
     )
@@ -48,20 +48,20 @@ async def demo() -> AsyncIterator[tuple[Process, list[str]]]:
 
 @pytest.fixture(scope="session")
 async def demo_url() -> AsyncIterator[str]:
-    """Give the address of a demo that runs for all of these tests."""
+    """Return the URL of one demo for all tests of the session."""
     async with demo() as (_, lines):
         yield lines[-1].removeprefix(RUNNING)
 
 
 @pytest.fixture(scope="session")
 def has_browser() -> bool:
-    """Tell whether the tests can run: the browser is there, or must be."""
+    """Return whether the tests can run: the browser is installed, or is required."""
     return CHROMIUM.exists() or bool(os.environ.get("CI"))
 
 
 @pytest.fixture(scope="session")
 async def browser(has_browser: bool) -> AsyncIterator[Browser]:
-    """Start Chromium; where it is missing the tests are left out, but never where everything is checked."""
+    """Start Chromium; if it is missing the tests are skipped, unless the browser is required."""
     if not has_browser:
         pytest.skip(f"NO BROWSER: {CHROMIUM} is missing, so nothing that people see was tested here")
     async with async_playwright() as playwright:
@@ -71,7 +71,7 @@ async def browser(has_browser: bool) -> AsyncIterator[Browser]:
 
 
 async def close_forms(context: BrowserContext, url: str) -> None:
-    """Close what a test left open: the demo goes on for the next one."""
+    """Close the forms that a test left open, because the next test uses the same demo."""
     state = await (await context.request.get(f"{url}/state?user=U0REP")).json()
     for view in state["views"]:
         closing = {"user": "U0REP", "view": view["id"]}
@@ -80,7 +80,7 @@ async def close_forms(context: BrowserContext, url: str) -> None:
 
 @pytest.fixture(scope="session")
 async def only_page(browser: Browser) -> AsyncIterator[Page]:
-    """Open one page for all tests: another one takes three times as long as going to an address again."""
+    """Open one page for all tests, because a new page takes three times as long as a reload."""
     context = await browser.new_context(reduced_motion="reduce")
     yield await context.new_page()
     await context.close()
@@ -88,7 +88,7 @@ async def only_page(browser: Browser) -> AsyncIterator[Page]:
 
 @pytest.fixture
 async def open_page(only_page: Page, demo_url: str) -> AsyncIterator[Open]:
-    """Give what opens the page of the demo; at the end it may not have complained in its console."""
+    """Return a function that opens the demo's page; fail at the end if the page logged errors to its console."""
     complaints: list[str] = []
 
     def note(message: ConsoleMessage) -> None:

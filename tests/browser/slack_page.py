@@ -1,15 +1,15 @@
-"""Do on the page what a person does, by what a person sees."""
+"""Act on the page as a person does, by visible text and roles."""
 
 from playwright.async_api import Locator, Page, expect
 
 
 def newest(page: Page) -> Locator:
-    """Find the newest message."""
+    """Return the newest message."""
     return page.get_by_test_id("message").last
 
 
 async def say(page: Page, line: str) -> Locator:
-    """Type a line, press Enter, and give the answer, which stays the same message when it is replaced."""
+    """Type a line, press Enter, and return the answer by its id, so that it is found after it is replaced."""
     before = await page.get_by_test_id("message").count()
     await page.get_by_test_id("composer").fill(line)
     await page.get_by_test_id("composer").press("Enter")
@@ -18,18 +18,18 @@ async def say(page: Page, line: str) -> Locator:
 
 
 async def kept_message(page: Page) -> Locator:
-    """Give the newest message by its own name."""
+    """Return the newest message by its id."""
     handle = await newest(page).get_attribute("data-handle")
     return page.locator(f'[data-handle="{handle}"]')
 
 
 def words(message: Locator) -> Locator:
-    """Find the sections of a message."""
+    """Return the sections of a message."""
     return message.locator(".block-section")
 
 
 async def become(page: Page, name: str, channel: str) -> None:
-    """Be somebody else, somewhere."""
+    """Switch to another person and place."""
     await page.get_by_test_id("who").select_option(label=name)
     entry = page.get_by_test_id(f"channel-{channel}")
     await entry.click()
@@ -37,5 +37,5 @@ async def become(page: Page, name: str, channel: str) -> None:
 
 
 async def sideways(page: Page) -> int:
-    """Measure by how many pixels the page is wider than the screen."""
+    """Return by how many pixels the page is wider than the screen."""
     return int(await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))

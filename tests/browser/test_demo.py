@@ -1,4 +1,4 @@
-"""Use the demo as a newcomer does: type, click, fill in forms, push from the CRM, and be refused."""
+"""Use the demo as a newcomer does: type, click, submit forms, push from the CRM, and be refused."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ SHARED = (
 
 
 async def test_top_five(open_page: Open) -> None:
-    """`/score top 5` lists five contacts, best first, for me alone; the line to try does the same."""
+    """`/score top 5` privately lists the five highest contacts; the suggested line does the same."""
     page = await open_page()
     typed = await say(page, "/score top 5")
     texts = [await section.inner_text() for section in await words(typed).all()]
@@ -42,7 +42,7 @@ async def test_top_five(open_page: Open) -> None:
 
 
 async def test_set_and_undo(open_page: Open) -> None:
-    """A set score has a receipt; Undo turns the receipt into what it did, and Undo of that restores."""
+    """A set score has a receipt; Undo replaces it by the receipt of the undo, and Undo of that restores the score."""
     page = await open_page()
     await say(page, "/score set ada@example.com 40")
     receipt = await say(page, "/score set ada@example.com 85 because great demo")
@@ -60,7 +60,7 @@ async def test_set_and_undo(open_page: Open) -> None:
 
 
 async def test_a_chart_under_a_history(open_page: Open) -> None:
-    """It is there as a picture, wholly in view, with its facts in words; nobody else gets it."""
+    """The chart is an image inside the view, with its facts in words; nobody else sees it."""
     page = await open_page()
     charted = await say(page, "/score history ada@example.com 90d")
     picture = charted.locator(".block-image img")
@@ -73,7 +73,7 @@ async def test_a_chart_under_a_history(open_page: Open) -> None:
 
 
 async def test_the_form_of_a_card(open_page: Open) -> None:
-    """Set on a card opens the form with the values now; a mistake is told in it, and mended in it."""
+    """Set on a card opens the form with the current scores; a mistake is shown and corrected in the form."""
     page = await open_page()
     await say(page, "/score set ada@example.com 50 fit=5 satisfaction=3")
     card = await say(page, "/score ada@example.com")
@@ -92,11 +92,12 @@ async def test_the_form_of_a_card(open_page: Open) -> None:
     await expect(form).to_be_hidden()
 
     receipt = 'Ada Lovelace · Fit 5 → 8 (good) · Satisfaction 3 → 4.5 (delighted) · "renewed early"'
-    await expect(words(newest(page))).to_have_text([receipt])  # a list waits, while the card is the newest yet
+    # wait for a list, because the card is still the newest message
+    await expect(words(newest(page))).to_have_text([receipt])
 
 
 async def test_the_form_by_a_bare_set(open_page: Open) -> None:
-    """Without a contact the form asks whom, by a menu that finds them; the keyboard is enough."""
+    """Without a contact the form has a searchable menu; the keyboard is enough to use it."""
     page = await open_page()
     await say(page, "/score set ada@example.com 50")
     await page.get_by_test_id("composer").fill("/score set")
@@ -118,7 +119,7 @@ async def test_the_form_by_a_bare_set(open_page: Open) -> None:
 
 
 async def test_a_form_that_is_cancelled(open_page: Open) -> None:
-    """Escape closes the form, and nothing is said or changed."""
+    """Escape closes the form, and nothing is posted or changed."""
     page = await open_page()
     card = await say(page, "/score ada@example.com")
     count = await page.get_by_test_id("message").count()
@@ -132,7 +133,7 @@ async def test_a_form_that_is_cancelled(open_page: Open) -> None:
 
 
 async def test_a_push_changes_what_is_shown(open_page: Open) -> None:
-    """A sample of the CRM is signed, sent and answered before my eyes, and the card is another one."""
+    """A sample of the CRM is signed, sent and answered on the page, and the card changes."""
     page = await open_page()
     await say(page, "/score set ada@example.com fit=2")
     before = await say(page, "/score ada@example.com")
@@ -150,7 +151,7 @@ async def test_a_push_changes_what_is_shown(open_page: Open) -> None:
 
 
 async def test_one_bad_item_among_three(open_page: Open) -> None:
-    """The batch with a bad item applies the good ones and says what is wrong with the bad one."""
+    """The valid items of a batch are applied, and the response says what is wrong with the bad one."""
     page = await open_page()
     await page.get_by_label("Sample").select_option(label="Three at once, one of them bad")
     await page.get_by_test_id("push-send").click()
@@ -170,7 +171,7 @@ async def test_one_bad_item_among_three(open_page: Open) -> None:
     ],
 )
 async def test_refusals(open_page: Open, name: str, channel: str, refusal: str) -> None:
-    """As a guest, as an outsider and in the shared channel: one sentence for me alone, and nothing of a contact."""
+    """A guest, an outsider and a member in the shared channel get one private sentence without data about a contact."""
     page = await open_page()
     await become(page, name, channel)
     for line in ("/score ada@example.com", "/score set ada@example.com 85", "/score top 5"):
@@ -181,7 +182,7 @@ async def test_refusals(open_page: Open, name: str, channel: str, refusal: str) 
 
 
 async def test_direct_messages(open_page: Open) -> None:
-    """Where the refusal sends a member, the answer is given."""
+    """The direct messages to which the refusal points give the answer."""
     page = await open_page()
     await become(page, "Robin Rep (rep)", "Contact Score")
     answer = await say(page, "/score ada@example.com")
@@ -190,7 +191,7 @@ async def test_direct_messages(open_page: Open) -> None:
 
 
 async def test_help(open_page: Open) -> None:
-    """A bare `/score` says what can be typed."""
+    """`/score` alone lists what can be typed."""
     page = await open_page()
     answer = await say(page, "/score")
 
@@ -198,7 +199,7 @@ async def test_help(open_page: Open) -> None:
 
 
 async def test_the_clock(open_page: Open) -> None:
-    """Put forward by a day, what was set today was set yesterday."""
+    """After the clock moves by a day, today's change is shown as yesterday's."""
     page = await open_page()
     await say(page, "/score set ada@example.com 51")
     await expect(await say(page, "/score ada@example.com")).to_contain_text(re.compile("Score  51 .*[Tt]oday"))
@@ -210,7 +211,7 @@ async def test_the_clock(open_page: Open) -> None:
 
 
 async def test_a_free_port_is_taken_where_the_usual_one_is_busy() -> None:
-    """With 8080 in use, whoever uses it, the demo says so and takes another; it ends with 0 on SIGTERM."""
+    """If port 8080 is in use, the demo says so and uses another port; it exits with 0 on SIGTERM."""
     with busy(8080):
         async with demo() as (process, lines):
             process.send_signal(signal.SIGTERM)

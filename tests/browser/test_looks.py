@@ -1,4 +1,4 @@
-"""See that the page is usable by everybody: contrast, names and roles, every kind of block, a narrow screen."""
+"""The page is accessible: contrast, names and roles, every kind of block, a narrow screen."""
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -11,12 +11,12 @@ pytestmark = pytest.mark.slow
 
 both_colours = pytest.mark.parametrize("colours", ["light", "dark"])
 LISTED = ("section", "context", "actions", "header", "divider", "image", "table", "input")
-# One block of the fixture is of a kind that nobody knows, to show what becomes of such a one.
+# One block of the fixture is of an unknown kind, to show how such a block looks.
 UNKNOWN = "A block of the kind “hologram”, which this page does not draw"
 
 
 async def assert_accessible(page: Page) -> None:
-    """See that axe finds nothing serious on the page as it stands."""
+    """Fail if axe finds a serious violation on the page."""
     results = await Axe().run(page)
     violations = results.response["violations"]
     serious = {
@@ -27,11 +27,11 @@ async def assert_accessible(page: Page) -> None:
     checked = await page.evaluate("axe.run({resultTypes: ['passes']}).then(found => found.passes.length)")
 
     assert serious == {}
-    assert checked > 15  # something was looked at
+    assert checked > 15  # axe checked something
 
 
 async def every_answer(page: Page) -> None:
-    """Have one of every kind of answer on the page."""
+    """Put an answer of every kind on the page."""
     for line in (
         "/score",
         "/score ada@example.com",
@@ -49,7 +49,7 @@ async def every_answer(page: Page) -> None:
 
 @both_colours
 async def test_the_page_is_accessible(open_page: Open, colours: str) -> None:
-    """With every kind of answer shown."""
+    """The page is accessible with every kind of answer."""
     page = await open_page(colours=colours)
     await every_answer(page)
 
@@ -58,7 +58,7 @@ async def test_the_page_is_accessible(open_page: Open, colours: str) -> None:
 
 @both_colours
 async def test_a_form_is_accessible(open_page: Open, colours: str) -> None:
-    """With a form open, and with a mistake told in it."""
+    """The page is accessible with an open form, and with a mistake in the form."""
     page = await open_page(colours=colours)
     card = await say(page, "/score ada@example.com")
     await card.get_by_role("button", name="Set").click()
@@ -74,7 +74,7 @@ async def test_a_form_is_accessible(open_page: Open, colours: str) -> None:
 
 @both_colours
 async def test_the_fixture_is_accessible(open_page: Open, colours: str) -> None:
-    """The page of every block, and its modal."""
+    """The page of all blocks and its modal are accessible."""
     page = await open_page("/fixture", colours=colours)
     await expect(page.locator("#modal-card form")).to_be_visible()
     await assert_accessible(page)
@@ -86,7 +86,7 @@ async def test_the_fixture_is_accessible(open_page: Open, colours: str) -> None:
 
 @both_colours
 async def test_a_refusal_is_accessible(open_page: Open, colours: str) -> None:
-    """The shared channel, with what is said in it."""
+    """The shared channel with a refusal is accessible."""
     page = await open_page(colours=colours)
     await become(page, "Olga Outsider (outsider)", "acme-elsewhere")
     await say(page, "/score top 5")
@@ -95,7 +95,7 @@ async def test_a_refusal_is_accessible(open_page: Open, colours: str) -> None:
 
 
 async def test_every_block_is_drawn(open_page: Open) -> None:
-    """Each kind that is listed stands on the fixture page, drawn; only a kind that nobody knows is shown raw."""
+    """Every listed kind of block is rendered on the fixture page; only an unknown kind is shown raw."""
     page = await open_page("/fixture")
     await expect(page.locator("#modal-card form")).to_be_visible()
     counts = {kind: await page.locator(f".block-kind-{kind}").count() for kind in LISTED}
@@ -117,7 +117,7 @@ async def test_every_block_is_drawn(open_page: Open) -> None:
 
 
 async def test_the_fixtures_modal_can_be_handed_in(open_page: Open) -> None:
-    """It opens, and its values are what would be sent."""
+    """The fixture's modal opens, and shows the values that would be submitted."""
     page = await open_page("/fixture")
     await page.get_by_role("button", name="Open it as a modal").click()
     modal = page.get_by_test_id("modal")
@@ -128,7 +128,7 @@ async def test_the_fixtures_modal_can_be_handed_in(open_page: Open) -> None:
 
 
 async def test_nothing_scrolls_sideways_on_a_narrow_screen(open_page: Open) -> None:
-    """At 390 pixels the page, its drawer, its panel, a form and every answer fit."""
+    """At 390 pixels the page, its drawer, its panel, a form and every answer fit without horizontal scrolling."""
     page = await open_page(size=NARROW)
     widths = {"empty": await sideways(page)}
     await every_answer(page)
@@ -153,7 +153,7 @@ async def test_nothing_scrolls_sideways_on_a_narrow_screen(open_page: Open) -> N
 
 
 async def test_the_fixture_does_not_scroll_sideways(open_page: Open) -> None:
-    """Nor does the page of every block."""
+    """The page of all blocks does not scroll horizontally at 390 pixels."""
     page = await open_page("/fixture", size=NARROW)
     await expect(page.locator("#modal-card form")).to_be_visible()
 
@@ -161,7 +161,7 @@ async def test_the_fixture_does_not_scroll_sideways(open_page: Open) -> None:
 
 
 async def test_a_narrow_screen_is_accessible(open_page: Open) -> None:
-    """And all of it is as usable there."""
+    """The page is accessible at 390 pixels."""
     page = await open_page(size=NARROW)
     await every_answer(page)
 
@@ -169,7 +169,7 @@ async def test_a_narrow_screen_is_accessible(open_page: Open) -> None:
 
 
 async def test_the_colours_can_be_chosen(open_page: Open) -> None:
-    """Dark where the system is light, for whoever wants it so; the choice is kept."""
+    """The color scheme can be chosen independently of the system's, and the choice is kept."""
     page = await open_page()
     before = await page.evaluate("getComputedStyle(document.body).backgroundColor")
     button = page.locator("[data-theme-toggle]").first

@@ -1,4 +1,4 @@
-"""Stand between the service and its PostgreSQL, and be cut through as a network is."""
+"""A proxy between the service and its PostgreSQL that can be cut or silenced as a network can."""
 
 import asyncio
 import tempfile
@@ -11,7 +11,7 @@ SOCKET = ".s.PGSQL.5432"
 
 
 class Between:
-    """A socket of its own that leads to the database, as long as it is not cut."""
+    """A Unix socket that forwards connections to the database until it is cut."""
 
     def __init__(self, target: Path, folder: Path) -> None:
         self._target = target
@@ -19,25 +19,25 @@ class Between:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
-        self._keeps_quiet = False  # of what becomes of the next commit
-        self._marker = b""  # which stands in a statement of that transaction
-        self.connections = 0  #: so many were made
-        self.held = asyncio.Event()  #: something was held back, because nothing passes
-        self.committed = asyncio.Event()  # and nobody was told
-        self.flows = asyncio.Event()  # cleared: connections stay, but nothing passes
+        self._keeps_quiet = False  # drop the answers after the next COMMIT of a marked transaction
+        self._marker = b""  # text in a statement of the marked transaction
+        self.connections = 0  #: number of accepted connections
+        self.held = asyncio.Event()  #: set once data is held back, because *flows* is cleared
+        self.committed = asyncio.Event()  # set once the answer to the COMMIT was dropped
+        self.flows = asyncio.Event()  # when cleared, connections stay open but no data passes
         self.flows.set()
 
     async def join(self) -> None:
-        """Let the service reach its database (again)."""
+        """Start to accept connections, also after a cut."""
         self._server = await asyncio.start_unix_server(self._connect, self._own)
 
     def lose_the_next_commit(self, marker: str = "") -> None:
-        """Carry the next COMMIT of a transaction that writes *marker* to the database, but no answer from then on."""
+        """Forward the next COMMIT of a transaction with *marker* in a statement, and drop all answers from then on."""
         self._keeps_quiet, self._marker = True, marker.encode()
         self.committed.clear()
 
     async def cut(self) -> None:
-        """Break every connection, and take no new one."""
+        """Close every connection, and accept no new one."""
         assert self._server is not None
         self.flows.set()
         self._server.close()
@@ -92,9 +92,9 @@ class Between:
 
 @asynccontextmanager
 async def between(database_url: str) -> AsyncIterator[tuple[Between, str]]:
-    """Give what stands between, joined, and the URL that leads through it."""
+    """Yield a started proxy and the database URL that leads through it."""
     (folder,) = parse_qs(urlsplit(database_url).query)["host"]
-    # A folder of its own, since the path of a socket may have a hundred characters only.
+    # A short directory, because the path of a Unix socket is limited to about a hundred characters.
     with tempfile.TemporaryDirectory(prefix="between-") as own:
         standing = Between(Path(folder) / SOCKET, Path(own))
         await standing.join()

@@ -1,6 +1,7 @@
-"""Be `contact-score serve` in every way but one: its clock runs faster.
+"""Run `contact-score serve` with a faster clock.
 
-python -m tests.faults.hurried BEGUN SPEED; so many times as fast as others, from that second on."""
+Usage: python -m tests.faults.hurried BEGUN SPEED. From the second BEGUN on, the clock runs SPEED times as fast.
+"""
 
 import asyncio
 import sys
@@ -11,7 +12,7 @@ from bot.settings import read_settings_to_serve
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal arrives."""
     begun, speed = float(sys.argv[1]), int(sys.argv[2])
 
     def clock() -> int:

@@ -1,6 +1,7 @@
-"""Be `contact-score serve --no-slack` in every way but one: its database has other limits.
+"""Run `contact-score serve --no-slack` with other database limits.
 
-python -m tests.faults.limited IDLE; so many seconds may a transaction wait for its next statement."""
+Usage: python -m tests.faults.limited IDLE. A transaction may be idle for IDLE seconds.
+"""
 
 import asyncio
 import sys
@@ -11,7 +12,7 @@ from storage.limits import Limits
 
 
 def main() -> None:
-    """Serve until told to stop."""
+    """Serve until a signal arrives."""
     limits = Limits(idle=float(sys.argv[1]))
     service = Service(read_settings_to_serve(with_slack=False), with_slack=False, limits=limits)
     asyncio.run(service.run(started=lambda url: print(f"Listening on {url}", file=sys.stderr, flush=True)))

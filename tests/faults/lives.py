@@ -1,6 +1,7 @@
-"""Start the service many times over, quickly: a process that has read all of the program forks itself for each life.
+"""Start the service many times quickly: one process imports the program and forks for each run.
 
-Each life is a process of its own that opens the database for itself; only reading the program is not done anew."""
+Each run is a process of its own that opens the database itself; only the imports are shared.
+"""
 
 import asyncio
 import os
@@ -29,14 +30,14 @@ for line in sys.stdin:
 
 
 class Lives:
-    """The lives of the service, one after the other."""
+    """The runs of the service, one after the other."""
 
     def __init__(self, mother: Process) -> None:
         self._mother = mother
         self._life: int | None = None
 
     async def begin(self) -> str:
-        """Begin a life, and give the address that it listens at."""
+        """Start a run, and return the URL that it listens at."""
         mother = self._mother
         assert mother.stdin is not None
         assert mother.stdout is not None
@@ -50,12 +51,12 @@ class Lives:
         raise AssertionError("it ended before it listened")
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send the life a signal; the one that kills at once, unless another is said."""
+        """Send a signal to the running process."""
         assert self._life is not None
         os.kill(self._life, number)
 
     async def ended(self) -> int:
-        """Wait for the end of the life, and give how it ended: 0, or -9 where it was killed."""
+        """Wait for the end of the run, and return its exit code: 0, or -9 if it was killed."""
         assert self._mother.stdout is not None
         async with asyncio.timeout(LONGEST):
             code = int(await self._mother.stdout.readline())
@@ -63,7 +64,7 @@ class Lives:
         return code
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Kill the running process, if there is one."""
         if self._life is not None:
             with suppress(ProcessLookupError):
                 self.kill()
@@ -71,7 +72,7 @@ class Lives:
 
 @asynccontextmanager
 async def living(*words: str, env: Mapping[str, str], module: str = "bot.__main__") -> AsyncIterator[Lives]:
-    """Give the lives of a service in an environment: what `main` of a module does with these words."""
+    """Yield the runs of a service in an environment: `main` of *module* with these arguments."""
     mother = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", MOTHER, module, *words),
         cwd=HOUSE,
@@ -85,4 +86,4 @@ async def living(*words: str, env: Mapping[str, str], module: str = "bot.__main_
         yield lives
     finally:
         lives.end()
-        await mother.communicate(b"")  # which tells it that there is no more life to come
+        await mother.communicate(b"")  # end of input: no more runs

@@ -1,4 +1,4 @@
-"""The database goes away and comes back: 503 meanwhile, nothing lost and nothing doubled afterwards."""
+"""While the database is away requests are answered 503; afterwards nothing is lost or doubled."""
 
 import asyncio
 import resource
@@ -29,20 +29,20 @@ DAMAGED = (
 
 
 def check_away(answer: Answer) -> None:
-    """Fail unless the answer asks the sender to come back."""
+    """Fail unless the answer asks the sender to retry."""
     check_problem(answer, 503, "Service Unavailable")
     assert int(answer.headers["Retry-After"]) > 0
 
 
 @asynccontextmanager
 async def receiving_through(database_url: str) -> AsyncIterator[tuple[Receiving, Between]]:
-    """Run a service that reaches its database through what can be cut."""
+    """Run a service that reaches its database through a proxy that can be cut."""
     async with between(database_url) as (standing, url), receiving(url) as service:
         yield service, standing
 
 
 async def until_taken(sender: Sender, document: object, delivery: str) -> tuple[int, int, int, int]:
-    """Repeat a delivery as a sender does, a few times at most, until it is taken."""
+    """Repeat a delivery as a sender does, a few times at most, until it is accepted."""
     for _ in range(10):
         answer = await sender.push(document, delivery=delivery)
         if answer.status == 200:
@@ -53,7 +53,7 @@ async def until_taken(sender: Sender, document: object, delivery: str) -> tuple[
 
 @on_postgres
 async def test_an_unreachable_database_is_503(database_url: str) -> None:
-    """While nothing leads to it every delivery is asked to come back, and is taken once it does."""
+    """While the database is unreachable every delivery is answered 503, and is accepted afterwards."""
     async with receiving_through(database_url) as (service, standing):
         assert (await service.sender.push(item("score.add", value=1), delivery="before")).counts == (1, 0, 0, 0)
         api = await program(service)
@@ -82,7 +82,7 @@ async def test_an_unreachable_database_is_503(database_url: str) -> None:
 
 @on_sqlite
 async def test_a_damaged_file_is_503(database_url: str) -> None:
-    """Deliveries and calls are asked to come back, and the operator reads at /readyz what is wrong."""
+    """Deliveries and API calls are answered 503, and /readyz states what is wrong with the file."""
     async with receiving(database_url) as service:
         api = await program(service)
         await service.sender.push(item("score.add", value=1), delivery="before")
@@ -99,7 +99,7 @@ async def test_a_damaged_file_is_503(database_url: str) -> None:
 @pytest.mark.slow
 @on_postgres
 async def test_a_silent_database_is_not_ready(database_url: str) -> None:
-    """Where the database is there but says nothing, readiness is denied soon, and what waits is answered in the end."""
+    """If the database is silent /readyz soon says so, and waiting requests are answered in the end."""
     async with receiving_through(database_url) as (service, standing):
         standing.flows.clear()
         pushing = asyncio.create_task(service.sender.push(item(), delivery="d"))
@@ -115,7 +115,7 @@ async def test_a_silent_database_is_not_ready(database_url: str) -> None:
 
 @on_postgres
 async def test_a_commit_nobody_heard_of_is_known_when_repeated(database_url: str) -> None:
-    """Where the answer to a commit is lost the sender hears 503; its repeat is a duplicate, since all is kept."""
+    """If the answer to a COMMIT is lost the sender gets 503, and its repeat is a duplicate."""
     async with receiving_through(database_url) as (service, standing):
         for number in range(5):
             standing.lose_the_next_commit()
@@ -131,7 +131,7 @@ async def test_a_commit_nobody_heard_of_is_known_when_repeated(database_url: str
 
 @on_postgres
 async def test_a_database_that_ends_our_connections_loses_nothing(database_url: str) -> None:
-    """Connections ended by the server (a restart, an operator) cost a 503 at most, and never a fact."""
+    """Connections ended by the server (a restart, an operator) cost at most a 503, and no fact."""
     async with receiving(database_url) as service:
         server = await asyncpg.connect(database_url.replace("postgres://", "postgresql://"))
         pushes = 0
@@ -156,7 +156,7 @@ async def test_a_database_that_ends_our_connections_loses_nothing(database_url: 
 
 @on_postgres
 async def test_a_database_that_takes_no_connections_is_503(database_url: str) -> None:
-    """A server that is there but refuses this database (closed for a restore) is away like any other."""
+    """A server that refuses connections to the database, as during a restore, is answered 503."""
     name = database_url.partition("?")[0].rpartition("/")[2]
     async with receiving(database_url) as service:
         server = await asyncpg.connect(database_url.replace("postgres://", "postgresql://"), database="postgres")
@@ -175,7 +175,7 @@ async def test_a_database_that_takes_no_connections_is_503(database_url: str) ->
 @pytest.mark.slow
 @on_sqlite
 async def test_a_full_disk_is_503(database_url: str) -> None:
-    """Where SQLite cannot write another byte deliveries are asked to come back; with room again none is lost."""
+    """If SQLite cannot write another byte deliveries are answered 503; with free space again none is lost."""
     await furnish_for_a_process(database_url)
     async with serving(env=environment(database_url)) as serve, session() as open_session:
         sender = Sender(open_session, f"{serve.url}/webhooks/T0123/crm", clock=lambda: time.time_ns() // 1000)
@@ -183,7 +183,7 @@ async def test_a_full_disk_is_503(database_url: str) -> None:
         assert (await sender.push(big, delivery="before")).counts == (200, 0, 0, 0)
         files = Path(database_url.removeprefix("sqlite://")).parent.glob("scores.db*")
         largest = max(file.stat().st_size for file in files)
-        # The kernel refuses what would make any file of this process larger than the largest is now.
+        # The kernel refuses to let any file of this process grow beyond the largest one.
         resource.prlimit(serve.process.pid, resource.RLIMIT_FSIZE, (largest, resource.RLIM_INFINITY))
         answers = [await sender.push(big, delivery=f"full-{number}") for number in range(4)]
         resource.prlimit(serve.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -211,7 +211,7 @@ sys.stdin.read()
 @pytest.mark.slow
 @on_sqlite
 async def test_a_locked_file_is_503_after_a_while(database_url: str) -> None:
-    """Another process that keeps the file locked makes writers wait, then 503; who only looks is answered at once."""
+    """If another process keeps the file locked, writes wait and are answered 503; reads are answered at once."""
     file = database_url.removeprefix("sqlite://")
     async with receiving(database_url) as service:
         holder = await asyncio.create_subprocess_exec(

@@ -1,6 +1,7 @@
-"""Kill the service in the midst of its work, again and again: what was answered 2xx is there, once.
+"""Kill the service while it works, repeatedly: everything answered 2xx is recorded once.
 
-So is what follows from it: every delivery lets somebody new become a top scorer."""
+So is its follow-up: every delivery has one new contact with a top score.
+"""
 
 import asyncio
 import itertools
@@ -37,44 +38,44 @@ MOST_ITEMS = 4
 
 
 def now() -> int:
-    """Give the time, in µs UTC: a process has no other clock than ours."""
+    """Return the current time, in µs UTC: the process uses the system clock."""
     return time.time_ns() // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """One delivery of adds, each with a reason that no other item has, and of somebody new with a top score."""
+    """One delivery: adds with unique reasons, and a new contact with a top score."""
 
     id: str
     items: list[dict[str, Any]]
 
     @property
     def adds(self) -> list[dict[str, Any]]:
-        """What is added up."""
+        """The items that add to scores."""
         return self.items[:-1]
 
     @property
     def top_scorer(self) -> str:
-        """Whom to follow up with because of it."""
+        """The contact that needs a follow-up."""
         return str(self.items[-1]["contact"]["email"])
 
 
 @dataclass(slots=True)
 class Record:
-    """What was sent, what was answered, and what happened at each kill."""
+    """The deliveries sent and acknowledged, and counts of repeats and kills."""
 
     dice: random.Random
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     acknowledged: list[Delivery] = field(default_factory=list)
     unanswered: list[Delivery] = field(default_factory=list)  # to be repeated
     repeated: int = 0
-    found_kept: int = 0  # of the repeated ones: those that had been kept, though nobody was told
+    found_kept: int = 0  # repeated deliveries that were recorded before, although they were not answered
     kills: int = 0
-    kills_in_midst: int = 0  # with a request that had been sent and was never answered
-    cut_off: int = 0  # such requests
+    kills_in_midst: int = 0  # kills while a request was sent but not answered
+    cut_off: int = 0  # number of such requests
 
     def next(self) -> Delivery:
-        """Give the delivery to send next: an unanswered one again, else a new one."""
+        """Return the next delivery to send: an unanswered one, or else a new one."""
         if self.unanswered:
             self.repeated += 1
             return self.unanswered.pop()
@@ -89,14 +90,15 @@ class Record:
 
 
 async def push_until_killed(sender: Sender, record: Record, *, most: int, enough: asyncio.Event) -> None:
-    """Push one delivery after another until nobody answers any more; say so once *most* are acknowledged."""
+    """Push deliveries until the service is gone; set *enough* once *most* are acknowledged."""
     while True:
         delivery = record.next()
         try:
             answer = await sender.push({"items": delivery.items}, delivery=delivery.id)
         except (ClientError, OSError) as exc:
             record.unanswered.append(delivery)
-            record.cut_off += not isinstance(exc, ClientConnectorError)  # that one never reached anybody
+            # that error means that the request was not sent
+            record.cut_off += not isinstance(exc, ClientConnectorError)
             return
         applied, duplicate, _, quarantined = answer.counts
         assert quarantined == 0, answer
@@ -108,7 +110,7 @@ async def push_until_killed(sender: Sender, record: Record, *, most: int, enough
 
 
 async def one_life(lives: Lives, record: Record) -> None:
-    """Let several senders push, and kill the service at a moment that nobody chose."""
+    """Push from several senders, and kill the service at a random moment."""
     cut_off, url = record.cut_off, await lives.begin()
     async with session() as open_session:
         sender = Sender(open_session, f"{url}/webhooks/{TEAM}/{SLUG}", clock=now)
@@ -127,7 +129,7 @@ async def one_life(lives: Lives, record: Record) -> None:
 
 
 async def last_life(serve: Serving, record: Record) -> None:
-    """Repeat what is unanswered, and some of what was answered, which changes nothing."""
+    """Repeat the unanswered deliveries and some answered ones, which changes nothing."""
     async with session() as open_session:
         sender = Sender(open_session, f"{serve.url}/webhooks/{TEAM}/{SLUG}", clock=now)
         while record.unanswered:
@@ -142,7 +144,7 @@ async def last_life(serve: Serving, record: Record) -> None:
 
 
 async def check_ledger(database_url: str, record: Record) -> int:
-    """Fail unless every acknowledged item is in the ledger exactly once and every sum is exact; give their number."""
+    """Fail unless every acknowledged item is in the ledger exactly once and every sum is exact; return their number."""
     items = [item for delivery in record.acknowledged for item in delivery.adds]
     sums: Counter[str] = Counter()
     for pushed in items:
@@ -169,7 +171,7 @@ async def check_ledger(database_url: str, record: Record) -> int:
 
 
 async def let_follow_up(database_url: str) -> None:
-    """Say where follow-ups are asked for, which begins with it."""
+    """Choose a channel for follow-ups, which turns on the default rule."""
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         await choose_channel(await find_workspace(TEAM), channel="C0SALES", now=now())
@@ -178,7 +180,7 @@ async def let_follow_up(database_url: str) -> None:
 
 
 async def check_follow_ups(database_url: str, record: Record) -> int:
-    """Fail unless one is asked for, and waits to be posted, for each top scorer, and no other; give their number."""
+    """Fail unless each top scorer has exactly one follow-up that waits to be posted; return their number."""
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         workspace = await find_workspace(TEAM)
@@ -203,7 +205,7 @@ async def check_follow_ups(database_url: str, record: Record) -> int:
 
 @pytest.mark.slow
 async def test_nothing_acknowledged_is_lost_or_doubled(database_url: str) -> None:
-    """Killed with signal 9 under load, again and again; repeating what was unanswered leaves every fact there once."""
+    """After repeated SIGKILLs under load and repeats of unanswered deliveries, every fact is in the ledger once."""
     seed = random.randrange(10**6)
     record = Record(random.Random(seed))
     await furnish_for_a_process(database_url)

@@ -1,4 +1,4 @@
-"""Kill services that post follow-ups, again and again, while Slack has a bad day: each is posted, once, in order."""
+"""Kill services that post follow-ups repeatedly while Slack fails: each follow-up is posted once, in order."""
 
 import asyncio
 import os
@@ -38,28 +38,28 @@ from tests.postgres import Databases, postgres_url
 from tests.storage.teams import Team, set_to
 
 TEAM, TOKEN, SECRET = "T0DEMO", "xoxb-acme", "8f742231b10e8888abcd99yyyzzz85a5"
-#: so many follow-ups, by services whose clocks are right; in the default run fewer, and a second is so much shorter
+#: total number of follow-ups with real clocks; without it there are fewer, and clocks run SPEED times as fast
 GIVEN = os.environ.get("POSTED_FOLLOW_UPS")
 CHANNELS = 40
 EACH, SPEED = (int(GIVEN) // CHANNELS, 1) if GIVEN else (10, 15)
 KILLS = 30
 KINDS: tuple[Kind, ...] = ("rate_limited", "server_error", "dropped_after_accepting", "no_answer", "late")
 METHODS = ("chat.postMessage", "chat.postMessage", "conversations.*", "users.list")
-PATIENCE = 150.0  # seconds for which nothing may happen: longer than a lease
+PATIENCE = 150.0  # longest time in seconds without progress; longer than a lease
 
 
 @dataclass(slots=True, kw_only=True)
 class Trouble:
-    """What was done to those who post, and to their Slack."""
+    """The kills of the services and the faults of their Slack."""
 
     dice: random.Random
-    kills: list[int] = field(default_factory=list)  # messages that stood there at each
+    kills: list[int] = field(default_factory=list)  # number of messages at each kill
     faults: Counter[str] = field(default_factory=Counter)
 
 
 @asynccontextmanager
 async def many_channels() -> AsyncIterator[Sandbox]:
-    """Give a Slack with a channel for every rule."""
+    """Yield a Slack with a channel for every rule."""
     slack = Sandbox(app_url="", signing_secret=SECRET, bot_token=TOKEN)
     await slack.start()
     for place in range(CHANNELS):
@@ -73,7 +73,7 @@ async def many_channels() -> AsyncIterator[Sandbox]:
 
 
 async def ask_for_many(storage: Storage) -> Workspace:
-    """Ask for as many follow-ups in each channel."""
+    """Create the same number of follow-ups for each channel."""
     now = time.time_ns() // 1000
     workspace = await add_workspace(TEAM, name="Acme", now=now)
     await choose_channel(workspace, channel="C0SALES", now=now)
@@ -92,7 +92,7 @@ async def ask_for_many(storage: Storage) -> Workspace:
 
 
 async def live_and_die(replica: Lives, slack: Sandbox, trouble: Trouble, turns: Iterator[int]) -> None:
-    """Be killed at moments that nobody chose, between the first message and the last, and started again."""
+    """Start a service, kill it at random moments between the first message and the last, and restart it each time."""
     await replica.begin()
     for turn in turns:
         enough = turn * CHANNELS * EACH // (KILLS + 1)
@@ -104,7 +104,7 @@ async def live_and_die(replica: Lives, slack: Sandbox, trouble: Trouble, turns: 
 
 
 async def misbehave(slack: Sandbox, trouble: Trouble) -> None:
-    """Let something go wrong again and again, and a held answer go when something else was asked, or soon."""
+    """Add random faults, and release held answers after some calls or half a second."""
     while True:
         kind = trouble.dice.choice(KINDS)
         slack.faults.add(Fault(method=trouble.dice.choice(METHODS), kind=kind))
@@ -117,7 +117,7 @@ async def misbehave(slack: Sandbox, trouble: Trouble) -> None:
 
 
 async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]) -> None:
-    """Do what those who were killed have left; a day later, when everything is due and nothing is theirs."""
+    """Run the jobs that the killed services left; a day later, when every job is due and every lease has expired."""
     later = time.time_ns() // 1000 + SPEED * DAY
     client = AsyncWebClient(token=TOKEN, base_url=f"{slack.url}/api/", retry_handlers=[])
     people = People(client, team=TEAM, enterprise=None)
@@ -133,13 +133,13 @@ async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]
 
 
 def list_posts(slack: Sandbox) -> list[Message]:
-    """Give the follow-ups that stand in the channels."""
+    """Return the follow-ups in the channels."""
     return [post for post in slack.world.posts if post.metadata]
 
 
 @pytest.mark.slow
 async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, postgres: str) -> None:
-    """Two replicas on one PostgreSQL, thirty kills, a Slack that fails at random."""
+    """Two replicas on one PostgreSQL survive thirty kills and random Slack failures."""
     seed = random.randrange(10**6)
     trouble, begun = Trouble(dice=random.Random(seed)), time.time()
     async with many_channels() as slack, databases.borrow() as name:
@@ -179,14 +179,14 @@ async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, 
 
 
 def environment_of(url: str, slack: Sandbox) -> Mapping[str, str]:
-    """Give the environment of a service with this database and this Slack."""
+    """Return the environment of a service with this database and this Slack."""
     settings = {"SLACK_BOT_TOKEN": TOKEN, "SLACK_SIGNING_SECRET": SECRET, "SLACK_API_URL": f"{slack.url}/api/"}
     return environment(url, CONTACT_SCORE_LOG_LEVEL="error", **settings)
 
 
 @asynccontextmanager
 async def serving(env: Mapping[str, str], begun: float) -> AsyncIterator[Sequence[Lives]]:
-    """Give the replicas: each a whole `contact-score serve`, by a clock as fast as is asked."""
+    """Yield the replicas: each is a whole `contact-score serve` with a clock of the given speed."""
     options = {"module": "tests.faults.hurried"} if SPEED > 1 else {}
     words = (str(begun), str(SPEED)) if SPEED > 1 else ("serve",)
     async with living(*words, env=env, **options) as first, living(*words, env=env, **options) as other:
@@ -194,12 +194,12 @@ async def serving(env: Mapping[str, str], begun: float) -> AsyncIterator[Sequenc
 
 
 def count_posts_by_id(messages: list[Message]) -> Counter[int]:
-    """Count the messages of each follow-up."""
+    """Return the number of messages of each follow-up."""
     return Counter(message.metadata["event_payload"]["id"] for message in messages if message.metadata)
 
 
 def check(messages: list[Message], lanes: Mapping[int, str], trouble: Trouble, *, seed: int, seconds: float) -> None:
-    """Each once and where it belongs, in the order of its channel, no faster than one a second of their clock."""
+    """Fail unless each follow-up was posted once, in its channel, in order, at most one a second of their clock."""
     marked = [message for message in messages if "Possibly a repeat" in str(message.blocks)]
     places: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for message in messages:

@@ -1,4 +1,4 @@
-"""A database that is silent, locked, frozen, full or read-only: everything is answered in time, and nothing is lost."""
+"""With a silent, locked, frozen, full or read-only database every request is answered in time; nothing is lost."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ POOL = 8  # connections of a process
 LATE = 1.5  # seconds by which a busy machine may be late
 STOPPING = 30.0  # seconds in which the service ends, whatever the database does
 MAYBE = "This may have been recorded. Send it again with the same id: a repeat is recorded once."
-#: Lets whoever records something under this name of an application wait for a lock that the test holds.
+#: Makes inserts of the application `trapped` wait for a lock that the test holds.
 TRAP = """
 CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   IF current_setting('application_name') = 'trapped' THEN PERFORM pg_advisory_xact_lock(4711); END IF;
@@ -46,7 +46,7 @@ CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 CREATE TRIGGER trap BEFORE INSERT ON facts FOR EACH ROW EXECUTE FUNCTION wait_here();
 """
-#: Answers as a server does whose disk is full.
+#: Makes inserts fail as on a server with a full disk.
 FULL = """
 CREATE FUNCTION be_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
@@ -57,20 +57,20 @@ CREATE TRIGGER full_disk BEFORE INSERT ON facts FOR EACH ROW EXECUTE FUNCTION be
 
 @asynccontextmanager
 async def receiving_through(database_url: str, *, limits: Limits = QUICK) -> AsyncIterator[tuple[Receiving, Between]]:
-    """Run a service that reaches its database through what can be silenced."""
+    """Run a service that reaches its database through a proxy that can be silenced."""
     async with between(database_url) as (standing, url), receiving(url, limits=limits) as service:
         yield service, standing
 
 
 async def timed(answer: Awaitable[Answer]) -> tuple[float, Answer]:
-    """Wait for an answer, and say how long it took."""
+    """Wait for an answer, and return it with its duration in seconds."""
     begun = time.monotonic()
     result = await answer
     return time.monotonic() - begun, result
 
 
 def report_answers(title: str, answers: list[tuple[float, Answer]], *, limit: float) -> Counter[int]:
-    """Have it printed how many answers there were and how long the slowest took; fail where that is too long."""
+    """Report the answers and the longest duration, and return the counts by status; fail if one took too long."""
     slowest = max(seconds for seconds, _ in answers)
     statuses = Counter(answer.status for _, answer in answers)
     counts = {str(status): number for status, number in sorted(statuses.items())}
@@ -80,13 +80,13 @@ def report_answers(title: str, answers: list[tuple[float, Answer]], *, limit: fl
 
 
 def add(value: int, email: str = "ada@example.com") -> dict[str, object]:
-    """Write an item that adds to a score without limits."""
+    """Return an item that adds to a score without limits."""
     return item("score.add", email, score="points", value=value)
 
 
 @on_postgres
 async def test_a_silent_database_is_503_in_time(database_url: str) -> None:
-    """Whatever is asked while nothing comes back; and afterwards each delivery counts once."""
+    """While the database is silent every request is answered 503; afterwards each delivery counts once."""
     async with receiving_through(database_url) as (service, standing):
         await asyncio.gather(*(service.sender.push(add(1), delivery=f"before{n}") for n in range(5)))
         standing.flows.clear()
@@ -106,7 +106,7 @@ async def test_a_silent_database_is_503_in_time(database_url: str) -> None:
 
 @on_postgres
 async def test_a_commit_without_an_answer_may_have_been_recorded(database_url: str) -> None:
-    """Where the database goes silent after it: the sender is told so in time, and its repeat is a duplicate."""
+    """If the answer to a COMMIT is lost, the sender is told in time, and its repeat is a duplicate."""
     async with receiving_through(database_url) as (service, standing):
         answers = []
         for number in range(3):
@@ -133,7 +133,7 @@ async def test_a_commit_without_an_answer_may_have_been_recorded(database_url: s
 
 @on_postgres
 async def test_a_person_is_told_where_to_look(database_url: str) -> None:
-    """Where the answer to the commit of a command is lost the contact is named; before it nothing was changed."""
+    """If the answer to the COMMIT of a command is lost the contact is named; before the COMMIT nothing was changed."""
     async with between(database_url) as (standing, url), open_acme(url) as acme:
         standing.lose_the_next_commit("marked")
         asking = asyncio.create_task(acme.ask("set ada@example.com 85 because marked"))
@@ -152,7 +152,7 @@ async def test_a_person_is_told_where_to_look(database_url: str) -> None:
 
 @on_postgres
 async def test_a_writer_that_waits_for_an_answer_is_not_ready(database_url: str) -> None:
-    """While others are answered still: readiness is of whoever writes."""
+    """A process with a write that waits for the database is not ready, although it still answers reads."""
     limits = replace(QUICK, lock=5.0, statement=5.0, transaction=5.0)
     async with receiving(database_url, limits=limits) as service:
         holder, watcher = await raw.connect(database_url), await raw.connect(database_url)
@@ -160,7 +160,8 @@ async def test_a_writer_that_waits_for_an_answer_is_not_ready(database_url: str)
         pushing = asyncio.create_task(service.sender.push(add(1), delivery="d"))
         await wait_for_waiters(watcher)
         answers = list[Answer]()
-        while not answers or (answers[-1].status == 200 and not pushing.done()):  # until it has waited for long enough
+        # until the writer has waited long enough
+        while not answers or (answers[-1].status == 200 and not pushing.done()):
             answers.append(await service.get("/readyz"))
         check_away(answers[-1])
         assert answers[-1].document["detail"] == "The database does not answer."
@@ -173,7 +174,7 @@ async def test_a_writer_that_waits_for_an_answer_is_not_ready(database_url: str)
 
 @on_postgres
 async def test_a_locked_contact_is_503_in_time(database_url: str) -> None:
-    """A stranger's lock of one contact holds up whoever writes to it, for no longer than a lock may take."""
+    """A foreign lock on a contact delays its writers for at most the lock timeout."""
     async with receiving(database_url, limits=QUICK) as service:
         for email in ("ada@example.com", "bob@example.com"):
             assert (await service.sender.push(add(1, email), delivery=f"before {email}")).counts == (1, 0, 0, 0)
@@ -193,7 +194,7 @@ async def test_a_locked_contact_is_503_in_time(database_url: str) -> None:
 
 @on_postgres
 async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_may_take(database_url: str) -> None:
-    """Stopped in the middle of a transaction: others are answered, the server ends it, and its sender is answered."""
+    """A process stopped inside a transaction delays others for at most the lock timeout; its transaction is ended."""
     env = environment(f"{database_url}&application_name=trapped")
     async with (
         receiving(database_url, limits=QUICK) as service,
@@ -211,7 +212,7 @@ async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_ma
         held = [await timed(service.sender.push(add(1), delivery="held"))]
         others = [await timed(service.sender.push(add(1, f"p{n}@example.com"), delivery=f"p{n}")) for n in range(3)]
         begun = time.monotonic()
-        with pytest.raises(StorageUnavailable):  # a draft waits for whoever records in its workspace
+        with pytest.raises(StorageUnavailable):  # creating a draft waits for running transactions of the workspace
             await draft(
                 service.workspace, wanted=replace((await score_types(service.workspace))[0], maximum=90_000), now=0
             )
@@ -219,7 +220,7 @@ async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_ma
         assert await drafts(service.workspace) == ()
         assert report_answers("about a contact that a frozen process holds", held, limit=QUICK.lock or 0) == {503: 1}
         assert report_answers("about others meanwhile", others, limit=QUICK.lock or 0) == {200: 3}
-        # The server ends the transaction of whoever is silent in it.
+        # The server ends a transaction that is idle for too long.
         assert await until_taken(service.sender, add(1), "held") == (1, 0, 0, 0)
         replica.kill(SIGCONT)
         check_away((await frozen)[1])
@@ -231,7 +232,7 @@ async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_ma
 
 @asynccontextmanager
 async def trapped(database_url: str) -> AsyncIterator["asyncpg.Connection"]:
-    """Set the trap, and give the connection that holds the lock."""
+    """Create the trap, and yield the connection that holds its lock."""
     connection = await raw.connect(database_url)
     try:
         await connection.execute(TRAP)
@@ -242,7 +243,7 @@ async def trapped(database_url: str) -> AsyncIterator["asyncpg.Connection"]:
 
 
 async def wait_for_waiters(connection: "asyncpg.Connection") -> None:
-    """Wait until somebody waits for a lock in the database of a connection."""
+    """Wait until a session waits for a lock in the connection's database."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     while not await connection.fetchval(waiting):
         pass
@@ -250,7 +251,7 @@ async def wait_for_waiters(connection: "asyncpg.Connection") -> None:
 
 @on_postgres
 async def test_a_server_without_a_free_connection_is_503_in_time(database_url: str) -> None:
-    """Whoever needs a new one is told at once; with one free again everything is taken."""
+    """A request that needs a new connection is answered 503 at once; with a free one everything is accepted."""
     role = f"few{os.getpid()}"
     owner = await raw.connect(database_url)
     await owner.execute(
@@ -277,12 +278,12 @@ async def test_a_server_without_a_free_connection_is_503_in_time(database_url: s
         await owner.close()
 
 
-#: More than fits into what is free in the pages of a file.
+#: More than the free space in the pages of a file.
 LARGE = {"items": [add(1) | {"reason": "r" * 900} for _ in range(100)]}
 
 
 async def check_refusing(service: Receiving, reason: str) -> None:
-    """Fail unless deliveries are asked to come back, and the operator reads at /readyz why."""
+    """Fail unless deliveries are answered 503, and /readyz states the reason."""
     answers = [await timed(service.sender.push(LARGE, delivery=f"d{number}")) for number in range(4)]
     assert report_answers(f"of a database that takes no changes ({reason})", answers, limit=1) == {503: 4}
     ready = await service.get("/readyz")
@@ -291,7 +292,7 @@ async def check_refusing(service: Receiving, reason: str) -> None:
 
 
 async def check_all_taken(service: Receiving) -> None:
-    """Fail unless the same deliveries are taken, each once, and the service is ready."""
+    """Fail unless the same deliveries are accepted, each once, and the service is ready."""
     for number in range(4):
         assert await until_taken(service.sender, LARGE, f"d{number}") == (100, 0, 0, 0)
     assert await service.scores("ada@example.com") == {"points": 400_000}
@@ -307,7 +308,7 @@ async def check_all_taken(service: Receiving) -> None:
     ],
 )
 async def test_a_file_that_takes_no_changes_is_not_ready(database_url: str, limit: str, end: str, reason: str) -> None:
-    """With the reason; once it takes them again nothing is missing."""
+    """/readyz states the reason; once the file is writable again nothing is missing."""
     async with receiving(database_url) as service:
         await current_database().writer.rows(limit)
         answer = await service.sender.push(
@@ -321,7 +322,7 @@ async def test_a_file_that_takes_no_changes_is_not_ready(database_url: str, limi
 
 @on_postgres
 async def test_a_full_server_is_not_ready(database_url: str) -> None:
-    """With the reason; once there is room nothing is missing."""
+    """/readyz states the reason; once there is space nothing is missing."""
     async with receiving(database_url) as service:
         owner = await raw.connect(database_url)
         await owner.execute(FULL)
@@ -333,7 +334,7 @@ async def test_a_full_server_is_not_ready(database_url: str) -> None:
 
 @on_postgres
 async def test_a_server_that_may_only_be_read_is_not_ready(database_url: str) -> None:
-    """As a copy is until it takes the place of its main server: also before anybody tried to write."""
+    """A read-only server, such as a replica, is not ready, also before the first write."""
     async with receiving(database_url) as service:
         owner = await raw.connect(database_url)
         name = await owner.fetchval("SELECT current_database()")
@@ -354,7 +355,7 @@ async def test_a_server_that_may_only_be_read_is_not_ready(database_url: str) ->
 @pytest.mark.slow
 @on_postgres
 async def test_a_silent_database_does_not_keep_the_service_from_ending(database_url: str) -> None:
-    """With the limits that it has when it is run: SIGTERM ends it, though what it waits for never comes."""
+    """With the default limits SIGTERM ends the service although the database never answers."""
     await furnish_for_a_process(database_url)
     async with between(database_url) as (standing, url), serving(env=environment(url)) as serve, session() as sending:
         sender = Sender(sending, f"{serve.url}/webhooks/T0123/crm", clock=lambda: time.time_ns() // 1000)
@@ -371,7 +372,7 @@ async def test_a_silent_database_does_not_keep_the_service_from_ending(database_
 
 
 async def check_start_ends(url: str, waits: Callable[[], bool]) -> None:
-    """Start a service that has to wait for its database, and fail unless SIGTERM ends it, with 0."""
+    """Start a service that waits for its database, and fail unless it exits with 0 on SIGTERM."""
     process = await asyncio.create_subprocess_exec(
         PROGRAM, "serve", "--no-slack", env={**environment(url), "CONTACT_SCORE_PORT": "0"}
     )
@@ -388,14 +389,14 @@ async def check_start_ends(url: str, waits: Callable[[], bool]) -> None:
 
 @on_postgres
 async def test_a_start_that_waits_for_the_database_ends_when_it_is_told_to(database_url: str) -> None:
-    """Before it ever listened."""
+    """A service that waits for the database at its start exits on SIGTERM, before it listens."""
     async with between(database_url) as (standing, url):
         standing.flows.clear()
         await check_start_ends(url, lambda: standing.connections > 0)
 
 
 async def test_a_start_that_waits_for_a_migration_ends_when_it_is_told_to(tmp_path: Path) -> None:
-    """Another process migrates the file for longer than anybody wants to wait."""
+    """A service that waits for a long migration by another process exits on SIGTERM."""
     file = tmp_path / "scores.db"
     with closing(sqlite3.connect(f"{file}-migrating", isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
@@ -405,7 +406,7 @@ async def test_a_start_that_waits_for_a_migration_ends_when_it_is_told_to(tmp_pa
 @pytest.mark.slow
 @on_sqlite
 async def test_a_locked_file_does_not_keep_the_service_from_ending(database_url: str) -> None:
-    """What waits for another process that never lets go of it fails in time."""
+    """Requests that wait for a file locked by another process fail in time."""
     await furnish_for_a_process(database_url)
     file = Path(database_url.removeprefix("sqlite://"))
     async with serving(env=environment(database_url)) as serve, session() as sending:
@@ -413,7 +414,7 @@ async def test_a_locked_file_does_not_keep_the_service_from_ending(database_url:
         holder = sqlite3.connect(file, isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         pushing = [asyncio.create_task(sender.push(add(1), delivery=f"d{number}")) for number in range(3)]
-        for _ in range(10):  # each of these reads after what those read, and does not wait for the lock
+        for _ in range(10):  # each of these requests arrives after the pushes, and does not wait for the lock
             assert (await sender.request("GET", sender.url)).status == 200
         assert not any(task.done() for task in pushing)
         begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""Run the whole service beside the sandbox: Acme's workspace, its score types and a few contacts."""
+"""Run the whole service with the sandbox: Acme's workspace, its score types and a few contacts."""
 
 import json
 import re
@@ -30,9 +30,9 @@ SIGNING, BOT_TOKEN, APP_TOKEN = "8f742231b10e8888abcd99yyyzzz85a5", "xoxb-acme",
 CRM_SECRET = "whsec_YWNtZS1jcm0tc2VjcmV0LWFjbWUtY3JtLTEyMzQ="
 TEAM, REP, SALES = "T0DEMO", "U0REP", "C0SALES"
 
-# What the service does that a person, or somebody who listens in, can see.
+# Calls of the service that people, or another listener, can see.
 ANSWERS = ("response_url", "views.open", "chat.postMessage")
-WELCOME = "Three questions"  # how the message to an admin begins that nobody asked for
+WELCOME = "Three questions"  # the start of the setup message to an admin, which answers no request
 DATE = re.compile(r"<!date\^(\d+)\^\{date_short_pretty\} \{time\}\|[^>]*>")
 
 ADA = {"email": "ada@example.com", "name": "Ada Lovelace", "company": "Analytical Engines"}
@@ -42,7 +42,7 @@ STUDIO = {"email": "hello@studio54.example", "name": "Studio 54"}
 PETE = {"email": "pete@topgun.example", "name": "Pete Mitchell", "company": "Top Gun"}
 IDA = {"id": "4711", "name": "Ida Rhodes", "company": "Mathematical Tables"}
 
-#: Days ago, and what the CRM said then.
+#: (days ago, item that the CRM pushed then)
 PAST: tuple[tuple[int, dict[str, Any]], ...] = (
     (9, {"type": "contact.upsert", "contact": ADA | {"owner": "rep@acme.example", "tags": ["vip", "trial"]}}),
     (8, {"type": "contact.upsert", "contact": HOPPER}),
@@ -63,13 +63,13 @@ PAST: tuple[tuple[int, dict[str, Any]], ...] = (
 
 
 def ago(sandbox: Sandbox, days: float) -> str:
-    """Write the time *days* ago, as a CRM writes it."""
+    """Format the time *days* ago, as a CRM does."""
     return datetime.fromtimestamp(sandbox.clock.now() - days * 86_400, UTC).isoformat().replace("+00:00", "Z")
 
 
 @dataclass(kw_only=True)
 class Acme:
-    """The service and its Slack, with what a person does in it as one call each."""
+    """The service and its Slack, with one method for each action of a person."""
 
     sandbox: Sandbox
     service: Service
@@ -78,7 +78,7 @@ class Acme:
     workspace: Workspace
 
     async def ask(self, line: str = "", *, user: str = REP, channel: str = SALES) -> Message:
-        """Type `/score` and *line*, and give the answer."""
+        """Type `/score` and *line*, and return the answer."""
         response, reply = await self.answered(
             lambda: self.sandbox.say(f"/score {line}".strip(), user=user, channel=channel)
         )
@@ -86,7 +86,7 @@ class Acme:
         return self.latest(user=user, channel=channel)
 
     async def press(self, message: Message, label: str, *, user: str = REP) -> Message:
-        """Press the button that says *label*, and give the answer, which may stand in the place of *message*."""
+        """Click the button *label*, and return the answer, which may replace *message*."""
         button = button_of(message, label)
         response, reply = await self.answered(
             lambda: self.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
@@ -100,7 +100,7 @@ class Acme:
         return self.latest(user=user, channel=message.channel)
 
     async def press_for_form(self, message: Message, label: str, *, user: str = REP) -> View:
-        """Press the button that says *label*, and give the form that it opens."""
+        """Click the button *label*, and return the form that it opens."""
         button = button_of(message, label)
         response, reply = await self.answered(
             lambda: self.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
@@ -109,27 +109,27 @@ class Acme:
         return self.sandbox.open_views(user)[-1]
 
     async def ask_for_form(self, *, user: str = REP, channel: str = SALES) -> View:
-        """Type a bare `/score set`, and give the form that it opens."""
+        """Type `/score set` without arguments, and return the form that it opens."""
         response, reply = await self.answered(lambda: self.sandbox.say("/score set", user=user, channel=channel))
         assert (response.status, response.note, reply.method) == (200, "", "views.open")
         return self.sandbox.open_views(user)[-1]
 
     async def hand_in(self, view: View, *, user: str = REP, channel: str = SALES, **fields: Any) -> Message:
-        """Fill in *fields* (by block) of a form, hand it in, and give the receipt."""
+        """Fill in *fields* (by block) of a form, submit it, and return the receipt."""
         response, reply = await self.answered(lambda: self.sandbox.submit(view.id, entered(view, fields), user=user))
         assert (response.status, response.note, reply.method) == (200, "", "response_url")
         assert self.sandbox.open_views(user) == []
         return self.latest(user=user, channel=channel)
 
     async def answered(self, act: Callable[[], Any]) -> tuple[Response, ReceivedCall]:
-        """Do *act*, wait for one more answer of the service, and give Slack's word on both."""
+        """Perform *act*, and return Slack's response and the service's next answer."""
         before = len(self.answers)
         response = await act()
         answers = await self.sandbox.wait_for(lambda: self.answers[before:])
         return response, answers[0]
 
     async def restart(self) -> None:
-        """Stop the service, which finishes all that is under way, and start another over the same database."""
+        """Stop the service, which finishes running work, and start another one on the same database."""
         await self.service.stop()
         self.service = new_service(self.sandbox, self.database_url, socket_mode=self.socket_mode)
         self.sandbox.app_url = await self.service.start()
@@ -137,7 +137,7 @@ class Acme:
         await self.service.connected()
 
     async def written(self, act: Callable[[], Any]) -> Sent:
-        """Give what Slack would send for *act*, without delivering it."""
+        """Return what Slack would send for *act*, without delivering it."""
         reachable, self.sandbox.app_url = self.sandbox.app_url, "http://127.0.0.1:9"
         try:
             await act()
@@ -146,34 +146,34 @@ class Acme:
         return self.sandbox.sent[-1]
 
     async def pushed(self, *items: dict[str, Any]) -> None:
-        """Send items as the CRM does, and see all of them applied."""
+        """Push items as the CRM does, and fail unless all are applied."""
         response = await self.sandbox.push(json.dumps({"items": items}, ensure_ascii=False))
         answer = json.loads(response["answer"]["body"])
         assert (response["answer"]["status"], answer.get("applied")) == (200, len(items)), answer
 
     @property
     def answers(self) -> list[ReceivedCall]:
-        """What the service said so far to those who asked, wherever it said it; follow-ups nobody asked for."""
+        """The service's answers to requests so far, in any channel, without follow-ups."""
         calls = [call for call in self.sandbox.calls if call.method in ANSWERS and not call.arguments.get("metadata")]
         return [call for call in calls if not str(call.arguments.get("text")).startswith(WELCOME)]
 
     def latest(self, *, user: str = REP, channel: str = SALES) -> Message:
-        """Give the newest message that *user* sees, and see that nobody else does."""
+        """Return the newest message that *user* sees, and fail if anybody else sees it."""
         message = self.sandbox.messages(channel, user)[-1]
         assert (message.user, message.only_for) == (self.sandbox.world.bot_user, user)
         return message
 
     def seen(self, message: Message) -> str:
-        """Write a message as a person sees it; buttons stand in brackets, small print in parentheses."""
+        """Render a message as a person sees it: buttons in brackets, small print in parentheses."""
         return drawn(message.blocks, now=self.sandbox.clock.now()) or message.text
 
     async def contact(self, words: str) -> Contact:
-        """Give the one contact that is called that."""
+        """Return the one contact that matches *words*."""
         (contact,) = await find(self.workspace, text=words)
         return contact
 
     async def ledger(self) -> list[tuple[object, ...]]:
-        """Give every change of every score, newest first, struck-through ones marked."""
+        """Return every change of every score, newest first, with undone ones marked."""
         lines: list[tuple[object, ...]] = []
         for contact in await contacts(self.workspace, ids=range(1, 100)):
             for score_type in await score_types(self.workspace):
@@ -193,7 +193,7 @@ class Acme:
         return lines
 
     async def made_by_people(self) -> list[tuple[object, ...]]:
-        """Give the changes that people made, oldest first: contact, type, what, thousandths, undone."""
+        """Return the changes by people, oldest first: contact, type, operation, thousandths, undone."""
         lines: list[tuple[int, tuple[object, ...]]] = []
         for contact in await contacts(self.workspace, ids=range(1, 100)):
             for score_type in await score_types(self.workspace):
@@ -206,14 +206,14 @@ class Acme:
         return [line for _, line in sorted(lines, key=lambda entry: entry[0])]
 
     async def value(self, words: str, score: str = "score") -> int | None:
-        """Give a score of a contact now, in thousandths."""
+        """Return the current score of a contact, in thousandths."""
         contact = await self.contact(words)
         _, entries = await history(self.workspace, contact=contact.id, score=score, most=100)
         return next((entry.value for entry in entries if not entry.undone), None)
 
 
 def button_of(message: Message, label: str, *, nth: int | None = None) -> dict[str, str]:
-    """Find the button that says *label*; *nth* where several do."""
+    """Return the button *label*; *nth* chooses between several."""
     buttons = [
         {"action_id": element["action_id"], "block_id": block["block_id"], "value": element["value"]}
         for block in message.blocks
@@ -231,13 +231,13 @@ def _buttons(block: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def entered(view: View, fields: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Give *fields* (what was typed, by block) under the one element of each block."""
+    """Put *fields* (typed text, by block) under the one element of each block."""
     elements = {block["block_id"]: block["element"]["action_id"] for block in view.blocks if block["type"] == "input"}
     return {block: {elements[block]: value} for block, value in fields.items()}
 
 
 def drawn(blocks: Any, *, now: float) -> str:
-    """Write blocks as a person sees them."""
+    """Render blocks as a person sees them."""
 
     def moment(match: re.Match[str]) -> str:
         days, rest = divmod(now - int(match[1]), 86_400)
@@ -264,7 +264,7 @@ def drawn(blocks: Any, *, now: float) -> str:
 
 
 def form(view: View) -> dict[str, object]:
-    """Write a form as a person sees it: its title, then label → what stands in the field."""
+    """Render a form as a person sees it: its title, then label → value of the field."""
     fields: dict[str, object] = {"title": view.content["title"]["text"]}
     for block in view.blocks:
         if block["type"] == "section":
@@ -279,7 +279,7 @@ def form(view: View) -> dict[str, object]:
 
 @asynccontextmanager
 async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIterator[Acme]:
-    """Start the service and its Slack on loopback ports, with what `PAST` says in the ledger."""
+    """Start the service and its Slack on loopback ports, with the items of `PAST` in the ledger."""
     sandbox = Sandbox(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
@@ -306,7 +306,7 @@ async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIte
 
 
 def new_service(sandbox: Sandbox, database_url: str, *, socket_mode: bool = False, port: int = 0) -> Service:
-    """Make the service as the demo does: on any port where *port* is 0, by the sandbox's clock."""
+    """Create the service as the demo does: on a free port if *port* is 0, with the sandbox's clock."""
     settings = Settings(
         database_url=database_url,
         public_url=None,
@@ -327,7 +327,7 @@ async def _define(workspace: Workspace, *, now: int) -> None:
         await add_score_type(
             workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,
             bands=bands, start=None, is_default=False, now=now,
-        )  # fmt: skip  # the numbers of one definition stand together
+        )  # fmt: skip  # the numbers of one definition
     await add_source(workspace, slug="crm", provider="generic", secrets=[CRM_SECRET], now=now)
 
 
@@ -335,26 +335,27 @@ async def _define(workspace: Workspace, *, now: int) -> None:
 async def database_url(
     request: pytest.FixtureRequest, sqlite_file: Path, databases: Databases, postgres: str, tmp_path: Path
 ) -> AsyncIterator[str]:
-    """Yield the URL of a fresh SQLite database: the words that people read do not depend on the database.
+    """Yield the URL of a fresh SQLite database, because texts for people do not depend on the database.
 
-    Tests marked `on_both` run on PostgreSQL too; between them they use every verb, button and form."""
+    Tests marked `on_both` run on PostgreSQL too; together they use every verb, button and form.
+    """
     async with fresh(request.param, sqlite_file, databases, postgres, tmp_path) as url:
         yield url
 
 
 @pytest.fixture
 def socket_mode() -> bool:
-    """Say whether the service receives over a socket; a test may ask for both by parametrizing this."""
+    """Whether the service uses Socket Mode; a test may parametrize this fixture to use both."""
     return False
 
 
 @pytest.fixture
 async def acme(database_url: str, socket_mode: bool) -> AsyncIterator[Acme]:
-    """Give the running service with its Slack."""
+    """Yield the running service with its Slack."""
     async with open_acme(database_url, socket_mode=socket_mode) as acme_:
         yield acme_
 
 
 def other(sent: Sent, **changes: Any) -> Sent:
-    """Give a request with other fields."""
+    """Return a copy of a request with other fields."""
     return replace(sent, payload=sent.payload | changes)

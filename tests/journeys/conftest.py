@@ -1,4 +1,4 @@
-"""Give every journey the running service with its Slack."""
+"""Fixtures of the journeys: the running service with its Slack."""
 
 from tests.journeys.acme import acme, database_url, socket_mode
 

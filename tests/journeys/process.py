@@ -1,4 +1,4 @@
-"""Run `contact-score serve` as a process of its own."""
+"""Run `contact-score serve` as a process."""
 
 import asyncio
 import os
@@ -15,13 +15,13 @@ PATIENCE = 30.0
 
 @dataclass(kw_only=True)
 class Served:
-    """The running process, and the lines it has written to standard error."""
+    """The running process, and the lines that it wrote to standard error."""
 
     process: Process
     lines: list[str] = field(default_factory=list)
 
     async def line(self, is_wanted: Callable[[str], bool]) -> str:
-        """Read on until a line is as *wanted*; AssertionError with all of them where the process ends before."""
+        """Read until a line matches *wanted*, and return it; AssertionError with all lines if the process ends."""
         assert self.process.stderr is not None
         async with asyncio.timeout(PATIENCE):
             while line := (await self.process.stderr.readline()).decode().rstrip("\n"):
@@ -31,7 +31,7 @@ class Served:
         raise AssertionError("\n".join(["the process ended:", *self.lines]))
 
     async def end(self) -> int:
-        """Wait until the process has ended, and give its exit code."""
+        """Wait until the process has ended, and return its exit code."""
         assert self.process.stderr is not None
         async with asyncio.timeout(PATIENCE):
             self.lines += (await self.process.stderr.read()).decode().splitlines()
@@ -40,7 +40,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(database_url: str, **environment: str) -> AsyncIterator[Served]:
-    """Start `serve` with *environment*, on any port; it is killed at the end where it still runs."""
+    """Start `serve` with *environment*, on a free port; the process is killed at the end if it still runs."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     process = await asyncio.create_subprocess_exec(
         sys.executable,

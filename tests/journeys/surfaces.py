@@ -1,4 +1,4 @@
-"""Name every way to ask the app for something, as requests that Slack would send."""
+"""Every way to request something from the app, as requests that Slack would send."""
 
 import json
 from functools import partial
@@ -32,7 +32,7 @@ COMMANDS = (
     "merge ida into grace@example.com",
     "delete ida",
 )
-#: Which buttons stand on the answer to which line.
+#: The buttons of the answer to each line.
 BUTTONS = (
     ("ada", "Set"),
     ("ada", "History"),
@@ -52,7 +52,7 @@ BUTTONS = (
     ("sources", "Rotate"),
     ("sources", "Quarantine (1)"),
 )
-#: The forms of admins: on which line which button opens it, and what is entered.
+#: The forms of admins: (line, button that opens the form, entered fields).
 FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("settings", "Add a score type", {"key": "heat", "label": "Heat"}),
     ("rules", "Add a rule", {"name": "Demo", "activity": "demo_booked", "points": "10"}),
@@ -64,11 +64,11 @@ COUNT = len(COMMANDS) + len(BUTTONS) + 4 + len(FORMS) + len(DECISIONS)
 
 
 async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
-    """Give a request for every surface, as Slack would send it for *user* in *channel*; none is delivered yet.
+    """Return a request for every surface, as Slack would send it for *user* in *channel*; none is delivered yet.
 
-    Whoever *user* is must be served there now: the buttons and forms are the app's own.
+    The user must have access there now, because the app itself renders the buttons and forms.
     """
-    acme.sandbox.world.people[user].is_admin = True  # whoever may do everything is refused for what they are
+    acme.sandbox.world.people[user].is_admin = True  # an admin, so that only the reason under test leads to a refusal
     await acme.sandbox.push(json.dumps({"type": "score.set", "contact": {"id": "q"}, "score": "none", "value": 1}))
     await acme.pushed(
         *({"type": "contact.upsert", "contact": {"id": f"x{n}", "name": f"Xenia {n}"}} for n in range(10))
@@ -96,7 +96,7 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     )
     menu = await acme.written(lambda: acme.sandbox.options(bare.id, "contact", "a", user=user))
     messages["the menu of contacts"] = other(menu, channel={"id": channel, "name": "somewhere"})
-    # The last, because nothing is left of her then.
+    # This request is the last, because it deletes the contact.
     await acme.answered(lambda: acme.sandbox.say("/score delete ida", user=user, channel=channel))
     form, sure = acme.sandbox.open_views(user)[-1], {"text": {"type": "plain_text", "text": "Delete"}, "value": "sure"}
     messages["the form of /score delete ida"] = await acme.written(
@@ -107,7 +107,7 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
 
 
 async def _of_admins(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
-    """Give the forms that only admins are given, and the buttons under what they preview."""
+    """Return the requests of forms that only admins get, and of the buttons of their previews."""
     messages: dict[str, Sent] = {}
     for line, label, fields in FORMS:
         view = await acme.press_for_form(await acme.ask(line, user=user, channel=channel), label, user=user)

@@ -1,4 +1,4 @@
-"""Add contacts by typing, say who they are, take it back; and take back an import."""
+"""Add contacts by typing, update them, undo that, and undo an import."""
 
 import asyncio
 from pathlib import Path
@@ -24,7 +24,7 @@ ADDED = [
 
 @pytest.mark.parametrize(("line", "answer"), ADDED, ids=[line for line, _ in ADDED])
 async def test_a_contact_is_added(acme: Acme, line: str, answer: str) -> None:
-    """The answer says whom, and what is known now; it can be taken back, and a score be set at once."""
+    """The answer shows the contact; the change can be undone, and a score can be set at once."""
     text = acme.seen(await acme.ask(line))
 
     assert text == f"{answer}\n[Undo] [Set]"
@@ -32,7 +32,7 @@ async def test_a_contact_is_added(acme: Acme, line: str, answer: str) -> None:
 
 
 async def test_who_is_there_already_is_told_with_what_changed(acme: Acme) -> None:
-    """Only what differs is said, and kept."""
+    """Adding an existing contact records and shows only the fields that differ."""
     answers = [
         acme.seen(await acme.ask(line))
         for line in (
@@ -87,14 +87,14 @@ REFUSED = [
 
 @pytest.mark.parametrize(("line", "answer"), REFUSED, ids=[line[:40] for line, _ in REFUSED])
 async def test_what_cannot_be_added(acme: Acme, line: str, answer: str) -> None:
-    """A refusal says what to type instead, and nobody is made."""
+    """A refusal says what to type instead, and no contact is created."""
     assert acme.seen(await acme.ask(line)) == answer
     assert "yet" in acme.seen(await acme.ask("zoe@example.com"))
 
 
 @on_both
 async def test_adding_is_taken_back_and_restored(acme: Acme) -> None:
-    """What was said is gone, the contact stays; by the button, by the verb, and back again."""
+    """After an undo the fields are gone and the contact stays; it works by button and by verb, and can be undone."""
     added = await acme.ask("add zoe@example.com name:Zoë company:Acme")
     undone = await acme.press(added, "Undo")
     assert acme.seen(undone) == "zoe@example.com · undone; the contact itself stays\n[Undo]"
@@ -108,13 +108,13 @@ async def test_adding_is_taken_back_and_restored(acme: Acme) -> None:
 
 @pytest.mark.parametrize("since", ["Zoë", "Zora"])
 async def test_the_same_request_adds_once(acme: Acme, since: str) -> None:
-    """Sent again one after the other and at once it is answered once, also when somebody changed the contact since."""
+    """A repeated request is answered once, also if the repeats are simultaneous or the contact changed meanwhile."""
     await acme.ask("add zoe@example.com name:Zoë")
     sent, before = acme.sandbox.sent[-1], len(acme.answers)
     await acme.pushed({"type": "contact.upsert", "contact": {"email": "zoe@example.com", "name": since}})
     await acme.sandbox.again(sent)
     await asyncio.gather(*(acme.sandbox.again(sent, retry=number) for number in (2, 3)))
-    await acme.restart()  # which finishes what is under way
+    await acme.restart()  # which finishes running work
 
     assert len(acme.answers) == before
     assert (await acme.contact("zoe@example.com")).name == since
@@ -122,7 +122,7 @@ async def test_the_same_request_adds_once(acme: Acme, since: str) -> None:
 
 @on_both
 async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> None:
-    """By the line that the import printed; the answer counts, and its button brings the import back."""
+    """The line that the import printed undoes the import; the answer has counts, and its button restores the import."""
     path = tmp_path / "contacts.csv"
     path.write_text("email,score,fit\nada@example.com,99,\nzoe@example.com,50,9\n")
     file = recognize(path)

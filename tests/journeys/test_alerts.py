@@ -1,4 +1,4 @@
-"""Alert rules of every kind, as people add, try and list them, and what they are told then."""
+"""Alert rules of every kind: added, tried and listed, and the follow-ups and notices that result."""
 
 import re
 from typing import Any
@@ -31,7 +31,7 @@ MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin
 
 
 async def add_heat(acme: Acme, *, is_default: bool = False) -> None:
-    """Define a type that halves in a day."""
+    """Add a score type with a half-life of one day."""
     bands = (Band(name="cold", start=0), Band(name="hot", start=80_000))
     await add_score_type(
         acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, start=0, bands=bands,
@@ -40,7 +40,7 @@ async def add_heat(acme: Acme, *, is_default: bool = False) -> None:
 
 
 async def test_fading_asks_by_itself_and_says_why(acme: Acme) -> None:
-    """Nobody touched the score; the clock alone did it."""
+    """Decay alone crosses the edge, and the follow-up says so."""
     await add_heat(acme)
     answer = await acme.ask(f"alerts add when heat about to fall out of hot in 3h in <#{SUCCESS}|success> cooldown 1d")
     assert "`when heat about to fall out of hot in 3h` → <#C0SUCCESS> `cooldown 1d`" in acme.seen(answer)
@@ -48,14 +48,14 @@ async def test_fading_asks_by_itself_and_says_why(acme: Acme) -> None:
     acme.sandbox.clock.advance(5 * HOUR + 60)
     (message,) = await until_posted(acme, 1)
     assert acme.seen(message).splitlines()[:2] == [
-        "*Ada Lovelace* · Analytical Engines · Heat *87* (hot)",  # and not "from 87": no change of it asked
+        "*Ada Lovelace* · Analytical Engines · Heat *87* (hot)",  # not "from 87": no change caused it
         "(heat about to fall out of hot in 3h · Owner: <@U0REP>)",
     ]
 
 
 @on_both
 async def test_nobody_claims_it_in_time(acme: Acme) -> None:
-    """It is escalated, listed as overdue, claimed by whom it was escalated to, and open again after three days."""
+    """An unclaimed follow-up is escalated, overdue, claimed by the other person, and reopened after three days."""
     await acme.ask(f"alerts add when score crosses 80 in <#{SUCCESS}> sla 4h escalate to <@U0JANE>")
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -85,7 +85,7 @@ async def test_nobody_claims_it_in_time(acme: Acme) -> None:
 
 @pytest.mark.parametrize("place", ["", "in digest "])
 async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, place: str) -> None:
-    """What stands in the direct messages of its owner, or in the digest alone, is told in those of the other."""
+    """If the other person cannot see the follow-up's message, the escalation is sent to them by direct message."""
     await chosen(acme, None)
     await acme.ask(f"alerts add when score crosses 80 {place}sla 4h escalate to <@U0JANE>")
     await acme.ask("alerts pause 1", user="U0ADMIN")
@@ -109,7 +109,7 @@ async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, plac
 
 @on_both
 async def test_what_came_of_it_is_counted(acme: Acme) -> None:
-    """Per rule and over all."""
+    """Outcomes are counted for each rule and in total."""
     await chosen(acme)
     await acme.pushed(hot(), hot("hopper@example.com"), hot("kelly@example.com"))
     messages = await until_posted(acme, 3)
@@ -124,7 +124,7 @@ async def test_what_came_of_it_is_counted(acme: Acme) -> None:
 
 @on_both
 async def test_a_rule_is_tried_before_it_is_made(acme: Acme) -> None:
-    """Replayed from the ledger; nothing is made, nothing is posted."""
+    """Trying a rule replays the ledger; no rule is created and nothing is posted."""
     await acme.pushed(
         hot("hopper@example.com", 95, occurred_at=ago(acme.sandbox, 2.5)),
         hot("hopper@example.com", 10, occurred_at=ago(acme.sandbox, 2)),
@@ -142,7 +142,7 @@ async def test_a_rule_is_tried_before_it_is_made(acme: Acme) -> None:
 
 
 async def test_a_rule_that_is_there_is_not_made_again(acme: Acme) -> None:
-    """It would ask for everything twice; whoever adds it is told its number and its state."""
+    """A duplicate rule is refused with the number and state of the existing rule."""
     words = f"fit crosses 8 if owner:me in <#{SUCCESS}|success>"
     await acme.ask(f"alerts add when {words}")
     again = acme.seen(await acme.ask(f"alerts add {words} margin 0.45 cooldown 14d"))
@@ -156,14 +156,14 @@ async def test_a_rule_that_is_there_is_not_made_again(acme: Acme) -> None:
     )
     for other in (f"{words} hold 1h", words.replace("owner:me", "tag:vip"), words.replace(" in ", " sla 4h in ")):
         assert "is made" in acme.seen(await acme.ask(f"alerts add when {other}"))
-    await chosen(acme)  # where rule 1 then asks, without naming it
+    await chosen(acme)  # rule 1 then posts to this channel too, as the default
     assert "That is rule 1 already" in acme.seen(await acme.ask(f"alerts add when score crosses 80 in <#{SUCCESS}>"))
     await acme.ask("alerts remove 2")
     assert "Rule 6 is made" in acme.seen(await acme.ask(f"alerts add when {words}"))
 
 
 async def test_the_rule_that_every_workspace_has_is_there_once_it_is_on(acme: Acme) -> None:
-    """While it is off it asks for nothing, and whoever types its words wants to be asked."""
+    """The default rule counts as a duplicate only after it is turned on by a choice of the channel."""
     assert "Rule 2 is made" in acme.seen(await acme.ask("alerts add when score crosses 80"))
     await acme.ask("alerts remove 2")
     await choose_channel(acme.workspace, channel=None, now=int(acme.sandbox.clock.now() * 1_000_000))
@@ -172,7 +172,7 @@ async def test_the_rule_that_every_workspace_has_is_there_once_it_is_on(acme: Ac
 
 @pytest.mark.parametrize("target", ["U0GUEST", "U0OUT", "U0GONE", "U0BOT", "U0NOBODY"])
 async def test_nobody_else_is_escalated_to(acme: Acme, target: str) -> None:
-    """Scores are for members, so a follow-up is not escalated to whoever is none."""
+    """A follow-up is escalated only to members."""
     acme.sandbox.world.people["U0JANE"].deleted = target == "U0GONE"
     person = "U0JANE" if target == "U0GONE" else target
     text = acme.seen(await acme.ask(f"alerts add when score crosses 70 sla 4h escalate to <@{person}>"))
@@ -184,7 +184,7 @@ async def test_nobody_else_is_escalated_to(acme: Acme, target: str) -> None:
 
 
 async def test_a_rule_by_form(acme: Acme) -> None:
-    """With More behind its button; what cannot be read is told in the form."""
+    """A rule is added by form, with optional fields behind More; mistakes are shown in the form."""
     response, _ = await acme.answered(lambda: acme.sandbox.say("/score alerts add", user=REP))
     assert response.status == 200
     view = acme.sandbox.open_views()[-1]
@@ -229,7 +229,7 @@ async def test_a_rule_by_form(acme: Acme) -> None:
 
 
 async def test_whoever_owns_nobody_can_become_the_owner(acme: Acme) -> None:
-    """By a button on the card; whoever comes second is told."""
+    """A person can become the owner of a contact without one by a button of the card; a second person is told."""
     card = await acme.ask("hopper@example.com")
     assert acme.seen(await acme.press(card, "Make me the owner")).startswith("You own Grace Hopper from now on")
     assert "has an owner by now: rep@acme.example" in acme.seen(await acme.press(card, "Make me the owner"))
@@ -237,7 +237,7 @@ async def test_whoever_owns_nobody_can_become_the_owner(acme: Acme) -> None:
 
 
 async def test_an_admin_is_told_once_where_messages_went(acme: Acme) -> None:
-    """When the channel was archived, and again only after it was well; the same of an owner who left."""
+    """An admin is notified once that a channel was archived or an owner left; again only after a recovery."""
     await chosen(acme, "C0GONE")
     await acme.pushed(hot())
     await until_posted(acme, 1, "D0ADMIN")
@@ -258,7 +258,7 @@ async def test_an_admin_is_told_once_where_messages_went(acme: Acme) -> None:
 
 
 async def test_an_admin_is_told_once_of_a_channel_that_takes_nothing(acme: Acme) -> None:
-    """Slack knows it and refuses every message to it; told again only after one was taken."""
+    """An admin is notified once of a channel that rejects messages, and again only after it accepted one."""
     world = acme.sandbox.world
     channel = world.add_channel(Channel(id="C0PUBLIC", name="public", members=[REP]))
     await chosen(acme, channel.id)
@@ -280,7 +280,7 @@ async def test_an_admin_is_told_once_of_a_channel_that_takes_nothing(acme: Acme)
 
 
 async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
-    """What is new since the last one; nothing where nothing is, and nothing on a Saturday."""
+    """A digest has the news since the last one; it is not sent without news or on a Saturday."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
     await choose_channel(acme.workspace, channel=None, now=int(acme.sandbox.clock.now() * 1_000_000))
     answer_text = acme.seen(await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>"))
@@ -302,7 +302,7 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     assert "*Newly hot*\nGrace Hopper *90* (hot)" in digest_text
     assert "▲ 49 · Grace Hopper" in digest_text
     assert "*To follow up*\n*Grace Hopper* · Navy · Score *90* (hot), from 41" in digest_text
-    acme.sandbox.clock.advance(DAY)  # on Tuesday the line of the digest still waits for somebody
+    acme.sandbox.clock.advance(DAY)  # on Tuesday the digest's follow-up is still open
     await acme.sandbox.wait_for(lambda: digests()[1:])
     (follow_up,) = [
         follow_up for follow_up in await load_follow_ups(acme.workspace, ids=range(1, 50)) if follow_up.lane == "digest"
@@ -314,7 +314,7 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     answer = await click(acme, listed, "Done")
     assert acme.seen(answer).startswith("Grace Hopper is done. What came of it?\n[Meeting] [No reply] [Bad fit]\n")
     assert acme.seen(await acme.press(answer, "No reply")).startswith("Grace Hopper: no reply.\n")
-    for _ in range(5):  # through the weekend: nothing new, so nothing
+    for _ in range(5):  # no news over the weekend
         acme.sandbox.clock.advance(DAY)
         await acme.ask("followups")
     assert len(digests()) == 2
@@ -324,7 +324,7 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
 
 @pytest.mark.parametrize("fault", BAD_ANSWERS)
 async def test_a_digest_comes_once_whatever_slack_answers(acme: Acme, fault: Any) -> None:
-    """It is looked for before it is sent again; where that is not allowed it says that it may be a repeat."""
+    """A digest is looked up before it is sent again; without that permission it says that it may be a repeat."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
     await chosen(acme, None)
     await acme.ask("alerts digest 11:00")
@@ -348,7 +348,7 @@ async def test_a_digest_comes_once_whatever_slack_answers(acme: Acme, fault: Any
 
 @on_both
 async def test_all_that_a_digest_has_to_say(acme: Acme) -> None:
-    """To a channel of everybody, to a person of what is theirs: what they own, claimed or snoozed."""
+    """A channel's digest covers everybody; a person's digest covers contacts they own, claimed or snoozed."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
     await add_heat(acme, is_default=True)
     await chosen(acme)
@@ -414,7 +414,7 @@ async def test_all_that_a_digest_has_to_say(acme: Acme) -> None:
 
 
 async def test_a_digest_that_its_channel_refuses(acme: Acme) -> None:
-    """An admin is told, once, and it is tried again the next day."""
+    """If a channel rejects its digest, an admin is notified once, and the digest is tried again the next day."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
     await chosen(acme, None)
     world = acme.sandbox.world
@@ -432,7 +432,7 @@ async def test_a_digest_that_its_channel_refuses(acme: Acme) -> None:
 
 
 async def test_the_first_digest_has_what_happened_since_it_was_asked_for(acme: Acme) -> None:
-    """Asked for on a Friday it comes on Monday, and tells of Friday."""
+    """A digest requested on Friday arrives on Monday with the news since Friday."""
     acme.sandbox.clock.advance(MONDAY_TEN - 3 * DAY - acme.sandbox.clock.now())
     await acme.ask("alerts digest 9:00")
     await acme.pushed(hot("ada@example.com", 90))
@@ -449,7 +449,7 @@ async def test_the_first_digest_has_what_happened_since_it_was_asked_for(acme: A
 
 @pytest.mark.parametrize("reason", ["deleted", "is_restricted"])
 async def test_who_left_or_became_a_guest_gets_no_digest(acme: Acme, reason: str) -> None:
-    """Scores are for members; an admin is told, once."""
+    """A person who left or became a guest gets no digest; an admin is notified once."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
     await chosen(acme, None)
     await acme.ask("alerts digest 11:00", user="U0JANE")

@@ -1,4 +1,4 @@
-"""Keep what was asked for while Slack is slow, busy or broken: once, and not without telling where that is possible."""
+"""While Slack is slow, busy or broken, changes are recorded once, and people are told wherever that is possible."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,18 +23,18 @@ ONCE = [("ada@example.com", "score", "add", 5_000, False)]
 
 
 def tried(acme: Acme, method: str) -> int:
-    """Count the calls of a method."""
+    """Return the number of calls of a method."""
     return sum(call.method == method for call in acme.sandbox.calls)
 
 
 def shown_texts(acme: Acme) -> list[str]:
-    """Give what the app told the rep in the channel."""
+    """Return the app's texts for the rep in the channel."""
     return [acme.seen(message) for message in acme.sandbox.messages(SALES, REP) if message.user == "U0BOT"]
 
 
 @pytest.mark.slow
 async def test_a_busy_slack_is_asked_again(acme: Acme) -> None:
-    """429 with Retry-After: the answer comes later, and the change is made once."""
+    """After 429 with Retry-After the answer comes later, and the change is made once."""
     acme.sandbox.faults.add(Fault(method="response_url", kind="rate_limited", retry_after=1))
     await acme.sandbox.say("/score set ada +5")
     await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 2)
@@ -47,7 +47,7 @@ async def test_a_busy_slack_is_asked_again(acme: Acme) -> None:
 
 @pytest.mark.slow
 async def test_a_slack_that_stays_busy(acme: Acme) -> None:
-    """After three times the answer comes as a direct message; the change is made once."""
+    """After three attempts the answer is sent by direct message; the change is made once."""
     acme.sandbox.faults.add(Fault(method="response_url", kind="rate_limited", times=3, retry_after=0))
     await acme.sandbox.say("/score set ada +5")
     receipt = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP"))
@@ -59,7 +59,7 @@ async def test_a_slack_that_stays_busy(acme: Acme) -> None:
 
 @pytest.mark.parametrize("kind", ["server_error", "no_answer", "dropped_after_accepting"])
 async def test_an_answer_that_fails_is_sent_again(acme: Acme, kind: str) -> None:
-    """Seen at least once, by who asked alone; the change is kept once whatever became of the answer."""
+    """The requester sees the answer at least once, and the change is recorded once."""
     acme.sandbox.faults.add(Fault(method="response_url", kind=kind))  # type: ignore[arg-type]  # a word of the table
     await acme.sandbox.say("/score set ada +5")
     sent = acme.sandbox.sent[-1]
@@ -75,7 +75,7 @@ async def test_an_answer_that_fails_is_sent_again(acme: Acme, kind: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["server_error", "no_answer"])
 async def test_an_answer_that_fails_for_good_is_a_direct_message(acme: Acme, kind: str) -> None:
-    """After three times; a click that would have changed a message is answered there too."""
+    """After three attempts the answer is sent by direct message, also if it would have replaced a message."""
     receipt = await acme.ask("set ada +5")
     acme.sandbox.faults.add(Fault(method="response_url", kind=kind, times=6))  # type: ignore[arg-type]  # as above
     await acme.sandbox.say("/score top 1")
@@ -89,7 +89,7 @@ async def test_an_answer_that_fails_for_good_is_a_direct_message(acme: Acme, kin
 
 
 async def test_an_answer_that_hangs_holds_up_nobody(acme: Acme) -> None:
-    """While one answer waits for Slack, others are served."""
+    """While one answer waits for Slack, other requests are served."""
     acme.sandbox.faults.add(Fault(method="response_url", kind="late"))
     await acme.sandbox.say("/score set ada +5")
     await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
@@ -102,7 +102,7 @@ async def test_an_answer_that_hangs_holds_up_nobody(acme: Acme) -> None:
 
 @pytest.mark.parametrize("method", ["users.info", "conversations.info"])
 async def test_the_acknowledgement_comes_before_the_lookups(acme: Acme, method: str) -> None:
-    """A command is acknowledged at once; nothing is shown or changed until it is known who asks, and where."""
+    """A command is acknowledged at once; nothing is shown or changed before person and channel are looked up."""
     acme.sandbox.faults.add(Fault(method=method, kind="late"))
     response = await acme.sandbox.say("/score set ada +5")
     await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
@@ -117,9 +117,9 @@ async def test_the_acknowledgement_comes_before_the_lookups(acme: Acme, method: 
 
 @pytest.mark.parametrize("label", ["Undo", "History"])
 async def test_a_click_is_acknowledged_before_the_lookups(acme: Acme, label: str) -> None:
-    """So is a click."""
+    """A click is acknowledged at once too."""
     receipt = await acme.ask("set ada +5")
-    acme.sandbox.clock.advance(31)  # what was looked up is remembered for half a minute
+    acme.sandbox.clock.advance(31)  # expire the cached lookup
     acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
     before = len(acme.answers)
     action = next(e["action_id"] for e in receipt.blocks[1]["elements"] if e["text"]["text"] == label)
@@ -134,7 +134,7 @@ async def test_a_click_is_acknowledged_before_the_lookups(acme: Acme, label: str
 
 @pytest.mark.slow
 async def test_a_form_is_acknowledged_in_time(acme: Acme) -> None:
-    """Slack waits three seconds for the answer to a form: it closes before that, and the receipt comes later."""
+    """A form is closed within Slack's three seconds, and the receipt comes later."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     acme.sandbox.clock.advance(31)
     acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
@@ -150,7 +150,7 @@ async def test_a_form_is_acknowledged_in_time(acme: Acme) -> None:
 
 @pytest.mark.slow
 async def test_a_mistake_in_a_form_that_was_acknowledged_already(acme: Acme) -> None:
-    """Once the form is closed a mistake in it is told as a message, so that nobody believes it was taken."""
+    """A mistake in a form that is already closed is sent as a message."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     acme.sandbox.clock.advance(31)
     acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
@@ -165,11 +165,11 @@ async def test_a_mistake_in_a_form_that_was_acknowledged_already(acme: Acme) -> 
 @pytest.mark.parametrize("method", ["users.info", "conversations.info"])
 @pytest.mark.parametrize(
     ("kind", "times"),
-    # After a lost connection aiohttp itself asks once more: only the second loss reaches Slack's library.
+    # aiohttp retries after one lost connection: only the second loss reaches Slack's library.
     [("rate_limited", 2), ("no_answer", 2), ("dropped_after_accepting", 2)],
 )
 async def test_a_lookup_is_made_again(acme: Acme, method: str, kind: str, times: int) -> None:
-    """Looking up changes nothing, so it is repeated where Slack is busy or hangs up."""
+    """A lookup is retried if Slack is busy or drops the connection, because lookups change nothing."""
     fault = Fault(method=method, kind=kind, times=times, retry_after=0)  # type: ignore[arg-type]  # as above
     acme.sandbox.faults.add(fault)
     text = acme.seen(await acme.ask("set ada +5"))
@@ -180,7 +180,7 @@ async def test_a_lookup_is_made_again(acme: Acme, method: str, kind: str, times:
 
 @pytest.mark.parametrize(("method", "refusal"), [("users.info", UNKNOWN), ("conversations.info", UNSEEN)])
 async def test_a_lookup_that_fails_refuses(acme: Acme, method: str, refusal: str) -> None:
-    """Where Slack does not say, nothing is shown and nothing recorded."""
+    """If a lookup fails, nothing is shown and nothing is recorded."""
     acme.sandbox.faults.add(Fault(method=method, kind="server_error"))
     text = acme.seen(await acme.ask("set ada +5"))
 
@@ -190,7 +190,7 @@ async def test_a_lookup_that_fails_refuses(acme: Acme, method: str, refusal: str
 
 @pytest.mark.parametrize("kind", ["server_error", "no_answer"])
 async def test_a_form_that_cannot_be_opened(acme: Acme, kind: str) -> None:
-    """Where Slack does not open the form, the person is told how to do without."""
+    """If Slack does not open the form, the person is told another way."""
     acme.sandbox.faults.add(Fault(method="views.open", kind=kind))  # type: ignore[arg-type]  # as above
     await acme.sandbox.say("/score set")
     await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
@@ -202,7 +202,7 @@ async def test_a_form_that_cannot_be_opened(acme: Acme, kind: str) -> None:
 
 
 async def test_a_form_that_slack_would_open_later(acme: Acme) -> None:
-    """What Slack is too busy to open now cannot be opened in a minute, so the person is told at once."""
+    """A rate-limited form is not retried, because its trigger would expire; the person is told at once."""
     acme.sandbox.faults.add(Fault(method="views.open", kind="rate_limited", retry_after=30))
     await acme.sandbox.say("/score set")
     await acme.sandbox.wait_for(lambda: tried(acme, "response_url") == 1)
@@ -211,7 +211,7 @@ async def test_a_form_that_slack_would_open_later(acme: Acme) -> None:
 
 
 async def test_a_form_that_was_asked_for_too_long_ago(acme: Acme) -> None:
-    """Slack opens a form within three seconds; after that the person is told how to do without."""
+    """A form requested more than three seconds ago cannot be opened; the person is told another way."""
     acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
     await acme.sandbox.say("/score set")
     await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
@@ -223,7 +223,7 @@ async def test_a_form_that_was_asked_for_too_long_ago(acme: Acme) -> None:
 
 
 async def test_a_form_that_slack_opened_without_saying_so(acme: Acme) -> None:
-    """A connection that is lost after the form was opened opens no second one."""
+    """After a connection is lost, a form that was opened is not opened again."""
     acme.sandbox.faults.add(Fault(method="views.open", kind="dropped_after_accepting"))
     await acme.sandbox.say("/score set")
     await acme.sandbox.wait_for(lambda: tried(acme, "views.open"))
@@ -234,7 +234,7 @@ async def test_a_form_that_slack_opened_without_saying_so(acme: Acme) -> None:
 
 @pytest.mark.parametrize("kind", ["no_answer", "dropped_after_accepting", "server_error"])
 async def test_a_message_is_not_posted_twice(acme: Acme, kind: str) -> None:
-    """A receipt in direct messages is not repeated after a lost connection: a repeat would be seen."""
+    """A receipt in direct messages is not posted again after a lost connection, because a repeat would be visible."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     acme.sandbox.clock.advance(3_600)
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=kind))  # type: ignore[arg-type]  # as above
@@ -248,7 +248,7 @@ async def test_a_message_is_not_posted_twice(acme: Acme, kind: str) -> None:
 
 
 async def test_what_was_acknowledged_is_finished_before_the_end(acme: Acme) -> None:
-    """Told to stop, the service finishes what it has acknowledged."""
+    """On a stop the service finishes acknowledged requests."""
     acme.sandbox.faults.add(Fault(method="users.info", kind="late"))
     await acme.sandbox.say("/score set ada +5")
     await acme.sandbox.wait_for(lambda: acme.sandbox.faults.held)
@@ -261,7 +261,7 @@ async def test_what_was_acknowledged_is_finished_before_the_end(acme: Acme) -> N
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_database_that_somebody_must_repair(acme: Acme) -> None:
-    """Whoever asks is told what is wrong, and not to try again in a minute: in a minute it will be as it is."""
+    """If the database needs a repair, the answer says so and does not suggest to try again in a minute."""
     await current_database().writer.rows("PRAGMA query_only = ON")
     read_only = acme.seen(await acme.ask("set ada 85"))
     await current_database().writer.rows("PRAGMA query_only = OFF")
@@ -276,7 +276,7 @@ async def test_a_database_that_somebody_must_repair(acme: Acme) -> None:
 
 
 async def test_what_was_recorded_is_there_after_a_restart(acme: Acme) -> None:
-    """A second service over the same database knows it, and an old receipt still undoes it."""
+    """After a restart recorded changes exist, and an old receipt can still undo them."""
     receipt = await acme.ask("set ada 85 because great demo")
     await acme.restart()
     text = acme.seen(await acme.press(receipt, "Undo"))
@@ -285,7 +285,7 @@ async def test_what_was_recorded_is_there_after_a_restart(acme: Acme) -> None:
 
 
 async def test_a_fault_of_ours(acme: Acme) -> None:
-    """What nobody thought of is answered with a reference, and nothing of it is shown."""
+    """An unexpected exception is answered with a reference, without details."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
     broken = dict(sent.payload["view"])
@@ -315,7 +315,7 @@ async def test_a_button_that_nobody_knows(acme: Acme) -> None:
     assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
 
 
-#: What stands in none of our buttons: action → values.
+#: Values that no button of the app has: action → values.
 FORGED = {
     "outcome": ("1 FOO", "1", "", "1 meeting"),
     "claim": ("", "-1", "1 2", "²", "9" * 30, "1; DROP TABLE follow_ups", "1 nope 3", "1 open 0 x"),
@@ -339,7 +339,7 @@ FORGED = {
 
 
 async def test_buttons_that_say_what_none_of_ours_does(acme: Acme) -> None:
-    """Whatever stands in a button, it is refused as anything else is, and nothing is changed by it."""
+    """Invalid button values are refused like other invalid input, and change nothing."""
     receipt = await acme.ask("set ada 85", user="U0ADMIN")
     undo = button_of(receipt, "Undo")["action_id"]
     sent = await acme.written(lambda: acme.sandbox.click(receipt.id, undo, user="U0ADMIN"))
@@ -356,7 +356,7 @@ async def test_buttons_that_say_what_none_of_ours_does(acme: Acme) -> None:
 
 
 async def test_an_answer_that_nobody_takes(acme: Acme) -> None:
-    """Where nobody listens at the address for the answer, it comes in the direct messages with the app."""
+    """If the response_url is unreachable, the answer is sent by direct message."""
     sent = await acme.written(lambda: acme.sandbox.say("/score set ada +5"))
     sent.payload["response_url"] = "http://127.0.0.1:9/response/gone"
     _, call = await acme.answered(lambda: acme.sandbox.again(sent))
@@ -367,7 +367,7 @@ async def test_an_answer_that_nobody_takes(acme: Acme) -> None:
 
 @pytest.mark.parametrize("label", ["Set", "History", "Chart"])
 async def test_a_button_of_a_contact_that_is_gone(acme: Acme, label: str) -> None:
-    """A card whose contact is not there any more says so."""
+    """A button of a card says so if the contact does not exist any more."""
     card = await acme.ask("history ada" if label == "Chart" else "ada")
     action = next(e["action_id"] for e in card.blocks[-1]["elements"] if e["text"]["text"] == label)
     for value in ("999999", "no number", ""):
@@ -381,7 +381,7 @@ async def test_a_button_of_a_contact_that_is_gone(acme: Acme, label: str) -> Non
 
 
 async def test_an_undo_of_what_nobody_did(acme: Acme) -> None:
-    """A batch that nobody made cannot be undone, and nothing else is undone in its place."""
+    """An unknown batch cannot be undone, and nothing else is undone instead."""
     receipt = await acme.ask("set ada 85")
     sent = await acme.written(lambda: acme.sandbox.click(receipt.id, receipt.blocks[1]["elements"][0]["action_id"]))
     sent.payload["actions"][0]["value"] = "slack/0123456789abcdef"

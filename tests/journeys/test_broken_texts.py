@@ -1,4 +1,4 @@
-"""Refuse what no text can hold, and what is too long or too deep, on every way in from Slack, in one sentence."""
+"""Refuse text that cannot be stored, is too long or too deeply nested, in one sentence, on every way in from Slack."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ LINES = [
 
 
 async def send(acme: Acme, payload: dict[str, Any]) -> Response:
-    """Send a request as Slack does, whatever is in it."""
+    """Send a request as Slack does, with any content."""
     return await send_body(acme, urlencode(payload).encode())
 
 
@@ -42,7 +42,7 @@ async def send_body(acme: Acme, body: bytes, *, kind: dict[str, str] = FORM) -> 
 
 
 async def post_payload(acme: Acme, payload: dict[str, Any]) -> str:
-    """Send a request, and return the text of the answer."""
+    """Send a payload, and return the text of the answer."""
     before = len(acme.answers)
     assert (await send(acme, payload)).status == 200
     (answer, *_) = await acme.sandbox.wait_for(lambda: acme.answers[before:])
@@ -50,7 +50,7 @@ async def post_payload(acme: Acme, payload: dict[str, Any]) -> str:
 
 
 async def test_no_line_holds_nul(acme: Acme) -> None:
-    """Whatever the verb, the answer is the same sentence, and nothing is written."""
+    """NUL in the line of any verb is refused with the same sentence, and nothing is written."""
     for line in LINES:
         sent = await acme.written(lambda line=line: acme.sandbox.say(line))  # type: ignore[misc]  # bound at once
         assert await post_payload(acme, dict(sent.payload)) == NUL, line
@@ -61,7 +61,7 @@ async def test_no_line_holds_nul(acme: Acme) -> None:
 
 @pytest.mark.parametrize(("broken", "expected"), [("c\0d", NUL), ("c\ud83d", HALF)], ids=["NUL", "half"])
 async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, expected: str) -> None:
-    """Nor is it taken from a form, whose answers come as JSON, nor from a button or a menu."""
+    """NUL is refused in forms, which send JSON, and in buttons and menus."""
     form = await acme.press_for_form(await acme.ask("ada"), "Set")
     values = entered(form, {"score_score": "85", "reason": "a reason"})
     sent = await acme.written(lambda: acme.sandbox.submit(form.id, values))
@@ -89,7 +89,7 @@ async def test_no_form_and_no_button_holds_it(acme: Acme, broken: str, expected:
     ["{}", "view {}", "set {} 85", "add {}@x.example", "clear {}", "top {}", "history {}", "why {} fit", "{} 85"],
 )
 async def test_a_line_of_any_length_has_one_answer(acme: Acme, line: str, length: int) -> None:
-    """What is longer than any name is refused in a sentence on both databases, not by one of them."""
+    """A text longer than any name is refused in the same sentence on both databases."""
     for word in ("x" * length, "x " * (length // 2), "\ufdfa" * length):
         sent = await acme.written(lambda word=word: acme.sandbox.say("/score ada"))  # type: ignore[misc]  # bound at once
         answer = await post_payload(acme, {**sent.payload, "text": line.format(word)})
@@ -102,7 +102,7 @@ async def test_a_line_of_any_length_has_one_answer(acme: Acme, line: str, length
 @pytest.mark.parametrize("depth", [700, 950, 1000, 5000, 100_000])
 @pytest.mark.parametrize("kind", ["payload", "event", "metadata"])
 async def test_a_payload_of_any_depth_is_refused(acme: Acme, depth: int, kind: str) -> None:
-    """A signed payload nested deeper than a decoder can follow is 400 with a line; less deep it means nothing."""
+    """A signed payload nested too deeply is answered 400 with one line; a less deep one has no effect."""
     deep = "[" * depth + "]" * depth
     if kind == "event":
         body = b'{"type": "event_callback", "event": {"type": "app_mention", "user": %s}}' % deep.encode()
@@ -114,5 +114,5 @@ async def test_a_payload_of_any_depth_is_refused(acme: Acme, depth: int, kind: s
         response = await send_body(acme, urlencode({"payload": text}).encode())
 
     assert response.status in (200, 400)
-    if depth >= 5000 and kind != "metadata":  # which is a text, and what is in it ours
+    if depth >= 5000 and kind != "metadata":  # the metadata is a string in the payload, and the app parses it
         assert (response.status, response.body) == (400, "The payload is nested too deep.")

@@ -1,4 +1,4 @@
-"""Ask for a chart, alone; where it cannot be shown, the same is told in words."""
+"""Ask for a private chart; if it cannot be shown, the answer states the same facts in words."""
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,14 +23,14 @@ NOT_TAKEN = "(No chart: Slack did not take the picture{}. What it would show is 
 
 
 def day(acme: Acme, ago: float, zone: str = "Europe/Berlin", *, year: bool = True) -> str:
-    """Write the day *ago* days before now, where the reader is."""
+    """Format the day *ago* days before now, in the reader's zone."""
     moment = datetime.fromtimestamp(acme.sandbox.clock.now(), UTC) - timedelta(days=ago)
     local = moment.astimezone(ZoneInfo(zone))
     return f"{local.day} {MONTHS[local.month - 1]}{f' {local.year}' if year else ''}"
 
 
 def picture(acme: Acme, *, days: int, zone: str = "Europe/Berlin") -> str:
-    """Write what is to be said of Ada's chart; the items of the past are 0.01 days older than they say."""
+    """Return the expected alternative text of Ada's chart; pushed items are 0.01 days older than they say."""
     return (
         f"\n‹picture: Chart of Score of Ada Lovelace from {day(acme, days, zone)} to {day(acme, 0, zone)}:"
         " — at first, 62 (warm) now, lowest 57, highest 62. It was missing for some of the time."
@@ -41,24 +41,24 @@ def picture(acme: Acme, *, days: int, zone: str = "Europe/Berlin") -> str:
 
 
 def in_words(acme: Acme) -> str:
-    """Write the same as it stands where the chart would."""
+    """Return the expected text in place of the chart."""
     return picture(acme, days=90).replace("‹picture: ", "").replace("›", "")
 
 
 def uploads(acme: Acme) -> list[str]:
-    """Name what was asked of Slack for pictures, in order."""
+    """Return the Slack calls for images, in order."""
     return [call.method for call in acme.sandbox.calls if call.method in UPLOADS]
 
 
 def file_of(message: Message) -> str:
-    """Give the id of the file that a message shows."""
+    """Return the id of the file in a message."""
     (name,) = [block["slack_file"]["id"] for block in message.blocks if block["type"] == "image"]
     return str(name)
 
 
 @on_both
 async def test_a_history_of_so_many_days_has_a_chart(acme: Acme) -> None:
-    """It stands under the list, in the asker's zone; its file is shared with nobody and names nobody."""
+    """The chart stands below the history, in the asker's zone; its file is shared with no channel and names nobody."""
     answer = await acme.ask("history ada 90d")
     file = acme.sandbox.world.files[file_of(answer)]
     image = read_png(file.content or b"")
@@ -76,7 +76,7 @@ async def test_a_history_of_so_many_days_has_a_chart(acme: Acme) -> None:
 
 
 async def test_the_button_under_a_history(acme: Acme) -> None:
-    """It draws ninety days in the place of the list, and with the picture there the button is gone."""
+    """The button replaces the history by one with a chart of ninety days, and the button is gone."""
     charted = await acme.press(await acme.ask("history ada"), "Chart")
 
     assert acme.seen(charted) == LIST + picture(acme, days=90)
@@ -84,7 +84,7 @@ async def test_the_button_under_a_history(acme: Acme) -> None:
 
 
 async def test_one_of_several_is_charted_when_it_is_chosen(acme: Acme) -> None:
-    """The days are carried along with the question."""
+    """The period is kept while the person chooses between several contacts."""
     choice = await acme.ask("history adda 30d")
     charted = await acme.press(choice, "Ada Lovelace · Analytical Engines · ada@example.com")
 
@@ -92,7 +92,7 @@ async def test_one_of_several_is_charted_when_it_is_chosen(acme: Acme) -> None:
 
 
 async def test_what_moved_a_score_is_told_with_names(acme: Acme) -> None:
-    """A picture mentions nobody, so colleagues are named."""
+    """An image cannot mention people, so colleagues appear by name."""
     acme.sandbox.world.people["U0JANE"].tz = "America/New_York"
     await acme.ask("set ada 95 because great demo", user="U0JANE")
     await acme.ask("clear ada", user="U0ADMIN")
@@ -106,7 +106,7 @@ async def test_what_moved_a_score_is_told_with_names(acme: Acme) -> None:
 
 @pytest.mark.parametrize("letter", ["w", "契", '"'])
 async def test_long_reasons(acme: Acme, letter: str) -> None:
-    """Slack takes the longest list and the longest words of a picture together."""
+    """Slack accepts the longest list together with the longest alternative text."""
     add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 1}
     await acme.pushed(*(add | {"reason": letter * 400} for _ in range(20)))
     charted = await acme.ask("history ada 90d")
@@ -117,7 +117,7 @@ async def test_long_reasons(acme: Acme, letter: str) -> None:
 
 
 async def test_nothing_to_draw(acme: Acme) -> None:
-    """Where a score was missing all the days there is no picture, and nothing is uploaded."""
+    """If the score was missing on all days there is no chart, and nothing is uploaded."""
     texts = [acme.seen(await acme.ask(line)) for line in ("history Top Gun 90d", "history ada fit 1d")]
 
     assert texts[0] == "*Pete Mitchell · Score*\nThere is no change to show."
@@ -127,10 +127,10 @@ async def test_nothing_to_draw(acme: Acme) -> None:
 
 
 async def test_the_days_of_the_reader(acme: Acme) -> None:
-    """Two colleagues at both ends of the day are told other dates."""
+    """Two colleagues in distant time zones read different dates."""
     acme.sandbox.world.people["U0JANE"].tz = "Pacific/Kiritimati"
     acme.sandbox.world.people["U0ADMIN"].tz = "Pacific/Pago_Pago"
-    acme.sandbox.clock.advance(31)  # who was looked up already is looked up again
+    acme.sandbox.clock.advance(31)  # expire the cached lookup
     east = acme.seen(await acme.ask("history ada 90d", user="U0JANE"))
     west = acme.seen(await acme.ask("history ada 90d", user="U0ADMIN"))
 
@@ -140,7 +140,7 @@ async def test_the_days_of_the_reader(acme: Acme) -> None:
 
 
 async def test_without_the_scope(acme: Acme) -> None:
-    """The list is the answer, what the chart would show in words, and what an admin has to do."""
+    """Without the scope the answer is the list, the facts of the chart in words, and what an admin must do."""
     acme.sandbox.world.scopes -= {"files:write"}
     text = acme.seen(await acme.ask("history ada 90d"))
     pressed = acme.seen(await acme.press(await acme.ask("history ada"), "Chart"))
@@ -160,7 +160,7 @@ async def test_without_the_scope(acme: Acme) -> None:
     ids=lambda fault: f"{fault.method} {fault.kind}",
 )
 async def test_where_slack_does_not_take_it(acme: Acme, fault: Fault) -> None:
-    """Whatever goes wrong on the way, the list is there, and the next time the chart."""
+    """If an upload fails at any step, the list is shown, and the chart works the next time."""
     acme.sandbox.faults.add(fault)
     first = acme.seen(await acme.ask("history ada 90d"))
     second = acme.seen(await acme.ask("history ada 90d"))
@@ -170,7 +170,7 @@ async def test_where_slack_does_not_take_it(acme: Acme, fault: Fault) -> None:
 
 
 async def test_slack_looks_at_a_picture_first(acme: Acme) -> None:
-    """Until it has, it refuses every message with it; the answer comes a moment later, once."""
+    """Slack rejects messages with an image that it has not processed yet; the answer comes a moment later, once."""
     acme.sandbox.world.looking_seconds = 0.2
     before = len(acme.sandbox.messages(SALES, REP))
     await acme.sandbox.say("/score history ada 90d")
@@ -182,7 +182,7 @@ async def test_slack_looks_at_a_picture_first(acme: Acme) -> None:
 
 @pytest.mark.slow
 async def test_slack_never_shows_it(acme: Acme) -> None:
-    """After three tries the list is told without it."""
+    """After three attempts the list is shown without the chart."""
     acme.sandbox.world.looking_seconds = 3_600
     before = len(acme.sandbox.messages(SALES, REP))
     await acme.sandbox.say("/score history ada 90d")
@@ -193,7 +193,7 @@ async def test_slack_never_shows_it(acme: Acme) -> None:
 
 
 async def test_an_answer_that_comes_too_late_is_sent_with_its_chart(acme: Acme) -> None:
-    """Where Slack's address for the answer is used up, it comes in direct messages, picture and all."""
+    """If the response_url has expired, the answer and its chart are sent by direct message."""
     acme.sandbox.world.looking_seconds = 0.2
     sent = await acme.written(partial(acme.sandbox.say, "/score history ada 90d"))
     acme.sandbox.clock.advance(1_801)
@@ -212,7 +212,7 @@ async def test_an_answer_that_comes_too_late_is_sent_with_its_chart(acme: Acme) 
 
 
 async def test_who_may_see_nothing_uploads_nothing(acme: Acme) -> None:
-    """A guest who asks, or presses a button that they saw as a member, is refused before anything is drawn."""
+    """A guest, also one who clicks a button they saw as a member, is refused before anything is drawn."""
     history = await acme.ask("history ada")
     button = button_of(history, "Chart")
     acme.sandbox.world.people[REP].is_restricted = True

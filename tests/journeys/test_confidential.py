@@ -1,4 +1,4 @@
-"""A message that stands in Slack names nobody any more once somebody reads it who may not see scores."""
+"""A posted message loses its names once a person who may not see scores can read it."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -30,27 +30,27 @@ Change = Callable[[Acme], Awaitable[object]]
 
 
 async def shared(acme: Acme) -> None:
-    """Share the channel with another organization, as Slack says at once."""
+    """Share the channel with another organization, and send the event."""
     acme.sandbox.world.channels[SUCCESS].is_ext_shared = True
     await acme.sandbox.event({"type": "channel_shared", "channel": SUCCESS, "connected_team_id": "T0OTHER"})
 
 
 async def about_to_be_shared(acme: Acme) -> None:
-    """Invite another organization to the channel, of which there is no event."""
+    """Invite another organization to the channel, for which Slack sends no event."""
     channel = acme.sandbox.world.channels[SUCCESS]
     channel.is_pending_ext_shared, channel.connected_team_ids = True, ["T0OTHER"]
-    acme.sandbox.clock.advance(31)  # what was looked up is remembered for half a minute
+    acme.sandbox.clock.advance(31)  # expire the cached lookup
 
 
 async def guest_joined(acme: Acme) -> None:
-    """Let a guest join the channel, as Slack says at once."""
+    """Add a guest to the channel, and send the event."""
     acme.sandbox.world.channels[SUCCESS].members.append("U0GUEST")
     joined = {"type": "member_joined_channel", "user": "U0GUEST", "channel": SUCCESS, "team": "T0DEMO"}
     await acme.sandbox.event(joined)
 
 
 async def new_guest_joined(acme: Acme) -> None:
-    """Let a guest join the channel who was not in the workspace a moment ago, and say nothing of it."""
+    """Add a guest who is new in the workspace to the channel, without an event."""
     guest = SlackUser(id="U0NEWGUEST", name="new", real_name="New Guest", is_ultra_restricted=True)
     acme.sandbox.world.add_person(guest)
     acme.sandbox.world.channels[SUCCESS].members.append(guest.id)
@@ -58,13 +58,13 @@ async def new_guest_joined(acme: Acme) -> None:
 
 
 async def member_became_guest(acme: Acme) -> None:
-    """Make somebody in the channel a guest, as Slack says at once."""
+    """Make a member of the channel a guest, and send the event."""
     acme.sandbox.world.people["U0JANE"].is_restricted = True
     await acme.sandbox.event({"type": "user_change", "user": {"id": "U0JANE", "team_id": "T0DEMO"} | GUEST})
 
 
 async def app_removed(acme: Acme) -> None:
-    """Remove the app from a channel that is private by now."""
+    """Make the channel private, remove the app from it, and send the event."""
     channel = acme.sandbox.world.channels[SUCCESS]
     channel.is_private = True
     channel.members.remove(acme.sandbox.world.bot_user)
@@ -80,11 +80,11 @@ async def archived(acme: Acme) -> None:
 
 GUEST = {"is_restricted": True}
 IN_A_CHANNEL: list[Change] = [shared, about_to_be_shared, guest_joined, new_guest_joined, member_became_guest]
-UNCHANGEABLE: list[Change] = [app_removed, archived]  # Slack lets nobody edit what is said there
+UNCHANGEABLE: list[Change] = [app_removed, archived]  # the app cannot edit its messages there
 
 
 def owner(**changes: bool) -> Change:
-    """Make the owner of the contacts somebody else, as Slack says at once."""
+    """Return a change of the owner of the contacts, with its event."""
 
     async def change(acme: Acme) -> None:
         for name, value in changes.items():
@@ -96,25 +96,25 @@ def owner(**changes: bool) -> Change:
 
 
 def storm(*numbers: int) -> list[dict[str, Any]]:
-    """Let contacts of the rep become hot, one for each number."""
+    """Return items that make contacts of the rep hot, one for each number."""
     fields = {"owner": "rep@acme.example"}
     return [hot(f"p{n:02d}@example.com") | {"contact": {"email": f"p{n:02d}@example.com"} | fields} for n in numbers]
 
 
 def calls_since(acme: Acme, start: int, place: str) -> list[ReceivedCall]:
-    """Return what was posted or changed in a place since then."""
+    """Return the posts and edits in a channel since a number of calls."""
     calls = [call for call in acme.sandbox.calls[start:] if call.method in ("chat.postMessage", "chat.update")]
     return [call for call in calls if call.arguments["channel"] == place]
 
 
 def names_in(calls: list[ReceivedCall]) -> list[str]:
-    """Return what was said that holds anything of a contact."""
+    """Return the texts of calls that contain anything about a contact."""
     texts = [json.dumps([call.arguments.get("text"), call.arguments.get("blocks")]) for call in calls]
     return [words for words in texts if "example.com" in words or "85" in words or "Ada" in words]
 
 
 def hidden(acme: Acme, message: Message) -> bool:
-    """Return whether a message is one sentence by now, without a name, a number or a button."""
+    """Return whether a message is now one sentence, without a name, a number or a button."""
     now = acme.sandbox.world.find(message.ts)
     assert now is not None
     block = {"type": "section", "text": {"type": "mrkdwn", "text": HIDDEN, "verbatim": True}}
@@ -123,7 +123,7 @@ def hidden(acme: Acme, message: Message) -> bool:
 
 @pytest.mark.parametrize("change", [*IN_A_CHANNEL, *UNCHANGEABLE], ids=lambda change: change.__name__)
 async def test_a_list_in_a_channel_that_is_not_ours_alone_any_more(acme: Acme, change: Change) -> None:
-    """It names nobody new and nobody at all; an admin gets all of it, once, and it is edited there from then on."""
+    """The list gets no new names and loses all; an admin gets the whole list once, and later edits go there."""
     await chosen(acme)
     await acme.pushed(*storm(*range(61)))
     (message,) = await until_posted(acme, 1)
@@ -153,7 +153,7 @@ async def test_a_list_in_a_channel_that_is_not_ours_alone_any_more(acme: Acme, c
     "change", [owner(is_restricted=True), owner(deleted=True), owner(is_stranger=True)], ids=["guest", "left", "other"]
 )
 async def test_a_list_in_the_direct_messages_of_somebody_who_is_no_member_any_more(acme: Acme, change: Change) -> None:
-    """Likewise; the service was started again meanwhile and must ask Slack who reads those messages."""
+    """The same holds for direct messages, also after a restart, when the service must look up their reader again."""
     await chosen(acme, None)
     await acme.pushed(*storm(*range(61)))
     (message,) = await until_posted(acme, 1, "D0REP")
@@ -170,7 +170,7 @@ async def test_a_list_in_the_direct_messages_of_somebody_who_is_no_member_any_mo
 
 
 async def test_direct_messages_are_asked_of_their_reader_alone(acme: Acme) -> None:
-    """Of direct messages Slack is asked for no members, and of a person it knows already for nothing more."""
+    """An edit in direct messages looks up at most their reader, and never the members of the channel."""
     await chosen(acme, None)
     await acme.pushed(*storm(*range(61)))
     (message,) = await until_posted(acme, 1, "D0REP")
@@ -182,7 +182,7 @@ async def test_direct_messages_are_asked_of_their_reader_alone(acme: Acme) -> No
 
 @pytest.mark.parametrize("change", IN_A_CHANNEL, ids=lambda change: change.__name__)
 async def test_a_message_that_changes_because_of_a_click_elsewhere(acme: Acme, change: Change) -> None:
-    """Claimed in a list, it loses its names; the admin's has them, and its buttons go on working."""
+    """After a claim in another list the message loses its names; the admin's copy has them, with working buttons."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -198,7 +198,7 @@ async def test_a_message_that_changes_because_of_a_click_elsewhere(acme: Acme, c
         "[Snooze] [Done]",
     ]
     assert hidden(acme, message)
-    await press(acme, moved_message, "Snooze", user="U0ADMIN")  # has it already
+    await press(acme, moved_message, "Snooze", user="U0ADMIN")  # claimed already
     await click(acme, await acme.ask("followups", channel="D0REP"), "Done")
     await until_it_says(acme, moved_message, "Done by <@U0REP>")
     await acme.restart()
@@ -208,7 +208,7 @@ async def test_a_message_that_changes_because_of_a_click_elsewhere(acme: Acme, c
 
 
 async def test_a_message_that_changes_because_the_score_fell_back(acme: Acme) -> None:
-    """Nobody clicked; the message is edited all the same, and asks all the same."""
+    """Without a click the message is edited too, and checks its readers too."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -221,7 +221,7 @@ async def test_a_message_that_changes_because_the_score_fell_back(acme: Acme) ->
 
 @pytest.mark.parametrize("change", [shared, guest_joined], ids=lambda change: change.__name__)
 async def test_a_snooze_that_ends_is_not_said_where_others_read_along(acme: Acme, change: Change) -> None:
-    """Neither in the thread nor in the message; the admin's has the buttons."""
+    """Neither the thread nor the message shows the end of the snooze; the admin's copy has the buttons."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -237,7 +237,7 @@ async def test_a_snooze_that_ends_is_not_said_where_others_read_along(acme: Acme
 
 
 async def test_a_snooze_that_ends_is_not_said_to_somebody_who_left(acme: Acme) -> None:
-    """In the thread of their direct messages likewise."""
+    """The end of a snooze is not posted in direct messages if their reader may not see scores any more."""
     await chosen(acme, None)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1, "D0REP")
@@ -254,7 +254,7 @@ async def test_a_snooze_that_ends_is_not_said_to_somebody_who_left(acme: Acme) -
 
 @pytest.mark.parametrize(("becomes", "place"), [("a member", "D0JANE"), ("a guest", "D0ADMIN")])
 async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, becomes: str, place: str) -> None:
-    """It is told directly; where that person may see nothing any more, an admin is told."""
+    """An escalation is sent by direct message; if that person may not see scores any more, an admin gets it."""
     await acme.ask(f"alerts add when score crosses 80 in <#{SUCCESS}> sla 4h escalate to <@U0JANE>")
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -277,7 +277,7 @@ async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, becomes: 
 
 
 async def test_a_digest_that_is_due_in_a_channel_with_a_guest(acme: Acme) -> None:
-    """It is not sent, and an admin is told so once."""
+    """The digest is not sent, and an admin is notified once."""
     acme.sandbox.clock.advance(1_798_448_400 - acme.sandbox.clock.now())  # 2026-12-28, 10:00 in Berlin
     await chosen(acme, None)
     await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}>")
@@ -292,7 +292,7 @@ async def test_a_digest_that_is_due_in_a_channel_with_a_guest(acme: Acme) -> Non
 
 
 async def test_the_admins_who_are_named_come_first(acme: Acme) -> None:
-    """Then the owners and admins of the workspace; a named one who left is passed over."""
+    """Named admins come first, then owners and admins of the workspace; a named admin who left is skipped."""
     await chosen(acme)
     await name_admins(acme.workspace, people=["U0GUEST", "U0JANE"])
     await acme.pushed(hot(), hot("hopper@example.com"))
@@ -310,7 +310,7 @@ async def test_the_admins_who_are_named_come_first(acme: Acme) -> None:
 
 
 async def test_without_an_admin_the_home_tab_says_so(acme: Acme) -> None:
-    """The message is hidden all the same; with the next edit after one is there, they get it, and Home is silent."""
+    """The message is hidden anyway; once there is an admin, the next edit reaches them and clears Home's notice."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -320,7 +320,7 @@ async def test_without_an_admin_the_home_tab_says_so(acme: Acme) -> None:
     acme.sandbox.clock.advance(301)  # users.list is read every five minutes
     await click(acme, await acme.ask("followups", channel="D0REP"), "Claim")
     await acme.sandbox.wait_for(lambda: hidden(acme, message))
-    await acme.restart()  # after which nothing is under way
+    await acme.restart()  # after the restart nothing is running
     assert list_follow_up_posts(acme, "D0ADMIN") == []
     assert await is_noticed(acme.workspace, notice=NO_ADMIN)
     assert "No admin could be reached" in await home(acme)
@@ -335,7 +335,7 @@ async def test_without_an_admin_the_home_tab_says_so(acme: Acme) -> None:
 
 
 async def home(acme: Acme) -> str:
-    """Open the Home tab of the rep, and return what it says."""
+    """Open the Home tab of the rep, and return its text."""
     before = len(acme.sandbox.calls)
     await acme.sandbox.open_home(REP)
     published = lambda: [call for call in acme.sandbox.calls[before:] if call.method == "views.publish"]  # noqa: E731
@@ -347,7 +347,7 @@ async def home(acme: Acme) -> str:
 
 @pytest.mark.parametrize("fault", ["rate_limited", "server_error", "dropped_after_accepting"])
 async def test_the_admin_gets_it_once_whatever_slack_answers(acme: Acme, fault: Any) -> None:
-    """It is looked for in their direct messages before it is sent again."""
+    """The message is looked up in the admin's direct messages before it is sent again."""
     await chosen(acme)
     await acme.pushed(*storm(*range(61)))
     (message,) = await until_posted(acme, 1)
@@ -366,7 +366,7 @@ async def test_the_admin_gets_it_once_whatever_slack_answers(acme: Acme, fault: 
 
 @pytest.mark.parametrize("method", ["conversations.info", "conversations.members", "users.list"])
 async def test_what_slack_does_not_say_just_now_waits(acme: Acme, method: str) -> None:
-    """A hiccup hides nothing and sends nothing elsewhere: the edit is made when Slack says who reads there."""
+    """A temporary error hides nothing and moves nothing: the edit waits until Slack returns the readers."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -381,7 +381,7 @@ async def test_what_slack_does_not_say_just_now_waits(acme: Acme, method: str) -
 
 
 async def test_who_left_the_channel_opens_it_again(acme: Acme) -> None:
-    """Slack says at once that the guest is gone, so the next follow-up is posted there."""
+    """After the event that the guest left, the next follow-up is posted to the channel."""
     await chosen(acme, SALES)
     await acme.pushed(hot())
     await until_posted(acme, 1, "D0ADMIN")
@@ -409,7 +409,7 @@ async def test_somebody_new_in_a_channel_is_looked_up_at_once(acme: Acme) -> Non
 
 
 async def test_a_list_that_was_taken_unheard_before_a_guest_joined(acme: Acme) -> None:
-    """It is found where it stands, hidden there, and goes to an admin with those who came meanwhile."""
+    """The list is found and hidden, and an admin gets it together with the later follow-ups."""
     await chosen(acme)
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind="dropped_after_accepting"))
     await acme.pushed(*storm(*range(61)))
@@ -425,7 +425,7 @@ async def test_a_list_that_was_taken_unheard_before_a_guest_joined(acme: Acme) -
 
 
 async def test_who_may_see_nothing_is_told_so_in_direct_messages_too(acme: Acme) -> None:
-    """Where the place of the answer is gone, it goes to them directly, and there it is the refusal as well."""
+    """If the response_url is gone, the refusal is sent by direct message."""
     sent = await acme.written(lambda: acme.sandbox.say("/score ada@example.com", user="U0GUEST", channel=SALES))
     await acme.sandbox.again(other(sent, response_url="http://127.0.0.1:9/response/gone"))
     (message,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0GUEST", "U0GUEST"))

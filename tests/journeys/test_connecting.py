@@ -1,4 +1,4 @@
-"""Connect to Slack by HTTP and by a socket, when it is there, and serve the rest meanwhile."""
+"""Connect to Slack over HTTP and over a socket, also if Slack is away at first, and serve webhooks meanwhile."""
 
 import asyncio
 
@@ -17,14 +17,14 @@ both_ways = pytest.mark.parametrize("socket_mode", [False, True], ids=["http", "
 
 
 def new_sandbox(*, bot_token: str = BOT_TOKEN, app_token: str = APP_TOKEN) -> Sandbox:
-    """Make a Slack that accepts these tokens."""
+    """Create a Slack that accepts these tokens."""
     return Sandbox(app_url="", signing_secret=SIGNING, bot_token=bot_token, app_token=app_token, crm_secret=CRM_SECRET)
 
 
 @on_both
 @both_ways
 async def test_a_whole_day(acme: Acme) -> None:
-    """Commands, clicks, menus, forms and refusals work the same by HTTP and over a socket."""
+    """Commands, clicks, menus, forms and refusals work the same over HTTP and over a socket."""
     card = await acme.ask("ada")
     receipt = await acme.ask("set ada 85 because great demo")
     undone = await acme.press(receipt, "Undo")
@@ -46,7 +46,7 @@ async def test_a_whole_day(acme: Acme) -> None:
 
 @both_ways
 async def test_the_event_of_a_shared_channel(acme: Acme) -> None:
-    """Events arrive either way."""
+    """Events arrive over HTTP and over a socket."""
     await acme.ask("ada")
     acme.sandbox.world.channels["C0SALES"].is_ext_shared = True
     response = await acme.sandbox.event({"type": "channel_shared", "channel": "C0SALES"})
@@ -57,7 +57,7 @@ async def test_the_event_of_a_shared_channel(acme: Acme) -> None:
 
 @pytest.mark.parametrize("socket_mode", [True], ids=["socket"])
 async def test_a_socket_needs_no_address(acme: Acme) -> None:
-    """In Socket Mode nothing is taken at the address that HTTP would use."""
+    """In Socket Mode the HTTP endpoint accepts nothing."""
     async with ClientSession() as session, session.post(f"{acme.sandbox.app_url}/slack/events") as answer:
         assert answer.status == 404
 
@@ -66,7 +66,7 @@ async def test_a_socket_needs_no_address(acme: Acme) -> None:
 @pytest.mark.parametrize("socket_mode", [True], ids=["socket"])
 @pytest.mark.parametrize("warned", [True, False])
 async def test_a_socket_that_is_made_anew(acme: Acme, warned: bool) -> None:
-    """When Slack asks for a new connection, or drops the old one, requests are served again."""
+    """After Slack requests a new connection or drops the old one, requests are served again."""
     await acme.ask("set ada 70")
     await (acme.sandbox.sockets.disconnect() if warned else acme.sandbox.sockets.drop())
     await acme.sandbox.wait_for(lambda: acme.sandbox.sockets.greeted == 2 and acme.sandbox.sockets.connected, 60)
@@ -77,11 +77,11 @@ async def test_a_socket_that_is_made_anew(acme: Acme, warned: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["server_error", "rate_limited", "no_answer"])
 async def test_slack_is_away_at_the_start(database_url: str, kind: str) -> None:
-    """Webhooks are served while Slack does not answer, its requests are asked to come again, and later it is there."""
+    """While Slack is away, webhooks are served and Slack's requests get 503; later the service connects."""
     sandbox = new_sandbox()
     await sandbox.start()
     service = new_service(sandbox, database_url)
-    times = {"server_error": 1, "rate_limited": 3, "no_answer": 2}[kind]  # with what the library itself tries again
+    times = {"server_error": 1, "rate_limited": 3, "no_answer": 2}[kind]  # including the retries of the library
     sandbox.faults.add(Fault(method="auth.test", kind=kind, times=times, retry_after=0))  # type: ignore[arg-type]  # a word of the table
     try:
         sandbox.app_url = await service.start()
@@ -106,7 +106,7 @@ async def test_slack_is_away_at_the_start(database_url: str, kind: str) -> None:
 
 @pytest.mark.slow
 async def test_slack_is_not_there_at_all_at_the_start(database_url: str) -> None:
-    """Nobody listens where Slack should be; once somebody does, the service connects by itself."""
+    """If nothing listens at Slack's URL, the service connects by itself once something does."""
     sandbox = new_sandbox()
     port = int((await sandbox.start()).rpartition(":")[2])
     service = new_service(sandbox, database_url)
@@ -131,7 +131,7 @@ async def test_slack_is_not_there_at_all_at_the_start(database_url: str) -> None
     ids=["http", "socket", "app token"],
 )
 async def test_a_token_that_slack_refuses(database_url: str, socket_mode: bool, tokens: dict[str, str]) -> None:
-    """A wrong token is no bad day: it is said, and not tried again."""
+    """A rejected token is reported and not retried."""
     sandbox = new_sandbox(**tokens)
     await sandbox.start()
     service = new_service(sandbox, database_url, socket_mode=socket_mode)
@@ -148,7 +148,7 @@ async def test_a_token_that_slack_refuses(database_url: str, socket_mode: bool, 
 
 
 async def test_a_port_that_is_taken(database_url: str) -> None:
-    """The address that is in use is named, with what to set."""
+    """The error names the port in use and the settings for it."""
     sandbox = new_sandbox()
     port = int((await sandbox.start()).rpartition(":")[2])
     service = new_service(sandbox, database_url, port=port)
@@ -165,7 +165,7 @@ async def test_a_port_that_is_taken(database_url: str) -> None:
 
 
 async def test_a_stop_before_slack_answered(database_url: str) -> None:
-    """A service that is still connecting stops at once, and leaves nothing open."""
+    """A service that is still connecting stops at once and leaves nothing open."""
     sandbox = new_sandbox()
     await sandbox.start()
     sandbox.faults.add(Fault(method="auth.test", kind="late"))
@@ -181,5 +181,5 @@ async def test_a_stop_before_slack_answered(database_url: str) -> None:
 
 
 async def test_the_workspace_is_the_one_that_the_token_is_of(acme: Acme) -> None:
-    """A workspace that nobody added is made of what Slack says of it."""
+    """A workspace that was not added is created with Slack's id and name."""
     assert (acme.workspace.team, acme.workspace.name) == (TEAM, "Acme")

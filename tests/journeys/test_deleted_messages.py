@@ -1,4 +1,4 @@
-"""What the app posted in Slack about a contact says "Contact deleted" once the contact is deleted."""
+"""The app's Slack messages about a contact say "Contact deleted" once the contact is deleted."""
 
 import json
 
@@ -15,18 +15,18 @@ DELETED = "Contact deleted"
 
 
 async def delete_from_crm(acme: Acme, email: str = "ada@example.com") -> None:
-    """Delete a contact as its system does."""
+    """Delete a contact as its source does."""
     await acme.pushed({"type": "contact.delete", "contact": {"email": email}})
 
 
 def written(message: Message | None) -> str:
-    """Return everything that a message holds; blank where it is gone."""
+    """Return all text of a message; empty if the message is gone."""
     return json.dumps([message.text, list(message.blocks)]) if message is not None else ""
 
 
 @on_both
 async def test_a_follow_up(acme: Acme) -> None:
-    """Its message loses the name, the score and the buttons; the form counted it before."""
+    """The message of a follow-up loses the name, the score and the buttons; the form counted the message before."""
     await chosen(acme)
     await acme.pushed(hot(), hot("hopper@example.com"))
     messages = await until_posted(acme, 2)
@@ -48,7 +48,7 @@ async def test_a_follow_up(acme: Acme) -> None:
 
 
 async def test_a_list_keeps_the_others(acme: Acme) -> None:
-    """It is drawn again without the contact; who was deleted with a message of an earlier version is found as well."""
+    """A list is redrawn without the contact; a contact in a message of an earlier version is found too."""
     await chosen(acme)
     await acme.pushed(*storm(*range(61)))
     (message,) = await until_posted(acme, 1)
@@ -61,7 +61,7 @@ async def test_a_list_keeps_the_others(acme: Acme) -> None:
 
 
 async def test_what_was_shared(acme: Acme) -> None:
-    """A page of a filter in a channel names several contacts; it goes with the first that is deleted."""
+    """A shared page with several contacts is replaced when the first of them is deleted."""
     await shared(acme, SUCCESS)
     (*_, message) = acme.sandbox.messages(SUCCESS, "U0JANE")
     assert "Ada Lovelace" in acme.seen(message)
@@ -72,7 +72,7 @@ async def test_what_was_shared(acme: Acme) -> None:
 
 
 async def test_a_chart(acme: Acme) -> None:
-    """The file of the picture is deleted."""
+    """The image file of a chart is deleted."""
     file = file_of(await acme.ask("history ada 90d"))
 
     await delete_from_crm(acme)
@@ -81,7 +81,7 @@ async def test_a_chart(acme: Acme) -> None:
 
 
 async def test_what_slack_does_not_let_anybody_change(acme: Acme) -> None:
-    """An admin gets the address of a message in an archived channel, without a word of what it says."""
+    """An admin gets the link of a message in an archived channel, without its content."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)

@@ -1,4 +1,4 @@
-"""An admin deletes a contact: a form says what will be gone, a tick is needed, and then nothing is left."""
+"""An admin deletes a contact: a form lists the data, a tick confirms, and then nothing is left."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ TICKED = [{"text": {"type": "plain_text", "text": "Delete for good"}, "value": "
 
 
 async def ask_for_form(acme: Acme, line: str, *, user: str = ADMIN) -> View:
-    """Type a line, and give the form that it opens."""
+    """Type a line, and return the form that it opens."""
     _, call = await acme.answered(lambda: acme.sandbox.say(f"/score {line}", user=user, channel="C0SALES"))
     assert call.method == "views.open"
     return acme.sandbox.open_views(user)[-1]
@@ -20,7 +20,7 @@ async def ask_for_form(acme: Acme, line: str, *, user: str = ADMIN) -> View:
 
 @on_both
 async def test_a_contact_is_deleted(acme: Acme) -> None:
-    """The form counts what will be gone; handed in with the tick, she is nowhere; handed in again, it says so."""
+    """The form counts the data; after it is submitted the contact is gone; submitted again, it says so."""
     await acme.ask("set ada 85")
     view = await ask_for_form(acme, "delete ada")
     assert view.content["title"]["text"] == "Delete a contact"
@@ -34,7 +34,7 @@ async def test_a_contact_is_deleted(acme: Acme) -> None:
     sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"sure": TICKED}), user=ADMIN))
 
     _, told_first = await acme.answered(partial(acme.sandbox.again, sent))
-    await acme.restart()  # which forgets that it took it
+    await acme.restart()  # which clears the memory of handled requests
     _, told_again = await acme.answered(partial(acme.sandbox.again, sent))
 
     answer, again = told_first.arguments["text"], told_again.arguments["text"]
@@ -45,7 +45,7 @@ async def test_a_contact_is_deleted(acme: Acme) -> None:
 
 
 async def test_without_the_tick_nothing_happens(acme: Acme) -> None:
-    """The form stays open and says so."""
+    """Without the tick the form stays open and says so."""
     view = await ask_for_form(acme, "delete ada@example.com")
 
     response = await acme.sandbox.submit(view.id, entered(view, {}), user=ADMIN)
@@ -57,7 +57,7 @@ async def test_without_the_tick_nothing_happens(acme: Acme) -> None:
 
 
 async def test_only_admins_delete(acme: Acme) -> None:
-    """A member is told so, and opens no form."""
+    """A member is refused and gets no form."""
     answer = await acme.ask("delete ada")
 
     assert "admin" in acme.seen(answer)
@@ -65,7 +65,7 @@ async def test_only_admins_delete(acme: Acme) -> None:
 
 
 async def test_of_several_one_is_chosen_and_nobody_is_nobody(acme: Acme) -> None:
-    """As for every other verb; without a name it says what to type."""
+    """An ambiguous name is answered with a choice, and a missing name with what to type."""
     bare = await acme.ask("delete", user=ADMIN)
     nobody = await acme.ask("delete nobody@example.com", user=ADMIN)
 
@@ -74,7 +74,7 @@ async def test_of_several_one_is_chosen_and_nobody_is_nobody(acme: Acme) -> None
 
 
 async def test_a_contact_that_is_gone_meanwhile(acme: Acme) -> None:
-    """Her system deletes her while the form is open; who hands it in is told that it is done."""
+    """If the source deletes the contact while the form is open, the person is told that it is done."""
     view = await ask_for_form(acme, "delete ada")
     await acme.pushed({"type": "contact.delete", "contact": {"email": "ada@example.com"}})
 
@@ -85,7 +85,7 @@ async def test_a_contact_that_is_gone_meanwhile(acme: Acme) -> None:
 
 
 async def test_a_contact_that_is_one_with_another_meanwhile(acme: Acme) -> None:
-    """Nobody is deleted whom the form did not name; it says who that is now, and what to type."""
+    """If the contact was merged meanwhile nothing is deleted; the answer names the merged contact and what to type."""
     grace = (await find(acme.workspace, text="Hopper"))[0]
     await acme.ask("set ada 85")
     ada = (await find(acme.workspace, text="ada@example.com"))[0]

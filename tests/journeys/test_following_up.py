@@ -1,4 +1,4 @@
-"""From a push that crosses an edge to a follow-up that somebody sees to."""
+"""From a push that crosses an edge to a completed follow-up."""
 
 import json
 import re
@@ -17,24 +17,24 @@ SUCCESS = "C0SUCCESS"
 
 
 def hot(email: str = "ada@example.com", value: int = 85, **more: Any) -> dict[str, Any]:
-    """Set a score as the CRM does."""
+    """Return an item that sets a score, as the CRM does."""
     return {"type": "score.set", "contact": {"email": email}, "score": "score", "value": value, **more}
 
 
 async def chosen(acme: Acme, channel: str | None = SUCCESS) -> None:
-    """Let follow-ups go to a channel."""
+    """Choose the channel for follow-ups."""
     await choose_channel(acme.workspace, channel=channel, now=int(acme.sandbox.clock.now() * 1_000_000))
 
 
 def list_follow_up_posts(acme: Acme, channel: str = SUCCESS) -> list[Message]:
-    """Give what the app posted for everybody in a channel."""
+    """Return the app's public posts in a channel."""
     world = acme.sandbox.world
     posts = [post for post in world.posts if post.channel == channel and post.user == world.bot_user and post.metadata]
     return [post for post in posts if (post.metadata or {}).get("event_type") == "follow_up"]
 
 
 async def until_posted(acme: Acme, count: int, channel: str = SUCCESS) -> list[Message]:
-    """Wait until so many messages stand in a channel."""
+    """Wait until a channel has a number of follow-ups, and return them."""
 
     def enough() -> list[Message]:
         posts = list_follow_up_posts(acme, channel)
@@ -44,7 +44,7 @@ async def until_posted(acme: Acme, count: int, channel: str = SUCCESS) -> list[M
 
 
 async def until_it_says(acme: Acme, message: Message, words: str) -> Message:
-    """Wait until a message says something."""
+    """Wait until a message contains a text, and return it."""
 
     def it() -> Message | None:
         now = acme.sandbox.world.find(message.ts)
@@ -56,7 +56,7 @@ async def until_it_says(acme: Acme, message: Message, words: str) -> Message:
 
 
 async def press(acme: Acme, message: Message, label: str, *, user: str = REP) -> str:
-    """Press a button under a posted message, and give what that person alone is told."""
+    """Click a button of a posted message, and return the private answer."""
     button = button_of(message, label)
     response, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=user)
@@ -67,7 +67,7 @@ async def press(acme: Acme, message: Message, label: str, *, user: str = REP) ->
 
 
 async def history(acme: Acme, message: Message, *, user: str = REP) -> str:
-    """Choose History in the menu of a message, and give what that person alone is told, without the times."""
+    """Choose History in the menu of a message, and return the private answer, without the times."""
     menu = message.blocks[0]["accessory"]
     (option,) = menu["options"]
     assert option["text"]["text"] == "History"
@@ -80,7 +80,7 @@ async def history(acme: Acme, message: Message, *, user: str = REP) -> str:
 
 @on_both
 async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
-    """Asked once, claimed by the first, snoozed, back after a day, done, and what came of it."""
+    """A follow-up is posted once, claimed by the first person, snoozed, reopened a day later, and given an outcome."""
     await chosen(acme)
     await acme.pushed(hot(reason="Asked for a demo"))
     (message,) = await until_posted(acme, 1)
@@ -118,11 +118,12 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
         "Done by <@U0REP>\nWhat came of it, says <@U0REP>: meeting"
     )
     assert len(list_follow_up_posts(acme)) == 1
-    assert [call.method for call in acme.sandbox.calls].count("chat.postMessage") == 2  # it, and the word in its thread
+    # the follow-up, and the reply in its thread
+    assert [call.method for call in acme.sandbox.calls].count("chat.postMessage") == 2
 
 
 async def test_a_click_is_seen_before_the_rest_is_posted(acme: Acme) -> None:
-    """Messages go out one a second; who claimed the first is not shown only after the last."""
+    """Messages are posted one a second; a claim of the first is shown before the last is posted."""
     await chosen(acme)
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(8)))
     (message, *_) = await until_posted(acme, 1)
@@ -133,7 +134,7 @@ async def test_a_click_is_seen_before_the_rest_is_posted(acme: Acme) -> None:
 
 @on_both
 async def test_two_clicks_at_once(acme: Acme) -> None:
-    """One has it, the other is told who."""
+    """Of two simultaneous clicks one claims the follow-up, and the other person is told who has it."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -142,7 +143,7 @@ async def test_two_clicks_at_once(acme: Acme) -> None:
 
 
 async def test_it_closes_itself(acme: Acme) -> None:
-    """When the score falls back before anybody came."""
+    """A follow-up closes itself if the score falls back before it is claimed."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -152,7 +153,7 @@ async def test_it_closes_itself(acme: Acme) -> None:
 
 
 async def test_very_many_are_one_list(acme: Acme) -> None:
-    """Sixty in one delivery are one message; what comes after them stands in it too."""
+    """Sixty follow-ups of one delivery are one message, and later ones are added to it."""
     await chosen(acme)
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(60)))
     (message,) = await until_posted(acme, 1)
@@ -161,7 +162,7 @@ async def test_very_many_are_one_list(acme: Acme) -> None:
     await acme.pushed(hot("late@example.com"))
     message = await until_it_says(acme, message, "they are one list: 61")
     assert len(list_follow_up_posts(acme)) == 1
-    await acme.restart()  # which finishes what is under way
+    await acme.restart()  # which finishes running work
     assert {follow_up.message_ts for follow_up in await load_follow_ups(acme.workspace, ids=range(1, 100))} == {
         message.ts
     }
@@ -172,7 +173,7 @@ async def test_very_many_are_one_list(acme: Acme) -> None:
     [("C0SHARED", "another organisation"), ("C0SALES", "guests"), ("C0GONE", "cannot see that channel")],
 )
 async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel: str, reason: str) -> None:
-    """An admin is asked in its place; nobody can choose such a channel either."""
+    """Follow-ups go to an admin instead of a shared channel, and nobody can choose such a channel."""
     await chosen(acme, channel)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1, "D0ADMIN")
@@ -185,14 +186,14 @@ async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel
 
 
 async def test_an_archived_channel_is_not_chosen(acme: Acme) -> None:
-    """Slack takes no message there."""
+    """An archived channel cannot be chosen, because Slack accepts no messages there."""
     acme.sandbox.world.channels[SUCCESS].is_archived = True
     text = acme.seen(await acme.ask(f"alerts add when score crosses 50 in <#{SUCCESS}>"))
     assert text == "No rule was made. That channel is archived, so nothing is posted to it. Choose another one."
 
 
 async def test_a_channel_that_becomes_shared_gets_nothing_more(acme: Acme) -> None:
-    """It is looked at before every post."""
+    """The channel is checked before every post."""
     await chosen(acme)
     await acme.pushed(hot())
     await until_posted(acme, 1)
@@ -204,7 +205,7 @@ async def test_a_channel_that_becomes_shared_gets_nothing_more(acme: Acme) -> No
 
 
 async def test_without_a_channel_the_owner_is_asked(acme: Acme) -> None:
-    """In the direct messages with the app."""
+    """Without a channel, follow-ups go to the owner's direct messages with the app."""
     await chosen(acme, None)
     await acme.pushed(hot(), hot("hopper@example.com"))
     (message,) = await until_posted(acme, 1, "D0REP")
@@ -218,7 +219,7 @@ async def test_without_a_channel_the_owner_is_asked(acme: Acme) -> None:
     [("rate_limited", 1, False), ("server_error", 1, False), ("dropped_after_accepting", 1, False)],
 )
 async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: bool) -> None:
-    """What was taken is found again by its metadata; what was not is sent again; nobody sees it twice."""
+    """A posted message is found by its metadata, a lost one is sent again, and nobody sees one twice."""
     await chosen(acme)
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
     await acme.pushed(hot())
@@ -233,7 +234,7 @@ async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: b
 
 
 async def tried_again(acme: Acme) -> None:
-    """Wait until a message was sent, go on to when it is tried again, and let all that is under way be finished."""
+    """Wait until a message was sent, advance the clock to the retry, and wait until running work is finished."""
     before = _sent(acme)
     await acme.sandbox.wait_for(lambda: _sent(acme) > before)
     acme.sandbox.clock.advance(5)
@@ -248,7 +249,7 @@ BAD_ANSWERS = ["rate_limited", "server_error", "dropped_after_accepting"]
 
 @pytest.mark.parametrize("fault", BAD_ANSWERS)
 async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None:
-    """Whatever becomes of it: the follow-up was moved before, which is no reason to say nothing."""
+    """The reply in the thread is posted once, also if its first post failed after the follow-up was moved."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -257,7 +258,7 @@ async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None
     acme.sandbox.clock.advance(DAY + 1)
     await tried_again(acme)
     await acme.sandbox.wait_for(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts])
-    await acme.restart()  # which finishes what is under way
+    await acme.restart()  # which finishes running work
     assert [post.text for post in acme.sandbox.world.posts if post.thread_ts == message.ts] == [
         "<@U0REP> snoozed this until now; it is open again."
     ]
@@ -265,7 +266,7 @@ async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None
 
 @pytest.mark.parametrize("fault", BAD_ANSWERS)
 async def test_the_list_of_very_many_comes_once(acme: Acme, fault: Any) -> None:
-    """And has all of them, those too that came while it was in doubt."""
+    """The list is posted once with all follow-ups, including those that came while its post was in doubt."""
     await chosen(acme)
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(60)))
@@ -280,7 +281,7 @@ async def test_the_list_of_very_many_comes_once(acme: Acme, fault: Any) -> None:
 
 @pytest.mark.parametrize("fault", BAD_ANSWERS)
 async def test_the_word_to_an_admin_comes_once(acme: Acme, fault: Any) -> None:
-    """That a channel takes nothing any more, and then what was meant for it."""
+    """The notice about a channel, and the follow-ups meant for it, are each sent once to the admin."""
     await chosen(acme, "C0GONE")
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
     await acme.pushed(hot())
@@ -302,9 +303,9 @@ async def test_the_word_to_an_admin_comes_once(acme: Acme, fault: Any) -> None:
 async def test_a_lookup_that_fails_sends_nothing_elsewhere(
     acme: Acme, method: str, channel: str | None, place: str
 ) -> None:
-    """Slack not saying what a channel is, or who somebody, for a moment is no reason to tell somebody else."""
+    """If Slack temporarily does not return a channel or a person, nothing is sent elsewhere."""
     await chosen(acme, channel)
-    acme.sandbox.clock.advance(31)  # what was looked up is remembered for half a minute
+    acme.sandbox.clock.advance(31)  # expire the cached lookup
     acme.sandbox.faults.add(Fault(method=method, kind="server_error"))
     await acme.pushed(hot())
     await acme.sandbox.wait_for(lambda: [call for call in acme.sandbox.calls if call.method == method])
@@ -314,7 +315,7 @@ async def test_a_lookup_that_fails_sends_nothing_elsewhere(
 
 
 async def test_without_leave_to_look_a_doubtful_message_is_repeated_and_marked(acme: Acme) -> None:
-    """Twice is better than never, and it says so."""
+    """Without permission to read the history, a message in doubt is repeated and says that it may be a repeat."""
     await chosen(acme)
     acme.sandbox.world.scopes -= {"channels:history"}
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind="dropped_after_accepting"))
@@ -328,19 +329,19 @@ async def test_without_leave_to_look_a_doubtful_message_is_repeated_and_marked(a
 
 
 async def test_a_restart_loses_no_follow_up(acme: Acme) -> None:
-    """What was decided and not posted is posted by whoever comes next."""
+    """A follow-up that was not posted before a restart is posted afterwards."""
     await chosen(acme)
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind="server_error"))
     await acme.pushed(hot())
     await acme.restart()
-    acme.sandbox.clock.advance(65)  # the lease of the one that was stopped
+    acme.sandbox.clock.advance(65)  # the stopped service's lease
     (message,) = await until_posted(acme, 1)
     assert "Ada Lovelace" in acme.seen(message)
 
 
 @on_both
 async def test_rules_by_words(acme: Acme) -> None:
-    """Added, listed, paused, resumed, removed; each answer says what to type next."""
+    """Rules are added, listed, paused, resumed and removed; each answer says what to type next."""
     listed = acme.seen(await acme.ask("alerts"))
     assert (
         "1. `when score crosses 80` → the contact's owner, else an admin · off until `/score setup` is answered"
@@ -369,7 +370,7 @@ async def test_rules_by_words(acme: Acme) -> None:
 
 @on_both
 async def test_the_list_of_what_waits(acme: Acme) -> None:
-    """Newest first, page by page, with the same buttons; the card of a contact says it too."""
+    """The list is newest first, in pages, with the same buttons; the contact's card shows the follow-up too."""
     await chosen(acme)
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(10)))
     page = await acme.ask("followups")
@@ -383,7 +384,7 @@ async def test_the_list_of_what_waits(acme: Acme) -> None:
 
 
 async def click(acme: Acme, listed: Message, label: str, *, nth: int = 0, user: str = REP) -> Message:
-    """Press one of the buttons of that name in a list, and give what stands in its place then."""
+    """Click a button in a list, and return the message that replaces the list."""
     button = button_of(listed, label, nth=nth)
     _, call = await acme.answered(
         lambda: acme.sandbox.click(listed.id, button["action_id"], block_id=button["block_id"], user=user)
@@ -395,12 +396,12 @@ async def click(acme: Acme, listed: Message, label: str, *, nth: int = 0, user: 
 
 
 def lines(acme: Acme, listed: Message) -> list[str]:
-    """Give what a list says: each line of it, without the times."""
+    """Return the lines of a list, without the times."""
     return re.sub(r" · (asked )?‹[^›]+›", "", acme.seen(listed)).splitlines()
 
 
 async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
-    """What happened stands above it; what is ended is gone from it, and asked about until that is said."""
+    """Results stand above the list; done follow-ups leave the list, and stay above it until they have an outcome."""
     await chosen(acme, None)
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(4)))
     listed, other = await acme.ask("followups"), await acme.ask("followups", user="U0JANE")
@@ -434,7 +435,7 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
 
 
 async def test_the_last_page_of_the_list_is_done(acme: Acme) -> None:
-    """The list begins anew, and from a later page one comes back to the first."""
+    """Doing the last follow-up of the last page shows the first page; First leads there too."""
     await chosen(acme, None)
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(9)))
     page = await acme.press(await acme.ask("followups"), "Next")
@@ -454,7 +455,7 @@ async def test_the_last_page_of_the_list_is_done(acme: Acme) -> None:
 
 @on_both
 async def test_the_first_questions(acme: Acme) -> None:
-    """An admin is asked once, in a direct message; the answers are taken there and by /score setup."""
+    """An admin is asked once, by direct message; answers are accepted there and by /score setup."""
     (question,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
     assert "Where shall follow-ups go?" in str(question.blocks)
     answer = await acme.ask("setup", user=REP)
@@ -484,7 +485,7 @@ async def test_the_first_questions(acme: Acme) -> None:
 
 
 async def test_whoever_invites_the_app_is_asked(acme: Acme) -> None:
-    """Alone; where a channel is chosen already only an admin is."""
+    """Who invites the app is asked privately for the channel; once a channel is chosen, only an admin is asked."""
     world = acme.sandbox.world
     world.add_channel(Channel(id="C0NEW", name="new", members=["U0REP", "U0ADMIN", world.bot_user]))
     joined = {
@@ -513,7 +514,7 @@ async def test_whoever_invites_the_app_is_asked(acme: Acme) -> None:
 
 
 async def test_the_shortcut_on_a_message(acme: Acme) -> None:
-    """The form is for the contact whose address the message holds; without one it asks for whom."""
+    """The form is for the contact with an address in the message; without one it has a field for the contact."""
     await acme.sandbox.say("Just spoke to ada@example.com, very keen!")
     message = acme.sandbox.messages()[-1]
     await acme.answered(lambda: acme.sandbox.shortcut("score_message", message=message.id))
@@ -527,7 +528,7 @@ async def test_the_shortcut_on_a_message(acme: Acme) -> None:
 
 @on_both
 async def test_the_home_tab(acme: Acme) -> None:
-    """The first questions for an admin; for a guest nothing."""
+    """The Home tab shows an admin the first questions, and a guest nothing."""
     for user, words in (
         ("U0ADMIN", "Where shall follow-ups go?"),
         (REP, "Nothing waits for you"),
@@ -541,7 +542,7 @@ async def test_the_home_tab(acme: Acme) -> None:
 
 
 async def test_a_click_in_the_home_tab(acme: Acme) -> None:
-    """What was done there is gone from it at once."""
+    """A follow-up done in the Home tab leaves it at once."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
@@ -560,7 +561,7 @@ async def test_a_click_in_the_home_tab(acme: Acme) -> None:
 
 
 async def test_a_guest_can_claim_nothing(acme: Acme) -> None:
-    """And is told nothing of whom it is about."""
+    """A guest cannot claim a follow-up, and learns nothing about its contact."""
     await chosen(acme)
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)

@@ -1,4 +1,4 @@
-"""Set scores by the form: opened from a card or by a bare `/score set`, handed in whole, half or not at all."""
+"""Set scores by form: opened from a card or by `/score set`, submitted complete, partial or not at all."""
 
 import json
 
@@ -10,7 +10,7 @@ HINTS = ("0 to 100, in steps of 1", "1 to 10, in steps of 1", "1 to 5, in steps 
 
 
 async def test_the_form_of_a_card_shows_the_values_now(acme: Acme) -> None:
-    """Set on a card opens a form for that contact, each field with the value now."""
+    """Set on a card opens a form for the contact, with the current scores in its fields."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
 
     assert form(view) == {
@@ -24,7 +24,7 @@ async def test_the_form_of_a_card_shows_the_values_now(acme: Acme) -> None:
 
 
 async def test_what_is_changed_is_set(acme: Acme) -> None:
-    """Only what was changed in the form is recorded, with the reason; the receipt follows below."""
+    """Only changed fields are recorded, with the reason; the receipt follows below."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     receipt = await acme.hand_in(view, score_score="85", score_satisfaction="4.5", reason=" great demo ")
 
@@ -38,7 +38,7 @@ async def test_what_is_changed_is_set(acme: Acme) -> None:
 
 
 async def test_the_receipt_of_a_form_can_be_undone(acme: Acme) -> None:
-    """By its button, and by the verb, the whole form is one change."""
+    """By button and by verb, the whole form is undone as one change."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     receipt = await acme.hand_in(view, score_score="85", score_fit="8")
     restored = await acme.press(await acme.press(receipt, "Undo"), "Undo")
@@ -49,7 +49,7 @@ async def test_the_receipt_of_a_form_can_be_undone(acme: Acme) -> None:
 
 
 async def test_an_emptied_field_clears(acme: Acme) -> None:
-    """A value that is deleted in the form is missing afterwards; a field that was empty stays as it is."""
+    """An emptied field clears the score; a field that was empty stays unchanged."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     receipt = await acme.hand_in(view, score_fit=None)
 
@@ -57,7 +57,7 @@ async def test_an_emptied_field_clears(acme: Acme) -> None:
 
 
 async def test_an_unchanged_form(acme: Acme) -> None:
-    """A form in which nothing was changed stays open and says so; nothing is recorded."""
+    """A form without changes stays open and says so; nothing is recorded."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     response = await acme.sandbox.submit(view.id, entered(view, {"reason": "great demo"}))
     (still_open,) = acme.sandbox.open_views()
@@ -68,7 +68,7 @@ async def test_an_unchanged_form(acme: Acme) -> None:
 
 
 async def test_a_mistake_can_be_mended(acme: Acme) -> None:
-    """Each field that cannot be taken says why; mended, the same form is recorded."""
+    """Each invalid field says why; corrected, the same form is recorded."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     await acme.sandbox.submit(view.id, entered(view, {"score_score": "85", "score_satisfaction": "4.7"}))
     (wrong,) = acme.sandbox.open_views()
@@ -83,7 +83,7 @@ async def test_a_mistake_can_be_mended(acme: Acme) -> None:
 
 
 async def test_every_mistake_is_told_at_once(acme: Acme) -> None:
-    """What Slack's own checks would have held back is refused by ours too, field by field."""
+    """Mistakes that Slack's own checks would catch are refused too, field by field."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     fields = {"score_score": "85", "score_fit": "8"}
     sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, fields)))
@@ -110,7 +110,7 @@ async def test_every_mistake_is_told_at_once(acme: Acme) -> None:
 
 
 async def test_a_bare_set_asks_whom(acme: Acme) -> None:
-    """Without a contact the form has a menu of them; what is left empty is left alone."""
+    """Without a contact the form has a menu of contacts; empty fields stay unchanged."""
     view = await acme.ask_for_form()
     offered = await acme.sandbox.options(view.id, "contact", "gra")
     receipt = await acme.hand_in(view, contact=offered[1], score_score="85", reason="great demo")
@@ -132,7 +132,7 @@ async def test_a_bare_set_asks_whom(acme: Acme) -> None:
 
 
 async def test_the_menu_of_contacts(acme: Acme) -> None:
-    """It finds by name, company, address and id, ten at most and one more, and nothing by nothing."""
+    """The menu searches name, company, address and id, shows at most ten matches, and nothing for an empty search."""
     await acme.pushed(*({"type": "contact.upsert", "contact": {"id": f"s{n}", "name": f"Sam {n}"}} for n in range(20)))
     view = await acme.ask_for_form()
     options = {
@@ -151,7 +151,7 @@ async def test_the_menu_of_contacts(acme: Acme) -> None:
 
 
 async def test_slack_itself_asks_for_the_contact(acme: Acme) -> None:
-    """The field of the contact is required, so that Slack does not even send a form without one."""
+    """The contact field is required, so Slack does not submit a form without a contact."""
     view = await acme.ask_for_form()
     response = await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
 
@@ -160,7 +160,7 @@ async def test_slack_itself_asks_for_the_contact(acme: Acme) -> None:
 
 
 async def test_a_cancelled_form(acme: Acme) -> None:
-    """Closing the form changes nothing, and nothing is said."""
+    """Closing the form changes nothing and posts nothing."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     answers = len(acme.answers)
     await acme.sandbox.close_view(view.id)
@@ -171,7 +171,7 @@ async def test_a_cancelled_form(acme: Acme) -> None:
 
 
 async def test_what_a_colleague_changed_meanwhile_stays(acme: Acme) -> None:
-    """A form sets what was changed in it, not what it showed when it was opened."""
+    """A form sets the fields changed in it, and not the others that it showed."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     await acme.ask("set ada 90", user="U0JANE")
     receipt = await acme.hand_in(view, score_fit="8")
@@ -181,7 +181,7 @@ async def test_what_a_colleague_changed_meanwhile_stays(acme: Acme) -> None:
 
 
 async def test_the_receipt_comes_where_the_form_was_opened(acme: Acme) -> None:
-    """Opened in the direct messages with the app, it is answered there."""
+    """A form opened in the app's direct messages is answered there."""
     view = await acme.press_for_form(await acme.ask("ada", channel="D0REP"), "Set")
     receipt = await acme.hand_in(view, channel="D0REP", score_score="85")
 
@@ -190,7 +190,7 @@ async def test_the_receipt_comes_where_the_form_was_opened(acme: Acme) -> None:
 
 
 async def test_a_form_that_was_open_for_an_hour(acme: Acme) -> None:
-    """What can no longer be answered in the channel is told in the direct messages with the app."""
+    """If the channel can no longer be used for an answer, the receipt is sent by direct message."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     acme.sandbox.clock.advance(3_600)
     await acme.sandbox.submit(view.id, entered(view, {"score_score": "85"}))
@@ -206,7 +206,7 @@ async def test_a_form_that_was_open_for_an_hour(acme: Acme) -> None:
 
 
 async def test_a_form_without_a_place_is_answered_in_direct_messages(acme: Acme) -> None:
-    """A form that does not say where it was opened is answered in the direct messages with the app."""
+    """A form without the place where it was opened is answered by direct message."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
     metadata = json.loads(sent.payload["view"]["private_metadata"])
@@ -220,7 +220,7 @@ async def test_a_form_without_a_place_is_answered_in_direct_messages(acme: Acme)
 
 
 async def test_a_form_of_an_older_version(acme: Acme) -> None:
-    """A form that nobody knows any more closes without harm."""
+    """A form of an unknown version closes without effect."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
     old = sent.payload["view"] | {"callback_id": "set_score_of_last_year"}
@@ -231,7 +231,7 @@ async def test_a_form_of_an_older_version(acme: Acme) -> None:
 
 
 async def test_a_form_of_a_contact_that_is_not_there(acme: Acme) -> None:
-    """A contact that is gone is said, and nothing is recorded."""
+    """If the contact is gone the answer says so, and nothing is recorded."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "85"})))
     gone = json.loads(sent.payload["view"]["private_metadata"]) | {"contact": 999_999}
@@ -244,13 +244,13 @@ async def test_a_form_of_a_contact_that_is_not_there(acme: Acme) -> None:
 
 
 async def test_ninety_score_types(acme: Acme) -> None:
-    """With ninety types of the longest names the form opens, and leaves alone what it does not show."""
+    """With ninety score types of the longest names the form opens, and leaves scores that it omits unchanged."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     for number in range(90):
         await add_score_type(
             acme.workspace, key=f"{'k' * 29}_{number:02d}", label=f"{'L' * 57} {number:02d}", minimum=-(10**12),
             maximum=10**12, step=1, bands=(), start=None, is_default=False, now=now,
-        )  # fmt: skip  # the numbers of one definition stand together
+        )  # fmt: skip  # the numbers of one definition
     last = "k" * 29 + "_89"
     await acme.ask(f"set ada {last}=999999999.999")
     await acme.ask("set ada " + " ".join(f"{'k' * 29}_{number:02d}=-999999999.999" for number in range(40)))
@@ -262,7 +262,7 @@ async def test_ninety_score_types(acme: Acme) -> None:
 
 
 async def test_a_form_for_nobody(acme: Acme) -> None:
-    """A form that is handed in without a contact stays open and says so."""
+    """A form submitted without a contact stays open and says so."""
     kelly = (await acme.contact("kelly")).id
     await acme.hand_in(await acme.ask_for_form(), contact=str(kelly), score_score="85")
     sent = acme.sandbox.sent[-1]

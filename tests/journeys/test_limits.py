@@ -1,4 +1,4 @@
-"""Answer within Slack's limits whatever the longest names, the most types and the longest lists."""
+"""Answers stay within Slack's limits with the longest names, the most score types and the longest lists."""
 
 import pytest
 
@@ -6,26 +6,26 @@ from storage.domain.score_types import Band
 from storage.scoring.definitions import add_score_type
 from tests.journeys.acme import Acme, ago
 
-LONG = "&" * 255  # the longest name that is taken, which is five times as long when it is escaped
+LONG = "&" * 255  # the longest valid name, which is five times as long when it is escaped
 WIDE = "Wolfeschlegelsteinhausenbergerdorff " * 7
 
 
 async def many_types(acme: Acme, count: int) -> list[str]:
-    """Define types of the longest keys, labels and bands; give their keys."""
+    """Create score types with the longest keys, labels and bands; return their keys."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     keys = [f"{'k' * 29}_{number:02d}" for number in range(count)]
     for number, key in enumerate(keys):
         await add_score_type(
             acme.workspace, key=key, label=f"{'&' * 57} {number:02d}", minimum=-(10**12), maximum=10**12, step=1,
             bands=(Band(name="b" * 32, start=-(10**12)),), start=None, is_default=False, now=now,
-        )  # fmt: skip  # the numbers of one definition stand together
+        )  # fmt: skip  # the numbers of one definition
     return keys
 
 
 @pytest.mark.parametrize("name", [LONG, WIDE[:255].strip()], ids=["escaped", "wide"])
 @pytest.mark.parametrize("line", ["top 50", "filter score>=0 limit:50", "filter score>=0"])
 async def test_the_longest_lists(acme: Acme, name: str, line: str) -> None:
-    """Fifty contacts of the longest names and companies are an answer, not a silence."""
+    """A list of fifty contacts with the longest names and companies is answered."""
     people = [{"id": f"x{n}", "name": name, "company": name} for n in range(50)]
     await acme.pushed(*({"type": "contact.upsert", "contact": contact} for contact in people))
     score = {"type": "score.set", "score": "score", "value": 99}
@@ -38,7 +38,7 @@ async def test_the_longest_lists(acme: Acme, name: str, line: str) -> None:
 @pytest.mark.parametrize("count", [12, 40, 90])
 @pytest.mark.parametrize("line", ["crm:x", "help", "history crm:x", "set crm:x 85", "filter score>=0"])
 async def test_many_types(acme: Acme, line: str, count: int) -> None:
-    """With many types of the longest labels and bands, each of them scored, every answer arrives."""
+    """With many score types with the longest labels and bands, all scored, every answer arrives."""
     keys = await many_types(acme, count)
     everything = {
         "id": "x",
@@ -55,11 +55,11 @@ async def test_many_types(acme: Acme, line: str, count: int) -> None:
     assert call.answer == {"status": 200, "body": "ok"}
     assert "<!date" not in acme.seen(
         acme.latest()
-    )  # every date is whole: one cut in its middle would be shown as its markup
+    )  # every date is whole: a truncated date would be shown as its markup
 
 
 async def test_the_longest_histories(acme: Acme) -> None:
-    """Twenty changes with the longest reasons are an answer."""
+    """A history of twenty changes with the longest reasons is answered."""
     reasons = [{"value": n, "reason": "&" * 1000} for n in range(20)]
     change = {"type": "score.set", "contact": {"email": "pete@topgun.example"}, "score": "score"}
     await acme.pushed(*(change | reason for reason in reasons))
@@ -69,7 +69,7 @@ async def test_the_longest_histories(acme: Acme) -> None:
 
 
 async def test_the_longest_receipt(acme: Acme) -> None:
-    """A line with ninety values and the longest reason has a receipt, and one undo."""
+    """A line with ninety values and the longest reason has one receipt and one undo."""
     keys = await many_types(acme, 90)
     line = " ".join(f"{key}=999999999.999" for key in keys)
     _, call = await acme.answered(
@@ -105,7 +105,7 @@ async def test_the_longest_receipt(acme: Acme) -> None:
     ids=lambda line: line[:14],
 )
 async def test_the_longest_lines(acme: Acme, line: str) -> None:
-    """Whatever fits into a line is answered, and changes nothing it does not say."""
+    """The longest lines are answered, and change only what they say."""
     before = await acme.ledger()
     response, call = await acme.answered(lambda: acme.sandbox.command("/score", line))
 

@@ -1,4 +1,4 @@
-"""Show names, companies, owners, tags, reasons and labels as they are: nothing in them mentions, links or formats."""
+"""Names, companies, owners, tags, reasons and labels are shown literally: no mentions, links or formatting."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ EVIL = {
     "owner": "<@U0ADMIN>",
     "tags": ["<!everyone>", "a & b"],
 }
-# What an answer says does not depend on the database.
+# Answers do not depend on the database.
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 STYLED = re.compile(r"\*x\*|_x_|~x~|`x`|:joy:")
 TURNING = re.compile("[\u202a-\u202e\u2066\u2067\u200e\u200f]")
@@ -29,12 +29,12 @@ RAW = ("<!channel", "<!here", "<!everyone", "<@U0ADMIN", "<https://evil", "<!sub
 
 @pytest.fixture
 async def evil(acme: Acme) -> Acme:
-    """Give the workspace a contact and a score type whose words are markup."""
+    """Create a contact and a score type with markup in their texts."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="mood", label="<!here> Mood", minimum=0, maximum=10_000, step=1000,
         bands=(), start=None, is_default=False, now=now,
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     same_name = {"type": "contact.upsert", "contact": {"id": "evil2", "name": "Evil <!channel> Two"}}
     scored = {"type": "score.set", "contact": {"id": "evil"}, "score": "mood", "value": 5, "reason": "<!channel> & co"}
     await acme.pushed({"type": "contact.upsert", "contact": EVIL}, same_name, scored)
@@ -42,7 +42,7 @@ async def evil(acme: Acme) -> Acme:
 
 
 def parsed_by_slack(content: Any) -> Iterator[str]:
-    """Give every text of a message or view in which Slack looks for markup."""
+    """Return every text of a message or view that Slack parses for markup."""
     if isinstance(content, dict):
         for name, value in content.items():
             if name == "text" and isinstance(value, str) and content.get("type") != "plain_text":
@@ -55,7 +55,7 @@ def parsed_by_slack(content: Any) -> Iterator[str]:
 
 
 def raw_in(acme: Acme) -> list[str]:
-    """Give the texts that Slack would read markup out of that was never ours, or that turn around what follows."""
+    """Return the texts with markup that the app did not write, or with characters that reverse text."""
     texts = [text for call in acme.answers for text in parsed_by_slack(call.arguments)]
     outside_code = [re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL) for text in texts]
     return [
@@ -66,7 +66,7 @@ def raw_in(acme: Acme) -> list[str]:
 
 
 def made_into_links(content: Any) -> Iterator[Any]:
-    """Give every text of a message or view in which Slack would make links of what looks like an address."""
+    """Return every text of a message or view in which Slack would turn addresses into links."""
     if isinstance(content, dict):
         if content.get("type") == "mrkdwn" and content.get("verbatim") is not True:
             yield content
@@ -77,7 +77,7 @@ def made_into_links(content: Any) -> Iterator[Any]:
 
 
 async def test_the_card_of_a_contact_with_markup(evil: Acme) -> None:
-    """Every part of a card is written so that it reads as it was given."""
+    """Every part of a card is escaped so that it looks as it was entered."""
     text = evil.seen(await evil.ask("crm:evil"))
 
     assert text == (
@@ -94,22 +94,22 @@ async def test_the_card_of_a_contact_with_markup(evil: Acme) -> None:
 
 LINES = [
     "crm:evil",
-    "view evil",  # two of that name: a list
+    "view evil",  # two contacts of that name: a list
     "history crm:evil mood",
     "history crm:evil",
     "set crm:evil mood=7 because <!channel> & co",
-    "set crm:evil mood=99",  # a refusal names the type
+    "set crm:evil mood=99",  # a refusal names the score type
     "set crm:evil mood=7 mood=8",
     "set crm:evil mood=0.5",
     "set evil mood=7 because <!channel>",
     "clear crm:evil mood",
-    "clear crm:evil fit",  # nothing to clear names the contact
+    "clear crm:evil fit",  # the refusal names the contact
     "clear evil mood",
     "top mood",
     "filter mood>=1",
     "filter company:nobody",
     "help",
-    # What a person types comes back to them alone, but is as little markup as anything.
+    # Typed text is shown only to the person who typed it, but is escaped too.
     "<!channel>",
     "view <!channel>",
     "tpo <!channel>",
@@ -130,7 +130,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES)
 async def test_nothing_is_parsed(evil: Acme, line: str) -> None:
-    """No answer to a line lets Slack find markup in what is not ours, in its notification neither."""
+    """Slack finds no markup in foreign text of any answer, including its notification."""
     await evil.ask(line)
 
     assert len(evil.answers) == 1
@@ -138,7 +138,7 @@ async def test_nothing_is_parsed(evil: Acme, line: str) -> None:
 
 
 async def test_nothing_is_parsed_in_what_follows(evil: Acme) -> None:
-    """Nor do choices, forms, receipts, undone ones and histories."""
+    """Slack finds no markup in foreign text of choices, forms, receipts, undo receipts and histories."""
     choice = await evil.ask("set evil mood=7 because <!channel>")
     receipt = await evil.press(choice, "Evil <!channel> & <https://evil.example|Free> · <!here> Ltd")
     undone = await evil.press(receipt, "Undo")
@@ -156,7 +156,7 @@ async def test_nothing_is_parsed_in_what_follows(evil: Acme) -> None:
 
 
 async def test_a_line_break_in_a_name_stays_on_its_line(evil: Acme) -> None:
-    """A name with line breaks cannot pretend to be another line of a list."""
+    """A name with line breaks cannot look like another line of a list."""
     trick = {"id": "trick", "name": "Nice\n2. *Somebody Else*  *99* (hot)"}
     scored = {"type": "score.set", "contact": {"id": "trick"}, "score": "score", "value": 90}
     await evil.pushed({"type": "contact.upsert", "contact": trick}, scored)
@@ -193,17 +193,17 @@ LOOKS = [
 STYLED_CONTACT = {
     "id": "styled", "name": f"Styled {STYLE}", "company": f"Company {STYLE}", "owner": f"Owner {STYLE}",
     "tags": [f"Tag {STYLE}"], "attributes": {"a": STYLE},
-}  # fmt: skip  # a contact whose every word is styled
+}  # fmt: skip  # a contact with markup in every field
 
 
 @pytest.fixture
 async def styled(acme: Acme) -> Acme:
-    """Give the workspace two contacts whose words style, link and turn what stands beside them, and a type of that."""
+    """Create two contacts and a score type with texts that style, link and reverse their surroundings."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="mood", label=f"Mood {STYLE}"[:60], minimum=0, maximum=10_000, step=1000,
         bands=(), start=None, is_default=False, now=now,
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     second = {"type": "contact.upsert", "contact": {**STYLED_CONTACT, "id": "styled2", "name": f"Styled two {STYLE}"}}
     scored = {"type": "score.set", "contact": {"id": "styled"}, "score": "score", "value": 95, "reason": f"Why {STYLE}"}
     mood = {**scored, "score": "mood", "value": 5}
@@ -213,7 +213,7 @@ async def styled(acme: Acme) -> Acme:
 
 
 async def test_nothing_that_is_sent_styles_or_turns_anything(styled: Acme) -> None:
-    """Names, companies, owners, tags, reasons, activities and labels look as they were sent, wherever they stand."""
+    """Names, companies, owners, tags, reasons, activities and labels look as they were entered, everywhere."""
     for line in LOOKS:
         await styled.ask(line)
     for line in ("merge crm:styled into crm:styled2", "rules", "sources", "settings", "undo"):
@@ -229,7 +229,7 @@ async def test_nothing_that_is_sent_styles_or_turns_anything(styled: Acme) -> No
 
 
 def button_labels(message: Message) -> list[str]:
-    """Give what the buttons of a message say, from its first row on."""
+    """Return the labels of a message's buttons, from the first row on."""
     rows = [block["elements"] for block in message.blocks if block["type"] == "actions"]
     return [element["text"]["text"] for row in rows for element in row]
 
@@ -242,13 +242,14 @@ FORMS = (
     "pause {}", "resume {}", "remove {}", "digest {}", "digest 9:00 {}", "save {} score>=80", "save x {}", "show {}",
     "delete {}", "{} into ada", "ada into {}", "{} into {}", "ada fit {}", "ada {}d", "ada@example.com name:{}",
     "ada@example.com owner:{}", "{}@example.com name:x", '"{}"', "segment:{}", "owner:{}", "tag:{} {}",
-)  # fmt: skip  # what may follow a verb
+)  # fmt: skip  # texts after a verb
 
 
 @on_sqlite
-@pytest.mark.parametrize("verb", ["", "nonsense", *(verb for verb in VERBS if verb != "setup")])  # which reads no words
+# the verb without arguments
+@pytest.mark.parametrize("verb", ["", "nonsense", *(verb for verb in VERBS if verb != "setup")])
 async def test_no_echo_is_markup(acme: Acme, verb: str) -> None:
-    """Whatever an admin, who may use every verb, types after one, no answer says it in a way that Slack would parse."""
+    """For every verb, the text typed after it is shown without markup."""
     forms_seen = 0
     for rest in FORMS:
         line = f"{verb} {rest.replace('{}', EVIL_WORD)}".strip()
@@ -261,7 +262,7 @@ async def test_no_echo_is_markup(acme: Acme, verb: str) -> None:
 
 
 async def test_no_form_echoes_markup(acme: Acme) -> None:
-    """What is entered comes back escaped in the answer, or as a plain text under its field."""
+    """Form input is shown escaped in the answer, or as plain text under its field."""
     evil = f"{EVIL_WORD} x"
     for line in ("set", "alerts add"):
         await acme.answered(lambda line=line: acme.sandbox.say(f"/score {line}"))  # type: ignore[misc]  # bound at once

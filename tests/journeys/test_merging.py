@@ -1,4 +1,4 @@
-"""An admin says that two contacts are one, and takes it back."""
+"""An admin merges two contacts, and undoes the merge."""
 
 from storage.ledger.contacts import find
 from tests.conftest import on_both
@@ -10,7 +10,7 @@ LINE = "merge hopper@example.com into kelly@example.com"
 
 @on_both
 async def test_two_become_one_and_are_parted_again(acme: Acme) -> None:
-    """It says who, and what their scores became; the button under it takes it back exactly, and brings it back."""
+    """The answer shows the contact and its new scores; the button undoes the merge exactly, and restores it."""
     await acme.ask("set kelly@example.com 60")
 
     answer = await acme.ask(LINE, user=ADMIN)
@@ -20,7 +20,7 @@ async def test_two_become_one_and_are_parted_again(acme: Acme) -> None:
     text = acme.seen(answer)
     assert "Grace Hopper and Grace Kelly are one contact now" in text
     assert "Score 41 → *60* (warm)" in text
-    assert text.count("→") == 2  # and Fit, which was hers alone
+    assert text.count("→") == 2  # and Fit, which only the merged contact had
     undone = await acme.press(answer, "Undo", user=ADMIN)
     assert acme.seen(undone) == (
         "Grace Hopper · Score 60 → 41 (warm) · Fit 3 → — · undone\n"
@@ -31,7 +31,7 @@ async def test_two_become_one_and_are_parted_again(acme: Acme) -> None:
 
 
 async def test_what_is_said_of_one_while_two_are_merged_stays_its_own(acme: Acme) -> None:
-    """By its address, in a line, on the card it opened, and in the form of that card: parted, each has its own."""
+    """A change by address, by card or by form of a merged contact belongs to that contact again after the split."""
     await acme.ask("set kelly@example.com 60")
     merged = await acme.ask(LINE, user=ADMIN)
     await acme.ask("set kelly@example.com 90")
@@ -53,7 +53,7 @@ async def test_what_is_said_of_one_while_two_are_merged_stays_its_own(acme: Acme
 
 
 async def test_who_is_one_already_and_who_is_nobody(acme: Acme) -> None:
-    """Nothing is changed, and it says what to type."""
+    """Merging a contact into itself or an unknown contact changes nothing, and the answer says what to type."""
     bare = acme.seen(await acme.ask("merge ada", user=ADMIN))
     nobody = acme.seen(await acme.ask("merge ada into nobody@example.com", user=ADMIN))
     herself = acme.seen(await acme.ask("merge ada into ada@example.com", user=ADMIN))
@@ -66,6 +66,6 @@ async def test_who_is_one_already_and_who_is_nobody(acme: Acme) -> None:
 
 
 async def test_only_admins_merge(acme: Acme) -> None:
-    """A member is told so."""
+    """A member may not merge contacts, and is told so."""
     assert "admin" in acme.seen(await acme.ask(LINE))
     assert len({contact.id for name in ("hopper", "kelly") for contact in await find(acme.workspace, text=name)}) == 2

@@ -1,4 +1,4 @@
-"""What is called at Slack is counted by what it answered."""
+"""Slack calls are counted by their outcome."""
 
 import re
 
@@ -9,7 +9,7 @@ from tests.journeys.acme import Acme
 
 
 async def test_calls_of_slack_are_counted_by_method_and_outcome(acme: Acme) -> None:
-    """`ok`, or Slack's own word for what was wrong; follow-ups by their state, and nobody's name."""
+    """Calls are counted by method and by `ok` or Slack's error code, follow-ups by state, without names of people."""
     acme.sandbox.faults.add(Fault(method="users.info", kind="server_error", times=5))
     await acme.ask("ada")
     async with ClientSession() as client, client.get(f"{acme.sandbox.app_url}/metrics") as answer:

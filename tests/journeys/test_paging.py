@@ -1,4 +1,4 @@
-"""Turn the pages of a filter's answer, as many as there are, forth and back."""
+"""Page through the results of a filter, forwards and backwards."""
 
 import re
 
@@ -11,7 +11,7 @@ LINE = re.compile(r"^\*(?:<[^|>]*\|)?(Person \d+)")
 
 
 async def people(acme: Acme, count: int, *, name: str = "Person {:03d}") -> None:
-    """Have the CRM tell of *count* contacts of one company, each with a score below the one before."""
+    """Push *count* contacts of one company, each with a lower score than the one before."""
     items = []
     for number in range(count):
         contact = {"email": f"p{number:03d}@crowd.example", "name": name.format(number), "company": "Crowd"}
@@ -20,14 +20,14 @@ async def people(acme: Acme, count: int, *, name: str = "Person {:03d}") -> None
 
 
 def read(text: str) -> tuple[str, list[str], list[str]]:
-    """Give the title of a page, whom it names, and its buttons."""
+    """Return the title of a page, its contacts, and its buttons."""
     title, *lines = text.splitlines()
     return title, [match[1] for line in lines if (match := LINE.match(line))], re.findall(r"\[(.*?)\]", lines[-1])
 
 
 @on_both
 async def test_every_page_is_reached_and_left(acme: Acme) -> None:
-    """Next goes on to the end, naming everybody once and saying where one is; Back leads to the first page again."""
+    """Next leads to the end, lists every contact once and shows the position; Back leads to the first page again."""
     await people(acme, 117)
     message = await acme.ask("filter company:Crowd sort:name")
     all_names: list[str] = []
@@ -50,7 +50,7 @@ async def test_every_page_is_reached_and_left(acme: Acme) -> None:
 
 
 async def test_a_page_is_shared_as_it_stands(acme: Acme) -> None:
-    """The page one has turned to is posted, with what is true when it is posted."""
+    """Sharing posts the current page, with the values at the time of posting."""
     await people(acme, 15)
     message = await acme.press(await acme.ask("filter company:Crowd", channel="C0SUCCESS"), "Next")
     await acme.pushed({"type": "contact.upsert", "contact": {"email": "p014@crowd.example", "name": "Person 777"}})
@@ -69,7 +69,7 @@ async def test_a_page_is_shared_as_it_stands(acme: Acme) -> None:
 
 @pytest.mark.parametrize("name", ["Zoë " * 40 + "{:03d}", '"Q" ' * 40 + "{:03d}"], ids=["wide", "quoted"])
 async def test_what_a_button_has_no_room_for(acme: Acme, name: str) -> None:
-    """However long a filter or a name is there is an answer, and Next leads on wherever it stands."""
+    """However long a filter or a name is, it is answered, and Next works."""
     await people(acme, 25, name=name)
     titles = []
     for text in ("company:Crowd sort:name", f"company:Crowd (company~crowd OR {'name~é ' * 180}) sort:-name"):
@@ -94,7 +94,7 @@ async def test_what_a_button_has_no_room_for(acme: Acme, name: str) -> None:
 
 
 async def test_a_filter_says_who_emptied_it_and_how_many_it_takes(acme: Acme) -> None:
-    """An empty answer names the term that left nobody; `limit:` is how many are shown, at most fifty."""
+    """An empty result names the term that excludes every contact; `limit:` sets the number of contacts, up to fifty."""
     await people(acme, 60)
     nobody = acme.seen(await acme.ask("filter company:Crowd fit>=2 fit<1.5 name~person"))
     three = read(acme.seen(await acme.ask("filter company:Crowd limit:3")))

@@ -1,4 +1,4 @@
-"""Ask for help, for contacts, for the top and for histories, and read the whole answers."""
+"""Ask for help, contacts, the top and histories, and compare the whole answers."""
 
 import pytest
 
@@ -91,16 +91,16 @@ LINES = [
     ("help top", "`/score top [N] [TYPE]`: the highest scores\n`/score top`\n`/score top 5 fit`"),
     ("help undo", "`/score undo`: take back your last change\n`/score undo`"),
     ("ada@example.com", ADA_CARD),
-    ("ADA@Example.COM", ADA_CARD),  # addresses are matched as people read them
+    ("ADA@Example.COM", ADA_CARD),  # addresses match in any case
     ("view ada@example.com", ADA_CARD),
     ("view ada", ADA_CARD),
     ("Ada Lovelace", ADA_CARD),
     ("lovelace ada", ADA_CARD),  # words in any order
     ("analytical", ADA_CARD),  # the beginning of a company
-    ('"Top Gun"', PETE_CARD),  # quotes force a contact; unquoted its first word would be a verb
+    ('"Top Gun"', PETE_CARD),  # quotes force a contact; unquoted, the first word would be a verb
     ("“Top Gun”", PETE_CARD),  # the quotes of a phone
     ("view Top Gun", PETE_CARD),
-    ("crm:4711", IDA_CARD),  # source:id looks like a filter and is a contact
+    ("crm:4711", IDA_CARD),  # source:id looks like a filter but is a contact
     ("view CRM:4711", IDA_CARD),
     ("view", "Say whom: `/score view ada@example.com`"),
     ('view ""', "Say whom: `/score view ada@example.com`"),
@@ -115,7 +115,7 @@ LINES = [
         "[Ada Lovelace · Analytical Engines · ada@example.com]",
     ),
     (
-        "view lovelacce",  # a slip in the last name is as near as one in the first
+        "view lovelacce",  # a typo in the last name counts like one in the first name
         "No contact is called “lovelacce”. Did you mean one of these?\n"
         "[Ada Lovelace · Analytical Engines · ada@example.com]",
     ),
@@ -124,23 +124,23 @@ LINES = [
         "view zoe@example.com",
         "No contact has the address zoe@example.com yet. To add it, set a score: `/score set zoe@example.com 85`",
     ),
-    ("view top", PETE_CARD),  # whoever is called like a verb is still found
+    ("view top", PETE_CARD),  # a contact with the name of a verb is found
     ('"top"', PETE_CARD),
     ("view set", "No contact is called “set”. Type more of the name, a company, or an address."),
     ("tpo 5", "Did you mean `/score top 5`?\n[/score top 5]"),  # two letters swapped
-    ("to fit", "Did you mean `/score top fit`?\n[/score top fit]"),  # one left out
-    ("hellp", "Did you mean `/score help`?\n[/score help]"),  # one too many
-    ("sat ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # one changed
+    ("to fit", "Did you mean `/score top fit`?\n[/score top fit]"),  # one letter missing
+    ("hellp", "Did you mean `/score help`?\n[/score help]"),  # one letter too many
+    ("sat ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # one letter changed
     (
         "filtr score>=80",
         "Did you mean `/score filter score&gt;=80`?\n[/score filter score>=80]",
-    ),  # before it is a filter
+    ),  # before it is parsed as a filter
     ("sett ada fit=8", "Did you mean `/score set ada fit=8`?\n[/score set ada fit=8]"),
     (
         "fit rising 3 in 7d",  # a filter without an operator
         "Did you mean `/score filter fit rising 3 in 7d`?\n[/score filter fit rising 3 in 7d]",
     ),
-    ("ｖｉｅｗ \u200eada", ADA_CARD),  # as wide as Japanese, and with a mark of direction
+    ("ｖｉｅｗ \u200eada", ADA_CARD),  # full-width as in Japanese, and with a direction mark
     (
         "tag:vip and score>50",
         "No contact fits `tag:vip and score&gt;50`. Nobody is left after `and`."
@@ -157,7 +157,7 @@ LINES = [
         ' Several words stand in quotes: `company:"Navy Seals"`',
     ),
     ("name:ada", "No contact fits `name:ada`. That asks for the whole of it; for a part: `name~ada`"),
-    ("ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # and not add, one letter off ada
+    ("ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # not `add`, which is one letter off `ada`
     ("ada@example.com +5", "Did you mean `/score set ada@example.com +5`?\n[/score set ada@example.com +5]"),
     ("crm:123", "No contact is called “crm:123”. Type more of the name, a company, or an address."),
     ("@jane", COLLEAGUE),
@@ -201,7 +201,7 @@ LINES = [
 
 @pytest.mark.parametrize(("line", "answer"), LINES, ids=[line or "nothing" for line, _ in LINES])
 async def test_a_line_and_its_answer(acme: Acme, line: str, answer: str) -> None:
-    """The whole answer to a line is read; nothing is changed by it."""
+    """The whole answer to a line is as expected, and the line changes nothing."""
     before = await acme.ledger()
     text = acme.seen(await acme.ask(line))
 
@@ -210,7 +210,7 @@ async def test_a_line_and_its_answer(acme: Acme, line: str, answer: str) -> None
 
 
 async def test_a_choice_acts(acme: Acme) -> None:
-    """A button of the list shows the one that was meant, in the place of the question."""
+    """A button of the list replaces the question by the chosen contact."""
     answer = await acme.ask("grace")
     message = await acme.press(answer, "Grace Kelly · Monaco · kelly@example.com")
 
@@ -225,14 +225,14 @@ async def test_a_choice_acts(acme: Acme) -> None:
 
 
 async def test_did_you_mean_runs(acme: Acme) -> None:
-    """The button of a misspelt verb runs the line as it was meant."""
+    """The button of a misspelled verb runs the intended line."""
     message = await acme.press(await acme.ask("tpo 5"), "/score top 5")
 
     assert acme.seen(message) == TOP
 
 
 async def test_a_suggestion_acts(acme: Acme) -> None:
-    """One of the nearest is shown when it is chosen, and a history is then a history."""
+    """A chosen suggestion is shown; if a history was asked for, its history is shown."""
     card = await acme.press(await acme.ask("adaa"), "Ada Lovelace · Analytical Engines · ada@example.com")
     history = await acme.press(
         await acme.ask("history adda fit"), "Ada Lovelace · Analytical Engines · ada@example.com"
@@ -243,7 +243,7 @@ async def test_a_suggestion_acts(acme: Acme) -> None:
 
 
 async def test_the_nearest_three(acme: Acme) -> None:
-    """Of four that come near, the nearest three are offered, the nearest first."""
+    """Of four similar contacts the nearest three are offered, the nearest first."""
     names = ("Robena", "Roberto", "Roberta", "Robert")
     await acme.pushed(*({"type": "contact.upsert", "contact": {"id": name, "name": name}} for name in names))
     answer = acme.seen(await acme.ask("roberd"))
@@ -252,7 +252,7 @@ async def test_the_nearest_three(acme: Acme) -> None:
 
 
 async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
-    """Where the words name a contact, nobody is asked whether a verb was meant."""
+    """If the words match a contact, no verb is suggested."""
     await acme.pushed({"type": "contact.upsert", "contact": {"id": "1", "name": "Tops"}})
     answer = acme.seen(await acme.ask("tops"))
 
@@ -271,7 +271,7 @@ async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
     ],
 )
 async def test_up_to_ten_are_offered(acme: Acme, count: int, answer: str) -> None:
-    """Ten contacts of a name are a list to choose from, eleven are too many."""
+    """Ten contacts with the same name are listed; eleven are too many."""
     letters = "ABCDEFGHIJK"[:count]
     people = [{"type": "contact.upsert", "contact": {"id": letter, "name": f"Sam {letter}"}} for letter in letters]
     await acme.pushed(*people)
@@ -280,7 +280,7 @@ async def test_up_to_ten_are_offered(acme: Acme, count: int, answer: str) -> Non
 
 
 async def test_the_card_tells_a_colleagues_change_from_the_crms(acme: Acme) -> None:
-    """Beside each score stand its last change and who made it; times are written for the reader's own zone."""
+    """Each score has its last change and author; times are formatted for the reader's zone."""
     await acme.ask("set ada satisfaction=4.5", user="U0JANE")
     message = await acme.ask("ada")
     token = message.blocks[1]["text"]["text"].splitlines()[0]
@@ -301,7 +301,7 @@ async def test_buttons_of_a_card(acme: Acme) -> None:
 
 
 async def test_a_score_that_is_missing_is_not_in_the_top(acme: Acme) -> None:
-    """A cleared score is missing, not zero: it is in no list."""
+    """A cleared score is missing, not zero, and is in no list."""
     await acme.ask("clear hopper")
     await acme.ask("set kelly 0")
 
@@ -314,7 +314,7 @@ async def test_a_score_that_is_missing_is_not_in_the_top(acme: Acme) -> None:
 
 
 async def test_equal_scores(acme: Acme) -> None:
-    """Of equal scores the contact known longest comes first, whenever it got there."""
+    """Of equal scores the oldest contact comes first, whenever it reached the score."""
     await acme.ask("set Studio 54 62")
     await acme.ask("set hopper 62")
 
@@ -341,7 +341,7 @@ async def test_the_last_twenty_changes(acme: Acme) -> None:
 
 
 async def test_a_negative_change_and_a_cleared_one_in_a_history(acme: Acme) -> None:
-    """What was taken away, cleared and undone reads as it was done."""
+    """A history shows subtractions, clears and undone changes as such."""
     await acme.ask("set ada -7")
     await acme.ask("clear ada")
     await acme.ask("set ada 90 because wrong Ada")
@@ -359,12 +359,12 @@ async def test_a_negative_change_and_a_cleared_one_in_a_history(acme: Acme) -> N
 
 
 async def test_another_default_type(acme: Acme) -> None:
-    """The type that is meant where none is named comes first everywhere."""
+    """The default score type comes first everywhere."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="mood", label="Mood", minimum=-10_000, maximum=10_000, step=1000,
         bands=(), start=None, is_default=True, now=now,
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     receipt = acme.seen(await acme.ask("set ada =-5"))
     card = acme.seen(await acme.ask("ada")).splitlines()
 
@@ -375,7 +375,7 @@ async def test_another_default_type(acme: Acme) -> None:
 
 @on_both
 async def test_a_filter_and_its_mistake(acme: Acme) -> None:
-    """A line with an operator is a filter; a caret stands below what cannot be read in it."""
+    """A line with an operator is a filter; a mistake is marked with a caret."""
     text = acme.seen(await acme.ask("score>=40"))
     wrong = acme.seen(await acme.ask("score>=40 -has:xyz"))
 
@@ -396,7 +396,7 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
 
 @on_both
 async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
-    """Beside the score, where the contact has them; a name with a blank stands in quotes."""
+    """The filtered attributes are shown beside the score; an attribute name with a space needs quotes."""
     attributes = {"plan": ["pro", "beta <1>"], "Seats Used": 12}
     await acme.pushed({"type": "contact.upsert", "contact": {"email": "ada@example.com", "attributes": attributes}})
 
@@ -414,5 +414,5 @@ async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
 
 
 def test_the_past_has_every_kind_of_item() -> None:
-    """What the fixture pushes goes through every kind of item but clearing."""
+    """The pushed fixture has every type of item except clear."""
     assert {item["type"] for _, item in PAST} == {"contact.upsert", "score.set", "score.add"}

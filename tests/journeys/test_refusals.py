@@ -1,4 +1,4 @@
-"""Refuse everybody who may not see scores, on every surface and in every place, without a word of a contact."""
+"""People who may not see scores are refused on every surface and in every place, without data about contacts."""
 
 import json
 import re
@@ -36,29 +36,29 @@ ADMINS = "That is for admins: the workspace's owners and admins, and whom they n
 ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
 
 OF_ADMINS = ("settings", "rules", "sources", "a preview", "delete ida", "merge ida into grace@example.com")
-DIRECT = "D0REPJANE"  # direct messages between two people, not with the app
+DIRECT = "D0REPJANE"  # direct messages between two people, without the app
 WORDS = re.compile(
     r"\b(ada|lovelace|analytical|engines|grace|hopper|kelly|navy|monaco|studio|pete|mitchell|gun|ida|rhodes|zoe|xenia)\b"
     r"|example\.com|4711|great demo",
     re.IGNORECASE,
 )
-#: What is said is free of numbers altogether, so of scores too.
+#: Refusals contain no digits at all, and therefore no scores.
 NUMBER = re.compile(r"\d")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """Why nothing may be said: what is different from a member in a channel, and the sentence for it."""
+    """A reason for a refusal: the difference from a member in a channel, and the sentence."""
 
     sentence: str
     becomes: Callable[[Acme], None]
     channel: str = SALES
     sent: Callable[[Sent], Sent] = lambda sent: sent
-    commands: bool = True  # a slash command does not say where a person belongs
+    commands: bool = True  # a slash command does not include the person's home team
 
 
 def person(**changes: bool | str) -> Callable[[Acme], None]:
-    """Make the rep somebody else in what Slack says of them."""
+    """Return a change of the rep's fields in Slack."""
 
     def becomes(acme: Acme) -> None:
         for name, value in changes.items():
@@ -68,7 +68,7 @@ def person(**changes: bool | str) -> Callable[[Acme], None]:
 
 
 def channel(**changes: bool | list[str]) -> Callable[[Acme], None]:
-    """Make the channel something else in what Slack says of it."""
+    """Return a change of the channel's fields in Slack."""
 
     def becomes(acme: Acme) -> None:
         for name, value in changes.items():
@@ -78,19 +78,19 @@ def channel(**changes: bool | list[str]) -> Callable[[Acme], None]:
 
 
 def failing(method: str) -> Callable[[Acme], None]:
-    """Let every call of *method* fail."""
+    """Return a change that makes every call of *method* fail."""
     return lambda acme: acme.sandbox.faults.add(Fault(method=method, kind="server_error", times=1_000))
 
 
 def from_elsewhere(sent: Sent) -> Sent:
-    """Give a request in which the person's own team is another one, as in a shared channel."""
+    """Return a request with another home team of the person, as in a shared channel."""
     payload = sent.payload
     team = {"team": {"id": "T0OTHER", "domain": "elsewhere"}} if payload["type"] == "view_submission" else {}
     return other(sent, user=payload["user"] | {"team_id": "T0OTHER"}, **team)
 
 
 def jane_leaves(acme: Acme) -> None:
-    """Make the other end of the direct messages somebody of another organisation."""
+    """Make the other person in the direct messages a member of another organization."""
     jane = acme.sandbox.world.people["U0JANE"]
     jane.is_stranger, jane.team_id = True, "T0OTHER"
 
@@ -116,26 +116,27 @@ CONDITIONS = {
 
 @pytest.mark.parametrize("name", CONDITIONS)
 async def test_refused(acme: Acme, name: str) -> None:
-    """Every surface gives one ephemeral refusal (a menu: nothing); nothing is recorded, looked up or told."""
+    """Every surface gives one ephemeral refusal (a menu: nothing); nothing is recorded, looked up or shown."""
     condition = CONDITIONS[name]
     members = [REP, "U0JANE"]
     acme.sandbox.world.add_channel(Channel(id=DIRECT, name="jane", members=members, im_with="U0JANE"))
     requests = await surfaces(acme, user=REP, channel=condition.channel)
     condition.becomes(acme)
-    acme.sandbox.clock.advance(31)  # what was looked up is remembered for half a minute
+    acme.sandbox.clock.advance(31)  # expire the cached lookup
     before, calls = await acme.ledger(), len(acme.sandbox.calls)
     cells: dict[str, str] = {}
     for surface, sent in requests.items():
         if condition.commands or sent.kind != "slash_commands":
             cells[surface] = await outcome(acme, condition.sent(sent), condition.sentence)
     acme.sandbox.faults.clear()
-    await acme.restart()  # after this nothing is under way
+    await acme.restart()  # after the stop nothing is running
     calls_made = [call for call in acme.sandbox.calls[calls:] if call.method != "auth.test"]
 
     COUNTS["cells of the refusal matrix"] += len(cells)
     assert {surface: cell for surface, cell in cells.items() if cell != "refused"} == {}
     assert len(cells) == COUNT - (0 if condition.commands else len(COMMANDS))
-    assert sum(call.method == "response_url" for call in calls_made) == len(cells) - 1  # the menu is answered by itself
+    # the menu is answered in its own response
+    assert sum(call.method == "response_url" for call in calls_made) == len(cells) - 1
     assert {call.method for call in calls_made} <= {"users.info", "conversations.info", "response_url"}
     assert [call for call in calls_made if WORDS.search(json.dumps(call.arguments, ensure_ascii=False))] == []
     assert [call for call in calls_made if call.method == "response_url" and NUMBER.search(words_of(call))] == []
@@ -143,7 +144,7 @@ async def test_refused(acme: Acme, name: str) -> None:
 
 
 async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
-    """Send a request, and say `refused` or what happened instead."""
+    """Send a request, and return `refused` or what happened instead."""
     before = len(acme.sandbox.calls)
     response = await acme.sandbox.again(sent)
     if sent.payload.get("type") == "block_suggestion":
@@ -163,7 +164,7 @@ async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
 
 
 def words_of(call: ReceivedCall) -> str:
-    """Give everything that is shown of an answer."""
+    """Return all text of an answer."""
     return json.dumps([call.arguments["text"], call.arguments["blocks"]], ensure_ascii=False)
 
 
@@ -177,7 +178,7 @@ PLACES = {
 @on_both
 @pytest.mark.parametrize("name", PLACES)
 async def test_served(acme: Acme, name: str) -> None:
-    """A member is served on every surface, in every place that is the workspace's own."""
+    """A member is served on every surface, in every place of the workspace's own."""
     place = acme.sandbox.world.add_channel(PLACES[name])
     requests = await surfaces(acme, user=REP, channel=place.id)
     results: dict[str, str] = {}
@@ -196,7 +197,7 @@ async def test_served(acme: Acme, name: str) -> None:
 
 
 async def test_a_member_is_no_admin(acme: Acme) -> None:
-    """What only admins do is refused to a member on every surface of it, each once, and nothing is changed."""
+    """A member is refused the actions of admins on each surface, and nothing is changed."""
     requests = await surfaces(acme, user=REP, channel=SALES)
     acme.sandbox.world.people[REP].is_admin = False
     acme.sandbox.clock.advance(31)
@@ -216,14 +217,14 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
 
 
 def test_the_matrix_is_whole() -> None:
-    """Eleven reasons to refuse, on fifty-one surfaces; none may be dropped without a word here."""
+    """The matrix has eleven reasons to refuse and fifty-one surfaces."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
     assert (len(CONDITIONS), COUNT, cells) == (11, 51, 538)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:
-    """Where the app cannot look, it says how to let it, and nothing else."""
+    """In a private channel without the app the answer says how to invite the app, and nothing else."""
     acme.sandbox.world.add_channel(Channel(id="C0SECRET", name="secret", members=[REP], is_private=True))
     message = await acme.ask("ada", channel="C0SECRET")
 
@@ -231,14 +232,14 @@ async def test_a_private_channel_without_the_app(acme: Acme) -> None:
 
 
 async def test_an_outsider_in_the_shared_channel(acme: Acme) -> None:
-    """Who belongs elsewhere is told so, wherever they ask."""
+    """A person of another organization is told so in every channel."""
     message = await acme.ask("ada", user="U0OUT", channel="C0SHARED")
 
     assert acme.seen(message) == OUTSIDER
 
 
 async def test_a_member_in_the_shared_channel(acme: Acme) -> None:
-    """A member gets no number where others may look over their shoulder, and the answer in direct messages."""
+    """A member in a shared channel gets no scores there, but gets the answer in direct messages."""
     text = acme.seen(await acme.ask("ada", channel="C0SHARED"))
     served = acme.seen(await acme.ask("ada", channel="D0REP"))
 
@@ -247,7 +248,7 @@ async def test_a_member_in_the_shared_channel(acme: Acme) -> None:
 
 
 async def test_a_channel_that_becomes_shared_is_noticed_at_once(acme: Acme) -> None:
-    """The event that says so is enough: nothing remembered of the channel is used again."""
+    """After the event that a channel is shared, no cached lookup of the channel is used."""
     served = acme.seen(await acme.ask("ada"))
     acme.sandbox.world.channels[SALES].is_ext_shared = True
     remembered = acme.seen(await acme.ask("ada"))
@@ -265,7 +266,7 @@ async def test_a_channel_that_becomes_shared_is_noticed_at_once(acme: Acme) -> N
 
 @pytest.mark.parametrize("seconds", [30, 600])
 async def test_a_channel_that_becomes_shared_is_noticed_without_an_event(acme: Acme, seconds: float) -> None:
-    """Half a minute later at the latest it is looked at again."""
+    """Without an event a shared channel is detected after at most half a minute."""
     await acme.ask("ada")
     acme.sandbox.world.channels[SALES].is_ext_shared = True
     acme.sandbox.clock.advance(seconds)
@@ -274,7 +275,7 @@ async def test_a_channel_that_becomes_shared_is_noticed_without_an_event(acme: A
 
 
 async def test_a_member_who_becomes_a_guest_is_noticed(acme: Acme) -> None:
-    """Half a minute later at the latest somebody is looked at again."""
+    """A member who became a guest is detected after at most half a minute."""
     await acme.ask("ada")
     acme.sandbox.world.people[REP].is_restricted = True
     acme.sandbox.clock.advance(30)
@@ -283,7 +284,7 @@ async def test_a_member_who_becomes_a_guest_is_noticed(acme: Acme) -> None:
 
 
 async def test_an_event_while_the_channel_is_being_looked_up(acme: Acme) -> None:
-    """An answer of Slack from before the event is neither used nor remembered past it."""
+    """A lookup that started before the event is neither used nor cached."""
     acme.sandbox.faults.add(Fault(method="conversations.info", kind="late"))
     before = len(acme.answers)
     await acme.sandbox.say("/score ada")
@@ -309,7 +310,7 @@ async def test_what_is_known_is_not_asked_again(acme: Acme) -> None:
 
 
 async def test_what_was_not_found_out_is_asked_again(acme: Acme) -> None:
-    """A lookup that failed is not remembered: the next request is served."""
+    """A failed lookup is not cached: the next request is served."""
     acme.sandbox.faults.add(Fault(method="users.info", kind="server_error"))
     text = acme.seen(await acme.ask("ada"))
 

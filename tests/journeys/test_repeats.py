@@ -1,4 +1,4 @@
-"""Send requests again, as Slack does when an answer is late: nothing is done twice."""
+"""Repeat requests as Slack does after a late answer: nothing is done twice."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ AGAIN = 3
 
 
 async def repeated(acme: Acme) -> list[str]:
-    """Send the last request three times more, one after the other and two at once; give what was said about it."""
+    """Repeat the last request three times, once alone and twice at the same time; return the answers to it."""
     sent, before = acme.sandbox.sent[-1], len(acme.answers)
     await acme.sandbox.again(sent)
     await asyncio.gather(*(acme.sandbox.again(sent, retry=number) for number in (2, 3)))
-    await acme.restart()  # which finishes what is under way
+    await acme.restart()  # which finishes running work
     COUNTS["requests sent again"] += AGAIN
     return [str(call.arguments.get("text")) for call in acme.answers[before:]]
 
@@ -39,7 +39,7 @@ async def repeated(acme: Acme) -> list[str]:
     ],
 )
 async def test_a_command(acme: Acme, line: str, expected: list[tuple[object, ...]]) -> None:
-    """The same command is recorded once, and answered once."""
+    """A repeated command is recorded once, and answered once."""
     await acme.ask(line)
     repeats = await repeated(acme)
 
@@ -48,7 +48,7 @@ async def test_a_command(acme: Acme, line: str, expected: list[tuple[object, ...
 
 
 async def test_clearing(acme: Acme) -> None:
-    """The same command clears once; what is missing already is not cleared again."""
+    """A repeated command clears once; a missing score is not cleared again."""
     await acme.ask("clear ada fit")
     await repeated(acme)
 
@@ -57,7 +57,7 @@ async def test_clearing(acme: Acme) -> None:
 
 @both_ways
 async def test_the_undo_verb(acme: Acme) -> None:
-    """The same `undo` does not go on to the change before."""
+    """A repeated `undo` does not undo the change before."""
     await acme.ask("set ada 70")
     await acme.ask("set ada 85")
     await acme.ask("undo")
@@ -72,7 +72,7 @@ async def test_the_undo_verb(acme: Acme) -> None:
 
 @both_ways
 async def test_the_undo_button(acme: Acme) -> None:
-    """The same click undoes once, and does not undo itself."""
+    """A repeated click undoes once, and does not undo the undo."""
     await acme.press(await acme.ask("set ada 85"), "Undo")
     repeats = await repeated(acme)
 
@@ -82,7 +82,7 @@ async def test_the_undo_button(acme: Acme) -> None:
 
 @both_ways
 async def test_a_choice(acme: Acme) -> None:
-    """The same click on a choice adds once."""
+    """A repeated click on a choice adds once."""
     await acme.press(await acme.ask("set grace +5"), "Grace Kelly · Monaco · kelly@example.com")
     repeats = await repeated(acme)
 
@@ -92,7 +92,7 @@ async def test_a_choice(acme: Acme) -> None:
 
 @both_ways
 async def test_an_offer(acme: Acme) -> None:
-    """The same click on *Add … and set* makes one contact and sets it once."""
+    """A repeated click on *Add … and set* creates one contact and sets its score once."""
     offer = await acme.ask("set zoe@example.com +5")
     await acme.press(offer, "Add zoe@example.com and add 5 to Score")
     repeats = await repeated(acme)
@@ -103,7 +103,7 @@ async def test_an_offer(acme: Acme) -> None:
 
 @both_ways
 async def test_a_form(acme: Acme) -> None:
-    """The same form is recorded once."""
+    """A repeated form is recorded once."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     await acme.hand_in(view, score_score="85", reason="great demo")
     repeats = await repeated(acme)
@@ -114,7 +114,7 @@ async def test_a_form(acme: Acme) -> None:
 
 @both_ways
 async def test_a_form_that_is_opened(acme: Acme) -> None:
-    """The same click opens one form: what Slack refuses the second time changes nothing."""
+    """A repeated click opens one form; Slack's error for the second changes nothing."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     await repeated(acme)
 
@@ -122,7 +122,7 @@ async def test_a_form_that_is_opened(acme: Acme) -> None:
 
 
 async def test_two_clicks_on_a_choice(acme: Acme) -> None:
-    """A double click on the button that carries a request makes that one request."""
+    """A double click on the button of a choice runs its request once."""
     choice = await acme.ask("set grace +5")
     button = button_of(choice, "Grace Kelly · Monaco · kelly@example.com")
     click = partial(acme.sandbox.click, choice.id, button["action_id"], block_id=button["block_id"])
@@ -133,7 +133,7 @@ async def test_two_clicks_on_a_choice(acme: Acme) -> None:
 
 
 async def test_the_same_bytes(acme: Acme) -> None:
-    """A request that is replayed byte for byte, signature and all, does nothing twice."""
+    """A request that is replayed byte for byte, with its signature, does nothing twice."""
     sent = await acme.written(lambda: acme.sandbox.say("/score set ada +5"))
     body = urlencode(sent.payload).encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded"} | slack_signature(
@@ -147,7 +147,7 @@ async def test_the_same_bytes(acme: Acme) -> None:
 
 
 async def test_two_commands_of_the_same_words(acme: Acme) -> None:
-    """Typed twice is meant twice: what tells a repeat is Slack's own name for the request."""
+    """The same line typed twice is recorded twice: repeats are recognized by Slack's id of the request."""
     await acme.ask("set ada +5")
     await acme.ask("set ada +5")
 
@@ -156,7 +156,7 @@ async def test_two_commands_of_the_same_words(acme: Acme) -> None:
 
 @on_both
 async def test_two_people_at_once(acme: Acme) -> None:
-    """Twenty requests at the same moment are each recorded, and each told its own outcome."""
+    """Twenty simultaneous requests are each recorded, and each is answered with its own outcome."""
     lines = [("/score set ada +1", user) for user in ("U0REP", "U0JANE")] * 10
     before = len(acme.answers)
     await asyncio.gather(*(acme.sandbox.say(line, user=user) for line, user in lines))
@@ -171,7 +171,7 @@ async def test_two_people_at_once(acme: Acme) -> None:
 
 @both_ways
 async def test_what_is_no_change_of_a_score(acme: Acme) -> None:
-    """A rule is made once, and whoever invited the app is asked once, where Slack says that it repeats itself."""
+    """A repeated command adds one rule, and a repeated event asks the inviter once."""
     await acme.ask("alerts add when score crosses 90")
     before = len(acme.answers)
     await acme.sandbox.again(retry=1)
@@ -187,7 +187,7 @@ async def test_what_is_no_change_of_a_score(acme: Acme) -> None:
 
 
 async def test_a_form_handed_in_twice(acme: Acme) -> None:
-    """Two clicks on the button of a form are one request, though each has a trigger of its own."""
+    """Two clicks on a form's button are one request, although each has its own trigger."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     await acme.hand_in(view, score_score="85")
     sent = acme.sandbox.sent[-1]
@@ -199,7 +199,7 @@ async def test_a_form_handed_in_twice(acme: Acme) -> None:
 
 @both_ways
 async def test_the_same_form_with_a_mistake_mended(acme: Acme) -> None:
-    """A form that was refused is another request when it is handed in mended, and the same when repeated so."""
+    """A refused form is a new request once it is corrected, and the same request if it is repeated."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
     await acme.sandbox.submit(view.id, entered(view, {"score_satisfaction": "4.7"}))
     sent = acme.sandbox.sent[-1]

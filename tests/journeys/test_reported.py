@@ -1,7 +1,8 @@
-"""Inputs as people and programs really send them: small cases made after public bug reports and real export layouts.
+"""Inputs as people and programs really send them: small cases from public bug reports and real export layouts.
 
-Each file of `tests/data/reported` says what is set up, the steps, and what must be true afterwards; those whose name
-begins with Z held before, and go on holding."""
+Each file of `tests/data/reported` has the setup, the steps, and the expected state after them. The cases with names
+that begin with Z passed before the fixes.
+"""
 
 import base64
 import json
@@ -46,7 +47,7 @@ from tests.webhooks.sender import signed
 Json = dict[str, Any]
 
 CASES = sorted((Path(__file__).parents[1] / "data" / "reported").glob("*.json"))
-#: the cases in which the database compares texts or addresses, or merges contacts
+#: cases in which the database compares texts or addresses, or merges contacts
 ON_BOTH = ("C1", "C2", "C7", "F1", "F2", "F4", "V1")
 FAULTS: dict[int, Kind] = {429: "rate_limited", 500: "server_error"}
 OTHER_TEAM = "T0OTHER"
@@ -55,7 +56,7 @@ TIME = re.compile(r"\{iso:(-?\d+)\}")
 
 
 class Played:
-    """One case on a running service, and what was answered to each step."""
+    """One case on a running service, with the answers to its steps."""
 
     def __init__(self, case: Json, sandbox: Sandbox, database_url: str, folder: Path) -> None:
         self.case = case
@@ -70,11 +71,11 @@ class Played:
 
     @property
     def now(self) -> int:
-        """The time in µs."""
+        """The current time in µs."""
         return int(self.sandbox.clock.now() * 1_000_000)
 
     async def set_up(self) -> Workspace:
-        """Make the workspace's score types and sources, and a token for the API."""
+        """Create the workspace's score types and sources, and a token for the API."""
         workspace = await find_workspace(TEAM)
         await self._add_types(workspace)
         for slug, provider, *options in self.case.get("sources", []):
@@ -93,10 +94,10 @@ class Played:
                 workspace, key=key, label=values["--label"], minimum=parse_number(values["--min"]),
                 maximum=parse_number(values["--max"]), step=parse_number(values["--step"]),
                 bands=(), start=None, is_default=False, now=self.now,
-            )  # fmt: skip  # the numbers of one definition stand together
+            )  # fmt: skip  # the numbers of one definition
 
     async def play(self, workspace: Workspace) -> None:
-        """Carry out the steps, one after the other."""
+        """Carry out the steps in order."""
         for index, step in enumerate(self.case["steps"]):
             if "send" in step:
                 self.answers.append(await self._send(step))
@@ -144,7 +145,7 @@ class Played:
         before = len(self._answers())
         await self.sandbox.command("/score", step["ask"], user=REP, channel=SALES)
         await self.sandbox.wait_for(lambda: self._answers()[before:])
-        if "fault" in step:  # the first answer was not taken
+        if "fault" in step:  # the first response was lost
             await self.sandbox.wait_for(lambda: self._answers()[before + 1 :])
         message: Message = self.sandbox.messages(SALES, REP)[-1]
         return drawn(message.blocks, now=self.sandbox.clock.now()) or message.text
@@ -178,14 +179,14 @@ class Played:
         return await self.cards(other)
 
     async def cards(self, workspace: Workspace) -> dict[str, Card]:
-        """Return the contacts as they are exported, by address and by `source:id`."""
+        """Return the contacts as exported, by address and by `source:id`."""
         everybody = parse("", await score_types(workspace))
         cards = [card async for card in export(workspace, query=everybody, now=self.now)]
         by_name = {f"{slug}:{id}": card for card in cards for slug, id in card.contact.ids.items()}
         return by_name | {str(card.contact.email): card for card in cards}
 
     async def check(self, expected: Json, workspace: Workspace) -> None:
-        """Check one thing that must be true now."""
+        """Check one expectation of the case."""
         if "step" in expected:
             answer = self.answers[expected["step"]]
             for word, should_match in (("has", True), ("lacks", False)):
@@ -214,7 +215,7 @@ def _iso(at: float) -> str:
 
 @asynccontextmanager
 async def open_case(case: Json, database_url: str, folder: Path) -> AsyncIterator[Played]:
-    """Start the service beside its Slack, on loopback ports."""
+    """Start the service with its Slack on loopback ports."""
     sandbox = Sandbox(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token="xapp-acme", crm_secret=CRM_SECRET
     )
@@ -242,7 +243,7 @@ async def open_case(case: Json, database_url: str, folder: Path) -> AsyncIterato
     indirect=["database_url"],
 )
 async def test_a_reported_case(path: Path, database_url: str, tmp_path: Path) -> None:
-    """What the case expects is true after its steps."""
+    """After the steps the expectations of the case hold."""
     case = json.loads(path.read_text())  # noqa: ASYNC240  # a small file
     async with open_case(case, database_url, tmp_path) as played:
         workspace = await played.set_up()

@@ -1,4 +1,4 @@
-"""From a rule that is typed into a form to scores that it makes, and back."""
+"""Add, change and remove scoring rules by form, and see their scores."""
 
 from typing import Any
 
@@ -12,25 +12,25 @@ from tests.journeys.admin import ADMIN, HERE, ask, choose, form_of, hand_in, pre
 
 
 def did(id: str, activity: str = "demo_booked", quantity: int = 1) -> dict[str, Any]:
-    """Do something, as the CRM says it."""
+    """Push an activity, as the CRM does."""
     contact = {"email": "ada@example.com"}
     return {"type": "activity", "contact": contact, "activity": activity, "value": quantity, "id": id}
 
 
 async def rules(acme: Acme, key: str = "score") -> tuple[Rule, ...]:
-    """Give the rules of a type."""
+    """Return the rules of a score type."""
     return next(score_type.rules for score_type in await score_types(acme.workspace) if score_type.key == key)
 
 
 async def menu(acme: Acme, message: Message, option: str) -> Message:
-    """Choose what to do with a rule, and give the answer."""
+    """Choose an entry in the menu of a rule, and return the answer."""
     await choose(acme, message, "rule_menu", option)
     return acme.latest(user=ADMIN, channel=HERE)
 
 
 @on_both
 async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
-    """Each with its preview; the activities that came before it count, too."""
+    """A rule is added, changed and removed, each with a preview; earlier activities count too."""
     await acme.pushed(did("d1"), did("d2"), did("d3"))
     listed = await ask(acme, "rules")
     assert acme.seen(listed) == (
@@ -91,7 +91,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
     assert (await verify_next(acme.workspace)).differences == ()
 
-    await choose(acme, listed, "rule_menu", "remove score 3 0")  # which is not the version that is live
+    await choose(acme, listed, "rule_menu", "remove score 3 0")  # not the live version
     anew = acme.sandbox.world.find(listed.ts)
     assert anew is not None
     assert "Demo\ndemo_booked: +5 each, if `tag:vip`\n" in acme.seen(anew)
@@ -99,7 +99,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
 
 
 async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
-    """And nothing is drafted; a limit that a group shares is changed for all of it."""
+    """Mistakes are shown under their fields, and no draft is created; a shared cap changes for the whole group."""
     view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
     right = {"name": "Demo", "activity": "demo_booked", "points": "10", "for_each": "", "at_most": "", "if": ""}
     right |= {"cap": "", "group": ""}
@@ -135,7 +135,7 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
 
 
 async def test_a_slope_is_made_in_the_form(acme: Acme) -> None:
-    """It needs neither an activity nor a condition; why has one line for it, as the attribute is now."""
+    """A rule for each unit of an attribute needs no activity and no condition; `why` has one line for it."""
     view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
     preview = await hand_in(
         acme,
@@ -161,13 +161,13 @@ async def test_a_slope_is_made_in_the_form(acme: Acme) -> None:
 
 
 async def test_many_rules_are_paged(acme: Acme) -> None:
-    """The list turns in its place."""
+    """A list of many rules has pages, which replace each other."""
     rules_ = tuple(Rule(name=f"R{n:02d}", points=1000, activity=f"a{n:02d}") for n in range(19))
     rules_ = (Rule(name="Ours", points=-5000, condition="tag:vip"), *rules_)
     await add_score_type(
         acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, bands=(), start=None,
         rules=rules_, is_default=False, now=int(acme.sandbox.clock.now() * 1_000_000),
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     first = await ask(acme, "rules")
     assert ("R10" in acme.seen(first), "R11" in acme.seen(first)) == (True, False)
     assert "*Heat*\nOurs\n-5 while `tag:vip`\nR00\na00: +1 each\n" in acme.seen(first)

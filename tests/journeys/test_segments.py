@@ -1,4 +1,4 @@
-"""Save a filter in Slack, and use it inside others and by the API."""
+"""Save a filter as a segment in Slack, and use it in other filters and through the API."""
 
 import aiohttp
 
@@ -16,7 +16,7 @@ FOUND = (
 
 @on_both
 async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
-    """Saved, listed, shown, used, replaced, built upon, kept from deletion, deleted."""
+    """A segment is saved, listed, shown, used, replaced, reused, protected from deletion while in use, and deleted."""
     answers = [
         acme.seen(await acme.ask(line))
         for line in (

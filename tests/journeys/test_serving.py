@@ -1,4 +1,4 @@
-"""Serve by the real command, in a process of its own, and end as one should."""
+"""Run the real command as a process, and stop it."""
 
 import signal
 
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.slow
 
 BY_HTTP = {"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_SIGNING_SECRET": SIGNING}
 BY_SOCKET = {"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN}
-# What would turn Bolt to OAuth, in which it forgets the token it was given.
+# Variables that would switch Bolt to OAuth, in which it ignores the given token.
 OAUTH = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "not-so-secret"}
 
 
 async def started_sandbox() -> Sandbox:
-    """Start a Slack that accepts our tokens."""
+    """Start a Slack that accepts the tests' tokens."""
     sandbox = Sandbox(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
@@ -34,7 +34,7 @@ async def started_sandbox() -> Sandbox:
 @pytest.mark.parametrize("oauth", [{}, OAUTH], ids=["plain", "client id in the environment"])
 @pytest.mark.parametrize("way", [BY_HTTP, BY_SOCKET], ids=["http", "socket"])
 async def test_serve(database_url: str, way: dict[str, str], oauth: dict[str, str]) -> None:
-    """The process finds its workspace, answers, ends with 0 on SIGTERM, and what it answered is there."""
+    """The process finds its workspace, answers, exits with 0 on SIGTERM, and keeps the recorded change."""
     sandbox = await started_sandbox()
     try:
         async with serving(database_url, SLACK_API_URL=f"{sandbox.url}/api/", **way, **oauth) as served:
@@ -62,7 +62,7 @@ async def test_serve(database_url: str, way: dict[str, str], oauth: dict[str, st
 
 
 async def ask_sandbox(sandbox: Sandbox, line: str) -> str:
-    """Type a line, and give the handle of the answer."""
+    """Type a line, and return the id of the answer."""
     before = len(sandbox.messages())
     response = await sandbox.say(line)
     assert (response.status, response.note) == (200, "")
@@ -71,7 +71,7 @@ async def ask_sandbox(sandbox: Sandbox, line: str) -> str:
 
 
 async def clicked(sandbox: Sandbox, handle: str) -> str:
-    """Press the first button of a message, and give what then stands in its place."""
+    """Click the first button of a message, and return the message that replaces it."""
     message = sandbox.world.find(handle)
     assert message is not None
     response = await sandbox.click(handle, message.blocks[1]["elements"][0]["action_id"])
@@ -85,7 +85,7 @@ async def clicked(sandbox: Sandbox, handle: str) -> str:
 
 @pytest.mark.parametrize("way", [BY_HTTP, BY_SOCKET], ids=["http", "socket"])
 async def test_a_wrong_token(database_url: str, way: dict[str, str]) -> None:
-    """A token that Slack refuses ends the process with 1 and one clear line."""
+    """If Slack rejects a token, the process exits with 1 and one clear line."""
     sandbox = await started_sandbox()
     try:
         wrong = {**way, "SLACK_BOT_TOKEN": "xoxb-wrong"}
@@ -100,7 +100,7 @@ async def test_a_wrong_token(database_url: str, way: dict[str, str]) -> None:
 
 
 async def test_sigterm_while_slack_is_away(database_url: str) -> None:
-    """A process that has not reached Slack yet serves its health, and ends with 0 on SIGTERM all the same."""
+    """A process that has not reached Slack yet serves its health, and exits with 0 on SIGTERM."""
     sandbox = await started_sandbox()
     await sandbox.stop()
     async with serving(database_url, SLACK_API_URL=f"{sandbox.url}/api/", **BY_HTTP) as served:

@@ -1,4 +1,4 @@
-"""Set, add to and clear scores by typing, and read the whole receipts and refusals."""
+"""Set, add to and clear scores by typing, and compare the whole receipts and refusals."""
 
 import pytest
 
@@ -18,20 +18,20 @@ RECEIPTS = [
     ("set ada 90 fit=8", "Ada Lovelace · Score 62 → *90* (hot) · Fit 7 → *8* (good)"),
     ("set ada +5", "Ada Lovelace · Score 62 → *67* (warm)"),
     ("set ada -5", "Ada Lovelace · Score 62 → *57* (warm)"),  # a sign always means add or subtract
-    ("set ada −5", "Ada Lovelace · Score 62 → *57* (warm)"),  # the minus of a typesetter
+    ("set ada −5", "Ada Lovelace · Score 62 → *57* (warm)"),  # a typographic minus
     ("set ada =85", "Ada Lovelace · Score 62 → *85* (hot)"),
     ("set ada fit=9", "Ada Lovelace · Fit 7 → *9* (good)"),
     ("set ada fit+2", "Ada Lovelace · Fit 7 → *9* (good)"),
     ("set ada fit-2", "Ada Lovelace · Fit 7 → *5* (fair)"),
     ("set ada fit 9", "Ada Lovelace · Fit 7 → *9* (good)"),
     ("set ada fit +2", "Ada Lovelace · Fit 7 → *9* (good)"),
-    ("set ada + 5", "Ada Lovelace · Score 62 → *67* (warm)"),  # a sign that stands apart is still a sign
+    ("set ada + 5", "Ada Lovelace · Score 62 → *67* (warm)"),  # a sign followed by a space is still a sign
     ("set ada fit = 9", "Ada Lovelace · Fit 7 → *9* (good)"),
     ("set ada FIT=9", "Ada Lovelace · Fit 7 → *9* (good)"),
     ("SET Ada 85", "Ada Lovelace · Score 62 → *85* (hot)"),
     ("set ada satisfaction=4.5", "Ada Lovelace · Satisfaction — → *4.5*"),
     ("set ada satisfaction=+4.5", "Ada Lovelace · Satisfaction — → *4.5*"),
-    ("set ada satisfaction+.5", "Ada Lovelace · Satisfaction — → *1.5*"),  # missing counts from the starting value
+    ("set ada satisfaction+.5", "Ada Lovelace · Satisfaction — → *1.5*"),  # a missing score starts at the start value
     ("set ada +50", "Ada Lovelace · Score 62 → *100* (hot), 12 cut: it runs from 0 to 100"),
     ("set ada fit-9", "Ada Lovelace · Fit 7 → *1* (poor), 3 cut: it runs from 1 to 10"),
     ("set ada 62", "Ada Lovelace · Score 62 → *62* (warm)"),
@@ -49,7 +49,7 @@ RECEIPTS = [
 
 @pytest.mark.parametrize(("line", "receipt"), RECEIPTS, ids=[line for line, _ in RECEIPTS])
 async def test_a_line_and_its_receipt(acme: Acme, line: str, receipt: str) -> None:
-    """A receipt says what happened, to whom, from what to what, and offers to take it back."""
+    """A receipt shows the contact, each score before and after, and buttons."""
     before = await acme.ledger()
     text = acme.seen(await acme.ask(line))
 
@@ -76,7 +76,7 @@ REFUSALS = [
         "set ada satisfaction+0.3",
         "Nothing was changed: Satisfaction goes in steps of 0.5; 0.3 is no whole number of them.",
     ),
-    # All values of one line are one batch: all or none.
+    # All values of a line are one batch: all or none.
     ("set ada fit=8 satisfaction=9", "Nothing was changed: Satisfaction runs from 1 to 5; 9 is outside it."),
     ("set ada satisfaction=9 fit=8", "Nothing was changed: Satisfaction runs from 1 to 5; 9 is outside it."),
     ("set ada 85 score=90", "Score is named twice; say it once."),
@@ -98,7 +98,7 @@ REFUSALS = [
     ),
     ("clear", "Say whose score: `/score clear ada@example.com fit`"),
     ("clear qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
-    ("clear ada fti", "There is no score type `fti`. Did you mean `fit`?"),  # and not the default one instead
+    ("clear ada fti", "There is no score type `fti`. Did you mean `fit`?"),  # instead of the default score type
     ("clear Studio 54 fit satisfaction", "Studio 54 has no Fit or Satisfaction score, so there is nothing to clear."),
     ("set fit ada 8", "Values stand at the end: `/score set ada fit=8`"),
     ("set satisfaction ada =-8", "Values stand at the end: `/score set ada satisfaction=-8`"),
@@ -129,7 +129,7 @@ async def test_a_reason_is_kept_as_it_was_typed(acme: Acme) -> None:
 
 
 async def test_quotes_protect_a_because(acme: Acme) -> None:
-    """A name in quotes may hold the word that begins a reason."""
+    """A name in quotes may contain the word "because"."""
     await acme.pushed({"type": "contact.upsert", "contact": {"id": "1", "name": "Just Because Ltd"}})
     text = acme.seen(await acme.ask('set "Just Because Ltd" 85'))
 
@@ -137,7 +137,7 @@ async def test_quotes_protect_a_because(acme: Acme) -> None:
 
 
 async def test_a_choice_carries_the_whole_request(acme: Acme) -> None:
-    """The buttons of an ambiguous name hold every value and the reason; the receipt replaces the question."""
+    """The buttons of an ambiguous name keep every value and the reason; the receipt replaces the question."""
     answer = await acme.ask("set grace 90 fit+2 because great demo")
     question = acme.seen(answer)
     receipt = await acme.press(answer, "Grace Kelly · Monaco · kelly@example.com")
@@ -157,7 +157,7 @@ async def test_a_choice_carries_the_whole_request(acme: Acme) -> None:
 
 
 async def test_a_choice_of_whom_to_clear(acme: Acme) -> None:
-    """Clearing an ambiguous name asks which one, and then clears what was named."""
+    """Clearing an ambiguous name asks for the contact, and then clears the named scores."""
     receipt = await acme.press(await acme.ask("clear grace fit"), "Grace Kelly · Monaco · kelly@example.com")
 
     assert acme.seen(receipt) == "Grace Kelly · Fit 3 → —" + BUTTONS
@@ -167,13 +167,13 @@ async def test_a_choice_of_whom_to_clear(acme: Acme) -> None:
     "reason",
     [
         "R&D said so",
-        "profit&notloss, 3 < 4",  # &not is an entity for browsers; Slack escapes three characters only
+        "profit&notloss, 3 < 4",  # &not is an HTML entity in browsers, but not in Slack
         "they wrote &lt; and &amp;",  # the letters themselves, typed by a person
-        "5 {} 7",  # what stands for the contact in the line of a button
+        "5 {} 7",  # the placeholder of the contact in the line of a button
     ],
 )
 async def test_a_reason_survives_the_way_over_a_button(acme: Acme, reason: str) -> None:
-    """What a button carries is recorded as it was typed, as without the detour."""
+    """A reason recorded through a button is the same as when typed directly."""
     await acme.ask(f"set hopper 90 because {reason}")
     await acme.press(await acme.ask(f"set grace 90 because {reason}"), "Grace Kelly · Monaco · kelly@example.com")
     reasons = [line[5] for line in await acme.ledger() if line[1:3] == ("score", "set") and line[3] == 90_000]
@@ -195,7 +195,7 @@ async def test_a_reason_survives_the_way_over_a_button(acme: Acme, reason: str) 
     ],
 )
 async def test_an_unknown_address_can_be_added(acme: Acme, values: str, label: str, receipt: str) -> None:
-    """Nothing is made until the button is pressed; it adds the contact and sets what was asked."""
+    """The button adds the contact and sets the score; before that nothing is created."""
     answer = await acme.ask(f"set zoe@example.com {values}")
     offer, nobody = acme.seen(answer), acme.seen(await acme.ask("zoe@example.com"))
     added = acme.seen(await acme.press(answer, label))
@@ -207,7 +207,7 @@ async def test_an_unknown_address_can_be_added(acme: Acme, values: str, label: s
 
 
 async def test_an_offer_that_is_out_of_range(acme: Acme) -> None:
-    """A value that is refused makes no contact, whichever button carries it."""
+    """A value out of range creates no contact, whichever button has it."""
     answer = await acme.ask("set zoe@example.com 101")
     text = acme.seen(await acme.press(answer, "Add zoe@example.com and set Score to 101"))
 
@@ -216,7 +216,7 @@ async def test_an_offer_that_is_out_of_range(acme: Acme) -> None:
 
 
 async def test_an_offer_taken_after_somebody_else_added_the_contact(acme: Acme) -> None:
-    """An address that became known meanwhile is set, not made a second time."""
+    """If the address was added meanwhile, the button sets the score and creates no second contact."""
     answer = await acme.ask("set zoe@example.com 85")
     await acme.pushed({"type": "contact.upsert", "contact": {"email": "ZOE@example.com", "name": "Zoe"}})
     receipt = acme.seen(await acme.press(answer, "Add zoe@example.com and set Score to 85"))
@@ -225,7 +225,7 @@ async def test_an_offer_taken_after_somebody_else_added_the_contact(acme: Acme) 
 
 
 async def test_a_long_address_fits_its_button(acme: Acme) -> None:
-    """A label that is cut still carries the whole address."""
+    """A button with a truncated label still has the whole address."""
     address = f"{'z' * 60}@{'y' * 60}.example"
     answer = await acme.ask(f"set {address} 85")
     (label,) = [element["text"]["text"] for element in answer.blocks[1]["elements"]]
@@ -236,7 +236,7 @@ async def test_a_long_address_fits_its_button(acme: Acme) -> None:
 
 
 async def test_everybody_sees_what_a_colleague_set(acme: Acme) -> None:
-    """An answer is for the asker alone, the score is for all."""
+    """Only the requester sees the answer; everybody sees the score."""
     receipt = await acme.ask("set ada 85", user="U0JANE", channel="C0SUCCESS")
 
     assert receipt.only_for == "U0JANE"
@@ -245,7 +245,7 @@ async def test_everybody_sees_what_a_colleague_set(acme: Acme) -> None:
 
 
 async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> None:
-    """History on a receipt shows the score that was changed."""
+    """History on a receipt shows the score type that was changed."""
     receipt = await acme.ask("set ada fit=8")
     history = acme.seen(await acme.press(receipt, "History"))
 
@@ -259,7 +259,7 @@ async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> N
 
 
 async def test_a_persons_change_never_loses_to_an_older_one(acme: Acme) -> None:
-    """What a CRM reports late about last week does not undo what a person set today."""
+    """A late item of the CRM about last week does not change the score that a person set today."""
     await acme.ask("set kelly 85")
     late = {"type": "score.set", "contact": {"email": "kelly@example.com"}, "score": "score", "value": 10}
     await acme.pushed(late | {"occurred_at": "2026-01-01T00:00:00Z"})

@@ -1,4 +1,4 @@
-"""From the list of score types to another definition that is live, and back."""
+"""Change the definition of a score type by form, and revert it."""
 
 from dataclasses import replace
 from typing import Any
@@ -21,12 +21,12 @@ BUTTONS = "[Apply quietly] [Apply and ask] [Cancel]"
 
 
 async def live(acme: Acme, key: str) -> ScoreType:
-    """Give a score type as it is read."""
+    """Return the live version of a score type."""
     return next(score_type for score_type in await score_types(acme.workspace) if score_type.key == key)
 
 
 async def sound(acme: Acme) -> None:
-    """Fail where what is kept is not what the ledger says."""
+    """Fail if stored scores differ from those computed from the ledger."""
     assert (await verify_next(acme.workspace)).differences == ()
 
 
@@ -37,7 +37,7 @@ def scored(email: str, value: int) -> dict[str, Any]:
 
 @on_both
 async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_back(acme: Acme) -> None:
-    """List, form, preview, apply, take back; until it is applied nobody sees anything of it."""
+    """List, form, preview, apply, revert; until it is applied the change is visible nowhere."""
     await acme.pushed(*(scored(f"p{n:02d}@example.com", n * 5) for n in range(21)))
     await choose_channel(acme.workspace, channel="C0SUCCESS", now=int(acme.sandbox.clock.now() * 1_000_000))
     listed = await ask(acme, "settings")
@@ -61,7 +61,7 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
         "Step": "1", "Starting value": "0", "Bands": "cold:0\nwarm:40\nhot:80", "Half-life": None,
     }  # fmt: skip  # a form
     preview = await hand_in(acme, view, maximum="50", bands="cold:0\nhot:30")
-    # 62 (Ada) and 55 to 100 come down to 50; 41 (Hopper), Ada and 30 to 100 are hot, of whom 80 to 100 were.
+    # 62 (Ada) and 55 to 100 come down to 50; 41 (Hopper), Ada and 30 to 100 are hot, of which 80 to 100 were before.
     assert acme.seen(preview) == (
         "*Narrowing Score to 0 to 50, with bands cold from 0, hot from 30:*"
         " 11 contacts change, 12 become hot, 0 leave hot, 12 follow-ups would be asked for.\n"
@@ -97,7 +97,7 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
 
 
 async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
-    """As many as the preview said; whoever crossed by it has a message, and an older draft cannot be applied."""
+    """As many follow-ups are created as the preview said, and an older draft cannot be applied."""
     await choose_channel(acme.workspace, channel="C0SUCCESS", now=int(acme.sandbox.clock.now() * 1_000_000))
     view = await form_of(acme, await ask(acme, "settings"), "Change")
     older = await hand_in(acme, view, maximum="90", bands="")
@@ -123,7 +123,7 @@ async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
 
 
 async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
-    """No preview, no follow-up; the same form once more changes nothing."""
+    """A change of names needs no preview and creates no follow-up; the same form again changes nothing."""
     view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
     answer = await hand_in(acme, view, label="Fitness", bands="low:1\nfair:4\ntop:8:purple", default=["yes"])
     assert acme.seen(answer) == (
@@ -140,12 +140,12 @@ async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
     listed = await ask(acme, "settings")
     assert "Bands: low from 1, fair from 4, top from 8 in purple" in acme.seen(listed)
     view = await form_of(acme, listed, "Change")
-    assert view.blocks[0]["text"]["text"] == "`fit`, version 1"  # the default one comes first
+    assert view.blocks[0]["text"]["text"] == "`fit`, version 1"  # the default score type comes first
     assert acme.seen(await hand_in(acme, view)) == "Fitness is so already; nothing was changed."
 
 
 async def test_a_type_is_added(acme: Acme) -> None:
-    """With everything that can be said of one; its key is taken then."""
+    """A score type is added with every field of the form; afterwards its key is taken."""
     view = await form_of(acme, await ask(acme, "settings"), "Add a score type")
     assert await refused(acme, view, key="Heat!", label="Heat") == {
         "key": "`Heat!` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most"
@@ -174,7 +174,7 @@ MISTAKES: tuple[tuple[dict[str, str], str, str], ...] = (
 
 
 async def test_a_mistake_stands_under_its_field(acme: Acme) -> None:
-    """And nothing is drafted."""
+    """A mistake is shown under its field, and no draft is created."""
     view = await form_of(acme, await ask(acme, "settings"), "Change")
     right = {"label": "Score", "maximum": "100", "step": "1", "start": "0", "bands": "cold:0", "half_life": ""}
     for fields, field, words in MISTAKES:
@@ -185,14 +185,14 @@ async def test_a_mistake_stands_under_its_field(acme: Acme) -> None:
 
 
 async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
-    """A form that was open says so; a draft of before is dropped; the same form twice is one draft."""
+    """An outdated form says so; an older draft is dropped; the same form twice makes one draft."""
     view = await form_of(acme, await ask(acme, "settings"), "Change")
     late = await acme.written(
         lambda: acme.sandbox.submit(view.id, entered(view, {"maximum": "80", "bands": ""}), user=ADMIN)
     )
     preview = await hand_in(acme, view, maximum="60", bands="")
     before = len(acme.answers)
-    await acme.restart()  # which forgets that it took it
+    await acme.restart()  # which clears the memory of handled requests
     response = await acme.sandbox.again(acme.sandbox.sent[-1])
     assert response.status == 200
     await acme.sandbox.wait_for(lambda: len(acme.answers) > before)
@@ -231,7 +231,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
 
 @pytest.mark.parametrize("asks", [False, True], ids=["quietly", "asking"])
 async def test_what_takes_longer_than_a_moment_is_answered_when_it_is_done(acme: Acme, *, asks: bool) -> None:
-    """Another process has the draft meanwhile, and the service is restarted; the message is edited all the same."""
+    """If another process has the draft and the service restarts, the message is edited once the result is ready."""
     await choose_channel(acme.workspace, channel="C0SUCCESS", now=time_of(acme))
     bands = (Band(name="cold", start=0), Band(name="hot", start=60_000))
     waiting = await draft(acme.workspace, wanted=replace(await live(acme, "score"), bands=bands), now=time_of(acme))

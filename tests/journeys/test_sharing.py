@@ -1,4 +1,4 @@
-"""Share a page of a filter with a channel, where everybody in it may read it, and find the contacts of a colleague."""
+"""Share a page of a filter with a channel, and filter by owner."""
 
 from bot.demo import Channel
 from tests.journeys.acme import REP, Acme
@@ -15,7 +15,7 @@ FOUND = (
 
 
 async def shared(acme: Acme, channel: str) -> str:
-    """Press *Share to channel*, and give the method by which it was answered."""
+    """Click *Share to channel*, and return the method of the answer."""
     answer = await acme.ask("filter score>=40", channel=channel)
     action = answer.blocks[-1]["elements"][-1]["action_id"]
     _, call = await acme.answered(lambda: acme.sandbox.click(answer.id, action))
@@ -23,7 +23,7 @@ async def shared(acme: Acme, channel: str) -> str:
 
 
 async def test_among_members(acme: Acme) -> None:
-    """Everybody in the channel reads it, without buttons, with who shared it."""
+    """Everybody in the channel sees the page, without buttons, with the name of the person who shared it."""
     method = await shared(acme, "C0SUCCESS")
     (*_, message) = acme.sandbox.messages("C0SUCCESS", "U0JANE")
 
@@ -32,7 +32,7 @@ async def test_among_members(acme: Acme) -> None:
 
 
 async def test_where_a_guest_reads_along(acme: Acme) -> None:
-    """With a guest in the channel nothing is posted, and the asker alone is told why."""
+    """If a guest is in the channel nothing is posted, and only the requester is told why."""
     method = await shared(acme, "C0SALES")
 
     assert (method, acme.seen(acme.latest())) == ("response_url", MIXED)
@@ -40,7 +40,7 @@ async def test_where_a_guest_reads_along(acme: Acme) -> None:
 
 
 async def test_where_the_app_is_not_invited(acme: Acme) -> None:
-    """Where Slack does not let the app post, the asker is told how to let it."""
+    """If Slack does not allow the app to post, the requester is told how to invite it."""
     acme.sandbox.world.add_channel(Channel(id="C0LONELY", name="lonely", members=[REP]))
     before = len(acme.sandbox.messages("C0LONELY"))
     await acme.ask("filter score>=40", channel="C0LONELY")
@@ -54,7 +54,7 @@ async def test_where_the_app_is_not_invited(acme: Acme) -> None:
 
 
 async def test_the_contacts_of_a_colleague(acme: Acme) -> None:
-    """`owner:me` and `owner:@robin` are the owner that the CRM names by address; of somebody else there are none."""
+    """`owner:me` and `owner:@robin` match owners by the colleague's email address; other people own no contacts."""
     answers = {line: acme.seen(await acme.ask(line)).splitlines() for line in ("owner:me", "filter owner:@robin")}
     nobody = acme.seen(await acme.ask("filter owner:@jane"))
 

@@ -1,4 +1,4 @@
-"""From a source that is added in Slack to what it sent, what of it waits, and its end of being heard."""
+"""Add sources in Slack, list their deliveries, replay quarantined items, test, pause and remove sources."""
 
 import json
 import re
@@ -16,14 +16,14 @@ SET = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "s
 
 
 async def pushed(acme: Acme, body: dict[str, Any]) -> dict[str, Any]:
-    """Send a body as the source that the sandbox stands for, and give the answer."""
+    """Push a body as the sandbox's current source, and return the answer."""
     response = await acme.sandbox.push(json.dumps(body))
     return dict(response["answer"])
 
 
 @on_both
 async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
-    """Its secret is shown once; what it sends counts; paused it is told to come again, and loses nothing."""
+    """The secret is shown once, deliveries are counted, and a paused source answers 503 and loses nothing."""
     listed = await ask(acme, "sources")
     assert acme.seen(listed) == (
         "*Sources:* what sends scores\n"
@@ -63,7 +63,7 @@ async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
     answer = await pushed(acme, SET | {"id": "2", "value": 30})
     assert (answer["status"], answer["headers"]["Retry-After"]) == (503, "3600")
     assert await acme.value("ada") == 80_000
-    acme.sandbox.crm_secret = CRM_SECRET  # a stranger is not told that it is paused
+    acme.sandbox.crm_secret = CRM_SECRET  # with a wrong signature the answer does not say that the source is paused
     assert (await pushed(acme, SET))["status"] == 401
     acme.sandbox.crm_secret = secret
     assert "Paused: it is answered 503" in acme.seen(await press_nth(acme, paused, "Show", 1))
@@ -88,12 +88,12 @@ async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
 
 
 def elements(message: Message) -> list[dict[str, Any]]:
-    """Give every button of a message."""
+    """Return every button of a message."""
     return [element for block in message.blocks if block["type"] == "actions" for element in block["elements"]]
 
 
 async def press_nth(acme: Acme, message: Message, label: str, nth: int) -> Message:
-    """Press one of several buttons that say the same."""
+    """Click one of several buttons with the same label."""
     button = button_of(message, label, nth=nth)
     _, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, button["action_id"], block_id=button["block_id"], user=ADMIN)
@@ -107,7 +107,7 @@ async def press_nth(acme: Acme, message: Message, label: str, nth: int) -> Messa
 
 @on_both
 async def test_what_waits_in_quarantine_is_replayed(acme: Acme) -> None:
-    """Seen with the reason, and applied once the cause is mended; what still cannot be used says so."""
+    """Items are listed with the reason and applied once the cause is removed; items that are still invalid say so."""
     wrong = [SET | {"score": "heat", "id": "h1"}, SET | {"id": "s", "value": 900}, SET | {"id": "ok", "value": 70}]
     assert (await pushed(acme, {"items": wrong}))["status"] == 200
     assert (await pushed(acme, {"items": [SET | {"score": "heat", "id": "h2"}]}))["status"] == 200
@@ -130,7 +130,7 @@ async def test_what_waits_in_quarantine_is_replayed(acme: Acme) -> None:
 
 
 async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
-    """And no source is made; one whose sender makes the secret is made with it."""
+    """No source is created until the form is valid; a secret from the sender is stored with the source."""
     view = await form_of(acme, await ask(acme, "sources"), "Add a source")
     assert form(view)["title"] == "Source"
     right = {"slug": "hub", "provider": "hubspot", "secret": "", "map": "", "options": ""}
@@ -160,7 +160,7 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
 
 
 async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_read(acme: Acme) -> None:
-    """Without a token what to type; with one how it stands, in its provider's place."""
+    """Without an API token the answer says what to type; with one it shows the last failure."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     hub = await add_source(acme.workspace, slug="hub", provider="hubspot", secrets=["s"], now=now)
     message = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
@@ -181,7 +181,7 @@ async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_
 
 
 async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
-    """What would be taken of it as the source is set now, item by item; nothing changes by it."""
+    """A test reads the last delivery with the current settings, item by item, and changes nothing."""
     view = await form_of(acme, await ask(acme, "sources"), "Add a source")
     await hand_in(acme, view, slug="shop", provider="generic")
     listed = await ask(acme, "sources")
@@ -195,7 +195,7 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
         SET | {"id": "4", "type": "score.add", "value": 5}, {"type": "score.clear", "contact": ada, "score": "fit"},
         {"type": "activity", "contact": ada, "activity": "demo_booked"}, {"type": "contact.upsert", "contact": ada},
         {"type": "contact.merge", "contact": {"id": "7"}, "into": ada}, {"type": "score.set", "contact": {}},
-    ]  # fmt: skip  # an item a place
+    ]  # fmt: skip  # one item of each kind
     assert (await pushed(acme, {"items": several}))["status"] == 200
     before = await acme.ledger()
     tested = await press_nth(acme, listed, "Test", 1)
@@ -218,7 +218,7 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
 
 
 async def test_a_source_is_added_with_a_token_of_its_api(acme: Acme) -> None:
-    """Where its sender has one; elsewhere the mistake stands under the field."""
+    """An API token is accepted for a sender with an API; for other senders a mistake is shown under the field."""
     view = await form_of(acme, await ask(acme, "sources"), "Add a source")
     wrong = await refused(acme, view, slug="shop", provider="generic", api_token="pat-1")
     assert wrong == {"api_token": "`generic` takes no --api-token"}

@@ -1,4 +1,4 @@
-"""An admin hears once that a source has stopped working, and once that it works again."""
+"""An admin is notified once that a source stopped working, and once that it works again."""
 
 import json
 import re
@@ -14,21 +14,21 @@ ITEM = {"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "
 
 
 async def push(acme: Acme, *, secret: str = CRM_SECRET, **more: Any) -> int:
-    """Send something as the CRM, and give the status."""
+    """Push an item as the CRM, and return the status."""
     acme.sandbox.crm_secret = secret
     response = await acme.sandbox.push(json.dumps(ITEM | more))
     return int(response["answer"]["status"])
 
 
 def list_standing_texts(acme: Acme) -> list[str]:
-    """Give what admins were told of sources, as they see it."""
+    """Return the notices about sources to admins, as people see them."""
     world = acme.sandbox.world
     posts = [post for post in world.posts if post.metadata and post.metadata.get("event_type") == "source_standing"]
     return [acme.seen(post) for post in posts]
 
 
 async def until_told(acme: Acme, count: int, *, after: int = 310) -> list[str]:
-    """Put the clock forward, and wait until so many messages of sources were sent."""
+    """Advance the clock, and wait for a number of notices about sources."""
     acme.sandbox.clock.advance(after)
 
     def enough() -> list[Message] | list[str]:
@@ -39,7 +39,7 @@ async def until_told(acme: Acme, count: int, *, after: int = 310) -> list[str]:
 
 @on_both
 async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme: Acme) -> None:
-    """Once each, in a direct message, with what is wrong and a button that shows more."""
+    """Refusals, silence and recovery are each notified once by direct message, with the cause and a button."""
     for number in range(3):
         assert await push(acme, secret="whsec_b3RoZXItb3RoZXItb3RoZXItb3RoZXItb3RoZXI=", id=f"x{number}") == 401
     (first,) = await until_told(acme, 1)
@@ -69,5 +69,5 @@ async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme
     acme.sandbox.crm_url = f"{acme.sandbox.app_url}/webhooks/{TEAM}/crm"
     for number in range(3):
         assert await push(acme, id=f"bad{number}", value=900) == 200
-    (unusable,) = (await until_told(acme, 5))[4:]  # the fifth: the other replica told nothing anew
+    (unusable,) = (await until_told(acme, 5))[4:]  # the fifth: the other replica repeated nothing
     assert unusable.startswith("*crm* has stopped working: nothing of its last deliveries could be used. Because: Sc")

@@ -1,4 +1,4 @@
-"""Take changes back, by the verb and by the button, and take that back too."""
+"""Undo changes by the verb and by the button, and undo an undo."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ NOTHING_LEFT = "There is no change of yours to take back."
 
 
 async def test_the_verb_takes_back_the_last_command_whole_then_the_one_before(acme: Acme) -> None:
-    """Every value of a line goes at once; asked again, the command before it goes."""
+    """`undo` reverts the last command with all its values; again, it reverts the command before."""
     await acme.ask("set ada 85 fit=8 because great demo")
     await acme.ask("set kelly +5")
     texts = [acme.seen(await acme.ask("undo")) for _ in range(3)]
@@ -29,7 +29,7 @@ async def test_the_verb_takes_back_the_last_command_whole_then_the_one_before(ac
 
 
 async def test_the_verb_is_for_ones_own_changes(acme: Acme) -> None:
-    """A colleague's change and the CRM's are not mine to take back by the verb."""
+    """`undo` does not revert changes of a colleague or the CRM."""
     await acme.ask("set ada 85")
     text = acme.seen(await acme.ask("undo", user="U0JANE"))
 
@@ -38,7 +38,7 @@ async def test_the_verb_is_for_ones_own_changes(acme: Acme) -> None:
 
 
 async def test_the_verb_takes_back_a_cleared_score(acme: Acme) -> None:
-    """What was cleared is there again."""
+    """`undo` restores a cleared score."""
     await acme.ask("clear ada fit score")
     text = acme.seen(await acme.ask("undo"))
 
@@ -46,7 +46,7 @@ async def test_the_verb_takes_back_a_cleared_score(acme: Acme) -> None:
 
 
 async def test_the_verb_after_the_button(acme: Acme) -> None:
-    """What the button took back is not the last change any more; what was restored is."""
+    """`undo` ignores a change that the button reverted, but reverts a restored change."""
     await acme.ask("set ada 70")
     receipt = await acme.ask("set ada 85")
     undone = await acme.press(receipt, "Undo")
@@ -59,7 +59,7 @@ async def test_the_verb_after_the_button(acme: Acme) -> None:
 
 
 async def test_the_button_and_the_undo_of_the_undo(acme: Acme) -> None:
-    """The receipt turns into what was done, whose Undo restores it, whose Undo takes it back again."""
+    """The receipt becomes that of the undo, the Undo of which restores the change, and so on."""
     receipt = await acme.ask("set ada 85 fit=8 because great demo")
     once = await acme.press(receipt, "Undo")
     twice = await acme.press(once, "Undo")
@@ -94,7 +94,7 @@ async def test_a_double_click_on_undo(acme: Acme) -> None:
 
 
 async def test_the_button_after_the_verb(acme: Acme) -> None:
-    """A receipt whose change was taken back by the verb says so, and stays."""
+    """The Undo button of a change that `undo` reverted says so, and the receipt stays."""
     receipt = await acme.ask("set ada 85")
     await acme.ask("undo")
     text = acme.seen(await acme.press(receipt, "Undo"))
@@ -105,7 +105,7 @@ async def test_the_button_after_the_verb(acme: Acme) -> None:
 
 @on_both
 async def test_an_undo_is_exact_whatever_came_later(acme: Acme) -> None:
-    """The score is as if the change had never been made: what the CRM added since stays added."""
+    """After an undo the score is as if the change had never been made: later additions of the CRM stay."""
     receipt = await acme.ask("set ada 85")
     add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 5}
     await acme.pushed(add)
@@ -119,7 +119,7 @@ async def test_an_undo_is_exact_whatever_came_later(acme: Acme) -> None:
 
 
 async def test_the_undo_of_a_contact_that_was_added(acme: Acme) -> None:
-    """The score is missing again; the contact stays."""
+    """After the undo the score is missing, and the contact stays."""
     offer = await acme.ask("set zoe@example.com 85")
     added = await acme.press(offer, "Add zoe@example.com and set Score to 85")
     text = acme.seen(await acme.press(added, "Undo"))
@@ -129,7 +129,7 @@ async def test_the_undo_of_a_contact_that_was_added(acme: Acme) -> None:
 
 
 async def test_history_on_a_receipt_that_was_undone(acme: Acme) -> None:
-    """The line that was taken back is struck through."""
+    """The undone change is struck through in the history."""
     undone = await acme.press(await acme.ask("set ada fit=8"), "Undo")
     history = acme.seen(await acme.press(undone, "History"))
 
@@ -142,7 +142,7 @@ async def test_history_on_a_receipt_that_was_undone(acme: Acme) -> None:
 
 
 async def test_a_receipt_of_a_minute_ago_still_undoes_its_own(acme: Acme) -> None:
-    """Each receipt takes back what it tells of, in any order."""
+    """Each receipt undoes its own change, in any order."""
     first = await acme.ask("set ada 70")
     second = await acme.ask("set ada +10")
     middle = acme.seen(await acme.press(first, "Undo"))

@@ -1,4 +1,4 @@
-"""Ask why a score is what it is, in Slack and by the API, and for its history page by page."""
+"""Explain a score in Slack and through the API, and page through its history."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ DAY = 86_400_000_000
 
 @on_both
 async def test_why(acme: Acme) -> None:
-    """The lines say who, when and why, what the range cut and what faded; they add up to the number."""
+    """Each line names author, time, reason, and losses to the range and fading; the lines add up to the score."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, start=None,
@@ -50,7 +50,7 @@ async def test_why(acme: Acme) -> None:
         "Say whose: `/score why ada@example.com fit`",
     ]
     assert history.startswith("*Ada Lovelace · Fit*\n")
-    # 34 is shown until 29.5: about two days
+    # 34 is shown down to 29.5: about two days
     assert card.startswith("Heat  *34* (hot) · ▲ 2 in 7 days · falls out of *hot* on <!date^")
     documents = await asked_by_api(acme, "heat/explanation", "heat", "score/history?limit=2", "gone/explanation")
     assert documents[0]["value"] == documents[1]["value"] == 34
@@ -84,7 +84,7 @@ async def test_why(acme: Acme) -> None:
 
 
 async def asked_by_api(acme: Acme, *paths: str) -> list[dict[str, Any]]:
-    """Ask the API about Ada's scores."""
+    """Fetch documents about Ada's scores from the API."""
     token = (await create_token(acme.workspace, name="script", scopes=["read"], now=1))[1]
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
         whole = [f"{acme.sandbox.app_url}/api/v1/contacts/ada@example.com/scores/{path}" for path in paths]

@@ -1,4 +1,4 @@
-"""Give the tests a running service, on SQLite and on PostgreSQL."""
+"""Fixtures of the webhook tests: a running service, on SQLite and on PostgreSQL."""
 
 from collections.abc import AsyncIterator
 
@@ -9,6 +9,6 @@ from tests.webhooks.receiving import Receiving, receiving
 
 @pytest.fixture
 async def service(database_url: str) -> AsyncIterator[Receiving]:
-    """Run the service with a workspace and a source in it."""
+    """Run the service with a workspace and a source."""
     async with receiving(database_url) as running:
         yield running

@@ -1,4 +1,4 @@
-"""Be the API of a CRM on this machine, which answers what a test says, or does not answer."""
+"""A CRM's API on this machine that answers as a test says, or does not answer."""
 
 import asyncio
 import json
@@ -12,26 +12,26 @@ from aiohttp import web
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """One answer: a document, or bytes as they are; or none at all, for ever, or because the line was cut."""
+    """One answer: a document or bytes, no answer at all, or a dropped connection."""
 
     body: Any = field(default_factory=dict)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    held: asyncio.Event | None = None  #: the answer waits for it
+    held: asyncio.Event | None = None  #: the answer waits for this event
     never: bool = False
     cut: bool = False
 
 
 class Crm:
-    """Answers each path by what *tells* says: its answers one after the other, the last one from then on."""
+    """Answers each path with its answers in *tells*, one after the other; the last one is repeated."""
 
     def __init__(self) -> None:
         self.url = ""
         self.tells: dict[str, list[Told]] = {}
-        self.asked: list[str] = []  #: paths with their queries
+        self.asked: list[str] = []  #: requested paths with their queries
         self.tokens: set[str] = set()
         self.over = asyncio.Event()
-        self.holding = asyncio.Event()  #: somebody waits for an answer that is held
+        self.holding = asyncio.Event()  #: set once a request waits for a held answer
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
@@ -53,7 +53,7 @@ class Crm:
 
 @asynccontextmanager
 async def open_crm() -> AsyncIterator[Crm]:
-    """Start one on a free port."""
+    """Start a CRM on a free port."""
     crm = Crm()
     application = web.Application()
     application.add_routes([web.get("/{path:.*}", crm.answer)])
@@ -69,18 +69,18 @@ async def open_crm() -> AsyncIterator[Crm]:
 
 
 def hubspot_contact(id: str, **properties: str | None) -> dict[str, Any]:
-    """Write what HubSpot answers of a contact: https://developers.hubspot.com/docs/api/crm/contacts"""
+    """Return a contact as HubSpot's API does: https://developers.hubspot.com/docs/api/crm/contacts"""
     times = {"createdAt": "2025-11-01T10:00:00.000Z", "updatedAt": "2025-12-30T12:00:00.123Z"}
     return {"id": id, "properties": properties, **times, "archived": False}
 
 
 def attio_record(id: str, **values: list[dict[str, Any]]) -> dict[str, Any]:
-    """Write what Attio answers of a record; each value holds since the time it says."""
+    """Return a record as Attio's API does; each value has the time since which it is valid."""
     ids = {"workspace_id": "w1", "object_id": "o1", "record_id": id}
     record = {"id": ids, "created_at": "2025-11-01T10:00:00.000000000Z", "web_url": "https://app.attio.com/x"}
     return {"data": record | {"values": values}}
 
 
 def attio_value(kind: str, *, since: str = "2025-12-30T12:00:00.045000000Z", **fields: Any) -> dict[str, Any]:
-    """Write one value of an attribute of Attio's."""
+    """Return one value of an attribute, as Attio's API does."""
     return {"active_from": since, "active_until": None, "attribute_type": kind, **fields}

@@ -7,18 +7,18 @@ CONTACT = {"id": "0031", "email": "ada@example.com", "custom_attributes": {"lead
 
 
 def hubspot(kind: str, **more: object) -> list[dict[str, object]]:
-    """Write what an app of HubSpot posts."""
+    """Return a request of a HubSpot app."""
     base = {"eventId": 1, "subscriptionId": 2, "portalId": 3, "occurredAt": 1767225587655, "subscriptionType": kind}
     return [base | {"objectId": 7} | more]
 
 
 def intercom(topic: str, item: Mapping[str, object]) -> dict[str, object]:
-    """Write a notification of Intercom."""
+    """Return a notification of Intercom."""
     return {"type": "notification_event", "topic": topic, "id": "n1", "data": {"item": item}}
 
 
 def pipedrive_one(action: str) -> dict[str, object]:
-    """Write Pipedrive's version 1."""
+    """Return an event of Pipedrive's version 1."""
     meta = {"action": action, "object": "person", "id": 11, "webhook_id": "1", "timestamp_micro": 1767225580595189}
     person = {"id": 11, "email": [{"value": "ada@example.com", "primary": True}]}
     before, now = person | {"lead_score": 73}, person | {"lead_score": 74}
@@ -26,7 +26,7 @@ def pipedrive_one(action: str) -> dict[str, object]:
 
 
 def pipedrive_two(action: str, **more: object) -> dict[str, object]:
-    """Write Pipedrive's version 2."""
+    """Return an event of Pipedrive's version 2."""
     meta = {"action": action, "entity": "person", "entity_id": "11", "id": "m1", "timestamp": "2025-12-31T23:59:30Z"}
     fields = {"lead_score": {"type": "double", "value": 73}}
     before = {"custom_fields": {"lead_score": {"type": "double", "value": 61}}}
@@ -34,7 +34,7 @@ def pipedrive_two(action: str, **more: object) -> dict[str, object]:
 
 
 def close(kind: str, action: str) -> dict[str, object]:
-    """Write an event of Close."""
+    """Return an event of Close."""
     data = {"id": "x", "lead_score": 58, "emails": [{"email": "ada@example.com"}]}
     event = {
         "id": f"ev_{kind}_{action}",
@@ -49,13 +49,13 @@ def close(kind: str, action: str) -> dict[str, object]:
 
 
 def segment(kind: str) -> dict[str, object]:
-    """Write a call of Segment."""
+    """Return a call of Segment."""
     fields = {"traits" if kind == "identify" else "properties": {"lead_score": 71}}
     return {"type": kind, "userId": "u1", "messageId": "s1", "timestamp": "2025-12-31T23:59:50.276Z", **fields}
 
 
 def mautic(kind: str) -> dict[str, object]:
-    """Write an event of Mautic."""
+    """Return an event of Mautic."""
     event = {"contact": {"id": 52, "points": 25}, "points": {"old_points": 5, "new_points": 25}}
     return {kind: [event | {"timestamp": "2025-12-31T23:59:00+00:00"}]}
 
@@ -68,7 +68,7 @@ SOAP = (
 )
 FIELDS = {"email": "ada@example.com", "lead_score": 77, "event_id": "e1", "at": 1767225597}
 SNAPSHOT = {"fields of a contact": FIELDS}
-#: provider → event → (body, how many scores it sets)
+#: provider → event → (body, number of scores that it sets)
 EVENTS: dict[str, dict[str, tuple[Any, int]]] = {
     "generic": {
         "item": ({"type": "score.set", "contact": {"email": "a@b.example"}, "score": "lead_score", "value": 1}, 1)

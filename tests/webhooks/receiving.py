@@ -1,4 +1,4 @@
-"""Run the real service with webhooks alone, on a free port, with a workspace, its score types and a source."""
+"""Run the real service with webhooks only, on a free port, with a workspace, its score types and a source."""
 
 import json
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ METRICS_TOKEN = "shown-to-the-operator"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receiving:
-    """A running service, who sends to it, and what it keeps."""
+    """A running service, its sender, and access to its stored data."""
 
     url: str
     clock: Clock
@@ -39,39 +39,39 @@ class Receiving:
     sender: Sender
 
     def sending(self, *, secret: str = SECRET, slug: str = SLUG, team: str = TEAM) -> Sender:
-        """Be another sender, to this or another source."""
+        """Return another sender, to this or another source."""
         return Sender(self.session, f"{self.url}/webhooks/{team}/{slug}", clock=self.clock, secret=secret)
 
     async def get(self, path: str, *, method: str = "GET", token: str | None = None) -> Answer:
-        """Ask for a path of the service, with a bearer token if one is given."""
+        """Request a path of the service, with a bearer token if one is given."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         return await self.sender.request(method, self.url + path, headers=headers)
 
     async def contact(self, text: str) -> Contact | None:
-        """Give the one contact that an address or `source:id` names."""
+        """Return the one contact with an address or `source:id`."""
         return next(iter(await find(self.workspace, text=text)), None)
 
     async def scores(self, text: str) -> dict[str, int]:
-        """Give the scores of a contact, in thousandths."""
+        """Return the scores of a contact, in thousandths."""
         contact = await self.contact(text)
         assert contact is not None, f"nobody is called {text}"
         (card,) = await cards_of(self.workspace, ids=[contact.id], now=self.clock())
         return {standing.score_type.key: standing.value for standing in card.standings}
 
     async def history(self, text: str, score: str = "score") -> list[tuple[str, int, int]]:
-        """Give the changes of a score, the latest first: operation, amount, time."""
+        """Return the changes of a score, newest first: (operation, amount, time)."""
         contact = await self.contact(text)
         assert contact is not None, f"nobody is called {text}"
         _, entries = await history(self.workspace, contact=contact.id, score=score, most=2000)
         return [(entry.op.value, entry.amount, entry.occurred_at) for entry in entries]
 
     async def kept_deliveries(self) -> list[Delivery]:
-        """Give the deliveries that were kept, the latest first."""
+        """Return the stored deliveries, newest first."""
         return await deliveries(self.workspace, source=None, most=1000)
 
 
 def settings(database_url: str, *, secret_keys: str = KEY) -> Settings:
-    """Say what the environment would."""
+    """Return the settings of the service."""
     chosen = {
         "database_url": database_url,
         "host": "127.0.0.1",
@@ -86,33 +86,33 @@ def settings(database_url: str, *, secret_keys: str = KEY) -> Settings:
 async def serving(
     database_url: str, *, clock: Clock, secret_keys: str = KEY, limits: Limits = DEFAULT_LIMITS
 ) -> AsyncIterator[str]:
-    """Run the service, and give its address."""
+    """Run the service, and yield its URL."""
     service = Service(settings(database_url, secret_keys=secret_keys), with_slack=False, clock=clock, limits=limits)
     try:
         url = await service.start()
-        await service.connected()  # nothing to wait for without Slack
+        await service.connected()  # returns at once without Slack
         yield url
     finally:
         await service.stop()
 
 
 async def furnish(clock: Clock, *, secrets: tuple[str, ...] = (SECRET,), team: str = TEAM) -> Workspace:
-    """Make a workspace with `score` (0 to 100), `fit` (1 to 10 in halves) and `points` (any), and a source."""
+    """Create a workspace with `score` (0 to 100), `fit` (1 to 10 in halves) and `points` (any), and a source."""
     workspace = await add_workspace(team, name="Acme", now=clock())
     await add_score_type(
         workspace, key="fit", label="Fit", minimum=1000, maximum=10_000, step=500,
         bands=[Band(name="low", start=1000)], start=None, is_default=False, now=clock(),
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     await add_score_type(
         workspace, key="points", label="Points", minimum=-(10**12), maximum=10**12, step=1,
         bands=[], start=0, is_default=False, now=clock(),
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     await add_source(workspace, slug=SLUG, provider="generic", secrets=list(secrets), now=clock())
     return workspace
 
 
 async def furnish_for_a_process(database_url: str) -> None:
-    """Make the same in a database that another process will open; SECRET is the secret of the source."""
+    """Create the same in a database for another process; SECRET is the secret of the source."""
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         await furnish(Clock())
@@ -122,7 +122,7 @@ async def furnish_for_a_process(database_url: str) -> None:
 
 @asynccontextmanager
 async def receiving(database_url: str, *, limits: Limits = DEFAULT_LIMITS) -> AsyncIterator[Receiving]:
-    """Run the service with a workspace and a source in it."""
+    """Run the service with a workspace and a source."""
     clock = Clock()
     async with serving(database_url, clock=clock, limits=limits) as url, session() as open_session:
         workspace = await furnish(clock)
@@ -131,7 +131,7 @@ async def receiving(database_url: str, *, limits: Limits = DEFAULT_LIMITS) -> As
 
 
 def check_problem(answer: Answer, status: int, title: str, *, detail: bool | None = None) -> None:
-    """Fail unless the answer is a problem document of this status, with or without a detail where that is said."""
+    """Fail unless the answer is a problem document of this status, and has a detail if that is specified."""
     assert (answer.status, answer.headers["Content-Type"]) == (status, "application/problem+json"), answer
     problem = json.loads(answer.body)
     detail_text = problem.pop("detail", None)

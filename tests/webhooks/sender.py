@@ -1,4 +1,4 @@
-"""Be a sender: sign as the Standard Webhooks specification says, by hand, and post over a real connection."""
+"""A sender that signs by hand as the Standard Webhooks specification says, and posts over a real connection."""
 
 import base64
 import hmac
@@ -19,19 +19,19 @@ DAY = 86_400 * SECOND
 
 
 class Clock:
-    """A clock that stands still until it is put elsewhere."""
+    """A clock that stands still until a test moves it."""
 
     def __init__(self, now: int = START) -> None:
         self.now = now
 
     def __call__(self) -> int:
-        """Give the time, in µs UTC."""
+        """Return the time, in µs UTC."""
         return self.now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -39,19 +39,19 @@ class Answer:
 
     @property
     def document(self) -> Any:
-        """Read the body as JSON."""
+        """Return the body, parsed as JSON."""
         return json.loads(self.body)
 
     @property
     def counts(self) -> tuple[int, int, int, int]:
-        """Give how many items were applied, duplicate, ignored, quarantined."""
+        """Return the numbers of applied, duplicate, ignored and quarantined items."""
         assert self.status == 200, (self.status, self.body)
         document = self.document
         return document["applied"], document["duplicate"], document["ignored"], document["quarantined"]
 
     @property
     def outcomes(self) -> list[tuple[str, str | None]]:
-        """Give the status and the reason of each item."""
+        """Return the status and the reason of each item."""
         assert self.status == 200, (self.status, self.body)
         return [(item["status"], item["reason"]) for item in self.document["items"]]
 
@@ -64,7 +64,7 @@ def signature(body: bytes, *, delivery: str, timestamp: str, secret: str) -> str
 
 
 def signed(body: bytes, *, delivery: str, at: int, secret: str = SECRET) -> dict[str, str]:
-    """Give the three headers of a delivery sent *at* a time in µs."""
+    """Return the three headers of a delivery sent *at* a time in µs."""
     timestamp = str(at // SECOND)
     return {
         "webhook-id": delivery,
@@ -74,12 +74,12 @@ def signed(body: bytes, *, delivery: str, at: int, secret: str = SECRET) -> dict
 
 
 def encoded(document: object) -> bytes:
-    """Write a body."""
+    """Encode a body as JSON."""
     return document if isinstance(document, bytes) else json.dumps(document).encode()
 
 
 def item(kind: str = "score.set", email: str | None = "ada@example.com", **more: Any) -> dict[str, Any]:
-    """Write an item: a change of `score` by default, to 50 where a value is needed and none is given."""
+    """Return an item: a change of `score` by default, to 50 if a value is required and not given."""
     body: dict[str, Any] = {"type": kind, "contact": {"email": email} if email else {}}
     if kind.startswith("score."):
         body["score"] = "score"
@@ -89,7 +89,7 @@ def item(kind: str = "score.set", email: str | None = "ada@example.com", **more:
 
 
 class Sender:
-    """One system that pushes to one address."""
+    """A system that pushes to one URL."""
 
     def __init__(self, session: ClientSession, url: str, *, clock: Callable[[], int], secret: str = SECRET) -> None:
         self.url = url
@@ -106,7 +106,7 @@ class Sender:
         at: int | None = None,
         headers: Mapping[str, str | None] | None = None,
     ) -> Answer:
-        """Sign and post a document, or bytes as they are; *headers* replace those, or take away where none."""
+        """Sign and post a document or bytes; *headers* replace the signed headers, or remove those with None."""
         body = encoded(document)
         delivery = delivery or f"msg_{next(self._numbers)}"
         own = signed(body, delivery=delivery, at=self._clock() if at is None else at, secret=self._secret)
@@ -115,12 +115,12 @@ class Sender:
 
     async def post(self, body: Any, *, headers: Mapping[str, str]) -> Answer:
         """Post a body, or a stream of its parts, without signing it."""
-        data = io.BytesIO(body) if isinstance(body, bytes) else body  # what the client wants of a large body
+        data = io.BytesIO(body) if isinstance(body, bytes) else body  # the client requires this for a large body
         return await self.request("POST", self.url, data=data, headers=headers)
 
     async def request(self, method: str, url: Any, **more: Any) -> Answer:
-        """Make any request."""
-        # Without this the client would name a type where the test wants none.
+        """Send any request."""
+        # Without this the client would add a content type.
         async with self._session.request(
             method, url, allow_redirects=False, skip_auto_headers=["Content-Type"], **more
         ) as answer:
@@ -128,5 +128,5 @@ class Sender:
 
 
 def session() -> ClientSession:
-    """Open the connections of a sender that waits half a minute at most."""
+    """Open a client session with a timeout of half a minute."""
     return ClientSession(timeout=ClientTimeout(total=30))

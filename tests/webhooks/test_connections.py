@@ -1,4 +1,4 @@
-"""What strangers hold open is bounded: connections, heads and bodies; it is given back, and fills no log."""
+"""Connections, headers and bodies held open by strangers are limited and released, and do not fill the log."""
 
 import asyncio
 import errno
@@ -30,12 +30,12 @@ HEAD = b"POST / HTTP/1.1\r\nHost: hooks\r\nContent-Length: 1000\r\n\r\n"
 
 
 def now() -> int:
-    """Return the time, in µs UTC: a process has no other clock than ours."""
+    """Return the current time, in µs UTC: the process uses the system clock."""
     return time.time_ns() // 1000
 
 
 class Stranger:
-    """One connection, of which every byte is chosen."""
+    """A connection on which a test sends any bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -47,7 +47,7 @@ class Stranger:
         await self._writer.drain()
 
     async def status(self) -> int | None:
-        """Return the status of the answer, None if the connection was closed without one."""
+        """Return the status of the answer, or None if the connection was closed without an answer."""
         async with asyncio.timeout(PATIENCE):
             try:
                 line = await self._reader.readline()
@@ -56,7 +56,7 @@ class Stranger:
         return int(line.split()[1]) if line else None
 
     async def close(self) -> None:
-        """Close the connection at once, whatever was not sent yet."""
+        """Close the connection at once, and discard unsent bytes."""
         self._writer.transport.abort()
         with suppress(ConnectionError):
             await self._writer.wait_closed()
@@ -67,7 +67,7 @@ class Strangers:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.begun: asyncio.Queue[None] = asyncio.Queue()  # fills as the service begins to handle their requests
+        self.begun: asyncio.Queue[None] = asyncio.Queue()  # filled as the service starts to handle their requests
         self._connected: list[Stranger] = []
 
     async def connect(self, raw: bytes = b"") -> Stranger:
@@ -87,7 +87,7 @@ class Strangers:
 async def listening(
     connections: Connections, handler: Callable[[web.Request], Awaitable[web.Response]] | None = None
 ) -> AsyncIterator[Strangers]:
-    """Serve a handler on a free port, or one that reads a body, and return the strangers that connect to it."""
+    """Serve a handler (by default one that reads a body) on a free port, and yield the connections to it."""
 
     async def read(request: web.Request) -> web.Response:
         strangers.begun.put_nowait(None)
@@ -107,7 +107,7 @@ async def listening(
 
 
 async def test_a_silent_connection_is_closed() -> None:
-    """Neither no byte nor half a head holds a connection for longer than the limit; a whole head does."""
+    """A connection without a complete head is closed after the limit; one with a complete head stays."""
     async with listening(Connections(head_seconds=0.2)) as strangers:
         whole = await strangers.connect(HEAD)
         silent, half = await strangers.connect(), await strangers.connect(HEAD[:30])
@@ -118,7 +118,7 @@ async def test_a_silent_connection_is_closed() -> None:
 
 
 async def test_a_body_that_does_not_end_is_given_up() -> None:
-    """It is answered 408 after the limit, in one piece or in chunks, and the connection is closed."""
+    """A body that does not end is answered 408 after the limit, chunked or not, and the connection is closed."""
     async with listening(Connections(body_seconds=0.2)) as strangers:
         told = await strangers.connect(HEAD + b"x" * 999)
         chunked = await strangers.connect(
@@ -129,10 +129,10 @@ async def test_a_body_that_does_not_end_is_given_up() -> None:
 
 
 async def test_the_oldest_unfinished_body_gives_way() -> None:
-    """Of bodies that together announce more than is held, the first is given up; the others can end."""
+    """If the announced bodies exceed the limit, the oldest is answered 408; the others can end."""
     async with listening(Connections(bodies=UnfinishedBodies(most_bytes=2500))) as strangers:
         first, second = await strangers.connect(HEAD + b"x"), await strangers.connect(HEAD + b"x")
-        third = await strangers.connect(HEAD + b"x" * 1000)  # whole at once, so it does not count
+        third = await strangers.connect(HEAD + b"x" * 1000)  # sent completely, so the body is not counted
 
         assert await third.status() == 200
         fourth = await strangers.connect(HEAD + b"x")
@@ -143,7 +143,7 @@ async def test_the_oldest_unfinished_body_gives_way() -> None:
 
 
 async def test_a_body_with_a_broken_encoding_is_refused(caplog: pytest.LogCaptureFixture) -> None:
-    """Chunks that are none are the sender's mistake, not an error of the service."""
+    """Malformed chunks are the sender's mistake, not an error of the service."""
     async with listening(Connections()) as strangers:
         stranger = await strangers.connect(HEAD.replace(b"Content-Length: 1000", b"Transfer-Encoding: chunked"))
         await stranger.send(b"zz\r\n")
@@ -153,7 +153,7 @@ async def test_a_body_with_a_broken_encoding_is_refused(caplog: pytest.LogCaptur
 
 
 async def test_the_oldest_idle_connection_gives_way() -> None:
-    """At the limit a new connection is taken in its place; where all are in use, the new one is refused."""
+    """At the limit a new connection replaces the oldest idle one; if all are in use, the new one is refused."""
     async with listening(Connections(most=3)) as strangers:
         idle, busy = await strangers.connect(), [await strangers.connect(HEAD + b"x") for _ in range(2)]
         for _ in busy:
@@ -162,7 +162,7 @@ async def test_the_oldest_idle_connection_gives_way() -> None:
 
         assert await new.status() == 200
         assert await idle.status() is None
-        busy.append(await strangers.connect(HEAD + b"x"))  # in place of the answered one
+        busy.append(await strangers.connect(HEAD + b"x"))  # replaces the answered connection
         for _ in range(2):
             await strangers.begun.get()
         assert await (await strangers.connect(HEAD + b"x" * 1000)).status() is None
@@ -172,11 +172,11 @@ async def test_the_oldest_idle_connection_gives_way() -> None:
 
 
 class Held:
-    """Stands for what was read of a body."""
+    """A stand-in for the data read of a body."""
 
 
 async def test_a_cut_body_leaves_no_cycle() -> None:
-    """What the reader of a cut body held is given back at once, without the collector of cycles."""
+    """The data of an aborted body is freed at once, without the garbage collector."""
     held: list[weakref.ref[Held]] = []
 
     async def read(request: web.Request) -> web.Response:
@@ -199,7 +199,7 @@ async def test_a_cut_body_leaves_no_cycle() -> None:
 
 
 class Counting(Connections):
-    """Connections of which the errors are counted."""
+    """Connections that count their errors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Counting(Connections):
 
 
 async def test_without_descriptors_there_is_one_attempt_at_a_time() -> None:
-    """A connection that cannot be accepted waits, and costs one attempt until the next second."""
+    """Without descriptors a new connection waits, and one attempt per second is made to accept it."""
     connections = Counting()
     async with listening(connections) as strangers:
         limits, free = resource.getrlimit(resource.RLIMIT_NOFILE), os.dup(0)
@@ -236,7 +236,7 @@ SIZES = st.integers(0, 40)
 
 @given(st.lists(st.tuples(st.booleans(), SIZES, ADDRESSES), max_size=40))
 def test_unfinished_bodies_stay_within_their_bounds(steps: list[tuple[bool, int, str | None]]) -> None:
-    """Whatever comes and ends, the bounds hold, the newest is never given up, and only the oldest are."""
+    """The limits always hold, the newest body is never abandoned, and only the oldest bodies are."""
     bodies = UnfinishedBodies(most_bytes=100, most_per_address=2)
     held: list[tuple[int, int, str | None]] = []
     for number, (ends, size, address) in enumerate(steps):
@@ -264,18 +264,18 @@ def test_unfinished_bodies_stay_within_their_bounds(steps: list[tuple[bool, int,
     ],
 )  # fmt: skip  # a table
 def test_a_proxy_is_no_sender(address: str | None, is_public: bool) -> None:
-    """Behind a loopback or private address stand many senders; a public one is the sender's own."""
+    """A loopback or private address may be a proxy for many senders; a public address is one sender."""
     assert find_public_address(address) == (address if is_public else None)
 
 
 def resident(served: Serving) -> float:
-    """Return the memory of the process, in MB."""
+    """Return the resident memory of the process, in MB."""
     pages = int(Path(f"/proc/{served.process.pid}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
 
 
 async def cut(port: int, head: bytes) -> None:
-    """Send all but the last byte of a body of 1 MiB, unless the service is faster to give up."""
+    """Send all but the last byte of a body of 1 MiB, unless the service gives up earlier."""
     strangers = Strangers(port)
     with suppress(ConnectionError):
         await (await strangers.connect(head)).send(b"x" * (MAX_BODY - 1))
@@ -284,7 +284,7 @@ async def cut(port: int, head: bytes) -> None:
 
 @pytest.mark.slow
 async def test_strangers_leave_nothing_behind(tmp_path: Path) -> None:
-    """900 cut bodies of 1 MiB leave no memory and no traceback; without descriptors the log has one line."""
+    """900 aborted bodies of 1 MiB leave no memory and no traceback; without descriptors the log has one line."""
     database_url = f"sqlite://{tmp_path / 'scores.db'}"
     await furnish_for_a_process(database_url)
     forged = signed(b"{}", delivery="d", at=now())

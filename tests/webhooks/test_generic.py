@@ -1,4 +1,4 @@
-"""The provider for our own bodies: any document gives items, each in its place, or one exception."""
+"""The provider for the service's own format: any document gives items, each with its index, or BadBody."""
 
 import json
 from contextlib import suppress
@@ -46,7 +46,7 @@ ITEMS = st.dictionaries(
 
 
 def read(document: object) -> list[ItemRequest]:
-    """Read a document, or bytes, that came in the delivery `d`."""
+    """Read a document, or bytes, of the delivery `d`."""
     request = SignedRequest(headers={"content-type": "application/json"}, body=encoded(document))
     return read_request(GENERIC, request, source=CRM, key="d")
 
@@ -58,7 +58,7 @@ def read(document: object) -> list[ItemRequest]:
 @example(item(occurred_at="0001-01-01T00:00:00+23:59"))
 @example(item(value=10**63))
 def test_any_document_gives_items_or_one_exception(document: Any) -> None:
-    """There are as many items as the document has, each in its place with all that it said; or BadBody."""
+    """Any document gives one item for each of its items, in order and complete, or raises BadBody."""
     given_items = document.get("items", [document]) if isinstance(document, dict) else None
     if not isinstance(given_items, list) or not {"items", "type"} & set(document):
         with pytest.raises(BadBody):
@@ -78,7 +78,7 @@ def test_any_document_gives_items_or_one_exception(document: Any) -> None:
 
 
 def has_point(document: object) -> bool:
-    """Tell whether a number with a point is in it: how such are kept is another test's matter."""
+    """Return whether a document contains a decimal number, which another test covers."""
     match document:
         case dict():
             return any(has_point(value) for value in document.values())
@@ -90,13 +90,13 @@ def has_point(document: object) -> bool:
 
 @given(st.binary())
 def test_any_bytes_give_items_or_one_exception(body: bytes) -> None:
-    """What is no document at all is BadBody, too."""
+    """Bytes that are no document raise BadBody too."""
     with suppress(BadBody):
         read(body)
 
 
 def test_an_item_is_read_whole() -> None:
-    """Everything that an item says is found in what is handed on; whom it names is trimmed, not changed."""
+    """All fields of an item are read; references are stripped of surrounding spaces and otherwise unchanged."""
     contact = {
         "email": " Ada@Example.com ",
         "id": 7,
@@ -121,9 +121,9 @@ def test_an_item_is_read_whole() -> None:
     assert not isinstance(read_item.contact, int)
     assert (read_item.contact.email, read_item.contact.source, read_item.contact.id) == ("Ada@Example.com", "crm", "7")
     assert read_item.fields == {
-        "email": "Ada@Example.com",  # beside an id an address may be a new one
+        "email": "Ada@Example.com",  # beside an id the address may be new
         "name": "Ada",
-        "company": None,  # a blank says that there is none; null says nothing
+        "company": None,  # a blank clears the field; null leaves it unchanged
         "tags": ["b", "a"],
         "attributes.size": 5,
         "attributes.share": 0.5,
@@ -134,7 +134,7 @@ def test_an_item_is_read_whole() -> None:
     ("kind", "op"), [("score.set", Op.SET), ("score.add", Op.ADD), ("score.clear", Op.CLEAR), ("contact.upsert", None)]
 )
 def test_every_type_becomes_its_operation(kind: str, op: Op | None) -> None:
-    """A clear has no amount, and an upsert no score, whatever the item says of them."""
+    """A clear has no amount and an upsert no score, whatever else the item contains."""
     (read_item,) = read(item(kind, score="fit", value=3))
 
     assert isinstance(read_item, Item)
@@ -144,7 +144,7 @@ def test_every_type_becomes_its_operation(kind: str, op: Op | None) -> None:
 
 
 def test_an_item_with_id_alone_names_nobody_else() -> None:
-    """An item may name a contact by the sender's id alone; the address is then not spoken of."""
+    """An item may refer to a contact by the source's id alone; then it says nothing about the address."""
     (read_item,) = read(item(contact={"id": "p-1"}))
 
     assert isinstance(read_item, Item)
@@ -153,7 +153,7 @@ def test_an_item_with_id_alone_names_nobody_else() -> None:
 
 
 def test_activities_merges_and_deletions_are_read() -> None:
-    """What cannot be recorded yet is read already: an activity counts once unless a value says how much."""
+    """Activities, merges and deletions are read; an activity counts once unless it has a value."""
     once, twice, empty = read(
         {
             "items": [
@@ -197,7 +197,7 @@ def test_activities_merges_and_deletions_are_read() -> None:
 
 
 HALF = "holds half of a character (an unpaired surrogate)"
-#: the members of an item beside its type, and what is wrong with them
+#: (members of an item beside its type, the mistake)
 FAULTY = [
     (r'"contact":{"email":"a@b.example","name":"Ada \ud83d"},"value":5', f"`contact.name` {HALF}"),
     (r'"contact":{"email":"a\u0000@b.example"},"value":5', "`contact.email` holds the character NUL"),
@@ -215,7 +215,7 @@ FAULTY = [
 
 @pytest.mark.parametrize(("members", "reason"), FAULTY, ids=range(len(FAULTY)))
 def test_what_cannot_be_used_costs_the_item_alone(members: str, reason: str) -> None:
-    """An item of a list, and one sent by itself, is set aside as it was sent, and its neighbours are read."""
+    """An invalid item, in a list or alone, is quarantined as it was sent, and its neighbors are read."""
     good, faulty = json.dumps(item()), f'{{"type":"score.set",{members}}}'
     before, unusable, after = read(f'{{"items": [{good}, {faulty} ,{good}]}}'.encode())
 
@@ -226,7 +226,7 @@ def test_what_cannot_be_used_costs_the_item_alone(members: str, reason: str) -> 
 
 @pytest.mark.parametrize("depth", [65, 900, 1000, 1100, 5000, 400_000])
 def test_no_depth_is_too_much(depth: int) -> None:
-    """However deep an item is nested, also beyond what the decoder can follow, it alone is set aside."""
+    """An item nested at any depth, also deeper than the decoder can follow, is quarantined alone."""
     deep = "[" * depth + "]" * depth
     first, other, last = read(f'{{"items": [{deep}, {{"type":"x","a":{deep}}}, {json.dumps(item())}]}}'.encode())
     (alone,) = read(f'{{"type":"x","contact":{deep}}}'.encode())
@@ -241,7 +241,7 @@ def test_no_depth_is_too_much(depth: int) -> None:
 
 
 def test_what_is_not_read_harms_nobody() -> None:
-    """Texts, numbers and depth beside the items are not looked at."""
+    """Texts, numbers and depth beside the items are not checked."""
     good = json.dumps(item())
     for member in (r'"sent_by": "\ud83d"', '"version": NaN', f'"meta": {"[" * 5000}{"]" * 5000}', '"m": {"a":1,"a":2}'):
         read_items = read(f'{{ {member} , "items" : [ {good} , NaN ] , "more" : 1 }}'.encode())
@@ -252,7 +252,7 @@ def test_what_is_not_read_harms_nobody() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(ITEMS, max_size=4), st.sampled_from([text for text, _ in FAULTY]), st.integers(0, 4))
 def test_neighbours_are_read_as_without_it(items: list[Any], faulty: str, place: int) -> None:
-    """Whatever its neighbours are, they are read as if the faulty item were another."""
+    """The neighbors of an invalid item are read as if it were valid."""
     texts, faulty = [json.dumps(item) for item in items], f'{{"type":"score.set",{faulty}}}'
     place = min(place, len(texts))
     expected = read({"items": [*items[:place], {"type": "x"}, *items[place:]]})
@@ -276,7 +276,7 @@ def test_neighbours_are_read_as_without_it(items: list[Any], faulty: str, place:
     ids=range(7),
 )
 def test_malice_does_not_take_long(body: bytes, expected: int | None) -> None:
-    """A megabyte that is made to be judged slowly, by the square of its length, is judged like any other."""
+    """A megabyte that would take quadratic time is read in normal time."""
     number: int | None = None
     with suppress(BadBody):
         number = sum(isinstance(read_item, Unusable) for read_item in read(body))
@@ -285,7 +285,7 @@ def test_malice_does_not_take_long(body: bytes, expected: int | None) -> None:
 
 
 def test_a_provider_signs_and_knows_what_it_signed() -> None:
-    """What it signs for a test delivery is what the specification says, and a stranger's is refused."""
+    """A test delivery is signed as the standard says, and another signature is refused."""
     body, proof = encoded(item()), GENERIC.proof(CRM)
     signed_request = proof.sign(SignedRequest(headers={}, body=body), delivery="d", secret=SECRET, now=START)
 

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work."""
+"""Liveness and readiness of the process."""
 
 from storage.db import database
 from tests.webhooks.receiving import Receiving, check_problem
@@ -6,7 +6,7 @@ from tests.webhooks.sender import item
 
 
 async def test_a_running_service_is_alive_and_ready(service: Receiving) -> None:
-    """Both answers are 200 and say so."""
+    """Both endpoints answer 200 with a text."""
     alive, ready = await service.get("/healthz"), await service.get("/readyz")
 
     assert (alive.status, alive.document) == (200, {"status": "ok"})
@@ -15,7 +15,7 @@ async def test_a_running_service_is_alive_and_ready(service: Receiving) -> None:
 
 
 async def test_tables_that_are_not_current_are_not_ready(service: Receiving) -> None:
-    """Where a migration is missing the service is alive, but asks not to be sent to for a while."""
+    """If a migration is missing, the service is alive but not ready."""
     await database.current_database().writer.rows("DELETE FROM tortoise_migrations")
     answer = await service.get("/readyz")
 
@@ -25,7 +25,7 @@ async def test_tables_that_are_not_current_are_not_ready(service: Receiving) -> 
 
 
 async def test_tables_of_a_newer_version_are_told(service: Receiving) -> None:
-    """Where this version can work with them it goes on being sent to; otherwise not, and the answer says why."""
+    """With tables of a newer version the service is ready if it is compatible; otherwise the answer states why not."""
     applied = "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('storage', $1, CURRENT_TIMESTAMP)"
     await database.current_database().writer.rows(applied, "9000_more_compatible")
     compatible = await service.get("/readyz")
@@ -39,11 +39,11 @@ async def test_tables_of_a_newer_version_are_told(service: Receiving) -> None:
         "The database was made by a newer version: this one does not know its migration 9001_other."
         " Install the newer version."
     )
-    assert (await service.sender.push(item())).counts == (1, 0, 0, 0)  # it goes on
+    assert (await service.sender.push(item())).counts == (1, 0, 0, 0)  # the service goes on
 
 
 async def test_a_fault_of_ours_is_told_without_its_parts(service: Receiving) -> None:
-    """Where a table is gone the sender is asked to complain, but learns nothing of our inside."""
+    """If a table is missing, the sender is asked to report it, and learns no internal details."""
     await database.current_database().writer.rows("DROP TABLE refusals")
     answer = await service.sender.push({}, headers={"webhook-signature": "v1,AAAA"})
 

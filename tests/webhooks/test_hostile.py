@@ -1,4 +1,4 @@
-"""Whatever bytes and headers arrive, the answer is a documented one, and never a fault of ours."""
+"""Any bytes and headers get a documented answer, and never an internal error."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import START, encoded, item
 
-DOCUMENTED = {200, 400, 401, 413, 415}  # of a POST to a source that is there, with the database at hand
+DOCUMENTED = {200, 400, 401, 413, 415}  # of a POST to an existing source while the database is available
 HARMLESS = st.characters(min_codepoint=0x20, max_codepoint=0x7E) | st.characters(min_codepoint=0x80, max_codepoint=0xFF)
 VALUES = st.text(HARMLESS, max_size=60).map(str.strip)
 HEADERS = st.dictionaries(
@@ -37,7 +37,7 @@ ANY_JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.d
 
 
 def nearly(good: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """Make objects with the right names, some of which hold the wrong things."""
+    """Generate objects with the right names, some with invalid values."""
     wrong = st.dictionaries(st.sampled_from([*good, "other"]), ANY_JSON, max_size=2)
     return st.builds(lambda first, two: first | two, st.fixed_dictionaries({}, optional=good), st.just({}) | wrong)
 
@@ -83,8 +83,8 @@ BUSY = settings(
 @BUSY
 @given(body=BODIES)
 async def test_authentic_nonsense_is_200_or_400(service: Receiving, body: object) -> None:
-    """A signed body is read item by item, or said to be unreadable; the counts add up to the items."""
-    service.clock.now = START  # the service, and what was kept of the examples before, stay
+    """A signed body is read item by item or is unreadable; the counts add up to the number of items."""
+    service.clock.now = START  # the service and the data of earlier examples are kept
     answer = await service.sender.push(body)
 
     assert answer.status in (200, 400), (answer.status, answer.body)
@@ -102,8 +102,8 @@ async def test_authentic_nonsense_is_200_or_400(service: Receiving, body: object
 async def test_hostile_headers_get_a_documented_answer(
     service: Receiving, body: bytes, headers: dict[str, str], signs: bool
 ) -> None:
-    """Headers of any content, with a signature or without one, are no fault of ours; strangers are 401."""
-    service.clock.now += 1_000_000  # so that no address is held for its failures for ever
+    """Any headers, with or without a signature, cause no internal error; strangers get 401."""
+    service.clock.now += 1_000_000  # so that failures never block the address for long
     all_headers: dict[str, str | None] = dict(headers)
     answer = (
         await service.sender.push(body, headers=all_headers)

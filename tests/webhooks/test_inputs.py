@@ -1,4 +1,4 @@
-"""Whatever senders write of these kinds, the right score comes of it: generated members of what was reported."""
+"""Properties of sender input: generated variants of reported problems give the right scores."""
 
 import random
 import string
@@ -33,12 +33,12 @@ RECEIVED = 1_767_225_540_400_000  # in the second in which it was sent: its time
 
 
 def points(old: int, new: int) -> dict[str, Any]:
-    """Write a change of points as Mautic does."""
+    """Return a change of points, as Mautic sends it."""
     return {"contact": {"id": 52, "points": new}, "points": {"old_points": old, "new_points": new}, "timestamp": SENT}
 
 
 def fold(*deliveries: list[dict[str, Any]]) -> int:
-    """Return the last of the values in the order in which they are folded."""
+    """Return the last value in the order in which the values are folded."""
     read = [item for events in deliveries for item in setting(items("mautic", {"mautic.lead_points_change": events}))]
     folded = sorted(
         read, key=lambda item: (stamp(item.occurred_at, received=RECEIVED, place=item.place), item.key.encode())
@@ -54,7 +54,7 @@ VALUES = st.lists(st.integers(-1_000_000, 1_000_000), min_size=3, max_size=8, un
 
 @given(values=VALUES, falls=st.booleans(), seed=st.integers(0, 1000))
 def test_changes_of_one_second_fold_by_their_values(values: list[int], falls: bool, seed: int) -> None:
-    """A rise, or a fall, in several steps ends at its last value, however the steps are spread and mixed."""
+    """Several rises, or several falls, end at the last value, however they are distributed and mixed."""
     steps = sorted(values, reverse=falls)
     events = [points(old, new) for old, new in pairwise(steps)]
     dice = random.Random(seed)
@@ -66,7 +66,7 @@ def test_changes_of_one_second_fold_by_their_values(values: list[int], falls: bo
 
 @given(values=VALUES, seed=st.integers(0, 1000))
 def test_a_chain_inside_one_delivery_decides(values: list[int], seed: int) -> None:
-    """Up and down: each change begins where the one before ended, in whatever order a queue sends them."""
+    """Within one delivery each change starts at the previous value, so any order ends at the last value."""
     events = [points(old, new) for old, new in pairwise(values)]
     mixed = random.Random(seed).sample(events, k=len(events))
 
@@ -75,16 +75,16 @@ def test_a_chain_inside_one_delivery_decides(values: list[int], seed: int) -> No
 
 @given(values=st.lists(st.integers(0, 3), min_size=2, max_size=9))
 def test_a_chain_that_comes_back_is_followed_in_the_order_of_the_delivery(values: list[int]) -> None:
-    """Values that are reached twice leave more than one chain; the one that was sent is taken."""
+    """If values repeat, several chains are possible, and the order of the delivery decides."""
     events = [points(old, new) for old, new in pairwise(values) if old != new]
     keys = [(event["points"]["old_points"], event["points"]["new_points"]) for event in events]
-    if events and len(set(keys)) == len(keys):  # the same change twice in a second is one
+    if events and len(set(keys)) == len(keys):  # the same change twice in a second is one event
         assert fold(events) == values[-1]
 
 
 @given(values=st.lists(st.integers(0, 50), min_size=1, max_size=12))
 def test_of_one_millisecond_the_later_place_wins(values: list[int]) -> None:
-    """HubSpot may send several values of one property with one time; repeats do not move, wherever they stand."""
+    """Of several HubSpot values with one time the last in the delivery wins; repeats keep their position."""
     events = [{**EVENTS["hubspot"]["contact.propertyChange"][0][0], "propertyValue": str(value)} for value in values]
     read = setting(items("hubspot", events))
     order = {
@@ -139,9 +139,9 @@ MAPPING = {"email": "item.email", "contact_id": "item.id", "property": "'lead_sc
 @pytest.mark.parametrize("provider", BOTH)
 @given(junk=JUNK)
 def test_an_unusable_address_is_left_out_beside_an_id(provider: str, junk: object) -> None:
-    """The score is taken by the id, with a note; an address that can be used stays."""
+    """With an id, an unusable address is dropped with a note, and a usable address is kept."""
     if provider == "generic" and not (isinstance(junk, str) and len(junk) <= 255):
-        return  # this body has a schema, and its sender can mend what breaks it
+        return  # the service's own format has a schema, and its sender can correct mistakes
     more: dict[str, Any] = {"mapping": MAPPING} if provider == "custom" else {}
     (item,) = setting(items(provider, BOTH[provider]("7", junk), **more))
     (whole,) = setting(items(provider, BOTH[provider]("7", "ada@example.com"), **more))
@@ -154,7 +154,7 @@ def test_an_unusable_address_is_left_out_beside_an_id(provider: str, junk: objec
 
 
 def test_a_usable_address_is_taken_before_one_that_is_not() -> None:
-    """Of several addresses the first that can be used counts, the primary one before others."""
+    """The first usable address of several counts, and the primary one before others."""
     body = BOTH["pipedrive"]("7", "p3 at example.com")
     body["data"]["emails"] += [{"value": "ada@example.com"}, {"value": "other@example.com"}]
     (item,) = setting(items("pipedrive", body))
@@ -163,7 +163,7 @@ def test_a_usable_address_is_taken_before_one_that_is_not() -> None:
 
 
 def test_a_trial_shows_the_notes() -> None:
-    """`source try` says what a delivery would be told."""
+    """`source try` shows the notes that the delivery would get."""
     body = encoded({"id": 7, "email": "n/a", "lead_score": 5, "updated_at": "soon"})
     raw = load_request_file(body, kind="application/json")
 
@@ -175,7 +175,7 @@ def test_a_trial_shows_the_notes() -> None:
 
 @given(junk=JUNK)
 def test_an_unusable_address_alone_identifies_no_contact(junk: object) -> None:
-    """Without an id the item waits in quarantine."""
+    """Without an id the item is quarantined."""
     (item,) = items("zapier", {"email": junk, "lead_score": 5})
     assert isinstance(item, Unusable) or (isinstance(item, Item) and item.note is None)
 
@@ -185,7 +185,7 @@ def test_an_unusable_address_alone_identifies_no_contact(junk: object) -> None:
 
 @given(time=st.sampled_from(["soon", "0000-00-00 00:00:00", "31.12.2025", "2025-13-01", "-", "9" * 25]))
 def test_a_time_that_cannot_be_read_is_replaced_by_the_receipt(time: str) -> None:
-    """The item is used, and its key has the text of the time as it was sent."""
+    """An unreadable time becomes the time of receipt, and the item's key contains the text of the time."""
     for provider, body in (
         ("zapier", {"email": "ada@example.com", "lead_score": 5, "updated_at": time}),
         ("hubspot", [{**EVENTS["hubspot"]["contact.propertyChange"][0][0], "occurredAt": time}]),
@@ -198,7 +198,7 @@ def test_a_time_that_cannot_be_read_is_replaced_by_the_receipt(time: str) -> Non
         assert time in item.key
 
 
-# --- P: the id of a record is not the event's
+# --- P: a record's id is not the event's id
 
 UPDATES = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 3), st.sampled_from(["lead_score", "score"])), min_size=1, max_size=8
@@ -210,7 +210,7 @@ UPDATES = st.lists(
     updates=UPDATES, provider=st.sampled_from(["zapier", "n8n", "make", "freshsales", "zoho", "marketo", "customerio"])
 )
 def test_a_record_can_change_as_often_as_it_likes(updates: list[tuple[int, int, str]], provider: str) -> None:
-    """Without an event's id record, property, time and value tell events apart, and make repeats of the same."""
+    """Without an event id, record, property, time and value form the key, so repeats are recognized."""
     keys = []
     for second, value, name in updates:
         body = {"id": 12345, "email": "z1@example.com", name: value, "updated_at": f"2025-12-31T23:00:0{second}Z"}
@@ -220,17 +220,17 @@ def test_a_record_can_change_as_often_as_it_likes(updates: list[tuple[int, int, 
     assert [keys.index(key) for key in keys] == [updates.index(update) for update in updates]
 
 
-# --- S: characters that XML must not hold
+# --- S: characters that XML does not allow
 
 FORBIDDEN = st.sampled_from(
     ["&#x1F;", "&#x0B;", "&#0;", "&#xFFFE;", "&#xD83D;", "&#99999999999;", "\x0b", "\x1f", "\x00", "\ufffe", "&",
      "& co", "&nbsp;", "&x", "AT&T"]
-)  # fmt: skip  # as references, as they are, and what looks like a reference
+)  # fmt: skip  # as references, as characters, and as text that looks like a reference
 
 
 @given(forbidden=FORBIDDEN, name=st.sampled_from(["LastName", "Title", "Company"]), first=st.booleans())
 def test_a_forbidden_character_is_replaced(forbidden: str, name: str, first: bool) -> None:
-    """Both notifications of the message are read, as without it."""
+    """An invalid character is replaced, and both notifications of the message are read."""
     bad = ("04l1", {"Id": "003A", "lead_score": "70.0", name: f"a{forbidden}b"})
     good = ("04l2", {"Id": "003B", "lead_score": "71.0", "Name": "Ada &amp; Bob <![CDATA[& Co]]>"})
     body = soap([bad, good] if first else [good, bad]).replace(b"00D000000000001EAA", b"00D1I000003qqqE")
@@ -241,26 +241,26 @@ def test_a_forbidden_character_is_replaced(forbidden: str, name: str, first: boo
 
 
 def test_bytes_of_another_encoding_are_replaced() -> None:
-    """One wrong byte does not lose the rest of the body, whatever encoding is declared."""
+    """Invalid bytes do not lose the rest of the body, whatever encoding is declared."""
     assert parse_xml(b"<a><b>x\xe9y</b><c>1</c></a>") == {"a": {"b": "x\ufffdy", "c": "1"}}
     declared = b"<?xml version='1.0' encoding='ISO-8859-1'?><a><b>x\xe9&#1;</b></a>"
     assert parse_xml(declared) == {"a": {"b": "xé\ufffd"}}
 
 
-# --- T: Salesforce's two spellings
+# --- T: Salesforce's two spellings of an id
 
 PAIRS = ["0031I0000081tbPQAQ", "0031I0000081tb0QAA", "003000000000001AAA", "0035500000VpHGfAAN", "00Q1I00000abcDEUAY"]
 
 
 @pytest.mark.parametrize("id", PAIRS)
 def test_both_spellings_are_one_id(id: str) -> None:
-    """Fifteen characters, in which case matters, and the eighteen that Salesforce sends."""
+    """The case-sensitive id of fifteen characters and the form with eighteen are one id."""
     assert id_key(id[:15]) == id_key(id) == id
 
 
 @given(tail=st.text(string.ascii_letters + string.digits, min_size=12, max_size=12))
 def test_other_capitals_are_another_id(tail: str) -> None:
-    """The three characters at the end keep ids apart that differ in case alone; what is no such id stays."""
+    """The three last characters tell ids apart that differ only in case; other ids stay unchanged."""
     id, other = f"003{tail}", f"003{tail.swapcase()}"
 
     assert id_key(id)[:15] == id
@@ -270,7 +270,7 @@ def test_other_capitals_are_another_id(tail: str) -> None:
         assert id_key(kept) == kept
 
 
-# --- what Salesforce leaves out, forms and Freshsales
+# --- missing values in Salesforce, forms and Freshsales
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_other_capitals_are_another_id(tail: str) -> None:
     ["<sObject><Id>0031</Id></sObject>", "<sObject/>", "", "<sObject><Id>0031</Id><lead_score></lead_score></sObject>"],
 )
 def test_an_emptied_record_is_ignored(record: str) -> None:
-    """A record that was deleted meanwhile has nothing but its id; that is said, and nothing waits in quarantine."""
+    """A record with only its id was deleted meanwhile; it is reported as ignored and not quarantined."""
     start, end = SOAP.index("<sObject"), SOAP.index("</Notification>")
     (item,) = items("salesforce", SOAP[:start] + record + SOAP[end:])
 
@@ -287,7 +287,7 @@ def test_an_emptied_record_is_ignored(record: str) -> None:
 
 
 def test_a_notification_that_has_other_content_when_it_is_repeated_is_another_fact() -> None:
-    """Salesforce reads the record anew for each attempt."""
+    """A retry of Salesforce with other content is another fact, because Salesforce reads the record again."""
     first, same, other = (
         setting(items("salesforce", SOAP.replace("83.0", value)))[0] for value in ("83.0", "83.0", "84.0")
     )
@@ -296,7 +296,7 @@ def test_a_notification_that_has_other_content_when_it_is_repeated_is_another_fa
 
 
 def test_a_blank_in_a_form_says_nothing() -> None:
-    """A form has no null; a blank in JSON is still no number."""
+    """A blank form field means nothing, because forms have no null; a blank in JSON is no number."""
     (blank,) = items("zoho", b"email=ada%40example.com&lead_score=", kind="application/x-www-form-urlencoded")
     assert isinstance(blank, Ignored)
     (wrong,) = items("zoho", {"email": "ada@example.com", "lead_score": ""})
@@ -305,7 +305,7 @@ def test_a_blank_in_a_form_says_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["lead_score", "points", "custom_field.cf_fit"])
 def test_custom_fields_of_freshsales_are_read(name: str) -> None:
-    """By their own name, or by the whole one, mapped or not, beside the fields of the contact."""
+    """Custom fields are read by their own name or the full name, mapped or not."""
     field = name.rpartition(".")[2]
     body = {"contact": {"email": "ada@example.com", "custom_field": {field: 72}}, "cf_other": None}
     (item,) = setting(items("freshsales", body, map={"points": "lead_score", "custom_field.cf_fit": "lead_score"}))
@@ -318,7 +318,7 @@ def test_custom_fields_of_freshsales_are_read(name: str) -> None:
 
 @given(whole=st.integers(-1000, 1000), digits=st.text("0123456789", min_size=4, max_size=12), typed=st.booleans())
 def test_more_digits_are_rounded_half_even(whole: int, digits: str, typed: bool) -> None:
-    """A CRM computes with more digits than a score has; who sends our own body is told."""
+    """The digits of a CRM's numbers are rounded half to even; in the service's own format they are refused."""
     written = f"{whole}.{digits}"
     value = written if typed else float(written)
     expected = round(Fraction(written if typed else repr(value)) * 1000)
@@ -331,10 +331,10 @@ def test_more_digits_are_rounded_half_even(whole: int, digits: str, typed: bool)
     assert isinstance(kept, Unusable) == (item.note is not None)
 
 
-VALUES_TO_ADJUST = [  # value, option, score in points or none, reason or note
+VALUES_TO_ADJUST = [  # value, option, score in points or None, reason or note
     (7.25, (), None, "Fit goes in steps of 0.5; use 7 or 7.5"),
     (12, (), None, "Fit runs from 1 to 10; 12 is outside it"),
-    (7.25, ("off_step=round",), 7, "7.25 was recorded as 7"),  # of two that are as near, the one on an even step
+    (7.25, ("off_step=round",), 7, "7.25 was recorded as 7"),  # of two equally near steps, the even one
     (7.75, ("off_step=round",), 8, "7.75 was recorded as 8"),
     (7.5, ("off_step=round",), 7.5, None),
     (12.3, ("off_step=round",), None, "Fit runs from 1 to 10; 12.3 is outside it"),
@@ -347,7 +347,7 @@ VALUES_TO_ADJUST = [  # value, option, score in points or none, reason or note
 
 
 async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving) -> None:
-    """Otherwise they wait in quarantine; what was done is said in the answer, and a repeat stays a repeat."""
+    """Values are adjusted if the source allows it, with a note, and quarantined otherwise; a repeat stays a repeat."""
     for number, (value, options, score, reason) in enumerate(VALUES_TO_ADJUST):
         sender = await connect(service, f"s-{number}", "zapier", options=options[:1])
         for option in options[1:]:
@@ -368,7 +368,7 @@ async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving
 
 
 async def test_what_was_taken_as_it_was_stays_a_repeat_where_it_is_adjusted_now(service: Receiving) -> None:
-    """The range became narrower, and the source clamps: the sender repeats what it sent."""
+    """A repeat of a value recorded before the range became narrower stays a repeat, although the source clamps."""
     source = await connect(service, "z", "zapier", options=["out_of_range=clamp"])
     body = encoded({"email": "ada@example.com", "fit": 10, "event_id": "e"})
     assert (await send(service, source, body)).outcomes == [("applied", None)]
@@ -383,7 +383,7 @@ async def test_what_was_taken_as_it_was_stays_a_repeat_where_it_is_adjusted_now(
 
 
 def test_only_crms_have_their_values_adjusted() -> None:
-    """Our own body is a program's, which can mend what it sends."""
+    """Values in the service's own format are not adjusted, because programs can correct them."""
     with pytest.raises(Refusal, match=r"^`generic` has no option `off_step`; there is none$"):
         configure(TEAM, slug="own", provider="generic", options=SourceOptions(options=["off_step=round"]))
     with pytest.raises(Refusal, match=r"^the option `off_step` is round or quarantine, not `up`$"):
@@ -391,7 +391,7 @@ def test_only_crms_have_their_values_adjusted() -> None:
 
 
 async def test_hubspot_may_send_two_values_of_one_millisecond(service: Receiving) -> None:
-    """Both are facts, whichever comes first and however often; the answer notes that the key decides."""
+    """Both values are facts, in any order and number; the note says that the key decides."""
     sender = await connect(service, "hub", "hubspot", map=["lead=score"], options=["signature=v1"])
     ends = []
     for contact, values in ((7, ("50", "60")), (8, ("60", "50"))):
@@ -402,13 +402,13 @@ async def test_hubspot_may_send_two_values_of_one_millisecond(service: Receiving
 
         assert [answer.outcomes[0] for answer in answers] == [
             ("applied", None), ("applied", SAME_TIME), ("duplicate", None), ("duplicate", None),
-        ]  # fmt: skip  # each value, and each again
+        ]  # fmt: skip  # each value and its repeat
         ends.append(await service.scores(f"hub:{contact}"))
         together = await send(service, sender, encoded([{**change, "propertyValue": value} for value in values]))
         assert together.counts == (0, 2, 0, 0)
     assert ends[0] == ends[1]
     both = [{**change, "objectId": 9, "propertyValue": value} for value in ("60", "50")]
     assert (await send(service, sender, encoded(both))).counts == (2, 0, 0, 0)
-    assert await service.scores("hub:9") == {"score": 50_000}  # the later place
+    assert await service.scores("hub:9") == {"score": 50_000}  # the later position
     for alone in both:
         assert (await send(service, sender, encoded([alone]))).counts == (0, 1, 0, 0)

@@ -1,4 +1,4 @@
-"""The bounds on one request, and on one address."""
+"""The limits of a request, and of an address."""
 
 import asyncio
 import gzip
@@ -20,12 +20,12 @@ NOW = 1_769_850_000_000_000
 
 
 def test_limits_are_the_promised_ones() -> None:
-    """The limits that the README and the HTTP answers speak of."""
+    """The limits are those in the README and in the HTTP answers."""
     assert (MAX_BODY, MAX_DEPTH, MAX_ITEMS) == (1_048_576, 64, 1_000)
 
 
 class Endless:
-    """A chunked body that never ends, and counts what was taken of it."""
+    """A chunked body that never ends, and counts the bytes read."""
 
     content_length = None
 
@@ -38,13 +38,13 @@ class Endless:
         return self
 
     async def read(self, n: int) -> bytes:
-        """Give as much as is asked for."""
+        """Return as many bytes as requested."""
         self.taken += n
         return b"x" * n
 
 
 async def test_no_more_than_a_chunk_beyond_the_limit_is_held() -> None:
-    """A sender without an end costs the limit and one chunk, then it is told."""
+    """Of an endless body at most the limit and one chunk are read before it is refused."""
     request = Endless()
     with pytest.raises(TooLarge, match=r"^The body is larger than 150,000 bytes\.$") as error:
         await read_body(request, limit=LIMIT)
@@ -55,7 +55,7 @@ async def test_no_more_than_a_chunk_beyond_the_limit_is_held() -> None:
 
 @asynccontextmanager
 async def receiver() -> AsyncIterator[int]:
-    """Serve on a free port what *read_body* makes of a request, set up as the service is."""
+    """Serve *read_body* on a free port, configured as in the service."""
 
     async def answer(request: web.Request) -> web.Response:
         try:
@@ -75,7 +75,7 @@ async def receiver() -> AsyncIterator[int]:
 
 
 async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
-    """Make the client send a body without telling its length."""
+    """Send a body in chunks, without its length."""
     for start in range(0, len(body), 30_000):
         yield body[start : start + 30_000]
 
@@ -87,13 +87,13 @@ async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
         b"",
         b"{}",
         bytes(range(256)) * 550,
-        b"x" * LIMIT,  # just not too much
+        b"x" * LIMIT,  # exactly the limit
         gzip.compress(b"{}"),  # signed as it was sent, so read as it was sent
     ],
     ids=["empty", "short", "many chunks", "at the limit", "compressed"],
 )
 async def test_bodies_arrive_byte_for_byte(body: bytes, chunked: bool) -> None:
-    """A body up to the limit is read as it was sent, with its length told before or not."""
+    """A body up to the limit is read unchanged, with or without an announced length."""
     headers = {"Content-Encoding": "gzip"} if body.startswith(b"\x1f\x8b") else {}
     data = in_pieces(body) if chunked else body
     async with (
@@ -107,7 +107,7 @@ async def test_bodies_arrive_byte_for_byte(body: bytes, chunked: bool) -> None:
 
 
 async def answer_to(raw: bytes, *, port: int) -> tuple[bytes, bytes]:
-    """Send raw bytes, then say nothing more, and give the first line and the body of the answer."""
+    """Send raw bytes and nothing more, and return the first line and the body of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(30):
@@ -123,14 +123,14 @@ async def answer_to(raw: bytes, *, port: int) -> tuple[bytes, bytes]:
 @pytest.mark.parametrize(
     "rest",
     [
-        b"Content-Length: 150001\r\n\r\n",  # not one byte of it is needed to know
+        b"Content-Length: 150001\r\n\r\n",  # not one byte of the body is needed
         b"Transfer-Encoding: chunked\r\n\r\n" + b"%x\r\n" % (LIMIT + 1) + b"x" * (LIMIT + 1) + b"\r\n",
         b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * (LIMIT + 1),
     ],
     ids=["announced", "one chunk", "chunks of a byte"],
 )
 async def test_too_much_is_refused_before_it_ends(rest: bytes) -> None:
-    """One byte too many is answered at once, while the sender still has the rest to send."""
+    """A body one byte too long is answered at once, while the sender still has the rest to send."""
     async with receiver() as port:
         answer = await answer_to(b"POST / HTTP/1.1\r\nHost: hooks\r\n" + rest, port=port)
 
@@ -138,12 +138,12 @@ async def test_too_much_is_refused_before_it_ends(rest: bytes) -> None:
 
 
 def failing(rate: FailureRate, address: str, times: int, *, now: int) -> int:
-    """Fail some times, and give the last answer."""
+    """Fail a number of times, and return the last answer."""
     return [rate.failed(address, now=now) for _ in range(times)][-1]
 
 
 def test_six_hundred_failures_a_minute_are_borne() -> None:
-    """The failure past six hundred holds its address until the minute ends, and nobody else."""
+    """The failure after six hundred blocks its address until the minute ends, and no other address."""
     rate = FailureRate()
 
     assert failing(rate, "192.0.2.1", 600, now=NOW) == 0
@@ -157,17 +157,17 @@ def test_six_hundred_failures_a_minute_are_borne() -> None:
     ("later", "seconds"),
     [
         (0, 60),
-        (1, 60),  # never told to come too early: a part of a second counts as one
+        (1, 60),  # rounded up, so that the sender does not return too early
         (SECOND, 59),
         (MINUTE - SECOND, 1),
         (MINUTE - 1, 1),
         (MINUTE, 0),
-        (-1, 0),  # our own clock was put back: nobody waits longer for that
+        (-1, 0),  # the clock was set back: nobody waits longer because of that
         (-3600 * SECOND, 0),
     ],
 )
 def test_wait_ends_with_the_minute(later: int, seconds: int) -> None:
-    """Whole seconds, until the minute that began with the first failure is over."""
+    """The wait is in whole seconds, until the minute that began with the first failure ends."""
     rate = FailureRate(most=1)
     failing(rate, "a", 2, now=NOW)
 
@@ -175,7 +175,7 @@ def test_wait_ends_with_the_minute(later: int, seconds: int) -> None:
 
 
 def test_minute_begins_anew() -> None:
-    """After its minute an address is counted from nothing; what it did while held does not make that later."""
+    """After its minute the count of an address starts again; requests while blocked do not extend the block."""
     rate = FailureRate(most=2)
     failing(rate, "a", 3, now=NOW)
     failing(rate, "a", 50, now=NOW + MINUTE - 1)
@@ -185,7 +185,7 @@ def test_minute_begins_anew() -> None:
 
 
 def test_asking_does_not_count() -> None:
-    """Only failures count."""
+    """Only failures count, not checks."""
     rate = FailureRate(most=1)
     rate.failed("a", now=NOW)
 
@@ -194,12 +194,12 @@ def test_asking_does_not_count() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """With no room left, the address whose minute began first is forgotten, however lately it failed again."""
+    """At the memory limit the address with the oldest minute is dropped, even if it failed just now."""
     rate = FailureRate(most=1, addresses=4)
     failing(rate, "a", 2, now=NOW)
     failing(rate, "b", 2, now=NOW + 58 * SECOND)
     failing(rate, "c", 2, now=NOW + 59 * SECOND)
-    failing(rate, "a", 2, now=NOW + MINUTE)  # a begins anew, and is now the last to have begun
+    failing(rate, "a", 2, now=NOW + MINUTE)  # a begins anew, and is now the latest
     failing(rate, "d", 2, now=NOW + MINUTE)
     rate.failed("b", now=NOW + MINUTE)
 
@@ -212,7 +212,7 @@ def test_memory_is_bounded() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 40 * SECOND)), max_size=40))
 def test_no_minute_of_counting_passes_more(steps: list[tuple[str, int]]) -> None:
-    """Whatever the rhythm, an address is held exactly when its own minute holds more than the limit."""
+    """Whatever the rhythm, an address is blocked exactly when its own minute has more failures than the limit."""
     rate = FailureRate(most=2, addresses=2)
     minutes: dict[str, list[int]] = {"a": [], "b": []}
     now = NOW
@@ -225,5 +225,5 @@ def test_no_minute_of_counting_passes_more(steps: list[tuple[str, int]]) -> None
         waited = rate.failed(address, now=now)
 
         assert (waited > 0) == (len(minute) > 2)
-        assert json.dumps(waited).isdigit()  # fit for a Retry-After header
+        assert json.dumps(waited).isdigit()  # valid for a Retry-After header
         assert waited <= 60

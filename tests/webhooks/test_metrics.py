@@ -1,4 +1,4 @@
-"""What the service counts, in Prometheus' words."""
+"""Metrics in Prometheus' format."""
 
 import re
 
@@ -16,7 +16,7 @@ LINE = re.compile(r'contact_score_\w+(\{(\w+="([^"\\\n]|\\.)*"(,(?=\w))?)+\})? \
 
 
 async def counted(service: Receiving, token: str | None = METRICS_TOKEN) -> dict[str, int]:
-    """Read every value, by its name and labels; see that each line is what Prometheus reads."""
+    """Return every value by name and labels; fail if a line is not valid for Prometheus."""
     answer = await service.get("/metrics", token=token)
     assert (answer.status, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
     lines = answer.body.decode().splitlines()
@@ -26,12 +26,12 @@ async def counted(service: Receiving, token: str | None = METRICS_TOKEN) -> dict
     assert names <= {line.split()[2] for line in lines if line.startswith("# TYPE")}
     assert "@" not in answer.body.decode()
     counts = {line.rpartition(" ")[0].removeprefix("contact_score_"): int(line.rpartition(" ")[2]) for line in values}
-    # The service makes the recurring jobs of a workspace within a minute.
+    # The service creates the recurring jobs of a workspace within a minute.
     return {name: count for name, count in counts.items() if not RECURRING_KIND.search(name)}
 
 
 async def test_deliveries_are_counted_by_source_and_outcome(service: Receiving) -> None:
-    """Each answer, each item; what strangers make up is no label, and nobody's address is there."""
+    """Answers and items are counted; input of strangers is no label, and no label contains an address."""
     await service.sender.push({"items": [item(id="a"), item(id="a"), item(id="b", value=900)]})
     await service.sender.push(item(id="a"))
     await service.sender.push(b"{")
@@ -52,7 +52,7 @@ async def test_deliveries_are_counted_by_source_and_outcome(service: Receiving) 
 
 
 async def test_names_are_shown_to_whoever_has_a_token_for_them(service: Receiving) -> None:
-    """Without a token there are totals; one of a workspace shows its own names, the operator's shows all."""
+    """Without a token there are totals; a workspace's token shows its names, the operator's token shows all."""
     other = await add_workspace("T0999", name="Other", now=service.clock())
     await add_source(other, slug="hubspot-eu", provider="generic", secrets=[SECRET], now=service.clock())
     await service.sender.push({"items": [item(id="a"), item(id="b", value=900)]})
@@ -76,7 +76,7 @@ async def test_names_are_shown_to_whoever_has_a_token_for_them(service: Receivin
 
 
 async def test_a_token_that_may_not_see_metrics_is_refused(service: Receiving) -> None:
-    """Neither another scope nor a guess shows even the totals, and guessing is slowed down."""
+    """A token without the scope and an unknown token do not even get the totals, and guessing is slowed down."""
     _, secret = await create_token(service.workspace, name="zapier", scopes=["read", "write"], now=1)
     check_problem(await service.get("/metrics", token=secret), 403, "Forbidden", detail=True)
     for guess in ("guess", "", METRICS_TOKEN + "x", "é"):
@@ -91,7 +91,7 @@ async def test_a_token_that_may_not_see_metrics_is_refused(service: Receiving) -
 
 
 async def test_jobs_that_wait_are_counted_and_how_long_they_are_due(service: Receiving) -> None:
-    """By kind; one that was given up waits no more, and is to be reported; one that is for later is not late."""
+    """Waiting jobs are counted by kind with their delay; given-up jobs do not wait, and later jobs are not late."""
     now = service.clock()
     for number, kind, due in (
         (1, "ask", now - 90 * SECOND),

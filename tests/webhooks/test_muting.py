@@ -15,7 +15,7 @@ from webhooks.receiver import Receiver
 
 
 async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
-    """A rise sent by a muted source opens none; the same rise from another source, or from this one unmuted, does."""
+    """A rise sent by a muted source opens no follow-up; from another source, or after unmuting, it does."""
     clock = Clock()
     workspace = await furnish(clock)
     await choose_channel(workspace, channel="C0SALES", now=START)

@@ -1,4 +1,4 @@
-"""Every provider keeps the same contract: what it declares it reads, and nothing that arrives makes it fail."""
+"""Every provider fulfills the same contract: it reads the events it declares, and no input makes it fail."""
 
 import json
 from contextlib import suppress
@@ -30,34 +30,34 @@ KINDS = {provider: "text/xml" if provider == "salesforce" else JSON for provider
 
 
 def source(provider: str, **more: Any) -> Source:
-    """Make a source whose sender has a property named like the score type `lead_score`."""
+    """Return a source with a property mapped to the score type `lead_score`."""
     more = {"map": {"points": "lead_score"}, "options": {"organization_id": "00D1I000003qqqE"}, **more}
     settings = SourceSettings(**more)
     return Source(
         id=1, workspace=TEAM, slug="crm", provider=provider, secrets=("whsec_" + "QUJD" * 8,), settings=settings,
         score_types=("score", "lead_score", "engagement"),
-    )  # fmt: skip  # who, and what is said of it
+    )  # fmt: skip  # reference and fields
 
 
 def reference_to(id: str) -> Reference:
-    """Name a contact by the id it has in the source."""
+    """Return a reference to a contact by its id in the source."""
     return Reference(source="crm", id=id)
 
 
 def items(provider: str, body: Any, *, kind: str | None = None, headers: Any = None, **more: Any) -> list[ItemRequest]:
-    """Read a body as its provider does."""
+    """Read a body with its provider."""
     raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
     request = SignedRequest(headers={"content-type": kind or KINDS[provider], **(headers or {})}, body=raw)
     return read_items(PROVIDERS[provider], request, source=source(provider, **more), key="d")
 
 
 def setting(requests: list[ItemRequest]) -> list[Item]:
-    """Give those that change a score."""
+    """Return the items that change a score."""
     return [request for request in requests if isinstance(request, Item) and request.op is not None]
 
 
 def test_what_is_declared_has_a_fixture_and_the_reverse() -> None:
-    """Nobody declares an event that was never seen, or keeps a body that no provider reads."""
+    """Every declared event has a fixture, and every fixture is a declared event."""
     declared = {name: set(provider.events) for name, provider in PROVIDERS.items()}
 
     assert {name: set(bodies) for name, bodies in EVENTS.items()} == declared
@@ -67,7 +67,7 @@ def test_what_is_declared_has_a_fixture_and_the_reverse() -> None:
 
 @pytest.mark.parametrize(("provider", "event"), [(p, e) for p, bodies in EVENTS.items() for e in bodies])
 def test_a_fixture_is_the_event_it_is_named_by(provider: str, event: str) -> None:
-    """The body is split into that event alone, its handler takes it, and it sets as many scores as it should."""
+    """The body of a fixture has only the named event, which its handler reads into the expected number of scores."""
     body, count = EVENTS[provider][event]
     settings: dict[str, Any] = {"mapping": MAPPING} if event == "item" and provider == "custom" else {}
     requests = items(provider, body, **settings)
@@ -85,7 +85,7 @@ def test_a_fixture_is_the_event_it_is_named_by(provider: str, event: str) -> Non
 
 
 def test_every_provider_tells_how_to_connect_it() -> None:
-    """In steps that name the address, whose braces can be filled in; and it makes secrets that it takes."""
+    """The setup steps name the URL, and their placeholders can be filled in; a generated secret is valid."""
     for name, provider in PROVIDERS.items():
         steps = [step.format(url="URL", secret="SECRET") for step in provider.steps]
         assert any("URL" in step for step in steps), name
@@ -99,7 +99,7 @@ def test_every_provider_tells_how_to_connect_it() -> None:
 
 
 def test_a_sender_is_added_by_one_row() -> None:
-    """A provider of somebody's own, planted in the table's place, is read by the same code."""
+    """A custom provider that replaces an entry of the table is read by the same code."""
 
     def polls(arrived: Any) -> list[tuple[str, object]]:
         return [(vote["kind"], vote) for vote in arrived.document]
@@ -115,7 +115,7 @@ def test_a_sender_is_added_by_one_row() -> None:
     assert reasons == ["noted", "a test", "`spam` is no event that is read"]
 
 
-# --- what anybody may send
+# --- any input
 
 WORDS = [
     *("type", "topic", "event", "events", "event_type", "meta", "action", "object", "entity", "current", "previous"),
@@ -145,7 +145,7 @@ GOOD = [body for bodies in EVENTS.values() for body, _ in bodies.values() if not
 
 
 def spoiled(document: Any, wrong: Any, place: int) -> Any:
-    """Give the document with one part of it, counted from its beginning, replaced by something wrong."""
+    """Return the document with one part, by its index, replaced by something invalid."""
     count = 0
 
     def walk(part: Any) -> Any:
@@ -171,7 +171,7 @@ MAPPINGS = st.none() | st.just(MAPPING) | st.just({**MAPPING, "items": "body[]"}
 def test_nothing_that_arrives_makes_a_provider_fail(
     provider: str, body: Any, mapping: dict[str, str] | None, form: bool
 ) -> None:
-    """Whatever an authentic sender posts is read into items with keys and raw text, or is BadBody."""
+    """Any authentic body is read into items with keys and raw text, or raises BadBody."""
     settings = {"mapping": mapping} if provider == "custom" else {}
     kind, raw = JSON, json.dumps(body).encode()
     if form and isinstance(body, dict) and FORM in PROVIDERS[provider].content_types:
@@ -204,7 +204,7 @@ def test_nothing_that_arrives_makes_a_provider_fail(
 @example(provider="salesforce", raw=b"<a>" * 2000 + b"</a>" * 2000, kind="text/xml")
 @example(provider="custom", raw=b'<?xml version="1.0" encoding="klingon"?><a/>', kind="text/xml")
 def test_any_bytes_are_read_or_bad(provider: str, raw: bytes, kind: str) -> None:
-    """Bytes that are no document are BadBody, and strangers' bytes prove nothing."""
+    """Bytes that are not a document raise BadBody, and a stranger's signature is invalid."""
     request = SignedRequest(headers={"content-type": kind, "authorization": "Basic \udcff"}, body=raw)
     proof = PROVIDERS[provider].proof(source(provider))
     with pytest.raises(NotAuthentic):
@@ -213,7 +213,7 @@ def test_any_bytes_are_read_or_bad(provider: str, raw: bytes, kind: str) -> None
         items(provider, raw, kind=kind)
 
 
-# --- what senders mean
+# --- the meaning of events
 
 
 def test_hubspot_tells_its_events_apart_by_what_changed() -> None:
@@ -243,7 +243,7 @@ def test_hubspot_tells_its_events_apart_by_what_changed() -> None:
 
 
 def test_a_contact_that_a_workflow_of_hubspot_sends_again_may_be_called_otherwise() -> None:
-    """The same version of a score is the same event, unless what is said of the contact is news."""
+    """The same version of a score is the same event, unless a field of the contact changed with it."""
     keys = []
     for more in ({}, {"lifecyclestage": {"value": "lead"}}, {"firstname": {"value": "Ada"}}):
         version = {"value": "91", "versions": [{"value": "91", "timestamp": 1767225596000}]}
@@ -257,7 +257,7 @@ def test_a_contact_that_a_workflow_of_hubspot_sends_again_may_be_called_otherwis
 
 
 def test_leads_that_are_one_in_close_are_one_here() -> None:
-    """The source of the merge is the destination from then on; the events that come along say nothing of it."""
+    """A merge of leads becomes a merge of contacts; the deletion sent with it is ignored."""
     (merged,) = items("close", EVENTS["close"]["lead.merged"][0])
     assert isinstance(merged, Merge)
     assert (merged.contact, merged.into, merged.key) == (
@@ -276,16 +276,16 @@ def test_leads_that_are_one_in_close_are_one_here() -> None:
     [
         ("sf:Contact", "", True),
         ("sf:Lead", "", True),
-        ("ns1:Candidate__c", "", True),  # somebody's own, which may be people
+        ("ns1:Candidate__c", "", True),  # custom objects, which may be people
         ("", "", True),
-        ("sf:Account", "<sf:PersonEmail>ada@example.com</sf:PersonEmail>", True),  # a person's
+        ("sf:Account", "<sf:PersonEmail>ada@example.com</sf:PersonEmail>", True),  # a person
         ("sf:Account", "<sf:Email>ada@example.com</sf:Email>", True),
         ("sf:Account", "", False),
         ("sf:Opportunity", "", False),
     ],
 )
 def test_salesforce_may_send_what_is_nobody(kind: str, email: str, is_item: bool) -> None:
-    """A company or a deal with a score is no contact, unless it has an address."""
+    """A company or a deal with a score is no contact, unless it has an email address."""
     attributes = f' xsi:type="{kind}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"' if kind else ""
     requests = items(
         "salesforce", SOAP.replace("<sObject", f"<sObject{attributes}").replace("</sObject>", f"{email}</sObject>")
@@ -305,7 +305,7 @@ def test_salesforce_may_send_what_is_nobody(kind: str, email: str, is_item: bool
 
 
 def test_pipedrive_takes_what_changed_alone() -> None:
-    """A person whose telephone changed is no news; a field that had a value and has none was cleared."""
+    """A person with another changed field gives no item; a removed value clears."""
     same = pipedrive_one("updated")
     same["previous"] = same["current"]
     assert [type(item) for item in items("pipedrive", same)] == [Ignored]
@@ -318,17 +318,17 @@ def test_pipedrive_takes_what_changed_alone() -> None:
     assert [type(item) for item in items("pipedrive", quiet)] == [Ignored]
     without["data"] = {"id": 11, "custom_fields": {}}
     assert [request.op for request in setting(items("pipedrive", without))] == [Op.CLEAR]
-    for silent in ("{}", "null"):  # it does not say what changed
+    for silent in ("{}", "null"):  # the event does not contain the previous values
         (request,) = setting(items("pipedrive", pipedrive_two("change") | {"previous": json.loads(silent)}))
         assert request.amount == 73_000
     (merged,) = items("pipedrive", EVENTS["pipedrive"]["delete.person"][0])
     assert isinstance(merged, Merge)
     assert (merged.contact, merged.into) == (reference_to("11"), reference_to("12"))
-    assert [type(item) for item in items("pipedrive", pipedrive_two("delete"))] == [Ignored]  # into nobody
+    assert [type(item) for item in items("pipedrive", pipedrive_two("delete"))] == [Ignored]  # without a target
 
 
 def test_a_field_that_changed_to_nothing_in_close_was_cleared() -> None:
-    """Whether Close says what it was before or not; of a new lead a null says nothing."""
+    """A value changed to null clears, with or without the previous value; null in a new lead means nothing."""
     for before in ({}, {"lead_score": 58}):
         body: Any = close("lead", "updated")
         body["event"] |= {"data": {"lead_score": None}, "previous_data": before}
@@ -353,7 +353,7 @@ def test_a_field_that_changed_to_nothing_in_close_was_cleared() -> None:
     ],
 )
 def test_what_names_no_event_is_set_aside(provider: str, body: Any) -> None:
-    """It has another shape than the sender's: somebody has to see it, so it is not as good as ignored on purpose."""
+    """A body without an event is quarantined, not ignored, because somebody has to look at it."""
     requests = items(provider, body)
 
     assert [type(request) for request in requests] == [Unusable] * (len(body) if isinstance(body, list) else 1)
@@ -363,7 +363,7 @@ def test_what_names_no_event_is_set_aside(provider: str, body: Any) -> None:
 
 
 def test_numbers_count_time_up_to_the_last_year() -> None:
-    """Seconds, milliseconds and microseconds are told apart by their size, and none passes for an earlier time."""
+    """Seconds, milliseconds and microseconds are told apart by their size, up to the year 9999."""
     last = 253_402_300_799  # 9999-12-31T23:59:59Z
     seconds = 1_767_225_587
     for unit in (1, 1000, 1_000_000):
@@ -374,13 +374,13 @@ def test_numbers_count_time_up_to_the_last_year() -> None:
 
 
 def test_segment_refuses_lists_unless_asked_and_names_the_score_type() -> None:
-    """Of a list only the first call is signed."""
+    """Only the first call of a batch is signed, so batches need an option; the call names its score type."""
     with pytest.raises(BadBody, match="Switch batching off"):
         items("segment", [segment("track")])
     call = segment("track") | {"properties": {"score_type": "engagement", "score": 71}}
     (request,) = setting(items("segment", call))
     assert (request.score, request.amount) == ("engagement", 71_000)
-    # It says which score it is: nobody chose to leave it alone.
+    # The call names a score, so it is not ignored.
     (lost,) = items("segment", call | {"properties": {"score_type": "renewal", "score": 71}})
     assert isinstance(lost, Unusable)
     assert lost.reason == "there is no score type `renewal`; there is score, lead_score, engagement"
@@ -388,7 +388,7 @@ def test_segment_refuses_lists_unless_asked_and_names_the_score_type() -> None:
 
 
 def test_a_null_says_nothing_and_a_boolean_is_no_number() -> None:
-    """Whatever stands beside it is taken all the same."""
+    """A null means nothing and a boolean is no number; the other values are used."""
     requests = items(
         "zapier", {"email": "ada@example.com", "score": None, "points": True, "lead_score": "8,5", "engagement": 7}
     )
@@ -401,7 +401,7 @@ def test_a_null_says_nothing_and_a_boolean_is_no_number() -> None:
 
 
 def test_presets_know_a_repeat_by_what_the_sender_gives() -> None:
-    """The event's id; else the request's; else who, what and when; else the bytes; never the id of the record."""
+    """The key of a repeat is the event id, else the request id, else contact, property and time, else the bytes."""
     ada = {"email": "ada@example.com", "lead_score": 1}
     cases = [
         (ada | {"event_id": "e7", "id": 5}, {}, "e7", "e7"),
@@ -415,11 +415,11 @@ def test_presets_know_a_repeat_by_what_the_sender_gives() -> None:
     two = setting(items("zapier", ada | {"event_id": "e7", "points": 5}))
     assert (
         len({(request.key, request.score) for request in two}) == 2
-    )  # both mapped to lead_score: two facts all the same
+    )  # both are mapped to lead_score, and still are two facts
 
 
 def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
-    """Body, headers, form and query; values keep the digits that they were written with."""
+    """A mapping reads body, headers, form and query; numbers keep their written digits."""
     mapping = {
         "items": "body.list", "email": "item.who", "property": "headers.\"x-type\"", "value": "item.n",
         "delta": "item.by", "occurred_at": "item.t", "activity": "item.did", "reason": "query.why", "id": "item.id",
@@ -451,7 +451,7 @@ def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
     assert isinstance(ignored, Ignored)
     talked = {"email": "item.who", "property": "'lead_score'", "value": "item.n", "reason": "item.why"}
     (long,) = setting(items("custom", {"who": "ada@example.com", "n": 5, "why": "y" * 1001}, mapping=talked))
-    assert long.reason == "y" * 1000  # of any length it is no reason to lose a score
+    assert long.reason == "y" * 1000  # whatever its length, the score is kept
     with_form = items(
         "custom",
         "a[b]=1&who=ada%40example.com",
@@ -474,7 +474,7 @@ def test_a_mapping_is_applied_to_everything_that_arrived() -> None:
 
 
 def test_more_events_than_a_delivery_holds_are_set_aside_whole() -> None:
-    """A CRM is not told 400 for it: it would only send the same again."""
+    """A delivery with too many events is quarantined whole; a 400 would only make the CRM send it again."""
     (request,) = items("hubspot", hubspot("contact.creation") * 1001)
 
     assert isinstance(request, Unusable)
@@ -482,7 +482,7 @@ def test_more_events_than_a_delivery_holds_are_set_aside_whole() -> None:
 
 
 def test_mautic_keeps_the_time_of_each_event() -> None:
-    """In queue mode the newest may come first; the fold puts them in order, if each has its own time."""
+    """In queue mode events may arrive newest first; each keeps its own time, so the fold orders them."""
     (request,) = setting(items("mautic", mautic("mautic.lead_points_change")))
 
     assert (request.key, request.amount) == ("mautic:52:points:r01000000025000:5>25:2025-12-31T23:59:00+00:00", 25_000)

@@ -1,4 +1,4 @@
-"""What sixteen senders really post, each through a real server with its clock set: exactly what is expected of it."""
+"""Real requests of sixteen senders, posted to a real server with a matching clock, give exactly the expected events."""
 
 import json
 from datetime import datetime
@@ -23,7 +23,7 @@ FILES = sorted((Path(__file__).parent / "samples").glob("*.json"))
 SAMPLES: list[dict[str, Any]] = [json.loads(path.read_text()) for path in FILES]
 TEAM = "T0123"
 FIELDS = {"email": "item.email", "property": "'score'", "value": "item.score"}
-#: what only the receiver of a sample can know: how the sender's body is laid out
+#: the layout of each sender's body, which only an operator with a sample can know
 MAPPINGS: dict[str, dict[str, str] | None] = {
     "n8n_generic_batch_partial": {
         "items": "body[]", "email": "item.email", "property": "item.type", "value": "item.score",
@@ -36,7 +36,7 @@ MAPPINGS: dict[str, dict[str, str] | None] = {
     "zapier_generic_hmac_sha256": FIELDS | {"id": 'headers."idempotency-key"'},
     "sw_official_vector": None,
     "github_official_vector": FIELDS,
-}  # fmt: skip  # one expression a place
+}  # fmt: skip  # one expression for each field
 MAPPINGS["sw_valid_delta"] = MAPPINGS["sw_valid_value"]
 RECIPES = {"standard-webhooks": "standard-webhooks", "hub-sha256": "github"}
 MAPPED = ["hubspotscore", "9dc80c50d78a15643bfc4ca79d76156a73a1ca0e", "Lead_Score__c", "lead_score", "leadScore"]
@@ -44,7 +44,7 @@ MAPPED += ["points", "custom.cf_8wmpXYSgjLQzXeCQ7Cql0wXCpNyMqwLuMBRPT2Nk5aX"]
 
 
 def configuration(sample: dict[str, Any]) -> tuple[str, SourceOptions]:
-    """Say how somebody who knows the sender would set its source."""
+    """Return the source settings that an operator who knows the sender would choose."""
     secret, provider = sample["secret"], sample["provider"]
     configuration_: dict[str, Any] = {}
     if isinstance(secret, str):
@@ -80,7 +80,7 @@ async def post(client: ClientSession, url: str, sample: dict[str, Any]) -> Answe
 
 
 async def furnish(now: int) -> Workspace:
-    """Make a workspace with the score types that samples name, and `measure` for what is mapped."""
+    """Create a workspace with the score types in the samples, and `measure` for mapped values."""
     workspace = await add_workspace(TEAM, name="Acme", now=now)
     for key in ("fit", "engagement", "measure"):
         await add_score_type(
@@ -91,12 +91,12 @@ async def furnish(now: int) -> Workspace:
 
 
 def score_of(event: dict[str, Any]) -> str:
-    """Name the score type that an expected event is of."""
+    """Return the score type of an expected event."""
     return "measure" if event["property"] in MAPPED else event["property"]
 
 
 async def changes(workspace: Workspace, slug: str, event: dict[str, Any]) -> list[tuple[str, float, int]]:
-    """Give what the ledger has of an expected event's contact and score: operation, amount, time in milliseconds."""
+    """Return the recorded changes of an expected event's contact and score: (operation, amount, milliseconds)."""
     person = event["contact"] if event["contact_kind"] == "email" else f"{slug}:{event['contact']}"
     contact = await find(workspace, text=person)
     assert len(contact) == 1, person
@@ -105,14 +105,14 @@ async def changes(workspace: Workspace, slug: str, event: dict[str, Any]) -> lis
 
 
 def expected_fact(event: dict[str, Any], *, now: int) -> tuple[str, float, int]:
-    """Give the same of what is expected."""
+    """Return the expected change in the same format."""
     at = int(datetime.fromisoformat(event["occurred_at"]).timestamp() * 1000) if event["occurred_at"] else now * 1000
     kind = event.get("op") or ("add" if "delta" in event else "set")
     return kind, float(event.get("value") or event.get("delta") or 0), at
 
 
 async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> None:
-    """Accepted or not, these events and no others, and a second time nothing but duplicates."""
+    """Each sample is accepted or refused as expected, with exactly these events; repeats are duplicates."""
     clock, events = Clock(0), 0
     async with serving(database_url, clock=clock) as url, session() as client:
         clock.now = min(sample["now"] for sample in SAMPLES) * 1_000_000
@@ -138,7 +138,7 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
             elif expect["accepted"]:
                 applied, duplicate, _, quarantined = answer.counts
                 rejected = len(expect.get("rejected_events", ()))
-                thin = expect.get("needs_fetch", ())  # whose contacts are known by their ids
+                thin = expect.get("needs_fetch", ())  # events with only a contact id
                 applied_count = len(expect["events"]) + sum(
                     len(event.get("from", [1])) for event in expect.get("lifecycle", ())
                 )
@@ -152,7 +152,7 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
             for event in expect["events"]:
                 assert expected_fact(event, now=sample["now"]) in await changes(workspace, slug, event), (name, event)
                 events += 1
-            # Whoever does not know the secret is told nothing.
+            # A stranger without the secret learns nothing.
             tampered = sample | {"headers": {k: v for k, v in sample["headers"].items() if k == "Content-Type"}}
             tampered |= {"url": "", "body": sample["body"].replace("token=", "t=").replace("00D1I000003qqqE", "00D")}
             assert (await post(client, f"{url}/webhooks/{TEAM}/{slug}", tampered)).status == 401, name
@@ -164,5 +164,5 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: str(sample["name"]))
 def test_the_samples_are_whole(sample: dict[str, Any]) -> None:
-    """Every file says what was sent, when, and what is expected of it."""
+    """Every sample file has its request, its time and its expectation."""
     assert {"name", "provider", "scheme", "method", "url", "secret", "now", "headers", "body", "expect"} <= set(sample)

@@ -1,4 +1,4 @@
-"""What becomes of deliveries: applied, repeated, set aside, all of it kept before it is answered."""
+"""Deliveries are applied, recognized as repeats or quarantined, and stored before they are answered."""
 
 import asyncio
 import json
@@ -26,13 +26,13 @@ APPLIED, DUPLICATE = ("applied", None), ("duplicate", None)
 
 
 def written(at: int, *, zone: str = "Z") -> str:
-    """Write a time in µs as senders do."""
+    """Format a time in µs as senders do."""
     moment = datetime.fromtimestamp(at // SECOND, UTC) + timedelta(microseconds=at % SECOND)
     return moment.isoformat().replace("+00:00", zone)
 
 
 async def test_a_mixed_batch_is_answered_item_by_item(service: Receiving) -> None:
-    """The whole answer: counts, and one entry per item in the order of the items."""
+    """The answer has the counts, and one entry per item in the order of the items."""
     answer = await service.sender.push(
         {
             "items": [
@@ -68,7 +68,7 @@ async def test_a_mixed_batch_is_answered_item_by_item(service: Receiving) -> Non
 
 
 async def test_one_item_needs_no_list(service: Receiving) -> None:
-    """A body may be one item by itself."""
+    """A body may be a single item."""
     answer = await service.sender.push(item(value=87, reason="great demo"))
 
     assert answer.document == {
@@ -82,7 +82,7 @@ async def test_one_item_needs_no_list(service: Receiving) -> None:
 
 
 async def test_every_operation_does_what_it_says(service: Receiving) -> None:
-    """Set, add (starting at 0, keeping inside the range), clear, and the types do not touch each other."""
+    """Set, add (from 0, within the range) and clear work, and score types are independent."""
 
     async def after(*items: dict[str, Any]) -> dict[str, int]:
         assert (await service.sender.push({"items": items})).counts == (len(items), 0, 0, 0)
@@ -97,7 +97,7 @@ async def test_every_operation_does_what_it_says(service: Receiving) -> None:
 
 
 async def test_contacts_are_described(service: Receiving) -> None:
-    """An upsert keeps what it says; a later one replaces what it names and leaves the rest; null says nothing."""
+    """An upsert stores fields; a later one replaces its fields, a blank clears, and null changes nothing."""
     everything = {
         "email": " Ada@Example.com ",
         "id": "p-1",
@@ -130,7 +130,7 @@ async def test_contacts_are_described(service: Receiving) -> None:
 
 
 async def test_ids_and_addresses_name_one_person(service: Receiving) -> None:
-    """An id given as a number or a text, beside an address or alone, is the same contact's."""
+    """An id as a number or a text, with an address or alone, identifies the same contact."""
     first = item(value=10) | {"contact": {"email": "ada@example.com", "id": 1246965}}
     later = [item("score.add", value=1) | {"contact": {"id": contact_id}} for contact_id in ("1246965", 1246965)]
     assert (await service.sender.push({"items": [first, *later]})).counts == (3, 0, 0, 0)
@@ -144,7 +144,7 @@ async def test_ids_and_addresses_name_one_person(service: Receiving) -> None:
     torn = item(value=20) | {"contact": {"email": "ada@example.com", "id": "7"}}
     assert (await service.sender.push({"items": [other, torn]})).outcomes == [
         APPLIED,
-        APPLIED,  # which proves that the two are one
+        APPLIED,  # which shows that both keys are the same contact
     ]
     bob = await service.contact("bob@example.com")
     assert bob is not None
@@ -152,12 +152,12 @@ async def test_ids_and_addresses_name_one_person(service: Receiving) -> None:
     assert await service.scores("ada@example.com") == {"score": 20_000}
 
 
-NUMBERS: list[tuple[str, int]] = [  # as they stand in the body
+NUMBERS: list[tuple[str, int]] = [  # as written in the body
     ("87", 87_000),
     ("87.0", 87_000),
     ("8.7e1", 87_000),
     ("-0", 0),
-    ('"87"', 87_000),  # senders that send strings
+    ('"87"', 87_000),  # numbers as strings
     ('" 87 "', 87_000),
     ('"87.0"', 87_000),
     ('"8.7E1"', 87_000),
@@ -166,7 +166,7 @@ NUMBERS: list[tuple[str, int]] = [  # as they stand in the body
 
 
 async def test_numbers_are_read_exactly(service: Receiving) -> None:
-    """Numbers, and numbers in strings, are taken for what they say."""
+    """Numbers, and numbers in strings, are read exactly."""
     items = [
         json.dumps(item(email=f"n{index}@example.com", value="HERE")).replace('"HERE"', written_so)
         for index, (written_so, _) in enumerate(NUMBERS)
@@ -179,10 +179,10 @@ async def test_numbers_are_read_exactly(service: Receiving) -> None:
     ]
 
 
-LONG = "50." + "0" * 36 + "1"  # more digits than Python's decimals are exact to by default
+LONG = "50." + "0" * 36 + "1"  # more digits than Python's default decimal precision
 BAD: list[tuple[Any, str]] = [
     (item(value=None), "the value is missing"),
-    (item(value=True), "true is not a number"),  # a bool is an int to Python alone
+    (item(value=True), "true is not a number"),  # in Python a bool is an int
     (item(value=""), "the value is blank, so there is no number to take"),
     (item(value="NaN"), "`NaN` is not a number"),
     (item(value="0x10"), "`0x10` is not a number"),
@@ -216,7 +216,7 @@ BAD: list[tuple[Any, str]] = [
         "`occurred_at` '2026-01-31T09:00:00' is no time with a zone, like 2026-01-31T09:30:00Z",
     ),
     (
-        item(occurred_at="2026-W05-6T09:00:00Z"),  # as ISO 8601 may have it, and nobody sends
+        item(occurred_at="2026-W05-6T09:00:00Z"),  # valid ISO 8601, but nobody sends it
         "`occurred_at` '2026-W05-6T09:00:00Z' is no time with a zone, like 2026-01-31T09:30:00Z",
     ),
     (
@@ -233,7 +233,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 async def test_what_cannot_be_used_is_set_aside_and_harms_nobody(service: Receiving) -> None:
-    """Between bad items of every kind the good ones apply; each bad one is kept with its place and its reason."""
+    """Valid items are applied; each invalid one is quarantined with its index and its reason."""
     items = [entry for bad, _ in BAD for entry in (bad, item("score.add", value=1))]
     answer = await service.sender.push({"items": items})
 
@@ -255,7 +255,7 @@ async def test_what_cannot_be_used_is_set_aside_and_harms_nobody(service: Receiv
 @pytest.mark.parametrize(
     "bad",
     [
-        {"type": "score.guess"},  # no such type
+        {"type": "score.guess"},  # unknown type
         {"type": None},
         {"contact": None},
         {"contact": "ada@example.com"},
@@ -276,7 +276,7 @@ async def test_what_cannot_be_used_is_set_aside_and_harms_nobody(service: Receiv
     ids=lambda bad: repr(bad)[:60],
 )
 def test_the_wrong_shape_is_named(bad: dict[str, Any]) -> None:
-    """The reason begins with the place of what is wrong."""
+    """The reason begins with the path of the invalid part."""
     (read_item,) = read({"items": [item() | bad]})
     (name,) = bad
 
@@ -287,7 +287,7 @@ def test_the_wrong_shape_is_named(bad: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("written_so", [LONG, f'"{LONG}"'], ids=["number", "string"])
 async def test_digits_beyond_any_arithmetic_are_not_rounded_away(service: Receiving, written_so: str) -> None:
-    """A value with a last digit far behind the point is no whole number."""
+    """A value with a digit far behind the decimal point is not an integer."""
     body = json.dumps(item(value="HERE")).replace('"HERE"', written_so).encode()
 
     assert (await service.sender.push(body)).outcomes == [
@@ -297,7 +297,7 @@ async def test_digits_beyond_any_arithmetic_are_not_rounded_away(service: Receiv
 
 @pytest.mark.parametrize("value", [1000, 1000.5], ids=["whole", "with a point"])
 async def test_what_is_set_aside_is_kept_as_it_came(service: Receiving, value: float) -> None:
-    """An item set aside can be looked at, or replayed, as it was: its numbers are numbers still."""
+    """A quarantined item is stored as it was sent, with its numbers, for inspection and replay."""
     bad = item(value=value) | {"contact": {"email": "ada@example.com", "attributes": {"share": value}}}
     await service.sender.push(bad)
 
@@ -307,7 +307,7 @@ async def test_what_is_set_aside_is_kept_as_it_came(service: Receiving, value: f
 
 
 async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> None:
-    """Of a thousand items those with half an emoji, NUL, NaN, depth, a doubled key or endless digits are set aside."""
+    """Items with half an emoji, NUL, NaN, deep nesting, duplicate keys or endless digits are quarantined alone."""
     bad = {
         3: (r'{"type":"score.set","contact":{"id":"7","name":"Ada \ud83d"},"score":"score","value":5}', "half of"),
         200: (r'{"type":"score.set","contact":{"id":"a\u0000b"},"score":"score","value":5}', "NUL"),
@@ -315,7 +315,7 @@ async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> 
         501: ('{"type":"score.set","contact":{"id":"7"},"id":' + "[" * 5000 + "]" * 5000 + "}", "nested"),
         700: ('{"type":"score.set","contact":{"id":"7","id":"8"},"score":"score","value":5}', "twice"),
         999: ('{"type":"score.set","contact":{"id":"7"},"score":"score","value":' + "1" * 70 + "}", "digits"),
-    }  # fmt: skip  # the item, and what is said of it
+    }  # fmt: skip  # the item and its reason
     items = [item(contact={"email": f"p{place}@example.com"}) for place in range(1000)]
     texts = [bad[place][0] if place in bad else encoded(item).decode() for place, item in enumerate(items)]
     answer = await service.sender.push(f'{{"items": [{", ".join(texts)}]}}'.encode())
@@ -337,7 +337,7 @@ async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> 
 
 
 async def test_attributes_stay_json(service: Receiving) -> None:
-    """A number too large for a float is not kept as Infinity, which no reader of JSON takes."""
+    """A number too large for a float is not stored as Infinity, which is not valid JSON."""
     body = json.dumps(item("contact.upsert") | {"contact": {"email": "ada@example.com", "attributes": {"size": 7}}})
     answer = await service.sender.push(body.encode().replace(b"7}", b"7e400}"))
 
@@ -347,7 +347,7 @@ async def test_attributes_stay_json(service: Receiving) -> None:
 
 
 async def test_a_thousand_items_are_taken(service: Receiving) -> None:
-    """The largest batch is one delivery, in order: the last of equal times wins, not the last as text sorts."""
+    """A batch of the maximum size is one delivery in order; of equal times the last item wins."""
     at = written(START - SECOND)
     items = [item(value=index % 100, occurred_at=at) for index in range(1000)]
     answer = await service.sender.push({"items": items})
@@ -358,14 +358,14 @@ async def test_a_thousand_items_are_taken(service: Receiving) -> None:
 
 
 async def test_no_items_are_no_mistake(service: Receiving) -> None:
-    """An empty list is a delivery in which nothing happened."""
+    """An empty list is a valid delivery without items."""
     answer = await service.sender.push({"items": []})
 
     assert answer.document == {"applied": 0, "duplicate": 0, "ignored": 0, "quarantined": 0, "items": []}
 
 
 async def test_late_items_apply_and_change_only_what_they_should(service: Receiving) -> None:
-    """A fact from the past takes its place in the past, and is counted as applied."""
+    """A late item is recorded at its own time, and is counted as applied."""
     hour = 3600 * SECOND
     await service.sender.push(item(value=50, occurred_at=written(START - 3 * hour)))
     await service.sender.push(item("score.add", value=5, occurred_at=written(START - hour)))
@@ -392,14 +392,14 @@ TIMES = [
     ("2026-01-31T09:30:00.123456+01:00", START - 1800 * SECOND + 123_456),
     ("2026-01-31t08:30:00z", START - 1800 * SECOND),
     ("2026-01-31 03:00:00-05:30", START - 1800 * SECOND),
-    ("2026-01-31T08:30:00.1234569Z", START - 1800 * SECOND + 123_456),  # cut, not rounded
-    ("2016-12-31T23:59:60Z", 1_483_228_799_999_999),  # a leap second: the end of the one before it
+    ("2026-01-31T08:30:00.1234569Z", START - 1800 * SECOND + 123_456),  # truncated, not rounded
+    ("2016-12-31T23:59:60Z", 1_483_228_799_999_999),  # a leap second: the end of the second before
     ("1970-01-01T00:00:00Z", 0),
 ]
 
 
 async def test_times_are_understood_to_the_microsecond(service: Receiving) -> None:
-    """The same instant is the same however it is written."""
+    """Different notations of an instant are read as the same time, to the microsecond."""
     items = [item(email=f"t{index}@example.com", occurred_at=text) for index, (text, _) in enumerate(TIMES)]
 
     assert (await service.sender.push({"items": items})).counts == (len(TIMES), 0, 0, 0)
@@ -409,7 +409,7 @@ async def test_times_are_understood_to_the_microsecond(service: Receiving) -> No
 
 @pytest.mark.parametrize("ahead", [1, SECOND, DAY])
 async def test_a_fast_clock_does_not_win(service: Receiving, ahead: int) -> None:
-    """A time up to a day ahead is taken as the time of receipt; a repeat of it later is a repeat."""
+    """A time up to a day ahead becomes the time of receipt, and a later repeat is recognized."""
     fast = item(value=70, occurred_at=written(START + ahead))
 
     assert (await service.sender.push(fast, delivery="fast")).outcomes == [APPLIED]
@@ -421,7 +421,7 @@ async def test_a_fast_clock_does_not_win(service: Receiving, ahead: int) -> None
 
 
 async def test_items_without_a_time_happen_in_their_order(service: Receiving) -> None:
-    """Each is stamped with the receipt and its place in the delivery."""
+    """Items without a time have the time of receipt, and are ordered by their index."""
     await service.sender.push({"items": [item(value=value) for value in (3, 1, 2)]})
 
     assert await service.history("ada@example.com") == [
@@ -432,7 +432,7 @@ async def test_items_without_a_time_happen_in_their_order(service: Receiving) ->
 
 
 async def test_a_repeat_changes_nothing(service: Receiving) -> None:
-    """The same delivery again, now or an hour later, signed anew, is duplicate as a whole."""
+    """The same delivery, later or signed again, is a duplicate as a whole."""
     document = {
         "items": [
             item("score.add", value=5),
@@ -455,7 +455,7 @@ async def test_a_repeat_changes_nothing(service: Receiving) -> None:
 
 
 async def test_items_without_an_id_are_told_apart_by_delivery_and_place(service: Receiving) -> None:
-    """Two equal items are two facts, in one delivery or in two; an own id is one fact in any delivery."""
+    """Without an id equal items are two facts, in one delivery or two; with an id they are one fact."""
     plus = item("score.add", value=1)
     assert (await service.sender.push({"items": [plus, plus]}, delivery="one")).counts == (2, 0, 0, 0)
     assert (await service.sender.push({"items": [plus, plus, plus]}, delivery="one")).counts == (1, 2, 0, 0)
@@ -478,7 +478,7 @@ CHANGES: list[dict[str, Any]] = [
 
 
 async def test_the_same_id_with_other_content_is_a_conflict(service: Receiving) -> None:
-    """A conflict is set aside and reported; nothing of it applies, its neighbours do."""
+    """A conflict is quarantined and reported; its neighbors apply."""
     first = item(value=50, id="e1", occurred_at="2026-01-30T08:00:00Z", reason="because")
     await service.sender.push(first)
     await service.sender.push(item(email="bob@example.com", value=7))
@@ -495,7 +495,7 @@ async def test_the_same_id_with_other_content_is_a_conflict(service: Receiving) 
 
 
 async def test_nobody_is_made_for_a_conflict(service: Receiving) -> None:
-    """A known id that comes for an unknown person applies nothing, so nobody new is there afterwards."""
+    """A conflict for an unknown contact creates no contact."""
     await service.sender.push(item(id="e1"))
 
     assert (await service.sender.push(item(id="e1", email="bob@example.com"))).outcomes == [("quarantined", "conflict")]
@@ -503,7 +503,7 @@ async def test_nobody_is_made_for_a_conflict(service: Receiving) -> None:
 
 
 async def test_an_id_may_be_a_number(service: Receiving) -> None:
-    """An item's id is the same as a number and as a text, as a contact's is; blanks around a contact's are no part."""
+    """An item's id is equal as a number and as a text; spaces around a contact's id are stripped."""
     first, again = item(id=7, contact={"id": " 12 "}), item(id="7", contact={"id": 12})
 
     assert (await service.sender.push(first)).counts == (1, 0, 0, 0)
@@ -512,14 +512,14 @@ async def test_an_id_may_be_a_number(service: Receiving) -> None:
 
 
 async def test_an_id_may_be_used_once_for_each_score_type(service: Receiving) -> None:
-    """What makes a fact unique is its source, its key and its score type; fields have none."""
+    """A fact is unique by source, key and score type; fields have no score type."""
     items = [item(id="e"), item(id="e", score="fit", value=5), item("contact.upsert", id="e")]
 
     assert (await service.sender.push({"items": items})).counts == (3, 0, 0, 0)
 
 
 async def test_a_conflict_inside_one_delivery_is_told_too(service: Receiving) -> None:
-    """The first of two that contradict each other applies."""
+    """Of two contradictory items in one delivery the first applies."""
     answer = await service.sender.push({"items": [item(value=1, id="e"), item(value=2, id="e")]})
 
     assert answer.outcomes == [APPLIED, ("quarantined", "conflict")]
@@ -527,7 +527,7 @@ async def test_a_conflict_inside_one_delivery_is_told_too(service: Receiving) ->
 
 
 async def test_concurrent_repeats_apply_once(service: Receiving) -> None:
-    """Twenty copies of one delivery at once are one delivery and nineteen repeats."""
+    """Of twenty simultaneous copies of a delivery one applies, and nineteen are repeats."""
     document = {"items": [item("score.add", value=1), item("score.add", email="bob@example.com", value=1)]}
     answers = await asyncio.gather(*(service.sender.push(document, delivery="same") for _ in range(20)))
 
@@ -537,11 +537,11 @@ async def test_concurrent_repeats_apply_once(service: Receiving) -> None:
 
 
 async def test_concurrent_senders_lose_nothing(service: Receiving) -> None:
-    """Forty deliveries at once to the same five contacts are all there afterwards."""
+    """Forty simultaneous deliveries to the same five contacts are all recorded."""
     people = [f"p{index}@example.com" for index in range(5)]
 
     async def push(number: int) -> tuple[int, int, int, int]:
-        rotated = people[number % 5 :] + people[: number % 5]  # each names them in another order
+        rotated = people[number % 5 :] + people[: number % 5]  # each delivery names the contacts in another order
         items = [item("score.add", email=email, score="points", value=number) for email in rotated]
         return (await service.sender.push({"items": items}, delivery=f"c{number}")).counts
 
@@ -551,7 +551,7 @@ async def test_concurrent_senders_lose_nothing(service: Receiving) -> None:
 
 
 async def test_deliveries_are_listed_with_their_counts(service: Receiving) -> None:
-    """Each authentic delivery is one line, repeats too, the latest first."""
+    """Each authentic delivery is listed, including repeats, newest first."""
     await service.sender.push(item(), delivery="first")
     service.clock.now += SECOND
     await service.sender.push({"items": [item(), item(value=-1)]}, delivery="second")
@@ -576,7 +576,7 @@ async def test_deliveries_are_listed_with_their_counts(service: Receiving) -> No
 
 
 async def test_every_delivery_shows_what_was_set_aside_of_it(service: Receiving) -> None:
-    """A repeat of a bad item is counted and shown again, with the delivery that it came in."""
+    """A repeat of an invalid item is counted and shown again, with its delivery."""
     for value in (-1, -1, -2):
         answer = await service.sender.push(item(value=value, id="e"))
         assert answer.counts == (0, 0, 0, 1)
@@ -588,7 +588,7 @@ async def test_every_delivery_shows_what_was_set_aside_of_it(service: Receiving)
 
 
 async def test_either_secret_fits_while_rotating(service: Receiving) -> None:
-    """A source with two secrets takes deliveries signed with the new one and with the old one."""
+    """During a rotation a source accepts signatures with either secret."""
     secrets = [SECRET, OTHER_SECRET]
     await add_source(service.workspace, slug="rotating", provider="generic", secrets=secrets, now=START)
     for secret in secrets:
@@ -600,7 +600,7 @@ async def test_either_secret_fits_while_rotating(service: Receiving) -> None:
 
 
 async def test_a_signature_may_stand_in_any_of_several_lines(service: Receiving) -> None:
-    """A sender that writes a line a secret is heard like one that writes all into one; the others prove nothing."""
+    """Signatures may be in one header line or several; a request with only invalid ones is refused."""
     body = encoded(item())
     own, other = (signed(body, delivery="d", at=START, secret=secret) for secret in (SECRET, OTHER_SECRET))
     kind = {"content-type": "application/json"}
@@ -612,7 +612,7 @@ async def test_a_signature_may_stand_in_any_of_several_lines(service: Receiving)
 
 
 async def test_workspaces_and_sources_are_apart(service: Receiving) -> None:
-    """The same address and the same ids in another workspace are other facts of another person."""
+    """Equal addresses and ids in another workspace are other facts of another contact."""
     other = await furnish(service.clock, secrets=(OTHER_SECRET,), team="T0999")
     empty = await add_workspace("T0555", name="Empty", now=START)
     await add_source(service.workspace, slug="billing", provider="generic", secrets=[SECRET], now=START)
@@ -636,7 +636,7 @@ async def test_workspaces_and_sources_are_apart(service: Receiving) -> None:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_batches_over_the_bound_are_refused_at_once(service: Receiving, database_url: str) -> None:
-    """They are 503 with Retry-After before anything of them waits; what waits is recorded, and so is a single push."""
+    """Batches beyond the limit are answered 503 at once; waiting batches and single pushes are recorded."""
     await add_source(service.workspace, slug="form", provider="generic", secrets=[SECRET], now=START)
     batch = {"items": [item(id=f"k{number}", email=f"p{number}@example.com") for number in range(1_000)]}
     async with raw.write_locked(database_url):
@@ -658,13 +658,13 @@ async def test_batches_over_the_bound_are_refused_at_once(service: Receiving, da
 
 
 async def cards(workspace: Workspace) -> list[tuple[str | None, int]]:
-    """Give the address and the first score of everybody in a workspace."""
+    """Return the address and the first score of every contact of a workspace."""
     _, cards = await top(workspace, score=None, count=10, now=START)
     return [(card.contact.email, card.standings[0].value) for card in cards]
 
 
 async def test_a_sender_that_hangs_up_keeps_nothing_waiting(service: Receiving) -> None:
-    """A body that never comes to its end is no delivery, and the next one is taken."""
+    """A body that never ends is no delivery, and the next one is accepted."""
     port = int(service.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /webhooks/T0123/crm HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")

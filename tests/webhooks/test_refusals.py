@@ -1,4 +1,4 @@
-"""What is not taken: which answer, in which order, in one shape, and what the operator learns of it."""
+"""Refused requests: status, precedence, format, and what the operator sees."""
 
 import asyncio
 import base64
@@ -29,14 +29,14 @@ TITLES = {
 
 
 def padded(size: int) -> bytes:
-    """Write a good item in a body of just this size: blanks after a document are JSON too."""
+    """Return a valid item in a body of exactly this size, padded with spaces."""
     return encoded(item()).ljust(size)
 
 
 @pytest.mark.parametrize(
     ("faults", "status"),
     [
-        # each row has everything wrong that is judged later than what it is refused for
+        # each row is also wrong in everything that is checked later
         ({"size", "source", "signature", "type", "body"}, 413),
         ({"source", "signature", "type", "body"}, 404),
         ({"signature", "type", "body"}, 401),
@@ -47,7 +47,7 @@ def padded(size: int) -> bytes:
     ids=["413", "404", "401", "415", "400", "200"],
 )
 async def test_refusals_come_in_their_order(service: Receiving, faults: set[str], status: int) -> None:
-    """413 before 404 before 401 before 415 before 400."""
+    """413 comes before 404, 401, 415 and 400."""
     body = b"{" if "body" in faults else encoded(item())
     sender = service.sending(
         secret=OTHER_SECRET if "signature" in faults else SECRET,
@@ -61,7 +61,7 @@ async def test_refusals_come_in_their_order(service: Receiving, faults: set[str]
     if status == 200:
         assert answer.counts == (1, 0, 0, 0)
     else:
-        # nobody but an authentic sender is told more than what the status says, except for the limit of the size
+        # without a valid signature the answer says nothing beyond the status, except for the size limit
         check_problem(answer, status, TITLES[status], detail=status in (400, 413, 415))
         assert [stored_delivery.quarantined for stored_delivery in await service.kept_deliveries()] == (
             [1] if status == 400 else []
@@ -69,7 +69,7 @@ async def test_refusals_come_in_their_order(service: Receiving, faults: set[str]
 
 
 async def answer_to_head(service: Receiving, path: str, headers: dict[str, str]) -> int:
-    """Send the head of a request, nothing of its body, and return the status that is answered."""
+    """Send the head of a request without its body, and return the status of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", URL(service.url).port)
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n".encode())
@@ -80,7 +80,7 @@ async def answer_to_head(service: Receiving, path: str, headers: dict[str, str])
 
 
 async def test_what_headers_decide_is_answered_before_the_body(service: Receiving) -> None:
-    """Size, source, and all of a proof that stands in headers are refused before a byte of the body is sent."""
+    """Size, source, and authentication by headers are refused before any byte of the body is sent."""
     for slug, settings in (
         ("token", SourceSettings()),
         ("query", SourceSettings(token_in="query:key")),
@@ -120,7 +120,7 @@ async def test_what_headers_decide_is_answered_before_the_body(service: Receivin
 
 
 async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) -> None:
-    """The limit is exact, whether the length is announced or the body comes in chunks."""
+    """The limit of 1 MiB is exact, with an announced length or in chunks."""
 
     async def parts(body: bytes) -> Any:
         for start in range(0, len(body), 100_000):
@@ -144,7 +144,7 @@ async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) 
 
 
 async def test_too_much_is_refused_before_it_ends(service: Receiving) -> None:
-    """A sender that goes on for ever is answered while it is still sending."""
+    """An endless body is answered while the sender is still sending."""
     reader, writer = await asyncio.open_connection("127.0.0.1", URL(service.url).port)
     forged = "".join(f"{name}: {value}\r\n" for name, value in signed(b"", delivery="d", at=START).items())
     head = f"POST /webhooks/{TEAM}/{SLUG} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n{forged}\r\n".encode()
@@ -157,7 +157,7 @@ async def test_too_much_is_refused_before_it_ends(service: Receiving) -> None:
 
 
 async def test_json_by_any_spelling_of_its_type(service: Receiving) -> None:
-    """Parameters and capitals make no other content type."""
+    """The content type may have parameters and capitals."""
     for kind in ("application/json; charset=utf-8", "Application/JSON", "application/json;v=1"):
         assert (await service.sender.push(item(), headers={"content-type": kind})).counts == (1, 0, 0, 0)
     for plain in ("identity", "Identity", ""):
@@ -178,7 +178,7 @@ OTHER_KINDS: list[dict[str, str | None]] = [
 
 
 async def test_other_types_and_encodings_are_415(service: Receiving) -> None:
-    """An authentic body of another kind is not read."""
+    """An authentic body of another type is not read."""
     for headers in OTHER_KINDS:
         answer = await service.sender.push(item(), headers=headers)
 
@@ -189,7 +189,7 @@ async def test_other_types_and_encodings_are_415(service: Receiving) -> None:
 
 
 async def test_a_compressed_body_is_415_and_never_unpacked(service: Receiving) -> None:
-    """The signature is over the bytes as sent; a small body that would unpack to a huge one does no harm."""
+    """A compressed body is refused and not decompressed, because the signature covers the bytes as sent."""
     bomb = gzip.compress(b" " * (64 * MIB))
     assert len(bomb) < MIB
 
@@ -204,7 +204,7 @@ UNREADABLE: list[tuple[bytes, str]] = [
     (
         b'{"type":NaN',
         "expecting ',' delimiter (line 1, column 12)",
-    ),  # what cannot be used does not hide what is no JSON
+    ),  # an invalid item does not hide invalid JSON
     (b'{"items":[{"type":"\\u0000"},]}', "expecting value (line 1, column 29)"),
     (b'{"items":[' + b"[" * 100_000 + b"]}", "cannot be read as JSON"),
     (b'{"items":[NaN] "id":1}', "expecting ',' delimiter (line 1, column 16)"),
@@ -234,7 +234,7 @@ UNREADABLE: list[tuple[bytes, str]] = [
 
 
 async def test_authentic_bodies_that_cannot_be_read_are_400(service: Receiving) -> None:
-    """The sender, who proved who it is, is told what is wrong; the bytes are set aside with the reason."""
+    """The authentic sender is told what is wrong; the bytes are stored with the reason."""
     for body, detail in UNREADABLE:
         answer = await service.sender.push(body)
 
@@ -250,14 +250,14 @@ async def test_authentic_bodies_that_cannot_be_read_are_400(service: Receiving) 
 
 
 async def test_the_deepest_body_is_read(service: Receiving) -> None:
-    """Sixty-four levels are no reason to refuse a delivery; what is in them may be."""
+    """A delivery with sixty-four levels is accepted; its items may be refused."""
     deep = b'{"items":' + b"[" * 63 + b"]" * 63 + b"}"
 
     assert (await service.sender.push(deep)).outcomes == [("quarantined", "the item must be a JSON object")]
 
 
 async def test_senders_may_look(service: Receiving) -> None:
-    """GET and HEAD say that the address is there, without effect."""
+    """GET and HEAD answer that the URL exists, without effect."""
     for method in ("GET", "HEAD"):
         answer = await service.sender.request(method, service.sender.url)
 
@@ -267,7 +267,7 @@ async def test_senders_may_look(service: Receiving) -> None:
 
 
 async def test_other_methods_are_405(service: Receiving) -> None:
-    """Any other method is told which there are."""
+    """Any other method is answered 405 with the valid methods."""
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
         answer = await service.sender.request(method, service.sender.url)
 
@@ -286,7 +286,7 @@ PATHS = [
     "/webhooks",
     "/",
     f"/webhooks/{TEAM}/{SLUG}'%20OR%201=1--",
-    f"/webhooks/{TEAM}/%ff%fe",  # no UTF-8
+    f"/webhooks/{TEAM}/%ff%fe",  # not UTF-8
     f"/webhooks/{TEAM}/%ed%a0%80",  # half a surrogate pair
     f"/webhooks/{TEAM}/{'x' * 4000}",
 ]
@@ -296,12 +296,12 @@ PATHS = [
     "paths",
     [
         PATHS,
-        [f"/webhooks/{TEAM}/%00", f"/webhooks/%00/{SLUG}"],  # NUL, which PostgreSQL takes in no text
+        [f"/webhooks/{TEAM}/%00", f"/webhooks/%00/{SLUG}"],  # NUL, which PostgreSQL does not accept in text
     ],
     ids=["plain", "NUL"],
 )
 async def test_unknown_addresses_are_404(service: Receiving, paths: list[str]) -> None:
-    """No such source, no such workspace, no such path, however it is spelled."""
+    """An unknown source, workspace or path is answered 404, however it is encoded."""
     body = encoded(item())
     headers = {"content-type": "application/json"} | signed(body, delivery="d", at=START)
     for path in paths:
@@ -314,7 +314,7 @@ async def test_unknown_addresses_are_404(service: Receiving, paths: list[str]) -
 
 
 async def test_nobody_learns_why_a_signature_is_not_right(service: Receiving) -> None:
-    """Whatever is wrong with it, the answer is the same 401 to the byte; the operator is told what it was."""
+    """For every invalid signature the answer is the same 401 byte for byte; the operator sees the reason."""
     body = encoded(item())
     good = {"content-type": "application/json"} | signed(body, delivery="d", at=START)
     old = str(START // SECOND + 6 - 312)  # sent with the sixth
@@ -347,13 +347,13 @@ async def test_nobody_learns_why_a_signature_is_not_right(service: Receiving) ->
 
 
 async def test_five_minutes_are_borne(service: Receiving) -> None:
-    """A clock that differs by five minutes is taken, by a second more it is not."""
+    """A clock difference of five minutes is accepted, one second more is not."""
     for seconds, status in ((-301, 401), (-300, 200), (300, 200), (301, 401)):
         assert (await service.sender.push(item(), at=START + seconds * SECOND)).status == status
 
 
 async def test_a_changed_body_is_not_authentic(service: Receiving) -> None:
-    """Not one byte may differ from what was signed, not even a blank."""
+    """A body that differs in one byte from the signed body, even in a space, is refused."""
     body = encoded(item())
     headers = {"content-type": "application/json"} | signed(body, delivery="d", at=START)
 
@@ -363,7 +363,7 @@ async def test_a_changed_body_is_not_authentic(service: Receiving) -> None:
 
 @pytest.mark.slow
 async def test_guessing_is_slowed_down(service: Receiving) -> None:
-    """Six hundred failures a minute are answered 401, the rest 429; who signs well from there is heard all the same."""
+    """Six hundred failures a minute are answered 401, later ones 429; valid requests from the address are accepted."""
     await add_source(service.workspace, slug="other", provider="generic", secrets=[OTHER_SECRET], now=START)
     guessing, good = service.sending(secret=OTHER_SECRET), service.sending()
     statuses: list[int] = []
@@ -387,14 +387,14 @@ async def test_guessing_is_slowed_down(service: Receiving) -> None:
 
 
 async def test_every_refusal_is_a_problem_document(service: Receiving) -> None:
-    """Outside of the receiver too: unknown paths and methods have the same shape."""
+    """Unknown paths and methods outside the receiver are problem documents too."""
     check_problem(await service.get("/nothing"), 404, TITLES[404])
     check_problem(await service.get("/slack/events", method="POST"), 404, TITLES[404])  # Slack is not served here
     check_problem(await service.get("/healthz", method="POST"), 405, TITLES[405])
 
 
 async def test_the_operator_reads_nothing_of_what_nobody_vouches_for(service: Receiving) -> None:
-    """Of a refused request neither body nor headers are kept."""
+    """Neither body nor headers of a refused request are stored."""
     body = encoded(item(email="stranger@example.com"))
     await service.sender.post(body, headers={"webhook-id": "leak-me", "webhook-timestamp": "1", "x-note": "leak-me"})
 

@@ -1,4 +1,4 @@
-"""What was reported of deliveries: each case of `tests/data/reported/deliveries`."""
+"""Reported problems with deliveries: the cases of `tests/data/reported/deliveries`."""
 
 import json
 import re
@@ -24,7 +24,7 @@ OPTIONS = {"--map": "map", "--option": "options", "--secret": "secrets"}
 
 
 def fill_in(value: object) -> Any:
-    """Return a body with the times in it: `{iso:-50}` and `{s:-50}` are fifty seconds ago."""
+    """Return a body with its times filled in: `{iso:-50}` and `{s:-50}` are fifty seconds ago."""
     match value:
         case str():
             if match := re.fullmatch(r"\{s:(-?\d+)\}", value):
@@ -39,13 +39,13 @@ def fill_in(value: object) -> Any:
 
 
 def written(seconds: int) -> str:
-    """Write a time so many seconds from now."""
+    """Format a time a number of seconds from now."""
     moment = datetime.fromtimestamp(START // SECOND, UTC) + timedelta(seconds=seconds)
     return moment.isoformat().replace("+00:00", "Z")
 
 
 def soap(notifications: list[tuple[str, dict[str, str]]]) -> bytes:
-    """Write an Outbound Message of Salesforce; what stands in the fields is not escaped."""
+    """Return an Outbound Message of Salesforce; field values are not escaped."""
     records = "".join(
         f"<Notification><Id>{id}</Id><sObject xsi:type='sf:Contact' xmlns:sf='urn:sobject'>"
         + "".join(f"<sf:{name}>{value}</sf:{name}>" for name, value in fields.items())
@@ -61,7 +61,7 @@ def soap(notifications: list[tuple[str, dict[str, str]]]) -> bytes:
 
 
 async def make_team(service: Receiving) -> Receiving:
-    """Give a team of its own the score type `fit`, from 0 to 100."""
+    """Create a team with the score type `fit`, from 0 to 100."""
     workspace = await add_workspace("T0REPORTED", name="Reported", now=START)
     await add_score_type(
         workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1000, bands=[], start=None,
@@ -80,7 +80,7 @@ async def add_reported_source(service: Receiving, slug: str, provider: str, *arg
 
 
 async def play(service: Receiving, step: dict[str, Any], *, url: str, folder: Path) -> Answer | None:
-    """Play a step: a delivery, or the import of a file."""
+    """Run a step: a delivery, or the import of a file."""
     if "import" in step:
         (folder / "people.csv").write_text(step["import"], newline="")
         words = ("import", str(folder / "people.csv"), "--workspace", service.workspace.team, *step.get("args", ()))
@@ -100,7 +100,7 @@ async def load_contacts(service: Receiving) -> list[database.Row]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 async def test_reported_case(service: Receiving, database_url: str, tmp_path: Path, case: dict[str, Any]) -> None:
-    """It ends as it must: the scores of contacts, how many there are, what is answered."""
+    """A case ends with the expected scores, number of contacts, and answers."""
     team = await make_team(service)
     for source in case["sources"]:
         await add_reported_source(team, *source)

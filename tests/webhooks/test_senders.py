@@ -1,4 +1,4 @@
-"""A source's life through a real server: any sender's nonsense, rotation, rates, what is kept, tried and replayed."""
+"""The life of a source on a real server: invalid input, rotation, rate limits, storage, trial and replay."""
 
 import json
 from typing import Any
@@ -51,7 +51,7 @@ SAID: dict[str, dict[str, Any]] = {
 
 
 async def connect(service: Receiving, slug: str, provider: str, **more: Any) -> Source:
-    """Add a source as the command line would."""
+    """Add a source as the command line does."""
     configured = configure(
         service.workspace, slug=slug, provider=provider, options=SourceOptions(**{**GIVEN.get(provider, {}), **more})
     )
@@ -68,7 +68,7 @@ async def connect(service: Receiving, slug: str, provider: str, **more: Any) -> 
 async def send(
     service: Receiving, source: Source, body: bytes, *, secret: str | None = None, query: str = "", **headers: str
 ) -> Answer:
-    """Post a body as the sender of a source would."""
+    """Post a body as the sender of a source does."""
     proof = PROVIDERS[source.provider].proof(source)
     url = f"{service.url}/webhooks/{service.workspace.team}/{source.slug}"
     kind = headers.pop("kind", "text/xml" if source.provider == "salesforce" else "application/json")
@@ -83,7 +83,7 @@ async def send(
 
 
 def encoded(document: object) -> bytes:
-    """Write a body."""
+    """Encode a body as JSON."""
     return document.encode() if isinstance(document, str) else json.dumps(document).encode()
 
 
@@ -103,7 +103,7 @@ def encoded(document: object) -> bytes:
 async def test_no_sender_gets_an_undocumented_answer(
     service: Receiving, provider: str, body: bytes, kind: str, signs: bool, id: str, query: str
 ) -> None:
-    """Whoever sends whatever: 200, 400, 401 or 415, and the counts of a 200 are its items."""
+    """Any body of any provider gets 200, 400, 401 or 415, and the counts of a 200 are its items."""
     service.clock.now += SECOND
     try:
         source = await find_source(TEAM, slug=f"s-{provider}")
@@ -120,12 +120,12 @@ async def test_no_sender_gets_an_undocumented_answer(
         assert sum(answer.counts) == len(answer.outcomes)
 
 
-#: what says nothing but which contact it is about, which is known from then on
+#: events that only identify a contact, which exists from then on
 THIN = {"attio": ("record.created", "record.updated")}
 
 
 async def test_every_provider_is_connected_and_heard(service: Receiving) -> None:
-    """As `source add` makes it: its own events apply, a repeat is a duplicate, and a stranger is told nothing."""
+    """A source made by `source add` accepts its provider's events, recognizes repeats, and tells strangers nothing."""
     await add_score_type(
         service.workspace, key="lead_score", label="Lead", minimum=0, maximum=1_000_000, step=1, bands=[], start=None,
         is_default=False, now=START,
@@ -151,7 +151,7 @@ async def test_every_provider_is_connected_and_heard(service: Receiving) -> None
 
 
 async def test_a_secret_is_rotated_without_a_gap(service: Receiving) -> None:
-    """The new one is taken at once and the old one for a day more, whatever kind it is."""
+    """The new secret is valid at once and the old one for a day, for each kind of secret."""
     for provider in ("hubspot", "pipedrive", "n8n"):
         before = await connect(service, f"r-{provider}", provider)
         body, (old,) = encoded([]), before.secrets
@@ -169,7 +169,7 @@ async def test_a_secret_is_rotated_without_a_gap(service: Receiving) -> None:
 
 
 async def test_a_source_is_held_to_its_rate(service: Receiving) -> None:
-    """Charged to those who prove themselves alone; others are heard meanwhile."""
+    """Only authentic requests count towards the limit of a source, and other sources are unaffected."""
     source = await connect(service, "busy", "n8n", rate="3/min")
     body = encoded({"email": "ada@example.com", "score": 5})
     assert (await send(service, source, body, secret="wrong")).status == 401
@@ -182,7 +182,7 @@ async def test_a_source_is_held_to_its_rate(service: Receiving) -> None:
 
 
 async def test_a_key_that_comes_back_with_another_body_is_reported(service: Receiving) -> None:
-    """The same again is a duplicate; another value under the same Idempotency-Key is a conflict, and not applied."""
+    """The same body is a duplicate; another value under the same Idempotency-Key is a conflict and is not applied."""
     source = await connect(service, "zaps", "zapier")
     answers = [
         await send(service, source, encoded({"email": "ada@example.com", "score": score}), **{"idempotency-key": "k"})
@@ -198,7 +198,7 @@ async def test_a_key_that_comes_back_with_another_body_is_reported(service: Rece
 
 
 async def test_half_a_character_costs_no_delivery(service: Receiving) -> None:
-    """A name cut in the midst of an emoji is JSON as senders write it; only who is named so cannot be found."""
+    """Half of an emoji in a name is accepted, as senders truncate names; only an id with one is refused."""
     source = await connect(service, "zaps", "zapier")
     body = (
         rb'[{"email":"ada@example.com","name":"Ada \ud83d","score":5,"note":"\u0000","path":"C:\\ud83d\\u0000"},'
@@ -220,7 +220,7 @@ async def test_half_a_character_costs_no_delivery(service: Receiving) -> None:
 
 
 async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiving) -> None:
-    """And beyond them those of which something is in quarantine, for a month; then all is let go."""
+    """The last twenty requests and, for a month, those with quarantined items are stored, without secrets."""
     source = await connect(service, "zoho", "zoho")
     form = "application/x-www-form-urlencoded"
     await send(
@@ -242,18 +242,18 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
             gone.append(stored_delivery.id)
             assert "is not kept" in str(exc)  # noqa: PT017 (some are, some are not)
     assert gone == [stored_delivery.id for stored_delivery in stored[1 : 1 + len(gone)]]
-    assert len(gone) == 5  # of twenty-six: the first is needed, and the latest twenty are kept
+    assert len(gone) == 5  # of twenty-six: the first has a quarantined item, and the latest twenty are kept
 
     recent = await count_recent(service.workspace, source=source.id, now=service.clock())
     assert (recent.deliveries, recent.applied, recent.quarantined) == (RAW_KEPT + 6, RAW_KEPT + 5, 1)
     service.clock.now += KEPT_FOR + SECOND
-    while await service.kept_deliveries():  # no request asks for it; the service looks twice a second
+    while await service.kept_deliveries():  # pruning is a job; the service looks for due jobs twice a second
         await service.get("/healthz")
-    assert await service.scores("ada@example.com") == {"score": 24_000}  # what they changed stays
+    assert await service.scores("ada@example.com") == {"score": 24_000}  # the recorded changes stay
 
 
 async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(service: Receiving) -> None:
-    """Without a mapping requests are kept; one is tried without effect, set, and what was kept is replayed, once."""
+    """Requests without a mapping are stored; a mapping is tried without effect, set, and applied to them once."""
     source = await connect(service, "own", "custom", mapping=None)
     body = {"list": [{"who": "ada@example.com", "n": 7, "id": "a"}, {"who": "bob@example.com", "n": 8, "id": "a"}]}
     assert (await send(service, source, encoded(body))).counts == (0, 0, 1, 0)
@@ -289,7 +289,7 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     )  # fmt: skip  # one definition
     service.clock.now += DAY
     assert await again() == (2, 0, 0, 0)
-    assert await again() == (2, 0, 0, 0)  # what was applied is not applied again, nor counted again
+    assert await again() == (2, 0, 0, 0)  # applied items are neither applied nor counted again
     assert await service.history("ada@example.com", "renewal") == [("set", 7000, START)]
     assert await delivery(service.workspace, id=stored.id) == ((await service.kept_deliveries())[0], [])
 
@@ -305,7 +305,7 @@ KINDS: list[tuple[str, bytes, int]] = [
 
 
 async def test_a_mapping_has_one_budget_for_a_delivery(service: Receiving) -> None:
-    """A thousand items with all fields are taken; a look-up in the whole body is stopped, and the rest set aside."""
+    """A thousand items with all fields are accepted; searches of the whole body are aborted, the rest quarantined."""
     fields = {"email": "item.email", "contact_id": "item.id", "property": "'points'", "value": "item.n"}
     more = {"id": "join('-', ['e', item.id])", "occurred_at": "item.at || headers.date", "reason": "item.why"}
     own = await connect(service, "own", "custom", mapping={"items": "body.people", **fields, **more})
@@ -326,7 +326,7 @@ async def test_a_mapping_has_one_budget_for_a_delivery(service: Receiving) -> No
 
 
 async def test_ids_that_lost_a_character_are_no_keys(service: Receiving) -> None:
-    """Two events whose ids differ in what cannot be read are not taken for one; a name may lack a character."""
+    """Two event ids with a replacement character are not equal keys; a name may contain one."""
     mapping = {"items": "body", "email": "item.email", "property": "'points'", "value": "item.n", "id": "item.id"}
     own, zaps = await connect(service, "own", "custom", mapping=mapping), await connect(service, "zaps", "zapier")
     for source, body in (
@@ -341,7 +341,7 @@ async def test_ids_that_lost_a_character_are_no_keys(service: Receiving) -> None
 
 
 async def test_a_custom_sender_may_call_its_json_and_xml_its_own(service: Receiving) -> None:
-    """A suffix says what it is all the same; to a sender that is known it is a wrong type."""
+    """A content type with a JSON or XML suffix is accepted from a custom sender, and refused from a known one."""
     mapping = {"items": "[body.lead || body]", "email": "item.email", "property": "'score'", "value": "item.score"}
     own, known_source = (
         await connect(service, "own", "custom", mapping=mapping),
@@ -357,7 +357,7 @@ async def test_a_custom_sender_may_call_its_json_and_xml_its_own(service: Receiv
 
 
 async def test_a_source_is_removed_with_its_deliveries(service: Receiving) -> None:
-    """Whoever sends to it is told 404; what it changed stays."""
+    """A removed source answers 404; its changes stay."""
     source = await connect(service, "leaving", "n8n")
     await send(
         service, source, encoded([{"email": "ada@example.com", "score": 5}, {"email": "ada@example.com", "score": "x"}])
@@ -398,7 +398,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 
 async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url: str) -> None:
-    """Nothing is kept of it, and nobody is ever let in without a proof."""
+    """An invalid source is refused with the reason, and nothing of it is stored."""
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         workspace = await add_workspace(TEAM, name="Acme", now=START)

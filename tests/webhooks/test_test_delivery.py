@@ -1,4 +1,4 @@
-"""Posting a test delivery: what is sent, what comes back, and nobody who answers."""
+"""Post a test delivery: the request, the response, and unreachable servers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from webhooks.test_delivery import post
 
 @asynccontextmanager
 async def answering(response: web.Response, requests: list[tuple[str | None, str | None, bytes]]) -> AsyncIterator[str]:
-    """Serve one answer on a free port, and remember what was asked."""
+    """Serve one answer on a free port, and record the requests."""
 
     async def answer(request: web.Request) -> web.Response:
         headers = request.headers
@@ -35,13 +35,13 @@ async def answering(response: web.Response, requests: list[tuple[str | None, str
     [
         (web.Response(text='{"applied":1}'), (200, '{"applied":1}')),
         (web.Response(status=503, text="later"), (503, "later")),
-        # followed, the signed body would go to another place
+        # redirects are not followed, because the signed body would go to another server
         (web.Response(status=307, headers={"Location": "/elsewhere"}, text="moved"), (307, "moved")),
     ],
     ids=["taken", "refused", "moved"],
 )
 async def test_what_is_answered_comes_back(response: web.Response, expected: tuple[int, str]) -> None:
-    """The bytes go out as they are, as JSON, with the headers given; status and text come back."""
+    """The bytes are sent unchanged as JSON with the given headers; status and text of the response are returned."""
     requests: list[tuple[str | None, str | None, bytes]] = []
     async with answering(response, requests) as url:
         assert await post(url, body=b"\x00{}", headers={"webhook-id": "d"}) == expected
@@ -51,7 +51,7 @@ async def test_what_is_answered_comes_back(response: web.Response, expected: tup
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["one who hangs up", "a closed port"])
 async def test_nobody_answers(is_there: bool) -> None:
-    """Who hangs up without a word answers as little as a closed port: both are an OSError."""
+    """A server that hangs up and a closed port both raise OSError."""
 
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Tell what a score is made of, and every change of it."""
+"""API handlers: the explanation and the history of a score."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ MOST_CONTRIBUTIONS = 200
 
 
 async def show_explanation(call: ApiRequest) -> web.Response:
-    """Answer `GET …/scores/{type}/explanation`; the effects add up to the value. A missing score is 404."""
+    """Handle `GET …/scores/{type}/explanation`. The effects add up to the value; a missing score is 404."""
     contact_card, key = await contact_of(call), call.request.match_info["type"]
     score_type, explanation = await why(
         call.workspace, contact=contact_card.contact.id, score=key, most=MOST_CONTRIBUTIONS, now=call.now
@@ -32,7 +32,7 @@ async def show_explanation(call: ApiRequest) -> web.Response:
 
 
 async def show_history(call: ApiRequest) -> web.Response:
-    """Answer `GET …/scores/{type}/history?limit=&cursor=`, newest first."""
+    """Handle `GET …/scores/{type}/history?limit=&cursor=`: return a page of changes, newest first."""
     contact_card, key, limit = await contact_of(call), call.request.match_info["type"], limit_of(call)
     before = _read_cursor(call.request.query.get("cursor"))
     _, entries = await history(

@@ -1,4 +1,4 @@
-"""Draw cards, lists, receipts, histories and forms, and hold them to Slack's limits."""
+"""Cards, lists, receipts, histories and forms are rendered within Slack's limits."""
 
 import json
 import re
@@ -40,13 +40,13 @@ WIDEST = -999_999_999_999
 
 
 def contact(**more: object) -> Contact:
-    """Make Ada, or somebody like her."""
+    """Return the contact Ada, or a variant with other fields."""
     fields = {"email": "ada@example.com", "name": "Ada Lovelace", "company": "Engines", "owner": None} | more
     return Contact(id=7, created_at=AT, updated_at=AT, **fields)  # type: ignore[arg-type]  # fields as above
 
 
 def standing(score_type: ScoreType, value: int, **more: object) -> CurrentScore:
-    """Make a score of somebody."""
+    """Return a score of a contact."""
     fields = {"as_of": AT, "seen": AT, "source": "crm", "actor": None, "trends": {}, "band_until": None} | more
     fields |= {"rank": value - score_type.start}
     return CurrentScore(score_type=score_type, value=value, **fields)  # type: ignore[arg-type]  # fields as above
@@ -84,7 +84,7 @@ MANY = tuple(
 
 
 def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
-    """Draw every message there is about somebody."""
+    """Return every message about a contact."""
     standings = tuple(standing(score_type, score_type.minimum + 1, trends={30: 5000}) for score_type in types)
     moves = tuple(
         Moved(contact=7, score_type=score_type, before=None, after=score_type.minimum, was=START, state=START)
@@ -114,7 +114,7 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
             source="s" * 40, actor="U0123456789", reason="&" * 1000, count=99_999,
         )
         for op in ("set", "add", "month", "start") * 30
-    ]  # fmt: skip  # the widest of each kind
+    ]  # fmt: skip  # the longest of each kind
     cards = [Card(contact=person, standings=standings)] * 50
     return {
         "card": card_reply(Card(contact=person, standings=standings), types, ()),
@@ -136,7 +136,7 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_message_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]) -> None:
-    """Whoever it is about and however many types there are, Slack has nothing to complain about."""
+    """Slack accepts every message, for every kind of contact and any number of score types."""
     replies = messages(NAMES[name], types)
     complaints = {name: check_blocks(list(reply.blocks)) for name, reply in replies.items()}
 
@@ -147,7 +147,7 @@ def test_every_message_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_form_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]) -> None:
-    """A form opens for anybody, with room for what is added to it on its way."""
+    """Slack accepts every form, with room for the metadata that is added later."""
     values = {score_type.key: score_type.minimum for score_type in types}
     forms = [set_modal(types, contact=NAMES[name], values=values), set_modal(types, values={})]
 
@@ -156,7 +156,7 @@ def test_every_form_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]) -
 
 
 def test_no_token_is_cut() -> None:
-    """Where a text is too long it is not cut in the middle of a date or of an escaped letter."""
+    """A text that is too long is not cut inside a date or an escaped character."""
     replies = [reply for person in NAMES.values() for reply in messages(person, MANY).values()]
     texts = [block["text"]["text"] for reply in replies for block in reply.blocks if block["type"] == "section"]
     dates = [text[-40:] for text in texts if text.count("<") != text.count(">")]
@@ -167,7 +167,7 @@ def test_no_token_is_cut() -> None:
 
 
 def test_a_form_of_many_types_shows_the_first() -> None:
-    """What a form does not show is said, with how to set it by typing."""
+    """A form that cannot show all score types says so, and how to set the others by typing."""
     view = set_modal(MANY, contact=NAMES["usual"], values={score_type.key: 5 for score_type in MANY})
     metadata = json.loads(view["private_metadata"])
     block_ids = [block["block_id"] for block in view["blocks"] if block.get("block_id", "").startswith("score_")]
@@ -180,7 +180,7 @@ def test_a_form_of_many_types_shows_the_first() -> None:
 
 
 def test_a_card() -> None:
-    """Every type has a line: value, band, trend, last change; then the owner and the tags."""
+    """A card has a line for each score type with value, band, trend and last change, then the owner and the tags."""
     card = Card(
         contact=NAMES["usual"],
         standings=(
@@ -203,7 +203,7 @@ def test_a_card() -> None:
 
 
 def test_a_card_says_when_a_band_is_left() -> None:
-    """Downwards or upwards, by the day; Slack shows it in the reader's zone."""
+    """A card says when a score will leave its band, upwards or downwards; Slack shows the day in the reader's zone."""
     day = "<!date^1767225600^{date_long}|Thursday, January 1, 2026>"
     standings = (standing(SCORE, 85_000, band_until=AT), standing(LOW, -9_000, band_until=AT))
     reply = card_reply(Card(contact=NAMES["usual"], standings=standings), (SCORE, LOW), ())
@@ -226,7 +226,7 @@ def test_a_card_says_when_a_band_is_left() -> None:
     ],
 )
 def test_what_a_receipt_says(op: Op, amount: int, before: int | None, after: int | None, message: str) -> None:
-    """From what to what, and what the range cut off of what was added."""
+    """A receipt shows each score before and after, and what the range cut off an addition."""
     moves = [Moved(contact=7, score_type=SCORE, before=before, after=after, was=START, state=START)]
     reply = receipt_reply(contact(), moves, batch="slack/k", requested={"score": (op, amount)})
 
@@ -238,14 +238,14 @@ def test_what_a_receipt_says(op: Op, amount: int, before: int | None, after: int
 
 
 def test_the_small_parts() -> None:
-    """Values, bands, times, authors and trends are written one way everywhere."""
+    """Values, bands, times, authors and trends are formatted the same way everywhere."""
     assert format_value(None) == "—"
     assert format_with_band(85_000, SCORE, bold=True) == "*85* (hot)"
     assert format_with_band(4_500, SATISFACTION) == "4.5"
     assert format_with_band(None, SCORE, bold=True) == "—"
     assert moment(AT) == DATE
     assert format_actor("U0REP", "slack") == "by <@U0REP>"
-    assert format_actor("<!channel>", "api") == "by &lt;!channel&gt;"  # a program names its actor as it likes
+    assert format_actor("<!channel>", "api") == "by &lt;!channel&gt;"  # programs choose their actor names freely
     assert format_actor(None, "crm") == "from crm"
     assert format_actor(None, None) == ""
     assert [trend(trends) for trends in ({}, {7: 0}, {30: 500}, {90: -3_000, 7: 500, 30: -12_000})] == [
@@ -260,7 +260,7 @@ def test_the_small_parts() -> None:
 
 
 def test_lines_are_never_cut_in_two() -> None:
-    """A list takes as many sections as it needs, and every line is whole in one of them."""
+    """A list uses as many sections as it needs, and each line is whole in one section."""
     lines = [f"{number}. {'x' * 400}" for number in range(20)]
     texts = [block["text"]["text"] for block in sections(lines)]
 
@@ -270,7 +270,7 @@ def test_lines_are_never_cut_in_two() -> None:
 
 
 def test_the_names_of_a_choice_tell_two_apart() -> None:
-    """Two of one name differ by company or address; a name that is an address is not said twice."""
+    """Contacts with equal names are told apart by company or address; a name that is an address is not repeated."""
     assert distinct_name(contact()) == "Ada Lovelace · Engines · ada@example.com"
     assert distinct_name(contact(name=None)) == "ada@example.com · Engines"
     assert distinct_name(NAMES["bare"]) == "crm:4711"
@@ -278,13 +278,13 @@ def test_the_names_of_a_choice_tell_two_apart() -> None:
 
 
 def contribution(op: str, amount: int, effect: int, **more: object) -> Contribution:
-    """Make a line of an explanation."""
+    """Return a contribution of an explanation."""
     fields = {"occurred_at": AT} | more
     return Contribution(op=op, asked=amount, effect=effect, **fields)  # type: ignore[arg-type]  # fields as above
 
 
 def test_why() -> None:
-    """Each kind of line: what it counts now, what was asked, what was lost of it, when, by whom and why."""
+    """Each kind of line shows the effect, the amount, the losses, the time, the author and the reason."""
     made_of = (
         contribution("add", 5_000, 5_000, source="crm", reason="Read <pricing>"),
         contribution("add", -9_000, -4_000, faded=-5_000, source="slack", actor="U1"),
@@ -311,19 +311,19 @@ def test_why() -> None:
 
 
 def follow_up(state: FollowUpState, *, outcome: FollowUpOutcome | None = None) -> FollowUp:
-    """Make a follow-up of Ada."""
+    """Return a follow-up about Ada."""
     return FollowUp(
         id=2**53, rule=1, contact=7, score="score", before=WIDEST, after=WIDEST, source="crm", actor=None, reason=None,
         why=None, lane="C0SALES", standing=Stand(state=state, holder="U0123456789"), until=AT, late_at=None,
         escalate_to="U0123456789", outcome=outcome, asked_at=AT, changed_at=AT, posted_at=AT, message_channel=None,
         message_ts=None, in_list=False,
-    )  # fmt: skip  # the fields of one follow-up stand together
+    )  # fmt: skip  # the fields of one follow-up
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("state", [FollowUpState.CLAIMED, FollowUpState.ESCALATED, FollowUpState.SNOOZED])
 def test_a_list_of_follow_ups_that_slack_takes(name: str, state: FollowUpState) -> None:
-    """A whole page of anybody, under what was ended in it last."""
+    """Slack accepts a full page of follow-ups of any contacts, below the last move."""
     place = FollowUpPage("overdue", 2**53, (2**53,) * MOST_ENDED).carried()
     follow_ups = [follow_up(state)] * PER_PAGE
     above = [
@@ -339,7 +339,7 @@ def test_a_list_of_follow_ups_that_slack_takes(name: str, state: FollowUpState) 
 
 
 def test_a_digest_names_the_top_band() -> None:
-    """Whatever it is called."""
+    """A digest names the top band, whatever its name is."""
     gold = score_type(
         "gold", minimum=0, maximum=10_000, step=1000, bands=(Band(name="tin", start=0), Band(name="gold", start=8000))
     )

@@ -1,4 +1,4 @@
-"""Read every refusal as the sentence that a person gets."""
+"""The sentence that a person reads for every refusal."""
 
 import pytest
 
@@ -59,7 +59,7 @@ from tests.bot.blocks.test_blocks import contact
     ],
 )
 def test_a_refusal_and_its_sentence(refusal: Refusal, message: str) -> None:
-    """What went wrong, and what to do instead; in the message and in its notification."""
+    """A refusal says what went wrong and what to do instead, in the message and in its notification."""
     reply = refusal_reply(refusal)
 
     assert refusal_sentence(refusal) == message
@@ -67,7 +67,7 @@ def test_a_refusal_and_its_sentence(refusal: Refusal, message: str) -> None:
 
 
 def test_every_refusal_has_a_sentence() -> None:
-    """None is silent, and none begins in the middle of one."""
+    """Every refusal has a sentence that begins with a capital letter."""
     family = [
         refusal for refusal in vars(errors).values() if isinstance(refusal, type) and issubclass(refusal, Refusal)
     ]
@@ -81,7 +81,7 @@ def test_every_refusal_has_a_sentence() -> None:
 
 @pytest.mark.parametrize(("count", "buttons"), [(2, 2), (10, 10), (11, 0), (30, 0)])
 def test_how_many_are_offered(count: int, buttons: int) -> None:
-    """Two to ten are a list; more are too many to choose from."""
+    """Two to ten matches are listed; more matches are too many to choose from."""
     reply = ambiguous_contact_reply("ada", [contact()] * count, line="set {} score=85 because {}")
     offered = [element for block in reply.blocks[1:] for element in block["elements"]]
 
@@ -90,14 +90,14 @@ def test_how_many_are_offered(count: int, buttons: int) -> None:
 
 
 def test_nobody() -> None:
-    """Words of nobody are quoted without markup."""
+    """If no contact matches, the typed words are quoted without markup."""
     assert no_contact_reply("<!channel>", [], line="view {}").text == (
         "No contact is called “&lt;!channel&gt;”. Type more of the name, a company, or an address."
     )
 
 
 def test_a_line_too_long_for_a_button_is_not_run_in_part() -> None:
-    """What was meant is said all the same."""
+    """A line too long for a button is not run in part, but the message still shows what was meant."""
     reply = choose_contact_reply("Did you mean this?", [("set", "set " + "x" * 2000)])
 
     assert [block["type"] for block in reply.blocks] == ["section"]

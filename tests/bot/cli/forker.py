@@ -1,7 +1,9 @@
-"""Be `contact-score`, loaded once: each command is a process of its own that is forked from this one.
+"""Run `contact-score` commands quickly: this process imports the program once and forks for each command.
 
-python forker.py SOCKET; each byte on it brings the socket of a request, which is a line of JSON with the words, the
-environment and the folder of a command, and the files for its output and its errors; the answer is its exit code."""
+Usage: python forker.py SOCKET. Each byte on the socket brings the socket of a request: a line of JSON with the
+arguments, the environment and the working directory of a command, and the files for its output and its errors. The
+answer is the exit code.
+"""
 
 import json
 import os
@@ -16,8 +18,8 @@ from bot.__main__ import main
 
 
 def wait_for_requests(channel: socket.socket) -> None:
-    """Serve each request in a process of its own, until nobody can ask any more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those
+    """Serve each request in a forked process, until the socket is closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the child processes
     while True:
         _, files, _, _ = socket.recv_fds(channel, 1, 1)
         if not files:
@@ -30,7 +32,7 @@ def wait_for_requests(channel: socket.socket) -> None:
 
 
 def serve(request: socket.socket) -> None:
-    """Run one command to its end and answer with its exit code."""
+    """Run one command and answer with its exit code."""
     line, files, _, _ = socket.recv_fds(request, 1 << 16, 2)
     while not line.endswith(b"\n"):
         line += request.recv(1 << 16)
@@ -44,7 +46,7 @@ def serve(request: socket.socket) -> None:
 
 
 def become(request: dict[str, Any], out: int, err: int) -> None:
-    """Be the command that is asked for."""
+    """Replace this process's arguments, environment, directory and streams by those of the command, and run it."""
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.closerange(3, max(out, err) + 1)
@@ -59,4 +61,4 @@ def become(request: dict[str, Any], out: int, err: int) -> None:
 if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as control:
         wait_for_requests(control)
-    os._exit(0)  # without a word of what coverage measured: it is over by then, and every command said the same
+    os._exit(0)  # suppress coverage's messages at exit, which every command would print

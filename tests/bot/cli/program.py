@@ -1,4 +1,4 @@
-"""Run `contact-score` as its users do: a process with words, an environment, and two streams."""
+"""Run `contact-score` as a process with arguments, an environment and two streams."""
 
 import asyncio
 import atexit
@@ -27,31 +27,31 @@ LONGEST = 60  # seconds that no command takes, however busy the machine is
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Ended:
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
     def __repr__(self) -> str:
-        """Show the end of what was said: a traceback tells there what it is about."""
+        """Show the end of the output, where a traceback has its message."""
         return f"ended with {self.code}: {self.out[-500:]!r} {self.err[-500:]!r}"
 
     @property
     def document(self) -> Any:
-        """Read what a command that went well printed as one JSON document, with nothing beside it."""
+        """Return the JSON document printed by a successful command that printed nothing else."""
         assert (self.code, self.err) == (0, ""), self
         return json.loads(self.out)
 
     def check_refused(self, *lines: str) -> None:
-        """Fail unless the command ended with 1, said just these lines on standard error, and nothing else."""
+        """Fail unless the command exited with 1 and printed exactly these lines, all on standard error."""
         error_lines = self.err.splitlines() if len(self.err) < 2000 else self.err[-500:]
 
         assert (self.code, self.out, error_lines) == (1, "", list(lines)), (self.code, self.out, error_lines)
 
 
 def environment(database_url: str | None, **more: str) -> dict[str, str]:
-    """Give our own environment without what would configure the program, and with what shall."""
+    """Return the test's environment without variables that configure the program, and with the given ones."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CONTACT_SCORE_", "SLACK_"))}
     settings = {"CONTACT_SCORE_DATABASE_URL": database_url, "CONTACT_SCORE_SECRET_KEYS": KEY} if database_url else {}
     return {**inherited, **{name: value for name, value in settings.items() if value is not None}, **more}
@@ -59,12 +59,12 @@ def environment(database_url: str | None, **more: str) -> dict[str, str]:
 
 @contextmanager
 def busy(port: int) -> Iterator[None]:
-    """Make sure that somebody listens on a port of this machine: whoever does already, and we as soon as they go."""
+    """Ensure that a port of this machine is in use: keep another process's listener, or listen on the port."""
     looked, over = Event(), Event()
 
     def hold() -> None:
         with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # another test may hold it like this
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # another test may hold the port too
             while not _bind(probe, port):
                 looked.set()
                 if over.wait(0.01):
@@ -83,7 +83,7 @@ def busy(port: int) -> Iterator[None]:
 
 
 def _bind(probe: socket.socket, port: int) -> bool:
-    """Listen on a port, if nobody else does."""
+    """Listen on a port, unless it is in use."""
     try:
         probe.bind(("127.0.0.1", port))
         probe.listen()
@@ -93,7 +93,7 @@ def _bind(probe: socket.socket, port: int) -> bool:
 
 
 async def run(*words: str, env: Mapping[str, str], cwd: Path | None = None) -> Ended:
-    """Run one command to its end, in a process that has loaded the program already: loading takes most of its time."""
+    """Run one command in a forked process that has imported the program already, which takes most of the time."""
     return await asyncio.to_thread(_forked, words, env, cwd or Path.cwd())
 
 
@@ -114,7 +114,7 @@ def _forked(words: tuple[str, ...], env: Mapping[str, str], folder: Path) -> End
 
 @cache
 def _forker() -> socket.socket:
-    """Start what forks the commands; it ends when nobody can ask it any more."""
+    """Start the forking process; it ends when its socket is closed."""
     own_end, child_end = socket.socketpair()
     with child_end:
         process = subprocess.Popen([sys.executable, FORKER, str(child_end.fileno())], pass_fds=[child_end.fileno()])
@@ -128,7 +128,7 @@ def _forker() -> socket.socket:
 
 
 async def run_anew(*words: str, env: Mapping[str, str]) -> Ended:
-    """Start the program itself, and run one command to its end."""
+    """Run one command in a new Python process."""
     process = await asyncio.create_subprocess_exec(
         PROGRAM, *words, env=dict(env), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -140,19 +140,19 @@ async def run_anew(*words: str, env: Mapping[str, str]) -> Ended:
 
 @dataclass(slots=True, kw_only=True)
 class Serving:
-    """A `contact-score serve`, or `demo`, that listens."""
+    """A running `contact-score serve` or `demo` that listens."""
 
     process: asyncio.subprocess.Process
     url: str
-    startup_lines: list[str]  # the lines before the one that tells the address
+    startup_lines: list[str]  # the lines before the line with the URL
 
     async def stop(self) -> Ended:
-        """Tell it to stop, wait for its end, and give all that it said from there on."""
+        """Send SIGTERM, wait for the exit, and return the output since then."""
         self.process.terminate()
         return await self.ended()
 
     async def ended(self) -> Ended:
-        """Wait for its end, and give all that it said since it listens."""
+        """Wait for the exit, and return the output since the program listened."""
         async with asyncio.timeout(LONGEST):
             out, err = await self.process.communicate()
         assert self.process.returncode is not None
@@ -161,7 +161,7 @@ class Serving:
 
 @asynccontextmanager
 async def serving(*words: str, env: Mapping[str, str]) -> AsyncIterator[Serving]:
-    """Run `contact-score serve --no-slack`, or other words, and give it once it listens; it does not outlive this."""
+    """Run `contact-score serve --no-slack`, or another command, and yield it once it listens; stop it at the end."""
     process = await asyncio.create_subprocess_exec(
         PROGRAM,
         *(words or ("serve", "--no-slack")),
@@ -178,7 +178,7 @@ async def serving(*words: str, env: Mapping[str, str]) -> AsyncIterator[Serving]
 
 
 async def _listening(process: asyncio.subprocess.Process) -> Serving:
-    """Wait for the line that tells the address: on standard error from serve, on standard output from demo."""
+    """Wait for the line with the URL: on standard error for serve, on standard output for demo."""
     lines: list[str] = []
     printed: asyncio.Queue[str | None] = asyncio.Queue()
 

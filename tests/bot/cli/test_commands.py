@@ -1,4 +1,4 @@
-"""Workspaces, score types, sources and migrations from the terminal: documents, tables, refusals, exit codes."""
+"""Workspaces, score types, sources and migrations on the command line: documents, tables, refusals, exit codes."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ MIGRATIONS = [
     "0011_first_facts",
     "0012_attribute_values",
 ]
-# What a command says does not depend on the database, so that most need to run on one only.
+# The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 SCORE = {
     "key": "score",
@@ -52,19 +52,19 @@ FIT_WORDS = "type add fit --min -1 --max 10 --step .5 --start 7.5 --band low:-1 
 
 
 class Terminal:
-    """Run commands on one database, several at a time."""
+    """Runs commands on one database, several at a time."""
 
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
         self._places = asyncio.Semaphore(4)
 
     async def run(self, *words: str) -> Ended:
-        """Run one command: its words, or one line of them."""
+        """Run one command, given as a list of arguments or as one line."""
         async with self._places:
             return await run(*(words[0].split() if len(words) == 1 else words), env=self.env)
 
     async def check_refused(self, *refusals: tuple[str, str]) -> None:
-        """Fail unless each line of words is refused with just this line."""
+        """Fail unless each command line is refused with exactly this message."""
         for (_, line), result in zip(
             refusals, await asyncio.gather(*(self.run(words) for words, _ in refusals)), strict=True
         ):
@@ -73,21 +73,21 @@ class Terminal:
 
 @pytest.fixture
 async def terminal(database_url: str) -> Terminal:
-    """Give a terminal on a database with one workspace."""
+    """Return a terminal on a database with one workspace."""
     terminal = Terminal(environment(database_url))
     await terminal.run("workspace add T0123 --name Acme")
     return terminal
 
 
 def rows(result: Ended) -> list[list[str]]:
-    """Read a table: cells stand at least two blanks apart."""
+    """Parse a table: cells are separated by at least two spaces."""
     assert (result.code, result.err) == (0, ""), result
     return [re.split(r" {2,}", line.strip()) for line in result.out.splitlines()]
 
 
 @pytest.mark.slow
 async def test_a_first_command_makes_the_database(tmp_path: Path) -> None:
-    """The first command on SQLite makes the folder, the tables and the key, which its owner alone can read."""
+    """The first command on SQLite creates the directory, the tables and the key, which only the owner can read."""
     file = tmp_path / "new folder" / "scores.db"
     env = environment(f"sqlite://{file}")
     del env["CONTACT_SCORE_SECRET_KEYS"]
@@ -104,21 +104,21 @@ async def test_a_first_command_makes_the_database(tmp_path: Path) -> None:
         (sealed,) = connection.execute("SELECT secrets FROM sources").fetchone()
     assert secret not in sealed
     assert key.read_text().strip() not in sealed
-    assert (await terminal.run("source list --json")).code == 0  # another process, the same key
+    assert (await terminal.run("source list --json")).code == 0  # another process uses the same key
 
 
-#: Every command that opens the database, each with what it needs to come that far.
+#: Every command that opens the database, with the arguments it needs to get that far.
 OPENING = (
     "workspace list", "workspace add T0123 --name Acme", "workspace set T0123", "type list", "type add fit",
     "source list", "source add crm", "source show crm", "source remove crm", "source try crm --delivery 1",
     "source send crm FILE", "token list", "token create ci --scope read", "deliveries list", "deliveries show 1",
     "deliveries replay 1", "rules export", "import FILE", "export", "verify", "migrate", "serve --no-slack",
-)  # fmt: skip  # one noun after the other
+)  # fmt: skip  # grouped by noun
 
 
 @pytest.mark.slow
 async def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
-    """Whatever is the matter with the file, every command says it in one line and leaves the file as it is."""
+    """Every command reports an unusable database file in one line and leaves the file unchanged."""
     good, table = tmp_path / "good.db", tmp_path / "table.csv"
     await run("workspace", "add", "T0123", "--name", "Acme", env=environment(f"sqlite://{good}"))
     table.write_text("email\nada@example.com\n")
@@ -154,7 +154,7 @@ async def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 async def test_an_empty_sqlite_is_migrated_once(tmp_path: Path) -> None:
-    """Several first commands at once find one set of tables, whoever comes first."""
+    """Several first commands at once on an empty SQLite file create the tables once."""
     env = environment(f"sqlite://{tmp_path}/scores.db")
     firsts = await asyncio.gather(*(run("workspace", "list", "--json", env=env) for _ in range(4)))
 
@@ -164,7 +164,7 @@ async def test_an_empty_sqlite_is_migrated_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_an_empty_postgres_is_migrated_once(postgres: str, tmp_path: Path) -> None:
-    """Several first commands at once find one set of tables; `migrate` names what it applied, once."""
+    """Several first commands at once on PostgreSQL create the tables once; `migrate` lists each migration once."""
     name = "scores_made_by_commands"
     server = await asyncpg.connect(host=postgres, user="postgres", database="postgres")
     try:
@@ -187,7 +187,7 @@ async def test_an_empty_postgres_is_migrated_once(postgres: str, tmp_path: Path)
 
 @pytest.mark.slow
 async def test_migrating_says_what_it_did_to_people(tmp_path: Path) -> None:
-    """Without `--json` a line for each migration."""
+    """Without `--json`, `migrate` prints a line for each migration."""
     file = tmp_path / "scores.db"
     result = await run_anew("migrate", env=environment(f"sqlite://{file}"))
 
@@ -201,7 +201,7 @@ async def test_migrating_says_what_it_did_to_people(tmp_path: Path) -> None:
 @pytest.mark.slow
 @on_postgres
 async def test_workspaces(database_url: str) -> None:
-    """Added and listed, as documents and for people; refused in one line."""
+    """Workspaces are added and listed, as documents and as tables; refusals are one line."""
     terminal = Terminal(environment(database_url))
     await terminal.check_refused(
         ("type list", 'There is no workspace yet: contact-score workspace add T0123 --name "Acme"')
@@ -233,7 +233,7 @@ async def test_workspaces(database_url: str) -> None:
 
 @pytest.mark.slow
 async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
-    """What is not given stays; where one thing is refused nothing is changed."""
+    """Omitted options stay unchanged; if one option is refused, nothing is changed."""
     result = await terminal.run("workspace set T0123")
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
@@ -260,7 +260,7 @@ async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 async def test_score_types(terminal: Terminal) -> None:
-    """A new one is described as it was asked for; the default one is listed first."""
+    """A new score type is printed as requested; the default score type is listed first."""
     assert (await terminal.run(f"{FIT_WORDS} --json")).document == FIT
     plain = await terminal.run("type add net_revenue")
     assert (plain.code, plain.err) == (0, "")
@@ -284,7 +284,7 @@ async def test_score_types(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 async def test_definitions_that_contradict_themselves(terminal: Terminal) -> None:
-    """Bad keys, ranges, steps and bands are refused, each in a line that says what would do."""
+    """Invalid keys, ranges, steps and bands are refused in one line that says what would be valid."""
     await terminal.check_refused(
         (
             "type add Fit",
@@ -312,12 +312,12 @@ async def test_definitions_that_contradict_themselves(terminal: Terminal) -> Non
         ("type add x --band a:0 --band b:9 --band c:8", "The bands must start one above the other, lowest first"),
     )
     (await terminal.run("type", "add", "x", "--label", " ")).check_refused("A label has 1 to 60 characters")
-    assert (await terminal.run("type list --json")).document == {"types": [SCORE]}  # nothing was half made
+    assert (await terminal.run("type list --json")).document == {"types": [SCORE]}  # nothing was created in part
 
 
 @pytest.mark.slow
 async def test_sources(terminal: Terminal) -> None:
-    """A secret is shown once, when its source is made, and by no list; names that would be misread are refused."""
+    """A secret is shown once, when its source is created, and is in no list; ambiguous names are refused."""
     terminal.env["CONTACT_SCORE_PUBLIC_URL"] = "https://scores.example.com/"
     chosen = "whsec_" + "QUJD" * 8
     url = "https://scores.example.com/webhooks/T0123"
@@ -365,7 +365,7 @@ async def test_sources(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 async def test_tokens(terminal: Terminal) -> None:
-    """A token is shown once, when it is made; afterwards it has a number, by which it is revoked."""
+    """A token is shown once, when it is created; afterwards its number identifies it, for example to revoke it."""
     token = (await terminal.run("token create zapier --scope read --scope write --json")).document
     secret = token.pop("token")
     assert token == {"id": 1, "name": "zapier", "scopes": ["read", "write"]}
@@ -404,7 +404,7 @@ async def test_tokens(terminal: Terminal) -> None:
 @pytest.mark.slow
 @on_postgres
 async def test_another_key_is_told(terminal: Terminal) -> None:
-    """Secrets sealed with another key are refused in a line that names the setting; a rotation keeps both."""
+    """Secrets encrypted with another key are refused in a line that names the setting; a rotation keeps both keys."""
     await terminal.run("source add crm")
     other = KEY.replace("dGVz", "AAAA")
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = other
@@ -418,7 +418,7 @@ async def test_another_key_is_told(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 async def test_bad_usage_ends_with_2(terminal: Terminal) -> None:
-    """What the program does not understand is told on standard error, and nothing on standard output."""
+    """Usage errors are printed on standard error and exit with 2; standard output stays empty."""
     lines = (
         "nonsense",
         "workspace add T0777",
@@ -437,7 +437,7 @@ async def test_bad_usage_ends_with_2(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 async def test_what_the_surroundings_do_not_allow_is_one_line(tmp_path: Path) -> None:
-    """A database that is not there, is none, or is called wrongly: exit code 1 and a line, not a traceback."""
+    """A missing, invalid or wrongly configured database is one line with exit code 1, not a traceback."""
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "text.db").write_text("this is no database" * 1000)
     urls = {
@@ -469,8 +469,8 @@ async def test_what_the_surroundings_do_not_allow_is_one_line(tmp_path: Path) ->
 
 @pytest.mark.slow
 async def test_words_that_are_no_text_are_one_line(tmp_path: Path) -> None:
-    """Bytes that are not UTF-8 are refused wherever they stand, before anything is done with them."""
-    env, broken = environment(f"sqlite://{tmp_path}/scores.db"), "a\udcff"  # how a byte is handed on that is no UTF-8
+    """Arguments that are not UTF-8 are refused before anything is done."""
+    env, broken = environment(f"sqlite://{tmp_path}/scores.db"), "a\udcff"  # how Python passes a byte that is not UTF-8
     for words in (
         ("workspace", "add", "T0123", "--name", broken),
         ("export", "--filter", broken),
@@ -486,7 +486,7 @@ async def test_words_that_are_no_text_are_one_line(tmp_path: Path) -> None:
 @on_both
 @pytest.mark.slow
 async def test_numbers_beyond_the_database_are_one_line(terminal: Terminal) -> None:
-    """A delivery with an id that no database can hold is a delivery that is not there."""
+    """A delivery id larger than the database can hold is reported as unknown."""
     id = 10**30
     await terminal.check_refused(
         (f"deliveries show {id}", f"There is no delivery {id}; `contact-score deliveries list` names the latest")

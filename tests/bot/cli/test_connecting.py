@@ -1,4 +1,4 @@
-"""The README's five steps, and what else is said of a source on the command line, in real processes."""
+"""The README's five steps and the other source commands, run as real processes."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,10 @@ LONGBOW = {"events": [{"person": {"mail": "ada@example.com"}, "rank": "7", "no":
 
 
 async def test_a_sender_that_is_not_in_the_list_is_connected_in_five_steps(database_url: str, tmp_path: Path) -> None:
-    """Made, sent to, looked at, tried, set and replayed; then rotated, shown and removed. Nothing tells a secret."""
+    """A custom sender is connected: added, tested, mapped, replayed, rotated and removed.
+
+    No output contains a secret.
+    """
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     await run("type", "add", "fit", "--max", "10", env=env)
@@ -75,7 +78,7 @@ async def test_a_sender_that_is_not_in_the_list_is_connected_in_five_steps(datab
 
 
 async def test_a_test_delivery_proves_itself_as_its_sender_would(database_url: str, tmp_path: Path) -> None:
-    """By password, by signature and by a token in the address; what cannot be read is told in a line."""
+    """A test delivery authenticates as its sender does: password, signature or URL token; bad input is one line."""
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     (tmp_path / "call.json").write_text(
@@ -99,12 +102,12 @@ async def test_a_test_delivery_proves_itself_as_its_sender_would(database_url: s
         assert (unknown.code, unknown.out, unknown.err[:28]) == (1, "", "There is no recipe `md5`; th")
         refused_set = await run(
             "source", "set", "my-zapier", "--recipe", "close", env=env
-        )  # its password is no key for that
+        )  # the source's password is no signing key
         refused_set.check_refused("Give the secret as 1 to 1000 bytes in hexadecimal digits.")
 
 
 async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: str) -> None:
-    """Without it the source says what to type; with it whether it reads, and never the token."""
+    """Without an API token the source says what to type; with one it says whether reading works, and hides it."""
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     await run("source", "add", "hub", "--provider", "hubspot", "--secret", "client-secret", env=env)
@@ -128,7 +131,7 @@ async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: s
 
 
 async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_url: str, tmp_path: Path) -> None:
-    """A score type that there is not yet is said on standard error, since it may come; a file keeps its name."""
+    """An unknown score type in a mapping is a warning on standard error, because the type may be created later."""
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     mapped = ["--map", "a=fit", "--map", "b=score", "--map", "c=fti"]
@@ -168,7 +171,7 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
 
 
 async def test_the_place_of_a_token_is_told(database_url: str) -> None:
-    """The steps at the sender's side say Bearer, which is wrong where the token stands elsewhere."""
+    """The setup steps say where the token stands if the sender does not send it as Bearer."""
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     places = {

@@ -1,4 +1,4 @@
-"""The demo as a process: a page on loopback with sample contacts, temporary unless a file is named."""
+"""The demo as a process: a page on loopback with sample contacts, temporary unless a file is given."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from tests.webhooks.sender import session
 
 
 def counted(file: Path) -> dict[str, int]:
-    """Count the rows of some tables."""
+    """Return the number of rows of some tables."""
     with closing(sqlite3.connect(file)) as connection:
         tables = ("workspaces", "sources", "score_types", "contacts", "facts", "deliveries", "quarantine")
         return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
@@ -21,9 +21,9 @@ def counted(file: Path) -> dict[str, int]:
 
 @pytest.mark.slow
 async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
-    """It takes a free port where 8080 is busy and says so; what it keeps is there the next time, and not twice."""
+    """If port 8080 is in use the demo uses a free port and says so; its file keeps the contacts, without duplicates."""
     file = tmp_path / "demo.db"
-    env = environment(None, CONTACT_SCORE_DATABASE_URL="mysql://ignored")  # the demo has a database of its own
+    env = environment(None, CONTACT_SCORE_DATABASE_URL="mysql://ignored")  # the demo has its own database
     counts = []
     for _ in range(2):
         with busy(8080):
@@ -41,13 +41,13 @@ async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
     assert (counts[0]["workspaces"], counts[0]["sources"], counts[0]["score_types"]) == (1, 1, 3)
     assert counts[0]["contacts"] >= 150
     assert counts[0]["facts"] > counts[0]["contacts"]
-    assert counts[0]["deliveries"] > 0  # they came through the receiver
+    assert counts[0]["deliveries"] > 0  # the contacts came through the receiver
     assert counts[0]["quarantine"] == 0
 
 
 @pytest.mark.slow
 async def test_a_demo_that_is_interrupted_leaves_nothing(tmp_path: Path) -> None:
-    """Without a file to keep, the database is gone with the process."""
+    """Without a file the database is deleted at the end, and no token is printed."""
     async with serving("demo", env=environment(None, TMPDIR=str(tmp_path))) as demo:
         names = await asyncio.to_thread(lambda: [path.name for path in tmp_path.glob("contact-score-*/*")])
         assert "demo.db" in names

@@ -1,4 +1,4 @@
-"""What `contact-score doctor` says."""
+"""The report of `contact-score doctor`."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tests.storage.teams import NOW, Team, field_item
 @on_both
 @pytest.mark.slow
 async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
-    """Ids of one source that came with one address, and addresses that an earlier version told apart."""
+    """The report lists contacts with several ids of one source, and addresses that an earlier version told apart."""
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env, cwd=tmp_path)
     assert (await run("doctor", env=env, cwd=tmp_path)).out == "Nothing to look at.\n"
@@ -43,7 +43,7 @@ async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
         "T0123: two contacts have the address ada@example.com, written in two ways."
         " If they are one person: /score merge id:2 into id:1",
     ]
-    # What the sender of before wrote so goes on to the contact of before.
+    # Later items with the spelling of the earlier version go to the same contact as before.
     opened_storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         workspace = await find_workspace("T0123")

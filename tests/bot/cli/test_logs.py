@@ -1,4 +1,4 @@
-"""What is blanked out of log lines, and what is left."""
+"""Redaction of log lines."""
 
 import pytest
 
@@ -23,7 +23,7 @@ HIDDEN: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize(("text", "expected"), HIDDEN)
 def test_secrets_and_addresses_are_blanked_out(text: str, expected: str) -> None:
-    """Nothing of a token, a secret or an address is left, and all that stands around it is."""
+    """Tokens, secrets and addresses are redacted, and the surrounding text is kept."""
     hidden = redact(None, "", {"event": text, "note": "n", "count": 3, "none": None, "is_so": True, "share": 0.5})
 
     assert str(hidden["event"]).endswith(expected) or hidden["event"] == expected
@@ -43,11 +43,11 @@ def test_secrets_and_addresses_are_blanked_out(text: str, expected: str) -> None
     ids=repr,
 )
 def test_nothing_hides_in_what_is_no_text(value: object) -> None:
-    """Lists, mappings and errors are shown as text sooner or later, so they are looked through, too."""
+    """Lists, mappings and exceptions are redacted too, because they are rendered as text later."""
     assert "ada@" not in repr(redact(None, "", {"event": "e", "value": value}))
 
 
 @pytest.mark.parametrize("text", ["score 5 @ noon", "user@localhost", "T0123", "whsec", "a.b/c", "response/"])
 def test_harmless_words_stay(text: str) -> None:
-    """A log that blanks out everything tells nothing."""
+    """Harmless words are not redacted."""
     assert redact(None, "", {"event": text}) == {"event": text}

@@ -1,4 +1,4 @@
-"""The manifest that a person pastes holds what the code needs: its command, its scopes, its events, and no more."""
+"""The printed app manifest has exactly the command, scopes and events that the code needs."""
 
 import ast
 import asyncio
@@ -23,22 +23,23 @@ from tests.bot.cli.program import environment, run
 BOT = Path(inspect.getfile(bot)).parent
 ADDRESS = "https://scores.example.com/slack/events"
 
-# From https://docs.slack.dev/reference/methods: the scopes that a bot token needs for what we ask of each method.
+# From https://docs.slack.dev/reference/methods: the scopes that a bot token needs for each method.
 SCOPES_OF_METHODS: dict[str, set[str]] = {
-    "apps_connections_open": set(),  # with the app's own token
+    "apps_connections_open": set(),  # called with the app-level token
     "auth_test": set(),
     "chat_delete": {"chat:write"},
     "chat_getPermalink": set(),
     "chat_postEphemeral": {"chat:write"},
     "chat_postMessage": {"chat:write"},
     "chat_update": {"chat:write"},
-    "conversations_history": {"channels:history", "groups:history", "im:history"},  # asked for, not insisted on
-    "conversations_info": {"channels:read", "groups:read", "im:read", "mpim:read"},  # of any kind of conversation
+    "conversations_history": {"channels:history", "groups:history", "im:history"},  # optional
+    "conversations_info": {"channels:read", "groups:read", "im:read", "mpim:read"},  # for any kind of conversation
     "conversations_members": {"channels:read", "groups:read", "im:read", "mpim:read"},
-    "conversations_open": {"im:write"},  # with one person
-    "conversations_replies": {"channels:history", "groups:history", "im:history"},  # likewise
+    "conversations_open": {"im:write"},  # for direct messages
+    "conversations_replies": {"channels:history", "groups:history", "im:history"},  # for direct messages
     "files_delete": {"files:write"},
-    "files_upload_v2": {"files:write"},  # of the SDK: files.getUploadURLExternal and files.completeUploadExternal
+    # called by the SDK: files.getUploadURLExternal and files.completeUploadExternal
+    "files_upload_v2": {"files:write"},
     "users_info": {"users:read"},
     "users_list": {"users:read"},
     "users_lookupByEmail": {"users:read.email"},
@@ -46,7 +47,7 @@ SCOPES_OF_METHODS: dict[str, set[str]] = {
     "views_publish": set(),
     "views_update": set(),
 }
-# From https://docs.slack.dev/reference/events: any one of these is enough for an event to be sent.
+# From https://docs.slack.dev/reference/events: Slack sends an event to apps with any one of these scopes.
 SCOPES_OF_EVENTS = {
     "app_home_opened": set(),
     "channel_shared": {"channels:read", "groups:read"},
@@ -60,47 +61,47 @@ METHODS = {name for name in vars(AsyncWebClient) if "_" in name.strip("_") and n
 
 
 def modules() -> dict[Path, ast.Module]:
-    """Parse the source of the bot, without the demo, which is a system of its own."""
+    """Parse the source of the bot, without the demo, which has a Slack of its own."""
     files = [path for path in BOT.rglob("*.py") if "demo" not in path.relative_to(BOT).parts]
     return {path: ast.parse(path.read_text()) for path in files}
 
 
 def methods_used() -> set[str]:
-    """Name the methods of the Web API that the source mentions."""
+    """Return the Web API methods that the source mentions."""
     nodes = [node for module in modules().values() for node in ast.walk(module)]
     return {node.attr for node in nodes if isinstance(node, ast.Attribute)} & METHODS
 
 
 def test_scopes_are_those_of_the_methods_used() -> None:
-    """Every scope is needed by a method, the command or a field that the source reads; every need has its scope."""
+    """Every scope is needed by a method, the command or a field that the source reads, and every need has its scope."""
     used = methods_used()
-    assert {"auth_test", "users_info", "views_open"} <= used  # the search finds what is certainly there
+    assert {"auth_test", "users_info", "views_open"} <= used  # the search finds methods that are certainly used
     assert used == set(SCOPES_OF_METHODS)
 
     needed = {"commands"}.union(*SCOPES_OF_METHODS.values())
     words = {node.value for module in modules().values() for node in ast.walk(module) if isinstance(node, ast.Constant)}
     if "email" in words and "profile" in words:
-        needed.add("users:read.email")  # without it a profile has no address
+        needed.add("users:read.email")  # without it profiles have no email address
     assert needed == {*SCOPES, *OPTIONAL_SCOPES}
     assert len(SCOPES) + len(OPTIONAL_SCOPES) == len({*SCOPES, *OPTIONAL_SCOPES})
 
 
 def test_events_can_be_sent_to_us() -> None:
-    """Each event is one that we know the scopes of, and we have one of them."""
+    """Each event in the manifest has a known scope, and the manifest has one of its scopes."""
     assert set(EVENTS) == set(SCOPES_OF_EVENTS)
     for event in EVENTS:
         assert not SCOPES_OF_EVENTS[event] or SCOPES_OF_EVENTS[event] & set(SCOPES)
 
 
 class Recorder:
-    """Take every request as the dispatcher would, and remember its kind."""
+    """Records the kind of each request, in place of the dispatcher."""
 
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.called = asyncio.Event()
 
     def __getattr__(self, kind: str) -> Callable[..., Awaitable[None]]:
-        """Give a handler for commands, actions, views and options."""
+        """Return a handler for commands, actions, views and options."""
 
         async def handle(body: Mapping[str, Any], ack: Callable[..., Awaitable[Any]]) -> None:
             await ack()
@@ -109,7 +110,7 @@ class Recorder:
         return handle
 
     async def channel_changed(self, event: Mapping[str, Any]) -> None:
-        """Take an event."""
+        """Record an event."""
         self._take(event["type"])
 
     joined = home_opened = person_changed = channel_changed
@@ -135,7 +136,7 @@ REQUESTS: list[tuple[dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("body", "is_taken"), REQUESTS, ids=lambda value: json.dumps(value)[:60])
 async def test_what_the_manifest_names_is_what_the_app_takes(body: dict[str, Any], is_taken: bool) -> None:
-    """The command, the events and the kinds of interaction that Slack will send are answered; others are not."""
+    """The app handles the command, the events and the interactions in the manifest, and no others."""
     recorder = Recorder()
     authorization = AuthorizeResult(enterprise_id=None, team_id="T1", bot_id="B1", bot_user_id="U0", bot_token="xoxb-1")
     app: AsyncApp = make_bolt(cast(Dispatcher, recorder), client=AsyncWebClient(token="xoxb-1"), known=authorization)
@@ -151,7 +152,7 @@ async def test_what_the_manifest_names_is_what_the_app_takes(body: dict[str, Any
 
 
 def test_the_manifest_for_an_address() -> None:
-    """Over HTTP every address that Slack may call is ours; the text of a command comes with its mentions as ids."""
+    """For HTTP all request URLs are the service's, and commands carry mentions as ids."""
     document = manifest("https://scores.example.com/", socket_mode=False)
 
     (command,) = document["features"]["slash_commands"]
@@ -161,7 +162,7 @@ def test_the_manifest_for_an_address() -> None:
     assert document["settings"]["interactivity"] == {
         "is_enabled": True,
         "request_url": ADDRESS,
-        "message_menu_options_url": ADDRESS,  # without it no menu of ours is filled
+        "message_menu_options_url": ADDRESS,  # without it Slack cannot fill the app's menus
     }
     assert document["settings"]["socket_mode_enabled"] is False
     # Slack's limits
@@ -170,7 +171,7 @@ def test_the_manifest_for_an_address() -> None:
 
 
 def test_the_manifest_for_socket_mode() -> None:
-    """Over a socket there is no address in it, and everything else is the same."""
+    """For Socket Mode the manifest has no URLs and is otherwise the same."""
     document = manifest("", socket_mode=True)
 
     assert "http" not in json.dumps(document)
@@ -184,7 +185,7 @@ def test_the_manifest_for_socket_mode() -> None:
 
 @pytest.mark.slow
 async def test_the_command_prints_it() -> None:
-    """The document comes on standard output; without an address that Slack can reach it is bad usage."""
+    """The command prints the document; a URL that Slack cannot reach is a usage error."""
     env = environment(None)
     url = "https://scores.example.com"
     by_option, set_up, socket, bare, plain = await asyncio.gather(

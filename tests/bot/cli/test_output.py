@@ -1,4 +1,4 @@
-"""What the terminal says reads as people write."""
+"""Text for the terminal: plurals, thousands separators and control characters."""
 
 import pytest
 
@@ -9,12 +9,12 @@ from bot.cli import output
     ("number", "message"), [(0, "0 contacts"), (1, "1 contact"), (2, "2 contacts"), (2_000, "2,000 contacts")]
 )
 def test_one_is_not_several(number: int, message: str) -> None:
-    """One contact, and otherwise contacts, with thousands apart."""
+    """Counts use the singular for one, and thousands separators."""
     assert output.count(number, "contact") == message
 
 
 def test_nothing_that_is_printed_controls_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a sender put into a name, a reason or a body neither moves the cursor nor turns what follows around."""
+    """Control characters in a name, a reason or a body neither move the cursor nor reverse the text."""
     sent = "\x1b[2J\x9b2KAda\u202e\r\u2067 Lo\u200dvelace\n\tx\x7f"
     output.lines(sent)
     output.note(sent)

@@ -1,4 +1,4 @@
-"""Rules as a file, and types that change, from the terminal."""
+"""`contact-score rules`: export, preview and apply rules from a TOML file."""
 
 import asyncio
 from pathlib import Path
@@ -36,7 +36,7 @@ at_most = 10
 @on_both
 @pytest.mark.slow
 async def test_rules_go_out_and_in(database_url: str, tmp_path: Path) -> None:
-    """What was applied is exported as it can be applied again; a preview changes nothing."""
+    """Applied rules are exported in a form that can be applied again; a preview changes nothing."""
     env = environment(database_url)
     file, people, again = tmp_path / "rules.toml", tmp_path / "people.csv", tmp_path / "again.toml"
     file.write_text(RULES)
@@ -70,7 +70,7 @@ async def test_rules_go_out_and_in(database_url: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
-    """The line, and what to write instead."""
+    """A file with invalid rules is refused with the line of the mistake and what to write instead."""
     env = environment(f"sqlite://{tmp_path}/scores.db")
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     wrong = {

@@ -1,4 +1,4 @@
-"""Rules from a CSV file: attribute, value, points."""
+"""Rules from a CSV file with attribute, value and points."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ SCORE = ScoreType(
         Rule(name="Range", points=5_000, condition="attributes.minutes:1..2"),
         Rule(name="Old", points=5_000, condition="attributes.plan:old"),
     ),
-)  # fmt: skip  # the numbers of one definition stand together
+)  # fmt: skip  # the numbers of one definition
 FIT = replace(SCORE, id=2, key="fit", label="Fit", is_default=False, rules=SCORE.rules[-1:])
 KNOWN = ("Lead Source", "minutes", "visits")
 LONG = "x" * 100
@@ -50,7 +50,7 @@ def save(folder: Path, text: str) -> Path:
 
 
 def test_lines_become_rules_about_attributes(tmp_path: Path) -> None:
-    """Of the default type; rules that no line can state stay, and others that the file does not have go."""
+    """Lines become rules of the default score type; rules that a line cannot express stay, other missing rules go."""
     rules = read_csv_rules(save(tmp_path, MODEL.replace("Demo;;\n", "")), [FIT, SCORE], attributes=KNOWN)
 
     assert rules["fit"] == FIT.rules
@@ -85,14 +85,14 @@ def test_lines_become_rules_about_attributes(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_holds_for_its_value(tmp_path: Path, fields: dict[str, str | int | float], points: int) -> None:
-    """A text in any case, a comparison, or a range with both of its ends."""
+    """A line matches a text in any case, a comparison, or a range with both ends."""
     rules = read_csv_rules(save(tmp_path, MODEL.replace("Demo;;\n", "")), [SCORE], attributes=KNOWN)["score"]
 
     assert compile_rules(rules[5:]).base(fields)[0] == points * 1000
 
 
 def test_a_column_names_the_score_type(tmp_path: Path) -> None:
-    """Only the types that the file names change."""
+    """If the file has a column `score`, only the score types in the file change."""
     rules = read_csv_rules(
         save(tmp_path, "score,attribute,value,points\nfit,plan,pro,7\n"), [SCORE, FIT], attributes=KNOWN
     )
@@ -119,7 +119,7 @@ def test_a_column_names_the_score_type(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_without_rules_is_refused(tmp_path: Path, text: str, reason: str) -> None:
-    """With the line, and nothing is changed."""
+    """An invalid file is refused with the line number, and nothing is changed."""
     with pytest.raises(Refusal) as error:
         read_csv_rules(save(tmp_path, text), [SCORE, FIT], attributes=KNOWN)
 
@@ -128,7 +128,7 @@ def test_a_file_without_rules_is_refused(tmp_path: Path, text: str, reason: str)
 
 @pytest.mark.slow
 async def test_a_file_is_previewed_and_applied(tmp_path: Path) -> None:
-    """As a TOML file is; the attributes are those of an import with all columns."""
+    """A CSV file is previewed and applied as a TOML file is; attributes are named as by `import --all-columns`."""
     env = environment(f"sqlite://{tmp_path}/scores.db")
     leads, model = tmp_path / "leads.csv", tmp_path / "model.csv"
     leads.write_text("email,Lead Source,Visits\nada@example.com,Google,9\nbob@example.com,Bing,3\n")

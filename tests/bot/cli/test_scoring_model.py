@@ -21,7 +21,7 @@ CATEGORIES = {
     "last_activity": ("Email Opened", "SMS Sent", "Olark Chat", "Page Visited", "Converted", "Bounced"),
     "do_not_email": ("Yes", "No"),
 }
-#: attribute → (words of a line of rules, lowest, highest)
+#: attribute → (value cell of a rule, lowest, highest)
 BANDS = {
     "minutes": (("*..4", 0, 4), ("5..14", 5, 14), ("15..29", 15, 29), (">=30", 30, math.inf)),
     "visits": (("0", 0, 0), ("1..2", 1, 2), ("3..6", 3, 6), (">=7", 7, math.inf)),
@@ -31,14 +31,14 @@ BANDS = {
 
 
 def make_rules(dice: random.Random) -> dict[tuple[str, str], int]:
-    """Return the points of each line: (attribute, value) → points, fifty of them and none worth nothing."""
+    """Return fifty rules with points other than 0: (attribute, value) → points."""
     lines = [(name, value) for name, values in CATEGORIES.items() for value in values]
     lines += [(name, words) for name, bands in BANDS.items() for words, _, _ in bands]
     return {line: dice.choice([*range(-15, 0), *range(1, 26)]) for line in dice.sample(lines, 50)}
 
 
 def make_lead(dice: random.Random) -> dict[str, str]:
-    """Return the attributes of a lead; some are blank, as in any export of a CRM."""
+    """Return the attributes of a lead; some are blank, as in any CRM export."""
     lead = {name: dice.choice((*values, "")) for name, values in CATEGORIES.items()}
     numbers = {"minutes": 60, "visits": 12, "pages": 14, "employees": 400}
     return lead | {
@@ -47,7 +47,7 @@ def make_lead(dice: random.Random) -> dict[str, str]:
 
 
 def expected_score(lead: dict[str, str], rules: dict[tuple[str, str], int]) -> int | None:
-    """Return the score of a lead in plain Python; None where no rule holds."""
+    """Return the score of a lead, computed in plain Python; None if no rule matches."""
     points = []
     for (name, value), worth in rules.items():
         text = lead[name]
@@ -58,7 +58,7 @@ def expected_score(lead: dict[str, str], rules: dict[tuple[str, str], int]) -> i
 
 
 def area_under_curve(scored: list[tuple[int, bool]]) -> float:
-    """Return how often a lead that bought has a higher score than one that did not; equal ones count half."""
+    """Return how often a lead that bought scores higher than one that did not; ties count half."""
     bought, other = ([value for value, is_bought in scored if is_bought is which] for which in (True, False))
     wins = sum((left > right) + (left == right) / 2 for left in bought for right in other)
     return wins / (len(bought) * len(other))
@@ -73,7 +73,7 @@ def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> Path:
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_model_of_fifty_rules_scores_as_plain_python_does(database_url: str, tmp_path: Path) -> None:
-    """Every score is the same after the import, in a filter and in the export; leads that bought score higher."""
+    """Every score is as computed in Python after the import, in a filter and in the export; buyers score higher."""
     dice = random.Random(7)
     rules, leads = make_rules(dice), {f"lead{n:04d}@example.com": make_lead(dice) for n in range(LEADS)}
     names = [*CATEGORIES, *BANDS]

@@ -1,4 +1,4 @@
-"""The service as a process: what it refuses to start with, what it answers, what it logs, how it ends."""
+"""The service as a process: configuration errors, answers, logs and shutdown."""
 
 import asyncio
 import json
@@ -31,12 +31,12 @@ KEYS = "CONTACT_SCORE_SECRET_KEYS: 32 random bytes in url-safe base64, the same 
 
 
 def now() -> int:
-    """Give the time, in µs UTC: a process has no other clock than ours."""
+    """Return the current time, in µs UTC: the process uses the system clock."""
     return time.time_ns() // 1000
 
 
 async def get(open_session: ClientSession, url: str) -> tuple[int, Any]:
-    """Ask for a document."""
+    """Fetch a document."""
     async with open_session.get(url) as answer:
         return answer.status, json.loads(await answer.read())
 
@@ -44,14 +44,14 @@ async def get(open_session: ClientSession, url: str) -> tuple[int, Any]:
 @on_both
 @pytest.mark.slow
 async def test_a_delivery_from_the_terminal_to_the_terminal(database_url: str, tmp_path: Path) -> None:
-    """The way of the README: a workspace, a source, a test delivery to the running service, and what became of it."""
+    """The README's first steps work: a workspace, a source, a test delivery to the running service, and its listing."""
     env = environment(database_url)
     assert (await run("workspace", "add", "T0123", "--name", "Acme", env=env)).code == 0
     async with serving(env=env) as serve, session() as open_session:
         env["CONTACT_SCORE_PUBLIC_URL"] = serve.url
         assert await get(open_session, f"{serve.url}/healthz") == (200, {"status": "ok"})
         assert await get(open_session, f"{serve.url}/readyz") == (200, {"status": "ready"})
-        url, secret = await added(env)  # the running service need not be told of it
+        url, secret = await added(env)  # the running service finds the source without a restart
         sender = Sender(open_session, url, clock=now, secret=secret)
         files = {"good": {"items": [item(), item(value=101, id="e")]}, "bad": [1]}
         for name, document in files.items():
@@ -98,21 +98,21 @@ async def test_a_delivery_from_the_terminal_to_the_terminal(database_url: str, t
 
 
 def told_status(line: str) -> int:
-    """Read the status that `source send` tells people."""
+    """Return the status that `source send` prints."""
     status, _, answer = line.partition(" ")
     assert set(json.loads(answer)) == {"applied", "duplicate", "ignored", "quarantined", "items"}
     return int(status)
 
 
 async def added(env: dict[str, str]) -> tuple[str, str]:
-    """Add the source `crm`, and give its address and its secret."""
+    """Add the source `crm`, and return its URL and its secret."""
     source = (await run("source", "add", "crm", "--json", env=env)).document
     (secret,) = source["secrets"]
     return str(source["url"]), str(secret)
 
 
 def check_listed(document: Any, table: str) -> None:
-    """Fail unless four deliveries are listed, the latest first, and one refusal with its hint."""
+    """Fail unless four deliveries are listed, newest first, and one refusal with its hint."""
     own_delivery, *others = document["deliveries"]
     counts = ("applied", "duplicate", "ignored", "quarantined")
     assert [own_delivery[name] for name in ("id", "source", "delivery", *counts)] == [4, "crm", "mine", 1, 0, 0, 0]
@@ -124,7 +124,8 @@ def check_listed(document: Any, table: str) -> None:
     ]
     (refusal,) = document["refused"]
     assert (refusal["source"], refusal["count"], refusal["reason"]) == ("crm", 1, "clock too far off")
-    assert re.search(r"the sender's clock differs by 31\d s \(behind\)", refusal["hint"])  # it went on meanwhile
+    # the service went on meanwhile
+    assert re.search(r"the sender's clock differs by 31\d s \(behind\)", refusal["hint"])
     lines = table.splitlines()
     assert lines[0].split() == ["id", "source", "delivery", "received", "at", *counts]
     assert f"Refused for `crm`: 1, last at {refusal['last_at']}." in lines
@@ -133,7 +134,7 @@ def check_listed(document: Any, table: str) -> None:
 
 @pytest.mark.slow
 async def test_a_repeat_of_a_bad_item_is_not_called_usable(database_url: str) -> None:
-    """A delivery whose bad item was set aside before is not shown as one in which every item could be used."""
+    """A repeated delivery with a quarantined item is not shown as fully usable."""
     env = environment(database_url)
     await furnish_for_a_process(database_url)
     async with serving(env=env) as serve, session() as open_session:
@@ -148,7 +149,7 @@ async def test_a_repeat_of_a_bad_item_is_not_called_usable(database_url: str) ->
 
 @asynccontextmanager
 async def neighbour(kind: str) -> AsyncIterator[str]:
-    """Give the address of somebody else: who hangs up without a word, answers for a gateway, or is not there."""
+    """Return the URL of another server: one that hangs up, one that answers as a gateway, or a closed port."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -170,7 +171,7 @@ async def neighbour(kind: str) -> AsyncIterator[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nobody", "one who hangs up", "a gateway"])
 async def test_sending_to_somebody_else(database_url: str, tmp_path: Path, kind: str) -> None:
-    """Where our service does not answer, `source send` ends with 1 and says what it met."""
+    """If another server answers, `source send` exits with 1 and says what it met."""
     await furnish_for_a_process(database_url)
     (tmp_path / "file").write_bytes(encoded(item()))
     async with neighbour(kind) as url:
@@ -186,7 +187,7 @@ async def test_sending_to_somebody_else(database_url: str, tmp_path: Path, kind:
 
 @pytest.mark.slow
 async def test_serve_says_what_it_needs(tmp_path: Path, free_port: int) -> None:
-    """All that is missing or wrong is told at once, a line each, and nothing is started."""
+    """All missing and wrong settings are reported at once, a line each, and nothing is started."""
     sqlite, postgres = f"sqlite://{tmp_path}/scores.db", "postgres://nobody@127.0.0.1:9/nowhere"
     token, signing = {"SLACK_BOT_TOKEN": "xoxb-1"}, {"SLACK_SIGNING_SECRET": "s"}
     keyless = {"CONTACT_SCORE_SECRET_KEYS": ""}
@@ -219,7 +220,7 @@ async def test_serve_says_what_it_needs(tmp_path: Path, free_port: int) -> None:
 
 @pytest.mark.slow
 async def test_wrong_settings_are_told_all_at_once() -> None:
-    """Whatever is wrong in the environment is in one message, with no secret in it."""
+    """All wrong variables of the environment are reported in one message, which contains no secret."""
     wrong = {
         "CONTACT_SCORE_PORT": "99999",
         "CONTACT_SCORE_SECRET_KEYS": f"{KEY} not-a-key-but-a-secret",
@@ -241,7 +242,7 @@ async def test_wrong_settings_are_told_all_at_once() -> None:
 
 @pytest.mark.slow
 async def test_a_wrong_database_is_told_with_the_rest() -> None:
-    """The address of the database is a setting like any other: what is wrong with it does not wait for a second try."""
+    """A wrong database URL is reported together with the other wrong settings."""
     wrong = {"CONTACT_SCORE_DATABASE_URL": "mysql://root@localhost/scores", "CONTACT_SCORE_PORT": "99999"}
     result = await run("serve", "--no-slack", env={**environment(None), **wrong})
 
@@ -251,7 +252,7 @@ async def test_a_wrong_database_is_told_with_the_rest() -> None:
 
 @pytest.mark.slow
 async def test_wrong_and_missing_are_told_together(tmp_path: Path) -> None:
-    """A port that cannot be, and credentials that are not there, are one message."""
+    """A wrong port and missing credentials are reported in one message."""
     result = await run_anew("serve", env=environment(f"sqlite://{tmp_path}/scores.db", CONTACT_SCORE_PORT="99999"))
 
     assert result.code == 1
@@ -264,7 +265,7 @@ async def test_wrong_and_missing_are_told_together(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_delivery_under_way_is_answered_before_the_end(database_url: str) -> None:
-    """On SIGTERM a delivery that waits for the database is recorded and answered; then the process ends with 0."""
+    """On SIGTERM a delivery that waits for the database is recorded and answered; then the process exits with 0."""
     env = environment(database_url)
     await furnish_for_a_process(database_url)
     holding = sqlite3.connect(database_url.removeprefix("sqlite://"), isolation_level=None)
@@ -279,9 +280,9 @@ async def test_a_delivery_under_way_is_answered_before_the_end(database_url: str
         writer.write(f"POST /webhooks/T0123/crm HTTP/1.1\r\nHost: x\r\n{head}".encode())
         writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
         idle_writer.write(ask)
-        assert b"200 OK" in await idle.readuntil(b'"ok"}')  # so what was sent before is being worked on
+        assert b"200 OK" in await idle.readuntil(b'"ok"}')  # so the service handles the earlier request
         serve.process.terminate()
-        assert await idle.read() == b""  # who asks for nothing is sent away: the end has begun
+        assert await idle.read() == b""  # connections without a request are closed: the shutdown has begun
         holding.execute("ROLLBACK")
         answer = await reader.readuntil(b"\r\n\r\n")
         result = await serve.ended()
@@ -306,7 +307,7 @@ CANARIES = {
     "token in the address": "leak-query-token",
     "password": "bGVhay1wYXNzd29yZA==",
 }
-#: what is no HTTP, with secrets in it: a blank in the address, a byte that no header may hold
+#: requests that are not HTTP and contain secrets: a space in the path, a byte that no header may hold
 NO_HTTP = (
     f"POST /webhooks/T0123/crm?token={CANARIES['token in the address']}&name=Ada L HTTP/1.1\r\nHost: x\r\n\r\n",
     f"POST /webhooks/T0123/crm HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {CANARIES['password']}\x01\r\n\r\n",
@@ -314,7 +315,7 @@ NO_HTTP = (
 
 
 async def break_tables(database_url: str) -> None:
-    """Make the next fact fail inside the database, with a message that (on PostgreSQL) quotes the row."""
+    """Make the next fact fail inside the database, with a message that quotes the row on PostgreSQL."""
     if database_url.startswith("sqlite"):
         with closing(sqlite3.connect(database_url.removeprefix("sqlite://"))) as connection:
             connection.execute("DROP TABLE effects")
@@ -325,7 +326,7 @@ async def break_tables(database_url: str) -> None:
 
 
 async def provoke(serve: Serving, secret: str, database_url: str) -> None:
-    """Send what is full of things that no log may hold: taken, refused, not understood, and failing inside."""
+    """Send requests with secrets and addresses: accepted, refused, malformed, and failing inside the service."""
     contact = {"email": CANARIES["address"], "name": "Ada", "owner": CANARIES["owner"]}
     body = item(contact=contact, reason=f"{CANARIES['bot token']} {CANARIES['app token']}")
     headers = {"Authorization": f"Bearer {CANARIES['bearer']}", "X-Note": secret}
@@ -353,7 +354,7 @@ async def provoke(serve: Serving, secret: str, database_url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "console"])
 async def test_no_log_line_holds_a_secret_or_an_address(database_url: str, form: str) -> None:
-    """Whatever succeeds or fails, even inside the database, the log has neither secret, token nor address."""
+    """No log line contains a secret, a token or an address, even if a request fails inside the database."""
     logs = {"CONTACT_SCORE_LOG_FORMAT": form.upper(), "CONTACT_SCORE_LOG_LEVEL": "DEBUG"}
     env = environment(database_url, **logs)
     await furnish_for_a_process(database_url)
@@ -373,7 +374,7 @@ async def test_no_log_line_holds_a_secret_or_an_address(database_url: str, form:
         assert failed["level"] == "error"
         assert "Traceback" in failed["exception"]
         if database_url.startswith("postgres"):
-            assert "[…]" in failed["exception"]  # there was something to blank out
+            assert "[…]" in failed["exception"]  # something was redacted
     else:
         assert any("delivery refused" in line for line in lines)
         assert any("Traceback" in line for line in lines)
@@ -384,7 +385,7 @@ async def test_no_log_line_holds_a_secret_or_an_address(database_url: str, form:
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 async def test_replicas_share_one_postgres(database_url: str) -> None:
-    """Two processes that are handed the same deliveries at the same time keep each once; the other is a duplicate."""
+    """Two processes that receive the same deliveries at the same time record each once; the other is a duplicate."""
     await furnish_for_a_process(database_url)
     env = environment(database_url)
     people = [f"p{number}@example.com" for number in range(6)]
@@ -392,8 +393,8 @@ async def test_replicas_share_one_postgres(database_url: str) -> None:
         senders = [Sender(open_session, f"{serve.url}/webhooks/T0123/crm", clock=now) for serve in (first_serve, other)]
 
         async def push(number: int, sender: Sender) -> list[tuple[str, str | None]]:
-            rotated = people[number % 6 :] + people[: number % 6]  # every delivery names them in another order
-            rotated[3:] = [f"new{number}@example.com"] * 3  # and somebody whom nobody has heard of
+            rotated = people[number % 6 :] + people[: number % 6]  # each delivery names the contacts in another order
+            rotated[3:] = [f"new{number}@example.com"] * 3  # and a new contact
             items = [item("score.add", email=email, score="points", value=number) for email in rotated]
             return (await sender.push({"items": items}, delivery=f"d{number}")).outcomes
 
@@ -407,13 +408,13 @@ async def test_replicas_share_one_postgres(database_url: str) -> None:
     wrong = [outcome for outcome in outcomes if outcome not in ([("applied", None)] * 6, [("duplicate", None)] * 6)]
     assert wrong == []
     assert outcomes.count([("applied", None)] * 6) == DELIVERIES
-    times = [range(DELIVERIES)[turn::6] for turn in range(6)]  # who is named when
+    times = [range(DELIVERIES)[turn::6] for turn in range(6)]  # the contacts of each delivery
     expected = [sum(sum(times[(person - place) % 6]) for place in range(3)) for person in range(6)]
     assert values == [1000 * value for value in [*expected, *(3 * number for number in range(DELIVERIES))]]
 
 
 async def points_of(database_url: str, people: list[str]) -> list[int]:
-    """Give the `points` of contacts, in thousandths."""
+    """Return the `points` of contacts, in thousandths."""
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         workspace = await find_workspace("T0123")
@@ -426,7 +427,7 @@ async def points_of(database_url: str, people: list[str]) -> list[int]:
 
 @pytest.mark.slow
 async def test_the_program_is_the_one_of_this_environment() -> None:
-    """Alone it tells what it can do; the module is the same program."""
+    """The installed program lists its commands, and `python -m bot` is the same program."""
     help_said = await run_anew("--help", env=environment(None))
     process = await asyncio.create_subprocess_exec(
         PROGRAM.with_name("python"), "-m", "bot", "--help", stdout=asyncio.subprocess.PIPE, env=environment(None)
@@ -444,7 +445,7 @@ HEAVY = ("aiohttp", "slack_bolt", "slack_sdk", "structlog", "resvg_py")
 
 @pytest.mark.slow
 async def test_commands_do_not_wait_for_what_only_a_service_needs() -> None:
-    """What takes long to load is loaded by whoever serves, posts or draws."""
+    """Commands do not import modules that only the service, posting or drawing needs."""
     loaded = "import sys, bot.cli; print(*(name for name in sys.argv[1:] if name in sys.modules))"
     process = await asyncio.create_subprocess_exec(
         PROGRAM.with_name("python"), "-c", loaded, *HEAVY, "lark", stdout=asyncio.subprocess.PIPE, env=environment(None)

@@ -1,11 +1,11 @@
-"""What the environment says, and how it is understood."""
+"""Settings from the environment."""
 
 import pytest
 
 from bot.settings import Settings
 from tests.conftest import KEY
 
-# All that the design lets the environment say; OAuth is not built yet.
+# All variables of the design; OAuth is not built yet.
 NAMES = {
     "CONTACT_SCORE_DATABASE_URL": "sqlite://contact-score.db",
     "CONTACT_SCORE_PUBLIC_URL": None,
@@ -23,12 +23,12 @@ NAMES = {
 
 
 def load_settings_from(**values: object) -> Settings:
-    """Read what the environment would say."""
+    """Load settings from these variables."""
     return Settings.model_validate(values)
 
 
 def test_the_names_and_defaults_are_the_documented_ones() -> None:
-    """Each variable has its name and its default."""
+    """Each variable has its documented name and default."""
     fields = Settings.model_fields.values()
     defaults = {str(field.alias): field.default for field in fields}
     defaults["CONTACT_SCORE_SECRET_KEYS"] = defaults["CONTACT_SCORE_SECRET_KEYS"].get_secret_value()
@@ -48,13 +48,13 @@ def test_the_names_and_defaults_are_the_documented_ones() -> None:
     ids=repr,
 )
 def test_the_address_that_others_reach_us_at(values: dict[str, object], url: str) -> None:
-    """The public one where it is said, else where we listen."""
+    """The base URL is the public URL if it is set, else the URL of the listening port."""
     assert load_settings_from(**values).url == url
 
 
 @pytest.mark.parametrize("text", [f"{KEY},{KEY}", f"{KEY} {KEY}", f" {KEY}\n,{KEY} ,"], ids=repr)
 def test_several_keys(text: str) -> None:
-    """Keys stand apart by commas or blanks, newest first, and never show."""
+    """Keys are separated by commas or spaces, newest first, and are never shown."""
     settings = load_settings_from(secret_keys=text)
 
     assert settings.keys == (KEY, KEY)
@@ -62,7 +62,7 @@ def test_several_keys(text: str) -> None:
 
 
 def test_slack_tokens_never_show() -> None:
-    """What is secret is written as stars, whoever prints the settings."""
+    """Secrets are printed as asterisks."""
     secrets = {"slack_bot_token": "xoxb-1", "slack_signing_secret": "sign-1", "slack_app_token": "xapp-1"}
     text = repr(load_settings_from(**secrets))
 
@@ -73,13 +73,13 @@ def test_slack_tokens_never_show() -> None:
     ("url", "read"), [("https://slack-gov.com/api", "https://slack-gov.com/api/"), ("http://x/api/", "http://x/api/")]
 )
 def test_the_api_url_ends_with_a_slash(url: str, read: str) -> None:
-    """With or without its last slash it is the same address."""
+    """The API URL ends with a slash, whether it is set with one or not."""
     assert load_settings_from(slack_api_url=url).slack_api_url == read
 
 
 @pytest.mark.parametrize("word", ["DEBUG", "Debug", "debug"])
 def test_levels_are_read_in_any_case(word: str) -> None:
-    """As people write them."""
+    """Log levels are read in any case."""
     assert load_settings_from(log_level=word).log_level == "debug"
 
 
@@ -95,19 +95,19 @@ def test_levels_are_read_in_any_case(word: str) -> None:
     ids=repr,
 )
 def test_what_slack_needs_is_named(values: dict[str, object], missing: list[str]) -> None:
-    """A line for each credential, beginning with its name."""
+    """Each missing Slack credential is reported in a line that begins with its name."""
     assert [line.partition(":")[0] for line in load_settings_from(**values).missing_for_slack()] == missing
 
 
 @pytest.mark.parametrize(
     ("values", "missing"),
     [
-        ({"database_url": "sqlite://scores.db"}, []),  # a key file is made beside it
+        ({"database_url": "sqlite://scores.db"}, []),  # a key file is created beside the database
         ({"database_url": "postgres://x/y"}, ["CONTACT_SCORE_SECRET_KEYS"]),
         ({"database_url": "postgres://x/y", "secret_keys": KEY}, []),
     ],
     ids=repr,
 )
 def test_keys_are_asked_for_where_no_file_can_hold_them(values: dict[str, object], missing: list[str]) -> None:
-    """Several processes share a PostgreSQL, so each must be given the same keys."""
+    """PostgreSQL requires explicit keys, because several processes may share the database."""
     assert [line.partition(":")[0] for line in load_settings_from(**values).missing_keys()] == missing

@@ -1,4 +1,4 @@
-"""Import and export from the terminal: what is said, what is written, and how a program ends."""
+"""Import and export on the command line: messages, files and exit codes."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ import pytest
 from tests.bot.cli.program import PROGRAM, Ended, environment, run
 from tests.conftest import on_both
 
-# What a command says does not depend on the database, so that most need to run on one only.
+# The output does not depend on the database, so most commands run on one database only.
 FILE = (
     "Email;Name;Company;Owner;Score;Fit;Phone\r\n"
     "ada@example.com;Ada Lovelace;Engines;rep@acme.com;62;7.5;1\r\n"
@@ -25,18 +25,18 @@ FILE = (
 
 
 class Terminal:
-    """Run commands in a folder of their own, on a database with one workspace."""
+    """Runs commands in a directory of its own, on a database with one workspace."""
 
     def __init__(self, env: dict[str, str], folder: Path) -> None:
         self.env = env
         self.folder = folder
 
     async def run(self, *words: str) -> Ended:
-        """Run one command, given as its words."""
+        """Run one command, given as its arguments."""
         return await run(*words, env=self.env, cwd=self.folder)
 
     def save(self, text: str, name: str = "contacts.csv", *, encoding: str = "cp1252") -> None:
-        """Write a file, as a spreadsheet would."""
+        """Write a file, as a spreadsheet does."""
         (self.folder / name).write_bytes(text.encode(encoding))
 
     def read(self, name: str, *, encoding: str = "utf-8") -> str:
@@ -44,13 +44,13 @@ class Terminal:
         return (self.folder / name).read_bytes().decode(encoding)
 
     def mode(self, name: str) -> int:
-        """Tell who may read and write a file."""
+        """Return the permission bits of a file."""
         return stat.S_IMODE((self.folder / name).stat().st_mode)
 
 
 @pytest.fixture
 async def terminal(database_url: str, tmp_path: Path) -> Terminal:
-    """Give a terminal on a database with a workspace and a second score type."""
+    """Return a terminal on a database with a workspace and a second score type."""
     folder = tmp_path / "folder"
     folder.mkdir()
     terminal = Terminal(environment(database_url), folder)
@@ -62,7 +62,7 @@ async def terminal(database_url: str, tmp_path: Path) -> Terminal:
 @on_both
 @pytest.mark.slow
 async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal: Terminal) -> None:
-    """Good lines come in, bad ones are told and stand in a file to mend; all of one import is one undo."""
+    """Good lines are imported, bad lines are printed and written to a file to correct; one undo reverts the import."""
     terminal.save(FILE)
     trial = await terminal.run("import", "contacts.csv", "--dry-run")
     assert (trial.code, trial.out.splitlines()[0]) == (
@@ -133,7 +133,7 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
 @on_both
 @pytest.mark.slow
 async def test_an_export_in_every_form(terminal: Terminal) -> None:
-    """As CSV, JSON Lines and one document, to standard output or a file, filtered; and in again without a change."""
+    """Contacts are exported as CSV, JSON Lines and JSON, filtered or not; importing the export changes nothing."""
     terminal.save("email,name,tags,score,fit\nbob@example.com,Bob,,5,\nada@example.com,Ada,vip;beta,62,7.5\n")
     await terminal.run("import", "contacts.csv")
     contacts = (await terminal.run("export", "--json")).document["contacts"]
@@ -174,14 +174,15 @@ async def test_an_export_in_every_form(terminal: Terminal) -> None:
     ]
     (terminal.folder / "all.csv").chmod(0o644)
     assert (await terminal.run("export", "-o", "all.csv")).code == 0
-    assert terminal.mode("all.csv") == 0o644  # whoever made it so wants others to read it
+    # an existing file keeps its permissions, because its owner wants others to read it
+    assert terminal.mode("all.csv") == 0o644
     again = (await terminal.run("import", "all.csv", "--json")).document
     assert (again["new"], again["changed"], again["same"], again["wrong"]) == (0, 0, 2, 0)
 
 
 @pytest.mark.slow
 async def test_an_export_comes_back_as_it_was(terminal: Terminal) -> None:
-    """Tags with separators, owners that are names, attributes that are numbers, ids alone, texts like formulas."""
+    """An export reads back unchanged: tags with separators, names of owners, numbers, ids, texts like formulas."""
     text = (
         "email,name,company,owner,tags,score,fit,ids.crm,attributes.plan,attributes.seats\n"
         'ada@example.com,"\'=Ada","L\u2019Or\u00e9al, SA",Rita Rep,"""Smith, John""; vip",12,7.5,,pro,50\n'
@@ -216,7 +217,7 @@ async def test_an_export_comes_back_as_it_was(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 async def test_columns_are_shown_and_asked_about(terminal: Terminal) -> None:
-    """Usual headers are recognized; where most columns would be left out nothing is imported without --yes."""
+    """Usual headers are recognized; if most columns would be ignored, nothing is imported without --yes."""
     header = "Email Address,First Name,Last Name,MEMBER_RATING,OPTIN_TIME,LEID,EUID,NOTES,TAGS"
     terminal.save(f"{header}\nann@example.com,Ann,Bee,4,x,1,2,y,vip\n", "list.csv")
     (await terminal.run("import", "list.csv")).check_refused(
@@ -247,7 +248,7 @@ async def test_columns_are_shown_and_asked_about(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
-    """One clear line, with what to type instead; nothing is written."""
+    """Import and export are refused in one line that says what to type instead; nothing is written."""
     terminal.save("name,email address 2\nAda,5\n")
     (terminal.folder / "kept.csv").write_text("kept")
     for words, *complaint in (
@@ -268,9 +269,9 @@ async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
 
 
 def all_shown(terminal: int) -> str:
-    """Read what is written to a terminal until nobody has it open: a full one would keep the program waiting."""
+    """Read the output of a terminal until it is closed, because a full buffer would block the program."""
     output = b""
-    with open(terminal, "rb", buffering=0) as reading, suppress(OSError):  # the end of a terminal is an error
+    with open(terminal, "rb", buffering=0) as reading, suppress(OSError):  # reading a closed terminal raises an error
         while read := reading.read(65_536):
             output += read
     return output.decode()
@@ -278,7 +279,7 @@ def all_shown(terminal: int) -> str:
 
 @pytest.mark.slow
 async def test_a_bar_on_a_terminal_and_none_in_a_pipe(terminal: Terminal) -> None:
-    """Progress is shown to people, beside the answer, and to nobody else."""
+    """Progress is shown on a terminal, apart from the output, and not in a pipe."""
     terminal.save("email,score\n" + "".join(f"p{n}@example.com,{n % 100}\n" for n in range(3000)))
     own_end, terminal_end = pty.openpty()
     process = await asyncio.create_subprocess_exec(
@@ -296,7 +297,7 @@ async def test_a_bar_on_a_terminal_and_none_in_a_pipe(terminal: Terminal) -> Non
 
 @pytest.mark.slow
 async def test_a_terminal_is_asked_first(terminal: Terminal) -> None:
-    """It shows what the columns are taken for; a no imports nothing, and ends with 1."""
+    """On a terminal the columns are shown and confirmed; the answer "no" imports nothing and exits with 1."""
     terminal.save("E-mail,First name,Phone\nann@example.com,Ann,1\n", "list.csv")
     for answer, code, number in (b"n\n", 1, 0), (b"y\n", 0, 1):
         own_end, terminal_end = pty.openpty()

@@ -1,4 +1,4 @@
-"""`contact-score verify` says nothing of a ledger that adds up, and names what was tampered with."""
+"""`contact-score verify` accepts a consistent ledger and lists differences after tampering."""
 
 import json
 
@@ -15,7 +15,7 @@ from tests.storage.teams import NOW, Team, set_to
 @on_both
 @pytest.mark.slow
 async def test_verify(database_url: str) -> None:
-    """0 and a sentence where all is well; 1 and a line for each difference where not."""
+    """The command exits with 0 and one sentence if the ledger is consistent, else with 1 and a line per difference."""
     env = environment(database_url)
     opened_storage = await open_storage(database_url, secret_keys=[KEY])
     team = Team(await add_workspace("T0123", name="Acme", now=NOW))

@@ -1,4 +1,4 @@
-"""Stand for the product: a small server that checks what the sandbox signs and answers as a test tells it."""
+"""A fake product: a server that checks the sandbox's signatures and answers as a test configures it."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ Answer = Callable[["Received"], Awaitable[web.Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """One request: what it held (a command's form, an interaction's payload, an event) and whether it was signed."""
+    """One request: its content (a command's form, an interaction's payload or an event) and whether it was signed."""
 
     path: str
     fields: dict[str, Any]
@@ -28,7 +28,7 @@ class Received:
 
 
 class Product:
-    """Answers 200 with nothing, until `answer` is set."""
+    """Answers 200 with an empty body, until `answer` is set."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         clock = SignatureClock()
@@ -73,7 +73,7 @@ async def nothing(received: Received) -> web.Response:
 
 
 def answering(content: Any = None, *, status: int = 200) -> Answer:
-    """Always the same answer: JSON, or the text where *content* is a string."""
+    """Return an answer that is always the same: JSON, or text if *content* is a string."""
 
     async def answer(received: Received) -> web.Response:
         if isinstance(content, str):
@@ -84,7 +84,7 @@ def answering(content: Any = None, *, status: int = 200) -> Answer:
 
 
 async def never(received: Received) -> web.Response:
-    """Too late, whenever it is asked."""
+    """An answer that always comes too late."""
     await asyncio.Event().wait()
     raise AssertionError("nobody sets that event")
 

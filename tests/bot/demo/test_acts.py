@@ -11,7 +11,7 @@ from tests.bot.demo.product import Product, answering, button, never, option, se
 
 
 async def test_a_slash_command_is_signed_and_complete(sandbox: Sandbox, product: Product) -> None:
-    """Exactly Slack's fields, in a form, with a signature that Slack's own verifier accepts."""
+    """A command has exactly Slack's form fields, and a signature that Slack's own verifier accepts."""
     response = await sandbox.command("/score", "set ada 85", user="U0GUEST", channel="C0SALES")
     received = product.last
 
@@ -35,7 +35,7 @@ async def test_a_slash_command_is_signed_and_complete(sandbox: Sandbox, product:
 
 
 async def test_the_signature_follows_the_clock(sandbox: Sandbox, product: Product) -> None:
-    """Put forward by a day, requests carry tomorrow's time and are still well signed."""
+    """After the clock moves by a day, requests carry the new time and are still correctly signed."""
     sandbox.clock.advance(86_400)
     await sandbox.command("/score", user="U0REP", channel="C0SALES")
 
@@ -74,7 +74,7 @@ async def test_an_answer_is_shown(
     ],
 )
 async def test_a_bad_answer_is_said(sandbox: Sandbox, product: Product, answer: Any, note: str) -> None:
-    """Late, broken or unusable: Slack itself tells the sender, and nothing is posted."""
+    """For a late, broken or unusable answer Slack tells the sender, and nothing is posted."""
     sandbox.patience = 0.05
     product.answer = answer
     before = sandbox.messages("C0SALES", "U0REP")
@@ -85,14 +85,14 @@ async def test_a_bad_answer_is_said(sandbox: Sandbox, product: Product, answer: 
 
 
 async def test_nobody_listens(sandbox: Sandbox) -> None:
-    """With the product down the command fails with a note."""
+    """If the product is down, the command fails with a note."""
     response = await sandbox.command("/score", user="U0REP", channel="C0SALES")
 
     assert (response.status, response.note) == (0, "/score failed with the error dispatch_failed")
 
 
 async def test_typing_is_sent_as_slack_sends_it(sandbox: Sandbox, product: Product) -> None:
-    """What is typed arrives escaped, with addresses, links, people and channels in brackets."""
+    """Typed text arrives escaped, with addresses, links, people and channels in angle brackets."""
     typed = "/score filter score>=80 & ada@example.com owner:@jane in #sales @nobody https://acme.example/x"
     await sandbox.say(typed, user="U0REP", channel="C0SALES")
 
@@ -103,7 +103,7 @@ async def test_typing_is_sent_as_slack_sends_it(sandbox: Sandbox, product: Produ
 
 
 async def test_saying_something_else(sandbox: Sandbox, product: Product) -> None:
-    """Plain words are a message for all; an unknown command is refused by Slack itself."""
+    """Plain text becomes a message for everybody; Slack refuses an unknown command."""
     await sandbox.say("Is <b> bold?", user="U0REP", channel="C0SALES")
     response = await sandbox.say("/scroe top", user="U0REP", channel="C0SALES")
 
@@ -112,14 +112,14 @@ async def test_saying_something_else(sandbox: Sandbox, product: Product) -> None
 
 
 async def test_a_command_in_direct_messages(sandbox: Sandbox, product: Product) -> None:
-    """The channel of the direct messages with the app is opened by typing there."""
+    """Typing a command in the app's direct messages opens that channel."""
     await sandbox.command("/score", user="U0JANE", channel="D0JANE")
 
     assert (product.last.fields["channel_id"], product.last.fields["channel_name"]) == ("D0JANE", "directmessage")
 
 
 async def test_one_cannot_speak_where_one_is_not(sandbox: Sandbox) -> None:
-    """The outsider is in the shared channel alone, and strangers are nowhere."""
+    """The outsider is only in the shared channel, and unknown users are in no channel."""
     with pytest.raises(LookupError, match="U0OUT is in no channel 'C0SALES'"):
         await sandbox.command("/score", user="U0OUT", channel="C0SALES")
     with pytest.raises(LookupError, match="nobody called 'U0NOBODY'"):
@@ -131,7 +131,7 @@ async def post_message(client: AsyncWebClient, *blocks: dict[str, Any], channel:
 
 
 async def test_a_click_on_a_message(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """The click carries its message, its place and its button."""
+    """A click carries its message, its channel and its button."""
     block = {"type": "actions", "block_id": "b", "elements": [button(value="7", style="danger")]}
     ts = await post_message(client, block)
     await sandbox.click(ts, "undo", user="U0REP")
@@ -163,7 +163,7 @@ async def test_a_click_on_a_message(sandbox: Sandbox, product: Product, client: 
 
 
 async def test_a_click_on_an_ephemeral_message(sandbox: Sandbox, product: Product) -> None:
-    """Of an ephemeral message Slack sends the place, not the message; nobody else can click it."""
+    """For an ephemeral message Slack sends the place instead of the message; nobody else can click it."""
     product.answer = answering({"text": "Sure?", "blocks": [section("Sure?", accessory=button())]})
     await sandbox.command("/score", user="U0REP", channel="C0SALES")
     handle = sandbox.messages("C0SALES", "U0REP")[-1].id
@@ -176,7 +176,7 @@ async def test_a_click_on_an_ephemeral_message(sandbox: Sandbox, product: Produc
 
 
 async def test_a_click_a_moment_late(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """Pressed while the message changes, a button is delivered with the message as it stands; not one change later."""
+    """A button clicked while its message changes is delivered with the new message, but not after a second change."""
     ts = await post_message(client, section("Who?", accessory=button()))
     await client.chat_update(channel="C0SALES", ts=ts, text="Claimed", blocks=[section("Claimed")])
     await sandbox.click(ts, "undo", user="U0JANE")
@@ -191,7 +191,7 @@ async def test_a_click_a_moment_late(sandbox: Sandbox, product: Product, client:
 
 
 async def test_a_click_from_another_organisation(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """team is where the app is installed; only the user's own team tells that the clicker is an outsider."""
+    """In a click, `team` is the installed workspace; only the user's own team says that the person is an outsider."""
     ts = await post_message(client, section("Hello", accessory=button()), channel="C0SHARED")
     await sandbox.click(ts, "undo", user="U0OUT")
 
@@ -199,7 +199,7 @@ async def test_a_click_from_another_organisation(sandbox: Sandbox, product: Prod
 
 
 async def test_choices_in_a_message(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A choice is sent by its kind, and stays in the state of the next click."""
+    """A choice is sent in the format of its element, and stays in the state of the next click."""
     select = {"type": "static_select", "action_id": "type", "options": [option("fit"), option("score")]}
     person = {"type": "users_select", "action_id": "owner", "initial_user": "U0JANE"}
     more = {"type": "overflow", "action_id": "more", "options": [option("history")]}
@@ -224,7 +224,7 @@ async def test_choices_in_a_message(sandbox: Sandbox, product: Product, client: 
 
 
 async def test_a_click_that_fails(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """The person is told that the app had a problem."""
+    """If a click fails, the person is told that the app had a problem."""
     ts = await post_message(client, section("Hello", accessory=button()))
     product.answer = answering("", status=404)
     response = await sandbox.click(ts, "undo", user="U0REP")
@@ -233,7 +233,7 @@ async def test_a_click_that_fails(sandbox: Sandbox, product: Product, client: As
 
 
 async def test_options_are_asked_for(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """What is typed into an external select is sent, and options, grouped or not, come back; else none."""
+    """An external select sends the typed text and receives options or option groups; otherwise it receives none."""
     select = {"type": "external_select", "action_id": "contact"}
     ts = await post_message(client, {"type": "actions", "block_id": "b", "elements": [select]})
     product.answer = answering({"options": [option("ada")]})
@@ -257,7 +257,7 @@ async def test_options_are_asked_for(sandbox: Sandbox, product: Product, client:
 
 
 async def test_shortcuts(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """From anywhere, or from the menu of one message."""
+    """Shortcuts are global, or in the menu of a message."""
     ts = await post_message(client, section("Ada called"))
     await sandbox.shortcut("set_score", user="U0REP")
     anywhere = product.last.fields
@@ -269,7 +269,7 @@ async def test_shortcuts(sandbox: Sandbox, product: Product, client: AsyncWebCli
 
 
 async def test_events(sandbox: Sandbox, product: Product) -> None:
-    """An event comes in its envelope, as signed JSON, and says whether the channel is shared."""
+    """An event has an envelope, is signed JSON, and says whether the channel is shared."""
     event = {"type": "member_joined_channel", "channel": "C0SHARED"}
     await sandbox.event(event, user="U0BOT")
     sent = product.last.fields
@@ -281,7 +281,7 @@ async def test_events(sandbox: Sandbox, product: Product) -> None:
 
 
 async def test_the_same_again(sandbox: Sandbox, product: Product) -> None:
-    """A repeat is the same body, freshly signed, with Slack's two headers."""
+    """A retry has the same body, a new signature and Slack's two retry headers."""
     await sandbox.event({"type": "app_home_opened", "tab": "home"}, user="U0REP")
     first = product.last
     sandbox.clock.advance(60)
@@ -295,7 +295,7 @@ async def test_the_same_again(sandbox: Sandbox, product: Product) -> None:
 
 
 async def test_a_hostile_sender(sandbox: Sandbox, product: Product) -> None:
-    """raw sends what it is given, and signs nothing."""
+    """`raw` sends its arguments unchanged and signs nothing."""
     headers = {"X-Slack-Signature": "v0=00", "X-Slack-Request-Timestamp": "1"}
     product.answer = answering("no", status=401)
     response = await sandbox.raw("/slack/events", body=b"command=/score", headers=headers)
@@ -304,7 +304,7 @@ async def test_a_hostile_sender(sandbox: Sandbox, product: Product) -> None:
 
 
 async def test_waiting_never_polls(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """wait_for answers what its predicate found, at once or when something happened, and gives up in time."""
+    """`wait_for` returns the predicate's result at once or after a change, and times out."""
     ts = await post_message(client, section())
     messages = await sandbox.wait_for(lambda: [m for m in sandbox.messages("C0SALES", "U0REP") if m.ts == ts])
 

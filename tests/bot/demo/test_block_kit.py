@@ -1,4 +1,4 @@
-"""Hold blocks to the limits that Slack documents."""
+"""Blocks are checked against Slack's documented limits."""
 
 from typing import Any
 
@@ -184,13 +184,13 @@ REFUSED: list[tuple[str, Any, str, str]] = [
 
 @pytest.mark.parametrize("blocks", [pytest.param(blocks, id=name) for name, blocks in TAKEN])
 def test_what_is_taken(blocks: list[dict[str, Any]]) -> None:
-    """Blocks at their limits are fine."""
+    """Blocks at their limits are accepted."""
     assert check_blocks(blocks) == []
 
 
 @pytest.mark.parametrize(("blocks", "words", "place"), [pytest.param(*case, id=name) for name, *case in REFUSED])
 def test_what_is_refused(blocks: Any, words: str, place: str) -> None:
-    """One step past a limit is refused, with the place."""
+    """A block one step past a limit is refused, with its path."""
     assert f"[ERROR] {words} [json-pointer:/blocks{place}]" in check_blocks(blocks)
 
 
@@ -217,12 +217,12 @@ def test_what_is_refused(blocks: Any, words: str, place: str) -> None:
     ],
 )
 def test_views_are_checked(view: Any, words: str) -> None:
-    """A view has limits of its own, and those of its blocks."""
+    """A view has its own limits, and the limits of its blocks."""
     assert f"[ERROR] {words}" in check_view(view)
 
 
 async def test_slack_says_where(client: AsyncWebClient) -> None:
-    """A refused message names the place, as the SDK's error shows it."""
+    """The error of a refused message names the path, in the SDK's format."""
     with pytest.raises(SlackApiError) as error:
         await client.chat_postMessage(channel="C0SALES", text="Hi", blocks=[section("x" * 3001)])
 
@@ -236,6 +236,6 @@ async def test_slack_says_where(client: AsyncWebClient) -> None:
 
 
 async def test_a_message_can_be_too_long(client: AsyncWebClient) -> None:
-    """Blocks within every single limit are refused when they are too much together."""
+    """Blocks within each single limit are refused if their total is too large."""
     with pytest.raises(SlackApiError, match="msg_blocks_too_long"):
         await client.chat_postMessage(channel="C0SALES", text="Hi", blocks=[section("x" * 2900)] * 5)

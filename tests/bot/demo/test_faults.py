@@ -1,4 +1,4 @@
-"""Misbehave as Slack does on a bad day."""
+"""Simulate Slack's failures."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ def count_posts(sandbox: Sandbox, text: str) -> int:
 
 
 async def test_too_many_requests(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """429 with Retry-After, for this method alone, as often as was asked; nothing is done."""
+    """429 with Retry-After is returned for this method alone, as often as requested, and nothing is done."""
     sandbox.faults.add(Fault(method="chat.postMessage", kind="rate_limited", times=2, retry_after=7))
 
     refusals = []
@@ -35,7 +35,7 @@ async def test_too_many_requests(sandbox: Sandbox, client: AsyncWebClient) -> No
 
 
 async def test_a_broken_server(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """500 for whatever matches the pattern; nothing is done."""
+    """500 is returned for every call that matches the pattern, and nothing is done."""
     sandbox.faults.add(Fault(method="chat.*", kind="server_error"))
 
     with pytest.raises(SlackApiError) as error:
@@ -47,7 +47,7 @@ async def test_a_broken_server(sandbox: Sandbox, client: AsyncWebClient) -> None
 
 @pytest.mark.parametrize(("kind", "expected"), [("no_answer", 0), ("dropped_after_accepting", 1)])
 async def test_a_closed_connection(sandbox: Sandbox, client: AsyncWebClient, kind: str, expected: int) -> None:
-    """The connection ends without an answer, before or after it was done; the call is recorded either way."""
+    """The connection ends without an answer, before or after the call was done; the call is recorded in both cases."""
     sandbox.faults.add(Fault(method="*", kind=kind))  # type: ignore[arg-type]  # a plain word from the table above
     client.retry_handlers.clear()
 
@@ -59,7 +59,7 @@ async def test_a_closed_connection(sandbox: Sandbox, client: AsyncWebClient, kin
 
 
 async def test_the_sdk_repeats_after_a_dropped_connection(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """The SDK's default retry posts a second time what was posted already: the sandbox shows both."""
+    """The SDK's default retry posts the message again, and the sandbox shows both messages."""
     sandbox.faults.add(Fault(method="chat.postMessage", kind="dropped_after_accepting"))
 
     await client.chat_postMessage(channel="C0SALES", text="Hi")
@@ -68,7 +68,7 @@ async def test_the_sdk_repeats_after_a_dropped_connection(sandbox: Sandbox, clie
 
 
 async def test_a_late_answer(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """It is done at once, and answered when the test lets go: too late for a client that has gone by then."""
+    """The call is done at once and answered when the test allows it, after the client has given up."""
     sandbox.faults.add(Fault(method="chat.postMessage", kind="late"))
     posting = asyncio.create_task(client.chat_postMessage(channel="C0SALES", text="Hi"))
     held_number = await sandbox.wait_for(lambda: sandbox.faults.held)
@@ -83,7 +83,7 @@ async def test_a_late_answer(sandbox: Sandbox, client: AsyncWebClient) -> None:
 
 
 async def test_faults_can_be_forgotten(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """What has not gone wrong yet need not."""
+    """Faults that did not happen yet can be removed."""
     sandbox.faults.add(Fault(method="*", kind="server_error", times=9))
     sandbox.faults.clear()
 
@@ -91,7 +91,7 @@ async def test_faults_can_be_forgotten(sandbox: Sandbox, client: AsyncWebClient)
 
 
 async def test_answers_to_commands_fail_too(sandbox: Sandbox, product: Product) -> None:
-    """A response_url can be as busy as the Web API."""
+    """A response_url can be rate-limited like the Web API."""
     sandbox.faults.add(Fault(method="response_url", kind="rate_limited"))
     await sandbox.command("/score", "help", user="U0REP", channel="C0SALES")
     async with aiohttp.ClientSession() as session:

@@ -1,4 +1,4 @@
-"""Open, fill in, submit and stack modals, and keep a Home tab."""
+"""Open, fill in, submit and stack modals, and publish a Home tab."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ async def code_of(call: Any) -> str:
 async def test_a_trigger_is_good_once_for_three_seconds(
     sandbox: Sandbox, product: Product, client: AsyncWebClient
 ) -> None:
-    """Used twice or too late it is refused, each in its own word; an invalid view does not use it up."""
+    """A trigger expires after one use or three seconds, with different errors; an invalid view does not use it up."""
     await sandbox.command("/score", "set", user="U0REP", channel="C0SALES")
     trigger = product.last.fields["trigger_id"]
     broken = await code_of(client.views_open(trigger_id=trigger, view=modal(title="Set")))
@@ -44,7 +44,7 @@ async def test_a_trigger_is_good_once_for_three_seconds(
 
 
 async def test_a_submission(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """The view comes with its state; an empty answer closes it."""
+    """The submitted view has its state; an empty answer closes it."""
     view = await opened(
         sandbox, product, client, modal(field("contact", TEXT), private_metadata="C0SALES", notify_on_close=True)
     )
@@ -83,7 +83,7 @@ KINDS: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
     ),
     ({"type": "users_select"}, "U0JANE", {"selected_user": "U0JANE"}),
     ({"type": "conversations_select"}, "C0SALES", {"selected_conversation": "C0SALES"}),
-    # As the page sends it: the state already in Slack's form.
+    # In the format of the page: the state is already in Slack's form.
     ({"type": "users_select"}, {"selected_user": "U0REP"}, {"selected_user": "U0REP"}),
     ({"type": "plain_text_input"}, {"type": "plain_text_input", "value": "typed"}, {"value": "typed"}),
 ]
@@ -100,7 +100,7 @@ async def test_every_kind_of_field(
     value: Any,
     state: dict[str, Any],
 ) -> None:
-    """The state of a field is written by its kind."""
+    """The state of a field has the format of its element."""
     view = await opened(sandbox, product, client, modal(field("b", element)))
     await sandbox.submit(view.id, {"b": {"value": value}}, user="U0REP")
 
@@ -108,7 +108,7 @@ async def test_every_kind_of_field(
 
 
 async def test_what_a_field_begins_with(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A field nobody touched sends its initial value, an optional empty one null or an empty list."""
+    """An untouched field sends its initial value; an empty optional field sends null or an empty list."""
     view = await opened(
         sandbox,
         product,
@@ -153,7 +153,7 @@ async def test_what_a_field_begins_with(sandbox: Sandbox, product: Product, clie
 async def test_what_slack_would_not_send(
     sandbox: Sandbox, product: Product, client: AsyncWebClient, element: dict[str, Any], value: Any, complaint: str
 ) -> None:
-    """Slack itself complains, and the product hears nothing."""
+    """Slack itself rejects invalid entries, and the product receives nothing."""
     view = await opened(sandbox, product, client, modal(field("b", element)))
     before = len(product.received)
     response = await sandbox.submit(view.id, {"b": {"value": value}}, user="U0REP")
@@ -170,7 +170,7 @@ async def submitted(sandbox: Sandbox, product: Product, view: View, content: Any
 
 
 async def test_errors_are_shown_and_go(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """Errors stand in the view, with what was typed, until the view is accepted."""
+    """Errors and entered values stay in the view until the view is accepted."""
     view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
     await submitted(sandbox, product, view, {"response_action": "errors", "errors": {"contact": "Nobody like that"}})
     wrong = sandbox.open_views("U0REP")[-1]
@@ -182,7 +182,7 @@ async def test_errors_are_shown_and_go(sandbox: Sandbox, product: Product, clien
 
 
 async def test_update_push_and_clear(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """An answer changes the view, puts another on top, or closes them all."""
+    """An answer updates the view, pushes another view, or closes all views."""
     view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
     changed = modal(field("contact", TEXT), callback_id="changed")
     await submitted(sandbox, product, view, {"response_action": "update", "view": changed})
@@ -211,7 +211,7 @@ async def test_update_push_and_clear(sandbox: Sandbox, product: Product, client:
 async def test_an_answer_slack_cannot_use(
     sandbox: Sandbox, product: Product, client: AsyncWebClient, content: Any, status: int
 ) -> None:
-    """The view stays, and the person reads that there was trouble."""
+    """After an unusable answer the view stays, and the person reads that there was a problem."""
     view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
     response = await submitted(sandbox, product, view, content, status=status)
 
@@ -220,7 +220,7 @@ async def test_an_answer_slack_cannot_use(
 
 
 async def test_a_late_answer_to_a_submission(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """Past Slack's patience the view stays open."""
+    """If the answer comes after Slack's timeout, the view stays open."""
     view = await opened(sandbox, product, client, modal())
     sandbox.patience, product.answer = 0.05, never
     response = await sandbox.submit(view.id, user="U0REP")
@@ -229,7 +229,7 @@ async def test_a_late_answer_to_a_submission(sandbox: Sandbox, product: Product,
 
 
 async def test_a_click_in_a_modal_may_push(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A click names its view and what was chosen in it; three may lie on each other, no more."""
+    """A click carries its view and the chosen values; at most three views can be stacked."""
     select = {"type": "static_select", "action_id": "type", "options": OPTIONS}
     view = await opened(
         sandbox,
@@ -253,7 +253,7 @@ async def test_a_click_in_a_modal_may_push(sandbox: Sandbox, product: Product, c
 
 
 async def test_a_view_updated_keeps_what_was_chosen(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A field that stays under its names keeps its value; the hash guards against an older view."""
+    """A field with the same ids keeps its value after an update; the hash rejects updates based on an older view."""
     view = await opened(sandbox, product, client, modal(field("contact", TEXT), section("Go", accessory=button())))
     await sandbox.view_click(view.id, "undo", user="U0REP", values={"contact": {"value": "Ada"}})
     answer = await client.views_update(view_id=view.id, hash=view.hash, view=modal(field("contact", TEXT), section()))
@@ -263,7 +263,7 @@ async def test_a_view_updated_keeps_what_was_chosen(sandbox: Sandbox, product: P
 
 
 async def test_a_name_of_ones_own(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A view can be changed by its external_id, which no second one may take."""
+    """A view can be updated by its external_id, which must be unique."""
     view = await opened(sandbox, product, client, modal(external_id="mine"))
     await client.views_update(external_id="mine", view=modal(callback_id="found", external_id="mine"))
     await sandbox.command("/score", "set", user="U0JANE", channel="C0SALES")
@@ -280,7 +280,7 @@ async def test_a_name_of_ones_own(sandbox: Sandbox, product: Product, client: As
 async def test_closing(
     sandbox: Sandbox, product: Product, client: AsyncWebClient, notifies: bool, heard: list[str]
 ) -> None:
-    """The product hears of a closed view where it asked to."""
+    """The product is notified of a closed view if it asked for that."""
     view = await opened(sandbox, product, client, modal(notify_on_close=notifies))
     product.received.clear()
     await sandbox.close_view(view.id, user="U0REP")
@@ -292,7 +292,7 @@ async def test_closing(
 async def test_a_submission_from_another_organisation(
     sandbox: Sandbox, product: Product, client: AsyncWebClient
 ) -> None:
-    """Here team is the outsider's own; where the app is installed stands in the view."""
+    """Here `team` is the outsider's own team; the view has the installed team."""
     view = await opened(sandbox, product, client, modal(), user="U0OUT")
     await sandbox.submit(view.id, user="U0OUT")
     sent = product.last.fields
@@ -302,7 +302,7 @@ async def test_a_submission_from_another_organisation(
 
 
 async def test_nobody_submits_anothers_view(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A view belongs to whom it was opened for."""
+    """Only the person for whom a view was opened can submit it."""
     view = await opened(sandbox, product, client, modal())
 
     with pytest.raises(LookupError, match="U0JANE sees no view"):
@@ -310,7 +310,7 @@ async def test_nobody_submits_anothers_view(sandbox: Sandbox, product: Product, 
 
 
 async def test_a_channel_to_answer_in(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A picker with response_url_enabled brings a URL for the chosen channel."""
+    """A conversation select with response_url_enabled adds a URL for the chosen channel."""
     picker = {"type": "conversations_select", "response_url_enabled": True}
     view = await opened(sandbox, product, client, modal(field("where", picker)))
     await sandbox.submit(view.id, {"where": {"value": "C0SUCCESS"}}, user="U0REP")
@@ -324,7 +324,7 @@ async def test_a_channel_to_answer_in(sandbox: Sandbox, product: Product, client
 
 
 async def test_the_home_tab(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """Opening it is an event, publishing fills it for one person, and its buttons act."""
+    """Opening the Home tab sends an event, publishing fills it for one person, and its buttons work."""
     await sandbox.open_home("U0REP")
     event = product.last.fields["event"]
     home = {"type": "home", "blocks": [section("Hi", accessory=button())]}
@@ -345,7 +345,7 @@ async def test_the_home_tab(sandbox: Sandbox, product: Product, client: AsyncWeb
 
 
 async def test_options_in_a_modal(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """An external select in a modal asks with its view."""
+    """An external select in a modal requests options with its view."""
     view = await opened(sandbox, product, client, modal(field("contact", {"type": "external_select"})))
     product.answer = answering({"options": [option("ada")]})
     options = await sandbox.options(view.id, "value", "ad", user="U0REP")

@@ -1,4 +1,4 @@
-"""Serve the page and do what it asks for, on this machine only."""
+"""Serve the demo page and its requests, on this machine only."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ async def state(browser: aiohttp.ClientSession, user: str = "U0REP") -> Any:
 
 
 async def test_the_state_of_a_new_workspace(browser: aiohttp.ClientSession) -> None:
-    """Everything the page draws is in one answer."""
+    """One response contains everything that the page draws."""
     page_state = await state(browser)
 
     assert (page_state["team"], page_state["me"]["real_name"], page_state["me"]["kind"]) == (
@@ -67,7 +67,7 @@ async def test_the_state_of_a_new_workspace(browser: aiohttp.ClientSession) -> N
 
 
 async def test_everybody_sees_their_own(browser: aiohttp.ClientSession) -> None:
-    """The outsider is in the shared channel alone; an unknown person is nobody."""
+    """The outsider sees only the shared channel; an unknown user sees nothing."""
     page_state = await state(browser, "U0OUT")
     async with browser.get("/state?user=U0NOBODY") as answer:
         assert answer.status == 404
@@ -76,7 +76,7 @@ async def test_everybody_sees_their_own(browser: aiohttp.ClientSession) -> None:
 
 
 async def test_typing_a_command(browser: aiohttp.ClientSession, product: Product) -> None:
-    """The answer is an ephemeral message, unread until it is read."""
+    """The answer is an ephemeral message, and is unread until the person reads it."""
     product.answer = answering({"text": "62", "blocks": [section("62")]})
     result = await act(browser, "say", user="U0REP", channel="C0SALES", text="/score ada@example.com")
     page_state = await state(browser)
@@ -95,14 +95,14 @@ async def test_typing_a_command(browser: aiohttp.ClientSession, product: Product
 
 
 async def test_a_command_nobody_answers(browser: aiohttp.ClientSession) -> None:
-    """The page is told what Slack would say."""
+    """If no product answers, the page shows what Slack would say."""
     result = await act(browser, "say", user="U0REP", channel="C0SALES", text="/score help")
 
     assert result == {"status": 0, "note": "/score failed with the error dispatch_failed"}
 
 
 async def test_clicking_in_a_message(browser: aiohttp.ClientSession, product: Product, client: AsyncWebClient) -> None:
-    """The page's own way to write a choice is understood, with the fields beside it."""
+    """The page's format of a choice is accepted, with the other fields."""
     select = {"type": "static_select", "action_id": "type", "options": [option("fit")]}
     person = {"type": "users_select", "action_id": "owner"}
     blocks = [{"type": "actions", "block_id": "b", "elements": [select, person, button()]}]
@@ -121,7 +121,7 @@ async def test_clicking_in_a_message(browser: aiohttp.ClientSession, product: Pr
 
 
 async def test_a_modal_from_the_page(browser: aiohttp.ClientSession, product: Product, client: AsyncWebClient) -> None:
-    """Open, suggest, choose, fail, submit, close: all through the page's own requests."""
+    """Opening, suggesting, choosing, failing, submitting and closing work with the page's requests."""
     await act(browser, "say", user="U0REP", channel="C0SALES", text="/score set")
     contact = field("contact", {"type": "external_select"})
     view = modal(contact, section("Type", block_id="t", accessory=button()), close={"type": "plain_text", "text": "No"})
@@ -153,7 +153,7 @@ async def test_a_modal_from_the_page(browser: aiohttp.ClientSession, product: Pr
 async def test_the_home_tab_of_the_page(
     browser: aiohttp.ClientSession, product: Product, client: AsyncWebClient
 ) -> None:
-    """There is a tab before anything was published; opening it tells the app."""
+    """The Home tab exists before it is published; opening it notifies the app."""
     empty = (await state(browser))["home"]
     await act(browser, "home", user="U0REP")
     await client.views_publish(user_id="U0REP", view={"type": "home", "blocks": [section("Yours")]})
@@ -165,7 +165,7 @@ async def test_the_home_tab_of_the_page(
 
 
 async def test_a_sample_push_is_signed(browser: aiohttp.ClientSession, product: Product, sandbox: Sandbox) -> None:
-    """The CRM's push is signed by Standard Webhooks, and the page sees both sides as they were."""
+    """The sample push of the CRM is signed with Standard Webhooks, and the page shows request and response."""
     product.answer = answering({"applied": 1})
     pushes = (await state(browser))["pushes"]
     first = await act(browser, "push", id=pushes[0]["id"])
@@ -182,7 +182,7 @@ async def test_a_sample_push_is_signed(browser: aiohttp.ClientSession, product: 
 
 
 async def test_the_clock_from_the_page(browser: aiohttp.ClientSession, sandbox: Sandbox) -> None:
-    """The page can put the clock forward, never back."""
+    """The page can move the clock forward, never back."""
     before = sandbox.clock.now()
     await act(browser, "clock", seconds=3600)
     async with browser.post("/act/clock", json={"seconds": -1}) as answer:
@@ -192,7 +192,7 @@ async def test_the_clock_from_the_page(browser: aiohttp.ClientSession, sandbox: 
 
 
 async def test_pictures_are_shown(browser: aiohttp.ClientSession, client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """Uploaded files reach the page as pictures with an address here."""
+    """Uploaded files reach the page as images with a local URL."""
     answer = await client.files_upload_v2(channel="C0SALES", content=b"\x89PNG", filename="fit.png", title="Fit")
     name = answer["file"]["id"]
     picture = {"type": "image", "slack_file": {"id": name}, "alt_text": "Fit"}
@@ -204,7 +204,7 @@ async def test_pictures_are_shown(browser: aiohttp.ClientSession, client: AsyncW
 
 
 async def test_changes_are_streamed(browser: aiohttp.ClientSession, client: AsyncWebClient) -> None:
-    """The stream begins with where things stand, and speaks whenever something happened."""
+    """The stream begins with the current state and sends every change."""
     async with browser.get("/changes?user=U0REP") as stream:
         kind = stream.content_type
         first = await stream.content.readuntil(b"\n\n")
@@ -218,7 +218,7 @@ async def test_changes_are_streamed(browser: aiohttp.ClientSession, client: Asyn
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.1:80", ""])
 async def test_another_name_is_refused(sandbox: Sandbox, host: str) -> None:
-    """A request for another host name, as after DNS rebinding, gets nothing: page, state, and API alike."""
+    """A request for another host name, as after DNS rebinding, is refused: page, state and API."""
     async with aiohttp.ClientSession(headers={"Host": host, "X-Sandbox": "1"}) as session:
         answers = [
             await session.get(f"{sandbox.url}/state"),
@@ -232,13 +232,13 @@ async def test_another_name_is_refused(sandbox: Sandbox, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1234", "[::1]:1234", "[::1]"])
 async def test_own_names_are_served(sandbox: Sandbox, host: str) -> None:
-    """Every name of this machine will do."""
+    """All host names of this machine are served."""
     async with aiohttp.ClientSession(headers={"Host": host}) as session, session.get(f"{sandbox.url}/state") as answer:
         assert answer.status == 200
 
 
 async def test_other_pages_cannot_act(sandbox: Sandbox, product: Product) -> None:
-    """Without the page's own header nothing is done."""
+    """Requests without the page's own header do nothing."""
     body = {"user": "U0REP", "channel": "C0SALES", "text": "/score"}
     async with aiohttp.ClientSession(sandbox.url) as session, session.post("/act/say", json=body) as answer:
         assert answer.status == 403
@@ -248,14 +248,14 @@ async def test_other_pages_cannot_act(sandbox: Sandbox, product: Product) -> Non
 
 @pytest.mark.parametrize("body", [b"not JSON", b"[]", b"{}", b'{"user":"U0NOBODY","channel":"C0SALES","text":"x"}'])
 async def test_a_bad_act(browser: aiohttp.ClientSession, body: bytes) -> None:
-    """What makes no sense is refused with a reason."""
+    """An invalid request is refused with a reason."""
     async with browser.post("/act/say", data=body) as answer:
         assert answer.status == 400
         assert "error" in await answer.json()
 
 
 async def test_static_files(browser: aiohttp.ClientSession) -> None:
-    """Only what lies in the page's folder is served, with its type and never from a cache."""
+    """Only files in the page's directory are served, with their content type and without caching."""
     for name in ("../server.py", "%2e%2e%2fserver.py", "nothing.css", ".hidden"):
         async with browser.get(f"/page/{name}") as answer:
             assert answer.status == 404, name
@@ -267,7 +267,7 @@ async def test_static_files(browser: aiohttp.ClientSession) -> None:
 
 
 async def test_only_loopback() -> None:
-    """An address that others can reach is refused before anything listens."""
+    """An address that other machines can reach is refused before the server listens."""
     sandbox = Sandbox(app_url="http://127.0.0.1:9", signing_secret="s", bot_token="xoxb-1")
     for host in ("0.0.0.0", "192.168.1.5", "::", "example.com"):  # noqa: S104 - refused
         with pytest.raises(ValueError, match=r"loopback|does not appear"):
@@ -275,7 +275,7 @@ async def test_only_loopback() -> None:
 
 
 async def test_it_starts_again() -> None:
-    """Stopped and started again, on either kind of loopback, it answers."""
+    """After a stop the server starts again, on IPv4 and IPv6 loopback."""
     sandbox = Sandbox(app_url="http://127.0.0.1:9", signing_secret="s", bot_token="xoxb-1", team_name="Initech")
     for host in ("localhost", "127.0.0.1"):
         url = await sandbox.start(host)
@@ -288,7 +288,7 @@ async def test_it_starts_again() -> None:
 
 
 async def test_stopping_lets_go(sandbox: Sandbox, browser: aiohttp.ClientSession) -> None:
-    """A stream that is still open ends, instead of holding the server up."""
+    """An open stream ends at shutdown instead of delaying it."""
     async with browser.get("/changes") as stream:
         await stream.content.readuntil(b"\n\n")
         async with asyncio.timeout(30):
@@ -299,7 +299,7 @@ async def test_stopping_lets_go(sandbox: Sandbox, browser: aiohttp.ClientSession
 
 
 def test_time_stamps_are_never_the_same(clock: Clock) -> None:
-    """Message time stamps rise, however quickly they are made."""
+    """Message timestamps always increase, however quickly messages are posted."""
     stamps = [clock.stamp() for _ in range(1000)]
 
     assert stamps == sorted(set(stamps))

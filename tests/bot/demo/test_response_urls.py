@@ -1,4 +1,4 @@
-"""Answer an interaction later, where Slack allows it."""
+"""Answer an interaction later through its response_url."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def texts(sandbox: Sandbox, user: str) -> list[str]:
 
 
 async def test_a_later_answer_is_for_the_sender(sandbox: Sandbox, product: Product) -> None:
-    """Ephemeral unless it says in_channel; the call is recorded."""
+    """A later answer is ephemeral unless it says in_channel; the call is recorded."""
     later = await after_command(sandbox, product)
     alone = await later.send(text="For you")
     everybody = await later.send(text="For all", response_type="in_channel")
@@ -41,7 +41,7 @@ async def test_a_later_answer_is_for_the_sender(sandbox: Sandbox, product: Produ
 
 
 async def test_five_uses(sandbox: Sandbox, product: Product) -> None:
-    """The sixth is refused, as if the URL were old."""
+    """The sixth use is refused, as an expired URL is."""
     later = await after_command(sandbox, product)
     answers = [await later.send(text=str(number)) for number in range(6)]
 
@@ -50,7 +50,7 @@ async def test_five_uses(sandbox: Sandbox, product: Product) -> None:
 
 
 async def test_half_an_hour(sandbox: Sandbox, product: Product) -> None:
-    """Used a second too late, it is refused."""
+    """A use one second too late is refused."""
     later = await after_command(sandbox, product)
     sandbox.clock.advance(1801)
     answer = await later.send(text="Too late")
@@ -61,7 +61,7 @@ async def test_half_an_hour(sandbox: Sandbox, product: Product) -> None:
 async def test_the_clicked_message_is_replaced_or_deleted(
     sandbox: Sandbox, product: Product, client: AsyncWebClient
 ) -> None:
-    """For everybody, in its place, also while newer messages stand below it."""
+    """The clicked message is replaced or deleted for everybody, in place, also with newer messages below it."""
     blocks = [section("Claim?", accessory=button())]
     ts = str((await client.chat_postMessage(channel="C0SALES", text="Claim?", blocks=blocks))["ts"])
     await client.chat_postMessage(channel="C0SALES", text="Newer")
@@ -79,13 +79,14 @@ async def test_the_clicked_message_is_replaced_or_deleted(
     [
         (b"not JSON", 400, "invalid_payload"),
         (b"{}", 400, "no_text"),
-        (b'{"blocks":[{"type":"tabel"}]}', 404, '"error": "invalid_blocks"'),  # as an old address, but for its words
+        # like an expired URL, but with another text
+        (b'{"blocks":[{"type":"tabel"}]}', 404, '"error": "invalid_blocks"'),
     ],
 )
 async def test_what_cannot_be_posted(
     sandbox: Sandbox, product: Product, content: bytes, status: int, body: str
 ) -> None:
-    """A body that is no message is refused."""
+    """A body that is not a message is refused."""
     await after_command(sandbox, product)
     async with aiohttp.ClientSession() as session:
         answer = await session.post(product.last.fields["response_url"], data=content)
@@ -95,7 +96,7 @@ async def test_what_cannot_be_posted(
 
 
 async def test_a_command_has_no_original(sandbox: Sandbox, product: Product) -> None:
-    """Nothing was clicked, so there is nothing to replace: the answer is a message of its own."""
+    """A command has no original message to replace, so the answer is a new message."""
     later = await after_command(sandbox, product)
     options: dict[str, Any] = {"replace_original": True}
     await later.send(text="First", **options)

@@ -1,4 +1,4 @@
-"""Speak Socket Mode with Slack's own client."""
+"""Use Socket Mode with Slack's own client."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,7 +38,7 @@ async def socket(sandbox: Sandbox, client: AsyncWebClient) -> AsyncIterator[Sock
 
 
 async def test_a_command_goes_over_the_socket(sandbox: Sandbox, product: Product, socket: SocketModeClient) -> None:
-    """Connected, nothing goes over HTTP any more, and the acknowledgement's payload is the answer."""
+    """While a socket is connected nothing is sent over HTTP, and the acknowledgement's payload is the answer."""
     requests: list[SocketModeRequest] = []
     socket.socket_mode_request_listeners.append(acknowledging(requests, {"text": "Over the wire"}))
     response = await sandbox.command("/score", "help", user="U0REP", channel="C0SALES")
@@ -51,7 +51,7 @@ async def test_a_command_goes_over_the_socket(sandbox: Sandbox, product: Product
 
 
 async def test_events_and_repeats(sandbox: Sandbox, socket: SocketModeClient) -> None:
-    """An event takes no payload for an answer; a repeat says that it is one."""
+    """The payload of an event's acknowledgement is ignored; a retry says that it is one."""
     requests: list[SocketModeRequest] = []
     socket.socket_mode_request_listeners.append(acknowledging(requests))
     await sandbox.event({"type": "app_home_opened"}, user="U0REP")
@@ -65,7 +65,7 @@ async def test_events_and_repeats(sandbox: Sandbox, socket: SocketModeClient) ->
 
 
 async def test_no_acknowledgement(sandbox: Sandbox, socket: SocketModeClient) -> None:
-    """An envelope that nobody acknowledges times out like a request."""
+    """An envelope without an acknowledgement times out like a request."""
     sandbox.patience = 0.05
     response = await sandbox.command("/score", user="U0REP", channel="C0SALES")
 
@@ -73,7 +73,7 @@ async def test_no_acknowledgement(sandbox: Sandbox, socket: SocketModeClient) ->
 
 
 async def test_without_a_connection_http_is_used(sandbox: Sandbox, product: Product, socket: SocketModeClient) -> None:
-    """A dropped socket leaves the way over HTTP."""
+    """After the socket is dropped, requests are sent over HTTP."""
     await sandbox.sockets.drop()
     await sandbox.wait_for(lambda: not sandbox.sockets.connected)
     await sandbox.command("/score", user="U0REP", channel="C0SALES")
@@ -82,7 +82,7 @@ async def test_without_a_connection_http_is_used(sandbox: Sandbox, product: Prod
 
 
 async def test_a_refreshed_connection(sandbox: Sandbox, socket: SocketModeClient) -> None:
-    """Asked to come again, Slack's client asks for a new URL and connects there."""
+    """When asked to reconnect, Slack's client requests a new URL and connects there."""
     await sandbox.sockets.disconnect()
     await sandbox.wait_for(lambda: sandbox.sockets.greeted == 2)
     requests: list[SocketModeRequest] = []
@@ -93,7 +93,7 @@ async def test_a_refreshed_connection(sandbox: Sandbox, socket: SocketModeClient
 
 
 async def test_the_url_is_good_once(sandbox: Sandbox, client: AsyncWebClient, socket: SocketModeClient) -> None:
-    """A ticket that was used, or none, opens nothing; nor does the bot's token get one."""
+    """A ticket works once, an unknown ticket never, and the bot token gets no ticket."""
     async with socket.aiohttp_client_session.get(f"{sandbox.url}/socket/guessed") as answer:
         assert answer.status == 404
 
@@ -102,7 +102,7 @@ async def test_the_url_is_good_once(sandbox: Sandbox, client: AsyncWebClient, so
 
 
 async def test_nonsense_on_the_socket_is_ignored(sandbox: Sandbox, socket: SocketModeClient) -> None:
-    """What is not JSON, or acknowledges nothing, harms nobody."""
+    """Messages that are not JSON, or acknowledge nothing, are ignored."""
     requests: list[SocketModeRequest] = []
     socket.socket_mode_request_listeners.append(acknowledging(requests))
     await socket.send_message("not JSON")

@@ -1,4 +1,4 @@
-"""Call every method with Slack's own client, unmodified."""
+"""Call every method of the sandbox with Slack's own client, unmodified."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tests.bot.demo.product import Product, button, modal, section
 
 @dataclass(frozen=True)
 class Stage:
-    """What calls that need something before them find there."""
+    """The objects that some calls require."""
 
     ts: str
     view: str
@@ -87,13 +87,13 @@ async def stage(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> S
 
 
 def test_every_method_offered_is_called_here() -> None:
-    """The table above leaves no method out."""
+    """The table above includes every method of the sandbox."""
     assert set(CALLS) == set(METHODS)
 
 
 @pytest.mark.parametrize("method", CALLS)
 async def test_the_sdk_is_answered(sandbox: Sandbox, client: AsyncWebClient, stage: Stage, method: str) -> None:
-    """Every method offered answers the SDK's own call, and the call is recorded without its token."""
+    """Each method answers the SDK's call, and the call is recorded without its token."""
     answer = await CALLS[method](client, stage)
 
     assert answer["ok"] is True
@@ -102,7 +102,7 @@ async def test_the_sdk_is_answered(sandbox: Sandbox, client: AsyncWebClient, sta
 
 
 async def test_who_the_app_is(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """auth.test names the app's user, bot and team, and the header lists the scopes."""
+    """auth.test returns the app's user, bot and team, and the header lists the scopes."""
     answer = await client.auth_test()
 
     assert answer.data == {
@@ -128,14 +128,14 @@ async def test_who_the_app_is(client: AsyncWebClient, sandbox: Sandbox) -> None:
     ],
 )
 async def test_what_is_known_of_people(client: AsyncWebClient, user: str, facts: dict[str, object]) -> None:
-    """A guest and a person of another organisation can be told from a member."""
+    """Guests and people of another organization can be told from members."""
     answer = await client.users_info(user=user)
 
     assert {key: answer["user"][key] for key in facts} == facts
 
 
 async def test_a_shared_channel_says_so(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """conversations.info tells shared from own, also when a channel becomes shared later."""
+    """conversations.info tells shared channels from own channels, also after a channel becomes shared."""
     shared = await client.conversations_info(channel="C0SHARED")
     own = await client.conversations_info(channel="C0SALES")
     sandbox.world.channels["C0SALES"].is_pending_ext_shared = True
@@ -147,7 +147,7 @@ async def test_a_shared_channel_says_so(client: AsyncWebClient, sandbox: Sandbox
 
 
 async def test_direct_messages_are_opened_once(client: AsyncWebClient) -> None:
-    """conversations.open answers the same channel every time, and a message to the person lands there."""
+    """conversations.open returns the same channel every time, and a message to the person is posted there."""
     first = await client.conversations_open(users="U0JANE")
     second = await client.conversations_open(users="U0JANE", return_im=True)
     answer = await client.chat_postMessage(channel="U0JANE", text="Hello Jane")
@@ -157,14 +157,14 @@ async def test_direct_messages_are_opened_once(client: AsyncWebClient) -> None:
 
 
 async def test_lists_come_in_pages(client: AsyncWebClient) -> None:
-    """The SDK's own iteration over cursors finds everybody once."""
+    """The SDK's iteration over cursors returns each person once."""
     names = [person["id"] async for page in await client.users_list(limit=2) for person in page["members"]]
 
     assert names == ["U0REP", "U0ADMIN", "U0JANE", "U0GUEST", "U0OUT", "U0BOT"]
 
 
 async def test_history_is_newest_first_and_shows_metadata_when_asked(client: AsyncWebClient) -> None:
-    """A message can be looked up by its metadata; an ephemeral one never."""
+    """A message can be found by its metadata; an ephemeral message cannot."""
     metadata = {"event_type": "followup", "event_payload": {"id": 7}}
     old = await post_message(client)
     await client.chat_postMessage(channel="C0SALES", text="Claim it", metadata=metadata)
@@ -178,7 +178,7 @@ async def test_history_is_newest_first_and_shows_metadata_when_asked(client: Asy
 
 
 async def test_a_message_lives_and_goes(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """Posted, edited in place, reacted to, deleted: everybody sees the same."""
+    """A message that is posted, edited, reacted to and deleted looks the same for everybody."""
     ts = await post_message(client, section("Hello", accessory=button()))
     await client.chat_update(channel="C0SALES", ts=ts, text="Claimed by <@U0REP>")
     await client.reactions_add(channel="C0SALES", timestamp=ts, name="eyes")
@@ -191,7 +191,7 @@ async def test_a_message_lives_and_goes(client: AsyncWebClient, sandbox: Sandbox
 
 
 async def test_an_ephemeral_message_is_seen_by_one(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """Only whom it is for sees it."""
+    """Only its recipient sees an ephemeral message."""
     await client.chat_postEphemeral(channel="C0SALES", user="U0REP", text="Psst")
 
     assert (sandbox.messages("C0SALES", "U0REP")[-1].text, sandbox.messages("C0SALES", "U0REP")[-1].ephemeral) == (
@@ -202,7 +202,7 @@ async def test_an_ephemeral_message_is_seen_by_one(client: AsyncWebClient, sandb
 
 
 async def test_a_message_is_written_out_in_full(client: AsyncWebClient) -> None:
-    """Edits, reactions and files show in the history, replies only in their thread."""
+    """The history shows edits, reactions and files; replies appear only in their thread."""
     first = await post_message(client)
     reply = str((await client.chat_postMessage(channel="C0SALES", text="A reply", thread_ts=first))["ts"])
     await client.chat_update(channel="C0SALES", ts=reply, text="An edited reply")
@@ -223,7 +223,7 @@ async def test_a_message_is_written_out_in_full(client: AsyncWebClient) -> None:
 
 
 async def test_uploads_are_held_to_what_was_announced(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """Bytes come raw or in a form, as many as announced, once; what is no picture is only downloaded."""
+    """A file is uploaded once, raw or in a form, with the announced length; only images are shown."""
     upload = await client.files_getUploadURLExternal(filename="a.html", length=3)
     url, name = str(upload["upload_url"]), str(upload["file_id"])
     form = aiohttp.FormData()
@@ -241,7 +241,7 @@ async def test_uploads_are_held_to_what_was_announced(client: AsyncWebClient, sa
 
 
 async def test_a_picture_is_shown_once_it_was_looked_at(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """A block shows an uploaded picture, not what is none or nowhere; and not at once, which is no fault of its."""
+    """A block shows an uploaded image, but not at once, and no other file."""
 
     async def refusal(name: str) -> object:
         picture = {"type": "image", "slack_file": {"id": name}, "alt_text": "A chart"}
@@ -262,11 +262,11 @@ async def test_a_picture_is_shown_once_it_was_looked_at(client: AsyncWebClient, 
 
     expected = ("invalid_blocks", ["invalid slack file [json-pointer:/blocks/1/slack_file]"])
     assert (early, late) == (expected, [None, expected, expected, expected])
-    assert [message.files for message in sandbox.messages("C0SALES", "U0REP")[-1:]] == [()]  # shared with nobody
+    assert [message.files for message in sandbox.messages("C0SALES", "U0REP")[-1:]] == [()]  # shared with no channel
 
 
 async def test_a_permalink_leads_to_the_page(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """Where real Slack would open the channel, this one does."""
+    """A permalink opens the sandbox's page, where real Slack would open the channel."""
     link = await client.chat_getPermalink(channel="C0SALES", message_ts=await post_message(client))
     async with aiohttp.ClientSession() as session:
         answer = await session.get(str(link["permalink"]), allow_redirects=False)
@@ -275,7 +275,7 @@ async def test_a_permalink_leads_to_the_page(client: AsyncWebClient, sandbox: Sa
 
 
 async def test_nonsense_is_no_argument(sandbox: Sandbox) -> None:
-    """A body that is not JSON is as good as none."""
+    """A body that is not JSON counts as no arguments."""
     headers = {"Authorization": "Bearer xoxb-bot", "Content-Type": "application/json"}
     async with aiohttp.ClientSession(headers=headers) as session:
         answer = await session.post(f"{sandbox.url}/api/users.info", data=b"{")
@@ -284,7 +284,7 @@ async def test_nonsense_is_no_argument(sandbox: Sandbox) -> None:
 
 
 async def test_a_file_is_uploaded_in_three_steps(client: AsyncWebClient, sandbox: Sandbox) -> None:
-    """The SDK's files_upload_v2 leaves a message with the file, whose bytes can be fetched."""
+    """The SDK's files_upload_v2 posts a message with the file, and its bytes can be downloaded."""
     answer = await client.files_upload_v2(
         channel="C0SALES", content=b"\x89PNG", filename="history.png", title="History"
     )
@@ -409,7 +409,7 @@ REFUSED: list[tuple[str, Call, str]] = [
 async def test_a_refusal_has_slacks_code(
     sandbox: Sandbox, client: AsyncWebClient, stage: Stage, call: Call, code: str
 ) -> None:
-    """What Slack refuses is refused, in its own words."""
+    """Refused calls return Slack's own error codes."""
     sandbox.world.add_channel(Channel(id="C0SECRET", name="secret", is_private=True))
     sandbox.world.add_channel(Channel(id="C0OLD", name="old", is_archived=True, members=["U0BOT"]))
     sandbox.world.im("U0REP")
@@ -421,7 +421,7 @@ async def test_a_refusal_has_slacks_code(
 
 
 async def test_a_persons_message_is_not_the_apps(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """The app changes and deletes what it posted, nothing else; and it reacts once."""
+    """The app can change and delete only its own messages, and can react once."""
     other_ts = sandbox.messages("C0SALES", "U0REP")[-1].ts
     await client.reactions_add(channel="C0SALES", timestamp=other_ts, name="eyes")
     codes = []
@@ -449,7 +449,7 @@ async def test_a_persons_message_is_not_the_apps(sandbox: Sandbox, client: Async
 async def test_a_scope_that_was_not_granted(
     sandbox: Sandbox, client: AsyncWebClient, scope: str, call: Callable[[AsyncWebClient], Awaitable[object]]
 ) -> None:
-    """Without its scope a method names the one it needs."""
+    """Without its scope a method returns the name of the missing scope."""
     sandbox.world.scopes.discard(scope)
 
     with pytest.raises(SlackApiError) as error:
@@ -459,7 +459,7 @@ async def test_a_scope_that_was_not_granted(
 
 
 async def test_addresses_need_a_scope(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """users.info leaves the e-mail address out without users:read.email."""
+    """users.info omits the email address without users:read.email."""
     sandbox.world.scopes.discard("users:read.email")
 
     answer = await client.users_info(user="U0REP")
@@ -468,7 +468,7 @@ async def test_addresses_need_a_scope(sandbox: Sandbox, client: AsyncWebClient) 
 
 
 async def test_arguments_come_in_every_way(sandbox: Sandbox) -> None:
-    """Query, form and JSON are all understood, and blocks as the text of JSON."""
+    """Arguments may come as query, form or JSON, and blocks as a JSON string."""
     url, token = f"{sandbox.url}/api/chat.postMessage", {"Authorization": "Bearer xoxb-bot"}
     blocks = '[{"type":"divider"}]'
     fields = {"channel": "C0SALES", "text": "Hi", "blocks": blocks}
@@ -483,7 +483,7 @@ async def test_arguments_come_in_every_way(sandbox: Sandbox) -> None:
 
 
 async def test_a_world_can_be_changed(sandbox: Sandbox, client: AsyncWebClient) -> None:
-    """A test adds people of its own and changes those who are there."""
+    """A test can add people and change existing ones."""
     sandbox.world.add_person(SlackUser(id="U0NEW", name="nora", real_name="Nora New", is_ultra_restricted=True))
     sandbox.world.people["U0JANE"].deleted = True
     new = await client.users_info(user="U0NEW")

@@ -1,4 +1,4 @@
-"""Decide who may see scores where: the whole table."""
+"""Who may see scores where: the complete decision table."""
 
 import itertools
 
@@ -11,7 +11,7 @@ HERE, SHARED = Conversation(id="C1", is_shared=False), Conversation(id="C1", is_
 
 
 def person(*, guest: bool, outsider: bool, active: bool) -> Person:
-    """Make somebody."""
+    """Return a person."""
     return Person(id="U1", is_guest=guest, is_outsider=outsider, is_active=active)
 
 
@@ -21,7 +21,7 @@ def person(*, guest: bool, outsider: bool, active: bool) -> Person:
         (MEMBER, HERE, True, Verdict.ALLOWED),
         (MEMBER, None, False, Verdict.ALLOWED),  # the App Home, or a modal
         (MEMBER, SHARED, True, Verdict.SHARED),
-        (MEMBER, None, True, Verdict.UNSEEN),  # Slack does not say what this conversation is
+        (MEMBER, None, True, Verdict.UNSEEN),  # Slack does not return what this conversation is
         (None, HERE, True, Verdict.UNKNOWN),
         (None, None, False, Verdict.UNKNOWN),
         (None, SHARED, True, Verdict.UNKNOWN),
@@ -33,12 +33,12 @@ def person(*, guest: bool, outsider: bool, active: bool) -> Person:
     ],
 )
 def test_the_verdict(person: Person | None, place: Conversation | None, somewhere: bool, verdict: Verdict) -> None:
-    """Each reason has its own sentence; what a person is comes before where they are."""
+    """Each reason has its own sentence; the person is checked before the place."""
     assert may_see(person, place, somewhere=somewhere) is verdict
 
 
 def test_only_an_active_member_in_a_place_of_our_own_is_served() -> None:
-    """Of every combination there is, two are allowed: here, and nowhere in particular."""
+    """Only an active member is allowed: in an own channel, or where no channel is involved."""
     people = [None, *(person(guest=g, outsider=o, active=a) for g, o, a in itertools.product((True, False), repeat=3))]
     allowed = [
         (person, place, somewhere)
@@ -51,7 +51,7 @@ def test_only_an_active_member_in_a_place_of_our_own_is_served() -> None:
 
 
 def test_no_sentence_holds_a_number() -> None:
-    """What is said to those who may not see is the same for every contact."""
+    """The sentence of a refusal contains no number, so it is the same for every contact."""
     sentences = [verdict.value for verdict in Verdict if verdict is not Verdict.ALLOWED]
 
     assert all(sentence and not any(letter.isdigit() for letter in sentence) for sentence in sentences)
@@ -63,15 +63,15 @@ def test_no_sentence_holds_a_number() -> None:
     [
         (("T0OURS", None), (None,), None, False),
         (("T0OTHER",), (None,), None, True),
-        (("T0OURS", "T0OTHER"), (None,), None, True),  # the person of one, the conversation of another
-        (("T0SISTER",), ("E0OURS",), "E0OURS", False),  # a colleague at home in another workspace
+        (("T0OURS", "T0OTHER"), (None,), None, True),  # the team of the person and the team of the conversation differ
+        (("T0SISTER",), ("E0OURS",), "E0OURS", False),  # a colleague with another home workspace
         (("T0OTHER",), ("E0OTHER",), "E0OURS", True),
         (("T0OURS",), (None,), "E0OURS", False),
-        ((), (), None, False),  # an event says nothing of it
+        ((), (), None, False),  # an event does not contain the person's team
     ],
 )
 def test_what_a_request_says_itself(
     teams: tuple[str | None, ...], organisations: tuple[str | None, ...], own_organisation: str | None, is_outside: bool
 ) -> None:
-    """Of a click by an outsider only the request itself tells where they belong."""
+    """For a click by an outsider, only the payload says which team the person belongs to."""
     assert is_from_outside(teams, organisations, "T0OURS", own_organisation) is is_outside

@@ -1,4 +1,4 @@
-"""Understand what Slack says of people and conversations, remember it briefly, and take nothing for granted."""
+"""Parse and briefly cache what Slack returns about people and conversations; a missing answer grants nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ TEAM, ORG = "T0OURS", "E0OURS"
 
 
 def user(**more: Any) -> dict[str, Any]:
-    """Write a member as users.info does."""
+    """Return a member in the format of users.info."""
     return {"id": "U1", "team_id": TEAM, "profile": {"team": TEAM}} | more
 
 
@@ -32,10 +32,11 @@ def user(**more: Any) -> dict[str, Any]:
         (user(is_workflow_bot=True), None, False, False, False),
         (user(is_stranger=True), None, False, True, True),
         (user(team_id="T0OTHER"), None, False, True, True),
-        ({"id": "U1", "profile": {"team": TEAM}}, None, False, False, True),  # older answers have it there alone
+        # older responses have the field only there
+        ({"id": "U1", "profile": {"team": TEAM}}, None, False, False, True),
         ({"id": "U1", "profile": {"team": "T0OTHER"}}, None, False, True, True),
-        ({"id": "U1"}, None, False, True, True),  # who does not say where they belong does not belong here
-        # In an organisation of several workspaces a colleague may be at home in another one.
+        ({"id": "U1"}, None, False, True, True),  # a user without a team is treated as an outsider
+        # In an organization with several workspaces a colleague's home may be another workspace.
         (user(team_id="T0SISTER", enterprise_user={"enterprise_id": ORG, "teams": []}), ORG, False, False, True),
         (user(team_id="T0SISTER", enterprise_id=ORG), ORG, False, False, True),
         (user(team_id="T0SISTER", enterprise_id="E0X"), ORG, False, True, True),
@@ -48,7 +49,7 @@ def user(**more: Any) -> dict[str, Any]:
 async def test_a_person(
     profile: dict[str, Any], enterprise: str | None, guest: bool, outsider: bool, active: bool
 ) -> None:
-    """Guests, outsiders and those who are no active members are told apart."""
+    """Guests, outsiders and inactive members are told apart."""
     async with told_slack() as (slack, client):
         slack.tells["users.info"] = {"ok": True, "user": profile}
         person = await People(client, team=TEAM, enterprise=enterprise).person("U1", now=0)
@@ -68,13 +69,13 @@ async def test_a_person(
         ({"is_shared": True}, True),
         ({"connected_team_ids": ["T0OTHER"]}, True),
         ({"connected_team_ids": [TEAM]}, False),
-        ({"is_shared": True, "is_org_shared": True, "connected_team_ids": ["T0SISTER"]}, False),  # one organisation
+        ({"is_shared": True, "is_org_shared": True, "connected_team_ids": ["T0SISTER"]}, False),  # one organization
         ({"is_org_shared": True, "is_ext_shared": True}, True),
         ({"is_ext_shared": False, "pending_shared": [], "pending_connected_team_ids": []}, False),
     ],
 )
 async def test_a_place(conversation: dict[str, Any], shared: bool) -> None:
-    """A conversation that others of another organisation read, or are about to, is shared."""
+    """A conversation is shared if another organization reads it, or is invited to."""
     async with told_slack() as (slack, client):
         slack.tells["conversations.info"] = {"ok": True, "channel": {"id": "C1"} | conversation}
         place = await People(client, team=TEAM, enterprise=None).place("C1", now=0)
@@ -96,7 +97,7 @@ async def test_a_place(conversation: dict[str, Any], shared: bool) -> None:
     ids=str,
 )
 async def test_what_slack_does_not_say(answer: object) -> None:
-    """A refusal, an answer without what was asked for, and an answer that is none: nothing is known."""
+    """An error, an incomplete response and a malformed response all mean unknown."""
     async with told_slack() as (slack, client):
         slack.tells = {"users.info": answer, "conversations.info": answer}
         people = People(client, team=TEAM, enterprise=None)
@@ -106,7 +107,7 @@ async def test_what_slack_does_not_say(answer: object) -> None:
 
 
 async def test_what_is_known_is_remembered_for_half_a_minute() -> None:
-    """It is looked at again when that is over, and when the clock was put back."""
+    """A lookup is cached for half a minute, and is repeated afterwards or if the clock was set back."""
     async with told_slack() as (slack, client):
         slack.tells["users.info"] = {"ok": True, "user": user()}
         people = People(client, team=TEAM, enterprise=None)
@@ -120,7 +121,7 @@ async def test_what_is_known_is_remembered_for_half_a_minute() -> None:
 
 
 async def test_a_place_that_changed_is_looked_at_again() -> None:
-    """What is forgotten is asked for the next time; forgetting what was never known is no matter."""
+    """A forgotten conversation is looked up again; forgetting an unknown one is harmless."""
     async with told_slack() as (slack, client):
         slack.tells["conversations.info"] = {"ok": True, "channel": {"id": "C1"}}
         people = People(client, team=TEAM, enterprise=None)
@@ -139,7 +140,7 @@ async def test_a_place_that_changed_is_looked_at_again() -> None:
 
 
 async def test_what_was_not_found_is_not_remembered() -> None:
-    """A failure is no answer: the next request asks again."""
+    """A failed lookup is not cached: the next request looks it up again."""
     async with told_slack() as (slack, client):
         slack.tells["users.info"] = {"ok": False, "error": "ratelimited"}
         people = People(client, team=TEAM, enterprise=None)
@@ -153,7 +154,7 @@ async def test_what_was_not_found_is_not_remembered() -> None:
 
 @pytest.mark.slow
 async def test_no_more_is_remembered_than_fits() -> None:
-    """A workspace of many people does not fill the memory: past the limit all is forgotten at once."""
+    """The cache is bounded: beyond its limit all entries are dropped."""
     async with told_slack() as (slack, client):
         slack.tells["users.info"] = {"ok": True, "user": user()}
         people = People(client, team=TEAM, enterprise=None)
@@ -178,7 +179,7 @@ EVERYBODY = [
 
 @asynccontextmanager
 async def channel_of(*members: str, **more: Any) -> AsyncIterator[tuple[ToldSlack, People]]:
-    """Start a Slack with a channel of these members, which lists everybody but nobody new."""
+    """Start a Slack with a channel of these members; users.list returns all of them except the new ones."""
     async with told_slack() as (slack, client):
         slack.tells = {
             "conversations.info": {"ok": True, "channel": {"id": "C1", "is_ext_shared": False} | more},
@@ -197,12 +198,12 @@ async def channel_of(*members: str, **more: Any) -> AsyncIterator[tuple[ToldSlac
         (["U1", "UOTHERBOT"], Verdict.ALLOWED),
         (["U1", "UGUEST"], Verdict.MIXED),
         (["U1", "UOUT"], Verdict.MIXED),
-        (["U1", "UNOBODY"], Verdict.MIXED),  # Slack knows nothing of them
+        (["U1", "UNOBODY"], Verdict.MIXED),  # unknown to Slack
         ([], Verdict.MIXED),
     ],
 )
 async def test_who_reads_a_channel(members: list[str], verdict: Verdict) -> None:
-    """Scores are shown in a channel only where each of its members is a full member of the workspace."""
+    """Scores are shown in a channel only if each member is a full member of the workspace."""
     async with channel_of(*members) as (_, people):
         assert await people.may_post("C1", now=0) is verdict
 
@@ -218,7 +219,7 @@ async def test_who_reads_a_channel(members: list[str], verdict: Verdict) -> None
     ],
 )
 async def test_what_a_channel_is(channel: dict[str, Any], verdict: Verdict) -> None:
-    """Shared, archived, or private and without the app: nothing is posted, even among members."""
+    """Nothing is posted to a shared or archived channel, or to a private channel without the app."""
     async with channel_of("U1", **channel) as (_, people):
         assert await people.may_post("C1", now=0) is verdict
 
@@ -229,7 +230,7 @@ async def test_what_a_channel_is(channel: dict[str, Any], verdict: Verdict) -> N
     ids=["nothing", "unknown method", "not allowed"],
 )
 async def test_what_slack_does_not_say_of_a_channel_is_a_no(answer: dict[str, Any]) -> None:
-    """Where nobody can say who is in a channel, or what it is, nothing is posted to it."""
+    """If the members or the kind of a channel are unknown, nothing is posted to the channel."""
     async with channel_of("U1") as (slack, people):
         slack.tells["conversations.members"] = answer
         assert await people.may_post("C1", now=0) is Verdict.MIXED
@@ -251,7 +252,7 @@ async def test_what_slack_does_not_say_of_a_channel_is_a_no(answer: dict[str, An
 async def test_who_is_not_listed_is_looked_up_alone(
     profile: dict[str, Any] | None, verdict: Verdict, is_listed: bool
 ) -> None:
-    """Somebody new; and everybody, where Slack lists nobody. A person unknown to Slack keeps scores out."""
+    """People missing from users.list are looked up one by one; a person unknown to Slack keeps scores out."""
     async with channel_of("U7") as (slack, people):
         if profile is not None:
             slack.tells["users.info"] = {"ok": True, "user": user(id="U7", **profile)}
@@ -263,7 +264,7 @@ async def test_who_is_not_listed_is_looked_up_alone(
 
 @pytest.mark.parametrize(("unlisted", "expected"), [(MOST_LOOKED_UP, MOST_LOOKED_UP), (MOST_LOOKED_UP + 1, 0)])
 async def test_no_more_are_looked_up_alone_than_slack_allows(unlisted: int, expected: int) -> None:
-    """With more, it is not known who reads the channel; ten thousand who are listed cost nothing."""
+    """Too many members to look up one by one leave the readers unknown; ten thousand listed members cost no lookups."""
     async with channel_of(*(f"UNEW{n}" for n in range(unlisted)), *(f"U{n}" for n in range(10_000))) as (slack, people):
         slack.tells["users.list"] = {"ok": True, "members": [user(id=f"U{n}") for n in range(10_000)]}
         slack.tells["users.info"] = {"ok": True, "user": user()}
@@ -273,7 +274,7 @@ async def test_no_more_are_looked_up_alone_than_slack_allows(unlisted: int, expe
 
 
 async def test_everybody_is_listed_every_five_minutes_at_most() -> None:
-    """Members of a channel every half a minute; several who ask at once share one reading; admins are from it too."""
+    """users.list is read at most every five minutes, once for simultaneous requests, and also supplies the admins."""
     async with channel_of("U1") as (slack, people):
         slack.tells["users.info"] = {"ok": True, "user": user()}
         counts = []
@@ -288,7 +289,7 @@ async def test_everybody_is_listed_every_five_minutes_at_most() -> None:
 
 
 async def test_a_refused_listing_is_not_asked_for_again_at_once() -> None:
-    """Slack that does not list its people is asked one by one until five minutes are over."""
+    """If users.list fails, people are looked up one by one for five minutes."""
     async with channel_of("U1") as (slack, people):
         slack.tells["users.list"] = {"ok": False, "error": "missing_scope"}
         slack.tells["users.info"] = {"ok": True, "user": user()}
@@ -299,7 +300,7 @@ async def test_a_refused_listing_is_not_asked_for_again_at_once() -> None:
 
 
 async def test_a_person_who_changed_is_looked_up_again() -> None:
-    """At once, where the change bears on what they may see; a new status or picture costs nothing."""
+    """A person is looked up again after a change of role or membership, but not after a new status or picture."""
     async with channel_of("U1", "U2") as (slack, people):
         assert await people.may_post("C1", now=0) is Verdict.ALLOWED
         people.person_changed(user(id="U2", profile={"team": TEAM, "status_text": "At lunch"}))
@@ -317,7 +318,7 @@ async def test_a_person_who_changed_is_looked_up_again() -> None:
 
 
 async def test_a_person_who_changes_while_everybody_is_listed() -> None:
-    """What Slack says of them in the list may be older than its event, so they are looked up."""
+    """A person who changes while users.list is read is looked up, because the list may be older than the event."""
     async with channel_of("U1", "U2") as (slack, people):
         guest = user(id="U2", is_restricted=True)
 
@@ -330,7 +331,7 @@ async def test_a_person_who_changes_while_everybody_is_listed() -> None:
 
 
 async def test_a_guest_who_joins_is_known_at_once() -> None:
-    """An event about a channel lets its members be read again."""
+    """After an event that a guest joined, the members of the channel are read again."""
     async with channel_of("U1") as (slack, people):
         assert await people.may_post("C1", now=0) is Verdict.ALLOWED
         slack.tells["conversations.members"] = {"ok": True, "members": ["U1", "UGUEST"]}
@@ -349,7 +350,7 @@ async def test_a_guest_who_joins_is_known_at_once() -> None:
     ],
 )
 async def test_who_reads_direct_messages(channel: dict[str, Any], members: list[str], reader: str | None) -> None:
-    """Slack says with whom they are; where it does not, it is the one member beside the app."""
+    """Slack returns the reader of direct messages; if it does not, the reader is the one member beside the app."""
     async with channel_of(*members, **channel) as (slack, people):
         assert await people.reader("D1", now=0) == reader
         assert ("conversations.members" in slack.asked) is ("user" not in channel)
@@ -357,7 +358,7 @@ async def test_who_reads_direct_messages(channel: dict[str, Any], members: list[
 
 @pytest.mark.parametrize("error", ["ratelimited", "internal_error"])
 async def test_what_slack_does_not_say_just_now_is_not_taken_for_a_no(error: str) -> None:
-    """Where a message goes is decided by what Slack says, not by its having a bad moment: whoever asks waits."""
+    """A temporary error of Slack does not decide where a message goes: the caller retries."""
     error_answer = {"ok": False, "error": error}
     async with told_slack() as (slack, client):
         slack.tells = {
@@ -377,7 +378,7 @@ async def test_what_slack_does_not_say_just_now_is_not_taken_for_a_no(error: str
 
 
 async def test_what_slack_says_is_no_more_is_a_no() -> None:
-    """A channel that is gone takes nothing, and whoever is gone, or is a guest, is no colleague."""
+    """A deleted channel accepts no messages, and a deleted person or a guest is not a colleague."""
     async with told_slack() as (slack, client):
         slack.tells = {
             "conversations.info": {"ok": False, "error": "channel_not_found"},

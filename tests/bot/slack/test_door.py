@@ -1,4 +1,4 @@
-"""Let in what Slack signed, just now, and nothing else, whatever is sent."""
+"""The HTTP entrance accepts only requests that Slack signed within the last five minutes."""
 
 import io
 import json
@@ -20,25 +20,25 @@ AS_IT_COMES = settings(
 
 
 async def command(acme: Acme) -> bytes:
-    """Give the body of a command that would change something."""
+    """Return the body of a command that would change a score."""
     sent = await acme.written(lambda: acme.sandbox.say("/score set ada +5"))
     return urlencode(sent.payload).encode()
 
 
 def signed(acme: Acme, body: bytes, *, secret: str = SIGNING, ahead: int = 0) -> dict[str, str]:
-    """Sign as Slack does, *ahead* of the time it is."""
+    """Return headers signed as Slack signs, *ahead* seconds from now."""
     return FORM | slack_signature(body, secret=secret, timestamp=int(acme.sandbox.clock.now()) + ahead)
 
 
 async def assert_nothing_happened(acme: Acme, response: Response) -> None:
-    """See that a request was refused without a word, and that nothing came of it."""
+    """Fail unless the request was refused with an empty body and changed nothing."""
     assert (response.status, response.body) == (401, "")
     assert acme.sandbox.calls == []
     assert await acme.made_by_people() == []
 
 
 async def test_what_is_signed_is_taken(acme: Acme) -> None:
-    """The very request that the others of this file are spoilt from."""
+    """The request that the other tests alter is accepted."""
     body = await command(acme)
     response = await acme.sandbox.raw(body=body, headers=signed(acme, body))
     await acme.sandbox.wait_for(lambda: acme.answers)
@@ -65,13 +65,13 @@ async def test_what_is_signed_is_taken(acme: Acme) -> None:
         {"X-Slack-Request-Timestamp": "0"},
         {"X-Slack-Request-Timestamp": "nan"},
         {"X-Slack-Request-Timestamp": "9" * 400},  # larger than any float
-        {"X-Slack-Request-Timestamp": "9" * 5000},  # larger than Python reads
+        {"X-Slack-Request-Timestamp": "9" * 5000},  # larger than Python parses
         {"X-Slack-Request-Timestamp": "\u0661\u0662"},
     ],
     ids=lambda spoilt: f"{str(spoilt)[:50]} {len(str(spoilt))}",
 )
 async def test_spoilt_headers(acme: Acme, spoilt: dict[str, str | None]) -> None:
-    """Without a signature, with half of one, or with one of another time: 401, and nothing is done."""
+    """A missing, partial or wrongly dated signature is answered 401, and nothing is done."""
     body = await command(acme)
     headers = {**signed(acme, body), **spoilt} if spoilt else FORM
     response = await acme.sandbox.raw(
@@ -83,7 +83,7 @@ async def test_spoilt_headers(acme: Acme, spoilt: dict[str, str | None]) -> None
 
 @pytest.mark.parametrize(("ahead", "status"), [(-290, 200), (290, 200), (-310, 401), (310, 401), (86_400, 401)])
 async def test_stale_requests(acme: Acme, ahead: int, status: int) -> None:
-    """A signature is good for five minutes, in either direction."""
+    """A signature is valid for five minutes in either direction."""
     body = await command(acme)
     response = await acme.sandbox.raw(body=body, headers=signed(acme, body, ahead=ahead))
 
@@ -93,7 +93,7 @@ async def test_stale_requests(acme: Acme, ahead: int, status: int) -> None:
 
 
 async def test_another_secret_or_another_body(acme: Acme) -> None:
-    """A signature of somebody else, or of something else, is none."""
+    """A signature with another secret or of another body is invalid."""
     body = await command(acme)
     responses = [
         await acme.sandbox.raw(body=body, headers=signed(acme, body, secret="another")),
@@ -107,14 +107,14 @@ async def test_another_secret_or_another_body(acme: Acme) -> None:
 
 @pytest.mark.parametrize("body", [b"ssl_check=1&token=x", b'{"type":"url_verification","challenge":"x"}', b""])
 async def test_what_bolt_would_answer_unsigned(acme: Acme, body: bytes) -> None:
-    """No kind of request is exempt from being signed."""
+    """Every kind of request must be signed, including those that Bolt would answer unsigned."""
     response = await acme.sandbox.raw(body=body, headers={"Content-Type": "application/json"})
 
     await assert_nothing_happened(acme, response)
 
 
 async def test_the_challenge(acme: Acme) -> None:
-    """Slack's check of the address is answered, where it is signed."""
+    """The URL verification challenge is answered if it is signed."""
     body = json.dumps({"type": "url_verification", "token": "x", "challenge": "3eZbrw1a"}).encode()
     headers = signed(acme, body) | {"Content-Type": "application/json"}
     response = await acme.sandbox.raw(body=body, headers=headers)
@@ -123,13 +123,13 @@ async def test_the_challenge(acme: Acme) -> None:
 
 
 async def test_other_methods(acme: Acme) -> None:
-    """Only what is posted is taken."""
+    """Only POST is accepted."""
     async with ClientSession() as session, session.get(f"{acme.sandbox.app_url}/slack/events") as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "POST")
 
 
 async def test_a_body_that_is_too_large(acme: Acme) -> None:
-    """A body beyond a mebibyte is not read to its end."""
+    """A body larger than 1 MiB is not read to its end."""
     async with ClientSession() as session:
         body = io.BytesIO(b"x" * (1024 * 1024 + 1))
         async with session.post(f"{acme.sandbox.app_url}/slack/events", data=body, headers=FORM) as answer:
@@ -149,7 +149,7 @@ async def test_a_body_that_is_too_large(acme: Acme) -> None:
     ),
 )
 async def test_anything_at_all(acme: Acme, body: bytes, headers: dict[str, str]) -> None:
-    """Whatever bytes and headers are sent, the answer is 401."""
+    """Any bytes and headers are answered 401."""
     response = await acme.sandbox.raw(body=body, headers=headers)
 
     assert (response.status, acme.sandbox.calls) == (401, [])
@@ -162,7 +162,7 @@ async def test_anything_at_all(acme: Acme, body: bytes, headers: dict[str, str])
     signature=st.text("0123456789abcdefv=", max_size=70),
 )
 async def test_a_letter_changed(acme: Acme, place: int, letter: int, signature: str) -> None:
-    """One byte of the body changed, or any other signature: 401."""
+    """A body with one byte changed, or any other signature, is answered 401."""
     body = await command(acme)
     at = place % len(body)
     changed = body[:at] + bytes([body[at] ^ letter]) + body[at + 1 :]
@@ -194,7 +194,7 @@ async def test_a_letter_changed(acme: Acme, place: int, letter: int, signature: 
     content_type=st.sampled_from(["application/x-www-form-urlencoded", "application/json", "text/plain", ""]),
 )
 async def test_signed_garbage(acme: Acme, body: bytes, content_type: str) -> None:
-    """What is signed and means nothing changes nothing, and nothing is said."""
+    """Signed requests without meaning change nothing and post nothing."""
     headers = signed(acme, body) | {"Content-Type": content_type}
     response = await acme.sandbox.raw(body=body, headers=headers)
 
@@ -216,7 +216,7 @@ async def test_signed_garbage(acme: Acme, body: bytes, content_type: str) -> Non
     ids=lambda document: str(document)[:60],
 )
 async def test_what_nobody_waits_for(acme: Acme, document: dict[str, object]) -> None:
-    """A request that means nothing to us is acknowledged all the same, so that Slack does not send it again."""
+    """A signed request that the app does not handle is acknowledged, so that Slack does not repeat it."""
     is_event = document["type"] == "event_callback"
     body = json.dumps(document).encode() if is_event else urlencode({"payload": json.dumps(document)}).encode()
     kind = {"Content-Type": "application/json"} if is_event else {}
@@ -226,7 +226,7 @@ async def test_what_nobody_waits_for(acme: Acme, document: dict[str, object]) ->
 
 
 async def test_a_check_of_the_certificate(acme: Acme) -> None:
-    """Slack looks now and then whether the address answers."""
+    """Slack's occasional certificate check is answered."""
     body = b"ssl_check=1&token=x"
     response = await acme.sandbox.raw(body=body, headers=signed(acme, body))
 
@@ -235,7 +235,7 @@ async def test_a_check_of_the_certificate(acme: Acme) -> None:
 
 @pytest.mark.parametrize("lacking", ["channel_id", "user_id"])
 async def test_a_command_from_who_knows_where(acme: Acme, lacking: str) -> None:
-    """Without a place or a person in it a command is refused, within the time that Slack waits."""
+    """A command without a channel or a user is refused, within Slack's time limit."""
     sent = await acme.written(lambda: acme.sandbox.say("/score ada"))
     payload = {name: value for name, value in sent.payload.items() if name != lacking}
     body = urlencode(payload).encode()

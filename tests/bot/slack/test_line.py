@@ -1,4 +1,4 @@
-"""Read lines as people type them: tables of what they mean, and properties of every line there is."""
+"""Parse typed lines: tables of examples, and properties that hold for every line."""
 
 import contextlib
 
@@ -28,12 +28,12 @@ VERBS = ("help", "view", "set", "clear", "filter", "top", "history", "undo")
 
 
 def put(score: str, amount: int) -> Value:
-    """Make the value that sets a score."""
+    """Return a value that sets a score."""
     return Value(score, Op.SET, amount)
 
 
 def add(score: str, amount: int) -> Value:
-    """Make the value that adds to a score."""
+    """Return a value that adds to a score."""
     return Value(score, Op.ADD, amount)
 
 
@@ -45,14 +45,14 @@ def add(score: str, amount: int) -> Value:
         ("undo", Asking("undo", "")),
         ("top  5 ", Asking("top", "5")),
         ("ada@example.com", Asking(None, "ada@example.com")),
-        ("setter 5", Asking(None, "setter 5")),  # only exactly a verb is one
+        ("setter 5", Asking(None, "setter 5")),  # only an exact match is a verb
         ('"top"', Asking(None, '"top"')),
         ("", Asking(None, "")),
-        ("top\t5", Asking(None, "top\t5")),  # blanks were made plain before
+        ("top\t5", Asking(None, "top\t5")),  # spaces were normalized before
     ],
 )
 def test_the_first_word(line: str, asking: Asking) -> None:
-    """The first word is a verb only where it is exactly one."""
+    """The first word is a verb only if it matches exactly."""
     assert verb_of(line, VERBS) == asking
 
 
@@ -72,31 +72,31 @@ def test_the_first_word(line: str, asking: Asking) -> None:
     ],
 )
 def test_a_filter(line: str, filters: bool) -> None:
-    """A line with an operator outside of quotes is a filter."""
+    """A line with an operator outside quotes is a filter."""
     assert is_filter(line) is filters
 
 
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
-        ("tpo 5", "top 5"),  # two neighbours swapped
-        ("to", "top"),  # one left out
-        ("topp 5 fit", "top 5 fit"),  # one too many
-        ("tip", "top"),  # one changed
+        ("tpo 5", "top 5"),  # two neighbors swapped
+        ("to", "top"),  # one letter missing
+        ("topp 5 fit", "top 5 fit"),  # one letter too many
+        ("tip", "top"),  # one letter changed
         ("TPO", "top"),
         ("stop", "top"),
         ("hlep set", "help set"),
         ("udno", "undo"),
         ("uodn", None),  # the same letters, but more than one slip
-        ("pot", None),  # swapped, but no neighbours
+        ("pot", None),  # swapped, but not neighbors
         ("top 5", None),  # a verb itself
-        ("t", None),  # too short to mean anything
+        ("t", None),  # too short
         ("", None),
         ("ada", None),
     ],
 )
 def test_one_letter_off(line: str, meant: str | None) -> None:
-    """A word one letter off a verb may be meant for it; what follows stays."""
+    """A word one letter off a verb is offered as that verb; the rest of the line stays."""
     assert near_verb(line, VERBS) == meant
 
 
@@ -106,7 +106,7 @@ SETS = [
     ("ada +5", Setting("ada", (add("score", 5_000),), None)),
     ("ada -5", Setting("ada", (add("score", -5_000),), None)),
     ("ada =5", Setting("ada", (put("score", 5_000),), None)),
-    ("ada =-5", Setting("ada", (put("score", -5_000),), None)),  # = sets a negative
+    ("ada =-5", Setting("ada", (put("score", -5_000),), None)),  # = sets a negative value
     ("ada =+5", Setting("ada", (put("score", 5_000),), None)),
     ("ada + 5", Setting("ada", (add("score", 5_000),), None)),
     ("ada .5", Setting("ada", (put("score", 500),), None)),
@@ -140,7 +140,8 @@ SETS = [
     ('ada 85 because "great demo"', Setting("ada", (put("score", 85_000),), "great demo")),
     ("ada 85 because she came because of us", Setting("ada", (put("score", 85_000),), "she came because of us")),
     ('ada 85 because she said "yes"', Setting("ada", (put("score", 85_000),), 'she said "yes"')),
-    ("ada 85 because fit=8", Setting("ada", (put("score", 85_000),), "fit=8")),  # what follows because is the reason
+    # the text after "because" is the reason
+    ("ada 85 because fit=8", Setting("ada", (put("score", 85_000),), "fit=8")),
     ('"Just Because Ltd" 85', Setting("Just Because Ltd", (put("score", 85_000),), None)),
     ("ada   85", Setting("ada", (put("score", 85_000),), None)),
     ("ada fit=8, score=70,", Setting("ada", (put("fit", 8_000), put("score", 70_000)), None)),
@@ -152,7 +153,7 @@ SETS = [
 
 @pytest.mark.parametrize(("line", "setting"), SETS, ids=[line for line, _ in SETS])
 def test_what_a_set_line_means(line: str, setting: Setting) -> None:
-    """Values stand at the end, a sign adds or subtracts, what is left is the contact."""
+    """Values stand at the end of the line, a sign adds or subtracts, and the rest is the contact."""
     assert read_set(line, TYPES) == setting
 
 
@@ -194,7 +195,7 @@ UNCLEAR = [
 
 @pytest.mark.parametrize(("line", "complaint"), UNCLEAR, ids=[line[:30] for line, _ in UNCLEAR])
 def test_what_is_said_of_an_unclear_line(line: str, complaint: str) -> None:
-    """A line that cannot be taken is answered with what to type instead."""
+    """A line that cannot be parsed is answered with what to type instead."""
     with pytest.raises(Unclear) as unclear:
         read_set(line, TYPES)
 
@@ -202,7 +203,7 @@ def test_what_is_said_of_an_unclear_line(line: str, complaint: str) -> None:
 
 
 def test_two_numbers_where_there_is_one_type() -> None:
-    """With no other type to name, one of the two numbers has to go."""
+    """With one score type, two numbers are refused, because only one of them can be set."""
     with pytest.raises(Unclear) as unclear:
         read_set("ada@example.com 85 70", [SCORE])
 
@@ -238,13 +239,13 @@ def test_quotes(words: str, contact: str) -> None:
     ],
 )
 def test_top(rest: str, expected: tuple[int, str | None]) -> None:
-    """How many, and of which type, in any order."""
+    """`top` accepts a number and a score type in any order."""
     assert read_top(rest, TYPES) == expected
 
 
 @pytest.mark.parametrize("word", ["0", "51", "-1", "1.5", "٣", "renewal", "9" * 5000, "5 5", "fit score", "gun"])
 def test_a_top_that_is_none(word: str) -> None:
-    """What is neither a number from 1 to 50 nor a type is refused."""
+    """`top` refuses words that are neither a number from 1 to 50 nor a score type."""
     with pytest.raises(Unclear):
         read_top(word, TYPES)
 
@@ -255,18 +256,18 @@ def test_a_top_that_is_none(word: str) -> None:
         ("ada", ("ada", ("score",))),
         ("ada fit", ("ada", ("fit",))),
         ("ada fit Score fit", ("ada", ("fit", "score"))),
-        ("fit", ("fit", ("score",))),  # one word is the contact
+        ("fit", ("fit", ("score",))),  # a single word is the contact
         ('"Top Fit" fit', ("Top Fit", ("fit",))),
         ("Studio 54 fit", ("Studio 54", ("fit",))),
     ],
 )
 def test_clear(rest: str, expected: tuple[str, tuple[str, ...]]) -> None:
-    """Types stand at the end, each once; without one the default type is meant."""
+    """Score types stand at the end of `clear`, each once; without one the default score type is cleared."""
     assert read_clear(rest, TYPES) == expected
 
 
 def test_a_clear_of_nobody() -> None:
-    """Without a contact there is nothing to clear."""
+    """`clear` without a contact is refused."""
     with pytest.raises(Unclear) as unclear:
         read_clear("", TYPES)
 
@@ -280,14 +281,14 @@ def test_a_clear_of_nobody() -> None:
         ("ada 7D", ("ada", 7)),
         ("ada 9999d", ("ada", 9999)),
         ("ada fit 12w", ("ada fit", 84)),
-        ("ada 99999d", ("ada 99999d", None)),  # longer than anybody's memory: part of a name
-        ("90d", ("90d", None)),  # one word is the contact
+        ("ada 99999d", ("ada 99999d", None)),  # too many days for a period: part of a name
+        ("90d", ("90d", None)),  # a single word is the contact
         ("ada d", ("ada d", None)),
         ("ada", ("ada", None)),
     ],
 )
 def test_days(rest: str, expected: tuple[str, int | None]) -> None:
-    """A period stands at the end."""
+    """A period stands at the end of the line."""
     assert read_days(rest) == expected
 
 
@@ -299,7 +300,7 @@ values = st.builds(
 
 @given(values)
 def test_a_value_reads_back_as_it_was_written(value: Value) -> None:
-    """What a button carries means what was typed: every value of every type, of either sign."""
+    """The value of a button parses back to the typed value, for every score type and either sign."""
     assert read_set(f"ada@example.com {value.typed()}", TYPES).values == (value,)
 
 
@@ -315,7 +316,7 @@ def test_a_value_reads_back_as_it_was_written(value: Value) -> None:
     ),
 )
 def test_a_whole_request_reads_back(values_wanted: list[Value], name: str, reason: str) -> None:
-    """The line of a choice holds the contact, every value in its order, and the reason."""
+    """The line of a choice parses back to the contact, every value in order, and the reason."""
     line = f"{name} {' '.join(value.typed() for value in values_wanted)} because {reason}"
 
     assert read_set(line, TYPES) == Setting(name, tuple(values_wanted), reason)
@@ -352,7 +353,7 @@ lines = st.lists(pieces, max_size=8).map(" ".join) | st.text(max_size=60)
 @given(lines)
 @settings(max_examples=400)
 def test_no_line_is_a_fault(line: str) -> None:
-    """Whatever is typed is read or called unclear; no other exception comes out."""
+    """Every line is parsed or refused as unclear; no other exception is raised."""
     for read in (read_set, read_top, read_clear):
         with contextlib.suppress(Unclear):
             read(line, TYPES)

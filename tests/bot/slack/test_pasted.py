@@ -1,4 +1,4 @@
-"""Contacts as people paste them into a line: mail links, names with an address, Markdown, typographic quotes."""
+"""Contacts as people paste them: mail links, names with an address, Markdown, typographic quotes."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ NAMED = st.sampled_from(
 
 @given(address=ADDRESSES, name=NAMES, form=LINKS | NAMED)
 def test_the_address_decides_in_every_verb(address: str, name: str, form: str) -> None:
-    """Whatever the text of a link or the name before an address says."""
+    """The address decides, whatever the text of a link or the name before an address is."""
     pasted = clean(form.format(address=address, name=name))
 
     assert read_contact(pasted) == address
@@ -47,14 +47,14 @@ def test_the_address_decides_in_every_verb(address: str, name: str, form: str) -
 
 @given(address=ADDRESSES, name=NAMES.filter(lambda name: "@" not in name), form=NAMED)
 def test_a_name_before_an_address_makes_no_filter(address: str, name: str, form: str) -> None:
-    """Its brackets are no operators."""
+    """The angle brackets around a pasted address are not filter operators."""
     assert not is_filter(clean(form.format(address=address, name=name)))
     assert read_add(clean(f"{form.format(address=address, name=name)} company:Acme")) == (address, {"company": "Acme"})
 
 
 @given(address=ADDRESSES, name=NAMES, form=LINKS)
 def test_a_link_is_added_by_its_address(address: str, name: str, form: str) -> None:
-    """With what is said of the contact behind it."""
+    """A pasted link adds the contact with its address, and the fields after the link."""
     line = clean(f"{form.format(address=address, name=name)} name:“Zoë O’Hara”")
 
     assert read_add(line) == (address, {"name": "Zoë O'Hara"})
@@ -68,7 +68,7 @@ QUOTES = st.sampled_from([("“", "”"), ("„", "“"), ('"', '"')])
 
 @given(text=TEXTS, quotes=QUOTES)
 def test_a_text_in_quotes_finds_what_is_stored(text: str, quotes: tuple[str, str]) -> None:
-    """Pasted as it is stored, between the quotes of any keyboard."""
+    """Text in quotes of any keyboard finds the contact as it is stored."""
     if quotes[0] in text or quotes[1] in text:
         return
     typed = f"company:{quotes[0]}{text}{quotes[1]}"
@@ -80,7 +80,7 @@ def test_a_text_in_quotes_finds_what_is_stored(text: str, quotes: tuple[str, str
 
 @pytest.mark.parametrize("tag", ["Q3–Q4", "Q3-Q4", "Q3‑Q4", "q3—q4"])
 def test_a_tag_with_any_dash(tag: str) -> None:
-    """Dashes are one."""
+    """All kinds of dashes match each other."""
     where = parse(clean(f"tag:{tag}"), [SCORE]).where
     assert Tagged(("q3-q4",)) in getattr(where, "parts", [where])
 
@@ -97,5 +97,5 @@ def test_a_tag_with_any_dash(tag: str) -> None:
     ],
 )
 def test_what_else_is_cleaned(typed: str, cleaned: str) -> None:
-    """Other links are their text, and quotes end where they were to end."""
+    """Other links become their text, and quotes end where the person meant."""
     assert clean(typed) == cleaned

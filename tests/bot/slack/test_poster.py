@@ -1,4 +1,4 @@
-"""One function posts and edits, and asks before each who reads there."""
+"""One function posts and edits messages, and checks the readers before each call."""
 
 import ast
 import inspect
@@ -21,11 +21,11 @@ from tests.bot.fakes import ToldSlack, told_slack
 BOT = Path(inspect.getfile(bot)).parent
 TEAM = "T0OURS"
 NAMES = Reply(text="Ada 85", blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": "*Ada* 85"}}])
-#: the Web API methods that put words before people, and who may call each
+#: Web API method that posts or edits → functions that may call it
 WRITERS = {
     "chat_postMessage": {("slack/poster.py", "Poster.send")},
     "chat_update": {("slack/poster.py", "Poster.send"), ("slack/poster.py", "Poster.hide_deleted")},
-    # Seen by one person alone, who was asked about before; it holds nothing of a contact.
+    # seen by one person alone, who was checked before; contains nothing about a contact
     "chat_postEphemeral": {("slack/responder.py", "Answers.ask_alone")},
     "chat_meMessage": set(),
     "chat_scheduleMessage": set(),
@@ -35,13 +35,13 @@ WRITERS = {
     "conversations_setPurpose": set(),
     "reminders_add": set(),
     "canvases_create": set(),
-    # Whatever it is that is called by its name: the client that counts, on its way to Slack.
+    # not a call: the counting client passes the name on to Slack
     "api_call": {("slack/client.py", "CountedClient.api_call")},
 }
 
 
 def callers() -> dict[str, set[tuple[str, str]]]:
-    """Return for each of those methods the functions of the bot that name it, without the demo's own Slack."""
+    """Return the functions of the bot that name each of those methods, without the demo's Slack."""
     callers_by_name: dict[str, set[tuple[str, str]]] = {name: set() for name in WRITERS}
 
     def look(node: ast.AST, file: str, inside: str) -> None:
@@ -60,13 +60,13 @@ def callers() -> dict[str, set[tuple[str, str]]]:
 
 
 def test_one_function_posts_and_edits() -> None:
-    """Nothing else of the bot names a method that writes to Slack, as an attribute or as a word."""
+    """No other function of the bot names a method that writes to Slack, as an attribute or as a string."""
     assert callers() == WRITERS
 
 
 @asynccontextmanager
 async def slack_with(**user: Any) -> AsyncIterator[tuple[ToldSlack, Poster]]:
-    """Start a Slack with one such person, a channel with that person in it and their direct messages."""
+    """Start a Slack with one person, a channel with that person, and their direct messages."""
     async with told_slack() as (slack, client):
         person = {"id": "U1", "team_id": TEAM} | user
         slack.tells = {
@@ -86,7 +86,7 @@ async def slack_with(**user: Any) -> AsyncIterator[tuple[ToldSlack, Poster]]:
 @pytest.mark.parametrize("place", ["C1", "D1"])
 @pytest.mark.parametrize("ts", [None, "1.0"], ids=["a post", "an edit"])
 async def test_what_may_be_shown_is(place: str, ts: str | None) -> None:
-    """A post and an edit, in a channel and in direct messages."""
+    """Permitted messages are posted and edited, in a channel and in direct messages."""
     async with slack_with() as (slack, poster):
         assert await poster.send(place, NAMES, ts=ts) == "1.0"
 
@@ -101,7 +101,7 @@ async def test_what_may_be_shown_is(place: str, ts: str | None) -> None:
     ids=["guest", "elsewhere", "other"],
 )
 async def test_what_may_not_be_shown_is_not(place: str, user: dict[str, Any]) -> None:
-    """Nothing is posted, and what is edited loses all that it says: one sentence, no buttons."""
+    """A message that may not be shown is not posted; an edit replaces the old one by a sentence without buttons."""
     async with slack_with(**user) as (slack, poster):
         with pytest.raises(NotShown):
             await poster.send(place, NAMES)
@@ -115,7 +115,7 @@ async def test_what_may_not_be_shown_is_not(place: str, user: dict[str, Any]) ->
 
 
 async def test_direct_messages_with_somebody_who_left() -> None:
-    """Deactivated, they may see nothing any more; in a channel nobody reads as them."""
+    """A deactivated person may not see direct messages, but as a member of a channel does not prevent posts."""
     async with slack_with(deleted=True) as (slack, poster):
         with pytest.raises(NotShown) as error:
             await poster.send("D1", NAMES)
@@ -125,7 +125,7 @@ async def test_direct_messages_with_somebody_who_left() -> None:
 
 
 async def test_direct_messages_ask_for_their_reader_alone() -> None:
-    """The reader is known of those that were just opened; of others Slack is asked."""
+    """The reader of just opened direct messages is known; for others Slack is asked."""
     async with slack_with() as (slack, poster):
         place = await poster.direct("U1")
         await poster.send(place, NAMES)
@@ -137,7 +137,7 @@ async def test_direct_messages_ask_for_their_reader_alone() -> None:
 
 @pytest.mark.parametrize("method", ["conversations.info", "users.info"])
 async def test_direct_messages_of_nobody_known_are_a_no(method: str) -> None:
-    """Where Slack does not name their reader, or does not know that person, nothing is shown there."""
+    """If Slack does not return the reader of direct messages, or does not know that person, nothing is shown."""
     async with slack_with() as (slack, poster):
         slack.tells |= {
             method: {"ok": False, "error": "unknown_method"},
@@ -149,7 +149,7 @@ async def test_direct_messages_of_nobody_known_are_a_no(method: str) -> None:
 
 
 async def test_a_verdict_goes_to_anybody() -> None:
-    """It holds nothing of a contact, so nobody is asked about."""
+    """A verdict contains nothing about a contact, so no reader is checked."""
     async with slack_with(is_restricted=True) as (slack, poster):
         await poster.send("D1", Verdict.GUEST)
     assert slack.asked == ["chat.postMessage"]
@@ -158,7 +158,7 @@ async def test_a_verdict_goes_to_anybody() -> None:
 
 @pytest.mark.parametrize("error", ["message_not_found", "is_inactive", "channel_not_found", "edit_window_closed"])
 async def test_a_message_that_can_be_edited_no_more(error: str) -> None:
-    """Stays as it is; where it may not be shown, that is said all the same, for what it would say goes elsewhere."""
+    """A message that cannot be edited stays; if it may not be shown, NotShown is raised."""
     async with slack_with() as (slack, poster):
         slack.tells["chat.update"] = {"ok": False, "error": error}
         assert await poster.send("C1", NAMES, ts="1.0") == "1.0"
@@ -169,7 +169,7 @@ async def test_a_message_that_can_be_edited_no_more(error: str) -> None:
 
 
 async def test_a_lookup_that_fails_is_no_message_in_doubt() -> None:
-    """Nothing was sent yet, so nothing has to be looked for; a message without a clear answer is in doubt."""
+    """After a failed lookup the message is not in doubt, because nothing was sent; after an unclear answer it is."""
     async with slack_with() as (slack, poster):
         slack.tells["users.list"] = {"ok": False, "error": "internal_error"}
         with pytest.raises(SlackApiError):
@@ -193,7 +193,7 @@ async def test_a_lookup_that_fails_is_no_message_in_doubt() -> None:
 async def test_a_message_about_a_deleted_contact_that_cannot_be_edited(
     edit: str, deletion: str | None, is_hidden: bool
 ) -> None:
-    """It is deleted; whether anything of it can still be read is what the caller is told."""
+    """The message is deleted instead, and the result says whether any of it can still be read."""
     async with slack_with() as (slack, poster):
         slack.tells["chat.update"] = {"ok": False, "error": edit}
         slack.tells["chat.delete"] = {"ok": False, "error": deletion} if deletion else {"ok": True}
@@ -204,7 +204,7 @@ async def test_a_message_about_a_deleted_contact_that_cannot_be_edited(
 
 
 async def test_a_message_about_a_deleted_contact_is_edited_whoever_reads_it() -> None:
-    """It holds nothing of a contact any more, so nobody is looked up; what Slack refuses for now is raised."""
+    """A message about a deleted contact is edited without a check of its readers; temporary errors are raised."""
     async with slack_with(is_restricted=True) as (slack, poster):
         assert await poster.hide_deleted("C1", "1.0")
         slack.tells["chat.update"] = {"ok": False, "error": "internal_error"}

@@ -1,4 +1,4 @@
-"""A socket that could not be opened leaves nothing behind: it is tried until it can be."""
+"""A socket that could not be opened leaves nothing behind, and is retried."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ BOT_TOKEN, APP_TOKEN = "xoxb-sandbox", "xapp-sandbox"
 
 
 async def test_what_was_begun_is_ended() -> None:
-    """No task goes on, and no session stays open, which the test run would complain of."""
+    """After a failed start no task runs and no session is open."""
     sandbox = Sandbox(app_url="", signing_secret="none", bot_token=BOT_TOKEN, app_token=APP_TOKEN)
     await sandbox.start()
     client = AsyncWebClient(token=BOT_TOKEN, base_url=f"{sandbox.url}/api/", retry_handlers=[])

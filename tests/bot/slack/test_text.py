@@ -1,4 +1,4 @@
-"""Clean what Slack sends and escape what is sent to it."""
+"""Clean text from Slack, and escape text for Slack."""
 
 import html
 import re
@@ -24,14 +24,14 @@ from bot.slack.text import MENTION, clean, code_block, escape, escape_code, esca
         ("score&gt;=80 &amp; fit&lt;3", "score>=80 & fit<3"),
         ("score≥80 fit≤3 fit≠2", "score>=80 fit<=3 fit!=2"),
         ("&amp;lt;", "&lt;"),  # the letters &lt;, typed by a person
-        ("profit&amp;notloss", "profit&notloss"),  # a browser would take &not for ¬
+        ("profit&amp;notloss", "profit&notloss"),  # a browser would read &not as ¬
         ("“Top Gun”", '"Top Gun"'),
         ("„Top Gun“", '"Top Gun"'),
         ("«Top Gun»", '"Top Gun"'),
         ("O’Hara ‘x’", "O'Hara 'x'"),
         ("−5 –5 —5 ‐5 ‑5", "-5 -5 -5 -5 -5"),
-        ("a\u200bda\ufeff", "ada"),  # characters of no width
-        ("\u200eada \u202a85\u202c \u2066x\u2069", "ada 85 x"),  # marks of direction, as copied with a name
+        ("a\u200bda\ufeff", "ada"),  # zero-width characters
+        ("\u200eada \u202a85\u202c \u2066x\u2069", "ada 85 x"),  # direction marks, as copied with a name
         (
             "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
             "\u0639\u0644\u06cc\u200c\u0631\u0636\u0627",
@@ -39,14 +39,14 @@ from bot.slack.text import MENTION, clean, code_block, escape, escape_code, esca
         ("ｓｃｏｒｅ＞＝８０　ｆｉｔ：７．．１０", "score>=80 fit:7..10"),  # as a Japanese keyboard may write it
         ("ada ＋５ because 很好！", "ada +5 because 很好！"),
         ("ada\n85\tx", "ada 85 x"),
-        ("<@U0JANE|jane>", "<@U0JANE|jane>"),  # a mention stays one
+        ("<@U0JANE|jane>", "<@U0JANE|jane>"),  # mentions stay as they are
         ("<#C0SALES|sales>", "<#C0SALES|sales>"),
-        ("&lt;mailto:ada@example.com&gt;", "<mailto:ada@example.com>"),  # typed, not made by Slack
+        ("&lt;mailto:ada@example.com&gt;", "<mailto:ada@example.com>"),  # typed, not inserted by Slack
         ("", ""),
     ],
 )
 def test_clean(sent: str, typed: str) -> None:
-    """Links are their text, escapes and typographic signs plain ones."""
+    """Links become their text; escapes and typographic characters become plain ones."""
     assert clean(sent) == typed
 
 
@@ -59,24 +59,26 @@ def test_clean(sent: str, typed: str) -> None:
         ("&lt;", "&amp;lt;"),
         ("a\nb", "a b"),  # a name cannot begin a line of its own
         ("Ada Lovelace", "Ada Lovelace"),
-        ("Ada\u202e", "Ada"),  # what follows would be turned around
+        ("Ada\u202e", "Ada"),  # the following text would be reversed
         ("\u2067\u2066A\u200ed\u200fa\u061c\u2069", "Ada"),
         ("*x*", "∗x∗"),
         ("a _b_ ~c~ `d`", "a ˍbˍ ∼c∼ ˋdˋ"),
         ("```", "ˋˋˋ"),
-        ("ada_king@example.com 3*4 a~b", "ada_king@example.com 3*4 a~b"),  # between letters they style nothing
+        # between letters these characters style nothing
+        ("ada_king@example.com 3*4 a~b", "ada_king@example.com 3*4 a~b"),
         ("_ada_@example.com", "ˍadaˍ@example.com"),
         (":joy: 10:30 a:b", ":¦joy: 10:30 a:b"),
         ("> Ada > Bob", "¦&gt; Ada &gt; Bob"),  # a quotation begins its line
         ("\u0639\u0644\u06cc\u200c\u0631\u0636\u0627 5", "\u2068\u0639\u0644\u06cc\u200c\u0631\u0636\u0627 5\u2069"),
-        ("\u05e2\u05d3\u05d4", "\u2068\u05e2\u05d3\u05d4\u2069"),  # kept apart from the numbers beside it
-        ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),  # a joiner is part of the sign
+        ("\u05e2\u05d3\u05d4", "\u2068\u05e2\u05d3\u05d4\u2069"),  # separated from the numbers beside it
+        ("\U0001f469\u200d\U0001f4bb", "\U0001f469\u200d\U0001f4bb"),  # a joiner is part of the emoji
     ],
 )
 def test_escape(text: str, expected: str) -> None:
-    """Text from elsewhere mentions nobody, links nowhere, styles nothing, and turns nothing around.
+    """Escaped text mentions nobody, links nowhere, styles nothing, and reverses nothing.
 
-    A word joiner is written as ¦ here; what looks like a mark is another character."""
+    A word joiner is written as ¦ here; characters that look like marks are other characters.
+    """
     assert escape(text) == expected.replace("¦", "\u2060")
 
 
@@ -86,20 +88,20 @@ def test_escape(text: str, expected: str) -> None:
         ("no `x*` and *y*", "no `x*` and ∗y∗"),
         ("`a` is _no_ `b`, type `/score set ada 85`", "`a` is ˍnoˍ `b`, type `/score set ada 85`"),
         ("`<!here>` <!here>", "`&lt;!here&gt;` &lt;!here&gt;"),
-        ("`*x` y*` z", "`*x` y∗ˋ z"),  # who types a backtick ends our code, and nothing follows from it
+        ("`*x` y*` z", "`*x` y∗ˋ z"),  # a typed backtick ends the code
         ("  a  ", "  a  "),
         ("a `\u202e5` 7", "a `5` 7"),
         ("", ""),
     ],
 )
 def test_sentences_keep_their_code(text: str, expected: str) -> None:
-    """What stands in backticks stays code, to the letter, and everything else is escaped."""
+    """Text in backticks stays code, unchanged, and everything else is escaped."""
     assert escape_sentence(text) == expected.replace("¦", "\u2060")
 
 
 @given(st.text(st.sampled_from("`*_~<>&:ax \u202e\u2067\u05d0\n") | st.characters(), max_size=30))
 def test_code_does_not_end_early(text: str) -> None:
-    """Whatever it holds, code ends where we end it, on its line, and a block of it keeps its lines."""
+    """Code ends only where the app ends it, on its line; a code block keeps its lines."""
     assert not set("`<>\n\u202e\u2066\u2067") & set(escape_code(text))
     assert not set("`<>\u202e\u2066\u2067\u2068") & set(code_block(text))
     assert code_block(text).count("\n") == text.count("\n")
@@ -110,14 +112,14 @@ STYLED = re.compile(r"(?<![^\W_])([*_~`]).*?\1(?![^\W_])")
 
 @given(st.text(st.sampled_from("*_~`a1 é") | st.characters(), max_size=30))
 def test_no_style_is_left(text: str) -> None:
-    """No two marks are left that could begin and end a style, also in what follows them."""
+    """No two marks are left that could begin and end a style, also in the following text."""
     assert STYLED.search(f"{escape(text)} x* y_ z~ `") is None
     assert STYLED.search(escape(text)) is None
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_what_is_shown_can_be_copied_back(text: str) -> None:
-    """What Slack shows of a text, typed again, is the text as it would have been typed before."""
+    """Text as Slack shows it, typed again, cleans to the same text as the original."""
     displayed = escape(text).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     sent = displayed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -126,7 +128,7 @@ def test_what_is_shown_can_be_copied_back(text: str) -> None:
 
 @given(st.text())
 def test_nothing_escaped_is_markup(text: str) -> None:
-    """No text keeps a bracket, and what is shown is the text, on one line."""
+    """Escaped text has no angle brackets, and is shown unchanged on one line."""
     escaped = escape(text)
 
     assert not set("<>") & set(escaped)
@@ -140,7 +142,7 @@ def test_nothing_escaped_is_markup(text: str) -> None:
 
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=40))
 def test_what_was_typed_comes_back(text: str) -> None:
-    """Slack escapes three characters of what is typed; every plain text survives that, brackets included."""
+    """Slack escapes three characters of typed text; cleaning restores every plain text, brackets included."""
     sent = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     assert clean(sent) == text
@@ -148,7 +150,7 @@ def test_what_was_typed_comes_back(text: str) -> None:
 
 @given(st.text())
 def test_cleaning_is_total(text: str) -> None:
-    """Any text can be cleaned; it comes out on one line without blanks at its ends."""
+    """Any text can be cleaned; the result is one line without spaces at its ends."""
     cleaned = clean(text)
 
     assert cleaned == " ".join(cleaned.split())
@@ -167,7 +169,7 @@ def test_cleaning_is_total(text: str) -> None:
     ],
 )
 def test_mentions(text: str, user: str | None) -> None:
-    """A mention names a person by Slack's id."""
+    """A mention contains the Slack id of a person."""
     match = MENTION.fullmatch(text)
 
     assert (match and match[1]) == user

@@ -1,4 +1,4 @@
-"""Give the tests of the API a program with a token for everything."""
+"""Fixtures of the API tests: a client with a token for every scope."""
 
 import pytest
 
@@ -8,5 +8,5 @@ from tests.webhooks.receiving import Receiving
 
 @pytest.fixture
 async def api(service: Receiving) -> Program:
-    """Be a program of the workspace that may do everything."""
+    """Return a client of the workspace that may do everything."""
     return await program(service)

@@ -1,4 +1,4 @@
-"""Be a program: call the API over a real connection, with a token or without one."""
+"""A client of the API: it calls the API over a real connection, with or without a token."""
 
 import io
 import json
@@ -19,19 +19,19 @@ NOTHING = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One program that calls one service."""
+    """A client of one service."""
 
     service: Receiving
     authorization: str | None
 
     def saying(self, authorization: str | None) -> "Program":
-        """Be a program with another Authorization, or with none."""
+        """Return a client with another Authorization header, or without one."""
         return replace(self, authorization=authorization)
 
     async def call(
         self, method: str, path: str, document: object = NOTHING, *, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """Call a path under `/api/v1`, as it is written, with a document or with bytes as they are."""
+        """Call a path under `/api/v1`, unchanged, with a document or with bytes."""
         own = {} if self.authorization is None else {"Authorization": self.authorization}
         body = (
             document if isinstance(document, bytes) else b"" if document is NOTHING else json.dumps(document).encode()
@@ -40,18 +40,18 @@ class Program:
             method,
             URL(f"{self.service.url}/api/v1{path}", encoded=True),
             headers={**own, **(headers or {})},
-            data=io.BytesIO(body) if body else None,  # what the client wants of a large body
+            data=io.BytesIO(body) if body else None,  # the client requires this for a large body
         )
 
     async def get(self, path: str, **query: object) -> Any:
-        """Give the document that a path answers with."""
+        """Return the document at a path."""
         query_text = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items())
         answer = await self.call("GET", f"{path}?{query_text}" if query_text else path)
         assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json; charset=utf-8"), answer
         return answer.document
 
     async def listed(self, **query: object) -> list[Any]:
-        """Give the addresses of all contacts, page by page until there is no more."""
+        """Return the addresses of all contacts, from all pages."""
         emails, parameters = [], dict(query)
         while True:
             answer = await self.get("/contacts", **parameters)
@@ -64,7 +64,7 @@ class Program:
 async def program(
     service: Receiving, *scopes: str, workspace: Workspace | None = None, name: str = "script"
 ) -> Program:
-    """Make a token and be a program that has it."""
+    """Create a token, and return a client that uses it."""
     in_workspace = workspace or service.workspace
     _, secret = await create_token(in_workspace, name=name, scopes=scopes or ("read", "write"), now=service.clock())
     return Program(service=service, authorization=f"Bearer {secret}")

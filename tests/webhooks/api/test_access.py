@@ -1,4 +1,4 @@
-"""The door of the API: who gets in, what each token may do, and what everybody else is told."""
+"""Authentication and authorization of the API."""
 
 import asyncio
 
@@ -25,13 +25,13 @@ WRITES = (
 
 
 def check_stranger(answer: Answer) -> None:
-    """Fail unless nothing but the need for a token was told."""
+    """Fail unless the answer says only that a token is needed."""
     check_problem(answer, 401, "Unauthorized", detail=False)
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
 async def test_nobody_gets_in_without_a_token(service: Receiving, api: Program) -> None:
-    """On every path: no header, another scheme, no token, an unknown one, bytes that are no text."""
+    """Every path is refused without a header or token, with another scheme, and with an unknown or invalid token."""
     await service.sender.push(item())
     assert api.authorization is not None
     token = api.authorization.partition(" ")[2]
@@ -41,14 +41,14 @@ async def test_nobody_gets_in_without_a_token(service: Receiving, api: Program) 
         "", "Bearer", "Bearer ", "Bearer x", f"Basic {token}", f"Token {token}", token, f"Bearer {token}x",
         f"Bearer {token.swapcase()}", f"Bearer {token} {token}", "Bearer " + "x" * 5000, "Bearer \udcff\udc80",
         "Bearer é",
-    ):  # fmt: skip  # a table of ways to be nobody
+    ):  # fmt: skip  # invalid credentials
         check_stranger(await api.saying(authorization_value).call("GET", "/contacts"))
     assert (await api.saying(f"bearer   {token} ").call("GET", "/contacts")).status == 200
     assert await service.scores("ada@example.com") == {"score": 50_000}
 
 
 async def test_bytes_that_are_no_text_are_no_token(service: Receiving) -> None:
-    """Written by hand, because clients do not send them."""
+    """A token that is not valid text is refused; the request is written by hand, because clients do not send it."""
     url = URL(service.url)
     for secret in (b"\xff\x80", "é".encode(), b"\xed\xa0\x80"):
         reader, writer = await asyncio.open_connection(url.host, url.port)
@@ -62,7 +62,7 @@ async def test_bytes_that_are_no_text_are_no_token(service: Receiving) -> None:
 
 
 async def test_a_token_does_what_its_scopes_say(service: Receiving, api: Program) -> None:
-    """Who may only read is refused every change, and the other way round; nothing is changed by that."""
+    """A read-only token may not write, a write-only token may not read, and refused requests change nothing."""
     await service.sender.push(item())
     reader, writer = await program(service, "read"), await program(service, "write")
     for method, path in READS:
@@ -84,7 +84,7 @@ async def test_a_token_does_what_its_scopes_say(service: Receiving, api: Program
 
 
 async def test_a_revoked_token_is_nobody(service: Receiving, api: Program) -> None:
-    """From its revocation on."""
+    """A token is invalid from its revocation on."""
     assert (await api.call("GET", "/contacts")).status == 200
     (token,) = await tokens(service.workspace)
     await revoke_token(service.workspace, id=token.id)
@@ -94,7 +94,7 @@ async def test_a_revoked_token_is_nobody(service: Receiving, api: Program) -> No
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_guessing_is_slowed_down(service: Receiving, api: Program) -> None:
-    """After six hundred wrong tokens in a minute an address waits; who has a right one does not."""
+    """After six hundred wrong tokens in a minute an address must wait; a valid token is accepted."""
     guesser = api.saying("Bearer guess")
     for _ in range(600):
         assert (await guesser.call("GET", "/contacts")).status == 401
@@ -109,12 +109,12 @@ async def test_guessing_is_slowed_down(service: Receiving, api: Program) -> None
 
 
 async def test_workspaces_never_see_each_other(service: Receiving, api: Program) -> None:
-    """Neither by number, address or id of a source, nor by a filter or a cursor; nor does one change the other."""
+    """No id, address, source id, filter or cursor reaches another workspace, and neither changes the other."""
     other = await add_workspace("T0OTHER", name="Other", now=service.clock())
     await add_score_type(
         other, key="secret", label="Secret", minimum=0, maximum=1000, step=1000,
         bands=[], start=None, is_default=False, now=service.clock(),
-    )  # fmt: skip  # the numbers of one definition stand together
+    )  # fmt: skip  # the numbers of one definition
     other_api = await program(service, workspace=other)
     for number in range(3):
         contact = {"email": f"p{number}@example.com", "id": f"{number}", "name": "Ours"}
@@ -158,7 +158,7 @@ async def test_workspaces_never_see_each_other(service: Receiving, api: Program)
 
 
 async def test_what_is_not_offered(service: Receiving, api: Program) -> None:
-    """Another method is told which ones there are, another path that there is nothing; both as problem documents."""
+    """Another method gets the list of methods, another path a 404; both are problem documents."""
     for path, allowed in (
         ("/contacts", {"GET", "HEAD"}),
         (ADA, {"GET", "HEAD", "DELETE"}),

@@ -1,4 +1,4 @@
-"""Reading contacts: one by any of its names, many by a filter, page by page."""
+"""Read contacts: one by any of its keys, many by a filter, in pages."""
 
 import base64
 import json
@@ -11,11 +11,11 @@ from tests.webhooks.sender import DAY, item
 ADA = {
     "email": "Ada@Example.com", "id": "a/b c%é", "name": "Ada Lovelace", "company": "Engines", "owner": "rep@acme.com",
     "tags": ["vip", "beta"], "attributes": {"seats": 3, "plan": None, "share": 0.5},
-}  # fmt: skip  # one contact as its sender knows it
+}  # fmt: skip  # one contact of the sender
 
 
 async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> None:
-    """With everything that is known of it, the scores it has, and how they moved in thirty days."""
+    """A contact has its fields, its scores, and the change of each score in thirty days."""
     service.clock.now -= 40 * DAY
     await service.sender.push(item(contact=ADA, value=30))
     service.clock.now += 40 * DAY
@@ -40,11 +40,11 @@ async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> 
     contact = await api.get(f"/contacts/{id}")
 
     assert {**contact, "tags": sorted(contact["tags"]), "updated_at": expected["updated_at"]} == expected
-    # The client of these tests sends the path as it is written here.
+    # The client of these tests sends the path unchanged.
     for key in (
         "ada@example.com", "ADA@EXAMPLE.COM", "ada%40example.com", "%61da@example.com", "%20ada@example.com%20",
         "crm:a%2Fb%20c%25%C3%A9", "crm%3Aa%2Fb%20c%25%C3%A9", "CRM:a%2fb%20c%25%c3%a9", f"{id}", f"0{id}",
-    ):  # fmt: skip  # a table of ways to say one name
+    ):  # fmt: skip  # keys of one contact
         assert await api.get(f"/contacts/{key}") == contact, key
         assert await api.get(f"/contacts/{key}/scores/score") == contact["scores"]["score"], key
     assert (await api.get("/contacts"))["items"] == [contact]
@@ -53,13 +53,13 @@ async def test_a_contact_reads_as_promised(service: Receiving, api: Program) -> 
 
 
 async def test_whom_nobody_knows(service: Receiving, api: Program) -> None:
-    """Every key that names nobody is 404, whatever it is made of."""
+    """Every key without a contact is answered 404, whatever characters it has."""
     await service.sender.push(item(contact=ADA))
     for key in (
         "bob@example.com", "crm:17", "crm:", ":a", "erp:a%2Fb%20c%25%C3%A9", "ada", "Ada%20Lovelace", "0", "999999",
         "-1", "1.0", "%2B1", "9" * 18, "9" * 19, "9" * 5000, "%E2%80%AE",
         "%", "%F0%9F%92%A9", "*", "%25", "'%20OR%201=1%20--", "..%2F..", "%0A", "x" * 6000,
-    ):  # fmt: skip  # a table of ways to name nobody
+    ):  # fmt: skip  # keys of no contact
         for path in (f"/contacts/{key}", f"/contacts/{key}/scores/score"):
             answer = await api.call("GET", path)
             check_problem(answer, 404, "Not Found", detail=True)
@@ -76,7 +76,7 @@ BROKEN = {
 
 
 async def test_what_no_text_can_hold_names_nobody(service: Receiving, api: Program) -> None:
-    """NUL and half of a surrogate pair are refused wherever they stand, so that no contact is made of the rest."""
+    """NUL and lone surrogates are refused everywhere, so that no contact is created with a truncated key."""
     value = {"value": 5}
     for key, detail in BROKEN.items():
         own = f"/contacts/{key}"
@@ -105,7 +105,7 @@ async def test_what_no_text_can_hold_names_nobody(service: Receiving, api: Progr
 
 
 async def test_lists_come_in_pages(service: Receiving, api: Program) -> None:
-    """Together the pages are the whole list, once each, in the order asked for; new contacts disturb nothing."""
+    """The pages contain the whole list, each contact once, in the requested order, also if contacts are added."""
     people = [f"p{number:02d}@example.com" for number in range(23)]
     await service.sender.push(
         {"items": [item(email=email, value=number % 5 * 20) for number, email in enumerate(people)]}
@@ -127,7 +127,7 @@ async def test_lists_come_in_pages(service: Receiving, api: Program) -> None:
 
 
 async def test_a_limit_in_the_filter_is_kept_over_all_pages(service: Receiving, api: Program) -> None:
-    """`limit:` in the filter bounds the whole answer, `limit=` each page of it."""
+    """`limit:` in the filter limits the whole result, `limit=` each page."""
     people = [f"p{number:02d}@example.com" for number in range(70)]
     await service.sender.push({"items": [item(email=email) for email in people]})
     for limit in (1, 7, 10, 50, 1000):
@@ -142,7 +142,7 @@ async def test_a_limit_in_the_filter_is_kept_over_all_pages(service: Receiving, 
 
 
 def cursor(*values: object) -> str:
-    """Write a cursor by hand."""
+    """Build a cursor by hand."""
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
@@ -158,15 +158,15 @@ CURSORS = {
     "sort:-score": (cursor(0, 5), cursor(0, None, 5), cursor(0, "5", 5), cursor(2, 5), cursor(0, 10**30, 5)),
     "sort:name": (cursor(0, 5), cursor(0, 5, 5), cursor(0, "\ud800", 5), cursor(0, "a\0", 5)),
     "limit:5": ("", "1", "1.", ".", "0.1", "6.1", "x.1", f"6.{cursor(0, 5)}", f"-1.{cursor(0, 5)}", cursor(0, 5)),
-}  # fmt: skip  # a table of ways to go on wrongly
+}  # fmt: skip  # invalid cursors
 FILTERS = (
     "fti>3", "score>", "(", "owner:me", "limit:0", "limit:ten", "(" * 3000, "-" * 3000, "%00", "%FF:", "%ED%A0%80:",
     "score%3E1000", "score%3E1e1", "score%3E5x", "name~",
-)  # fmt: skip  # a table of ways to ask wrongly
+)  # fmt: skip  # invalid queries
 
 
 async def test_what_cannot_be_listed(service: Receiving, api: Program) -> None:
-    """It is 400, with what to say instead."""
+    """An invalid list request is answered 400 with what to send instead."""
     await service.sender.push(item())
     wrong: list[tuple[str, str | None]] = [(f"limit={limit}", LIMIT) for limit in LIMITS]
     wrong += [(f"q={q}&cursor={cursor}", CURSOR) for q, cursors in CURSORS.items() for cursor in cursors]

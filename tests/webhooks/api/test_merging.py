@@ -1,4 +1,4 @@
-"""Making two contacts one, and forgetting one, by the API and by the items of a source."""
+"""Merge and delete contacts through the API and by items of a source."""
 
 from tests.webhooks.api.program import Program
 from tests.webhooks.receiving import Receiving, check_problem
@@ -8,14 +8,14 @@ ADA, BOB = "ada@example.com", "bob@example.com"
 
 
 async def two(service: Receiving) -> None:
-    """Let a source tell of two people."""
+    """Push two contacts."""
     await service.sender.push(
         {"items": [item("score.add", value=30), item("score.add", contact={"email": BOB, "id": "b"}, value=12)]}
     )
 
 
 async def test_two_contacts_become_one(service: Receiving, api: Program) -> None:
-    """Whichever is merged into which; the answer is the contact that they are, by all of its names."""
+    """In either direction the answer is the merged contact, which all its keys refer to."""
     await two(service)
     ada, bob = await api.get(f"/contacts/{ADA}"), await api.get(f"/contacts/{BOB}")
 
@@ -25,13 +25,13 @@ async def test_two_contacts_become_one(service: Receiving, api: Program) -> None
     assert answer.document["scores"]["score"]["value"] == 42
     for key in (ADA, BOB, "crm:b", ada["id"], bob["id"]):
         assert await api.get(f"/contacts/{key}") == answer.document
-    assert await api.listed() == [BOB]  # the address that was told last
+    assert await api.listed() == [BOB]  # the latest address
     again = await api.call("POST", f"/contacts/{BOB}/merge", {"into": ADA})
     assert (again.status, again.document["scores"]) == (200, answer.document["scores"])
 
 
 async def test_a_merge_that_says_too_little(service: Receiving, api: Program) -> None:
-    """Both must be known, and the body must say whom."""
+    """Both contacts must exist, and the body must name the target."""
     await two(service)
 
     for body in (
@@ -52,7 +52,7 @@ async def test_a_merge_that_says_too_little(service: Receiving, api: Program) ->
 
 
 async def test_a_deleted_contact_is_nowhere(service: Receiving, api: Program) -> None:
-    """It is 404 at once, also by its id; what its source tells of it later makes a new one, what is older does not."""
+    """A deleted contact is 404 at once, also by its id; later items create a new contact, older ones do not."""
     await two(service)
     id = (await api.get(f"/contacts/{BOB}"))["id"]
 
@@ -75,7 +75,7 @@ async def test_a_deleted_contact_is_nowhere(service: Receiving, api: Program) ->
 
 
 async def test_a_source_merges_and_deletes(service: Receiving, api: Program) -> None:
-    """By items of their own, each once; a repeat of the request changes nothing."""
+    """Items merge and delete once each; a repeated request changes nothing."""
     await two(service)
     merge = item("contact.merge", contact={"email": ADA}, into={"id": "b"})
     merge.pop("score", None)

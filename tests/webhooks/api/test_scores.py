@@ -1,4 +1,4 @@
-"""Reading, setting, clearing and adjusting a score, one program or many at a time."""
+"""Read, set, clear and adjust scores, by one client or many at a time."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ async def adjusted(api: Program, delta: object, key: str, *, path: str = SCORE, 
 
 
 async def test_a_score_is_set_read_and_cleared(service: Receiving, api: Program) -> None:
-    """PUT answers what GET answers then; after DELETE the score is missing, and the contact is not."""
+    """PUT returns what GET returns afterwards; after DELETE the score is missing, and the contact stays."""
     put = await api.call("PUT", SCORE, {"value": 87, "reason": "great demo"})
     assert (put.status, put.document) == (
         200,
@@ -64,7 +64,7 @@ async def test_a_score_is_set_read_and_cleared(service: Receiving, api: Program)
 
 
 async def test_a_contact_that_was_deleted_while_its_score_was_being_set(service: Receiving, api: Program) -> None:
-    """What was asked before a deletion, or by a clock that is behind, is not taken: it says so, and later it is."""
+    """A request from before the contact's deletion, or with a slow clock, is refused and says so; a later one works."""
     await api.call("PUT", SCORE, {"value": 87})
     service.clock.now += SECOND
     assert (await api.call("DELETE", "/contacts/ada@example.com")).status == 204
@@ -77,7 +77,7 @@ async def test_a_contact_that_was_deleted_while_its_score_was_being_set(service:
 
 
 async def test_an_explanation_names_the_rule(service: Receiving, api: Program) -> None:
-    """Of what an activity was worth, and of what is known of the contact, also where it ended; a change has none."""
+    """The explanation names the rules of activities and attributes, also ended ones; a set score has no rule."""
     await add_score_type(
         service.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
         rules=[
@@ -110,7 +110,7 @@ async def test_an_explanation_names_the_rule(service: Receiving, api: Program) -
 
 
 async def test_only_an_address_makes_a_contact(service: Receiving, api: Program) -> None:
-    """PUT to an address nobody has makes one, a refused PUT does not; nothing else makes any."""
+    """PUT to an unknown address creates a contact, unless it is refused; no other request creates one."""
     for key in ("crm:17", "4711", "ada", "ada@", "a%20b@example.com", f"{'x' * 250}@example.com"):
         check_problem(await api.call("PUT", f"/contacts/{key}/scores/score", {"value": 5}), 404, "Not Found")
     check_problem(await adjusted(api, 5, "k"), 404, "Not Found")
@@ -155,11 +155,11 @@ BODIES: tuple[tuple[bytes, str | None], ...] = (
     (b'{"Value": 5}', PUT), (b'{"value": 5, "reasno": "x"}', PUT), (b'{"delta": 5}', PUT),
     (b'{"value": 5, "reason": 5}', PUT), (b'{"value": 5, "reason": ["x"]}', PUT),
     (json.dumps({"value": 5, "reason": "x" * 1001}).encode(), PUT),
-)  # fmt: skip  # a table of bodies that are none
+)  # fmt: skip  # invalid bodies
 
 
 async def test_what_a_score_cannot_be_set_to(service: Receiving, api: Program) -> None:
-    """A value that is no value is 422 with what would do, a body that is none 400; nothing is changed by either."""
+    """An invalid value is answered 422 with valid values, an invalid body 400; nothing is changed."""
     await service.sender.push({"items": [item(value=50), item(score="fit", value=5)]})
     before = await service.history("ada@example.com")
     for path, value, complaint in VALUES:
@@ -187,7 +187,7 @@ async def test_what_a_score_cannot_be_set_to(service: Receiving, api: Program) -
 
 
 async def test_a_change_since_it_was_read_is_refused(service: Receiving, api: Program) -> None:
-    """If-Match lets a change through only where nobody changed the score since, not even to the same value."""
+    """If-Match rejects a change if the score was set since it was read, even to the same value."""
     await service.sender.push(item(value=50))
     tag = (await api.call("GET", SCORE)).headers["Etag"]
     await service.sender.push(item("score.set", value=60))
@@ -218,7 +218,7 @@ async def test_a_change_since_it_was_read_is_refused(service: Receiving, api: Pr
 
 
 async def test_the_address_of_the_path_says_whose_a_change_is(service: Receiving, api: Program) -> None:
-    """Also while two contacts are merged, so that splitting them gives each its own."""
+    """A change belongs to the address in the path, so each contact keeps its own changes after a split."""
     await service.sender.push({"items": [item(value=50), item(contact={"email": "two@example.com"}, value=20)]})
     two = "/contacts/two@example.com"
     (row,) = [
@@ -242,7 +242,7 @@ async def test_the_address_of_the_path_says_whose_a_change_is(service: Receiving
 
 
 async def test_an_adjustment_that_was_made_is_repeated_after_the_step_changed(service: Receiving, api: Program) -> None:
-    """The same Idempotency-Key is answered as before; a new one is held to the step of now."""
+    """The same Idempotency-Key is answered as before; a new request must use the current step."""
     await service.sender.push(item(value=50))
     assert (await adjusted(api, 5, "once")).document["value"] == 55
     live = await score_type(service.workspace, key="score")
@@ -257,13 +257,13 @@ async def test_an_adjustment_that_was_made_is_repeated_after_the_step_changed(se
 
 
 async def adjusted_if(api: Program, tag: str) -> Answer:
-    """Add one where the score is as it was read."""
+    """Add 1 to a score, if it is unchanged."""
     headers = {"If-Match": tag, "Idempotency-Key": "once"}
     return await api.call("POST", f"{SCORE}/adjustments", {"delta": 1}, headers=headers)
 
 
 async def test_of_several_who_read_the_same_one_changes_it(service: Receiving, api: Program) -> None:
-    """At once, with the same If-Match: one is let through, the others are told to read again."""
+    """Of simultaneous requests with the same If-Match one succeeds, and the others must read again."""
     await service.sender.push(item(value=50))
     for turn in range(5):
         tag = (await api.call("GET", SCORE)).headers["Etag"]
@@ -278,7 +278,7 @@ async def test_of_several_who_read_the_same_one_changes_it(service: Receiving, a
 
 
 async def test_an_adjustment_counts_once(service: Receiving, api: Program) -> None:
-    """However often it is sent, at once and later; the same key with another body is refused, another key counts."""
+    """A repeated adjustment counts once; the same key with another body is refused, and another key counts."""
     await service.sender.push({"items": [item(value=50), item(email="bob@example.com", value=50)]})
     assert (await adjusted(api, 5, "k", reason="demo")).document["value"] == 55
     service.clock.now += 3 * DAY
@@ -297,18 +297,18 @@ async def test_an_adjustment_counts_once(service: Receiving, api: Program) -> No
     assert {answer.document["value"] for answer in several} <= set(range(49, 79))
     assert await service.scores("ada@example.com") == {"score": 78_000}
     assert await service.scores("bob@example.com") == {"score": 50_000}
-    assert (await adjusted(api, 500, "over")).document["value"] == 100  # the range is kept
+    assert (await adjusted(api, 500, "over")).document["value"] == 100  # the value stays in the range
 
     both = await asyncio.gather(adjusted(api, -1, "two ways"), adjusted(api, -2, "two ways"))
     assert sorted(answer.status for answer in both) == [200, 422]
 
 
 async def test_a_key_belongs_to_the_token_that_sent_it(service: Receiving, api: Program) -> None:
-    """Two programs that choose the same key do not take each other's adjustments for repeats."""
+    """Two tokens may use the same key without conflict."""
     await service.sender.push(item(score="points", value=0))
     programs = [
         api,
-        await program(service),  # of the same name
+        await program(service),  # with the same name
         await program(service, name="script/a"),
         await program(service, name="script"),
     ]
@@ -320,7 +320,7 @@ async def test_a_key_belongs_to_the_token_that_sent_it(service: Receiving, api: 
 
 
 async def test_a_repeat_is_a_repeat_whatever_it_has_read(service: Receiving, api: Program) -> None:
-    """An adjustment that went through is not refused when it is sent again with the tag it was sent with."""
+    """A repeated adjustment is answered as a repeat, even if its If-Match is outdated."""
     await service.sender.push(item(value=50))
     tag = (await api.call("GET", SCORE)).headers["Etag"]
     first, again = await adjusted_if(api, tag), await adjusted_if(api, tag)
@@ -330,7 +330,7 @@ async def test_a_repeat_is_a_repeat_whatever_it_has_read(service: Receiving, api
 
 
 async def test_an_adjustment_needs_a_key_and_an_amount(service: Receiving, api: Program) -> None:
-    """Without a usable Idempotency-Key it is 400, an amount between the steps 422; nothing is changed."""
+    """A missing or invalid Idempotency-Key is answered 400, an amount off the step 422; nothing is changed."""
     await service.sender.push({"items": [item(value=50), item(score="fit", value=5)]})
     for headers in ({}, {"Idempotency-Key": ""}, {"Idempotency-Key": "x" * 256}, {"Idempotency-Key": "\udcff"}):
         answer = await api.call("POST", f"{SCORE}/adjustments", {"delta": 1}, headers=headers)
@@ -348,11 +348,12 @@ async def test_an_adjustment_needs_a_key_and_an_amount(service: Receiving, api: 
         assert answer.document["detail"] == PUT.replace('"value": 87', '"delta": 5')
     assert await service.scores("ada@example.com") == {"score": 50_000, "fit": 5000}
     assert (await adjusted(api, -0.5, "x" * 255, path=FIT)).document["value"] == 4.5
-    assert (await adjusted(api, 3, "é ü", path=POINTS)).document["value"] == 3  # a missing score begins at its start
+    # a missing score starts at the start value
+    assert (await adjusted(api, 3, "é ü", path=POINTS)).document["value"] == 3
 
 
 async def test_score_types_are_described(service: Receiving, api: Program) -> None:
-    """With range, step, start and bands, the default one marked."""
+    """Score types have range, step, start and bands, and the default one is marked."""
     assert await api.get("/score-types") == {
         "items": [
             {"key": "score", "label": "Score", "min": 0, "max": 100, "step": 1, "start": 0}

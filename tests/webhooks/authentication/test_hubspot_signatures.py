@@ -1,4 +1,4 @@
-"""HubSpot's own package and our verifier let in the same requests, in all three versions of its signature."""
+"""HubSpot's own package and this verifier accept the same requests, in all three versions of the signature."""
 
 import hashlib
 import time
@@ -18,16 +18,16 @@ from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 MANY = 1000
 HEADERS = {"v1": "x-hubspot-signature", "v2": "x-hubspot-signature", "v3": "x-hubspot-signature-v3"}
 TIMESTAMP = "x-hubspot-request-timestamp"
-#: what HubSpot signs decoded in version 3; its package leaves that to whoever calls it
+#: characters that HubSpot decodes from escapes before it signs in version 3; its package leaves this to the caller
 DECODED = ":/?@!$'()*,;"
 
 
 def text_of(noise: bytes, most: int) -> str:
-    """Make a text with letters, signs and many characters of more than one byte."""
+    """Return a text with letters, symbols and many characters of more than one byte."""
     return "".join(chr((0x20, 0x60, 0x400, 0x1F600)[number % 4] + number // 4) for number in noise[: noise[0] % most])
 
 
-#: what happens to a request on its way to us: (body, address, signature, timestamp) → the same, changed
+#: changes to a request on its way: (body, address, signature, timestamp) → the same, changed
 JOURNEYS: list[Callable[[str, str, str, str], tuple[str, str, str, str]]] = [
     lambda body, url, signature, at: (body, url, signature, at),
     lambda body, url, signature, at: (body, url, signature, at),
@@ -41,14 +41,14 @@ JOURNEYS: list[Callable[[str, str, str, str], tuple[str, str, str, str]]] = [
 
 
 def verdicts_on(version: str, number: int) -> tuple[bool, bool, int]:
-    """Make one request out of a number; tell whether the package, and whether we, let it in, and how old it is."""
+    """Build a request from a number; return whether the package and the verifier accept it, and its age."""
     noise = hashlib.sha512(f"{version} {number}".encode()).digest()
     secret, body = text_of(noise[40:], 24) + "s", text_of(noise[8:], 60)
     method = ("POST", "GET")[noise[1] % 2]
     query = f"who={quote(text_of(noise[30:], 8), safe='')}" if noise[2] % 2 else "at=%3A%2F%40%2C"
     address = f"https://scores.example.com/webhooks/T1/hub%20{noise[3]}?{query}"
     off = (0, 0, -280, 280, -320, 320)[noise[4] % 6]  # seconds; far enough from 300 for a slow machine
-    now = time.time_ns() // 1000  # the package has no other clock
+    now = time.time_ns() // 1000  # the package offers no other clock
     at = str(now // 1000 + off * 1000)
     signature = Signature.get_signature(secret, body, version, signed(address, version), method, at)
     arrived, url, sent, timestamp = JOURNEYS[noise[5] % len(JOURNEYS)](body, address, signature, at)
@@ -64,14 +64,14 @@ def verdicts_on(version: str, number: int) -> tuple[bool, bool, int]:
 
 
 def signed(address: str, version: str) -> str:
-    """Give an address as HubSpot signs it."""
+    """Return an address as HubSpot signs it."""
     for character in DECODED if version == "v3" else "":
         address = address.replace(f"%{ord(character):02X}", character)
     return address
 
 
 def accepts(call: Callable[[], bool]) -> bool:
-    """Tell whether a verifier lets a request in."""
+    """Return whether a verifier accepts a request."""
     try:
         return call()
     except (NotAuthentic, InvalidSignatureTimestampError):
@@ -80,7 +80,7 @@ def accepts(call: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 def test_the_package_agrees(version: str) -> None:
-    """But for requests from the future, which it takes and we do not."""
+    """The package agrees, except for requests from the future, which only the package accepts."""
     counts: Counter[str] = Counter()
     for number in range(MANY):
         by_hubspot, by_us, off = verdicts_on(version, number)
@@ -95,7 +95,7 @@ def test_the_package_agrees(version: str) -> None:
 
 
 def test_what_its_package_fails_at_is_refused_by_ours() -> None:
-    """A signature that is no ASCII, a timestamp that is none, a header that is not there."""
+    """A non-ASCII signature, an invalid timestamp and a missing header are refused; the package raises."""
     at = str(time.time_ns() // 1_000_000)
     spoiled: list[Mapping[str, str]] = [
         {HEADERS["v3"]: "é", TIMESTAMP: at}, {HEADERS["v3"]: "a", TIMESTAMP: "soon"}, {HEADERS["v3"]: "a"},

@@ -1,4 +1,4 @@
-"""How senders sign: their own published vectors, what is not signed so, and the ways that are no signature."""
+"""Signature recipes of senders: their published vectors, invalid requests, and authentication without signatures."""
 
 import base64
 import hmac
@@ -28,7 +28,7 @@ CLOSE = (
     b'{"object_type": "activity.note", "action": "created", "note": "test content"}}, '
     b'"subscription_id": "whsub_mBTylJxRXaBOXcuQmgUdmL"}'
 )
-#: the senders' own, from their documentation and the tests of their libraries
+#: the senders' own vectors, from their documentation and the tests of their libraries
 VECTORS: dict[str, tuple[str, str, bytes, dict[str, str], str, int]] = {
     "HubSpot v2 for Node": (
         "hubspot-v2", HUBSPOT, EXAMPLE,
@@ -66,13 +66,13 @@ VECTORS: dict[str, tuple[str, str, bytes, dict[str, str], str, int]] = {
 
 
 def verified(name: str, request: SignedRequest, *, secret: str, now: int = NOW) -> str | None:
-    """Verify by a recipe of the table."""
+    """Verify a request with a recipe of the table."""
     return Signature(RECIPES[name]).authenticate(request, secrets=[secret], now=now)
 
 
 @pytest.mark.parametrize("vector", VECTORS)
 def test_published_vectors_verify_and_nothing_near_them_does(vector: str) -> None:
-    """Not with another body, another secret, or another signature."""
+    """A published vector is valid, and invalid with another body, secret or signature."""
     name, secret, body, headers, method, now = VECTORS[vector]
     good = SignedRequest(method=method, url=URL, headers=headers, body=body)
     verified(name, good, secret=secret, now=now)
@@ -89,7 +89,7 @@ def test_published_vectors_verify_and_nothing_near_them_does(vector: str) -> Non
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_verifies_what_it_signs(name: str) -> None:
-    """With a secret of its own making; five minutes off either way at most, where there is a time."""
+    """Each recipe verifies its own signature with a generated secret; a timestamp may be five minutes off."""
     recipe, proof = RECIPES[name][0], Signature(RECIPES[name])
     secret = proof.new_secret()
     proof.check_secret(secret)
@@ -114,7 +114,7 @@ def test_a_recipe_verifies_what_it_signs(name: str) -> None:
 
 
 def test_hubspot_signs_the_address_as_it_reads_it() -> None:
-    """Some escapes are decoded before it is signed, whatever their case, and others are not."""
+    """Certain escapes, in either case, are decoded before the address is signed, and others are not."""
     full_url = "https://x.example/a/b?q=1:2&r=%20%25c&s=(!)"
     content = f"POST{full_url}".encode() + EXAMPLE + b"1767225600000"
     signature = base64.b64encode(hmac.digest(b"key", content, "sha256")).decode()
@@ -126,12 +126,12 @@ def test_hubspot_signs_the_address_as_it_reads_it() -> None:
         verified("hubspot-v3", SignedRequest(url="http://10.0.0.7/a", headers=headers, body=EXAMPLE), secret="key")
     assert error.value.hint.endswith("another secret, a changed body, or another address than its --public-url?")
     older = {"x-hubspot-signature": "0" * 64} | headers
-    with pytest.raises(NotAuthentic):  # a source set to v2 is not satisfied by v3, nor the other way round
+    with pytest.raises(NotAuthentic):  # a source set to v2 does not accept v3, nor the other way round
         verified("hubspot-v2", SignedRequest(url=url, headers=older, body=EXAMPLE), secret="key")
 
 
 def test_attio_signs_under_either_name() -> None:
-    """The header that both of its names share says nothing of which one is there."""
+    """Each of Attio's two signature headers is accepted."""
     digest = hmac.digest(b"key", EXAMPLE, "sha256").hex()
     for name in ("attio-signature", "x-attio-signature"):
         for more in ({}, {"idempotency-key": "i1"}):
@@ -143,7 +143,7 @@ def test_attio_signs_under_either_name() -> None:
 
 
 def test_the_first_of_a_segment_batch_is_signed_as_it_was_sent() -> None:
-    """Blanks, unicode and all; what follows it may be anything."""
+    """The first call of a batch is signed with its exact bytes; the rest of the batch is not signed."""
     first = '{"a": "é\\u00e9", "n": 1.50}'
     digest = hmac.digest(b"key", first.encode(), "sha1").hex()
     for body in (f" [ {first} , 5]", f"[{first}]", first):
@@ -180,11 +180,11 @@ def test_ed25519_of_the_standard() -> None:
 
 
 def test_a_recipe_written_as_data() -> None:
-    """Stripe's scheme, which no row has, is read from JSON; one that vouches for too little is refused."""
+    """Stripe's scheme, which the table lacks, is read from JSON; a recipe that signs too little is refused."""
     mapping: dict[str, Any] = {
         "header": "Stripe-Signature", "listed": "pairs", "prefix": "v1", "timestamp": "pair:t",
         "parts": ["timestamp", "'.", "body"],
-    }  # fmt: skip  # as it is written in a file
+    }  # fmt: skip  # as in a file
     scheme = recipes(mapping)
     digest = hmac.digest(b"key", b"1767225600." + EXAMPLE, "sha256").hex()
     header = {"stripe-signature": f"t=1767225600,v0=ab,v1={'0' * 64},v1={digest}"}
@@ -215,17 +215,17 @@ def test_a_recipe_written_as_data() -> None:
 TIMES: dict[str, Reason | None] = {
     "2026-01-01T00:00:00Z": None,
     "2026-01-01T01:05:00+01:00": None,  # five minutes ahead
-    "2025-12-31T18:54:59-05:00": Reason.CLOCK_TOO_FAR_OFF,  # a second too far behind
-    "2026-01-01T00:00:00": Reason.MALFORMED,  # in no zone
+    "2025-12-31T18:54:59-05:00": Reason.CLOCK_TOO_FAR_OFF,  # a second too old
+    "2026-01-01T00:00:00": Reason.MALFORMED,  # without a zone
     "1767225600": Reason.MALFORMED,
     "yesterday": Reason.MALFORMED,
-    "2026-01-01T00:00:00.000000000000000+00:00": Reason.MALFORMED,  # longer than any
+    "2026-01-01T00:00:00.000000000000000+00:00": Reason.MALFORMED,  # longer than any time
 }
 
 
 @pytest.mark.parametrize("time", TIMES)
 def test_a_time_written_as_people_do(time: str) -> None:
-    """A recipe may say that the time is ISO 8601: with a zone, and as near to ours as any other."""
+    """A recipe may use ISO 8601 times: with a zone, and within the same tolerance."""
     scheme = recipes({"header": "S", "timestamp": "T", "unit": "iso", "parts": ["timestamp", "body"]})
     signature = hmac.digest(b"key", time.encode() + EXAMPLE, "sha256").hex()
     request, proof = SignedRequest(headers={"s": signature, "t": time}, body=EXAMPLE), Signature(scheme)
@@ -284,7 +284,7 @@ PROOFS: list[tuple[Authenticator, Sequence[str], SignedRequest, SignedRequest]] 
 def test_what_is_no_signature(
     proof: Authenticator, secrets: Sequence[str], good: SignedRequest, bad: SignedRequest
 ) -> None:
-    """Any of the secrets will do, colons and all; nothing else does, and no secret means nobody."""
+    """Each of several passwords or tokens is accepted, also with colons, and nothing else; without one nothing is."""
     assert proof.authenticate(good, secrets=secrets, now=NOW) is None
     for request, known_secrets in ((bad, secrets), (good, []), (SignedRequest(headers={}, body=b""), secrets)):
         if known_secrets or not isinstance(proof, Organization) or request is not good:
@@ -315,7 +315,7 @@ NAMES = sorted(SAID | {"authorization", "content-type"})
     body=st.binary(max_size=60),
 )
 def test_strangers_are_refused_whatever_they_send(name: str, headers: dict[str, str], body: bytes) -> None:
-    """The verifier is total: it refuses, and raises nothing else."""
+    """The verifier refuses any stranger's request, and raises no other exception."""
     proof = Signature(RECIPES[name])
     others: list[Authenticator] = [
         Basic("a"),

@@ -1,4 +1,4 @@
-"""Standard Webhooks signatures: who is let in, who is not, and what the operator is told."""
+"""Standard Webhooks signatures: which requests are authentic, and what the operator is told."""
 
 import base64
 import hashlib
@@ -33,30 +33,30 @@ OTHER_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
 def verify(body: bytes, headers: Mapping[str, str], *, secrets: Sequence[str], now: int) -> Authentic:
-    """Verify as the standard's recipe says."""
+    """Verify a request with the standard's recipe."""
     return signatures.verify(SignedRequest(headers=headers, body=body), recipes=STANDARD, secrets=secrets, now=now)
 
 
 def sign(body: bytes, *, delivery_id: str, now: int, secret: str) -> dict[str, str]:
-    """Give the headers that the recipe makes."""
+    """Return the headers that the recipe signs."""
     request = SignedRequest(headers={}, body=body)
     return dict(signatures.sign(request, recipe=STANDARD[0], delivery=delivery_id, secret=secret, now=now).headers)
 
 
 def new_secret() -> str:
-    """Make a secret for the recipe."""
+    """Generate a secret for the recipe."""
     return signatures.new_secret(STANDARD[0])
 
 
 def check_secret(secret: str) -> None:
-    """Check a secret for the recipe."""
+    """Validate a secret for the recipe."""
     signatures.check_secret(secret, recipes=STANDARD)
 
 
 def refusal(
     body: bytes = BODY, *, secrets: tuple[str, ...] = (SECRET,), now: int = NOW, **changes: str
 ) -> NotAuthentic:
-    """Verify the vector with some of its headers changed (the names with underscores), and expect to be refused."""
+    """Verify the vector with changed headers (underscores for hyphens), and return the refusal."""
     headers = HEADERS | {name.replace("_", "-"): value for name, value in changes.items()}
     with pytest.raises(NotAuthentic) as error:
         verify(body, headers, secrets=secrets, now=now)
@@ -64,7 +64,7 @@ def refusal(
 
 
 def by_hand(delivery_id: str, timestamp: str, body: bytes = BODY, *, secret: str = SECRET) -> dict[str, str]:
-    """Sign whatever is asked, also what our own *sign* would not."""
+    """Sign any input, including input that *sign* refuses."""
     content = f"{delivery_id}.{timestamp}.".encode() + body
     digest = hmac.digest(base64.b64decode(secret.removeprefix("whsec_")), content, "sha256")
     return {
@@ -80,7 +80,7 @@ def test_official_vector_is_authentic() -> None:
 
 
 def test_official_vector_is_signed() -> None:
-    """Signing gives the same headers as the vector; the part of a second is cut off, not rounded."""
+    """Signing gives the same headers as the vector; fractions of a second are truncated."""
     assert sign(BODY, delivery_id=DELIVERY, now=NOW + 999_999, secret=SECRET) == HEADERS
 
 
@@ -89,25 +89,25 @@ def test_official_vector_is_signed() -> None:
     [
         f"v1,AAAA {SIGNATURE}",
         f"{SIGNATURE} v1,AAAA",
-        f"v1a,{SIGNATURE[3:]} {SIGNATURE}",  # another version is skipped, whatever it carries
+        f"v1a,{SIGNATURE[3:]} {SIGNATURE}",  # another version is skipped, whatever it contains
         f"v2 {SIGNATURE}",  # no comma
         f"v1,a,b,c {SIGNATURE}",  # too many commas
         f"v1,not*base64 {SIGNATURE}",
-        f"v1, {SIGNATURE}",  # nothing in it
-        f"garbage {SIGNATURE}",  # these three make the reference library fail
-        f"   {SIGNATURE}  ",  # blanks in excess
-        f"v1,é\udcff {SIGNATURE}",  # not ASCII, and a byte that no encoding explains
+        f"v1, {SIGNATURE}",  # empty
+        f"garbage {SIGNATURE}",  # the reference library fails on these three
+        f"   {SIGNATURE}  ",  # excess spaces
+        f"v1,é\udcff {SIGNATURE}",  # not ASCII, and a byte that is invalid in every encoding
         " ".join(["v1,AAAA"] * 200 + [SIGNATURE]),
     ],
 )
 def test_bad_entries_do_not_spoil_a_good_one(signature: str) -> None:
-    """One signature that fits is enough, whatever stands beside it."""
+    """One valid signature is enough, whatever stands beside it."""
     assert verify(BODY, HEADERS | {"webhook-signature": signature}, secrets=[SECRET], now=NOW) == AUTHENTIC
 
 
 @pytest.mark.parametrize("secrets", [[SECRET, OTHER_SECRET], [OTHER_SECRET, SECRET]])
 def test_any_secret_of_a_rotation_fits(secrets: list[str]) -> None:
-    """While a secret is rotated, deliveries signed with the old and with the new one are authentic."""
+    """During a rotation deliveries signed with the old and with the new secret are authentic."""
     assert verify(BODY, HEADERS, secrets=secrets, now=NOW) == AUTHENTIC
 
 
@@ -121,7 +121,7 @@ def test_any_secret_of_a_rotation_fits(secrets: list[str]) -> None:
     ],
 )
 def test_missing_headers_are_named(missing: list[str], hint: str) -> None:
-    """A header that is absent, or there and empty, is named to the operator."""
+    """The refusal names a header that is missing or empty."""
     absent = {name: value for name, value in HEADERS.items() if name not in missing}
     for headers in (absent, HEADERS | dict.fromkeys(missing, "")):
         with pytest.raises(NotAuthentic) as error:
@@ -134,22 +134,22 @@ def test_missing_headers_are_named(missing: list[str], hint: str) -> None:
     "timestamp",
     [
         "1614265330.0",
-        "1614265330.7",  # the reference library takes this one and the next two
+        "1614265330.7",  # the reference library accepts this one and the next two
         "+1614265330",
         " 1614265330 ",
         "-1614265330",
-        "1614265330\n",  # "$" in a pattern would let it pass
-        "1_614_265_330",  # int() would take it
+        "1614265330\n",  # "$" in a pattern would accept it
+        "1_614_265_330",  # int() would accept it
         "0x6037b8b2",
         "1.6e9",
         "1614265330000",  # milliseconds: thirteen digits
-        "١٦١٤٢٦٥٣٣٠",  # digits, but not ASCII ones: int() would take them too
+        "١٦١٤٢٦٥٣٣٠",  # digits, but not ASCII: int() would accept them too
         "soon",
         "\udc31",
     ],
 )
 def test_timestamps_are_digits_alone(timestamp: str) -> None:
-    """A timestamp that is anything but plain seconds is refused before it is computed with."""
+    """A timestamp other than plain seconds is refused before it is used."""
     error = refusal(webhook_timestamp=timestamp)
 
     expected = "webhook-timestamp must be whole seconds since 1970, in digits alone"
@@ -157,7 +157,7 @@ def test_timestamps_are_digits_alone(timestamp: str) -> None:
 
 
 def test_timestamps_of_twelve_digits_are_read() -> None:
-    """Twelve digits are enough for everybody, and more are not."""
+    """A timestamp of twelve digits is accepted."""
     headers = by_hand("a", "0" + "9" * 11)
     now = (10**11 - 1) * 1_000_000
 
@@ -168,7 +168,7 @@ def test_timestamps_of_twelve_digits_are_read() -> None:
     "delivery_id",
     [
         "a" * 257,
-        "a\n",  # "$" in a pattern would let it pass
+        "a\n",  # "$" in a pattern would accept it
         "a\tb",
         "a\x7f",
         "café",
@@ -177,7 +177,7 @@ def test_timestamps_of_twelve_digits_are_read() -> None:
     ],
 )
 def test_odd_delivery_ids_are_refused(delivery_id: str) -> None:
-    """An id that could not be kept or shown is refused, even when it is signed rightly; nor do we sign one."""
+    """An id that cannot be stored or shown is refused, even with a valid signature, and cannot be signed."""
     signature = by_hand("a", str(SENT))["webhook-signature"]
     if delivery_id != "\udcff":
         signature = by_hand(delivery_id, str(SENT))["webhook-signature"]
@@ -192,7 +192,7 @@ def test_odd_delivery_ids_are_refused(delivery_id: str) -> None:
 
 @pytest.mark.parametrize("delivery_id", ["a", "a" * 256, "evt.1", "ada@example.com, twice", "~ !"])
 def test_printable_delivery_ids_are_taken(delivery_id: str) -> None:
-    """Senders make up their own ids: all that is printable ASCII will do."""
+    """Any printable ASCII id is accepted, because senders choose their ids."""
     headers = sign(BODY, delivery_id=delivery_id, now=NOW, secret=SECRET)
 
     expected = Authentic(delivery_id=delivery_id, sent_at=NOW)
@@ -203,7 +203,7 @@ def test_printable_delivery_ids_are_taken(delivery_id: str) -> None:
     "signature", [SIGNATURE[3:], f"v2,{SIGNATURE[3:]}", f"V1,{SIGNATURE[3:]}", " ", "v1", "\udcff"]
 )
 def test_signatures_of_no_known_version_are_told_apart(signature: str) -> None:
-    """A sender that signs in another way is told from one with another secret."""
+    """An unknown signature version is refused with another reason than a wrong secret."""
     error = refusal(webhook_signature=signature)
 
     expected = "webhook-signature holds no signature that begins with v1, or v1a,"
@@ -217,7 +217,7 @@ def test_signatures_of_no_known_version_are_told_apart(signature: str) -> None:
         {"body": b""},
         {"webhook_id": DELIVERY + "x"},
         {"webhook_timestamp": str(SENT + 1)},
-        {"webhook_timestamp": f"0{SENT}"},  # the same time, but not what was signed
+        {"webhook_timestamp": f"0{SENT}"},  # the same time, but not the signed text
         {"webhook_signature": SIGNATURE[:-2] + "F="},
         {"webhook_signature": SIGNATURE.lower()},
         {"webhook_signature": SIGNATURE + "é"},
@@ -228,7 +228,7 @@ def test_signatures_of_no_known_version_are_told_apart(signature: str) -> None:
     ],
 )
 def test_whatever_was_changed_is_refused(changes: dict[str, object]) -> None:
-    """The id, the time and every byte of the body are vouched for."""
+    """The id, the time and every byte of the body are signed."""
     error = refusal(**changes)  # type: ignore[arg-type]  # rows of one table, of several kinds
 
     expected = "the signature fits none of this source's secrets (1): another secret, or a changed body?"
@@ -236,7 +236,7 @@ def test_whatever_was_changed_is_refused(changes: dict[str, object]) -> None:
 
 
 def test_source_without_secrets_lets_nobody_in() -> None:
-    """No secret does not mean no signature needed, and neither does an empty key."""
+    """Without a secret, or with an empty key, nothing is authentic."""
     signature_of_nothing = (
         "v1," + base64.b64encode(hmac.digest(b"", f"{DELIVERY}.{SENT}.".encode() + BODY, "sha256")).decode()
     )
@@ -248,28 +248,29 @@ def test_source_without_secrets_lets_nobody_in() -> None:
 
 @pytest.mark.parametrize("off", [-300_000_000, -299_999_999, 0, 299_999_999, 300_000_000])
 def test_five_minutes_are_tolerated_both_ways(off: int) -> None:
-    """Up to and including five minutes, a clock may be wrong."""
+    """A timestamp may differ from the clock by up to and including five minutes."""
     assert verify(BODY, HEADERS, secrets=[SECRET], now=NOW + off) == AUTHENTIC
 
 
 @pytest.mark.parametrize(
     ("off", "hint"),
     [
-        (300_000_001, "301 s (behind)"),  # a part of a second counts as one, or it would read as tolerable
+        # a fraction counts as a second, because otherwise the difference would read as tolerable
+        (300_000_001, "301 s (behind)"),
         (312_000_000, "312 s (behind)"),
         (-300_000_001, "301 s (ahead)"),
         (-86_400_000_000, "86400 s (ahead)"),
     ],
 )
 def test_clock_that_is_off_is_told_with_the_difference(off: int, hint: str) -> None:
-    """The operator learns by how much the clock differs; the body is not needed to know that."""
+    """The operator is told the difference of the clock; the body is not needed for that."""
     expected = f"the sender's clock differs by {hint}, or this is a replay"
     for error in (refusal(now=NOW + off), refusal(now=NOW + off, body=b"changed")):
         assert (error.reason, error.hint) == (Reason.CLOCK_TOO_FAR_OFF, expected)
 
 
 def test_svix_names_stand_in_for_absent_ones() -> None:
-    """Older senders use the names of the family that the standard came from."""
+    """The header names of Svix are accepted if the standard's names are absent."""
     headers = {name.replace("webhook", "svix"): value for name, value in HEADERS.items()}
 
     assert verify(BODY, headers, secrets=[SECRET], now=NOW) == AUTHENTIC
@@ -277,7 +278,7 @@ def test_svix_names_stand_in_for_absent_ones() -> None:
 
 @pytest.mark.parametrize("name", list(HEADERS))
 def test_families_are_not_mixed(name: str) -> None:
-    """One header of the standard's family is enough for the other family not to be looked at."""
+    """If one of the standard's headers is present, the other family of names is ignored."""
     headers = {name.replace("webhook", "svix"): value for name, value in HEADERS.items()}
     with pytest.raises(NotAuthentic) as error:
         verify(BODY, headers | {name: HEADERS[name]}, secrets=[SECRET], now=NOW)
@@ -287,14 +288,14 @@ def test_families_are_not_mixed(name: str) -> None:
 
 
 def test_message_keeps_the_hint_to_itself() -> None:
-    """What a careless handler would print to the sender does not help it."""
+    """The message of the refusal does not contain the operator's hint, in case a handler shows it to the sender."""
     error = refusal(now=NOW + 10**9)
 
     assert str(error) == "The delivery is not authentic: clock too far off."
 
 
 def calls(call: Callable[[], object], *, target: object) -> int:
-    """Count how often a call comes to a function, which is written in C or in Python."""
+    """Count the calls to a function, implemented in C or in Python."""
     number, code = 0, getattr(target, "__code__", None)
 
     def watch(frame: FrameType, event: str, function: object) -> None:
@@ -320,7 +321,7 @@ def test_time_does_not_tell_which_secret_fits(secrets: list[str], signature: str
 
 
 def test_a_long_list_of_signatures_costs_no_more_than_one() -> None:
-    """What is signed is digested once for each secret, however many signatures a stranger puts beside it."""
+    """The body is hashed once for each secret, however many signatures a request has."""
     headers = HEADERS | {"webhook-signature": " ".join(["v1,AAAA"] * 1000)}
     lines = {"webhook-signature": [headers["webhook-signature"]] * 20}
     request = SignedRequest(headers=headers, lines=lines, body=BODY)
@@ -333,7 +334,7 @@ def test_a_long_list_of_signatures_costs_no_more_than_one() -> None:
 
 
 def test_new_secrets_are_new_and_long() -> None:
-    """A generated secret holds 32 bytes, passes our own check, and is never the same."""
+    """A generated secret has 32 bytes, is valid, and is never the same."""
     new_secrets = {new_secret() for _ in range(100)}
     for secret in new_secrets:
         check_secret(secret)
@@ -344,7 +345,7 @@ def test_new_secrets_are_new_and_long() -> None:
 
 @pytest.mark.parametrize("size", [24, 25, 32, 64])
 def test_secrets_may_lack_their_padding(size: int) -> None:
-    """The padding says nothing, and the reference library does without it too."""
+    """The base64 padding of a secret is optional, as in the reference library."""
     padded = "whsec_" + base64.b64encode(bytes(range(size))).decode()
     check_secret(padded)
 
@@ -354,7 +355,7 @@ def test_secrets_may_lack_their_padding(size: int) -> None:
 
 @pytest.mark.parametrize("size", [24, 32, 64])
 def test_secrets_may_lack_their_prefix(size: int) -> None:
-    """The prefix says only what it is, and the reference library takes a secret without it too."""
+    """The prefix of a secret is optional, as in the reference library."""
     bare = base64.b64encode(bytes(range(size))).decode()
     check_secret(bare)
 
@@ -371,7 +372,7 @@ def test_secrets_may_lack_their_prefix(size: int) -> None:
     [
         "",
         "whsec_",
-        "9d8a2e1c-5b1f-4b8e-9a6f-3f4c0f7d2b61",  # no base64: rather the client secret of some CRM
+        "9d8a2e1c-5b1f-4b8e-9a6f-3f4c0f7d2b61",  # not base64: probably the client secret of a CRM
         base64.b64encode(bytes(23)).decode(),
         "WHSEC_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",  # a key for v1a
@@ -381,18 +382,18 @@ def test_secrets_may_lack_their_prefix(size: int) -> None:
         f"{SECRET}\n",
         f"{SECRET} ",
         f"{SECRET}*",
-        f"{SECRET}A",  # a length that base64 never has
+        f"{SECRET}A",  # an impossible length for base64
         "whsec_é",
         "whsec_\udcff",
     ],
 )
 def test_what_cannot_be_a_secret_is_told(secret: str) -> None:
-    """A secret that was pasted wrongly is refused in a sentence that does not repeat it."""
+    """An invalid secret is refused in a sentence that does not repeat it."""
     expected = r"^Give the secret as whsec_ followed by 24 to 64 bytes in base64\.$"
     for use in (
         lambda: check_secret(secret),
         lambda: sign(BODY, delivery_id="a", now=NOW, secret=secret),
-        # Also where another secret fits: a broken one is found in the first delivery, not on the day it is needed.
+        # Also beside a valid secret: an invalid one is found with the first delivery, not on the day it is needed.
         lambda: verify(BODY, HEADERS, secrets=[SECRET, secret], now=NOW),
     ):
         with pytest.raises(ValueError, match=expected):
@@ -402,7 +403,7 @@ def test_what_cannot_be_a_secret_is_told(secret: str) -> None:
 ENTRIES = st.tuples(st.sampled_from(["v1,", "v1a,", "v2", "", ","]), st.binary(max_size=33).map(base64.b64encode))
 HOSTILE = st.one_of(
     st.text(st.characters(), max_size=20),  # with surrogates
-    st.binary(max_size=20).map(lambda raw: raw.decode("ascii", "surrogateescape")),  # as aiohttp hands bytes on
+    st.binary(max_size=20).map(lambda raw: raw.decode("ascii", "surrogateescape")),  # as aiohttp passes bytes on
     st.lists(ENTRIES.map(lambda entry: entry[0] + entry[1].decode()), max_size=4).map(" ".join),
     st.integers(0, 10**13).map(str),
     st.sampled_from(list(HEADERS.values())),
@@ -423,12 +424,12 @@ NAMES = [f"{family}-{part}" for family in ("webhook", "svix") for part in ("id",
     now=st.integers(0, 2**62),
 )
 def test_strangers_meet_only_the_refusal(body: bytes, headers: dict[str, str], now: int) -> None:
-    """Whatever is sent without the secret is refused, with a reason and a hint, and raises nothing else."""
+    """Any request without the secret is refused with a reason and a hint, and no other exception is raised."""
     with pytest.raises(NotAuthentic) as error:
         verify(body, headers, secrets=[OTHER_SECRET], now=now)
 
     assert error.value.reason in Reason
-    assert error.value.hint.isascii()  # nothing of what was sent is repeated in it
+    assert error.value.hint.isascii()  # the message repeats nothing of the request
 
 
 @given(
@@ -438,7 +439,7 @@ def test_strangers_meet_only_the_refusal(body: bytes, headers: dict[str, str], n
     key=st.binary(min_size=24, max_size=64),
 )
 def test_what_is_signed_is_authentic(body: bytes, delivery_id: str, now: int, key: bytes) -> None:
-    """Any bytes, under any id, at any time, with any secret: what *sign* makes, *verify* takes."""
+    """*verify* accepts what *sign* signed, with any bytes, id, time and secret."""
     secret = "whsec_" + base64.b64encode(key).decode()
     headers = sign(body, delivery_id=delivery_id, now=now, secret=secret)
 
@@ -446,7 +447,7 @@ def test_what_is_signed_is_authentic(body: bytes, delivery_id: str, now: int, ke
     assert verify(body, headers, secrets=[secret], now=now) == expected
 
 
-# What happens to a request on its way to us.
+# Changes to a request on its way.
 JOURNEYS: list[Callable[[str, dict[str, str]], tuple[str, dict[str, str]]]] = [
     lambda body, sent: (body, sent),
     lambda body, sent: (body + "x", sent),
@@ -460,7 +461,7 @@ JOURNEYS: list[Callable[[str, dict[str, str]], tuple[str, dict[str, str]]]] = [
 
 
 def test_reference_library_agrees(record_property: Callable[[str, object], None]) -> None:
-    """On some thousand requests the reference library signs the same, and lets the same ones in."""
+    """On some thousand requests the reference library signs and accepts the same."""
     verdicts = [verdict_on(number) for number in range(4000)]
     let_in, both_refused = verdicts.count((True, True)), verdicts.count((False, False))
     record_property("let in by both", let_in)
@@ -472,12 +473,12 @@ def test_reference_library_agrees(record_property: Callable[[str, object], None]
 
 
 def verdict_on(number: int) -> tuple[bool, bool]:
-    """Make one request out of a number, and tell whether the reference library, and whether we, let it in."""
+    """Build a request from a number; return whether the reference library and the verifier accept it."""
     noise = hashlib.sha512(str(number).encode()).digest()
     secret = "whsec_" + base64.b64encode(noise[: 24 + noise[0] % 41]).decode()
     body = noise.decode("latin-1") * (noise[1] % 4)  # with many characters of more than one byte
     off = (0, 0, -280, 280, -320, 320)[noise[2] % 6]  # seconds; far enough from 300 for a slow machine
-    now = time.time_ns() // 1000  # the library has no other clock
+    now = time.time_ns() // 1000  # the library offers no other clock
     sent_at = now + off * 1_000_000
     sent = sign(body.encode(), delivery_id=f"msg_{noise.hex()[:20]}", now=sent_at, secret=secret)
     library = Webhook(secret)
@@ -493,7 +494,7 @@ def verdict_on(number: int) -> tuple[bool, bool]:
 
 
 def accepts(call: Callable[[], object]) -> bool:
-    """Tell whether a verifier lets a request in."""
+    """Return whether a verifier accepts a request."""
     try:
         call()
     except (NotAuthentic, WebhookVerificationError):

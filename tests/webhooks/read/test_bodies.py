@@ -1,4 +1,4 @@
-"""Bytes to documents: what is read, what is not, and how it is told."""
+"""Parse request bodies, and report what is wrong with them."""
 
 import json
 from contextlib import suppress
@@ -12,7 +12,7 @@ from webhooks.read.bodies import Unparseable, parse_json, replace_broken
 
 
 def complaint(raw: bytes) -> str:
-    """Parse, and expect to fail: the sentence for the sender."""
+    """Parse a body that is invalid, and return the sentence for the sender."""
     with pytest.raises(Unparseable) as error:
         parse_json(raw)
     return str(error.value)
@@ -25,10 +25,10 @@ def complaint(raw: bytes) -> str:
         (b" [1, -2]\r\n\t", [1, -2]),
         (b"true", True),
         (b'""', ""),
-        ("\ufeff{}".encode(), {}),  # a byte order mark: .NET and PowerShell like to send one
+        ("\ufeff{}".encode(), {}),  # a byte order mark, as .NET and PowerShell send it
         ('"naïve \U0001f600"'.encode(), "naïve \U0001f600"),
         (rb'"na\u00efve \ud83d\ude00 \" \\ \/ \n \\u0000"', 'naïve \U0001f600 " \\ / \n \\u0000'),  # the last is no NUL
-        (rb'"\\ud800"', r"\ud800"),  # nor is this half of anything
+        (rb'"\\ud800"', r"\ud800"),  # nor a surrogate
         (b'["NaN", "Infinity", "1e9999"]', ["NaN", "Infinity", "1e9999"]),
         (b'"' + b"9" * 100 + b'"', "9" * 100),
         (b"9" * 64, 10**64 - 1),
@@ -39,7 +39,7 @@ def complaint(raw: bytes) -> str:
     ],
 )
 def test_documents_are_read(raw: bytes, document: object) -> None:
-    """What is JSON, and can be stored, is given as it is."""
+    """Valid JSON that can be stored is returned unchanged."""
     assert parse_json(raw) == document
 
 
@@ -56,13 +56,13 @@ def test_documents_are_read(raw: bytes, document: object) -> None:
     ],
 )
 def test_broken_characters_are_mended(raw: bytes, mended: object) -> None:
-    """A sign stands for what no text can hold, and an escaped backslash begins no escape."""
+    """A replacement character replaces what text cannot hold; an escaped backslash begins no escape."""
     assert parse_json(replace_broken(raw)) == mended
 
 
 @given(st.text(st.sampled_from('\\ud83e0c"a9ffé') | st.characters(), max_size=60))
 def test_only_what_is_broken_is_mended(text: str) -> None:
-    """What Python reads of it is the same, but for those characters; bytes that are no JSON come to no harm."""
+    """Python reads the corrected text with the same result, except for those characters; other bytes stay unchanged."""
     raw = f'"{text}"'.encode("utf-8", "replace")
     with suppress(ValueError):
         read = json.loads(raw)
@@ -86,7 +86,7 @@ def test_only_what_is_broken_is_mended(text: str) -> None:
     ],
 )
 def test_decimals_stay_as_written(raw: bytes, expected: str) -> None:
-    """No digit of a decimal is lost to binary fractions."""
+    """Decimals keep all their digits."""
     document = parse_json(b'{"value": ' + raw + b"}")
 
     assert isinstance(document, dict)
@@ -96,7 +96,7 @@ def test_decimals_stay_as_written(raw: bytes, expected: str) -> None:
 
 @pytest.mark.parametrize("raw", [b"0", b"87", b"-3"])
 def test_integers_stay_integers(raw: bytes) -> None:
-    """A number without a fraction is an *int*, and no *Decimal* that happens to be equal."""
+    """A number without a fraction is an *int*, not an equal *Decimal*."""
     assert type(parse_json(raw)) is int
 
 
@@ -114,13 +114,13 @@ def test_integers_stay_integers(raw: bytes) -> None:
         (rb'{"\q": 1}', "invalid \\escape (line 1, column 3)"),
         (rb'["\u0061", "\q"]', "invalid \\escape (line 1, column 13)"),
         (b"]]]", "expecting value (line 1, column 1)"),
-        (b"\xc2\xa0{}", "expecting value (line 1, column 1)"),  # a blank of Unicode's, not of JSON's
-        ("\ufeff\ufeff{}".encode(), "expecting value (line 1, column 1)"),  # one mark is enough
-        ("١".encode(), "expecting value (line 1, column 1)"),  # a digit, but not JSON's
+        (b"\xc2\xa0{}", "expecting value (line 1, column 1)"),  # a Unicode space that JSON does not allow
+        ("\ufeff\ufeff{}".encode(), "expecting value (line 1, column 1)"),  # only one mark is allowed
+        ("١".encode(), "expecting value (line 1, column 1)"),  # a digit, but not in JSON
     ],
 )
 def test_what_is_not_read_is_told_with_its_place(raw: bytes, message: str) -> None:
-    """The sender reads one sentence, which ends with the place."""
+    """The sender reads one sentence, which ends with the position of the mistake."""
     assert complaint(raw) == f"The body cannot be read as JSON: {message}."
 
 
@@ -147,13 +147,14 @@ def test_what_is_not_read_is_told_with_its_place(raw: bytes, message: str) -> No
         (rb'{"\u0000":1, "\u0000":2}', "it has the key `?` twice"),
         (rb'["\ud83d"]', "`0` holds half of a character (an unpaired surrogate)"),
         (rb'["\uDE00"]', "`0` holds half of a character (an unpaired surrogate)"),
-        (rb'["\ude00\ud83d"]', "`0` holds half of a character (an unpaired surrogate)"),  # the wrong way round
+        (rb'["\ude00\ud83d"]', "`0` holds half of a character (an unpaired surrogate)"),  # in the wrong order
         (rb'{"\udbff": 1}', "a key in it holds half of a character (an unpaired surrogate)"),
-        (rb'{"a": {"b": [1, "\u0000"]}, "c": "\ud83d"}', "`a.b.1` holds the character NUL"),  # the first is named
+        # the first one is reported
+        (rb'{"a": {"b": [1, "\u0000"]}, "c": "\ud83d"}', "`a.b.1` holds the character NUL"),
     ],
 )
 def test_what_cannot_be_used_is_told_with_its_field(raw: bytes, message: str) -> None:
-    """The sender reads one sentence, which names the field and what is wrong with it."""
+    """The sender reads one sentence with the field and the mistake."""
     assert complaint(raw) == f"The body cannot be used: {message}."
 
 
@@ -163,13 +164,13 @@ def test_what_cannot_be_used_is_told_with_its_field(raw: bytes, message: str) ->
         (b'"\xff"', 2),
         (b'"caf\xe9"', 5),  # Latin-1
         (b'"\xed\xa0\x80"', 2),  # a surrogate, encoded as if it were a character
-        (b'"\xc0\x80"', 2),  # the long way to write NUL
+        (b'"\xc0\x80"', 2),  # an overlong encoding of NUL
         (b"\xff\xfe{\0}\0", 1),  # UTF-16
-        (b"\xef\xbb\xbf\xff", 4),  # counted from the first byte, mark or not
+        (b"\xef\xbb\xbf\xff", 4),  # counted from the first byte, with or without a mark
     ],
 )
 def test_only_utf8_is_read(raw: bytes, byte: int) -> None:
-    """Any other encoding is refused, and the byte is named."""
+    """Any other encoding is refused with the position of the byte."""
     assert complaint(raw) == f"The body is not UTF-8: byte {byte} cannot be read."
 
 
@@ -184,7 +185,7 @@ def test_only_utf8_is_read(raw: bytes, byte: int) -> None:
     ],
 )
 def test_depth_is_bounded(start: bytes, end: bytes) -> None:
-    """Sixty-four lists and objects within each other are read, one more is not, and neither are a hundred thousand."""
+    """Sixty-four nested lists and objects are read; sixty-five and a hundred thousand are refused."""
     parse_json(start * 64 + b"1" + end * 64)
 
     for document in (start * 65 + b"1" + end * 65, start * 100_000 + b"1" + end * 100_000, start * 100_000):
@@ -197,7 +198,7 @@ def test_depth_is_bounded(start: bytes, end: bytes) -> None:
         b'"' + b"[" * 100 + b'"',
         b'"\\"' + b"[{" * 100 + b'"',  # the quote before them ends no string
         b'"\\\\\\"' + b"[{" * 100 + b'"',
-        b'["\\\\", "' + b"[{" * 100 + b'"]',  # nor is this backslash one that hides a quote
+        b'["\\\\", "' + b"[{" * 100 + b'"]',  # nor does this backslash escape a quote
         b'["\\u0061", "\\"' + b"[{" * 100 + b'"]',
         b'{"' + b"[" * 100 + b'": 1}',
         b"[" + b"[]," * 100 + b"{}]",  # many, but side by side
@@ -205,14 +206,14 @@ def test_depth_is_bounded(start: bytes, end: bytes) -> None:
     ],
 )
 def test_brackets_that_do_not_nest_do_not_count(raw: bytes) -> None:
-    """Depth is what is open at once, and brackets in strings open nothing."""
+    """Depth counts open brackets, and brackets in strings open nothing."""
     assert parse_json(raw) == json.loads(raw)
 
 
 @pytest.mark.parametrize(
     "raw",
     [
-        b'"' + b'\\"' * 500_000,  # each of the quotes could begin a string that does not end
+        b'"' + b'\\"' * 500_000,  # each quote could begin a string without an end
         b"\\u" + b'"' + b'\\"' * 500_000,
         b'"' + b"\\" * 1_000_000,
         b"\\u" + b"\\" * 1_000_000,
@@ -226,13 +227,13 @@ def test_brackets_that_do_not_nest_do_not_count(raw: bytes) -> None:
     ids=range(10),
 )
 def test_malice_does_not_take_long(raw: bytes) -> None:
-    """What would take a careless pattern, or a recursion, hours, is refused in the time of any other body."""
+    """Input that would take a naive pattern or recursion hours is refused in normal time."""
     assert complaint(raw).startswith(("The body cannot be read as JSON: ", "The body is nested more than 64 deep."))
 
 
 @given(st.binary())
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    """Whatever arrives, there is a document or the one exception."""
+    """Any bytes are parsed, or raise the one exception."""
     with suppress(Unparseable):
         parse_json(raw)
 
@@ -248,14 +249,14 @@ DOCUMENTS = st.recursive(
 
 @given(DOCUMENTS, st.booleans(), st.sampled_from([None, 1]))
 def test_every_document_is_read(document: object, escaped: bool, indent: int | None) -> None:
-    """What another program writes as JSON is read as it was, with its characters escaped or not."""
+    """JSON of another program is parsed unchanged, with escaped characters or not."""
     text = json.dumps(document, ensure_ascii=escaped, indent=indent)
 
     assert parse_json(text.encode()) == json.loads(text, parse_float=Decimal)
 
 
 def judged_slowly(text: str) -> object:
-    """Say what *parse_json* is to make of a text, with no care for time or place: a document or *ValueError*."""
+    """Return the expected result of *parse_json*, computed slowly: a document or *ValueError*."""
 
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         if len({key for key, _ in pairs}) < len(pairs):
@@ -286,7 +287,7 @@ def judged_slowly(text: str) -> object:
     return document
 
 
-# What texts like JSON are made of. Deep brackets come by the dozen, so that sixty-four are reached.
+# Pieces of texts like JSON. Deep brackets come by the dozen, so that a depth of sixty-four is reached.
 PIECES = r"""
 { } [ ] [[ ]] , : " \ "a" "a": "a":1, "b":[ "[" "\\" "\"" "\u0061" "\u0061": "\u0000" "\ud83d" "\ud83d\ude00"
 1 1.5 1e5 1e4321 NaN -Infinity null
@@ -300,7 +301,7 @@ OBJECTS = st.lists(st.sampled_from(['"a":1', '"b":[]', '"\\u0061":{}', '"A":"\\n
 @example("[" * 62 + '["a",[1]]' + "]" * 62)
 @example("[" * 63 + '["a",[1]]' + "]" * 63)
 def test_short_cuts_change_no_verdict(text: str) -> None:
-    """However it is made fast, the same texts are read, as the same documents, as by the plainest judgement."""
+    """The fast parser accepts the same texts as the simple one, with the same documents."""
     try:
         expected = judged_slowly(text)
     except ValueError:

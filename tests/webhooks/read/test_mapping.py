@@ -1,4 +1,4 @@
-"""What forms and XML become, and expressions over them that cost no more than they may."""
+"""Parse forms and XML, and evaluate mapping expressions within their limits."""
 
 import time
 from decimal import Decimal
@@ -22,12 +22,12 @@ from webhooks.read.mapping import (
 
 
 def search(text: str, document: object) -> object:
-    """Apply an expression as the only one of a delivery."""
+    """Evaluate an expression as the only one of a delivery."""
     return compile_expression(text).search(document, name="email", budget=Budget())
 
 
 def test_forms_are_read_as_php_reads_them() -> None:
-    """Brackets nest, empty ones make lists, and what contradicts itself keeps its flat name."""
+    """Brackets nest, empty brackets make lists, and contradictory fields keep their flat names."""
     raw = (
         b"a=1&a=2&contact%5Bemail%5D=x%40y.z&contact[fields][lead_score]=68&tags[]=u&tags[]=v&b=&c[=5&contact=no&a[b]=3"
     )
@@ -50,7 +50,7 @@ def test_forms_are_read_as_php_reads_them() -> None:
 
 
 def test_fields_that_are_counted_are_a_list() -> None:
-    """As PHP writes lists and reads them: from nought, without a gap; numbers that are names stay names."""
+    """Consecutive indexes from 0 make a list, as in PHP; other numbers are names."""
     raw = (
         b"l[1][n]=v&l[0][n]=u&l[0][t][0]=x&gap[0]=a&gap[2]=b&one[1]=a&zero[00]=a&0[n]=1&c[f][7]=68"
         b"&mixed[0]=a&mixed[x]=b"
@@ -70,7 +70,7 @@ def test_fields_that_are_counted_are_a_list() -> None:
 
 
 def test_xml_is_read_by_local_names() -> None:
-    """Namespaces say nothing here; nil is null; several of one name are a list; nothing is fetched or expanded."""
+    """Namespaces are ignored, nil is null, equal names make a list, and nothing is fetched or expanded."""
     raw = (
         b'<a:x xmlns:a="u" xmlns:i="http://www.w3.org/2001/XMLSchema-instance">'
         b'<a:y>1</a:y><y>2</y><z i:nil="true"/><w/><v> t </v></a:x>'
@@ -83,10 +83,10 @@ def test_xml_is_read_by_local_names() -> None:
     assert parse_xml(body) == {
         "x": {
             "@a": "1", "@type": "i:X", "lead": {"@id": "7", "@mail": "m"},
-            "y": "t",  # a text stays one, whatever is said of its kind
+            "y": "t",  # text stays text, whatever type is declared
             "z": "", "w": {"@c": "3"},
         }
-    }  # fmt: skip  # as it stands there
+    }  # fmt: skip  # as in the document
     for bad in (b"", b"<a>", b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', b"<a>" * 70 + b"</a>" * 70):
         with pytest.raises(Unparseable):
             parse_xml(bad)
@@ -94,7 +94,7 @@ def test_xml_is_read_by_local_names() -> None:
 
 @given(st.binary(max_size=100))
 def test_any_bytes_are_a_document_or_unparseable(raw: bytes) -> None:
-    """And the first element of no list is none."""
+    """Any bytes are parsed or raise Unparseable; a first element, if there is one, is a part of the bytes."""
     for parse in (parse_form, parse_xml):
         try:
             parse(raw)
@@ -105,7 +105,7 @@ def test_any_bytes_are_a_document_or_unparseable(raw: bytes) -> None:
 
 
 def test_numbers_keep_their_digits() -> None:
-    """The language computes with floats where they say the same, and never otherwise."""
+    """Numbers are computed as floats only if that keeps their value."""
     document = to_plain_numbers(
         {"a": Decimal("12.345"), "b": Decimal("0.1000000000000000055511151231257827"), "c": [Decimal(5)]}
     )
@@ -116,7 +116,7 @@ def test_numbers_keep_their_digits() -> None:
 
 
 def test_what_is_no_mapping_is_refused_with_what_to_say() -> None:
-    """Unknown places, other than text, what does not compile, what is too long, too deep or too wide."""
+    """An expression with an unknown source, a wrong type, a syntax error or excessive size is refused."""
     cases: list[tuple[object, str]] = [
         ([], "A mapping is a JSON object"),
         ({"mail": "x"}, "A mapping has no `mail`; it has items, email"),
@@ -154,7 +154,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_expression_takes_long(text: str) -> None:
-    """Over the largest body there is, an expression ends within seconds, or is stopped."""
+    """An expression over the largest body ends within seconds, or is aborted."""
     document = {"body": list(range(170_000))}
     before = time.monotonic()
     try:
@@ -176,7 +176,7 @@ def test_no_expression_takes_long(text: str) -> None:
     ],
 )
 def test_steps_are_counted_by_what_they_cost(text: str, steps: int) -> None:
-    """A list costs its length and a text its hundreds; what is compared or written costs all that is in it."""
+    """A list costs its length and a text each hundred characters; comparing or serializing costs all of the content."""
     document = {"body": {"people": [{"email": "a"}, {"email": "b"}, {"email": "c"}], "text": "x" * 1000}}
     budget = Budget()
     compile_expression(text).search(document, name="email", budget=budget)
@@ -199,14 +199,14 @@ def test_steps_are_counted_by_what_they_cost(text: str, steps: int) -> None:
     ],
 )
 def test_one_budget_is_shared_by_all_items(text: str) -> None:
-    """However little an expression takes for one item, for a thousand it is stopped where the delivery's steps end."""
+    """A thousand items share the steps of one delivery, so a cheap expression is aborted too."""
     people = [{"id": number, "email": f"p{number}@example.com"} for number in range(1000)]
     document = {
         "body": {
             "people": people, "others": [dict(person) for person in people], "numbers": list(range(1000)),
             "texts": ["x" * 1000] * 500, "long": "x" * 500_000,
         }
-    }  # fmt: skip  # something for each expression to go through
+    }  # fmt: skip  # input for each expression
     budget, number = Budget(), 0
 
     def read_items() -> None:
@@ -224,6 +224,6 @@ def test_one_budget_is_shared_by_all_items(text: str) -> None:
         "the mapping takes more than 300,000 steps for this delivery, most of them for `email`: let `items` find all"
         " that an item needs, and `email` look at `item` alone, or have fewer items sent at once"
     )
-    assert budget.spent.total() <= MOST_STEPS + 20_000  # one step may go beyond it
-    with pytest.raises(TooCostly, match="most of them for `email`"):  # nothing is left for anything
+    assert budget.spent.total() <= MOST_STEPS + 20_000  # one step may exceed the budget
+    with pytest.raises(TooCostly, match="most of them for `email`"):  # nothing is left
         compile_expression("item.id").search({"item": {"id": 7}}, name="id", budget=budget)
