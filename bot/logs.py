@@ -48,16 +48,6 @@ def set_up(*, level: str, form: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("aiosqlite", "slack_bolt", "slack_sdk", "tortoise", "asyncio"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("aiohttp.server").addFilter(redact_bad_requests)
-
-
-def redact_bad_requests(record: logging.LogRecord) -> bool:
-    """Replace aiohttp's message about an invalid HTTP request, which quotes the request and may contain a token."""
-    kind = record.exc_info[0] if record.exc_info else None
-    if kind is not None and kind.__module__ == "aiohttp.http_exceptions":
-        record.msg, record.args, record.exc_info = "not understood: this is no HTTP", (), None
-        record.levelno, record.levelname = logging.INFO, "INFO"
-    return record.levelno >= logging.getLogger().level
 
 
 def redact(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

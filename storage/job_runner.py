@@ -11,9 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TypeAlias
-
-import structlog
+from typing import Any, TypeAlias
 
 from storage import jobs
 from storage.domain.backoff import GIVE_UP_AFTER, LONGEST, LONGEST_ASKED, MANY, MOST_HELD, SECOND, pause
@@ -21,7 +19,12 @@ from storage.domain.errors import Refusal, StorageUnavailable
 from storage.domain.people import Workspace
 from storage.jobs import Job, NewJob
 
-log = structlog.get_logger(__name__)
+
+def _logger() -> Any:
+    import structlog  # the command line runs jobs without logging, and does not wait for the import
+
+    return structlog.get_logger(__name__)
+
 
 POLL_EVERY = 0.5  # seconds between two polls for due jobs
 RENEW_EVERY = 20.0  # seconds between two renewals of a lease; a lease lasts 60 seconds
@@ -130,7 +133,7 @@ class JobRunner:
         try:
             while not (await asyncio.wait([task], timeout=self._renew_every))[0]:
                 if not await self._renew(workspace, job):
-                    log.error("lease lost", kind=job.kind)
+                    _logger().error("lease lost", kind=job.kind)
                     return  # another process may have claimed the job
         finally:
             task.cancel()
@@ -163,12 +166,12 @@ class JobRunner:
         if not is_recurring and (
             isinstance(exc, GiveUp) or (not failure.is_outage and job.failed_for >= GIVE_UP_AFTER)
         ):
-            log.error("job given up", kind=job.kind, because=str(failure))
+            _logger().error("job given up", kind=job.kind, because=str(failure))
             await jobs.give_up(workspace, job=job, because=str(failure), now=now)
             return
         longest = LONGEST_ASKED if is_recurring and not failure.is_outage else LONGEST
         wait = pause(job.attempts, longest=longest) if failure.wait is None else min(failure.wait, LONGEST_ASKED)
-        log.warning("job postponed", kind=job.kind, because=str(failure))
+        _logger().warning("job postponed", kind=job.kind, because=str(failure))
         await jobs.postpone(
             workspace,
             job=job,
@@ -191,7 +194,7 @@ class JobRunner:
             try:
                 claimed = await self._claim_next() if len(self._running) < AT_ONCE else None
             except Exception as exc:  # the database is unavailable: due jobs stay due
-                log.warning("jobs not looked at", because=type(exc).__name__)
+                _logger().warning("jobs not looked at", because=type(exc).__name__)
                 claimed = None
             if claimed is None:
                 await self._wait_for_work()
@@ -206,7 +209,7 @@ class JobRunner:
         try:
             await self.run(workspace, job)
         except Exception as exc:  # the outcome could not be saved: the job is retried when its lease ends
-            log.warning("outcome of a job not recorded", kind=job.kind, because=type(exc).__name__)
+            _logger().warning("outcome of a job not recorded", kind=job.kind, because=type(exc).__name__)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
@@ -289,5 +292,5 @@ def _describe_failure(job: Job, exc: Exception) -> RetryLater:
     if isinstance(exc, GiveUp):
         return RetryLater(str(exc))
     reference = secrets.token_hex(4)
-    log.error("job failed", kind=job.kind, subject=job.subject, reference=reference, exc_info=exc)
+    _logger().error("job failed", kind=job.kind, subject=job.subject, reference=reference, exc_info=exc)
     return RetryLater(f"{type(exc).__name__}, in the log under {reference}")

@@ -175,8 +175,8 @@ def _check_texts(item: Item | Merge | Deletion) -> None:
 def refusal_reason(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
     """Return why an item would be quarantined, as far as known without the ledger; None if nothing is found."""
     try:
-        check_limits(item, types)
         check_item(item, received=received)
+        check_limits(item, types)
     except Refusal as refusal:
         return str(refusal)
     return None

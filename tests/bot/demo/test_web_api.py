@@ -50,6 +50,7 @@ CALLS: dict[str, Call] = {
     "files.completeUploadExternal": lambda client, stage: client.files_completeUploadExternal(
         files=[{"id": stage.file, "title": "A"}]
     ),
+    "files.delete": lambda client, stage: client.files_delete(file=stage.file),
     "files.getUploadURLExternal": lambda client, stage: client.files_getUploadURLExternal(
         filename="chart.png", length=3
     ),
