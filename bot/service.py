@@ -261,6 +261,7 @@ class Service:
             self._socket = socket
         self._dispatcher, self._bolt = dispatcher, bolt
         self._job_runner.add_handlers(workspace, deliverer.handlers)
+        self._job_runner.wake()
         log.info("connected to Slack", workspace=workspace.team)
 
     def _build_senders(self) -> Senders:
