@@ -66,7 +66,7 @@ _TIMED_MOVES = {
     RELEASE: _TimedMove(
         FollowUpMove.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."
     ),
-    ESCALATE: _TimedMove(FollowUpMove.ESCALATE, "<@{whom}>, nobody has claimed this in time."),
+    ESCALATE: _TimedMove(FollowUpMove.ESCALATE, "<@{assignee}>, nobody has claimed this in time."),
 }
 _NOT_OURS = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
 _NO_ADMIN = "no admin can be reached"
@@ -259,7 +259,7 @@ class Deliverer:
             return await self._notify_escalation(job, follow_up, since=last.at)
         if follow_up.in_list or channel is None:
             return JobResult()
-        reply = Reply(text=timed_move.message.format(holder=earlier[-1].by, whom=follow_up.escalate_to))
+        reply = Reply(text=timed_move.message.format(holder=earlier[-1].by, assignee=follow_up.escalate_to))
         try:
             await self._poster.say_once(
                 job, channel, reply, job.id, event=WORD, since=last.at, thread=follow_up.message_ts

@@ -40,7 +40,7 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
     }
     return [
         section("*Three questions, and Contact Score is ready.*"),
-        section(f"*1. Where shall follow-ups go?* {_explain_follow_ups(types)}", accessory=channel_menu),
+        section(f"*1. Where should follow-ups go?* {_explain_follow_ups(types)}", accessory=channel_menu),
         context("Of a private channel I see nothing until somebody there types `/invite @Contact Score`."),
         actions([button("Straight to the contact's owner", action="setup_direct", value="-")]),
         section(
@@ -66,7 +66,7 @@ def _explain_follow_ups(types: Sequence[ScoreType]) -> str:
 
 def invited_reply(channel: str) -> Reply:
     """Return the question to the person who invited the app to a channel: send follow-ups there?"""
-    text = "Thank you for the invitation. Shall follow-ups come to this channel?"
+    text = "Thank you for the invitation. Should follow-ups come to this channel?"
     buttons = [
         button("Send follow-ups here", action="setup_here", value=channel, primary=True),
         button("No, thanks", action="setup_no", value=channel),

@@ -34,6 +34,6 @@ async def _report_missing(request: Request, id: int) -> Reply:
     if contact is None:
         return plain_reply(f"*{name}* was deleted already. Nothing was changed.")
     return plain_reply(
-        f"*{name}* is one with *{escape(contact.shown)}* by now, so nothing was deleted."
+        f"*{name}* was merged into *{escape(contact.shown)}*, so nothing was deleted."
         f" To delete what is known of both: `/score delete id:{contact.id}`"
     )

@@ -515,7 +515,7 @@ async def _list_due(
 
 
 def _list_windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, int]]:
-    """Return the rank ranges [low, high) whose scores decay across an edge of a rule between *since* and *until*."""
+    """Return the ranges [low, high) of ranks that decay across an edge of a rule between *since* and *until*."""
     if not watch.score_type.half_life:
         return []
     leads = (0, watch.span) if watch.kind is Kind.COOLING else (0,)

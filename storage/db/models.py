@@ -592,7 +592,7 @@ class LateAnswer(Model):
         indexes = (Index(fields=("workspace_id",), name="late_answers_workspace"),)
 
 
-# A contact whose scores do not know yet that a batch was undone; a job folds them, or the next write.
+# A contact with scores to be folded again because a batch was undone; a job folds them, or the next write.
 class PendingRefold(Model):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()

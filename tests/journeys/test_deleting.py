@@ -101,7 +101,7 @@ async def test_a_contact_that_is_one_with_another_meanwhile(acme: Acme) -> None:
     answer = await acme.hand_in(view, user=ADMIN, sure=TICKED)
 
     assert acme.seen(answer) == (
-        f"*{second.shown}* is one with *{contact.shown}* by now, so nothing was deleted."
+        f"*{second.shown}* was merged into *{contact.shown}*, so nothing was deleted."
         f" To delete what is known of both: `/score delete id:{first.id}`"
     )
     assert await find(acme.workspace, text="ada@example.com") != []

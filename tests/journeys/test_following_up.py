@@ -457,7 +457,7 @@ async def test_the_last_page_of_the_list_is_done(acme: Acme) -> None:
 async def test_the_first_questions(acme: Acme) -> None:
     """An admin is asked once, by direct message; answers are accepted there and by /score setup."""
     (question,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
-    assert "Where shall follow-ups go?" in str(question.blocks)
+    assert "Where should follow-ups go?" in str(question.blocks)
     answer = await acme.ask("setup", user=REP)
     assert "That is for admins" in acme.seen(answer)
     for channel, beginning in (
@@ -530,7 +530,7 @@ async def test_the_shortcut_on_a_message(acme: Acme) -> None:
 async def test_the_home_tab(acme: Acme) -> None:
     """The Home tab shows an admin the first questions, and a guest nothing."""
     for user, words in (
-        ("U0ADMIN", "Where shall follow-ups go?"),
+        ("U0ADMIN", "Where should follow-ups go?"),
         (REP, "Nothing waits for you"),
         ("U0GUEST", "guests"),
     ):

@@ -87,7 +87,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class InBand:
-    """Match contacts whose score is in one of the bands: `fit:(hot,warm)`."""
+    """Match contacts with a score in one of the bands: `fit:(hot,warm)`."""
 
     score: ScoreType
     bands: tuple[str, ...]
