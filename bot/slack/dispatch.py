@@ -55,7 +55,6 @@ class Dispatcher:
         opening: AsyncWebClient,
         people: People,
         senders: Senders,
-        wake: Callable[[], None],
         clock: Callable[[], int],
     ) -> None:
         self._workspace = workspace
@@ -64,7 +63,6 @@ class Dispatcher:
         self._answers = Answers(workspace=workspace, posting=posting, opening=opening, people=people, clock=clock)
         self._clock = clock
         self._senders = senders
-        self._wake = wake
         self._people = people
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -268,7 +266,6 @@ class Dispatcher:
         return await self._people.may_post_now(channel, now=self._clock())
 
     async def _send(self, payload: SlackPayload, reply: Reply) -> None:
-        self._wake()  # the request may have enqueued jobs
         await self._answers.send(payload, reply)
 
 
