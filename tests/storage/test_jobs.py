@@ -405,7 +405,7 @@ async def test_a_runner_runs_lanes_at_once_and_stops_after_what_it_began(team: T
 
 async def test_a_commit_that_enqueues_a_due_job_wakes_the_runner(team: Team) -> None:
     """The runner is woken after a commit with a due job, not by a later job and not by a rolled-back transaction."""
-    woken = list[str]()
+    woken, key = list[str](), ""
     current_database().wake_job_runner = lambda: woken.append(key)
     put = partial(jobs.enqueue_one, team.workspace, kind=KIND, lane=LANE, subject=1, now=NOW)
     for key, due_at in (("due", NOW), ("later", NOW + SECOND), ("overdue", NOW - SECOND)):
