@@ -1,6 +1,6 @@
 """Add alert rules from their text, for the command and the form, and list them."""
 
-from bot.blocks.alert_list import alerts_reply, rule_added_reply, rule_exists_reply
+from bot.blocks.alerts import alerts_reply, rule_added_reply, rule_exists_reply
 from bot.slack.access import Verdict
 from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION

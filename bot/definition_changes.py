@@ -9,9 +9,8 @@ from dataclasses import replace
 from enum import StrEnum
 
 from bot.blocks.elements import context, section
-from bot.blocks.preview import applied_reply, heading, preview_reply
 from bot.blocks.refusals import plain_reply
-from bot.blocks.settings import settings_reply, written_bands
+from bot.blocks.scoring import applied_reply, heading, preview_reply, settings_reply, written_bands
 from bot.slack.handling import Reply, Request
 from bot.slack.text import escape
 from storage.domain.people import Workspace

@@ -4,8 +4,8 @@ import json
 import re
 from dataclasses import dataclass, replace
 
-from bot.blocks.contact_list import filter_reply
 from bot.blocks.elements import BUTTON_VALUE
+from bot.blocks.lists import filter_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import MENTION, escape_code

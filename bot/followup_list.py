@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 
 from bot.blocks.elements import button, section
-from bot.blocks.followup import ended_blocks, list_reply
+from bot.blocks.followups import ended_blocks, list_reply
 from bot.slack.handling import Block, Outlived, Reply, Request
 from storage.alerts.followups import Assignee, FollowUp, list_overdue, list_waiting, load_follow_ups
 from storage.domain.followups import FollowUpState

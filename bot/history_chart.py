@@ -3,7 +3,7 @@
 import asyncio
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from bot.chart import Chart, Mark, describe_chart, png
+from bot.blocks.chart import Chart, Mark, describe_chart, png
 from bot.slack.handling import SLACK, Picture, Request
 from storage.domain.contacts import Contact
 from storage.domain.facts import DAY

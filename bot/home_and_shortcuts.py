@@ -4,7 +4,7 @@ import re
 
 from bot.blocks.elements import context, section
 from bot.blocks.failures import unreported_failures
-from bot.blocks.set_modal import set_modal
+from bot.blocks.scores import set_modal
 from bot.blocks.setup import invited_reply, setup_blocks
 from bot.followup_list import FollowUpPage, follow_ups_page
 from bot.slack.access import Need

@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.blocks.digest import DIGEST_EVENT, digest_reply
 from bot.blocks.elements import context, section
 from bot.blocks.failures import failures_reply
-from bot.blocks.followup import EVENT, follow_up_reply, headline, storm_reply
+from bot.blocks.followups import EVENT, follow_up_reply, headline, storm_reply
 from bot.blocks.setup import setup_reply
 from bot.blocks.sources import STANDING_EVENT, source_health_reply
 from bot.definition_changes import render_answer

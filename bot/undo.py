@@ -1,6 +1,7 @@
 """Undo a recorded batch and render the result."""
 
-from bot.blocks.receipt import deferred_undo_reply, receipt_reply, taken_back_reply
+from bot.blocks.scores import receipt_reply
+from bot.blocks.undo import deferred_undo_reply, taken_back_reply
 from bot.slack.handling import Reply, Request
 from storage.ledger.contacts import contacts
 

@@ -1,6 +1,6 @@
 """Open the form that adds an alert rule, and show its rarely used fields."""
 
-from bot.blocks.alert_modal import alert_modal
+from bot.blocks.alerts import alert_modal
 from bot.slack.handling import Reply, Request
 
 

@@ -6,7 +6,7 @@ current list and a notice above it.
 
 from dataclasses import replace
 
-from bot.blocks.followup import ended_blocks, steps_reply
+from bot.blocks.followups import ended_blocks, steps_reply
 from bot.blocks.refusals import plain_reply, refusal_reply, refusal_sentence
 from bot.followup_list import FollowUpPage, follow_ups_page
 from bot.slack.handling import Outlived, Reply, Request

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.blocks.contact_list import shared_reply
+from bot.blocks.lists import shared_reply
 from bot.filter_pages import FilterPage, answer_filter
 from bot.slack.handling import Reply, Request
 

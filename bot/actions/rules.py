@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from bot.blocks.rules import rule_modal, rules_reply
+from bot.blocks.scoring import rule_modal, rules_reply
 from bot.definition_changes import propose_change
 from bot.slack.handling import Outlived, Reply, Request
 

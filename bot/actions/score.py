@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bot.blocks.history import MOST, history_reply
 from bot.blocks.refusals import refusal_reply
-from bot.blocks.set_modal import set_modal
+from bot.blocks.scores import set_modal
 from bot.history_chart import chart_of
 from bot.slack.handling import Outlived, Reply, Request
 from bot.undo import undo_batch

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from bot.blocks.preview import heading
 from bot.blocks.refusals import plain_reply
-from bot.blocks.settings import type_modal
+from bot.blocks.scoring import heading, type_modal
 from bot.definition_changes import PATIENCE, apply_change, draft_of, revert_change, settings_page, show_preview
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape

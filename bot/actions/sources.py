@@ -5,8 +5,15 @@ from dataclasses import replace
 
 from bot.blocks.elements import actions, button, section, sections
 from bot.blocks.refusals import refusal_sentence
-from bot.blocks.sources import MOST_ITEMS, quarantine_reply, rotate_modal, source_modal, source_reply
-from bot.blocks.trying import dry_run_reply, no_delivery_reply
+from bot.blocks.sources import (
+    MOST_ITEMS,
+    dry_run_reply,
+    no_delivery_reply,
+    quarantine_reply,
+    rotate_modal,
+    source_modal,
+    source_reply,
+)
 from bot.slack.handling import Reply, Request
 from bot.slack.text import escape_sentence
 from bot.source_list import sources_page

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from bot.blocks.contact_list import choose_contact_reply
+from bot.blocks.refusals import choose_contact_reply
 from bot.commands.add_contact import add_contact
 from bot.commands.alerts import manage_alerts
 from bot.commands.clear_score import clear_score

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bot.blocks.added import added_reply, already_known_reply
+from bot.blocks.contacts import added_reply, already_known_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.line import ADDABLE, read_add

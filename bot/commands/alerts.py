@@ -4,8 +4,7 @@ import re
 from dataclasses import replace
 
 from bot.alerts import add_rule, alerts_page, find_outside_destinations, resolve_owners
-from bot.blocks.alert_list import rule_line, simulation_reply
-from bot.blocks.alert_modal import alert_modal
+from bot.blocks.alerts import alert_modal, rule_line, simulation_reply
 from bot.blocks.elements import short_name
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need, Verdict

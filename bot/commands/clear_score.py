@@ -1,8 +1,8 @@
 """`/score clear`: remove scores of a contact."""
 
 from bot.blocks.elements import score_called
-from bot.blocks.receipt import receipt_reply
 from bot.blocks.refusals import plain_reply
+from bot.blocks.scores import receipt_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_clear
 from bot.slack.lookup import find_scored

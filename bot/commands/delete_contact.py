@@ -1,6 +1,6 @@
 """`/score delete`: open the form that confirms the deletion of a contact."""
 
-from bot.blocks.delete_modal import delete_modal
+from bot.blocks.delete import delete_modal
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact

@@ -2,8 +2,8 @@
 
 import re
 
-from bot.blocks.receipt import receipt_reply
 from bot.blocks.refusals import plain_reply
+from bot.blocks.scores import receipt_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one

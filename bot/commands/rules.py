@@ -1,6 +1,6 @@
 """`/score rules`: list the scoring rules."""
 
-from bot.blocks.rules import rules_reply
+from bot.blocks.scoring import rules_reply
 from bot.slack.handling import Reply, Request
 
 

@@ -1,6 +1,6 @@
 """`/score segment`: save, list, show and delete named filters."""
 
-from bot.blocks.contact_list import segments_reply
+from bot.blocks.lists import segments_reply
 from bot.blocks.refusals import plain_reply
 from bot.filter_pages import LONGEST, FilterPage, answer_filter, mentioned_addresses
 from bot.slack.handling import Reply, Request

@@ -2,10 +2,8 @@
 
 from dataclasses import replace
 
-from bot.blocks.contact_list import choose_contact_reply
-from bot.blocks.receipt import receipt_reply
-from bot.blocks.refusals import plain_reply, refusal_reply
-from bot.blocks.set_modal import set_modal
+from bot.blocks.refusals import choose_contact_reply, plain_reply, refusal_reply
+from bot.blocks.scores import receipt_reply, set_modal
 from bot.slack.handling import Reply, Request
 from bot.slack.line import Setting, ends_with_number, read_set, two_numbers_refusal
 from bot.slack.lookup import find_all, find_one

@@ -1,6 +1,6 @@
 """`/score top`: list the contacts with the highest scores."""
 
-from bot.blocks.contact_list import top_reply
+from bot.blocks.lists import top_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_top
 from storage.reading.current_scores import top

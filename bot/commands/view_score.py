@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from bot.blocks.contact_card import card_reply
 from bot.blocks.refusals import plain_reply, refusal_reply
+from bot.blocks.scores import card_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one

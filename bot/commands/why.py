@@ -1,7 +1,7 @@
 """`/score why`: explain how a score is calculated."""
 
+from bot.blocks.history import MOST, why_reply
 from bot.blocks.refusals import plain_reply
-from bot.blocks.why import MOST, why_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_clear
 from bot.slack.lookup import find_scored

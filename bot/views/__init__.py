@@ -2,7 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 
-from bot.blocks import alert_modal, delete_modal, rules, set_modal, settings, sources
+from bot.blocks.alerts import ALERT_FORM
+from bot.blocks.delete import DELETE_FORM
+from bot.blocks.scores import SET_FORM
+from bot.blocks.scoring import RULE_FORM, TYPE_FORM
+from bot.blocks.sources import ROTATE_FORM, SOURCE_FORM
 from bot.slack.access import Need
 from bot.slack.handling import Block, Reply, Request
 from bot.views.alert import submit_alert
@@ -14,12 +18,12 @@ from bot.views.source import submit_rotation, submit_source
 
 # Callback id → the permission that submitting requires, and the handler.
 VIEWS: dict[str, tuple[Need, Callable[[Request], Awaitable[Reply]]]] = {
-    set_modal.CALLBACK: (Need.SET, submit_scores),
-    alert_modal.CALLBACK: (Need.SET, submit_alert),
-    delete_modal.CALLBACK: (Need.ADMINISTER, submit_deletion),
-    settings.CALLBACK: (Need.ADMINISTER, submit_type),
-    rules.CALLBACK: (Need.ADMINISTER, submit_rule),
-    sources.CALLBACK: (Need.ADMINISTER, submit_source),
-    sources.ROTATE: (Need.ADMINISTER, submit_rotation),
+    SET_FORM: (Need.SET, submit_scores),
+    ALERT_FORM: (Need.SET, submit_alert),
+    DELETE_FORM: (Need.ADMINISTER, submit_deletion),
+    TYPE_FORM: (Need.ADMINISTER, submit_type),
+    RULE_FORM: (Need.ADMINISTER, submit_rule),
+    SOURCE_FORM: (Need.ADMINISTER, submit_source),
+    ROTATE_FORM: (Need.ADMINISTER, submit_rotation),
 }
 OPTIONS: dict[str, Callable[[Request], Awaitable[list[Block]]]] = {"contact": offer_contacts}

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from bot.alerts import add_rule, find_outside_destinations
-from bot.blocks.alert_modal import MORE, format_alert_words
+from bot.blocks.alerts import MORE, format_alert_words
 from bot.blocks.refusals import refusal_sentence
 from bot.slack.handling import Reply, Request
 from storage.domain.alerts.syntax import read_alert

@@ -1,6 +1,6 @@
 """Handle the form that deletes a contact."""
 
-from bot.blocks.delete_modal import TICK, describe_holdings
+from bot.blocks.delete import TICK, describe_holdings
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.text import escape

@@ -1,10 +1,8 @@
 """Handle the form that sets scores, and its contact menu."""
 
-from bot.blocks.contact_list import distinct_name
 from bot.blocks.elements import OPTION_TEXT, plain_text
-from bot.blocks.receipt import receipt_reply
-from bot.blocks.refusals import refusal_sentence
-from bot.blocks.set_modal import MOST_TYPES, SCORE
+from bot.blocks.refusals import distinct_name, refusal_sentence
+from bot.blocks.scores import MOST_TYPES, SCORE, receipt_reply
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.line import Value
 from bot.slack.lookup import find_all

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bot.blocks.elements import (
-    BUTTON_VALUE,
     actions,
     button,
     context,
@@ -14,34 +13,14 @@ from bot.blocks.elements import (
     sections,
     short_name,
 )
-from bot.slack.handling import Block, Reply
+from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.domain.attributes import has_value
-from storage.domain.contacts import Contact, Json
+from storage.domain.contacts import Json
 from storage.domain.csv_cells import write_cell
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card
-
-
-def choose_contact_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:
-    """Return a question with one button per choice; each choice is (label, command).
-
-    A choice is left out if its command is too long for the value of a button.
-    """
-    choices = [(label, line) for label, line in choices if len(line) <= BUTTON_VALUE]
-    rows = [choices[index : index + 5] for index in range(0, len(choices), 5)]
-    buttons: list[Block] = [
-        actions([button(label, action=f"{action}:{number}", value=line) for label, line in row])
-        for number, row in enumerate(rows)
-    ]
-    return Reply(text=question, blocks=[section(question), *buttons])
-
-
-def distinct_name(contact: Contact) -> str:
-    """Return a contact's name with company and address, to tell apart contacts of the same name."""
-    details = [text for text in (contact.company, contact.email) if text and text != contact.shown]
-    return " · ".join([contact.shown, *details])
 
 
 def filter_reply(

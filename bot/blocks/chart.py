@@ -9,7 +9,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
 
-from bot.font_metrics import FAMILY, FONT, fit_text, replace_missing_glyphs, width
+from bot.blocks.font_metrics import FAMILY, FONT, fit_text, replace_missing_glyphs, width
 from storage.domain.numbers import show
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.timeline import Point

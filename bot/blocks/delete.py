@@ -8,7 +8,7 @@ from bot.slack.text import escape
 from storage.domain.contacts import Contact
 from storage.ledger.erase import Holdings
 
-CALLBACK = "delete_contact"
+DELETE_FORM = "delete_contact"
 TICK = "sure"
 MOST_SHOWN = 200  # characters of the contact's name in private_metadata, which is limited to 3,000
 
@@ -29,7 +29,7 @@ def delete_modal(contact: Contact, holdings: Holdings) -> Block:
     }
     return {
         "type": "modal",
-        "callback_id": CALLBACK,
+        "callback_id": DELETE_FORM,
         "title": _plain_text("Delete a contact"),
         "submit": _plain_text("Delete"),
         "close": _plain_text("Cancel"),

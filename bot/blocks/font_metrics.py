@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-FONT: Final = Path(__file__).parent / "fonts" / "DejaVuSans.ttf"
+FONT: Final = Path(__file__).parent.parent / "fonts" / "DejaVuSans.ttf"
 FAMILY: Final = "DejaVu Sans"
 #: replaces a character that the font lacks, which would otherwise be left out silently
 LACKING: Final = "\u25a1"

@@ -24,7 +24,6 @@ from storage.domain.followups import WAITING, FollowUpMove, FollowUpOutcome, Fol
 from storage.domain.score_types import ScoreType
 
 EVENT = "follow_up"  # the event_type in the metadata of a follow-up message
-REPEAT = "Possibly a repeat: Slack did not say whether it took this message before."
 _TITLES = {"mine": "Your follow-ups", "open": "Follow-ups that wait", "overdue": "Follow-ups that are overdue"}
 _OUTCOMES = (
     (FollowUpOutcome.MEETING, "Meeting"),

@@ -14,9 +14,9 @@ import resvg_py
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot import chart as drawing
-from bot.chart import TINTS, Chart, Mark, band_color, date_ticks, describe_chart, png, svg
-from bot.font_metrics import fit_text, replace_missing_glyphs, width
+from bot.blocks import chart as drawing
+from bot.blocks.chart import TINTS, Chart, Mark, band_color, date_ticks, describe_chart, png, svg
+from bot.blocks.font_metrics import fit_text, replace_missing_glyphs, width
 from bot.history_chart import zone_of
 from storage.domain.score_types import COLOURS, Band, ScoreType
 from storage.domain.timeline import Point
