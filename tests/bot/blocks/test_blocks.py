@@ -14,7 +14,7 @@ from bot.blocks.lists import segments_reply, top_reply
 from bot.blocks.refusals import choose_contact_reply, distinct_name
 from bot.blocks.scores import MOST_TYPES, card_reply, receipt_reply, set_modal
 from bot.demo import check_blocks, check_view
-from bot.followup_list import MOST_ENDED, PER_PAGE, FollowUpPage
+from bot.features.followups.lists import MOST_ENDED, PER_PAGE, FollowUpPage
 from bot.slack.handling import Reply
 from storage.alerts.digests import News
 from storage.alerts.followups import FollowUp

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bot.blocks import chart as drawing
 from bot.blocks.chart import TINTS, Chart, Mark, band_color, date_ticks, describe_chart, png, svg
 from bot.blocks.font_metrics import fit_text, replace_missing_glyphs, width
-from bot.history_chart import zone_of
+from bot.features.history import zone_of
 from storage.domain.score_types import COLOURS, Band, ScoreType
 from storage.domain.timeline import Point
 from tests.bot.pictures import read_png
