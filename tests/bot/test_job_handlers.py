@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo import Fault, Message, Sandbox
+from bot.demo.faults import Fault
+from bot.demo.foreign import ForeignSlack
+from bot.demo.world import Message
 from bot.job_handlers import RECURRING, Deliverer
 from bot.slack.directory import People
 from storage.alerts.enroll import choose_channel
@@ -29,7 +31,7 @@ TURN = LONGEST // SECOND + 1  # seconds after which every postponed job is due a
 class House:
     """A job runner with the Slack that it posts to, and its clock."""
 
-    sandbox: Sandbox
+    sandbox: ForeignSlack
     team: Team
     runner: JobRunner
 
@@ -73,7 +75,7 @@ def _mentioned_name(message: Message) -> str:
 @pytest.fixture
 async def house(storage: Storage) -> AsyncIterator[House]:
     """Yield a workspace with a channel for its follow-ups, and the job runner that posts them."""
-    sandbox = Sandbox(app_url="", signing_secret="none", bot_token=BOT_TOKEN)
+    sandbox = ForeignSlack(app_url="", signing_secret="none", bot_token=BOT_TOKEN)
     await sandbox.start()
     client = AsyncWebClient(token=BOT_TOKEN, base_url=f"{sandbox.url}/api/", timeout=10, retry_handlers=[])
     workspace = await add_workspace(TEAM, name="Acme", now=int(sandbox.clock.now() * SECOND))

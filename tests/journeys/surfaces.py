@@ -4,7 +4,7 @@ import json
 from functools import partial
 from typing import Any
 
-from bot.demo import Sent
+from bot.demo.foreign import Sent
 from tests.journeys.acme import Acme, button_of, entered, other
 
 COMMANDS = (

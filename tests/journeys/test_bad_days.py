@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from bot.demo import Fault
+from bot.demo.faults import Fault
 from storage.db.database import current_database
 from tests.journeys.acme import REP, SALES, Acme, button_of, entered
 from tests.storage import raw

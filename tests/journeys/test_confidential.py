@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Channel, Fault, Message, ReceivedCall, SlackUser
+from bot.demo.faults import Fault
+from bot.demo.foreign import ReceivedCall
+from bot.demo.world import Channel, Message, SlackUser
 from storage.notices import NO_ADMIN, is_noticed
 from storage.workspaces import name_admins
 from tests.journeys.acme import REP, SALES, Acme, other

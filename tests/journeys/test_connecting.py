@@ -5,7 +5,8 @@ import asyncio
 import pytest
 from aiohttp import ClientSession
 
-from bot.demo import Fault, Sandbox
+from bot.demo.faults import Fault
+from bot.demo.foreign import ForeignSlack
 from bot.settings import BadSettings
 from storage.sources.config import add_source
 from storage.workspaces import add_workspace
@@ -16,9 +17,11 @@ BUTTONS = "\n[Undo] [History]"
 both_ways = pytest.mark.parametrize("socket_mode", [False, True], ids=["http", "socket"])
 
 
-def new_sandbox(*, bot_token: str = BOT_TOKEN, app_token: str = APP_TOKEN) -> Sandbox:
+def new_sandbox(*, bot_token: str = BOT_TOKEN, app_token: str = APP_TOKEN) -> ForeignSlack:
     """Create a Slack that accepts these tokens."""
-    return Sandbox(app_url="", signing_secret=SIGNING, bot_token=bot_token, app_token=app_token, crm_secret=CRM_SECRET)
+    return ForeignSlack(
+        app_url="", signing_secret=SIGNING, bot_token=bot_token, app_token=app_token, crm_secret=CRM_SECRET
+    )
 
 
 @on_both

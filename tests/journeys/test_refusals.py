@@ -8,7 +8,9 @@ from functools import partial
 
 import pytest
 
-from bot.demo import Channel, Fault, ReceivedCall, Sent
+from bot.demo.faults import Fault
+from bot.demo.foreign import ReceivedCall, Sent
+from bot.demo.world import Channel
 from storage.scoring.definitions import drafts, score_types
 from storage.sources.config import sources
 from tests.conftest import on_both

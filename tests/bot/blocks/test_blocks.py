@@ -15,7 +15,7 @@ from bot.blocks.history import history_reply
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, set_modal
 from bot.blocks.why import why_reply
-from bot.demo import check_blocks, check_view
+from bot.demo.block_kit import check_blocks, check_view
 from bot.followup_list import MOST_ENDED, PER_PAGE, FollowUpPage
 from bot.slack.handling import Reply
 from storage.alerts.digests import News

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo import Clock, Sandbox
+from bot.demo.clock import Clock
+from bot.demo.foreign import ForeignSlack
 from tests.bot.demo.product import SIGNING_SECRET, Product
 
 
 @pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(
+async def sandbox() -> AsyncIterator[ForeignSlack]:
+    sandbox = ForeignSlack(
         app_url="http://127.0.0.1:9",
         signing_secret=SIGNING_SECRET,
         bot_token="xoxb-bot",
@@ -24,7 +25,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def product(sandbox: Sandbox) -> AsyncIterator[Product]:
+async def product(sandbox: ForeignSlack) -> AsyncIterator[Product]:
     product = Product(sandbox.clock.now)
     sandbox.app_url = await product.start()
     sandbox.crm_url = f"{sandbox.app_url}/webhooks/T0DEMO/sample-crm"
@@ -33,7 +34,7 @@ async def product(sandbox: Sandbox) -> AsyncIterator[Product]:
 
 
 @pytest.fixture
-def client(sandbox: Sandbox) -> AsyncWebClient:
+def client(sandbox: ForeignSlack) -> AsyncWebClient:
     return AsyncWebClient(token="xoxb-bot", base_url=f"{sandbox.url}/api/")
 
 

@@ -6,7 +6,7 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo import check_blocks, check_view
+from bot.demo.block_kit import check_blocks, check_view
 from tests.bot.demo.product import button, field, modal, option, section
 
 
