@@ -20,7 +20,6 @@ from pathlib import Path
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
-from bot.demo.foreign import ForeignSlack
 from bot.demo.world import Message
 from storage.bootstrap import open_storage
 from storage.sources.config import add_source
@@ -28,6 +27,7 @@ from storage.workspaces import find_workspace
 from tests.bot.cli.program import environment, serving
 from tests.conftest import KEY
 from tests.journeys.acme import BOT_TOKEN, SIGNING
+from tests.slack.foreign import ForeignSlack
 from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
 from tests.webhooks.sender import SECRET, START, Sender, encoded, item
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo.faults import Fault
-from bot.demo.foreign import ForeignSlack
 from bot.demo.world import Message
 from bot.job_handlers import RECURRING, Deliverer
 from bot.slack.directory import People
@@ -19,6 +17,8 @@ from storage.reading.metrics_queries import measure
 from storage.workspaces import add_workspace
 from tests.bot.fakes import answer_nobody
 from tests.conftest import on_both
+from tests.slack.faults import Fault
+from tests.slack.foreign import ForeignSlack
 from tests.storage.teams import Team, set_to
 
 TEAM, SUCCESS, BOT_TOKEN = "T0DEMO", "C0SUCCESS", "xoxb-sandbox"

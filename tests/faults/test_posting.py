@@ -14,8 +14,6 @@ from signal import SIGTERM
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo.faults import Fault, Kind
-from bot.demo.foreign import ForeignSlack
 from bot.demo.world import Channel, Message
 from bot.job_handlers import Deliverer
 from bot.slack.directory import People
@@ -36,6 +34,8 @@ from tests.conftest import KEY
 from tests.counts import report_counts
 from tests.faults.lives import Lives, living
 from tests.postgres import Databases, postgres_url
+from tests.slack.faults import Fault, Kind
+from tests.slack.foreign import ForeignSlack
 from tests.storage.teams import Team, set_to
 
 TEAM, TOKEN, SECRET = "T0DEMO", "xoxb-acme", "8f742231b10e8888abcd99yyyzzz85a5"

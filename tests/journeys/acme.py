@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.demo.foreign import ForeignSlack, ReceivedCall, Sent
 from bot.demo.sending import Response
 from bot.demo.world import Message, View
 from bot.service import Service
@@ -27,6 +26,7 @@ from storage.sources.config import add_source
 from storage.workspaces import find_workspace
 from tests.conftest import KEY, fresh
 from tests.postgres import Databases
+from tests.slack.foreign import ForeignSlack, ReceivedCall, Sent
 
 SIGNING, BOT_TOKEN, APP_TOKEN = "8f742231b10e8888abcd99yyyzzz85a5", "xoxb-acme", "xapp-acme"
 CRM_SECRET = "whsec_YWNtZS1jcm0tc2VjcmV0LWFjbWUtY3JtLTEyMzQ="

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from bot.demo.faults import Fault
 from bot.demo.world import Channel
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import load_follow_ups
@@ -26,6 +25,7 @@ from tests.journeys.test_following_up import (
     until_it_says,
     until_posted,
 )
+from tests.slack.faults import Fault
 
 HOUR, DAY = 3_600, 86_400
 MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin

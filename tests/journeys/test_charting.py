@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.demo.faults import Fault
 from bot.demo.world import Message
 from tests.bot.pictures import read_png
 from tests.conftest import on_both
 from tests.journeys.acme import REP, SALES, Acme, button_of
 from tests.journeys.test_reading import HISTORY
+from tests.slack.faults import Fault
 
 LIST = HISTORY.removesuffix("\n[Chart]")
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from aiohttp import ClientSession
 
-from bot.demo.faults import Fault
-from bot.demo.foreign import ForeignSlack
 from bot.settings import BadSettings
 from storage.sources.config import add_source
 from storage.workspaces import add_workspace
 from tests.conftest import on_both
 from tests.journeys.acme import APP_TOKEN, BOT_TOKEN, CRM_SECRET, SIGNING, TEAM, Acme, form, new_service
+from tests.slack.faults import Fault
+from tests.slack.foreign import ForeignSlack
 
 BUTTONS = "\n[Undo] [History]"
 both_ways = pytest.mark.parametrize("socket_mode", [False, True], ids=["http", "socket"])

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bot.demo.faults import Fault
 from bot.demo.world import Channel, Message
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import load_follow_ups
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
+from tests.slack.faults import Fault
 
 DAY = 86_400
 SUCCESS = "C0SUCCESS"

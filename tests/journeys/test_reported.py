@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from bot.demo.faults import Fault, Kind
-from bot.demo.foreign import ForeignSlack
 from bot.demo.world import Message
 from storage.domain.filters import parse
 from storage.domain.numbers import parse as parse_number
@@ -43,6 +41,8 @@ from tests.journeys.acme import (
     drawn,
     new_service,
 )
+from tests.slack.faults import Fault, Kind
+from tests.slack.foreign import ForeignSlack
 from tests.webhooks.sender import signed
 
 Json = dict[str, Any]

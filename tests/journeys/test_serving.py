@@ -5,7 +5,6 @@ import signal
 import pytest
 from aiohttp import ClientSession
 
-from bot.demo.foreign import ForeignSlack
 from storage.bootstrap import open_storage
 from storage.reading.current_scores import top
 from storage.scoring.definitions import score_types
@@ -13,6 +12,7 @@ from storage.workspaces import find_workspace
 from tests.conftest import KEY
 from tests.journeys.acme import APP_TOKEN, BOT_TOKEN, CRM_SECRET, SIGNING, TEAM
 from tests.journeys.process import serving
+from tests.slack.foreign import ForeignSlack
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,6 @@ from bot.blocks.history import history_reply
 from bot.blocks.receipt import receipt_reply
 from bot.blocks.set_modal import MOST_TYPES, set_modal
 from bot.blocks.why import why_reply
-from bot.demo.block_kit import check_blocks, check_view
 from bot.followup_list import MOST_ENDED, PER_PAGE, FollowUpPage
 from bot.slack.handling import Reply
 from storage.alerts.digests import News
@@ -31,6 +30,7 @@ from storage.domain.submissions import Moved
 from storage.reading.current_scores import Card, CurrentScore
 from storage.reading.history import HistoryEntry
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
+from tests.slack.block_kit import check_blocks, check_view
 
 START = beginning(SCORE)
 

@@ -8,9 +8,9 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.clock import system_clock
-from bot.demo.faults import Fault
-from bot.demo.foreign import ForeignSlack
 from bot.slack.socket import Socket
+from tests.slack.faults import Fault
+from tests.slack.foreign import ForeignSlack
 
 BOT_TOKEN, APP_TOKEN = "xoxb-sandbox", "xapp-sandbox"
 

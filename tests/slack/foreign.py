@@ -12,14 +12,14 @@ from aiohttp.typedefs import Handler, Middleware
 from bot.demo.acts import REP, SALES
 from bot.demo.blocks import Json
 from bot.demo.errors import SlackError
-from bot.demo.faults import Fault, Faults
-from bot.demo.permissions import check_permission
 from bot.demo.sending import Response, post
 from bot.demo.server import Sandbox
-from bot.demo.socket_mode import Sockets
-from bot.demo.strict_world import StrictWorld
 from bot.demo.web_api import read_arguments
 from bot.demo.world import Message
+from tests.slack.faults import Fault, Faults
+from tests.slack.permissions import check_permission
+from tests.slack.socket_mode import Sockets
+from tests.slack.strict_world import StrictWorld
 
 T = TypeVar("T")
 

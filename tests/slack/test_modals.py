@@ -6,10 +6,10 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo.foreign import ForeignSlack
 from bot.demo.sending import Response
 from bot.demo.world import View
-from tests.bot.demo.product import Product, answering, button, field, modal, never, option, section
+from tests.slack.foreign import ForeignSlack
+from tests.slack.product import Product, answering, button, field, modal, never, option, section
 
 TEXT = {"type": "plain_text_input"}
 

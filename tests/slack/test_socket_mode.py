@@ -12,8 +12,8 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo.foreign import ForeignSlack
-from tests.bot.demo.product import Product
+from tests.slack.foreign import ForeignSlack
+from tests.slack.product import Product
 
 Listener = Callable[[AsyncBaseSocketModeClient, SocketModeRequest], Awaitable[None]]
 

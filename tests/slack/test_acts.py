@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo.foreign import ForeignSlack
-from tests.bot.demo.product import Product, answering, button, never, option, section
+from tests.slack.foreign import ForeignSlack
+from tests.slack.product import Product, answering, button, never, option, section
 
 
 async def test_a_slash_command_is_signed_and_complete(sandbox: ForeignSlack, product: Product) -> None:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from bot.demo.block_checks import (
+from bot.demo.blocks import elements_of
+from tests.slack.block_checks import (
     Check,
     anything,
     boolean,
@@ -20,7 +21,6 @@ from bot.demo.block_checks import (
     string,
     text,
 )
-from bot.demo.blocks import elements_of
 
 MESSAGE_BLOCKS, VIEW_BLOCKS = 50, 100
 

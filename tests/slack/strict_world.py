@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from bot.demo.block_checks import complaint
-from bot.demo.block_kit import check_blocks, check_view
 from bot.demo.blocks import Json
 from bot.demo.errors import SlackError
-from bot.demo.permissions import GRANTED
 from bot.demo.world import ResponseUrl, World
+from tests.slack.block_checks import complaint
+from tests.slack.block_kit import check_blocks, check_view
+from tests.slack.permissions import GRANTED
 
 TRIGGER_SECONDS = 3
 RESPONSE_URL_SECONDS = 30 * 60

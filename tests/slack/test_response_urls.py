@@ -5,8 +5,8 @@ from typing import Any
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.demo.foreign import ForeignSlack
-from tests.bot.demo.product import Product, button, section
+from tests.slack.foreign import ForeignSlack
+from tests.slack.product import Product, button, section
 
 
 async def after_command(sandbox: ForeignSlack, product: Product) -> AsyncWebhookClient:

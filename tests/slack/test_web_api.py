@@ -10,10 +10,10 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.demo.foreign import ForeignSlack
 from bot.demo.methods import METHODS
 from bot.demo.world import Channel
-from tests.bot.demo.product import Product, button, modal, section
+from tests.slack.foreign import ForeignSlack
+from tests.slack.product import Product, button, modal, section
 
 
 @dataclass(frozen=True)

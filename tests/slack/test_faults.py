@@ -7,9 +7,9 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo.faults import Fault
-from bot.demo.foreign import ForeignSlack
-from tests.bot.demo.product import Product
+from tests.slack.faults import Fault
+from tests.slack.foreign import ForeignSlack
+from tests.slack.product import Product
 
 
 def count_posts(sandbox: ForeignSlack, text: str) -> int:
