@@ -67,8 +67,9 @@ def _posts(call: Arguments, channel: Channel) -> list[Message]:
 
 
 def _render_messages(call: Arguments, messages: list[Message]) -> Json:
-    rendered = [message_json(call.world, message) for message in messages]
+    limit = int(call.text("limit") or 100)
+    rendered = [message_json(call.world, message) for message in messages[:limit]]
     if not call.text("include_all_metadata"):
         for message in rendered:
             message.pop("metadata", None)
-    return {"messages": rendered, "has_more": False}
+    return {"messages": rendered, "has_more": len(messages) > limit}
