@@ -109,6 +109,7 @@ class Contact(Table):
     owner_key = fields.TextField(null=True)
     tags_key = fields.TextField()
     stamps = fields.TextField()  # JSON: field → the order of the fact that stated its value
+    split_at = fields.BigIntField(null=True)  # when a split last took an id from this row or gave it one
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 
@@ -169,7 +170,7 @@ class Fact(Table):
     contact: fields.ForeignKeyNullableRelation[Contact] = fields.ForeignKeyField(
         "storage.Contact", on_delete=fields.RESTRICT, null=True
     )
-    other_id = fields.BigIntField(null=True)  # for a merge: the other contact
+    other_id = fields.BigIntField(null=True)  # for a merge, the other contact; for a split (its subject), the new one
     kind = fields.CharField(max_length=8)
     source = fields.CharField(max_length=40)
     dedupe_key = fields.TextField()
@@ -184,6 +185,7 @@ class Fact(Table):
     actor = fields.TextField(null=True)
     reason = fields.TextField(null=True)
     activity = fields.TextField(null=True)  # what the contact did; *amount* is then the quantity in thousandths
+    named_id = fields.TextField(null=True)  # the id by which the fact named its contact, as `source:id`
 
     class Meta:
         table = "facts"
