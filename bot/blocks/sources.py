@@ -1,12 +1,11 @@
 """Render sources (systems that send scores): the list, one source, its quarantine, dry runs, and the forms."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from bot.blocks.elements import actions, button, context, moment, section, sections, truncate
-from bot.blocks.fields import choice_field, plain, text_field
+from bot.blocks.fields import choice_field, form, plain, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code, escape_entities, escape_sentence
 from bot.source_admin import Senders, explain_missing_token
@@ -225,57 +224,42 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
 
 def source_modal(providers: Iterable[str]) -> Block:
     """Return the form for a new source."""
-    return {
-        "type": "modal",
-        "callback_id": SOURCE_FORM,
-        "title": plain("Source"),
-        "submit": plain("Add"),
-        "close": plain("Cancel"),
-        "private_metadata": json.dumps({}),
-        "blocks": [
-            text_field("slug", "Name", hint="A short one, which stays: crm, hubspot-eu.", most=40),
-            choice_field(
-                "provider", "What sends", {name: name for name in providers},
-                hint="generic: your own script. custom: any other sender; it is mapped from the terminal.",
-            ),
-            text_field(
-                "secret", "Its secret", optional=True,
-                hint="Where the sender makes it, as HubSpot, Intercom and Close do. Blank: one is made here.",
-            ),
-            text_field(
-                "api_token", "API token", optional=True,
-                hint="HubSpot and Attio name contacts by ids alone; with it their addresses and names are read.",
-            ),
-            text_field(
-                "map", "Which field is which score", optional=True, multiline=True,
-                hint="A line each: hubspotscore=score. A field that is named like a score type needs none.",
-            ),
-            text_field(
-                "options", "Options", optional=True, multiline=True,
-                hint="A line each. Salesforce needs organization_id=00D…, HubSpot takes signature=v2.",
-            ),
-        ],
-    }  # fmt: skip  # one field per line
+    blocks = [
+        text_field("slug", "Name", hint="A short one, which stays: crm, hubspot-eu.", most=40),
+        choice_field(
+            "provider", "What sends", {name: name for name in providers},
+            hint="generic: your own script. custom: any other sender; it is mapped from the terminal.",
+        ),
+        text_field(
+            "secret", "Its secret", optional=True,
+            hint="Where the sender makes it, as HubSpot, Intercom and Close do. Blank: one is made here.",
+        ),
+        text_field(
+            "api_token", "API token", optional=True,
+            hint="HubSpot and Attio name contacts by ids alone; with it their addresses and names are read.",
+        ),
+        text_field(
+            "map", "Which field is which score", optional=True, multiline=True,
+            hint="A line each: hubspotscore=score. A field that is named like a score type needs none.",
+        ),
+        text_field(
+            "options", "Options", optional=True, multiline=True,
+            hint="A line each. Salesforce needs organization_id=00D…, HubSpot takes signature=v2.",
+        ),
+    ]  # fmt: skip  # one field per line
+    return form(SOURCE_FORM, "Source", blocks, submit="Add")
 
 
 def rotate_modal(source: Source) -> Block:
     """Return the form that rotates the secret of a source."""
     about = f"*{source.slug}* gets another secret. The one it has is taken for a day more, so that nothing is lost."
-    return {
-        "type": "modal",
-        "callback_id": ROTATE_FORM,
-        "title": plain("Rotate"),
-        "submit": plain("Rotate"),
-        "close": plain("Cancel"),
-        "private_metadata": json.dumps({"slug": source.slug}),
-        "blocks": [
-            section(about),
-            text_field(
-                "secret", "New secret", optional=True,
-                hint="Where the sender makes it. Blank: one is made here, and shown once.",
-            ),
-        ],
-    }  # fmt: skip  # one field per line
+    secret = text_field(
+        "secret",
+        "New secret",
+        optional=True,
+        hint="Where the sender makes it. Blank: one is made here, and shown once.",
+    )
+    return form(ROTATE_FORM, "Rotate", [section(about), secret], submit="Rotate", metadata={"slug": source.slug})
 
 
 def dry_run_reply(

@@ -28,7 +28,7 @@ from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools
-from bot.slack.text import escape_sentence
+from bot.slack.text import escape_sentence, parse_number
 from storage.domain.backoff import PACE
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.source_health import SourceHealth
@@ -54,7 +54,7 @@ AT_ONCE = 50  #: deliveries that one click replays
 
 async def turn_sources(request: Request) -> Reply:
     """Show the page of sources that starts at the index in the button's value."""
-    return replace(await sources_page(request, first=_parse_number(request.text)), replaces=True)
+    return replace(await sources_page(request, first=parse_number(request.text)), replaces=True)
 
 
 async def open_source_form(request: Request) -> Reply:
@@ -96,7 +96,7 @@ async def _set_paused(request: Request, *, paused: bool) -> Reply:
     slug, _, first = request.text.partition(" ")
     source = await find_source(request.workspace.team, slug=slug)
     await set_source(request.workspace, slug=slug, settings=replace(source.settings, paused=paused), now=request.now)
-    return replace(await sources_page(request, first=_parse_number(first)), replaces=True)
+    return replace(await sources_page(request, first=parse_number(first)), replaces=True)
 
 
 async def open_rotate_form(request: Request) -> Reply:
@@ -113,7 +113,7 @@ async def show_quarantine(request: Request) -> Reply:
 async def replay_source(request: Request) -> Reply:
     """Replay a source's deliveries that have quarantined items, oldest first, at most 50 per click."""
     slug, _, after = request.text.partition(" ")
-    ids = await set_aside_deliveries(request.workspace, source=slug, after=_parse_number(after), most=AT_ONCE)
+    ids = await set_aside_deliveries(request.workspace, source=slug, after=parse_number(after), most=AT_ONCE)
     counts, failures = Counter[Status](), list[str]()
     for id in ids:
         try:
@@ -136,10 +136,6 @@ def _reply_to_replay(slug: str, ids: list[int], counts: Counter[Status], failure
     more = [button("Replay the next", action="source_replay", value=f"{slug} {ids[-1]}")] if len(ids) == AT_ONCE else []
     blocks = [section(text), *sections(reasons), *([actions(more)] if more else [])]
     return Reply(text=text, blocks=blocks, replaces=True)
-
-
-def _parse_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 async def show_sources(request: Request) -> Reply:

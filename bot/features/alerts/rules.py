@@ -30,6 +30,10 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 from storage.ledger.contacts import contacts
 
+NOBODY_OF_OURS = (
+    "Whom it is escalated to is no active member of this workspace, as far as Slack says, and scores are for members"
+    " alone. Name a colleague: `sla 4h escalate to @jane`"
+)
 USAGE = (
     "Type `/score alerts` for the list, `/score alerts add when score crosses 80 if owner:me in #sales`,"
     " `/score alerts try when score rises 15 in 7d`, `/score alerts pause 3`, `resume 3`, `remove 3`,"
@@ -98,12 +102,6 @@ async def _apply_action(request: Request, action: str, rule: AlertRule) -> str:
         case _:
             await remove_rule(request.workspace, rule=rule.id, now=request.now)
             return f"Rule {rule.id} is removed: {description}\nWhat it asked for stays: `/score followups`"
-
-
-NOBODY_OF_OURS = (
-    "Whom it is escalated to is no active member of this workspace, as far as Slack says, and scores are for members"
-    " alone. Name a colleague: `sla 4h escalate to @jane`"
-)
 
 
 async def alerts_page(request: Request) -> Reply:

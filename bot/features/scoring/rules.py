@@ -6,6 +6,7 @@ from bot.blocks.refusals import refusal_sentence
 from bot.blocks.scoring import rule_modal, rules_reply
 from bot.features.scoring.changes import propose_change
 from bot.slack.handling import Outlived, Reply, Request
+from bot.slack.text import parse_number
 from storage.domain.errors import BadDefinition, Refusal
 from storage.domain.numbers import parse
 from storage.domain.rules import check_rules
@@ -84,8 +85,7 @@ def _place_rule(live: ScoreType, rule: Rule, old: str | None) -> tuple[Rule, ...
 
 async def turn_rules(request: Request) -> Reply:
     """Show the page of rules that starts at the index in the button's value."""
-    first = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
-    return replace(rules_reply(request.types, first=first), replaces=True)
+    return replace(rules_reply(request.types, first=parse_number(request.text)), replaces=True)
 
 
 async def open_rule_form(request: Request) -> Reply:

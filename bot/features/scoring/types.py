@@ -17,7 +17,7 @@ from bot.features.scoring.changes import (
     show_preview,
 )
 from bot.slack.handling import Outlived, Reply, Request
-from bot.slack.text import escape
+from bot.slack.text import escape, parse_number
 from storage.domain.durations import parse_span
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.numbers import parse
@@ -123,8 +123,7 @@ def _parse_bands(text: str) -> tuple[Band, ...]:
 
 async def turn_settings(request: Request) -> Reply:
     """Show the page of score types that starts at the index in the button's value."""
-    first = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
-    return replace(await settings_page(request, first=first), replaces=True)
+    return replace(await settings_page(request, first=parse_number(request.text)), replaces=True)
 
 
 async def open_type_form(request: Request) -> Reply:
