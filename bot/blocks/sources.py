@@ -1,5 +1,6 @@
 """Render sources (systems that send scores): the list, one source, its quarantine, dry runs, and the forms."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
@@ -14,7 +15,7 @@ from storage.domain.facts import Ignored, ItemRequest, Unusable
 from storage.domain.score_types import ScoreType
 from storage.domain.source_health import SourceHealth
 from storage.domain.sources import Source
-from storage.domain.submissions import refusal_reason
+from storage.domain.submissions import Status, refusal_reason
 from storage.sources.deliveries import Delivery, Lately, RefusalCount, Waiting
 from storage.sources.health import HealthChange
 from storage.sources.readback_queue import Reading
@@ -297,3 +298,18 @@ def _render_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received:
     if reason := refusal_reason(item, types, received=received):
         return f"{escape(describe_reference(item.contact))} → quarantined: {escape_sentence(reason)}"
     return escape(describe_item(item))
+
+
+def replay_reply(
+    slug: str, ids: Sequence[int], counts: Mapping[Status, int], failures: Sequence[str], *, has_more: bool
+) -> Reply:
+    """Return the outcome of a replay of deliveries: items by status, and why some are still in quarantine."""
+    summary = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts.get(status)) or "nothing to apply"
+    amount = "1 delivery" if len(ids) == 1 else f"{len(ids):,} deliveries"
+    text = f"Read {amount} of *{slug}* again: {summary}." if ids else f"Nothing more of *{slug}* waits in quarantine."
+    reasons = [
+        f"Still set aside ({count:,}): {escape_sentence(reason)}" for reason, count in Counter(failures).most_common(5)
+    ]
+    more = [button("Replay the next", action="source_replay", value=f"{slug} {ids[-1]}")] if has_more else []
+    blocks = [section(text), *sections(reasons), *([actions(more)] if more else [])]
+    return Reply(text=text, blocks=blocks, replaces=True)
