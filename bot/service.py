@@ -238,7 +238,6 @@ class Service:
             opening=self._build_client(repeats=None),  # no retries: the trigger of a form expires within seconds
             people=people,
             senders=self._build_senders(),
-            wake=self._job_runner.wake,
             clock=self._clock,
         )
         poster = Poster(self._build_client(repeats=None), workspace=workspace, people=people, clock=self._clock)

@@ -160,7 +160,7 @@ def source_health_reply(change: HealthChange) -> Reply:
         case SourceHealth.UNUSABLE:
             text = f"{name} has stopped working: nothing of its last deliveries could be used. {reason}\n" + KEPT_ASIDE
         case SourceHealth.SILENT:
-            text = f"{name} has gone silent: it never paused that long. {last}.\n" + LOOK_THERE
+            text = f"{name} has gone silent: nothing has arrived for three days. {last}.\n" + LOOK_THERE
         case _:
             assert_never(change.standing)
     blocks = [section(text), actions([button("Show", action="source_show", value=change.source)])]

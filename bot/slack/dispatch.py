@@ -60,7 +60,6 @@ class Dispatcher:
         opening: AsyncWebClient,
         people: People,
         senders: Senders,
-        wake: Callable[[], None],
         clock: Callable[[], int],
     ) -> None:
         self._features = features
@@ -71,7 +70,6 @@ class Dispatcher:
         self._answers = Answers(workspace=workspace, posting=posting, opening=opening, people=people, clock=clock)
         self._clock = clock
         self._senders = senders
-        self._wake = wake
         self._people = people
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -286,7 +284,6 @@ class Dispatcher:
         return await self._people.may_post_now(channel, now=self._clock())
 
     async def _send(self, payload: SlackPayload, reply: Reply) -> None:
-        self._wake()  # the request may have enqueued jobs
         await self._answers.send(payload, reply)
 
 

@@ -13,7 +13,6 @@ from bot.blocks.history import history_reply, why_reply
 from bot.blocks.lists import segments_reply, top_reply
 from bot.blocks.refusals import choose_contact_reply, distinct_name
 from bot.blocks.scores import MOST_TYPES, card_reply, receipt_reply, set_modal
-from bot.demo import check_blocks, check_view
 from bot.features.followups.lists import MOST_ENDED, PER_PAGE, FollowUpPage
 from bot.slack.handling import Reply
 from storage.alerts.digests import News
@@ -29,6 +28,7 @@ from storage.domain.submissions import Moved
 from storage.reading.current_scores import Card, CurrentScore
 from storage.reading.history import HistoryEntry
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
+from tests.slack.block_kit import check_blocks, check_view
 
 START = beginning(SCORE)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo import Fault, Message, Sandbox
+from bot.demo.world import Message
 from bot.features import TABLES
 from storage.alerts.enroll import choose_channel
 from storage.bootstrap import Storage
@@ -16,6 +16,8 @@ from storage.reading.metrics_queries import measure
 from storage.workspaces import add_workspace
 from tests.bot.fakes import bind_jobs
 from tests.conftest import on_both
+from tests.slack.faults import Fault
+from tests.slack.foreign import ForeignSlack
 from tests.storage.teams import Team, set_to
 
 TEAM, SUCCESS, BOT_TOKEN = "T0DEMO", "C0SUCCESS", "xoxb-sandbox"
@@ -28,7 +30,7 @@ TURN = LONGEST // SECOND + 1  # seconds after which every postponed job is due a
 class House:
     """A job runner with the Slack that it posts to, and its clock."""
 
-    sandbox: Sandbox
+    sandbox: ForeignSlack
     team: Team
     runner: JobRunner
 
@@ -72,7 +74,7 @@ def _mentioned_name(message: Message) -> str:
 @pytest.fixture
 async def house(storage: Storage) -> AsyncIterator[House]:
     """Yield a workspace with a channel for its follow-ups, and the job runner that posts them."""
-    sandbox = Sandbox(app_url="", signing_secret="none", bot_token=BOT_TOKEN)
+    sandbox = ForeignSlack(app_url="", signing_secret="none", bot_token=BOT_TOKEN)
     await sandbox.start()
     client = AsyncWebClient(token=BOT_TOKEN, base_url=f"{sandbox.url}/api/", timeout=10, retry_handlers=[])
     workspace = await add_workspace(TEAM, name="Acme", now=int(sandbox.clock.now() * SECOND))

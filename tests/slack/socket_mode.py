@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import WSMsgType, web
 
+from bot.demo.blocks import Json
 from bot.demo.sending import Response
-from bot.demo.world import Json
 
 CLOSING_SECONDS = 0.5
 

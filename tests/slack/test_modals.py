@@ -1,4 +1,4 @@
-"""Open, fill in, submit and stack modals, and publish a Home tab."""
+"""Open, fill in and submit modals, and publish a Home tab."""
 
 from typing import Any
 
@@ -6,14 +6,16 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo import Response, Sandbox, View
-from tests.bot.demo.product import Product, answering, button, field, modal, never, option, section
+from bot.demo.sending import Response
+from bot.demo.world import View
+from tests.slack.foreign import ForeignSlack
+from tests.slack.product import Product, answering, button, field, modal, never, option, section
 
 TEXT = {"type": "plain_text_input"}
 
 
 async def opened(
-    sandbox: Sandbox, product: Product, client: AsyncWebClient, view: dict[str, Any], user: str = "U0REP"
+    sandbox: ForeignSlack, product: Product, client: AsyncWebClient, view: dict[str, Any], user: str = "U0REP"
 ) -> View:
     channel = "C0SHARED" if user == "U0OUT" else "C0SALES"
     await sandbox.command("/score", "set", user=user, channel=channel)
@@ -28,7 +30,7 @@ async def code_of(call: Any) -> str:
 
 
 async def test_a_trigger_is_good_once_for_three_seconds(
-    sandbox: Sandbox, product: Product, client: AsyncWebClient
+    sandbox: ForeignSlack, product: Product, client: AsyncWebClient
 ) -> None:
     """A trigger expires after one use or three seconds, with different errors; an invalid view does not use it up."""
     await sandbox.command("/score", "set", user="U0REP", channel="C0SALES")
@@ -43,11 +45,9 @@ async def test_a_trigger_is_good_once_for_three_seconds(
     assert (broken, again, late) == ("invalid_arguments", "exchanged_trigger_id", "expired_trigger_id")
 
 
-async def test_a_submission(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+async def test_a_submission(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
     """The submitted view has its state; an empty answer closes it."""
-    view = await opened(
-        sandbox, product, client, modal(field("contact", TEXT), private_metadata="C0SALES", notify_on_close=True)
-    )
+    view = await opened(sandbox, product, client, modal(field("contact", TEXT), private_metadata="C0SALES"))
     response = await sandbox.submit(view.id, {"contact": {"value": "Ada"}}, user="U0REP")
     sent = product.last.fields
 
@@ -93,7 +93,7 @@ KINDS: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
     ("element", "value", "state"), KINDS, ids=lambda case: case.get("type") if isinstance(case, dict) else None
 )
 async def test_every_kind_of_field(
-    sandbox: Sandbox,
+    sandbox: ForeignSlack,
     product: Product,
     client: AsyncWebClient,
     element: dict[str, Any],
@@ -107,7 +107,7 @@ async def test_every_kind_of_field(
     assert product.last.fields["view"]["state"]["values"] == {"b": {"value": {"type": element["type"]} | state}}
 
 
-async def test_what_a_field_begins_with(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+async def test_what_a_field_begins_with(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
     """An untouched field sends its initial value; an empty optional field sends null or an empty list."""
     view = await opened(
         sandbox,
@@ -134,7 +134,6 @@ async def test_what_a_field_begins_with(sandbox: Sandbox, product: Product, clie
     [
         (TEXT, None, "Please complete this required field."),
         (TEXT, "", "Please complete this required field."),
-        (TEXT | {"min_length": 3}, "ab", "Must be at least 3 characters long"),
         (TEXT | {"max_length": 3}, "abcd", "Must be at most 3 characters long"),
         ({"type": "number_input", "is_decimal_allowed": False}, "4.5", "Must be a whole number"),
         ({"type": "number_input", "is_decimal_allowed": True}, "8,5", "Must be a valid number"),
@@ -151,7 +150,7 @@ async def test_what_a_field_begins_with(sandbox: Sandbox, product: Product, clie
     ],
 )
 async def test_what_slack_would_not_send(
-    sandbox: Sandbox, product: Product, client: AsyncWebClient, element: dict[str, Any], value: Any, complaint: str
+    sandbox: ForeignSlack, product: Product, client: AsyncWebClient, element: dict[str, Any], value: Any, complaint: str
 ) -> None:
     """Slack itself rejects invalid entries, and the product receives nothing."""
     view = await opened(sandbox, product, client, modal(field("b", element)))
@@ -162,14 +161,16 @@ async def test_what_slack_would_not_send(
     assert sandbox.open_views("U0REP")[-1].errors == {"b": complaint}
 
 
-async def submitted(sandbox: Sandbox, product: Product, view: View, content: Any, *, status: int = 200) -> Response:
+async def submitted(
+    sandbox: ForeignSlack, product: Product, view: View, content: Any, *, status: int = 200
+) -> Response:
     product.answer = answering(content, status=status)
     response = await sandbox.submit(view.id, {"contact": {"value": "Ada"}}, user="U0REP")
     product.answer = answering("")
     return response
 
 
-async def test_errors_are_shown_and_go(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+async def test_errors_are_shown_and_go(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
     """Errors and entered values stay in the view until the view is accepted."""
     view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
     await submitted(sandbox, product, view, {"response_action": "errors", "errors": {"contact": "Nobody like that"}})
@@ -181,35 +182,15 @@ async def test_errors_are_shown_and_go(sandbox: Sandbox, product: Product, clien
     assert sandbox.open_views("U0REP") == []
 
 
-async def test_update_push_and_clear(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """An answer updates the view, pushes another view, or closes all views."""
-    view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
-    changed = modal(field("contact", TEXT), callback_id="changed")
-    await submitted(sandbox, product, view, {"response_action": "update", "view": changed})
-    after_update = [open_view.callback_id for open_view in sandbox.open_views("U0REP")]
-    await submitted(sandbox, product, view, {"response_action": "push", "view": modal(callback_id="on top")})
-    top = sandbox.open_views("U0REP")[-1]
-    await sandbox.close_view(top.id, user="U0REP")
-    after_close = [open_view.callback_id for open_view in sandbox.open_views("U0REP")]
-    await submitted(sandbox, product, view, {"response_action": "clear"})
-
-    assert after_update == ["changed"]
-    assert (top.callback_id, top.root, top.previous) == ("on top", view.id, view.id)
-    assert (after_close, sandbox.open_views("U0REP")) == (["changed"], [])
-
-
 @pytest.mark.parametrize(
     ("content", "status"),
     [
         ("", 500),
         ({"response_action": "errors", "errors": {"no such block": "?"}}, 200),
-        ({"response_action": "errors", "errors": {}}, 200),
-        ({"response_action": "update", "view": {"type": "modal"}}, 200),
-        ({"response_action": "push"}, 200),
     ],
 )
 async def test_an_answer_slack_cannot_use(
-    sandbox: Sandbox, product: Product, client: AsyncWebClient, content: Any, status: int
+    sandbox: ForeignSlack, product: Product, client: AsyncWebClient, content: Any, status: int
 ) -> None:
     """After an unusable answer the view stays, and the person reads that there was a problem."""
     view = await opened(sandbox, product, client, modal(field("contact", TEXT)))
@@ -219,7 +200,7 @@ async def test_an_answer_slack_cannot_use(
     assert [open_view.id for open_view in sandbox.open_views("U0REP")] == [view.id]
 
 
-async def test_a_late_answer_to_a_submission(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+async def test_a_late_answer_to_a_submission(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
     """If the answer comes after Slack's timeout, the view stays open."""
     view = await opened(sandbox, product, client, modal())
     sandbox.patience, product.answer = 0.05, never
@@ -228,69 +209,32 @@ async def test_a_late_answer_to_a_submission(sandbox: Sandbox, product: Product,
     assert (response.status, response.note) == (0, "We had some trouble connecting. Try again?")
 
 
-async def test_a_click_in_a_modal_may_push(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A click carries its view and the chosen values; at most three views can be stacked."""
+async def test_a_click_in_a_modal(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
+    """A click carries its view and the chosen values."""
     select = {"type": "static_select", "action_id": "type", "options": OPTIONS}
-    view = await opened(
-        sandbox,
-        product,
-        client,
-        modal(section("Type", block_id="t", accessory=select), section("Go", accessory=button())),
-    )
-    await sandbox.view_click(view.id, "type", user="U0REP", selected="fit")
-    triggers = []
-    for _ in range(3):
-        await sandbox.view_click(view.id, "undo", user="U0REP")
-        triggers.append(product.last.fields["trigger_id"])
+    view = await opened(sandbox, product, client, modal(section("Type", block_id="t", accessory=select)))
+    await sandbox.click(view.id, "type", user="U0REP", selected="fit")
     sent = product.last.fields
-    for trigger in triggers[:2]:
-        await client.views_push(trigger_id=trigger, view=modal())
 
     assert (sent["type"], sent["container"]) == ("block_actions", {"type": "view", "view_id": view.id})
     assert sent["view"]["state"]["values"]["t"]["type"]["selected_option"] == OPTIONS[0]
     assert "response_url" not in sent
-    assert await code_of(client.views_push(trigger_id=triggers[2], view=modal())) == "push_limit_reached"
 
 
-async def test_a_view_updated_keeps_what_was_chosen(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+async def test_a_view_updated_keeps_what_was_chosen(
+    sandbox: ForeignSlack, product: Product, client: AsyncWebClient
+) -> None:
     """A field with the same ids keeps its value after an update; the hash rejects updates based on an older view."""
     view = await opened(sandbox, product, client, modal(field("contact", TEXT), section("Go", accessory=button())))
-    await sandbox.view_click(view.id, "undo", user="U0REP", values={"contact": {"value": "Ada"}})
+    await sandbox.click(view.id, "undo", user="U0REP", values={"contact": {"value": "Ada"}})
     answer = await client.views_update(view_id=view.id, hash=view.hash, view=modal(field("contact", TEXT), section()))
 
     assert answer["view"]["state"]["values"]["contact"]["value"]["value"] == "Ada"
     assert await code_of(client.views_update(view_id=view.id, hash=view.hash, view=modal())) == "hash_conflict"
 
 
-async def test_a_name_of_ones_own(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A view can be updated by its external_id, which must be unique."""
-    view = await opened(sandbox, product, client, modal(external_id="mine"))
-    await client.views_update(external_id="mine", view=modal(callback_id="found", external_id="mine"))
-    await sandbox.command("/score", "set", user="U0JANE", channel="C0SALES")
-    trigger = product.last.fields["trigger_id"]
-
-    assert sandbox.open_views("U0REP")[0].callback_id == "found"
-    assert view.id == sandbox.open_views("U0REP")[0].id
-    assert (
-        await code_of(client.views_open(trigger_id=trigger, view=modal(external_id="mine"))) == "duplicate_external_id"
-    )
-
-
-@pytest.mark.parametrize(("notifies", "heard"), [(True, ["view_closed"]), (False, [])])
-async def test_closing(
-    sandbox: Sandbox, product: Product, client: AsyncWebClient, notifies: bool, heard: list[str]
-) -> None:
-    """The product is notified of a closed view if it asked for that."""
-    view = await opened(sandbox, product, client, modal(notify_on_close=notifies))
-    product.received.clear()
-    await sandbox.close_view(view.id, user="U0REP")
-
-    assert [received.fields["type"] for received in product.received] == heard
-    assert sandbox.open_views("U0REP") == []
-
-
 async def test_a_submission_from_another_organisation(
-    sandbox: Sandbox, product: Product, client: AsyncWebClient
+    sandbox: ForeignSlack, product: Product, client: AsyncWebClient
 ) -> None:
     """Here `team` is the outsider's own team; the view has the installed team."""
     view = await opened(sandbox, product, client, modal(), user="U0OUT")
@@ -301,7 +245,16 @@ async def test_a_submission_from_another_organisation(
     assert sent["view"]["app_installed_team_id"] == "T0DEMO"
 
 
-async def test_nobody_submits_anothers_view(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+async def test_closing(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
+    """A closed form is gone; the product is not told."""
+    view = await opened(sandbox, product, client, modal())
+    product.received.clear()
+    await sandbox.close_view(view.id, user="U0REP")
+
+    assert (product.received, sandbox.open_views("U0REP")) == ([], [])
+
+
+async def test_nobody_submits_anothers_view(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
     """Only the person for whom a view was opened can submit it."""
     view = await opened(sandbox, product, client, modal())
 
@@ -309,30 +262,16 @@ async def test_nobody_submits_anothers_view(sandbox: Sandbox, product: Product, 
         await sandbox.submit(view.id, user="U0JANE")
 
 
-async def test_a_channel_to_answer_in(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """A conversation select with response_url_enabled adds a URL for the chosen channel."""
-    picker = {"type": "conversations_select", "response_url_enabled": True}
-    view = await opened(sandbox, product, client, modal(field("where", picker)))
-    await sandbox.submit(view.id, {"where": {"value": "C0SUCCESS"}}, user="U0REP")
-    place = product.last.fields["response_urls"][0]
-
-    assert {key: place[key] for key in ("block_id", "action_id", "channel_id")} == {
-        "block_id": "where",
-        "action_id": "value",
-        "channel_id": "C0SUCCESS",
-    }
-
-
-async def test_the_home_tab(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
+async def test_the_home_tab(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
     """Opening the Home tab sends an event, publishing fills it for one person, and its buttons work."""
     await sandbox.open_home("U0REP")
     event = product.last.fields["event"]
     home = {"type": "home", "blocks": [section("Hi", accessory=button())]}
     first = await client.views_publish(user_id="U0REP", view=home)
-    second = await client.views_publish(user_id="U0REP", view=home, hash=str(first["view"]["hash"]))
+    second = await client.views_publish(user_id="U0REP", view=home)
     view = sandbox.home("U0REP")
     assert view is not None
-    await sandbox.view_click(view.id, "undo", user="U0REP")
+    await sandbox.click(view.id, "undo", user="U0REP")
     clicked = product.last.fields
     await sandbox.open_home("U0REP")
 
@@ -340,15 +279,22 @@ async def test_the_home_tab(sandbox: Sandbox, product: Product, client: AsyncWeb
     assert product.last.fields["event"]["view"]["id"] == view.id
     assert first["view"]["id"] == second["view"]["id"] == view.id == clicked["view"]["id"]
     assert (sandbox.home("U0JANE"), sandbox.open_views("U0REP")) == (None, [])
-    stale = client.views_publish(user_id="U0REP", view=home, hash=str(first["view"]["hash"]))
-    assert await code_of(stale) == "hash_conflict"
 
 
-async def test_options_in_a_modal(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """An external select in a modal requests options with its view."""
+async def test_options_in_a_modal(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
+    """An external select sends its view and the typed text, and gets options; none if the product refuses."""
     view = await opened(sandbox, product, client, modal(field("contact", {"type": "external_select"})))
+    product.answer = answering({"options": [option("ada")]}, status=403)
+    refused = await sandbox.options(view.id, "value", "ad", user="U0REP")
     product.answer = answering({"options": [option("ada")]})
     options = await sandbox.options(view.id, "value", "ad", user="U0REP")
 
-    assert options == [option("ada")]
+    assert (refused, options) == ([], [option("ada")])
+    assert {key: product.last.fields[key] for key in ("type", "action_id", "block_id", "value")} == {
+        "type": "block_suggestion",
+        "action_id": "value",
+        "block_id": "contact",
+        "value": "ad",
+    }
+    assert "trigger_id" not in product.last.fields
     assert (product.last.fields["view"]["id"], product.last.fields["container"]["type"]) == (view.id, "view")

@@ -6,8 +6,8 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo import check_blocks, check_view
-from tests.bot.demo.product import button, field, modal, option, section
+from tests.slack.block_kit import check_blocks, check_view
+from tests.slack.product import button, field, modal, option, section
 
 
 def plain(text: str) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 Only the kinds of blocks that the product sends are known; other kinds are rejected, so that new ones are noticed here.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from bot.demo.block_checks import (
+from bot.demo.blocks import elements_of
+from tests.slack.block_checks import (
     Check,
     anything,
     boolean,
@@ -23,8 +23,6 @@ from bot.demo.block_checks import (
 )
 
 MESSAGE_BLOCKS, VIEW_BLOCKS = 50, 100
-# Undocumented, but reported from production: github.com/slackapi/bolt-js/issues/2509
-MESSAGE_CHARACTERS = 13_200
 
 _id = string(255, least=0)
 _confirm = shape(
@@ -160,11 +158,6 @@ def check_blocks(blocks: Any, *, most: int = MESSAGE_BLOCKS, path: str = "/block
     return errors
 
 
-def too_long(blocks: Any) -> bool:
-    """Return whether the blocks of a message are together longer than Slack accepts."""
-    return len(json.dumps(blocks, ensure_ascii=False, separators=(",", ":"))) > MESSAGE_CHARACTERS
-
-
 def check_view(view: Any) -> list[str]:
     """Return the errors that Slack would report about a modal or a Home tab."""
     shared = {
@@ -192,13 +185,6 @@ def check_view(view: Any) -> list[str]:
     if has_input and not is_home and "submit" not in view:
         errors.append(complaint("missing required field: submit", "/view"))
     return errors
-
-
-def elements_of(block: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the interactive elements of *block*."""
-    candidates = [block.get("accessory"), block.get("element"), *(block.get("elements") or [])]
-    interactive = _buttons.keys() | _selects.keys() | _inputs.keys()
-    return [element for element in candidates if isinstance(element, dict) and element.get("type") in interactive]
 
 
 def _check_block(block: dict[str, Any], path: str) -> Iterator[str]:
