@@ -15,8 +15,6 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.demo.world import Channel, Message
-from bot.job_handlers import Deliverer
-from bot.slack.directory import People
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import ASK
 from storage.alerts.followups import load_follow_ups
@@ -29,7 +27,7 @@ from storage.job_runner import JobRunner
 from storage.jobs import list_due_in_lane
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
-from tests.bot.fakes import answer_nobody
+from tests.bot.fakes import bind_jobs
 from tests.conftest import KEY
 from tests.counts import report_counts
 from tests.faults.lives import Lives, living
@@ -121,12 +119,8 @@ async def do_the_rest(workspace: Workspace, slack: ForeignSlack, lanes: Iterable
     """Run the jobs that the killed services left; a day later, when every job is due and every lease has expired."""
     later = time.time_ns() // 1000 + SPEED * DAY
     client = AsyncWebClient(token=TOKEN, base_url=f"{slack.url}/api/", retry_handlers=[])
-    people = People(client, team=TEAM, enterprise=None)
-    deliverer = Deliverer(
-        workspace=workspace, people=people, posting=client, answer_late=answer_nobody, clock=lambda: later
-    )
     runner = JobRunner({}, clock=lambda: later)
-    runner.add_handlers(workspace, deliverer.handlers)
+    runner.add_handlers(workspace, bind_jobs(workspace, client=client, clock=lambda: later))
     for lane in lanes:
         while await list_due_in_lane(workspace, lane=lane, kind=ASK, now=later):
             await runner.work()

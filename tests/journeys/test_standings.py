@@ -59,7 +59,7 @@ async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme
         assert await push(acme, id=f"h{number}") == 200
     (silent,) = (await until_told(acme, 3, after=73 * HOUR))[2:]
     assert silent == (
-        "*crm* has gone silent: it never paused that long. It delivered last ‹3 d ago›.\n"
+        "*crm* has gone silent: nothing has arrived for three days. It delivered last ‹3 d ago›.\n"
         "Look at the sender whether its webhook is still switched on.\n[Show]"
     )
     assert await push(acme, id="back") == 200
