@@ -92,6 +92,7 @@ async def enqueue(session: Session, jobs: Sequence[NewJob], *, now: int) -> None
         rows,
         now,
     )
+    session.has_enqueued_jobs |= any(job.due_at <= now for job in jobs)
 
 
 async def enqueue_one(

@@ -184,4 +184,5 @@ def _render_answer(recorded: Recorded, items: Sequence[ItemRequest]) -> dict[str
 
 
 def _find_reason(outcome: ItemOutcome, item: ItemRequest) -> str | None:
-    return item.note if outcome.status is Status.APPLIED and isinstance(item, Item) else outcome.reason
+    note = item.note if outcome.status is Status.APPLIED and isinstance(item, Item) else None
+    return "; ".join(filter(None, [note, outcome.reason])) or None

@@ -1,7 +1,7 @@
-"""Render sources (systems that send scores): the list, one source, its quarantine, and the forms."""
+"""Render sources (systems that send scores): the list, one source, its quarantine, dry runs, and the forms."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -10,13 +10,17 @@ from bot.blocks.fields import choice_field, plain, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code, escape_entities, escape_sentence
 from bot.source_admin import Senders, explain_missing_token
+from storage.domain.describe import describe_item, describe_reference
+from storage.domain.facts import Ignored, ItemRequest, Unusable
+from storage.domain.score_types import ScoreType
 from storage.domain.source_health import SourceHealth
 from storage.domain.sources import Source
-from storage.sources.deliveries import Lately, RefusalCount, Waiting
+from storage.domain.submissions import refusal_reason
+from storage.sources.deliveries import Delivery, Lately, RefusalCount, Waiting
 from storage.sources.health import HealthChange
 from storage.sources.readback_queue import Reading
 
-CALLBACK, ROTATE = "source", "rotate"
+SOURCE_FORM, ROTATE_FORM = "source", "rotate"
 STANDING_EVENT = "source_standing"  # the event_type in the metadata of a message about a source
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
@@ -223,7 +227,7 @@ def source_modal(providers: Iterable[str]) -> Block:
     """Return the form for a new source."""
     return {
         "type": "modal",
-        "callback_id": CALLBACK,
+        "callback_id": SOURCE_FORM,
         "title": plain("Source"),
         "submit": plain("Add"),
         "close": plain("Cancel"),
@@ -259,7 +263,7 @@ def rotate_modal(source: Source) -> Block:
     about = f"*{source.slug}* gets another secret. The one it has is taken for a day more, so that nothing is lost."
     return {
         "type": "modal",
-        "callback_id": ROTATE,
+        "callback_id": ROTATE_FORM,
         "title": plain("Rotate"),
         "submit": plain("Rotate"),
         "close": plain("Cancel"),
@@ -272,3 +276,40 @@ def rotate_modal(source: Source) -> Block:
             ),
         ],
     }  # fmt: skip  # one field per line
+
+
+def dry_run_reply(
+    delivery: Delivery, items: Sequence[ItemRequest], warnings: Sequence[str], types: Mapping[str, ScoreType]
+) -> Reply:
+    """Return the reply with the items of a source's last delivery, as the current mapping reads them.
+
+    *items* and *warnings* come from parsing the stored delivery again; nothing is recorded.
+    """
+    amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
+    head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
+    lines = [_render_item(item, types, received=delivery.received_at) for item in items] or [
+        "Nothing would be taken: it holds no item."
+    ]
+    return Reply(
+        text=f"A test of {delivery.source}",
+        blocks=[
+            section(head),
+            *sections(lines),
+            *sections([f":warning: {escape_sentence(warning)}" for warning in warnings]),
+            context("Nothing was changed by this, and nothing was sent."),
+        ],
+    )
+
+
+def no_delivery_reply(source: str) -> Reply:
+    """Return the reply for a source without a stored delivery."""
+    text = f"*Test of {source}:* nothing that it sent is kept. Let it send something, then test it."
+    return Reply(text=text, blocks=[section(text)])
+
+
+def _render_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> str:
+    if isinstance(item, Ignored | Unusable):
+        return escape_sentence(describe_item(item))
+    if reason := refusal_reason(item, types, received=received):
+        return f"{escape(describe_reference(item.contact))} → quarantined: {escape_sentence(reason)}"
+    return escape(describe_item(item))

@@ -18,7 +18,7 @@ from bot.source_admin import webhook_url
 from storage.bootstrap import Storage
 from storage.domain.describe import describe_item, describe_reference
 from storage.domain.errors import Refusal, UnknownDelivery
-from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Unusable
+from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Split, Unusable
 from storage.domain.numbers import to_json
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -104,10 +104,13 @@ def _render_item(item: ItemRequest) -> dict[str, object]:
     match item:
         case Ignored() | Unusable():
             return row | {"does": "ignored" if isinstance(item, Ignored) else "quarantined", "reason": item.reason}
-        case Merge() | Deletion():
-            into = {"reason": f"into {_format_contact(item.into)}"} if isinstance(item, Merge) else {}
-            kind = "merge" if isinstance(item, Merge) else "delete"
-            return row | {"does": kind, "contact": _format_contact(item.contact)} | into
+        case Merge():
+            into = f"into {_format_contact(item.into)}"
+            return row | {"does": "merge", "contact": _format_contact(item.contact), "reason": into}
+        case Split():
+            return row | {"does": "split", "contact": _format_contact(item.id)}
+        case Deletion():
+            return row | {"does": "delete", "contact": _format_contact(item.contact)}
         case Item():
             action = item.op.value if item.op else f"activity {item.activity}" if item.activity else "upsert"
             at = output.moment(item.occurred_at) if item.occurred_at is not None else None

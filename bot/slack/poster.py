@@ -10,7 +10,6 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.elements import context, section
-from bot.blocks.followup import REPEAT
 from bot.slack.access import Verdict
 from bot.slack.directory import UNSURE, People, error_code
 from bot.slack.handling import Reply
@@ -33,6 +32,8 @@ _NO_LOOK = frozenset({"missing_scope", "unknown_method", "not_allowed_token_type
 _NO_DELETION = frozenset(
     {"cant_delete_message", "file_not_found", "file_deleted", "cant_delete_file", "missing_scope", *_NO_MESSAGE}
 )
+#: the note under a message that an earlier attempt may have posted already
+REPEAT = "Possibly a repeat: Slack did not say whether it took this message before."
 #: the text of a message after its contact was deleted
 CONTACT_DELETED = "Contact deleted"
 #: replaces the text of a message that not every reader may see any more

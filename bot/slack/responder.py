@@ -12,14 +12,14 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.blocks import set_modal
 from bot.blocks.refusals import plain_reply
+from bot.blocks.scores import SET_FORM
 from bot.slack.access import Verdict, may_see
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Block, Reply
 from bot.slack.payloads import SlackPayload
 from bot.slack.poster import NotShown, Poster, Unheard
-from bot.upload_image import BlocksRefused, send_with_image
+from bot.slack.upload_image import BlocksRefused, send_with_image
 from storage.domain.people import Workspace
 
 log = structlog.get_logger(__name__)
@@ -125,9 +125,7 @@ class Answers:
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)
             reason = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
-            alternative = (
-                ", or type it: `/score set ada@example.com 85`" if modal["callback_id"] == set_modal.CALLBACK else "."
-            )
+            alternative = ", or type it: `/score set ada@example.com 85`" if modal["callback_id"] == SET_FORM else "."
             await self.send(payload, plain_reply(f"Slack did not open the form {reason}. Try again{alternative}"))
 
     async def _use_response_url(self, payload: SlackPayload, url: str, reply: Reply) -> None:

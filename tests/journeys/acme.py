@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.demo import Message, ReceivedCall, Response, Sandbox, Sent, View
+from bot.demo.sending import Response
+from bot.demo.world import Message, View
 from bot.service import Service
 from bot.settings import Settings
 from storage.domain.contacts import Contact
@@ -25,6 +26,7 @@ from storage.sources.config import add_source
 from storage.workspaces import find_workspace
 from tests.conftest import KEY, fresh
 from tests.postgres import Databases
+from tests.slack.foreign import ForeignSlack, ReceivedCall, Sent
 
 SIGNING, BOT_TOKEN, APP_TOKEN = "8f742231b10e8888abcd99yyyzzz85a5", "xoxb-acme", "xapp-acme"
 CRM_SECRET = "whsec_YWNtZS1jcm0tc2VjcmV0LWFjbWUtY3JtLTEyMzQ="
@@ -62,7 +64,7 @@ PAST: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 
 
-def ago(sandbox: Sandbox, days: float) -> str:
+def ago(sandbox: ForeignSlack, days: float) -> str:
     """Format the time *days* ago, as a CRM does."""
     return datetime.fromtimestamp(sandbox.clock.now() - days * 86_400, UTC).isoformat().replace("+00:00", "Z")
 
@@ -71,7 +73,7 @@ def ago(sandbox: Sandbox, days: float) -> str:
 class Acme:
     """The service and its Slack, with one method for each action of a person."""
 
-    sandbox: Sandbox
+    sandbox: ForeignSlack
     service: Service
     database_url: str
     socket_mode: bool
@@ -284,7 +286,7 @@ def form(view: View) -> dict[str, object]:
 @asynccontextmanager
 async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIterator[Acme]:
     """Start the service and its Slack on loopback ports, with the items of `PAST` in the ledger."""
-    sandbox = Sandbox(
+    sandbox = ForeignSlack(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
     await sandbox.start()
@@ -311,7 +313,7 @@ async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIte
         await sandbox.stop()
 
 
-def new_service(sandbox: Sandbox, database_url: str, *, socket_mode: bool = False, port: int = 0) -> Service:
+def new_service(sandbox: ForeignSlack, database_url: str, *, socket_mode: bool = False, port: int = 0) -> Service:
     """Create the service as the demo does: on a free port if *port* is 0, with the sandbox's clock."""
     settings = Settings(
         database_url=database_url,

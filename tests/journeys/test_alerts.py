@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Channel, Fault
+from bot.demo.world import Channel
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import load_follow_ups
 from storage.domain.score_types import Band
@@ -25,6 +25,7 @@ from tests.journeys.test_following_up import (
     until_it_says,
     until_posted,
 )
+from tests.slack.faults import Fault
 
 HOUR, DAY = 3_600, 86_400
 MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin
@@ -189,7 +190,7 @@ async def test_a_rule_by_form(acme: Acme) -> None:
     assert response.status == 200
     view = acme.sandbox.open_views()[-1]
     assert "sla" not in str(view.blocks)
-    await acme.sandbox.view_click(view.id, "alert_more", user=REP)
+    await acme.sandbox.click(view.id, "alert_more", user=REP)
     (view,) = await acme.sandbox.wait_for(
         lambda: [open_view for open_view in acme.sandbox.open_views() if "sla" in str(open_view.blocks)]
     )

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from bot.demo import Fault
 from storage.db.database import current_database
 from tests.journeys.acme import REP, SALES, Acme, button_of, entered
+from tests.slack.faults import Fault
 from tests.storage import raw
 
 BUTTONS = "\n[Undo] [History]"

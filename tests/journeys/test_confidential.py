@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Channel, Fault, Message, ReceivedCall, SlackUser
+from bot.demo.world import Channel, Message, SlackUser
 from storage.notices import NO_ADMIN, is_noticed
 from storage.workspaces import name_admins
 from tests.journeys.acme import REP, SALES, Acme, other
@@ -22,6 +22,8 @@ from tests.journeys.test_following_up import (
     until_it_says,
     until_posted,
 )
+from tests.slack.faults import Fault
+from tests.slack.foreign import ReceivedCall
 
 HIDDEN = "Hidden, because not everyone here may see scores; members can type `/score followups`."
 OTHERS = "{} was archived or shared, has guests in it, or I am not in it any more, so this comes to you."

@@ -2,7 +2,7 @@
 
 import json
 
-from bot.demo import Message
+from bot.demo.world import Message
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
 from tests.journeys.test_charting import file_of

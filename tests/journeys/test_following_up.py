@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Channel, Fault, Message
+from bot.demo.world import Channel, Message
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import load_follow_ups
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
+from tests.slack.faults import Fault
 
 DAY = 86_400
 SUCCESS = "C0SUCCESS"
@@ -551,7 +552,7 @@ async def test_a_click_in_the_home_tab(acme: Acme) -> None:
     home = await acme.sandbox.wait_for(lambda: acme.sandbox.home(REP))
     assert home is not None
     assert "Ada Lovelace" in json.dumps(home.content)
-    await acme.sandbox.view_click(home.id, "done:1")
+    await acme.sandbox.click(home.id, "done:1")
 
     def nothing_waits() -> bool:
         now = acme.sandbox.home(REP)

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from bot.demo import Message
+from bot.demo.world import Message
 from storage.domain.sources import DAY
 from storage.sources.config import add_source, find_source, set_source, sources
 from storage.sources.readback_queue import record_failure

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from bot.demo import Message
+from bot.demo.world import Message
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, TEAM, Acme
 from tests.journeys.admin import ask

@@ -55,7 +55,7 @@ export class PushPanel {
   }
 
   async send() {
-    const push = () => this.act("push", { id: this.choice.value, body: this.body.value });
+    const push = () => this.act("push", { body: this.body.value });
     const answer = await whileBusy(this.sendButton, push);
     if (!answer) return;
     this.show(answer);

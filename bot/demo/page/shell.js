@@ -76,13 +76,9 @@ async function actAndLook(what, body) {
   return answer;
 }
 
-/** What a click on *action* in *handle* sends: the bare value as well, for whoever does not need Slack's object. */
 function click(handle, action, values) {
-  const picked = Object.entries(action).find(([name]) => name.startsWith("selected_"))?.[1];
-  const bare = (one) => one?.value ?? one;
-  const selected = Array.isArray(picked) ? picked.map(bare) : bare(picked);
-  const { block_id, action_id, value = null } = action;
-  return actAndLook("click", { user: chosen.user, handle, block_id, action_id, value, selected, action, state: { values } });
+  const { block_id, action_id } = action;
+  return actAndLook("click", { user: chosen.user, handle, block_id, action_id, choice: action, values });
 }
 
 async function say(text) {

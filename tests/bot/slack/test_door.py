@@ -9,8 +9,7 @@ from aiohttp import ClientSession
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.demo import Response
-from bot.demo.sending import slack_signature
+from bot.demo.sending import Response, slack_signature
 from bot.slack.payloads import MOST, REPEATED, RecentRequests
 from tests.journeys.acme import SIGNING, Acme
 
