@@ -9,14 +9,14 @@ from random import Random
 
 import pytest
 
-from storage.alerts.enroll import choose_channel
+from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import list_waiting
 from storage.bootstrap import Storage
 from storage.db.database import current_database, read
 from storage.domain.contacts import Reference
 from storage.domain.errors import CannotSplit, Refusal
-from storage.domain.facts import Deletion, Item, Merge, Op
-from storage.domain.submissions import ItemOutcome, Recorded, Status
+from storage.domain.facts import Deletion, Item, Merge, Op, Split
+from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import find
 from storage.ledger.split import preview_split, split_contact
@@ -230,6 +230,60 @@ async def test_a_split_asks_nobody_and_an_open_follow_up_stays(team: Team) -> No
         (await team.contact("crm:7")).id,
         open_one.contact,
     ]
+
+
+@on_both
+async def test_a_split_fires_no_rule_about_movement(team: Team) -> None:
+    """A score that only seems to have risen because of a split asks nobody."""
+    words = "when score rises 15 in 1d in <#C0SALES>"
+    await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW - 9 * DAY)
+    await team.deliver(set_to("a", BOTH, 100, at=NOW - 3 * DAY), change("b", ADA, Op.ADD, 30, at=NOW - SECOND))
+
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == [30, 100]
+    assert await list_waiting(team.workspace, most=9) == []
+
+
+@on_both
+async def test_the_address_stays_shown_where_only_the_moved_facts_stated_it(team: Team) -> None:
+    """A contact that was known by the id first shows its address after the id is gone, also if the id has two forms."""
+    long = Reference(email=ADA, source="crm", id="003A000000abcdeIAA")
+    await team.deliver(
+        set_to("a", crm("003A000000abcde"), 10, at=NOW - 90),
+        set_to("b", long, 20, at=NOW - 80, fields={"email": ADA}),
+    )
+    former = "UPDATE identities SET value = '003A000000abcde' WHERE value = '003A000000abcdeIAA'"
+    await current_database().writer.rows(former)
+
+    await split(team, id="003A000000abcde")
+
+    assert ((await team.contact(ADA)).email, (await team.contact("crm:003A000000abcde")).email) == (ADA, None)
+    assert await values(team, ADA, "crm:003A000000abcdeIAA") == [None, 20]
+    await whole(team)
+
+
+@on_both
+async def test_of_two_splits_at_once_one_leaves_the_other_nothing(team: Team) -> None:
+    """Two processes that each split one of the two ids of a contact do not leave it without any."""
+    await team.deliver(Merge(key="m", contact=crm("5"), into=crm("7")), set_to("a", crm("5"), 10, at=NOW - 9))
+    contact = (await team.contact("crm:5")).id
+    teams = [Team(team.workspace, Committer(current_database())) for _ in "12"]
+    requests = [
+        Submission(
+            source="slack", batch=f"s{id}", received_at=NOW, actor="U0REP", all_or_none=True,
+            items=[Split(key=f"s{id}", contact=contact, id=crm(id))],
+        )
+        for id in ("5", "7")
+    ]  # fmt: skip  # one request for each id
+
+    ended = await asyncio.gather(
+        *(own.record(request) for own, request in zip(teams, requests, strict=True)), return_exceptions=True
+    )
+
+    assert sorted(type(end).__name__ for end in ended) == ["CannotSplit", "Recorded"]
+    assert (await team.contact("crm:5")).id != (await team.contact("crm:7")).id
+    await whole(team)
 
 
 @on_both
