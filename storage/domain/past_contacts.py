@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storage.domain.facts import Fact, Merged, Undo, rank_merged_rows, resolve_merges, undone_batches
+from storage.domain.contacts import fold_address
+from storage.domain.facts import Fact, Merged, Order, SplitOff, Undo, rank_merged_rows, resolve_merges, undone_batches
 from storage.domain.filters.terms import Candidate
 from storage.domain.fold import fold, fold_merged_fields
 from storage.domain.rules import build_candidate
@@ -21,10 +22,11 @@ class RecordedFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactLedger:
-    """All facts of a contact and of every row that was ever merged with it, and the undos of their batches."""
+    """All facts of a contact and of every row ever merged with it or split from it, and the undos of their batches."""
 
     contact: int
     first_emails: Mapping[int, str | None]  #: row → the address that the row was inserted with
+    addresses: Mapping[int, Collection[str]]  #: row → the matching keys of the addresses that it is looked up by
     facts: Sequence[RecordedFact]
     undos: Sequence[Undo]
     follow_ups: tuple[str, ...]  #: the states of the contact's pending follow-ups, as they are now
@@ -57,30 +59,52 @@ def fold_as_happened(
     return _fold(ledger, ledger.facts, happened, undone_batches(ledger.undos), score_types, at=at)
 
 
+def _list_links(
+    ledger: ContactLedger, known: Iterable[RecordedFact], undone: Collection[str]
+) -> list[tuple[int, int, int | None]]:
+    """Return the links between the rows, in fact order: (row, other row, the row that survives, if stated).
+
+    A merge links its rows unless it is undone. The facts of a split moved to a row of its own, so that its rows are
+    linked before the split, and while it is undone.
+    """
+    in_force = {recorded.fact.batch for recorded in known} - set(undone)
+    links: list[tuple[Order, int, tuple[int, int, int | None]]] = []
+    for fact in (recorded.fact for recorded in ledger.facts):
+        if isinstance(fact, Merged) and fact.batch in in_force:
+            links.append((fact.order, fact.place, (fact.one, fact.other, fact.into)))
+        if isinstance(fact, SplitOff) and fact.batch not in in_force:
+            links.append((fact.order, 0, (fact.one, fact.other, None)))
+    return [link for *_, link in sorted(links, key=lambda placed: placed[:2])]
+
+
 def _fold(
     ledger: ContactLedger,
-    linking: Iterable[RecordedFact],
+    known: Iterable[RecordedFact],
     recorded: Iterable[RecordedFact],
     undone: Collection[str],
     score_types: Iterable[ScoreType],
     *,
     at: int,
 ) -> Candidate:
-    """Fold facts into the contact at an instant. The merges among *linking* define which rows belong to it."""
-    merges = [fact.fact for fact in linking if isinstance(fact.fact, Merged) and fact.fact.batch not in undone]
-    merges.sort(key=lambda merge: (merge.order, merge.place))
-    root = resolve_merges(ledger.first_emails, [(merge.one, merge.other) for merge in merges])
+    """Fold facts into the contact at an instant. The merges and splits in *known* define which rows belong to it."""
+    links = _list_links(ledger, known, undone)
+    root = resolve_merges(ledger.first_emails, [(row, other) for row, other, _ in links])
     rows = {row for row in root if root[row] == root[ledger.contact]}
     own = [fact for fact in recorded if fact.row in rows]
     in_force = [fact for fact in own if fact.fact.batch not in undone]
     first_emails = {row: email for row in sorted(rows) if (email := ledger.first_emails[row]) is not None}
     stated = fold_merged_fields(
         {row: [fact.fact for fact in in_force if fact.row == row] for row in rows},
-        rank_merged_rows(rows, [(merge.one, merge.other, merge.into) for merge in merges]),
+        rank_merged_rows(rows, links),
         first_emails,
     )
     fields = {name: value for name, (value, _) in stated.items()}
-    fields["email"] = fields.get("email") or next(iter(first_emails.values()), None)
+    email = fields.get("email")
+    parted = {row for fact in known if isinstance(fact.fact, SplitOff) for row in (fact.fact.one, fact.fact.other)}
+    if not parted.isdisjoint(rows):  # its facts may state the address of the contact that it was split from
+        addresses = {address for row in rows for address in ledger.addresses[row]}
+        email = email if isinstance(email, str) and fold_address(email) in addresses else None
+    fields["email"] = email or next(iter(first_emails.values()), None)
     folded = [(score_type, *fold((fact.fact for fact in in_force), score_type)) for score_type in score_types]
     values = {score_type.key: state.value(score_type, now=at) for score_type, state, _ in folded}
     return replace(

@@ -290,7 +290,7 @@ async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[
 
 
 async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[int, list[int]]:
-    """Return, for each contact, all rows that any merges connect with it, also undone ones: contact → its row, others.
+    """Return, for each contact, all rows that any merge or split connects with it, also if undone, and its own row.
 
     Links through rows that were deleted are not in the ledger any more.
     """

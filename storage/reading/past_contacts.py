@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from storage.db.database import Session
+from storage.domain.contacts import EMAIL
 from storage.domain.followups import WAITING
 from storage.domain.past_contacts import ContactLedger
 from storage.domain.people import Workspace
@@ -19,10 +20,16 @@ async def load_contact_ledgers(
     batches = {fact.fact.batch for row_facts in recorded.values() for fact in row_facts}
     undos = await facts.load_undos(session, workspace.id, batches)
     email_rows = await session.rows(
-        "SELECT id, first_email FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
+        "SELECT c.id, c.first_email, i.value FROM given(id bigint) JOIN contacts c ON c.id = given.id"
+        " LEFT JOIN identities i ON i.contact_id = c.id AND i.namespace = $2",
         [{"id": row} for row in sorted(rows)],
+        EMAIL,
     )
     first_emails = {row["id"]: row["first_email"] for row in email_rows}
+    addresses: dict[int, set[str]] = {row: set() for row in rows}
+    for row in email_rows:
+        if row["value"] is not None:
+            addresses[row["id"]].add(row["value"])
     states = ", ".join(f"'{state.value}'" for state in WAITING)
     follow_up_rows = await session.rows(
         "SELECT given.id, f.state FROM given(id bigint) JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
@@ -36,6 +43,7 @@ async def load_contact_ledgers(
         contact: ContactLedger(
             contact=contact,
             first_emails={row: first_emails[row] for row in linked},
+            addresses={row: addresses[row] for row in linked},
             facts=[fact for row in linked for fact in recorded[row]],
             undos=undos,
             follow_ups=tuple(follow_ups.get(contact, ())),

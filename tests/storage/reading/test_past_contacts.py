@@ -1,16 +1,18 @@
 """A contact folded to an earlier instant matches the filters that it matched at that instant."""
 
 import random
+from contextlib import suppress
 
 from storage.bootstrap import Storage
 from storage.db.database import current_database, read
 from storage.domain.contacts import Json, Reference
+from storage.domain.errors import CannotSplit
 from storage.domain.facts import Item, Merge, Op
 from storage.domain.filters import Filter, parse
 from storage.domain.past_contacts import ContactLedger, fold_as_happened, fold_as_known
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, Rule
-from storage.domain.submissions import Recorded
+from storage.ledger.split import split_contact
 from storage.reading.pages import matching_contacts
 from storage.reading.past_contacts import load_contact_ledgers
 from storage.scoring.definitions import add_score_type, score_types
@@ -73,20 +75,27 @@ def choose_item(dice: random.Random, key: str, *, at: int) -> Item:
     return change(key, contact, op, amount, score=dice.choice(["fit", "heat"]), at=happened)
 
 
-async def do_anything(team: Team, dice: random.Random, number: int, batches: list[str], *, at: int) -> Recorded:
-    """Record a delivery, a person's request, a merge or an undo of any of those by persons."""
+async def do_anything(team: Team, dice: random.Random, number: int, batches: list[str], *, at: int) -> None:
+    """Record a delivery, or a person's request: an item, a merge, a split, or the undo of one of those."""
     batch, kind = f"b{number}", dice.random()
-    if kind < 0.2 and batches:
-        return await team.undo(batches.pop(dice.randrange(len(batches))), batch=batch, received=at)
-    if kind < 0.27:
-        batches.append(batch)
-        first, other = (Reference(email=f"p{place}@example.com") for place in dice.sample(range(PEOPLE), 2))
-        return await team.ask(Merge(key=batch, contact=first, into=other), batch=batch, received=at)
     items = [choose_item(dice, f"{number}/{place}", at=at) for place in range(dice.randint(1, 3))]
-    if kind < 0.6:
+    if kind < 0.2 and batches:
+        await team.undo(batches.pop(dice.randrange(len(batches))), batch=batch, received=at)
+    elif kind < 0.27:
+        first, other = (Reference(email=f"p{place}@example.com") for place in dice.sample(range(PEOPLE), 2))
+        await team.ask(Merge(key=batch, contact=first, into=other), batch=batch, received=at)
         batches.append(batch)
-        return await team.ask(items[0], batch=batch, received=at)
-    return await team.deliver(*items, batch=batch, received=at)
+    elif kind < 0.37:
+        id = Reference(source="crm", id=f"{dice.randrange(PEOPLE)}")
+        contact = await team.contact(f"crm:{id.id}")
+        with suppress(CannotSplit):
+            await split_contact(team.workspace, contact=contact.id, id=id, actor="U0REP", batch=batch, now=at)
+            batches.append(batch)
+    elif kind < 0.6:
+        await team.ask(items[0], batch=batch, received=at)
+        batches.append(batch)
+    else:
+        await team.deliver(*items, batch=batch, received=at)
 
 
 async def test_a_contact_folded_to_an_instant_matches_what_it_matched_then(storage: Storage) -> None:
