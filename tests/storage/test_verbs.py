@@ -107,7 +107,7 @@ def test_what_writes_is_told_the_time() -> None:
         "workspaces.name_admins", "workspaces.choose_setters", "notices.clear_notice", "alerts.digests.stop_digest",
         "sources.health.record_reported", "scoring.drafts.fold_again", "alerts.followup_moves.move_message",
         "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
-        "late_answers.delete_answer",
+        "late_answers.delete_answer", "sources.readback_queue.clear_failure",
     }  # fmt: skip  # names
 
 
