@@ -69,7 +69,9 @@ VERBS = all_verbs()
 def writes(function: Verb) -> bool:
     """Return whether a function opens a transaction, or uses the connection for writing."""
     nodes = ast.walk(ast.parse(inspect.getsource(function)))
-    return any(isinstance(node, ast.Attribute) and node.attr in ("write", "writer", "transaction") for node in nodes)
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in ("change", "write", "writer", "transaction") for node in nodes
+    )
 
 
 def test_the_internal_modules_are_there() -> None:
