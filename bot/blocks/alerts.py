@@ -1,11 +1,11 @@
 """Render alert rules, and build the form that adds a rule; its More button shows the rarely used fields."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bot.blocks.elements import actions, button, context, moment, plain_text, section, sections, short_name, truncate
+from bot.blocks.elements import actions, button, context, moment, section, sections, short_name
+from bot.blocks.fields import channel_menu, choice_field, field, form, plain, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code
 from storage.alerts.digests import Digest
@@ -21,12 +21,18 @@ from storage.domain.people import Choices
 from storage.domain.score_types import ScoreType
 
 ALERT_FORM = "alert"
-_KINDS = (
-    ("crosses", "rises to"), ("crosses below", "falls below"), ("enters", "comes into the band"),
-    ("moved", "moves, either way, by"), ("rises", "rises by"), ("falls", "falls by"),
-    ("untouched for", "is untouched for"), ("about to fall out of", "is about to fall out of the band"),
-)  # fmt: skip  # (the words of a rule, the label in the form)
-_PLACES = (("", "Where follow-ups go, or the channel below"), ("digest", "The digest alone"))
+#: the words of a rule → the label in the form
+_KINDS = {
+    "crosses": "rises to",
+    "crosses below": "falls below",
+    "enters": "comes into the band",
+    "moved": "moves, either way, by",
+    "rises": "rises by",
+    "falls": "falls by",
+    "untouched for": "is untouched for",
+    "about to fall out of": "is about to fall out of the band",
+}
+_PLACES = {"-": "Where follow-ups go, or the channel below", "digest": "The digest alone"}
 MORE = ("hold", "margin", "cooldown", "sla", "escalate")
 MOST_TYPES = 100
 
@@ -85,8 +91,7 @@ def simulation_reply(simulation: Simulation, words: str, people: Mapping[int, Co
     lines = [f"{short_name(people[id].shown)} · {moment(at)}" for id, at in simulation.firings if id in people]
     more = [f"… and {count - len(lines)} more"] if count > len(lines) else []
     suppressed_note = f" It would have rested {simulation.spent} more times." if simulation.spent else ""
-    condition_note = " Whether somebody fits the condition is as of now." if simulation.words.condition else ""
-    footer = context(f"Make it: `/score alerts add {escape_code(words)}`{suppressed_note}{condition_note}")
+    footer = context(f"Make it: `/score alerts add {escape_code(words)}`{suppressed_note}")
     return Reply(text=text.replace("*", ""), blocks=[section(text), *sections([*lines, *more]), footer])
 
 
@@ -163,39 +168,38 @@ def _summarize_all(counts: Mapping[int, Mapping[str, int]]) -> str:
 
 def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
     """Return the form; *more* adds the rarely used fields."""
-    shown = [(score_type.key, score_type.label) for score_type in types[:MOST_TYPES]]
+    shown = {score_type.key: score_type.label for score_type in types[:MOST_TYPES]}
     blocks = [
-        _select_field("score", "When this score", shown),
-        _select_field("kind", "does this", _KINDS),
-        _text_input(
-            "value", "How much", hint="A number, a band, or a time: 80, hot, 30d. Of a move: 15 in 7d", optional=False
+        _menu("score", "When this score", shown),
+        _menu("kind", "does this", _KINDS),
+        _text("value", "How much", "A number, a band, or a time: 80, hot, 30d. Of a move: 15 in 7d", optional=False),
+        _text("condition", "If", "Any filter: owner:me -tag:churned. Blank: everybody"),
+        _menu("place", "Ask in", _PLACES),
+        field(
+            "channel", "Channel", channel_menu("channel"), optional=True,
+            hint="Blank: the one that was chosen in /score setup, else the contact's owner",
         ),
-        _text_input("condition", "If", hint="Any filter: owner:me -tag:churned. Blank: everybody"),
-        _select_field("place", "Ask in", _PLACES),
-        _channel_field(),
-    ]
+    ]  # fmt: skip  # one field per line
     if more:
         blocks += [
-            _text_input("hold", "Only if it stays so for", hint="2h, 1d"),
-            _text_input(
-                "margin", "May ask again after falling back by", hint="In points; blank: a twentieth of the range"
-            ),
-            _text_input("cooldown", "At most once in", hint="7d; blank: two weeks"),
-            _text_input("sla", "To be claimed within", hint="4h, 1d"),
-            _escalation_field(),
+            _text("hold", "Only if it stays so for", "2h, 1d"),
+            _text("margin", "May ask again after falling back by", "In points; blank: a twentieth of the range"),
+            _text("cooldown", "At most once in", "7d; blank: two weeks"),
+            _text("sla", "To be claimed within", "4h, 1d"),
+            field("escalate", "If nobody does, tell", {"type": "users_select", "action_id": "escalate"}, optional=True),
         ]
     else:
-        button = {"type": "button", "action_id": "alert_more", "text": _plain_text("More"), "value": "more"}
+        button = {"type": "button", "action_id": "alert_more", "text": plain("More"), "value": "more"}
         blocks.append({"type": "actions", "block_id": "more", "elements": [button]})
-    return {
-        "type": "modal",
-        "callback_id": ALERT_FORM,
-        "title": _plain_text("Add an alert"),
-        "submit": _plain_text("Add"),
-        "close": _plain_text("Cancel"),
-        "private_metadata": json.dumps({}),
-        "blocks": blocks,
-    }
+    return form(ALERT_FORM, "Add an alert", blocks, submit="Add")
+
+
+def _menu(name: str, label: str, choices: Mapping[str, str]) -> Block:
+    return choice_field(name, label, choices, action=name, initial=next(iter(choices)))
+
+
+def _text(name: str, label: str, hint: str, *, optional: bool = True) -> Block:
+    return text_field(name, label, action=name, hint=hint, optional=optional, most=500)
 
 
 def format_alert_words(fields: Mapping[str, Any]) -> str:
@@ -208,46 +212,3 @@ def format_alert_words(fields: Mapping[str, Any]) -> str:
     words += " in digest" if entered.get("place") == "digest" else ""
     words += "".join(f" {name} {entered[name]}" for name in MORE[:-1] if name in entered)
     return words + (f" escalate to <@{entered['escalate']}>" if "escalate" in entered else "")
-
-
-def _select_field(name: str, label: str, choices: Sequence[tuple[str, str]]) -> Block:
-    options = [{"text": _plain_text(truncate(text, 75)), "value": value or "-"} for value, text in choices]
-    element = {"type": "static_select", "action_id": name, "options": options, "initial_option": options[0]}
-    return {"type": "input", "block_id": name, "label": _plain_text(label), "element": element}
-
-
-def _text_input(name: str, label: str, *, hint: str, optional: bool = True) -> Block:
-    element = {"type": "plain_text_input", "action_id": name, "max_length": 500}
-    return {
-        "type": "input", "block_id": name, "label": _plain_text(label), "hint": _plain_text(hint), "optional": optional,
-        "element": element,
-    }  # fmt: skip  # one field
-
-
-def _channel_field() -> Block:
-    element: Block = {
-        "type": "conversations_select",
-        "action_id": "channel",
-        "filter": {
-            "include": ["public", "private"],
-            "exclude_external_shared_channels": True,
-            "exclude_bot_users": True,
-        },
-    }
-    label, hint = (
-        _plain_text("Channel"),
-        _plain_text("Blank: the one that was chosen in /score setup, else the contact's owner"),
-    )
-    return {
-        "type": "input", "block_id": "channel", "label": label, "hint": hint, "optional": True, "element": element,
-    }  # fmt: skip  # one field
-
-
-def _escalation_field() -> Block:
-    element = {"type": "users_select", "action_id": "escalate"}
-    label = _plain_text("If nobody does, tell")
-    return {"type": "input", "block_id": "escalate", "label": label, "optional": True, "element": element}
-
-
-def _plain_text(text: str) -> Block:
-    return plain_text(text, most=150)

@@ -1,8 +1,7 @@
 """Build the form that deletes a contact: a summary of the stored data and a confirmation checkbox."""
 
-import json
-
-from bot.blocks.elements import plain_text, section
+from bot.blocks.elements import section
+from bot.blocks.fields import form, tick_field
 from bot.slack.handling import Block
 from bot.slack.text import escape
 from storage.domain.contacts import Contact
@@ -22,23 +21,13 @@ def delete_modal(contact: Contact, holdings: Holdings) -> Block:
         "Events until now are not recorded again; a later event makes a new contact.\n"
         "*This cannot be undone.*"
     )
-    tick = {
-        "type": "checkboxes",
-        "action_id": TICK,
-        "options": [{"text": _plain_text("Delete for good"), "value": TICK}],
-    }
-    return {
-        "type": "modal",
-        "callback_id": DELETE_FORM,
-        "title": _plain_text("Delete a contact"),
-        "submit": _plain_text("Delete"),
-        "close": _plain_text("Cancel"),
-        "private_metadata": json.dumps({"contact": contact.id, "shown": contact.shown[:MOST_SHOWN]}),
-        "blocks": [
-            section(warning),
-            {"type": "input", "block_id": TICK, "label": _plain_text("Are you sure?"), "element": tick},
-        ],
-    }
+    return form(
+        DELETE_FORM,
+        "Delete a contact",
+        [section(warning), tick_field(TICK, "Are you sure?", "Delete for good", value=TICK, action=TICK)],
+        submit="Delete",
+        metadata={"contact": contact.id, "shown": contact.shown[:MOST_SHOWN]},
+    )
 
 
 def describe_holdings(holdings: Holdings) -> str:
@@ -54,7 +43,3 @@ def _describe_messages(holdings: Holdings) -> str:
         return ""
     messages = "1 message" if holdings.messages == 1 else f"{holdings.messages:,} messages"
     return f"{messages} in Slack that I posted about them will say “Contact deleted”.\n"
-
-
-def _plain_text(text: str) -> Block:
-    return plain_text(text, most=150)

@@ -1,8 +1,6 @@
 """Render the scores of a contact: the card, the receipt of a change, and the form that sets scores."""
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from bot.blocks.elements import (
     MISSING,
@@ -14,12 +12,12 @@ from bot.blocks.elements import (
     format_value,
     format_with_band,
     moment,
-    plain_text,
     section,
     sections,
     short_name,
     trend,
 )
+from bot.blocks.fields import field, form, number_field, plain, text_field
 from bot.blocks.followups import standing_line
 from bot.slack.handling import Block, Reply
 from bot.slack.line import LONGEST_REASON
@@ -142,64 +140,35 @@ def _describe_cut(change: Moved, requested: tuple[Op, int] | None) -> str:
 
 def set_modal(types: Sequence[ScoreType], *, contact: Contact | None = None, values: Mapping[str, int]) -> Block:
     """Return the form with the current values of a contact, or with a contact menu if *contact* is None."""
-    contact_block = section(f"*{escape(contact.shown)}*") if contact else _contact_block()
+    contact_block = section(f"*{escape(contact.shown)}*") if contact else _contact_field()
     shown = types[:MOST_TYPES]
-    scores = [_score_block(score_type, values.get(score_type.key)) for score_type in shown]
+    scores = [_score_field(score_type, values.get(score_type.key)) for score_type in shown]
     more = [context(f"The first {MOST_TYPES} score types. Set another by name: `/score set ada {types[-1].key}=8`")]
+    reason = text_field("reason", "Because", action="reason", optional=True, most=LONGEST_REASON)
     current = {score_type.key: values[score_type.key] for score_type in shown if score_type.key in values}
-    return {
-        "type": "modal",
-        "callback_id": SET_FORM,
-        "title": _plain_text("Set scores"),
-        "submit": _plain_text("Set"),
-        "close": _plain_text("Cancel"),
+    return form(
+        SET_FORM,
+        "Set scores",
+        [contact_block, *scores, *(more if len(types) > MOST_TYPES else []), reason],
+        submit="Set",
         # The initial values come back with the form, so that the handler sets only the values that were changed.
-        "private_metadata": json.dumps({"contact": contact.row if contact else None, "was": current}),
-        "blocks": [contact_block, *scores, *(more if len(types) > MOST_TYPES else []), _reason_block()],
-    }
+        metadata={"contact": contact.row if contact else None, "was": current},
+    )
 
 
-def _contact_block() -> Block:
-    element = {
-        "type": "external_select",
-        "action_id": "contact",
-        "min_query_length": 1,
-        "placeholder": _plain_text("Type a name or an address"),
-    }
-    return {"type": "input", "block_id": "contact", "label": _plain_text("Contact"), "element": element}
+def _contact_field() -> Block:
+    placeholder = plain("Type a name or an address")
+    element = {"type": "external_select", "action_id": "contact", "min_query_length": 1, "placeholder": placeholder}
+    return field("contact", "Contact", element)
 
 
-def _score_block(score_type: ScoreType, value: int | None) -> Block:
-    element: dict[str, Any] = {
-        "type": "number_input",
-        "action_id": "value",
-        "is_decimal_allowed": any(number % THOUSAND for number in (score_type.step, score_type.minimum)),
-        "min_value": show(score_type.minimum),
-        "max_value": show(score_type.maximum),
-    }
-    if value is not None:
-        element["initial_value"] = show(value)
-    hint = f"{score_type.range_shown}, in steps of {show(score_type.step)}"
-    return {
-        "type": "input",
-        "block_id": f"{SCORE}{score_type.key}",
-        "label": _plain_text(score_type.label),
-        "hint": _plain_text(hint),
-        "optional": True,
-        "element": element,
-    }
-
-
-def _reason_block() -> Block:
-    element = {"type": "plain_text_input", "action_id": "reason", "max_length": LONGEST_REASON}
-    return {
-        "type": "input",
-        "block_id": "reason",
-        "label": _plain_text("Because"),
-        "optional": True,
-        "element": element,
-    }
-
-
-def _plain_text(text: str) -> Block:
-    return plain_text(text, most=150)
+def _score_field(score_type: ScoreType, value: int | None) -> Block:
+    return number_field(
+        f"{SCORE}{score_type.key}",
+        score_type.label,
+        initial=None if value is None else show(value),
+        hint=f"{score_type.range_shown}, in steps of {show(score_type.step)}",
+        optional=True,
+        decimal=any(number % THOUSAND for number in (score_type.step, score_type.minimum)),
+        limits=(show(score_type.minimum), show(score_type.maximum)),
+    )

@@ -1,6 +1,5 @@
 """Render score types, their rules and their drafts, and build the forms that change them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from bot.blocks.elements import (
     truncate,
     truncate_markup,
 )
-from bot.blocks.fields import choice_field, field, number_field, plain, text_field
+from bot.blocks.fields import choice_field, form, number_field, plain, text_field, tick_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code
 from storage.domain.contacts import Contact
@@ -95,45 +94,32 @@ def type_modal(score_type: ScoreType | None) -> Block:
     key = text_field(
         "key", "Key", hint="What people type: fit, for /score set ada fit=8. It stays as it is for ever.", most=32
     )
+    default = tick_field("default", "Default", "Numbers without a score type mean this one", value="yes", optional=True)
     about = section(f"`{score_type.key}`, version {score_type.number}") if score_type else key
-    return {
-        "type": "modal",
-        "callback_id": TYPE_FORM,
-        "title": plain("Score type"),
-        "submit": plain("Add" if is_new else "Continue"),
-        "close": plain("Cancel"),
-        # The handler refuses the form if the version has changed since the form was opened.
-        "private_metadata": json.dumps(
-            {"key": score_type.key if score_type else None, "number": score_type.number if score_type else 0}
+    blocks = [
+        about,
+        text_field("label", "Label", initial=initial["label"], hint="What people read.", most=60),
+        number_field("minimum", "Minimum", initial=initial["minimum"]),
+        number_field("maximum", "Maximum", initial=initial["maximum"]),
+        number_field("step", "Step", initial=initial["step"], hint="1, 0.5, 0.001 …"),
+        number_field(
+            "start", "Starting value", initial=initial["start"], optional=True,
+            hint="Where adding begins, and what a score fades toward. Blank: the value nearest to 0.",
         ),
-        "blocks": [
-            about,
-            text_field("label", "Label", initial=initial["label"], hint="What people read.", most=60),
-            number_field("minimum", "Minimum", initial=initial["minimum"]),
-            number_field("maximum", "Maximum", initial=initial["maximum"]),
-            number_field("step", "Step", initial=initial["step"], hint="1, 0.5, 0.001 …"),
-            number_field(
-                "start", "Starting value", initial=initial["start"], optional=True,
-                hint="Where adding begins, and what a score fades toward. Blank: the value nearest to 0.",
-            ),
-            text_field(
-                "bands", "Bands", initial=initial["bands"], optional=True, multiline=True,
-                hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
-                f" A colour for the chart may follow, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
-            ),
-            text_field(
-                "half_life", "Half-life", initial=initial["half_life"], optional=True,
-                hint="30d, 2w or 36h: how long until half of the way to the starting value is lost. Blank: it stays.",
-            ),
-            *([] if score_type and score_type.is_default else [_default_field()]),
-        ],
-    }  # fmt: skip  # one field per line
-
-
-def _default_field() -> Block:
-    option = {"text": plain("Numbers without a score type mean this one"), "value": "yes"}
-    element: dict[str, Any] = {"type": "checkboxes", "action_id": "value", "options": [option]}
-    return field("default", "Default", element, optional=True)
+        text_field(
+            "bands", "Bands", initial=initial["bands"], optional=True, multiline=True,
+            hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
+            f" A colour for the chart may follow, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
+        ),
+        text_field(
+            "half_life", "Half-life", initial=initial["half_life"], optional=True,
+            hint="30d, 2w or 36h: how long until half of the way to the starting value is lost. Blank: it stays.",
+        ),
+        *([] if score_type and score_type.is_default else [default]),
+    ]  # fmt: skip  # one field per line
+    # The handler refuses the form if the version has changed since the form was opened.
+    metadata = {"key": score_type.key if score_type else None, "number": score_type.number if score_type else 0}
+    return form(TYPE_FORM, "Score type", blocks, submit="Add" if is_new else "Continue", metadata=metadata)
 
 
 def written_bands(bands: Sequence[Band]) -> str:
@@ -201,49 +187,42 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
     metadata: dict[str, Any] = {"type": None, "number": 0, "rule": None}
     if score_type is not None and rule is not None:
         metadata = {"type": score_type.key, "number": score_type.number, "rule": rule.name}
-    return {
-        "type": "modal",
-        "callback_id": RULE_FORM,
-        "title": plain("Rule"),
-        "submit": plain("Continue"),
-        "close": plain("Cancel"),
-        "private_metadata": json.dumps(metadata),
-        "blocks": [
-            type_block,
-            text_field("name", "Name", initial=rule.name if rule else None, most=80),
-            text_field(
-                "activity", "Activity", initial=rule.activity if rule else None, optional=True, most=80,
-                hint="What a contact does, as sources call it: demo_booked. Blank: the points are for as long as the"
-                " condition below holds.",
-            ),
-            number_field("points", "Points", initial=show(rule.points) if rule else None, hint="10; -5 takes away."),
-            text_field(
-                "for_each", "For each step of an attribute", initial=rule.for_each if rule else None, optional=True,
-                most=200, hint="attributes.minutes / 5: the points for each whole 5. Blank: the points once.",
-            ),
-            number_field(
-                "at_most", "At most for the attribute",
-                initial=show(rule.at_most) if rule and rule.at_most is not None else None, optional=True,
-                hint="The most points for the steps of the attribute.",
-            ),
-            text_field(
-                "if", "If", initial=rule.condition if rule else None, optional=True, most=1000,
-                hint="About the contact, as in /score filter: tag:vip company~acme",
-            ),
-            number_field(
-                "cap", "At most so many points", initial=show(cap.points) if cap else None, optional=True,
-                hint="For one contact, up or down. Blank: without a limit.",
-            ),
-            choice_field(
-                "per", "In a", {Period.DAY: "day", Period.WEEK: "week", Period.MONTH: "month", Period.EVER: "lifetime"},
-                initial=cap.period if cap else Period.DAY, hint="Days and weeks are those of UTC.",
-            ),
-            text_field(
-                "group", "Shared with a group", initial=cap.group if cap else None, optional=True, most=80,
-                hint="Rules of one group share one limit: changed here, it changes for all of them.",
-            ),
-        ],
-    }  # fmt: skip  # one field per line
+    blocks = [
+        type_block,
+        text_field("name", "Name", initial=rule.name if rule else None, most=80),
+        text_field(
+            "activity", "Activity", initial=rule.activity if rule else None, optional=True, most=80,
+            hint="What a contact does, as sources call it: demo_booked. Blank: the points are for as long as the"
+            " condition below holds.",
+        ),
+        number_field("points", "Points", initial=show(rule.points) if rule else None, hint="10; -5 takes away."),
+        text_field(
+            "for_each", "For each step of an attribute", initial=rule.for_each if rule else None, optional=True,
+            most=200, hint="attributes.minutes / 5: the points for each whole 5. Blank: the points once.",
+        ),
+        number_field(
+            "at_most", "At most for the attribute",
+            initial=show(rule.at_most) if rule and rule.at_most is not None else None, optional=True,
+            hint="The most points for the steps of the attribute.",
+        ),
+        text_field(
+            "if", "If", initial=rule.condition if rule else None, optional=True, most=1000,
+            hint="About the contact, as in /score filter: tag:vip company~acme",
+        ),
+        number_field(
+            "cap", "At most so many points", initial=show(cap.points) if cap else None, optional=True,
+            hint="For one contact, up or down. Blank: without a limit.",
+        ),
+        choice_field(
+            "per", "In a", {Period.DAY: "day", Period.WEEK: "week", Period.MONTH: "month", Period.EVER: "lifetime"},
+            initial=cap.period if cap else Period.DAY, hint="Days and weeks are those of UTC.",
+        ),
+        text_field(
+            "group", "Shared with a group", initial=cap.group if cap else None, optional=True, most=80,
+            hint="Rules of one group share one limit: changed here, it changes for all of them.",
+        ),
+    ]  # fmt: skip  # one field per line
+    return form(RULE_FORM, "Rule", blocks, submit="Continue", metadata=metadata)
 
 
 def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:

@@ -13,6 +13,17 @@ from storage.ledger.contacts import contacts, find_by_key
 from storage.ledger.erase import count_holdings
 
 
+async def delete_contact(request: Request) -> Reply:
+    """Handle `delete CONTACT`: return the form that lists what will be deleted."""
+    words = read_contact(request.text)
+    if not words:
+        return plain_reply("Say whom: `/score delete ada@example.com`")
+    contact = await find_one(request, words, line="delete {}")
+    if isinstance(contact, Reply):
+        return contact
+    return Reply(modal=delete_modal(contact, await count_holdings(request.workspace, contact=contact.id)))
+
+
 async def submit_deletion(request: Request) -> Reply:
     """Delete the contact in the form's metadata if the checkbox is ticked."""
     if request.fields.get(TICK) != TICK:
@@ -41,17 +52,6 @@ async def _report_missing(request: Request, id: int) -> Reply:
         f"*{name}* was merged into *{escape(contact.shown)}*, so nothing was deleted."
         f" To delete what is known of both: `/score delete id:{contact.id}`"
     )
-
-
-async def delete_contact(request: Request) -> Reply:
-    """Handle `delete CONTACT`: return the form that lists what will be deleted."""
-    words = read_contact(request.text)
-    if not words:
-        return plain_reply("Say whom: `/score delete ada@example.com`")
-    contact = await find_one(request, words, line="delete {}")
-    if isinstance(contact, Reply):
-        return contact
-    return Reply(modal=delete_modal(contact, await count_holdings(request.workspace, contact=contact.id)))
 
 
 FEATURE = Feature(

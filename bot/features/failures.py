@@ -1,7 +1,6 @@
 """Failing jobs: tell an admin, or else the Home tab."""
 
-from bot.blocks.elements import section
-from bot.blocks.failures import failures_reply, unreported_failures
+from bot.blocks.failures import failures_reply, no_admin_blocks
 from bot.slack.feature import Feature
 from bot.slack.handling import Block, Request
 from bot.slack.job_handling import NOTICE, JobTools
@@ -12,10 +11,6 @@ from storage.job_runner import JobResult
 from storage.jobs import FAILED, REPORT, Job
 from storage.notices import NO_ADMIN, is_noticed, list_notices, record_notice
 
-_NO_ADMIN = (
-    "*No admin could be reached*, so follow-ups that may not be shown where they belong were sent to nobody. See them"
-    " with `/score followups`. To name an admin, type `contact-score workspace set {} --admin U…` in a terminal."
-)
 WEEK = 7 * DAY  #: how long a failed job is shown
 
 
@@ -37,8 +32,7 @@ async def list_problems(request: Request) -> list[Block]:
     if not await is_noticed(request.workspace, notice=NO_ADMIN):
         return []
     kinds = await list_notices(request.workspace, prefix=FAILED, since=request.now - WEEK)
-    no_admin = section(_NO_ADMIN.format(request.workspace.team))
-    return [no_admin, unreported_failures(kinds)] if kinds else [no_admin]
+    return no_admin_blocks(request.workspace.team, kinds)
 
 
 FEATURE = Feature(jobs={REPORT: report_failures})

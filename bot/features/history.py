@@ -12,12 +12,15 @@ from bot.slack.feature import Command, Feature
 from bot.slack.handling import SLACK, Outlived, Picture, Reply, Request
 from bot.slack.line import read_clear, read_days
 from bot.slack.lookup import find_scored
+from bot.slack.text import parse_number
 from storage.domain.contacts import Contact
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
 from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import card
 from storage.reading.history import Cause, history, load_timeline, why
+
+MOST_CHANGES = 20_000
 
 
 async def show_history(request: Request) -> Reply:
@@ -36,6 +39,37 @@ async def show_history(request: Request) -> Reply:
     return history_reply(contact, score_type, entries, picture=picture)
 
 
+async def open_history(request: Request) -> Reply:
+    """Show the history of the contact, and optionally of the score type, in the button's value."""
+    key, _, score = request.text.partition(" ")
+    contact = await find_by_key(request.workspace, key=key)
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
+    if contact_card is None:
+        return refusal_reply(UnknownContact())
+    score_type, entries = await history(
+        request.workspace, contact=contact_card.contact.id, score=score or None, most=MOST
+    )
+    return history_reply(contact_card.contact, score_type, entries)
+
+
+async def show_chart(request: Request) -> Reply:
+    """Show the history with a chart, in place of the current message; the value has contact, score type and days."""
+    contact, _, rest = request.text.partition(" ")
+    score, _, period = rest.partition(" ")
+    contact_card = await card(request.workspace, contact=parse_number(contact), now=request.now)
+    if contact_card is None:
+        return refusal_reply(UnknownContact())
+    days = parse_number(period)
+    if not 0 < days < 10_000:  # the range that `history` accepts
+        raise Outlived
+    since = request.now - days * DAY
+    score_type, entries = await history(
+        request.workspace, contact=contact_card.contact.id, score=score, most=MOST, since=since
+    )
+    picture = await chart_of(request, contact_card.contact, score=score, days=days)
+    return replace(history_reply(contact_card.contact, score_type, entries, picture=picture), replaces=True)
+
+
 async def explain_score(request: Request) -> Reply:
     """Handle `why CONTACT [TYPE]`."""
     if not request.text:
@@ -48,9 +82,6 @@ async def explain_score(request: Request) -> Reply:
         request.workspace, contact=contact.id, score=scores[0], most=MOST, now=request.now
     )
     return why_reply(contact, score_type, explanation)
-
-
-MOST_CHANGES = 20_000
 
 
 async def chart_of(request: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
@@ -100,41 +131,6 @@ def zone_of(name: str | None) -> ZoneInfo:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return ZoneInfo("UTC")
-
-
-async def open_history(request: Request) -> Reply:
-    """Show the history of the contact, and optionally of the score type, in the button's value."""
-    key, _, score = request.text.partition(" ")
-    contact = await find_by_key(request.workspace, key=key)
-    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
-    if contact_card is None:
-        return refusal_reply(UnknownContact())
-    score_type, entries = await history(
-        request.workspace, contact=contact_card.contact.id, score=score or None, most=MOST
-    )
-    return history_reply(contact_card.contact, score_type, entries)
-
-
-async def show_chart(request: Request) -> Reply:
-    """Show the history with a chart, in place of the current message; the value has contact, score type and days."""
-    contact, _, rest = request.text.partition(" ")
-    score, _, period = rest.partition(" ")
-    contact_card = await card(request.workspace, contact=_parse_number(contact), now=request.now)
-    if contact_card is None:
-        return refusal_reply(UnknownContact())
-    days = _parse_number(period)
-    if not 0 < days < 10_000:  # the range that `history` accepts
-        raise Outlived
-    since = request.now - days * DAY
-    score_type, entries = await history(
-        request.workspace, contact=contact_card.contact.id, score=score, most=MOST, since=since
-    )
-    picture = await chart_of(request, contact_card.contact, score=score, days=days)
-    return replace(history_reply(contact_card.contact, score_type, entries, picture=picture), replaces=True)
-
-
-def _parse_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 FEATURE = Feature(

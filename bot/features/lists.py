@@ -17,6 +17,7 @@ from storage.reading.current_scores import top
 from storage.reading.pages import count, find_emptying_term, page
 from storage.reading.segments import delete_segment, save_segment, segment, segments
 
+HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
 PER_PAGE, MOST_PER_PAGE = 10, 50
 _SEVERAL = re.compile(
     r'(?P<field>company|name|tag):(?P<words>[^\s"():<>=~]+(?:\s+(?!OR\b|AND\b|NOT\b)[^\s"():<>=~-]+(?=\s|$))+)'
@@ -63,6 +64,21 @@ class FilterPage:
             return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), int(state["n"]))
         except (ValueError, KeyError, TypeError) as exc:
             raise Outlived from exc
+
+
+async def filter_contacts(request: Request) -> Reply:
+    """Handle `filter TERMS`, also without the verb."""
+    return await answer_filter(request, FilterPage(request.text))
+
+
+async def turn_page(request: Request) -> Reply:
+    """Show the page in the button's value, in place of the current one."""
+    return replace(await answer_filter(request, FilterPage.read(request.text)), replaces=True)
+
+
+async def share_page(request: Request) -> Reply:
+    """Post the page in the button's value to the channel, with current values."""
+    return shared_reply(await answer_filter(request, FilterPage.read(request.text)), by=request.person.id)
 
 
 async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
@@ -137,14 +153,6 @@ def _suggest_syntax(text: str, term: str) -> str:
     return ""
 
 
-async def filter_contacts(request: Request) -> Reply:
-    """Handle `filter TERMS`, also without the verb."""
-    return await answer_filter(request, FilterPage(request.text))
-
-
-HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
-
-
 async def manage_segments(request: Request) -> Reply:
     """Handle `segment save NAME TERMS`, `segment list`, `segment show NAME` and `segment delete NAME`."""
     action, _, rest = request.text.partition(" ")
@@ -185,16 +193,6 @@ async def top_contacts(request: Request) -> Reply:
     count, score = read_top(request.text, request.types)
     score_type, cards = await top(request.workspace, score=score, count=count, now=request.now)
     return top_reply(cards, score_type)
-
-
-async def turn_page(request: Request) -> Reply:
-    """Show the page in the button's value, in place of the current one."""
-    return replace(await answer_filter(request, FilterPage.read(request.text)), replaces=True)
-
-
-async def share_page(request: Request) -> Reply:
-    """Post the page in the button's value to the channel, with current values."""
-    return shared_reply(await answer_filter(request, FilterPage.read(request.text)), by=request.person.id)
 
 
 FEATURE = Feature(

@@ -19,13 +19,30 @@ from storage.domain.errors import Refusal, UnknownContact
 from storage.domain.facts import Op
 from storage.domain.numbers import parse, show
 from storage.ledger.contacts import contacts, find_by_key
-from storage.reading.current_scores import card
+from storage.reading.current_scores import Card, card
+
+_WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
+
+
+async def view_score(request: Request) -> Reply:
+    """Handle `view CONTACT`, also without the verb."""
+    words = read_contact(request.text)
+    if not words:
+        return plain_reply("Say whom: `/score view ada@example.com`")
+    contact = await find_one(request, words, line="view {}")
+    if isinstance(contact, Reply):
+        return contact
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now)
+    if contact_card is None:
+        return refusal_reply(UnknownContact())
+    contact_card = replace(contact_card, contact=contact)  # its buttons are about the row that was named
+    return card_reply(contact_card, request.types, await list_waiting(request.workspace, contact=contact.id, most=1))
 
 
 async def set_score(request: Request) -> Reply:
     """Handle `set CONTACT VALUES [because …]`; without arguments, return the form."""
     if not request.text:
-        return Reply(modal=set_modal(request.types, values={}))
+        return _open_modal(request)
     setting = read_set(request.text, request.types)
     if looks_like_address(setting.contact) and not await find_all(request, setting.contact):
         return (
@@ -74,21 +91,6 @@ async def _set_scores(request: Request, setting: Setting, contact: Contact | str
     return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=setting.reason, requested=requested)
 
 
-async def view_score(request: Request) -> Reply:
-    """Handle `view CONTACT`, also without the verb."""
-    words = read_contact(request.text)
-    if not words:
-        return plain_reply("Say whom: `/score view ada@example.com`")
-    contact = await find_one(request, words, line="view {}")
-    if isinstance(contact, Reply):
-        return contact
-    contact_card = await card(request.workspace, contact=contact.id, now=request.now)
-    if contact_card is None:
-        return refusal_reply(UnknownContact())
-    contact_card = replace(contact_card, contact=contact)  # its buttons are about the row that was named
-    return card_reply(contact_card, request.types, await list_waiting(request.workspace, contact=contact.id, most=1))
-
-
 async def clear_score(request: Request) -> Reply:
     """Handle `clear CONTACT [TYPE…]`."""
     words, scores = read_clear(request.text, request.types)
@@ -108,6 +110,21 @@ async def clear_score(request: Request) -> Reply:
     if not recorded.moved:
         return Reply()  # a retry of the same request
     return receipt_reply(contact, recorded.moved, batch=request.batch)
+
+
+async def open_form(request: Request) -> Reply:
+    """Open the form to set the scores of the contact in the button's value."""
+    contact = await find_by_key(request.workspace, key=request.text)
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
+    if contact_card is None:
+        return refusal_reply(UnknownContact())
+    return _open_modal(request, contact, contact_card)
+
+
+def _open_modal(request: Request, contact: Contact | None = None, contact_card: Card | None = None) -> Reply:
+    values = {score.score_type.key: score.value for score in contact_card.standings} if contact_card else {}
+    modal = set_modal(request.types, contact=contact, values=values)
+    return Reply(modal=modal, instead="/score set ada@example.com 85")
 
 
 async def offer_contacts(request: Request) -> list[Block]:
@@ -158,19 +175,6 @@ def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
     return values, errors
 
 
-async def open_form(request: Request) -> Reply:
-    """Open the form to set the scores of the contact in the button's value."""
-    contact = await find_by_key(request.workspace, key=request.text)
-    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
-    if contact_card is None:
-        return refusal_reply(UnknownContact())
-    values = {score.score_type.key: score.value for score in contact_card.standings}
-    return Reply(modal=set_modal(request.types, contact=contact, values=values))
-
-
-_WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
-
-
 async def score_message(request: Request) -> Reply:
     """Return the form for the first address in a message that has exactly one contact, else with a contact menu."""
     addresses = [address for word in _WORD.findall(request.text) if (address := find_address(word))]
@@ -178,9 +182,8 @@ async def score_message(request: Request) -> Reply:
         matches = await find_all(request, address)
         if len(matches) == 1:
             contact_card = await card(request.workspace, contact=matches[0].id, now=request.now)
-            values = {score.score_type.key: score.value for score in contact_card.standings} if contact_card else {}
-            return Reply(modal=set_modal(request.types, contact=matches[0], values=values))
-    return Reply(modal=set_modal(request.types, values={}))
+            return _open_modal(request, matches[0], contact_card)
+    return _open_modal(request)
 
 
 FEATURE = Feature(

@@ -20,6 +20,28 @@ from storage.workspaces import choose_setters, load_choices, record_welcome
 WELCOME = "welcome"  #: the kind of job, its lane and key, and the event type in the metadata of the message
 
 
+async def show_setup(request: Request) -> Reply:
+    """Handle `setup`."""
+    return setup_reply(request.choices, request.types)
+
+
+async def ask_at_home(request: Request) -> list[Block]:
+    """Return the section of the Home tab with the setup questions, for admins until they are answered."""
+    is_open = request.choices.set_up_at is None and Need.ADMINISTER in request.rights
+    return setup_blocks(request.choices, request.types) if is_open else []
+
+
+async def ask_for_place(request: Request) -> Reply:
+    """Return the question whether follow-ups should go to the channel in the request's text.
+
+    The reply is empty if they already go there, or if the person may not change the chosen channel.
+    """
+    channel = request.choices.alert_channel
+    if channel == request.text or (channel is not None and Need.ADMINISTER not in request.rights):
+        return Reply()
+    return invited_reply(request.text)
+
+
 async def choose_place(request: Request) -> Reply:
     """Send follow-ups to a channel, if everyone who reads it may see scores."""
     verdict = await request.may_post(request.text)
@@ -57,22 +79,6 @@ async def dismiss_question(request: Request) -> Reply:
     return replace(plain_reply("All right: follow-ups do not come here. To change it: `/score setup`"), replaces=True)
 
 
-async def show_setup(request: Request) -> Reply:
-    """Handle `setup`."""
-    return setup_reply(request.choices, request.types)
-
-
-async def ask_for_place(request: Request) -> Reply:
-    """Return the question whether follow-ups should go to the channel in the request's text.
-
-    The reply is empty if they already go there, or if the person may not change the chosen channel.
-    """
-    channel = request.choices.alert_channel
-    if channel == request.text or (channel is not None and Need.ADMINISTER not in request.rights):
-        return Reply()
-    return invited_reply(request.text)
-
-
 async def send_welcome(tools: JobTools, job: Job) -> JobResult:
     """Send the setup questions to an admin, once, unless they are answered."""
     now, choices = tools.clock(), await load_choices(tools.workspace)
@@ -84,12 +90,6 @@ async def send_welcome(tools: JobTools, job: Job) -> JobResult:
         await tools.poster.say_once(job, await tools.poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
         await record_welcome(tools.workspace, now=now)
     return JobResult(pace=PACE)
-
-
-async def ask_at_home(request: Request) -> list[Block]:
-    """Return the section of the Home tab with the setup questions, for admins until they are answered."""
-    is_open = request.choices.set_up_at is None and Need.ADMINISTER in request.rights
-    return setup_blocks(request.choices, request.types) if is_open else []
 
 
 FEATURE = Feature(

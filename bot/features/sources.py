@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from bot.blocks.elements import actions, button, section, sections
 from bot.blocks.refusals import refusal_sentence
 from bot.blocks.sources import (
     MOST_ITEMS,
@@ -16,6 +15,7 @@ from bot.blocks.sources import (
     dry_run_reply,
     no_delivery_reply,
     quarantine_reply,
+    replay_reply,
     rotate_modal,
     rotated_reply,
     source_added_reply,
@@ -28,7 +28,7 @@ from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools
-from bot.slack.text import escape_sentence
+from bot.slack.text import parse_number
 from storage.domain.backoff import PACE
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.source_health import SourceHealth
@@ -52,14 +52,30 @@ from storage.sources.readback_queue import readback_status
 AT_ONCE = 50  #: deliveries that one click replays
 
 
+async def show_sources(request: Request) -> Reply:
+    """Handle `sources`."""
+    return await sources_page(request)
+
+
 async def turn_sources(request: Request) -> Reply:
     """Show the page of sources that starts at the index in the button's value."""
-    return replace(await sources_page(request, first=_parse_number(request.text)), replaces=True)
+    return replace(await sources_page(request, first=parse_number(request.text)), replaces=True)
 
 
-async def open_source_form(request: Request) -> Reply:
-    """Open the form for a new source."""
-    return Reply(modal=source_modal(request.senders.steps))
+async def sources_page(request: Request, *, first: int = 0) -> Reply:
+    """Return the page of sources that starts at index *first*, with recent deliveries, health and quarantine."""
+    all_sources = await sources(request.workspace)
+    quarantined, unhealthy = await count_quarantined(request.workspace), await list_troubled(request.workspace)
+    listed = [
+        Listed(
+            source=source.at(request.now),
+            recent=await count_recent(request.workspace, source=source.id, now=request.now),
+            health=unhealthy.get(source.slug, SourceHealth.WORKS),
+            quarantined=quarantined.get(source.slug, 0),
+        )
+        for source in all_sources[first : first + PER_PAGE]
+    ]
+    return sources_reply(listed, first=first, total=len(all_sources))
 
 
 async def show_source(request: Request) -> Reply:
@@ -96,71 +112,12 @@ async def _set_paused(request: Request, *, paused: bool) -> Reply:
     slug, _, first = request.text.partition(" ")
     source = await find_source(request.workspace.team, slug=slug)
     await set_source(request.workspace, slug=slug, settings=replace(source.settings, paused=paused), now=request.now)
-    return replace(await sources_page(request, first=_parse_number(first)), replaces=True)
+    return replace(await sources_page(request, first=parse_number(first)), replaces=True)
 
 
-async def open_rotate_form(request: Request) -> Reply:
-    """Open the form that rotates a source's secret."""
-    return Reply(modal=rotate_modal(await find_source(request.workspace.team, slug=request.text)))
-
-
-async def show_quarantine(request: Request) -> Reply:
-    """Show a source's quarantined items and the reasons."""
-    items = await quarantine(request.workspace, source=request.text, most=MOST_ITEMS)
-    return quarantine_reply(request.text, items, (await count_quarantined(request.workspace)).get(request.text, 0))
-
-
-async def replay_source(request: Request) -> Reply:
-    """Replay a source's deliveries that have quarantined items, oldest first, at most 50 per click."""
-    slug, _, after = request.text.partition(" ")
-    ids = await set_aside_deliveries(request.workspace, source=slug, after=_parse_number(after), most=AT_ONCE)
-    counts, failures = Counter[Status](), list[str]()
-    for id in ids:
-        try:
-            recorded = await request.senders.replay(request.workspace, id, request.now)
-        except Refusal as refusal:
-            failures.append(refusal_sentence(refusal))
-            continue
-        counts.update(outcome.status for outcome in recorded.outcomes)
-        failures += [outcome.reason or "" for outcome in recorded.outcomes if outcome.status is Status.QUARANTINED]
-    return _reply_to_replay(slug, ids, counts, failures)
-
-
-def _reply_to_replay(slug: str, ids: list[int], counts: Counter[Status], failures: list[str]) -> Reply:
-    summary = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts[status]) or "nothing to apply"
-    amount = "1 delivery" if len(ids) == 1 else f"{len(ids):,} deliveries"
-    text = f"Read {amount} of *{slug}* again: {summary}." if ids else f"Nothing more of *{slug}* waits in quarantine."
-    reasons = [
-        f"Still set aside ({count:,}): {escape_sentence(reason)}" for reason, count in Counter(failures).most_common(5)
-    ]
-    more = [button("Replay the next", action="source_replay", value=f"{slug} {ids[-1]}")] if len(ids) == AT_ONCE else []
-    blocks = [section(text), *sections(reasons), *([actions(more)] if more else [])]
-    return Reply(text=text, blocks=blocks, replaces=True)
-
-
-def _parse_number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
-
-
-async def show_sources(request: Request) -> Reply:
-    """Handle `sources`."""
-    return await sources_page(request)
-
-
-async def sources_page(request: Request, *, first: int = 0) -> Reply:
-    """Return the page of sources that starts at index *first*, with recent deliveries, health and quarantine."""
-    all_sources = await sources(request.workspace)
-    quarantined, unhealthy = await count_quarantined(request.workspace), await list_troubled(request.workspace)
-    listed = [
-        Listed(
-            source=source.at(request.now),
-            recent=await count_recent(request.workspace, source=source.id, now=request.now),
-            health=unhealthy.get(source.slug, SourceHealth.WORKS),
-            quarantined=quarantined.get(source.slug, 0),
-        )
-        for source in all_sources[first : first + PER_PAGE]
-    ]
-    return sources_reply(listed, first=first, total=len(all_sources))
+async def open_source_form(request: Request) -> Reply:
+    """Open the form for a new source."""
+    return Reply(modal=source_modal(request.senders.steps))
 
 
 async def submit_source(request: Request) -> Reply:
@@ -196,6 +153,11 @@ def _list_keys(request: Request) -> str:
     return ", ".join(f"`{score_type.key}`" for score_type in request.types[:20])
 
 
+async def open_rotate_form(request: Request) -> Reply:
+    """Open the form that rotates a source's secret."""
+    return Reply(modal=rotate_modal(await find_source(request.workspace.team, slug=request.text)))
+
+
 async def submit_rotation(request: Request) -> Reply:
     """Rotate the source's secret; previous secrets remain valid for a day."""
     slug = request.metadata["slug"]
@@ -206,6 +168,28 @@ async def submit_rotation(request: Request) -> Reply:
         return Reply(errors={"secret": refusal_sentence(refusal)})
     rotated = await rotate_source(request.workspace, slug=slug, secret=secret, now=request.now)
     return rotated_reply(rotated, until=min(rotated.retiring.values(), default=request.now + DAY))
+
+
+async def show_quarantine(request: Request) -> Reply:
+    """Show a source's quarantined items and the reasons."""
+    items = await quarantine(request.workspace, source=request.text, most=MOST_ITEMS)
+    return quarantine_reply(request.text, items, (await count_quarantined(request.workspace)).get(request.text, 0))
+
+
+async def replay_source(request: Request) -> Reply:
+    """Replay a source's deliveries that have quarantined items, oldest first, at most 50 per click."""
+    slug, _, after = request.text.partition(" ")
+    ids = await set_aside_deliveries(request.workspace, source=slug, after=parse_number(after), most=AT_ONCE)
+    counts, failures = Counter[Status](), list[str]()
+    for id in ids:
+        try:
+            recorded = await request.senders.replay(request.workspace, id, request.now)
+        except Refusal as refusal:
+            failures.append(refusal_sentence(refusal))
+            continue
+        counts.update(outcome.status for outcome in recorded.outcomes)
+        failures += [outcome.reason or "" for outcome in recorded.outcomes if outcome.status is Status.QUARANTINED]
+    return replay_reply(slug, ids, counts, failures, has_more=len(ids) == AT_ONCE)
 
 
 async def report_source_health(tools: JobTools, job: Job) -> JobResult:

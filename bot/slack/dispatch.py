@@ -93,9 +93,8 @@ class Dispatcher:
             await self._send(payload, await self._handle(payload, handler, need=need, text=value))
         elif name in ("run", "create"):  # the button's value is a whole command, to run only once
             payload = replace(payload, key=request_key({}, payload.user, clicked_message(body) or payload.key, value))
-            await self._send(
-                payload, await self._handle(payload, self._run_button_line, text=value, creates=name == "create")
-            )
+            creates = name == "create"
+            await self._send(payload, await self._handle(payload, self._run_button_line, text=value, creates=creates))
         elif payload.view is None:  # a button from an older version of the app, in a message that is still there
             await self._send(payload, await self._handle(payload, _refuse_outdated))
         if (body.get("view") or {}).get("type") == "home":
@@ -104,13 +103,12 @@ class Dispatcher:
     async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a submitted form."""
         self._track_task()
-        if (
-            body["view"]["callback_id"] not in self._features.forms
-        ):  # a form from an older version of the app that was still open
+        entry = self._features.forms.get(body["view"]["callback_id"])
+        if entry is None:  # a form from an older version of the app that was still open
             await ack()
             return
         payload, fields, metadata = parse_form(body)
-        need, handler = self._features.forms[body["view"]["callback_id"]]
+        need, handler = entry
         answer_task = asyncio.create_task(self._handle(payload, handler, need=need, fields=fields, metadata=metadata))
         done, _ = await asyncio.wait([answer_task], timeout=PATIENCE)
         if done and answer_task.result().errors:

@@ -10,6 +10,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.elements import context, section
+from bot.blocks.refusals import plain_reply
 from bot.slack.access import Verdict
 from bot.slack.directory import UNSURE, People, error_code
 from bot.slack.handling import Reply
@@ -92,13 +93,13 @@ class Poster:
         """
         verdict = Verdict.ALLOWED if isinstance(content, Verdict) else await self._check_readers(channel)
         if isinstance(content, Verdict):
-            reply = _plain_reply(content.value)
+            reply = plain_reply(content.value)
         elif verdict is Verdict.ALLOWED:
             reply = content
         elif ts is None:
             raise NotShown(verdict)
         else:
-            reply = _plain_reply(HIDDEN)
+            reply = plain_reply(HIDDEN)
         blocks = list(reply.blocks)
         if ts is None:
             try:
@@ -222,10 +223,6 @@ class Poster:
             if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") in ids:
                 return str(message["ts"]), True
         return None, not response.get("has_more")
-
-
-def _plain_reply(sentence: str) -> Reply:
-    return Reply(text=sentence, blocks=[section(sentence)])
 
 
 def _may_be_posted(exc: Exception) -> bool:

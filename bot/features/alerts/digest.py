@@ -20,7 +20,34 @@ from storage.ledger.contacts import contacts
 from storage.notices import clear_notice
 from storage.scoring.definitions import score_types
 
+DIGEST_USAGE = (
+    "Type `/score alerts digest 9:00`, `digest 9:00 Europe/Berlin in #sales`, `digest off` or `digest off in #sales`."
+)
+_IN_CHANNEL = re.compile(r"(?:^|\s)in\s+<#(?P<id>[CG][A-Z0-9]+)(?:\|[^<>]*)?>\s*$", re.IGNORECASE)
 _NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #sales`"
+
+
+async def change_digest(request: Request, words: str) -> Reply:
+    """Schedule or stop the digest of a channel, or of the person who asks if there is no channel."""
+    match = _IN_CHANNEL.search(words)
+    place, rest = (match["id"].upper(), words[: match.start()].strip()) if match else (request.person.id, words)
+    if match:
+        request.needs(Need.SET)
+    destination = f"to <#{place}>" if match else "to you"
+    if rest.casefold() == "off":
+        await stop_digest(request.workspace, place=place)
+        return plain_reply(f"No digest comes {destination} any more.")
+    at, _, zone = rest.partition(" ")
+    if not at:
+        return plain_reply(DIGEST_USAGE)
+    if match and (verdict := await request.may_post(place)) is not Verdict.ALLOWED:
+        return plain_reply(f"Nothing was changed. {verdict.value}")
+    digest = await set_digest(
+        request.workspace, place=place, zone=zone.strip() or request.person.zone or "UTC", minute=parse_time(at),
+        made_by=request.person.id, now=request.now,
+    )  # fmt: skip  # one logical group per line
+    when = f"at {write_time(digest.minute)} ({digest.zone})"
+    return plain_reply(f"A digest comes {destination} Monday to Friday {when}, where there is anything to say.")
 
 
 async def send_digest(tools: JobTools, job: Job) -> JobResult:
@@ -57,32 +84,3 @@ async def send_digest(tools: JobTools, job: Job) -> JobResult:
         await clear_notice(tools.workspace, notice=notice)
     await record_digest_sent(tools.workspace, id=digest.id, top=news.top, now=now)
     return JobResult(repeat_at=next_at)
-
-
-DIGEST_USAGE = (
-    "Type `/score alerts digest 9:00`, `digest 9:00 Europe/Berlin in #sales`, `digest off` or `digest off in #sales`."
-)
-_IN_CHANNEL = re.compile(r"(?:^|\s)in\s+<#(?P<id>[CG][A-Z0-9]+)(?:\|[^<>]*)?>\s*$", re.IGNORECASE)
-
-
-async def change_digest(request: Request, words: str) -> Reply:
-    """Schedule or stop the digest of a channel, or of the person who asks if there is no channel."""
-    match = _IN_CHANNEL.search(words)
-    place, rest = (match["id"].upper(), words[: match.start()].strip()) if match else (request.person.id, words)
-    if match:
-        request.needs(Need.SET)
-    destination = f"to <#{place}>" if match else "to you"
-    if rest.casefold() == "off":
-        await stop_digest(request.workspace, place=place)
-        return plain_reply(f"No digest comes {destination} any more.")
-    at, _, zone = rest.partition(" ")
-    if not at:
-        return plain_reply(DIGEST_USAGE)
-    if match and (verdict := await request.may_post(place)) is not Verdict.ALLOWED:
-        return plain_reply(f"Nothing was changed. {verdict.value}")
-    digest = await set_digest(
-        request.workspace, place=place, zone=zone.strip() or request.person.zone or "UTC", minute=parse_time(at),
-        made_by=request.person.id, now=request.now,
-    )  # fmt: skip  # one logical group per line
-    when = f"at {write_time(digest.minute)} ({digest.zone})"
-    return plain_reply(f"A digest comes {destination} Monday to Friday {when}, where there is anything to say.")

@@ -30,6 +30,10 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 from storage.ledger.contacts import contacts
 
+NOBODY_OF_OURS = (
+    "Whom it is escalated to is no active member of this workspace, as far as Slack says, and scores are for members"
+    " alone. Name a colleague: `sla 4h escalate to @jane`"
+)
 USAGE = (
     "Type `/score alerts` for the list, `/score alerts add when score crosses 80 if owner:me in #sales`,"
     " `/score alerts try when score rises 15 in 7d`, `/score alerts pause 3`, `resume 3`, `remove 3`,"
@@ -62,50 +66,6 @@ async def manage_alerts(request: Request) -> Reply:
             return plain_reply(USAGE)
 
 
-async def _try_rule(request: Request, words: str) -> Reply:
-    words = words.removeprefix("add ")
-    simulation = await try_alert(
-        request.workspace, words=words, owners=await resolve_owners(request, words), now=request.now
-    )
-    existing = await contacts(request.workspace, ids=[id for id, _ in simulation.firings[:MOST_TRIED]])
-    return simulation_reply(simulation, words, {contact.id: contact for contact in existing})
-
-
-async def _change_rule(request: Request, action: str, number: str) -> Reply:
-    rule = next((rule for rule in await alert_rules(request.workspace) if str(rule.id) == number), None)
-    if rule is None:
-        name = short_name(number) if number else "without a number"
-        return plain_reply(f"There is no alert rule {name}. `/score alerts` lists them.")
-    if rule.made_by != request.person.id:
-        request.needs(Need.ADMINISTER)
-    try:
-        return plain_reply(await _apply_action(request, action, rule))
-    except UnknownRule:
-        return plain_reply(f"Rule {number} was removed already.")
-
-
-async def _apply_action(request: Request, action: str, rule: AlertRule) -> str:
-    description = rule_line(replace(rule, paused_at=None), request.types, request.choices)
-    match action:
-        case "pause":
-            await pause_rule(request.workspace, rule=rule.id, now=request.now)
-            return (
-                f"Rule {rule.id} is paused: {description}\nIt asks for nothing until `/score alerts resume {rule.id}`"
-            )
-        case "resume":
-            await resume_rule(request.workspace, rule=rule.id)
-            return f"Rule {rule.id} is on: {description}\nIt asks again, for those who cross from now on."
-        case _:
-            await remove_rule(request.workspace, rule=rule.id, now=request.now)
-            return f"Rule {rule.id} is removed: {description}\nWhat it asked for stays: `/score followups`"
-
-
-NOBODY_OF_OURS = (
-    "Whom it is escalated to is no active member of this workspace, as far as Slack says, and scores are for members"
-    " alone. Name a colleague: `sla 4h escalate to @jane`"
-)
-
-
 async def alerts_page(request: Request) -> Reply:
     """Return the list of alert rules with the results of their follow-ups, and the digests."""
     return alerts_reply(
@@ -116,38 +76,6 @@ async def alerts_page(request: Request) -> Reply:
         await count_cooled_down(request.workspace),
         await digests(request.workspace),
     )
-
-
-async def add_rule(request: Request, words: str) -> Reply:
-    """Add a rule, or return the existing one if it is the same. Raises a Refusal if the text cannot be parsed."""
-    owners = await resolve_owners(request, words)
-    try:
-        rule = await add_alert_rule(
-            request.workspace, words=words, made_by=request.person.id, owners=owners, now=request.now
-        )
-    except RuleThere as exc:
-        return rule_exists_reply(exc.rule, request.types, request.choices)
-    return rule_added_reply(rule, request.types, request.choices)
-
-
-async def find_outside_destinations(request: Request, words: str) -> dict[str, str]:
-    """Return why destinations of a rule are refused, by field: `channel`, `escalate`.
-
-    A destination is refused if somebody who may not see scores would read the follow-ups. Raises a Refusal if the text
-    cannot be parsed.
-    """
-    parsed, refusals = read_alert(words, request.types), dict[str, str]()
-    if parsed.channel is not None and (verdict := await request.may_post(parsed.channel)) is not Verdict.ALLOWED:
-        refusals["channel"] = verdict.value
-    if parsed.escalate_to is not None and not await request.is_colleague(parsed.escalate_to):
-        refusals["escalate"] = NOBODY_OF_OURS
-    return refusals
-
-
-async def resolve_owners(request: Request, words: str) -> dict[str, str | None]:
-    """Return the e-mail addresses of the colleagues mentioned in a rule by Slack user id, and the author's as `me`."""
-    addresses = {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(words)}
-    return {"me": request.person.email, **addresses}
 
 
 async def open_alert_form(request: Request) -> Reply:
@@ -190,3 +118,73 @@ def _find_culprit(request: Request, fields: dict[str, str]) -> str:
 def _strip_backticks(errors: dict[str, str]) -> dict[str, str]:
     """Return the messages without backticks, because Slack shows them literally under fields."""
     return {name: message.replace("`", "") for name, message in errors.items()}
+
+
+async def add_rule(request: Request, words: str) -> Reply:
+    """Add a rule, or return the existing one if it is the same. Raises a Refusal if the text cannot be parsed."""
+    owners = await resolve_owners(request, words)
+    try:
+        rule = await add_alert_rule(
+            request.workspace, words=words, made_by=request.person.id, owners=owners, now=request.now
+        )
+    except RuleThere as exc:
+        return rule_exists_reply(exc.rule, request.types, request.choices)
+    return rule_added_reply(rule, request.types, request.choices)
+
+
+async def find_outside_destinations(request: Request, words: str) -> dict[str, str]:
+    """Return why destinations of a rule are refused, by field: `channel`, `escalate`.
+
+    A destination is refused if somebody who may not see scores would read the follow-ups. Raises a Refusal if the text
+    cannot be parsed.
+    """
+    parsed, refusals = read_alert(words, request.types), dict[str, str]()
+    if parsed.channel is not None and (verdict := await request.may_post(parsed.channel)) is not Verdict.ALLOWED:
+        refusals["channel"] = verdict.value
+    if parsed.escalate_to is not None and not await request.is_colleague(parsed.escalate_to):
+        refusals["escalate"] = NOBODY_OF_OURS
+    return refusals
+
+
+async def resolve_owners(request: Request, words: str) -> dict[str, str | None]:
+    """Return the e-mail addresses of the colleagues mentioned in a rule by Slack user id, and the author's as `me`."""
+    addresses = {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(words)}
+    return {"me": request.person.email, **addresses}
+
+
+async def _try_rule(request: Request, words: str) -> Reply:
+    words = words.removeprefix("add ")
+    simulation = await try_alert(
+        request.workspace, words=words, owners=await resolve_owners(request, words), now=request.now
+    )
+    existing = await contacts(request.workspace, ids=[id for id, _ in simulation.firings[:MOST_TRIED]])
+    return simulation_reply(simulation, words, {contact.id: contact for contact in existing})
+
+
+async def _change_rule(request: Request, action: str, number: str) -> Reply:
+    rule = next((rule for rule in await alert_rules(request.workspace) if str(rule.id) == number), None)
+    if rule is None:
+        name = short_name(number) if number else "without a number"
+        return plain_reply(f"There is no alert rule {name}. `/score alerts` lists them.")
+    if rule.made_by != request.person.id:
+        request.needs(Need.ADMINISTER)
+    try:
+        return plain_reply(await _apply_action(request, action, rule))
+    except UnknownRule:
+        return plain_reply(f"Rule {number} was removed already.")
+
+
+async def _apply_action(request: Request, action: str, rule: AlertRule) -> str:
+    description = rule_line(replace(rule, paused_at=None), request.types, request.choices)
+    match action:
+        case "pause":
+            await pause_rule(request.workspace, rule=rule.id, now=request.now)
+            return (
+                f"Rule {rule.id} is paused: {description}\nIt asks for nothing until `/score alerts resume {rule.id}`"
+            )
+        case "resume":
+            await resume_rule(request.workspace, rule=rule.id)
+            return f"Rule {rule.id} is on: {description}\nIt asks again, for those who cross from now on."
+        case _:
+            await remove_rule(request.workspace, rule=rule.id, now=request.now)
+            return f"Rule {rule.id} is removed: {description}\nWhat it asked for stays: `/score followups`"

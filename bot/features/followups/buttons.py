@@ -8,7 +8,7 @@ from bot.blocks.followups import ended_blocks, steps_reply
 from bot.blocks.refusals import plain_reply, refusal_reply, refusal_sentence
 from bot.features.followups.lists import FollowUpPage, redraw_list
 from bot.slack.handling import Outlived, Reply, Request
-from bot.slack.text import escape
+from bot.slack.text import escape, parse_number
 from storage.alerts.followup_moves import apply_move, record_outcome
 from storage.alerts.followups import FollowUp, follow_up, list_steps
 from storage.domain.errors import UnknownContact
@@ -73,7 +73,7 @@ async def choose_outcome(request: Request) -> Reply:
 
 async def show_steps(request: Request) -> Reply:
     """Show the history of the follow-up, only to the person who clicked."""
-    item = await follow_up(request.workspace, id=_parse_id(request.text))
+    item = await follow_up(request.workspace, id=parse_number(request.text))
     existing = await contacts(request.workspace, ids=[item.contact])
     if not existing:
         return refusal_reply(UnknownContact())
@@ -89,8 +89,4 @@ async def _name_contact(request: Request, item: FollowUp) -> str:
 def _parse_value(text: str) -> tuple[int, FollowUpPage | None]:
     """Parse a button's value: the follow-up's id, and the page if the button is in a list. Raises Outlived."""
     id, _, page_text = text.partition(" ")
-    return _parse_id(id), FollowUpPage.read(page_text) if page_text else None
-
-
-def _parse_id(text: str) -> int:
-    return int(text) if text.isascii() and text.isdecimal() else 0
+    return parse_number(id), FollowUpPage.read(page_text) if page_text else None

@@ -18,6 +18,7 @@ from storage.alerts.followups import (
 from storage.domain.followups import FollowUpState
 from storage.ledger.contacts import contacts
 
+LISTS = ("open", "mine", "overdue")
 PER_PAGE, MOST_ENDED = 8, 3
 _CARRIED = re.compile(r"(open|mine|overdue) (\d{1,18})(?: (\d{1,18}(?:,\d{1,18})*))?", re.ASCII)
 
@@ -51,6 +52,32 @@ class FollowUpPage:
         return replace(self, ended=(*self.ended, id)[-MOST_ENDED:])
 
 
+async def list_follow_ups(request: Request) -> Reply:
+    """Handle `followups [mine|open|overdue]`."""
+    list_name = request.text.casefold() or "open"
+    if list_name not in LISTS:
+        return plain_reply(
+            "Type `/score followups` for all that wait, `/score followups mine` for yours,"
+            " or `/score followups overdue` for what nobody claimed in time."
+        )
+    return await follow_ups_page(request, FollowUpPage(list_name))
+
+
+async def turn_list(request: Request) -> Reply:
+    """Show another page of the list."""
+    return await redraw_list(request, FollowUpPage.read(request.text), "")
+
+
+async def redraw_list(request: Request, page: FollowUpPage, notice: str) -> Reply:
+    """Return a page in place of the list that was clicked, with a notice above it."""
+    return replace(await follow_ups_page(request, page, notice=notice), replaces=True)
+
+
+async def list_at_home(request: Request) -> Sequence[Block]:
+    """Return the section of the Home tab with the follow-ups of the person who opened it."""
+    return (await follow_ups_page(request, FollowUpPage("mine"), is_home=True)).blocks
+
+
 async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str = "", is_home: bool = False) -> Reply:
     """Return a page of follow-ups: of the person who asks (`mine`), all (`open`), or those `overdue`.
 
@@ -75,11 +102,6 @@ async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str =
         turning=page_buttons,
         above=[*([section(notice)] if notice else []), *await _ask_outcomes(request, page)],
     )
-
-
-async def list_at_home(request: Request) -> Sequence[Block]:
-    """Return the section of the Home tab with the follow-ups of the person who opened it."""
-    return (await follow_ups_page(request, FollowUpPage("mine"), is_home=True)).blocks
 
 
 async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
@@ -107,26 +129,3 @@ async def _ask_outcomes(request: Request, page: FollowUpPage) -> list[Block]:
         if item.contact in people and item.standing.holder == request.person.id
         for block in ended_blocks(item, people[item.contact], place=page.carried())
     ]
-
-
-LISTS = ("open", "mine", "overdue")
-
-
-async def list_follow_ups(request: Request) -> Reply:
-    """Handle `followups [mine|open|overdue]`."""
-    list_name = request.text.casefold() or "open"
-    if list_name not in LISTS:
-        return plain_reply(
-            "Type `/score followups` for all that wait, `/score followups mine` for yours,"
-            " or `/score followups overdue` for what nobody claimed in time."
-        )
-    return await follow_ups_page(request, FollowUpPage(list_name))
-
-
-async def turn_list(request: Request) -> Reply:
-    """Show another page of the list."""
-    return await redraw_list(request, FollowUpPage.read(request.text), "")
-
-
-async def redraw_list(request: Request, page: FollowUpPage, notice: str) -> Reply:
-    return replace(await follow_ups_page(request, page, notice=notice), replaces=True)

@@ -6,10 +6,40 @@ from bot.blocks.refusals import refusal_sentence
 from bot.blocks.scoring import rule_modal, rules_reply
 from bot.features.scoring.changes import propose_change
 from bot.slack.handling import Outlived, Reply, Request
+from bot.slack.text import parse_number
 from storage.domain.errors import BadDefinition, Refusal
 from storage.domain.numbers import parse
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
+
+
+async def show_rules(request: Request) -> Reply:
+    """Handle `rules`."""
+    return rules_reply(request.types)
+
+
+async def turn_rules(request: Request) -> Reply:
+    """Show the page of rules that starts at the index in the button's value."""
+    return replace(rules_reply(request.types, first=parse_number(request.text)), replaces=True)
+
+
+async def open_rule_form(request: Request) -> Reply:
+    """Open the form for a new rule."""
+    return Reply(modal=rule_modal(request.types))
+
+
+async def change_rule(request: Request) -> Reply:
+    """Change or remove a rule; if the rules have changed since the menu was drawn, show the current ones instead."""
+    action, key, number, index = (*request.text.split(" "), "", "", "")[:4]
+    live = request.type(key)
+    if str(live.number) != number:
+        return replace(rules_reply(request.types), replaces=True)
+    if not index.isdecimal() or int(index) >= len(live.rules):
+        raise Outlived
+    rule = live.rules[int(index)]
+    if action == "change":
+        return Reply(modal=rule_modal(request.types, score_type=live, rule=rule))
+    return await propose_change(request, replace(live, rules=tuple(other for other in live.rules if other != rule)))
 
 
 async def submit_rule(request: Request) -> Reply:
@@ -80,33 +110,3 @@ def _place_rule(live: ScoreType, rule: Rule, old: str | None) -> tuple[Rule, ...
         else other
         for other in others
     )
-
-
-async def turn_rules(request: Request) -> Reply:
-    """Show the page of rules that starts at the index in the button's value."""
-    first = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
-    return replace(rules_reply(request.types, first=first), replaces=True)
-
-
-async def open_rule_form(request: Request) -> Reply:
-    """Open the form for a new rule."""
-    return Reply(modal=rule_modal(request.types))
-
-
-async def change_rule(request: Request) -> Reply:
-    """Change or remove a rule; if the rules have changed since the menu was drawn, show the current ones instead."""
-    action, key, number, index = (*request.text.split(" "), "", "", "")[:4]
-    live = request.type(key)
-    if str(live.number) != number:
-        return replace(rules_reply(request.types), replaces=True)
-    if not index.isdecimal() or int(index) >= len(live.rules):
-        raise Outlived
-    rule = live.rules[int(index)]
-    if action == "change":
-        return Reply(modal=rule_modal(request.types, score_type=live, rule=rule))
-    return await propose_change(request, replace(live, rules=tuple(other for other in live.rules if other != rule)))
-
-
-async def show_rules(request: Request) -> Reply:
-    """Handle `rules`."""
-    return rules_reply(request.types)

@@ -17,7 +17,7 @@ from bot.features.scoring.changes import (
     show_preview,
 )
 from bot.slack.handling import Outlived, Reply, Request
-from bot.slack.text import escape
+from bot.slack.text import escape, parse_number
 from storage.domain.durations import parse_span
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.numbers import parse
@@ -25,6 +25,23 @@ from storage.domain.rules import check_rules
 from storage.domain.score_types import Band, ScoreType, check_definition, check_key, parse_band
 from storage.scoring.definitions import add_score_type, load_version
 from storage.scoring.drafts import cancel
+
+
+async def show_settings(request: Request) -> Reply:
+    """Handle `settings`."""
+    return await settings_page(request)
+
+
+async def turn_settings(request: Request) -> Reply:
+    """Show the page of score types that starts at the index in the button's value."""
+    return replace(await settings_page(request, first=parse_number(request.text)), replaces=True)
+
+
+async def open_type_form(request: Request) -> Reply:
+    """Open the form for the score type in the button's value, or for a new one."""
+    return Reply(
+        modal=type_modal(next((score_type for score_type in request.types if score_type.key == request.text), None))
+    )
 
 
 async def submit_type(request: Request) -> Reply:
@@ -121,19 +138,6 @@ def _parse_bands(text: str) -> tuple[Band, ...]:
     return tuple(parse_band(line) for line in text.splitlines() if line.strip())
 
 
-async def turn_settings(request: Request) -> Reply:
-    """Show the page of score types that starts at the index in the button's value."""
-    first = int(request.text) if request.text.isascii() and request.text.isdecimal() else 0
-    return replace(await settings_page(request, first=first), replaces=True)
-
-
-async def open_type_form(request: Request) -> Reply:
-    """Open the form for the score type in the button's value, or for a new one."""
-    return Reply(
-        modal=type_modal(next((score_type for score_type in request.types if score_type.key == request.text), None))
-    )
-
-
 async def preview_draft(request: Request) -> Reply:
     """Show the preview of a draft again."""
     key, _, number = request.text.partition(" ")
@@ -184,8 +188,3 @@ def _split_value(text: str) -> list[str]:
     if len(words) != 3 or not words[1].isdecimal():
         raise Outlived
     return words
-
-
-async def show_settings(request: Request) -> Reply:
-    """Handle `settings`."""
-    return await settings_page(request)
