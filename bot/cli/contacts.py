@@ -8,7 +8,7 @@ import typer
 
 from bot.blocks.elements import format_value
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -18,8 +18,6 @@ from storage.domain.numbers import to_json
 from storage.domain.submissions import Moved
 from storage.ledger.contacts import find_by_key
 from storage.ledger.split import SplitResult, preview_split, split_contact
-
-ACTOR = "terminal"  #: who splits a contact, in the ledger
 
 app = typer.Typer(no_args_is_help=True, help="Contacts: split one that is two people.")
 
@@ -58,7 +56,7 @@ def split(
         if yes or (not as_json and sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Split it?", err=True)):
             batch = f"split/{now}"
             result, done = (
-                await split_contact(workspace, contact=known.id, id=id, actor=ACTOR, batch=batch, now=now),
+                await split_contact(workspace, contact=known.id, id=id, actor=terminal_user(), batch=batch, now=now),
                 True,
             )
         if as_json:

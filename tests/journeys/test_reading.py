@@ -363,7 +363,7 @@ async def test_another_default_type(acme: Acme) -> None:
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="mood", label="Mood", minimum=-10_000, maximum=10_000, step=1000,
-        bands=(), start=None, is_default=True, now=now,
+        bands=(), start=None, is_default=True, by="U0ADMIN", now=now,
     )  # fmt: skip  # the numbers of one definition
     receipt = acme.seen(await acme.ask("set ada =-5"))
     card = acme.seen(await acme.ask("ada")).splitlines()

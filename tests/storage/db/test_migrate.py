@@ -147,7 +147,7 @@ async def test_a_newer_schema_is_refused(database_url: str, tmp_path: Path) -> N
     try:
         assert await ask("migrate", database_url, house=house) == {"applied": [NEXT]}
         readiness = await running.readiness()
-        await add_workspace("T0LATER", name="Later", now=NOW)
+        await add_workspace("T0LATER", name="Later", by="U0ADMIN", now=NOW)
     finally:
         await running.close()
     before = await everything(database_url)

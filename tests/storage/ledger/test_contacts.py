@@ -284,7 +284,7 @@ async def test_who_may_not_make_contacts_finds_those_there_are(team: Team) -> No
 
 async def test_how_programs_name_a_contact(storage: Storage, team: Team) -> None:
     """Programs find a contact by row id, email or source id, in their own workspace only."""
-    other = await add_workspace("T0OTHER", name="Other", now=NOW)
+    other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("a", Reference(email=ADA, source="crm", id="17"), 10))
     ada = await team.contact(ADA)
 
