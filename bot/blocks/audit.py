@@ -71,7 +71,7 @@ def audit_reply(entries: Sequence[AuditEntry], *, first: int, total: int) -> Rep
     if first + len(entries) < total:
         buttons.append(button("Older", action="audit", value=str(first + PER_PAGE)))
     blocks = [section(f"*{title}*"), *sections([_render_entry(entry) for entry in entries])]
-    blocks.append(context("From before the arrow to after it. All of them: `contact-score audit` in a terminal."))
+    blocks.append(context("All of them, and every detail: `contact-score audit --json` in a terminal."))
     blocks += [actions(buttons)] if buttons else []
     return Reply(text=title, blocks=blocks, contacts=frozenset(id for entry in entries for id in entry.contacts))
 
@@ -105,7 +105,8 @@ def describe_states(entry: AuditEntry, *, in_slack: bool = False) -> str:
         texts = texts if not in_slack or name in _IDS else [escape(text) for text in texts]
         label = name.replace("_", " ")
         if entry.before is None or entry.after is None:
-            differences += [f"{label}: {text}" for text in texts if text]
+            stated = zip(texts, (old, new), strict=True)
+            differences += [f"{label}: {text}" for text, value in stated if text and value is not False]
         elif old != new:
             differences.append(f"{label}: {texts[0] or 'none'} → {texts[1] or 'none'}")
     return truncate_markup("; ".join(differences), LONGEST_STATE)

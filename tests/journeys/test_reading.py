@@ -48,6 +48,7 @@ HELP = """\
 `/score merge CONTACT into CONTACT`: for admins: make two contacts one; undo parts them
 `/score delete CONTACT`: for admins: forget all that is known of a contact
 `/score setup`: for admins: where follow-ups go, who sets scores
+`/score audit`: for admins: who changed settings, imported, exported, merged or deleted
 `score` Score: 0 to 100, in steps of 1 (meant where none is named)
 `fit` Fit: 1 to 10, in steps of 1
 `satisfaction` Satisfaction: 1 to 5, in steps of 0.5
