@@ -83,6 +83,13 @@ def _render_entry(entry: AuditEntry) -> str:
     return f"{moment(entry.at)} · {name_change(entry)}{subject} · by {who}" + (f"\n    {states}" if states else "")
 
 
+def describe_redefinition(entry: AuditEntry) -> str:
+    """Return a change of a score type as a line of a history: what changed, and by whom."""
+    before, after = entry.before or {}, entry.after or {}
+    what = "Rules" if before.get("rules") != after.get("rules") else "Score type"
+    return f"{what} changed by {_mention(entry.who)}"
+
+
 def name_change(entry: AuditEntry) -> str:
     """Return what happened, in words."""
     return _NAMES[AuditAction(entry.what)]

@@ -1,7 +1,13 @@
 """Admins see in Slack who changed what; what it says of a deleted contact is gone."""
 
+from dataclasses import replace
+
 from storage.alerts.enroll import choose_channel
 from storage.audit import audit_entries
+from storage.domain.facts import DAY
+from storage.domain.score_types import Rule
+from storage.scoring.definitions import score_types
+from storage.scoring.drafts import apply, draft
 from tests.journeys.acme import Acme, entered
 from tests.journeys.admin import ADMIN, ask, press
 from tests.journeys.test_deleting import TICKED, ask_for_form
@@ -75,3 +81,28 @@ async def test_a_deleted_contact_is_named_no_more(acme: Acme) -> None:
     await acme.answered(lambda: acme.sandbox.submit(view.id, entered(view, {"sure": TICKED}), user=ADMIN))
 
     assert (await lines(acme))[1:3] == ["Contact deleted · by <@U0ADMIN>", "Contacts merged · by <@U0ADMIN>"]
+
+
+async def test_a_history_says_when_rules_changed(acme: Acme) -> None:
+    """The history of a score names who changed its rules or its type, where it happened among the changes."""
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    score, fit, _ = await score_types(acme.workspace)
+    rule = Rule(name="Demo", activity="demo_booked", points=10_000)
+    for wanted, by in ((replace(score, rules=(rule,)), ADMIN), (replace(fit, half_life=DAY), ADMIN)):
+        pending = await draft(acme.workspace, wanted=wanted, by=by, now=now)
+        assert pending is not None
+        await apply(acme.workspace, draft=pending, asks=False, by=by, clock=lambda: now)
+    (score, *_) = await score_types(acme.workspace)
+    await draft(acme.workspace, wanted=replace(score, label="Heat"), by="cli:jane", now=now + 1)
+    acme.sandbox.clock.advance(1)
+    await acme.ask("set ada 70")
+
+    shown = acme.seen(await acme.ask("history ada"))
+
+    assert [line.partition(" · ")[2] for line in shown.splitlines()[:5]] == [
+        "Heat*",
+        "set to 70 → *70* (warm) · by <@U0REP>",
+        "Score type changed by cli:jane",
+        "Rules changed by <@U0ADMIN>",
+        '+5 → *62* (warm) · from crm · "Read the pricing page"',
+    ]

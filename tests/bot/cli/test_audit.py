@@ -13,7 +13,7 @@ from tests.storage import raw
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_the_terminal_lists_who_changed_what(database_url: str, tmp_path: Path) -> None:
-    """The changes of one workspace are listed newest first, as a document and as a table; `--since` bounds their age."""
+    """A workspace's changes are listed newest first, as a document and as a table; `--since` bounds their age."""
     env, me = environment(database_url), f"cli:{getpass.getuser()}"
 
     async def ran(*words: str) -> str:
