@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.people import Workspace
+from storage.domain.texts import match_key
 
 #: a state before or after a change, as JSON, complete enough to restore it; secrets are left out
 Document: TypeAlias = Mapping[str, Any]
@@ -101,22 +102,25 @@ async def record_change(
 
 
 async def redact_changes(
-    session: Session, workspace: Workspace, contacts: Collection[int], *, addresses: Collection[str]
+    session: Session, workspace: Workspace, contacts: Collection[int], *, words: Collection[str]
 ) -> None:
-    """Empty what the entries of a workspace say about deleted contacts, given by their rows and e-mail addresses."""
-    emptied = "UPDATE audit_entries SET subject = NULL, before = NULL, after = NULL"
-    for column in ("contact_id", "other_id"):
+    """Empty what the entries of a workspace say about deleted contacts.
+
+    *contacts* are their rows, *words* their addresses and names: the filter of an export may contain them.
+    """
+    keys = [match_key(word) for word in words]
+    exports = await session.rows(
+        "SELECT id, subject FROM audit_entries WHERE workspace_id = $1 AND what = $2 AND subject IS NOT NULL",
+        workspace.id,
+        AuditAction.EXPORTED.value,
+    )
+    naming = [row["id"] for row in exports if any(key in match_key(row["subject"]) for key in keys)]
+    for column, ids in (("contact_id", contacts), ("other_id", contacts), ("id", naming)):
         await session.rows(
-            f"{emptied} WHERE workspace_id = $2 AND {column} IN (SELECT id FROM given(id bigint))",
-            [{"id": contact} for contact in sorted(contacts)],
+            "UPDATE audit_entries SET subject = NULL, before = NULL, after = NULL"
+            f" WHERE workspace_id = $2 AND {column} IN (SELECT id FROM given(id bigint))",
+            [{"id": id} for id in sorted(ids)],
             workspace.id,
-        )
-    for address in sorted(addresses):  # the filter of an export may name a contact
-        await session.rows(
-            f"{emptied} WHERE workspace_id = $1 AND what = $2 AND lower(subject) LIKE $3 ESCAPE '!'",
-            workspace.id,
-            AuditAction.EXPORTED.value,
-            f"%{_escape_like(address.lower())}%",
         )
 
 
@@ -158,7 +162,3 @@ def _dump(document: Document | None) -> str | None:
 
 def _load(text: str | None) -> Document | None:
     return None if text is None else json.loads(text)
-
-
-def _escape_like(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
