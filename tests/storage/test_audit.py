@@ -415,29 +415,36 @@ async def test_a_deletion_empties_the_entries_of_the_contact(team: Team, databas
     await team.deliver(
         set_to("a", ADA, 50, fields={"name": "Ada"}),
         set_to("b", BOB, 40, fields={"name": "Bob Ölsen"}),
-        set_to("c", EVE, 1),
-        set_to("d", "e@x.io", 1),
+        *(set_to(address, address, 1) for address in (EVE, "f@x.io", "g@x.io")),
     )
-    ada, bob, eve = [await team.contact(address) for address in (ADA, BOB, EVE)]
+    ada, bob, eve, fay, gus = [await team.contact(address) for address in (ADA, BOB, EVE, "f@x.io", "g@x.io")]
     await team.ask(Merge(key="m", contact=bob.id, into=ada.id), batch="slack/m", actor=ADMIN)
     await team.undo("slack/m", batch="slack/u", actor=ADMIN)
-    await team.ask(Merge(key="n", contact=(await team.contact("e@x.io")).id, into=eve.id), batch="slack/n")
+    await team.ask(Merge(key="n", contact=eve.id, into=ada.id), batch="slack/n")
+    await team.undo("slack/n", batch="slack/v")
+    await team.ask(Merge(key="o", contact=fay.id, into=gus.id), batch="slack/o")
     for text in ("email:BOB@example.com OR owner:x", 'name:"bob ÖLSEN"', "email:boXexample.com", f"email:{EVE}"):
         query = parse("", await score_types(team.workspace))
         assert [card async for card in export(team.workspace, query=query, text=text, by=ADMIN, now=NOW)]
     await team.ask(Deletion(key="x", contact=bob.id), batch="slack/x", actor=ADMIN)
+    subjects = [entry.subject for entry in (await audit_entries(team.workspace))[-2::-1]]
+    await team.ask(Deletion(key="z", contact=ada.id), batch="slack/z")
     await team.deliver(Deletion(key="y", contact=Reference(email="nobody@example.com")), batch="crm/y")
 
+    assert subjects[:5] == [None, None, f"{EVE} and Ada", f"id:{eve.id} and Ada", "g@x.io and f@x.io"]
     entries = (await audit_entries(team.workspace))[-2::-1]
     assert [(entry.what, entry.who, entry.subject, entry.before is None, entry.after is None) for entry in entries] == [
         ("contact.merged", ADMIN, None, True, True),
         ("contact.split", ADMIN, None, True, True),
-        ("contact.merged", "U0REP", f"e@x.io and {EVE}", False, False),
+        ("contact.merged", "U0REP", None, True, True),
+        ("contact.split", "U0REP", None, True, True),
+        ("contact.merged", "U0REP", "g@x.io and f@x.io", False, False),
         ("export.begun", ADMIN, None, True, True),
         ("export.begun", ADMIN, None, True, True),
         ("export.begun", ADMIN, "email:boXexample.com", True, False),
         ("export.begun", ADMIN, f"email:{EVE}", True, False),
         ("contact.deleted", ADMIN, None, True, True),
+        ("contact.deleted", "U0REP", None, True, True),
         ("contact.deleted", "crm", None, True, True),
     ]
     stored = str(await raw.rows(database_url, "SELECT * FROM audit_entries")).lower()
