@@ -11,9 +11,10 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, the_workspace
-from bot.cli.sources import MappingFile, json_file, url_of
+from bot.cli.sources import MappingFile, json_file
 from bot.clock import system_clock
 from bot.settings import Settings
+from bot.source_admin import webhook_url
 from storage.bootstrap import Storage
 from storage.domain.describe import describe_item, describe_reference
 from storage.domain.errors import Refusal, UnknownDelivery
@@ -135,7 +136,7 @@ def send_file(
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
         document, delivery = await asyncio.to_thread(file.read_bytes), f"msg_{randomness.token_hex(12)}"
-        url = url_of(settings, source)
+        url = webhook_url(settings.url, source)
         request = prepare_request(source, document, url=url, delivery=delivery, now=system_clock())
         try:
             return await post(request.url, body=request.body, headers=request.headers)

@@ -18,9 +18,11 @@ from storage.domain.facts import (
     Op,
     SplitOff,
     Undo,
+    resolve_merges,
     undone_batches,
 )
 from storage.domain.fold import bears_on
+from storage.domain.past_contacts import RecordedFact
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
@@ -287,6 +289,41 @@ async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[
     return by_row
 
 
+async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[int, list[int]]:
+    """Return, for each contact, all rows that any merge or split connects with it, also if undone, and its own row.
+
+    Links through rows that were deleted are not in the ledger any more.
+    """
+    rows, links = set(contacts), set[tuple[int, int]]()
+    unread = rows
+    while unread:
+        found = await session.rows(
+            "SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
+            " AND contact_id IN (SELECT id FROM given(id bigint))"
+            " UNION SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
+            " AND other_id IN (SELECT id FROM given(id bigint))",
+            [{"id": row} for row in sorted(unread)],
+        )
+        links |= {(row["contact_id"], row["other_id"]) for row in found}
+        unread = {row for link in links for row in link} - rows
+        rows |= unread
+    root = resolve_merges(rows, links)
+    return {contact: sorted(row for row in rows if root[row] == root[contact]) for contact in contacts}
+
+
+async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, list[RecordedFact]]:
+    """Return all facts of these contact rows, without rows merged with them, by row."""
+    records = await session.rows(
+        "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    by_row: dict[int, list[RecordedFact]] = {row: [] for row in rows}
+    for record in records:
+        row = record["contact_id"]
+        by_row[row].append(RecordedFact(row=row, received_at=record["received_at"], fact=_parse_fact(record)))
+    return by_row
+
+
 async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
     """Redact the facts of contact rows up to *until*: only key, time and batch are kept."""
     await session.rows(
@@ -333,9 +370,14 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
 
 async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Return the batches among *batches* that are undone. An undo that is itself undone does not count."""
-    undos: dict[str, Undo] = {}
     requested = frozenset(batches)
-    pending = set(requested)
+    return undone_batches(await load_undos(session, workspace, requested)) & requested
+
+
+async def load_undos(session: Session, workspace: int, batches: Iterable[str]) -> list[Undo]:
+    """Return the undos of these batches, the undos of those undos, and so on."""
+    undos: dict[str, Undo] = {}
+    pending = set(batches)
     checked: set[str] = set()
     while pending:
         rows = await session.rows(
@@ -347,7 +389,7 @@ async def undone_of(session: Session, workspace: int, batches: Iterable[str]) ->
         fetched = [fact for fact in map(_parse_fact, rows) if isinstance(fact, Undo)]
         undos |= {undo.key: undo for undo in fetched}
         pending = {undo.batch for undo in fetched} - checked
-    return undone_batches(undos.values()) & requested
+    return list(undos.values())
 
 
 async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
