@@ -165,6 +165,20 @@ async def test_a_person_merges_the_two_again_and_takes_that_back(team: Team) -> 
 
 
 @on_both
+async def test_what_a_person_says_of_the_id_goes_with_it(team: Team) -> None:
+    """A contact that was looked up by an id is named by it; one that was found by its address or name is not."""
+    await team.deliver(*SENT)
+    for number, text in enumerate(("crm:7", ADA, "Bob")):
+        contact = await team.contact(text)
+        await team.ask(change(f"p{number}", contact.reference, Op.ADD, 2**number, at=None), batch=f"p{number}")
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == [16 + 2 + 4, 50 + 1]
+    assert (await team.contact("crm:7")).reference == crm("7")
+    await whole(team)
+
+
+@on_both
 async def test_only_the_id_that_left_is_kept_apart(team: Team) -> None:
     """Another id that was split from the new contact may still prove to be the first contact."""
     other = Reference(email=EVE, source="crm", id="8")
@@ -476,8 +490,8 @@ async def live(team: Team, dice: Random, counts: Counter[str]) -> None:
         contact_of, (contact_ids, scores) = model.groups(), await _load(team)
         pairs = {(contact_ids[name], contact_of[row]) for name, row in model.row_of.items()}
         assert len(pairs) == len({id for id, _ in pairs}) == len({row for _, row in pairs}), (number, act)
-        for name, id in contact_ids.items():
-            assert scores.get(id, 0) == model.value(name) * 1_000, (number, act, name)
+        for name, contact in contact_ids.items():
+            assert scores.get(contact, 0) == model.value(name) * 1_000, (number, act, name)
     assert (await verify_next(team.workspace)).differences == ()
     for batch, item, is_person in sent:
         assert (await _send(team, batch, item, is_person=is_person, at=NOW + DAY)).outcomes == (DUPLICATE,)
