@@ -92,7 +92,7 @@ def _fold(
     rows = {row for row in root if root[row] == root[ledger.contact]}
     own = [fact for fact in recorded if fact.row in rows]
     in_force = [fact for fact in own if fact.fact.batch not in undone]
-    first_emails = {row: email for row in sorted(rows) if (email := ledger.first_emails[row]) is not None}
+    first_emails = {row: first for row in sorted(rows) if (first := ledger.first_emails[row]) is not None}
     stated = fold_merged_fields(
         {row: [fact.fact for fact in in_force if fact.row == row] for row in rows},
         rank_merged_rows(rows, links),
