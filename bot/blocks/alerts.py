@@ -91,8 +91,7 @@ def simulation_reply(simulation: Simulation, words: str, people: Mapping[int, Co
     lines = [f"{short_name(people[id].shown)} · {moment(at)}" for id, at in simulation.firings if id in people]
     more = [f"… and {count - len(lines)} more"] if count > len(lines) else []
     suppressed_note = f" It would have rested {simulation.spent} more times." if simulation.spent else ""
-    condition_note = " Whether somebody fits the condition is as of now." if simulation.words.condition else ""
-    footer = context(f"Make it: `/score alerts add {escape_code(words)}`{suppressed_note}{condition_note}")
+    footer = context(f"Make it: `/score alerts add {escape_code(words)}`{suppressed_note}")
     return Reply(text=text.replace("*", ""), blocks=[section(text), *sections([*lines, *more]), footer])
 
 

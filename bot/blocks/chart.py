@@ -5,14 +5,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from math import dist
+from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
 
-from bot.blocks.font_metrics import FAMILY, FONT, fit_text, replace_missing_glyphs, width
 from storage.domain.numbers import show
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.timeline import Point
+
+FONT: Final = Path(__file__).parent.parent / "fonts" / "DejaVuSans.ttf"
+FAMILY: Final = "DejaVu Sans"
+#: The width of a digit of the font, and of an average character, in ems. The library that draws texts cannot measure
+#: them, so room is reserved by the number of characters.
+DIGIT, AVERAGE = 0.64, 0.6
 
 # The chart has its own background, so that it is readable in light and dark mode; a test checks the contrasts.
 PAPER: Final = "#ffffff"
@@ -113,7 +119,7 @@ def describe_chart(chart: Chart) -> str:
 
 
 def svg(chart: Chart) -> str:
-    """Return the chart as SVG; its text stands in `text` elements, in characters of the bundled font."""
+    """Return the chart as SVG; its text stands in `text` elements."""
     frame = _Frame(chart)
     size = f'width="{WIDTH}" height="{chart.height}" viewBox="0 0 {WIDTH} {chart.height}"'
     return "".join(
@@ -140,11 +146,9 @@ class _Frame:
         self.chart = chart
         self.lowest, self.highest = _choose_range(chart)
         self.ticks = _choose_value_ticks(self.lowest, self.highest, chart.score_type.step)
-        self.left = MARGIN + max(width(replace_missing_glyphs(show(tick)), SMALL) for tick in self.ticks) + 8
-        bands = [
-            width(fit_text(band.name, size=SMALL, room=WIDEST_BAND_NAME), SMALL) for band in chart.score_type.bands
-        ]
-        self.right = WIDTH - MARGIN - (max(bands) + 8 if bands else 0)
+        self.left = MARGIN + max(len(show(tick)) for tick in self.ticks) * DIGIT * SMALL + 8
+        longest = max((len(band.name) for band in chart.score_type.bands), default=0)
+        self.right = WIDTH - MARGIN - (min(longest * AVERAGE * SMALL, WIDEST_BAND_NAME) + 8 if longest else 0)
 
     def x(self, instant: int) -> float:
         chart = self.chart
@@ -180,15 +184,17 @@ def _choose_value_ticks(lowest: int, highest: int, step: int) -> list[int]:
 def _draw_head(chart: Chart) -> Iterator[str]:
     score_type = chart.score_type
     now = f"{_format_value(chart.points[-1][1], score_type)} now"
-    room = WIDTH - 2 * MARGIN - width(replace_missing_glyphs(now), LARGE) - 24
-    title = fit_text(f"{chart.contact_name} · {score_type.label}", size=LARGE, room=room)
-    yield _draw_text(title, MARGIN, 30, size=LARGE, name="title")
-    yield _draw_text(replace_missing_glyphs(now), WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
+    room = WIDTH - 2 * MARGIN - len(now) * AVERAGE * LARGE - 24
+    title = shorten_text(f"{chart.contact_name} · {score_type.label}", size=LARGE, room=room)
+    # The inner picture cuts off a title of wide characters before it reaches the value.
+    yield f'<svg x="{MARGIN}" width="{room:.1f}" height="{TOP}">'
+    yield _draw_text(title, 0, 30, size=LARGE, name="title") + "</svg>"
+    yield _draw_text(now, WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
     span = (
         f"{_format_day(chart, chart.since, year=True)} to {_format_day(chart, chart.until, year=True)},"
         f" days in {chart.zone.key}"
     )
-    yield _draw_text(replace_missing_glyphs(span), MARGIN, 50, size=SMALL, fill=QUIET, name="span")
+    yield _draw_text(span, MARGIN, 50, size=SMALL, fill=QUIET, name="span")
 
 
 def _draw_bands(frame: _Frame) -> Iterator[str]:
@@ -216,7 +222,7 @@ def _draw_bands(frame: _Frame) -> Iterator[str]:
         labels.append((band.name, (top + bottom) / 2))
     for (name, _), y in zip(labels, _spread_labels([y for _, y in labels], SMALL + 3), strict=True):
         if y >= TOP - SMALL:  # names without room are left out; the bands are in the text description
-            shown = fit_text(name, size=SMALL, room=WIDEST_BAND_NAME)
+            shown = shorten_text(name, size=SMALL, room=WIDEST_BAND_NAME)
             yield _draw_text(shown, frame.right + 8, y + SMALL / 3, size=SMALL, fill=QUIET, name="band")
 
 
@@ -251,28 +257,19 @@ def _draw_values(frame: _Frame) -> Iterator[str]:
     for tick in frame.ticks:
         y = frame.y(tick)
         yield f'<path d="M{frame.left:.1f} {y:.1f}H{frame.right:.1f}" stroke="{EDGE}" stroke-opacity="0.25"/>'
-        yield _draw_text(
-            replace_missing_glyphs(show(tick)),
-            frame.left - 8,
-            y + SMALL / 3,
-            size=SMALL,
-            fill=QUIET,
-            anchor="end",
-            name="value",
-        )
+        x = frame.left - 8
+        yield _draw_text(show(tick), x, y + SMALL / 3, size=SMALL, fill=QUIET, anchor="end", name="value")
 
 
 def _draw_dates(frame: _Frame) -> Iterator[str]:
     bottom = TOP + HEIGHT
     previous_end = -1.0
     for instant, shown in date_ticks(frame.chart.since, frame.chart.until, frame.chart.zone):
-        x, half = frame.x(instant), width(replace_missing_glyphs(shown), SMALL) / 2
+        x, half = frame.x(instant), len(shown) * DIGIT * SMALL / 2
         yield f'<path d="M{x:.1f} {bottom}v5" stroke="{EDGE}"/>'
         if x - half > max(previous_end + 8, MARGIN / 2) and x + half < WIDTH - MARGIN / 2:
             previous_end = x + half
-            yield _draw_text(
-                replace_missing_glyphs(shown), x, bottom + 21, size=SMALL, fill=QUIET, anchor="middle", name="date"
-            )
+            yield _draw_text(shown, x, bottom + 21, size=SMALL, fill=QUIET, anchor="middle", name="date")
 
 
 def date_ticks(since: int, until: int, zone: ZoneInfo) -> list[tuple[int, str]]:
@@ -339,7 +336,7 @@ def _draw_marks(frame: _Frame) -> Iterator[str]:
         yield from _draw_number(number, *discs[-1])
         below = TOP + HEIGHT + 44 + LEGEND_LINE * (number - 1) + 14
         yield from _draw_number(number, MARGIN + DISC, below - SMALL / 3)
-        description = fit_text(_describe_mark(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
+        description = shorten_text(_describe_mark(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
         yield _draw_text(description, MARGIN + 2 * DISC + 8, below, size=NORMAL, name="mark")
 
 
@@ -398,6 +395,16 @@ def _format_day(chart: Chart, instant: int, *, year: bool = False) -> str:
 
 def _format_date(day: date) -> str:
     return f"{day.day} {MONTHS[day.month - 1]}"
+
+
+def shorten_text(text: str, *, size: float, room: float) -> str:
+    """Return the text on one line without invisible characters, and with an ellipsis if it is likely too wide.
+
+    Some invisible characters would change the direction of the text after them, and XML forbids others.
+    """
+    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    most = int(room / (AVERAGE * size))
+    return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
 
 
 def _draw_text(text: str, x: float, y: float, *, size: float, name: str, fill: str = INK, anchor: str = "start") -> str:

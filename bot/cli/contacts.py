@@ -85,8 +85,8 @@ def _describe(contact: Contact, source_id: str, result: SplitResult) -> list[str
     ]
     if result.stayed_of_source:
         lines.append(
-            f"{result.stayed_of_source:,} of {source} {'stays' if result.stayed_of_source == 1 else 'stay'}: named by"
-            " the address or another id, or from an earlier version and named by who knows which."
+            f"{result.stayed_of_source:,} of {source} {'stays' if result.stayed_of_source == 1 else 'stay'}: not named"
+            " by this id, or from an earlier version, which did not record what named it."
         )
     return lines
 

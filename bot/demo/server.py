@@ -33,10 +33,10 @@ class Sandbox(Acts):
         crm_secret: str = "",
         team_id: str = "T0DEMO",
         team_name: str = "Acme",
-        world: type[World] = World,
+        world: World | None = None,
     ) -> None:
         super().__init__(
-            world=world(team_id=team_id, team_name=team_name, clock=Clock()),
+            world=world or World(team_id=team_id, team_name=team_name, clock=Clock()),
             app_url=app_url,
             signing_secret=signing_secret,
             crm_url=crm_url,

@@ -397,6 +397,11 @@ async def read(sql: str, *params: object) -> list[Row]:
     return await current_database().reader.rows(sql, *params)
 
 
+async def change(sql: str, *params: object) -> list[Row]:
+    """Run one statement in its own transaction, and return its rows."""
+    return await current_database().writer.rows(sql, *params)
+
+
 async def write(body: Callable[[Session], Awaitable[T]]) -> T:
     """Run *body* in one transaction of the open database, and return its result."""
     return await current_database().transaction(body)

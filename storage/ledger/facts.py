@@ -18,9 +18,11 @@ from storage.domain.facts import (
     Op,
     SplitOff,
     Undo,
+    resolve_merges,
     undone_batches,
 )
 from storage.domain.fold import bears_on
+from storage.domain.past_contacts import RecordedFact
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
@@ -42,6 +44,9 @@ _GIVEN = (
     " subject text, op text, amount bigint, said text, undoes text, occurred_at bigint, received_at bigint,"
     " batch text, actor text, reason text, activity text, named_id text)"
 )
+
+
+_IS_SPLIT = f"f.subject = '{SPLIT}' AND f.kind = 'merge'"
 
 
 def fact_key(workspace: int, fact: Fact) -> FactKey:
@@ -122,6 +127,21 @@ async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey
         ],
     )
     return {_make_key(row): (row["contact_id"], row["received_at"], _parse_fact(row)) for row in rows}
+
+
+async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, str]:
+    """Return the ids that the facts with these keys named their contacts by, as `source:id`."""
+    rows = await session.rows(
+        "SELECT f.workspace_id, f.source, f.dedupe_key, f.subject, f.named_id"
+        " FROM given(workspace bigint, source text, key text, subject text)"
+        " JOIN facts f ON f.workspace_id = given.workspace AND f.source = given.source"
+        " AND f.dedupe_key = given.key AND f.subject = given.subject WHERE f.named_id IS NOT NULL",
+        [
+            {"workspace": workspace, "source": source, "key": key, "subject": subject}
+            for workspace, source, key, subject in sorted(keys)
+        ],
+    )
+    return {_make_key(row): row["named_id"] for row in rows}
 
 
 async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
@@ -207,19 +227,29 @@ async def load_links(session: Session, workspace: int, rows: Collection[int]) ->
 
 
 async def load_splits(session: Session, contacts: Collection[int]) -> set[frozenset[int]]:
-    """Return the pairs of contacts that a split parted, among *contacts*.
+    """Return the pairs of contacts that splits parted, with one of *contacts* in each: a contact that an id left, and
+    the contact that has the id since, or had it until the next split.
 
-    The set of a split whose rows are one contact, because it was undone or they were merged again, has that contact
-    alone.
+    A pair whose rows are one contact, because the split was undone or they were merged again, has that contact alone.
     """
-    rows = await session.rows(
-        "SELECT coalesce(c.merged_into, c.id) AS one, coalesce(o.merged_into, o.id) AS other FROM given(id bigint)"
-        " JOIN contacts c ON c.id = given.id OR c.merged_into = given.id"
-        f" JOIN facts f ON f.contact_id = c.id AND f.subject = '{SPLIT}' AND f.kind = 'merge'"
-        " JOIN contacts o ON o.id = f.other_id",
+    members = await session.rows(
+        "SELECT c.id, given.id AS root FROM given(id bigint) JOIN contacts c ON c.id = given.id"
+        f" OR c.merged_into = given.id WHERE EXISTS (SELECT 1 FROM facts f WHERE {_IS_SPLIT} AND f.contact_id = c.id)",
         [{"id": id} for id in sorted(contacts)],
     )
-    return {frozenset((row["one"], row["other"])) for row in rows}
+    pairs: set[frozenset[int]] = set()
+    starts = [{"root": row["root"], "row": row["id"], "id": None} for row in members]
+    while starts:
+        rows = await session.rows(
+            "SELECT given.root, f.other_id AS row, f.named_id AS id, coalesce(o.merged_into, o.id) AS other"
+            " FROM given(root bigint, row bigint, id text)"
+            f" JOIN facts f ON f.contact_id = given.row AND {_IS_SPLIT} AND coalesce(given.id, f.named_id) = f.named_id"
+            " JOIN contacts o ON o.id = f.other_id",
+            starts,
+        )
+        pairs |= {frozenset((row["root"], row["other"])) for row in rows}
+        starts = [{"root": row["root"], "row": row["row"], "id": row["id"]} for row in rows]
+    return pairs
 
 
 async def move_facts(session: Session, rows: Collection[int], named_ids: Collection[str], *, target: int) -> None:
@@ -256,6 +286,41 @@ async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[
     by_row: dict[int, list[Fact]] = {}
     for record in records:
         by_row.setdefault(record["contact_id"], []).append(_parse_fact(record))
+    return by_row
+
+
+async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[int, list[int]]:
+    """Return, for each contact, all rows that any merge or split connects with it, also if undone, and its own row.
+
+    Links through rows that were deleted are not in the ledger any more.
+    """
+    rows, links = set(contacts), set[tuple[int, int]]()
+    unread = rows
+    while unread:
+        found = await session.rows(
+            "SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
+            " AND contact_id IN (SELECT id FROM given(id bigint))"
+            " UNION SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
+            " AND other_id IN (SELECT id FROM given(id bigint))",
+            [{"id": row} for row in sorted(unread)],
+        )
+        links |= {(row["contact_id"], row["other_id"]) for row in found}
+        unread = {row for link in links for row in link} - rows
+        rows |= unread
+    root = resolve_merges(rows, links)
+    return {contact: sorted(row for row in rows if root[row] == root[contact]) for contact in contacts}
+
+
+async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, list[RecordedFact]]:
+    """Return all facts of these contact rows, without rows merged with them, by row."""
+    records = await session.rows(
+        "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    by_row: dict[int, list[RecordedFact]] = {row: [] for row in rows}
+    for record in records:
+        row = record["contact_id"]
+        by_row[row].append(RecordedFact(row=row, received_at=record["received_at"], fact=_parse_fact(record)))
     return by_row
 
 
@@ -305,9 +370,14 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
 
 async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Return the batches among *batches* that are undone. An undo that is itself undone does not count."""
-    undos: dict[str, Undo] = {}
     requested = frozenset(batches)
-    pending = set(requested)
+    return undone_batches(await load_undos(session, workspace, requested)) & requested
+
+
+async def load_undos(session: Session, workspace: int, batches: Iterable[str]) -> list[Undo]:
+    """Return the undos of these batches, the undos of those undos, and so on."""
+    undos: dict[str, Undo] = {}
+    pending = set(batches)
     checked: set[str] = set()
     while pending:
         rows = await session.rows(
@@ -319,7 +389,7 @@ async def undone_of(session: Session, workspace: int, batches: Iterable[str]) ->
         fetched = [fact for fact in map(_parse_fact, rows) if isinstance(fact, Undo)]
         undos |= {undo.key: undo for undo in fetched}
         pending = {undo.batch for undo in fetched} - checked
-    return undone_batches(undos.values()) & requested
+    return list(undos.values())
 
 
 async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:

@@ -69,6 +69,29 @@ async def test_a_form_is_accessible(open_page: Open, colours: str) -> None:
     await assert_accessible(page)
 
 
+async def test_what_admins_see_is_accessible(open_page: Open) -> None:
+    """The Home tab, the forms with every kind of field, and a confirmation are accessible."""
+    page = await open_page()
+    await become(page, "Alex Admin (admin)", "home")
+    await expect(page.locator("#home").get_by_role("combobox")).to_have_count(2)
+    await assert_accessible(page)
+    await become(page, "Alex Admin (admin)", "Contact Score")
+    form = page.get_by_test_id("modal")
+    for line, kind in (("/score alerts add", "combobox"), ("/score delete ada@example.com", "checkbox")):
+        await page.get_by_test_id("composer").fill(line)
+        await page.get_by_test_id("composer").press("Enter")
+        await expect(form.get_by_role(kind).first).to_be_visible()  # type: ignore[arg-type]  # two of the roles
+        await assert_accessible(page)
+        await page.keyboard.press("Escape")
+        await expect(form).to_be_hidden()
+    sources = await say(page, "/score sources")
+    await sources.get_by_role("button", name="Pause").click()
+    await expect(page.locator("dialog.confirm")).to_be_visible()
+    await assert_accessible(page)
+    await page.locator("dialog.confirm").get_by_role("button").first.click()
+    await expect(page.locator("dialog.confirm")).to_be_hidden()
+
+
 @both_colours
 async def test_a_refusal_is_accessible(open_page: Open, colours: str) -> None:
     """The shared channel with a refusal is accessible."""
@@ -96,7 +119,7 @@ async def test_nothing_scrolls_sideways_on_a_narrow_screen(open_page: Open) -> N
     await page.get_by_test_id("push-send").click()
     await expect(page.get_by_test_id("push-request")).to_be_visible()
     widths["panel"] = await sideways(page)
-    await page.get_by_role("button", name="Fold the CRM panel").click()
+    await page.get_by_role("button", name="Close the CRM panel").click()
     await page.get_by_role("button", name="Channels", exact=True).click()
     await expect(page.get_by_test_id("who")).to_be_visible()
     widths["drawer"] = await sideways(page)
@@ -118,11 +141,11 @@ async def test_the_colours_can_be_chosen(open_page: Open) -> None:
     before = await page.evaluate("getComputedStyle(document.body).backgroundColor")
     button = page.locator("[data-theme-toggle]").first
     await button.click()
-    await expect(button).to_have_text("Colours: light")
+    await expect(button).to_have_text("Colors: light")
     await button.click()
-    await expect(button).to_have_text("Colours: dark")
+    await expect(button).to_have_text("Colors: dark")
     after = await page.evaluate("getComputedStyle(document.body).backgroundColor")
     await page.reload()
 
-    await expect(page.locator("[data-theme-toggle]").first).to_have_text("Colours: dark")
+    await expect(page.locator("[data-theme-toggle]").first).to_have_text("Colors: dark")
     assert before != after

@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from pydantic import SecretStr
@@ -16,6 +16,8 @@ from bot.demo.sending import Response
 from bot.demo.world import Message, View
 from bot.service import Service
 from bot.settings import Settings
+from storage.db.database import current_database
+from storage.domain.backoff import PACE, SECOND
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
@@ -28,9 +30,13 @@ from tests.conftest import KEY, fresh
 from tests.postgres import Databases
 from tests.slack.foreign import ForeignSlack, ReceivedCall, Sent
 
+T = TypeVar("T")
+
 SIGNING, BOT_TOKEN, APP_TOKEN = "8f742231b10e8888abcd99yyyzzz85a5", "xoxb-acme", "xapp-acme"
 CRM_SECRET = "whsec_YWNtZS1jcm0tc2VjcmV0LWFjbWUtY3JtLTEyMzQ="
 TEAM, REP, SALES = "T0DEMO", "U0REP", "C0SALES"
+
+SKIPPED = 10  # pauses between messages that one wait skips
 
 # Calls of the service that people, or another listener, can see.
 ANSWERS = ("response_url", "views.open", "chat.postMessage")
@@ -130,6 +136,19 @@ class Acme:
         answers = await self.sandbox.wait_for(lambda: self.answers[before:])
         return response, answers[0]
 
+    async def until(self, predicate: Callable[[], T]) -> T:
+        """Return the first truthy result of *predicate*, which waits for a message of a job.
+
+        The jobs of a channel pause for a second after each message; the clock skips such pauses.
+        """
+        for _ in range(SKIPPED):
+            if result := predicate():
+                return result
+            self.sandbox.clock.advance(PACE / SECOND)
+            with suppress(TimeoutError):
+                return await self.sandbox.wait_for(predicate, 0.2)
+        return await self.sandbox.wait_for(predicate)
+
     async def restart(self) -> None:
         """Stop the service, which finishes running work, and start another one on the same database."""
         await self.service.stop()
@@ -214,6 +233,12 @@ class Acme:
         return next((entry.value for entry in entries if not entry.undone), None)
 
 
+def _wake_jobs() -> None:
+    wake = current_database().wake_job_runner
+    assert wake is not None
+    wake()
+
+
 def _is_welcome(call: ReceivedCall) -> bool:
     return str(call.arguments.get("text")).startswith(WELCOME)
 
@@ -294,6 +319,7 @@ async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIte
     acme = None
     try:
         sandbox.app_url = await service.start()
+        sandbox.clock.alarm = _wake_jobs
         await service.connected()
         workspace = await find_workspace(TEAM)
         await _define(workspace, now=int(sandbox.clock.now() * 1_000_000))

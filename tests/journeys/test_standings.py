@@ -34,7 +34,7 @@ async def until_told(acme: Acme, count: int, *, after: int = 310) -> list[str]:
     def enough() -> list[Message] | list[str]:
         return list_standing_texts(acme) if len(list_standing_texts(acme)) >= count else []
 
-    return list(map(str, await acme.sandbox.wait_for(enough)))
+    return list(map(str, await acme.until(enough)))
 
 
 @on_both

@@ -19,7 +19,7 @@ from bot.demo.world import Message
 from tests.slack.faults import Fault, Faults
 from tests.slack.permissions import check_permission
 from tests.slack.socket_mode import Sockets
-from tests.slack.strict_world import StrictWorld
+from tests.slack.strict_world import AlarmClock, StrictWorld
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ class ForeignSlack(Sandbox):
     """
 
     world: StrictWorld
+    clock: AlarmClock
 
     def __init__(
         self,
@@ -61,13 +62,8 @@ class ForeignSlack(Sandbox):
         crm_secret: str = "",
         team_name: str = "Acme",
     ) -> None:
-        super().__init__(
-            app_url=app_url,
-            signing_secret=signing_secret,
-            crm_secret=crm_secret,
-            team_name=team_name,
-            world=StrictWorld,
-        )
+        world = StrictWorld(team_id="T0DEMO", team_name=team_name)
+        super().__init__(app_url=app_url, signing_secret=signing_secret, crm_secret=crm_secret, world=world)
         self.tokens = {"bot": bot_token, "app": app_token}
         self.sent: list[Sent] = []
         self.calls: list[ReceivedCall] = []

@@ -1,9 +1,10 @@
 """A workspace that rejects what Slack rejects: bad blocks, late triggers, used-up response URLs."""
 
 import json
-from typing import Any
+from collections.abc import Callable
 
 from bot.demo.blocks import Json
+from bot.demo.clock import Clock
 from bot.demo.errors import SlackError
 from bot.demo.world import ResponseUrl, World
 from tests.slack.block_checks import complaint
@@ -17,14 +18,28 @@ RESPONSE_URL_USES = 5
 MESSAGE_CHARACTERS = 13_200
 
 
+class AlarmClock(Clock):
+    """A clock that calls *alarm* after each move, so that a service looks at once for what is due."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alarm: Callable[[], None] = lambda: None
+
+    def advance(self, seconds: float) -> None:
+        super().advance(seconds)
+        self.alarm()
+
+
 class StrictWorld(World):
     """The state of one workspace, with Slack's limits.
 
     *scopes* are the scopes granted to the app. A picture can be shown *picture_delay* seconds after its upload.
     """
 
-    def __init__(self, **names: Any) -> None:
-        super().__init__(**names)
+    clock: AlarmClock
+
+    def __init__(self, *, team_id: str, team_name: str) -> None:
+        super().__init__(team_id=team_id, team_name=team_name, clock=AlarmClock())
         self.scopes = set(GRANTED)
         self.picture_delay = 0.0
         self._processed_at: dict[str, float] = {}

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.blocks import chart as drawing
-from bot.blocks.chart import TINTS, Chart, Mark, band_color, date_ticks, describe_chart, png, svg
-from bot.blocks.font_metrics import fit_text, replace_missing_glyphs, width
+from bot.blocks.chart import TINTS, Chart, Mark, band_color, date_ticks, describe_chart, png, shorten_text, svg
 from bot.features.history import zone_of
 from storage.domain.score_types import COLOURS, Band, ScoreType
 from storage.domain.timeline import Point
@@ -101,7 +100,7 @@ def test_what_the_picture_says() -> None:
     assert texts(svg, "mark") == [
         "8 Oct: 20 → 62, from hubspot-eu, “Booked a demo”",
         "23 Oct: 62 → —, by Jane Kim",
-        "26 Oct: — → 70, by □□□□, “great demo”",
+        "26 Oct: — → 70, by 田中さん, “great demo”",
     ]
     assert sorted(texts(svg, "number")) == ["1", "1", "2", "2", "3", "3"]
 
@@ -269,7 +268,7 @@ def test_the_words_are_in_the_pixels() -> None:
     assert set(with_words.rows[440][3 + 4 * 20 : 4 * 1420 : 4]) == {255}  # fully opaque
     for text in parsed(ADA).iter(f"{SVG}text"):
         label, size = str(text.text), float(text.get("font-size", 0))
-        x, y, wide = float(text.get("x", 0)), float(text.get("y", 0)), width(label, size)
+        x, y, wide = float(text.get("x", 0)), float(text.get("y", 0)), 0.6 * size * len(label)
         left = x - {"start": 0.0, "middle": wide / 2, "end": wide}[text.get("text-anchor", "")]
         place = {"left": 2 * left, "right": 2 * (left + wide), "top": 2 * (y - size), "bottom": 2 * (y + size / 4)}
         with_count, blank = (image.pixels(text.get("fill", ""), **place) for image in (with_words, without))
@@ -278,17 +277,21 @@ def test_the_words_are_in_the_pixels() -> None:
         COUNTS["letters found in the pixels of a chart"] += letters
 
 
-def test_letters_that_the_font_lacks_are_seen() -> None:
-    """A character that the font lacks is an empty square; invisible characters are omitted."""
-    assert replace_missing_glyphs("Zoë Łukasz Анна Ωμέγα שלום 85 → —") == "Zoë Łukasz Анна Ωμέγα שלום 85 → —"
-    assert replace_missing_glyphs("田中 กา 🦖") == "□□ □□ □"
-    assert replace_missing_glyphs("a\u202eb\u200bc\x07\n  d\ue000") == "abc d□"
-    assert fit_text("Ada Lovelace", size=10, room=1_000) == "Ada Lovelace"
-    short = fit_text("Ada Lovelace of the Analytical Engines", size=10, room=90)
-    assert short == "Ada Lovelace of…"
-    assert 80 < width(short, 10) <= 90
-    # As https://dejavu-fonts.github.io has them, in 2,048ths of an em: A 1401, d 1300, a 1255.
-    assert width("Ada", 2048) == 1401 + 1300 + 1255
+@pytest.mark.parametrize(
+    ("name", "is_drawn"), [("", False), ("田" * 10, True), ("ก" * 10, True), ("\U0001f996" * 10, True)]
+)
+def test_letters_that_the_font_lacks_are_seen(name: str, is_drawn: bool) -> None:
+    """A character that the font lacks is drawn as an empty box: it takes room, and the title ends further right."""
+    picture = read_png(png(charted((90, 5), owner=name)))
+
+    assert bool(picture.pixels(drawing.INK, left=230, right=420, top=20, bottom=70)) == is_drawn
+
+
+def test_a_long_text_is_shortened() -> None:
+    """A text that is likely too wide ends with an ellipsis, and invisible characters are omitted."""
+    assert shorten_text("Zoë Łukasz 田中 \U0001f996 85 → —", size=10, room=1_000) == "Zoë Łukasz 田中 \U0001f996 85 → —"
+    assert shorten_text("a\u202eb\u200bc\x07\n  d\ue000", size=10, room=1_000) == "abc d"
+    assert shorten_text("Ada Lovelace of the Analytical Engines", size=10, room=102) == "Ada Lovelace of…"
 
 
 hostile = st.text(max_size=60) | st.sampled_from(['"><script>&amp;', "]]>", "\x00\ufffe\ud7ff", "𝕏" * 90, "<!channel>"])
@@ -321,7 +324,7 @@ def test_nothing_leaves_the_picture(chart: Chart) -> None:
     svg = parsed(chart)
 
     for text in svg.iter(f"{SVG}text"):
-        label, wide = str(text.text or ""), width(str(text.text or ""), float(text.get("font-size", 0)))
+        label, wide = str(text.text or ""), 0.6 * len(text.text or "") * float(text.get("font-size", 0))
         left = float(text.get("x", 0)) - {"start": 0.0, "middle": wide / 2, "end": wide}[text.get("text-anchor", "")]
         assert left >= 0
         assert left + wide <= 720, label

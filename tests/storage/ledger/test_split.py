@@ -1,22 +1,30 @@
 """An id of a source can be split from a contact: it becomes a contact of its own with the facts that named it."""
 
 import asyncio
+import os
+from collections import Counter
 from dataclasses import replace
+from itertools import combinations
+from random import Random
 
 import pytest
 
-from storage.alerts.enroll import choose_channel
+from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import list_waiting
-from storage.db.database import current_database
+from storage.bootstrap import Storage
+from storage.db.database import current_database, read
 from storage.domain.contacts import Reference
-from storage.domain.errors import Refusal
-from storage.domain.facts import Deletion, Merge, Op
-from storage.domain.submissions import ItemOutcome, Status
+from storage.domain.errors import CannotSplit, Refusal
+from storage.domain.facts import Deletion, Item, Merge, Op, Split
+from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import find
 from storage.ledger.split import preview_split, split_contact
 from storage.ledger.verify import verify_next
+from storage.scoring.definitions import add_score_type
+from storage.workspaces import add_workspace
 from tests.conftest import on_both
+from tests.counts import report_counts
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
 
 ADA, EVE = "ada@example.com", "eve@example.com"
@@ -225,6 +233,60 @@ async def test_a_split_asks_nobody_and_an_open_follow_up_stays(team: Team) -> No
 
 
 @on_both
+async def test_a_split_fires_no_rule_about_movement(team: Team) -> None:
+    """A score that only seems to have risen because of a split asks nobody."""
+    words = "when score rises 15 in 1d in <#C0SALES>"
+    await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW - 9 * DAY)
+    await team.deliver(set_to("a", BOTH, 100, at=NOW - 3 * DAY), change("b", ADA, Op.ADD, 30, at=NOW - SECOND))
+
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == [30, 100]
+    assert await list_waiting(team.workspace, most=9) == []
+
+
+@on_both
+async def test_the_address_stays_shown_where_only_the_moved_facts_stated_it(team: Team) -> None:
+    """A contact that was known by the id first shows its address after the id is gone, also if the id has two forms."""
+    long = Reference(email=ADA, source="crm", id="003A000000abcdeIAA")
+    await team.deliver(
+        set_to("a", crm("003A000000abcde"), 10, at=NOW - 90),
+        set_to("b", long, 20, at=NOW - 80, fields={"email": ADA}),
+    )
+    former = "UPDATE identities SET value = '003A000000abcde' WHERE value = '003A000000abcdeIAA'"
+    await current_database().writer.rows(former)
+
+    await split(team, id="003A000000abcde")
+
+    assert ((await team.contact(ADA)).email, (await team.contact("crm:003A000000abcde")).email) == (ADA, None)
+    assert await values(team, ADA, "crm:003A000000abcdeIAA") == [None, 20]
+    await whole(team)
+
+
+@on_both
+async def test_of_two_splits_at_once_one_leaves_the_other_nothing(team: Team) -> None:
+    """Two processes that each split one of the two ids of a contact do not leave it without any."""
+    await team.deliver(Merge(key="m", contact=crm("5"), into=crm("7")), set_to("a", crm("5"), 10, at=NOW - 9))
+    contact = (await team.contact("crm:5")).id
+    teams = [Team(team.workspace, Committer(current_database())) for _ in "12"]
+    requests = [
+        Submission(
+            source="slack", batch=f"s{id}", received_at=NOW, actor="U0REP", all_or_none=True,
+            items=[Split(key=f"s{id}", contact=contact, id=crm(id))],
+        )
+        for id in ("5", "7")
+    ]  # fmt: skip  # one request for each id
+
+    ended = await asyncio.gather(
+        *(own.record(request) for own, request in zip(teams, requests, strict=True)), return_exceptions=True
+    )
+
+    assert sorted(type(end).__name__ for end in ended) == ["CannotSplit", "Recorded"]
+    assert (await team.contact("crm:5")).id != (await team.contact("crm:7")).id
+    await whole(team)
+
+
+@on_both
 async def test_a_delivery_that_is_recorded_beside_the_split_finds_the_new_contact(team: Team) -> None:
     """Deliveries of another process that name the id while it is split count for one of the contacts, as sent."""
     await team.deliver(*SENT)
@@ -262,3 +324,177 @@ async def test_a_split_that_cannot_be(team: Team) -> None:
     assert await refusal(ada.id, Reference(email=ADA)) == "CannotSplit: no contact has the id `:ada@example.com`"
     assert len(await find(team.workspace, text="a", most=9)) == 1
     await whole(team)
+
+
+ADDRESSES = (ADA, EVE, "max@example.com")
+IDS = ("1", "2", "3", "4")
+LIVES, ACTS = int(os.environ.get("LIVES", "5")), 29
+
+
+class Model:
+    """What must be known after pushes, merges, splits and undos, by the plainest reading of the rules."""
+
+    def __init__(self) -> None:
+        self.row_of: dict[str, int] = {}  #: address or id → row
+        self.facts: list[tuple[int, str | None, int, str]] = []  #: (row, id that it named, amount, batch)
+        self.links: list[tuple[int, int, str]] = []
+        self.splits: list[tuple[int, int, str]] = []
+        self.rows_of: dict[str, list[int]] = {}  #: id → the rows that it had, in order
+        self.undone: set[str] = set()
+        self.rows = 0
+
+    def groups(self) -> dict[int, int]:
+        """Return each row's contact: the smallest of the rows that belong together."""
+        together = [link[:2] for link in self.links if link[2] not in self.undone]
+        together += [pair[:2] for pair in self.splits if pair[2] in self.undone]
+        contact_of = {row: row for row in range(1, self.rows + 1)}
+        for _ in range(self.rows):
+            for left, right in together:
+                contact_of[left] = contact_of[right] = min(contact_of[left], contact_of[right])
+        return contact_of
+
+    def push(self, address: str | None, id: str | None, amount: int, batch: str) -> None:
+        """Add a fact about the contact that an address, an id or both name."""
+        names = [name for name in (address, id) if name is not None]
+        rows = {self.row_of[name] for name in names if name in self.row_of}
+        if not rows:
+            self.rows += 1
+            rows = {self.rows}
+        contact_of = self.groups()
+        parted = [
+            {contact_of[one], contact_of[other]}
+            for rows_of in self.rows_of.values()
+            for one, other in combinations(rows_of, 2)
+        ]
+        if len(rows) == 2 and {contact_of[row] for row in rows} in parted:
+            assert id is not None
+            rows = {self.row_of[id]}
+        self.row_of |= {name: min(rows) for name in names if name not in self.row_of}
+        if len(rows) == 2:
+            self.links.append((min(rows), max(rows), batch))
+        self.facts.append((min(rows), id, amount, batch))
+
+    def merge(self, name: str, into: str, batch: str) -> None:
+        """Make the contacts of two names one contact."""
+        contact_of = self.groups()
+        self.links.append((contact_of[self.row_of[name]], contact_of[self.row_of[into]], batch))
+
+    def can_split(self, name: str, id: str) -> bool:
+        """Return whether an id belongs to the contact of a name and something else identifies that contact."""
+        contact_of = self.groups()
+        own = [other for other in self.row_of if contact_of[self.row_of[other]] == contact_of[self.row_of[name]]]
+        return id in own and len(own) > 1
+
+    def split(self, id: str, batch: str) -> None:
+        """Move an id to a new contact, with the facts of its contact that named it."""
+        contact_of, row = self.groups(), self.row_of[id]
+        self.rows += 1
+        self.splits.append((row, self.rows, batch))
+        self.rows_of.setdefault(id, [row]).append(self.rows)
+        self.row_of[id] = self.rows
+        self.facts = [
+            (self.rows if contact_of[fact[0]] == contact_of[row] and fact[1] == id else fact[0], *fact[1:])
+            for fact in self.facts
+        ]
+
+    def value(self, name: str) -> int:
+        """Return the score of the contact of a name: the sum of its facts that are not undone."""
+        contact_of = self.groups()
+        own = [
+            amount
+            for row, _, amount, batch in self.facts
+            if contact_of[row] == contact_of[self.row_of[name]] and batch not in self.undone
+        ]
+        return sum(own)
+
+
+async def live(team: Team, dice: Random, counts: Counter[str]) -> None:
+    """Play random acts, and compare everything with the model after each of them."""
+    model, sent, commands = Model(), list[tuple[str, Item, bool]](), list[tuple[str, str]]()
+    for number in range(ACTS):
+        batch, at = f"b{number}", NOW + number * SECOND
+        known = sorted(model.row_of)
+        act = dice.choices(("push", "merge", "undo", "split", "again"), (8, 2, 4, 4, 2))[0] if sent else "push"
+        counts[act] += 1
+        if act == "push":
+            address, id = dice.choice([*ADDRESSES, None]), dice.choice([*IDS, None])
+            address = address or (None if id else ADA)
+            reference = Reference(email=address, source="crm", id=id) if id else Reference(email=address)
+            is_person = dice.random() < 0.4
+            sent_at = None if is_person else NOW - dice.randrange(3)
+            item = change(batch, reference, Op.ADD, 2**number, score="sum", at=sent_at)
+            await _send(team, batch, item, is_person=is_person, at=at)
+            sent.append((batch, item, is_person))
+            commands += [(batch, batch)] if is_person else []
+            model.push(address, id and f"crm:{id}", 2**number, batch)
+        elif act == "merge":
+            name, into = dice.choice(known), dice.choice(known)
+            contact_ids, _ = await _load(team)
+            rows = [contact_ids[text] for text in (name, into)]
+            await team.ask(Merge(key=batch, contact=rows[0], into=rows[1]), batch=batch, received=at)
+            if rows[0] != rows[1]:
+                model.merge(name, into, batch)
+                commands.append((batch, batch))
+        elif act == "undo" and commands:
+            place = dice.randrange(len(commands))
+            command, latest = commands[place]
+            await team.undo(latest, batch=batch, received=at)
+            commands[place] = (command, batch)
+            model.undone ^= {command}
+        elif act == "split":
+            name, id = dice.choice(known), dice.choice(IDS)
+            contact = (await _load(team))[0][name]
+            request = split_contact(team.workspace, contact=contact, id=crm(id), actor="U0REP", batch=batch, now=at)
+            if model.can_split(name, f"crm:{id}"):
+                await request
+                model.split(f"crm:{id}", batch)
+                commands.append((batch, batch))
+                counts["splits made"] += 1
+            else:
+                with pytest.raises(CannotSplit):
+                    await request
+        elif act == "again":
+            again = await _send(team, *(choice := dice.choice(sent))[:2], is_person=choice[2], at=at)
+            assert again.outcomes == (DUPLICATE,)
+        contact_of, (contact_ids, scores) = model.groups(), await _load(team)
+        pairs = {(contact_ids[name], contact_of[row]) for name, row in model.row_of.items()}
+        assert len(pairs) == len({id for id, _ in pairs}) == len({row for _, row in pairs}), (number, act)
+        for name, id in contact_ids.items():
+            assert scores.get(id, 0) == model.value(name) * 1_000, (number, act, name)
+    assert (await verify_next(team.workspace)).differences == ()
+    for batch, item, is_person in sent:
+        assert (await _send(team, batch, item, is_person=is_person, at=NOW + DAY)).outcomes == (DUPLICATE,)
+
+
+async def _load(team: Team) -> tuple[dict[str, int], dict[int, int]]:
+    """Return the contact of each address and id, and the scores of contacts in thousandths."""
+    owners = await read(
+        "SELECT i.namespace, i.value, coalesce(c.merged_into, c.id) AS id FROM identities i"
+        " JOIN contacts c ON c.id = i.contact_id WHERE i.workspace_id = $1",
+        team.workspace.id,
+    )
+    scores = await read(
+        "SELECT contact_id, rank FROM scores WHERE workspace_id = $1 AND rank IS NOT NULL", team.workspace.id
+    )
+    names = {f"{row['namespace']}:{row['value']}".removeprefix(":"): row["id"] for row in owners}
+    return names, {row["contact_id"]: row["rank"] for row in scores}
+
+
+async def _send(team: Team, batch: str, item: Item, *, is_person: bool, at: int) -> Recorded:
+    return await (team.ask if is_person else team.deliver)(item, batch=batch, received=at)
+
+
+@on_both
+@pytest.mark.slow
+async def test_every_fact_is_with_the_contact_that_it_named(storage: Storage) -> None:
+    """After random pushes, merges, splits and undos, each contact has the facts that the model gives it."""
+    counts = Counter[str]()
+    for seed in range(LIVES):
+        team = Team(await add_workspace(f"T{seed}", name="Acme", now=NOW))
+        await add_score_type(
+            team.workspace, key="sum", label="Sum", minimum=0, maximum=10**12, step=1_000, start=0, bands=(),
+            is_default=False, now=NOW,
+        )  # fmt: skip  # one definition
+        await live(team, Random(seed), counts)
+    report_counts("splits", counts)
+    assert counts["splits made"] > LIVES
