@@ -12,8 +12,8 @@ from storage.alerts.rules import RuleThere, alert_rules
 from storage.domain.alerts.syntax import read_alert
 
 NOBODY_OF_OURS = (
-    "Whom it is escalated to is no active member of this workspace, as far as Slack says, and scores are for members"
-    " alone. Name a colleague: `sla 4h escalate to @jane`"
+    "The person to escalate to is not an active member of this workspace, and scores are for members"
+    " only. Name a colleague: `sla 4h escalate to @jane`"
 )
 
 

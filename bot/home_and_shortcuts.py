@@ -17,7 +17,7 @@ from storage.notices import NO_ADMIN, is_noticed, list_notices
 from storage.reading.current_scores import card
 
 _NO_ADMIN = (
-    "*No admin could be reached*, so follow-ups that may not be shown where they belong were sent to nobody. See them"
+    "*No admin could be reached*, so follow-ups that cannot be shown in their place were sent to nobody. See them"
     " with `/score followups`. To name an admin, type `contact-score workspace set {} --admin U…` in a terminal."
 )
 WEEK = 7 * DAY  #: how long a failed job is shown

@@ -64,7 +64,7 @@ class _TimedMove:
 _TIMED_MOVES = {
     WAKE: _TimedMove(FollowUpMove.WAKE, "<@{holder}> snoozed this until now; it is open again."),
     RELEASE: _TimedMove(
-        FollowUpMove.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."
+        FollowUpMove.RELEASE, "<@{holder}> claimed this three days ago and did not mark it done; it is open again."
     ),
     ESCALATE: _TimedMove(FollowUpMove.ESCALATE, "<@{assignee}>, nobody has claimed this in time."),
 }
@@ -210,7 +210,7 @@ class Deliverer:
             return f"{_NOT_OURS.format(channel)}, so this comes to you. To choose another place: `/score setup`"
         reader = await self._poster.reader(channel)
         person = f"<@{reader}>" if reader else "The person who read it"
-        return f"{person} is no active member here, so what they were shown comes to you."
+        return f"{person} is not an active member here, so their message comes to you."
 
     async def _hide_message(self, job: Job) -> JobResult:
         """Remove a deleted contact from a message: redraw a list without the contact, or replace the whole message.
@@ -265,7 +265,7 @@ class Deliverer:
                 job, channel, reply, job.id, event=WORD, since=last.at, thread=follow_up.message_ts
             )
         except (NotShown, SlackApiError) as exc:
-            log.warning("not said in a thread", because=_explain_refusal(exc, channel))
+            log.warning("not posted in a thread", because=_explain_refusal(exc, channel))
             if timed_move.move is FollowUpMove.ESCALATE:
                 return await self._notify_escalation(job, follow_up, since=last.at)
         return JobResult(pace=PACE)
@@ -274,14 +274,14 @@ class Deliverer:
         """Send an escalation by direct message, for a person who does not see the follow-up's message."""
         person, why = follow_up.escalate_to, ""
         if person is not None and await self._people.colleague(person, now=self._clock()) is None:
-            why = f"\n<@{person}> is no active member here, so this escalation comes to you."
+            why = f"\n<@{person}> is not an active member here, so this escalation comes to you."
             person = await self._find_admin()
         if person is None:
             return JobResult()
         (contact,) = await contacts(self._workspace, ids=[follow_up.contact])
         types = {score_type.key: score_type for score_type in await score_types(self._workspace)}
         text = headline(follow_up, contact, types.get(follow_up.score))
-        text += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
+        text += f"\nNobody has claimed this in time. Claim it: `/score followups {'open' if why else 'mine'}`{why}"
         reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
         await self._poster.say_once(job, await self._poster.direct(person), reply, job.id, event=WORD, since=since)
         return JobResult(pace=PACE)
@@ -340,7 +340,7 @@ class Deliverer:
         notice = f"{DIGEST_JOB}/{digest.place}"
         if is_person and person is None:
             await self._notify_admin_once(
-                job, notice, f"<@{digest.place}> is no active member here, so their digest is not sent."
+                job, notice, f"<@{digest.place}> is not an active member here, so their digest is not sent."
             )
             return JobResult(repeat_at=next_at)
         reader = Assignee(id=person.id, address=person.email) if person is not None else None
@@ -408,7 +408,7 @@ class Deliverer:
         now = self._clock()
         admin = await self._people.an_admin((await load_choices(self._workspace)).admins, now=now)
         if admin is None:
-            log.error("no admin to be reached")
+            log.error("no admin could be reached")
             await record_notice(self._workspace, notice=NO_ADMIN, now=now)
         else:
             await clear_notice(self._workspace, notice=NO_ADMIN)

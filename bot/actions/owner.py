@@ -14,9 +14,9 @@ async def become_owner(request: Request) -> Reply:
         return refusal_reply(UnknownContact())
     if request.person.email is None:
         return plain_reply(
-            "Slack does not tell me your address, by which I know owners. An admin can add `users:read.email`."
+            "Slack does not tell me your address, which an owner needs. An admin can add the scope `users:read.email`."
         )
     if contact.owner:
-        return plain_reply(f"{escape(contact.shown)} has an owner by now: {escape(contact.owner)}.")
+        return plain_reply(f"{escape(contact.shown)} already has an owner: {escape(contact.owner)}.")
     await request.set_owner(contact, request.person.email)
-    return plain_reply(f"You own {escape(contact.shown)} from now on: {escape(request.person.email)}.")
+    return plain_reply(f"You own {escape(contact.shown)} now: {escape(request.person.email)}.")

@@ -51,7 +51,7 @@ async def cancel_draft(request: Request) -> Reply:
     key, _, number = request.text.partition(" ")
     pending = await draft_of(request, key, number)
     await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
-    text = f"Cancelled, so nothing was changed. It was: {heading(request.type(key), pending)}."
+    text = f"Canceled: nothing was changed. The change was: {heading(request.type(key), pending)}."
     return replace(plain_reply(text), replaces=True)
 
 

@@ -96,9 +96,10 @@ async def replay_source(request: Request) -> Reply:
 def _reply_to_replay(slug: str, ids: list[int], counts: Counter[Status], failures: list[str]) -> Reply:
     summary = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts[status]) or "nothing to apply"
     amount = "1 delivery" if len(ids) == 1 else f"{len(ids):,} deliveries"
-    text = f"Read {amount} of *{slug}* again: {summary}." if ids else f"Nothing more of *{slug}* waits in quarantine."
+    text = f"Replayed {amount} of *{slug}*: {summary}." if ids else f"Nothing more from *{slug}* is in quarantine."
     reasons = [
-        f"Still set aside ({count:,}): {escape_sentence(reason)}" for reason, count in Counter(failures).most_common(5)
+        f"Still in quarantine ({count:,}): {escape_sentence(reason)}"
+        for reason, count in Counter(failures).most_common(5)
     ]
     more = [button("Replay the next", action="source_replay", value=f"{slug} {ids[-1]}")] if len(ids) == AT_ONCE else []
     blocks = [section(text), *sections(reasons), *([actions(more)] if more else [])]

@@ -14,7 +14,7 @@ _KINDS = (
     ("moved", "moves, either way, by"), ("rises", "rises by"), ("falls", "falls by"),
     ("untouched for", "is untouched for"), ("about to fall out of", "is about to fall out of the band"),
 )  # fmt: skip  # (the words of a rule, the label in the form)
-_PLACES = (("", "Where follow-ups go, or the channel below"), ("digest", "The digest alone"))
+_PLACES = (("", "The default, or the channel below"), ("digest", "The digest only"))
 MORE = ("hold", "margin", "cooldown", "sla", "escalate")
 MOST_TYPES = 100
 
@@ -29,17 +29,17 @@ def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
             "value", "How much", hint="A number, a band, or a time: 80, hot, 30d. Of a move: 15 in 7d", optional=False
         ),
         _text_input("condition", "If", hint="Any filter: owner:me -tag:churned. Blank: everybody"),
-        _select_field("place", "Ask in", _PLACES),
+        _select_field("place", "Post in", _PLACES),
         _channel_field(),
     ]
     if more:
         blocks += [
             _text_input("hold", "Only if it stays so for", hint="2h, 1d"),
             _text_input(
-                "margin", "May ask again after falling back by", hint="In points; blank: a twentieth of the range"
+                "margin", "Alert again after falling back by", hint="In points; blank: a twentieth of the range"
             ),
-            _text_input("cooldown", "At most once in", hint="7d; blank: two weeks"),
-            _text_input("sla", "To be claimed within", hint="4h, 1d"),
+            _text_input("cooldown", "At most once every", hint="7d; blank: two weeks"),
+            _text_input("sla", "Claim within", hint="4h, 1d"),
             _escalation_field(),
         ]
     else:
@@ -94,7 +94,7 @@ def _channel_field() -> Block:
     }
     label, hint = (
         _plain_text("Channel"),
-        _plain_text("Blank: the one that was chosen in /score setup, else the contact's owner"),
+        _plain_text("Blank: the channel chosen in /score setup, else the contact's owner"),
     )
     return {
         "type": "input", "block_id": "channel", "label": label, "hint": hint, "optional": True, "element": element,
@@ -103,7 +103,7 @@ def _channel_field() -> Block:
 
 def _escalation_field() -> Block:
     element = {"type": "users_select", "action_id": "escalate"}
-    label = _plain_text("If nobody does, tell")
+    label = _plain_text("If nobody claims it, escalate to")
     return {"type": "input", "block_id": "escalate", "label": label, "optional": True, "element": element}
 
 

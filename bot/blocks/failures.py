@@ -41,7 +41,7 @@ def failures_reply(kind: str, failures: Failures) -> Reply:
 def unreported_failures(kinds: Collection[str]) -> Block:
     """Return the Home tab section with the kinds of failed jobs that could not be reported to an admin."""
     names = ", ".join(_name_work(kind).lower() for kind in sorted(kinds))
-    return section(f"*These jobs failed, and no admin could be told*: {names}. The reasons are in the log.")
+    return section(f"*These jobs failed, and no admin could be notified*: {names}. The reasons are in the log.")
 
 
 def _name_work(kind: str) -> str:

@@ -34,11 +34,11 @@ def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
 def _describe_settings(live: ScoreType, draft: ScoreType) -> list[str]:
     changes = [f"called {escape(draft.label)}"] if live.label != draft.label else []
     if live.step != draft.step:
-        changes.append(f"steps of {show(draft.step)} in place of {show(live.step)}")
+        changes.append(f"steps of {show(draft.step)} instead of {show(live.step)}")
     if live.start != draft.start:
-        changes.append(f"starting at {show(draft.start)} in place of {show(live.start)}")
+        changes.append(f"starting at {show(draft.start)} instead of {show(live.start)}")
     if live.half_life != draft.half_life:
-        changes.append(f"half-life {_format_span(draft.half_life)} in place of {_format_span(live.half_life)}")
+        changes.append(f"half-life {_format_span(draft.half_life)} instead of {_format_span(live.half_life)}")
     if live.bands != draft.bands:
         changes.append(f"bands {', '.join(band.shown for band in draft.bands) or 'none'}")
     return changes
@@ -68,17 +68,17 @@ def preview_reply(live: ScoreType, preview: Preview, contacts: Mapping[int, Cont
     sentence = f"{heading(live, preview.draft)}: {', '.join(_describe_counts(live, preview))}."
     value = f"{preview.draft.key} {preview.draft.number}"
     buttons = [
-        button("Apply quietly", action="draft_apply", value=value, primary=True),
-        button("Apply and ask", action="draft_ask", value=value),
+        button("Apply without alerts", action="draft_apply", value=value, primary=True),
+        button("Apply and alert", action="draft_ask", value=value),
         button("Cancel", action="draft_cancel", value=value),
     ]
-    hint = "*Apply and ask* asks for these follow-ups, *Apply quietly* for none." if preview.asking else ""
+    hint = "*Apply and alert* creates these follow-ups, *Apply without alerts* creates none." if preview.asking else ""
     return Reply(
         text=sentence,
         blocks=[
             section(f"*{heading(live, preview.draft)}:* {', '.join(_describe_counts(live, preview))}."),
             *([section(_list_first_contacts(preview, contacts))] if preview.first else []),
-            context(f"Until you decide, nobody sees another score. {hint}".strip()),
+            context(f"Until you decide, nobody sees a different score. {hint}".strip()),
             actions(buttons),
         ],
     )
@@ -90,7 +90,7 @@ def _describe_counts(live: ScoreType, preview: Preview) -> list[str]:
         counts.append(f"{_pluralize(preview.entering, 'becomes', 'become')} {preview.draft.bands[-1].name}")
     if len(live.bands) > 1:
         counts.append(f"{_pluralize(preview.leaving, 'leaves', 'leave')} {live.bands[-1].name}")
-    return [*counts, _pluralize(preview.asking, "follow-up would be asked for", "follow-ups would be asked for")]
+    return [*counts, _pluralize(preview.asking, "follow-up would be created", "follow-ups would be created")]
 
 
 def _pluralize(count: int, singular: str, plural: str) -> str:
@@ -109,9 +109,9 @@ def _list_first_contacts(preview: Preview, contacts: Mapping[int, Contact]) -> s
 
 def applied_reply(before: ScoreType, after: ScoreType, *, follow_up_count: int | None) -> Reply:
     """Return the reply to applying a draft; *follow_up_count* is None if it was applied without creating follow-ups."""
-    note = "Nobody was asked to follow up."
+    note = "No follow-ups were created."
     if follow_up_count is not None:
-        note = f"{_pluralize(follow_up_count, 'follow-up was asked for', 'follow-ups were asked for')}."
+        note = f"{_pluralize(follow_up_count, 'follow-up was created', 'follow-ups were created')}."
     value = f"{after.key} {before.number} {after.number}"
     return Reply(
         text=heading(before, after, is_done=True),

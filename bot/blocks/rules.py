@@ -20,7 +20,7 @@ PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", 
 def rules_reply(types: Sequence[ScoreType], *, first: int = 0) -> Reply:
     """Return a page of the rules of all score types, starting at index *first*."""
     rules = [(score_type, index) for score_type in types for index in range(len(score_type.rules))]
-    blocks: list[Block] = [section("*Rules:* what activities, and what is known of a contact, are worth")]
+    blocks: list[Block] = [section("*Rules:* the points for activities and attributes")]
     label = None
     for score_type, index in rules[first : first + PER_PAGE]:
         if score_type.label != label:
@@ -98,7 +98,7 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
                 most=200, hint="attributes.minutes / 5: the points for each whole 5. Blank: the points once.",
             ),
             number_field(
-                "at_most", "At most for the attribute",
+                "at_most", "Maximum for the attribute",
                 initial=show(rule.at_most) if rule and rule.at_most is not None else None, optional=True,
                 hint="The most points for the steps of the attribute.",
             ),
@@ -107,7 +107,7 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
                 hint="About the contact, as in /score filter: tag:vip company~acme",
             ),
             number_field(
-                "cap", "At most so many points", initial=show(cap.points) if cap else None, optional=True,
+                "cap", "Maximum points", initial=show(cap.points) if cap else None, optional=True,
                 hint="For one contact, up or down. Blank: without a limit.",
             ),
             choice_field(

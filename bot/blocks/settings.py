@@ -41,9 +41,9 @@ def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, f
 
 
 def _describe_type(score_type: ScoreType) -> str:
-    default = " · meant where none is named" if score_type.is_default else ""
+    default = " · default" if score_type.is_default else ""
     bands = ", ".join(band.shown for band in score_type.bands) or "none"
-    decay = f"halves every {write_span(score_type.half_life)}" if score_type.half_life else "stays until it is changed"
+    decay = f"halves every {write_span(score_type.half_life)}" if score_type.half_life else "does not fade"
     rules = {0: "no rules", 1: "1 rule"}.get(len(score_type.rules), f"{len(score_type.rules)} rules")
     numbers = f"{score_type.range_shown}, steps of {show(score_type.step)}, starting at {show(score_type.start)}"
     return truncate_markup(
@@ -56,7 +56,7 @@ def _render_draft(live: ScoreType, draft: ScoreType) -> list[Block]:
         button("See what it changes", action="draft_preview", value=draft_value(draft)),
         button("Cancel", action="draft_cancel", value=draft_value(draft)),
     ]
-    return [section(f"*Waits for a decision:* {truncate_markup(heading(live, draft), 300)}"), actions(buttons)]
+    return [section(f"*Waiting for your decision:* {truncate_markup(heading(live, draft), 300)}"), actions(buttons)]
 
 
 def draft_value(draft: ScoreType) -> str:
@@ -77,7 +77,7 @@ def type_modal(score_type: ScoreType | None) -> Block:
         "half_life": write_span(score_type.half_life) if score_type and score_type.half_life else None,
     }
     key = text_field(
-        "key", "Key", hint="What people type: fit, for /score set ada fit=8. It stays as it is for ever.", most=32
+        "key", "Key", hint="What people type: fit, for /score set ada fit=8. It cannot be changed later.", most=32
     )
     about = section(f"`{score_type.key}`, version {score_type.number}") if score_type else key
     return {
@@ -98,12 +98,12 @@ def type_modal(score_type: ScoreType | None) -> Block:
             number_field("step", "Step", initial=initial["step"], hint="1, 0.5, 0.001 …"),
             number_field(
                 "start", "Starting value", initial=initial["start"], optional=True,
-                hint="Where adding begins, and what a score fades toward. Blank: the value nearest to 0.",
+                hint="Scores start here, and fade toward it. Blank: the value nearest to 0.",
             ),
             text_field(
                 "bands", "Bands", initial=initial["bands"], optional=True, multiline=True,
                 hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
-                f" A colour for the chart may follow, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
+                f" You can add a color for the chart, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
             ),
             text_field(
                 "half_life", "Half-life", initial=initial["half_life"], optional=True,
@@ -115,7 +115,7 @@ def type_modal(score_type: ScoreType | None) -> Block:
 
 
 def _default_field() -> Block:
-    option = {"text": plain("Numbers without a score type mean this one"), "value": "yes"}
+    option = {"text": plain("Use this one when no score type is named"), "value": "yes"}
     element: dict[str, Any] = {"type": "checkboxes", "action_id": "value", "options": [option]}
     return field("default", "Default", element, optional=True)
 

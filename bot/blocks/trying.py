@@ -22,7 +22,7 @@ def dry_run_reply(
     amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
     lines = [_render_item(item, types, received=delivery.received_at) for item in items] or [
-        "Nothing would be taken: it holds no item."
+        "Nothing would be recorded: it holds no items."
     ]
     return Reply(
         text=f"A test of {delivery.source}",
@@ -37,7 +37,7 @@ def dry_run_reply(
 
 def no_delivery_reply(source: str) -> Reply:
     """Return the reply for a source without a stored delivery."""
-    text = f"*Test of {source}:* nothing that it sent is kept. Let it send something, then test it."
+    text = f"*Test of {source}:* no delivery of it is stored. Have it send something, then test it."
     return Reply(text=text, blocks=[section(text)])
 
 

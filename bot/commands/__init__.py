@@ -38,24 +38,28 @@ COMMANDS = {
     "set": Command(
         set_score,
         "set CONTACT VALUES [because …]",
-        "set scores, or add to them; alone it opens a form",
+        "set scores, or add to them; `set` alone opens a form",
         ("set ada@example.com 85", "set ada fit=8 renewal=60 because great demo", "set ada +5"),
         Need.SET,
     ),
     "clear": Command(
-        clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",), Need.SET
+        clear_score,
+        "clear CONTACT [TYPE…]",
+        "clear a score; a cleared score is missing, not zero",
+        ("clear ada@example.com fit",),
+        Need.SET,
     ),
     "add": Command(
         add_contact,
         "add EMAIL [name:… company:… owner:…]",
-        "make a contact, or say who one is",
+        "add a contact, or change its name, company or owner",
         ("add ada@example.com", 'add ada@example.com name:"Ada Lovelace" company:Acme owner:me'),
         Need.SET,
     ),
     "filter": Command(
         filter_contacts,
         "filter TERMS",
-        "whoever fits; the word filter may be left out",
+        "list the contacts that match; the word filter may be left out",
         (
             "filter score>=80 owner:me -tag:churned sort:-score limit:20",
             "fit:hot OR (fit:7..10 has:renewal)",
@@ -65,24 +69,24 @@ COMMANDS = {
     "segment": Command(
         manage_segments,
         "segment save NAME TERMS | list | show NAME | delete NAME",
-        "keep a filter under a name",
+        "save a filter under a name",
         ("segment save hot score>=80", "segment show hot", "filter segment:hot owner:me"),
     ),
     "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
     "history": Command(
         show_history,
         "history CONTACT [TYPE] [90d]",
-        "every change of a score; with a chart where the days are named",
+        "every change of a score; with a number of days also a chart",
         ("history ada fit", "history ada fit 90d"),
     ),
     "why": Command(
-        explain_score, "why CONTACT [TYPE]", "what a score is made of: the lines add up to it", ("why ada fit",)
+        explain_score, "why CONTACT [TYPE]", "what a score is made of, in lines that add up to it", ("why ada fit",)
     ),
-    "undo": Command(undo, "undo", "take back your last change", ("undo",), Need.SET),
+    "undo": Command(undo, "undo", "undo your last change", ("undo",), Need.SET),
     "alerts": Command(
         manage_alerts,
         "alerts [add | try | pause | resume | remove | digest]",
-        "when to be asked to follow up",
+        "when the team is alerted to follow up",
         (
             *(
                 "alerts",
@@ -93,36 +97,36 @@ COMMANDS = {
         ),
     ),
     "followups": Command(
-        list_follow_ups, "followups [mine | open | overdue]", "who waits for somebody", ("followups", "followups mine")
+        list_follow_ups, "followups [mine | open | overdue]", "the open follow-ups", ("followups", "followups mine")
     ),
     "settings": Command(
         show_settings,
         "settings",
-        "for admins: the score types, to see, change and add them",
+        "for admins: see, change and add score types",
         ("settings",),
         Need.ADMINISTER,
     ),
     "rules": Command(
-        show_rules, "rules", "for admins: what activities and attributes are worth", ("rules",), Need.ADMINISTER
+        show_rules, "rules", "for admins: the points for activities and attributes", ("rules",), Need.ADMINISTER
     ),
     "sources": Command(
         show_sources,
         "sources",
-        "for admins: what sends scores, to add, pause and rotate, and what it sent",
+        "for admins: the systems that send scores, and what they sent",
         ("sources",),
         Need.ADMINISTER,
     ),
     "merge": Command(
         merge_contacts,
         "merge CONTACT into CONTACT",
-        "for admins: make two contacts one; undo parts them",
+        "for admins: merge two contacts; Undo splits them again",
         ("merge ada.l@example.com into ada@example.com",),
         Need.ADMINISTER,
     ),
     "delete": Command(
         delete_contact,
         "delete CONTACT",
-        "for admins: forget all that is known of a contact",
+        "for admins: delete a contact for good",
         ("delete ada@example.com",),
         Need.ADMINISTER,
     ),

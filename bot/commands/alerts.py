@@ -40,7 +40,7 @@ async def manage_alerts(request: Request) -> Reply:
         case "add":
             request.needs(Need.SET)
             if refusals := await find_outside_destinations(request, rest.strip()):
-                return plain_reply(f"No rule was made. {' '.join(refusals.values())}")
+                return plain_reply(f"No rule was added. {' '.join(refusals.values())}")
             return await add_rule(request, rest.strip())
         case "try":
             return await _try_rule(request, rest.strip())
@@ -70,7 +70,7 @@ async def _change_digest(request: Request, words: str) -> Reply:
     destination = f"to <#{place}>" if match else "to you"
     if rest.casefold() == "off":
         await stop_digest(request.workspace, place=place)
-        return plain_reply(f"No digest comes {destination} any more.")
+        return plain_reply(f"The digest {destination} is off.")
     at, _, zone = rest.partition(" ")
     if not at:
         return plain_reply(DIGEST_USAGE)
@@ -81,7 +81,7 @@ async def _change_digest(request: Request, words: str) -> Reply:
         made_by=request.person.id, now=request.now,
     )  # fmt: skip  # one logical group per line
     when = f"at {write_time(digest.minute)} ({digest.zone})"
-    return plain_reply(f"A digest comes {destination} Monday to Friday {when}, where there is anything to say.")
+    return plain_reply(f"A digest goes {destination} Monday to Friday {when}, if there is news.")
 
 
 async def _change_rule(request: Request, action: str, number: str) -> Reply:
@@ -102,12 +102,10 @@ async def _apply_action(request: Request, action: str, rule: AlertRule) -> str:
     match action:
         case "pause":
             await pause_rule(request.workspace, rule=rule.id, now=request.now)
-            return (
-                f"Rule {rule.id} is paused: {description}\nIt asks for nothing until `/score alerts resume {rule.id}`"
-            )
+            return f"Rule {rule.id} is paused: {description}\nIt alerts nobody until `/score alerts resume {rule.id}`"
         case "resume":
             await resume_rule(request.workspace, rule=rule.id)
-            return f"Rule {rule.id} is on: {description}\nIt asks again, for those who cross from now on."
+            return f"Rule {rule.id} is on: {description}\nIt alerts again, for changes from now on."
         case _:
             await remove_rule(request.workspace, rule=rule.id, now=request.now)
-            return f"Rule {rule.id} is removed: {description}\nWhat it asked for stays: `/score followups`"
+            return f"Rule {rule.id} is removed: {description}\nIts follow-ups stay: `/score followups`"

@@ -12,7 +12,7 @@ async def delete_contact(request: Request) -> Reply:
     """Handle `delete CONTACT`: return the form that lists what will be deleted."""
     words = read_contact(request.text)
     if not words:
-        return plain_reply("Say whom: `/score delete ada@example.com`")
+        return plain_reply("Name the contact: `/score delete ada@example.com`")
     contact = await find_one(request, words, line="delete {}")
     if isinstance(contact, Reply):
         return contact

@@ -13,7 +13,7 @@ from storage.reading.history import history
 async def show_history(request: Request) -> Reply:
     """Handle `history CONTACT [TYPE] [90d]`."""
     if not request.text:
-        return plain_reply("Say whose: `/score history ada@example.com fit`")
+        return plain_reply("Name the contact: `/score history ada@example.com fit`")
     line, days = read_days(request.text)
     words, scores = read_clear(line, request.types)
     period = f" {days}d" if days else ""

@@ -34,7 +34,7 @@ async def set_score(request: Request) -> Reply:
         key, _, contact = setting.contact.partition(" ")
         if is_unknown and contact and key.casefold() in {score_type.key for score_type in request.types}:
             value = replace(setting.values[-1], score=key.casefold()).typed()
-            return plain_reply(f"Values stand at the end: `/score set {escape_code(contact)} {value}`")
+            return plain_reply(f"Values go at the end: `/score set {escape_code(contact)} {value}`")
         return match
     return await _set_scores(request, setting, match)
 

@@ -18,5 +18,5 @@ async def undo(request: Request) -> Reply:
         return plain_reply("`/score undo` takes back your last command, and nothing else; type it without more words.")
     batch = await last_command(request.workspace, actor=request.person.id)
     if batch is None:
-        return plain_reply("There is no change of yours to take back.")
+        return plain_reply("You have no change to undo.")
     return await undo_batch(request, batch)

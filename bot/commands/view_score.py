@@ -16,7 +16,7 @@ async def view_score(request: Request) -> Reply:
     """Handle `view CONTACT`, also without the verb."""
     words = read_contact(request.text)
     if not words:
-        return plain_reply("Say whom: `/score view ada@example.com`")
+        return plain_reply("Name the contact: `/score view ada@example.com`")
     contact = await find_one(request, words, line="view {}")
     if isinstance(contact, Reply):
         return contact

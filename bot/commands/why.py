@@ -11,7 +11,7 @@ from storage.reading.history import why
 async def explain_score(request: Request) -> Reply:
     """Handle `why CONTACT [TYPE]`."""
     if not request.text:
-        return plain_reply("Say whose: `/score why ada@example.com fit`")
+        return plain_reply("Name the contact: `/score why ada@example.com fit`")
     words, scores = read_clear(request.text, request.types)
     contact = await find_scored(request, words, line=f"why {{}} {scores[0]}")
     if isinstance(contact, Reply):

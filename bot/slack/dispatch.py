@@ -217,7 +217,7 @@ class Dispatcher:
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("request not answered", reference=reference)
-            return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
+            return plain_reply(f"Contact Score could not do that. The cause is in its log under {reference}.")
 
     async def _authorize(self, payload: SlackPayload) -> Request | Verdict:
         """Return the request of a person who may see scores in this conversation, or else the verdict."""

@@ -15,7 +15,9 @@ async def submit_alert(request: Request) -> Reply:
     """Add the entered rule, or return the refusals by form field."""
     fields = {name: value for name, value in request.fields.items() if value != "-"}
     if fields.get("place") == "digest" and fields.get("channel"):
-        return Reply(errors={"channel": "The digest has a place of its own: leave this blank, or ask in the channel."})
+        return Reply(
+            errors={"channel": "The digest is sent elsewhere: leave the channel blank, or do not choose the digest."}
+        )
     words = format_alert_words(fields)
     try:
         refusals = await find_outside_destinations(request, words)

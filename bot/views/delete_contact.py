@@ -35,5 +35,5 @@ async def _report_missing(request: Request, id: int) -> Reply:
         return plain_reply(f"*{name}* was deleted already. Nothing was changed.")
     return plain_reply(
         f"*{name}* was merged into *{escape(contact.shown)}*, so nothing was deleted."
-        f" To delete what is known of both: `/score delete id:{contact.id}`"
+        f" To delete the merged contact: `/score delete id:{contact.id}`"
     )

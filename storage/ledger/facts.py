@@ -39,7 +39,7 @@ def fact_key(workspace: int, fact: Fact) -> FactKey:
 async def append(
     session: Session, facts: Mapping[FactKey, tuple[int | None, Fact]], *, received_at: Mapping[FactKey, int]
 ) -> dict[FactKey, int]:
-    """Append the facts whose keys are new, each with its contact row. Return the row ids of the appended facts."""
+    """Append the facts with new keys, each with its contact row. Return the row ids of the appended facts."""
     rows = [_make_row(key, contact, fact, received_at[key]) for key, (contact, fact) in sorted(facts.items())]
     written = await session.rows(
         f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN}"
@@ -271,7 +271,7 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
-    """Return the batch whose facts an undo of *batch* affects, following undos of undos; None if it has no facts."""
+    """Return the batch that an undo of *batch* affects, following undos of undos; None if it has no facts."""
     while rows := await session.rows(
         "SELECT kind, undoes FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
         workspace,

@@ -165,10 +165,10 @@ async def undo_import(
 ) -> UndoneImport:
     """Undo the import of a file, and fold the scores in a job of this process.
 
-    *progress* is told how many contacts of how many are folded. Raises NothingToUndo.
+    *progress* is called with the number of recalculated contacts and their total. Raises NothingToUndo.
     """
     if await undo_in_force(workspace, batch=batch_of(file)) is not None:
-        raise NothingToUndo(f"the import of {file.path.name} was taken back already")
+        raise NothingToUndo(f"the import of {file.path.name} was undone already")
     now = clock()
     undo = _build_undo(batch_of(file), defers=True, now=now)
     try:
@@ -370,13 +370,13 @@ def match_columns(
             columns[index] = target
     if not {ACTIVITY, OCCURRED_AT} <= set(columns.values()):
         if mapped_values.intersection(activity_names):
-            raise BadFile(f"an activity needs its time: say --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
+            raise BadFile(f"an activity needs its time: give --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
         columns = {index: target for index, target in columns.items() if target not in activity_names}
     default = types[0].key if types else None
     last_name = _recognize_headers(header, columns, _FORMER_HEADERS if former else HEADERS, default=default)
     duplicate = next((target for target, count in Counter(columns.values()).items() if count > 1), None)
     if duplicate:
-        raise BadFile(f"two columns are `{duplicate}`; say which one is meant: --map COLUMN={duplicate}")
+        raise BadFile(f"two columns are `{duplicate}`; choose one: --map COLUMN={duplicate}")
     if not any(target == "email" or target.startswith(ID) for target in columns.values()):
         raise BadFile(_propose_identifier(header, columns, rows))
     if all_columns:
@@ -400,17 +400,17 @@ def match_columns(
 
 
 def _propose_identifier(header: Sequence[str], columns: Mapping[int, str], rows: Iterable[Row]) -> str:
-    """Return what is wrong with a file in which no column names the contact, and the `--map` that mends it."""
+    """Return what is wrong with a file in which no column names the contact, and the `--map` that fixes it."""
     free = [index for index, name in enumerate(header) if name.strip() and index not in columns]
     cells = [row.cells for row in islice(rows, SAMPLE)]
     for index in free:
         if any(index < len(row) and looks_like_address(row[index]) for row in cells) or "mail" in header[index].lower():
-            return f"no column is the e-mail address; say which one is: --map '{header[index].strip()}=email'"
+            return f"no column is the e-mail address; choose one: --map '{header[index].strip()}=email'"
     for index in free:
         if looks_like_id_header(header[index]):
             option = f"--map '{header[index].strip()}={ID}crm'"
-            return f"no column is an e-mail address; say whose ids the contacts have: {option}"
-    return f"no column names the contact; say which one does: --map COLUMN=email, or --map COLUMN={ID}crm for an id"
+            return f"no column is an e-mail address; choose a column of ids: {option}"
+    return f"no column names the contact; choose one: --map COLUMN=email, or --map COLUMN={ID}crm for an id"
 
 
 def _add_attributes(header: Sequence[str], columns: dict[int, str], last_name: int | None) -> None:
@@ -458,9 +458,9 @@ def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets
         column_index = indexes.get(column.strip().casefold())
         if column_index is None:
             existing = format_columns([name.strip() for name in header if name.strip()])
-            raise BadFile(f"there is no column `{column}`; there is {existing}")
+            raise BadFile(f"there is no column `{column}`; the columns: {existing}")
         if target not in targets and not _is_named(target):
-            raise BadFile(f"`{target}` is no field; use {', '.join(targets)}, attributes.NAME or {ID}SOURCE")
+            raise BadFile(f"`{target}` is not a field; use {', '.join(targets)}, attributes.NAME or {ID}SOURCE")
         mapped_targets[column_index] = target
     return mapped_targets
 
@@ -633,7 +633,7 @@ def _name_contact(import_row: _ImportRow, cells: Mapping[int, str], columns: Col
         (import_row.lost if ids else import_row.complaints).insert(0, problem)
         email = None
     elif email is None and not ids:
-        import_row.complaints.insert(0, "it names nobody: give the e-mail address")
+        import_row.complaints.insert(0, "it names no contact: give the e-mail address")
     if any(len(id) > MOST_CHARACTERS for id in ids.values()):
         import_row.complaints.insert(0, f"an id has at most {MOST_CHARACTERS} characters")
     has_activity = any(index in cells for index in columns.activity.values())
@@ -690,7 +690,7 @@ async def _load_people(
 
 
 async def _replace_undone_keys(workspace: Workspace, import_rows: Sequence[_ImportRow], *, batch: str) -> None:
-    """Give an activity another key if an import of another file recorded it and was undone.
+    """Change the key of an activity if an import of another file recorded it and was undone.
 
     The activity would otherwise be a duplicate of a fact that does not count.
     """
@@ -786,7 +786,7 @@ def _apply_outcomes(import_rows: Sequence[_ImportRow], recorded: Recorded) -> No
     for import_row in import_rows:
         row_outcomes = list(islice(outcomes, len(import_row.items)))
         import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
-        # A conflict is no complaint: the cell is the same, but an earlier version parsed it differently.
+        # A conflict is not reported: the cell is the same, but an earlier version parsed it differently.
         reasons = (outcome.reason for outcome in row_outcomes if outcome.reason != CONFLICT)
         import_row.complaints += dict.fromkeys(reason for reason in reasons if reason)
 

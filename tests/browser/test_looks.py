@@ -174,11 +174,11 @@ async def test_the_colours_can_be_chosen(open_page: Open) -> None:
     before = await page.evaluate("getComputedStyle(document.body).backgroundColor")
     button = page.locator("[data-theme-toggle]").first
     await button.click()
-    await expect(button).to_have_text("Colours: light")
+    await expect(button).to_have_text("Colors: light")
     await button.click()
-    await expect(button).to_have_text("Colours: dark")
+    await expect(button).to_have_text("Colors: dark")
     after = await page.evaluate("getComputedStyle(document.body).backgroundColor")
     await page.reload()
 
-    await expect(page.locator("[data-theme-toggle]").first).to_have_text("Colours: dark")
+    await expect(page.locator("[data-theme-toggle]").first).to_have_text("Colors: dark")
     assert before != after

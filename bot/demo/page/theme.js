@@ -7,7 +7,7 @@
   const apply = () => {
     document.documentElement.dataset.theme = chosen();
     for (const button of document.querySelectorAll("[data-theme-toggle]")) {
-      button.querySelector("span").textContent = `Colours: ${chosen()}`;
+      button.querySelector("span").textContent = `Colors: ${chosen()}`;
     }
   };
 

@@ -78,15 +78,15 @@ def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
     trigger, options = _split_options(parts[0], options)  # options may also stand before the condition
     clause = _WHEN.fullmatch(trigger.strip())
     if clause is None:
-        raise BadAlert(f"Say when: {EXAMPLE}")
+        raise BadAlert(f"Type when to alert: {EXAMPLE}")
     score_type = next((known_type for known_type in types if known_type.key == clause["type"].casefold()), None)
     if score_type is None and clause["type"].casefold() == "when":
-        raise BadAlert(f"Say when: {EXAMPLE}")
+        raise BadAlert(f"Type when to alert: {EXAMPLE}")
     if score_type is None:
         raise UnknownScoreType(clause["type"], known=tuple(known_type.key for known_type in types))
     kind, region, amount, span = _parse_clause(clause["rest"].strip(), score_type)
     if "escalate" in options and "sla" not in options:
-        raise BadAlert("Say after which time it is escalated: `sla 4h escalate to @jane`")
+        raise BadAlert("Type the time after which it is escalated: `sla 4h escalate to @jane`")
     return AlertWords(
         score_type=score_type,
         kind=kind,
@@ -118,7 +118,7 @@ def _split_options(text: str, options_before: Mapping[str, str]) -> tuple[str, d
             break
         name, match = last_option
         if name in options or (name in ("channel", "digest") and {"channel", "digest"} & options.keys()):
-            raise BadAlert(f"`{match[0].strip()}` is said twice: say one place, and each option once")
+            raise BadAlert(f"`{match[0].strip()}` is given twice: type one place, and each option once")
         options[name], text = match["value"], text[: match.start()]
     if _PLAIN_CHANNEL.search(text):
         raise BadAlert("Slack did not say which channel that is: type # and choose it from the list that opens")
@@ -139,10 +139,10 @@ def _parse_clause(text: str, score_type: ScoreType) -> tuple[Kind, Region, int, 
         return Kind.UNTOUCHED, ANYWHERE, 0, _parse_span(untouched["span"])
     if cooling := _COOLING.fullmatch(text):
         if score_type.half_life is None:
-            raise BadAlert(f"{score_type.label} does not fade, so nobody falls out of a band by waiting")
+            raise BadAlert(f"{score_type.label} does not fade, so no contact falls out of a band by itself")
         low = band_region(score_type, cooling["band"].casefold()).low
         if low is None or low <= score_type.start:
-            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so nobody falls below that band")
+            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so no contact falls below that band")
         return Kind.COOLING, Region(low=low), 0, _parse_span(cooling["span"]) if cooling["span"] else LEAD
     if upward := _UP.fullmatch(text):
         return Kind.CROSSES, Region(low=_parse_edge(upward["edge"], score_type)), 0, 0
@@ -150,7 +150,9 @@ def _parse_clause(text: str, score_type: ScoreType) -> tuple[Kind, Region, int, 
         return Kind.CROSSES, Region(high=_parse_edge(downward["edge"], score_type)), 0, 0
     if band := _BAND.fullmatch(text):
         return Kind.CROSSES, band_region(score_type, band["band"].casefold()), 0, 0
-    raise BadAlert(f"`{text}` does not say when. Say for example: {EXAMPLE}" if text else f"Say when: {EXAMPLE}")
+    raise BadAlert(
+        f"`{text}` does not say when. Type for example: {EXAMPLE}" if text else f"Type when to alert: {EXAMPLE}"
+    )
 
 
 def _parse_edge(text: str, score_type: ScoreType) -> int:
@@ -167,7 +169,7 @@ def _parse_margin(text: str, score_type: ScoreType) -> int:
     if not 0 < margin <= score_type.maximum - score_type.minimum:
         problem = f"a margin of {show(margin)} does not fit into {score_type.range_shown}"
         raise BadAlert(
-            f"{problem}: say by how much {score_type.label} falls back before it may ask again, as `margin 5`"
+            f"{problem}: type by how much {score_type.label} must fall back before it alerts again, as `margin 5`"
         )
     return margin
 
@@ -176,7 +178,7 @@ def _parse_number(text: str) -> int:
     try:
         return parse(text)
     except BadNumber as exc:
-        raise BadAlert(f"{exc}. Say for example: {EXAMPLE}") from exc
+        raise BadAlert(f"{exc}. Type for example: {EXAMPLE}") from exc
 
 
 def _parse_span(text: str) -> int:
@@ -195,7 +197,7 @@ def band_region(score_type: ScoreType, name: str) -> Region:
     if name not in names:
         problem = f"{score_type.label} has no band `{name}`."
         raise BadAlert(
-            f"{problem} {did_you_mean(name, names)}" if names else f"{problem} It has no bands: say `crosses 80`"
+            f"{problem} {did_you_mean(name, names)}" if names else f"{problem} It has no bands: type `crosses 80`"
         )
     index = names.index(name)
     next_start = score_type.bands[index + 1].start if index + 1 < len(names) else None

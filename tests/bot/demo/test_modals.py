@@ -302,7 +302,7 @@ async def test_a_submission_from_another_organisation(
 
 
 async def test_nobody_submits_anothers_view(sandbox: Sandbox, product: Product, client: AsyncWebClient) -> None:
-    """Only the person for whom a view was opened can submit it."""
+    """A view can be submitted only by the person that it was opened for."""
     view = await opened(sandbox, product, client, modal())
 
     with pytest.raises(LookupError, match="U0JANE sees no view"):

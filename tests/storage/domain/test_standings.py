@@ -25,7 +25,7 @@ WELL = {
         ({"quiet_for": HOUR, "longest_pause": 0}, SourceHealth.WORKS),
         ({"quiet_for": HOUR + 1, "longest_pause": 0}, SourceHealth.SILENT),
         ({"quiet_for": 93 * HOUR, "longest_pause": 62 * HOUR}, SourceHealth.WORKS),  # from Friday evening to Tuesday
-        ({"quiet_for": 3 * DAY, "known_for": 7 * DAY - 1}, SourceHealth.WORKS),  # whose weekends are not known yet
+        ({"quiet_for": 3 * DAY, "known_for": 7 * DAY - 1}, SourceHealth.WORKS),  # its weekends are not known yet
         ({"quiet_for": 3 * DAY + 1, "known_for": 7 * DAY - 1}, SourceHealth.SILENT),
         ({"quiet_for": 30 * DAY, "deliveries": 4}, SourceHealth.WORKS),  # too few deliveries for a usual pause
     ],
