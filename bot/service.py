@@ -17,15 +17,17 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import job_handlers as slack_jobs
 from bot import logs
 from bot.clock import system_clock
-from bot.job_handlers import WELCOME, Deliverer
+from bot.features import TABLES, draw_home, run_line
+from bot.features.setup import WELCOME, ask_for_place
 from bot.settings import BadSettings, Settings
 from bot.slack.client import CountedClient
 from bot.slack.directory import SHUT_OUT, People, error_code
 from bot.slack.dispatch import Dispatcher
 from bot.slack.door import Door, make_bolt
+from bot.slack.job_handling import JobTools, bind_handlers
+from bot.slack.poster import Poster
 from bot.slack.socket import Socket
 from bot.source_admin import Senders
 from storage import job_handlers as storage_jobs
@@ -150,7 +152,7 @@ class Service:
         self._address = f"http://{host}:{port}"
         self._job_runner = JobRunner(
             {**storage_jobs.make_handlers(self._clock), **Reader(clock=self._clock).handlers},
-            recurring={*storage_jobs.RECURRING, *slack_jobs.RECURRING},
+            recurring={*storage_jobs.RECURRING, *TABLES.recurring},
             clock=self._clock,
         )
         self._job_runner.start()
@@ -225,6 +227,10 @@ class Service:
             bot_user=identity.get("user_id"),
         )
         dispatcher = Dispatcher(
+            features=TABLES,
+            run_line=run_line,
+            draw_home=draw_home,
+            ask_inviter=ask_for_place,
             workspace=workspace,
             enterprise=identity.get("enterprise_id"),
             bot_user=identity.get("user_id"),
@@ -232,13 +238,13 @@ class Service:
             opening=self._build_client(repeats=None),  # no retries: the trigger of a form expires within seconds
             people=people,
             senders=self._build_senders(),
-            wake=self._job_runner.wake,
             clock=self._clock,
         )
-        deliverer = Deliverer(
+        poster = Poster(self._build_client(repeats=None), workspace=workspace, people=people, clock=self._clock)
+        job_tools = JobTools(
             workspace=workspace,
             people=people,
-            posting=self._build_client(repeats=None),
+            poster=poster,
             answer_late=dispatcher.answer_late,
             clock=self._clock,
         )
@@ -260,7 +266,7 @@ class Service:
             await socket.open()
             self._socket = socket
         self._dispatcher, self._bolt = dispatcher, bolt
-        self._job_runner.add_handlers(workspace, deliverer.handlers)
+        self._job_runner.add_handlers(workspace, bind_handlers(TABLES.jobs, job_tools))
         self._job_runner.wake()
         log.info("connected to Slack", workspace=workspace.team)
 

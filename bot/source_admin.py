@@ -20,6 +20,16 @@ def explain_missing_token(slug: str) -> str:
     )
 
 
+def webhook_url(address: str, source: Source) -> str:
+    """Return the URL to which a source sends; *address* is the public URL of the service."""
+    return f"{address.rstrip('/')}/webhooks/{source.workspace.team}/{source.slug}"
+
+
+def fill_steps(steps: Sequence[str], *, source: Source, url: str, secret: str = HIDDEN) -> list[str]:
+    """Return the setup steps of a provider with the URL and the secret of a source."""
+    return [step.format(url=url, secret=secret).replace("SLUG", source.slug) for step in steps]
+
+
 class Configures(Protocol):
     """A function that validates the settings of a new source and returns them with its secrets. Raises a Refusal."""
 
@@ -53,9 +63,8 @@ class Senders:
 
     def url(self, source: Source) -> str:
         """Return the webhook URL of a source."""
-        return f"{self.address.rstrip('/')}/webhooks/{source.workspace.team}/{source.slug}"
+        return webhook_url(self.address, source)
 
     def setup_steps(self, source: Source, *, secret: str = HIDDEN) -> list[str]:
         """Return the setup steps at the sender of a source, with URL and secret filled in."""
-        steps = self.steps.get(source.provider, ())
-        return [step.format(url=self.url(source), secret=secret).replace("SLUG", source.slug) for step in steps]
+        return fill_steps(self.steps.get(source.provider, ()), source=source, url=self.url(source), secret=secret)

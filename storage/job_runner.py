@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from storage import jobs
+from storage.db.database import current_database
 from storage.domain.backoff import GIVE_UP_AFTER, LONGEST, LONGEST_ASKED, MANY, MOST_HELD, SECOND, pause
 from storage.domain.errors import Refusal, StorageUnavailable
 from storage.domain.people import Workspace
@@ -102,7 +103,8 @@ class JobRunner:
         self.wake()
 
     def start(self) -> None:
-        """Start polling for due jobs."""
+        """Start polling for due jobs. A commit of this process that enqueues due jobs wakes the runner."""
+        current_database().wake_job_runner = self.wake
         self._polling = asyncio.create_task(self._poll())
 
     def wake(self) -> None:

@@ -92,6 +92,7 @@ async def enqueue(session: Session, jobs: Sequence[NewJob], *, now: int) -> None
         rows,
         now,
     )
+    session.has_enqueued_jobs |= any(job.due_at <= now for job in jobs)
 
 
 async def enqueue_one(
@@ -130,7 +131,7 @@ async def enqueue_recurring(kinds: Collection[str], *, now: int) -> None:
         ' ORDER BY w.id, given.kind COLLATE "C" ON CONFLICT DO NOTHING',
     ):
         params = [_make_kind_rows(kinds), now] if "$2" in statement else [_make_kind_rows(kinds)]
-        await database.current_database().writer.rows(statement, *params)
+        await database.change(statement, *params)
 
 
 async def _correct_times(now: int) -> None:
@@ -272,7 +273,7 @@ def _make_kind_rows(kinds: Collection[str]) -> list[Row]:
 
 async def renew(workspace: Workspace, *, job: Job, now: int) -> bool:
     """Extend the lease of a job. Return False if it has ended and another process may have claimed the job."""
-    renewed = await database.current_database().writer.rows(
+    renewed = await database.change(
         "UPDATE lanes SET free_at = $4 WHERE workspace_id = $1 AND name = $2 AND holder = $3 RETURNING id",
         workspace.id,
         job.lane,

@@ -1,17 +1,18 @@
-"""How long PostgreSQL may take: to connect, to lock, for a statement, for a transaction."""
+"""How long a database may take: to connect, to lock, for a statement, for a transaction."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Times in seconds; None means no limit."""
+    """Times in seconds; None means no limit. Only `file` and `silence` apply to SQLite."""
 
     connect: float = 5.0  #: until a connection is free or made, and until it answers the beginning of a transaction
     lock: float | None = 5.0  #: that a statement waits for a lock
     statement: float | None = 15.0
     idle: float = 30.0  #: that a transaction waits for its next statement
     transaction: float | None = 20.0
+    file: float = 15.0  #: that a write to SQLite waits for other writes, of this process and of others
     silence: float = 5.0  #: that a statement of a transaction takes before the database is reported as not ready
 
 

@@ -79,22 +79,18 @@ async def name_admins(workspace: Workspace, *, people: Sequence[str]) -> None:
     for person in people:
         if not _PERSON.fullmatch(person):
             raise BadName(f"`{person[:40]}` is not a user id: Slack's look like U0123ABCD")
-    await database.current_database().writer.rows(
-        "UPDATE workspaces SET admins = $2 WHERE id = $1",
-        workspace.id,
-        json.dumps(list(dict.fromkeys(people))),
+    await database.change(
+        "UPDATE workspaces SET admins = $2 WHERE id = $1", workspace.id, json.dumps(list(dict.fromkeys(people)))
     )
 
 
 async def choose_setters(workspace: Workspace, *, setters: Setters) -> None:
     """Set who may change scores."""
-    await database.current_database().writer.rows(
-        "UPDATE workspaces SET setters = $2 WHERE id = $1", workspace.id, setters.value
-    )
+    await database.change("UPDATE workspaces SET setters = $2 WHERE id = $1", workspace.id, setters.value)
 
 
 async def record_welcome(workspace: Workspace, *, now: int) -> None:
     """Record when an admin was first sent the setup questions. A later call changes nothing."""
-    await database.current_database().writer.rows(
+    await database.change(
         "UPDATE workspaces SET welcomed_at = $2 WHERE id = $1 AND welcomed_at IS NULL", workspace.id, now
     )

@@ -80,13 +80,16 @@ class Reader:
             if not exc.is_outage and job.failed_for >= GIVE_UP_AFTER:
                 await self._record_failure(workspace, request, f"{exc}, {job.attempts} times")
             raise
+        else:
+            await readback_queue.clear_failure(workspace, source=request.source, id=request.id)
         return JobResult(pace=PACE)
 
     async def _record_failure(self, workspace: Workspace, request: Wanted, reason: str) -> None:
         """Store at the source why a contact could not be read."""
         log.warning("contact not read", source=request.source, because=reason)
-        description = f"{request.source}:{request.id} {reason}"
-        await readback_queue.record_failure(workspace, source=request.source, because=description, now=self._clock())
+        await readback_queue.record_failure(
+            workspace, source=request.source, id=request.id, because=reason, now=self._clock()
+        )
 
     async def _read_contact(self, workspace: Workspace, request: Wanted) -> None:
         """Read a contact and record the answer; raises RetryLater, _PermanentFailure."""

@@ -73,7 +73,11 @@ class Receiver:
             answer = await self._refuse_delivery(request, source, refusal, now=now)
             self._metrics.delivered(source.workspace.team, source.slug, status=answer.status, items={})
             return answer
-        signed_request = replace(head, body=await read_body(request, limit=MAX_BODY))
+        try:
+            signed_request = replace(head, body=await read_body(request, limit=MAX_BODY))
+        except TooLarge:
+            self._metrics.delivered(source.workspace.team, source.slug, status=413, items={})
+            raise
         items: Counter[str] = Counter()
         status: int = HTTPStatus.INTERNAL_SERVER_ERROR
         try:
@@ -180,4 +184,5 @@ def _render_answer(recorded: Recorded, items: Sequence[ItemRequest]) -> dict[str
 
 
 def _find_reason(outcome: ItemOutcome, item: ItemRequest) -> str | None:
-    return item.note if outcome.status is Status.APPLIED and isinstance(item, Item) else outcome.reason
+    note = item.note if outcome.status is Status.APPLIED and isinstance(item, Item) else None
+    return "; ".join(filter(None, [note, outcome.reason])) or None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bot.blocks.elements import context, day, format_with_band, section, sections, short_name
-from bot.blocks.followup import headline, standing_line
+from bot.blocks.followups import headline, standing_line
 from bot.slack.handling import Reply
 from bot.slack.text import escape
 from storage.alerts.digests import News

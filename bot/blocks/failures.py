@@ -1,4 +1,4 @@
-"""Render reports about failing background jobs."""
+"""Render reports about failing background jobs, for an admin or else for the Home tab."""
 
 from collections.abc import Collection
 
@@ -25,6 +25,10 @@ _WORK = {
     WATCH: "Checking the sources",
     READ: "Reading a contact at its source",
 }
+_NO_ADMIN = (
+    "*No admin could be reached*, so follow-ups that cannot be shown in their place were sent to nobody. See them"
+    " with `/score followups`. To name an admin, type `contact-score workspace set {} --admin U…` in a terminal."
+)
 
 
 def failures_reply(kind: str, failures: Failures) -> Reply:
@@ -38,10 +42,17 @@ def failures_reply(kind: str, failures: Failures) -> Reply:
     return Reply(text=text, blocks=[section(text)])
 
 
-def unreported_failures(kinds: Collection[str]) -> Block:
-    """Return the Home tab section with the kinds of failed jobs that could not be reported to an admin."""
-    names = ", ".join(_name_work(kind).lower() for kind in sorted(kinds))
-    return section(f"*These jobs failed, and no admin could be notified*: {names}. The reasons are in the log.")
+def no_admin_blocks(team: str, kinds: Collection[str]) -> list[Block]:
+    """Return the section of the Home tab for a workspace without an admin who can be reached.
+
+    *kinds* are the kinds of failed jobs that could not be reported.
+    """
+    blocks = [section(_NO_ADMIN.format(team))]
+    if kinds:
+        names = ", ".join(_name_work(kind).lower() for kind in sorted(kinds))
+        text = f"*These jobs failed, and no admin could be notified*: {names}. The reasons are in the log."
+        blocks.append(section(text))
+    return blocks
 
 
 def _name_work(kind: str) -> str:

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from bot.blocks.contact_list import choose_contact_reply, distinct_name
-from bot.blocks.elements import section, short_name
+from bot.blocks.elements import BUTTON_VALUE, actions, button, section, short_name
 from bot.slack.access import Need, NotAllowed
-from bot.slack.handling import Reply
+from bot.slack.handling import Block, Reply
 from bot.slack.text import code_block, escape, escape_code, escape_sentence
 from storage.alerts.followups import UnknownFollowUp
 from storage.domain.contacts import Contact, looks_like_address
@@ -129,3 +128,23 @@ def ambiguous_contact_reply(words: str, matches: Sequence[Contact], *, line: str
 
 def _list_choices(contacts: Sequence[Contact], line: str) -> list[tuple[str, str]]:
     return [(distinct_name(contact), line.replace("{}", f"id:{contact.id}", 1)) for contact in contacts]
+
+
+def choose_contact_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:
+    """Return a question with one button per choice; each choice is (label, command).
+
+    A choice is left out if its command is too long for the value of a button.
+    """
+    choices = [(label, line) for label, line in choices if len(line) <= BUTTON_VALUE]
+    rows = [choices[index : index + 5] for index in range(0, len(choices), 5)]
+    buttons: list[Block] = [
+        actions([button(label, action=f"{action}:{number}", value=line) for label, line in row])
+        for number, row in enumerate(rows)
+    ]
+    return Reply(text=question, blocks=[section(question), *buttons])
+
+
+def distinct_name(contact: Contact) -> str:
+    """Return a contact's name with company and address, to tell apart contacts of the same name."""
+    details = [text for text in (contact.company, contact.email) if text and text != contact.shown]
+    return " · ".join([contact.shown, *details])

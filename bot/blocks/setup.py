@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bot.blocks.elements import actions, button, context, section
+from bot.blocks.fields import channel_menu
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape
 from storage.domain.numbers import show
@@ -19,18 +20,9 @@ def setup_reply(choices: Choices, types: Sequence[ScoreType]) -> Reply:
 
 def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
     """Return the blocks of the setup questions, with the current choices selected."""
-    channel_menu: Block = {
-        "type": "conversations_select",
-        "action_id": "setup_channel",
-        "placeholder": {"type": "plain_text", "text": "Choose a channel"},
-        "filter": {
-            "include": ["public", "private"],
-            "exclude_external_shared_channels": True,
-            "exclude_bot_users": True,
-        },
-    }
+    channels = channel_menu("setup_channel") | {"placeholder": {"type": "plain_text", "text": "Choose a channel"}}
     if choices.alert_channel:
-        channel_menu["initial_conversation"] = choices.alert_channel
+        channels["initial_conversation"] = choices.alert_channel
     options = [{"text": {"type": "plain_text", "text": text}, "value": setters.value} for setters, text in _WHO.items()]
     setters_menu: Block = {
         "type": "static_select",
@@ -40,7 +32,7 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
     }
     return [
         section("*Three questions, and Contact Score is ready.*"),
-        section(f"*1. Where should follow-ups go?* {_explain_follow_ups(types)}", accessory=channel_menu),
+        section(f"*1. Where should follow-ups go?* {_explain_follow_ups(types)}", accessory=channels),
         context("To use a private channel, type `/invite @Contact Score` there first."),
         actions([button("Straight to the contact's owner", action="setup_direct", value="-")]),
         section(

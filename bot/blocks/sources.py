@@ -1,22 +1,26 @@
-"""Render sources (systems that send scores): the list, one source, its quarantine, and the forms."""
+"""Render sources (systems that send scores): the list, one source, its quarantine, dry runs, and the forms."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from bot.blocks.elements import actions, button, context, moment, section, sections, truncate
-from bot.blocks.fields import choice_field, plain, text_field
+from bot.blocks.fields import choice_field, form, plain, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code, escape_entities, escape_sentence
 from bot.source_admin import Senders, explain_missing_token
+from storage.domain.describe import describe_item, describe_reference
+from storage.domain.facts import Ignored, ItemRequest, Unusable
+from storage.domain.score_types import ScoreType
 from storage.domain.source_health import SourceHealth
 from storage.domain.sources import Source
-from storage.sources.deliveries import Lately, RefusalCount, Waiting
+from storage.domain.submissions import Status, refusal_reason
+from storage.sources.deliveries import Delivery, Lately, RefusalCount, Waiting
 from storage.sources.health import HealthChange
 from storage.sources.readback_queue import Reading
 
-CALLBACK, ROTATE = "source", "rotate"
+SOURCE_FORM, ROTATE_FORM = "source", "rotate"
 STANDING_EVENT = "source_standing"  # the event_type in the metadata of a message about a source
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
@@ -156,7 +160,7 @@ def source_health_reply(change: HealthChange) -> Reply:
         case SourceHealth.UNUSABLE:
             text = f"{name} has stopped working: no item of its last deliveries could be used. {reason}\n" + KEPT_ASIDE
         case SourceHealth.SILENT:
-            text = f"{name} has gone silent, for longer than ever before. {last}.\n" + LOOK_THERE
+            text = f"{name} has gone silent: nothing has arrived for three days. {last}.\n" + LOOK_THERE
         case _:
             assert_never(change.standing)
     blocks = [section(text), actions([button("Show", action="source_show", value=change.source)])]
@@ -221,54 +225,92 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
 
 def source_modal(providers: Iterable[str]) -> Block:
     """Return the form for a new source."""
-    return {
-        "type": "modal",
-        "callback_id": CALLBACK,
-        "title": plain("Source"),
-        "submit": plain("Add"),
-        "close": plain("Cancel"),
-        "private_metadata": json.dumps({}),
-        "blocks": [
-            text_field("slug", "Name", hint="A short name, which cannot be changed later: crm, hubspot-eu.", most=40),
-            choice_field(
-                "provider", "What sends", {name: name for name in providers},
-                hint="generic: your own script. custom: any other sender; it is mapped from the terminal.",
-            ),
-            text_field(
-                "secret", "Its secret", optional=True,
-                hint="Where the sender makes it, as HubSpot, Intercom and Close do. Blank: one is generated here.",
-            ),
-            text_field(
-                "api_token", "API token", optional=True,
-                hint="HubSpot and Attio name contacts by ids alone; with it their addresses and names are read.",
-            ),
-            text_field(
-                "map", "Which field is which score", optional=True, multiline=True,
-                hint="A line each: hubspotscore=score. A field that is named like a score type needs none.",
-            ),
-            text_field(
-                "options", "Options", optional=True, multiline=True,
-                hint="One per line. Salesforce needs organization_id=00D…, HubSpot takes signature=v2.",
-            ),
-        ],
-    }  # fmt: skip  # one field per line
+    blocks = [
+        text_field("slug", "Name", hint="A short name, which cannot be changed later: crm, hubspot-eu.", most=40),
+        choice_field(
+            "provider", "What sends", {name: name for name in providers},
+            hint="generic: your own script. custom: any other sender; it is mapped from the terminal.",
+        ),
+        text_field(
+            "secret", "Its secret", optional=True,
+            hint="Where the sender makes it, as HubSpot, Intercom and Close do. Blank: one is generated here.",
+        ),
+        text_field(
+            "api_token", "API token", optional=True,
+            hint="HubSpot and Attio name contacts by ids alone; with it their addresses and names are read.",
+        ),
+        text_field(
+            "map", "Which field is which score", optional=True, multiline=True,
+            hint="A line each: hubspotscore=score. A field that is named like a score type needs none.",
+        ),
+        text_field(
+            "options", "Options", optional=True, multiline=True,
+            hint="One per line. Salesforce needs organization_id=00D…, HubSpot takes signature=v2.",
+        ),
+    ]  # fmt: skip  # one field per line
+    return form(SOURCE_FORM, "Source", blocks, submit="Add")
 
 
 def rotate_modal(source: Source) -> Block:
     """Return the form that rotates the secret of a source."""
     about = f"*{source.slug}* gets a new secret. The current one is accepted for another day, so that nothing is lost."
-    return {
-        "type": "modal",
-        "callback_id": ROTATE,
-        "title": plain("Rotate"),
-        "submit": plain("Rotate"),
-        "close": plain("Cancel"),
-        "private_metadata": json.dumps({"slug": source.slug}),
-        "blocks": [
-            section(about),
-            text_field(
-                "secret", "New secret", optional=True,
-                hint="Where the sender makes it. Blank: one is generated here, and shown once.",
-            ),
+    secret = text_field(
+        "secret",
+        "New secret",
+        optional=True,
+        hint="Where the sender makes it. Blank: one is generated here, and shown once.",
+    )
+    return form(ROTATE_FORM, "Rotate", [section(about), secret], submit="Rotate", metadata={"slug": source.slug})
+
+
+def dry_run_reply(
+    delivery: Delivery, items: Sequence[ItemRequest], warnings: Sequence[str], types: Mapping[str, ScoreType]
+) -> Reply:
+    """Return the reply with the items of a source's last delivery, as the current mapping reads them.
+
+    *items* and *warnings* come from parsing the stored delivery again; nothing is recorded.
+    """
+    amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
+    head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
+    lines = [_render_item(item, types, received=delivery.received_at) for item in items] or [
+        "Nothing would be recorded: it holds no items."
+    ]
+    return Reply(
+        text=f"A test of {delivery.source}",
+        blocks=[
+            section(head),
+            *sections(lines),
+            *sections([f":warning: {escape_sentence(warning)}" for warning in warnings]),
+            context("Nothing was changed by this, and nothing was sent."),
         ],
-    }  # fmt: skip  # one field per line
+    )
+
+
+def no_delivery_reply(source: str) -> Reply:
+    """Return the reply for a source without a stored delivery."""
+    text = f"*Test of {source}:* no delivery of it is stored. Have it send something, then test it."
+    return Reply(text=text, blocks=[section(text)])
+
+
+def _render_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> str:
+    if isinstance(item, Ignored | Unusable):
+        return escape_sentence(describe_item(item))
+    if reason := refusal_reason(item, types, received=received):
+        return f"{escape(describe_reference(item.contact))} → quarantined: {escape_sentence(reason)}"
+    return escape(describe_item(item))
+
+
+def replay_reply(
+    slug: str, ids: Sequence[int], counts: Mapping[Status, int], failures: Sequence[str], *, has_more: bool
+) -> Reply:
+    """Return the outcome of a replay of deliveries: items by status, and why some are still in quarantine."""
+    summary = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts.get(status)) or "nothing to apply"
+    amount = "1 delivery" if len(ids) == 1 else f"{len(ids):,} deliveries"
+    text = f"Replayed {amount} of *{slug}*: {summary}." if ids else f"Nothing more from *{slug}* is in quarantine."
+    reasons = [
+        f"Still in quarantine ({count:,}): {escape_sentence(reason)}"
+        for reason, count in Counter(failures).most_common(5)
+    ]
+    more = [button("Replay the next", action="source_replay", value=f"{slug} {ids[-1]}")] if has_more else []
+    blocks = [section(text), *sections(reasons), *([actions(more)] if more else [])]
+    return Reply(text=text, blocks=blocks, replaces=True)

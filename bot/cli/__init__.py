@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import deliveries, rules, sources, tokens, types, workspaces
+from bot.cli import contacts, deliveries, rules, sources, tokens, types, workspaces
 from bot.cli.demo import demo
 from bot.cli.doctor import doctor
 from bot.cli.dry_run import send_file, try_source
@@ -51,5 +51,6 @@ app.add_typer(rules.app, name="rules")
 app.add_typer(sources.app, name="source")
 sources.app.command("try")(try_source)
 sources.app.command("send")(send_file)
+app.add_typer(contacts.app, name="contact")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")

@@ -65,9 +65,7 @@ async def _run_demo(path: Path) -> None:
         f"xoxb-{secrets.token_hex(12)}",
         new_secret(RECIPES["standard-webhooks"][0]),
     )
-    sandbox = Sandbox(
-        app_url="", signing_secret=signing_secret, bot_token=token, crm_secret=crm_secret, team_id=TEAM, team_name=NAME
-    )
+    sandbox = Sandbox(app_url="", signing_secret=signing_secret, crm_secret=crm_secret, team_id=TEAM, team_name=NAME)
     port = _choose_port()
     page = await sandbox.start(HOST, port)
     settings = Settings(

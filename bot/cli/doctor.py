@@ -36,7 +36,8 @@ def doctor(team: Team = None, as_json: AsJson = False) -> None:
             assert isinstance(ids, list)
             output.lines(
                 f"{row['workspace']}: {row['contact']} has {len(ids)} ids of {row['source']}, which came with one"
-                f" address: {', '.join(ids)}"
+                f" address: {', '.join(ids)}. If they are two people:"
+                f" contact-score contact split {row['contact']} {row['source']}:{ids[-1]}"
             )
         for row in alike:
             pair = row["contacts"]

@@ -11,13 +11,14 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, the_workspace
-from bot.cli.sources import MappingFile, json_file, url_of
+from bot.cli.sources import MappingFile, json_file
 from bot.clock import system_clock
 from bot.settings import Settings
+from bot.source_admin import webhook_url
 from storage.bootstrap import Storage
 from storage.domain.describe import describe_item, describe_reference
 from storage.domain.errors import Refusal, UnknownDelivery
-from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Unusable
+from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Split, Unusable
 from storage.domain.numbers import to_json
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -105,10 +106,13 @@ def _render_item(item: ItemRequest) -> dict[str, object]:
     match item:
         case Ignored() | Unusable():
             return row | {"does": "ignored" if isinstance(item, Ignored) else "quarantined", "reason": item.reason}
-        case Merge() | Deletion():
-            into = {"reason": f"into {_format_contact(item.into)}"} if isinstance(item, Merge) else {}
-            kind = "merge" if isinstance(item, Merge) else "delete"
-            return row | {"does": kind, "contact": _format_contact(item.contact)} | into
+        case Merge():
+            into = f"into {_format_contact(item.into)}"
+            return row | {"does": "merge", "contact": _format_contact(item.contact), "reason": into}
+        case Split():
+            return row | {"does": "split", "contact": _format_contact(item.id)}
+        case Deletion():
+            return row | {"does": "delete", "contact": _format_contact(item.contact)}
         case Item():
             action = item.op.value if item.op else f"activity {item.activity}" if item.activity else "upsert"
             at = output.moment(item.occurred_at) if item.occurred_at is not None else None
@@ -134,7 +138,7 @@ def send_file(
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
         document, delivery = await asyncio.to_thread(file.read_bytes), f"msg_{randomness.token_hex(12)}"
-        url = url_of(settings, source)
+        url = webhook_url(settings.url, source)
         request = prepare_request(source, document, url=url, delivery=delivery, now=system_clock())
         try:
             return await post(request.url, body=request.body, headers=request.headers)

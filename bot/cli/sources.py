@@ -1,9 +1,11 @@
 """`contact-score source`: add, list, show, set, rotate and remove sources."""
 
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,7 +13,7 @@ from bot.cli import output
 from bot.cli.run import AsJson, Team, run, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
-from bot.source_admin import explain_missing_token
+from bot.source_admin import explain_missing_token, fill_steps, webhook_url
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.source_health import SourceHealth
@@ -25,23 +27,11 @@ from webhooks.source_settings import SourceOptions, configure, find_provider, ne
 
 app = typer.Typer(no_args_is_help=True, help="Sources: the systems that send scores.")
 
-HIDDEN = "…"
 TOKEN_PLACES = {
     "header": "in the header {name}: {token}",
     "query": "at the end of the address: ?{name}={token}",
     "form": "in a field of the form: {name}={token}",
 }
-Secret = Annotated[list[str] | None, typer.Option(help="A signing secret of the sender; repeat it while rotating.")]
-Username = Annotated[str | None, typer.Option(help="HTTP Basic: the user name.")]
-Password = Annotated[str | None, typer.Option(help="HTTP Basic: the password.")]
-Token = Annotated[str | None, typer.Option(help="A token that the sender sends along.")]
-TokenIn = Annotated[str | None, typer.Option(help="Where: bearer, header:NAME, query:NAME or form:NAME.")]
-Map = Annotated[
-    list[str] | None, typer.Option("--map", metavar="PROPERTY=TYPE", help="A field of the sender, and its score type.")
-]
-PublicUrl = Annotated[str | None, typer.Option(help="The address that the sender signs, if a proxy changes it.")]
-Option = Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="A setting of this provider.")]
-Recipe = Annotated[str | None, typer.Option(metavar="NAME|FILE.json", help="How the sender signs.")]
 MappingFile = Annotated[
     Path | None,
     typer.Option(
@@ -52,33 +42,70 @@ MappingFile = Annotated[
         help="A file with a JMESPath expression for each field.",
     ),
 ]
-Muted = Annotated[bool | None, typer.Option("--muted/--no-muted", help="Its deliveries create no follow-ups.")]
-ApiToken = Annotated[
-    str | None,
-    typer.Option(help="A token for the sender's API, if it sends only ids; a blank one removes it."),
-]
-ApiUrl = Annotated[str | None, typer.Option(help="The address of the sender's API, if it is not the usual one.")]
-Rate = Annotated[str | None, typer.Option(help="The most requests to accept: 200/s, 1000/min, 5000/h.")]
+#: the options that `add` and `set` share, by the field of SourceOptions
+SHARED_OPTIONS: Final = {
+    "secrets": Annotated[
+        list[str] | None, typer.Option("--secret", help="A signing secret of the sender; repeat it while rotating.")
+    ],
+    "username": Annotated[str | None, typer.Option(help="HTTP Basic: the user name.")],
+    "password": Annotated[str | None, typer.Option(help="HTTP Basic: the password.")],
+    "token": Annotated[str | None, typer.Option(help="A token that the sender sends along.")],
+    "token_in": Annotated[str | None, typer.Option(help="Where: bearer, header:NAME, query:NAME or form:NAME.")],
+    "map": Annotated[
+        list[str] | None, typer.Option(metavar="PROPERTY=TYPE", help="A field of the sender, and its score type.")
+    ],
+    "public_url": Annotated[str | None, typer.Option(help="The address that the sender signs, if a proxy changes it.")],
+    "options": Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="A setting of this provider.")
+    ],
+    "recipe": Annotated[str | None, typer.Option(metavar="NAME|FILE.json", help="How the sender signs.")],
+    "mapping": MappingFile,
+    "muted": Annotated[bool | None, typer.Option("--muted/--no-muted", help="Its deliveries create no follow-ups.")],
+    "rate": Annotated[str | None, typer.Option(help="The most requests to accept: 200/s, 1000/min, 5000/h.")],
+    "api_token": Annotated[
+        str | None,
+        typer.Option(help="A token for the sender's API, if it sends only ids; a blank one removes it."),
+    ],
+    "api_url": Annotated[str | None, typer.Option(help="The address of the sender's API, if it is not the usual one.")],
+}
+ReadOptions = Callable[[], SourceOptions]
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameter *read_options* of a command by SHARED_OPTIONS.
+
+    *read_options* returns their values; it raises a Refusal for a file that cannot be read.
+    """
+
+    @wraps(command)
+    def run_command(**values: Any) -> None:
+        chosen = {name: value for name in SHARED_OPTIONS if (value := values.pop(name)) is not None}
+
+        def read_options() -> SourceOptions:
+            files = {"recipe": _load_recipe(chosen.get("recipe")), "mapping": json_file(chosen.get("mapping"))}
+            return SourceOptions(**chosen | files)
+
+        command(**values, read_options=read_options)
+
+    parameters: list[inspect.Parameter] = []
+    signature = inspect.signature(command)
+    for parameter in signature.parameters.values():
+        if parameter.name == "read_options":
+            parameters += [
+                parameter.replace(name=name, default=None, annotation=option) for name, option in SHARED_OPTIONS.items()
+            ]
+        else:
+            parameters.append(parameter)
+    run_command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # for typer
+    return run_command
 
 
 @app.command()
+@_with_options
 def add(
     slug: Annotated[str, typer.Argument(help="A short name: crm, hubspot-eu.")],
     provider: Annotated[str, typer.Option(help=f"What sends: {', '.join(PROVIDERS)}.")] = "generic",
-    secret: Secret = None,
-    username: Username = None,
-    password: Password = None,
-    token: Token = None,
-    token_in: TokenIn = None,
-    map: Map = None,
-    public_url: PublicUrl = None,
-    option: Option = None,
-    recipe: Recipe = None,
-    mapping: MappingFile = None,
-    muted: Muted = None,
-    rate: Rate = None,
-    api_token: ApiToken = None,
-    api_url: ApiUrl = None,
+    read_options: ReadOptions = SourceOptions,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
@@ -87,18 +114,14 @@ def add(
     async def body(_: Storage, settings: Settings) -> None:
         spec = find_provider(provider)
         workspace = await the_workspace(team)
-        options = SourceOptions(
-            secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
-            map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
-            mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
-        )  # fmt: skip  # in the order of the parameters
+        options = read_options()
         configured = configure(workspace, slug=slug, provider=provider, options=options)
         secrets = configured.secrets or ()
         source = await add_source(
             workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
-            api_token=api_token, now=system_clock(),
+            api_token=options.api_token, now=system_clock(),
         )  # fmt: skip  # identity, settings and credentials
-        url, name = url_of(settings, source), source.settings.username
+        url, name = webhook_url(settings.url, source), source.settings.username
         output.note(*unknown_score_types(source))
         if as_json:
             document: dict[str, object] = {"slug": source.slug, "provider": provider, "url": url, "secrets": [*secrets]}
@@ -106,7 +129,7 @@ def add(
             return
         output.lines(
             f"Added the source `{source.slug}`.",
-            *_number_steps(spec.steps, url=url, secret=secrets[0] if secrets else "", slug=slug),
+            *_number_steps(fill_steps(spec.steps, source=source, url=url, secret=secrets[0] if secrets else "")),
             *([f"The user name is {name}, the password {secrets[0]}"] if name else []),
             *_explain_token_place(source, secrets),
             f"The secret is not shown again. Try it: contact-score source send {source.slug} FILE.json",
@@ -115,9 +138,8 @@ def add(
     run(body)
 
 
-def _number_steps(steps: Sequence[str], *, url: str, secret: str, slug: str) -> list[str]:
-    texts = [step.format(url=url, secret=secret).replace("SLUG", slug) for step in steps]
-    return [f"  {number}. {step}" for number, step in enumerate(texts, start=1)]
+def _number_steps(steps: Sequence[str]) -> list[str]:
+    return [f"  {number}. {step}" for number, step in enumerate(steps, start=1)]
 
 
 def _explain_token_place(source: Source, secrets: Sequence[str]) -> list[str]:
@@ -126,11 +148,6 @@ def _explain_token_place(source: Source, secrets: Sequence[str]) -> list[str]:
     if place not in TOKEN_PLACES:
         return []
     return [f"The token is not sent as Bearer, but {TOKEN_PLACES[place].format(name=name, token=secrets[0])}"]
-
-
-def url_of(settings: Settings, source: Source) -> str:
-    """Return the webhook URL of a source."""
-    return f"{settings.url}/webhooks/{source.workspace.team}/{source.slug}"
 
 
 def _load_recipe(text: str | None) -> str | Mapping[str, object] | None:
@@ -159,7 +176,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
 
     async def body(_: Storage, settings: Settings) -> None:
         rows = [
-            {"slug": source.slug, "provider": source.provider, "url": url_of(settings, source)}
+            {"slug": source.slug, "provider": source.provider, "url": webhook_url(settings.url, source)}
             for source in await sources(await the_workspace(team))
         ]
         if as_json:
@@ -188,7 +205,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
         details: dict[str, object] = {
             "slug": source.slug,
             "provider": source.provider,
-            "url": url_of(settings, source),
+            "url": webhook_url(settings.url, source),
             "live_secrets": len(source.secrets),
             "retiring_at": [
                 output.moment(source.retiring[secret]) for secret in source.secrets if secret in source.retiring
@@ -215,7 +232,8 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             [{"what": name.replace("_", " "), "is": _format_value(value)} for name, value in details.items()], none=""
         )
         steps = PROVIDERS[source.provider].steps
-        output.lines("", *_number_steps(steps, url=url_of(settings, source), secret=HIDDEN, slug=slug))
+        url = webhook_url(settings.url, source)
+        output.lines("", *_number_steps(fill_steps(steps, source=source, url=url)))
 
     run(body)
 
@@ -242,22 +260,10 @@ def _format_value(value: object) -> object:
 
 
 @app.command("set")
+@_with_options
 def set_(
     slug: str,
-    secret: Secret = None,
-    username: Username = None,
-    password: Password = None,
-    token: Token = None,
-    token_in: TokenIn = None,
-    map: Map = None,
-    public_url: PublicUrl = None,
-    option: Option = None,
-    recipe: Recipe = None,
-    mapping: MappingFile = None,
-    muted: Muted = None,
-    rate: Rate = None,
-    api_token: ApiToken = None,
-    api_url: ApiUrl = None,
+    read_options: ReadOptions = SourceOptions,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
@@ -266,19 +272,17 @@ def set_(
     async def body(_: Storage, settings: Settings) -> None:
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
-        options = SourceOptions(
-            secrets=secret or (), username=username, password=password, token=token, token_in=token_in,
-            map=map or (), public_url=public_url, options=option or (), recipe=_load_recipe(recipe),
-            mapping=json_file(mapping), muted=muted, rate=rate, api_token=api_token, api_url=api_url,
-        )  # fmt: skip  # in the order of the parameters
+        options = read_options()
         configured = configure(workspace, slug=slug, provider=source.provider, options=options, before=source)
         changed = await set_source(
-            workspace, slug=slug, settings=configured.settings, secrets=configured.secrets, api_token=api_token,
+            workspace, slug=slug, settings=configured.settings, secrets=configured.secrets,
+            api_token=options.api_token,
             now=system_clock(),
         )  # fmt: skip  # in the order of the parameters
         output.note(*unknown_score_types(changed))
         if as_json:
-            output.document({"slug": changed.slug, "provider": changed.provider, "url": url_of(settings, changed)})
+            url = webhook_url(settings.url, changed)
+            output.document({"slug": changed.slug, "provider": changed.provider, "url": url})
         else:
             output.lines(f"Changed the source `{changed.slug}`. Show it: contact-score source show {changed.slug}")
 

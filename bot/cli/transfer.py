@@ -29,16 +29,10 @@ from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import CsvFile, Mending, Row, recognize
 from storage.transfer.export import create_file, export, write_csv
-from storage.transfer.import_csv import (
-    Columns,
-    Report,
-    ScoreOptions,
-    batch_of,
-    choose_columns,
-    format_columns,
-    import_file,
-    undo_import,
-)
+from storage.transfer.import_batch import batch_of, undo_import
+from storage.transfer.import_columns import Columns, choose_columns, format_columns
+from storage.transfer.import_csv import Report, import_file
+from storage.transfer.import_numbers import ScoreOptions
 
 #: value of `--option` → field of ScoreOptions
 OPTIONS = {"off_step=round": "rounds", "out_of_range=clamp": "clamps"}

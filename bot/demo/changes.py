@@ -1,10 +1,6 @@
 """Notify waiting tasks of changes."""
 
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class Changes:
@@ -18,13 +14,6 @@ class Changes:
         async with self._condition:
             self.count += 1
             self._condition.notify_all()
-
-    async def wait_for(self, predicate: Callable[[], T], seconds: float) -> T:
-        """Return the first truthy result of *predicate*, called now and after each change; raises TimeoutError."""
-        async with asyncio.timeout(seconds), self._condition:
-            while not (answer := predicate()):
-                await self._condition.wait()
-            return answer
 
     async def after(self, count: int) -> int:
         """Wait until the counter exceeds *count* and return it."""

@@ -1,12 +1,11 @@
 """Convert what a person chose or typed to the state that Slack sends."""
 
-import copy
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from bot.demo.block_kit import elements_of
-from bot.demo.world import Json, View, World
+from bot.demo.blocks import Json, elements_of
+from bot.demo.world import View
 
 
 class Field(NamedTuple):
@@ -28,26 +27,6 @@ FIELDS = {
 }
 # A choice in an overflow menu acts at once and is not part of the state.
 STATELESS = {"overflow"}
-
-
-def with_ids(blocks: Any, *, world: World) -> list[Json]:
-    """Return a copy of the blocks in which every block and element has an id; Slack generates missing ids."""
-    copies: list[Json] = copy.deepcopy(list(blocks))
-    for block in copies:
-        block["block_id"] = block.get("block_id") or world.new_id("b")
-        for element in elements_of(block):
-            element["action_id"] = element.get("action_id") or world.new_id("a")
-    return copies
-
-
-def find_element(blocks: Any, action_id: str, block_id: str | None = None) -> tuple[Json, Json]:
-    """Return the block and the element with *action_id*; raises LookupError if there is none."""
-    for block in blocks:
-        if block_id in (None, block.get("block_id")):
-            for element in elements_of(block):
-                if element.get("action_id") == action_id:
-                    return block, element
-    raise LookupError(f"Nothing here has the action_id {action_id!r}.")
 
 
 def chosen(element: Json, choice: Any) -> Json:
@@ -102,11 +81,8 @@ def _check_field(block: Json, state: dict[str, dict[str, Json]]) -> Iterator[str
             yield "Please complete this required field."
     elif element["type"] == "number_input":
         yield from _check_number(element, str(value))
-    elif element["type"] == "plain_text_input":
-        if len(value) < element.get("min_length", 0):
-            yield f"Must be at least {element['min_length']} characters long"
-        if len(value) > element.get("max_length", 3000):
-            yield f"Must be at most {element.get('max_length', 3000)} characters long"
+    elif element["type"] == "plain_text_input" and len(value) > (longest := element.get("max_length", 3000)):
+        yield f"Must be at most {longest} characters long"
 
 
 def _check_number(element: Json, value: str) -> Iterator[str]:
@@ -124,10 +100,7 @@ def _check_number(element: Json, value: str) -> Iterator[str]:
 
 
 def _find_option(element: Json, choice: Any) -> Json:
-    options = [
-        *element.get("options", []),
-        *(option for group in element.get("option_groups", []) for option in group["options"]),
-    ]
+    options = element.get("options", [])
     value = choice["value"] if isinstance(choice, dict) else str(choice)
     for option in options:
         if option["value"] == value:

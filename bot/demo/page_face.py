@@ -7,23 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from bot.demo.blocks import Json
 from bot.demo.errors import SlackError
-from bot.demo.inputs import FIELDS, find_element
 from bot.demo.sample import EXAMPLES, PUSHES, SHORTCUTS
 from bot.demo.sending import Response
-from bot.demo.world import Channel, Json, Message, SlackUser, View
+from bot.demo.world import Channel, Message, SlackUser, View
 
 if TYPE_CHECKING:
     from bot.demo.server import Sandbox
 
 PAGE = Path(__file__).parent / "page"
-CONTENT_TYPES = {
-    ".html": "text/html",
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-}
+CONTENT_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 NOT_CACHED = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 # Slack shows the Home tab before the app has published it, because opening the tab notifies the app.
 NO_HOME_YET = {
@@ -57,7 +51,6 @@ class PageFace:
         }
         return [
             web.get("/", self.index),
-            web.get("/fixture", self.fixture),
             web.get("/page/{name}", self.static),
             web.get("/state", self.state),
             web.get("/changes", self.changes),
@@ -66,9 +59,6 @@ class PageFace:
 
     async def index(self, request: web.Request) -> web.Response:
         return _serve_file("index.html")
-
-    async def fixture(self, request: web.Request) -> web.Response:
-        return _serve_file("fixture.html")
 
     async def static(self, request: web.Request) -> web.Response:
         return _serve_file(request.match_info["name"])
@@ -124,12 +114,15 @@ class PageFace:
         )
 
     async def click(self, arguments: Json) -> Json:
-        handle, action_id = arguments["handle"], arguments["action_id"]
-        act = self._sandbox.view_click if self._world.view(handle) else self._sandbox.click
-        selected, values = self._read_selection(arguments), arguments.get("state", {}).get("values")
-        person, block_id = arguments["user"], arguments.get("block_id")
         return _render_response(
-            await act(handle, action_id, user=person, block_id=block_id, selected=selected, values=values)
+            await self._sandbox.click(
+                arguments["handle"],
+                arguments["action_id"],
+                user=arguments["user"],
+                block_id=arguments.get("block_id"),
+                selected=arguments.get("choice"),
+                values=arguments.get("values"),
+            )
         )
 
     async def submit(self, arguments: Json) -> Json:
@@ -148,10 +141,7 @@ class PageFace:
         return {"options": options}
 
     async def push(self, arguments: Json) -> Json:
-        body = arguments.get("body")
-        if body is None:
-            body = next(push["body"] for push in PUSHES if push["id"] == arguments["id"])
-        return await self._sandbox.push(body)
+        return await self._sandbox.push(arguments["body"])
 
     async def put_clock_forward(self, arguments: Json) -> Json:
         self._sandbox.clock.advance(float(arguments["seconds"]))
@@ -169,17 +159,6 @@ class PageFace:
 
     async def open_home(self, arguments: Json) -> Json:
         return _render_response(await self._sandbox.open_home(arguments["user"]))
-
-    def _read_selection(self, arguments: Json) -> Any:
-        """Return the chosen value, under the key that the kind of element uses."""
-        view, message = self._world.view(arguments["handle"]), self._world.find(arguments["handle"])
-        blocks = view.blocks if view else message.blocks if message else ()
-        _, element = find_element(blocks, arguments["action_id"], arguments.get("block_id"))
-        field = FIELDS.get(element["type"])
-        for fields in (arguments.get("action") or {}, arguments):
-            if field and field.value in fields:
-                return fields[field.value]
-        return arguments.get("selected", arguments.get("value"))
 
     def _render_channel(self, channel: Channel, me: SlackUser) -> Json:
         last_read = self._world.read.get((me.id, channel.id), "")
@@ -200,7 +179,7 @@ class PageFace:
             "channel": message.channel,
             "user": {"id": message.user, "name": name, "bot": bot},
             "text": message.text,
-            "blocks": [*map(self._make_drawable, message.blocks), *map(self._build_file_block, message.files)],
+            "blocks": [*map(self._make_drawable, message.blocks)],
             "ephemeral": message.ephemeral,
             "edited": message.edited,
             "thread_ts": message.thread_ts,
@@ -211,27 +190,10 @@ class PageFace:
         rest = {"id": view.id, "type": view.type, "errors": view.errors, "callback_id": view.callback_id}
         return words | rest | {"blocks": [*map(self._make_drawable, view.blocks)]}
 
-    def _make_drawable(self, part: Any) -> Any:
-        """Return *part* with URLs in place of the ids of uploaded pictures."""
-        if isinstance(part, list):
-            return [self._make_drawable(child) for child in part]
-        if not isinstance(part, dict):
-            return part
-        drawn = {key: self._make_drawable(value) for key, value in part.items() if key != "slack_file"}
-        if picture := part.get("slack_file"):
-            drawn["image_url"] = picture.get("url") or f"{self._world.url}/files/{picture['id']}"
-        return drawn
-
-    def _build_file_block(self, file_id: str) -> Json:
-        """Return a file as an image block, because the page draws only blocks, and the uploads here are charts."""
-        file = self._world.files[file_id]
-        title = {"type": "plain_text", "text": file.title}
-        return {
-            "type": "image",
-            "title": title,
-            "alt_text": file.title,
-            "image_url": f"{self._world.url}/files/{file_id}",
-        }
+    def _make_drawable(self, block: Json) -> Json:
+        """Return a block with a URL in place of the id of an uploaded picture."""
+        picture = block.get("slack_file")
+        return block | {"image_url": f"{self._world.url}/files/{picture['id']}"} if picture else block
 
 
 def _make_handler(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -241,7 +203,7 @@ def _make_handler(act: Act) -> Callable[[web.Request], Awaitable[web.Response]]:
             raise web.HTTPForbidden(text="The header X-Sandbox: 1 is missing.")
         try:
             return web.json_response(await act(json.loads(await request.text())), headers=NOT_CACHED)
-        except (LookupError, ValueError, TypeError, StopIteration, SlackError) as error:
+        except (LookupError, ValueError, TypeError, SlackError) as error:
             return web.json_response({"error": str(error)}, status=400)
 
     return handle

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from bot.demo.block_kit import elements_of
+from bot.demo.blocks import Json
 from bot.demo.inputs import chosen, state_of
-from bot.demo.world import Channel, Json, Message, SlackUser, View, World
+from bot.demo.world import Channel, Message, SlackUser, View, World
 
 VERIFICATION_TOKEN = "sandbox-verification"  # noqa: S105 - Slack's deprecated field; it protects nothing
 
@@ -53,23 +53,10 @@ def on_message(world: World, message: Message, *, person: SlackUser, kind: str, 
 def on_view(world: World, view: View, *, person: SlackUser, kind: str, **more: Any) -> Json:
     """Return the payload of an interaction with a modal or a Home tab."""
     payload = _build_interaction(world, kind, person) | {"view": view_json(world, view)}
-    if kind in ("view_submission", "view_closed"):
-        # Slack sends the submitter's own team here, which differs from the app's team for external people.
-        payload["team"] = {"id": person.team_id, "domain": _find_domain(world, person)}
-    else:
-        payload["container"] = {"type": "view", "view_id": view.id}
     if kind == "view_submission":
-        payload["response_urls"] = _build_response_urls(world, view)
-    if kind == "view_closed":
-        payload["is_cleared"] = view.content.get("clear_on_close", False)
-    return payload | more
-
-
-def shortcut(world: World, *, callback_id: str, person: SlackUser) -> Json:
-    return _build_interaction(world, "shortcut", person) | {
-        "callback_id": callback_id,
-        "action_ts": world.clock.stamp(),
-    }
+        # Slack sends the submitter's own team here, which differs from the app's team for external people.
+        return payload | {"team": {"id": person.team_id, "domain": _find_domain(world, person)}, "response_urls": []}
+    return payload | {"container": {"type": "view", "view_id": view.id}} | more
 
 
 def action(world: World, *, block: Json, element: Json, choice: Any) -> Json:
@@ -124,14 +111,6 @@ def message_json(world: World, message: Message) -> Json:
         rendered["thread_ts"] = message.thread_ts
     if message.metadata:
         rendered["metadata"] = message.metadata
-    if message.files:
-        rendered["files"] = [{"id": name, "name": world.files[name].name} for name in message.files]
-    if message.reactions:
-        names = dict.fromkeys(name for name, _ in message.reactions)
-        users_by_name = {name: [user for reaction, user in message.reactions if reaction == name] for name in names}
-        rendered["reactions"] = [
-            {"name": name, "users": users, "count": len(users)} for name, users in users_by_name.items()
-        ]
     return rendered
 
 
@@ -157,8 +136,8 @@ def view_json(world: World, view: View) -> Json:
             "app_installed_team_id": world.team_id,
             "bot_id": world.bot_id,
             "hash": view.hash,
-            "root_view_id": view.root,
-            "previous_view_id": view.previous,
+            "root_view_id": view.id,
+            "previous_view_id": None,
             "state": {"values": state_of(view.blocks, view.values)},
         }
     )
@@ -174,22 +153,9 @@ def _build_interaction(world: World, kind: str, person: SlackUser) -> Json:
         "is_enterprise_install": False,
         "user": {"id": person.id, "username": person.name, "name": person.name, "team_id": person.team_id},
     }
-    if kind not in ("block_suggestion", "view_closed"):
+    if kind != "block_suggestion":
         payload["trigger_id"] = world.new_trigger(person.id)
     return payload
-
-
-def _build_response_urls(world: World, view: View) -> list[Json]:
-    """Return a response_url for each field of the view that enables it (response_url_enabled) and has a channel."""
-    state, urls = state_of(view.blocks, view.values), []
-    for block in view.blocks:
-        for element in filter(lambda candidate: candidate.get("response_url_enabled"), elements_of(block)):
-            field_state = state[block["block_id"]][element["action_id"]]
-            channel = field_state.get("selected_conversation")
-            if channel:
-                field = {"block_id": block["block_id"], "action_id": element["action_id"], "channel_id": channel}
-                urls.append(field | {"response_url": world.new_response_url(view.user, channel)})
-    return urls
 
 
 def _find_domain(world: World, person: SlackUser) -> str:

@@ -79,7 +79,7 @@ def fill(world: World) -> None:
             color="6b46c1",
         ),
         SlackUser(
-            id="U0JANE", name="jane", real_name="Jane Kim", email="jane@acme.example", team_id=team_id, color="2f855a"
+            id="U0JANE", name="jane", real_name="Jane Kim", email="jane@acme.example", team_id=team_id, color="276749"
         ),
         SlackUser(
             id="U0GUEST",
@@ -88,7 +88,7 @@ def fill(world: World) -> None:
             email="guest@partner.example",
             team_id=team_id,
             is_restricted=True,
-            color="b7791f",
+            color="975a16",
         ),
         SlackUser(
             id="U0OUT",

@@ -2,22 +2,17 @@
 
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import aiohttp
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from bot.demo import sample
 from bot.demo.acts import Acts
 from bot.demo.clock import Clock
-from bot.demo.faults import Faults
 from bot.demo.page_face import PageFace
 from bot.demo.web_api import WebApi
-from bot.demo.world import ReceivedCall, World
-
-T = TypeVar("T")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from bot.demo.world import World
 
 BODY_BYTES = 16 * 1024 * 1024
 SHUTDOWN_SECONDS = 0.5
@@ -34,29 +29,21 @@ class Sandbox(Acts):
         *,
         app_url: str,
         signing_secret: str,
-        bot_token: str,
-        app_token: str = "",
         crm_url: str = "",
         crm_secret: str = "",
         team_id: str = "T0DEMO",
         team_name: str = "Acme",
+        world: World | None = None,
     ) -> None:
-        clock = Clock()
-        world = World(team_id=team_id, team_name=team_name, clock=clock)
         super().__init__(
-            world=world,
-            clock=clock,
+            world=world or World(team_id=team_id, team_name=team_name, clock=Clock()),
             app_url=app_url,
             signing_secret=signing_secret,
             crm_url=crm_url,
             crm_secret=crm_secret,
         )
-        sample.fill(world)
-        self.tokens = {"bot": bot_token, "app": app_token}
-        self.calls: list[ReceivedCall] = []
-        self.faults = Faults()
+        sample.fill(self.world)
         self.stopping = False
-        world.new_socket_url = self._new_socket_url
         self._runner: web.AppRunner | None = None
 
     @property
@@ -69,8 +56,8 @@ class Sandbox(Acts):
         address = _check_loopback(host)
         self.stopping = False
         self._session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        application = web.Application(middlewares=[own_host_only], client_max_size=BODY_BYTES)
-        application.add_routes([*WebApi(self).routes(), *PageFace(self).routes()])
+        application = web.Application(middlewares=self.middlewares(), client_max_size=BODY_BYTES)
+        application.add_routes(self.routes())
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
         await self._runner.setup()
         listener = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
@@ -80,23 +67,22 @@ class Sandbox(Acts):
         return self.world.url
 
     async def stop(self) -> None:
-        """Release held answers, close connections and stop to listen."""
+        """Close connections and stop to listen."""
         self.stopping = True
-        self.faults.release()
         await self.changes.happened()
-        await self.sockets.drop()
         if self._runner:
             await self._runner.cleanup()
         if self._session:
             await self._session.close()
         self._runner = self._session = None
 
-    async def wait_for(self, predicate: Callable[[], T], timeout: float = 30.0) -> T:  # noqa: ASYNC109 - the name that tests know
-        """Return the first truthy result of *predicate*, called now and after each change; raises TimeoutError."""
-        return await self.changes.wait_for(predicate, timeout)
+    def middlewares(self) -> list[Middleware]:
+        """Return the checks that every request passes."""
+        return [own_host_only]
 
-    def _new_socket_url(self) -> str:
-        return f"{self.url.replace('http:', 'ws:', 1)}/socket/{self.sockets.new_ticket()}"
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of the Web API and of the page."""
+        return [*WebApi(self).routes(), *PageFace(self).routes()]
 
 
 @web.middleware

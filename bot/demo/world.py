@@ -1,22 +1,12 @@
 """The state of the sandbox: people, channels, messages, views, triggers and response URLs."""
 
 import mimetypes
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
+from bot.demo.blocks import Json, with_ids
 from bot.demo.clock import Clock
 from bot.demo.errors import SlackError
-
-Json = dict[str, Any]
-
-TRIGGER_SECONDS = 3
-RESPONSE_URL_SECONDS = 30 * 60
-RESPONSE_URL_USES = 5
-SCOPES = frozenset({"commands", "chat:write", "team:read", "files:write", "reactions:write", "channels:join"}) | {
-    *("users:read", "users:read.email", "channels:read", "groups:read", "im:read", "mpim:read", "im:write"),
-    *("channels:history", "groups:history", "im:history"),
-}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,11 +59,6 @@ class Channel:
             return "im"
         return "shared" if self.is_ext_shared or self.is_pending_ext_shared else "channel"
 
-    @property
-    def family(self) -> str:
-        """Return the prefix of the scopes for this kind of channel."""
-        return "im" if self.im_with else "groups" if self.is_private else "channels"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
@@ -92,8 +77,6 @@ class Message:
     edited: bool = False
     thread_ts: str | None = None
     metadata: Json | None = None
-    files: tuple[str, ...] = ()
-    reactions: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -113,8 +96,6 @@ class View:
     user: str
     content: Json
     hash: str
-    root: str
-    previous: str | None = None
     values: dict[str, dict[str, Json]] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
@@ -131,16 +112,6 @@ class View:
         return str(self.content.get("callback_id", ""))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedCall:
-    """A received request: a Web API call, an upload, or a post to a response_url."""
-
-    method: str
-    arguments: Json
-    answer: Json
-    at: float
-
-
 @dataclass(slots=True, kw_only=True)
 class File:
     """A file that was uploaded, or will be."""
@@ -148,36 +119,20 @@ class File:
     id: str
     name: str
     title: str
-    length: int
     content: bytes | None = None
-    complete: bool = False
-    looked_at: float = 0  #: when Slack finishes processing (seconds since the epoch); no block can show it before
 
     @property
     def mimetype(self) -> str:
         return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
 
-    @property
-    def is_picture(self) -> bool:
-        return self.complete and self.mimetype in ("image/png", "image/jpeg", "image/gif")
 
-
-class Trigger(NamedTuple):
-    """The person who acted, and when; a trigger is valid for one modal within three seconds."""
-
-    user: str
-    at: float
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseUrl:
     """A URL for answers to one interaction; *original* is the timestamp of the clicked message."""
 
     user: str
     channel: str
-    at: float
     original: str | None = None
-    uses: int = 0
 
 
 class World:
@@ -187,19 +142,15 @@ class World:
         self.team_id, self.team_name, self.clock = team_id, team_name, clock
         self.app_id, self.bot_id, self.bot_user, self.app_name = "A0APP", "B0BOT", "U0BOT", "Contact Score"
         self.url = ""
-        self.new_socket_url: Callable[[], str] = str
-        self.scopes = set(SCOPES)
         self.commands: list[dict[str, str]] = []
         self.people: dict[str, SlackUser] = {}
         self.channels: dict[str, Channel] = {}
         self.posts: list[Message] = []
-        self.modals: dict[str, list[View]] = {}
+        self.modals: dict[str, View] = {}
         self.homes: dict[str, View] = {}
         self.files: dict[str, File] = {}
-        self.looking_seconds = 0.0
         self.read: dict[tuple[str, str], str] = {}
-        self._triggers: dict[str, Trigger] = {}
-        self._spent: set[str] = set()
+        self._triggers: dict[str, str] = {}
         self._response_urls: dict[str, ResponseUrl] = {}
         self._counter = 0
 
@@ -227,6 +178,22 @@ class World:
             self.add_channel(Channel(id=channel_id, name=self.app_name, members=members, im_with=user))
         return self.channels[channel_id]
 
+    def accept_message(self, content: Json) -> Json:
+        """Return the text and blocks of a message from the product in stored form."""
+        blocks = with_ids(content.get("blocks") or (), new_id=self.new_id)
+        return {"text": str(content.get("text") or ""), "blocks": tuple(blocks)}
+
+    def accept_view(self, content: Json, kind: str) -> Json:
+        """Return a modal or Home tab from the product in stored form."""
+        return content | {"type": kind, "blocks": with_ids(content["blocks"], new_id=self.new_id)}
+
+    def complete_file(self, file_id: str, *, title: str) -> None:
+        """Finish an upload, so that blocks can show the file."""
+        file = self.files.get(file_id)
+        if file is None or file.content is None:
+            raise SlackError("file_not_found")
+        file.title = title
+
     def post(self, *, channel: str, user: str, text: str, **more: Any) -> Message:
         message = Message(ts=self.clock.stamp(), channel=channel, user=user, text=text, **more)
         self.posts.append(message)
@@ -245,44 +212,39 @@ class World:
         return [post for post in self.posts if post.channel == channel and post.only_for in (None, user)]
 
     def view(self, view_id: str) -> View | None:
-        views = [*self.homes.values(), *(view for stack in self.modals.values() for view in stack)]
+        views = (*self.homes.values(), *self.modals.values())
         return next((view for view in views if view.id == view_id), None)
 
+    def show(self, user: str, content: Json) -> View:
+        """Open a modal, or publish the first Home tab of *user*."""
+        return self.keep(View(id=self.new_id("V"), user=user, content=content, hash=self.clock.stamp()))
+
+    def update(self, view: View, content: Json) -> View:
+        """Return the updated view; values of fields that remain are kept, errors are removed."""
+        return self.keep(replace(view, content=content, hash=self.clock.stamp(), errors={}))
+
     def keep(self, view: View) -> View:
-        """Replace the stored view that has the same id; a Home tab is added if there is none."""
-        if view.type == "home":
-            self.homes[view.user] = view
-        else:
-            stack = self.modals[view.user]
-            stack[[modal.id for modal in stack].index(view.id)] = view
+        """Store a view in place of the person's modal or Home tab."""
+        (self.homes if view.type == "home" else self.modals)[view.user] = view
         return view
 
     def new_trigger(self, user: str) -> str:
+        """Return the id with which the product may open a modal for *user*."""
         name = f"{self.new_id('')}.{self.team_id}.{self.clock.stamp()}"
-        self._triggers[name] = Trigger(user, self.clock.now())
+        self._triggers[name] = user
         return name
 
-    def spend_trigger(self, name: str) -> Trigger:
-        """Use up a trigger and return it; raises SlackError if it is unknown, used or older than three seconds."""
-        trigger = self._triggers.get(name)
-        if trigger is None:
+    def use_trigger(self, name: str) -> str:
+        """Use up a trigger and return its user; raises SlackError if it is unknown."""
+        if name not in self._triggers:
             raise SlackError("invalid_trigger_id")
-        if name in self._spent:
-            raise SlackError("exchanged_trigger_id")
-        if self.clock.now() - trigger.at > TRIGGER_SECONDS:
-            raise SlackError("expired_trigger_id")
-        self._spent.add(name)
-        return trigger
+        return self._triggers.pop(name)
 
     def new_response_url(self, user: str, channel: str, original: str | None = None) -> str:
         name = self.new_id("R")
-        self._response_urls[name] = ResponseUrl(user=user, channel=channel, at=self.clock.now(), original=original)
+        self._response_urls[name] = ResponseUrl(user=user, channel=channel, original=original)
         return f"{self.url}/response/{name}"
 
     def use_response_url(self, name: str) -> ResponseUrl | None:
-        """Count a use of a response URL and return it, or None after five uses or half an hour."""
-        url = self._response_urls.get(name)
-        if not url or url.uses >= RESPONSE_URL_USES or self.clock.now() - url.at > RESPONSE_URL_SECONDS:
-            return None
-        url.uses += 1
-        return url
+        """Return a response URL, or None if it is unknown."""
+        return self._response_urls.get(name)

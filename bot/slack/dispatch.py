@@ -9,12 +9,10 @@ from typing import Any
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.actions import ACTIONS
 from bot.blocks.refusals import plain_reply, refusal_reply
-from bot.commands import carry_out
-from bot.home_and_shortcuts import ask_for_place, home, score_message
 from bot.slack.access import Need, Verdict, is_from_outside, may_see, rights
 from bot.slack.directory import People
+from bot.slack.feature import Feature, Handler
 from bot.slack.handling import Block, Outlived, Reply, Request
 from bot.slack.payloads import (
     SlackPayload,
@@ -28,7 +26,6 @@ from bot.slack.payloads import (
 from bot.slack.responder import Answers
 from bot.slack.text import clean
 from bot.source_admin import Senders
-from bot.views import OPTIONS, VIEWS
 from storage.domain.contacts import check_text
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
@@ -43,11 +40,19 @@ PATIENCE = 2.0
 
 
 class Dispatcher:
-    """Routes each Slack request of one workspace to its handler."""
+    """Routes each Slack request of one workspace to its handler.
+
+    *features* are the tables of handlers; *run_line* handles a line after `/score`, *draw_home* the Home tab, and
+    *ask_inviter* the invitation of the app to the channel in the request's text.
+    """
 
     def __init__(
         self,
         *,
+        features: Feature,
+        run_line: Handler,
+        draw_home: Handler,
+        ask_inviter: Handler,
         workspace: Workspace,
         enterprise: str | None,
         bot_user: str | None,
@@ -55,16 +60,16 @@ class Dispatcher:
         opening: AsyncWebClient,
         people: People,
         senders: Senders,
-        wake: Callable[[], None],
         clock: Callable[[], int],
     ) -> None:
+        self._features = features
+        self._run_line, self._draw_home, self._ask_inviter = run_line, draw_home, ask_inviter
         self._workspace = workspace
         self._enterprise = enterprise
         self._bot_user = bot_user
         self._answers = Answers(workspace=workspace, posting=posting, opening=opening, people=people, clock=clock)
         self._clock = clock
         self._senders = senders
-        self._wake = wake
         self._people = people
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -74,7 +79,7 @@ class Dispatcher:
         await ack()
         text = body.get("text") or ""
         payload = parse_command(body)
-        await self._send(payload, await self._handle(payload, carry_out, text=clean(text)))
+        await self._send(payload, await self._handle(payload, self._run_line, text=clean(text)))
 
     async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a click on a button or a choice in a menu."""
@@ -83,12 +88,13 @@ class Dispatcher:
         action = body["actions"][0]
         name, value = action["action_id"].partition(":")[0], entered_value(action) or ""
         payload = parse_interaction(body, action["action_id"], value)
-        if name in ACTIONS:
-            need, handler = ACTIONS[name]
+        if name in self._features.buttons:
+            need, handler = self._features.buttons[name]
             await self._send(payload, await self._handle(payload, handler, need=need, text=value))
         elif name in ("run", "create"):  # the button's value is a whole command, to run only once
             payload = replace(payload, key=request_key({}, payload.user, clicked_message(body) or payload.key, value))
-            await self._send(payload, await self._handle(payload, _run_line, text=value, creates=name == "create"))
+            creates = name == "create"
+            await self._send(payload, await self._handle(payload, self._run_button_line, text=value, creates=creates))
         elif payload.view is None:  # a button from an older version of the app, in a message that is still there
             await self._send(payload, await self._handle(payload, _refuse_outdated))
         if (body.get("view") or {}).get("type") == "home":
@@ -97,11 +103,12 @@ class Dispatcher:
     async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a submitted form."""
         self._track_task()
-        if body["view"]["callback_id"] not in VIEWS:  # a form from an older version of the app that was still open
+        entry = self._features.forms.get(body["view"]["callback_id"])
+        if entry is None:  # a form from an older version of the app that was still open
             await ack()
             return
         payload, fields, metadata = parse_form(body)
-        need, handler = VIEWS[body["view"]["callback_id"]]
+        need, handler = entry
         answer_task = asyncio.create_task(self._handle(payload, handler, need=need, fields=fields, metadata=metadata))
         done, _ = await asyncio.wait([answer_task], timeout=PATIENCE)
         if done and answer_task.result().errors:
@@ -119,9 +126,10 @@ class Dispatcher:
         choices: list[Block] = []
         try:
             request = await self._authorize(parse_interaction(body))
-            if isinstance(request, Request) and body["action_id"] in OPTIONS:
+            if isinstance(request, Request) and body["action_id"] in self._features.options:
                 check_text(body.get("value"), "what you typed")
-                choices = await OPTIONS[body["action_id"]](replace(request, text=clean(body.get("value") or "")))
+                lister = self._features.options[body["action_id"]]
+                choices = await lister(replace(request, text=clean(body.get("value") or "")))
         except Refusal as refusal:
             log.warning("menu not filled", because=type(refusal).__name__)
         await ack(options=choices)
@@ -137,12 +145,13 @@ class Dispatcher:
             self._people.person_changed(user)
 
     async def shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
-        """Handle the message shortcut: open the form to set the scores of the contact in the message."""
+        """Handle a message shortcut."""
         self._track_task()
         await ack()
         payload = parse_interaction(body)
         message_text = clean(str((body.get("message") or {}).get("text") or ""))
-        await self._send(payload, await self._handle(payload, score_message, need=Need.SET, text=message_text))
+        need, handler = self._features.shortcuts[body["callback_id"]]
+        await self._send(payload, await self._handle(payload, handler, need=need, text=message_text))
 
     async def joined(self, event: Mapping[str, Any]) -> None:
         """Ask the person who invited the app to a channel whether to send follow-ups there; nobody else sees this."""
@@ -162,7 +171,7 @@ class Dispatcher:
         request = await self._authorize(payload)
         if isinstance(request, Verdict):  # do not send an unprompted refusal to people who may not see scores
             return
-        reply = ask_for_place(replace(request, text=str(event["channel"])))
+        reply = await self._ask_inviter(replace(request, text=str(event["channel"])))
         if reply != Reply():
             await self._answers.ask_alone(payload, reply)
 
@@ -175,7 +184,7 @@ class Dispatcher:
 
     async def _publish_home(self, user: str) -> None:
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
-        await self._answers.draw_home(user, await self._handle(payload, home))
+        await self._answers.draw_home(user, await self._handle(payload, self._draw_home))
 
     async def answer_late(self, *, user: str, answer_to: str | None, reply: Reply) -> None:
         """Answer a request that was made a while ago, where it was made or else by direct message."""
@@ -218,6 +227,11 @@ class Dispatcher:
             reference = secrets.token_hex(4)
             log.exception("request not answered", reference=reference)
             return plain_reply(f"Contact Score could not do that. The cause is in its log under {reference}.")
+
+    async def _run_button_line(self, request: Request) -> Reply:
+        """Run the command in a button's value; the answer replaces the message with the button."""
+        reply = await self._run_line(request)
+        return replace(reply, replaces=bool(reply.blocks))
 
     async def _authorize(self, payload: SlackPayload) -> Request | Verdict:
         """Return the request of a person who may see scores in this conversation, or else the verdict."""
@@ -268,14 +282,7 @@ class Dispatcher:
         return await self._people.may_post_now(channel, now=self._clock())
 
     async def _send(self, payload: SlackPayload, reply: Reply) -> None:
-        self._wake()  # the request may have enqueued jobs
         await self._answers.send(payload, reply)
-
-
-async def _run_line(request: Request) -> Reply:
-    """Run the command in a button's value; the answer replaces the message with the button."""
-    reply = await carry_out(request)
-    return replace(reply, replaces=bool(reply.blocks))
 
 
 async def _refuse_outdated(_: Request) -> Reply:

@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.dispatch import Dispatcher
 from bot.slack.manifest import CHANNEL_EVENTS, COMMAND, PERSON_EVENTS, SHORTCUT
-from bot.slack.payloads import Taken
+from bot.slack.payloads import RecentRequests
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,7 @@ class Door:
     signing_secret: str
     clock: Callable[[], int]
     current: Callable[[], AsyncApp | None]
-    taken: Taken = field(default_factory=Taken)
+    recent: RecentRequests = field(default_factory=RecentRequests)
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a request from Slack; 401 without a valid signature, 503 while Bolt is not connected."""
@@ -86,23 +86,23 @@ class Door:
         if bolt is None:
             return web.Response(status=503, headers={"Retry-After": "5"})
         # A request that Slack marks as a retry is not handled again if the first attempt was accepted.
-        if "X-Slack-Retry-Num" in request.headers and self.taken.has(body, now=now):
+        if "X-Slack-Retry-Num" in request.headers and self.recent.has(body, now=now):
             return web.Response()
-        self.taken.put(body, now=now)
+        self.recent.add(body, now=now)
         try:
             answer = await bolt.async_dispatch(await to_bolt_request(request))
         except (ValueError, AttributeError, TypeError):  # signed, but the body is not in the form that Bolt needs
-            self.taken.drop(body)
+            self.recent.discard(body)
             return web.Response(status=400)
         except RecursionError:  # nested too deep for the JSON decoder
-            self.taken.drop(body)
+            self.recent.discard(body)
             return web.Response(status=400, text="The payload is nested too deep.")
         if answer.status == 200:
             if answer.body:  # Slack needs the body of the answer, so a retry must be handled again
-                self.taken.drop(body)
+                self.recent.discard(body)
             return await to_aiohttp_response(answer)
         # Bolt has no handler for this kind of request, or a field is missing: a retry would not help.
-        self.taken.drop(body)
+        self.recent.discard(body)
         log.warning("request not understood", status=answer.status)
         return web.Response()
 

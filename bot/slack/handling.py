@@ -147,6 +147,7 @@ class Picture:
 class Reply:
     """A reply to a request: a message for the requester alone, a modal to open, or errors in a submitted modal.
 
+    *instead*: what to type if Slack does not open the modal.
     *replaces*: the message replaces the message with the clicked button.
     *picture*: the image is shown below the message; if Slack rejects the image, the message says so and what to do.
     *public*: the message is posted for everyone in the conversation, if every member of it may see scores.
@@ -160,4 +161,5 @@ class Reply:
     public: bool = False
     contacts: frozenset[int] = frozenset()
     modal: Block | None = None
+    instead: str = ""
     errors: Mapping[str, str] = field(default_factory=dict)

@@ -93,24 +93,24 @@ def entered_value(element: Mapping[str, Any]) -> str | None:
     return element.get("selected_conversation") or element.get("selected_user") or element.get("value")
 
 
-class Taken:
-    """Remembers recently accepted requests by their body, for ten minutes."""
+class RecentRequests:
+    """The requests that were accepted in the last ten minutes, by their body; at most the latest MOST of them."""
 
     def __init__(self) -> None:
-        self._taken_at: dict[bytes, int] = {}
+        self._accepted_at: dict[bytes, int] = {}  # oldest first
 
-    def put(self, body: bytes, *, now: int) -> None:
+    def add(self, body: bytes, *, now: int) -> None:
         """Remember a request."""
-        if len(self._taken_at) >= MOST:
-            self._taken_at = {key: at for key, at in self._taken_at.items() if now - at < REPEATED}
-        if len(self._taken_at) < MOST:
-            self._taken_at[hashlib.sha256(body).digest()] = now
+        self.discard(body)
+        self._accepted_at[hashlib.sha256(body).digest()] = now
+        if len(self._accepted_at) > MOST:
+            del self._accepted_at[next(iter(self._accepted_at))]
 
-    def drop(self, body: bytes) -> None:
+    def discard(self, body: bytes) -> None:
         """Forget a request, so that a retry is handled."""
-        self._taken_at.pop(hashlib.sha256(body).digest(), None)
+        self._accepted_at.pop(hashlib.sha256(body).digest(), None)
 
     def has(self, body: bytes, *, now: int) -> bool:
         """Return whether the request was accepted recently."""
-        at = self._taken_at.get(hashlib.sha256(body).digest())
-        return at is not None and now - at < REPEATED
+        accepted_at = self._accepted_at.get(hashlib.sha256(body).digest())
+        return accepted_at is not None and now - accepted_at < REPEATED

@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.elements import context, section
-from bot.blocks.followup import REPEAT
+from bot.blocks.refusals import plain_reply
 from bot.slack.access import Verdict
 from bot.slack.directory import UNSURE, People, error_code
 from bot.slack.handling import Reply
@@ -33,6 +33,8 @@ _NO_LOOK = frozenset({"missing_scope", "unknown_method", "not_allowed_token_type
 _NO_DELETION = frozenset(
     {"cant_delete_message", "file_not_found", "file_deleted", "cant_delete_file", "missing_scope", *_NO_MESSAGE}
 )
+#: the note under a message that an earlier attempt may have posted already
+REPEAT = "Possibly a repeat: Slack did not say whether it took this message before."
 #: the text of a message after its contact was deleted
 CONTACT_DELETED = "Contact deleted"
 #: replaces the text of a message that not every reader may see any more
@@ -91,13 +93,13 @@ class Poster:
         """
         verdict = Verdict.ALLOWED if isinstance(content, Verdict) else await self._check_readers(channel)
         if isinstance(content, Verdict):
-            reply = _plain_reply(content.value)
+            reply = plain_reply(content.value)
         elif verdict is Verdict.ALLOWED:
             reply = content
         elif ts is None:
             raise NotShown(verdict)
         else:
-            reply = _plain_reply(HIDDEN)
+            reply = plain_reply(HIDDEN)
         blocks = list(reply.blocks)
         if ts is None:
             try:
@@ -221,10 +223,6 @@ class Poster:
             if metadata.get("event_type") == event and metadata.get("event_payload", {}).get("id") in ids:
                 return str(message["ts"]), True
         return None, not response.get("has_more")
-
-
-def _plain_reply(sentence: str) -> Reply:
-    return Reply(text=sentence, blocks=[section(sentence)])
 
 
 def _may_be_posted(exc: Exception) -> bool:

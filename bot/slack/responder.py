@@ -12,14 +12,13 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.blocks import set_modal
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Verdict, may_see
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Block, Reply
 from bot.slack.payloads import SlackPayload
 from bot.slack.poster import NotShown, Poster, Unheard
-from bot.upload_image import BlocksRefused, send_with_image
+from bot.slack.upload_image import BlocksRefused, send_with_image
 from storage.domain.people import Workspace
 
 log = structlog.get_logger(__name__)
@@ -52,7 +51,7 @@ class Answers:
             if reply == Reply():
                 return  # a repeated request, which was answered the first time
             if reply.modal is not None:
-                await self._open_modal(payload, reply.modal)
+                await self._open_modal(payload, reply.modal, instead=reply.instead)
             elif reply.public:
                 await self._post_publicly(payload, reply)
             elif reply.picture is not None:
@@ -110,7 +109,7 @@ class Answers:
             sentence = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."
             await self.send(payload, plain_reply(sentence))
 
-    async def _open_modal(self, payload: SlackPayload, modal: Block) -> None:
+    async def _open_modal(self, payload: SlackPayload, modal: Block, *, instead: str) -> None:
         metadata = {**json.loads(modal["private_metadata"]), "to": payload.answer_to, "in": payload.channel}
         if payload.view is not None:  # keep where the first form was opened, so that the receipt goes there
             opened_with = json.loads(payload.view.get("private_metadata") or "{}")
@@ -125,9 +124,7 @@ class Answers:
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)
             reason = "in time" if code == "expired_trigger_id" else f"({code or 'it did not answer'})"
-            alternative = (
-                ", or type it: `/score set ada@example.com 85`" if modal["callback_id"] == set_modal.CALLBACK else "."
-            )
+            alternative = f", or type it: `{instead}`" if instead else "."
             await self.send(payload, plain_reply(f"Slack did not open the form {reason}. Try again{alternative}"))
 
     async def _use_response_url(self, payload: SlackPayload, url: str, reply: Reply) -> None:

@@ -12,7 +12,7 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
-from bot.slack.payloads import Taken
+from bot.slack.payloads import RecentRequests
 
 log = structlog.get_logger(__name__)
 
@@ -61,15 +61,15 @@ class _Handler(AsyncSocketModeHandler):
     def __init__(self, bolt: AsyncApp, app_token: str, *, clock: Callable[[], int]) -> None:
         super().__init__(bolt, app_token)
         self._clock = clock
-        self._recent_requests = Taken()
+        self._recent_requests = RecentRequests()
 
     async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]  # as it does
         now, body = self._clock(), json.dumps(req.payload, sort_keys=True).encode()
         if req.retry_attempt and self._recent_requests.has(body, now=now):
             await send_async_response(client, req, BoltResponse(status=200), now / 1_000_000)
             return
-        self._recent_requests.put(body, now=now)
+        self._recent_requests.add(body, now=now)
         answer = await run_async_bolt_app(self.app, req)
         if answer.status != 200 or answer.body:  # rejected, or Slack needs the body: a retry must be handled
-            self._recent_requests.drop(body)
+            self._recent_requests.discard(body)
         await send_async_response(client, req, answer, now / 1_000_000)

@@ -105,3 +105,8 @@ def _isolate_direction(text: str) -> str:
         unicodedata.bidirectional(character) in ("R", "AL") for character in line
     )
     return f"\u2068{line}\u2069" if is_right_to_left else line
+
+
+def parse_number(text: str) -> int:
+    """Return the number in the value of a button, or 0 if it is not a number."""
+    return int(text) if text.isascii() and text.isdecimal() else 0

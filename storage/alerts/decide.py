@@ -2,12 +2,17 @@
 
 Time alone can also change what a rule decides: a score decays, a hold ends. A write first evaluates what time decided
 before it; a sweep evaluates contacts without a write. Both evaluate the same instants in the same order.
+
+A rule asks its condition once, when it fires, of the contact as it stood at that instant. If the instant is the write
+itself, one statement asks for all contacts that fire. If time alone decided before the write or the sweep, the contact
+is folded to the instant, so that the answer does not depend on when the rule is evaluated.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import TypeAlias
 
 from storage.alerts import enroll, followup_moves
 from storage.alerts import memory as alert_memory
@@ -33,7 +38,9 @@ from storage.domain.alerts.kinds import (
 from storage.domain.decay import bound, shown
 from storage.domain.errors import Refusal
 from storage.domain.filters import parse
+from storage.domain.filters.terms import Filter
 from storage.domain.fold import ScoreState
+from storage.domain.past_contacts import fold_as_known
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
@@ -41,6 +48,7 @@ from storage.ledger import contacts, projection
 from storage.ledger.contacts import StartAgain
 from storage.ledger.plan import Plan
 from storage.reading import current_scores, pages, segments
+from storage.reading.past_contacts import load_contact_ledgers
 from storage.scoring import definitions
 
 OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups without a channel: an owner (prefix), or the admins
@@ -81,6 +89,10 @@ class _Instant:
     by_time: bool
 
 
+#: returns whether the contact of an instant at which a rule fires met the rule's condition then
+_Condition: TypeAlias = Callable[[_Instant], bool]
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     """A step of a rule for a contact: close its follow-up at *closes_at*, then open one for *opens*. None: do not."""
@@ -98,11 +110,12 @@ class _Decided:
     steps: tuple[_Step, ...] = ()
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
 
-    def apply(self, instant: _Instant, decision: Decision, *, is_matching: bool) -> "_Decided":
+    def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decided":
         """Add the decision of one more instant. The cool-down starts only if a follow-up was opened."""
         memory, opens, unasked = decision.memory, False, self.unasked
         if decision.fires:
-            plan = self.evaluation.plan
+            plan, rule = self.evaluation.plan, self.evaluation.rule
+            is_matching = rule.paused_at is None and (not rule.condition or is_met(instant))
             opens = is_matching and (instant.by_time or plan is None or not plan.submission.muted)
             if not opens:
                 unasked += is_matching and plan is not None
@@ -124,7 +137,7 @@ class _Decided:
         memory = kinds.enroll(self.evaluation.watch, self.memory, state, since=rule.enrolled_at)
         return replace(self, memory=replace(memory, enrollment=rule.enrollment))
 
-    def settle(self, state: ScoreState, *, until: int, is_matching: bool) -> "_Decided":
+    def settle(self, state: ScoreState, *, until: int, is_met: _Condition) -> "_Decided":
         """Evaluate the rule at every instant up to *until* at which time alone may decide something.
 
         Raises RuntimeError if an evaluation does not advance in time: an endless loop would block the transaction and
@@ -142,7 +155,7 @@ class _Decided:
             before, after = (state.value(watch.score_type, now=instant) for instant in (at - 1, at))
             instant = _Instant(self.evaluation, at, before, after, by_time=True)
             decision = evaluate(watch, decided.memory, state, now=at)
-            decided = decided.apply(instant, decision, is_matching=is_matching)
+            decided = decided.apply(instant, decision, is_met=is_met)
 
     def regroup(self, state: ScoreState, *, at: int) -> "_Decided":
         """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
@@ -174,16 +187,15 @@ async def decide_all(
     unknown = {evaluation.watched for evaluation in evaluations} - known.keys()
     loaded = await alert_memory.load_memory(session, unknown) if unknown else {}
     known = {**known, **dict.fromkeys(unknown, AlertMemory()), **loaded}
-    matching = await _load_matching(session, evaluations, now=now)
     earlier_values = await _load_earlier_values(session, evaluations)
-    decided = [
-        _decide(
-            _Decided(evaluation, known[evaluation.watched]),
-            earlier_values.get(position),
-            is_matching=_is_matching(evaluation, matching),
-        )
-        for position, evaluation in enumerate(evaluations)
-    ]
+
+    def decide_each(is_met: _Condition) -> list[_Decided]:
+        return [
+            _decide(_Decided(evaluation, known[evaluation.watched]), earlier_values.get(position), is_met=is_met)
+            for position, evaluation in enumerate(evaluations)
+        ]
+
+    decided = await _decide_with_conditions(session, decide_each, now=now)
     saved = await _save(session, decided, known, now=now)
     unasked: dict[int, int] = {}
     for decision in decided:
@@ -198,7 +210,7 @@ def reads_scores(rule: AlertRule) -> bool:
     return bool(rule.condition) or rule.kind in TRENDS
 
 
-def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _Decided:
+def _decide(decided: _Decided, earlier: int | None, *, is_met: _Condition) -> _Decided:
     """Evaluate a rule for the effect of time up to a plan, then for the plan's change of the score."""
     evaluation = decided.evaluation
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
@@ -206,7 +218,7 @@ def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _De
     assert moved is not None
     decided = decided.enroll(moved.was)
     at = max(plan.submission.received_at, decided.memory.seen_at)
-    decided = decided.settle(moved.was, until=at, is_matching=is_matching)
+    decided = decided.settle(moved.was, until=at, is_met=is_met)
     before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
     if silent is not None:
         decided = decided.regroup(silent, at=at)
@@ -217,11 +229,73 @@ def _decide(decided: _Decided, earlier: int | None, *, is_matching: bool) -> _De
     else:
         decision = evaluate(watch, decided.memory, evaluation.state, now=at)
         instant = _Instant(evaluation, at, before, moved.after, by_time=False)
-    return decided.apply(instant, decision, is_matching=is_matching)
+    return decided.apply(instant, decision, is_met=is_met)
 
 
-def _is_matching(evaluation: _Evaluation, matching: Mapping[int, frozenset[int]]) -> bool:
-    return evaluation.rule.paused_at is None and evaluation.contact in matching.get(evaluation.rule.id, ())
+async def _decide_with_conditions(
+    session: Session, decide_each: Callable[[_Condition], list[_Decided]], *, now: int
+) -> list[_Decided]:
+    """Return the decisions of *decide_each* with the answers to the conditions of the rules that fire.
+
+    A first run assumes that all conditions are met. It finds every contact that may fire, because an answer affects
+    only later instants of the same rule and contact. The answers for these contacts are then loaded at once.
+    """
+    asked: list[_Instant] = []
+
+    def is_met(instant: _Instant) -> bool:
+        asked.append(instant)
+        return True
+
+    decided = decide_each(is_met)
+    return decide_each(await _load_conditions(session, asked, now=now)) if asked else decided
+
+
+async def _load_conditions(session: Session, asked: Sequence[_Instant], *, now: int) -> _Condition:
+    """Load the answers to the conditions of the rules that fire at *asked*, for all instants of the same contacts."""
+    by_rule: dict[int, list[_Instant]] = {}
+    past: dict[Workspace, set[int]] = {}  #: the contacts for which a rule fires at an instant before the write
+    for instant in asked:
+        by_rule.setdefault(instant.evaluation.rule.id, []).append(instant)
+        if instant.by_time:
+            past.setdefault(instant.evaluation.workspace, set()).add(instant.evaluation.contact)
+    conditions: dict[int, Filter | None] = {}
+    matching: dict[int, frozenset[int]] = {}  #: rule id → the contacts that match now
+    for id, instants in by_rule.items():
+        workspace, rule = instants[0].evaluation.workspace, instants[0].evaluation.rule
+        types = (await definitions.live(session, {workspace.id}))[workspace.id]
+        condition = conditions[id] = await _parse_condition(session, workspace, rule, tuple(types.values()))
+        written = sorted({instant.evaluation.contact for instant in instants if instant.evaluation.plan is not None})
+        if condition is not None and written:
+            matching[id] = frozenset(
+                await pages.matching_contacts(session, workspace, where=condition.where, among=written, now=now)
+            )
+    ledgers = {
+        contact: ledger
+        for workspace, contacts_fired in past.items()
+        for contact, ledger in (await load_contact_ledgers(session, workspace, contacts_fired)).items()
+    }
+
+    def is_met(instant: _Instant) -> bool:
+        evaluation = instant.evaluation
+        condition = conditions[evaluation.rule.id]
+        if condition is None:
+            return False
+        if not instant.by_time:
+            return evaluation.contact in matching[evaluation.rule.id]
+        ledger = ledgers[evaluation.contact]
+        return condition.matches(fold_as_known(ledger, condition.scores, at=instant.at))
+
+    return is_met
+
+
+async def _parse_condition(
+    session: Session, workspace: Workspace, rule: AlertRule, types: Sequence[ScoreType]
+) -> Filter | None:
+    """Parse the condition of a rule; None if it refers to a deleted score type, band or segment: no contact matches."""
+    try:
+        return parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
+    except Refusal:
+        return None
 
 
 async def _save(
@@ -264,42 +338,6 @@ def _is_affected(watch: Watch, moved: Moved) -> bool:
     if watch.kind is Kind.UNTOUCHED:
         return True
     return moved.before != moved.after or (watch.needs_time and moved.was != moved.state)
-
-
-async def _load_matching(
-    session: Session, evaluations: Sequence[_Evaluation], *, now: int
-) -> dict[int, frozenset[int]]:
-    """Return the contacts that match each rule's condition in this transaction: rule id → contact ids."""
-    by_rule: dict[int, list[_Evaluation]] = {}
-    for evaluation in evaluations:
-        by_rule.setdefault(evaluation.rule.id, []).append(evaluation)
-    matching: dict[int, frozenset[int]] = {}
-    for id, rule_evaluations in by_rule.items():
-        contact_ids = frozenset(evaluation.contact for evaluation in rule_evaluations)
-        workspace, rule = rule_evaluations[0].workspace, rule_evaluations[0].rule
-        types = (await definitions.live(session, {workspace.id}))[workspace.id] if rule.condition else {}
-        matching[id] = await _filter_matching(session, workspace, rule, contact_ids, tuple(types.values()), now=now)
-    return matching
-
-
-async def _filter_matching(
-    session: Session,
-    workspace: Workspace,
-    rule: AlertRule,
-    among: frozenset[int],
-    types: Sequence[ScoreType],
-    *,
-    now: int,
-) -> frozenset[int]:
-    if not rule.condition:
-        return among
-    try:
-        parsed = parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
-    except Refusal:  # the condition refers to a deleted score type, band or segment: no contact matches
-        return frozenset()
-    return frozenset(
-        await pages.matching_contacts(session, workspace, where=parsed.where, among=sorted(among), now=now)
-    )
 
 
 async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluation]) -> dict[int, int | None]:
@@ -434,7 +472,12 @@ async def _list_newcomers(
         inside = await enroll.contacts_inside(session, workspace, watch, now=now)
         memory = await enroll.load_enrolled_memory(session, rule, rule.watch(types_before), inside)
         new_ids = frozenset(id for id, before in memory.items() if before.pending_until is None)
-        matching = sorted(await _filter_matching(session, workspace, rule, new_ids, types, now=now))
+        condition = await _parse_condition(session, workspace, rule, types)
+        if condition is None:
+            continue
+        matching = await pages.matching_contacts(
+            session, workspace, where=condition.where, among=sorted(new_ids), now=now
+        )
         states = await projection.load_states(
             session, dict.fromkeys(((id, score) for id in matching), watch.score_type.definition)
         )
@@ -479,13 +522,16 @@ async def _sweep_batch(
         states = await projection.load_states(session, {(id, key): watch.score_type.definition for id in ids})
         evaluations = [_Evaluation(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
-        matching = await _load_matching(session, evaluations, now=now)
-        decided = [
-            _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory()))
-            .enroll(evaluation.state)
-            .settle(evaluation.state, until=now, is_matching=_is_matching(evaluation, matching))
-            for evaluation in evaluations
-        ]
+
+        def decide_each(is_met: _Condition) -> list[_Decided]:
+            return [
+                _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory()))
+                .enroll(evaluation.state)
+                .settle(evaluation.state, until=now, is_met=is_met)
+                for evaluation in evaluations
+            ]
+
+        decided = await _decide_with_conditions(session, decide_each, now=now)
         await _save(session, decided, loaded, now=now)
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
 

@@ -1,10 +1,12 @@
 """Simulate an alert rule over the last 30 days of the ledger, without changing anything."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import nsmallest
 from itertools import accumulate, groupby
+from typing import TypeAlias
 
 from storage.alerts.rules import watch_for
 from storage.db import database
@@ -21,11 +23,13 @@ from storage.domain.alerts.kinds import (
 from storage.domain.alerts.syntax import AlertWords, read_alert
 from storage.domain.facts import BEFORE_ALL, DAY
 from storage.domain.filters import parse, with_addresses
-from storage.domain.filters.terms import Term
+from storage.domain.filters.terms import Filter
 from storage.domain.fold import ScoreState, beginning
+from storage.domain.past_contacts import ContactLedger, fold_as_happened
 from storage.domain.people import Workspace
-from storage.reading import pages, segments
+from storage.reading import segments
 from storage.reading.current_scores import rank_at
+from storage.reading.past_contacts import load_contact_ledgers
 from storage.scoring.definitions import score_types
 
 DAYS = 30
@@ -44,40 +48,61 @@ class Simulation:
 
 
 @dataclass(frozen=True, slots=True)
+class _CourseChange:
+    """A change of one score by a batch."""
+
+    at: int
+    after: ScoreState
+    batch: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Course:
     """The history of one score in the simulated time."""
 
     contact: int
     beginning: ScoreState  #: the state before the first change
-    changes: Sequence[tuple[int, ScoreState]]  #: (instant in µs, state after the change), oldest first
+    changes: Sequence[_CourseChange]  #: oldest first
+
+
+#: returns whether a contact met the condition at an instant, after a batch; None: time alone made the rule fire
+_Condition: TypeAlias = Callable[[int, int, str | None], bool]
 
 
 async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str | None], now: int) -> Simulation:
     """Simulate a rule over the last 30 days, a batch of contacts at a time.
 
-    The condition is evaluated as of now, because past matches of a filter are not stored.
+    The condition is asked at each firing, of the contact as it was at that instant. Follow-ups are those of now.
     Raises BadAlert, UnknownScoreType, BadFilter.
     """
     types = await score_types(workspace)
     parsed = read_alert(words, types)
-    query = parse(
-        with_addresses(parsed.condition, owners),
-        types,
-        segments=await segments.load_segments(database.current_database().reader, workspace),
+    reader = database.current_database().reader
+    condition = parse(
+        with_addresses(parsed.condition, owners), types, segments=await segments.load_segments(reader, workspace)
     )
-    watch = watch_for(parsed)
+    replay = partial(_replay_courses, watch_for(parsed), since=now - DAYS * DAY, until=now)
     newest, number, spent = list[tuple[int, int]](), 0, 0
-    async for courses in _load_batches(workspace, watch, query.where, now=now):
-        firings, course_spent = await asyncio.to_thread(
-            _replay_courses, watch, courses, since=now - DAYS * DAY, until=now
-        )
+    async for courses in _load_batches(workspace, watch_for(parsed), now=now):
+        firings, course_spent = await asyncio.to_thread(replay, courses, is_met=lambda *_: True)
+        if parsed.condition and firings:
+            fired = {contact for contact, _ in firings}
+            is_met = _make_condition(condition, await load_contact_ledgers(reader, workspace, fired))
+            firings, course_spent = await asyncio.to_thread(replay, courses, is_met=is_met)
         newest = nsmallest(NEWEST, [*newest, *firings], key=lambda firing: (-firing[1], firing[0]))
         number, spent = number + len(firings), spent + course_spent
     return Simulation(words=parsed, firings=newest, number=number, spent=spent)
 
 
-async def _load_batches(workspace: Workspace, watch: Watch, where: Term, *, now: int) -> AsyncIterator[list[_Course]]:
-    """Yield batches of the score histories of matching contacts, of the last 30 days plus the span of the rule."""
+def _make_condition(condition: Filter, ledgers: Mapping[int, ContactLedger]) -> _Condition:
+    def is_met(contact: int, at: int, batch: str | None) -> bool:
+        return condition.matches(fold_as_happened(ledgers[contact], condition.scores, at=at, batch=batch))
+
+    return is_met
+
+
+async def _load_batches(workspace: Workspace, watch: Watch, *, now: int) -> AsyncIterator[list[_Course]]:
+    """Yield batches of the score histories of all contacts, of the last 30 days plus the span of the rule."""
     definition, since, after = watch.score_type.definition, now - DAYS * DAY - watch.span, 0
     instant = "CAST($3 AS BIGINT)"
     effects = "FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = $2 AND e.at"
@@ -99,13 +124,7 @@ async def _load_batches(workspace: Workspace, watch: Watch, where: Term, *, now:
         totals = accumulate(row["changes"] for row in rows)
         rows = [row for row, total in zip(rows, totals, strict=True) if total <= CHANGES] or rows[:1]
         after = rows[-1]["id"]
-        ids = [row["id"] for row in rows if row["has_score"]]
-        matching = set(
-            await pages.matching_contacts(
-                database.current_database().reader, workspace, where=where, among=ids, now=now
-            )
-        )
-        yield await _load_courses(watch, [row for row in rows if row["id"] in matching], since=since)
+        yield await _load_courses(watch, [row for row in rows if row["has_score"]], since=since)
 
 
 async def _load_courses(watch: Watch, scored: Sequence[database.Row], *, since: int) -> list[_Course]:
@@ -128,7 +147,7 @@ async def _load_courses(watch: Watch, scored: Sequence[database.Row], *, since: 
             _make_state(first, row["rank_then"], row["last_at"]),
             # A rule is evaluated once for a delivery: keep only the last state of each batch.
             [
-                (last["at"], _make_state(first, last["rank_after"], last["at"]))
+                _CourseChange(last["at"], _make_state(first, last["rank_after"], last["at"]), last["batch"])
                 for last in _list_batch_ends(by_contact.get(row["id"], []))
             ],
         )
@@ -146,46 +165,53 @@ def _make_state(first: ScoreState, rank: int | None, at: int | None) -> ScoreSta
 
 
 def _replay_courses(
-    watch: Watch, courses: Sequence[_Course], *, since: int, until: int
+    watch: Watch, courses: Sequence[_Course], *, is_met: _Condition, since: int, until: int
 ) -> tuple[list[tuple[int, int]], int]:
     firings, spent = list[tuple[int, int]](), 0
     for course in courses:
-        fired, memory = _replay_course(watch, course, since=since, until=until)
+        fired, memory = _replay_course(watch, course, is_met=is_met, since=since, until=until)
         firings += [(course.contact, at) for at in fired]
         spent += memory.spent
     return firings, spent
 
 
-def _replay_course(watch: Watch, course: _Course, *, since: int, until: int) -> tuple[list[int], AlertMemory]:
+def _replay_course(
+    watch: Watch, course: _Course, *, is_met: _Condition, since: int, until: int
+) -> tuple[list[int], AlertMemory]:
     """Evaluate a rule at every change of one score, and at the instants between them that time alone decides.
 
     Return the instants at which the rule fired, and its memory at *until*.
     """
-    before = [(at, state) for at, state in course.changes if at <= since]
-    state, fired = before[-1][1] if before else course.beginning, list[int]()
+    before = [change for change in course.changes if change.at <= since]
+    state, fired = before[-1].after if before else course.beginning, list[int]()
     memory = _make_initial_memory(watch, state, since)
 
-    def apply(decision: Decision, at: int) -> AlertMemory:
-        if decision.fires:
-            fired.append(at)
+    def apply(decision: Decision, at: int, batch: str | None) -> AlertMemory:
+        if not decision.fires:
+            return decision.memory
+        if not is_met(course.contact, at, batch):
+            return replace(decision.memory, fired_at=memory.fired_at)
+        fired.append(at)
         return decision.memory
 
-    for at, after in [*course.changes[len(before) :], (until, None)]:
+    for change in [*course.changes[len(before) :], None]:
+        at = until if change is None else change.at
         while (due_at := next_evaluation(watch, memory, state)) is not None and due_at <= at:
-            memory = apply(evaluate(watch, memory, state, now=due_at), due_at)
-        if after is None:
+            memory = apply(evaluate(watch, memory, state, now=due_at), due_at, None)
+        if change is None:
             break
-        state = after
+        state = change.after
         if watch.kind in TRENDS:
             earlier = _find_state(course, at - watch.span).value(watch.score_type, now=at - watch.span)
-            memory = apply(evaluate_trend(watch, memory, after.value(watch.score_type, now=at), earlier, now=at), at)
+            decision = evaluate_trend(watch, memory, state.value(watch.score_type, now=at), earlier, now=at)
         else:
-            memory = apply(evaluate(watch, memory, after, now=at), at)
+            decision = evaluate(watch, memory, state, now=at)
+        memory = apply(decision, at, change.batch)
     return fired, memory
 
 
 def _find_state(course: _Course, instant: int) -> ScoreState:
-    earlier = [state for at, state in course.changes if at <= instant]
+    earlier = [change.after for change in course.changes if change.at <= instant]
     return earlier[-1] if earlier else course.beginning
 
 

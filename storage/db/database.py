@@ -76,7 +76,9 @@ class Address:
         if self.path is None:
             connections[self.dialect]["credentials"] = {**self.config["credentials"], "limits": limits}
         else:
-            reading = {**self.config["credentials"], "query_only": "ON"}
+            waiting = {**connections[self.dialect]["credentials"], "busy_timeout": round(limits.file * 1000)}
+            connections[self.dialect]["credentials"] = waiting
+            reading = {**waiting, "query_only": "ON"}
             connections["reader"] = {"engine": "tortoise.backends.sqlite", "credentials": reading}
         # Connections are named by dialect because Tortoise caches statements by that name.
         app = {
@@ -98,7 +100,6 @@ def parse_url(url: str) -> Address:
         # secure_delete: SQLite overwrites deleted rows, so that the data of a deleted contact is not left in the file.
         credentials = {
             "file_path": str(path),
-            "busy_timeout": 15_000,
             "journal_size_limit": -1,
             "secure_delete": "ON",
         }
@@ -184,6 +185,7 @@ class Session:
     def __init__(self, client: BaseDBAsyncClient, dialect: str) -> None:
         self._client = client
         self.dialect = dialect
+        self.has_enqueued_jobs = False  #: whether the transaction enqueued jobs that are due already
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Run one statement and return its rows as dictionaries.
@@ -262,6 +264,7 @@ class Database:
         self._writer: Any = context.db(address.dialect)  # a client of sqlite_engine or asyncpg_engine
         self._reader = context.db("reader") if address.path is not None else self._writer
         self.limits = limits
+        self.wake_job_runner: Callable[[], None] | None = None  #: called after each commit that enqueued due jobs
         self._silent: set[Session] = set()  # sessions with a statement that waits too long for an answer
         self._refusal: StorageUnavailable | None = None  # why a change was refused in the last REFUSAL_LASTS seconds
 
@@ -293,6 +296,8 @@ class Database:
                     self._remember_refusal(translated)
                 raise translated from (exc if translated is not exc else None)
             self._refusal = None
+            if session.has_enqueued_jobs and self.wake_job_runner is not None:
+                self.wake_job_runner()
             return result
 
         task = asyncio.create_task(run())
@@ -388,6 +393,11 @@ def current_database() -> Database:
 async def read(sql: str, *params: object) -> list[Row]:
     """Run one statement on the reader, which sees committed data, and return its rows."""
     return await current_database().reader.rows(sql, *params)
+
+
+async def change(sql: str, *params: object) -> list[Row]:
+    """Run one statement in its own transaction, and return its rows."""
+    return await current_database().writer.rows(sql, *params)
 
 
 async def write(body: Callable[[Session], Awaitable[T]]) -> T:

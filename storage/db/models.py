@@ -4,14 +4,27 @@ Times are integers in µs UTC, and numbers of scores are integers in thousandths
 JSON is stored as text: a value that is filtered has its own column.
 Classes have comments instead of docstrings, because Tortoise would write docstrings into the schema."""
 
+from typing import Any
+
 from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.migrations.constraints import CheckConstraint, UniqueConstraint
-from tortoise.models import Model
+from tortoise.models import Model, ModelMeta
+
+
+class _TableMeta(ModelMeta):
+    def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> ModelMeta:
+        # Tortoise would parse the source of this file once for each class, which took half of a program's start.
+        return super().__new__(cls, name, bases, {**attrs, "_no_comments": True})
+
+
+class Table(Model, metaclass=_TableMeta):
+    class Meta:
+        abstract = True
 
 
 # A Slack team and its settings.
-class Workspace(Model):
+class Workspace(Table):
     id = fields.BigIntField(primary_key=True)
     team = fields.CharField(max_length=32)
     name = fields.CharField(max_length=200)
@@ -30,7 +43,7 @@ class Workspace(Model):
 
 
 # A score type; *live* is the number of the definition in use.
-class ScoreType(Model):
+class ScoreType(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -45,7 +58,7 @@ class ScoreType(Model):
 
 
 # A version of a score type.
-class Definition(Model):
+class Definition(Table):
     id = fields.BigIntField(primary_key=True)
     score_type: fields.ForeignKeyRelation[ScoreType] = fields.ForeignKeyField(
         "storage.ScoreType", on_delete=fields.RESTRICT
@@ -78,7 +91,7 @@ class Definition(Model):
 
 
 # A contact; its row is the lock for all data about the contact.
-class Contact(Model):
+class Contact(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -98,6 +111,7 @@ class Contact(Model):
     owner_key = fields.TextField(null=True)
     tags_key = fields.TextField()
     stamps = fields.TextField()  # JSON: field → the order of the fact that stated its value
+    split_at = fields.BigIntField(null=True)  # when a split last took an id from this row or gave it one
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 
@@ -108,7 +122,7 @@ class Contact(Model):
 
 # A value of an attribute of a contact, of a list one of its elements, so that filters find it; the rows of a contact
 # say what its column of attributes says, also while it is merged into another contact.
-class AttributeValue(Model):
+class AttributeValue(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
@@ -124,7 +138,7 @@ class AttributeValue(Model):
 
 
 # An address (namespace "") or an id in a source's system, and its contact.
-class Identity(Model):
+class Identity(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
@@ -138,7 +152,7 @@ class Identity(Model):
 
 
 # An identity of a deleted contact, as a keyed hash; facts from before the deletion are no longer recorded.
-class Tombstone(Model):
+class Tombstone(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -152,13 +166,13 @@ class Tombstone(Model):
 
 
 # The ledger: append-only. When a contact is deleted, its facts are reduced to rows of kind `deleted`.
-class Fact(Model):
+class Fact(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyNullableRelation[Contact] = fields.ForeignKeyField(
         "storage.Contact", on_delete=fields.RESTRICT, null=True
     )
-    other_id = fields.BigIntField(null=True)  # for a merge: the other contact
+    other_id = fields.BigIntField(null=True)  # for a merge, the other contact; for a split (its subject), the new one
     kind = fields.CharField(max_length=8)
     source = fields.CharField(max_length=40)
     dedupe_key = fields.TextField()
@@ -173,6 +187,7 @@ class Fact(Model):
     actor = fields.TextField(null=True)
     reason = fields.TextField(null=True)
     activity = fields.TextField(null=True)  # what the contact did; *amount* is then the quantity in thousandths
+    named_id = fields.TextField(null=True)  # the id by which the fact named its contact, as `source:id`
 
     class Meta:
         table = "facts"
@@ -191,7 +206,7 @@ class Fact(Model):
 
 
 # The effect of a fact on a score under one definition; derived, can be recalculated from the ledger.
-class Effect(Model):
+class Effect(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
@@ -216,7 +231,7 @@ class Effect(Model):
 
 
 # The current score of a contact under one definition; derived, can be recalculated from the ledger.
-class Score(Model):
+class Score(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
@@ -239,7 +254,7 @@ class Score(Model):
 
 
 # A configured sender. Its secrets are encrypted.
-class Source(Model):
+class Source(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -263,7 +278,7 @@ class Source(Model):
 
 
 # The number of requests to a source that failed authentication, and the reason of the last one.
-class Refusal(Model):
+class Refusal(Table):
     id = fields.BigIntField(primary_key=True)
     source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
     count = fields.BigIntField()
@@ -278,7 +293,7 @@ class Refusal(Model):
 
 
 # An authenticated request of a source, with the number of its items by outcome.
-class Delivery(Model):
+class Delivery(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
@@ -300,7 +315,7 @@ class Delivery(Model):
 
 
 # The body of a delivery, and its headers without secrets.
-class RawDelivery(Model):
+class RawDelivery(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     source_id = fields.BigIntField()
@@ -322,7 +337,7 @@ class RawDelivery(Model):
 
 
 # An item of an authenticated delivery that could not be used, with the reason.
-class Quarantined(Model):
+class Quarantined(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
@@ -340,7 +355,7 @@ class Quarantined(Model):
 
 
 # A saved filter. Its text is parsed whenever it is used.
-class Segment(Model):
+class Segment(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -355,7 +370,7 @@ class Segment(Model):
 
 
 # An API token, stored as a hash.
-class Token(Model):
+class Token(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -371,7 +386,7 @@ class Token(Model):
 
 
 # An alert rule. *score* is NULL for the default rule: the top band of the default score type.
-class AlertRule(Model):
+class AlertRule(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -404,7 +419,7 @@ class AlertRule(Model):
 
 
 # The state of a rule for a contact; without a row the contact is not taken.
-class AlertMemory(Model):
+class AlertMemory(Table):
     id = fields.BigIntField(primary_key=True)
     rule: fields.ForeignKeyRelation[AlertRule] = fields.ForeignKeyField("storage.AlertRule", on_delete=fields.RESTRICT)
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
@@ -422,7 +437,7 @@ class AlertMemory(Model):
 
 
 # A follow-up: a request to the team to attend to a contact, with its state and outcome.
-class FollowUp(Model):
+class FollowUp(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     rule: fields.ForeignKeyRelation[AlertRule] = fields.ForeignKeyField("storage.AlertRule", on_delete=fields.RESTRICT)
@@ -461,7 +476,7 @@ class FollowUp(Model):
 
 
 # An entry of a follow-up's history.
-class FollowUpMove(Model):
+class FollowUpMove(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     follow_up: fields.ForeignKeyRelation[FollowUp] = fields.ForeignKeyField(
@@ -478,7 +493,7 @@ class FollowUpMove(Model):
 
 
 # The schedule of a digest: a message to a channel or a person every working day.
-class Digest(Model):
+class Digest(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -497,7 +512,7 @@ class Digest(Model):
 
 
 # A message or an image that the app posted, so that it can be edited or removed when a contact is deleted.
-class PostedMessage(Model):
+class PostedMessage(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -511,7 +526,7 @@ class PostedMessage(Model):
 
 
 # A contact that is mentioned in a posted message.
-class MessageContact(Model):
+class MessageContact(Table):
     id = fields.BigIntField(primary_key=True)
     message: fields.ForeignKeyRelation[PostedMessage] = fields.ForeignKeyField(
         "storage.PostedMessage", on_delete=fields.RESTRICT
@@ -525,7 +540,7 @@ class MessageContact(Model):
 
 
 # A notice that an admin was sent, recorded so that it is not sent again.
-class Notice(Model):
+class Notice(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -539,7 +554,7 @@ class Notice(Model):
 
 
 # A queued job.
-class Job(Model):
+class Job(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -564,7 +579,7 @@ class Job(Model):
 
 
 # A lane runs one job at a time. Its holder has the lane until *free_at*.
-class Lane(Model):
+class Lane(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -579,7 +594,7 @@ class Lane(Model):
 
 
 # Somebody who waits for the result of a job.
-class LateAnswer(Model):
+class LateAnswer(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
@@ -595,7 +610,7 @@ class LateAnswer(Model):
 
 
 # A contact with scores to be recalculated because a batch was undone; a job does it, or the next write.
-class PendingRefold(Model):
+class PendingRefold(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)

@@ -1,7 +1,7 @@
 """Describe in words what an item of a delivery says, for Slack and the terminal."""
 
 from storage.domain.contacts import Reference
-from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Unusable
+from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Split, Unusable
 from storage.domain.numbers import show
 
 
@@ -14,6 +14,8 @@ def describe_item(item: ItemRequest) -> str:
             return f"Quarantined: {item.reason}"
         case Merge():
             return f"{describe_reference(item.contact)} → merged into {describe_reference(item.into)}"
+        case Split():
+            return f"{describe_reference(item.contact)} → {describe_reference(item.id)} split off"
         case Deletion():
             return f"{describe_reference(item.contact)} → deleted"
         case Item():

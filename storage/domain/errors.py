@@ -61,6 +61,10 @@ class TwoContacts(Refusal):
     """The address and the id given belong to two different contacts."""
 
 
+class CannotSplit(Refusal):
+    """That id cannot be split from that contact."""
+
+
 class Conflict(Refusal):
     """conflict: the same id arrived earlier with other content."""
 

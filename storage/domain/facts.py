@@ -16,8 +16,8 @@ DAY = 86_400_000_000
 #: an Order with the subject, because two facts with the same key may affect one score or state one field
 FieldOrder: TypeAlias = tuple[int, bytes, bytes, bytes]
 BEFORE_ALL: Order = (-1, b"", b"")
-#: the subjects of merges and of deletions
-MERGE, DELETE = "merge", "delete"
+#: the subjects of merges, of splits and of deletions
+MERGE, SPLIT, DELETE = "merge", "split", "delete"
 
 
 class Op(StrEnum):
@@ -93,6 +93,22 @@ class Merged(Fact):
     def subject(self) -> str:
         """A subject that cannot be the key of a score type."""
         return MERGE if self.place == 1 else f"{MERGE}/{self.place}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitOff(Fact):
+    """A split: an id of a source and its facts moved from the contact row *one* to the new row *other*.
+
+    The rows are two contacts while the split is in force, and one contact while it is undone.
+    """
+
+    one: int
+    other: int
+
+    @property
+    def subject(self) -> str:
+        """A subject that cannot be the key of a score type."""
+        return SPLIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +273,17 @@ class Merge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A submitted split: *id*, an id of a source, leaves *contact* and becomes a new contact with the id's facts."""
+
+    key: str
+    contact: Reference | int
+    id: Reference
+    occurred_at: int | None = None
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deletion:
     """A submitted deletion of a contact and of all data about it."""
 
@@ -287,4 +314,4 @@ class Ignored:
 
 
 #: everything that a submission may contain
-ItemRequest: TypeAlias = Item | Merge | Deletion | Unusable | Ignored
+ItemRequest: TypeAlias = Item | Merge | Split | Deletion | Unusable | Ignored

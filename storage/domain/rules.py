@@ -125,7 +125,7 @@ class Judge:
     def _is_met(self, rule: Rule, fields: Mapping[str, Json], at: int) -> bool:
         """Return whether the condition of a rule holds. *at* is the instant that ages are counted to, in µs."""
         condition = self.conditions.get(rule.name)
-        return condition is None or condition.matches(_build_candidate(fields, at))
+        return condition is None or condition.matches(build_candidate(fields, at))
 
 
 @lru_cache(maxsize=1024)
@@ -235,7 +235,8 @@ def _find_period_start(period: str, at: int) -> int:
     return first_day.toordinal()
 
 
-def _build_candidate(fields: Mapping[str, Json], at: int) -> Candidate:
+def build_candidate(fields: Mapping[str, Json], at: int) -> Candidate:
+    """Return a contact with these fields as filters see it at an instant, without an id and without scores."""
     texts = {
         name: value if isinstance(value := fields.get(name), str) else None
         for name in ("email", "name", "company", "owner")

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES, Reference, check_field, check_text, clean_fields
 from storage.domain.errors import BadItem, Refusal, UnknownScoreType
-from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, stamp
+from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Split, stamp
 from storage.domain.fold import ScoreState
 from storage.domain.score_types import ScoreType
 from storage.domain.texts import clean_text
@@ -119,7 +119,18 @@ def clean_item(item: Item) -> Item:
     )
 
 
-def check_item(item: Item | Merge | Deletion, *, received: int, index: int = 0) -> int:
+def list_targets(item: Item | Merge | Split | Deletion) -> tuple[Reference | int, ...]:
+    """Return the contacts that an item names: one, or for a merge and a split two."""
+    match item:
+        case Merge():
+            return (item.contact, item.into)
+        case Split():
+            return (item.contact, item.id)
+        case _:
+            return (item.contact,)
+
+
+def check_item(item: Item | Merge | Split | Deletion, *, received: int, index: int = 0) -> int:
     """Return when an item happened. Raises a Refusal if the ledger cannot look up or store the item.
 
     *received* and the result are in µs UTC. *index* is the position of the item in its submission.
@@ -127,13 +138,13 @@ def check_item(item: Item | Merge | Deletion, *, received: int, index: int = 0) 
     _check_texts(item)
     place = item.place if isinstance(item, Item) else 0
     at = stamp(item.occurred_at, received=received, index=index, place=place)
-    for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
+    for contact in list_targets(item):
         if isinstance(contact, Reference) and not contact.identities():
             raise BadItem("the item names no contact: give an e-mail address or an id")
     return at
 
 
-def check_limits(item: Item | Merge | Deletion, types: Mapping[str, ScoreType]) -> None:
+def check_limits(item: Item | Merge | Split | Deletion, types: Mapping[str, ScoreType]) -> None:
     """Raise a Refusal if an item exceeds a limit: the range or step of its score type, or the size of its fields.
 
     An item that was recorded earlier may exceed the limits of today; a repeat of it is not the sender's mistake.
@@ -157,10 +168,10 @@ def check_limits(item: Item | Merge | Deletion, types: Mapping[str, ScoreType]) 
             raise BadItem(f"`{name[:80]}`: {exc}") from exc
 
 
-def _check_texts(item: Item | Merge | Deletion) -> None:
+def _check_texts(item: Item | Merge | Split | Deletion) -> None:
     """Raise BadText if the ledger cannot store a text of an item."""
     check_text(item.key, "its id")
-    for contact in (item.contact, item.into) if isinstance(item, Merge) else (item.contact,):
+    for contact in list_targets(item):
         if isinstance(contact, Reference):
             check_text(contact.email, "what names its contact")
             check_text(contact.id, "what names its contact")
@@ -172,7 +183,9 @@ def _check_texts(item: Item | Merge | Deletion) -> None:
             check_text(value, f"its `{name}`")
 
 
-def refusal_reason(item: Item | Merge | Deletion, types: Mapping[str, ScoreType], *, received: int) -> str | None:
+def refusal_reason(
+    item: Item | Merge | Split | Deletion, types: Mapping[str, ScoreType], *, received: int
+) -> str | None:
     """Return why an item would be quarantined, as far as known without the ledger; None if nothing is found."""
     try:
         check_item(item, received=received)

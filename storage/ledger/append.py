@@ -31,7 +31,13 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
             new[planned.key] = (None if is_deletion else planned.rows[0], fact)
             contact_of[planned.key] = None if is_deletion else planned.contact
             received[planned.key] = plan.submission.received_at
-    ids = await facts.append(session, new, received_at=received) if new else {}
+    named_ids = {
+        planned.key: planned.named_id[1:]
+        for plan in plans
+        for planned, _ in stamped[plan.position]
+        if planned.named_id is not None and planned.kind is ItemKind.FACT
+    }
+    ids = await facts.append(session, new, received_at=received, named_ids=named_ids) if new else {}
     stored = await facts.load_stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
     roots = await contacts.roots(session, {row for row, _, _ in stored.values() if row is not None}) if stored else {}
     if any(contact_of[key] != (None if row is None else roots[row]) for key, (row, _, _) in stored.items()):

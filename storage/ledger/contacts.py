@@ -17,6 +17,7 @@ from storage.domain.contacts import (
     Json,
     address_key,
     contact_keys,
+    fold_address,
     id_key,
     id_spellings,
     looks_like_address,
@@ -125,14 +126,15 @@ async def lock(session: Session, expected: Mapping[int, int]) -> None:
         raise StartAgain
 
 
-async def lock_available(session: Session, expected: Mapping[int, int]) -> set[int]:
-    """Lock the contact rows that no other transaction has locked. Return the rows that others have locked.
+async def lock_available(session: Session, expected: Mapping[int, int]) -> tuple[set[int], set[int]]:
+    """Lock the contact rows that no other transaction has locked.
 
+    Return the rows that others have locked, and the locked rows that a split took an id from or gave an id to.
     *expected* is as in `lock`. Raises StartAgain if a row belongs to another contact by now or is gone.
     """
     rows = await session.rows(
-        "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
-        " ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
+        "SELECT id, coalesce(merged_into, id) AS root, split_at FROM contacts"
+        " WHERE id IN (SELECT id FROM given(id bigint)) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         [{"id": id} for id in sorted(expected)],
     )
     locked = {row["id"]: row["root"] for row in rows}
@@ -141,7 +143,7 @@ async def lock_available(session: Session, expected: Mapping[int, int]) -> set[i
     others = expected.keys() - locked.keys()
     if others and (await roots(session, others)).keys() != others:
         raise StartAgain
-    return others
+    return others, {row["id"] for row in rows if row["split_at"] is not None}
 
 
 async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
@@ -191,6 +193,52 @@ async def write_groups(session: Session, root_of: Mapping[int, int]) -> None:
     )
 
 
+async def move_id(session: Session, id: Identity, *, row: int, target: int, now: int) -> None:
+    """Move an id of a source from a contact row to a new row, and mark both rows. The caller holds the locks.
+
+    The address that the contact is looked up by is shown from now on, even if only facts of the moved id stated it.
+    """
+    workspace, namespace, value = id
+    spellings = id_spellings(value)
+    await session.rows(
+        "UPDATE identities SET contact_id = $1 WHERE contact_id = $2 AND workspace_id = $3 AND namespace = $4"
+        f" AND value IN ({', '.join(f'${number}' for number in range(5, len(spellings) + 5))})",
+        target,
+        row,
+        workspace,
+        namespace,
+        *spellings,
+    )
+    await session.rows("UPDATE contacts SET split_at = $3 WHERE id IN ($1, $2)", row, target, now)
+    await session.rows(
+        "UPDATE contacts SET first_email = (SELECT i.value FROM identities i WHERE i.contact_id = contacts.id"
+        " AND i.namespace = $2 ORDER BY i.id LIMIT 1) WHERE id = $1 AND first_email IS NULL",
+        row,
+        EMAIL,
+    )
+
+
+async def find_split(session: Session, contacts: Iterable[int]) -> set[int]:
+    """Return the contacts among these that a split took an id from or gave an id to."""
+    rows = await session.rows(
+        "SELECT DISTINCT given.id FROM given(id bigint) JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " WHERE m.split_at IS NOT NULL",
+        [{"id": id} for id in sorted(set(contacts))],
+    )
+    return {row["id"] for row in rows}
+
+
+async def count_identities(session: Session, contacts: Iterable[int]) -> dict[int, int]:
+    """Return how many addresses and ids each of these contacts has, those of merged rows included."""
+    rows = await session.rows(
+        "SELECT given.id, count(*) AS number FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN identities i ON i.contact_id = m.id GROUP BY given.id",
+        [{"id": id} for id in sorted(set(contacts))],
+    )
+    return {row["id"]: row["number"] for row in rows}
+
+
 async def erase(session: Session, rows: Iterable[int]) -> None:
     """Empty contact rows, and delete their identities and attribute values. The caller holds the locks."""
     ids = [{"id": row} for row in sorted(rows)]
@@ -199,7 +247,8 @@ async def erase(session: Session, rows: Iterable[int]) -> None:
     await session.rows(
         "UPDATE contacts SET merged_into = $2, first_email = NULL, email = NULL, name = NULL, company = NULL,"
         " owner = NULL, tags = '[]', attributes = '{}', email_key = NULL, name_key = NULL, company_key = NULL,"
-        " owner_key = NULL, tags_key = '', stamps = '{}' WHERE id IN (SELECT id FROM given(id bigint))",
+        " owner_key = NULL, tags_key = '', stamps = '{}', split_at = NULL"
+        " WHERE id IN (SELECT id FROM given(id bigint))",
         ids,
         NOBODY,
     )
@@ -237,17 +286,21 @@ def _parse_fields(row: Row) -> Fields:
 async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
     """Save all fields of contacts with their matching keys and attribute values. The caller holds the locks."""
     member_rows = await session.rows(
-        "SELECT given.id, m.id AS member, m.first_email, m.attributes FROM given(id bigint)"
+        "SELECT given.id, m.id AS member, m.first_email, m.attributes, m.split_at FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id DESC",
         [{"id": id} for id in sorted(changed)],
     )
     first_email = {row["id"]: row["first_email"] for row in member_rows if row["first_email"]}  # of the oldest row
+    own_addresses = await _load_addresses(session, {row["id"] for row in member_rows if row["split_at"] is not None})
     attributes_before = {row["id"]: json.loads(row["attributes"]) for row in member_rows if row["id"] == row["member"]}
     attributes_after: dict[int, dict[str, Json]] = {}
     rows = []
     for id, contact_fields in sorted(changed.items()):
         values: dict[str, Json] = {name: value for name, (value, _) in contact_fields.items()}
-        values["email"] = values.get("email") or first_email.get(id)
+        email = values.get("email")
+        if id in own_addresses and not (isinstance(email, str) and fold_address(email) in own_addresses[id]):
+            email = None  # the facts of an id that was split off may state the address of the contact that it left
+        values["email"] = email or first_email.get(id)
         attributes = attributes_after[id] = {
             name.removeprefix(ATTRIBUTE): value for name, value in values.items() if name.startswith(ATTRIBUTE)
         }
@@ -281,6 +334,23 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         now,
     )
     await _write_attribute_values(session, attributes_before, attributes_after)
+
+
+async def _load_addresses(session: Session, contacts: Iterable[int]) -> dict[int, set[str]]:
+    """Return the matching keys of the addresses by which these contacts are looked up."""
+    ids = sorted(contacts)
+    if not ids:
+        return {}
+    rows = await session.rows(
+        "SELECT given.id, i.value FROM given(id bigint) JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN identities i ON i.contact_id = m.id WHERE i.namespace = $2",
+        [{"id": id} for id in ids],
+        EMAIL,
+    )
+    addresses: dict[int, set[str]] = {id: set() for id in ids}
+    for row in rows:
+        addresses[row["id"]].add(row["value"])
+    return addresses
 
 
 async def _write_attribute_values(

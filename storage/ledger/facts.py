@@ -7,11 +7,26 @@ from typing import TypeAlias
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import Json
-from storage.domain.facts import Activity, Change, Deleted, Fact, FieldValue, Merged, Op, Undo, undone_batches
+from storage.domain.facts import (
+    SPLIT,
+    Activity,
+    Change,
+    Deleted,
+    Fact,
+    FieldValue,
+    Merged,
+    Op,
+    SplitOff,
+    Undo,
+    resolve_merges,
+    undone_batches,
+)
 from storage.domain.fold import bears_on
+from storage.domain.past_contacts import RecordedFact
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
+from storage.sources.named_contacts import make_name
 
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
@@ -22,13 +37,16 @@ Scored: TypeAlias = tuple[int, str]
 
 _COLUMNS = (
     "workspace_id, contact_id, other_id, kind, source, dedupe_key, subject, op, amount, said, undoes,"
-    " occurred_at, received_at, batch, actor, reason, activity"
+    " occurred_at, received_at, batch, actor, reason, activity, named_id"
 )
 _GIVEN = (
     "given(workspace_id bigint, contact_id bigint, other_id bigint, kind text, source text, dedupe_key text,"
     " subject text, op text, amount bigint, said text, undoes text, occurred_at bigint, received_at bigint,"
-    " batch text, actor text, reason text, activity text)"
+    " batch text, actor text, reason text, activity text, named_id text)"
 )
+
+
+_IS_SPLIT = f"f.subject = '{SPLIT}' AND f.kind = 'merge'"
 
 
 def fact_key(workspace: int, fact: Fact) -> FactKey:
@@ -37,10 +55,21 @@ def fact_key(workspace: int, fact: Fact) -> FactKey:
 
 
 async def append(
-    session: Session, facts: Mapping[FactKey, tuple[int | None, Fact]], *, received_at: Mapping[FactKey, int]
+    session: Session,
+    facts: Mapping[FactKey, tuple[int | None, Fact]],
+    *,
+    received_at: Mapping[FactKey, int],
+    named_ids: Mapping[FactKey, tuple[str, str]] | None = None,
 ) -> dict[FactKey, int]:
-    """Append the facts with new keys, each with its contact row. Return the row ids of the appended facts."""
-    rows = [_make_row(key, contact, fact, received_at[key]) for key, (contact, fact) in sorted(facts.items())]
+    """Append the facts with new keys, each with its contact row. Return the row ids of the appended facts.
+
+    *named_ids* are the ids, (source, id), that the facts named their contacts by.
+    """
+    names = {key: make_name(*named_id) for key, named_id in (named_ids or {}).items()}
+    rows = [
+        _make_row(key, contact, fact, received_at[key]) | {"named_id": names.get(key)}
+        for key, (contact, fact) in sorted(facts.items())
+    ]
     written = await session.rows(
         f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN}"
         ' WHERE true ORDER BY workspace_id, source COLLATE "C", dedupe_key COLLATE "C", subject COLLATE "C"'
@@ -55,10 +84,11 @@ def _make_row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -
     change = fact if isinstance(fact, Change) else None
     activity = fact if isinstance(fact, Activity) else None
     merged = fact if isinstance(fact, Merged) else None
+    link = fact if isinstance(fact, Merged | SplitOff) else None
     return {
         "workspace_id": workspace,
         "contact_id": contact,
-        "other_id": merged.other if merged else None,
+        "other_id": link.other if link else None,
         "kind": next((kind for fact_type, kind in _KINDS.items() if isinstance(fact, fact_type)), "fields"),
         "source": source,
         "dedupe_key": dedupe_key,
@@ -77,8 +107,8 @@ def _make_row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -
 
 
 _KINDS: Mapping[type[Fact], str] = {
-    Change: "change", Activity: "activity", Merged: "merge", Undo: "undo", Deleted: "deleted",
-}  # fmt: skip  # any other fact only states fields
+    Change: "change", Activity: "activity", Merged: "merge", SplitOff: "merge", Undo: "undo", Deleted: "deleted",
+}  # fmt: skip  # any other fact only states fields; a split is a link of the same kind, with a subject of its own
 
 
 def _make_key(row: Row) -> FactKey:
@@ -97,6 +127,21 @@ async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey
         ],
     )
     return {_make_key(row): (row["contact_id"], row["received_at"], _parse_fact(row)) for row in rows}
+
+
+async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, str]:
+    """Return the ids that the facts with these keys named their contacts by, as `source:id`."""
+    rows = await session.rows(
+        "SELECT f.workspace_id, f.source, f.dedupe_key, f.subject, f.named_id"
+        " FROM given(workspace bigint, source text, key text, subject text)"
+        " JOIN facts f ON f.workspace_id = given.workspace AND f.source = given.source"
+        " AND f.dedupe_key = given.key AND f.subject = given.subject WHERE f.named_id IS NOT NULL",
+        [
+            {"workspace": workspace, "source": source, "key": key, "subject": subject}
+            for workspace, source, key, subject in sorted(keys)
+        ],
+    )
+    return {_make_key(row): row["named_id"] for row in rows}
 
 
 async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
@@ -162,25 +207,74 @@ async def activities_since(session: Session, instants: Mapping[int, int]) -> lis
     return [(row["contact"], row["id"], row["activity"]) for row in rows]
 
 
-async def load_merge_links(session: Session, rows: Collection[int]) -> list[tuple[int, int, str]]:
-    """Return all links between these contact rows and others, undone or not: (row, other row, batch)."""
-    links = await session.rows(
-        "SELECT contact_id, other_id, batch FROM facts WHERE kind = 'merge'"
-        " AND contact_id IN (SELECT id FROM given(id bigint)) ORDER BY id",
-        [{"id": id} for id in sorted(rows)],
-    )
-    return [(row["contact_id"], row["other_id"], row["batch"]) for row in links]
+async def load_links(session: Session, workspace: int, rows: Collection[int]) -> list[tuple[int, int, int | None]]:
+    """Return the links that make these contact rows one contact with others: (row, other row, row merged into).
 
-
-async def load_merge_directions(session: Session, rows: Collection[int]) -> list[tuple[int, int, int | None, str]]:
-    """Return all links of contact rows in fact order, undone or not: (row, other row, row merged into, batch)."""
+    They come in fact order. A merge links its rows unless it is undone, a split links its rows while it is undone.
+    """
     links = await session.rows(
-        "SELECT contact_id, other_id, amount, batch FROM facts WHERE kind = 'merge'"
+        "SELECT contact_id, other_id, amount, subject, batch FROM facts WHERE kind = 'merge'"
         " AND contact_id IN (SELECT id FROM given(id bigint))"
         ' ORDER BY occurred_at, source COLLATE "C", dedupe_key COLLATE "C", id',
         [{"id": id} for id in sorted(rows)],
     )
-    return [(row["contact_id"], row["other_id"], row["amount"], row["batch"]) for row in links]
+    undone = await undone_of(session, workspace, {row["batch"] for row in links})
+    return [
+        (row["contact_id"], row["other_id"], row["amount"])
+        for row in links
+        if (row["batch"] in undone) == (row["subject"] == SPLIT)
+    ]
+
+
+async def load_splits(session: Session, contacts: Collection[int]) -> set[frozenset[int]]:
+    """Return the pairs of contacts that splits parted, with one of *contacts* in each: a contact that an id left, and
+    the contact that has the id since, or had it until the next split.
+
+    A pair with both rows in one contact, because the split was undone or they were merged again, has that contact alone.
+    """
+    members = await session.rows(
+        "SELECT c.id, given.id AS root FROM given(id bigint) JOIN contacts c ON c.id = given.id"
+        f" OR c.merged_into = given.id WHERE EXISTS (SELECT 1 FROM facts f WHERE {_IS_SPLIT} AND f.contact_id = c.id)",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    pairs: set[frozenset[int]] = set()
+    starts = [{"root": row["root"], "row": row["id"], "id": None} for row in members]
+    while starts:
+        rows = await session.rows(
+            "SELECT given.root, f.other_id AS row, f.named_id AS id, coalesce(o.merged_into, o.id) AS other"
+            " FROM given(root bigint, row bigint, id text)"
+            f" JOIN facts f ON f.contact_id = given.row AND {_IS_SPLIT} AND coalesce(given.id, f.named_id) = f.named_id"
+            " JOIN contacts o ON o.id = f.other_id",
+            starts,
+        )
+        pairs |= {frozenset((row["root"], row["other"])) for row in rows}
+        starts = [{"root": row["root"], "row": row["row"], "id": row["id"]} for row in rows]
+    return pairs
+
+
+async def move_facts(session: Session, rows: Collection[int], named_ids: Collection[str], *, target: int) -> None:
+    """Move the facts of contact rows that named one of *named_ids* to the row *target*."""
+    await session.rows(
+        "UPDATE facts SET contact_id = $2 WHERE kind <> 'merge' AND contact_id IN (SELECT id FROM given(id bigint))"
+        f" AND named_id IN ({', '.join(f'${number}' for number in range(3, len(named_ids) + 3))})",
+        [{"id": row} for row in sorted(rows)],
+        target,
+        *sorted(named_ids),
+    )
+
+
+async def count_facts(session: Session, contacts: Collection[int]) -> dict[int, tuple[int, dict[str, int]]]:
+    """Return how many changes, activities and field values contacts have, in all and by source."""
+    rows = await session.rows(
+        "SELECT given.id, f.source, count(*) AS number FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id AND f.kind <> 'merge' GROUP BY given.id, f.source",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    by_source: dict[int, dict[str, int]] = {id: {} for id in contacts}
+    for row in rows:
+        by_source[row["id"]][row["source"]] = row["number"]
+    return {id: (sum(numbers.values()), numbers) for id, numbers in by_source.items()}
 
 
 async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[int, list[Fact]]:
@@ -195,11 +289,46 @@ async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[
     return by_row
 
 
+async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[int, list[int]]:
+    """Return, for each contact, all rows that any merge or split connects with it, also if undone, and its own row.
+
+    Links through rows that were deleted are not in the ledger any more.
+    """
+    rows, links = set(contacts), set[tuple[int, int]]()
+    unread = rows
+    while unread:
+        found = await session.rows(
+            "SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
+            " AND contact_id IN (SELECT id FROM given(id bigint))"
+            " UNION SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
+            " AND other_id IN (SELECT id FROM given(id bigint))",
+            [{"id": row} for row in sorted(unread)],
+        )
+        links |= {(row["contact_id"], row["other_id"]) for row in found}
+        unread = {row for link in links for row in link} - rows
+        rows |= unread
+    root = resolve_merges(rows, links)
+    return {contact: sorted(row for row in rows if root[row] == root[contact]) for contact in contacts}
+
+
+async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, list[RecordedFact]]:
+    """Return all facts of these contact rows, without rows merged with them, by row."""
+    records = await session.rows(
+        "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    by_row: dict[int, list[RecordedFact]] = {row: [] for row in rows}
+    for record in records:
+        row = record["contact_id"]
+        by_row[row].append(RecordedFact(row=row, received_at=record["received_at"], fact=_parse_fact(record)))
+    return by_row
+
+
 async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
     """Redact the facts of contact rows up to *until*: only key, time and batch are kept."""
     await session.rows(
         "UPDATE facts SET kind = 'deleted', contact_id = NULL, other_id = NULL, op = NULL, amount = NULL, said = '{}',"
-        " actor = NULL, reason = NULL, activity = NULL WHERE occurred_at <= $2"
+        " actor = NULL, reason = NULL, activity = NULL, named_id = NULL WHERE occurred_at <= $2"
         " AND (contact_id IN (SELECT id FROM given(id bigint)) OR other_id IN (SELECT id FROM given(id bigint)))",
         [{"id": row} for row in sorted(rows)],
         until,
@@ -241,9 +370,14 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
 
 async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Return the batches among *batches* that are undone. An undo that is itself undone does not count."""
-    undos: dict[str, Undo] = {}
     requested = frozenset(batches)
-    pending = set(requested)
+    return undone_batches(await load_undos(session, workspace, requested)) & requested
+
+
+async def load_undos(session: Session, workspace: int, batches: Iterable[str]) -> list[Undo]:
+    """Return the undos of these batches, the undos of those undos, and so on."""
+    undos: dict[str, Undo] = {}
+    pending = set(batches)
     checked: set[str] = set()
     while pending:
         rows = await session.rows(
@@ -255,7 +389,7 @@ async def undone_of(session: Session, workspace: int, batches: Iterable[str]) ->
         fetched = [fact for fact in map(_parse_fact, rows) if isinstance(fact, Undo)]
         undos |= {undo.key: undo for undo in fetched}
         pending = {undo.batch for undo in fetched} - checked
-    return undone_batches(undos.values()) & requested
+    return list(undos.values())
 
 
 async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
@@ -330,6 +464,8 @@ def _parse_fact(row: Row) -> Fact:
             return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
         case "activity":
             return Activity(**common, activity=row["activity"], quantity=row["amount"])
+        case "merge" if row["subject"] == SPLIT:
+            return SplitOff(**common, one=row["contact_id"], other=row["other_id"])
         case "merge":
             _, _, place = row["subject"].partition("/")
             one, other = row["contact_id"], row["other_id"]

@@ -31,6 +31,7 @@ async def use_former_keys(workspace: Workspace, *, source: str, items: Sequence[
     }
     owners = await contacts.load_known(reader, identities)
     roots = await contacts.roots(reader, {row for row, _, _ in stored.values() if row is not None})
+    splits = await facts.load_splits(reader, {*owners.values(), *roots.values()})
 
     def use_former_key(item: ItemRequest) -> ItemRequest:
         if not isinstance(item, Item):
@@ -40,7 +41,11 @@ async def use_former_keys(workspace: Workspace, *, source: str, items: Sequence[
             known = stored.get(_make_key(workspace, source, item, key))
             if known is not None and _has_same_content(item, known):
                 row, _, fact = known
-                if isinstance(fact, Deleted) or named == {roots.get(row or 0)}:
+                contact = roots.get(row or 0)
+                # After a split, the fact may count for the contact of the id or for the one that the id left.
+                if isinstance(fact, Deleted) or all(
+                    owner is not None and (owner == contact or {owner, contact} in splits) for owner in named
+                ):
                     return replace(item, key=key)
         return item
 

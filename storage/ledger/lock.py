@@ -38,8 +38,8 @@ async def lock_contacts(
         rows = {*(row for planned in plan.items for row in planned.rows if row > 0), *plan.spoken_of}
         expected |= {row: plan.roots[row] for row in rows} | dict(plan.members)
     expected |= {root: root for root in expected.values()}
-    waiting: set[Name] = {*blocked}
-    waiting |= await contacts.lock_available(session, expected) if expected else set()
+    locked_elsewhere, split = await contacts.lock_available(session, expected) if expected else (set(), set())
+    waiting: set[Name] = {*blocked, *locked_elsewhere}
     unblocked: list[Plan] = []
     returned: dict[int, Returned] = {}
     for plan in plans:
@@ -53,7 +53,25 @@ async def lock_contacts(
         # Rows join or leave a contact only under the lock of that contact, so its members stay the same from here on.
         if plan.members and await merging.load_members(session, plan) != plan.members:
             raise StartAgain
+    if split:
+        await _check_ids(session, unblocked, split)
     return unblocked, returned
+
+
+async def _check_ids(session: Session, plans: Sequence[Plan], split: set[int]) -> None:
+    """Raise StartAgain if a split has moved an id that the plans name to another row since the plans were resolved.
+
+    *split* are the locked rows that any split changed. An id moves only under the lock of the row that has it.
+    """
+    row_of = {
+        planned.named_id: planned.rows
+        for plan in plans
+        for planned in plan.items
+        if planned.named_id is not None and not split.isdisjoint(planned.rows)
+    }
+    owners = await contacts.load_identity_owners(session, row_of) if row_of else {}
+    if any(row not in row_of[id] for id, (row, _) in owners.items()):
+        raise StartAgain
 
 
 async def check_folded(session: Session, plans: Sequence[Plan]) -> None:

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.db.database import Session
+from storage.domain.contacts import id_spellings
 from storage.domain.facts import Fact, resolve_merges
 from storage.domain.fold import ScoreState, beginning
 from storage.ledger import contacts, facts, projection
 from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import FactKey, Scored
 from storage.ledger.plan import ItemKind, Plan, Regrouping
+from storage.sources.named_contacts import make_name
 
 
 async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
@@ -22,13 +24,14 @@ async def regroup_contacts(session: Session, plan: Plan) -> Plan:
     """Append the links of a plan, then merge and split contacts by the links in force. Return the changed plan."""
     if plan.joined:
         await _append_links(session, plan)
+        await _split_off(session, plan)
         plan, moved = await _write_groups(session, plan)
         await alert_memory.regroup_memory(session, moved)
         roots = {**plan.roots, **(plan.regrouping.roots if plan.regrouping else {})}
         items = tuple(
             replace(planned, contact=roots[planned.rows[0]])
             for planned in plan.items
-            if planned.kind is not ItemKind.MERGE
+            if planned.kind not in (ItemKind.MERGE, ItemKind.SPLIT)
         )
         plan = replace(plan, items=items, roots=roots)
     if plan.undo is not None:
@@ -43,10 +46,34 @@ async def _append_links(session: Session, plan: Plan) -> None:
     new: dict[FactKey, tuple[int | None, Fact]] = {}
     for planned in plan.items:
         for link in planned.links:
-            new[plan.link_key(planned, link[0])] = (link[1], plan.merged(planned, link))
+            new[plan.link_key(planned, link[0])] = (link[1], plan.link(planned, link))
     received_at = dict.fromkeys(new, plan.submission.received_at)
-    if new and len(await facts.append(session, new, received_at=received_at)) < len(new):
+    named_ids = {
+        planned.key: planned.references[-1].identities[0][1:]
+        for planned in plan.items
+        if planned.kind is ItemKind.SPLIT
+    }
+    if new and len(await facts.append(session, new, received_at=received_at, named_ids=named_ids)) < len(new):
         raise StartAgain
+
+
+async def _split_off(session: Session, plan: Plan) -> None:
+    """Move the ids that a plan splits off, and the facts that named them, to the new rows.
+
+    Raises StartAgain if nothing would identify the contact any more, because another split was just recorded.
+    """
+    for planned in plan.items:
+        if planned.kind is not ItemKind.SPLIT:
+            continue
+        (id,) = planned.references[-1].identities
+        _, row, target = planned.links[0]
+        members = [member for member, contact in plan.members.items() if contact == plan.members[row]]
+        await contacts.move_id(session, id, row=row, target=target, now=plan.submission.received_at)
+        names = [make_name(id[1], spelling) for spelling in id_spellings(id[2])]
+        await facts.move_facts(session, members, names, target=target)
+        contact = plan.members[row]
+        if not (await contacts.count_identities(session, [contact])).get(contact):
+            raise StartAgain
 
 
 async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, int]]:
@@ -99,9 +126,8 @@ async def split_rest(
 
 
 async def _resolve_links(session: Session, plan: Plan, rows: Collection[int]) -> dict[int, int]:
-    links = await facts.load_merge_links(session, rows)
-    undone = await facts.undone_of(session, plan.workspace.id, {batch for _, _, batch in links})
-    return resolve_merges(rows, [(contact, other) for contact, other, batch in links if batch not in undone])
+    links = await facts.load_links(session, plan.workspace.id, rows)
+    return resolve_merges(rows, [(row, other) for row, other, _ in links])
 
 
 async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[Scored, ...]:

@@ -14,11 +14,9 @@ async def load_merged_fields(session: Session, workspace: int, ids: Collection[i
     if not merged:
         return {}
     rows = {row for members in merged.values() for row in members}
-    links = await facts.load_merge_directions(session, rows)
+    ranks = rank_merged_rows(rows, await facts.load_links(session, workspace, rows))
     facts_of = await facts.load_row_field_facts(session, rows)
-    batches = {batch for *_, batch in links} | {fact.batch for row in facts_of.values() for fact in row}
-    undone = await facts.undone_of(session, workspace, batches)
-    ranks = rank_merged_rows(rows, [(row, other, into) for row, other, into, batch in links if batch not in undone])
+    undone = await facts.undone_of(session, workspace, {fact.batch for row in facts_of.values() for fact in row})
     in_force = {row: [fact for fact in row_facts if fact.batch not in undone] for row, row_facts in facts_of.items()}
     return {
         contact: fold_merged_fields(

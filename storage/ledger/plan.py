@@ -4,11 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from storage.domain.contacts import clean_address
+from storage.domain.contacts import EMAIL, clean_address
 from storage.domain.errors import Conflict, Refusal
 from storage.domain.facts import (
     DELETE,
     MERGE,
+    SPLIT,
     Activity,
     Change,
     Deleted,
@@ -19,6 +20,8 @@ from storage.domain.facts import (
     Item,
     Merge,
     Merged,
+    Split,
+    SplitOff,
     Undo,
     Unusable,
     has_same_content,
@@ -28,12 +31,22 @@ from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import ItemOutcome, Moved, Status, Submission, check_item, check_limits, clean_item
+from storage.domain.submissions import (
+    ItemOutcome,
+    Moved,
+    Status,
+    Submission,
+    check_item,
+    check_limits,
+    clean_item,
+    list_targets,
+)
 from storage.ledger import facts
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Scored, Stored
 
-#: (number within its item from 1, contact row, other contact row): the item proves that both are the same contact
+#: (number within its item from 1, contact row, other contact row): the item proves that both are the same contact. For
+#: a split: (1, the row that has the id, the new row).
 Link = tuple[int, int, int]
 #: what two submissions may have in common: a contact row, an identity, or the key of a fact
 Name = int | Identity | FactKey
@@ -46,6 +59,7 @@ class ItemKind(Enum):
 
     FACT = auto()  #: a change, an activity or field values
     MERGE = auto()
+    SPLIT = auto()
     DELETION = auto()
 
 
@@ -75,6 +89,12 @@ class PlannedItem:
     links: tuple[Link, ...] = ()
     into: int | None = None  #: for a merge, the row of the contact to merge into
     contact: int = 0  #: the contact that these rows belong to
+    note: str | None = None  #: a remark for the sender, if the item is applied
+
+    @property
+    def named_id(self) -> Identity | None:
+        """The id of a source that the item names its contact by."""
+        return next((identity for identity in self.references[0].identities if identity[1] != EMAIL), None)
 
     @property
     def identities(self) -> list[Identity]:
@@ -213,11 +233,11 @@ class Plan:
     @property
     def outcomes(self) -> tuple[ItemOutcome, ...]:
         """The outcome of each item of the submission."""
-        applied = ItemOutcome(status=Status.APPLIED)
+        notes = {new.planned.position: new.planned.note for new in self.new}
         return tuple(
             ItemOutcome(status=Status.QUARANTINED, reason=str(self.refused[position]))
             if position in self.refused
-            else self.settled.get(position, applied)
+            else self.settled.get(position, ItemOutcome(status=Status.APPLIED, reason=notes.get(position)))
             for position in range(len(self.submission.items))
         )
 
@@ -260,10 +280,15 @@ class Plan:
         """Return the refusal of an item that repeats a key with different content."""
         return Conflict() if self.submission.all_or_none else Conflict("conflict")
 
-    def merged(self, planned: PlannedItem, link: Link) -> Merged:
-        """Return the fact that links two contacts of an item as the same contact."""
+    def link(self, planned: PlannedItem, link: Link) -> Merged | SplitOff:
+        """Return the fact that links two contact rows of an item: as the same contact, or as two for a split."""
         place, contact, other = link
         submission = self.submission
+        if planned.kind is ItemKind.SPLIT:
+            return SplitOff(
+                source=submission.source, key=planned.item.key, occurred_at=planned.at, batch=submission.batch,
+                actor=submission.actor, one=contact, other=other,
+            )  # fmt: skip  # arguments grouped: common columns, then the two rows
         return Merged(
             source=submission.source, key=planned.item.key, occurred_at=planned.at, batch=submission.batch,
             actor=submission.actor, one=contact, other=other, place=place,
@@ -272,7 +297,7 @@ class Plan:
 
     def link_key(self, planned: PlannedItem, place: int) -> FactKey:
         """Return the key of the fact that links two contacts of an item."""
-        return facts.fact_key(self.workspace.id, self.merged(planned, (place, 0, 0)))
+        return facts.fact_key(self.workspace.id, self.link(planned, (place, 0, 0)))
 
 
 def plan_submission(
@@ -302,11 +327,15 @@ def plan_submission(
 
 
 def _plan_item(
-    index: int, item: Item | Merge | Deletion, workspace: int, source: str, types: Mapping[str, ScoreType], at: int
+    index: int,
+    item: Item | Merge | Split | Deletion,
+    workspace: int,
+    source: str,
+    types: Mapping[str, ScoreType],
+    at: int,
 ) -> PlannedItem:
-    targets = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
     references = []
-    for target in targets:
+    for target in list_targets(item):
         if isinstance(target, int):
             references.append(ContactReference(row=target))
         else:
@@ -322,6 +351,8 @@ def _plan_item(
     kind, subject = ItemKind.FACT, ""
     if isinstance(item, Merge):
         kind, subject = ItemKind.MERGE, MERGE
+    elif isinstance(item, Split):
+        kind, subject = ItemKind.SPLIT, SPLIT
     elif isinstance(item, Deletion):
         kind, subject = ItemKind.DELETION, DELETE
     if not isinstance(item, Item):
@@ -385,7 +416,8 @@ def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: b
         return
     occurred_at = planned.item.occurred_at
     same_time = is_time_of(fact, occurred_at, received=received_at, resolution=planned.item.resolution)
-    repeated = [fact if planned.kind is ItemKind.MERGE else plan.fact(planned, fact.occurred_at)]
+    is_link = planned.kind in (ItemKind.MERGE, ItemKind.SPLIT)
+    repeated = [fact if is_link else plan.fact(planned, fact.occurred_at)]
     if planned.item.sent_amount is not None:  # the fact was recorded before the source adjusted its amounts
         sent = replace(planned, item=replace(planned.item, amount=planned.item.sent_amount))
         repeated.append(plan.fact(sent, fact.occurred_at))

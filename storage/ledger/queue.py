@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from storage.domain.errors import TooBusy
-from storage.domain.facts import Deletion, Merge
+from storage.domain.facts import Deletion, Merge, Split
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.plan import Name
@@ -59,7 +59,7 @@ class Pending:
         submission = self.submission
         if submission.undoes is not None or submission.unless_later is not None:
             return True
-        return any(isinstance(item, Merge | Deletion) for item in submission.items)
+        return any(isinstance(item, Merge | Split | Deletion) for item in submission.items)
 
 
 class Queue:

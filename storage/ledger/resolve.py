@@ -2,18 +2,22 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from storage.db.database import Session
-from storage.domain.errors import Refusal, UnknownContact
-from storage.domain.facts import Merged
+from storage.domain.contacts import EMAIL
+from storage.domain.errors import CannotSplit, Refusal, UnknownContact
+from storage.domain.facts import Merged, SplitOff, resolve_merges
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Stored
 from storage.ledger.plan import DUPLICATE, ContactReference, ItemKind, Link, Plan, PlannedItem, check_repeat, make_links
+from storage.sources.named_contacts import make_name
 
 DELETED = ItemOutcome(status=Status.IGNORED, reason=erasing.DELETED)
+KEPT_APART = "the address belongs to the contact that this id was split from; it was left out"
 ONE_ALREADY = ItemOutcome(status=Status.IGNORED, reason="these are one contact already")
 
 
@@ -26,11 +30,37 @@ class _Names:
     row_of: dict[Identity, int]
     stored: dict[FactKey, Stored]
     tombstones: Mapping[Identity, int]
+    splits: Collection[frozenset[int]]  #: pairs of contacts that a split parted; see `load_splits`
+    named_ids: Mapping[FactKey, str]  #: the ids that the facts of some keys named, as names
+    identity_counts: Mapping[int, int]  #: contact to split → the number of its addresses and ids
+    joined: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items join
     newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
 
     def copy(self) -> "_Names":
         """Return a copy; changes of the copy do not affect this record."""
-        return replace(self, row_of=dict(self.row_of), stored=dict(self.stored), newcomers=dict(self.newcomers))
+        return replace(
+            self,
+            row_of=dict(self.row_of),
+            stored=dict(self.stored),
+            joined=list(self.joined),
+            newcomers=dict(self.newcomers),
+        )
+
+    def root(self, row: int) -> int:
+        """Return the contact that a row belonged to before the group."""
+        return self.roots.get(row, row)
+
+    def are_parted(self, row: int, other: int) -> bool:
+        """Return whether a split parted the contacts of two rows, also if something else joined them again.
+
+        Contacts that earlier items of the group join count as one contact.
+        """
+        if not self.splits:
+            return False
+        pairs = [(self.root(left), self.root(right)) for left, right in self.joined]
+        contact_of = resolve_merges({self.root(row), self.root(other), *chain(*pairs), *chain(*self.splits)}, pairs)
+        contacts_of_rows = {contact_of[self.root(row)], contact_of[self.root(other)]}
+        return any({contact_of[contact] for contact in split} == contacts_of_rows for split in self.splits)
 
 
 async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
@@ -94,9 +124,29 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
         for place, _, _ in make_links({row for row in _list_rows(planned, row_of) if row is not None})
     }
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
+    # Only an item that names several rows, or another row than the fact that it repeats, can be about a split.
+    several: set[int] = set()
+    repeated: set[FactKey] = set()
+    for planned in planned_items:
+        rows = _list_known_rows(planned, row_of, stored.get(planned.key))
+        if len(rows) > 1:
+            several |= rows
+            repeated |= {planned.key} & stored.keys()
+    named_ids = await facts.load_named_ids(session, repeated) if repeated else {}
+    splits = await facts.load_splits(session, {roots.get(row, row) for row in several}) if several else set()
+    split_contacts = {
+        roots.get(row, row)
+        for planned in planned_items
+        if planned.kind is ItemKind.SPLIT
+        for row in _list_known_rows(planned, row_of, None)
+    }
+    identity_counts = await contacts.count_identities(session, split_contacts) if split_contacts else {}
     all_identities = [identity for planned in planned_items for identity in planned.all_identities]
     tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
-    return _Names(verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones)
+    return _Names(
+        verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones, splits=splits,
+        named_ids=named_ids, identity_counts=identity_counts,
+    )  # fmt: skip  # arguments grouped: rows and facts, then what deletions and splits left
 
 
 def _resolve_plan(plan: Plan, names: _Names) -> Plan:
@@ -148,8 +198,14 @@ def _resolve_item(
         names.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
     ):
         return DELETED, None
+    if planned.kind is ItemKind.SPLIT:
+        return None, _resolve_split(planned, names)
     rows_of = [_find_rows(plan, reference, names, identities) for reference in planned.references]
-    resolved = planned.with_rows([row for rows in rows_of for row in rows], names.roots)
+    rows = [row for reference_rows in rows_of for row in reference_rows]
+    if planned.kind is ItemKind.FACT and (own_row := _find_parted_row(planned, rows, names)) is not None:
+        is_one = len({names.root(row) for row in rows}) == 1
+        planned, rows = replace(planned, note=None if is_one else KEPT_APART), [own_row]
+    resolved = planned.with_rows(rows, names.roots)
     if planned.kind is ItemKind.MERGE:
         resolved = replace(resolved, into=min(rows_of[-1]))
     links = () if planned.kind is ItemKind.DELETION else make_links(resolved.rows)
@@ -159,9 +215,10 @@ def _resolve_item(
         key = plan.link_key(resolved, link[0])
         if key not in names.stored:
             new_links.append(link)
-            names.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.merged(resolved, link))
+            names.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.link(resolved, link))
         elif not _is_merge_of(names.stored[key], link):
             raise plan.conflict()
+    names.joined.extend(link[1:] for link in links)
     if planned.kind is not ItemKind.MERGE:
         fact = plan.fact(resolved, resolved.at)
         names.stored[planned.key] = (resolved.rows[0], plan.submission.received_at, fact)
@@ -187,6 +244,37 @@ def _find_rows(
     return rows
 
 
+def _find_parted_row(planned: PlannedItem, rows: Collection[int], names: _Names) -> int | None:
+    """Return the row of the id that an item names beside an address from which a split parted the id; else None.
+
+    The id decides: the item is about the contact of the id alone, and is no proof that the two are one contact.
+    """
+    if planned.named_id is None:
+        return None
+    row = names.row_of[planned.named_id]
+    return row if any(other != row and names.are_parted(row, other) for other in rows) else None
+
+
+def _resolve_split(planned: PlannedItem, names: _Names) -> PlannedItem:
+    """Return a split with the row that has the id, and a new row for it. Raises UnknownContact or CannotSplit."""
+    contact, id = planned.references
+    (identity,) = id.identities
+    name = f"{identity[1]}:{identity[2]}"
+    row = contact.row if contact.row is not None else next(map(names.row_of.get, contact.identities), None)
+    if row is None:
+        raise UnknownContact
+    if identity not in names.row_of or identity[1] == EMAIL:
+        raise CannotSplit(f"no contact has the id `{name}`")
+    if names.root(names.row_of[identity]) != names.root(row):
+        raise CannotSplit(f"`{name}` is an id of another contact")
+    if names.identity_counts[names.root(row)] == 1:
+        raise CannotSplit(f"`{name}` is all that identifies this contact: there is nothing to split off")
+    new_row = -1 - len(names.newcomers)
+    names.newcomers[new_row] = None
+    resolved = planned.with_rows([names.row_of[identity], new_row], names.roots)
+    return replace(resolved, links=make_links(resolved.rows))
+
+
 def _is_merge_of(stored: Stored, link: Link) -> bool:
     fact = stored[2]
     return isinstance(fact, Merged) and (fact.one, fact.other) == link[1:]
@@ -198,12 +286,23 @@ def _list_rows(planned: PlannedItem, row_of: Mapping[Identity, int]) -> list[int
     return rows + [reference.row for reference in planned.references if reference.row is not None]
 
 
+def _list_known_rows(planned: PlannedItem, row_of: Mapping[Identity, int], stored: Stored | None) -> set[int]:
+    """Return the known contact rows of an item and of the stored fact with its key."""
+    stored_row = None if stored is None else stored[0]
+    return {row for row in (*_list_rows(planned, row_of), stored_row) if row is not None}
+
+
 def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
-    """Return whether all references of an item lead to the contact of the stored fact with its key."""
-    rows = [row for row in _list_rows(planned, names.row_of) if row is not None]
-    if len(rows) < len(_list_rows(planned, names.row_of)):
+    """Return whether all references of an item lead to the contact of the stored fact with its key.
+
+    A fact that named the id of the item is repeated by the item even if the address leads to another contact by now.
+    After a split, the fact may count for the contact of the id or for the one that the id left, which may be deleted.
+    """
+    rows = _list_known_rows(planned, names.row_of, None)
+    unknown = {identity for identity in planned.identities if identity not in names.row_of}
+    if not rows or unknown - names.tombstones.keys():
         return False
-    links = make_links(set(rows))
+    links = make_links(rows)
     is_linked = all(
         plan.link_key(planned, link[0]) in names.stored
         and _is_merge_of(names.stored[plan.link_key(planned, link[0])], link)
@@ -211,7 +310,15 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
     )
     if planned.kind is ItemKind.MERGE:
         return is_linked and bool(links)
-    roots = {names.roots.get(row, row) for row in rows}
-    row, _, _ = names.stored[planned.key]
-    contact = None if row is None else names.roots.get(row, row)
-    return roots == {contact} or (contact in roots and is_linked)
+    stored_row, _, fact = names.stored[planned.key]
+    if planned.kind is ItemKind.SPLIT:
+        return isinstance(fact, SplitOff) and names.row_of[planned.references[-1].identities[0]] == fact.other
+    if stored_row is None:
+        return False
+    roots, contact = {names.root(row) for row in rows}, names.root(stored_row)
+    names_same_id = planned.named_id is not None and names.named_ids.get(planned.key) == make_name(
+        *planned.named_id[1:]
+    )
+    return (contact in roots and (is_linked or names_same_id)) or all(
+        root == contact or names.are_parted(root, stored_row) for root in roots
+    )

@@ -107,10 +107,11 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
     stored_fields = await contacts.fields(session, ids)
     stored_values = await contacts.load_attribute_values(session, ids)
     merged_fields = await load_merged_fields(session, workspace.id, ids)
+    split = await contacts.find_split(session, ids)
     for id in ids:
         facts_in_force = [fact for fact in facts_of[id] if fact.batch not in undone]
         folded_fields = merged_fields.get(id) or fold_fields(facts_in_force, {})
-        differences += _compare_fields(id, stored_fields.get(id, {}), folded_fields)
+        differences += _compare_fields(id, stored_fields.get(id, {}), folded_fields, is_split=id in split)
         differences += _compare_attribute_values(id, stored_values.get(id, {}), folded_fields)
     return sum(state.rank is not None for state in states.values()), differences
 
@@ -162,9 +163,14 @@ def _compare_score(
             )
 
 
-def _compare_fields(id: int, stored: contacts.Fields, folded: contacts.Fields) -> Iterator[Difference]:
+def _compare_fields(
+    id: int, stored: contacts.Fields, folded: contacts.Fields, *, is_split: bool
+) -> Iterator[Difference]:
+    """Compare the stored fields of a contact. The address that a contact shows after a split need not be its facts'."""
     for name in sorted(stored.keys() | folded.keys()):
         stored_value, folded_value = stored.get(name), folded.get(name)
+        if name == "email" and is_split and stored_value is not None and folded_value is not None:
+            folded_value = (stored_value[0], folded_value[1])
         if folded_value is not None and folded_value[0] is None and stored_value is not None:
             # Without tags the stored list is empty; without an address the contact keeps the address it was inserted
             # with.

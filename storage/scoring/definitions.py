@@ -295,7 +295,7 @@ async def drop_draft(session: Session, workspace: Workspace, *, draft: ScoreType
 
 async def delete(workspace: Workspace, *, definition: int) -> None:
     """Delete a definition that is not live. Its scores and effects must be deleted before."""
-    await database.current_database().writer.rows(
+    await database.change(
         "DELETE FROM definitions WHERE id = $2 AND number <> (SELECT live FROM score_types t"
         " WHERE t.id = definitions.score_type_id AND t.workspace_id = $1)",
         workspace.id,

@@ -494,7 +494,7 @@ def _is_same_watch(before: Watch, after: Watch) -> bool:
 
 async def _delete_next(table: str, definition: int) -> bool:
     """Delete some scores or effects (*table*) of a definition. Return False if there were none."""
-    deleted = await database.current_database().writer.rows(
+    deleted = await database.change(
         f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
         definition,
         10 * BATCH,

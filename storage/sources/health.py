@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from itertools import pairwise
 
 from storage import jobs
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.people import Workspace
-from storage.domain.source_health import FEWEST, HOUR, IN_A_ROW, ITEMS, Seen, SourceHealth, judge_health
+from storage.domain.source_health import BUSY, BUSY_WITHIN, IN_A_ROW, SourceHealth, judge_health
 from storage.jobs import NewJob
 
 WATCH, TELL = "watch", "standing"  #: job kinds (and lanes): check every source; report one source
@@ -47,17 +46,24 @@ async def check_sources(workspace: Workspace, *, now: int) -> list[tuple[str, So
     changed = []
     rows = await database.read(
         "SELECT s.id, s.slug, s.standing, s.standing_at, s.settings, s.updated_at, coalesce(r.in_a_row, 0) AS in_a_row,"
-        " r.last_at AS refused_at FROM sources s LEFT JOIN refusals r ON r.source_id = s.id WHERE s.workspace_id = $1"
-        " ORDER BY s.id",
+        " r.last_at AS refused_at,"
+        " (SELECT max(received_at) FROM deliveries WHERE source_id = s.id) AS last_at,"
+        f" (SELECT max(received_at) FROM deliveries WHERE source_id = s.id AND {_USABLE}) AS usable_at"
+        " FROM sources s LEFT JOIN refusals r ON r.source_id = s.id WHERE s.workspace_id = $1 ORDER BY s.id",
         workspace.id,
     )
     for row in rows:
-        usable_at = await _find_last_usable(row["id"])
+        usable_at = row["usable_at"]
         if usable_at is None or json.loads(row["settings"]).get("paused"):
             continue  # it never worked, or is paused
         before = SourceHealth(row["standing"])
         if before is SourceHealth.WORKS:
-            standing = judge_health(await _observe_source(row, usable_at, now=now))
+            standing = judge_health(
+                refused=row["in_a_row"] if (row["refused_at"] or 0) > row["last_at"] else 0,
+                unusable=await _count_deliveries(row["id"], after=usable_at, limit=IN_A_ROW),
+                recent=await _count_deliveries(row["id"], after=row["last_at"] - BUSY_WITHIN, limit=BUSY),
+                quiet_for=now - max(row["last_at"], row["updated_at"]),
+            )
         else:
             standing = SourceHealth.WORKS if usable_at > row["standing_at"] else before
         if standing is not before and await _save_change(workspace, row, before, standing, now=now):
@@ -65,55 +71,12 @@ async def check_sources(workspace: Workspace, *, now: int) -> list[tuple[str, So
     return changed
 
 
-async def _find_last_usable(source: int) -> int | None:
+async def _count_deliveries(source: int, *, after: int, limit: int) -> int:
+    """Return the number of deliveries of a source after a time in µs, counted up to *limit*."""
     rows = await database.read(
-        f"SELECT received_at FROM deliveries WHERE source_id = $1 AND {_USABLE} ORDER BY received_at DESC LIMIT 1",
-        source,
+        "SELECT id FROM deliveries WHERE source_id = $1 AND received_at > $2 LIMIT $3", source, after, limit
     )
-    return rows[0]["received_at"] if rows else None
-
-
-async def _observe_source(row: Row, usable_at: int, *, now: int) -> Seen:
-    (span,) = await database.read(
-        "SELECT min(received_at) AS first_at, max(received_at) AS last_at,"
-        f" (SELECT count(*) FROM (SELECT id FROM deliveries WHERE source_id = $1 LIMIT {FEWEST}) few) AS count"
-        " FROM deliveries WHERE source_id = $1",
-        row["id"],
-    )
-    unusable = await database.read(
-        f"SELECT quarantined FROM deliveries WHERE source_id = $1 AND received_at > $2 AND NOT {_USABLE}"
-        f" ORDER BY received_at DESC LIMIT {IN_A_ROW}",
-        row["id"],
-        usable_at,
-    )
-    quiet_for = now - max(span["last_at"], row["updated_at"])
-    refused = row["in_a_row"] if (row["refused_at"] or 0) > span["last_at"] else 0
-    return Seen(
-        known_for=now - span["first_at"],
-        deliveries=span["count"],
-        quiet_for=quiet_for,
-        longest_pause=await _find_longest_pause(row["id"]) if quiet_for > HOUR else 0,
-        refused=refused,
-        unusable=len(unusable),
-        unusable_items=min(sum(delivery["quarantined"] for delivery in unusable), ITEMS),
-    )
-
-
-async def _find_longest_pause(source: int) -> int:
-    """Return the longest pause between two deliveries, in µs.
-
-    The query jumps from delivery to delivery in steps of at least one hour, so it reads at most about 700 rows, and the
-    result is accurate to the hour.
-    """
-    rows = await database.read(
-        "WITH RECURSIVE steps(at) AS (SELECT max(received_at) FROM deliveries WHERE source_id = $1 UNION ALL"
-        " SELECT (SELECT max(d.received_at) FROM deliveries d WHERE d.source_id = $1 AND d.received_at <= s.at - $2)"
-        " FROM steps s WHERE s.at IS NOT NULL) SELECT at FROM steps WHERE at IS NOT NULL ORDER BY at",
-        source,
-        HOUR,
-    )
-    times = [row["at"] for row in rows]
-    return max((later - earlier for earlier, later in pairwise(times)), default=0)
+    return len(rows)
 
 
 async def _save_change(
@@ -172,7 +135,7 @@ async def load_unreported(workspace: Workspace, *, source: int) -> HealthChange 
 
 async def record_reported(workspace: Workspace, *, changed: HealthChange) -> None:
     """Record that an admin was informed of a source's health. The health may have changed again since."""
-    await database.current_database().writer.rows(
+    await database.change(
         "UPDATE sources SET told = $3 WHERE workspace_id = $1 AND slug = $2",
         workspace.id,
         changed.source,

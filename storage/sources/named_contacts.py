@@ -9,8 +9,8 @@ from urllib.parse import unquote_plus
 
 from storage.domain.contacts import EMAIL, Reference, replace_broken_text
 from storage.domain.errors import BadItem
-from storage.domain.facts import Ignored, ItemRequest, Merge, Unusable
-from storage.domain.submissions import Raw
+from storage.domain.facts import Ignored, ItemRequest, Unusable
+from storage.domain.submissions import Raw, list_targets
 from storage.domain.texts import match_key
 
 _ADDRESS = re.compile(r"[^\s\"'<>()\[\]{}\\,;:=&|@]+@[^\s\"'<>()\[\]{}\\,;:=&|@]+")
@@ -24,8 +24,7 @@ def find_names(item: ItemRequest) -> set[str]:
     """
     if isinstance(item, Unusable | Ignored):
         return {name for contact in item.contacts for name in _list_names(contact)} | _find_addresses(item.raw)
-    references = [item.contact, item.into] if isinstance(item, Merge) else [item.contact]
-    return {name for contact in references if isinstance(contact, Reference) for name in _list_names(contact)}
+    return {name for contact in list_targets(item) if isinstance(contact, Reference) for name in _list_names(contact)}
 
 
 def find_request_names(raw: Raw, items: Iterable[ItemRequest]) -> set[str]:

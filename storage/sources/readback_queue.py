@@ -104,14 +104,25 @@ async def load_request(workspace: Workspace, *, job: Job) -> Wanted | None:
     return Wanted(source=rows[0]["namespace"], id=rows[0]["value"], api_token=token)
 
 
-async def record_failure(workspace: Workspace, *, source: str, because: str, now: int) -> None:
-    """Record at a source why a read-back failed."""
-    await database.current_database().writer.rows(
+async def record_failure(workspace: Workspace, *, source: str, id: str, because: str, now: int) -> None:
+    """Record at a source why one of its contacts could not be read."""
+    await database.change(
         "UPDATE sources SET unread = $3, unread_at = $4 WHERE workspace_id = $1 AND slug = $2",
         workspace.id,
         source,
-        because,
+        f"{source}:{id} {because}",
         now,
+    )
+
+
+async def clear_failure(workspace: Workspace, *, source: str, id: str) -> None:
+    """Clear the last failure of a source if it was about this contact, which has been read meanwhile."""
+    await database.change(
+        "UPDATE sources SET unread = NULL, unread_at = NULL WHERE workspace_id = $1 AND slug = $2"
+        " AND substr(unread, 1, length($3)) = $3",
+        workspace.id,
+        source,
+        f"{source}:{id} ",
     )
 
 

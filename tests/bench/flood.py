@@ -20,13 +20,14 @@ from pathlib import Path
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
-from bot.demo import Message, Sandbox
+from bot.demo.world import Message
 from storage.bootstrap import open_storage
 from storage.sources.config import add_source
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import environment, serving
 from tests.conftest import KEY
 from tests.journeys.acme import BOT_TOKEN, SIGNING
+from tests.slack.foreign import ForeignSlack
 from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
 from tests.webhooks.sender import SECRET, START, Sender, encoded, item
 
@@ -71,7 +72,7 @@ class Measured:
 class House:
     """A running service with its Slack, the source that floods it, and another source."""
 
-    sandbox: Sandbox
+    sandbox: ForeignSlack
     flooding: Sender
     form: Sender
     process: int
@@ -85,7 +86,7 @@ async def house(url: str) -> AsyncIterator[House]:
     workspace = await find_workspace(TEAM)
     await add_source(workspace, slug="form", provider="generic", secrets=[SECRET], now=START)
     await storage.close()
-    sandbox = Sandbox(app_url="http://127.0.0.1:1", signing_secret=SIGNING, bot_token=BOT_TOKEN, team_id=TEAM)
+    sandbox = ForeignSlack(app_url="http://127.0.0.1:1", signing_secret=SIGNING, bot_token=BOT_TOKEN)
     await sandbox.start()
     env = environment(url, SLACK_API_URL=f"{sandbox.url}/api/", SLACK_BOT_TOKEN=BOT_TOKEN, SLACK_SIGNING_SECRET=SIGNING)
     timeout = ClientTimeout(total=LONGEST)
@@ -187,7 +188,7 @@ async def _ask(house: House, measured: Measured, line: str, *, user: str = "U0RE
     await house.sandbox.wait_for(lambda: len(_answers(house.sandbox, user)) > before, LONGEST)
 
 
-def _answers(sandbox: Sandbox, user: str) -> Sequence[Message]:
+def _answers(sandbox: ForeignSlack, user: str) -> Sequence[Message]:
     return sandbox.messages("C0SALES", user)
 
 

@@ -1,13 +1,19 @@
 """A fake Slack that returns the answers set by a test."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import ClientSession, web
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.features import TABLES
+from bot.slack.directory import People
 from bot.slack.handling import Reply
+from bot.slack.job_handling import JobTools, bind_handlers
+from bot.slack.poster import Poster
+from storage.domain.people import Workspace
+from storage.job_runner import Handler
 
 Json = Mapping[str, Any]
 
@@ -15,6 +21,14 @@ Json = Mapping[str, Any]
 async def answer_nobody(*, user: str, answer_to: str | None, reply: Reply) -> None:
     """Ignore a late answer, for tests in which nobody waits for one."""
     raise AssertionError(f"{user} is answered: {reply.text}")
+
+
+def bind_jobs(workspace: Workspace, *, client: AsyncWebClient, clock: Callable[[], int]) -> dict[str, Handler]:
+    """Return the job handlers of all features, for a workspace with this client."""
+    people = People(client, team=workspace.team, enterprise=None)
+    poster = Poster(client, workspace=workspace, people=people, clock=clock)
+    tools = JobTools(workspace=workspace, people=people, poster=poster, answer_late=answer_nobody, clock=clock)
+    return bind_handlers(TABLES.jobs, tools)
 
 
 class ToldSlack:

@@ -101,12 +101,11 @@ async def open_page(only_page: Page, demo_url: str) -> AsyncIterator[Open]:
     only_page.on("console", note)
     only_page.on("pageerror", fail)
 
-    async def open_one(path: str = "/", *, size: tuple[int, int] = WIDE, colours: Any = "light") -> Page:
+    async def open_one(*, size: tuple[int, int] = WIDE, colours: Any = "light") -> Page:
         await only_page.set_viewport_size({"width": size[0], "height": size[1]})
         await only_page.emulate_media(color_scheme=colours)
-        await only_page.goto(demo_url + path)
-        if path == "/":
-            await expect(only_page.locator("#messages")).to_have_attribute("aria-busy", "false")
+        await only_page.goto(demo_url)
+        await expect(only_page.locator("#messages")).to_have_attribute("aria-busy", "false")
         return only_page
 
     yield open_one

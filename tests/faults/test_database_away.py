@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from storage.limits import Limits
 from storage.sources.deliveries import list_refusals
 from tests.bot.cli.program import environment, serving
 from tests.faults.between import Between, between
@@ -208,12 +209,11 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.slow
 @on_sqlite
 async def test_a_locked_file_is_503_after_a_while(database_url: str) -> None:
     """If another process keeps the file locked, writes wait and are answered 503; reads are answered at once."""
     file = database_url.removeprefix("sqlite://")
-    async with receiving(database_url) as service:
+    async with receiving(database_url, limits=Limits(file=2)) as service:
         holder = await asyncio.create_subprocess_exec(
             sys.executable, "-c", HOLD, file, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
@@ -228,12 +228,12 @@ async def test_a_locked_file_is_503_after_a_while(database_url: str) -> None:
         assert [answer.status for answer in looking] == [200, 200, 200]
         assert not any(task.done() for task in pushing)
 
-        check_away(await pushing[0])
+        for task in pushing:
+            check_away(await task)
         holder.stdin.close()
         await holder.wait()
         for number in range(3):
             assert sum(await until_taken(service.sender, item("score.add", value=1), f"d{number}")) == 1
-        await asyncio.gather(*pushing)
         assert await service.scores("ada@example.com") == {"score": 3000}
     with sqlite3.connect(file) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -14,10 +14,7 @@ from signal import SIGTERM
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.demo import Channel, Fault, Message, Sandbox
-from bot.demo.faults import Kind
-from bot.job_handlers import Deliverer
-from bot.slack.directory import People
+from bot.demo.world import Channel, Message
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import ASK
 from storage.alerts.followups import load_follow_ups
@@ -30,11 +27,13 @@ from storage.job_runner import JobRunner
 from storage.jobs import list_due_in_lane
 from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
-from tests.bot.fakes import answer_nobody
+from tests.bot.fakes import bind_jobs
 from tests.conftest import KEY
 from tests.counts import report_counts
 from tests.faults.lives import Lives, living
 from tests.postgres import Databases, postgres_url
+from tests.slack.faults import Fault, Kind
+from tests.slack.foreign import ForeignSlack
 from tests.storage.teams import Team, set_to
 
 TEAM, TOKEN, SECRET = "T0DEMO", "xoxb-acme", "8f742231b10e8888abcd99yyyzzz85a5"
@@ -58,9 +57,9 @@ class Trouble:
 
 
 @asynccontextmanager
-async def many_channels() -> AsyncIterator[Sandbox]:
+async def many_channels() -> AsyncIterator[ForeignSlack]:
     """Yield a Slack with a channel for every rule."""
-    slack = Sandbox(app_url="", signing_secret=SECRET, bot_token=TOKEN)
+    slack = ForeignSlack(app_url="", signing_secret=SECRET, bot_token=TOKEN)
     await slack.start()
     for place in range(CHANNELS):
         slack.world.add_channel(Channel(id=f"C0N{place}", name=f"n{place}", members=["U0REP", slack.world.bot_user]))
@@ -91,7 +90,7 @@ async def ask_for_many(storage: Storage) -> Workspace:
     return workspace
 
 
-async def live_and_die(replica: Lives, slack: Sandbox, trouble: Trouble, turns: Iterator[int]) -> None:
+async def live_and_die(replica: Lives, slack: ForeignSlack, trouble: Trouble, turns: Iterator[int]) -> None:
     """Start a service, kill it at random moments between the first message and the last, and restart it each time."""
     await replica.begin()
     for turn in turns:
@@ -103,7 +102,7 @@ async def live_and_die(replica: Lives, slack: Sandbox, trouble: Trouble, turns: 
         await replica.begin()
 
 
-async def misbehave(slack: Sandbox, trouble: Trouble) -> None:
+async def misbehave(slack: ForeignSlack, trouble: Trouble) -> None:
     """Add random faults, and release held answers after some calls or half a second."""
     while True:
         kind = trouble.dice.choice(KINDS)
@@ -116,23 +115,19 @@ async def misbehave(slack: Sandbox, trouble: Trouble) -> None:
         slack.faults.clear()
 
 
-async def do_the_rest(workspace: Workspace, slack: Sandbox, lanes: Iterable[str]) -> None:
+async def do_the_rest(workspace: Workspace, slack: ForeignSlack, lanes: Iterable[str]) -> None:
     """Run the jobs that the killed services left; a day later, when every job is due and every lease has expired."""
     later = time.time_ns() // 1000 + SPEED * DAY
     client = AsyncWebClient(token=TOKEN, base_url=f"{slack.url}/api/", retry_handlers=[])
-    people = People(client, team=TEAM, enterprise=None)
-    deliverer = Deliverer(
-        workspace=workspace, people=people, posting=client, answer_late=answer_nobody, clock=lambda: later
-    )
     runner = JobRunner({}, clock=lambda: later)
-    runner.add_handlers(workspace, deliverer.handlers)
+    runner.add_handlers(workspace, bind_jobs(workspace, client=client, clock=lambda: later))
     for lane in lanes:
         while await list_due_in_lane(workspace, lane=lane, kind=ASK, now=later):
             await runner.work()
             later += PACE
 
 
-def list_posts(slack: Sandbox) -> list[Message]:
+def list_posts(slack: ForeignSlack) -> list[Message]:
     """Return the follow-ups in the channels."""
     return [post for post in slack.world.posts if post.metadata]
 
@@ -178,7 +173,7 @@ async def test_each_follow_up_is_posted_once_whoever_dies(databases: Databases, 
     )
 
 
-def environment_of(url: str, slack: Sandbox) -> Mapping[str, str]:
+def environment_of(url: str, slack: ForeignSlack) -> Mapping[str, str]:
     """Return the environment of a service with this database and this Slack."""
     settings = {"SLACK_BOT_TOKEN": TOKEN, "SLACK_SIGNING_SECRET": SECRET, "SLACK_API_URL": f"{slack.url}/api/"}
     return environment(url, CONTACT_SCORE_LOG_LEVEL="error", **settings)

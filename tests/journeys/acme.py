@@ -3,18 +3,21 @@
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from pydantic import SecretStr
 
-from bot.demo import Message, ReceivedCall, Response, Sandbox, Sent, View
+from bot.demo.sending import Response
+from bot.demo.world import Message, View
 from bot.service import Service
 from bot.settings import Settings
+from storage.db.database import current_database
+from storage.domain.backoff import PACE, SECOND
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
@@ -25,10 +28,15 @@ from storage.sources.config import add_source
 from storage.workspaces import find_workspace
 from tests.conftest import KEY, fresh
 from tests.postgres import Databases
+from tests.slack.foreign import ForeignSlack, ReceivedCall, Sent
+
+T = TypeVar("T")
 
 SIGNING, BOT_TOKEN, APP_TOKEN = "8f742231b10e8888abcd99yyyzzz85a5", "xoxb-acme", "xapp-acme"
 CRM_SECRET = "whsec_YWNtZS1jcm0tc2VjcmV0LWFjbWUtY3JtLTEyMzQ="
 TEAM, REP, SALES = "T0DEMO", "U0REP", "C0SALES"
+
+SKIPPED = 10  # pauses between messages that one wait skips
 
 # Calls of the service that people, or another listener, can see.
 ANSWERS = ("response_url", "views.open", "chat.postMessage")
@@ -62,7 +70,7 @@ PAST: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 
 
-def ago(sandbox: Sandbox, days: float) -> str:
+def ago(sandbox: ForeignSlack, days: float) -> str:
     """Format the time *days* ago, as a CRM does."""
     return datetime.fromtimestamp(sandbox.clock.now() - days * 86_400, UTC).isoformat().replace("+00:00", "Z")
 
@@ -71,7 +79,7 @@ def ago(sandbox: Sandbox, days: float) -> str:
 class Acme:
     """The service and its Slack, with one method for each action of a person."""
 
-    sandbox: Sandbox
+    sandbox: ForeignSlack
     service: Service
     database_url: str
     socket_mode: bool
@@ -127,6 +135,19 @@ class Acme:
         response = await act()
         answers = await self.sandbox.wait_for(lambda: self.answers[before:])
         return response, answers[0]
+
+    async def until(self, predicate: Callable[[], T]) -> T:
+        """Return the first truthy result of *predicate*, which waits for a message of a job.
+
+        The jobs of a channel pause for a second after each message; the clock skips such pauses.
+        """
+        for _ in range(SKIPPED):
+            if result := predicate():
+                return result
+            self.sandbox.clock.advance(PACE / SECOND)
+            with suppress(TimeoutError):
+                return await self.sandbox.wait_for(predicate, 0.2)
+        return await self.sandbox.wait_for(predicate)
 
     async def restart(self) -> None:
         """Stop the service, which finishes running work, and start another one on the same database."""
@@ -212,6 +233,12 @@ class Acme:
         return next((entry.value for entry in entries if not entry.undone), None)
 
 
+def _wake_jobs() -> None:
+    wake = current_database().wake_job_runner
+    assert wake is not None
+    wake()
+
+
 def _is_welcome(call: ReceivedCall) -> bool:
     return str(call.arguments.get("text")).startswith(WELCOME)
 
@@ -284,7 +311,7 @@ def form(view: View) -> dict[str, object]:
 @asynccontextmanager
 async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIterator[Acme]:
     """Start the service and its Slack on loopback ports, with the items of `PAST` in the ledger."""
-    sandbox = Sandbox(
+    sandbox = ForeignSlack(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
     await sandbox.start()
@@ -292,6 +319,7 @@ async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIte
     acme = None
     try:
         sandbox.app_url = await service.start()
+        sandbox.clock.alarm = _wake_jobs
         await service.connected()
         workspace = await find_workspace(TEAM)
         await _define(workspace, now=int(sandbox.clock.now() * 1_000_000))
@@ -311,7 +339,7 @@ async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIte
         await sandbox.stop()
 
 
-def new_service(sandbox: Sandbox, database_url: str, *, socket_mode: bool = False, port: int = 0) -> Service:
+def new_service(sandbox: ForeignSlack, database_url: str, *, socket_mode: bool = False, port: int = 0) -> Service:
     """Create the service as the demo does: on a free port if *port* is 0, with the sandbox's clock."""
     settings = Settings(
         database_url=database_url,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot.demo import Message, View
+from bot.demo.world import Message, View
 from tests.journeys.acme import Acme, button_of, entered
 
 ADMIN, HERE = "U0ADMIN", "D0ADMIN"

@@ -4,8 +4,8 @@ import json
 from functools import partial
 from typing import Any
 
-from bot.demo import Sent
 from tests.journeys.acme import Acme, button_of, entered, other
+from tests.slack.foreign import Sent
 
 COMMANDS = (
     "",

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from storage.transfer.csv_files import recognize
-from storage.transfer.import_csv import batch_of, import_file
+from storage.transfer.import_batch import batch_of
+from storage.transfer.import_csv import import_file
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Channel, Fault
+from bot.demo.world import Channel
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import load_follow_ups
 from storage.domain.score_types import Band
@@ -25,6 +25,7 @@ from tests.journeys.test_following_up import (
     until_it_says,
     until_posted,
 )
+from tests.slack.faults import Fault
 
 HOUR, DAY = 3_600, 86_400
 MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin
@@ -62,18 +63,14 @@ async def test_nobody_claims_it_in_time(acme: Acme) -> None:
     assert "No follow-ups are overdue." in acme.seen(await acme.ask("followups overdue"))
     acme.sandbox.clock.advance(4 * HOUR + 1)
     message = await until_it_says(acme, message, "Nobody claimed it in time: escalated to <@U0JANE>")
-    (reminder,) = await acme.sandbox.wait_for(
-        lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts]
-    )
+    (reminder,) = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts])
     assert reminder.text == "<@U0JANE>, nobody has claimed this in time."
     assert "Ada Lovelace" in acme.seen(await acme.ask("followups overdue"))
     assert await press(acme, message, "Claim", user="U0JANE") == "You claimed Ada Lovelace."
     assert "No follow-ups are overdue." in acme.seen(await acme.ask("followups overdue"))
     acme.sandbox.clock.advance(3 * DAY + 1)
     await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
-    threads = await acme.sandbox.wait_for(
-        lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts][1:]
-    )
+    threads = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts][1:])
     assert "three days ago" in threads[0].text
     assert (await history(acme, message)).splitlines()[1:] == [
         "Created from crm",
@@ -93,7 +90,7 @@ async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, plac
     if not place:
         await until_posted(acme, 1, "D0REP")
     acme.sandbox.clock.advance(4 * HOUR + 1)
-    (message,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0JANE", "U0JANE"))
+    (message,) = await acme.until(lambda: acme.sandbox.messages("D0JANE", "U0JANE"))
     assert acme.seen(message) == (
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
         "Nobody has claimed this in time. Claim it: `/score followups mine`"
@@ -189,7 +186,7 @@ async def test_a_rule_by_form(acme: Acme) -> None:
     assert response.status == 200
     view = acme.sandbox.open_views()[-1]
     assert "sla" not in str(view.blocks)
-    await acme.sandbox.view_click(view.id, "alert_more", user=REP)
+    await acme.sandbox.click(view.id, "alert_more", user=REP)
     (view,) = await acme.sandbox.wait_for(
         lambda: [open_view for open_view in acme.sandbox.open_views() if "sla" in str(open_view.blocks)]
     )
@@ -294,13 +291,13 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
         return [post for post in acme.sandbox.world.posts if post.channel == SUCCESS and post.metadata]
 
     acme.sandbox.clock.advance(HOUR + 1)
-    (message,) = await acme.sandbox.wait_for(digests)
+    (message,) = await acme.until(digests)
     digest_text = drawn(message.blocks, now=acme.sandbox.clock.now())
     assert "*Newly hot*\nGrace Hopper *90* (hot)" in digest_text
     assert "▲ 49 · Grace Hopper" in digest_text
     assert "*To follow up*\n*Grace Hopper* · Navy · Score *90* (hot), from 41" in digest_text
     acme.sandbox.clock.advance(DAY)  # on Tuesday the digest's follow-up is still open
-    await acme.sandbox.wait_for(lambda: digests()[1:])
+    await acme.until(lambda: digests()[1:])
     (follow_up,) = [
         follow_up for follow_up in await load_follow_ups(acme.workspace, ids=range(1, 50)) if follow_up.lane == "digest"
     ]
@@ -339,7 +336,7 @@ async def test_a_digest_comes_once_whatever_slack_answers(acme: Acme, fault: Any
     acme.sandbox.clock.advance(HOUR + 1)
     await tried_again(acme)
     repeated = fault == "dropped_after_accepting"
-    await acme.sandbox.wait_for(lambda: digests()[1 if repeated else 0 :])
+    await acme.until(lambda: digests()[1 if repeated else 0 :])
     await acme.restart()
     assert ["Possibly a repeat" in str(digest.blocks) for digest in digests()] == [False, True][: len(digests())]
     assert len(digests()) == 1 + repeated
@@ -373,13 +370,13 @@ async def test_all_that_a_digest_has_to_say(acme: Acme) -> None:
         return [re.sub("<!date[^>]*>|‹[^›]*›", "…", text) for text in texts]
 
     acme.sandbox.clock.advance(HOUR + 60)
-    await acme.sandbox.wait_for(lambda: digests(SUCCESS) and digests("D0REP"))
+    await acme.until(lambda: digests(SUCCESS) and digests("D0REP"))
     acme.sandbox.clock.advance(HOUR)
     await press(acme, hopper, "Snooze", user="U0JANE")
     acme.sandbox.clock.advance(DAY - 2.5 * HOUR)
     await acme.pushed(hot("pete@topgun.example", 100) | {"score": "heat"})
     acme.sandbox.clock.advance(1.5 * HOUR + 60)
-    await acme.sandbox.wait_for(lambda: digests(SUCCESS)[1:] and digests("D0REP")[1:])
+    await acme.until(lambda: digests(SUCCESS)[1:] and digests("D0REP")[1:])
     hint = "(Open follow-ups: `/score followups` · Turn this off: `/score alerts digest off"
     assert digests(SUCCESS)[1].splitlines() == [
         "*Heat since …*",
@@ -422,12 +419,12 @@ async def test_a_digest_that_its_channel_refuses(acme: Acme) -> None:
     await acme.pushed(hot("hopper@example.com", 90))
     for _ in range(2):
         acme.sandbox.clock.advance(DAY)
-        await acme.sandbox.wait_for(lambda: "So its digest is not sent" in str(acme.sandbox.messages("D0ADMIN")))
+        await acme.until(lambda: "So its digest is not sent" in str(acme.sandbox.messages("D0ADMIN")))
     await acme.restart()
     assert str(acme.sandbox.messages("D0ADMIN")).count("text='Slack says `not_in_channel` of <#C0PUBLIC>.") == 1
     channel.members.append(world.bot_user)
     acme.sandbox.clock.advance(DAY)
-    await acme.sandbox.wait_for(lambda: [post for post in world.posts if post.channel == channel.id and post.metadata])
+    await acme.until(lambda: [post for post in world.posts if post.channel == channel.id and post.metadata])
 
 
 async def test_the_first_digest_has_what_happened_since_it_was_asked_for(acme: Acme) -> None:
@@ -436,7 +433,7 @@ async def test_the_first_digest_has_what_happened_since_it_was_asked_for(acme: A
     await acme.ask("alerts digest 9:00")
     await acme.pushed(hot("ada@example.com", 90))
     acme.sandbox.clock.advance(3 * DAY - HOUR + 60)
-    (message,) = await acme.sandbox.wait_for(
+    (message,) = await acme.until(
         lambda: [
             message
             for message in acme.sandbox.messages("D0REP")
@@ -457,7 +454,7 @@ async def test_who_left_or_became_a_guest_gets_no_digest(acme: Acme, reason: str
     await acme.pushed(hot("hopper@example.com", 90))
     for _ in range(2):
         acme.sandbox.clock.advance(DAY)
-        await acme.sandbox.wait_for(lambda: "their digest is not sent" in str(acme.sandbox.messages("D0ADMIN")))
+        await acme.until(lambda: "their digest is not sent" in str(acme.sandbox.messages("D0ADMIN")))
     await acme.restart()
     assert str(acme.sandbox.messages("D0ADMIN")).count("text='<@U0JANE> is not an active member here") == 1
     assert acme.sandbox.messages("D0JANE") == []

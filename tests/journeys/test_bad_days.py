@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from bot.demo import Fault
 from storage.db.database import current_database
 from tests.journeys.acme import REP, SALES, Acme, button_of, entered
+from tests.slack.faults import Fault
 from tests.storage import raw
 
 BUTTONS = "\n[Undo] [History]"
@@ -73,19 +73,16 @@ async def test_an_answer_that_fails_is_sent_again(acme: Acme, kind: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["server_error", "no_answer"])
-async def test_an_answer_that_fails_for_good_is_a_direct_message(acme: Acme, kind: str) -> None:
+async def test_an_answer_that_fails_for_good_is_a_direct_message(acme: Acme) -> None:
     """After three attempts the answer is sent by direct message, also if it would have replaced a message."""
     receipt = await acme.ask("set ada +5")
-    acme.sandbox.faults.add(Fault(method="response_url", kind=kind, times=6))  # type: ignore[arg-type]  # as above
-    await acme.sandbox.say("/score top 1")
-    (top,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP"))
+    acme.sandbox.faults.add(Fault(method="response_url", kind="server_error", times=2))
+    acme.sandbox.faults.add(Fault(method="response_url", kind="no_answer"))
     await acme.sandbox.click(receipt.id, button_of(receipt, "Undo")["action_id"])
-    (undone,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP")[1:])
+    (undone,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP"))
 
-    assert "Ada Lovelace" in acme.seen(top)
     assert acme.seen(undone) == "Ada Lovelace · Score 67 → *62* (warm) · undone" + BUTTONS
-    assert tried(acme, "response_url") == 7
+    assert tried(acme, "response_url") == 4
 
 
 async def test_an_answer_that_hangs_holds_up_nobody(acme: Acme) -> None:
@@ -162,19 +159,23 @@ async def test_a_mistake_in_a_form_that_was_acknowledged_already(acme: Acme) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["users.info", "conversations.info"])
 @pytest.mark.parametrize(
-    ("kind", "times"),
-    # aiohttp retries after one lost connection: only the second loss reaches Slack's library.
-    [("rate_limited", 2), ("no_answer", 2), ("dropped_after_accepting", 2)],
+    ("method", "kind"),
+    [
+        ("users.info", "rate_limited"),
+        ("conversations.info", "rate_limited"),
+        ("users.info", "no_answer"),
+        ("conversations.info", "dropped_after_accepting"),
+    ],
 )
-async def test_a_lookup_is_made_again(acme: Acme, method: str, kind: str, times: int) -> None:
+async def test_a_lookup_is_made_again(acme: Acme, method: str, kind: str) -> None:
     """A lookup is retried if Slack is busy or drops the connection, because lookups change nothing."""
-    fault = Fault(method=method, kind=kind, times=times, retry_after=0)  # type: ignore[arg-type]  # as above
+    # aiohttp retries after one lost connection: only the second loss reaches Slack's library.
+    fault = Fault(method=method, kind=kind, times=2, retry_after=0)  # type: ignore[arg-type]  # as above
     acme.sandbox.faults.add(fault)
     text = acme.seen(await acme.ask("set ada +5"))
 
-    assert tried(acme, method) == times + 1
+    assert tried(acme, method) == 3
     assert text == "Ada Lovelace · Score 62 → *67* (warm)" + BUTTONS
 
 

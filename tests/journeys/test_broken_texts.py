@@ -6,8 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bot.demo import Response
-from bot.demo.sending import slack_signature
+from bot.demo.sending import Response, slack_signature
 from storage.ledger.verify import verify_next
 from tests.journeys.acme import SIGNING, Acme, entered
 

@@ -6,11 +6,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.demo import Fault, Message
+from bot.demo.world import Message
 from tests.bot.pictures import read_png
 from tests.conftest import on_both
 from tests.journeys.acme import REP, SALES, Acme, button_of
 from tests.journeys.test_reading import HISTORY
+from tests.slack.faults import Fault
 
 LIST = HISTORY.removesuffix("\n[Chart]")
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -71,7 +72,6 @@ async def test_a_history_of_so_many_days_has_a_chart(acme: Acme) -> None:
     assert uploads(acme) == list(UPLOADS)
     assert completed.arguments.keys() & {"channel_id", "channels", "initial_comment", "thread_ts"} == set()
     assert (file.name, file.title, image.width) == ("chart.png", "Chart", 1440)
-    assert [post.text for post in acme.sandbox.world.posts if post.files] == []
     for other in acme.sandbox.world.people:
         if other != REP:
             assert file.id not in str(acme.sandbox.messages(SALES, other))
@@ -173,7 +173,7 @@ async def test_where_slack_does_not_take_it(acme: Acme, fault: Fault) -> None:
 
 async def test_slack_looks_at_a_picture_first(acme: Acme) -> None:
     """Slack rejects messages with an image that it has not processed yet; the answer comes a moment later, once."""
-    acme.sandbox.world.looking_seconds = 0.2
+    acme.sandbox.world.picture_delay = 0.2
     before = len(acme.sandbox.messages(SALES, REP))
     await acme.sandbox.say("/score history ada 90d")
     messages = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
@@ -185,7 +185,7 @@ async def test_slack_looks_at_a_picture_first(acme: Acme) -> None:
 @pytest.mark.slow
 async def test_slack_never_shows_it(acme: Acme) -> None:
     """After three attempts the list is shown without the chart."""
-    acme.sandbox.world.looking_seconds = 3_600
+    acme.sandbox.world.picture_delay = 3_600
     before = len(acme.sandbox.messages(SALES, REP))
     await acme.sandbox.say("/score history ada 90d")
     messages = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
@@ -196,7 +196,7 @@ async def test_slack_never_shows_it(acme: Acme) -> None:
 
 async def test_an_answer_that_comes_too_late_is_sent_with_its_chart(acme: Acme) -> None:
     """If the response_url has expired, the answer and its chart are sent by direct message."""
-    acme.sandbox.world.looking_seconds = 0.2
+    acme.sandbox.world.picture_delay = 0.2
     sent = await acme.written(partial(acme.sandbox.say, "/score history ada 90d"))
     acme.sandbox.clock.advance(1_801)
     before = len(acme.sandbox.messages("D0REP"))

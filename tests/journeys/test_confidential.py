@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Channel, Fault, Message, ReceivedCall, SlackUser
+from bot.demo.world import Channel, Message, SlackUser
 from storage.notices import NO_ADMIN, is_noticed
 from storage.workspaces import name_admins
 from tests.journeys.acme import REP, SALES, Acme, other
@@ -22,6 +22,8 @@ from tests.journeys.test_following_up import (
     until_it_says,
     until_posted,
 )
+from tests.slack.faults import Fault
+from tests.slack.foreign import ReceivedCall
 
 HIDDEN = "Hidden, because not everyone here may see scores; members can type `/score followups`."
 OTHERS = "{} was archived or shared, has guests in it, or I am not in it any more, so this comes to you."
@@ -266,7 +268,7 @@ async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, becomes: 
         posts = [post for post in acme.sandbox.world.posts if post.channel == place]
         return [post for post in posts if "Nobody has claimed this in time" in post.text]
 
-    (word,) = await acme.sandbox.wait_for(list_escalations)
+    (word,) = await acme.until(list_escalations)
     reason = "<@U0JANE> is not an active member here, so this escalation comes to you."
     assert (reason in word.text) is (becomes == "a guest")
     await until_posted(acme, 1, "D0ADMIN")
@@ -285,7 +287,7 @@ async def test_a_digest_that_is_due_in_a_channel_with_a_guest(acme: Acme) -> Non
     await guest_joined(acme)
     for _ in range(2):
         acme.sandbox.clock.advance(DAY)
-        await acme.sandbox.wait_for(lambda: "So its digest is not sent" in str(acme.sandbox.messages("D0ADMIN")))
+        await acme.until(lambda: "So its digest is not sent" in str(acme.sandbox.messages("D0ADMIN")))
     await acme.restart()
     assert str(acme.sandbox.messages("D0ADMIN")).count(f"text='<#{SUCCESS}> was archived or shared, has guests") == 1
     assert "Hopper" not in str(acme.sandbox.messages(SUCCESS))
@@ -319,7 +321,7 @@ async def test_without_an_admin_the_home_tab_says_so(acme: Acme) -> None:
     await guest_joined(acme)
     acme.sandbox.clock.advance(301)  # users.list is read every five minutes
     await click(acme, await acme.ask("followups", channel="D0REP"), "Claim")
-    await acme.sandbox.wait_for(lambda: hidden(acme, message))
+    await acme.until(lambda: hidden(acme, message))
     await acme.restart()  # after the restart nothing is running
     assert list_follow_up_posts(acme, "D0ADMIN") == []
     assert await is_noticed(acme.workspace, notice=NO_ADMIN)
@@ -374,7 +376,7 @@ async def test_what_slack_does_not_say_just_now_waits(acme: Acme, method: str) -
     acme.sandbox.faults.add(Fault(method=method, kind="server_error"))
     before = len(acme.sandbox.calls)
     await acme.pushed(hot(value=20))
-    await acme.sandbox.wait_for(lambda: method in [call.method for call in acme.sandbox.calls[before:]])
+    await acme.until(lambda: method in [call.method for call in acme.sandbox.calls[before:]])
     acme.sandbox.clock.advance(5)
     await until_it_says(acme, message, "Closed automatically")
     assert list_follow_up_posts(acme, "D0ADMIN") == []
@@ -428,5 +430,5 @@ async def test_who_may_see_nothing_is_told_so_in_direct_messages_too(acme: Acme)
     """If the response_url is gone, the refusal is sent by direct message."""
     sent = await acme.written(lambda: acme.sandbox.say("/score ada@example.com", user="U0GUEST", channel=SALES))
     await acme.sandbox.again(other(sent, response_url="http://127.0.0.1:9/response/gone"))
-    (message,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0GUEST", "U0GUEST"))
+    (message,) = await acme.until(lambda: acme.sandbox.messages("D0GUEST", "U0GUEST"))
     assert message.text == "Scores are for members of this workspace; guests cannot see or change them."

@@ -5,20 +5,23 @@ import asyncio
 import pytest
 from aiohttp import ClientSession
 
-from bot.demo import Fault, Sandbox
 from bot.settings import BadSettings
 from storage.sources.config import add_source
 from storage.workspaces import add_workspace
 from tests.conftest import on_both
 from tests.journeys.acme import APP_TOKEN, BOT_TOKEN, CRM_SECRET, SIGNING, TEAM, Acme, form, new_service
+from tests.slack.faults import Fault
+from tests.slack.foreign import ForeignSlack
 
 BUTTONS = "\n[Undo] [History]"
 both_ways = pytest.mark.parametrize("socket_mode", [False, True], ids=["http", "socket"])
 
 
-def new_sandbox(*, bot_token: str = BOT_TOKEN, app_token: str = APP_TOKEN) -> Sandbox:
+def new_sandbox(*, bot_token: str = BOT_TOKEN, app_token: str = APP_TOKEN) -> ForeignSlack:
     """Create a Slack that accepts these tokens."""
-    return Sandbox(app_url="", signing_secret=SIGNING, bot_token=bot_token, app_token=app_token, crm_secret=CRM_SECRET)
+    return ForeignSlack(
+        app_url="", signing_secret=SIGNING, bot_token=bot_token, app_token=app_token, crm_secret=CRM_SECRET
+    )
 
 
 @on_both

@@ -2,7 +2,7 @@
 
 import json
 
-from bot.demo import Message
+from bot.demo.world import Message
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
 from tests.journeys.test_charting import file_of
@@ -77,7 +77,7 @@ async def test_a_chart(acme: Acme) -> None:
 
     await delete_from_crm(acme)
 
-    await acme.sandbox.wait_for(lambda: file not in acme.sandbox.world.files)
+    await acme.until(lambda: file not in acme.sandbox.world.files)
 
 
 async def test_what_slack_does_not_let_anybody_change(acme: Acme) -> None:
@@ -89,7 +89,7 @@ async def test_what_slack_does_not_let_anybody_change(acme: Acme) -> None:
 
     await delete_from_crm(acme)
 
-    told = await acme.sandbox.wait_for(
+    told = await acme.until(
         lambda: [post for post in acme.sandbox.messages("D0ADMIN", "U0ADMIN") if "was deleted" in post.text]
     )
     assert f"/archives/{SUCCESS}/p{message.ts.replace('.', '')}" in told[-1].text

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Channel, Fault, Message
+from bot.demo.world import Channel, Message
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import load_follow_ups
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
+from tests.slack.faults import Fault
 
 DAY = 86_400
 SUCCESS = "C0SUCCESS"
@@ -40,7 +41,7 @@ async def until_posted(acme: Acme, count: int, channel: str = SUCCESS) -> list[M
         posts = list_follow_up_posts(acme, channel)
         return posts if len(posts) >= count else []
 
-    return list(await acme.sandbox.wait_for(enough))
+    return list(await acme.until(enough))
 
 
 async def until_it_says(acme: Acme, message: Message, words: str) -> Message:
@@ -50,7 +51,7 @@ async def until_it_says(acme: Acme, message: Message, words: str) -> Message:
         now = acme.sandbox.world.find(message.ts)
         return now if now is not None and words in acme.seen(now) else None
 
-    result = await acme.sandbox.wait_for(it)
+    result = await acme.until(it)
     assert isinstance(result, Message)
     return result
 
@@ -100,9 +101,7 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
 
     acme.sandbox.clock.advance(DAY + 1)
     message = await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
-    (reminder,) = await acme.sandbox.wait_for(
-        lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts]
-    )
+    (reminder,) = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts])
     assert reminder.text == "<@U0JANE> snoozed this until now; it is open again."
 
     assert "What was the outcome?" in await press(acme, message, "Done")
@@ -223,9 +222,9 @@ async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: b
     await chosen(acme)
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
     await acme.pushed(hot())
-    await acme.sandbox.wait_for(lambda: [call for call in acme.sandbox.calls if call.method == "chat.postMessage"])
+    await acme.until(lambda: [call for call in acme.sandbox.calls if call.method == "chat.postMessage"])
     acme.sandbox.clock.advance(5)
-    await acme.sandbox.wait_for(lambda: list_follow_up_posts(acme))
+    await acme.until(lambda: list_follow_up_posts(acme))
     await acme.pushed(hot("hopper@example.com"))  # behind it in its lane
     acme.sandbox.clock.advance(5)
     messages = await until_posted(acme, posts + 1)
@@ -236,7 +235,7 @@ async def test_slack_has_a_bad_day(acme: Acme, fault: Any, posts: int, marked: b
 async def tried_again(acme: Acme) -> None:
     """Wait until a message was sent, advance the clock to the retry, and wait until running work is finished."""
     before = _sent(acme)
-    await acme.sandbox.wait_for(lambda: _sent(acme) > before)
+    await acme.until(lambda: _sent(acme) > before)
     acme.sandbox.clock.advance(5)
 
 
@@ -257,7 +256,7 @@ async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
     acme.sandbox.clock.advance(DAY + 1)
     await tried_again(acme)
-    await acme.sandbox.wait_for(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts])
+    await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts])
     await acme.restart()  # which finishes running work
     assert [post.text for post in acme.sandbox.world.posts if post.thread_ts == message.ts] == [
         "<@U0REP> snoozed this until now; it is open again."
@@ -270,7 +269,7 @@ async def test_the_list_of_very_many_comes_once(acme: Acme, fault: Any) -> None:
     await chosen(acme)
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(60)))
-    await acme.sandbox.wait_for(lambda: _sent(acme))
+    await acme.until(lambda: _sent(acme))
     await acme.pushed(hot("late@example.com"))
     acme.sandbox.clock.advance(5)
     (message,) = await until_posted(acme, 1)
@@ -308,7 +307,7 @@ async def test_a_lookup_that_fails_sends_nothing_elsewhere(
     acme.sandbox.clock.advance(31)  # expire the cached lookup
     acme.sandbox.faults.add(Fault(method=method, kind="server_error"))
     await acme.pushed(hot())
-    await acme.sandbox.wait_for(lambda: [call for call in acme.sandbox.calls if call.method == method])
+    await acme.until(lambda: [call for call in acme.sandbox.calls if call.method == method])
     acme.sandbox.clock.advance(5)
     await until_posted(acme, 1, place)
     assert list_follow_up_posts(acme, "D0ADMIN") == []
@@ -460,7 +459,7 @@ async def test_the_last_page_of_the_list_is_done(acme: Acme) -> None:
 @on_both
 async def test_the_first_questions(acme: Acme) -> None:
     """An admin is asked once, by direct message; answers are accepted there and by /score setup."""
-    (question,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
+    (question,) = await acme.until(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
     assert "Where should follow-ups go?" in str(question.blocks)
     answer = await acme.ask("setup", user=REP)
     assert "That is for admins" in acme.seen(answer)
@@ -555,7 +554,7 @@ async def test_a_click_in_the_home_tab(acme: Acme) -> None:
     home = await acme.sandbox.wait_for(lambda: acme.sandbox.home(REP))
     assert home is not None
     assert "Ada Lovelace" in json.dumps(home.content)
-    await acme.sandbox.view_click(home.id, "done:1")
+    await acme.sandbox.click(home.id, "done:1")
 
     def nothing_waits() -> bool:
         now = acme.sandbox.home(REP)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.commands import VERBS
-from bot.demo import Message
+from bot.demo.world import Message
+from bot.features import VERBS
 from storage.scoring.definitions import add_score_type
 from tests.journeys.acme import REP, Acme, entered, form
 from tests.journeys.admin import ADMIN

@@ -4,8 +4,8 @@ import re
 
 from aiohttp import ClientSession
 
-from bot.demo.faults import Fault
 from tests.journeys.acme import Acme
+from tests.slack.faults import Fault
 
 
 async def test_calls_of_slack_are_counted_by_method_and_outcome(acme: Acme) -> None:

@@ -8,13 +8,15 @@ from functools import partial
 
 import pytest
 
-from bot.demo import Channel, Fault, ReceivedCall, Sent
+from bot.demo.world import Channel
 from storage.scoring.definitions import drafts, score_types
 from storage.sources.config import sources
 from tests.conftest import on_both
 from tests.counts import COUNTS
 from tests.journeys.acme import REP, SALES, Acme, other
 from tests.journeys.surfaces import COMMANDS, COUNT, DECISIONS, FORMS, surfaces
+from tests.slack.faults import Fault
+from tests.slack.foreign import ReceivedCall, Sent
 
 GUEST = "Scores are for members of this workspace; guests cannot see or change them."
 INACTIVE = "Scores are for active members of this workspace."

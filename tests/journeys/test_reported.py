@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from bot.demo import Fault, Message, Sandbox
-from bot.demo.faults import Kind
+from bot.demo.world import Message
 from storage.domain.filters import parse
 from storage.domain.numbers import parse as parse_number
 from storage.domain.people import Workspace
@@ -42,6 +41,8 @@ from tests.journeys.acme import (
     drawn,
     new_service,
 )
+from tests.slack.faults import Fault, Kind
+from tests.slack.foreign import ForeignSlack
 from tests.webhooks.sender import signed
 
 Json = dict[str, Any]
@@ -58,7 +59,7 @@ TIME = re.compile(r"\{iso:(-?\d+)\}")
 class Played:
     """One case on a running service, with the answers to its steps."""
 
-    def __init__(self, case: Json, sandbox: Sandbox, database_url: str, folder: Path) -> None:
+    def __init__(self, case: Json, sandbox: ForeignSlack, database_url: str, folder: Path) -> None:
         self.case = case
         self.sandbox = sandbox
         self.database_url = database_url
@@ -216,7 +217,7 @@ def _iso(at: float) -> str:
 @asynccontextmanager
 async def open_case(case: Json, database_url: str, folder: Path) -> AsyncIterator[Played]:
     """Start the service with its Slack on loopback ports."""
-    sandbox = Sandbox(
+    sandbox = ForeignSlack(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token="xapp-acme", crm_secret=CRM_SECRET
     )
     await sandbox.start()

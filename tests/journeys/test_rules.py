@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from bot.demo import Message
+from bot.demo.world import Message
 from storage.domain.score_types import Rule, RuleCap
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import add_score_type, drafts, score_types

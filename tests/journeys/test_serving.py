@@ -5,7 +5,6 @@ import signal
 import pytest
 from aiohttp import ClientSession
 
-from bot.demo import Sandbox
 from storage.bootstrap import open_storage
 from storage.reading.current_scores import top
 from storage.scoring.definitions import score_types
@@ -13,6 +12,7 @@ from storage.workspaces import find_workspace
 from tests.conftest import KEY
 from tests.journeys.acme import APP_TOKEN, BOT_TOKEN, CRM_SECRET, SIGNING, TEAM
 from tests.journeys.process import serving
+from tests.slack.foreign import ForeignSlack
 
 pytestmark = pytest.mark.slow
 
@@ -22,9 +22,9 @@ BY_SOCKET = {"SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_APP_TOKEN": APP_TOKEN}
 OAUTH = {"SLACK_CLIENT_ID": "1.2", "SLACK_CLIENT_SECRET": "not-so-secret"}
 
 
-async def started_sandbox() -> Sandbox:
+async def started_sandbox() -> ForeignSlack:
     """Start a Slack that accepts the tests' tokens."""
-    sandbox = Sandbox(
+    sandbox = ForeignSlack(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
     await sandbox.start()
@@ -61,7 +61,7 @@ async def test_serve(database_url: str, way: dict[str, str], oauth: dict[str, st
     assert [line for line in served.lines if "Traceback" in line or "ada@example.com" in line] == []
 
 
-async def ask_sandbox(sandbox: Sandbox, line: str) -> str:
+async def ask_sandbox(sandbox: ForeignSlack, line: str) -> str:
     """Type a line, and return the id of the answer."""
     before = len(sandbox.messages())
     response = await sandbox.say(line)
@@ -70,7 +70,7 @@ async def ask_sandbox(sandbox: Sandbox, line: str) -> str:
     return sandbox.messages()[-1].id
 
 
-async def clicked(sandbox: Sandbox, handle: str) -> str:
+async def clicked(sandbox: ForeignSlack, handle: str) -> str:
     """Click the first button of a message, and return the message that replaces it."""
     message = sandbox.world.find(handle)
     assert message is not None

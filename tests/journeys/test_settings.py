@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.demo import Message
+from bot.demo.world import Message
 from storage import jobs
 from storage.alerts.enroll import choose_channel
 from storage.domain.facts import DAY

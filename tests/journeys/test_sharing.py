@@ -1,6 +1,6 @@
 """Share a page of a filter with a channel, and filter by owner."""
 
-from bot.demo import Channel
+from bot.demo.world import Channel
 from tests.journeys.acme import REP, Acme
 
 MIXED = (

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from bot.demo import Message
+from bot.demo.world import Message
 from storage.domain.sources import DAY
 from storage.sources.config import add_source, find_source, set_source, sources
 from storage.sources.readback_queue import record_failure
@@ -170,7 +170,7 @@ async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_
     )
     await set_source(acme.workspace, slug="hub", settings=hub.settings, api_token="pat-1", now=now)
     await record_failure(
-        acme.workspace, source="hub", because="hub:7 was answered 404: there is no <such> contact", now=now
+        acme.workspace, source="hub", id="7", because="was answered 404: there is no <such> contact", now=now
     )
     message = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
     assert acme.seen(message).endswith(

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from bot.demo import Message
+from bot.demo.world import Message
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, TEAM, Acme
 from tests.journeys.admin import ask
@@ -34,7 +34,7 @@ async def until_told(acme: Acme, count: int, *, after: int = 310) -> list[str]:
     def enough() -> list[Message] | list[str]:
         return list_standing_texts(acme) if len(list_standing_texts(acme)) >= count else []
 
-    return list(map(str, await acme.sandbox.wait_for(enough)))
+    return list(map(str, await acme.until(enough)))
 
 
 @on_both
@@ -59,7 +59,7 @@ async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme
         assert await push(acme, id=f"h{number}") == 200
     (silent,) = (await until_told(acme, 3, after=73 * HOUR))[2:]
     assert silent == (
-        "*crm* has gone silent, for longer than ever before. Its last delivery came ‹3 d ago›.\n"
+        "*crm* has gone silent: nothing has arrived for three days. Its last delivery came ‹3 d ago›.\n"
         "Check at the sender that its webhook is still on.\n[Show]"
     )
     assert await push(acme, id="back") == 200

@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from storage import jobs
-from storage.db.database import current_database, read
+from storage.db.database import Session, current_database, read, write
 from storage.domain.backoff import LEASE, LONGEST_ASKED, SECOND
 from storage.domain.people import Workspace
 from storage.job_runner import GiveUp, JobResult, JobRunner, RetryLater
-from storage.jobs import Failures, Job
+from storage.jobs import Failures, Job, NewJob
 from storage.notices import record_notice
 from storage.reading.metrics_queries import measure
 from storage.workspaces import add_workspace
@@ -400,3 +401,27 @@ async def test_a_runner_runs_lanes_at_once_and_stops_after_what_it_began(team: T
 
     assert sorted(began) == ["a", "b"]
     assert (await measure(now=NOW)).waiting == {}
+
+
+async def test_a_commit_that_enqueues_a_due_job_wakes_the_runner(team: Team) -> None:
+    """The runner is woken after a commit with a due job, not by a later job and not by a rolled-back transaction."""
+    woken, key = list[str](), ""
+    current_database().wake_job_runner = lambda: woken.append(key)
+    put = partial(jobs.enqueue_one, team.workspace, kind=KIND, lane=LANE, subject=1, now=NOW)
+    for key, due_at in (("due", NOW), ("later", NOW + SECOND), ("overdue", NOW - SECOND)):
+        await put(key=key, due_at=due_at)
+    key = "rolled back"
+    job = NewJob(workspace=team.workspace.id, kind=KIND, lane=LANE, key=key, subject=1, due_at=NOW)
+
+    async def enqueue_and_fail(session: Session) -> None:
+        await jobs.enqueue(session, [job], now=NOW)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await write(enqueue_and_fail)
+    assert woken == ["due", "overdue"]
+
+    runner = JobRunner({}, clock=lambda: NOW)
+    runner.start()
+    assert current_database().wake_job_runner == runner.wake
+    await runner.stop(patience=5)

@@ -1,6 +1,7 @@
 """Metrics in Prometheus' format."""
 
 import re
+from collections.abc import AsyncIterator
 
 from storage.domain.backoff import SECOND
 from storage.job_handlers import RECURRING
@@ -9,7 +10,8 @@ from storage.sources.config import add_source
 from storage.tokens import create_token, revoke_token
 from storage.workspaces import add_workspace
 from tests.webhooks.receiving import METRICS_TOKEN, Receiving, check_problem
-from tests.webhooks.sender import OTHER_SECRET, SECRET, item
+from tests.webhooks.sender import OTHER_SECRET, SECRET, item, signed
+from webhooks.limits import CHUNK, MAX_BODY
 
 RECURRING_KIND = re.compile(f'kind="({"|".join(RECURRING)})"')
 LINE = re.compile(r'contact_score_\w+(\{(\w+="([^"\\\n]|\\.)*"(,(?=\w))?)+\})? \d+')
@@ -30,6 +32,12 @@ async def counted(service: Receiving, token: str | None = METRICS_TOKEN) -> dict
     return {name: count for name, count in counts.items() if not RECURRING_KIND.search(name)}
 
 
+async def parts_of_a_large_body() -> AsyncIterator[bytes]:
+    """Yield a body that is too large, without announcing its length."""
+    for _ in range(MAX_BODY // CHUNK + 1):
+        yield b" " * CHUNK
+
+
 async def test_deliveries_are_counted_by_source_and_outcome(service: Receiving) -> None:
     """Answers and items are counted; input of strangers is no label, and no label contains an address."""
     await service.sender.push({"items": [item(id="a"), item(id="a"), item(id="b", value=900)]})
@@ -37,12 +45,14 @@ async def test_deliveries_are_counted_by_source_and_outcome(service: Receiving) 
     await service.sender.push(b"{")
     await service.sending(secret=OTHER_SECRET).push(item())
     await service.sending(slug="made-up").push(item())
+    await service.sender.post(parts_of_a_large_body(), headers=signed(b"", delivery="large", at=service.clock()))
 
     crm = 'workspace="T0123",source="crm"'
     assert {name: value for name, value in (await counted(service)).items() if value} == {
         f'deliveries_total{{{crm},status="200"}}': 2,
         f'deliveries_total{{{crm},status="400"}}': 1,
         f'deliveries_total{{{crm},status="401"}}': 1,
+        f'deliveries_total{{{crm},status="413"}}': 1,
         f'items_total{{{crm},outcome="applied"}}': 1,
         f'items_total{{{crm},outcome="duplicate"}}': 2,
         f'items_total{{{crm},outcome="quarantined"}}': 2,

@@ -270,6 +270,22 @@ async def test_what_cannot_be_read_says_why_and_holds_up_nobody(world: World) ->
         assert all(path.startswith(f"{CONTACTS}/") for path in world.crm.asked)  # redirects are not followed
 
 
+async def test_a_contact_that_is_read_in_the_end_is_no_problem_any_more(world: World) -> None:
+    """A failure is shown until its own contact is read; another contact does not clear it."""
+    for id in ("7", "71"):
+        world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=hubspot_contact(id, email=f"p{id}@example.com"))]
+    world.crm.tells[f"{CONTACTS}/71"].insert(0, Told(status=404))
+    for number, id in enumerate(("71", "7")):
+        await world.send("hub", changed(id, at=START + number * SECOND), key=f"d{number}")
+        await world.work()
+        assert ((await world.standing()).problem or "").startswith("hub:71 was answered 404")
+
+    await world.send("hub", changed("71", at=START + 9 * SECOND, value="60"), key="again")
+    await world.work()
+    assert (await world.contact("hub:71")).email == "p71@example.com"
+    assert await world.standing() == Reading(waiting=0, problem=None, problem_at=None)
+
+
 async def test_being_asked_to_wait_holds_for_all_of_the_source(world: World) -> None:
     """A rate limit delays all requests of its source, and no other source."""
     world.crm.tells[f"{CONTACTS}/7"] = [

@@ -5,7 +5,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate
@@ -341,16 +341,11 @@ def kind_of(headers: Mapping[str, str]) -> str:
 
 def first_element(raw: bytes) -> bytes | None:
     """Return the first element of a JSON list as sent, or None if *raw* is not a list."""
-    try:
-        text = raw.decode().removeprefix(BYTE_ORDER_MARK)
-        start = len(text) - len(text.lstrip(" \t\r\n"))
-        if text[start : start + 1] != "[" or _measure_depth(text) > MAX_DEPTH:
-            return None
-        begin = re.compile(r"[ \t\r\n]*").match(text, start + 1)
-        assert begin is not None  # the pattern also matches an empty text
-        return text[begin.end() : json.JSONDecoder().raw_decode(text, begin.end())[1]].encode()
-    except (ValueError, ArithmeticError, RecursionError):
-        return None
+    with suppress(ValueError):
+        cursor = _Cursor(raw.decode().removeprefix(BYTE_ORDER_MARK))
+        if cursor.skip("["):
+            return cursor.read_value()[1].encode()
+    return None
 
 
 def parse_form(raw: bytes) -> tuple[dict[str, object], dict[str, object]]:

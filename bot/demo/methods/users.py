@@ -1,24 +1,22 @@
-"""Web API methods about users."""
+"""Web API methods about users, the app's own among them."""
 
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
-
+from bot.demo.blocks import Json
 from bot.demo.errors import SlackError
 from bot.demo.methods.arguments import Arguments
-from bot.demo.world import Json, SlackUser, World
+from bot.demo.world import SlackUser
+
+
+def test_auth(call: Arguments) -> Json:
+    world = call.world
+    return {"team": world.team_name, "team_id": world.team_id, "user_id": world.bot_user, "bot_id": world.bot_id}
 
 
 def info(call: Arguments) -> Json:
-    return {"user": user_json(call.world, call.person())}
+    return {"user": user_json(call.person())}
 
 
 def list_users(call: Arguments) -> Json:
-    people, cursor = call.page(list(call.world.people.values()))
-    return {
-        "members": [user_json(call.world, person) for person in people],
-        "cache_ts": int(call.world.clock.now()),
-        "response_metadata": {"next_cursor": cursor},
-    }
+    return {"members": [user_json(person) for person in call.world.people.values()]}
 
 
 def look_up_by_email(call: Arguments) -> Json:
@@ -27,35 +25,21 @@ def look_up_by_email(call: Arguments) -> Json:
     for person in call.world.people.values():
         is_colleague = person.team_id == call.world.team_id and not person.deleted
         if is_colleague and person.email.casefold() == email:
-            return {"user": user_json(call.world, person)}
+            return {"user": user_json(person)}
     raise SlackError("users_not_found")
 
 
-def user_json(world: World, person: SlackUser) -> Json:
-    offset = datetime.fromtimestamp(world.clock.now(), UTC).astimezone(ZoneInfo(person.tz)).utcoffset()
-    profile = {
-        "real_name": person.real_name,
-        "real_name_normalized": person.real_name,
-        "display_name": person.name,
-        "display_name_normalized": person.name,
-        "team": person.team_id,
-    }
-    if person.email and "users:read.email" in world.scopes:
-        profile["email"] = person.email
+def user_json(person: SlackUser) -> Json:
+    profile = {"real_name": person.real_name, "display_name": person.name, "team": person.team_id}
     user: Json = {
         "id": person.id,
         "team_id": person.team_id,
         "name": person.name,
-        "deleted": person.deleted,
-        "color": person.color,
         "real_name": person.real_name,
+        "deleted": person.deleted,
         "tz": person.tz,
-        "tz_label": person.tz,
-        "tz_offset": int(offset.total_seconds()) if offset else 0,
-        "profile": profile,
+        "profile": profile | ({"email": person.email} if person.email else {}),
         "is_bot": person.is_bot,
-        "is_app_user": False,
-        "updated": int(world.clock.now()),
     }
     if person.is_stranger:
         return user | {"is_stranger": True}
@@ -65,6 +49,4 @@ def user_json(world: World, person: SlackUser) -> Json:
         "is_primary_owner": person.is_owner,
         "is_restricted": person.is_restricted or person.is_ultra_restricted,
         "is_ultra_restricted": person.is_ultra_restricted,
-        "is_email_confirmed": True,
-        "who_can_share_contact_card": "EVERYONE",
     }

@@ -1,11 +1,11 @@
-// Take the line a person writes: Enter sends, Up brings an earlier line back, "/" tells what can be asked.
+// The message box: Enter sends, Up recalls an earlier line, "/" shows the commands.
 
 import { node, whileBusy } from "./nodes.js";
 
-/** The composer in *form*; *send*(text) says a line and answers when it was taken. */
+/** The message box in *form*; *send*(text) sends a line and resolves when it was answered. */
 export class Composer {
   constructor(form, send) {
-    Object.assign(this, { form, send, commands: [], said: [], back: 0 });
+    Object.assign(this, { form, send, commands: [], sent: [], back: 0 });
     this.box = form.querySelector("[data-testid=composer]");
     this.button = form.querySelector("[data-testid=send]");
     this.hint = form.querySelector("#command-hint");
@@ -15,11 +15,11 @@ export class Composer {
       event.preventDefault();
       this.sendLine();
     });
-    this.box.addEventListener("input", () => this.tell());
+    this.box.addEventListener("input", () => this.showHint());
     this.box.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** Offer *examples* and *commands*, and name the place *where* the line goes. */
+  /** Offer *examples* and *commands*; *where* is the name of the channel. */
   offer({ examples, commands, where }) {
     this.commands = commands;
     this.box.placeholder = `Message ${where}`;
@@ -40,11 +40,11 @@ export class Composer {
     this.sendLine();
   }
 
-  /** Send what stands in the box; lines go out one after the other, in the order they were written. */
+  /** Send the line in the box; lines are sent one after the other. */
   sendLine() {
     const text = this.box.value.trim();
     if (!text) return;
-    if (this.said.at(-1) !== text) this.said.push(text);
+    if (this.sent.at(-1) !== text) this.sent.push(text);
     this.back = 0;
     this.write("");
     this.queue = this.queue.then(() => whileBusy(this.button, () => this.send(text)));
@@ -64,41 +64,41 @@ export class Composer {
     }
   }
 
-  /** Up and Down walk through the lines sent before, as long as the line in the box is one of them, or empty. */
+  /** Up and Down go through the lines sent before, if the box is empty or has one of them. */
   recall(event) {
-    const standing = this.back ? this.said.at(-this.back) : "";
-    if (this.box.value !== standing) return;
+    const shown = this.back ? this.sent.at(-this.back) : "";
+    if (this.box.value !== shown) return;
     const back = this.back + (event.key === "ArrowUp" ? 1 : -1);
-    if (back < 0 || back > this.said.length) return;
+    if (back < 0 || back > this.sent.length) return;
     event.preventDefault();
     this.back = back;
-    this.write(back ? this.said.at(-back) : "");
+    this.write(back ? this.sent.at(-back) : "");
   }
 
-  /** Tab finishes a command that was begun and can only be one. */
+  /** Tab completes a command if only one begins with these letters. */
   complete(event) {
-    const begun = this.box.value;
-    const fitting = this.commands.filter(({ command }) => command.startsWith(begun) && command !== begun);
-    if (!begun.startsWith("/") || fitting.length !== 1) return;
+    const typed = this.box.value;
+    const matching = this.commands.filter(({ command }) => command.startsWith(typed) && command !== typed);
+    if (!typed.startsWith("/") || matching.length !== 1) return;
     event.preventDefault();
-    this.write(`${fitting[0].command} `);
+    this.write(`${matching[0].command} `);
   }
 
   write(line) {
     this.box.value = line;
     this.box.setSelectionRange(line.length, line.length);
-    this.tell();
+    this.showHint();
   }
 
-  /** While the line is a command, show what it takes. */
-  tell() {
+  /** While the line is a command, show its usage. */
+  showHint() {
     const [word] = this.box.value.split(/\s/, 1);
     const whole = /\s/.test(this.box.value);
-    const fitting = this.commands.filter(({ command }) => (whole ? command === word : command.startsWith(word)));
-    const shown = this.box.value.startsWith("/") && fitting.length > 0;
+    const matching = this.commands.filter(({ command }) => (whole ? command === word : command.startsWith(word)));
+    const shown = this.box.value.startsWith("/") && matching.length > 0;
     this.hint.hidden = !shown;
     this.hint.replaceChildren(
-      ...(shown ? fitting : []).map(({ command, usage_hint: usage, description }) =>
+      ...(shown ? matching : []).map(({ command, usage_hint: usage, description }) =>
         node(
           "p",
           {},

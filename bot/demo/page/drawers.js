@@ -1,4 +1,4 @@
-// Open and fold the two sides: the channel list is a drawer on a narrow screen, the CRM panel a sheet.
+// Open and close the two sides: the channel list is a drawer on a narrow screen, the CRM panel a sheet.
 
 const NARROW = matchMedia("(max-width: 759px)");
 const BESIDE = matchMedia("(min-width: 1080px)");
@@ -21,7 +21,7 @@ export class Drawers {
     this.apply();
   }
 
-  /** Put away what lies over the messages; a panel that stands beside them stays. */
+  /** Close what covers the messages; a panel beside them stays open. */
   close() {
     if (document.querySelector("dialog[open]")) return;
     const back = this.drawer ? "open-drawer" : this.panel && !BESIDE.matches ? "toggle-panel" : null;

@@ -1,37 +1,23 @@
-// Draw the elements that hold a value, each with a way to read it as Slack's view state has it.
+// Draw the elements that have a value.
 
 import { drawText, wordsOf } from "./mrkdwn.js";
 import { node } from "./nodes.js";
 import { Picker } from "./picker.js";
 
 /**
- * Every kind: (element, its value from before, scene, place) → `{control, focus, read}`: what to show, what to
- * focus and label, and the value. `onEnter` marks those that speak on Enter, not on every change.
+ * Each kind: (element, its value from before, scene, place) → `{control, focus, read}`: what to show, what to focus,
+ * and a function that returns the value as Slack's view state has it.
  */
 export const FIELDS = {
   plain_text_input: textField,
-  rich_text_input: richTextField,
-  email_text_input: (...given) => lineField("email", ...given),
-  url_text_input: (...given) => lineField("url", ...given),
-  number_input: numberField,
+  number_input: textField,
   static_select: (...given) => selectField(optionChoices, "option", ...given),
   users_select: (...given) => selectField(peopleChoices, "user", ...given),
   conversations_select: (...given) => selectField(conversationChoices, "conversation", ...given),
-  channels_select: (...given) => selectField(channelChoices, "channel", ...given),
-  external_select: (...given) => pickerField(null, "option", ...given),
-  multi_external_select: (...given) => pickerField(null, "options", ...given),
-  multi_static_select: (...given) => pickerField(optionChoices, "options", ...given),
-  multi_users_select: (...given) => pickerField(peopleChoices, "users", ...given),
-  multi_conversations_select: (...given) => pickerField(conversationChoices, "conversations", ...given),
-  multi_channels_select: (...given) => pickerField(channelChoices, "channels", ...given),
-  radio_buttons: (...given) => tickField("radio", ...given),
-  checkboxes: (...given) => tickField("checkbox", ...given),
-  datepicker: (...given) => momentField("date", "date", ...given),
-  timepicker: (...given) => momentField("time", "time", ...given),
-  datetimepicker: dateTimeField,
+  external_select: pickerField,
+  checkboxes: checkboxField,
 };
 
-/** What every control says about itself. */
 function about(element, { id, label, described, input, invalid }) {
   return {
     id,
@@ -39,152 +25,66 @@ function about(element, { id, label, described, input, invalid }) {
     "aria-describedby": described,
     "aria-required": input ? String(!input.optional) : null,
     "aria-invalid": invalid ? "true" : null,
-    placeholder: element.placeholder?.text ?? null,
-    autofocus: element.focus_on_load ? true : null,
+    placeholder: wordsOf(element.placeholder) || null,
   };
 }
 
 function textField(element, was, scene, place) {
-  if (!element.multiline) return lineField("text", element, was, scene, place);
-  const focus = node("textarea", { ...about(element, place), rows: "4", maxlength: element.max_length });
+  const shared = { ...about(element, place), maxlength: element.max_length };
+  const number = element.type === "number_input";
+  const focus = element.multiline
+    ? node("textarea", { ...shared, rows: "4" })
+    : node("input", { ...shared, type: "text", inputmode: number ? "decimal" : null, autocomplete: "off" });
   focus.value = was?.value ?? element.initial_value ?? "";
-  return { control: focus, focus, read: () => ({ value: focus.value || null }) };
+  return { control: focus, focus, read: () => ({ value: (element.multiline ? focus.value : focus.value.trim()) || null }) };
 }
 
-function lineField(type, element, was, scene, place) {
-  const focus = node("input", { ...about(element, place), type, maxlength: element.max_length, autocomplete: "off" });
-  focus.value = was?.value ?? element.initial_value ?? "";
-  return { control: focus, focus, onEnter: true, read: () => ({ value: focus.value.trim() || null }) };
-}
-
-function numberField(element, was, scene, place) {
-  const made = lineField("text", element, was, scene, place);
-  made.focus.inputMode = "decimal";
-  return made;
-}
-
-function richTextField(element, was, scene, place) {
-  const focus = node("textarea", { ...about(element, place), rows: "4" });
-  const before = was?.rich_text_value ?? element.initial_value;
-  const pieces = (before?.elements ?? []).flatMap((part) => part.elements ?? []);
-  focus.value = pieces.map((piece) => piece.text ?? "").join("");
-  const section = () => ({ type: "rich_text_section", elements: [{ type: "text", text: focus.value }] });
-  const read = () => ({ rich_text_value: focus.value ? { type: "rich_text", elements: [section()] } : null });
-  return { control: focus, focus, read };
-}
-
-/** Choices come in groups of options; an element without groups has one that has no name. */
 function optionChoices(element) {
-  return element.option_groups ?? [{ label: null, options: element.options ?? [] }];
-}
-
-function choice(value, words) {
-  return { text: { type: "plain_text", text: words }, value };
+  return element.options.map((option) => ({ value: option.value, words: wordsOf(option.text), chosen: option }));
 }
 
 function peopleChoices(element, scene) {
-  return [{ label: null, options: (scene.people ?? []).map((person) => choice(person.id, person.real_name)) }];
-}
-
-function channelChoices(element, scene) {
-  const open = (scene.channels ?? []).filter((channel) => channel.kind !== "im");
-  return [{ label: null, options: open.map((channel) => choice(channel.id, `#${channel.name}`)) }];
+  return scene.people.map(({ id, real_name: words }) => ({ value: id, words, chosen: id }));
 }
 
 function conversationChoices(element, scene) {
-  const { include = ["im", "mpim", "private", "public"], exclude_external_shared_channels: internal } = element.filter ?? {};
+  const { include = ["im", "private", "public"], exclude_external_shared_channels: internal } = element.filter ?? {};
   const isOpen = include.includes("public") || include.includes("private");
   const fits = ({ kind }) => (kind === "im" ? include.includes("im") : isOpen && !(internal && kind === "shared"));
-  const shown = (scene.channels ?? []).filter(fits);
-  const words = (channel) => (channel.kind === "im" ? channel.name : `#${channel.name}`);
-  return [{ label: null, options: shown.map((channel) => choice(channel.id, words(channel))) }];
-}
-
-/** Of an option the whole object is the value, of a person or a channel its id. */
-function valueOf(kind, option) {
-  return kind.startsWith("option") ? option : option.value;
-}
-
-function firstOf(kind, element, was) {
-  const first = was?.[`selected_${kind}`] ?? element[`initial_${kind}`] ?? null;
-  return (Array.isArray(first) ? first : [first]).filter(Boolean).map((one) => one.value ?? one);
+  const words = ({ kind, name }) => (kind === "im" ? name : `#${name}`);
+  return scene.channels.filter(fits).map((channel) => ({ value: channel.id, words: words(channel), chosen: channel.id }));
 }
 
 function selectField(choices, kind, element, was, scene, place) {
-  const groups = choices(element, scene);
-  const all = groups.flatMap((group) => group.options);
+  const all = choices(element, scene);
   const none = node("option", { value: "" }, wordsOf(element.placeholder) || "Choose…");
-  const focus = node("select", { ...about(element, place), placeholder: null }, none);
-  for (const { label, options } of groups) {
-    const made = options.map((option) => node("option", { value: option.value }, wordsOf(option.text)));
-    focus.append(...(label ? [node("optgroup", { label: wordsOf(label) }, ...made)] : made));
-  }
-  focus.value = firstOf(kind, element, was)[0] ?? "";
-  const chosen = () => all.find((option) => option.value === focus.value);
-  return { control: focus, focus, read: () => ({ [`selected_${kind}`]: chosen() ? valueOf(kind, chosen()) : null }) };
+  const options = all.map(({ value, words }) => node("option", { value }, words));
+  const focus = node("select", { ...about(element, place), placeholder: null }, none, ...options);
+  const first = was?.[`selected_${kind}`] ?? element[`initial_${kind}`];
+  focus.value = first?.value ?? first ?? "";
+  const chosen = () => all.find(({ value }) => value === focus.value)?.chosen ?? null;
+  return { control: focus, focus, read: () => ({ [`selected_${kind}`]: chosen() }) };
 }
 
-function pickerField(choices, kind, element, was, scene, place) {
-  const local = choices && choices(element, scene);
-  const known = (local ?? []).flatMap((group) => group.options);
-  const given = was?.[`selected_${kind}`] ?? element[`initial_${kind}`] ?? [];
-  const whole = (one) => (one.value ? one : known.find((option) => option.value === one));
-  const first = [given].flat().map(whole).filter(Boolean);
-  const ask = (text) => scene.options(place.block.block_id, element.action_id, text);
-  const find = local ? async (text) => matching(local, text) : ask;
-  const multi = kind.endsWith("s");
-  const made = new Picker({
-    about: about(element, place), find, first, multi,
-    least: local ? 0 : element.min_query_length ?? 3, most: element.max_selected_items ?? Infinity,
+function pickerField(element, was, scene, place) {
+  const picker = new Picker({
+    about: about(element, place),
+    find: (text) => scene.options(place.block.block_id, element.action_id, text),
+    first: was?.selected_option ?? element.initial_option ?? null,
+    least: element.min_query_length ?? 3,
   });
-  const read = () => {
-    const values = made.chosen.map((option) => valueOf(kind, option));
-    return { [`selected_${kind}`]: multi ? values : values[0] ?? null };
-  };
-  return { control: made.control, focus: made.focus, read };
+  return { control: picker.control, focus: picker.focus, read: () => ({ selected_option: picker.chosen }) };
 }
 
-function matching(groups, text) {
-  const fits = (option) => wordsOf(option.text).toLowerCase().includes(text.toLowerCase());
-  return groups.flatMap((group) => group.options).filter(fits);
-}
-
-let groups = 0;
-
-function tickField(type, element, was, scene, place) {
-  const name = `tick-${++groups}`;
-  const kind = type === "radio" ? "option" : "options";
-  const first = firstOf(kind, element, was);
-  const boxes = (element.options ?? []).map((option, index) => {
-    const id = `${name}-${index}`;
-    const described = option.description && `${id}-more`;
-    const checked = first.includes(option.value);
-    const box = node("input", { type, name, id, value: option.value, checked, "aria-describedby": described });
-    const more = option.description && node("span", { class: "hint", id: described }, drawText(option.description, scene));
-    const label = node("label", { for: id }, drawText(option.text, scene));
-    return { box, option, line: node("div", { class: "tick" }, box, label, more) };
+function checkboxField(element, was, scene, { id, label, described, invalid }) {
+  const first = (was?.selected_options ?? element.initial_options ?? []).map(({ value }) => value);
+  const boxes = element.options.map((option, index) => {
+    const name = `${id ?? element.action_id}-${index}`;
+    const box = node("input", { type: "checkbox", id: name, checked: first.includes(option.value) });
+    return { box, option, line: node("div", { class: "tick" }, box, node("label", { for: name }, drawText(option.text, scene))) };
   });
-  const { id, label, described, invalid } = place;
   const whole = { id, "aria-label": label, "aria-describedby": described, class: invalid ? "wrong" : "" };
   const control = node("fieldset", whole, ...boxes.map(({ line }) => line));
-  const chosen = () => boxes.filter(({ box }) => box.checked).map(({ option }) => option);
-  const read = () => (type === "radio" ? { selected_option: chosen()[0] ?? null } : { selected_options: chosen() });
-  return { control, focus: boxes[0]?.box ?? control, read };
-}
-
-function momentField(type, kind, element, was, scene, place) {
-  const focus = node("input", { ...about(element, place), type });
-  focus.value = was?.[`selected_${kind}`] ?? element[`initial_${kind}`] ?? "";
-  return { control: focus, focus, read: () => ({ [`selected_${kind}`]: focus.value || null }) };
-}
-
-function dateTimeField(element, was, scene, place) {
-  const focus = node("input", { ...about(element, place), type: "datetime-local" });
-  const first = was?.selected_date_time ?? element.initial_date_time;
-  if (first) {
-    const local = new Date(first * 1000 - new Date(first * 1000).getTimezoneOffset() * 60_000);
-    focus.value = local.toISOString().slice(0, 16);
-  }
-  const read = () => ({ selected_date_time: focus.value ? Math.floor(new Date(focus.value) / 1000) : null });
-  return { control: focus, focus, read };
+  const read = () => ({ selected_options: boxes.filter(({ box }) => box.checked).map(({ option }) => option) });
+  return { control, focus: boxes[0].box, read };
 }

@@ -10,14 +10,14 @@ export class HomeTab {
     this.key = null;
   }
 
-  /** Show *view* as *base* reads it; unchanged, it stays as it is. */
+  /** Show *view*; if it is unchanged, its nodes stay. */
   show(view, base) {
     const key = JSON.stringify([base.me.id, view]);
     if (key === this.key) return;
     this.key = key;
     const focused = this.place.contains(document.activeElement) ? document.activeElement.dataset.actionId : null;
     const failed = node("p", { class: "act-failed", role: "alert" });
-    const scene = { ...base, surface: "home", fields: [] };
+    const scene = { ...base, fields: [] };
     scene.click = async (action) => {
       failed.replaceChildren();
       const answer = await base.click({ handle: view.id, action, values: valuesOf(scene.fields) });

@@ -1,4 +1,4 @@
-// Draw the messages of a channel, and keep what did not change, so that focus and selections stay.
+// Draw the messages of a channel; unchanged messages keep their nodes, so that focus and selections stay.
 
 import { drawBlocks, valuesOf } from "./blocks.js";
 import { clockTime, dayWords, wholeMoment } from "./dates.js";
@@ -6,16 +6,15 @@ import { mrkdwn } from "./mrkdwn.js";
 import { appAvatar, avatar, icon, node } from "./nodes.js";
 import { failureOf, wentWell } from "./server.js";
 
-const TOGETHER = 300;
+const TOGETHER = 300; // seconds between messages that are shown under one name
 export const SLACKBOT = "USLACKBOT";
 
-/** One message, as *scene* reads it; *compact* leaves out who and when, as the one before says both. */
-export function drawMessage(message, scene, { compact = false } = {}) {
-  const here = { ...scene, handle: message.id, fields: [], surface: "message" };
+/** Return one message; *compact* leaves out the author and the time, which the message before it shows. */
+function drawMessage(message, scene, { compact = false } = {}) {
+  const here = { ...scene, handle: message.id, fields: [] };
   const failed = node("p", { class: "act-failed", role: "alert" });
   here.click = (action) => clickIn(here, action, failed, scene);
-  here.options = scene.optionsFor(message.id);
-  const blocks = message.blocks ?? [];
+  const { blocks } = message;
   const words = blocks.length ? drawBlocks(blocks, here) : [node("div", { class: "words" }, mrkdwn(message.text, scene))];
   const classes = ["message", compact && "compact", message.ephemeral && "ephemeral", isReply(message) && "reply"];
   const time = clockTime(message.ts, scene);
@@ -36,15 +35,15 @@ export function drawMessage(message, scene, { compact = false } = {}) {
   );
 }
 
-/** What an app offers to do with the message of a person, as the menu of a message has it in Slack. */
+/** Return the app's shortcuts for the message of a person, which Slack has in the menu of a message. */
 function menuOf(message, scene, failed) {
-  if (message.user.bot || !scene.shortcut) return [];
-  return (scene.shortcuts ?? []).map(({ callback_id, name }) => {
+  if (message.user.bot) return [];
+  return scene.shortcuts.map(({ callback_id, name }) => {
     const button = node("button", { class: "shortcut", type: "button" }, name);
     button.addEventListener("click", async () => {
       failed.replaceChildren();
       const answer = await scene.shortcut({ handle: message.id, callback_id });
-      if (!wentWell(answer)) sayFailed(message.id, failureOf(answer));
+      if (!wentWell(answer)) showFailure(message.id, failureOf(answer));
     });
     return button;
   });
@@ -57,11 +56,11 @@ function isReply(message) {
 async function clickIn(here, action, failed, scene) {
   failed.replaceChildren();
   const answer = await scene.click({ handle: here.handle, action, values: valuesOf(here.fields) });
-  if (!wentWell(answer)) sayFailed(here.handle, failureOf(answer));
+  if (!wentWell(answer)) showFailure(here.handle, failureOf(answer));
 }
 
-/** Say it under the message as it is drawn now: it may have been drawn again since the act. */
-function sayFailed(handle, words) {
+/** Show a failure under the message as it is drawn now: it may have been drawn again since the click. */
+function showFailure(handle, words) {
   const line = document.querySelector(`[data-handle="${CSS.escape(handle)}"] .act-failed`);
   line?.replaceChildren(icon("warning"), words);
   line?.scrollIntoView({ block: "nearest" });
@@ -69,7 +68,7 @@ function sayFailed(handle, words) {
 
 function face(message, scene) {
   if (message.user.bot && message.user.id !== SLACKBOT) return appAvatar();
-  const person = scene.people?.find((one) => one.id === message.user.id);
+  const person = scene.people?.find(({ id }) => id === message.user.id);
   return avatar(message.user.name, person?.avatar_color);
 }
 
@@ -89,13 +88,13 @@ function headLine(message, scene) {
   ];
 }
 
-/** True where *message* goes on from *before*: same person, within minutes, nothing special about either. */
+/** Return whether *message* continues *before*: same person, within minutes, both plain messages in the channel. */
 function goesOn(message, before) {
-  const special = [message, before].some((one) => !one || one.ephemeral || one.thread_ts || one.user.bot);
+  const special = [message, before].some((each) => !each || each.ephemeral || each.thread_ts || each.user.bot);
   return !special && message.user.id === before.user.id && message.ts - before.ts < TOGETHER;
 }
 
-/** The list of messages inside *list*: drawn again only where a message is new or other than before. */
+/** The messages inside *list*; only new and changed messages are drawn again. */
 export class MessageList {
   constructor(list) {
     this.list = list;
@@ -103,7 +102,7 @@ export class MessageList {
     this.place = null;
     this.followed = true;
     list.addEventListener("scroll", () => (this.followed = this.isLow()));
-    // A picture has its height only once it is there; who reads the newest goes on reading it.
+    // A picture has its height only once it is loaded; a reader at the newest message stays there.
     list.addEventListener("load", () => this.followed && this.toNewest(), true);
   }
 
@@ -115,7 +114,7 @@ export class MessageList {
     this.list.scrollTop = this.list.scrollHeight;
   }
 
-  /** Show *messages* of *place*; *intro* stands above them. Another place than before begins at its newest. */
+  /** Show *messages* of *place* below *intro*; another place than before begins at its newest message. */
   show(place, messages, scene, intro) {
     const moved = place !== this.place;
     const low = this.isLow();
@@ -129,7 +128,7 @@ export class MessageList {
     this.list.setAttribute("aria-busy", "false");
   }
 
-  /** Every key with its node, in order; nodes of the same content are the same nodes as last time. */
+  /** Yield the nodes in order; the same content has the same node as last time. */
   *lines(messages, scene, intro) {
     const before = this.drawn;
     this.drawn = new Map();
@@ -164,7 +163,7 @@ export class MessageList {
     return message && { handle: message.dataset.handle, action: focused.dataset.actionId };
   }
 
-  /** Give focus back to the same control of a message that was drawn again, else to the list. */
+  /** Focus the same control of a message that was drawn again, else the list. */
   restore(focus) {
     if (!focus || this.list.contains(document.activeElement)) return;
     const message = this.list.querySelector(`[data-handle="${CSS.escape(focus.handle)}"]`);

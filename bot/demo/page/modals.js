@@ -1,14 +1,14 @@
-// Show the app's modals one above the other, keep what was typed, and send it.
+// Show the app's modal, keep what was typed into it, and submit it.
 
 import { drawBlocks, valuesOf } from "./blocks.js";
 import { wordsOf } from "./mrkdwn.js";
 import { icon, node, whileBusy } from "./nodes.js";
 import { failureOf, wentWell } from "./server.js";
 
-/** The form of *view* in *scene*, with what pressing its parts does in *on*: `submit`, `close`. */
-export function drawView(view, scene, on) {
+/** Return the form of *view* in *scene*; *on* has the effects of its buttons: `submit`, `close`. */
+function drawView(view, scene, on) {
   const body = node("div", { class: "modal-body" }, ...drawBlocks(view.blocks, scene));
-  // A body of words alone must be reachable too, to be scrolled by keyboard.
+  // A body that is only text must be focusable, to be scrolled by keyboard.
   if (!body.querySelector("button, a, input, select, textarea")) body.tabIndex = 0;
   const closing = wordsOf(view.close) || (view.submit ? "Cancel" : "Close");
   const submit = { type: "submit", class: "button primary", "data-testid": "modal-submit" };
@@ -40,31 +40,8 @@ export function drawView(view, scene, on) {
   return form;
 }
 
-/** What Slack itself asks for before it sends a form: filled-in fields, numbers that are numbers. */
-export function complaints(fields) {
-  const found = {};
-  for (const { block_id, element, input, read } of fields) {
-    if (!input) continue;
-    const [value] = Object.entries(read()).filter(([name]) => name !== "type").map(([, given]) => given);
-    const empty = value === null || value === undefined || (Array.isArray(value) && value.length === 0);
-    if (empty && !input.optional) found[block_id] = "Please complete this required field.";
-    else if (!empty && element.type === "number_input") Object.assign(found, numberComplaint(block_id, element, value));
-    else if (!empty && value.length < element.min_length) found[block_id] = `Please enter ${element.min_length} characters or more.`;
-  }
-  return found;
-}
-
-function numberComplaint(block, element, value) {
-  const pattern = element.is_decimal_allowed ? /^[+-]?(\d+\.?\d*|\.\d+)$/ : /^[+-]?\d+$/;
-  const { min_value: least = "-Infinity", max_value: most = "Infinity" } = element;
-  if (!pattern.test(value)) return { [block]: `Please enter a ${element.is_decimal_allowed ? "" : "whole "}number.` };
-  if (Number(value) < Number(least)) return { [block]: `Please enter ${least} or more.` };
-  if (Number(value) > Number(most)) return { [block]: `Please enter ${most} or less.` };
-  return {};
-}
-
-/** Say *errors* under their fields inside *form*, and go to the first; what belongs to no field stands at the foot. */
-export function showErrors(form, errors, fields) {
+/** Show *errors* under their fields inside *form*, and focus the first; an error of no field is shown at the foot. */
+function showErrors(form, errors, fields) {
   const left = { ...errors };
   for (const place of form.querySelectorAll("[data-error-of]")) {
     const words = left[place.dataset.errorOf] ?? "";
@@ -79,10 +56,10 @@ export function showErrors(form, errors, fields) {
   if (Object.keys(left).length) form.querySelector('[data-error-of=""]').textContent = Object.values(left).join(" ");
   const first = fields.find(({ block_id }) => errors[block_id])?.focus;
   first?.focus();
-  first?.closest(".block-input")?.scrollIntoView({ block: "nearest" }); // with what is said under it
+  first?.closest(".block-input")?.scrollIntoView({ block: "nearest" });
 }
 
-/** The dialog that shows the newest open view. *server* has `click`, `submit`, `close`, `options` for views. */
+/** The dialog that shows the open view; *server* has `click`, `submit` and `close`. */
 export class Modals {
   constructor(dialog, server) {
     Object.assign(this, { dialog, server, view: null, fields: [], key: null, gone: new Set() });
@@ -93,16 +70,15 @@ export class Modals {
     dialog.addEventListener("close", () => dialog.open || this.dismiss());
   }
 
-  /** Show the last of *views*, or nothing; a view that was only updated keeps what was typed into it. */
+  /** Show the open view of *views*, or nothing; an updated view keeps what was typed into it. */
   show(views, base) {
-    const open = views.filter((view) => !this.gone.has(view.id));
-    const view = open.at(-1) ?? null;
+    const view = views.find(({ id }) => !this.gone.has(id)) ?? null;
     const { errors, ...content } = view ?? {};
     const key = view && JSON.stringify([base.me?.id, content]);
-    const said = JSON.stringify(errors ?? {});
+    const shownErrors = JSON.stringify(errors ?? {});
     if (key !== this.key) this.draw(view, base);
-    else if (view && said !== this.said) this.complain(errors ?? {});
-    Object.assign(this, { key, said });
+    else if (view && shownErrors !== this.shownErrors) this.complain(errors ?? {});
+    Object.assign(this, { key, shownErrors });
   }
 
   draw(view, base) {
@@ -115,7 +91,7 @@ export class Modals {
       this.dialog.replaceChildren();
       return;
     }
-    const scene = { ...base, surface: "modal", fields: this.fields, kept, errors: view.errors ?? {} };
+    const scene = { ...base, fields: this.fields, kept, errors: view.errors ?? {} };
     scene.click = (action) => this.click(action);
     scene.options = base.optionsFor(view.id);
     this.form = drawView(view, scene, { submit: () => this.submit(), close: () => this.dismiss() });
@@ -127,7 +103,7 @@ export class Modals {
 
   settleFocus(actionId) {
     const same = actionId && this.form.querySelector(`[data-action-id="${CSS.escape(actionId)}"]`);
-    const wanted = this.fields.find(({ element }) => element.focus_on_load) ?? this.fields.find(({ input }) => input);
+    const wanted = this.fields.find(({ input }) => input);
     const [last] = [...this.form.querySelectorAll(".modal-foot .button")].reverse();
     (same || wanted?.focus || last).focus();
   }
@@ -139,9 +115,6 @@ export class Modals {
 
   async submit() {
     const { view, form, fields } = this;
-    const missing = complaints(fields);
-    this.complain(missing);
-    if (Object.keys(missing).length) return;
     const send = () => this.server.submit({ view: view.id, values: valuesOf(fields) });
     const answer = await whileBusy(form.querySelector("[type=submit]"), send);
     if (!answer || this.form !== form) return;
@@ -153,7 +126,7 @@ export class Modals {
     showErrors(this.form, errors, this.fields);
   }
 
-  /** Close the newest view at once, and tell the app where it wants to know. */
+  /** Close the view at once, and then on the server. */
   dismiss() {
     const { view } = this;
     if (!view) return;

@@ -4,10 +4,10 @@ const SVG = "http://www.w3.org/2000/svg";
 const SAFE_SCHEMES = ["http:", "https:", "mailto:", "tel:"];
 
 /**
- * A *tag* with *attributes* and *children*.
+ * Return a *tag* with *attributes* and *children*.
  *
- * A function is a listener (`onclick`), `true` a bare attribute; false, null and undefined are left out,
- * among the children too.
+ * A function is a listener (`onclick`), `true` an attribute without a value; false, null and undefined are left out, also
+ * among the children.
  */
 export function node(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -20,7 +20,7 @@ export function node(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** The icon *name* of icons.svg: decoration, hidden from assistive technology. */
+/** Return the icon *name* of icons.svg: decoration, hidden from assistive technology. */
 export function icon(name) {
   const made = document.createElementNS(SVG, "svg");
   made.setAttribute("class", "icon");
@@ -31,7 +31,7 @@ export function icon(name) {
   return made;
 }
 
-/** *address* where following it is harmless, else null: a message may not carry a script. */
+/** Return *address* if its scheme is harmless, else null: a message may not carry a script. */
 export function safeAddress(address) {
   try {
     return SAFE_SCHEMES.includes(new URL(address).protocol) ? address : null;
@@ -40,38 +40,27 @@ export function safeAddress(address) {
   }
 }
 
-/** A link that opens beside the workspace; only its words where the address is not a safe one. */
-export function link(address, ...words) {
-  const safe = safeAddress(address);
-  const outward = { href: safe, target: "_blank", rel: "noopener noreferrer" };
-  return safe ? node("a", outward, ...words) : node("span", {}, ...words);
+/** Return a link that opens in a new tab; *address* must be safe. */
+export function link(address, words) {
+  return node("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, words);
 }
 
-/** The square with initials that stands for a person; *colour* as dark as white letters on it need. */
-export function avatar(name, colour) {
-  const letters = name.split(/\s+/).slice(0, 2).map((word) => word[0] ?? "").join("").toUpperCase();
+/** Return the square with initials that stands for a person. */
+export function avatar(name, color = "#5b6770") {
+  const letters = name.split(/\s+/).slice(0, 2).map((word) => word[0]).join("").toUpperCase();
   const square = node("span", { class: "avatar", "aria-hidden": "true" }, letters);
-  const [, hex] = /^#?([0-9a-f]{6})$/i.exec(colour ?? "") ?? [null, "5b6770"];
-  let parts = hex.match(/../g).map((part) => parseInt(part, 16));
-  while (luminance(parts) > 0.18) parts = parts.map((part) => part * 0.95);
-  square.style.background = `rgb(${parts.map(Math.round).join(" ")})`;
+  square.style.background = color;
   return square;
 }
 
-/** The app's own square. */
+/** Return the app's own square. */
 export function appAvatar() {
   return node("img", { class: "avatar", src: "/page/icon.svg", alt: "" });
 }
 
-function luminance(parts) {
-  const linear = (share) => (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
-  const [red, green, blue] = parts.map((part) => linear(part / 255));
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
-}
-
 let busyCount = 0;
 
-/** Run *work* with *control* marked busy; pressed again meanwhile, nothing happens. */
+/** Run *work* with *control* marked busy; a second call meanwhile does nothing. */
 export async function whileBusy(control, work) {
   if (control.getAttribute("aria-busy") === "true") return undefined;
   control.setAttribute("aria-busy", "true");

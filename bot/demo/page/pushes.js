@@ -1,9 +1,9 @@
-// Play the CRM: send a signed sample push and show the raw request and answer; put the clock forward.
+// The CRM panel: send a signed sample push, show the raw request and answer, and put the clock forward.
 
 import { formatDate } from "./dates.js";
 import { node, whileBusy } from "./nodes.js";
 
-/** The panel beside the messages; *act*(what, body) does it. */
+/** The panel beside the messages; *act*(what, body) calls the server. */
 export class PushPanel {
   constructor(panel, act) {
     Object.assign(this, { panel, act, pushes: [] });
@@ -25,7 +25,7 @@ export class PushPanel {
     }
   }
 
-  /** Offer *pushes*, and say what time it is in the workspace. */
+  /** Offer *pushes*, and show the time in the workspace. */
   offer(pushes, scene) {
     this.now.textContent = formatDate(new Date(scene.now) / 1000, "{date_short}, {time}", scene);
     const key = JSON.stringify(pushes);
@@ -44,18 +44,18 @@ export class PushPanel {
     this.check();
   }
 
-  /** Tell what is wrong with the JSON; it may be sent all the same, to see what is answered. */
+  /** Show what is wrong with the JSON; it can be sent anyway, to see the answer. */
   check() {
     try {
       JSON.parse(this.body.value);
       this.problem.textContent = "";
     } catch (error) {
-      this.problem.textContent = `Not JSON (it can be sent all the same): ${error.message}`;
+      this.problem.textContent = `Not JSON (you can send it anyway): ${error.message}`;
     }
   }
 
   async send() {
-    const push = () => this.act("push", { id: this.choice.value, body: this.body.value });
+    const push = () => this.act("push", { body: this.body.value });
     const answer = await whileBusy(this.sendButton, push);
     if (!answer) return;
     this.show(answer);
@@ -97,7 +97,7 @@ function heads(headers) {
   return Object.entries(headers ?? {}).map(([name, value]) => `${name}: ${value}`).join("\n");
 }
 
-/** JSON with line breaks where it is JSON, else as it is. */
+/** Return JSON with line breaks, other text unchanged. */
 function pretty(body) {
   if (typeof body !== "string") return JSON.stringify(body, null, 2);
   try {

@@ -1,4 +1,4 @@
-// Hold the workspace together: who I am, where I look, what the server says, and everything drawn from it.
+// The workspace: the chosen person and channel, the state from the server, and everything drawn from it.
 
 import { Composer } from "./composer.js";
 import { Drawers } from "./drawers.js";
@@ -11,7 +11,7 @@ import { act, fetchState, listen, wentWell } from "./server.js";
 
 const HOME = "home";
 const FIRST_CHANNEL = "sales";
-const NOBODY_ELSE = "U0REP";
+const FIRST_USER = "U0REP";
 const KINDS = {
   rep: "A member of the sales team.",
   member: "A member of the workspace.",
@@ -21,14 +21,14 @@ const KINDS = {
 };
 const INTROS = {
   channel: "Try one of the lines below; answers to commands are for you alone.",
-  shared: "People of another organisation read along here. Scores are internal: try a command, and see what is said and where.",
-  im: "What the app tells you alone arrives here.",
+  shared: "People of another organization read this channel. Scores are internal: try a command, and see who reads what.",
+  im: "Messages from the app to you alone arrive here.",
 };
 const ICONS = { channel: "hash", shared: "shared", im: "gauge" };
 
 const at = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
-const chosen = { user: query.get("user") ?? NOBODY_ELSE, channel: query.get("channel") };
+const chosen = { user: query.get("user") ?? FIRST_USER, channel: query.get("channel") };
 const notes = new Map();
 
 let state = null;
@@ -47,7 +47,7 @@ const modals = new Modals(at("modal"), {
   close: ({ view }) => actAndLook("close", { user: chosen.user, view }),
 });
 
-/** Fetch the state and draw it; asked again meanwhile, it is fetched once more afterwards. */
+/** Fetch the state and draw it; after a call meanwhile, it is fetched once more. */
 function refresh() {
   again = true;
   running ??= fetchAndDraw();
@@ -59,7 +59,7 @@ async function fetchAndDraw() {
     while (again) {
       again = false;
       const { user } = chosen;
-      const fetched = await fetchState(user).catch((error) => (error.status === 404 ? become(NOBODY_ELSE) : null));
+      const fetched = await fetchState(user).catch((error) => (error.status === 404 ? become(FIRST_USER) : null));
       at("lost").hidden = fetched !== null;
       if (!fetched || user !== chosen.user) continue;
       state = fetched;
@@ -76,37 +76,33 @@ async function actAndLook(what, body) {
   return answer;
 }
 
-/** What a click on *action* in *handle* sends: the bare value as well, for whoever does not need Slack's object. */
 function click(handle, action, values) {
-  const picked = Object.entries(action).find(([name]) => name.startsWith("selected_"))?.[1];
-  const bare = (one) => one?.value ?? one;
-  const selected = Array.isArray(picked) ? picked.map(bare) : bare(picked);
-  const { block_id, action_id, value = null } = action;
-  return actAndLook("click", { user: chosen.user, handle, block_id, action_id, value, selected, action, state: { values } });
+  const { block_id, action_id } = action;
+  return actAndLook("click", { user: chosen.user, handle, block_id, action_id, choice: action, values });
 }
 
 async function say(text) {
   const { user, channel } = chosen;
   const answer = await actAndLook("say", { user, channel: channel === HOME ? state.channels[0].id : channel, text });
-  if (!wentWell(answer)) tellOnlyMe(user, channel, answer.note || `The app answered ${answer.status}.`);
+  if (!wentWell(answer)) showNote(user, channel, answer.note || `The app answered ${answer.status}.`);
 }
 
-/** Say *text* as Slackbot would: below the newest message of *channel*, for *user* alone, until the page is left. */
-function tellOnlyMe(user, channel, text) {
+/** Show *text* as Slackbot does: below the newest message of *channel*, to *user* alone, until the page is left. */
+function showNote(user, channel, text) {
   const newest = state.messages[channel]?.slice(-3) ?? [];
   if (newest.some((message) => message.user.id === SLACKBOT && message.text === text)) return;
   const key = `${user} ${channel}`;
   const after = state.messages[channel]?.at(-1)?.ts ?? String(new Date(state.now) / 1000);
   const mine = notes.get(key) ?? [];
   const slackbot = { id: SLACKBOT, name: "Slackbot", bot: true };
-  const told = { id: `note-${key}-${mine.length}`, ts: after, channel, user: slackbot, text, blocks: [], ephemeral: true };
-  notes.set(key, [...mine, told]);
+  const note = { id: `note-${key}-${mine.length}`, ts: after, channel, user: slackbot, text, blocks: [], ephemeral: true };
+  notes.set(key, [...mine, note]);
   draw();
 }
 
 function withNotes(channel) {
   const mine = notes.get(`${chosen.user} ${channel}`) ?? [];
-  return [...(state.messages[channel] ?? []), ...mine].sort((one, other) => one.ts - other.ts);
+  return [...(state.messages[channel] ?? []), ...mine].sort((a, b) => a.ts - b.ts);
 }
 
 function scene() {
@@ -116,12 +112,12 @@ function scene() {
     me, people, channels, bots, now, shortcuts,
     shortcut: ({ handle, callback_id }) => actAndLook("shortcut", { user: chosen.user, handle, callback_id }),
     click: ({ handle, action, values }) => click(handle, action, values),
-    optionsFor: (handle) => (block_id, action_id, value) => askOptions({ handle, block_id, action_id, value }),
+    optionsFor: (handle) => (block_id, action_id, value) => fetchOptions({ handle, block_id, action_id, value }),
   };
 }
 
-async function askOptions(asked) {
-  const answer = await act("options", { user: chosen.user, ...asked });
+async function fetchOptions(search) {
+  const answer = await act("options", { user: chosen.user, ...search });
   if (!answer.options) throw new Error(answer.note ?? "no options");
   return answer.options;
 }
@@ -195,7 +191,7 @@ function drawPlace(here) {
   const title = `${channel.kind === "channel" ? "#" : ""}${channel.name}`;
   document.title = `${title} · ${state.team.name} sandbox`;
   at("place").replaceChildren(icon(ICONS[channel.kind] ?? "home"), channel.name);
-  at("topic").textContent = channel.topic || (channel.kind === "shared" ? "Shared with another organisation" : "");
+  at("topic").textContent = channel.topic || (channel.kind === "shared" ? "Shared with another organization" : "");
   at("messages").hidden = home;
   at("composer").hidden = home;
   at("home").hidden = !home;

@@ -1,5 +1,5 @@
-// Follow the system's light or dark, unless the person chose one here.
-// A plain script in the head, so that the first paint already has the chosen colours.
+// Use the system's light or dark colors, unless the person chose one here.
+// A plain script in the head, so that the first paint already has the chosen colors.
 (() => {
   const ORDER = ["system", "light", "dark"];
   const chosen = () => localStorage.getItem("theme") ?? "system";

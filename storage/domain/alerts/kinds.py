@@ -133,7 +133,9 @@ def evaluate_value(watch: Watch, memory: AlertMemory, value: int | None, *, now:
 def evaluate(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
     """Evaluate a rule for the value that *state* has at *now*, assuming no change of the score until then.
 
-    For kinds in TRENDS use `evaluate_trend`.
+    COOLING re-arms when the score, as fading will leave it after the span, is at or above the edge plus the margin
+    (never past the range), or missing. Falling out of the band does not re-arm it. For kinds in TRENDS use
+    `evaluate_trend`.
     """
     match watch.kind:
         case Kind.UNTOUCHED:

@@ -6,17 +6,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from bot.blocks.contact_card import card_reply
-from bot.blocks.contact_list import choose_contact_reply, distinct_name, segments_reply, top_reply
 from bot.blocks.digest import digest_reply
 from bot.blocks.elements import button, format_actor, format_value, format_with_band, moment, sections, trend, truncate
-from bot.blocks.followup import ended_blocks, list_reply
-from bot.blocks.history import history_reply
-from bot.blocks.receipt import receipt_reply
-from bot.blocks.set_modal import MOST_TYPES, set_modal
-from bot.blocks.why import why_reply
-from bot.demo import check_blocks, check_view
-from bot.followup_list import MOST_ENDED, PER_PAGE, FollowUpPage
+from bot.blocks.followups import ended_blocks, list_reply
+from bot.blocks.history import history_reply, why_reply
+from bot.blocks.lists import segments_reply, top_reply
+from bot.blocks.refusals import choose_contact_reply, distinct_name
+from bot.blocks.scores import MOST_TYPES, card_reply, receipt_reply, set_modal
+from bot.features.followups.lists import MOST_ENDED, PER_PAGE, FollowUpPage
 from bot.slack.handling import Reply
 from storage.alerts.digests import News
 from storage.alerts.followups import FollowUp
@@ -31,6 +28,7 @@ from storage.domain.submissions import Moved
 from storage.reading.current_scores import Card, CurrentScore
 from storage.reading.history import HistoryEntry
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
+from tests.slack.block_kit import check_blocks, check_view
 
 START = beginning(SCORE)
 

@@ -2,8 +2,13 @@
 
 import pytest
 
-from bot.blocks.contact_list import choose_contact_reply
-from bot.blocks.refusals import ambiguous_contact_reply, no_contact_reply, refusal_reply, refusal_sentence
+from bot.blocks.refusals import (
+    ambiguous_contact_reply,
+    choose_contact_reply,
+    no_contact_reply,
+    refusal_reply,
+    refusal_sentence,
+)
 from storage.domain import errors
 from storage.domain.errors import Refusal
 from tests.bot.blocks.test_blocks import contact

@@ -39,7 +39,8 @@ async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
         "alike_addresses": [{"workspace": "T0123", "address": "ada@example.com", "contacts": [1, 2]}],
     }
     assert (await run("doctor", env=env, cwd=tmp_path)).out.splitlines() == [
-        "T0123: ada@example.com has 2 ids of crm, which came with one address: 1, 2",
+        "T0123: ada@example.com has 2 ids of crm, which came with one address: 1, 2."
+        " If they are two people: contact-score contact split ada@example.com crm:2",
         "T0123: two contacts have the address ada@example.com, written in two ways."
         " If they are one person: /score merge id:2 into id:1",
     ]

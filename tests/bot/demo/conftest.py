@@ -1,42 +1,5 @@
-"""Start a sandbox, a product for it to talk to, and Slack's own client."""
+"""Fixtures for the tests of the demo: a product to talk to, and Slack's own client."""
 
-from collections.abc import AsyncIterator
+from tests.slack.conftest import client, product
 
-import pytest
-from slack_sdk.web.async_client import AsyncWebClient
-
-from bot.demo import Clock, Sandbox
-from tests.bot.demo.product import SIGNING_SECRET, Product
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(
-        app_url="http://127.0.0.1:9",
-        signing_secret=SIGNING_SECRET,
-        bot_token="xoxb-bot",
-        app_token="xapp-app",
-        crm_secret="whsec_c2FuZGJveC1zZWNyZXQtc2FuZGJveA==",
-    )
-    await sandbox.start()
-    yield sandbox
-    await sandbox.stop()
-
-
-@pytest.fixture
-async def product(sandbox: Sandbox) -> AsyncIterator[Product]:
-    product = Product(sandbox.clock.now)
-    sandbox.app_url = await product.start()
-    sandbox.crm_url = f"{sandbox.app_url}/webhooks/T0DEMO/sample-crm"
-    yield product
-    await product.stop()
-
-
-@pytest.fixture
-def client(sandbox: Sandbox) -> AsyncWebClient:
-    return AsyncWebClient(token="xoxb-bot", base_url=f"{sandbox.url}/api/")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+__all__ = ["client", "product"]

@@ -9,8 +9,8 @@ from aiohttp import ClientSession
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.demo import Response
-from bot.demo.sending import slack_signature
+from bot.demo.sending import Response, slack_signature
+from bot.slack.payloads import MOST, REPEATED, RecentRequests
 from tests.journeys.acme import SIGNING, Acme
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -245,3 +245,17 @@ async def test_a_command_from_who_knows_where(acme: Acme, lacking: str) -> None:
     assert (response.status, response.body) == (200, "")
     assert acme.answers[0].arguments["text"].startswith("I c")
     assert "Ada" not in str(acme.answers)
+
+
+def test_the_latest_requests_are_remembered_for_ten_minutes() -> None:
+    """Of more requests than are remembered, the oldest are forgotten; a forgotten or old request is no repeat."""
+    recent = RecentRequests()
+    for number in range(MOST + 2):
+        recent.add(str(number).encode(), now=number)
+    recent.discard(b"3")
+
+    assert [recent.has(str(number).encode(), now=MOST) for number in (0, 1, 2, 3, MOST + 1)] == [
+        False, False, True, False, True,
+    ]  # fmt: skip  # by number
+    assert recent.has(b"2", now=2 + REPEATED - 1)
+    assert not recent.has(b"2", now=2 + REPEATED)

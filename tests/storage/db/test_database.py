@@ -30,6 +30,7 @@ from storage.db.errors import NoDatabase
 from storage.db.migrate import OtherApplication
 from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES
 from storage.domain.errors import BadText, StorageUnavailable
+from storage.limits import Limits
 from storage.workspaces import add_workspace, all_workspaces, find_workspace
 from tests.counts import report_counts
 from tests.storage import raw
@@ -310,6 +311,38 @@ async def test_a_file_locked_by_another_process_is_an_outage(scratch: str, team:
 
     await team.deliver(set_to("k", "ada@example.com", 10))
     assert await team.value("ada@example.com") == 10_000
+
+
+@sqlite_only
+async def test_writes_that_wait_for_a_file_together_wait_no_longer_than_one(database_url: str) -> None:
+    """If another process locks the file, each of several writes fails after one limit; all succeed afterwards."""
+    storage = await open_storage(database_url, secret_keys=KEYS, limits=Limits(file=0.5))
+    holder = sqlite3.connect(database_url.removeprefix("sqlite://"), isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+
+    async def wait(number: int) -> tuple[object, float]:
+        statement = "UPDATE workspaces SET name = name"
+        if number % 2:
+            running = asyncio.ensure_future(current_database().writer.rows(statement))
+        else:
+            running = asyncio.ensure_future(write(lambda session: session.rows(statement)))
+        (outcome,) = await asyncio.gather(running, return_exceptions=True)
+        return type(outcome), loop.time() - begun
+
+    outcomes = await asyncio.gather(*(wait(number) for number in range(8)))
+    holder.execute("ROLLBACK")
+    holder.close()
+    assert [kind for kind, _ in outcomes] == [StorageUnavailable] * 8
+    slowest = max(seconds for _, seconds in outcomes)
+    assert slowest < 2 * 0.5
+    report_counts(
+        "writes that waited for a locked file, limit 500 ms", {"refused": 8, "slowest in ms": round(slowest * 1000)}
+    )
+    for _ in range(2):
+        await write(lambda session: session.rows("UPDATE workspaces SET name = name"))
+    await storage.close()
 
 
 @postgres_only

@@ -212,6 +212,7 @@ class Course:
     events: list[tuple[int, str]] = field(default_factory=list)
     moves: int = 0
     clock: int = 0  #: decisions before this instant are final
+    tagged: Sequence[int] = ()  #: the instants in µs at which the contact gains or loses what the condition asks for
 
     def settle(self, until: int) -> None:
         """Evaluate the rule at each instant at which time alone decides, as a sweep and a change both do."""
@@ -244,10 +245,13 @@ class Course:
 
     def take(self, decision: Decision, at: int) -> None:
         """Record a decision. Fail if it fires or closes for a time before `clock`."""
-        self.memory = decision.memory
         assert at >= self.clock or not (decision.fires or decision.closes)
-        if decision.fires:
+        if decision.fires and sum(instant < at for instant in self.tagged) % 2:
+            decision = replace(decision, memory=replace(decision.memory, fired_at=self.memory.fired_at))
+            self.events.append((at, "does not match"))
+        elif decision.fires:
             self.events.append((at, "fires"))
+        self.memory = decision.memory
         if decision.closes:
             self.events.append((at, "closes"))
 
@@ -271,23 +275,28 @@ MOVES = st.lists(
 
 
 def test_it_does_not_matter_when_somebody_looks() -> None:
-    """Evaluations every 47 minutes, at random, or only at changes fire and close at the same instants."""
+    """Evaluations every three hours, at random, or only at changes fire and close at the same instants.
+
+    A condition that is met at some times is asked of the instant; not met, it starts no cool-down.
+    """
     fired = Counter[str]()
 
     @settings(max_examples=250, deadline=None)
     @given(
         MOVES, st.sampled_from(KINDS), st.sampled_from([0, HOUR, 9 * HOUR]), st.sampled_from([0, 20 * HOUR]),
-        st.lists(st.integers(0, 30 * 24 * 60), max_size=12),
-    )  # fmt: skip  # changes, rule and times of evaluation
-    @example([(10, Op.SET, 0, 0), (3_000, Op.SET, 100, 3_000)], KINDS[2], 0, 0, [])
+        st.lists(st.integers(0, 30 * 24 * 60), max_size=12), st.lists(st.integers(0, 30 * 24 * 60), max_size=6),
+    )  # fmt: skip  # changes, rule, times of evaluation, and times at which the answer to the condition changes
+    @example([(10, Op.SET, 0, 0), (3_000, Op.SET, 100, 3_000)], KINDS[2], 0, 0, [], [])
     def whatever_happens(
-        moves: list[tuple[int, Op, int, int]], kind: tuple[Kind, Region], hold: int, rest: int, sweeps: list[int]
-    ) -> None:
+        moves: list[tuple[int, Op, int, int]], kind: tuple[Kind, Region], hold: int, rest: int, sweeps: list[int],
+        tagged: list[int],
+    ) -> None:  # fmt: skip  # as above
         rule = Watch(
             rule=1, score_type=HEAT, kind=kind[0], region=kind[1], span=DAY // 2, margin=5_000, hold=hold, cooldown=rest
         )
         end = sum(minutes for minutes, *_ in moves) + 20 * 24 * 60
-        stories = [told_by(rule, moves, looks, end=end) for looks in (range(0, end, 47), sorted(set(sweeps)), [])]
+        often, instants = range(0, end, 171), [minute * 60_000_000 for minute in tagged]
+        stories = [told_by(rule, moves, looks, instants, end=end) for looks in (often, sorted(set(sweeps)), [])]
         assert stories[0] == stories[1] == stories[2]
         fired.update(event for _, event in stories[0])
 
@@ -295,13 +304,14 @@ def test_it_does_not_matter_when_somebody_looks() -> None:
     report_counts("decided by changes and by time", fired)
     assert fired["fires"] >= 60  # the test proves nothing if nothing fires
     assert fired["closes"] >= 30
+    assert fired["does not match"] >= 30
 
 
 def told_by(
-    rule: Watch, moves: list[tuple[int, Op, int, int]], looks: Sequence[int], *, end: int
+    rule: Watch, moves: list[tuple[int, Op, int, int]], looks: Sequence[int], tagged: Sequence[int], *, end: int
 ) -> list[tuple[int, str]]:
     """Return the events of a score with these changes, if the rule is evaluated at the minutes in *looks*."""
-    course, at, pending = Course(rule), 0, list(looks)
+    course, at, pending = Course(rule, tagged=tagged), 0, list(looks)
     for minutes, op, points, late in moves:
         at += minutes
         while pending and pending[0] <= at:
@@ -342,6 +352,30 @@ def test_about_to_cool_asks_before_it_falls() -> None:
     course.change(Op.SET, 63_000, 2 * DAY)  # 44.5, shown as 45: at the line, so it may ask again
     course.settle(3 * DAY)
     assert [event for _, event in course.events] == ["fires", "closes", "fires"]
+
+
+@pytest.mark.parametrize(
+    ("points", "events"),
+    [
+        ((50, 62), ["fires"]),  # 44 in twelve hours: within the margin
+        ((50, 64, 50), ["fires", "closes", "fires"]),  # 45 in twelve hours: at the edge plus the margin
+        ((50, 30, 50), ["fires"]),  # below the edge it is not about to fall any more, which re-arms nothing
+        ((50, None, 50), ["fires", "closes", "fires"]),
+    ],
+    ids=str,
+)
+def test_about_to_cool_is_armed_by_what_will_be_left(points: tuple[int | None, ...], events: list[str]) -> None:
+    """The rule re-arms where the score, after the lead time, will be at the edge plus the margin, or is missing.
+
+    Falling out of the band does not re-arm the rule.
+    """
+    rule = Watch(
+        rule=1, score_type=HEAT, kind=Kind.COOLING, region=Region(low=40_000), span=DAY // 2, margin=5_000, cooldown=0
+    )
+    course = Course(rule)
+    for place, value in enumerate(points):
+        course.change(Op.CLEAR if value is None else Op.SET, (value or 0) * 1_000, DAY + place)
+    assert [event for _, event in course.events] == events
 
 
 @pytest.mark.parametrize(

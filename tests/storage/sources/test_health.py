@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from storage import jobs
 from storage.domain.facts import ItemRequest, Unusable
-from storage.domain.source_health import DAY, HOUR, SourceHealth
+from storage.domain.source_health import DAY, SourceHealth
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered
 from storage.sources.config import add_source, remove_source, set_source
@@ -41,7 +41,7 @@ async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> 
         await new_source(team),
         await add_source(team.workspace, slug="new", provider="generic", secrets=[], now=NOW),
     )
-    await deliver(team, source, at=NOW - 9 * HOUR)
+    await deliver(team, source, at=NOW - 9)
     for minute, letter in enumerate("rrdrr"):
         await (refuse if letter == "r" else deliver)(team, source, at=NOW + minute)
         await refuse(team, stranger, at=NOW + minute)
@@ -64,7 +64,7 @@ async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> 
 
 
 async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
-    """A source fails after three unusable deliveries or a large one; a good delivery ends the failure."""
+    """A source fails after three unusable deliveries; a good delivery ends the failure."""
     source = await new_source(team)
     await deliver(team, source, at=NOW - 9)
     for number in range(2):
@@ -82,26 +82,24 @@ async def test_deliveries_of_which_nothing_can_be_used(team: Team) -> None:
     assert await check_sources(team.workspace, now=NOW + 40) == [("crm", SourceHealth.WORKS)]
     assert await load_unreported(team.workspace, source=source.id) is None  # no report was sent in between
 
-    await deliver(team, source, at=NOW + 50, bad=50)
-    assert await check_sources(team.workspace, now=NOW + 60) == [("crm", SourceHealth.UNUSABLE)]
 
-
-async def test_silence_is_measured_by_the_longest_pause(team: Team) -> None:
-    """Silence is compared with the longest pause among all stored deliveries, and a paused source is not checked."""
+async def test_a_busy_source_is_silent_after_three_days(team: Team) -> None:
+    """A source with five deliveries in a week is silent three days after the last; a paused source is not checked."""
     source = await new_source(team)
-    times = [NOW - 20 * DAY, NOW - 18 * DAY, *(NOW - 18 * DAY + hour * HOUR for hour in range(1, 60))]
-    for at in times:
-        await deliver(team, source, at=at)
-    last = times[-1]
+    start = NOW - 20 * DAY
+    silent = start + 17 * DAY + 1
+    for day in (5, 8, 10, 12, 14):
+        await deliver(team, source, at=start + day * DAY)
+    assert await check_sources(team.workspace, now=silent) == []  # four in the week before the last
+    await deliver(team, source, at=start + 9 * DAY)
 
-    assert await check_sources(team.workspace, now=last + 3 * DAY) == []  # half as long again as two days
-    paused = replace(source.settings, paused=True)
-    await set_source(team.workspace, slug="crm", settings=paused, now=NOW - 30 * DAY)
-    assert await check_sources(team.workspace, now=last + 3 * DAY + HOUR) == []
-    await set_source(team.workspace, slug="crm", settings=source.settings, now=NOW - 30 * DAY)
-    assert await check_sources(team.workspace, now=last + 3 * DAY + HOUR) == [("crm", SourceHealth.SILENT)]
-    await deliver(team, source, at=last + 4 * DAY)
-    assert await check_sources(team.workspace, now=last + 4 * DAY + 1) == [("crm", SourceHealth.WORKS)]
+    assert await check_sources(team.workspace, now=silent - 1) == []
+    await set_source(team.workspace, slug="crm", settings=replace(source.settings, paused=True), now=start)
+    assert await check_sources(team.workspace, now=silent) == []
+    await set_source(team.workspace, slug="crm", settings=source.settings, now=start)
+    assert await check_sources(team.workspace, now=silent) == [("crm", SourceHealth.SILENT)]
+    await deliver(team, source, at=silent + DAY)
+    assert await check_sources(team.workspace, now=silent + DAY + 1) == [("crm", SourceHealth.WORKS)]
 
 
 async def test_whoever_looks_first_one_job_tells(team: Team) -> None:

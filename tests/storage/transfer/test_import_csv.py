@@ -13,7 +13,9 @@ from storage.domain.filters import parse
 from storage.scoring.definitions import add_score_type, score_types
 from storage.transfer.csv_files import LONGEST_LINE, BadFile, Row, recognize
 from storage.transfer.export import export
-from storage.transfer.import_csv import MOST_COLUMNS, Report, import_file, match_columns, undo_import
+from storage.transfer.import_batch import undo_import
+from storage.transfer.import_columns import MOST_COLUMNS, match_columns
+from storage.transfer.import_csv import Report, import_file
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 

@@ -25,7 +25,8 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Submission
 from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import BadFile, recognize
-from storage.transfer.import_csv import batch_of, match_columns
+from storage.transfer.import_batch import batch_of
+from storage.transfer.import_columns import match_columns
 from tests.storage.teams import NOW, Team
 from tests.storage.transfer.test_import_csv import ADA, BOB, Desk
 

@@ -1,0 +1,106 @@
+"""Render lists of contacts: matches of a name, pages of a filter, and the highest scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bot.blocks.elements import (
+    actions,
+    button,
+    context,
+    format_with_band,
+    score_called,
+    section,
+    sections,
+    short_name,
+)
+from bot.slack.handling import Reply
+from bot.slack.text import escape, escape_code
+from storage.domain.attributes import has_value
+from storage.domain.contacts import Json
+from storage.domain.csv_cells import write_cell
+from storage.domain.numbers import show
+from storage.domain.score_types import ScoreType
+from storage.reading.current_scores import Card
+
+
+def filter_reply(
+    cards: Sequence[Card],
+    scores: Sequence[ScoreType],
+    attributes: Sequence[str] = (),
+    *,
+    text: str,
+    first: int,
+    total: int,
+    back: str | None,
+    onward: str | None,
+    current: str,
+) -> Reply:
+    """Return a page of contacts that match a filter, with these scores and attributes of each contact.
+
+    *back*, *onward* and *current* are the values of its buttons.
+    """
+    lines = [_render_line(card, scores, attributes) for card in cards]
+    shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
+    title = f"{shown} {'contact matches' if total == 1 else 'contacts match'}"
+    pages = [("Back", back), ("Next", onward)]
+    buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
+    buttons.append(button("Share to channel", action="share", value=current))
+    head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
+    blocks = [head, *sections(lines), actions(buttons)]
+    return Reply(text=f"{title} {escape(text)}", blocks=blocks, contacts=_list_contacts(cards))
+
+
+def segments_reply(segments: Mapping[str, str]) -> Reply:
+    """Return the list of saved segments; *segments* maps names to filters."""
+    if not segments:
+        sentence = "No segment is saved yet."
+        return Reply(text=sentence, blocks=[section(f"{sentence} Save one: `/score segment save hot score&gt;=80`")])
+    lines = [f"*{escape(name)}*  `{escape_code(text)}`" for name, text in segments.items()]
+    title = f"{len(segments)} {'segment' if len(segments) == 1 else 'segments'}"
+    footer = context("`/score segment show hot` lists its contacts; `segment:hot` uses it in any filter.")
+    return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), footer])
+
+
+def shared_reply(reply: Reply, *, by: str) -> Reply:
+    """Return a reply for everyone in a channel: the same blocks without buttons, and who shared it."""
+    blocks = [block for block in reply.blocks if block["type"] != "actions"]
+    return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True)
+
+
+def _list_contacts(cards: Sequence[Card]) -> frozenset[int]:
+    return frozenset(card.contact.id for card in cards)
+
+
+def _render_line(card: Card, scores: Sequence[ScoreType], attributes: Sequence[str]) -> str:
+    company = f" · {short_name(card.contact.company)}" if card.contact.company else ""
+    scored = {score.score_type.key: score.value for score in card.standings}
+    numbers = [
+        f"{escape(score_type.label)} {format_with_band(scored.get(score_type.key), score_type, bold=True)}"
+        for score_type in scores
+    ]
+    values = {name: card.contact.attributes.get(name) for name in attributes}
+    texts = [short_name(f"{name} {_format_attribute(value)}") for name, value in values.items() if has_value(value)]
+    return " · ".join([f"*{short_name(card.contact.shown)}*{company}", ", ".join(numbers), *texts])
+
+
+def _format_attribute(value: Json) -> str:
+    return ", ".join(map(write_cell, value)) if isinstance(value, list) else write_cell(value)
+
+
+def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
+    """Return the contacts with the highest scores of a type."""
+    if not cards:
+        sentence = f"Nobody has a {score_called(score_type.label)} yet."
+        hint = f"Set one: `/score set ada@example.com {score_type.key}={show(score_type.maximum)}`"
+        return Reply(text=sentence, blocks=[section(f"{sentence} {hint}")])
+    lines = []
+    for rank, card in enumerate(cards, start=1):
+        value = next(score.value for score in card.standings if score.score_type.key == score_type.key)
+        company = f" · {short_name(card.contact.company)}" if card.contact.company else ""
+        lines.append(
+            f"{rank}. *{short_name(card.contact.shown)}*{company}  {format_with_band(value, score_type, bold=True)}"
+        )
+    title = f"Top {len(cards)} by {escape(score_type.label)}"
+    ties = context("With equal scores, the contact known longest comes first.")
+    blocks = [section(f"*{title}*"), *sections(lines), ties]
+    return Reply(text=title, blocks=blocks, contacts=_list_contacts(cards))

@@ -1,0 +1,334 @@
+"""Render score types, their rules and their drafts, and build the forms that change them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.blocks.elements import (
+    actions,
+    button,
+    context,
+    format_signed,
+    format_value,
+    section,
+    short_name,
+    truncate,
+    truncate_markup,
+)
+from bot.blocks.fields import choice_field, form, number_field, plain, text_field, tick_field
+from bot.slack.handling import Block, Reply
+from bot.slack.text import escape, escape_code
+from storage.domain.contacts import Contact
+from storage.domain.durations import write_span
+from storage.domain.numbers import show
+from storage.domain.rules import Period
+from storage.domain.score_types import COLOURS, Band, Rule, ScoreType
+from storage.scoring.drafts import Preview
+
+TYPE_FORM = "score_type"
+RULE_FORM = "rule"
+MOST_CHOICES = 100
+PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", Period.EVER: "in all"}
+_DONE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
+PER_PAGE, MOST_DRAFTS = 12, 3
+
+
+def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, first: int = 0) -> Reply:
+    """Return a page of score types, starting at index *first*, and the first drafts that wait for a decision."""
+    shown = types[first : first + PER_PAGE]
+    buttons = [button("Add a score type", action="type_form", value="-")]
+    if first + PER_PAGE < len(types):
+        buttons.append(button("More score types", action="settings", value=str(first + PER_PAGE)))
+    live = {score_type.key: score_type for score_type in types}
+    return Reply(
+        text=f"{len(types)} score types",
+        blocks=[
+            section("*Score types*"),
+            *(
+                section(
+                    _describe_type(score_type), accessory=button("Change", action="type_form", value=score_type.key)
+                )
+                for score_type in shown
+            ),
+            *(block for draft in drafts[:MOST_DRAFTS] for block in _render_draft(live[draft.key], draft)),
+            actions(buttons),
+        ],
+    )
+
+
+def _describe_type(score_type: ScoreType) -> str:
+    default = " · default" if score_type.is_default else ""
+    bands = ", ".join(band.shown for band in score_type.bands) or "none"
+    decay = f"halves every {write_span(score_type.half_life)}" if score_type.half_life else "does not fade"
+    rules = {0: "no rules", 1: "1 rule"}.get(len(score_type.rules), f"{len(score_type.rules)} rules")
+    numbers = f"{score_type.range_shown}, steps of {show(score_type.step)}, starting at {show(score_type.start)}"
+    return truncate_markup(
+        f"*{escape(score_type.label)}* `{score_type.key}`{default}\n{numbers} · {decay} · {rules}\nBands: {bands}", 500
+    )
+
+
+def _render_draft(live: ScoreType, draft: ScoreType) -> list[Block]:
+    buttons = [
+        button("See what it changes", action="draft_preview", value=draft_value(draft)),
+        button("Cancel", action="draft_cancel", value=draft_value(draft)),
+    ]
+    return [section(f"*Waiting for your decision:* {truncate_markup(heading(live, draft), 300)}"), actions(buttons)]
+
+
+def draft_value(draft: ScoreType) -> str:
+    """Return the value of a button for a draft: the key and the version number."""
+    return f"{draft.key} {draft.number}"
+
+
+def type_modal(score_type: ScoreType | None) -> Block:
+    """Return the form with a score type's current values, or the form for a new score type if it is None."""
+    is_new = score_type is None
+    initial = {
+        "label": score_type.label if score_type else None,
+        "minimum": show(score_type.minimum) if score_type else "0",
+        "maximum": show(score_type.maximum) if score_type else "100",
+        "step": show(score_type.step) if score_type else "1",
+        "start": show(score_type.start) if score_type else None,
+        "bands": written_bands(score_type.bands) if score_type else None,
+        "half_life": write_span(score_type.half_life) if score_type and score_type.half_life else None,
+    }
+    key = text_field(
+        "key", "Key", hint="What people type: fit, for /score set ada fit=8. It cannot be changed later.", most=32
+    )
+    default = tick_field("default", "Default", "Use this one when no score type is named", value="yes", optional=True)
+    about = section(f"`{score_type.key}`, version {score_type.number}") if score_type else key
+    blocks = [
+        about,
+        text_field("label", "Label", initial=initial["label"], hint="What people read.", most=60),
+        number_field("minimum", "Minimum", initial=initial["minimum"]),
+        number_field("maximum", "Maximum", initial=initial["maximum"]),
+        number_field("step", "Step", initial=initial["step"], hint="1, 0.5, 0.001 …"),
+        number_field(
+            "start", "Starting value", initial=initial["start"], optional=True,
+            hint="Scores start here, and fade toward it. Blank: the value nearest to 0.",
+        ),
+        text_field(
+            "bands", "Bands", initial=initial["bands"], optional=True, multiline=True,
+            hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
+            f" You can add a color for the chart, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
+        ),
+        text_field(
+            "half_life", "Half-life", initial=initial["half_life"], optional=True,
+            hint="30d, 2w or 36h: how long until half of the way to the starting value is lost. Blank: it stays.",
+        ),
+        *([] if score_type and score_type.is_default else [default]),
+    ]  # fmt: skip  # one field per line
+    # The handler refuses the form if the version has changed since the form was opened.
+    metadata = {"key": score_type.key if score_type else None, "number": score_type.number if score_type else 0}
+    return form(TYPE_FORM, "Score type", blocks, submit="Add" if is_new else "Continue", metadata=metadata)
+
+
+def written_bands(bands: Sequence[Band]) -> str:
+    """Return bands as they are typed, one per line."""
+    return "\n".join(band.typed for band in bands)
+
+
+def rules_reply(types: Sequence[ScoreType], *, first: int = 0) -> Reply:
+    """Return a page of the rules of all score types, starting at index *first*."""
+    rules = [(score_type, index) for score_type in types for index in range(len(score_type.rules))]
+    blocks: list[Block] = [section("*Rules:* the points for activities and attributes")]
+    label = None
+    for score_type, index in rules[first : first + PER_PAGE]:
+        if score_type.label != label:
+            label = score_type.label
+            blocks.append(section(f"*{escape(label)}*"))
+        blocks.append(section(_render_rule(score_type.rules[index]), accessory=_rule_menu(score_type, index)))
+    without_rules = [escape(score_type.label) for score_type in types if not score_type.rules]
+    buttons = [button("Add a rule", action="rule_form", value="-")]
+    if first + PER_PAGE < len(rules):
+        buttons.append(button("More rules", action="rules", value=str(first + PER_PAGE)))
+    footer = [context(f"Without rules: {', '.join(without_rules)}")] if without_rules else []
+    return Reply(text=f"{len(rules)} rules", blocks=[*blocks, *footer, actions(buttons)])
+
+
+def _render_rule(rule: Rule) -> str:
+    return f"{escape(truncate(rule.name, 80))}\n{truncate_markup(describe_rule(rule), 400)}"
+
+
+def describe_rule(rule: Rule) -> str:
+    """Return a rule in words, such as "demo_booked: +10 each, at most 20 a day, if `tag:vip`"."""
+    condition = f"`{escape_code(truncate(rule.condition.strip(), 200))}`"
+    points = format_signed(rule.points)
+    if rule.for_each:
+        limit = f", at most {show(rule.at_most)}" if rule.at_most is not None else ""
+        points += f" for each `{escape_code(truncate(rule.for_each.strip(), 200))}`{limit}"
+    if rule.activity is None:
+        return f"{points} while {condition}" if rule.condition.strip() else points
+    parts = [f"{escape(rule.activity)}: {points}" + ("" if rule.for_each else " each")]
+    if rule.cap is not None:
+        together = f" together with the group {escape(rule.cap.group)}" if rule.cap.group else ""
+        parts.append(f"at most {show(rule.cap.points)} {PERIODS[Period(rule.cap.period)]}{together}")
+    return ", ".join([*parts, *([f"if {condition}"] if rule.condition.strip() else [])])
+
+
+def _rule_menu(score_type: ScoreType, index: int) -> Block:
+    """Return the menu of a rule; its values contain the score type's version, so that a stale menu is detected."""
+    reference = f"{score_type.key} {score_type.number} {index}"
+    options = [
+        {"text": plain("Change"), "value": f"change {reference}"},
+        {"text": plain("Remove"), "value": f"remove {reference}"},
+    ]
+    return {"type": "overflow", "action_id": "rule_menu", "options": options}
+
+
+def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = None, rule: Rule | None = None) -> Block:
+    """Return the form with a rule's current values, or an empty form if *rule* is None."""
+    cap = rule.cap if rule else None
+    choices = {item.key: item.label for item in types[:MOST_CHOICES]}
+    type_block = (
+        section(f"*{escape(score_type.label)}*")
+        if score_type
+        else choice_field("type", "Score type", choices, initial=types[0].key)
+    )
+    metadata: dict[str, Any] = {"type": None, "number": 0, "rule": None}
+    if score_type is not None and rule is not None:
+        metadata = {"type": score_type.key, "number": score_type.number, "rule": rule.name}
+    blocks = [
+        type_block,
+        text_field("name", "Name", initial=rule.name if rule else None, most=80),
+        text_field(
+            "activity", "Activity", initial=rule.activity if rule else None, optional=True, most=80,
+            hint="What a contact does, as sources call it: demo_booked. Blank: the points are for as long as the"
+            " condition below holds.",
+        ),
+        number_field("points", "Points", initial=show(rule.points) if rule else None, hint="10; -5 takes away."),
+        text_field(
+            "for_each", "For each step of an attribute", initial=rule.for_each if rule else None, optional=True,
+            most=200, hint="attributes.minutes / 5: the points for each whole 5. Blank: the points once.",
+        ),
+        number_field(
+            "at_most", "Maximum for the attribute",
+            initial=show(rule.at_most) if rule and rule.at_most is not None else None, optional=True,
+            hint="The most points for the steps of the attribute.",
+        ),
+        text_field(
+            "if", "If", initial=rule.condition if rule else None, optional=True, most=1000,
+            hint="About the contact, as in /score filter: tag:vip company~acme",
+        ),
+        number_field(
+            "cap", "Maximum points", initial=show(cap.points) if cap else None, optional=True,
+            hint="For one contact, up or down. Blank: without a limit.",
+        ),
+        choice_field(
+            "per", "In a", {Period.DAY: "day", Period.WEEK: "week", Period.MONTH: "month", Period.EVER: "lifetime"},
+            initial=cap.period if cap else Period.DAY, hint="Days and weeks are those of UTC.",
+        ),
+        text_field(
+            "group", "Shared with a group", initial=cap.group if cap else None, optional=True, most=80,
+            hint="Rules of one group share one limit: changed here, it changes for all of them.",
+        ),
+    ]  # fmt: skip  # one field per line
+    return form(RULE_FORM, "Rule", blocks, submit="Continue", metadata=metadata)
+
+
+def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
+    """Return the difference between two definitions in words.
+
+    For example "Narrowing Fit to 0 to 50, with steps of 0.5 in place of 1"; *is_done* selects the past tense.
+    """
+    others = _describe_settings(live, draft) + _describe_rules(live, draft)
+    label = escape(live.label)
+    if (live.minimum, live.maximum) == (draft.minimum, draft.maximum):
+        verb = _DONE["Changing"] if is_done else "Changing"
+        return f"{verb} {label}: {', '.join(others) or 'nothing'}"
+    inside = live.minimum <= draft.minimum and draft.maximum <= live.maximum
+    around = draft.minimum <= live.minimum and live.maximum <= draft.maximum
+    verb = "Narrowing" if inside else "Widening" if around else "Moving"
+    target = f"{label} to {draft.range_shown}{', with ' if others else ''}{', '.join(others)}"
+    return f"{_DONE[verb] if is_done else verb} {target}"
+
+
+def _describe_settings(live: ScoreType, draft: ScoreType) -> list[str]:
+    changes = [f"called {escape(draft.label)}"] if live.label != draft.label else []
+    if live.step != draft.step:
+        changes.append(f"steps of {show(draft.step)} instead of {show(live.step)}")
+    if live.start != draft.start:
+        changes.append(f"starting at {show(draft.start)} instead of {show(live.start)}")
+    if live.half_life != draft.half_life:
+        changes.append(f"half-life {_format_span(draft.half_life)} instead of {_format_span(live.half_life)}")
+    if live.bands != draft.bands:
+        changes.append(f"bands {', '.join(band.shown for band in draft.bands) or 'none'}")
+    return changes
+
+
+def _format_span(half_life: int | None) -> str:
+    return write_span(half_life) if half_life else "none"
+
+
+def _describe_rules(live: ScoreType, draft: ScoreType) -> list[str]:
+    before, after = {rule.name: rule for rule in live.rules}, {rule.name: rule for rule in draft.rules}
+    changes = (
+        ("new", [name for name in after if name not in before]),
+        ("changed", [name for name in after if name in before and before[name] != after[name]]),
+        ("removed", [name for name in before if name not in after]),
+    )
+    return [
+        f"{change} rule{'s' if len(names) > 1 else ''} “{'”, “'.join(short_name(name) for name in names[:5])}”"
+        + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        for change, names in changes
+        if names
+    ]
+
+
+def preview_reply(live: ScoreType, preview: Preview, contacts: Mapping[int, Contact]) -> Reply:
+    """Return the effects of a draft, with buttons to apply or cancel it."""
+    sentence = f"{heading(live, preview.draft)}: {', '.join(_describe_counts(live, preview))}."
+    value = f"{preview.draft.key} {preview.draft.number}"
+    buttons = [
+        button("Apply without alerts", action="draft_apply", value=value, primary=True),
+        button("Apply and alert", action="draft_ask", value=value),
+        button("Cancel", action="draft_cancel", value=value),
+    ]
+    hint = "*Apply and alert* creates these follow-ups, *Apply without alerts* creates none." if preview.asking else ""
+    return Reply(
+        text=sentence,
+        blocks=[
+            section(f"*{heading(live, preview.draft)}:* {', '.join(_describe_counts(live, preview))}."),
+            *([section(_list_first_contacts(preview, contacts))] if preview.first else []),
+            context(f"Until you decide, nobody sees a different score. {hint}".strip()),
+            actions(buttons),
+        ],
+    )
+
+
+def _describe_counts(live: ScoreType, preview: Preview) -> list[str]:
+    counts = [f"{_pluralize(preview.changed, 'contact changes', 'contacts change')}"]
+    if len(preview.draft.bands) > 1:
+        counts.append(f"{_pluralize(preview.entering, 'becomes', 'become')} {preview.draft.bands[-1].name}")
+    if len(live.bands) > 1:
+        counts.append(f"{_pluralize(preview.leaving, 'leaves', 'leave')} {live.bands[-1].name}")
+    return [*counts, _pluralize(preview.asking, "follow-up would be created", "follow-ups would be created")]
+
+
+def _pluralize(count: int, singular: str, plural: str) -> str:
+    return f"{count:,} {singular if count == 1 else plural}"
+
+
+def _list_first_contacts(preview: Preview, contacts: Mapping[int, Contact]) -> str:
+    named = [
+        f"{short_name(contacts[id].shown)} {format_value(before)} → {format_value(after)}"
+        for id, before, after in preview.first
+        if id in contacts
+    ]
+    rest = preview.entering - len(named)
+    return f"Into {preview.draft.bands[-1].name}: {', '.join(named)}{f' and {rest:,} more' if rest else ''}"
+
+
+def applied_reply(before: ScoreType, after: ScoreType, *, follow_up_count: int | None) -> Reply:
+    """Return the reply to applying a draft; *follow_up_count* is None if it was applied without creating follow-ups."""
+    note = "No follow-ups were created."
+    if follow_up_count is not None:
+        note = f"{_pluralize(follow_up_count, 'follow-up was created', 'follow-ups were created')}."
+    value = f"{after.key} {before.number} {after.number}"
+    return Reply(
+        text=heading(before, after, is_done=True),
+        blocks=[
+            section(f"*{heading(before, after, is_done=True)}.* {note}"),
+            actions([button("Take it back", action="draft_back", value=value)]),
+        ],
+        replaces=True,
+    )

@@ -1,0 +1,119 @@
+"""`contact-score contact`: split an id of a source from a contact."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from bot.blocks.elements import format_value
+from bot.cli import output
+from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.clock import system_clock
+from bot.settings import Settings
+from storage.bootstrap import Storage
+from storage.domain.contacts import Contact, Reference
+from storage.domain.errors import Refusal
+from storage.domain.numbers import to_json
+from storage.domain.submissions import Moved
+from storage.ledger.contacts import find_by_key
+from storage.ledger.split import SplitResult, preview_split, split_contact
+
+ACTOR = "terminal"  #: who splits a contact, in the ledger
+
+app = typer.Typer(no_args_is_help=True, help="Contacts: split one that is two people.")
+
+
+@app.callback()
+def group() -> None:
+    """Contacts: split one that is two people."""
+
+
+@app.command()
+def split(
+    contact: Annotated[str, typer.Argument(metavar="CONTACT", help="Its address, SOURCE:ID, or id:NUMBER.")],
+    source_id: Annotated[str, typer.Argument(metavar="SOURCE:ID", help="The id that belongs to somebody else.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Split without asking.")] = False,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move an id and the changes that named it to a new contact; without --yes, show what would move and ask.
+
+    Changes that named the address, another id, or the contact by hand stay. What changes of earlier versions named is
+    not known: they move if the id was the contact's only one of its source when this version was installed.
+    """
+    source, colon, key = source_id.partition(":")
+    if not (source.strip() and colon and key.strip()):
+        raise typer.BadParameter(f"`{source_id}` is no id: write SOURCE:ID, for example crm:17")
+    id = Reference(source=source.strip().casefold(), id=key.strip())
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace, now = await the_workspace(team), system_clock()
+        known = await find_by_key(workspace, key=contact.strip().removeprefix("id:"))
+        if known is None:
+            raise Refusal(f"there is no contact `{contact}`: give its e-mail address, an id as SOURCE:ID, or id:NUMBER")
+        result, done = await preview_split(workspace, contact=known.id, id=id, now=now), False
+        if not as_json:
+            output.lines(*_describe(known, source_id, result))
+        if yes or (not as_json and sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Split it?", err=True)):
+            batch = f"split/{now}"
+            result, done = (
+                await split_contact(workspace, contact=known.id, id=id, actor=ACTOR, batch=batch, now=now),
+                True,
+            )
+        if as_json:
+            output.document(_render(result, done=done))
+        elif done:
+            output.lines(
+                f"Done: {source_id} is contact id:{result.new_contact} now.",
+                f"To join them again: /score merge id:{result.new_contact} into id:{result.contact}",
+            )
+        else:
+            output.lines("Nothing was changed. To split it, add --yes.")
+
+    run(body)
+
+
+def _describe(contact: Contact, source_id: str, result: SplitResult) -> list[str]:
+    """Return lines that describe a split that is not made yet."""
+    stayed = f"{output.count(result.stayed, 'change')} {'stays' if result.stayed == 1 else 'stay'} with"
+    source = source_id.partition(":")[0]
+    lines = [
+        f"{source_id} becomes a new contact with {output.count(result.moved, 'change')}; {stayed} {contact.shown}.",
+        *_describe_scores(contact.shown, [moved for moved in result.scores if moved.contact == result.contact]),
+        *_describe_scores(source_id, [moved for moved in result.scores if moved.contact == result.new_contact]),
+    ]
+    if result.stayed_of_source:
+        lines.append(
+            f"{result.stayed_of_source:,} of {source} {'stays' if result.stayed_of_source == 1 else 'stay'}: not named"
+            " by this id, or from an earlier version, which did not record what named it."
+        )
+    return lines
+
+
+def _describe_scores(name: str, scores: Sequence[Moved]) -> list[str]:
+    return [
+        f"  {name}: {moved.score_type.label} {format_value(moved.before)} → {format_value(moved.after)}"
+        for moved in scores
+    ]
+
+
+def _render(result: SplitResult, *, done: bool) -> dict[str, object]:
+    scores = [
+        {"contact": moved.contact, "type": moved.score_type.key, "before": _to_json(moved.before)}
+        | {"after": _to_json(moved.after)}
+        for moved in result.scores
+    ]
+    return {
+        "done": done,
+        "contact": result.contact,
+        "new_contact": result.new_contact,
+        "moved": result.moved,
+        "stayed": result.stayed,
+        "stayed_of_source": result.stayed_of_source,
+        "scores": scores,
+    }
+
+
+def _to_json(value: int | None) -> int | float | None:
+    return None if value is None else to_json(value)

@@ -1,9 +1,0 @@
-"""`/score rules`: list the scoring rules."""
-
-from bot.blocks.rules import rules_reply
-from bot.slack.handling import Reply, Request
-
-
-async def show_rules(request: Request) -> Reply:
-    """Handle `rules`."""
-    return rules_reply(request.types)

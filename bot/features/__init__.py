@@ -1,0 +1,107 @@
+"""The features of the bot, and their tables: verbs, buttons, forms, options, shortcuts and jobs."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+from bot.blocks.refusals import choose_contact_reply
+from bot.features import (
+    alerts,
+    contacts,
+    delete,
+    failures,
+    followups,
+    history,
+    lists,
+    merge,
+    scores,
+    scoring,
+    setup,
+    sources,
+    undo,
+)
+from bot.features.help import help_reply
+from bot.features.home import home_reply
+from bot.slack.feature import join
+from bot.slack.handling import Reply, Request
+from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_contact, read_set, verb_of
+from bot.slack.lookup import find_all, is_name
+from bot.slack.text import MENTION, escape_code
+from storage.sources.config import sources as list_sources
+
+#: the order of the verbs in `/score help`
+FEATURES = (
+    scores.FEATURE,
+    contacts.FEATURE,
+    lists.FEATURE,
+    history.FEATURE,
+    undo.FEATURE,
+    alerts.FEATURE,
+    followups.FEATURE,
+    scoring.FEATURE,
+    sources.FEATURE,
+    merge.FEATURE,
+    delete.FEATURE,
+    setup.FEATURE,
+    failures.FEATURE,
+)
+TABLES = join(FEATURES)
+#: what the Home tab shows, from the top
+HOME_SECTIONS = (failures.list_problems, setup.ask_at_home, followups.list_at_home)
+VERBS = ("help", *TABLES.verbs)
+LONGEST_LINE = 10_000  # characters; a line that sets ninety score types is half as long
+
+
+async def run_line(request: Request) -> Reply:
+    """Run the line after `/score` and return the reply.
+
+    Raises Unclear if the line is too long. A line without a verb is a contact or a filter; a likely typo is suggested.
+    """
+    line = request.text
+    if len(line) > LONGEST_LINE:
+        raise Unclear(f"A line has at most {LONGEST_LINE:,} characters; this one has {len(line):,}.")
+    asking = verb_of(line, VERBS)
+    if not line or asking.verb == "help":
+        return help_reply(replace(request, text=asking.rest), TABLES.verbs)
+    if asking.verb is not None:
+        command = TABLES.verbs[asking.verb]
+        request.needs(command.need)
+        return await command.handler(replace(request, text=asking.rest))
+    if MENTION.fullmatch(line) or await find_all(request, read_contact(line)):
+        return await scores.view_score(request)
+    suggestion = await _suggest_line(request, line)
+    if suggestion:
+        shown = f"/score {suggestion}"
+        return choose_contact_reply(f"Did you mean `{escape_code(shown)}`?", [(shown, suggestion)])
+    if is_filter(line) and not await _is_source_id(request, line):
+        return await lists.filter_contacts(request)
+    return await scores.view_score(request)
+
+
+async def _suggest_line(request: Request, line: str) -> str | None:
+    """Return the probable command for a line that matches no contact: a corrected verb or a missing verb, or None."""
+    word = line.partition(" ")[0]
+    suggestion = near_verb(line, VERBS)
+    if suggestion and not is_name(word, await find_all(request, word)):
+        return suggestion
+    if is_filter(line):
+        return None
+    if suggestion := near_filter(line, request.types):
+        return suggestion
+    with suppress(Unclear):
+        return f"set {line}" if await find_all(request, read_set(line, request.types).contact) else None
+    return None
+
+
+async def _is_source_id(request: Request, line: str) -> bool:
+    """Return whether a line is `source:id` with the name of a known source; such a line is not a filter."""
+    slug, _, id = line.partition(":")
+    return (
+        bool(id)
+        and " " not in line
+        and slug.casefold() in {source.slug for source in await list_sources(request.workspace)}
+    )
+
+
+async def draw_home(request: Request) -> Reply:
+    """Return the Home tab."""
+    return await home_reply(request, HOME_SECTIONS)

@@ -1,0 +1,30 @@
+"""Alerts: the rules that ask for follow-ups, and digests of what they asked for."""
+
+from bot.blocks.alerts import ALERT_FORM
+from bot.features.alerts.digest import send_digest
+from bot.features.alerts.rules import manage_alerts, open_alert_form, show_more, submit_alert
+from bot.slack.access import Need
+from bot.slack.feature import Command, Feature
+from storage.alerts.digests import DIGEST_JOB
+
+FEATURE = Feature(
+    verbs={
+        "alerts": Command(
+            manage_alerts,
+            "alerts [add | try | pause | resume | remove | digest]",
+            "when the team is alerted to follow up",
+            (
+                *(
+                    "alerts",
+                    "alerts add when score crosses 80 if owner:me in #sales",
+                    "alerts try when score rises 15 in 7d",
+                ),
+                *("alerts pause 3", "alerts digest 9:00"),
+            ),
+        ),
+    },
+    buttons={"alert_form": (Need.SET, open_alert_form), "alert_more": (Need.SET, show_more)},
+    forms={ALERT_FORM: (Need.SET, submit_alert)},
+    jobs={DIGEST_JOB: send_digest},
+    recurring=(DIGEST_JOB,),
+)

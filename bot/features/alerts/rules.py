@@ -1,0 +1,190 @@
+"""Alert rules: list, add, simulate, pause, resume and remove them."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+from bot.blocks.alerts import (
+    MORE,
+    alert_modal,
+    alerts_reply,
+    format_alert_words,
+    rule_added_reply,
+    rule_exists_reply,
+    rule_line,
+    simulation_reply,
+)
+from bot.blocks.elements import short_name
+from bot.blocks.refusals import plain_reply, refusal_sentence
+from bot.features.alerts.digest import change_digest
+from bot.slack.access import Need, Verdict
+from bot.slack.handling import Reply, Request
+from bot.slack.text import MENTION
+from storage.alerts.digests import digests
+from storage.alerts.enroll import add_alert_rule
+from storage.alerts.followups import count_by_rule
+from storage.alerts.memory import count_cooled_down
+from storage.alerts.rules import AlertRule, RuleThere, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
+from storage.alerts.simulate import try_alert
+from storage.domain.alerts.syntax import read_alert
+from storage.domain.errors import Refusal
+from storage.domain.filters import BadFilter
+from storage.ledger.contacts import contacts
+
+NOBODY_OF_OURS = (
+    "The person to escalate to is not an active member of this workspace, and scores are for members"
+    " only. Name a colleague: `sla 4h escalate to @jane`"
+)
+USAGE = (
+    "Type `/score alerts` for the list, `/score alerts add when score crosses 80 if owner:me in #sales`,"
+    " `/score alerts try when score rises 15 in 7d`, `/score alerts pause 3`, `resume 3`, `remove 3`,"
+    " or `/score alerts digest 9:00`."
+)
+MOST_TRIED = 20
+
+
+async def manage_alerts(request: Request) -> Reply:
+    """Handle `alerts [add …|try …|pause N|resume N|remove N|digest …]`."""
+    verb, _, rest = request.text.partition(" ")
+    match verb.casefold():
+        case "" | "list":
+            return await alerts_page(request)
+        case "add" if not rest.strip():
+            request.needs(Need.SET)
+            return Reply(modal=alert_modal(request.types))
+        case "add":
+            request.needs(Need.SET)
+            if refusals := await find_outside_destinations(request, rest.strip()):
+                return plain_reply(f"No rule was added. {' '.join(refusals.values())}")
+            return await add_rule(request, rest.strip())
+        case "try":
+            return await _try_rule(request, rest.strip())
+        case "digest":
+            return await change_digest(request, rest.strip())
+        case "pause" | "resume" | "remove" as action:
+            return await _change_rule(request, action, rest.strip().lstrip("#"))
+        case _:
+            return plain_reply(USAGE)
+
+
+async def alerts_page(request: Request) -> Reply:
+    """Return the list of alert rules with the results of their follow-ups, and the digests."""
+    return alerts_reply(
+        await alert_rules(request.workspace),
+        request.types,
+        request.choices,
+        await count_by_rule(request.workspace),
+        await count_cooled_down(request.workspace),
+        await digests(request.workspace),
+    )
+
+
+async def open_alert_form(request: Request) -> Reply:
+    """Open the form."""
+    return Reply(modal=alert_modal(request.types))
+
+
+async def show_more(request: Request) -> Reply:
+    """Show the form with the rarely used fields; Slack keeps what was entered."""
+    return Reply(modal=alert_modal(request.types, more=True))
+
+
+async def submit_alert(request: Request) -> Reply:
+    """Add the entered rule, or return the refusals by form field."""
+    fields = {name: value for name, value in request.fields.items() if value != "-"}
+    if fields.get("place") == "digest" and fields.get("channel"):
+        return Reply(
+            errors={"channel": "The digest is sent elsewhere: leave the channel blank, or do not choose the digest."}
+        )
+    words = format_alert_words(fields)
+    try:
+        refusals = await find_outside_destinations(request, words)
+        return Reply(errors=_strip_backticks(refusals)) if refusals else await add_rule(request, words)
+    except BadFilter as refusal:
+        return Reply(errors=_strip_backticks({"condition": refusal_sentence(refusal)}))
+    except Refusal as refusal:
+        return Reply(errors=_strip_backticks({_find_culprit(request, fields): refusal_sentence(refusal)}))
+
+
+def _find_culprit(request: Request, fields: dict[str, str]) -> str:
+    """Return the field that causes the refusal: the rarely used field without which the rest is valid, else "value"."""
+    for name in MORE:
+        without = {name, "escalate"} if name == "sla" else {name}  # escalation requires a time to claim
+        rest = {field: value for field, value in fields.items() if field not in without}
+        with suppress(Refusal):
+            read_alert(format_alert_words(rest), request.types)
+            if fields.get(name):
+                return name
+    return "value"
+
+
+def _strip_backticks(errors: dict[str, str]) -> dict[str, str]:
+    """Return the messages without backticks, because Slack shows them literally under fields."""
+    return {name: message.replace("`", "") for name, message in errors.items()}
+
+
+async def add_rule(request: Request, words: str) -> Reply:
+    """Add a rule, or return the existing one if it is the same. Raises a Refusal if the text cannot be parsed."""
+    owners = await resolve_owners(request, words)
+    try:
+        rule = await add_alert_rule(
+            request.workspace, words=words, made_by=request.person.id, owners=owners, now=request.now
+        )
+    except RuleThere as exc:
+        return rule_exists_reply(exc.rule, request.types, request.choices)
+    return rule_added_reply(rule, request.types, request.choices)
+
+
+async def find_outside_destinations(request: Request, words: str) -> dict[str, str]:
+    """Return why destinations of a rule are refused, by field: `channel`, `escalate`.
+
+    A destination is refused if somebody who may not see scores would read the follow-ups. Raises a Refusal if the text
+    cannot be parsed.
+    """
+    parsed, refusals = read_alert(words, request.types), dict[str, str]()
+    if parsed.channel is not None and (verdict := await request.may_post(parsed.channel)) is not Verdict.ALLOWED:
+        refusals["channel"] = verdict.value
+    if parsed.escalate_to is not None and not await request.is_colleague(parsed.escalate_to):
+        refusals["escalate"] = NOBODY_OF_OURS
+    return refusals
+
+
+async def resolve_owners(request: Request, words: str) -> dict[str, str | None]:
+    """Return the e-mail addresses of the colleagues mentioned in a rule by Slack user id, and the author's as `me`."""
+    addresses = {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(words)}
+    return {"me": request.person.email, **addresses}
+
+
+async def _try_rule(request: Request, words: str) -> Reply:
+    words = words.removeprefix("add ")
+    simulation = await try_alert(
+        request.workspace, words=words, owners=await resolve_owners(request, words), now=request.now
+    )
+    existing = await contacts(request.workspace, ids=[id for id, _ in simulation.firings[:MOST_TRIED]])
+    return simulation_reply(simulation, words, {contact.id: contact for contact in existing})
+
+
+async def _change_rule(request: Request, action: str, number: str) -> Reply:
+    rule = next((rule for rule in await alert_rules(request.workspace) if str(rule.id) == number), None)
+    if rule is None:
+        name = short_name(number) if number else "without a number"
+        return plain_reply(f"There is no alert rule {name}. `/score alerts` lists them.")
+    if rule.made_by != request.person.id:
+        request.needs(Need.ADMINISTER)
+    try:
+        return plain_reply(await _apply_action(request, action, rule))
+    except UnknownRule:
+        return plain_reply(f"Rule {number} was removed already.")
+
+
+async def _apply_action(request: Request, action: str, rule: AlertRule) -> str:
+    description = rule_line(replace(rule, paused_at=None), request.types, request.choices)
+    match action:
+        case "pause":
+            await pause_rule(request.workspace, rule=rule.id, now=request.now)
+            return f"Rule {rule.id} is paused: {description}\nIt alerts nobody until `/score alerts resume {rule.id}`"
+        case "resume":
+            await resume_rule(request.workspace, rule=rule.id)
+            return f"Rule {rule.id} is on: {description}\nIt alerts again, for changes from now on."
+        case _:
+            await remove_rule(request.workspace, rule=rule.id, now=request.now)
+            return f"Rule {rule.id} is removed: {description}\nIts follow-ups stay: `/score followups`"

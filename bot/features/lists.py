@@ -1,0 +1,219 @@
+"""Lists of contacts: filters, saved filters, the highest scores, and sharing a page with a channel."""
+
+import json
+import re
+from dataclasses import dataclass, replace
+
+from bot.blocks.elements import BUTTON_VALUE
+from bot.blocks.lists import filter_reply, segments_reply, shared_reply, top_reply
+from bot.blocks.refusals import plain_reply
+from bot.slack.access import Need
+from bot.slack.feature import Command, Feature
+from bot.slack.handling import Outlived, Reply, Request
+from bot.slack.line import read_top
+from bot.slack.text import MENTION, escape, escape_code
+from storage.domain.filters import BadFilter, Filter, Sort, parse
+from storage.reading.current_scores import top
+from storage.reading.pages import count, find_emptying_term, page
+from storage.reading.segments import delete_segment, save_segment, segment, segments
+
+HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
+PER_PAGE, MOST_PER_PAGE = 10, 50
+_SEVERAL = re.compile(
+    r'(?P<field>company|name|tag):(?P<words>[^\s"():<>=~]+(?:\s+(?!OR\b|AND\b|NOT\b)[^\s"():<>=~-]+(?=\s|$))+)'
+)
+_WHOLE = re.compile(r'(?P<field>company|name|email):(?P<words>"[^"]+"|[^\s"()]+)')
+LONGEST = 1400  # characters; the value of a page button contains the filter and has room for 2,000
+
+
+@dataclass(frozen=True, slots=True)
+class FilterPage:
+    """The position in a filter's result: the filter, the cursors of recent pages, and the number of pages turned."""
+
+    text: str
+    cursors: tuple[str, ...] = ()
+    pages_turned: int = 0
+
+    def carried(self) -> str | None:
+        """Return the position as the value of a button, or None if it does not fit.
+
+        The oldest cursors are dropped if the value would be too long.
+        """
+        for first in range(max(len(self.cursors), 1)):
+            state = {"q": self.text, "c": self.cursors[first:], "n": self.pages_turned}
+            encoded = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
+            if len(encoded) <= BUTTON_VALUE:
+                return encoded
+        return None
+
+    def onward(self, cursor: str) -> "FilterPage":
+        """Return the position of the next page."""
+        return replace(self, cursors=(*self.cursors, cursor), pages_turned=self.pages_turned + 1)
+
+    def back(self) -> "FilterPage":
+        """Return the position of the previous page, or of the first page if the cursor was dropped."""
+        return replace(
+            self, cursors=self.cursors[:-1], pages_turned=self.pages_turned - 1 if len(self.cursors) > 1 else 0
+        )
+
+    @staticmethod
+    def read(encoded: str) -> "FilterPage":
+        """Parse the value of a button; raises Outlived."""
+        try:
+            state = json.loads(encoded)
+            return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), int(state["n"]))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise Outlived from exc
+
+
+async def filter_contacts(request: Request) -> Reply:
+    """Handle `filter TERMS`, also without the verb."""
+    return await answer_filter(request, FilterPage(request.text))
+
+
+async def turn_page(request: Request) -> Reply:
+    """Show the page in the button's value, in place of the current one."""
+    return replace(await answer_filter(request, FilterPage.read(request.text)), replaces=True)
+
+
+async def share_page(request: Request) -> Reply:
+    """Post the page in the button's value to the channel, with current values."""
+    return shared_reply(await answer_filter(request, FilterPage.read(request.text)), by=request.person.id)
+
+
+async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
+    """Return a page of the contacts that match a filter; raises BadFilter, BadCursor."""
+    length = len(json.dumps(filter_page.text, ensure_ascii=False)) - 2
+    if length > LONGEST:
+        note = ", quotation marks counted twice" if length > len(filter_page.text) else ""
+        return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{note}.")
+    query = await _parse_filter(request, filter_page.text)
+    size = min(query.limit or PER_PAGE, MOST_PER_PAGE)
+    total = await count(request.workspace, query=query, now=request.now)
+    if not total:
+        return await _reply_no_match(request, query, filter_page.text)
+    result = await page(
+        request.workspace,
+        query=query,
+        limit=size,
+        cursor=filter_page.cursors[-1] if filter_page.cursors else None,
+        now=request.now,
+    )
+    next_page = (
+        filter_page.onward(result.next_cursor) if result.next_cursor is not None and query.limit is None else None
+    )
+    return filter_reply(
+        result.cards,
+        query.scores or (request.types[0],),
+        query.attributes,
+        text=filter_page.text,
+        first=filter_page.pages_turned * size + 1,
+        total=total,
+        back=filter_page.back().carried() if filter_page.cursors else None,
+        onward=next_page.carried() if next_page is not None else None,
+        current=filter_page.carried() or "",  # always fits: it was in a button before, or it has no cursor
+    )
+
+
+async def _parse_filter(request: Request, text: str) -> Filter:
+    """Parse a filter; without a sort term it sorts by its first score, or the default score, highest first."""
+    owners = {"me": request.person.email, **await mentioned_addresses(request, text)}
+    query = parse(text, request.types, owners=owners, segments=await segments(request.workspace))
+    if query.sort:
+        return query
+    return replace(query, sort=(Sort((query.scores or (request.types[0],))[0], True),))
+
+
+async def mentioned_addresses(request: Request, text: str) -> dict[str, str | None]:
+    """Return the e-mail addresses of the colleagues mentioned in a text by Slack user id; None if unknown."""
+    return {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(text)}
+
+
+async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
+    term = await find_emptying_term(request.workspace, query=query, now=request.now)
+    reason = f" No contacts are left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
+    return plain_reply(f"No contacts match `{escape_code(text)}`.{reason}{_suggest_syntax(text, term or text)}")
+
+
+def _is_part_of(term: str, match: re.Match[str]) -> bool:
+    """Return whether a term is the beginning of an unquoted phrase, or a later word of it."""
+    return match[0].startswith(term) or (match["field"] != "tag" and term in match["words"].split())
+
+
+def _suggest_syntax(text: str, term: str) -> str:
+    """Return a hint how to write *term*, after which no contact is left; blank if there is none."""
+    if term in ("and", "or", "not"):
+        return f" `{term}` was searched as a word; write AND, OR and NOT in capitals."
+    if match := next((candidate for candidate in _SEVERAL.finditer(text) if _is_part_of(term, candidate)), None):
+        words = match["words"].strip("'")
+        quoted = f'{match["field"]}:"{words}"'
+        return f" Put several words in quotes: `{escape_code(quoted)}`"
+    if match := _WHOLE.fullmatch(term):
+        return f" That matches the whole field; for a part: `{escape_code(match['field'] + '~' + match['words'])}`"
+    return ""
+
+
+async def manage_segments(request: Request) -> Reply:
+    """Handle `segment save NAME TERMS`, `segment list`, `segment show NAME` and `segment delete NAME`."""
+    action, _, rest = request.text.partition(" ")
+    name, _, text = rest.strip().partition(" ")
+    match action.casefold(), name.casefold(), text.strip():
+        case ("" | "list", "", ""):
+            return segments_reply(await segments(request.workspace))
+        case ("save", name, text) if name and text:
+            return await _save_segment(request, name, text)
+        case ("show", name, "") if name:
+            return await answer_filter(request, FilterPage(await segment(request.workspace, name=name)))
+        case ("delete", name, "") if name:
+            previous = await delete_segment(request.workspace, name=name)
+            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(previous)}`.")
+        case _:
+            return plain_reply(HOW)
+
+
+async def _save_segment(request: Request, name: str, text: str) -> Reply:
+    if len(text) > LONGEST:
+        return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {len(text)}.")
+    addresses = await mentioned_addresses(request, text)
+    for mention in MENTION.finditer(text):
+        if addresses[mention[1]] is None:
+            sentence = "I do not know that colleague's address; type it: owner:rep@example.com"
+            raise BadFilter(sentence, text=text, column=mention.start(), width=len(mention[0]))
+    # A mention is saved as an address, which has the same meaning everywhere.
+    text = MENTION.sub(lambda mention: addresses[mention[1]] or "", text)
+    previous = await save_segment(request.workspace, name=name, text=text, now=request.now)
+    instead = f" It was `{escape_code(previous)}`." if previous not in (None, text) else ""
+    return plain_reply(
+        f"Saved *{escape(name)}*: `{escape_code(text)}`.{instead} Use it: `/score filter segment:{name}`"
+    )
+
+
+async def top_contacts(request: Request) -> Reply:
+    """Handle `top [N] [TYPE]`."""
+    count, score = read_top(request.text, request.types)
+    score_type, cards = await top(request.workspace, score=score, count=count, now=request.now)
+    return top_reply(cards, score_type)
+
+
+FEATURE = Feature(
+    verbs={
+        "filter": Command(
+            filter_contacts,
+            "filter TERMS",
+            "list the contacts that match; the word filter may be left out",
+            (
+                "filter score>=80 owner:me -tag:churned sort:-score limit:20",
+                "fit:hot OR (fit:7..10 has:renewal)",
+                "filter attributes.plan:pro attributes.employees>=50 attributes.last_seen<7d",
+            ),
+        ),
+        "segment": Command(
+            manage_segments,
+            "segment save NAME TERMS | list | show NAME | delete NAME",
+            "save a filter under a name",
+            ("segment save hot score>=80", "segment show hot", "filter segment:hot owner:me"),
+        ),
+        "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
+    },
+    buttons={"page": (Need.SEE, turn_page), "share": (Need.SEE, share_page)},
+)

@@ -1,0 +1,213 @@
+"""The scores of one contact: see them, set them by a line or a form, and clear them."""
+
+import re
+from dataclasses import replace
+
+from bot.blocks.elements import OPTION_TEXT, plain_text, score_called
+from bot.blocks.refusals import choose_contact_reply, distinct_name, plain_reply, refusal_reply, refusal_sentence
+from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal
+from bot.slack.access import Need
+from bot.slack.feature import Command, Feature
+from bot.slack.handling import Block, Reply, Request
+from bot.slack.line import Setting, Value, ends_with_number, read_clear, read_contact, read_set, two_numbers_refusal
+from bot.slack.lookup import find_all, find_one, find_scored
+from bot.slack.manifest import SHORTCUT
+from bot.slack.text import escape, escape_code
+from storage.alerts.followups import list_waiting
+from storage.domain.contacts import Contact, find_address, looks_like_address
+from storage.domain.errors import Refusal, UnknownContact
+from storage.domain.facts import Op
+from storage.domain.numbers import parse, show
+from storage.ledger.contacts import contacts, find_by_key
+from storage.reading.current_scores import Card, card
+
+_WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
+
+
+async def view_score(request: Request) -> Reply:
+    """Handle `view CONTACT`, also without the verb."""
+    words = read_contact(request.text)
+    if not words:
+        return plain_reply("Name the contact: `/score view ada@example.com`")
+    contact = await find_one(request, words, line="view {}")
+    if isinstance(contact, Reply):
+        return contact
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now)
+    if contact_card is None:
+        return refusal_reply(UnknownContact())
+    contact_card = replace(contact_card, contact=contact)  # its buttons are about the row that was named
+    return card_reply(contact_card, request.types, await list_waiting(request.workspace, contact=contact.id, most=1))
+
+
+async def set_score(request: Request) -> Reply:
+    """Handle `set CONTACT VALUES [because …]`; without arguments, return the form."""
+    if not request.text:
+        return _open_modal(request)
+    setting = read_set(request.text, request.types)
+    if looks_like_address(setting.contact) and not await find_all(request, setting.contact):
+        return (
+            await _set_scores(request, setting, setting.contact) if request.creates else _offer_to_add(request, setting)
+        )
+    match = await find_one(request, setting.contact, line=_format_line(setting))
+    if isinstance(match, Reply):
+        is_unknown = not await find_all(request, setting.contact)
+        if is_unknown and ends_with_number(setting.contact):
+            return plain_reply(f"{two_numbers_refusal(setting.values[-1], request.types)}, or put the name in quotes.")
+        key, _, contact = setting.contact.partition(" ")
+        if is_unknown and contact and key.casefold() in {score_type.key for score_type in request.types}:
+            value = replace(setting.values[-1], score=key.casefold()).typed()
+            return plain_reply(f"Values go at the end: `/score set {escape_code(contact)} {value}`")
+        return match
+    return await _set_scores(request, setting, match)
+
+
+def _format_line(setting: Setting, contact: str = "{}") -> str:
+    reason = f" because {setting.reason}" if setting.reason else ""
+    return f"set {contact} {' '.join(value.typed() for value in setting.values)}{reason}"
+
+
+def _offer_to_add(request: Request, setting: Setting) -> Reply:
+    first = setting.values[0]
+    change = f"set {request.type(first.score).label} to {show(first.amount)}"
+    if first.op is Op.ADD:
+        label = request.type(first.score).label
+        change = (
+            f"add {show(first.amount)} to {label}" if first.amount >= 0 else f"take {show(-first.amount)} off {label}"
+        )
+    more = f" and {len(setting.values) - 1} more" if len(setting.values) > 1 else ""
+    label = f"Add {setting.contact} and {change}{more}"
+    question = f"No contact has the address {escape(setting.contact)} yet."
+    return choose_contact_reply(question, [(label, _format_line(setting, setting.contact))], action="create")
+
+
+async def _set_scores(request: Request, setting: Setting, contact: Contact | str) -> Reply:
+    recorded = await request.change(contact, setting.values, reason=setting.reason)
+    existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
+    if not recorded.moved:
+        return Reply()  # a retry of the same request
+    if not existing:
+        return refusal_reply(UnknownContact())
+    requested = {value.score: (value.op, value.amount) for value in setting.values}
+    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=setting.reason, requested=requested)
+
+
+async def clear_score(request: Request) -> Reply:
+    """Handle `clear CONTACT [TYPE…]`."""
+    words, scores = read_clear(request.text, request.types)
+    contact = await find_scored(request, words, line=f"clear {{}} {' '.join(scores)}")
+    if isinstance(contact, Reply):
+        return contact
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now)
+    existing = [
+        score
+        for score in scores
+        if contact_card and score in {current.score_type.key for current in contact_card.standings}
+    ]
+    if not existing:
+        label = score_called(*(request.type(score).label for score in scores))
+        return plain_reply(f"{escape(contact.shown)} has no {label}, so there is nothing to clear.")
+    recorded = await request.clear(contact, existing)
+    if not recorded.moved:
+        return Reply()  # a retry of the same request
+    return receipt_reply(contact, recorded.moved, batch=request.batch)
+
+
+async def open_form(request: Request) -> Reply:
+    """Open the form to set the scores of the contact in the button's value."""
+    contact = await find_by_key(request.workspace, key=request.text)
+    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
+    if contact_card is None:
+        return refusal_reply(UnknownContact())
+    return _open_modal(request, contact, contact_card)
+
+
+def _open_modal(request: Request, contact: Contact | None = None, contact_card: Card | None = None) -> Reply:
+    values = {score.score_type.key: score.value for score in contact_card.standings} if contact_card else {}
+    modal = set_modal(request.types, contact=contact, values=values)
+    return Reply(modal=modal, instead="/score set ada@example.com 85")
+
+
+async def offer_contacts(request: Request) -> list[Block]:
+    """Return the menu options for the contacts that match the typed text."""
+    matches = await find_all(request, request.text)
+    return [
+        {"text": plain_text(distinct_name(contact), most=OPTION_TEXT), "value": str(contact.row)} for contact in matches
+    ]
+
+
+async def submit_scores(request: Request) -> Reply:
+    """Set the values that were changed in the form and clear those that were emptied; the others stay untouched."""
+    contact = request.metadata.get("contact") or int(request.fields.get("contact") or 0)
+    values, errors = _parse_scores(request)
+    if not contact:
+        errors["contact"] = "Choose a contact: type a part of the name or the address."
+    if errors:
+        return Reply(errors=errors)
+    if not values:
+        return Reply(errors={f"{SCORE}{request.types[0].key}": "Change at least one score, or press Cancel."})
+    reason = (request.fields.get("reason") or "").strip() or None
+    recorded = await request.change(int(contact), values, reason=reason)
+    existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
+    if not recorded.moved or not existing:
+        return Reply()  # a repeated submission of the same form
+    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason)
+
+
+def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
+    values: list[Value] = []
+    errors: dict[str, str] = {}
+    shown = request.metadata.get("was", {})
+    for score_type in request.types[:MOST_TYPES]:
+        block = f"{SCORE}{score_type.key}"
+        text = (request.fields.get(block) or "").strip()
+        before = shown.get(score_type.key)
+        if not text:
+            values += [Value(score_type.key, Op.CLEAR, 0)] if before is not None else []
+            continue
+        try:
+            amount = parse(text)
+            score_type.check_set(amount)
+        except Refusal as refusal:
+            errors[block] = refusal_sentence(refusal)
+            continue
+        if amount != before:
+            values.append(Value(score_type.key, Op.SET, amount))
+    return values, errors
+
+
+async def score_message(request: Request) -> Reply:
+    """Return the form for the first address in a message that has exactly one contact, else with a contact menu."""
+    addresses = [address for word in _WORD.findall(request.text) if (address := find_address(word))]
+    for address in addresses:
+        matches = await find_all(request, address)
+        if len(matches) == 1:
+            contact_card = await card(request.workspace, contact=matches[0].id, now=request.now)
+            return _open_modal(request, matches[0], contact_card)
+    return _open_modal(request)
+
+
+FEATURE = Feature(
+    verbs={
+        "view": Command(
+            view_score, "view CONTACT", "see all scores of a contact", ("ada@example.com", "view ada", 'view "Top Gun"')
+        ),
+        "set": Command(
+            set_score,
+            "set CONTACT VALUES [because …]",
+            "set scores, or add to them; `set` alone opens a form",
+            ("set ada@example.com 85", "set ada fit=8 renewal=60 because great demo", "set ada +5"),
+            Need.SET,
+        ),
+        "clear": Command(
+            clear_score,
+            "clear CONTACT [TYPE…]",
+            "clear a score; a cleared score is missing, not zero",
+            ("clear ada@example.com fit",),
+            Need.SET,
+        ),
+    },
+    buttons={"set": (Need.SET, open_form)},
+    forms={SET_FORM: (Need.SET, submit_scores)},
+    options={"contact": offer_contacts},
+    shortcuts={SHORTCUT: (Need.SET, score_message)},
+)

@@ -1,0 +1,48 @@
+"""What scores mean: score types and their rules, changed through a preview."""
+
+from bot.blocks.scoring import RULE_FORM, TYPE_FORM
+from bot.features.scoring.changes import send_late_answer
+from bot.features.scoring.rules import change_rule, open_rule_form, show_rules, submit_rule, turn_rules
+from bot.features.scoring.types import (
+    apply_and_ask,
+    apply_quietly,
+    cancel_draft,
+    open_type_form,
+    preview_draft,
+    revert_definition,
+    show_settings,
+    submit_type,
+    turn_settings,
+)
+from bot.slack.access import Need
+from bot.slack.feature import Command, Feature
+from storage.late_answers import ANSWER
+
+FEATURE = Feature(
+    verbs={
+        "settings": Command(
+            show_settings,
+            "settings",
+            "for admins: see, change and add score types",
+            ("settings",),
+            Need.ADMINISTER,
+        ),
+        "rules": Command(
+            show_rules, "rules", "for admins: the points for activities and attributes", ("rules",), Need.ADMINISTER
+        ),
+    },
+    buttons={
+        "settings": (Need.ADMINISTER, turn_settings),
+        "type_form": (Need.ADMINISTER, open_type_form),
+        "draft_preview": (Need.ADMINISTER, preview_draft),
+        "draft_apply": (Need.ADMINISTER, apply_quietly),
+        "draft_ask": (Need.ADMINISTER, apply_and_ask),
+        "draft_cancel": (Need.ADMINISTER, cancel_draft),
+        "draft_back": (Need.ADMINISTER, revert_definition),
+        "rules": (Need.ADMINISTER, turn_rules),
+        "rule_form": (Need.ADMINISTER, open_rule_form),
+        "rule_menu": (Need.ADMINISTER, change_rule),
+    },
+    forms={TYPE_FORM: (Need.ADMINISTER, submit_type), RULE_FORM: (Need.ADMINISTER, submit_rule)},
+    jobs={ANSWER: send_late_answer},
+)

@@ -1,0 +1,109 @@
+"""The setup questions: where follow-ups go and who sets scores."""
+
+from dataclasses import replace
+
+from bot.blocks.refusals import plain_reply
+from bot.blocks.setup import invited_reply, setup_blocks, setup_reply
+from bot.slack.access import Need, Verdict
+from bot.slack.feature import Command, Feature
+from bot.slack.handling import Block, Outlived, Reply, Request
+from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools
+from storage.alerts.enroll import choose_channel
+from storage.domain.backoff import PACE
+from storage.domain.facts import DAY
+from storage.domain.people import Setters
+from storage.job_runner import GiveUp, JobResult
+from storage.jobs import Job
+from storage.scoring.definitions import score_types
+from storage.workspaces import choose_setters, load_choices, record_welcome
+
+WELCOME = "welcome"  #: the kind of job, its lane and key, and the event type in the metadata of the message
+
+
+async def show_setup(request: Request) -> Reply:
+    """Handle `setup`."""
+    return setup_reply(request.choices, request.types)
+
+
+async def ask_at_home(request: Request) -> list[Block]:
+    """Return the section of the Home tab with the setup questions, for admins until they are answered."""
+    is_open = request.choices.set_up_at is None and Need.ADMINISTER in request.rights
+    return setup_blocks(request.choices, request.types) if is_open else []
+
+
+async def ask_for_place(request: Request) -> Reply:
+    """Return the question whether follow-ups should go to the channel in the request's text.
+
+    The reply is empty if they already go there, or if the person may not change the chosen channel.
+    """
+    channel = request.choices.alert_channel
+    if channel == request.text or (channel is not None and Need.ADMINISTER not in request.rights):
+        return Reply()
+    return invited_reply(request.text)
+
+
+async def choose_place(request: Request) -> Reply:
+    """Send follow-ups to a channel, if everyone who reads it may see scores."""
+    verdict = await request.may_post(request.text)
+    if verdict is not Verdict.ALLOWED:
+        return plain_reply(f"Nothing was changed. {verdict.value}")
+    await choose_channel(request.workspace, channel=request.text, now=request.now)
+    return plain_reply(f"Follow-ups go to <#{request.text}> from now on. Alert rules: `/score alerts`")
+
+
+async def choose_here(request: Request) -> Reply:
+    """Send follow-ups to the channel that the app was invited to; if another channel is set, this requires an admin."""
+    if request.choices.alert_channel not in (None, request.text):
+        request.needs(Need.ADMINISTER)
+    return replace(await choose_place(request), replaces=True)
+
+
+async def choose_direct_messages(request: Request) -> Reply:
+    """Send follow-ups to the owner of each contact, or to an admin if there is no owner."""
+    await choose_channel(request.workspace, channel=None, now=request.now)
+    return plain_reply("Follow-ups go to the owner of each contact from now on, or to an admin if there is no owner.")
+
+
+async def choose_who_sets(request: Request) -> Reply:
+    """Set who may change scores."""
+    setters = next((option for option in Setters if option.value == request.text), None)
+    if setters is None:
+        raise Outlived
+    await choose_setters(request.workspace, setters=setters)
+    sentence = "Every member may set scores" if setters is Setters.MEMBERS else "Only admins set scores"
+    return plain_reply(f"{sentence} from now on.")
+
+
+async def dismiss_question(request: Request) -> Reply:
+    """Close the question without a change."""
+    return replace(plain_reply("All right: follow-ups do not come here. To change it: `/score setup`"), replaces=True)
+
+
+async def send_welcome(tools: JobTools, job: Job) -> JobResult:
+    """Send the setup questions to an admin, once, unless they are answered."""
+    now, choices = tools.clock(), await load_choices(tools.workspace)
+    if choices.welcomed_at is None and choices.set_up_at is None:
+        admin = await tools.find_admin()
+        if admin is None:
+            raise GiveUp(NO_ADMIN_FOUND)
+        reply = setup_reply(choices, await score_types(tools.workspace))
+        await tools.poster.say_once(job, await tools.poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
+        await record_welcome(tools.workspace, now=now)
+    return JobResult(pace=PACE)
+
+
+FEATURE = Feature(
+    verbs={
+        "setup": Command(
+            show_setup, "setup", "for admins: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
+        ),
+    },
+    buttons={
+        "setup_channel": (Need.ADMINISTER, choose_place),
+        "setup_direct": (Need.ADMINISTER, choose_direct_messages),
+        "setup_setters": (Need.ADMINISTER, choose_who_sets),
+        "setup_here": (Need.SEE, choose_here),
+        "setup_no": (Need.SEE, dismiss_question),
+    },
+    jobs={WELCOME: send_welcome},
+)

@@ -1,0 +1,104 @@
+"""What the job handlers of the bot work with, and how errors of Slack become retries."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import structlog
+from slack_sdk.errors import SlackApiError
+
+from bot.blocks.elements import section
+from bot.slack.client import is_outage
+from bot.slack.directory import People, error_code
+from bot.slack.handling import Reply
+from bot.slack.poster import NO_PLACE, NotShown, Poster, Unheard, retry_after
+from storage.domain.facts import DAY
+from storage.domain.people import Workspace
+from storage.job_runner import Handler, JobResult, RetryLater
+from storage.jobs import Job
+from storage.notices import NO_ADMIN, clear_notice, is_noticed, record_notice
+from storage.workspaces import load_choices
+
+log = structlog.get_logger(__name__)
+
+#: the event type in the metadata of messages to admins about problems
+NOTICE = "notice"
+NO_ADMIN_FOUND = "no admin can be reached"
+NOT_OURS = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
+
+
+class AnswerLate(Protocol):
+    """Answers an earlier request of a person."""
+
+    async def __call__(self, *, user: str, answer_to: str | None, reply: Reply) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobTools:
+    """The workspace of a job, its people, and the ways to reach them."""
+
+    workspace: Workspace
+    people: People
+    poster: Poster
+    answer_late: AnswerLate
+    clock: Callable[[], int]
+
+    async def find_admin(self) -> str | None:
+        """Return the id of an admin, or None; the notice NO_ADMIN is recorded or cleared, for the Home tab."""
+        now = self.clock()
+        admin = await self.people.an_admin((await load_choices(self.workspace)).admins, now=now)
+        if admin is None:
+            log.error("no admin could be reached")
+            await record_notice(self.workspace, notice=NO_ADMIN, now=now)
+        else:
+            await clear_notice(self.workspace, notice=NO_ADMIN)
+        return admin
+
+    async def notify_admin_once(self, job: Job, notice: str, text: str) -> None:
+        """Notify an admin of a problem once; callers clear the notice when the problem ends."""
+        now = self.clock()
+        if await is_noticed(self.workspace, notice=notice):
+            return
+        admin = await self.find_admin()
+        if admin is None:
+            return
+        reply = Reply(text=text, blocks=[section(text)])
+        await self.poster.say_once(job, await self.poster.direct(admin), reply, notice, event=NOTICE, since=now - DAY)
+        await record_notice(self.workspace, notice=notice, now=now)
+
+
+JobHandler: TypeAlias = Callable[[JobTools, Job], Awaitable[JobResult]]
+
+
+def bind_handlers(handlers: Mapping[str, JobHandler], tools: JobTools) -> dict[str, Handler]:
+    """Return the handlers of one workspace for the job runner, by kind of job."""
+    return {kind: _translate_errors(handler, tools) for kind, handler in handlers.items()}
+
+
+def _translate_errors(handler: JobHandler, tools: JobTools) -> Handler:
+    """Wrap a handler so that Slack errors become RetryLater, marked as an outage or as an error of this job alone."""
+
+    async def run(_: Workspace, job: Job) -> JobResult:
+        try:
+            return await handler(tools, job)
+        except Unheard as exc:
+            raise RetryLater("Slack did not answer", is_outage=True, is_doubtful=True) from exc
+        except NotShown as exc:
+            raise RetryLater(exc.verdict.name) from exc
+        except Exception as exc:
+            code, is_away = error_code(exc), is_outage(exc)
+            if not is_away and code is None:
+                raise
+            reason = f"Slack says {code}" if code else "Slack does not answer"
+            raise RetryLater(reason, wait=retry_after(exc), is_outage=is_away) from exc
+
+    return run
+
+
+def explain_refusal(exc: NotShown | SlackApiError, channel: str) -> str:
+    """Return why a channel accepts no messages; raises *exc* again if a retry may help."""
+    if isinstance(exc, NotShown):
+        return NOT_OURS.format(channel)
+    if error_code(exc) not in NO_PLACE:
+        raise exc
+    return f"Slack says `{error_code(exc)}` of <#{channel}>"
