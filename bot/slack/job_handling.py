@@ -50,7 +50,7 @@ class JobTools:
         now = self.clock()
         admin = await self.people.an_admin((await load_choices(self.workspace)).admins, now=now)
         if admin is None:
-            log.error("no admin to be reached")
+            log.error("no admin could be reached")
             await record_notice(self.workspace, notice=NO_ADMIN, now=now)
         else:
             await clear_notice(self.workspace, notice=NO_ADMIN)

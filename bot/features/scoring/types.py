@@ -76,7 +76,7 @@ async def _add_type(request: Request, entered: "_EnteredType", values: dict[str,
         return Reply(errors={"key": refusal_sentence(refusal)})
     example = f"Set one: `/score set ada@example.com {score_type.key}={_example_value(score_type)}`"
     return plain_reply(
-        f"Made the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
+        f"Added the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
     )
 
 
@@ -161,7 +161,7 @@ async def cancel_draft(request: Request) -> Reply:
     """Cancel a draft."""
     pending = await draft_of(request)
     await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
-    text = f"Cancelled, so nothing was changed. It was: {heading(request.type(pending.key), pending)}."
+    text = f"Canceled: nothing was changed. The change was: {heading(request.type(pending.key), pending)}."
     return replace(plain_reply(text), replaces=True)
 
 
