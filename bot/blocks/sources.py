@@ -9,7 +9,7 @@ from bot.blocks.elements import actions, button, context, moment, section, secti
 from bot.blocks.fields import choice_field, form, plain, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code, escape_entities, escape_sentence
-from bot.source_admin import Senders, explain_missing_token
+from bot.source_admin import HIDDEN, Senders, explain_missing_token, fill_steps
 from storage.domain.describe import describe_item, describe_reference
 from storage.domain.facts import Ignored, ItemRequest, Unusable
 from storage.domain.score_types import ScoreType
@@ -131,7 +131,7 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
     head = f"*{source.slug}* `{source.provider}` at {escape(senders.url(source))}"
     return Reply(
         text=f"The source {source.slug}",
-        blocks=[section(head), *sections(_number_steps(senders.setup_steps(source))), *sections(lines)],
+        blocks=[section(head), *sections(_number_steps(source, senders)), *sections(lines)],
     )
 
 
@@ -144,8 +144,12 @@ def _describe_reading(reading: Reading) -> list[str]:
     return lines
 
 
-def _number_steps(steps: Iterable[str]) -> list[str]:
-    return [f"{number}. {escape_sentence(step)}" for number, step in enumerate(steps, start=1)]
+def _number_steps(source: Source, senders: Senders, *, secret: str = HIDDEN) -> list[str]:
+    """Return the setup steps at the sender; the URL and the secret stay as they are, so that they can be copied."""
+    steps = [escape_sentence(step) for step in senders.steps.get(source.provider, ())]
+    url = escape_entities(senders.url(source))
+    filled = fill_steps(steps, source=source, url=url, secret=escape_entities(secret))
+    return [f"{number}. {step}" for number, step in enumerate(filled, start=1)]
 
 
 def source_health_reply(change: HealthChange) -> Reply:
@@ -180,7 +184,7 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
         text=f"Added the source {source.slug}.",
         blocks=[
             section(f"*Added the source {source.slug}.* At the sender:"),
-            *sections(_number_steps(senders.setup_steps(source, secret=secret))),
+            *sections(_number_steps(source, senders, secret=secret)),
             *sections(lines),
             context("Copy the secret now: it is not shown again." if secret else "It needs no secret from us."),
         ],

@@ -30,7 +30,7 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 from storage.ledger.contacts import contacts
 
-NOBODY_OF_OURS = (
+NO_COLLEAGUE = (
     "The person to escalate to is not an active member of this workspace, and scores are for members"
     " only. Name a colleague: `sla 4h escalate to @jane`"
 )
@@ -144,7 +144,7 @@ async def find_outside_destinations(request: Request, words: str) -> dict[str, s
     if parsed.channel is not None and (verdict := await request.may_post(parsed.channel)) is not Verdict.ALLOWED:
         refusals["channel"] = verdict.value
     if parsed.escalate_to is not None and not await request.is_colleague(parsed.escalate_to):
-        refusals["escalate"] = NOBODY_OF_OURS
+        refusals["escalate"] = NO_COLLEAGUE
     return refusals
 
 

@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from bot.blocks.elements import context, section
 from bot.blocks.followups import EVENT, follow_up_reply, headline, storm_reply
 from bot.slack.handling import Reply
-from bot.slack.job_handling import NO_ADMIN_FOUND, NOT_OURS, JobTools, explain_refusal
+from bot.slack.job_handling import NO_ADMIN_FOUND, UNUSABLE_CHANNEL, JobTools, explain_refusal
 from bot.slack.poster import NotShown
 from bot.slack.text import escape
 from storage import jobs, posted_messages
@@ -147,7 +147,7 @@ async def _update_message(
 async def _explain_hidden(tools: JobTools, channel: str) -> str:
     """Return a line that tells an admin why the message of another channel was sent to the admin."""
     if not channel.startswith("D"):
-        return f"{NOT_OURS.format(channel)}, so this comes to you. To choose another place: `/score setup`"
+        return f"{UNUSABLE_CHANNEL.format(channel)}, so this comes to you. To choose another place: `/score setup`"
     reader = await tools.poster.reader(channel)
     person = f"<@{reader}>" if reader else "The person who read it"
     return f"{person} is not an active member here, so their message comes to you."
