@@ -8,6 +8,7 @@ itself, one statement asks for all contacts that fire. If time alone decided bef
 is folded to the instant, so that the answer does not depend on when the rule is evaluated.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -230,7 +231,12 @@ async def _decide_with_conditions(
         return True
 
     decided = decide_each(is_met)
-    return decide_each(await _load_conditions(session, asked, now=now)) if asked else decided
+    if not asked:
+        return decided
+    answer = await _load_conditions(session, asked, now=now)
+    if any(instant.by_time for instant in asked):  # contacts are folded, which takes a while after an outage
+        return await asyncio.to_thread(decide_each, answer)
+    return decide_each(answer)
 
 
 async def _load_conditions(session: Session, asked: Sequence[_Instant], *, now: int) -> _Condition:

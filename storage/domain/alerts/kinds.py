@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar, TypeAlias
 
 from storage.domain.alerts.memory import AlertMemory, Decision, advance
@@ -185,8 +186,8 @@ class Crosses(Watch):
     def words(self) -> str:
         """The trigger as it would be typed; a band by its name."""
         key, region, bands = self.score_type.key, self.region, self.score_type.bands
-        for band, next_band in zip(bands[1:], [*bands[2:], None], strict=False):
-            if next_band is not None and region == Region(low=band.start, high=next_band.start):
+        for band, next_band in pairwise(bands[1:]):
+            if region == Region(low=band.start, high=next_band.start):
                 return f"{key} enters {band.name}"
         if region.low is not None and region.high is None:
             return f"{key} crosses {show(region.low)}"
