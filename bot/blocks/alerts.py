@@ -11,7 +11,7 @@ from bot.slack.text import escape, escape_code
 from storage.alerts.digests import Digest
 from storage.alerts.rules import COOLDOWN, AlertRule
 from storage.alerts.simulate import DAYS, Simulation
-from storage.domain.alerts.syntax import write_alert
+from storage.domain.alerts.kinds import KINDS
 from storage.domain.business_hours import write_time
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
@@ -21,17 +21,8 @@ from storage.domain.people import Choices
 from storage.domain.score_types import ScoreType
 
 ALERT_FORM = "alert"
-#: the words of a rule → the label in the form
-_KINDS = {
-    "crosses": "rises to",
-    "crosses below": "falls below",
-    "enters": "comes into the band",
-    "moved": "moves, either way, by",
-    "rises": "rises by",
-    "falls": "falls by",
-    "untouched for": "is untouched for",
-    "about to fall out of": "is about to fall out of the band",
-}
+#: how the trigger of a rule begins → its label in the form
+_TRIGGERS = {words: label for kind in KINDS.values() for words, label in kind.phrases}
 _PLACES = {"-": "Where follow-ups go, or the channel below", "digest": "The digest alone"}
 MORE = ("hold", "margin", "cooldown", "sla", "escalate")
 MOST_TYPES = 100
@@ -116,8 +107,7 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> 
     watch = rule.watch(types)
     when = f"`when {rule.score or 'the top band'}`"
     if watch is not None:
-        phrase = write_alert(watch.score_type, watch.region, kind=rule.kind, amount=rule.amount, span=rule.span)
-        when = f"`when {phrase}`"
+        when = f"`when {watch.words}`"
     condition = f" `if {escape_code(rule.condition)}`" if rule.condition else ""
     channel = rule.channel or choices.alert_channel
     destination = f" → <#{channel}>" if channel else " → the contact's owner, else an admin"
@@ -171,7 +161,7 @@ def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
     shown = {score_type.key: score_type.label for score_type in types[:MOST_TYPES]}
     blocks = [
         _menu("score", "When this score", shown),
-        _menu("kind", "does this", _KINDS),
+        _menu("kind", "does this", _TRIGGERS),
         _text("value", "How much", "A number, a band, or a time: 80, hot, 30d. Of a move: 15 in 7d", optional=False),
         _text("condition", "If", "Any filter: owner:me -tag:churned. Blank: everybody"),
         _menu("place", "Ask in", _PLACES),

@@ -3,16 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bot.blocks.elements import (
-    actions,
-    button,
-    context,
-    format_with_band,
-    score_called,
-    section,
-    sections,
-    short_name,
-)
+from bot.blocks.elements import actions, button, context, format_with_band, score_called, section, sections, short_name
 from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.domain.attributes import has_value

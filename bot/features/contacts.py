@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bot.blocks.contacts import added_reply, already_known_reply
-from bot.blocks.refusals import plain_reply, refusal_reply
+from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
@@ -64,7 +64,7 @@ async def become_owner(request: Request) -> Reply:
     """Record the person who clicks as owner, unless the contact has an owner in the meantime."""
     contact = await find_by_key(request.workspace, key=request.text)
     if contact is None:
-        return refusal_reply(UnknownContact())
+        raise UnknownContact
     if request.person.email is None:
         return plain_reply(
             "Slack does not tell me your address, by which I know owners. An admin can add `users:read.email`."

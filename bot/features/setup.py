@@ -83,11 +83,9 @@ async def send_welcome(tools: JobTools, job: Job) -> JobResult:
     """Send the setup questions to an admin, once, unless they are answered."""
     now, choices = tools.clock(), await load_choices(tools.workspace)
     if choices.welcomed_at is None and choices.set_up_at is None:
-        admin = await tools.find_admin()
-        if admin is None:
-            raise GiveUp(NO_ADMIN_FOUND)
         reply = setup_reply(choices, await score_types(tools.workspace))
-        await tools.poster.say_once(job, await tools.poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
+        if not await tools.post_to_admin(job, reply, 0, event=WELCOME, since=now - DAY):
+            raise GiveUp(NO_ADMIN_FOUND)
         await record_welcome(tools.workspace, now=now)
     return JobResult(pace=PACE)
 

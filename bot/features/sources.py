@@ -197,13 +197,9 @@ async def report_source_health(tools: JobTools, job: Job) -> JobResult:
     changed = await source_health.load_unreported(tools.workspace, source=job.subject)
     if changed is None:
         return JobResult()
-    admin = await tools.find_admin()
-    if admin is None:
+    reply = source_health_reply(changed)
+    if not await tools.post_to_admin(job, reply, job.id, event=STANDING_EVENT, since=changed.since):
         raise GiveUp(NO_ADMIN_FOUND)
-    channel = await tools.poster.direct(admin)
-    await tools.poster.say_once(
-        job, channel, source_health_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
-    )
     await source_health.record_reported(tools.workspace, changed=changed)
     return JobResult(pace=PACE)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.alerts.kinds import Kind, Region, Watch
-from storage.domain.alerts.syntax import AlertWords, write_alert
+from storage.domain.alerts.kinds import KINDS, Crosses, Kind, Region, Watch
+from storage.domain.alerts.syntax import AlertWords
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
@@ -81,9 +81,9 @@ class AlertRule:
                 return None
             region = Region(low=score_type.bands[-1].start)
         margin = (score_type.maximum - score_type.minimum) // MARGIN if self.margin is None else self.margin
-        return Watch(
-            rule=self.id, score_type=score_type, kind=self.kind, region=region, amount=self.amount, span=self.span,
-            margin=margin, hold=self.hold, cooldown=self.cooldown,
+        return self.kind(
+            rule=self.id, score_type=score_type, region=region, amount=self.amount, span=self.span, margin=margin,
+            hold=self.hold, cooldown=self.cooldown,
         )  # fmt: skip
 
     def does(
@@ -103,18 +103,12 @@ class AlertRule:
             and (self.sla, self.escalate_to) == (words.sla, words.escalate_to)
         )
 
-    def why(self, score_type: ScoreType) -> str | None:
-        """Return the trigger of the rule as text for its follow-ups; None for CROSSES, where the score shows it."""
-        if self.kind is Kind.CROSSES:
-            return None
-        return write_alert(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
-
 
 def watch_for(words: AlertWords) -> Watch:
     """Return what a parsed rule would watch; its rule id is 0."""
     score_type = words.score_type
-    return Watch(
-        rule=0, score_type=score_type, kind=words.kind, region=words.region, amount=words.amount, span=words.span,
+    return words.kind(
+        rule=0, score_type=score_type, region=words.region, amount=words.amount, span=words.span,
         margin=(score_type.maximum - score_type.minimum) // MARGIN if words.margin is None else words.margin,
         hold=words.hold, cooldown=COOLDOWN if words.cooldown is None else words.cooldown,
     )  # fmt: skip
@@ -128,7 +122,7 @@ async def insert_default(session: Session, workspace: Workspace, *, now: int) ->
         workspace.id,
         COOLDOWN,
         now,
-        Kind.CROSSES.value,
+        Crosses.name,
     )
 
 
@@ -142,7 +136,7 @@ async def insert_rule(
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, 1, $17) RETURNING *",
         workspace.id,
         words.score_type.key,
-        words.kind.value,
+        words.kind.name,
         words.region.low,
         words.region.high,
         words.amount,
@@ -236,7 +230,7 @@ def _make_rule(row: Row) -> AlertRule:
         id=row["id"],
         workspace_id=row["workspace_id"],
         score=row["score"],
-        kind=Kind(row["kind"]),
+        kind=KINDS[row["kind"]],
         region=Region(low=row["low"], high=row["high"]),
         amount=row["amount"],
         span=row["span"],

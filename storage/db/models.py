@@ -390,7 +390,7 @@ class AlertRule(Table):
         "storage.Workspace", on_delete=fields.RESTRICT
     )
     score = fields.CharField(max_length=32, null=True)
-    kind = fields.CharField(max_length=12)  # the trigger, see `storage.domain.alerts.kinds.Kind`
+    kind = fields.CharField(max_length=12)  # the trigger, see `storage.domain.alerts.kinds`
     low = fields.BigIntField(null=True)
     high = fields.BigIntField(null=True)
     amount = fields.BigIntField()  # the least change of the score

@@ -96,6 +96,7 @@ class Contact(ContactFields):
     created_at: int
     updated_at: int
     named_row: int | None = None  #: the row that was looked up in a merged contact; None: the contact's own row
+    named_id: Reference | None = field(default=None, compare=False)  #: the id of a source that it was looked up by
 
     @property
     def row(self) -> int:
@@ -105,6 +106,14 @@ class Contact(ContactFields):
         part. A contact that was looked up by name or chosen from a list uses its own row.
         """
         return self.id if self.named_row is None else self.named_row
+
+    @property
+    def reference(self) -> Reference | int:
+        """What a new fact about the contact names: the id that the contact was looked up by, or else its row.
+
+        If the id is split from the contact, the fact goes with it.
+        """
+        return self.row if self.named_id is None else self.named_id
 
     @property
     def shown(self) -> str:

@@ -14,7 +14,7 @@ from storage.alerts.decide import decide_all, reads_scores
 from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db.database import Session
-from storage.domain.alerts.kinds import AlertMemory
+from storage.domain.alerts.memory import AlertMemory
 from storage.domain.errors import Refusal, UnknownContact
 from storage.domain.facts import Item, Unusable
 from storage.domain.fold import ScoreState, beginning

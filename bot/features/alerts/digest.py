@@ -18,7 +18,6 @@ from storage.job_runner import JobResult
 from storage.jobs import Job
 from storage.ledger.contacts import contacts
 from storage.notices import clear_notice
-from storage.scoring.definitions import score_types
 
 DIGEST_USAGE = (
     "Type `/score alerts digest 9:00`, `digest 9:00 Europe/Berlin in #sales`, `digest off` or `digest off in #sales`."
@@ -74,8 +73,8 @@ async def send_digest(tools: JobTools, job: Job) -> JobResult:
         channel = await tools.poster.direct(digest.place) if is_person else digest.place
         follow_ups = [*news.follow_ups, *news.overdue, *news.waking]
         existing = await contacts(tools.workspace, ids=[follow_up.contact for follow_up in follow_ups])
-        types = {score_type.key: score_type for score_type in await score_types(tools.workspace)}
-        reply = digest_reply(news, {contact.id: contact for contact in existing}, types, place=digest.place)
+        people = {contact.id: contact for contact in existing}
+        reply = digest_reply(news, people, await tools.load_types(), place=digest.place)
         try:
             await tools.poster.say_once(job, channel, reply, digest.id, event=DIGEST_EVENT, since=now - DAY // 2)
         except (NotShown, SlackApiError) as exc:

@@ -5,7 +5,7 @@ current list and a notice above it.
 """
 
 from bot.blocks.followups import ended_blocks, steps_reply
-from bot.blocks.refusals import plain_reply, refusal_reply, refusal_sentence
+from bot.blocks.refusals import plain_reply, refusal_sentence
 from bot.features.followups.lists import FollowUpPage, redraw_list
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape, parse_number
@@ -76,7 +76,7 @@ async def show_steps(request: Request) -> Reply:
     item = await follow_up(request.workspace, id=parse_number(request.text))
     existing = await contacts(request.workspace, ids=[item.contact])
     if not existing:
-        return refusal_reply(UnknownContact())
+        raise UnknownContact
     score_type = next((score_type for score_type in request.types if score_type.key == item.score), None)
     return steps_reply(item, existing[0], score_type, await list_steps(request.workspace, id=item.id))
 

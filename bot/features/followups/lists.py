@@ -8,13 +8,7 @@ from bot.blocks.elements import button, section
 from bot.blocks.followups import ended_blocks, list_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Block, Outlived, Reply, Request
-from storage.alerts.followups import (
-    Assignee,
-    FollowUp,
-    list_overdue,
-    list_waiting,
-    load_follow_ups,
-)
+from storage.alerts.followups import Assignee, FollowUp, list_overdue, list_waiting, load_follow_ups
 from storage.domain.followups import FollowUpState
 from storage.ledger.contacts import contacts
 

@@ -24,7 +24,6 @@ from storage.jobs import Job
 from storage.ledger.contacts import contacts
 from storage.notices import clear_notice
 from storage.posted_messages import FILE, HIDE
-from storage.scoring.definitions import score_types
 
 log = structlog.get_logger(__name__)
 
@@ -219,8 +218,7 @@ async def _notify_escalation(tools: JobTools, job: Job, follow_up: FollowUp, *, 
     if person is None:
         return JobResult()
     (contact,) = await contacts(tools.workspace, ids=[follow_up.contact])
-    types = {score_type.key: score_type for score_type in await score_types(tools.workspace)}
-    text = headline(follow_up, contact, types.get(follow_up.score))
+    text = headline(follow_up, contact, (await tools.load_types()).get(follow_up.score))
     text += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
     reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
     await tools.poster.say_once(job, await tools.poster.direct(person), reply, job.id, event=WORD, since=since)
@@ -229,9 +227,8 @@ async def _notify_escalation(tools: JobTools, job: Job, follow_up: FollowUp, *, 
 
 async def _render_follow_up(tools: JobTools, follow_up: FollowUp) -> Reply:
     (contact,) = await contacts(tools.workspace, ids=[follow_up.contact])
-    types = await score_types(tools.workspace)
     owner = await tools.people.by_address(contact.owner, now=tools.clock()) if contact.owner else None
-    score_type = next((score_type for score_type in types if score_type.key == follow_up.score), None)
+    score_type = (await tools.load_types()).get(follow_up.score)
     return follow_up_reply(follow_up, contact, score_type, owner=owner)
 
 
@@ -239,8 +236,8 @@ async def _render_storm(tools: JobTools, follow_ups: Sequence[FollowUp]) -> Repl
     people = {
         contact.id: contact for contact in await contacts(tools.workspace, ids=[item.contact for item in follow_ups])
     }
-    types = {score_type.key: score_type for score_type in await score_types(tools.workspace)}
-    return storm_reply([follow_up for follow_up in follow_ups if follow_up.contact in people], people, types)
+    shown = [follow_up for follow_up in follow_ups if follow_up.contact in people]
+    return storm_reply(shown, people, await tools.load_types())
 
 
 async def _post_once(

@@ -147,11 +147,12 @@ def _reverted_reply(live: ScoreType, restored: ScoreType) -> Reply:
     return replace(plain_reply(text), replaces=True)
 
 
-async def draft_of(request: Request, key: str, number: str) -> ScoreType:
-    """Return the draft that a button refers to.
+async def draft_of(request: Request) -> ScoreType:
+    """Return the draft in the value of a button.
 
     Raises NoDraft if the draft does not exist. A draft older than the live version is canceled, and NoDraft is raised.
     """
+    key, _, number = request.text.partition(" ")
     matches = [
         pending for pending in await drafts(request.workspace) if (pending.key, str(pending.number)) == (key, number)
     ]
