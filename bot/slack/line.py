@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from storage.domain.contacts import find_address, looks_like_address
+from storage.domain.contacts import MOST_CHARACTERS, TEXT_FIELDS, find_address, looks_like_address
 from storage.domain.errors import BadNumber, Refusal
 from storage.domain.facts import Op
 from storage.domain.numbers import parse, show, show_unambiguous
@@ -28,9 +28,9 @@ _IN_BRACKETS = re.compile(r"<[^\s<>@#!][^\s<>]*@[^\s<>]+>")  # mail programs wri
 _FIELD_WORD = re.compile(r'\w+:"[^"]*"|"[^"]*"|\S+')
 _FIELD = re.compile(r"(?P<field>[a-zA-Z]+):(?P<text>.*)")
 _PERIOD = re.compile(r"(?P<line>.*\S)\s(?P<number>\d{1,4})(?P<unit>[dDwW])", re.ASCII | re.DOTALL)
-LONGEST_REASON, LONGEST_FIELD = 300, 255
+LONGEST_REASON = 300
 #: the fields that `add` accepts, with an example of each
-ADDABLE = {"name": '"Ada Lovelace"', "company": "Acme", "owner": "me"}
+ADDABLE = {name: example for name, example in TEXT_FIELDS.items() if name != "email"}
 
 
 class Unclear(Refusal):
@@ -332,8 +332,8 @@ def read_add(rest: str) -> tuple[str, dict[str, str]]:
             raise Unclear(f"{name.capitalize()} is given twice; type it once.")
         if not text:
             raise Unclear(f"Type the {name}: `{name}:{ADDABLE[name]}`, or leave `{name}:` out.")
-        if len(text) > LONGEST_FIELD:
-            raise Unclear(f"A {name} has at most {LONGEST_FIELD} characters; this one has {len(text)}.")
+        if len(text) > MOST_CHARACTERS:
+            raise Unclear(f"A {name} has at most {MOST_CHARACTERS} characters; this one has {len(text)}.")
         fields[name] = text
     return address, fields
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 
-from storage.domain.contacts import ATTRIBUTE, Json
+from storage.domain.contacts import ATTRIBUTE, TEXT_FIELDS, Json
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Activity
 from storage.domain.filters import BadFilter, Candidate, parse
@@ -237,17 +238,11 @@ def _find_period_start(period: str, at: int) -> int:
 
 def build_candidate(fields: Mapping[str, Json], at: int) -> Candidate:
     """Return a contact with these fields as filters see it at an instant, without an id and without scores."""
-    texts = {
-        name: value if isinstance(value := fields.get(name), str) else None
-        for name in ("email", "name", "company", "owner")
-    }
+    texts: dict[str, Any] = {name: value for name in TEXT_FIELDS if isinstance(value := fields.get(name), str)}
     tags = fields.get("tags")
     return Candidate(
+        **texts,
         id=0,
-        email=texts["email"],
-        name=texts["name"],
-        company=texts["company"],
-        owner=texts["owner"],
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         attributes={
             name.removeprefix(ATTRIBUTE): value for name, value in fields.items() if name.startswith(ATTRIBUTE)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from storage.domain.contacts import TEXT_FIELDS
 from storage.domain.errors import BadDefinition, BadName, OffStep, OutOfRange
 from storage.domain.numbers import LARGEST, parse, show
 
@@ -14,7 +15,7 @@ BAND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 TAKEN_WORDS = frozenset(
     (
         *("and", "or", "not", "has", "in", "is", "sort", "limit", "because", "me", "unset"),
-        *("owner", "tag", "tags", "company", "email", "name", "id", "segment", "followup", "updated", "created"),
+        *(*TEXT_FIELDS, "tag", "tags", "id", "segment", "followup", "updated", "created"),
         *("rising", "falling", "moved", "crossed", "stale", "above", "below"),
         *("merge", "delete"),  # subjects of facts that do not concern a score type
     )

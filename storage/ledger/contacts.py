@@ -13,6 +13,7 @@ from storage.domain.contacts import (
     ATTRIBUTE,
     EMAIL,
     FIELDS,
+    TEXT_FIELDS,
     Contact,
     Json,
     Reference,
@@ -34,6 +35,9 @@ Identity: TypeAlias = tuple[int, str, str]
 Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
 #: (row that was looked up, contact that it belongs to, the id that it was looked up by)
 _Owner: TypeAlias = tuple[int, int, Reference | None]
+
+#: the columns of the text fields, and their matching keys
+_TEXT_COLUMNS = tuple(column for name in TEXT_FIELDS for column in (name, f"{name}_key"))
 
 #: the value of merged_into in a deleted contact; its emptied row stays, because other transactions may wait for it
 NOBODY = 0
@@ -248,9 +252,8 @@ async def erase(session: Session, rows: Iterable[int]) -> None:
     for table in ("identities", "attribute_values"):
         await session.rows(f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
     await session.rows(
-        "UPDATE contacts SET merged_into = $2, first_email = NULL, email = NULL, name = NULL, company = NULL,"
-        " owner = NULL, tags = '[]', attributes = '{}', email_key = NULL, name_key = NULL, company_key = NULL,"
-        " owner_key = NULL, tags_key = '', stamps = '{}', split_at = NULL"
+        f"UPDATE contacts SET merged_into = $2, first_email = NULL, {' = NULL, '.join(_TEXT_COLUMNS)} = NULL,"
+        " tags = '[]', tags_key = '', attributes = '{}', stamps = '{}', split_at = NULL"
         " WHERE id IN (SELECT id FROM given(id bigint))",
         ids,
         NOBODY,
@@ -269,7 +272,7 @@ async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
 async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
     """Return the fields of contacts, each with the order of the fact that states it."""
     rows = await session.rows(
-        "SELECT id, email, first_email, name, company, owner, tags, attributes, stamps FROM contacts"
+        f"SELECT id, {', '.join(FIELDS)}, attributes, stamps FROM contacts"
         " WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(set(ids))],
     )
@@ -310,10 +313,7 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         rows.append(
             {
                 "id": id,
-                "email": values.get("email"),
-                "name": values.get("name"),
-                "company": values.get("company"),
-                "owner": values.get("owner"),
+                **{name: values.get(name) for name in TEXT_FIELDS},
                 "tags": json.dumps(_list_tags(values.get("tags")), ensure_ascii=False),
                 "attributes": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
                 **contact_keys(values),
@@ -325,13 +325,10 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
                 ),
             }
         )
+    columns = (*_TEXT_COLUMNS, "tags", "tags_key", "attributes", "stamps")
     await session.rows(
-        "UPDATE contacts SET email = given.email, name = given.name, company = given.company,"
-        " owner = given.owner, tags = given.tags, attributes = given.attributes, stamps = given.stamps,"
-        " updated_at = $2, email_key = given.email_key, name_key = given.name_key, company_key = given.company_key,"
-        " owner_key = given.owner_key, tags_key = given.tags_key"
-        " FROM given(id bigint, email text, name text, company text, owner text, tags text, attributes text,"
-        " stamps text, email_key text, name_key text, company_key text, owner_key text, tags_key text)"
+        f"UPDATE contacts SET {', '.join(f'{column} = given.{column}' for column in columns)}, updated_at = $2"
+        f" FROM given(id bigint, {', '.join(f'{column} text' for column in columns)})"
         " WHERE contacts.id = given.id",
         rows,
         now,
@@ -411,7 +408,7 @@ async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence
     """Return the same as `contacts`, as this transaction sees it."""
     id_rows = [{"id": min(id, database.LARGEST_ID)} for id in ids]
     rows = await session.rows(
-        "SELECT id, email, name, company, owner, tags, attributes, created_at, updated_at FROM contacts"
+        f"SELECT id, {', '.join(FIELDS)}, attributes, created_at, updated_at FROM contacts"
         " WHERE workspace_id = $2 AND merged_into IS NULL AND id IN (SELECT id FROM given(id bigint))",
         id_rows,
         workspace.id,

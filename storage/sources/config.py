@@ -6,10 +6,9 @@ from dataclasses import asdict
 
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.contacts import check_slug
 from storage.domain.errors import AlreadyThere, UnknownSource
 from storage.domain.people import Workspace
-from storage.domain.sources import DAY, Source, SourceSettings
+from storage.domain.sources import DAY, Source, SourceSettings, check_slug
 from storage.scoring.definitions import live, lock_names
 from storage.sources import readback_queue
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic.dataclasses import dataclass
 
 from storage.domain.contacts import (
     ATTRIBUTE,
@@ -19,6 +20,8 @@ from storage.domain.contacts import (
     MOST_IN_ATTRIBUTE_NAME,
     MOST_IN_TAG,
     MOST_TAGS,
+    TEXT_FIELDS,
+    ContactFields,
     Json,
     Reference,
     clean_address,
@@ -38,22 +41,16 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPS = {"score.set": Op.SET, "score.add": Op.ADD, "score.clear": Op.CLEAR}
 
-Short = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Named = Annotated[str, Field(min_length=1, max_length=MOST_IN_ATTRIBUTE_NAME)]
 Tag = Annotated[str, Field(min_length=1, max_length=MOST_IN_TAG)]
 ITEM = "item"
 
 
-class _Contact(BaseModel):
-    """The contact that an item is about."""
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(str_max_length=MOST_CHARACTERS))
+class _Contact(ContactFields):
+    """The contact that an item is about. Strings without a limit of their own have at most MOST_CHARACTERS."""
 
-    model_config = ConfigDict(strict=True)
-
-    email: Short | None = None
-    id: Short | int | None = None
-    name: Short | None = None
-    company: Short | None = None
-    owner: Short | None = None
+    id: str | StrictInt | None = None
     tags: Annotated[list[Tag], Field(max_length=MOST_TAGS)] | None = None
     attributes: dict[Named, object] | None = None
 
@@ -109,7 +106,7 @@ def _read_item(document: object, *, key: str, source: str, raw: str) -> ItemRequ
     key = str(item.id) if item.id is not None else key
     note = find_address_problem(item.contact.email) if item.contact.id not in (None, "") else None
     if note is not None or not text(item.contact.email):
-        item.contact.email = None
+        item.contact = replace(item.contact, email=None)
     try:
         built = _build_item(item, key=key, source=source, raw=raw)
         return replace(built, note=note) if isinstance(built, Item) else built
@@ -175,7 +172,7 @@ def _describe_error(exc: ValidationError) -> str:
             problem = "must be text" + (", like 2026-01-31T09:30:00Z" if location == "occurred_at" else "")
         case "list_type":
             problem = "must be a list"
-        case "dict_type" | "model_type" | "model_attributes_type":
+        case "dict_type" | "model_type" | "dataclass_type":
             problem = "must be an object"
         case "literal_error":
             problem = f"must be {limits['expected']}"
@@ -198,9 +195,7 @@ def _build_reference(contact: _Contact, *, source: str) -> Reference:
 def _read_contact_fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
     """Return the contact's fields: null leaves a field unchanged, a blank clears it."""
     fields: dict[str, Json] = {
-        name: value
-        for name, value in (("name", contact.name), ("company", contact.company), ("owner", contact.owner))
-        if value is not None
+        name: value for name in TEXT_FIELDS if name != "email" and (value := getattr(contact, name)) is not None
     }
     # An address beside an id may be a new address of the contact with that id.
     if clean_address(contact.email or "") and (upsert or contact.id not in (None, "")):

@@ -8,7 +8,7 @@ from functools import lru_cache
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from storage.domain.contacts import ATTRIBUTE, field_key
+from storage.domain.contacts import ATTRIBUTE, TEXT_FIELDS, field_key
 from storage.domain.durations import BadSpan, parse_span
 from storage.domain.errors import BadNumber
 from storage.domain.filters.errors import BadFilter, describe_expected, did_you_mean
@@ -45,8 +45,8 @@ from storage.domain.numbers import parse as parse_number
 from storage.domain.score_types import ScoreType
 from storage.domain.texts import match_key
 
-TEXTS = ("company", "email", "name", "owner")
-NOT_IN_RULES = "a rule can only check the contact itself: owner, tag, company, name, email and attributes.NAME"
+TEXTS = tuple(sorted(TEXT_FIELDS))
+NOT_IN_RULES = f"a rule can only check the contact itself: {', '.join(TEXTS)}, tag and attributes.NAME"
 AGE_OF_NOTHING = "only a rule with an activity can check an age, which is the age at the activity"
 MOST_LIMIT = 1000
 MOST_PERCENT = 9_000_000  # in thousandths; larger values would overflow the integers of the database
@@ -54,7 +54,7 @@ MOST_SEGMENTS = 50
 MOST_CHARACTERS = 2000
 DEEPEST = 50
 #: names that filters accept besides scores → an example of each
-_EXAMPLES = {
+_EXAMPLES = {name: f"{name}:{example}" for name, example in TEXT_FIELDS.items()} | {
     "company": 'company:"Acme Corp" or company~acme', "email": "email~acme.com", "name": "name~ada",
     "owner": "owner:me", "tag": "tag:vip", "has": "has:fit", "followup": "followup:open", "segment": "segment:hot",
     "updated": "updated<7d", "attributes": "attributes.plan:pro, attributes.employees>=50 or has:attributes.plan",
@@ -400,7 +400,7 @@ class _Reader:
             minus, word = key.children
             assert isinstance(word, Token)
             by: ScoreType | str = word.casefold()
-            if by not in ("name", "email", "company", "owner"):
+            if by not in TEXTS:
                 by = self._find_score(word)
             self.sort.append(Sort(by, minus is not None))
 

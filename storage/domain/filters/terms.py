@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from storage.domain.attributes import has_value, list_texts, read_instant
-from storage.domain.contacts import ATTRIBUTE, Json, field_key
+from storage.domain.contacts import ATTRIBUTE, ContactFields, Json, field_key
 from storage.domain.decay import shown
 from storage.domain.followups import NOBODYS, FollowUpState
 from storage.domain.numbers import read_millionths
@@ -15,7 +15,7 @@ from storage.domain.texts import match_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(ContactFields):
     """A contact as filters see it.
 
     *values*: score type key → value shown at *now*, in thousandths, without missing scores. *past*: score type key →
@@ -24,10 +24,6 @@ class Candidate:
     """
 
     id: int
-    email: str | None = None
-    name: str | None = None
-    company: str | None = None
-    owner: str | None = None
     tags: tuple[str, ...] = ()
     attributes: Mapping[str, Json] = field(default_factory=dict)
     values: Mapping[str, int]
