@@ -53,9 +53,7 @@ async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, no
 async def load_answer(workspace: Workspace, *, id: int) -> LateAnswer | None:
     """Return an answer that has not been sent yet, or None."""
     rows = await database.read(
-        "SELECT slack_user, answer_to, about FROM late_answers WHERE workspace_id = $1 AND id = $2",
-        workspace.id,
-        id,
+        "SELECT slack_user, answer_to, about FROM late_answers WHERE workspace_id = $1 AND id = $2", workspace.id, id
     )
     if not rows:
         return None
@@ -69,6 +67,4 @@ async def load_answer(workspace: Workspace, *, id: int) -> LateAnswer | None:
 
 async def delete_answer(workspace: Workspace, *, id: int) -> None:
     """Delete an answer after it was sent."""
-    await database.current_database().writer.rows(
-        "DELETE FROM late_answers WHERE workspace_id = $1 AND id = $2", workspace.id, id
-    )
+    await database.change("DELETE FROM late_answers WHERE workspace_id = $1 AND id = $2", workspace.id, id)

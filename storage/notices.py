@@ -30,7 +30,7 @@ async def list_notices(workspace: Workspace, *, prefix: str, since: int) -> list
 
 async def record_notice(workspace: Workspace, *, notice: str, now: int) -> None:
     """Record that a notice was sent to an admin, or NO_ADMIN if there is no admin to send it to."""
-    await database.current_database().writer.rows(
+    await database.change(
         "INSERT INTO notices (workspace_id, what, told_at) VALUES ($1, $2, $3)"
         " ON CONFLICT (workspace_id, what) DO UPDATE SET told_at = excluded.told_at",
         workspace.id,
@@ -42,6 +42,4 @@ async def record_notice(workspace: Workspace, *, notice: str, now: int) -> None:
 async def clear_notice(workspace: Workspace, *, notice: str) -> None:
     """Delete a notice because its cause is gone, so that the notice is sent again if the cause comes back."""
     if await is_noticed(workspace, notice=notice):
-        await database.current_database().writer.rows(
-            "DELETE FROM notices WHERE workspace_id = $1 AND what = $2", workspace.id, notice
-        )
+        await database.change("DELETE FROM notices WHERE workspace_id = $1 AND what = $2", workspace.id, notice)

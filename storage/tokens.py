@@ -33,7 +33,7 @@ async def create_token(workspace: Workspace, *, name: str, scopes: Sequence[str]
     if not chosen or set(scopes) - set(SCOPES):
         raise BadName(f"a token needs at least one of the scopes {', '.join(SCOPES)}: --scope read --scope write")
     secret = PREFIX + secrets.token_urlsafe(32)
-    rows = await database.current_database().writer.rows(
+    rows = await database.change(
         "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at) VALUES ($1, $2, $3, $4, $5) RETURNING id",
         workspace.id,
         name.strip(),
@@ -55,7 +55,7 @@ async def tokens(workspace: Workspace) -> list[Token]:
 
 async def revoke_token(workspace: Workspace, *, id: int) -> None:
     """Delete an API token, which stops working at once; raises UnknownToken."""
-    deleted = await database.current_database().writer.rows(
+    deleted = await database.change(
         "DELETE FROM tokens WHERE workspace_id = $1 AND id = $2 RETURNING id",
         workspace.id,
         min(id, database.LARGEST_ID),

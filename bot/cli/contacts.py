@@ -52,18 +52,17 @@ def split(
         known = await find_by_key(workspace, key=contact.strip().removeprefix("id:"))
         if known is None:
             raise Refusal(f"there is no contact `{contact}`: give its e-mail address, an id as SOURCE:ID, or id:NUMBER")
-        result, done = await preview_split(workspace, contact=known.id, id=id, now=now), False
+        result = await preview_split(workspace, contact=known.id, id=id, now=now)
         if not as_json:
             output.lines(*_describe(known, source_id, result))
-        if yes or (not as_json and sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Split it?", err=True)):
+        is_asked = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+        is_confirmed = yes or (is_asked and typer.confirm("Split it?", err=True))
+        if is_confirmed:
             batch = f"split/{now}"
-            result, done = (
-                await split_contact(workspace, contact=known.id, id=id, actor=ACTOR, batch=batch, now=now),
-                True,
-            )
+            result = await split_contact(workspace, contact=known.id, id=id, actor=ACTOR, batch=batch, now=now)
         if as_json:
-            output.document(_render(result, done=done))
-        elif done:
+            output.document(_render(result, done=is_confirmed))
+        elif is_confirmed:
             output.lines(
                 f"Done: {source_id} is contact id:{result.new_contact} now.",
                 f"To join them again: /score merge id:{result.new_contact} into id:{result.contact}",
@@ -85,8 +84,8 @@ def _describe(contact: Contact, source_id: str, result: SplitResult) -> list[str
     ]
     if result.stayed_of_source:
         lines.append(
-            f"{result.stayed_of_source:,} of {source} {'stays' if result.stayed_of_source == 1 else 'stay'}: named by"
-            " the address or another id, or from an earlier version and named by who knows which."
+            f"{result.stayed_of_source:,} of {source} {'stays' if result.stayed_of_source == 1 else 'stay'}: not named"
+            " by this id, or from an earlier version, which did not record what named it."
         )
     return lines
 
@@ -99,15 +98,16 @@ def _describe_scores(name: str, scores: Sequence[Moved]) -> list[str]:
 
 
 def _render(result: SplitResult, *, done: bool) -> dict[str, object]:
+    ids = {result.contact: result.contact, result.new_contact: result.new_contact if done else None}
     scores = [
-        {"contact": moved.contact, "type": moved.score_type.key, "before": _to_json(moved.before)}
+        {"contact": ids[moved.contact], "type": moved.score_type.key, "before": _to_json(moved.before)}
         | {"after": _to_json(moved.after)}
         for moved in result.scores
     ]
     return {
         "done": done,
         "contact": result.contact,
-        "new_contact": result.new_contact,
+        "new_contact": ids[result.new_contact],  # a preview has none
         "moved": result.moved,
         "stayed": result.stayed,
         "stayed_of_source": result.stayed_of_source,

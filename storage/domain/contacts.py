@@ -88,6 +88,7 @@ class Contact:
     created_at: int
     updated_at: int
     named_row: int | None = None  #: the row that was looked up in a merged contact; None: the contact's own row
+    named_id: Reference | None = field(default=None, compare=False)  #: the id of a source that it was looked up by
 
     @property
     def row(self) -> int:
@@ -97,6 +98,14 @@ class Contact:
         part. A contact that was looked up by name or chosen from a list uses its own row.
         """
         return self.id if self.named_row is None else self.named_row
+
+    @property
+    def reference(self) -> Reference | int:
+        """What a new fact about the contact names: the id that the contact was looked up by, or else its row.
+
+        If the id is split from the contact, the fact goes with it.
+        """
+        return self.row if self.named_id is None else self.named_id
 
     @property
     def shown(self) -> str:
@@ -129,7 +138,7 @@ def check_text(value: Json, name: str) -> None:
     match value:
         case str():
             if problem := find_broken_text(value):
-                raise BadText(f"{name} {problem}: take it out")
+                raise BadText(f"{name} {problem}: remove it")
         case list():
             for element in value:
                 check_text(element, name)
@@ -274,8 +283,6 @@ def check_field(name: str, value: Json) -> None:
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:
     """Raise BadName if a source cannot have the slug, because `slug:id` would read as a filter or a score."""
     if not SLUG.fullmatch(slug):
-        raise BadName(
-            f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"
-        )
+        raise BadName(f"`{slug}` cannot name a source: use up to 40 lowercase letters, digits and -, a letter first")
     if slug in TAKEN_WORDS or slug in score_types or slug in OWN_SOURCES:
-        raise BadName(f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`")
+        raise BadName(f"`{slug}` is reserved; choose another name, for example `{slug}-crm`")

@@ -15,6 +15,7 @@ from storage.domain.contacts import (
     FIELDS,
     Contact,
     Json,
+    Reference,
     address_key,
     contact_keys,
     fold_address,
@@ -31,6 +32,8 @@ from storage.domain.texts import match_key
 Identity: TypeAlias = tuple[int, str, str]
 #: field → (value, order of the fact that states it)
 Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
+#: (row that was looked up, contact that it belongs to, the id that it was looked up by)
+_Owner: TypeAlias = tuple[int, int, Reference | None]
 
 #: the value of merged_into in a deleted contact; its emptied row stays, because other transactions may wait for it
 NOBODY = 0
@@ -455,7 +458,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
 
 
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
-    """Return the contacts whose name, company or address is most similar to a text that no contact matches."""
+    """Return the contacts with the name, company or address most similar to a text that no contact matches."""
     _check_length(text)
     query = match_key(text)
     words = [_escape_pattern(word) for word in query.split()[:MOST_WORDS]]
@@ -483,17 +486,18 @@ async def find_by_key(workspace: Workspace, *, key: str) -> Contact | None:
     return next(iter(await _load_named(workspace, await _find_row(workspace, key))), None)
 
 
-async def _load_named(workspace: Workspace, owner: tuple[int, int] | None) -> list[Contact]:
-    """Return the contact of *owner*, (row that was named, contact that it belongs to), or an empty list for None."""
+async def _load_named(workspace: Workspace, owner: _Owner | None) -> list[Contact]:
+    """Return the contact of *owner*, or an empty list for None."""
     if owner is None:
         return []
-    row, root = owner
+    row, root, id = owner
     return [
-        contact if row == root else replace(contact, named_row=row) for contact in await contacts(workspace, ids=[root])
+        replace(contact, named_row=None if row == root else row, named_id=id)
+        for contact in await contacts(workspace, ids=[root])
     ]
 
 
-async def _find_row(workspace: Workspace, key: str) -> tuple[int, int] | None:
+async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
     if key.isascii() and key.isdecimal() and len(key) <= 18:
         rows = await database.read(
             "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
@@ -502,14 +506,14 @@ async def _find_row(workspace: Workspace, key: str) -> tuple[int, int] | None:
             int(key),
             NOBODY,
         )
-        return (rows[0]["id"], rows[0]["root"]) if rows else None
+        return (rows[0]["id"], rows[0]["root"], None) if rows else None
     return await _find_by_identity(workspace, key)
 
 
 async def _search_by_patterns(
     workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True
 ) -> list[Row]:
-    """Return contacts whose name, company and address match all patterns, or with *match_all* false any of them."""
+    """Return contacts that match all patterns in name, company and address, or with *match_all* false any of them."""
     haystack = (
         "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
         " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
@@ -535,8 +539,8 @@ def _measure_similarity(query: str, row: Row) -> float:
     return max((SequenceMatcher(None, query, word).ratio() for word in words), default=0)
 
 
-async def _find_by_identity(workspace: Workspace, text: str) -> tuple[int, int] | None:
-    """Return (row, contact that it belongs to) for an address or `source:id`, or None if no contact has it."""
+async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
+    """Return the owner of an address or `source:id`, or None if no contact has it."""
     trimmed = text.strip()
     source, colon, source_id = trimmed.partition(":")
     pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
@@ -546,7 +550,9 @@ async def _find_by_identity(workspace: Workspace, text: str) -> tuple[int, int] 
     matches = await load_identity_owners(
         database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
     )
-    return next(iter(matches.values()), None)
+    for (_, namespace, value), (row, root) in matches.items():
+        return row, root, None if namespace == EMAIL else Reference(source=namespace, id=value)
+    return None
 
 
 def _escape_pattern(text: str) -> str:

@@ -46,6 +46,9 @@ _GIVEN = (
 )
 
 
+_IS_SPLIT = f"f.subject = '{SPLIT}' AND f.kind = 'merge'"
+
+
 def fact_key(workspace: int, fact: Fact) -> FactKey:
     """Return the unique key of a fact."""
     return (workspace, fact.source, fact.key, fact.subject)
@@ -58,7 +61,7 @@ async def append(
     received_at: Mapping[FactKey, int],
     named_ids: Mapping[FactKey, tuple[str, str]] | None = None,
 ) -> dict[FactKey, int]:
-    """Append the facts whose keys are new, each with its contact row. Return the row ids of the appended facts.
+    """Append the facts with new keys, each with its contact row. Return the row ids of the appended facts.
 
     *named_ids* are the ids, (source, id), that the facts named their contacts by.
     """
@@ -124,6 +127,21 @@ async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey
         ],
     )
     return {_make_key(row): (row["contact_id"], row["received_at"], _parse_fact(row)) for row in rows}
+
+
+async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, str]:
+    """Return the ids that the facts with these keys named their contacts by, as `source:id`."""
+    rows = await session.rows(
+        "SELECT f.workspace_id, f.source, f.dedupe_key, f.subject, f.named_id"
+        " FROM given(workspace bigint, source text, key text, subject text)"
+        " JOIN facts f ON f.workspace_id = given.workspace AND f.source = given.source"
+        " AND f.dedupe_key = given.key AND f.subject = given.subject WHERE f.named_id IS NOT NULL",
+        [
+            {"workspace": workspace, "source": source, "key": key, "subject": subject}
+            for workspace, source, key, subject in sorted(keys)
+        ],
+    )
+    return {_make_key(row): row["named_id"] for row in rows}
 
 
 async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
@@ -209,19 +227,29 @@ async def load_links(session: Session, workspace: int, rows: Collection[int]) ->
 
 
 async def load_splits(session: Session, contacts: Collection[int]) -> set[frozenset[int]]:
-    """Return the pairs of contacts that a split parted, among *contacts*.
+    """Return the pairs of contacts that splits parted, with one of *contacts* in each: a contact that an id left, and
+    the contact that has the id since, or had it until the next split.
 
-    The set of a split whose rows are one contact, because it was undone or they were merged again, has that contact
-    alone.
+    A pair with both rows in one contact (the split was undone, or they were merged again) has that contact alone.
     """
-    rows = await session.rows(
-        "SELECT coalesce(c.merged_into, c.id) AS one, coalesce(o.merged_into, o.id) AS other FROM given(id bigint)"
-        " JOIN contacts c ON c.id = given.id OR c.merged_into = given.id"
-        f" JOIN facts f ON f.contact_id = c.id AND f.subject = '{SPLIT}' AND f.kind = 'merge'"
-        " JOIN contacts o ON o.id = f.other_id",
+    members = await session.rows(
+        "SELECT c.id, given.id AS root FROM given(id bigint) JOIN contacts c ON c.id = given.id"
+        f" OR c.merged_into = given.id WHERE EXISTS (SELECT 1 FROM facts f WHERE {_IS_SPLIT} AND f.contact_id = c.id)",
         [{"id": id} for id in sorted(contacts)],
     )
-    return {frozenset((row["one"], row["other"])) for row in rows}
+    pairs: set[frozenset[int]] = set()
+    starts = [{"root": row["root"], "row": row["id"], "id": None} for row in members]
+    while starts:
+        rows = await session.rows(
+            "SELECT given.root, f.other_id AS row, f.named_id AS id, coalesce(o.merged_into, o.id) AS other"
+            " FROM given(root bigint, row bigint, id text)"
+            f" JOIN facts f ON f.contact_id = given.row AND {_IS_SPLIT} AND coalesce(given.id, f.named_id) = f.named_id"
+            " JOIN contacts o ON o.id = f.other_id",
+            starts,
+        )
+        pairs |= {frozenset((row["root"], row["other"])) for row in rows}
+        starts = [{"root": row["root"], "row": row["row"], "id": row["id"]} for row in rows]
+    return pairs
 
 
 async def move_facts(session: Session, rows: Collection[int], named_ids: Collection[str], *, target: int) -> None:
@@ -377,7 +405,7 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
-    """Return the batch whose facts an undo of *batch* affects, following undos of undos; None if it has no facts."""
+    """Return the batch that an undo of *batch* affects, following undos of undos; None if it has no facts."""
     while rows := await session.rows(
         "SELECT kind, undoes FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
         workspace,

@@ -48,7 +48,12 @@ async def _append_links(session: Session, plan: Plan) -> None:
         for link in planned.links:
             new[plan.link_key(planned, link[0])] = (link[1], plan.link(planned, link))
     received_at = dict.fromkeys(new, plan.submission.received_at)
-    if new and len(await facts.append(session, new, received_at=received_at)) < len(new):
+    named_ids = {
+        planned.key: planned.references[-1].identities[0][1:]
+        for planned in plan.items
+        if planned.kind is ItemKind.SPLIT
+    }
+    if new and len(await facts.append(session, new, received_at=received_at, named_ids=named_ids)) < len(new):
         raise StartAgain
 
 

@@ -14,6 +14,7 @@ from storage.ledger import erase as erasing
 from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, Stored
 from storage.ledger.plan import DUPLICATE, ContactReference, ItemKind, Link, Plan, PlannedItem, check_repeat, make_links
+from storage.sources.named_contacts import make_name
 
 DELETED = ItemOutcome(status=Status.IGNORED, reason=erasing.DELETED)
 KEPT_APART = "the address belongs to the contact that this id was split from; it was left out"
@@ -30,12 +31,13 @@ class _Names:
     stored: dict[FactKey, Stored]
     tombstones: Mapping[Identity, int]
     splits: Collection[frozenset[int]]  #: pairs of contacts that a split parted; see `load_splits`
+    named_ids: Mapping[FactKey, str]  #: the ids that the facts of some keys named, as names
     identity_counts: Mapping[int, int]  #: contact to split → the number of its addresses and ids
     joined: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items join
     newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
 
     def copy(self) -> "_Names":
-        """Return a copy whose changes do not affect this record."""
+        """Return a copy; changes of the copy do not affect this record."""
         return replace(
             self,
             row_of=dict(self.row_of),
@@ -123,12 +125,14 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
     }
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
     # Only an item that names several rows, or another row than the fact that it repeats, can be about a split.
-    several = {
-        row
-        for planned in planned_items
-        if len(rows := _list_known_rows(planned, row_of, stored.get(planned.key))) > 1
-        for row in rows
-    }
+    several: set[int] = set()
+    repeated: set[FactKey] = set()
+    for planned in planned_items:
+        rows = _list_known_rows(planned, row_of, stored.get(planned.key))
+        if len(rows) > 1:
+            several |= rows
+            repeated |= {planned.key} & stored.keys()
+    named_ids = await facts.load_named_ids(session, repeated) if repeated else {}
     splits = await facts.load_splits(session, {roots.get(row, row) for row in several}) if several else set()
     split_contacts = {
         roots.get(row, row)
@@ -141,7 +145,7 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
     tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
     return _Names(
         verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones, splits=splits,
-        identity_counts=identity_counts,
+        named_ids=named_ids, identity_counts=identity_counts,
     )  # fmt: skip  # arguments grouped: rows and facts, then what deletions and splits left
 
 
@@ -291,6 +295,7 @@ def _list_known_rows(planned: PlannedItem, row_of: Mapping[Identity, int], store
 def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
     """Return whether all references of an item lead to the contact of the stored fact with its key.
 
+    A fact that named the id of the item is repeated by the item even if the address leads to another contact by now.
     After a split, the fact may count for the contact of the id or for the one that the id left, which may be deleted.
     """
     rows = _list_known_rows(planned, names.row_of, None)
@@ -311,6 +316,9 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
     if stored_row is None:
         return False
     roots, contact = {names.root(row) for row in rows}, names.root(stored_row)
-    return (contact in roots and is_linked) or all(
+    names_same_id = planned.named_id is not None and names.named_ids.get(planned.key) == make_name(
+        *planned.named_id[1:]
+    )
+    return (contact in roots and (is_linked or names_same_id)) or all(
         root == contact or names.are_parted(root, stored_row) for root in roots
     )

@@ -35,11 +35,11 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) 
     """
     if not NAME.fullmatch(name):
         raise BadName(
-            f"`{name[:40]}` cannot name a segment: use a small letter, then small letters, digits, _ and -, 32 at most"
+            f"`{name[:40]}` cannot name a segment: use up to 32 lowercase letters, digits, _ and -, a letter first"
         )
     saved = await segments(workspace)
     parse(text, await score_types(workspace), owners=SOMEBODY, segments=saved, naming=name)
-    await database.current_database().writer.rows(
+    await database.change(
         "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
         workspace.id,
@@ -54,7 +54,7 @@ async def segment(workspace: Workspace, *, name: str) -> str:
     """Return the text of a segment. Raises UnknownSegment."""
     saved = await segments(workspace)
     if name not in saved:
-        hint = did_you_mean(name, saved) if saved else "None is saved yet."
+        hint = did_you_mean(name, saved) if saved else "No segments are saved yet."
         raise UnknownSegment(f"there is no segment `{name[:40]}`. {hint}")
     return saved[name]
 
@@ -67,9 +67,7 @@ async def delete_segment(workspace: Workspace, *, name: str) -> str:
     for other in remaining:
         if _is_readable(saved[other], types, saved) and not _is_readable(saved[other], types, remaining):
             raise BadName(f"the segment `{other}` is built on `{name}`: change or delete that one first")
-    await database.current_database().writer.rows(
-        "DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name
-    )
+    await database.change("DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name)
     return text
 
 

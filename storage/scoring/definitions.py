@@ -189,7 +189,7 @@ async def live_and_drafts(
 
 
 async def load_version(workspace: Workspace, *, score: str, number: int) -> ScoreType:
-    """Return a version of a score type that is no draft, live or not. Raises UnknownScoreType."""
+    """Return a version of a score type that is not a draft, live or not. Raises UnknownScoreType."""
     rows = await database.read(_VERSION, workspace.id, score, number)
     if not rows:
         raise UnknownScoreType(score)
@@ -295,7 +295,7 @@ async def drop_draft(session: Session, workspace: Workspace, *, draft: ScoreType
 
 async def delete(workspace: Workspace, *, definition: int) -> None:
     """Delete a definition that is not live. Its scores and effects must be deleted before."""
-    await database.current_database().writer.rows(
+    await database.change(
         "DELETE FROM definitions WHERE id = $2 AND number <> (SELECT live FROM score_types t"
         " WHERE t.id = definitions.score_type_id AND t.workspace_id = $1)",
         workspace.id,

@@ -42,7 +42,7 @@ FIRST = 10  #: the number of contacts that a preview lists
 
 
 class NoDraft(Refusal):
-    """There is no such draft any more; it was applied or cancelled."""
+    """That draft no longer exists: it was applied or canceled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Preview:
     """The changes that applying a draft would make at an instant."""
 
     draft: ScoreType
-    changed: int  #: contacts whose score would change, appear or disappear
+    changed: int  #: contacts with a score that would change, appear or disappear
     entering: int  #: contacts that would enter the top band
     leaving: int
     asking: int  #: follow-ups that the alert rules would open, after conditions and cool-downs
@@ -494,7 +494,7 @@ def _is_same_watch(before: Watch, after: Watch) -> bool:
 
 async def _delete_next(table: str, definition: int) -> bool:
     """Delete some scores or effects (*table*) of a definition. Return False if there were none."""
-    deleted = await database.current_database().writer.rows(
+    deleted = await database.change(
         f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
         definition,
         10 * BATCH,

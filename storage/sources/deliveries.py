@@ -236,8 +236,8 @@ async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
     )
     if not rows:
         raise UnknownDelivery(
-            f"the request of delivery {id} is not kept: of each source the latest {RAW_KEPT} are,"
-            " and those of which something is in quarantine"
+            f"the request of delivery {id} is not stored any more: of each source the latest {RAW_KEPT} are,"
+            " and those with items in quarantine"
         )
     row = rows[0]
     return Raw(
@@ -418,7 +418,7 @@ _COLUMNS = (
 
 async def count_refusal(workspace: Workspace, *, source: int, reason: str, hint: str, now: int) -> None:
     """Count a refused request. Its body is not stored, because the request is not authenticated."""
-    await database.current_database().writer.rows(
+    await database.change(
         "INSERT INTO refusals (source_id, count, in_a_row, last_at, reason, hint)"
         " SELECT s.id, 1, 1, $3, $4, $5 FROM sources s WHERE s.id = $2 AND s.workspace_id = $1"
         " ON CONFLICT (source_id) DO UPDATE SET count = refusals.count + 1,"

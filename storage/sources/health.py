@@ -135,7 +135,7 @@ async def load_unreported(workspace: Workspace, *, source: int) -> HealthChange 
 
 async def record_reported(workspace: Workspace, *, changed: HealthChange) -> None:
     """Record that an admin was informed of a source's health. The health may have changed again since."""
-    await database.current_database().writer.rows(
+    await database.change(
         "UPDATE sources SET told = $3 WHERE workspace_id = $1 AND slug = $2",
         workspace.id,
         changed.source,

@@ -106,7 +106,7 @@ async def load_request(workspace: Workspace, *, job: Job) -> Wanted | None:
 
 async def record_failure(workspace: Workspace, *, source: str, id: str, because: str, now: int) -> None:
     """Record at a source why one of its contacts could not be read."""
-    await database.current_database().writer.rows(
+    await database.change(
         "UPDATE sources SET unread = $3, unread_at = $4 WHERE workspace_id = $1 AND slug = $2",
         workspace.id,
         source,
@@ -117,7 +117,7 @@ async def record_failure(workspace: Workspace, *, source: str, id: str, because:
 
 async def clear_failure(workspace: Workspace, *, source: str, id: str) -> None:
     """Clear the last failure of a source if it was about this contact, which has been read meanwhile."""
-    await database.current_database().writer.rows(
+    await database.change(
         "UPDATE sources SET unread = NULL, unread_at = NULL WHERE workspace_id = $1 AND slug = $2"
         " AND substr(unread, 1, length($3)) = $3",
         workspace.id,

@@ -29,7 +29,7 @@ class Person:
 
 
 async def load_people(
-    workspace: Workspace, import_rows: Sequence[ImportRow], columns: Columns, *, batch: str, now: int
+    workspace: Workspace, *, import_rows: Sequence[ImportRow], columns: Columns, batch: str, now: int
 ) -> dict[Identity, Person]:
     """Return the stored contacts that the rows name, by identity."""
     reader = database.current_database().reader
@@ -55,8 +55,8 @@ async def load_people(
     return {identity: people[id] for identity, id in ids.items() if id in people}
 
 
-async def replace_undone_keys(workspace: Workspace, import_rows: Sequence[ImportRow], *, batch: str) -> None:
-    """Give an activity another key if an import of another file recorded it and was undone.
+async def replace_undone_keys(workspace: Workspace, *, import_rows: Sequence[ImportRow], batch: str) -> None:
+    """Change the key of an activity if an import of another file recorded it and was undone.
 
     The activity would otherwise be a duplicate of a fact that does not count.
     """

@@ -79,9 +79,9 @@ async def import_file(
     check_attributes(file, columns)
     numbers = NumberReader(file, columns, options)
     activities = ActivityReader(columns, numbers, now=now)
-    key = file.digest[:16]
+    key, batch = file.digest[:16], batch_of(file)
     report, offset, rows = Report(unused=columns.unused), 0, file.rows()
-    undo = await undo_in_force(workspace, batch=batch_of(file))
+    undo = await undo_in_force(workspace, batch=batch)
     if undo is not None:
         report.restored = True
         restoring = build_undo(undo, defers=not dry_run, now=now)
@@ -89,8 +89,8 @@ async def import_file(
     while chunk := list(islice(rows, CHUNK)):
         import_rows = [parse_row(row, columns, numbers, activities) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
-        await replace_undone_keys(workspace, valid_rows, batch=batch_of(file))
-        people = await load_people(workspace, valid_rows, columns, batch=batch_of(file), now=now)
+        await replace_undone_keys(workspace, import_rows=valid_rows, batch=batch)
+        people = await load_people(workspace, import_rows=valid_rows, columns=columns, batch=batch, now=now)
         for import_row in import_rows:
             if not import_row.complaints:
                 compare_row(import_row, people, workspace, key=f"{key}/{import_row.row.line}", columns=columns)
@@ -98,7 +98,7 @@ async def import_file(
         if items:
             # Later rows are later facts, regardless of their position in a chunk.
             submission = Submission(
-                source=SOURCE, batch=batch_of(file), received_at=now + offset, items=items, actor=SOURCE, muted=True,
+                source=SOURCE, batch=batch, received_at=now + offset, items=items, actor=SOURCE, muted=True,
             )  # fmt: skip  # owner, time, content
             recorded = await _record_and_report(workspace, submission, report, dry_run=dry_run, now=now)
             _apply_outcomes(import_rows, recorded)
@@ -150,7 +150,7 @@ def _apply_outcomes(import_rows: Sequence[ImportRow], recorded: Recorded) -> Non
     for import_row in import_rows:
         row_outcomes = list(islice(outcomes, len(import_row.items)))
         import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
-        # A conflict is no complaint: the cell is the same, but an earlier version parsed it differently.
+        # A conflict is not reported: the cell is the same, but an earlier version parsed it differently.
         reasons = (outcome.reason for outcome in row_outcomes if outcome.reason != CONFLICT)
         import_row.complaints += dict.fromkeys(reason for reason in reasons if reason)
 

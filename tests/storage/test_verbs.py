@@ -69,7 +69,9 @@ VERBS = all_verbs()
 def writes(function: Verb) -> bool:
     """Return whether a function opens a transaction, or uses the connection for writing."""
     nodes = ast.walk(ast.parse(inspect.getsource(function)))
-    return any(isinstance(node, ast.Attribute) and node.attr in ("write", "writer", "transaction") for node in nodes)
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in ("change", "write", "writer", "transaction") for node in nodes
+    )
 
 
 def test_the_internal_modules_are_there() -> None:
@@ -107,7 +109,7 @@ def test_what_writes_is_told_the_time() -> None:
         "workspaces.name_admins", "workspaces.choose_setters", "notices.clear_notice", "alerts.digests.stop_digest",
         "sources.health.record_reported", "scoring.drafts.fold_again", "alerts.followup_moves.move_message",
         "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
-        "late_answers.delete_answer",
+        "late_answers.delete_answer", "sources.readback_queue.clear_failure",
     }  # fmt: skip  # names
 
 
@@ -124,9 +126,11 @@ CLOCKS = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counte
 
 
 def test_no_verb_reads_a_clock() -> None:
-    """No module of storage reads the clock."""
+    """No module of storage reads the clock; the event loop's own may measure how long something waited."""
     for path in (HOUSE / "storage").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             called = node.func if isinstance(node, ast.Call) else None
             name = getattr(called, "attr", getattr(called, "id", ""))
-            assert name not in CLOCKS, f"{path.name}, line {getattr(node, 'lineno', 0)}"
+            assert name not in CLOCKS or ast.unparse(node) == "loop.time()", (
+                f"{path.name}, line {getattr(node, 'lineno', 0)}"
+            )

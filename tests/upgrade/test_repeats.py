@@ -1,18 +1,25 @@
 """Requests that an earlier version recorded are recognized when sent again, whatever key they have now."""
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 
 from aiohttp import ClientSession
 
-from storage.bootstrap import migrate
+from storage.bootstrap import migrate, open_storage
+from storage.domain.submissions import Status, Submission
+from storage.ledger.committer import record
+from storage.workspaces import find_workspace
+from tests.counts import report_counts
 from tests.upgrade.databases import FOLDER, rows
 from tests.upgrade.product import KEY
 from tests.webhooks.receiving import serving
 from tests.webhooks.sender import Clock
+from webhooks.read.parse_delivery import replay
 
 #: The signatures of the deliveries are valid until 00:05.
 SOON = int(datetime(2026, 1, 1, 0, 2, tzinfo=UTC).timestamp() * 1e6)
+FACTS = "SELECT id, contact_id, source, dedupe_key, subject FROM facts ORDER BY id"
 SCORES = "SELECT * FROM scores ORDER BY contact_id, definition_id"
 
 
@@ -44,3 +51,48 @@ async def test_every_request_sent_again_changes_nothing(stored_url: str) -> None
         before = await rows(stored_url, SCORES)
         await send_again()
         assert await rows(stored_url, SCORES) == before
+
+
+async def test_every_kept_request_replayed_changes_nothing(stored_url: str) -> None:
+    """No kept request is applied twice or moves a score when it is replayed, also after commands were undone."""
+    await migrate(stored_url, now=SOON)
+    deliveries = await rows(
+        stored_url,
+        "SELECT d.id, d.applied, d.duplicate, d.ignored, d.quarantined FROM raw_deliveries r"
+        " JOIN deliveries d ON d.id = r.delivery_id ORDER BY d.id",
+    )
+    counts = Counter[str]()
+    storage = await open_storage(stored_url, secret_keys=[KEY])
+    try:
+        workspace = await find_workspace("T0ACME")
+
+        async def replay_all() -> None:
+            before, facts = await rows(stored_url, SCORES), await rows(stored_url, FACTS)
+            for delivery in deliveries:
+                replayed = await replay(workspace, id=delivery["id"], now=SOON)
+                done = {status.value: replayed.count(status) for status in Status}
+                known = delivery["applied"] + delivery["duplicate"]
+                assert done == {
+                    "applied": 0, "duplicate": known, "ignored": delivery["ignored"],
+                    "quarantined": delivery["quarantined"],
+                }, delivery  # fmt: skip  # an item that was recorded is known, the others are as they were
+                counts.update(done)
+            assert (await rows(stored_url, SCORES), await rows(stored_url, FACTS)) == (before, facts)
+
+        await replay_all()
+        assert len(deliveries) > 20, deliveries
+        commands = await rows(
+            stored_url,
+            "SELECT DISTINCT f.batch FROM facts f WHERE f.kind = 'change' AND f.source = 'slack' AND NOT EXISTS"
+            " (SELECT 1 FROM facts u WHERE u.undoes = f.batch) ORDER BY f.batch",
+        )
+        for number, command in enumerate(commands[:5]):
+            undo = Submission(
+                source="slack", batch=f"undo/{number}", received_at=SOON, actor="U0REP", all_or_none=True,
+                undoes=command["batch"],
+            )  # fmt: skip  # one undo
+            assert (await record(workspace, undo, now=SOON)).undone
+        await replay_all()
+    finally:
+        await storage.close()
+    report_counts("replayed", counts)

@@ -236,7 +236,10 @@ ENDS = {
     "403": (Told(status=403), "was answered 403: the API token is not taken, or may not read contacts"),
     "404": (Told(status=404), "was answered 404: there is no such contact, or the API token may not see it"),
     "redirect": (Told(status=302, headers={"Location": "/elsewhere"}), "was answered 302"),
-    "no JSON": (Told(body=b"<html>"), "was answered what cannot be read: The body cannot be read as JSON"),
+    "no JSON": (
+        Told(body=b"<html>"),
+        "was answered with something that cannot be read: The body cannot be read as JSON",
+    ),
     "too much": (Told(body=b" " * 1_048_577), "was answered more than 1,048,576 bytes"),
     "500 for a day": (
         Told(status=500, headers={"Retry-After": "3600"}),
@@ -271,14 +274,15 @@ async def test_a_contact_that_is_read_in_the_end_is_no_problem_any_more(world: W
     """A failure is shown until its own contact is read; another contact does not clear it."""
     for id in ("7", "71"):
         world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=hubspot_contact(id, email=f"p{id}@example.com"))]
-    world.crm.tells[f"{CONTACTS}/7"].insert(0, Told(status=404))
-    await world.send("hub", changed("7", "71"), key="d1")
-    await world.work()
-    assert ((await world.standing()).problem or "").startswith("hub:7 was answered 404")
+    world.crm.tells[f"{CONTACTS}/71"].insert(0, Told(status=404))
+    for number, id in enumerate(("71", "7")):
+        await world.send("hub", changed(id, at=START + number * SECOND), key=f"d{number}")
+        await world.work()
+        assert ((await world.standing()).problem or "").startswith("hub:71 was answered 404")
 
-    await world.send("hub", changed("7", at=START + SECOND, value="60"), key="d2")
+    await world.send("hub", changed("71", at=START + 9 * SECOND, value="60"), key="again")
     await world.work()
-    assert (await world.contact("hub:7")).email == "p7@example.com"
+    assert (await world.contact("hub:71")).email == "p71@example.com"
     assert await world.standing() == Reading(waiting=0, problem=None, problem_at=None)
 
 

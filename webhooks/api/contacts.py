@@ -103,8 +103,13 @@ async def merge_contact(call: ApiRequest) -> web.Response:
     return web.json_response(schemas.contact(await contact_of(call)))
 
 
-async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
-    """Record the change of one request, unless the score has a fact later than *unless_later* (µs UTC)."""
+async def record(
+    call: ApiRequest, item: Item | Merge | Deletion, *, unless_later: int | None = None, creates: bool = True
+) -> Recorded:
+    """Record the change of one request, unless the score has a fact later than *unless_later* (µs UTC).
+
+    With *creates* the request creates a contact that does not exist.
+    """
     submission = Submission(
         source=SOURCE,
         batch=f"{SOURCE}/{call.key}",
@@ -112,6 +117,7 @@ async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_late
         items=[item],
         actor=call.actor,
         all_or_none=True,
+        creates=creates,
         unless_later=unless_later,
     )
     return await committer.record(call.workspace, submission, now=call.now)

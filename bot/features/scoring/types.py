@@ -76,7 +76,7 @@ async def _add_type(request: Request, entered: "_EnteredType", values: dict[str,
         return Reply(errors={"key": refusal_sentence(refusal)})
     example = f"Set one: `/score set ada@example.com {score_type.key}={_example_value(score_type)}`"
     return plain_reply(
-        f"Made the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
+        f"Added the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
     )
 
 
@@ -140,8 +140,7 @@ def _parse_bands(text: str) -> tuple[Band, ...]:
 
 async def preview_draft(request: Request) -> Reply:
     """Show the preview of a draft again."""
-    key, _, number = request.text.partition(" ")
-    return await show_preview(request, await draft_of(request, key, number))
+    return await show_preview(request, await draft_of(request))
 
 
 async def apply_quietly(request: Request) -> Reply:
@@ -155,16 +154,14 @@ async def apply_and_ask(request: Request) -> Reply:
 
 
 async def _apply_draft(request: Request, *, asks: bool) -> Reply:
-    key, _, number = request.text.partition(" ")
-    return await apply_change(request, await draft_of(request, key, number), asks=asks)
+    return await apply_change(request, await draft_of(request), asks=asks)
 
 
 async def cancel_draft(request: Request) -> Reply:
     """Cancel a draft."""
-    key, _, number = request.text.partition(" ")
-    pending = await draft_of(request, key, number)
+    pending = await draft_of(request)
     await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
-    text = f"Cancelled, so nothing was changed. It was: {heading(request.type(key), pending)}."
+    text = f"Canceled: nothing was changed. The change was: {heading(request.type(pending.key), pending)}."
     return replace(plain_reply(text), replaces=True)
 
 

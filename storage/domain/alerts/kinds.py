@@ -365,10 +365,10 @@ class Cooling(Watch):
         if cooling is None:
             return None
         if score_type.half_life is None:
-            raise BadAlert(f"{score_type.label} does not fade, so nobody falls out of a band by waiting")
+            raise BadAlert(f"{score_type.label} does not fade, so no contact falls out of a band by itself")
         low, _ = parse_band(cooling["band"], score_type)
         if low is None or low <= score_type.start:
-            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so nobody falls below that band")
+            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so no contact falls below that band")
         return Trigger(region=Region(low=low), span=parse_length(cooling["span"]) if cooling["span"] else LEAD)
 
     @property

@@ -12,7 +12,8 @@ import socket
 import sys
 from typing import Any
 
-import bot.cli  # noqa: F401  # so that it is loaded, which `main` would do
+import bot.cli  # so that it is loaded, which `main` would do
+import bot.service  # noqa: F401  # which `serve` would do
 import storage.db.models  # noqa: F401  # which opening a database would do
 from bot.__main__ import main
 

@@ -183,7 +183,7 @@ async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) ->
     option = "&schema=Team%20%22A%22"
     with pytest.raises(StorageUnavailable) as error:
         await migrate(database_url + option, now=NOW)
-    assert error.value.because == "The schema that CONTACT_SCORE_DATABASE_URL names is not there: create it first"
+    assert error.value.because == "The schema that CONTACT_SCORE_DATABASE_URL names does not exist: create it first"
     await raw.rows(database_url, 'CREATE SCHEMA "Team ""A"""')
 
     assert (await migrate(database_url + option, now=NOW)).applied != []

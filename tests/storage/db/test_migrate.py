@@ -309,7 +309,7 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
     unchanged = [name for name in before if name not in ("definitions", "effects", "scores")]
     after_without = without(
         after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row",
-        "enrollment", "enrolled_at",
+        "enrollment", "enrolled_at", "split_at", "named_id",
     )  # fmt: skip  # columns of later versions
     assert {name: after_without[name] for name in unchanged} == {name: before[name] for name in unchanged}
     assert (migrated.applied, migrated.folded) == (FIRST[1:], 4)
@@ -435,7 +435,9 @@ async def test_sources_of_the_first_version_are_kept_and_stand_as_working(databa
     assert (await migrate(database_url, now=NOW)).applied == FIRST[1:]
     after = await everything(database_url)
     added = ("api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
-    after_without = without({name: after[name] for name in before}, *added, "enrollment", "enrolled_at")
+    after_without = without(
+        {name: after[name] for name in before}, *added, "enrollment", "enrolled_at", "split_at", "named_id"
+    )
     assert after_without == before
     (source,), (refusal,) = after["sources"], after["refusals"]
     assert [source[name] for name in added[:-1]] == [None, None, None, "works", None, "works"]
@@ -528,7 +530,7 @@ async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Pat
 
     after = await everything(database_url)
     keys = ("email_key", "name_key", "company_key", "tags_key")
-    assert without(after, *keys)["contacts"] == without(before, *keys)["contacts"]
+    assert without(after, *keys, "split_at")["contacts"] == without(before, *keys)["contacts"]
     assert picked(after["contacts"], "id email_key name_key company_key tags_key") == [
         (1, "zw@example.com", "zo\u00eb o'hara", None, "\nq3-q4\n\nvip\n"),
         (2, "ada@example.com", None, "acme", ""),
@@ -565,7 +567,7 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
 
     assert (await migrate(database_url, now=NOW)).applied[0] == "0008_background_jobs"
     after = await everything(database_url)
-    added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names")
+    added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names", "split_at", "named_id")
     later = ("name_key", "company_key")  # recomputed by another migration
     kept = without({name: after[name] for name in before}, *added, *later)
     assert kept == without(before, *later)
@@ -622,6 +624,44 @@ async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Pat
     ]
     assert {row["workspace_id"] for row in after["attribute_values"]} == {1}
     assert picked(after["scores"], "contact_id rank") == [(1001, 1)]
+
+
+async def test_earlier_facts_count_as_named_by_the_only_id_of_their_source(database_url: str, tmp_path: Path) -> None:
+    """What earlier facts named is only assumed where a contact has one id of the fact's source."""
+    await tables_until("0011_first_facts", database_url, tmp_path)
+    identities = [(1, "", "a@example.com"), (1, "crm", "7"), (1, "n8n", "x"), (2, "crm", "5"), (2, "crm", "6")]
+    facts = [(1, "crm", "change"), (1, "n8n", "fields"), (1, "slack", "change"), (2, "crm", "fields"),
+             (3, "crm", "fields"), (1, "crm", "merge")]  # fmt: skip  # contact, source, kind
+    await raw.rows(
+        database_url,
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+    )
+    for id in (1, 2, 3):
+        await raw.rows(
+            database_url,
+            "INSERT INTO contacts (id, workspace_id, tags, tags_key, attributes, stamps, created_at, updated_at)"
+            " VALUES ($1, 1, '[]', '', '{}', '{}', 5, 5)",
+            id,
+        )
+    for identity in identities:
+        sql = "INSERT INTO identities (workspace_id, contact_id, namespace, value) VALUES (1, $1, $2, $3)"
+        await raw.rows(database_url, sql, *identity)
+    for id, (contact, source, kind) in enumerate(facts, start=1):
+        await raw.rows(
+            database_url,
+            "INSERT INTO facts (id, workspace_id, contact_id, other_id, kind, source, dedupe_key, subject, op,"
+            " said, occurred_at, received_at, batch) VALUES ($1, 1, $2, $3, $4, $5, $6, '', $7, '{}', 5, 5, 'b')",
+            id, contact, 2 if kind == "merge" else None, kind, source, str(id), "set" if kind == "change" else None,
+        )  # fmt: skip  # one fact
+
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0011_first_facts") + 1 :]
+
+    after = await everything(database_url)
+    assert picked(after["facts"], "id named_id") == [
+        (1, "crm:7"), (2, "n8n:x"), (3, None), (4, None), (5, None), (6, None),
+    ]  # fmt: skip  # id, and the id that it named
+    assert picked(after["contacts"], "id split_at") == [(1, None), (2, None), (3, None)]
 
 
 # Garbage collection takes most of the time.

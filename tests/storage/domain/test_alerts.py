@@ -151,9 +151,9 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "Say when: `/score alerts add when score crosses 80"),
-        ("when", "Say when: `/score alerts add when score crosses 80"),
-        ("when score", "Say when: `/score alerts add when score crosses 80"),
+        ("", "Type when to alert: `/score alerts add when score crosses 80"),
+        ("when", "Type when to alert: `/score alerts add when score crosses 80"),
+        ("when score", "Type when to alert: `/score alerts add when score crosses 80"),
         ("when score crosses", "does not say when"),
         ("when score crosses 8,5", "Use a point: 8.5"),
         ("when score crosses 0", "never crosses 0. Choose an edge above 0, up to 100"),
@@ -450,15 +450,15 @@ def test_the_rest_of_the_words(words: str, expected: dict[str, object]) -> None:
     ("words", "message"),
     [
         ("score about to fall out of hot", "does not fade"),
-        ("heat about to fall out of cold", "nobody falls below that band"),
+        ("heat about to fall out of cold", "no contact falls below that band"),
         ("heat moved 500 in 7d", "never moves 500"),
-        ("heat moved 5 in 7x", "no length of time"),
+        ("heat moved 5 in 7x", "not a length of time"),
         ("heat untouched for 900w", "longer than a year"),
         ("heat crosses 80 margin 0", "`margin 5`"),
-        ("heat crosses 80 escalate to <@U0JANE>", "Say after which time"),
+        ("heat crosses 80 escalate to <@U0JANE>", "Type the time after which"),
         ("heat crosses 80 sla 4h escalate to @jane", "type @ and choose"),
-        ("heat crosses 80 hold 2h hold 3h", "said twice"),
-        ("heat crosses 80 in digest in <#C0SALES>", "said twice"),
+        ("heat crosses 80 hold 2h hold 3h", "given twice"),
+        ("heat crosses 80 in digest in <#C0SALES>", "given twice"),
     ],
 )
 def test_what_is_wrong_with_the_rest_is_told(words: str, message: str) -> None:

@@ -1,22 +1,31 @@
 """An id of a source can be split from a contact: it becomes a contact of its own with the facts that named it."""
 
 import asyncio
+import os
+from collections import Counter
 from dataclasses import replace
+from itertools import combinations
+from random import Random
 
 import pytest
 
-from storage.alerts.enroll import choose_channel
+from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import list_waiting
-from storage.db.database import current_database
+from storage.bootstrap import Storage
+from storage.db.database import current_database, read
 from storage.domain.contacts import Reference
-from storage.domain.errors import Refusal
-from storage.domain.facts import Deletion, Merge, Op
-from storage.domain.submissions import ItemOutcome, Status
+from storage.domain.errors import CannotSplit, Refusal
+from storage.domain.facts import Deletion, Item, Merge, Op
+from storage.domain.submissions import ItemOutcome, Recorded, Status
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import find
+from storage.ledger.former_keys import use_former_keys
 from storage.ledger.split import preview_split, split_contact
 from storage.ledger.verify import verify_next
+from storage.scoring.definitions import add_score_type
+from storage.workspaces import add_workspace
 from tests.conftest import on_both
+from tests.counts import report_counts
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
 
 ADA, EVE = "ada@example.com", "eve@example.com"
@@ -157,6 +166,71 @@ async def test_a_person_merges_the_two_again_and_takes_that_back(team: Team) -> 
 
 
 @on_both
+async def test_what_a_person_says_of_the_id_goes_with_it(team: Team) -> None:
+    """A contact that was looked up by an id is named by it; one that was found by its address or name is not."""
+    await team.deliver(*SENT)
+    for number, text in enumerate(("crm:7", ADA, "Bob")):
+        contact = await team.contact(text)
+        await team.ask(change(f"p{number}", contact.reference, Op.ADD, 2**number, at=None), batch=f"p{number}")
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == [16 + 2 + 4, 50 + 1]
+    assert (await team.contact("crm:7")).reference == crm("7")
+    await whole(team)
+
+
+@on_both
+@pytest.mark.parametrize("is_known", [True, False], ids=["moved", "stayed"])
+async def test_what_was_recorded_before_the_split_is_known_in_every_form(team: Team, *, is_known: bool) -> None:
+    """Repeats of facts that moved, and of facts of earlier versions that stayed, are known, also by a former key."""
+    await team.deliver(*SENT)
+    if not is_known:
+        await current_database().writer.rows("UPDATE facts SET named_id = NULL")
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == ([16, 50] if is_known else [66, None])
+    assert (await team.deliver(*SENT, batch="again", received=NOW + DAY)).outcomes == (DUPLICATE,) * 5
+    renamed = [replace(item, key=f"{item.key}/new", former_keys=(item.key,)) for item in SENT]
+    used = await use_former_keys(team.workspace, source="crm", items=renamed)
+    assert [item.key for item in used] == [item.key for item in SENT]
+    await whole(team)
+
+
+@on_both
+async def test_only_the_id_that_left_is_kept_apart(team: Team) -> None:
+    """Another id that was split from the new contact may still prove to be the first contact."""
+    other = Reference(email=EVE, source="crm", id="8")
+    await team.deliver(*SENT)
+    await split(team)
+    await team.deliver(set_to("x", Reference(email=EVE, source="crm", id="7"), 1, at=NOW - 40), batch="d2")
+    await team.deliver(change("y", other, Op.ADD, 3, at=NOW - 30), batch="d3")
+    await split(team, text="crm:7", id="8", batch="s2", at=2 * SECOND)
+    assert await values(team, "crm:7", "crm:8") == [1, 3]
+
+    proof = change("z", Reference(email=ADA, source="crm", id="8"), Op.ADD, 1, at=NOW - 20)
+    assert (await team.deliver(proof, batch="d4")).outcomes == (APPLIED,)
+
+    assert await values(team, ADA, "crm:7", "crm:8") == [20, 1, 20]
+    await whole(team)
+
+
+@on_both
+async def test_an_item_that_was_kept_apart_is_known_when_the_contacts_have_changed(team: Team) -> None:
+    """A repeat is known by the id that it names, also if an undo ended the merge that kept its contacts apart."""
+    await team.deliver(*SENT, set_to("x", ("crm", "4"), 1, at=NOW - 40))
+    await split(team)
+    ids = [(await team.contact(text)).id for text in ("crm:4", "crm:7")]
+    await team.ask(Merge(key="m", contact=ids[0], into=ids[1]), batch="m", received=NOW + 2 * SECOND)
+    item = change("y", Reference(email=ADA, source="crm", id="4"), Op.ADD, 1, at=NOW - 30)
+    assert (await team.deliver(item, batch="d2")).outcomes == (KEPT_APART,)
+    await team.undo("m", batch="u", received=NOW + 3 * SECOND)
+
+    assert (await team.deliver(item, batch="d3")).outcomes == (DUPLICATE,)
+    assert await values(team, ADA, "crm:4", "crm:7") == [16, 2, 50]
+    await whole(team)
+
+
+@on_both
 async def test_an_id_leaves_a_merged_contact(team: Team) -> None:
     """The id of one part is split from the whole contact; undoing the merge then parts the rest."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 90), set_to("b", ("crm", "7"), 20, at=NOW - 80))
@@ -225,6 +299,43 @@ async def test_a_split_asks_nobody_and_an_open_follow_up_stays(team: Team) -> No
 
 
 @on_both
+async def test_a_split_fires_no_rule_about_movement(team: Team) -> None:
+    """A score that only seems to have risen because of a split asks nobody."""
+    words = "when score rises 15 in 1d in <#C0SALES>"
+    await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW - 9 * DAY)
+    await team.deliver(
+        set_to("a", ADA, 10, at=NOW - 4 * DAY),
+        change("b", BOTH, Op.ADD, 90, at=NOW - 3 * DAY),
+        change("c", ADA, Op.ADD, 30, at=NOW - SECOND),
+    )
+
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == [40, 90]
+    assert await list_waiting(team.workspace, most=9) == []
+
+
+@on_both
+async def test_the_address_stays_shown_where_only_the_moved_facts_stated_it(team: Team) -> None:
+    """A contact that was known by the id first shows its address after the id is gone, also if the id has two forms."""
+    long = Reference(email=ADA, source="crm", id="003A000000abcdeIAA")
+    await team.deliver(
+        set_to("a", crm("003A000000abcde"), 10, at=NOW - 90),
+        set_to("b", long, 20, at=NOW - 80, fields={"email": ADA}),
+    )
+    former = "UPDATE identities SET value = '003A000000abcde' WHERE value = '003A000000abcdeIAA'"
+    await current_database().writer.rows(former)
+    former = "UPDATE facts SET named_id = 'crm:003A000000abcde' WHERE dedupe_key = 'a'"
+    await current_database().writer.rows(former)
+
+    await split(team, id="003A000000abcde")
+
+    assert ((await team.contact(ADA)).email, (await team.contact("crm:003A000000abcde")).email) == (ADA, None)
+    assert await values(team, ADA, "crm:003A000000abcdeIAA") == [None, 20]
+    await whole(team)
+
+
+@on_both
 async def test_a_delivery_that_is_recorded_beside_the_split_finds_the_new_contact(team: Team) -> None:
     """Deliveries of another process that name the id while it is split count for one of the contacts, as sent."""
     await team.deliver(*SENT)
@@ -262,3 +373,177 @@ async def test_a_split_that_cannot_be(team: Team) -> None:
     assert await refusal(ada.id, Reference(email=ADA)) == "CannotSplit: no contact has the id `:ada@example.com`"
     assert len(await find(team.workspace, text="a", most=9)) == 1
     await whole(team)
+
+
+ADDRESSES = (ADA, EVE, "max@example.com")
+IDS = ("1", "2", "3", "4")
+LIVES, ACTS = int(os.environ.get("LIVES", "5")), 29
+
+
+class Model:
+    """What must be known after pushes, merges, splits and undos, by the plainest reading of the rules."""
+
+    def __init__(self) -> None:
+        self.row_of: dict[str, int] = {}  #: address or id → row
+        self.facts: list[tuple[int, str | None, int, str]] = []  #: (row, id that it named, amount, batch)
+        self.links: list[tuple[int, int, str]] = []
+        self.splits: list[tuple[int, int, str]] = []
+        self.rows_of: dict[str, list[int]] = {}  #: id → the rows that it had, in order
+        self.undone: set[str] = set()
+        self.rows = 0
+
+    def groups(self) -> dict[int, int]:
+        """Return each row's contact: the smallest of the rows that belong together."""
+        together = [link[:2] for link in self.links if link[2] not in self.undone]
+        together += [pair[:2] for pair in self.splits if pair[2] in self.undone]
+        contact_of = {row: row for row in range(1, self.rows + 1)}
+        for _ in range(self.rows):
+            for left, right in together:
+                contact_of[left] = contact_of[right] = min(contact_of[left], contact_of[right])
+        return contact_of
+
+    def push(self, address: str | None, id: str | None, amount: int, batch: str) -> None:
+        """Add a fact about the contact that an address, an id or both name."""
+        names = [name for name in (address, id) if name is not None]
+        rows = {self.row_of[name] for name in names if name in self.row_of}
+        if not rows:
+            self.rows += 1
+            rows = {self.rows}
+        contact_of = self.groups()
+        parted = [
+            {contact_of[one], contact_of[other]}
+            for rows_of in self.rows_of.values()
+            for one, other in combinations(rows_of, 2)
+        ]
+        if len(rows) == 2 and {contact_of[row] for row in rows} in parted:
+            assert id is not None
+            rows = {self.row_of[id]}
+        self.row_of |= {name: min(rows) for name in names if name not in self.row_of}
+        if len(rows) == 2:
+            self.links.append((min(rows), max(rows), batch))
+        self.facts.append((min(rows), id, amount, batch))
+
+    def merge(self, name: str, into: str, batch: str) -> None:
+        """Make the contacts of two names one contact."""
+        contact_of = self.groups()
+        self.links.append((contact_of[self.row_of[name]], contact_of[self.row_of[into]], batch))
+
+    def can_split(self, name: str, id: str) -> bool:
+        """Return whether an id belongs to the contact of a name and something else identifies that contact."""
+        contact_of = self.groups()
+        own = [other for other in self.row_of if contact_of[self.row_of[other]] == contact_of[self.row_of[name]]]
+        return id in own and len(own) > 1
+
+    def split(self, id: str, batch: str) -> None:
+        """Move an id to a new contact, with the facts of its contact that named it."""
+        contact_of, row = self.groups(), self.row_of[id]
+        self.rows += 1
+        self.splits.append((row, self.rows, batch))
+        self.rows_of.setdefault(id, [row]).append(self.rows)
+        self.row_of[id] = self.rows
+        self.facts = [
+            (self.rows if contact_of[fact[0]] == contact_of[row] and fact[1] == id else fact[0], *fact[1:])
+            for fact in self.facts
+        ]
+
+    def value(self, name: str) -> int:
+        """Return the score of the contact of a name: the sum of its facts that are not undone."""
+        contact_of = self.groups()
+        own = [
+            amount
+            for row, _, amount, batch in self.facts
+            if contact_of[row] == contact_of[self.row_of[name]] and batch not in self.undone
+        ]
+        return sum(own)
+
+
+async def live(team: Team, dice: Random, counts: Counter[str]) -> None:
+    """Play random acts, and compare everything with the model after each of them."""
+    model, sent, commands = Model(), list[tuple[str, Item, bool]](), list[tuple[str, str]]()
+    for number in range(ACTS):
+        batch, at = f"b{number}", NOW + number * SECOND
+        known = sorted(model.row_of)
+        act = dice.choices(("push", "merge", "undo", "split", "again"), (8, 2, 4, 4, 2))[0] if sent else "push"
+        counts[act] += 1
+        if act == "push":
+            address, id = dice.choice([*ADDRESSES, None]), dice.choice([*IDS, None])
+            address = address or (None if id else ADA)
+            reference = Reference(email=address, source="crm", id=id) if id else Reference(email=address)
+            is_person = dice.random() < 0.4
+            sent_at = None if is_person else NOW - dice.randrange(3)
+            item = change(batch, reference, Op.ADD, 2**number, score="sum", at=sent_at)
+            await _send(team, batch, item, is_person=is_person, at=at)
+            sent.append((batch, item, is_person))
+            commands += [(batch, batch)] if is_person else []
+            model.push(address, id and f"crm:{id}", 2**number, batch)
+        elif act == "merge":
+            name, into = dice.choice(known), dice.choice(known)
+            contact_ids, _ = await _load(team)
+            rows = [contact_ids[text] for text in (name, into)]
+            await team.ask(Merge(key=batch, contact=rows[0], into=rows[1]), batch=batch, received=at)
+            if rows[0] != rows[1]:
+                model.merge(name, into, batch)
+                commands.append((batch, batch))
+        elif act == "undo" and commands:
+            place = dice.randrange(len(commands))
+            command, latest = commands[place]
+            await team.undo(latest, batch=batch, received=at)
+            commands[place] = (command, batch)
+            model.undone ^= {command}
+        elif act == "split":
+            name, id = dice.choice(known), dice.choice(IDS)
+            contact = (await _load(team))[0][name]
+            request = split_contact(team.workspace, contact=contact, id=crm(id), actor="U0REP", batch=batch, now=at)
+            if model.can_split(name, f"crm:{id}"):
+                await request
+                model.split(f"crm:{id}", batch)
+                commands.append((batch, batch))
+                counts["splits made"] += 1
+            else:
+                with pytest.raises(CannotSplit):
+                    await request
+        elif act == "again":
+            again = await _send(team, *(choice := dice.choice(sent))[:2], is_person=choice[2], at=at)
+            assert again.outcomes == (DUPLICATE,)
+        contact_of, (contact_ids, scores) = model.groups(), await _load(team)
+        pairs = {(contact_ids[name], contact_of[row]) for name, row in model.row_of.items()}
+        assert len(pairs) == len({id for id, _ in pairs}) == len({row for _, row in pairs}), (number, act)
+        for name, contact in contact_ids.items():
+            assert scores.get(contact, 0) == model.value(name) * 1_000, (number, act, name)
+    assert (await verify_next(team.workspace)).differences == ()
+    for batch, item, is_person in sent:
+        assert (await _send(team, batch, item, is_person=is_person, at=NOW + DAY)).outcomes == (DUPLICATE,)
+
+
+async def _load(team: Team) -> tuple[dict[str, int], dict[int, int]]:
+    """Return the contact of each address and id, and the scores of contacts in thousandths."""
+    owners = await read(
+        "SELECT i.namespace, i.value, coalesce(c.merged_into, c.id) AS id FROM identities i"
+        " JOIN contacts c ON c.id = i.contact_id WHERE i.workspace_id = $1",
+        team.workspace.id,
+    )
+    scores = await read(
+        "SELECT contact_id, rank FROM scores WHERE workspace_id = $1 AND rank IS NOT NULL", team.workspace.id
+    )
+    names = {f"{row['namespace']}:{row['value']}".removeprefix(":"): row["id"] for row in owners}
+    return names, {row["contact_id"]: row["rank"] for row in scores}
+
+
+async def _send(team: Team, batch: str, item: Item, *, is_person: bool, at: int) -> Recorded:
+    return await (team.ask if is_person else team.deliver)(item, batch=batch, received=at)
+
+
+@on_both
+@pytest.mark.slow
+async def test_every_fact_is_with_the_contact_that_it_named(storage: Storage) -> None:
+    """After random pushes, merges, splits and undos, each contact has the facts that the model gives it."""
+    counts = Counter[str]()
+    for seed in range(LIVES):
+        team = Team(await add_workspace(f"T{seed}", name="Acme", now=NOW))
+        await add_score_type(
+            team.workspace, key="sum", label="Sum", minimum=0, maximum=10**12, step=1_000, start=0, bands=(),
+            is_default=False, now=NOW,
+        )  # fmt: skip  # one definition
+        await live(team, Random(seed), counts)
+    report_counts("splits", counts)
+    assert counts["splits made"] > LIVES

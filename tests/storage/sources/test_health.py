@@ -88,7 +88,7 @@ async def test_a_busy_source_is_silent_after_three_days(team: Team) -> None:
     source = await new_source(team)
     start = NOW - 20 * DAY
     silent = start + 17 * DAY + 1
-    for day in (0, 8, 10, 12, 14):
+    for day in (5, 8, 10, 12, 14):
         await deliver(team, source, at=start + day * DAY)
     assert await check_sources(team.workspace, now=silent) == []  # four in the week before the last
     await deliver(team, source, at=start + 9 * DAY)

@@ -121,7 +121,7 @@ def test_what_is_no_mapping_is_refused_with_what_to_say() -> None:
         ([], "A mapping is a JSON object"),
         ({"mail": "x"}, "A mapping has no `mail`; it has items, email"),
         ({"email": 5}, "`email` must be text"),
-        ({"email": "item."}, "`email` cannot be used: it is no JMESPath expression"),
+        ({"email": "item."}, "`email` cannot be used: it is not a JMESPath expression"),
         ({"email": "a" * 1025}, "longer than 1,024"),
         ({"email": "!" * 40 + "a"}, "nested more than 32 deep"),
         ({"items": "|".join(["[@,@]"] * 20)}, "copy what was sent more than 64 times"),
@@ -221,8 +221,8 @@ def test_one_budget_is_shared_by_all_items(text: str) -> None:
 
     assert 1 <= number < 1000
     assert str(error.value) == (
-        "the mapping takes more than 300,000 steps for this delivery, most of them for `email`: let `items` find all"
-        " that an item needs, and `email` look at `item` alone, or have fewer items sent at once"
+        "the mapping takes more than 300,000 steps for this delivery, most of them for `email`: make `items` find"
+        " everything that an item needs, so that `email` uses only `item`, or send fewer items at once"
     )
     assert budget.spent.total() <= MOST_STEPS + 20_000  # one step may exceed the budget
     with pytest.raises(TooCostly, match="most of them for `email`"):  # nothing is left

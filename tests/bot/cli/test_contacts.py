@@ -1,0 +1,76 @@
+"""The command `contact-score contact split`."""
+
+from pathlib import Path
+
+import pytest
+
+from storage.bootstrap import open_storage
+from storage.domain.contacts import Reference
+from storage.domain.facts import Op
+from storage.workspaces import find_workspace
+from tests.bot.cli.program import environment, run
+from tests.conftest import KEY
+from tests.storage.teams import NOW, Team, change, set_to
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_splitting_a_contact_shows_what_moves_and_asks_first(database_url: str, tmp_path: Path) -> None:
+    """Without --yes nothing changes, and what is shown is what --yes does."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env, cwd=tmp_path)
+    opened_storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        team = Team(await find_workspace("T0123"))
+        ids = [Reference(email="ada@example.com", source="crm", id=id) for id in ("1", "2")]
+        await team.deliver(
+            set_to("a", ids[0], 10, at=NOW - 9, fields={"name": "Ada"}),
+            change("b", ids[1], Op.ADD, 30, at=NOW - 8),
+            change("c", "ada@example.com", Op.ADD, 2, at=NOW - 7),
+        )
+    finally:
+        await opened_storage.close()
+    words = ("contact", "split", "ada@example.com", "crm:2")
+
+    shown = await run(*words, env=env, cwd=tmp_path)
+    assert (shown.code, shown.out.splitlines(), shown.err) == (
+        0,
+        [
+            "crm:2 becomes a new contact with 1 change; 2 changes stay with Ada.",
+            "  Ada: Score 42 → 12",
+            "  crm:2: Score — → 30",
+            "2 of crm stay: not named by this id, or from an earlier version, which did not record what named it.",
+            "Nothing was changed. To split it, add --yes.",
+        ],
+        "",
+    )
+    preview = (await run(*words, "--json", env=env, cwd=tmp_path)).document
+    done = (await run(*words, "--yes", "--json", env=env, cwd=tmp_path)).document
+    scores = [
+        {"contact": done["contact"], "type": "score", "before": 42, "after": 12},
+        {"contact": done["new_contact"], "type": "score", "before": None, "after": 30},
+    ]
+    assert done == {
+        "done": True, "contact": preview["contact"], "new_contact": done["new_contact"], "moved": 1, "stayed": 2,
+        "stayed_of_source": 2, "scores": scores,
+    }  # fmt: skip  # one document
+    in_preview = [scores[0], {**scores[1], "contact": None}]
+    assert preview == {**done, "done": False, "new_contact": None, "scores": in_preview}
+    refused = await run(*words, "--yes", env=env, cwd=tmp_path)
+    assert (refused.code, refused.err) == (1, "`crm:2` is an id of another contact\n")
+    for asked, code, err in (
+        (("nobody@example.com", "crm:1"), 1, "There is no contact `nobody@example.com`: give its e-mail address"),
+        (("ada@example.com", "ada"), 2, "`ada` is no id: write SOURCE:ID"),
+        ((f"id:{done['new_contact']}", "crm:2"), 1, "`crm:2` is all that identifies this contact: there is nothing"),
+    ):
+        ended = await run("contact", "split", *asked, env=env, cwd=tmp_path)
+        assert (ended.code, err in " ".join(ended.err.split())) == (code, True), ended
+    exported = (await run("export", "--json", env=env, cwd=tmp_path)).document["contacts"]
+    assert [(contact["email"], contact["ids"]) for contact in exported] == [
+        ("ada@example.com", {"crm": "1"}),
+        (None, {"crm": "2"}),
+    ]
+    await run("export", "-o", "all.csv", env=env, cwd=tmp_path)
+    again = (await run("import", "all.csv", "--json", env=env, cwd=tmp_path)).document
+    assert (again["new"], again["changed"], again["wrong"]) == (0, 0, 0)
+    assert (await run("verify", "--json", env=env, cwd=tmp_path)).document["number_of_differences"] == 0
