@@ -154,15 +154,15 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_expression_takes_long(text: str) -> None:
-    """An expression over the largest body ends within seconds, or is aborted."""
+    """An expression over the largest body ends within seconds of CPU, or is aborted."""
     document = {"body": list(range(170_000))}
-    before = time.monotonic()
+    before = time.process_time()
     try:
         search(text, document)
     except (BadMapping, TooCostly) as exc:
         assert str(exc)  # noqa: PT017 (whether it is raised is not the question)
 
-    assert time.monotonic() - before < 8
+    assert time.process_time() - before < 8
 
 
 @pytest.mark.parametrize(
