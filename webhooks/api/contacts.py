@@ -10,9 +10,9 @@ from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import committer
-from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import Card, card
 from storage.reading.pages import BadCursor, page
+from storage.reading.search import find_by_key
 from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
 from webhooks.api import schemas
