@@ -17,7 +17,8 @@ from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
 from webhooks.api import schemas
 from webhooks.api.access import ApiRequest, Mistake
-from webhooks.read.bodies import Unparseable, parse_json
+from webhooks.read.bodies import Unparseable
+from webhooks.read.json_bodies import parse_json
 
 DEFAULT, MOST = 50, 1000
 SOURCE = "api"
