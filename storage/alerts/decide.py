@@ -447,7 +447,12 @@ async def _list_newcomers(
     types = tuple(types)
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         watch = rule.watch(types)
-        if watch is None or not watch.fires_for_newcomers or watch.score_type.key != score or rule.paused_at is not None:
+        if (
+            watch is None
+            or not watch.fires_for_newcomers
+            or watch.score_type.key != score
+            or rule.paused_at is not None
+        ):
             continue
         inside = await enroll.contacts_inside(session, workspace, watch, now=now)
         memory = await enroll.load_enrolled_memory(session, rule, rule.watch(types_before), inside)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.read.bodies import Unparseable, first_element, parse_form, parse_xml
+from webhooks.read.bodies import Unparseable
+from webhooks.read.form_bodies import parse_form
+from webhooks.read.json_bodies import first_element
 from webhooks.read.mapping import (
     MOST_STEPS,
     BadMapping,
@@ -19,6 +21,7 @@ from webhooks.read.mapping import (
     to_exact_numbers,
     to_plain_numbers,
 )
+from webhooks.read.xml_bodies import parse_xml
 
 
 def search(text: str, document: object) -> object:
