@@ -20,9 +20,9 @@ from storage.domain.submissions import Delivered, Submission
 from storage.job_runner import Handler, JobResult, RetryLater
 from storage.jobs import Job
 from storage.ledger.committer import record
-from storage.ledger.contacts import find_by_key
 from storage.ledger.erase import NAME_REQUESTS
 from storage.reading.current_scores import card
+from storage.reading.search import find_by_key
 from storage.sources import readback_queue
 from storage.sources.config import find_source
 from storage.sources.readback_queue import READ, Wanted

@@ -16,8 +16,8 @@ from storage.domain.contacts import Contact, Reference
 from storage.domain.errors import Refusal
 from storage.domain.numbers import to_json
 from storage.domain.submissions import Moved
-from storage.ledger.contacts import find_by_key
 from storage.ledger.split import SplitResult, preview_split, split_contact
+from storage.reading.search import find_by_key
 
 ACTOR = "terminal"  #: who splits a contact, in the ledger
 

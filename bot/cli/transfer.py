@@ -107,8 +107,7 @@ def import_contacts(
                 report = await import_file(
                     workspace,
                     file=csv_file,
-                    mapping=mapping,
-                    all_columns=all_columns,
+                    columns=columns,
                     progress=on_progress,
                     wrong=record_wrong_line,
                     options=ScoreOptions(**{OPTIONS[text]: True for text in option or ()}),

@@ -13,8 +13,8 @@ from bot.slack.text import MENTION, escape, escape_code
 from storage.domain.contacts import Json, looks_like_address
 from storage.domain.errors import UnknownContact
 from storage.domain.submissions import Status
-from storage.ledger.contacts import find, find_by_key
 from storage.ledger.facts import is_recorded
+from storage.reading.search import find, find_by_key
 
 
 async def add_contact(request: Request) -> Reply:

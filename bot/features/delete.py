@@ -9,8 +9,9 @@ from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
-from storage.ledger.contacts import contacts, find_by_key
+from storage.ledger.contacts import contacts
 from storage.ledger.erase import count_holdings
+from storage.reading.search import find_by_key
 
 
 async def delete_contact(request: Request) -> Reply:

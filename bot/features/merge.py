@@ -10,7 +10,7 @@ from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
-from storage.ledger.contacts import find_by_key
+from storage.reading.search import find_by_key
 
 _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)
 

@@ -10,8 +10,9 @@ from bot.slack.text import MENTION
 from storage.domain.contacts import Contact
 from storage.domain.errors import UnknownContact, UnknownScoreType
 from storage.domain.texts import match_key
-from storage.ledger.contacts import contacts, find, find_by_key, nearest
+from storage.ledger.contacts import contacts
 from storage.reading.current_scores import Card, card
+from storage.reading.search import find, find_by_key, nearest
 
 _OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
 

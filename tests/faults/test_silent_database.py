@@ -35,7 +35,7 @@ on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=Tru
 
 QUICK = Limits(connect=1.0, lock=0.3, statement=1.0, idle=2.0, transaction=1.5, silence=0.2)
 POOL = 8  # connections of a process
-LATE = 1.5  # seconds by which a busy machine may be late
+LATE = 4.0  # seconds by which a busy machine may be late
 STOPPING = 30.0  # seconds in which the service ends, whatever the database does
 MAYBE = "This may have been recorded. Send it again with the same id: a repeat is recorded once."
 #: Makes inserts of the application `trapped` wait for a lock that the test holds.

@@ -7,6 +7,7 @@ import pytest
 
 from storage.transfer.csv_files import recognize
 from storage.transfer.import_batch import batch_of
+from storage.transfer.import_columns import choose_columns
 from storage.transfer.import_csv import import_file
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
@@ -127,8 +128,9 @@ async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> N
     path = tmp_path / "contacts.csv"
     path.write_text("email,score,fit\nada@example.com,99,\nzoe@example.com,50,9\n")
     file = recognize(path)
+    columns = await choose_columns(acme.workspace, file=file, mapping={})
     await import_file(
-        acme.workspace, file=file, mapping={}, progress=lambda done: None,
+        acme.workspace, file=file, columns=columns, progress=lambda done: None,
         wrong=lambda row, reason: None, now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # in the process that serves
     assert await acme.value("ada") == 99_000

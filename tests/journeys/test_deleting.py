@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot.demo.world import View
-from storage.ledger.contacts import find
+from storage.reading.search import find
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, entered
 

@@ -1,6 +1,6 @@
 """An admin merges two contacts, and undoes the merge."""
 
-from storage.ledger.contacts import find
+from storage.reading.search import find
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of
 

@@ -8,9 +8,9 @@ from storage.domain.facts import Item, ItemRequest, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Submission
 from storage.ledger.committer import Committer, record
-from storage.ledger.contacts import find
 from storage.reading.current_scores import card
 from storage.reading.history import HistoryEntry, history
+from storage.reading.search import find
 from storage.sources.deliveries import delivery
 
 NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC

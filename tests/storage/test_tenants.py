@@ -12,10 +12,11 @@ from storage.domain.facts import Op, Unusable
 from storage.domain.score_types import Band
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Status
-from storage.ledger.contacts import contacts, find, nearest
+from storage.ledger.contacts import contacts
 from storage.ledger.facts import last_command
 from storage.reading.current_scores import card, cards_of, top
 from storage.reading.history import history, load_timeline
+from storage.reading.search import find, nearest
 from storage.scoring.definitions import add_score_type, score_types
 from storage.sources.config import add_source, find_source, sources
 from storage.sources.deliveries import count_refusal, deliveries, delivery, list_refusals

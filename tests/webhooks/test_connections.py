@@ -25,7 +25,7 @@ from webhooks.app import handle_errors
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site, find_public_address
 from webhooks.limits import MAX_BODY, UnfinishedBodies
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 HEAD = b"POST / HTTP/1.1\r\nHost: hooks\r\nContent-Length: 1000\r\n\r\n"
 
 

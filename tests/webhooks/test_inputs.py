@@ -24,8 +24,8 @@ from tests.webhooks.sender import START
 from tests.webhooks.test_providers import TEAM, items, reference_to, setting, source
 from tests.webhooks.test_reported import soap
 from tests.webhooks.test_senders import connect, encoded, send
-from webhooks.read.bodies import parse_xml
 from webhooks.read.parse_delivery import dry_run, load_request_file
+from webhooks.read.xml_bodies import parse_xml
 from webhooks.source_settings import SourceOptions, configure
 
 SENT = "2025-12-31T23:59:00+00:00"

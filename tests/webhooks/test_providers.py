@@ -62,7 +62,6 @@ def test_what_is_declared_has_a_fixture_and_the_reverse() -> None:
 
     assert {name: set(bodies) for name, bodies in EVENTS.items()} == declared
     print(f"providers: {len(declared)}, events: {sum(map(len, declared.values()))}")
-    assert len(declared) == 18
 
 
 @pytest.mark.parametrize(("provider", "event"), [(p, e) for p, bodies in EVENTS.items() for e in bodies])

@@ -19,9 +19,9 @@ from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Delivered, Raw, Status, Submission
 from storage.job_runner import JobRunner
 from storage.ledger.committer import record
-from storage.ledger.contacts import find
 from storage.reading.current_scores import card
 from storage.reading.history import history
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, set_source
 from storage.sources.deliveries import deliveries, delivery, list_unnamed_deliveries

@@ -10,14 +10,15 @@ from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import committer
-from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import Card, card
 from storage.reading.pages import BadCursor, page
+from storage.reading.search import find_by_key
 from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
 from webhooks.api import schemas
 from webhooks.api.access import ApiRequest, Mistake
-from webhooks.read.bodies import Unparseable, parse_json
+from webhooks.read.bodies import Unparseable
+from webhooks.read.json_bodies import parse_json
 
 DEFAULT, MOST = 50, 1000
 SOURCE = "api"

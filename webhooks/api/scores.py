@@ -15,7 +15,8 @@ from storage.scoring.definitions import score_type, score_types
 from webhooks.api import schemas
 from webhooks.api.access import ApiRequest, Mistake
 from webhooks.api.contacts import contact_of, record
-from webhooks.read.bodies import Unparseable, parse_json
+from webhooks.read.bodies import Unparseable
+from webhooks.read.json_bodies import parse_json
 
 T = TypeVar("T", bound=BaseModel)
 

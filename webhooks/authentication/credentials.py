@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, quote, unquote_plus
 
 from webhooks.authentication import signatures
 from webhooks.authentication.signatures import NotAuthentic, Reason, Recipe, SignedRequest
-from webhooks.read.bodies import FORM, Unparseable, find_xml_text, kind_of, parse_xml
+from webhooks.read.bodies import FORM, Unparseable, kind_of
+from webhooks.read.xml_bodies import find_xml_text, parse_xml
 
 WITHHELD = "[withheld]"
 PLACES = ("bearer", "header", "query", "form")

@@ -16,7 +16,7 @@ from typing import Literal
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from webhooks.read.bodies import first_element
+from webhooks.read.json_bodies import first_element
 
 SECOND = 1_000_000
 MOST = 100  # ed25519 signatures in one request: each is verified separately over the whole body

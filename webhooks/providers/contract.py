@@ -13,22 +13,13 @@ from storage.domain.sources import Source
 from webhooks.authentication.credentials import Authenticator
 from webhooks.authentication.signatures import SignedRequest
 from webhooks.limits import MAX_ITEMS
-from webhooks.read.bodies import (
-    FORM,
-    JSON,
-    XML,
-    Rejected,
-    Unparseable,
-    kind_of,
-    parse_form,
-    parse_items,
-    parse_json,
-    parse_xml,
-    replace_broken,
-)
+from webhooks.read.bodies import FORM, JSON, XML, Unparseable, kind_of
 from webhooks.read.extract import Event, as_text
+from webhooks.read.form_bodies import parse_form
+from webhooks.read.json_bodies import Rejected, parse_items, parse_json, replace_broken
 from webhooks.read.mapping import Budget
 from webhooks.read.simultaneous import order_simultaneous
+from webhooks.read.xml_bodies import parse_xml
 
 #: how to adjust values that are off the step or outside the range; the default is `quarantine`
 ADJUSTMENTS: Mapping[str, tuple[str, ...]] = {

@@ -34,8 +34,8 @@ from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
 from webhooks.providers.contract import Arrived, BadBody, Provider
-from webhooks.read.bodies import Rejected
 from webhooks.read.extract import Event, find_address_problem, get_path, text
+from webhooks.read.json_bodies import Rejected
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

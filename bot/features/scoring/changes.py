@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from bot.blocks.elements import context, section
 from bot.blocks.refusals import plain_reply
-from bot.blocks.scoring import applied_reply, heading, preview_reply, settings_reply, written_bands
-from bot.slack.handling import Reply, Request
+from bot.blocks.scoring import applied_reply, heading, preview_reply, written_bands
+from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.job_handling import JobTools
 from bot.slack.text import escape
 from storage.domain.people import Workspace
@@ -33,11 +33,6 @@ class _Outcome(StrEnum):
     APPLIED = "applied"
     ASKED = "asked"  #: applied, and follow-ups created for contacts that entered a region
     REVERTED = "reverted"
-
-
-async def settings_page(request: Request, *, first: int = 0) -> Reply:
-    """Return a page of the score types, from index *first*."""
-    return settings_reply(request.types, await drafts(request.workspace), first=first)
 
 
 async def propose_change(request: Request, proposed: ScoreType) -> Reply:
@@ -162,6 +157,55 @@ async def draft_of(request: Request) -> ScoreType:
         await cancel(request.workspace, draft=matches[0], clock=request.clock, patience=PATIENCE)
         raise NoDraft("the score type was changed since that draft, so the draft was dropped; make the change again")
     return matches[0]
+
+
+async def preview_draft(request: Request) -> Reply:
+    """Show the preview of a draft again."""
+    return await show_preview(request, await draft_of(request))
+
+
+async def apply_quietly(request: Request) -> Reply:
+    """Apply a draft without creating follow-ups."""
+    return await _apply_draft(request, asks=False)
+
+
+async def apply_and_ask(request: Request) -> Reply:
+    """Apply a draft and create follow-ups for the contacts that come into a range watched by an alert rule."""
+    return await _apply_draft(request, asks=True)
+
+
+async def _apply_draft(request: Request, *, asks: bool) -> Reply:
+    return await apply_change(request, await draft_of(request), asks=asks)
+
+
+async def cancel_draft(request: Request) -> Reply:
+    """Cancel a draft."""
+    pending = await draft_of(request)
+    await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
+    text = f"Canceled: nothing was changed. The change was: {heading(request.type(pending.key), pending)}."
+    return replace(plain_reply(text), replaces=True)
+
+
+async def revert_definition(request: Request) -> Reply:
+    """Restore the definition before the applied draft, without creating follow-ups."""
+    key, before, applied = _split_value(request.text)
+    live = request.type(key)
+    if str(live.number) != applied:
+        return plain_reply(
+            f"{escape(live.label)} was changed again since, so this cannot be taken back. See `/score settings`"
+        )
+    if int(before) >= live.number:
+        raise Outlived
+    earlier = await load_version(request.workspace, score=key, number=int(before))
+    return await revert_change(request, earlier)
+
+
+def _split_value(text: str) -> list[str]:
+    """Split a button's value into score type, previous version and applied version; raises Outlived."""
+    words = text.split(" ")
+    if len(words) != 3 or not words[1].isdecimal():
+        raise Outlived
+    return words
 
 
 def _reply_to_rename(live: ScoreType, proposed: ScoreType) -> Reply:

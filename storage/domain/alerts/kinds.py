@@ -70,8 +70,8 @@ class Watch(ABC):
     name: ClassVar[str]  #: the kind, as stored with a rule
     phrases: ClassVar[tuple[tuple[str, str], ...]]  #: how a trigger begins, and its label in the form
     compares: ClassVar[bool] = False  #: whether it compares a score with its value *span* earlier
-    is_told_by_score: ClassVar[bool] = False  #: whether the score alone shows why the rule fired
-    asks_for_newcomers: ClassVar[bool] = False  #: whether it may fire for contacts that a new definition brings inside
+    is_shown_by_score: ClassVar[bool] = False  #: whether the score alone shows why the rule fired
+    fires_for_newcomers: ClassVar[bool] = False  #: whether it may fire for contacts that a new definition brings inside
     needs_memory: ClassVar[bool] = False  #: whether sweeps find its contacts by the memory alone, not by their scores
 
     rule: int
@@ -161,8 +161,8 @@ class Crosses(Watch):
 
     name = "crosses"
     phrases = (("crosses", "rises to"), ("crosses below", "falls below"), ("enters", "comes into the band"))
-    is_told_by_score = True
-    asks_for_newcomers = True
+    is_shown_by_score = True
+    fires_for_newcomers = True
 
     _UP = re.compile(
         r"(?:crosses(?:\s+above)?|reaches|rises\s+(?:to|above)|goes\s+above|>=)\s*(?P<edge>\S+)", re.IGNORECASE

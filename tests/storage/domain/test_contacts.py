@@ -1,8 +1,11 @@
 """How contacts are named and matched."""
 
+from dataclasses import fields
+
 import pytest
 
-from storage.domain.contacts import Contact, Reference, address_key, looks_like_address
+from storage.db import models
+from storage.domain.contacts import TEXT_FIELDS, Contact, ContactFields, Reference, address_key, looks_like_address
 from storage.domain.errors import BadItem
 from storage.domain.texts import match_key
 
@@ -84,3 +87,12 @@ def test_how_a_contact_is_shown_and_typed() -> None:
         "a contact",
         "a contact",
     )
+
+
+def test_every_text_field_has_its_columns() -> None:
+    """The class, the table and the list of text fields name the same fields; each has a column for its matching key."""
+    columns = set(models.Contact._meta.fields_map)
+
+    assert [field.name for field in fields(ContactFields)] == list(TEXT_FIELDS)
+    assert {name for name in columns if name.endswith("_key")} == {f"{name}_key" for name in (*TEXT_FIELDS, "tags")}
+    assert columns >= TEXT_FIELDS.keys()

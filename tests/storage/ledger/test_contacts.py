@@ -9,7 +9,8 @@ from storage.domain.contacts import Json, Reference
 from storage.domain.errors import BadItem, UnknownContact
 from storage.domain.facts import Item, Merge, Op
 from storage.domain.submissions import Status
-from storage.ledger.contacts import contacts, find, find_by_key, nearest
+from storage.ledger.contacts import contacts
+from storage.reading.search import find, find_by_key, nearest
 from storage.workspaces import add_workspace
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
 

@@ -12,7 +12,7 @@ from storage.domain.errors import Conflict, OffStep, OutOfRange, UnknownContact,
 from storage.domain.facts import Deletion, Item, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status
-from storage.ledger.contacts import find
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type, score_type
 from storage.scoring.drafts import apply, draft
 from storage.sources.config import add_source

@@ -17,12 +17,13 @@ from storage.domain.followups import FollowUpMove
 from storage.domain.score_types import Rule
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger.committer import Committer
-from storage.ledger.contacts import contacts, find, find_by_key
+from storage.ledger.contacts import contacts
 from storage.ledger.facts import last_command
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.reading.history import HistoryEntry, why
 from storage.reading.pages import count
+from storage.reading.search import find, find_by_key
 from storage.scoring.definitions import add_score_type, score_types
 from tests.storage.teams import DAY, NOW, SECOND, ContactLike, Team, change, field_item, set_to
 

@@ -18,10 +18,10 @@ from storage.domain.errors import CannotSplit, Refusal
 from storage.domain.facts import Deletion, Item, Merge, Op
 from storage.domain.submissions import ItemOutcome, Recorded, Status
 from storage.ledger.committer import Committer
-from storage.ledger.contacts import find
 from storage.ledger.former_keys import use_former_keys
 from storage.ledger.split import preview_split, split_contact
 from storage.ledger.verify import verify_next
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import on_both

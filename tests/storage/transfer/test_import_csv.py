@@ -14,7 +14,7 @@ from storage.scoring.definitions import add_score_type, score_types
 from storage.transfer.csv_files import LONGEST_LINE, BadFile, Row, recognize
 from storage.transfer.export import export
 from storage.transfer.import_batch import undo_import
-from storage.transfer.import_columns import MOST_COLUMNS, match_columns
+from storage.transfer.import_columns import MOST_COLUMNS, choose_columns, match_columns
 from storage.transfer.import_csv import Report, import_file
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
@@ -60,11 +60,12 @@ class Desk:
             assert self.bytes <= position <= path.stat().st_size
             self.bytes = position
 
+        file = recognize(path)
+        columns = await choose_columns(self.team.workspace, file=file, mapping=mapping or {}, all_columns=all_columns)
         return await import_file(
             self.team.workspace,
-            file=recognize(path),
-            mapping=mapping or {},
-            all_columns=all_columns,
+            file=file,
+            columns=columns,
             progress=progress,
             wrong=wrong,
             dry_run=dry,
@@ -198,9 +199,11 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
         if stopped == 2:
             raise KeyboardInterrupt
 
+    file = recognize(path)
+    columns = await choose_columns(desk.team.workspace, file=file, mapping={})
     with pytest.raises(KeyboardInterrupt):
         await import_file(
-            desk.team.workspace, file=recognize(path), mapping={},
+            desk.team.workspace, file=file, columns=columns,
             progress=stop, wrong=lambda row, reason: None, now=NOW,
         )  # fmt: skip  # the same as `desk`, but stopped
     assert len(await desk.seen()) == 1000

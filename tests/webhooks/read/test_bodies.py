@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webhooks.read.bodies import Unparseable, parse_json, replace_broken
+from webhooks.read.bodies import Unparseable
+from webhooks.read.json_bodies import parse_json, replace_broken
 
 
 def complaint(raw: bytes) -> str:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.read.bodies import Unparseable, first_element, parse_form, parse_xml
+from webhooks.read.bodies import Unparseable
+from webhooks.read.form_bodies import parse_form
+from webhooks.read.json_bodies import first_element
 from webhooks.read.mapping import (
     MOST_STEPS,
     BadMapping,
@@ -19,6 +21,7 @@ from webhooks.read.mapping import (
     to_exact_numbers,
     to_plain_numbers,
 )
+from webhooks.read.xml_bodies import parse_xml
 
 
 def search(text: str, document: object) -> object:
@@ -154,15 +157,15 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_expression_takes_long(text: str) -> None:
-    """An expression over the largest body ends within seconds, or is aborted."""
+    """An expression over the largest body ends within seconds of CPU, or is aborted."""
     document = {"body": list(range(170_000))}
-    before = time.monotonic()
+    before = time.process_time()
     try:
         search(text, document)
     except (BadMapping, TooCostly) as exc:
         assert str(exc)  # noqa: PT017 (whether it is raised is not the question)
 
-    assert time.monotonic() - before < 8
+    assert time.process_time() - before < 8
 
 
 @pytest.mark.parametrize(
