@@ -62,7 +62,7 @@ def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
 
 def test_what_is_read_of_a_sender_is_what_its_provider_says() -> None:
     """The table of providers states what is read, what is not read, and which events are ignored and why, for each."""
-    section = README.partition("### What is read of a delivery")[2].partition("\n## ")[0]
+    section = README.partition("### Which fields of a delivery are read")[2].partition("\n## ")[0]
     expected = []
     for name, provider in PROVIDERS.items():
         events_of: dict[str, list[str]] = {}

@@ -110,7 +110,7 @@ class Reader:
                 source, read_items(PROVIDERS[source.provider], signed_request, source=source, key=key)
             )
         except BadBody as exc:
-            raise _PermanentFailure(f"was answered what cannot be read: {exc}") from exc
+            raise _PermanentFailure(f"was answered with something that cannot be read: {exc}") from exc
         now = self._clock()
         submission = Submission(
             source=source.slug,

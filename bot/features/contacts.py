@@ -67,12 +67,12 @@ async def become_owner(request: Request) -> Reply:
         raise UnknownContact
     if request.person.email is None:
         return plain_reply(
-            "Slack does not tell me your address, by which I know owners. An admin can add `users:read.email`."
+            "Slack does not tell me your address, which an owner needs. An admin can add the scope `users:read.email`."
         )
     if contact.owner:
-        return plain_reply(f"{escape(contact.shown)} has an owner by now: {escape(contact.owner)}.")
+        return plain_reply(f"{escape(contact.shown)} already has an owner: {escape(contact.owner)}.")
     await request.set_owner(contact, request.person.email)
-    return plain_reply(f"You own {escape(contact.shown)} from now on: {escape(request.person.email)}.")
+    return plain_reply(f"You own {escape(contact.shown)} now: {escape(request.person.email)}.")
 
 
 FEATURE = Feature(
@@ -80,7 +80,7 @@ FEATURE = Feature(
         "add": Command(
             add_contact,
             "add EMAIL [name:… company:… owner:…]",
-            "make a contact, or say who one is",
+            "add a contact, or change its name, company or owner",
             ("add ada@example.com", 'add ada@example.com name:"Ada Lovelace" company:Acme owner:me'),
             Need.SET,
         ),

@@ -23,7 +23,7 @@ MOST_CHANGES = 20_000
 async def show_history(request: Request) -> Reply:
     """Handle `history CONTACT [TYPE] [90d]`."""
     if not request.text:
-        return plain_reply("Say whose: `/score history ada@example.com fit`")
+        return plain_reply("Name the contact: `/score history ada@example.com fit`")
     line, days = read_days(request.text)
     words, scores = read_clear(line, request.types)
     period = f" {days}d" if days else ""
@@ -61,7 +61,7 @@ async def show_chart(request: Request) -> Reply:
 async def explain_score(request: Request) -> Reply:
     """Handle `why CONTACT [TYPE]`."""
     if not request.text:
-        return plain_reply("Say whose: `/score why ada@example.com fit`")
+        return plain_reply("Name the contact: `/score why ada@example.com fit`")
     words, scores = read_clear(request.text, request.types)
     contact = await find_scored(request, words, line=f"why {{}} {scores[0]}")
     if isinstance(contact, Reply):
@@ -126,11 +126,11 @@ FEATURE = Feature(
         "history": Command(
             show_history,
             "history CONTACT [TYPE] [90d]",
-            "every change of a score; with a chart where the days are named",
+            "every change of a score; with a number of days also a chart",
             ("history ada fit", "history ada fit 90d"),
         ),
         "why": Command(
-            explain_score, "why CONTACT [TYPE]", "what a score is made of: the lines add up to it", ("why ada fit",)
+            explain_score, "why CONTACT [TYPE]", "what a score is made of, in lines that add up to it", ("why ada fit",)
         ),
     },
     buttons={"history": (Need.SEE, open_history), "chart": (Need.SEE, show_chart)},

@@ -28,7 +28,7 @@ async def view_score(request: Request) -> Reply:
     """Handle `view CONTACT`, also without the verb."""
     words = read_contact(request.text)
     if not words:
-        return plain_reply("Say whom: `/score view ada@example.com`")
+        return plain_reply("Name the contact: `/score view ada@example.com`")
     contact = await find_one(request, words, line="view {}")
     if isinstance(contact, Reply):
         return contact
@@ -53,7 +53,7 @@ async def set_score(request: Request) -> Reply:
         key, _, contact = setting.contact.partition(" ")
         if is_unknown and contact and key.casefold() in {score_type.key for score_type in request.types}:
             value = replace(setting.values[-1], score=key.casefold()).typed()
-            return plain_reply(f"Values stand at the end: `/score set {escape_code(contact)} {value}`")
+            return plain_reply(f"Values go at the end: `/score set {escape_code(contact)} {value}`")
         return match
     return await _set_scores(request, setting, match)
 
@@ -183,12 +183,16 @@ FEATURE = Feature(
         "set": Command(
             set_score,
             "set CONTACT VALUES [because …]",
-            "set scores, or add to them; alone it opens a form",
+            "set scores, or add to them; `set` alone opens a form",
             ("set ada@example.com 85", "set ada fit=8 renewal=60 because great demo", "set ada +5"),
             Need.SET,
         ),
         "clear": Command(
-            clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",), Need.SET
+            clear_score,
+            "clear CONTACT [TYPE…]",
+            "clear a score; a cleared score is missing, not zero",
+            ("clear ada@example.com fit",),
+            Need.SET,
         ),
     },
     buttons={"set": (Need.SET, open_form)},

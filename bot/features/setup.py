@@ -48,7 +48,7 @@ async def choose_place(request: Request) -> Reply:
     if verdict is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
     await choose_channel(request.workspace, channel=request.text, now=request.now)
-    return plain_reply(f"Follow-ups go to <#{request.text}> from now on. When one is asked for: `/score alerts`")
+    return plain_reply(f"Follow-ups go to <#{request.text}> from now on. Alert rules: `/score alerts`")
 
 
 async def choose_here(request: Request) -> Reply:
@@ -61,7 +61,7 @@ async def choose_here(request: Request) -> Reply:
 async def choose_direct_messages(request: Request) -> Reply:
     """Send follow-ups to the owner of each contact, or to an admin if there is no owner."""
     await choose_channel(request.workspace, channel=None, now=request.now)
-    return plain_reply("Follow-ups go to the owner of each contact from now on; where there is none, to an admin.")
+    return plain_reply("Follow-ups go to the owner of each contact from now on, or to an admin if there is no owner.")
 
 
 async def choose_who_sets(request: Request) -> Reply:

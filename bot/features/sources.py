@@ -134,7 +134,7 @@ async def submit_source(request: Request) -> Reply:
             return Reply(errors={name: refusal_sentence(refusal)})
     for score in settings.map.values():
         if score not in {score_type.key for score_type in request.types}:
-            return Reply(errors={"map": f"There is no score type `{score}`; there is {_list_keys(request)}."})
+            return Reply(errors={"map": f"There is no score type `{score}`; existing: {_list_keys(request)}."})
     try:
         source = await add_source(
             request.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings,
@@ -209,7 +209,7 @@ FEATURE = Feature(
         "sources": Command(
             show_sources,
             "sources",
-            "for admins: what sends scores, to add, pause and rotate, and what it sent",
+            "for admins: the systems that send scores, and what they sent",
             ("sources",),
             Need.ADMINISTER,
         ),

@@ -226,7 +226,7 @@ class Dispatcher:
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("request not answered", reference=reference)
-            return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
+            return plain_reply(f"Contact Score could not do that. The cause is in its log under {reference}.")
 
     async def _run_button_line(self, request: Request) -> Reply:
         """Run the command in a button's value; the answer replaces the message with the button."""

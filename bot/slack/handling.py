@@ -22,7 +22,7 @@ SLACK = "slack"
 
 
 class Outlived(Refusal):
-    """That button is of an older version of the app. Type the command again: `/score help`"""
+    """That button is from an older version of the app. Type the command again: `/score help`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

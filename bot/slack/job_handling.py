@@ -25,8 +25,10 @@ log = structlog.get_logger(__name__)
 
 #: the event type in the metadata of messages to admins about problems
 NOTICE = "notice"
+#: why a job is given up
 NO_ADMIN_FOUND = "no admin can be reached"
-NOT_OURS = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
+#: why nothing is posted to a channel
+UNUSABLE_CHANNEL = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
 
 
 class AnswerLate(Protocol):
@@ -50,7 +52,7 @@ class JobTools:
         now = self.clock()
         admin = await self.people.an_admin((await load_choices(self.workspace)).admins, now=now)
         if admin is None:
-            log.error("no admin to be reached")
+            log.error("no admin could be reached")
             await record_notice(self.workspace, notice=NO_ADMIN, now=now)
         else:
             await clear_notice(self.workspace, notice=NO_ADMIN)
@@ -108,7 +110,7 @@ def _translate_errors(handler: JobHandler, tools: JobTools) -> Handler:
 def explain_refusal(exc: NotShown | SlackApiError, channel: str) -> str:
     """Return why a channel accepts no messages; raises *exc* again if a retry may help."""
     if isinstance(exc, NotShown):
-        return NOT_OURS.format(channel)
+        return UNUSABLE_CHANNEL.format(channel)
     if error_code(exc) not in NO_PLACE:
         raise exc
     return f"Slack says `{error_code(exc)}` of <#{channel}>"

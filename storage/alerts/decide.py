@@ -8,6 +8,7 @@ itself, one statement asks for all contacts that fire. If time alone decided bef
 is folded to the instant, so that the answer does not depend on when the rule is evaluated.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -230,7 +231,12 @@ async def _decide_with_conditions(
         return True
 
     decided = decide_each(is_met)
-    return decide_each(await _load_conditions(session, asked, now=now)) if asked else decided
+    if not asked:
+        return decided
+    answer = await _load_conditions(session, asked, now=now)
+    if any(instant.by_time for instant in asked):  # contacts are folded, which takes a while after an outage
+        return await asyncio.to_thread(decide_each, answer)
+    return decide_each(answer)
 
 
 async def _load_conditions(session: Session, asked: Sequence[_Instant], *, now: int) -> _Condition:
@@ -380,7 +386,7 @@ def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
         reason=_find_reason(evaluation) if is_caused else None,
         lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
         at=instant.at,
-        why=None if evaluation.watch.is_told_by_score else evaluation.watch.words,
+        why=None if evaluation.watch.is_shown_by_score else evaluation.watch.words,
         sla=rule.sla,
         escalate_to=rule.escalate_to,
     )
@@ -441,7 +447,12 @@ async def _list_newcomers(
     types = tuple(types)
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         watch = rule.watch(types)
-        if watch is None or not watch.asks_for_newcomers or watch.score_type.key != score or rule.paused_at is not None:
+        if (
+            watch is None
+            or not watch.fires_for_newcomers
+            or watch.score_type.key != score
+            or rule.paused_at is not None
+        ):
             continue
         inside = await enroll.contacts_inside(session, workspace, watch, now=now)
         memory = await enroll.load_enrolled_memory(session, rule, rule.watch(types_before), inside)

@@ -114,7 +114,7 @@ async def _enroll_slice(workspace: Workspace, job: Job) -> JobResult:
     rule = next((rule for rule in await alert_rules.alert_rules(workspace) if rule.id == job.subject), None)
     watch = rule.watch(await definitions.score_types(workspace)) if rule is not None else None
     if rule is None or watch is None or job.key != f"{rule.id}/{rule.enrollment}":
-        return JobResult()  # it was removed, or began to watch anew
+        return JobResult()  # it was removed, or its enrollment started again
     rows = await database.read(
         "SELECT max(id) AS last FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3)"
         " AS slice",

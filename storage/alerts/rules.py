@@ -21,7 +21,7 @@ class UnknownRule(Refusal):
 
 
 class RuleThere(Refusal):
-    """A rule that asks for the same in the same place is there already."""
+    """The same rule already exists for the same place."""
 
     def __init__(self, rule: "AlertRule") -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class AlertRule:
     ) -> bool:
         """Return whether this rule duplicates a new one: same trigger, condition, channel and escalation.
 
-        *default_channel* is the channel of rules without a channel. A paused default rule is no duplicate: a person
+        *default_channel* is the channel of rules without a channel. A paused default rule is not a duplicate: a person
         who adds the same rule wants follow-ups.
         """
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)

@@ -193,12 +193,12 @@ def _replay_course(
         if change is None:
             break
         state = change.after
-        earlier = _find_state(course, at - watch.span).value(watch.score_type, now=at - watch.span)
+        earlier = _find_value(watch, course, at - watch.span) if watch.compares else None
         decision = watch.evaluate_change(memory, state, earlier, now=at)
         memory = apply(decision, at, change.batch)
     return fired, memory
 
 
-def _find_state(course: _Course, instant: int) -> ScoreState:
+def _find_value(watch: Watch, course: _Course, instant: int) -> int | None:
     earlier = [change.after for change in course.changes if change.at <= instant]
-    return earlier[-1] if earlier else course.beginning
+    return (earlier[-1] if earlier else course.beginning).value(watch.score_type, now=instant)

@@ -146,7 +146,7 @@ def check_text(value: Json, name: str) -> None:
     match value:
         case str():
             if problem := find_broken_text(value):
-                raise BadText(f"{name} {problem}: take it out")
+                raise BadText(f"{name} {problem}: remove it")
         case list():
             for element in value:
                 check_text(element, name)

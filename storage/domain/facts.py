@@ -113,7 +113,7 @@ class SplitOff(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted(Fact):
-    """A deletion of a contact, or what is left of a fact when its contact was deleted."""
+    """A deletion of a contact, or the rest of a fact after its contact was deleted."""
 
     @property
     def subject(self) -> str:

@@ -169,15 +169,18 @@ def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
         if not NAME.fullmatch(rule.name):
             raise BadDefinition("each rule needs a name of 1 to 80 characters")
         if names.count(rule.name) > 1:
-            raise BadDefinition(f"two rules are called `{rule.name}`; give each a name of its own")
+            raise BadDefinition(f"two rules are called `{rule.name}`: rename one of them")
         if rule.activity is not None and not NAME.fullmatch(rule.activity):
             raise BadDefinition(f"rule `{rule.name}`: an activity has 1 to 80 characters, for example demo_booked")
         if not rule.points or rule.points % score_type.step:
             step = show(score_type.step)
-            raise BadDefinition(f"rule `{rule.name}`: {show(rule.points)} points is no whole number of steps of {step}")
+            raise BadDefinition(
+                f"rule `{rule.name}`: {show(rule.points)} points is not possible:"
+                f" use a multiple of the step {step}, except 0"
+            )
         if rule.activity is None and score_type.half_life:
             raise BadDefinition(
-                f"rule `{rule.name}`: {score_type.label} fades, so only activities can be worth something in it"
+                f"rule `{rule.name}`: {score_type.label} fades, so only rules with an activity can give points"
             )
         if rule.activity is None and not rule.condition.strip() and not rule.for_each.strip():
             raise BadDefinition(f"rule `{rule.name}` needs an activity, or an `if` about the contact")
@@ -187,7 +190,7 @@ def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
             )
         if rule.at_most is not None and (rule.at_most <= 0 or rule.at_most % score_type.step):
             raise BadDefinition(
-                f"rule `{rule.name}`, at_most: {show(rule.at_most)} is no whole number of steps of"
+                f"rule `{rule.name}`, at_most: {show(rule.at_most)} is not a multiple of the step"
                 f" {show(score_type.step)} above 0"
             )
         if rule.cap is not None and (rule.activity is None or rule.cap.points <= 0):
@@ -209,7 +212,7 @@ def _check_groups(rules: Sequence[Rule]) -> None:
         ):
             raise BadDefinition(f"the rules of the group `{rule.cap.group}` must have the same cap")
         if rule.cap is not None and rule.cap.group in {other.name for other in rules}:
-            raise BadDefinition(f"the group `{rule.cap.group}` must not be called like a rule")
+            raise BadDefinition(f"the group `{rule.cap.group}` has the name of a rule: rename one of them")
 
 
 def _multiply_thousandths(points: int, quantity: int) -> int:

@@ -60,8 +60,6 @@ class Source:
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:
     """Raise BadName if a source cannot have the slug, because `slug:id` would read as a filter or a score."""
     if not SLUG.fullmatch(slug):
-        raise BadName(
-            f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"
-        )
+        raise BadName(f"`{slug}` cannot name a source: use up to 40 lowercase letters, digits and -, a letter first")
     if slug in TAKEN_WORDS or slug in score_types or slug in OWN_SOURCES:
-        raise BadName(f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`")
+        raise BadName(f"`{slug}` is reserved; choose another name, for example `{slug}-crm`")

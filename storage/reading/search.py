@@ -45,7 +45,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
 
 
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
-    """Return the contacts whose name, company or address is most similar to a text that no contact matches."""
+    """Return the contacts with the name, company or address most similar to a text that no contact matches."""
     _check_length(text)
     query = match_key(text)
     words = [_escape_pattern(word) for word in query.split()[:MOST_WORDS]]
@@ -100,7 +100,7 @@ async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
 async def _search_by_patterns(
     workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True
 ) -> list[Row]:
-    """Return contacts whose name, company and address match all patterns, or with *match_all* false any of them."""
+    """Return contacts that match all patterns in name, company and address, or with *match_all* false any of them."""
     haystack = (
         "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
         " || replace(coalesce(email_key, ''), '@', ' ') || ' '"

@@ -38,7 +38,7 @@ FIRST = 10  #: the number of contacts that a preview lists
 
 
 class NoDraft(Refusal):
-    """There is no such draft any more; it was applied or cancelled."""
+    """That draft no longer exists: it was applied or canceled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Preview:
     """The changes that applying a draft would make at an instant."""
 
     draft: ScoreType
-    changed: int  #: contacts whose score would change, appear or disappear
+    changed: int  #: contacts with a score that would change, appear or disappear
     entering: int  #: contacts that would enter the top band
     leaving: int
     asking: int  #: follow-ups that the alert rules would open, after conditions and cool-downs

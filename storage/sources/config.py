@@ -45,7 +45,7 @@ async def add_source(
             token,
         )
         if not inserted:
-            raise AlreadyThere(f"there is a source `{slug}` already; choose another name")
+            raise AlreadyThere(f"the source `{slug}` already exists; choose another name")
 
     await database.write(body)
     return await find_source(workspace.team, slug=slug)

@@ -56,7 +56,7 @@ async def load_people(
 
 
 async def replace_undone_keys(workspace: Workspace, *, import_rows: Sequence[ImportRow], batch: str) -> None:
-    """Give an activity another key if an import of another file recorded it and was undone.
+    """Change the key of an activity if an import of another file recorded it and was undone.
 
     The activity would otherwise be a duplicate of a fact that does not count.
     """

@@ -149,7 +149,7 @@ def _apply_outcomes(import_rows: Sequence[ImportRow], recorded: Recorded) -> Non
     for import_row in import_rows:
         row_outcomes = list(islice(outcomes, len(import_row.items)))
         import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
-        # A conflict is no complaint: the cell is the same, but an earlier version parsed it differently.
+        # A conflict is not reported: the cell is the same, but an earlier version parsed it differently.
         reasons = (outcome.reason for outcome in row_outcomes if outcome.reason != CONFLICT)
         import_row.complaints += dict.fromkeys(reason for reason in reasons if reason)
 

@@ -46,39 +46,39 @@ async def test_who_is_there_already_is_told_with_what_changed(acme: Acme) -> Non
     ]
 
     assert answers == [
-        "Ada Lovelace · is there already; nothing was changed\n[Set]",
-        "Ada Lovelace · is there already; nothing was changed\n[Set]",
-        "Ada Lovelace · was there already · name Ada Lovelace → *Ada King*"
+        "Ada Lovelace · already exists; nothing was changed\n[Set]",
+        "Ada Lovelace · already exists; nothing was changed\n[Set]",
+        "Ada Lovelace · already existed · name Ada Lovelace → *Ada King*"
         " · owner rep@acme.example → *jane@acme.example*\n[Undo] [Set]",
-        "Grace Kelly · was there already · owner — → *rep@acme.example*\n[Undo] [Set]",
+        "Grace Kelly · already existed · owner — → *rep@acme.example*\n[Undo] [Set]",
     ]
     ada = await acme.contact("ada@example.com")
     assert (ada.name, ada.company, ada.owner) == ("Ada King", "Analytical Engines", "jane@acme.example")
 
 
 REFUSED = [
-    ("add", 'Say whom: `/score add ada@example.com name:"Ada Lovelace"`'),
+    ("add", 'Name the contact: `/score add ada@example.com name:"Ada Lovelace"`'),
     (
         "add Zoë name:Zoë",
-        '`Zoë` is not an e-mail address. Say whom: `/score add ada@example.com name:"Ada Lovelace"`',
+        '`Zoë` is not an e-mail address. Name the contact: `/score add ada@example.com name:"Ada Lovelace"`',
     ),
     ("add zoe@example.com name:Zoë Brown", 'Put several words in quotes: `name:"Zoë Brown"`'),
     (
         "add zoe@example.com Zoë",
-        '`Zoë` says nothing of a contact. After the address there can be `name:"Ada Lovelace"`, `company:Acme`,'
+        '`Zoë` is not a field of a contact. After the address you can type `name:"Ada Lovelace"`, `company:Acme`,'
         " `owner:me`.",
     ),
     (
         "add zoe@example.com tag:vip",
-        '`tag:vip` says nothing of a contact. After the address there can be `name:"Ada Lovelace"`, `company:Acme`,'
+        '`tag:vip` is not a field of a contact. After the address you can type `name:"Ada Lovelace"`, `company:Acme`,'
         " `owner:me`.",
     ),
     (
         "add zoe@example.com 85",
         "`add` takes no values. To add a contact with a score: `/score set zoe@example.com 85`",
     ),
-    ("add zoe@example.com name:Zoë name:Zoe", "Name is said twice; say it once."),
-    ("add zoe@example.com company:", "Say which company: `company:Acme`, or leave `company:` out."),
+    ("add zoe@example.com name:Zoë name:Zoe", "Name is given twice; type it once."),
+    ("add zoe@example.com company:", "Type the company: `company:Acme`, or leave `company:` out."),
     (
         "add zoe@example.com owner:jane",
         "`jane` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`.",

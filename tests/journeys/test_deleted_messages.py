@@ -55,7 +55,7 @@ async def test_a_list_keeps_the_others(acme: Acme) -> None:
 
     await delete_from_crm(acme, "p07@example.com")
 
-    message = await until_it_says(acme, message, "they are one list: 60")
+    message = await until_it_says(acme, message, "in one list: 60")
     assert "p07@example.com" not in written(message)
     assert {f"p{n:02d}@example.com" in acme.seen(message) for n in (6, 8, 60)} == {True}
 

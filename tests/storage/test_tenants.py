@@ -245,7 +245,7 @@ async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[Hous
     ):
         with pytest.raises(UnknownScoreType) as refusal:
             await reading
-        assert str(refusal.value) == "there is no score type `renewal`; there is score, fit"
+        assert str(refusal.value) == "there is no score type `renewal`; existing: score, fit"
     both = await asyncio.gather(
         *(house.team.deliver(set_to("k9", BOB, 5, at=NOW, score="renewal"), batch="crm/d9") for house in houses)
     )

@@ -168,7 +168,7 @@ def test_a_trial_shows_the_notes() -> None:
     raw = load_request_file(body, kind="application/json")
 
     assert dry_run(source("zapier"), raw, key="d").warnings == [
-        "`n/a` is not an e-mail address and was left out; `soon` is no time, like 2026-01-31T09:30:00Z;"
+        "`n/a` is not an e-mail address and was left out; `soon` is not a time, like 2026-01-31T09:30:00Z;"
         " the time of receipt is used"
     ]
 
@@ -384,7 +384,7 @@ async def test_what_was_taken_as_it_was_stays_a_repeat_where_it_is_adjusted_now(
 
 def test_only_crms_have_their_values_adjusted() -> None:
     """Values in the service's own format are not adjusted, because programs can correct them."""
-    with pytest.raises(Refusal, match=r"^`generic` has no option `off_step`; there is none$"):
+    with pytest.raises(Refusal, match=r"^`generic` has no option `off_step`; its options: none$"):
         configure(TEAM, slug="own", provider="generic", options=SourceOptions(options=["off_step=round"]))
     with pytest.raises(Refusal, match=r"^the option `off_step` is round or quarantine, not `up`$"):
         configure(TEAM, slug="own", provider="mautic", options=SourceOptions(options=["off_step=up"]))

@@ -236,7 +236,10 @@ ENDS = {
     "403": (Told(status=403), "was answered 403: the API token is not taken, or may not read contacts"),
     "404": (Told(status=404), "was answered 404: there is no such contact, or the API token may not see it"),
     "redirect": (Told(status=302, headers={"Location": "/elsewhere"}), "was answered 302"),
-    "no JSON": (Told(body=b"<html>"), "was answered what cannot be read: The body cannot be read as JSON"),
+    "no JSON": (
+        Told(body=b"<html>"),
+        "was answered with something that cannot be read: The body cannot be read as JSON",
+    ),
     "too much": (Told(body=b" " * 1_048_577), "was answered more than 1,048,576 bytes"),
     "500 for a day": (
         Told(status=500, headers={"Retry-After": "3600"}),

@@ -172,7 +172,7 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
         if any("url" in recipe.parts for recipe in headers.candidates):
             causes = "another secret, a changed body, or another address than its --public-url?"
         raise NotAuthentic(
-            Reason.WRONG_SIGNATURE, f"the signature fits none of this source's secrets ({len(secrets)}): {causes}"
+            Reason.WRONG_SIGNATURE, f"the signature matches none of this source's secrets ({len(secrets)}): {causes}"
         )
     return Authentic(delivery_id=headers.delivery_id, sent_at=headers.sent_at)
 

@@ -158,7 +158,7 @@ def _handle_event(handler: Handler | None, event: Event) -> list[ItemRequest]:
     if not event.name:
         return [Unusable(key=event.key, reason="it does not say which event it is", raw=event.raw)]
     if handler is None:
-        return event.ignored(f"`{event.name[:80]}` is no event that is read")
+        return event.ignored(f"`{event.name[:80]}` is not an event that is read")
     try:
         items = handler(event)
     except Refusal as exc:

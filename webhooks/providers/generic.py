@@ -125,7 +125,7 @@ def _build_item(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
     if op is not None and item.score is None:
         raise Refusal("`score` is missing: name the score type, for example fit")
     if item.type == "activity" and item.activity is None:
-        raise Refusal("`activity` is missing: say what the contact did, for example demo_booked")
+        raise Refusal("`activity` is missing: name what the contact did, for example demo_booked")
     amount = from_json(item.value) if op in (Op.SET, Op.ADD) else 0
     if item.type == "activity":
         amount = from_json(item.value) if item.value is not None else THOUSAND
@@ -148,7 +148,7 @@ def _find_merge_pair(item: _Item, contact: Reference, *, source: str) -> tuple[R
     if item.into is not None:
         return contact, _build_reference(item.into, source=source)
     if contact.email is None or contact.id is None:
-        raise Refusal('`into` is missing: say whom the contact is, for example {"email": "ada@example.com"}')
+        raise Refusal('`into` is missing: name the contact to merge into, for example {"email": "ada@example.com"}')
     return replace(contact, email=None), replace(contact, id=None)
 
 
@@ -188,7 +188,7 @@ def _describe_error(exc: ValidationError) -> str:
 def _build_reference(contact: _Contact, *, source: str) -> Reference:
     own_id, email = text(contact.id), clean_address(contact.email or "") or None
     if email is None and own_id is None:
-        raise Refusal("`contact` has neither `email` nor `id`, so nobody is named")
+        raise Refusal("`contact` has neither `email` nor `id`, so it names no contact")
     return Reference(email=email, source=source, id=own_id)
 
 
@@ -224,13 +224,13 @@ def _parse_time(timestamp: str | None) -> int | None:
         return None
     match = _RFC3339.fullmatch(timestamp.upper())
     if match is None:
-        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is no time with a zone, like 2026-01-31T09:30:00Z")
+        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is not a time with a zone, like 2026-01-31T09:30:00Z")
     try:
         moment = datetime.fromisoformat(
             f"{match[1]}T{match[2]}{':59.999999' if match[3] == ':60' else match[3]}{match[4]}"
         )
     except ValueError as exc:
-        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is a time that there never was") from exc
+        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is a time that does not exist") from exc
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -167,14 +167,14 @@ def contact_fields(contact: Reference, **values: object) -> dict[str, Json]:
 def require_object(value: object, label: str) -> dict[str, object]:
     """Return *value*; raises BadItem if it is not an object."""
     if not isinstance(value, dict):
-        raise BadItem(f"{label} is no object")
+        raise BadItem(f"{label} is not an object")
     return value
 
 
 def require_list(value: object, label: str) -> list[object]:
     """Return *value*; raises BadItem if it is not a list."""
     if not isinstance(value, list):
-        raise BadItem(f"{label} is no list")
+        raise BadItem(f"{label} is not a list")
     return value
 
 

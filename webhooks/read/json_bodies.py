@@ -126,7 +126,7 @@ class _Reader:
             object_pairs_hook=self._build_object,
             parse_int=self._parse_integer,
             parse_float=self._parse_decimal,
-            parse_constant=lambda name: self._make_fault(f"is {name}, which is no number in JSON"),
+            parse_constant=lambda name: self._make_fault(f"is {name}, which is not a number in JSON"),
         )
         self.decode = self._decoder.decode
         self.decode_at = self._decoder.raw_decode

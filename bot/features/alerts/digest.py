@@ -35,7 +35,7 @@ async def change_digest(request: Request, words: str) -> Reply:
     destination = f"to <#{place}>" if match else "to you"
     if rest.casefold() == "off":
         await stop_digest(request.workspace, place=place)
-        return plain_reply(f"No digest comes {destination} any more.")
+        return plain_reply(f"The digest {destination} is off.")
     at, _, zone = rest.partition(" ")
     if not at:
         return plain_reply(DIGEST_USAGE)
@@ -46,7 +46,7 @@ async def change_digest(request: Request, words: str) -> Reply:
         made_by=request.person.id, now=request.now,
     )  # fmt: skip  # one logical group per line
     when = f"at {write_time(digest.minute)} ({digest.zone})"
-    return plain_reply(f"A digest comes {destination} Monday to Friday {when}, where there is anything to say.")
+    return plain_reply(f"A digest goes {destination} Monday to Friday {when}, if there is news.")
 
 
 async def send_digest(tools: JobTools, job: Job) -> JobResult:
@@ -64,7 +64,7 @@ async def send_digest(tools: JobTools, job: Job) -> JobResult:
     notice = f"{DIGEST_JOB}/{digest.place}"
     if is_person and person is None:
         await tools.notify_admin_once(
-            job, notice, f"<@{digest.place}> is no active member here, so their digest is not sent."
+            job, notice, f"<@{digest.place}> is not an active member here, so their digest is not sent."
         )
         return JobResult(repeat_at=next_at)
     reader = Assignee(id=person.id, address=person.email) if person is not None else None

@@ -20,12 +20,12 @@ FEATURE = Feature(
         "settings": Command(
             show_settings,
             "settings",
-            "for admins: the score types, to see, change and add them",
+            "for admins: see, change and add score types",
             ("settings",),
             Need.ADMINISTER,
         ),
         "rules": Command(
-            show_rules, "rules", "for admins: what activities and attributes are worth", ("rules",), Need.ADMINISTER
+            show_rules, "rules", "for admins: the points for activities and attributes", ("rules",), Need.ADMINISTER
         ),
     },
     buttons={

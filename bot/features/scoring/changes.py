@@ -54,7 +54,7 @@ async def propose_change(request: Request, proposed: ScoreType) -> Reply:
         return _reply_to_rename(live, proposed)
     reply = await show_preview(request, new_draft)
     if proposed.is_default and not live.is_default:  # moves no score, so the change took effect at once
-        note = f"Numbers without a score type mean {escape(live.label)} already."
+        note = f"{escape(live.label)} is already the default score type."
         reply = replace(reply, blocks=[*reply.blocks, context(note)])
     return reply
 
@@ -138,7 +138,7 @@ async def _render_preview(workspace: Workspace, pending: ScoreType, *, now: int)
 
 
 def _reverted_reply(live: ScoreType, restored: ScoreType) -> Reply:
-    text = f"*Taken back.* {heading(live, restored, is_done=True)}. Nobody was asked to follow up."
+    text = f"*Taken back.* {heading(live, restored, is_done=True)}. No follow-ups were created."
     return replace(plain_reply(text), replaces=True)
 
 
@@ -155,7 +155,7 @@ async def draft_of(request: Request) -> ScoreType:
         raise NoDraft
     if matches[0].number < request.type(key).number:
         await cancel(request.workspace, draft=matches[0], clock=request.clock, patience=PATIENCE)
-        raise NoDraft("that draft is of a version that is live no longer, so it was dropped; change it anew")
+        raise NoDraft("the score type was changed since that draft, so the draft was dropped; make the change again")
     return matches[0]
 
 
@@ -182,7 +182,7 @@ async def cancel_draft(request: Request) -> Reply:
     """Cancel a draft."""
     pending = await draft_of(request)
     await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
-    text = f"Cancelled, so nothing was changed. It was: {heading(request.type(pending.key), pending)}."
+    text = f"Canceled: nothing was changed. The change was: {heading(request.type(pending.key), pending)}."
     return replace(plain_reply(text), replaces=True)
 
 
@@ -217,11 +217,11 @@ def _reply_to_rename(live: ScoreType, proposed: ScoreType) -> Reply:
         bands = ", ".join(written_bands(proposed.bands).split("\n")) if proposed.bands else "none"
         changes.append(f"the bands of {escape(proposed.label)} are {bands}")
     if proposed.is_default and not live.is_default:
-        changes.append(f"numbers without a score type mean {escape(proposed.label)}")
+        changes.append(f"{escape(proposed.label)} is the default score type")
     if not changes:
-        return plain_reply(f"{escape(live.label)} is so already; nothing was changed.")
+        return plain_reply(f"{escape(live.label)} already has these settings; nothing was changed.")
     sentence = "; ".join(changes)
-    return plain_reply(f"{sentence[:1].upper()}{sentence[1:]}. No score moved, and nobody was asked to follow up.")
+    return plain_reply(f"{sentence[:1].upper()}{sentence[1:]}. No score changed, and no follow-ups were created.")
 
 
 async def send_late_answer(tools: JobTools, job: Job) -> JobResult:

@@ -72,7 +72,7 @@ async def _add_type(request: Request, entered: "_EnteredType", values: dict[str,
         return Reply(errors={"key": refusal_sentence(refusal)})
     example = f"Set one: `/score set ada@example.com {score_type.key}={_example_value(score_type)}`"
     return plain_reply(
-        f"Made the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
+        f"Added the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
     )
 
 

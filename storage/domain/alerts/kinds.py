@@ -11,6 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar, TypeAlias
 
 from storage.domain.alerts.memory import AlertMemory, Decision, advance
@@ -69,8 +70,8 @@ class Watch(ABC):
     name: ClassVar[str]  #: the kind, as stored with a rule
     phrases: ClassVar[tuple[tuple[str, str], ...]]  #: how a trigger begins, and its label in the form
     compares: ClassVar[bool] = False  #: whether it compares a score with its value *span* earlier
-    is_told_by_score: ClassVar[bool] = False  #: whether the score alone shows why the rule fired
-    asks_for_newcomers: ClassVar[bool] = False  #: whether it may fire for contacts that a new definition brings inside
+    is_shown_by_score: ClassVar[bool] = False  #: whether the score alone shows why the rule fired
+    fires_for_newcomers: ClassVar[bool] = False  #: whether it may fire for contacts that a new definition brings inside
     needs_memory: ClassVar[bool] = False  #: whether sweeps find its contacts by the memory alone, not by their scores
 
     rule: int
@@ -160,8 +161,8 @@ class Crosses(Watch):
 
     name = "crosses"
     phrases = (("crosses", "rises to"), ("crosses below", "falls below"), ("enters", "comes into the band"))
-    is_told_by_score = True
-    asks_for_newcomers = True
+    is_shown_by_score = True
+    fires_for_newcomers = True
 
     _UP = re.compile(
         r"(?:crosses(?:\s+above)?|reaches|rises\s+(?:to|above)|goes\s+above|>=)\s*(?P<edge>\S+)", re.IGNORECASE
@@ -185,8 +186,8 @@ class Crosses(Watch):
     def words(self) -> str:
         """The trigger as it would be typed; a band by its name."""
         key, region, bands = self.score_type.key, self.region, self.score_type.bands
-        for band, next_band in zip(bands[1:], [*bands[2:], None], strict=False):
-            if next_band is not None and region == Region(low=band.start, high=next_band.start):
+        for band, next_band in pairwise(bands[1:]):
+            if region == Region(low=band.start, high=next_band.start):
                 return f"{key} enters {band.name}"
         if region.low is not None and region.high is None:
             return f"{key} crosses {show(region.low)}"
@@ -364,10 +365,10 @@ class Cooling(Watch):
         if cooling is None:
             return None
         if score_type.half_life is None:
-            raise BadAlert(f"{score_type.label} does not fade, so nobody falls out of a band by waiting")
+            raise BadAlert(f"{score_type.label} does not fade, so no contact falls out of a band by itself")
         low, _ = parse_band(cooling["band"], score_type)
         if low is None or low <= score_type.start:
-            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so nobody falls below that band")
+            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so no contact falls below that band")
         return Trigger(region=Region(low=low), span=parse_length(cooling["span"]) if cooling["span"] else LEAD)
 
     @property

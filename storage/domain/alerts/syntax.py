@@ -58,15 +58,15 @@ def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
     trigger, options = _split_options(parts[0], options)  # options may also stand before the condition
     clause = _WHEN.fullmatch(trigger.strip())
     if clause is None:
-        raise BadAlert(f"Say when: {EXAMPLE}")
+        raise BadAlert(f"Type when to alert: {EXAMPLE}")
     score_type = next((known_type for known_type in types if known_type.key == clause["type"].casefold()), None)
     if score_type is None and clause["type"].casefold() == "when":
-        raise BadAlert(f"Say when: {EXAMPLE}")
+        raise BadAlert(f"Type when to alert: {EXAMPLE}")
     if score_type is None:
         raise UnknownScoreType(clause["type"], known=tuple(known_type.key for known_type in types))
     kind, when = _parse_trigger(clause["rest"].strip(), score_type)
     if "escalate" in options and "sla" not in options:
-        raise BadAlert("Say after which time it is escalated: `sla 4h escalate to @jane`")
+        raise BadAlert("Type the time after which it is escalated: `sla 4h escalate to @jane`")
     return AlertWords(
         score_type=score_type,
         kind=kind,
@@ -98,7 +98,7 @@ def _split_options(text: str, options_before: Mapping[str, str]) -> tuple[str, d
             break
         name, match = last_option
         if name in options or (name in ("channel", "digest") and {"channel", "digest"} & options.keys()):
-            raise BadAlert(f"`{match[0].strip()}` is said twice: say one place, and each option once")
+            raise BadAlert(f"`{match[0].strip()}` is given twice: type one place, and each option once")
         options[name], text = match["value"], text[: match.start()]
     if _PLAIN_CHANNEL.search(text):
         raise BadAlert("Slack did not say which channel that is: type # and choose it from the list that opens")
@@ -113,7 +113,9 @@ def _parse_trigger(text: str, score_type: ScoreType) -> tuple[Kind, Trigger]:
         trigger = kind.parse(text, score_type)
         if trigger is not None:
             return kind, trigger
-    raise BadAlert(f"`{text}` does not say when. Say for example: {EXAMPLE}" if text else f"Say when: {EXAMPLE}")
+    raise BadAlert(
+        f"`{text}` does not say when. Type for example: {EXAMPLE}" if text else f"Type when to alert: {EXAMPLE}"
+    )
 
 
 def _parse_margin(text: str, score_type: ScoreType) -> int:
@@ -121,6 +123,6 @@ def _parse_margin(text: str, score_type: ScoreType) -> int:
     if not 0 < margin <= score_type.maximum - score_type.minimum:
         problem = f"a margin of {show(margin)} does not fit into {score_type.range_shown}"
         raise BadAlert(
-            f"{problem}: say by how much {score_type.label} falls back before it may ask again, as `margin 5`"
+            f"{problem}: type by how much {score_type.label} must fall back before it alerts again, as `margin 5`"
         )
     return margin

@@ -19,7 +19,7 @@ def parse_number(text: str) -> int:
     try:
         return parse(text)
     except BadNumber as exc:
-        raise BadAlert(f"{exc}. Say for example: {EXAMPLE}") from exc
+        raise BadAlert(f"{exc}. Type for example: {EXAMPLE}") from exc
 
 
 def parse_length(text: str) -> int:
@@ -51,7 +51,7 @@ def parse_band(name: str, score_type: ScoreType) -> tuple[int | None, int | None
     names = [band.name for band in score_type.bands]
     if name.casefold() not in names:
         problem = f"{score_type.label} has no band `{name.casefold()}`."
-        hint = did_you_mean(name.casefold(), names) if names else "It has no bands: say `crosses 80`"
+        hint = did_you_mean(name.casefold(), names) if names else "It has no bands: type `crosses 80`"
         raise BadAlert(f"{problem} {hint}")
     index = names.index(name.casefold())
     next_start = score_type.bands[index + 1].start if index + 1 < len(names) else None

@@ -228,7 +228,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Match contacts whose score changed by at least *amount*: `fit rising 10 in 7d`, `fit falling 20% in 30d`.
+    """Match contacts with a score change of at least *amount*: `fit rising 10 in 7d`, `fit falling 20% in 30d`.
 
     The value now is compared with the value *window* µs ago; a percentage is of the value at that time. The term is
     false if either value is missing, or for a percentage of 0.
@@ -259,7 +259,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """Match contacts whose score crossed *edge* within *window* µs: `fit crossed above 80 in 24h`.
+    """Match contacts with a score that crossed *edge* within *window* µs: `fit crossed above 80 in 24h`.
 
     Above: the score is at or above *edge* now, and was below it or missing *window* µs ago. Below: the score is below
     *edge* now and was not then; a score that was missing then has not crossed.

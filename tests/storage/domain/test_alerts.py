@@ -151,9 +151,9 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "Say when: `/score alerts add when score crosses 80"),
-        ("when", "Say when: `/score alerts add when score crosses 80"),
-        ("when score", "Say when: `/score alerts add when score crosses 80"),
+        ("", "Type when to alert: `/score alerts add when score crosses 80"),
+        ("when", "Type when to alert: `/score alerts add when score crosses 80"),
+        ("when score", "Type when to alert: `/score alerts add when score crosses 80"),
         ("when score crosses", "does not say when"),
         ("when score crosses 8,5", "Use a point: 8.5"),
         ("when score crosses 0", "never crosses 0. Choose an edge above 0, up to 100"),
@@ -284,10 +284,11 @@ def test_it_does_not_matter_when_somebody_looks() -> None:
 
     @settings(max_examples=250, deadline=None)
     @given(
-        MOVES, st.sampled_from(CASES), st.sampled_from([0, HOUR, 9 * HOUR]), st.sampled_from([0, 20 * HOUR]),
+        MOVES, st.sampled_from(CASES), st.sampled_from([0, 9 * HOUR, 20 * HOUR]), st.sampled_from([0, 20 * HOUR]),
         st.lists(st.integers(0, 30 * 24 * 60), max_size=12), st.lists(st.integers(0, 30 * 24 * 60), max_size=6),
     )  # fmt: skip  # changes, rule, times of evaluation, and times at which the answer to the condition changes
     @example([(10, Op.SET, 0, 0), (3_000, Op.SET, 100, 3_000)], CASES[2], 0, 0, [], [])
+    @example([(10, Op.SET, 50, 0), (900, Op.SET, 50, 0)], CASES[5], 20 * HOUR, 0, [], [])
     def whatever_happens(
         moves: list[tuple[int, Op, int, int]], kind: tuple[Kind, Region], hold: int, rest: int, sweeps: list[int],
         tagged: list[int],
@@ -349,6 +350,27 @@ def test_about_to_cool_asks_before_it_falls() -> None:
     course.change(Op.SET, 63_000, 2 * DAY)  # 44.5, shown as 45: at the line, so it may ask again
     course.settle(3 * DAY)
     assert [event for _, event in course.events] == ["fires", "closes", "fires"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "days", "taken", "pending_until"),
+    [
+        (Crosses, 1, True, None), (Moved, 1, False, None), (Cooling, 1, False, None), (Cooling, 3, True, None),
+        (Untouched, 6, False, 8 * DAY), (Untouched, 8, True, None),
+    ],
+)  # fmt: skip  # a table
+def test_who_is_inside_when_a_rule_begins_is_taken(
+    kind: Kind, days: int, taken: bool, pending_until: int | None
+) -> None:
+    """A rule takes a contact for which it would fire at its beginning, and waits where it will fire later."""
+    rule = kind(rule=1, score_type=HEAT, region=Region(low=20_000), amount=1, span=7 * DAY, margin=5_000, cooldown=0)
+    first = Change(source="crm", key="1", occurred_at=DAY, batch="b", score="heat", op=Op.SET, amount=100_000)
+    state, _ = step(beginning(HEAT), first, HEAT)
+    if kind is Cooling:
+        rule = replace(rule, span=DAY)
+    memory = rule.enroll(AlertMemory(), state, since=days * DAY)
+    assert (memory.taken, memory.pending_until) == (taken, pending_until)
+    assert rule.enroll(memory, state, since=days * DAY) == memory
 
 
 @pytest.mark.parametrize(
@@ -428,15 +450,15 @@ def test_the_rest_of_the_words(words: str, expected: dict[str, object]) -> None:
     ("words", "message"),
     [
         ("score about to fall out of hot", "does not fade"),
-        ("heat about to fall out of cold", "nobody falls below that band"),
+        ("heat about to fall out of cold", "no contact falls below that band"),
         ("heat moved 500 in 7d", "never moves 500"),
-        ("heat moved 5 in 7x", "no length of time"),
+        ("heat moved 5 in 7x", "not a length of time"),
         ("heat untouched for 900w", "longer than a year"),
         ("heat crosses 80 margin 0", "`margin 5`"),
-        ("heat crosses 80 escalate to <@U0JANE>", "Say after which time"),
+        ("heat crosses 80 escalate to <@U0JANE>", "Type the time after which"),
         ("heat crosses 80 sla 4h escalate to @jane", "type @ and choose"),
-        ("heat crosses 80 hold 2h hold 3h", "said twice"),
-        ("heat crosses 80 in digest in <#C0SALES>", "said twice"),
+        ("heat crosses 80 hold 2h hold 3h", "given twice"),
+        ("heat crosses 80 in digest in <#C0SALES>", "given twice"),
     ],
 )
 def test_what_is_wrong_with_the_rest_is_told(words: str, message: str) -> None:

@@ -23,7 +23,7 @@ def test_names_a_source_may_not_have(slug: str) -> None:
         check_slug(slug)
 
     assert str(error.value) == (
-        f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"
+        f"`{slug}` cannot name a source: use up to 40 lowercase letters, digits and -, a letter first"
     )
 
 
@@ -33,4 +33,4 @@ def test_names_with_a_meaning_of_their_own(slug: str) -> None:
     with pytest.raises(BadName) as error:
         check_slug(slug, score_types=("fit",))
 
-    assert str(error.value) == f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`"
+    assert str(error.value) == f"`{slug}` is reserved; choose another name, for example `{slug}-crm`"

@@ -29,7 +29,7 @@ VISIT = Rule(name="Visit", activity="visit", points=1_000)
 
 @pytest.fixture
 async def team(storage: Storage) -> Team:
-    """Return a team with a score type whose only attribute rule is a negation."""
+    """Return a team with a score type that has a single attribute rule, a negation."""
     team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
     await add_score_type(
         team.workspace, key="fresh", label="Fresh", minimum=0, maximum=100_000, step=1_000, bands=(), start=0,

@@ -18,6 +18,7 @@ from storage.domain.errors import CannotSplit, Refusal
 from storage.domain.facts import Deletion, Item, Merge, Op
 from storage.domain.submissions import ItemOutcome, Recorded, Status
 from storage.ledger.committer import Committer
+from storage.ledger.former_keys import use_former_keys
 from storage.ledger.split import preview_split, split_contact
 from storage.ledger.verify import verify_next
 from storage.reading.search import find
@@ -175,6 +176,23 @@ async def test_what_a_person_says_of_the_id_goes_with_it(team: Team) -> None:
 
     assert await values(team, ADA, "crm:7") == [16 + 2 + 4, 50 + 1]
     assert (await team.contact("crm:7")).reference == crm("7")
+    await whole(team)
+
+
+@on_both
+@pytest.mark.parametrize("is_known", [True, False], ids=["moved", "stayed"])
+async def test_what_was_recorded_before_the_split_is_known_in_every_form(team: Team, *, is_known: bool) -> None:
+    """Repeats of facts that moved, and of facts of earlier versions that stayed, are known, also by a former key."""
+    await team.deliver(*SENT)
+    if not is_known:
+        await current_database().writer.rows("UPDATE facts SET named_id = NULL")
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == ([16, 50] if is_known else [66, None])
+    assert (await team.deliver(*SENT, batch="again", received=NOW + DAY)).outcomes == (DUPLICATE,) * 5
+    renamed = [replace(item, key=f"{item.key}/new", former_keys=(item.key,)) for item in SENT]
+    used = await use_former_keys(team.workspace, source="crm", items=renamed)
+    assert [item.key for item in used] == [item.key for item in SENT]
     await whole(team)
 
 
