@@ -83,14 +83,14 @@ def may_see(person: Person | None, conversation: Conversation | None, *, somewhe
 
 
 def is_from_outside(
-    teams: Collection[str | None], organisations: Collection[str | None], team: str, organisation: str | None
+    teams: Collection[str | None], organizations: Collection[str | None], team: str, organization: str | None
 ) -> bool:
     """Return whether the request's own team and organization ids show that the sender is from outside.
 
-    If the installation belongs to an *organisation* (Enterprise Grid), every workspace of that organization is inside.
+    If the installation belongs to an *organization* (Enterprise Grid), every workspace of that organization is inside.
     """
-    if organisation is not None:
-        return any(organisations) and organisation not in organisations
+    if organization is not None:
+        return any(organizations) and organization not in organizations
     return bool(set(teams) - {None, team})
 
 
