@@ -16,7 +16,8 @@ from storage.domain.score_types import Rule
 from storage.ledger.verify import verify_next
 from storage.reading.history import why
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, draft, fold_again
+from storage.scoring.drafts import apply, draft
+from storage.scoring.fold_marked import fold_again
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
