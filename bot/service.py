@@ -147,7 +147,7 @@ class Service:
         except (OSError, UnicodeError) as exc:  # UnicodeError: the host cannot be encoded as a host name
             is_unknown_host = isinstance(exc, gaierror | UnicodeError)
             reason = "there is no such address" if is_unknown_host else os.strerror(getattr(exc, "errno", None) or 0)
-            message = f"nothing can listen on {self._settings.host}:{self._settings.port}: {reason}"
+            message = f"cannot listen on {self._settings.host}:{self._settings.port}: {reason}"
             raise BadSettings(f"{message}. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT") from exc
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
@@ -176,7 +176,7 @@ class Service:
 
     def _give_up_database(self) -> None:
         if self._storage is not None:
-            log.warning("the database is not waited for any longer")
+            log.warning("stopping without waiting for the database any longer")
             self._storage.give_up()
 
     async def _stop(self) -> None:

@@ -64,7 +64,3 @@ class Senders:
     def url(self, source: Source) -> str:
         """Return the webhook URL of a source."""
         return webhook_url(self.address, source)
-
-    def setup_steps(self, source: Source, *, secret: str = HIDDEN) -> list[str]:
-        """Return the setup steps at the sender of a source, with URL and secret filled in."""
-        return fill_steps(self.steps.get(source.provider, ()), source=source, url=self.url(source), secret=secret)

@@ -1,4 +1,4 @@
-"""Handle the jobs that need the database alone, for every workspace, with Slack or without."""
+"""Handle the jobs that need only the database, for every workspace, with Slack or without."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -36,7 +36,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         """Check whether every source still works, and again in five minutes."""
         now = clock()
         for source, health in await check_sources(workspace, now=now):
-            log.warning("source stands otherwise", source=source, standing=health)
+            log.warning("source health changed", source=source, standing=health)
         return JobResult(repeat_at=now + WATCH_EVERY)
 
     async def delete_old(workspace: Workspace, _: Job) -> JobResult:

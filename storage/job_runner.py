@@ -196,7 +196,7 @@ class JobRunner:
             try:
                 claimed = await self._claim_next() if len(self._running) < AT_ONCE else None
             except Exception as exc:  # the database is unavailable: due jobs stay due
-                _logger().warning("jobs not looked at", because=type(exc).__name__)
+                _logger().warning("jobs not polled", because=type(exc).__name__)
                 claimed = None
             if claimed is None:
                 await self._wait_for_work()
@@ -211,7 +211,7 @@ class JobRunner:
         try:
             await self.run(workspace, job)
         except Exception as exc:  # the outcome could not be saved: the job is retried when its lease ends
-            _logger().warning("outcome of a job not recorded", kind=job.kind, because=type(exc).__name__)
+            _logger().warning("job outcome not recorded", kind=job.kind, because=type(exc).__name__)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)

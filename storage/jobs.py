@@ -19,12 +19,12 @@ CHECK_EVERY = 60 * SECOND
 DAY = 86_400 * SECOND
 KEPT_FOR = 30 * DAY  #: how long a job that was given up is kept for inspection
 REPORT = "report"  #: kind and lane of jobs that report a failing kind of job to an admin; their key is that kind
-FAILED = "failed/"  #: prefix of the notice that records when an admin was told of a kind's failures
+FAILED = "failed/"  #: prefix of the notice that records when an admin was notified of a kind's failures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to enqueue. A job whose kind and *key* are already queued is not enqueued again. Times in µs UTC."""
+    """A job to enqueue. It is not enqueued if a job of the same kind and *key* is queued. Times in µs UTC."""
 
     workspace: int
     kind: str
@@ -52,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
-    """The failures of one kind of job since an admin was last told of them."""
+    """The failures of one kind of job since an admin was last notified of them."""
 
     given_up: int  #: jobs that were given up
     retrying: int  #: jobs that failed and will be retried
@@ -388,7 +388,7 @@ async def postpone(
 
 
 async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> None:
-    """Give up a job permanently, record the reason and enqueue a report to an admin. The jobs behind it continue."""
+    """Stop retrying a job, record the reason and enqueue a report to an admin. The jobs behind it continue."""
 
     async def body(session: Session) -> None:
         if not await _release_lane(session, workspace, job, at=now):
@@ -418,7 +418,7 @@ async def _enqueue_report(session: Session, workspace: Workspace, job: Job, *, n
 
 
 async def load_failures(workspace: Workspace, *, kind: str) -> Failures:
-    """Return the failures of a kind of job since an admin was last told of them."""
+    """Return the failures of a kind of job since an admin was last notified of them."""
     told_at = await load_told_at(database.current_database().reader, workspace, notice=FAILED + kind)
     rows = await database.read(
         "SELECT given_up_at, problem FROM jobs WHERE workspace_id = $1 AND kind = $2"

@@ -11,11 +11,11 @@ from storage.domain.errors import Refusal
 
 
 class CannotUnlock(Refusal):
-    """The secrets here need another key too, in CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."""
+    """The stored secrets need another key: add it to CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."""
 
 
 class NoKeys(Refusal):
-    """CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be kept: give it 32 random bytes in url-safe base64."""
+    """CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be stored: set 32 random bytes in url-safe base64."""
 
 
 class Vault:

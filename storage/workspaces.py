@@ -23,7 +23,7 @@ async def add_workspace(team: str, *, name: str, by: str, now: int) -> Workspace
     Raises BadName for a malformed team id or name, AlreadyThere if the workspace exists.
     """
     if not team.isascii() or not team.isalnum() or not 2 <= len(team) <= 32:
-        raise BadName(f"`{team[:40]}` is no workspace id: Slack's look like T0123ABCD")
+        raise BadName(f"`{team[:40]}` is not a workspace id: Slack's look like T0123ABCD")
     if not 1 <= len(name.strip()) <= 200:
         raise BadName("a workspace's name has 1 to 200 characters")
 
@@ -38,7 +38,7 @@ async def add_workspace(team: str, *, name: str, by: str, now: int) -> Workspace
             Setters.MEMBERS,
         )
         if not inserted:
-            raise AlreadyThere(f"the workspace {team} is there already")
+            raise AlreadyThere(f"the workspace {team} already exists")
         workspace = Workspace(id=inserted[0]["id"], team=team, name=name.strip())
         bands = (Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000))
         await insert_type(
@@ -84,7 +84,7 @@ async def name_admins(workspace: Workspace, *, people: Sequence[str], by: str, n
     """Set the people who are admins besides Slack's own workspace admins; raises BadName for a malformed user id."""
     for person in people:
         if not _PERSON.fullmatch(person):
-            raise BadName(f"`{person[:40]}` is no person's id: Slack's look like U0123ABCD")
+            raise BadName(f"`{person[:40]}` is not a user id: Slack's look like U0123ABCD")
     admins = list(dict.fromkeys(people))
 
     async def body(session: Session) -> None:

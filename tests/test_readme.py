@@ -17,7 +17,7 @@ PACKAGES = ("bot", "webhooks", "storage")
 
 
 def test_the_map_names_every_folder_and_module_and_no_other() -> None:
-    """The map of the README names exactly the existing folders and modules."""
+    """The map of the README names exactly the existing folders and modules, migrations apart."""
     rows = re.findall(r"^\| `([\w/]+)` \| .+ \| (`.+`) \|$", README, re.MULTILINE)
     in_table = {folder: set(re.findall(r"`(\w+)`", files)) for folder, files in rows}
     in_folders: dict[str, set[str]] = {}
@@ -25,6 +25,7 @@ def test_the_map_names_every_folder_and_module_and_no_other() -> None:
         for path in (HOUSE / package).rglob("*.py"):
             in_folders.setdefault(path.parent.relative_to(HOUSE).as_posix(), set()).add(path.stem)
 
+    del in_folders["storage/db/migrations"]
     assert {folder: files - {"__init__"} for folder, files in in_folders.items()} == in_table
 
 
@@ -61,7 +62,7 @@ def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
 
 def test_what_is_read_of_a_sender_is_what_its_provider_says() -> None:
     """The table of providers states what is read, what is not read, and which events are ignored and why, for each."""
-    section = README.partition("### What is read of a delivery")[2].partition("\n## ")[0]
+    section = README.partition("### Which fields of a delivery are read")[2].partition("\n## ")[0]
     expected = []
     for name, provider in PROVIDERS.items():
         events_of: dict[str, list[str]] = {}

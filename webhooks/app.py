@@ -49,4 +49,4 @@ async def handle_errors(
         return problem(exc.status, headers=headers)
     except Exception:
         log.exception("request not answered", path=request.path)
-        return problem(500, "This is a fault of ours, and it is in our log.")
+        return problem(500, "Contact Score could not do that. The cause is in its log.")

@@ -136,7 +136,7 @@ def read_rate(text: str) -> tuple[int, int]:
     """Return a rate such as `200/s` as (number, period in µs); raises *ValueError* with a sentence."""
     match = RATE.fullmatch(text)
     if match is None:
-        raise ValueError(f"`{text[:40]}` is no rate: write 200/s, 1000/min or 5000/h.")
+        raise ValueError(f"`{text[:40]}` is not a rate: write 200/s, 1000/min or 5000/h.")
     return int(match[1]), PERIODS[match[2]]
 
 

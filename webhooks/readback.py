@@ -20,9 +20,9 @@ from storage.domain.submissions import Delivered, Submission
 from storage.job_runner import Handler, JobResult, RetryLater
 from storage.jobs import Job
 from storage.ledger.committer import record
-from storage.ledger.contacts import find_by_key
 from storage.ledger.erase import NAME_REQUESTS
 from storage.reading.current_scores import card
+from storage.reading.search import find_by_key
 from storage.sources import readback_queue
 from storage.sources.config import find_source
 from storage.sources.readback_queue import READ, Wanted
@@ -110,7 +110,7 @@ class Reader:
                 source, read_items(PROVIDERS[source.provider], signed_request, source=source, key=key)
             )
         except BadBody as exc:
-            raise _PermanentFailure(f"was answered what cannot be read: {exc}") from exc
+            raise _PermanentFailure(f"was answered with something that cannot be read: {exc}") from exc
         now = self._clock()
         submission = Submission(
             source=source.slug,

@@ -50,7 +50,7 @@ class Receiver:
         except UnknownSource:
             return problem(404)
         except StorageUnavailable as exc:
-            log.warning("delivery not kept", because=str(exc))
+            log.warning("delivery not stored", because=str(exc))
             return problem(503, _explain_outage(exc), headers={"Retry-After": "5"})
 
     async def look(self, request: web.Request) -> web.Response:
@@ -103,7 +103,7 @@ class Receiver:
         if source.settings.paused:
             return problem(503, "This source is paused. Keep it, and send it again.", headers={"Retry-After": "3600"})
         if wait := self._rates.wait(source.id, rate=source.settings.rate, now=now):
-            return problem(429, "This source sends more than was agreed.", headers={"Retry-After": str(wait)})
+            return problem(429, "This source sends more than its rate allows.", headers={"Retry-After": str(wait)})
         if (
             not provider.takes_kind(kind_of(signed_request.headers))
             or (signed_request.headers.get("content-encoding") or IDENTITY).lower() != IDENTITY

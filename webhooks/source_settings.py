@@ -51,7 +51,7 @@ class Configured:
 def find_provider(name: str) -> Provider:
     """Return a provider by its name; raises Refusal."""
     if name not in PROVIDERS:
-        raise Refusal(f"there is no provider `{name}`; there is {', '.join(PROVIDERS)}")
+        raise Refusal(f"there is no provider `{name}`; choose from {', '.join(PROVIDERS)}")
     return PROVIDERS[name]
 
 
@@ -96,8 +96,8 @@ def configure(
 def unknown_score_types(source: Source) -> list[str]:
     """Return a warning for each property that is mapped to a missing score type, which may be created later."""
     return [
-        f"`{name}` is mapped to what is not there yet: {UnknownScoreType(key, known=source.score_types)}."
-        f" Make it: contact-score type add {key}"
+        f"`{name}` is mapped to a score type that does not exist: {UnknownScoreType(key, known=source.score_types)}."
+        f" Add it: contact-score type add {key}"
         for name, key in source.settings.map.items()
         if key not in source.score_types
     ]
@@ -204,7 +204,7 @@ def _choose_proof_settings(
 def _check_token_place(text: str) -> str:
     place, _, name = text.partition(":")
     if place not in PLACES or (place == "bearer") != (name == "") or (name and not _NAME.fullmatch(name)):
-        raise Refusal(f"`{text[:60]}` is no place for a token: bearer, header:NAME, query:NAME or form:NAME")
+        raise Refusal(f"`{text[:60]}` is not a place for a token: bearer, header:NAME, query:NAME or form:NAME")
     return text
 
 
@@ -213,7 +213,7 @@ def _check_address(url: str | None, example: str) -> str | None:
         return None
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise Refusal(f"`{url[:80]}` is no address: {example}")
+        raise Refusal(f"`{url[:80]}` is not an address: {example}")
     return url
 
 
@@ -221,14 +221,14 @@ def _merge_options(provider: str, spec: Provider, options: Mapping[str, str]) ->
     for name, value in options.items():
         if name not in spec.all_options:
             names = ", ".join(spec.all_options) or "none"
-            raise Refusal(f"`{provider}` has no option `{name[:40]}`; there is {names}")
+            raise Refusal(f"`{provider}` has no option `{name[:40]}`; its options: {names}")
         allowed = spec.all_options[name]
         if allowed and value not in allowed:
             raise Refusal(f"the option `{name}` is {' or '.join(allowed)}, not `{value[:40]}`")
     organization = options.get("organization_id", "")
     if "organization_id" in spec.options and not _ORGANIZATION.fullmatch(organization):
         raise Refusal(
-            "say which Salesforce organisation sends: --option organization_id=00D…"
+            "the Salesforce organization is missing: give --option organization_id=00D…"
             " (15 or 18 characters, in Setup under Company Information)"
         )
     return dict(options)
@@ -243,5 +243,5 @@ def _parse_pairs(texts: Sequence[str], option: str, shape: str) -> dict[str, str
             raise Refusal(f"`{text[:60]}` cannot be read: write {option} {shape}")
         if pairs.setdefault(name, value) != value:
             both = f"{option} {name}={pairs[name]} and {option} {text}"
-            raise Refusal(f"`{name[:60]}` is told twice, {both}; say one of them")
+            raise Refusal(f"`{name[:60]}` is given twice, {both}; give it once")
     return pairs

@@ -11,7 +11,7 @@ from bot.slack.text import escape, escape_code
 from storage.alerts.digests import Digest
 from storage.alerts.rules import COOLDOWN, AlertRule
 from storage.alerts.simulate import DAYS, Simulation
-from storage.domain.alerts.syntax import write_alert
+from storage.domain.alerts.kinds import KINDS
 from storage.domain.business_hours import write_time
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
@@ -21,18 +21,9 @@ from storage.domain.people import Choices
 from storage.domain.score_types import ScoreType
 
 ALERT_FORM = "alert"
-#: the words of a rule → the label in the form
-_KINDS = {
-    "crosses": "rises to",
-    "crosses below": "falls below",
-    "enters": "comes into the band",
-    "moved": "moves, either way, by",
-    "rises": "rises by",
-    "falls": "falls by",
-    "untouched for": "is untouched for",
-    "about to fall out of": "is about to fall out of the band",
-}
-_PLACES = {"-": "Where follow-ups go, or the channel below", "digest": "The digest alone"}
+#: how the trigger of a rule begins → its label in the form
+_TRIGGERS = {words: label for kind in KINDS.values() for words, label in kind.phrases}
+_PLACES = {"-": "The default, or the channel below", "digest": "The digest only"}
 MORE = ("hold", "margin", "cooldown", "sla", "escalate")
 MOST_TYPES = 100
 
@@ -53,8 +44,8 @@ def alerts_reply(
     add = "Add one: `/score alerts add when score crosses 80 if owner:me in #sales`"
     adding = actions([button("Add a rule", action="alert_form", value="-")])
     if not rules:
-        text = f"There is no alert rule. {add}"
-        return Reply(text="There is no alert rule.", blocks=[section(text), adding, *_render_digests(digests)])
+        text = f"There are no alert rules. {add}"
+        return Reply(text="There are no alert rules.", blocks=[section(text), adding, *_render_digests(digests)])
     lines = [
         f"{rule.id}. {rule_line(rule, types, choices)}"
         f"{_summarize_counts(counts.get(rule.id, {}), suppressed.get(rule.id, 0))}"
@@ -87,27 +78,27 @@ def simulation_reply(simulation: Simulation, words: str, people: Mapping[int, Co
     """Return what a rule would have asked for in the simulated period; *people* are the contacts by id."""
     count = simulation.number
     amount = "1 follow-up" if count == 1 else f"{count} follow-ups" if count else "no follow-up"
-    text = f"In the last {DAYS} days this would have asked for *{amount}*{':' if count else '.'}"
+    text = f"In the last {DAYS} days this would have created *{amount}*{':' if count else '.'}"
     lines = [f"{short_name(people[id].shown)} · {moment(at)}" for id, at in simulation.firings if id in people]
     more = [f"… and {count - len(lines)} more"] if count > len(lines) else []
-    suppressed_note = f" It would have rested {simulation.spent} more times." if simulation.spent else ""
-    footer = context(f"Make it: `/score alerts add {escape_code(words)}`{suppressed_note}")
+    suppressed_note = f" {simulation.spent} more came within the cooldown." if simulation.spent else ""
+    footer = context(f"Add it: `/score alerts add {escape_code(words)}`{suppressed_note}")
     return Reply(text=text.replace("*", ""), blocks=[section(text), *sections([*lines, *more]), footer])
 
 
 def rule_added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
     """Return the reply for a new rule."""
-    text = f"Rule {rule.id} is made: {rule_line(rule, types, choices)}"
-    footer = context("Who is there already is not asked for. Take it back: " + f"`/score alerts remove {rule.id}`")
+    text = f"Added rule {rule.id}: {rule_line(rule, types, choices)}"
+    footer = context("Contacts that meet it already are not alerted. Remove it: " + f"`/score alerts remove {rule.id}`")
     return Reply(text=text.replace("`", ""), blocks=[section(text), footer])
 
 
 def rule_exists_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
     """Return the reply for a rule that already exists, with its status."""
-    text = f"That is rule {rule.id} already, so none was made: {rule_line(rule, types, choices)}"
-    hint = "What came of it: `/score alerts`"
+    text = f"Rule {rule.id} is the same, so none was added: {rule_line(rule, types, choices)}"
+    hint = "Its results: `/score alerts`"
     if rule.paused_at is not None:
-        hint = f"Let it ask again: `/score alerts resume {rule.id}`"
+        hint = f"Resume it: `/score alerts resume {rule.id}`"
     return Reply(text=text.replace("`", ""), blocks=[section(text), context(hint)])
 
 
@@ -116,8 +107,7 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> 
     watch = rule.watch(types)
     when = f"`when {rule.score or 'the top band'}`"
     if watch is not None:
-        phrase = write_alert(watch.score_type, watch.region, kind=rule.kind, amount=rule.amount, span=rule.span)
-        when = f"`when {phrase}`"
+        when = f"`when {watch.words}`"
     condition = f" `if {escape_code(rule.condition)}`" if rule.condition else ""
     channel = rule.channel or choices.alert_channel
     destination = f" → <#{channel}>" if channel else " → the contact's owner, else an admin"
@@ -127,7 +117,7 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> 
     options += f" `escalate to` <@{rule.escalate_to}>" if rule.escalate_to else ""
     status = " · watches nothing now" if watch is None else ""
     if rule.paused_at is not None:
-        status = " · off until `/score setup` is answered" if rule.is_default and not choices.set_up_at else " · paused"
+        status = " · off until `/score setup` is done" if rule.is_default and not choices.set_up_at else " · paused"
     return f"{when}{condition}{destination}{options}{status}"
 
 
@@ -142,7 +132,7 @@ def _list_options(rule: AlertRule) -> list[str]:
 def _summarize_counts(counts: Mapping[str, int], suppressed: int) -> str:
     parts = [f"{number} {state}" for state, number in sorted(counts.items())]
     parts += [_describe_meetings(counts)] if _count_ended(counts) else []
-    parts += [f"{suppressed} more within its rest"] if suppressed else []
+    parts += [f"{suppressed} more within the cooldown"] if suppressed else []
     return f" · {', '.join(parts)}" if parts else ""
 
 
@@ -171,22 +161,27 @@ def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
     shown = {score_type.key: score_type.label for score_type in types[:MOST_TYPES]}
     blocks = [
         _menu("score", "When this score", shown),
-        _menu("kind", "does this", _KINDS),
+        _menu("kind", "does this", _TRIGGERS),
         _text("value", "How much", "A number, a band, or a time: 80, hot, 30d. Of a move: 15 in 7d", optional=False),
         _text("condition", "If", "Any filter: owner:me -tag:churned. Blank: everybody"),
-        _menu("place", "Ask in", _PLACES),
+        _menu("place", "Post in", _PLACES),
         field(
             "channel", "Channel", channel_menu("channel"), optional=True,
-            hint="Blank: the one that was chosen in /score setup, else the contact's owner",
+            hint="Blank: the channel chosen in /score setup, else the contact's owner",
         ),
     ]  # fmt: skip  # one field per line
     if more:
         blocks += [
             _text("hold", "Only if it stays so for", "2h, 1d"),
-            _text("margin", "May ask again after falling back by", "In points; blank: a twentieth of the range"),
-            _text("cooldown", "At most once in", "7d; blank: two weeks"),
-            _text("sla", "To be claimed within", "4h, 1d"),
-            field("escalate", "If nobody does, tell", {"type": "users_select", "action_id": "escalate"}, optional=True),
+            _text("margin", "Alert again after falling back by", "In points; blank: a twentieth of the range"),
+            _text("cooldown", "At most once every", "7d; blank: two weeks"),
+            _text("sla", "Claim within", "4h, 1d"),
+            field(
+                "escalate",
+                "If nobody claims it, escalate to",
+                {"type": "users_select", "action_id": "escalate"},
+                optional=True,
+            ),
         ]
     else:
         button = {"type": "button", "action_id": "alert_more", "text": plain("More"), "value": "more"}

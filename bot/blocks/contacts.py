@@ -22,13 +22,13 @@ def added_reply(before: Contact | None, after: Contact, names: Sequence[str], *,
         ]
     else:
         changes = [f"{name} {_format_field(before, name)} → *{_format_field(after, name)}*" for name in names]
-        parts = [f"{short_name(before.shown)}", "was there already", *changes]
+        parts = [f"{short_name(before.shown)}", "already existed", *changes]
     return _build_reply(parts, after, batch=batch)
 
 
 def already_known_reply(contact: Contact) -> Reply:
     """Return the reply for a contact that already exists with the given fields."""
-    return _build_reply([short_name(contact.shown), "is there already; nothing was changed"], contact, batch=None)
+    return _build_reply([short_name(contact.shown), "already exists; nothing was changed"], contact, batch=None)
 
 
 def _format_field(contact: Contact, name: str) -> str:

@@ -16,7 +16,7 @@ def delete_modal(contact: Contact, holdings: Holdings) -> Block:
     """Return the deletion form for a contact; *holdings* counts the contact's stored data."""
     warning = (
         f"*{escape(contact.shown)}* will be deleted, with {describe_holdings(holdings)}, every score, every field and"
-        " every kept request that names them.\n"
+        " every stored request that names them.\n"
         f"{_describe_messages(holdings)}"
         "Events until now are not recorded again; a later event makes a new contact.\n"
         "*This cannot be undone.*"

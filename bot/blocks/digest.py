@@ -40,7 +40,7 @@ def digest_reply(news: News, people: Mapping[int, Contact], types: Mapping[str, 
     lines = [line for title, entries in groups if entries for line in ("", f"*{title}*", *entries)][1:]
     title = f"{label} since {day(news.since)}"
     stop = f"`/score alerts digest off in` <#{place}>" if place[:1] in ("C", "G") else "`/score alerts digest off`"
-    hint = context(f"See to follow-ups: `/score followups` · Stop this: {stop}")
+    hint = context(f"Open follow-ups: `/score followups` · Turn this off: {stop}")
     blocks = [section(f"*{title}*"), *sections(lines), hint]
     cards = [*news.hot, *news.ranked, *(card for card, _ in news.movers), *news.cooling]
     named = frozenset({*(card.contact.id for card in cards), *people})

@@ -26,7 +26,7 @@ _WORK = {
     READ: "Reading a contact at its source",
 }
 _NO_ADMIN = (
-    "*No admin could be reached*, so follow-ups that may not be shown where they belong were sent to nobody. See them"
+    "*No admin could be reached*, so follow-ups that cannot be shown in their place were sent to nobody. See them"
     " with `/score followups`. To name an admin, type `contact-score workspace set {} --admin U…` in a terminal."
 )
 
@@ -50,7 +50,7 @@ def no_admin_blocks(team: str, kinds: Collection[str]) -> list[Block]:
     blocks = [section(_NO_ADMIN.format(team))]
     if kinds:
         names = ", ".join(_name_work(kind).lower() for kind in sorted(kinds))
-        text = f"*These jobs failed, and no admin could be told*: {names}. The reasons are in the log."
+        text = f"*These jobs failed, and no admin could be notified*: {names}. The reasons are in the log."
         blocks.append(section(text))
     return blocks
 

@@ -24,7 +24,7 @@ from storage.domain.followups import WAITING, FollowUpMove, FollowUpOutcome, Fol
 from storage.domain.score_types import ScoreType
 
 EVENT = "follow_up"  # the event_type in the metadata of a follow-up message
-_TITLES = {"mine": "Your follow-ups", "open": "Follow-ups that wait", "overdue": "Follow-ups that are overdue"}
+_TITLES = {"mine": "Your follow-ups", "open": "Open follow-ups", "overdue": "Overdue follow-ups"}
 _OUTCOMES = (
     (FollowUpOutcome.MEETING, "Meeting"),
     (FollowUpOutcome.NO_REPLY, "No reply"),
@@ -81,7 +81,7 @@ def standing_line(follow_up: FollowUp) -> str:
             outcome = f": {follow_up.outcome.value}" if follow_up.outcome else ""
             return f"Done by {holder}{outcome} · {when}"
         case FollowUpState.CLOSED:
-            return f"Closed by itself: the score fell back · {when}"
+            return f"Closed automatically: the score fell back · {when}"
 
 
 def buttons_of(follow_up: FollowUp, *, place: str = "") -> list[Block]:
@@ -106,7 +106,10 @@ def buttons_of(follow_up: FollowUp, *, place: str = "") -> list[Block]:
 
 def ended_blocks(follow_up: FollowUp, contact: Contact, *, place: str = "") -> list[Block]:
     """Return the question to the person who finished a follow-up: what was the outcome?"""
-    return [section(f"{escape(contact.shown)} is done. What came of it?"), actions(buttons_of(follow_up, place=place))]
+    return [
+        section(f"Marked {escape(contact.shown)} done. What was the outcome?"),
+        actions(buttons_of(follow_up, place=place)),
+    ]
 
 
 def _history_menu(follow_up: FollowUp) -> Block:
@@ -128,7 +131,7 @@ def _describe_step(step: Step, follow_up: FollowUp) -> str:
         case "asked":
             reason = f'"{escape(follow_up.reason)}"' if follow_up.reason else ""
             parts = [
-                f"Asked for {format_actor(follow_up.actor, follow_up.source)}".strip(),
+                f"Created {format_actor(follow_up.actor, follow_up.source)}".strip(),
                 reason,
                 escape(follow_up.why) if follow_up.why else "",
             ]
@@ -140,30 +143,30 @@ def _describe_step(step: Step, follow_up: FollowUp) -> str:
         case FollowUpMove.DONE:
             return f"Done by {actor}"
         case FollowUpMove.WAKE:
-            return "Open again: the snooze was over"
+            return "Reopened: the snooze ended"
         case FollowUpMove.RELEASE:
-            return "Open again: claimed three days before, and not done"
+            return "Reopened: claimed three days ago and not marked done"
         case FollowUpMove.ESCALATE:
             target = f" to <@{follow_up.escalate_to}>" if follow_up.escalate_to else ""
             return f"Nobody claimed it in time: escalated{target}"
         case FollowUpMove.FALL_BACK:
-            return "Closed by itself: the score fell back"
+            return "Closed automatically: the score fell back"
         case outcome:
-            return f"What came of it, says {actor}: {outcome}"
+            return f"Outcome recorded by {actor}: {outcome}"
 
 
 def storm_reply(
     follow_ups: Sequence[FollowUp], contacts: Mapping[int, Contact], types: Mapping[str, ScoreType]
 ) -> Reply:
     """Return very many follow-ups as a single list without buttons."""
-    title = f"Many follow-ups at once, so they are one list: {len(follow_ups)}"
+    title = f"Many follow-ups at once, in one list: {len(follow_ups)}"
     lines = []
     for follow_up in follow_ups:
         state = standing_line(follow_up)
         mark = "~" if follow_up.standing.state not in WAITING else ""
         head = headline(follow_up, contacts[follow_up.contact], types.get(follow_up.score))
         lines.append(f"{mark}{head}{mark}{f' · {state}' if state else ''}")
-    hint = context("See to them one by one: `/score followups`")
+    hint = context("Claim them one by one: `/score followups`")
     blocks = [section(f"*{title}*"), *sections(lines), hint]
     return Reply(text=title, blocks=blocks, contacts=_list_contacts(follow_ups))
 
@@ -188,15 +191,15 @@ def list_reply(
     buttons for other pages.
     """
     if not follow_ups:
-        sentence = {"mine": "Nothing waits for you.", "overdue": "Nothing is overdue."}.get(
-            which, "No follow-up waits for anybody."
+        sentence = {"mine": "You have no open follow-ups.", "overdue": "No follow-ups are overdue."}.get(
+            which, "No open follow-ups."
         )
-        return Reply(text=sentence, blocks=[*above, section(f"{sentence} When one is asked for: `/score alerts`")])
+        return Reply(text=sentence, blocks=[*above, section(f"{sentence} Alert rules: `/score alerts`")])
     blocks: list[Block] = [*above, section(f"*{_TITLES[which]}*")]
     for follow_up in follow_ups:
         state = standing_line(follow_up)
         head = headline(follow_up, contacts[follow_up.contact], types.get(follow_up.score))
-        line = f"{head}\n{state or 'Open'} · asked {moment(follow_up.asked_at)}"
+        line = f"{head}\n{state or 'Open'} · created {moment(follow_up.asked_at)}"
         blocks.append(section(line, accessory=_history_menu(follow_up)))
         blocks.append(actions(buttons_of(follow_up, place=place)))
     if turning:

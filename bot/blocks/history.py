@@ -46,14 +46,14 @@ def history_reply(
     if not entries:
         return Reply(
             text=f"{escape(title)}: no change.",
-            blocks=[section(f"*{escape(title)}*\nThere is no change to show.")],
+            blocks=[section(f"*{escape(title)}*\nThere are no changes to show.")],
             picture=picture,
             contacts=frozenset({contact.id}),
         )
     dated = [(entry.occurred_at, _render_entry(entry, score_type)) for entry in entries]
     dated += [(change.at, f"{moment(change.at)} · {describe_redefinition(change)}") for change in redefined]
     lines = [line for _, line in sorted(dated, key=lambda line: -line[0])]
-    caption = "The one change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
+    caption = "The only change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
     footer = context(f"{caption}. Struck through: undone.")
     blocks = [section(f"*{escape(title)}*"), *sections(lines), footer]
     if picture is None:
@@ -71,7 +71,7 @@ def _render_entry(entry: HistoryEntry, score_type: ScoreType) -> str:
         case Op.CLEAR:
             change = "cleared"
         case Deed():
-            change = f"{escape(entry.activity or 'what is known of the contact')} {format_signed(entry.amount)}"
+            change = f"{escape(entry.activity or 'fields of the contact')} {format_signed(entry.amount)}"
     after = "" if entry.undone else f" → {format_with_band(entry.value, score_type, bold=True)}"
     text = f"~{change}~" if entry.undone else f"{change}{after}"
     reason = f' · "{escape(entry.reason)}"' if entry.reason else ""

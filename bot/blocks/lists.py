@@ -3,16 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bot.blocks.elements import (
-    actions,
-    button,
-    context,
-    format_with_band,
-    score_called,
-    section,
-    sections,
-    short_name,
-)
+from bot.blocks.elements import actions, button, context, format_with_band, score_called, section, sections, short_name
 from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.domain.attributes import has_value
@@ -41,7 +32,7 @@ def filter_reply(
     """
     lines = [_render_line(card, scores, attributes) for card in cards]
     shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
-    title = f"{shown} {'contact fits' if total == 1 else 'contacts fit'}"
+    title = f"{shown} {'contact matches' if total == 1 else 'contacts match'}"
     pages = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
     buttons.append(button("Share to channel", action="share", value=current))
@@ -57,7 +48,7 @@ def segments_reply(segments: Mapping[str, str]) -> Reply:
         return Reply(text=sentence, blocks=[section(f"{sentence} Save one: `/score segment save hot score&gt;=80`")])
     lines = [f"*{escape(name)}*  `{escape_code(text)}`" for name, text in segments.items()]
     title = f"{len(segments)} {'segment' if len(segments) == 1 else 'segments'}"
-    footer = context("`/score segment show hot` shows who is in one; `segment:hot` stands for it in any filter.")
+    footer = context("`/score segment show hot` lists its contacts; `segment:hot` uses it in any filter.")
     return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), footer])
 
 
@@ -101,6 +92,6 @@ def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
             f"{rank}. *{short_name(card.contact.shown)}*{company}  {format_with_band(value, score_type, bold=True)}"
         )
     title = f"Top {len(cards)} by {escape(score_type.label)}"
-    ties = context("Of equal scores the contact known longest comes first.")
+    ties = context("With equal scores, the contact known longest comes first.")
     blocks = [section(f"*{title}*"), *sections(lines), ties]
     return Reply(text=title, blocks=blocks, contacts=_list_contacts(cards))

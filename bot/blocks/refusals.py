@@ -44,36 +44,36 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
     """Return a refusal as a sentence for the person who sent the request."""
     match refusal:
         case TooBusy():
-            return "Too much is being recorded just now, so nothing was changed. Send it again in a minute."
+            return "Nothing was changed: too many changes are waiting. Send it again in a minute."
         case StorageUnavailable(because=because) if because:
-            return f"Nothing was changed. {because}. Ask whoever runs Contact Score to repair that, then try again."
+            return f"Nothing was changed. {because}. Ask whoever runs Contact Score to fix that, then try again."
         case OutcomeUnknown(contact=contact):
-            check = f"Look with `/score {contact[:80]}`" if contact else "Look whether it was"
+            check = f"Check with `/score {contact[:80]}`" if contact else "Check whether it was"
             return f"This may have been recorded: the database did not confirm it. {check} before you send it again."
         case StorageUnavailable():
             return "Nothing was changed: the database does not answer. Try again in a minute."
         case Conflict():
-            return "That request was recorded already with other content, so nothing was changed. Send it as a new one."
+            return "Nothing was changed: this request was recorded before with other content. Send it as a new one."
         case NotAllowed(need=Need.SET):
             return (
-                "Here only admins set scores; you may see them all."
-                " Ask one of the workspace's owners and admins, or whom they named."
+                "Only admins set scores here; you may view them all."
+                " Ask one of the workspace's owners and admins, or a person they named."
             )
         case NotAllowed():
-            return "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
+            return "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
         case TooLate():
             return _explain_too_late(refusal, asker)
         case UnknownContact():
-            return "That contact is not there any more. Look for it: `/score view ada@example.com`"
+            return "That contact no longer exists. Search for it: `/score view ada@example.com`"
         case NothingToUndo():
             return f"Nothing was changed: {_lowercase_first(str(refusal).rstrip('.'))}."
         case UnknownFollowUp():
-            return "That follow-up is not there any more. Which there are: `/score followups`"
+            return "That follow-up no longer exists. Open follow-ups: `/score followups`"
         case UnknownScoreType():
             return f"There is no score type `{refusal.key[:40]}`. {did_you_mean(refusal.key, refusal.known)}"
         case UnknownSegment():
             message = _uppercase_first(str(refusal)).rstrip(".")
-            return f"{message}{'' if message.endswith('?') else '.'} Which there are: `/score segment list`"
+            return f"{message}{'' if message.endswith('?') else '.'} Saved segments: `/score segment list`"
         case OutOfRange() | OffStep():
             return f"Nothing was changed: {refusal}."
         case _:
@@ -89,17 +89,16 @@ def _lowercase_first(message: str) -> str:
 
 
 def _explain_too_late(refusal: TooLate, asker: str) -> str:
-    is_asker = refusal.holder == asker
-    subject, verb = ("You", "have") if is_asker else (f"<@{refusal.holder}>" if refusal.holder else "Somebody", "has")
+    subject = "You" if refusal.holder == asker else f"<@{refusal.holder}>" if refusal.holder else "Somebody"
     match refusal.state:
         case FollowUpState.CLAIMED:
-            return f"{subject} {verb} it already."
+            return f"{subject} claimed it already."
         case FollowUpState.DONE:
-            return f"{subject} {verb} done it already."
+            return f"{subject} marked it done already."
         case FollowUpState.SNOOZED:
-            return f"{subject} {verb} snoozed it already. *Claim* takes it on at once."
+            return f"{subject} snoozed it already. *Claim* reopens it and claims it."
         case FollowUpState.CLOSED:
-            return "It closed itself, because the score fell back."
+            return "It was closed automatically: the score fell back."
         case _:
             return f"It is {refusal.state.value} already."
 

@@ -56,9 +56,9 @@ def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, f
 
 
 def _describe_type(score_type: ScoreType) -> str:
-    default = " · meant where none is named" if score_type.is_default else ""
+    default = " · default" if score_type.is_default else ""
     bands = ", ".join(band.shown for band in score_type.bands) or "none"
-    decay = f"halves every {write_span(score_type.half_life)}" if score_type.half_life else "stays until it is changed"
+    decay = f"halves every {write_span(score_type.half_life)}" if score_type.half_life else "does not fade"
     rules = {0: "no rules", 1: "1 rule"}.get(len(score_type.rules), f"{len(score_type.rules)} rules")
     numbers = f"{score_type.range_shown}, steps of {show(score_type.step)}, starting at {show(score_type.start)}"
     return truncate_markup(
@@ -71,7 +71,7 @@ def _render_draft(live: ScoreType, draft: ScoreType) -> list[Block]:
         button("See what it changes", action="draft_preview", value=draft_value(draft)),
         button("Cancel", action="draft_cancel", value=draft_value(draft)),
     ]
-    return [section(f"*Waits for a decision:* {truncate_markup(heading(live, draft), 300)}"), actions(buttons)]
+    return [section(f"*Waiting for your decision:* {truncate_markup(heading(live, draft), 300)}"), actions(buttons)]
 
 
 def draft_value(draft: ScoreType) -> str:
@@ -92,9 +92,9 @@ def type_modal(score_type: ScoreType | None) -> Block:
         "half_life": write_span(score_type.half_life) if score_type and score_type.half_life else None,
     }
     key = text_field(
-        "key", "Key", hint="What people type: fit, for /score set ada fit=8. It stays as it is for ever.", most=32
+        "key", "Key", hint="What people type: fit, for /score set ada fit=8. It cannot be changed later.", most=32
     )
-    default = tick_field("default", "Default", "Numbers without a score type mean this one", value="yes", optional=True)
+    default = tick_field("default", "Default", "Use this one when no score type is named", value="yes", optional=True)
     about = section(f"`{score_type.key}`, version {score_type.number}") if score_type else key
     blocks = [
         about,
@@ -104,12 +104,12 @@ def type_modal(score_type: ScoreType | None) -> Block:
         number_field("step", "Step", initial=initial["step"], hint="1, 0.5, 0.001 …"),
         number_field(
             "start", "Starting value", initial=initial["start"], optional=True,
-            hint="Where adding begins, and what a score fades toward. Blank: the value nearest to 0.",
+            hint="Scores start here, and fade toward it. Blank: the value nearest to 0.",
         ),
         text_field(
             "bands", "Bands", initial=initial["bands"], optional=True, multiline=True,
             hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
-            f" A colour for the chart may follow, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
+            f" You can add a color for the chart, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
         ),
         text_field(
             "half_life", "Half-life", initial=initial["half_life"], optional=True,
@@ -130,7 +130,7 @@ def written_bands(bands: Sequence[Band]) -> str:
 def rules_reply(types: Sequence[ScoreType], *, first: int = 0) -> Reply:
     """Return a page of the rules of all score types, starting at index *first*."""
     rules = [(score_type, index) for score_type in types for index in range(len(score_type.rules))]
-    blocks: list[Block] = [section("*Rules:* what activities, and what is known of a contact, are worth")]
+    blocks: list[Block] = [section("*Rules:* the points for activities and attributes")]
     label = None
     for score_type, index in rules[first : first + PER_PAGE]:
         if score_type.label != label:
@@ -201,7 +201,7 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
             most=200, hint="attributes.minutes / 5: the points for each whole 5. Blank: the points once.",
         ),
         number_field(
-            "at_most", "At most for the attribute",
+            "at_most", "Maximum for the attribute",
             initial=show(rule.at_most) if rule and rule.at_most is not None else None, optional=True,
             hint="The most points for the steps of the attribute.",
         ),
@@ -210,7 +210,7 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
             hint="About the contact, as in /score filter: tag:vip company~acme",
         ),
         number_field(
-            "cap", "At most so many points", initial=show(cap.points) if cap else None, optional=True,
+            "cap", "Maximum points", initial=show(cap.points) if cap else None, optional=True,
             hint="For one contact, up or down. Blank: without a limit.",
         ),
         choice_field(
@@ -245,11 +245,11 @@ def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
 def _describe_settings(live: ScoreType, draft: ScoreType) -> list[str]:
     changes = [f"called {escape(draft.label)}"] if live.label != draft.label else []
     if live.step != draft.step:
-        changes.append(f"steps of {show(draft.step)} in place of {show(live.step)}")
+        changes.append(f"steps of {show(draft.step)} instead of {show(live.step)}")
     if live.start != draft.start:
-        changes.append(f"starting at {show(draft.start)} in place of {show(live.start)}")
+        changes.append(f"starting at {show(draft.start)} instead of {show(live.start)}")
     if live.half_life != draft.half_life:
-        changes.append(f"half-life {_format_span(draft.half_life)} in place of {_format_span(live.half_life)}")
+        changes.append(f"half-life {_format_span(draft.half_life)} instead of {_format_span(live.half_life)}")
     if live.bands != draft.bands:
         changes.append(f"bands {', '.join(band.shown for band in draft.bands) or 'none'}")
     return changes
@@ -279,17 +279,17 @@ def preview_reply(live: ScoreType, preview: Preview, contacts: Mapping[int, Cont
     sentence = f"{heading(live, preview.draft)}: {', '.join(_describe_counts(live, preview))}."
     value = f"{preview.draft.key} {preview.draft.number}"
     buttons = [
-        button("Apply quietly", action="draft_apply", value=value, primary=True),
-        button("Apply and ask", action="draft_ask", value=value),
+        button("Apply without alerts", action="draft_apply", value=value, primary=True),
+        button("Apply and alert", action="draft_ask", value=value),
         button("Cancel", action="draft_cancel", value=value),
     ]
-    hint = "*Apply and ask* asks for these follow-ups, *Apply quietly* for none." if preview.asking else ""
+    hint = "*Apply and alert* creates these follow-ups, *Apply without alerts* creates none." if preview.asking else ""
     return Reply(
         text=sentence,
         blocks=[
             section(f"*{heading(live, preview.draft)}:* {', '.join(_describe_counts(live, preview))}."),
             *([section(_list_first_contacts(preview, contacts))] if preview.first else []),
-            context(f"Until you decide, nobody sees another score. {hint}".strip()),
+            context(f"Until you decide, nobody sees a different score. {hint}".strip()),
             actions(buttons),
         ],
     )
@@ -301,7 +301,7 @@ def _describe_counts(live: ScoreType, preview: Preview) -> list[str]:
         counts.append(f"{_pluralize(preview.entering, 'becomes', 'become')} {preview.draft.bands[-1].name}")
     if len(live.bands) > 1:
         counts.append(f"{_pluralize(preview.leaving, 'leaves', 'leave')} {live.bands[-1].name}")
-    return [*counts, _pluralize(preview.asking, "follow-up would be asked for", "follow-ups would be asked for")]
+    return [*counts, _pluralize(preview.asking, "follow-up would be created", "follow-ups would be created")]
 
 
 def _pluralize(count: int, singular: str, plural: str) -> str:
@@ -320,9 +320,9 @@ def _list_first_contacts(preview: Preview, contacts: Mapping[int, Contact]) -> s
 
 def applied_reply(before: ScoreType, after: ScoreType, *, follow_up_count: int | None) -> Reply:
     """Return the reply to applying a draft; *follow_up_count* is None if it was applied without creating follow-ups."""
-    note = "Nobody was asked to follow up."
+    note = "No follow-ups were created."
     if follow_up_count is not None:
-        note = f"{_pluralize(follow_up_count, 'follow-up was asked for', 'follow-ups were asked for')}."
+        note = f"{_pluralize(follow_up_count, 'follow-up was created', 'follow-ups were created')}."
     value = f"{after.key} {before.number} {after.number}"
     return Reply(
         text=heading(before, after, is_done=True),

@@ -33,10 +33,10 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
     return [
         section("*Three questions, and Contact Score is ready.*"),
         section(f"*1. Where should follow-ups go?* {_explain_follow_ups(types)}", accessory=channels),
-        context("Of a private channel I see nothing until somebody there types `/invite @Contact Score`."),
+        context("To use a private channel, type `/invite @Contact Score` there first."),
         actions([button("Straight to the contact's owner", action="setup_direct", value="-")]),
         section(
-            "*2. Who may set scores?* Every member sees them; guests and other organisations never do.",
+            "*2. Who may set scores?* Every member sees them; guests and other organizations never do.",
             accessory=setters_menu,
         ),
         section(
@@ -53,7 +53,7 @@ def _explain_follow_ups(types: Sequence[ScoreType]) -> str:
     if len(default.bands) < 2:
         return ""
     top = default.bands[-1]
-    return f"I ask when somebody's {escape(default.label)} reaches {show(top.start)} ({top.name})."
+    return f"I alert when a contact's {escape(default.label)} reaches {show(top.start)} ({top.name})."
 
 
 def invited_reply(channel: str) -> Reply:

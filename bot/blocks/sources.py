@@ -9,7 +9,7 @@ from bot.blocks.elements import actions, button, context, moment, section, secti
 from bot.blocks.fields import choice_field, form, plain, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code, escape_entities, escape_sentence
-from bot.source_admin import Senders, explain_missing_token
+from bot.source_admin import HIDDEN, Senders, explain_missing_token, fill_steps
 from storage.domain.describe import describe_item, describe_reference
 from storage.domain.facts import Ignored, ItemRequest, Unusable
 from storage.domain.score_types import ScoreType
@@ -24,17 +24,17 @@ SOURCE_FORM, ROTATE_FORM = "source", "rotate"
 STANDING_EVENT = "source_standing"  # the event_type in the metadata of a message about a source
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
-    "While it is paused it is answered 503, try again in an hour. Nothing is taken, and most senders keep what they"
-    " could not deliver and repeat it for some hours or days; what one gives up meanwhile is lost to us."
+    "While it is paused, its requests are answered 503 and nothing is recorded. Most senders retry for some hours or"
+    " days. What a sender gives up on before that is lost."
 )
 STANDS = {
     SourceHealth.WORKS: "",
-    SourceHealth.REFUSED: " · *refused: it does not prove who it is*",
-    SourceHealth.UNUSABLE: " · *nothing of it can be used*",
+    SourceHealth.REFUSED: " · *refused: it does not prove who sent it*",
+    SourceHealth.UNUSABLE: " · *none of its items can be used*",
     SourceHealth.SILENT: " · *silent*",
 }
-KEPT_ASIDE = "All of it waits in quarantine: `/score sources` shows it, and replays it when the cause is mended."
-LOOK_THERE = "Look at the sender whether its webhook is still switched on."
+KEPT_ASIDE = "Everything is in quarantine: `/score sources` shows it. Replay it after you fix the cause."
+LOOK_THERE = "Check at the sender that its webhook is still on."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +117,8 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
         "Token in": settings.token_in,
         "Address that it signs": settings.public_url,
         "At most": settings.rate,
-        "Muted": "its deliveries ask for no follow-up" if settings.muted else None,
-        "Paused": "it is answered 503" if settings.paused else None,
+        "Muted": "its deliveries create no follow-ups" if settings.muted else None,
+        "Paused": "its requests are answered 503" if settings.paused else None,
         "Live secrets": str(len(source.secrets)),
     }
     lines = [f"{name}: {escape(truncate(value, 300))}" for name, value in details.items() if value]
@@ -131,7 +131,7 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
     head = f"*{source.slug}* `{source.provider}` at {escape(senders.url(source))}"
     return Reply(
         text=f"The source {source.slug}",
-        blocks=[section(head), *sections(_number_steps(senders.setup_steps(source))), *sections(lines)],
+        blocks=[section(head), *sections(_number_steps(source, senders)), *sections(lines)],
     )
 
 
@@ -144,13 +144,17 @@ def _describe_reading(reading: Reading) -> list[str]:
     return lines
 
 
-def _number_steps(steps: Iterable[str]) -> list[str]:
-    return [f"{number}. {escape_sentence(step)}" for number, step in enumerate(steps, start=1)]
+def _number_steps(source: Source, senders: Senders, *, secret: str = HIDDEN) -> list[str]:
+    """Return the setup steps at the sender; the URL and the secret stay as they are, so that they can be copied."""
+    steps = [escape_sentence(step) for step in senders.steps.get(source.provider, ())]
+    url = escape_entities(senders.url(source))
+    filled = fill_steps(steps, source=source, url=url, secret=escape_entities(secret))
+    return [f"{number}. {step}" for number, step in enumerate(filled, start=1)]
 
 
 def source_health_reply(change: HealthChange) -> Reply:
     """Return the message that tells an admin that a source stopped working or works again."""
-    name, last = f"*{change.source}*", f"It delivered last {moment(change.last_at)}" if change.last_at else ""
+    name, last = f"*{change.source}*", f"Its last delivery came {moment(change.last_at)}" if change.last_at else ""
     reason = escape_sentence(f"Because: {change.reason}. {change.hint or ''}".strip()) if change.reason else ""
     match change.standing:
         case SourceHealth.WORKS:
@@ -158,7 +162,7 @@ def source_health_reply(change: HealthChange) -> Reply:
         case SourceHealth.REFUSED:
             text = f"{name} has stopped working: its last {change.refused:,} requests were refused. {reason}\n{last}."
         case SourceHealth.UNUSABLE:
-            text = f"{name} has stopped working: nothing of its last deliveries could be used. {reason}\n" + KEPT_ASIDE
+            text = f"{name} has stopped working: no item of its last deliveries could be used. {reason}\n" + KEPT_ASIDE
         case SourceHealth.SILENT:
             text = f"{name} has gone silent: nothing has arrived for three days. {last}.\n" + LOOK_THERE
         case _:
@@ -177,12 +181,12 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
         *([f"The {'password' if name else 'secret'} is `{escape_entities(secret)}`"] if secret else []),
     ]
     return Reply(
-        text=f"Made the source {source.slug}.",
+        text=f"Added the source {source.slug}.",
         blocks=[
-            section(f"*Made the source {source.slug}.* At its side:"),
-            *sections(_number_steps(senders.setup_steps(source, secret=secret))),
+            section(f"*Added the source {source.slug}.* At the sender:"),
+            *sections(_number_steps(source, senders, secret=secret)),
             *sections(lines),
-            context("Copy the secret now: it is not shown again." if secret else "It needs no secret of ours."),
+            context("Copy the secret now: it is not shown again." if secret else "It needs no secret from us."),
         ],
     )
 
@@ -193,7 +197,7 @@ def rotated_reply(source: Source, *, until: int) -> Reply:
         text=f"{source.slug} has a new secret.",
         blocks=[
             section(f"*{source.slug}* has a new secret: `{escape_entities(source.secrets[0])}`"),
-            context(f"It is not shown again. The old one is taken until {moment(until)}: change it at the sender."),
+            context(f"It is not shown again. The old one is accepted until {moment(until)}: change it at the sender."),
         ],
     )
 
@@ -201,7 +205,7 @@ def rotated_reply(source: Source, *, until: int) -> Reply:
 def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
     """Return the quarantined items of a source, with the reasons; *total* counts also the items not shown."""
     if not items:
-        return Reply(text="Empty.", blocks=[section(f"Nothing of *{source}* waits in quarantine.")])
+        return Reply(text="Empty.", blocks=[section(f"Nothing from *{source}* is in quarantine.")])
     lines = [
         f"{moment(item.received_at)} delivery {item.delivery}: {escape_sentence(item.reason)}"
         + (f"\n      `{escape_code(truncate(item.item, 150))}`" if item.item else "")
@@ -214,7 +218,7 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
             section(f"*Quarantine of {source}:* {total:,} {'item' if total == 1 else 'items'}{latest}"),
             *sections(lines),
             context(
-                "Mend the cause first: a score type in `/score settings`, a field by"
+                "Fix the cause first: a score type in `/score settings`, a field by"
                 f" `contact-score source set {source} --map …`. What was applied before is not applied twice, and"
                 " nobody is asked to follow up."
             ),
@@ -226,14 +230,14 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
 def source_modal(providers: Iterable[str]) -> Block:
     """Return the form for a new source."""
     blocks = [
-        text_field("slug", "Name", hint="A short one, which stays: crm, hubspot-eu.", most=40),
+        text_field("slug", "Name", hint="A short name, which cannot be changed later: crm, hubspot-eu.", most=40),
         choice_field(
             "provider", "What sends", {name: name for name in providers},
             hint="generic: your own script. custom: any other sender; it is mapped from the terminal.",
         ),
         text_field(
             "secret", "Its secret", optional=True,
-            hint="Where the sender makes it, as HubSpot, Intercom and Close do. Blank: one is made here.",
+            hint="Where the sender makes it, as HubSpot, Intercom and Close do. Blank: one is generated here.",
         ),
         text_field(
             "api_token", "API token", optional=True,
@@ -245,7 +249,7 @@ def source_modal(providers: Iterable[str]) -> Block:
         ),
         text_field(
             "options", "Options", optional=True, multiline=True,
-            hint="A line each. Salesforce needs organization_id=00D…, HubSpot takes signature=v2.",
+            hint="One per line. Salesforce needs organization_id=00D…, HubSpot takes signature=v2.",
         ),
     ]  # fmt: skip  # one field per line
     return form(SOURCE_FORM, "Source", blocks, submit="Add")
@@ -253,12 +257,12 @@ def source_modal(providers: Iterable[str]) -> Block:
 
 def rotate_modal(source: Source) -> Block:
     """Return the form that rotates the secret of a source."""
-    about = f"*{source.slug}* gets another secret. The one it has is taken for a day more, so that nothing is lost."
+    about = f"*{source.slug}* gets a new secret. The current one is accepted for another day, so that nothing is lost."
     secret = text_field(
         "secret",
         "New secret",
         optional=True,
-        hint="Where the sender makes it. Blank: one is made here, and shown once.",
+        hint="Where the sender makes it. Blank: one is generated here, and shown once.",
     )
     return form(ROTATE_FORM, "Rotate", [section(about), secret], submit="Rotate", metadata={"slug": source.slug})
 
@@ -273,7 +277,7 @@ def dry_run_reply(
     amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
     lines = [_render_item(item, types, received=delivery.received_at) for item in items] or [
-        "Nothing would be taken: it holds no item."
+        "Nothing would be recorded: it holds no items."
     ]
     return Reply(
         text=f"A test of {delivery.source}",
@@ -288,7 +292,7 @@ def dry_run_reply(
 
 def no_delivery_reply(source: str) -> Reply:
     """Return the reply for a source without a stored delivery."""
-    text = f"*Test of {source}:* nothing that it sent is kept. Let it send something, then test it."
+    text = f"*Test of {source}:* no delivery of it is stored. Have it send something, then test it."
     return Reply(text=text, blocks=[section(text)])
 
 
@@ -306,9 +310,10 @@ def replay_reply(
     """Return the outcome of a replay of deliveries: items by status, and why some are still in quarantine."""
     summary = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts.get(status)) or "nothing to apply"
     amount = "1 delivery" if len(ids) == 1 else f"{len(ids):,} deliveries"
-    text = f"Read {amount} of *{slug}* again: {summary}." if ids else f"Nothing more of *{slug}* waits in quarantine."
+    text = f"Replayed {amount} of *{slug}*: {summary}." if ids else f"Nothing more from *{slug}* is in quarantine."
     reasons = [
-        f"Still set aside ({count:,}): {escape_sentence(reason)}" for reason, count in Counter(failures).most_common(5)
+        f"Still in quarantine ({count:,}): {escape_sentence(reason)}"
+        for reason, count in Counter(failures).most_common(5)
     ]
     more = [button("Replay the next", action="source_replay", value=f"{slug} {ids[-1]}")] if has_more else []
     blocks = [section(text), *sections(reasons), *([actions(more)] if more else [])]

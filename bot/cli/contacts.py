@@ -16,8 +16,8 @@ from storage.domain.contacts import Contact, Reference
 from storage.domain.errors import Refusal
 from storage.domain.numbers import to_json
 from storage.domain.submissions import Moved
-from storage.ledger.contacts import find_by_key
 from storage.ledger.split import SplitResult, preview_split, split_contact
+from storage.reading.search import find_by_key
 
 app = typer.Typer(no_args_is_help=True, help="Contacts: split one that is two people.")
 
@@ -50,18 +50,19 @@ def split(
         known = await find_by_key(workspace, key=contact.strip().removeprefix("id:"))
         if known is None:
             raise Refusal(f"there is no contact `{contact}`: give its e-mail address, an id as SOURCE:ID, or id:NUMBER")
-        result, done = await preview_split(workspace, contact=known.id, id=id, now=now), False
+        result = await preview_split(workspace, contact=known.id, id=id, now=now)
         if not as_json:
             output.lines(*_describe(known, source_id, result))
-        if yes or (not as_json and sys.stdin.isatty() and sys.stdout.isatty() and typer.confirm("Split it?", err=True)):
+        is_asked = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+        is_confirmed = yes or (is_asked and typer.confirm("Split it?", err=True))
+        if is_confirmed:
             batch = f"split/{now}"
-            result, done = (
-                await split_contact(workspace, contact=known.id, id=id, actor=terminal_user(), batch=batch, now=now),
-                True,
+            result = await split_contact(
+                workspace, contact=known.id, id=id, actor=terminal_user(), batch=batch, now=now
             )
         if as_json:
-            output.document(_render(result, done=done))
-        elif done:
+            output.document(_render(result, done=is_confirmed))
+        elif is_confirmed:
             output.lines(
                 f"Done: {source_id} is contact id:{result.new_contact} now.",
                 f"To join them again: /score merge id:{result.new_contact} into id:{result.contact}",
@@ -97,15 +98,16 @@ def _describe_scores(name: str, scores: Sequence[Moved]) -> list[str]:
 
 
 def _render(result: SplitResult, *, done: bool) -> dict[str, object]:
+    ids = {result.contact: result.contact, result.new_contact: result.new_contact if done else None}
     scores = [
-        {"contact": moved.contact, "type": moved.score_type.key, "before": _to_json(moved.before)}
+        {"contact": ids[moved.contact], "type": moved.score_type.key, "before": _to_json(moved.before)}
         | {"after": _to_json(moved.after)}
         for moved in result.scores
     ]
     return {
         "done": done,
         "contact": result.contact,
-        "new_contact": result.new_contact,
+        "new_contact": ids[result.new_contact],  # a preview has none
         "moved": result.moved,
         "stayed": result.stayed,
         "stayed_of_source": result.stayed_of_source,

@@ -88,5 +88,5 @@ async def print_preview(workspace: Workspace, change: Preview | ScoreType, *, dr
         dry_run=dry_run,
     )
     if change.asking:
-        outcome = "asked for" if should_ask and not dry_run else "would be asked for with --ask"
+        outcome = "created" if should_ask and not dry_run else "would be created with --ask"
         output.lines(f"{output.count(change.asking, 'follow-up')} {outcome}.")

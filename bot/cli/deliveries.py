@@ -96,7 +96,7 @@ async def _load_request(workspace: Workspace, id: int) -> _Request | None:
 
 @app.command()
 def replay(id: int, team: Team = None, as_json: AsJson = False) -> None:
-    """Read a kept delivery again, after its mapping, score type or provider was mended; it asks for no follow-up."""
+    """Replay a stored delivery after its mapping, score type or provider was fixed. It creates no follow-ups."""
 
     async def body(storage: Storage, _: Settings) -> None:
         workspace = await the_workspace(team)

@@ -10,7 +10,7 @@ from storage.workspaces import all_workspaces, find_workspace
 
 
 def doctor(team: Team = None, as_json: AsJson = False) -> None:
-    """Report what somebody should look at; nothing is changed."""
+    """Report data that needs attention. Nothing is changed."""
 
     async def body(_: Storage, __: Settings) -> None:
         workspaces = [await find_workspace(team)] if team is not None else await all_workspaces()
@@ -30,7 +30,7 @@ def doctor(team: Team = None, as_json: AsJson = False) -> None:
             output.document({"several_ids": several, "alike_addresses": alike})
             return
         if not several and not alike:
-            output.lines("Nothing to look at.")
+            output.lines("Nothing found.")
         for row in several:
             ids = row["ids"]
             assert isinstance(ids, list)

@@ -34,15 +34,17 @@ from webhooks.test_delivery import kind_of_file, post, prepare_request
 
 def try_source(
     slug: str,
-    delivery: Annotated[int | None, typer.Option(metavar="ID", help="A delivery that is kept.")] = None,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A body.")] = None,
+    delivery: Annotated[int | None, typer.Option(metavar="ID", help="A stored delivery.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A file with a body.")
+    ] = None,
     mapping: MappingFile = None,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what would be taken of a delivery or a file, with this mapping or the source's own, without applying it."""
+    """Show what a delivery or a file would record, with this or the stored mapping, without recording it."""
     if (delivery is None) == (file is None):
-        raise typer.BadParameter("say what to try: --delivery ID or --file FILE")
+        raise typer.BadParameter("nothing to try: give --delivery ID or --file FILE")
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
@@ -55,7 +57,7 @@ def try_source(
             output.document({"items": rows, "warnings": list(result.warnings)})
             return
         texts = [_describe_for_people(item, row) for item, row in zip(result.items, rows, strict=True)]
-        output.lines(*texts or ["Nothing would be taken: the mapping finds no items."])
+        output.lines(*texts or ["Nothing would be recorded: the mapping finds no items."])
         output.note(*result.warnings)
 
     run(body)

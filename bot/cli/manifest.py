@@ -18,5 +18,5 @@ def print_manifest(
     with refusals():
         url = public_url or read_settings().public_url or ""
     if not socket_mode and not url.startswith("https://"):
-        raise typer.BadParameter("say where Slack reaches this service: --public-url https://scores.example.com")
+        raise typer.BadParameter("the address of this service is missing: give --public-url https://scores.example.com")
     output.document(manifest(url, socket_mode=socket_mode))

@@ -10,7 +10,7 @@ from storage import bootstrap
 
 
 def migrate(as_json: AsJson = False) -> None:
-    """Bring the tables up to date; of a SQLite file a copy is made first."""
+    """Update the tables to this version. A SQLite file is copied first."""
     with refusals():
         done = asyncio.run(bootstrap.migrate(read_settings().database_url, now=system_clock()))
     if as_json:
@@ -18,6 +18,6 @@ def migrate(as_json: AsJson = False) -> None:
         return
     output.lines(*[f"Applied {name}." for name in done.applied])
     if done.folded:
-        output.lines(f"Folded {output.count(done.folded, 'score')} again.")
+        output.lines(f"Recalculated {output.count(done.folded, 'score')}.")
     if not done.applied and not done.folded:
         output.lines("Nothing to do: the tables are current.")

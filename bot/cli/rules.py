@@ -31,7 +31,7 @@ _RULE_HEADER = re.compile(r"\s*\[\[\s*rule\s*\]\]")
 
 
 class BadRules(Refusal):
-    """That file holds no rules."""
+    """That file has no rules."""
 
 
 class _RuleEntry(BaseModel):
@@ -73,12 +73,14 @@ def export_rules(
 @app.command("apply")
 def apply_rules(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml|FILE.csv", exists=True, dir_okay=False)],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-    ask: Annotated[bool, typer.Option("--ask", help="Ask for follow-ups for those who come into a region.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Create follow-ups for contacts that newly meet an alert rule.")
+    ] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the rules by those in a file. --dry-run previews the changes.
+    """Replace the rules with those in a file. --dry-run previews the changes.
 
     A TOML file has the rules of every score type; a type that it does not name has none afterwards.
     A CSV file has the columns attribute, value and points, and score if the rules are not for the default score.
@@ -121,7 +123,7 @@ def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule,
     except UnicodeDecodeError as exc:
         raise BadRules(f"the file {file.name} is not UTF-8") from exc
     except tomllib.TOMLDecodeError as exc:
-        raise BadRules(f"this is no TOML in {file.name}: {exc}") from exc
+        raise BadRules(f"the file {file.name} is not TOML: {exc}") from exc
     except RecursionError as exc:
         raise BadRules(f"the lists in {file.name} are nested too deep") from exc
     check_text(document, f"a text in {file.name}")
@@ -137,7 +139,7 @@ def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule,
         try:
             entry = _RuleEntry.model_validate(row)
             if entry.score not in by_key:
-                raise BadDefinition(f"there is no score type `{entry.score}`; there is {', '.join(by_key)}")
+                raise BadDefinition(f"there is no score type `{entry.score}`; existing: {', '.join(by_key)}")
             rule = _build_rule(entry)
             check_rules([*rules_by_type[entry.score], rule], by_key[entry.score])
         except ValidationError as exc:

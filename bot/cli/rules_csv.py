@@ -23,7 +23,7 @@ _RANGE = re.compile(rf"(?:{_NUMBER}|\*)\.\.(?:{_NUMBER}|\*)", re.ASCII)
 
 
 class BadRulesFile(Refusal):
-    """That CSV file holds no rules."""
+    """That CSV file has no rules."""
 
 
 def read_csv_rules(
@@ -45,9 +45,9 @@ def read_csv_rules(
         try:
             key, rule, compared = _read_row(row, file, columns, default=default, attributes=attributes)
             if key not in by_key:
-                raise BadDefinition(f"there is no score type `{key}`; there is {', '.join(by_key)}")
+                raise BadDefinition(f"there is no score type `{key}`; existing: {', '.join(by_key)}")
             if (first := lines.setdefault((key, *compared), row.line)) != row.line:
-                raise BadDefinition(f"it has the attribute and the value of line {first}; take one of them out")
+                raise BadDefinition(f"it has the attribute and the value of line {first}; remove one of them")
             others = {other.name for other in (*_list_kept_rules(by_key[key]), *added.setdefault(key, []))}
             if rule is not None:
                 rule = _rename(rule, others)

@@ -19,7 +19,7 @@ from storage.workspaces import all_workspaces, find_workspace
 T = TypeVar("T")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Team = Annotated[str | None, typer.Option("--workspace", metavar="T0123", help="Needed where there are several.")]
+Team = Annotated[str | None, typer.Option("--workspace", metavar="T0123", help="Required if there are several.")]
 
 
 def run(body: Callable[[Storage, Settings], Awaitable[T]], *, limits: Limits = DEFAULT_LIMITS) -> T:
@@ -67,7 +67,7 @@ async def the_workspace(team: str | None) -> Workspace:
     if len(workspaces) == 1:
         return workspaces[0]
     if not workspaces:
-        raise Refusal('there is no workspace yet: contact-score workspace add T0123 --name "Acme"')
+        raise Refusal('there is no workspace yet, add one: contact-score workspace add T0123 --name "Acme"')
     raise Refusal(
-        f"say which workspace: --workspace {' or --workspace '.join(workspace.team for workspace in workspaces)}"
+        f"choose a workspace: --workspace {' or --workspace '.join(workspace.team for workspace in workspaces)}"
     )

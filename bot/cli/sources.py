@@ -33,7 +33,14 @@ TOKEN_PLACES = {
     "form": "in a field of the form: {name}={token}",
 }
 MappingFile = Annotated[
-    Path | None, typer.Option("--mapping", metavar="FILE.json", exists=True, dir_okay=False, help="Where things stand.")
+    Path | None,
+    typer.Option(
+        "--mapping",
+        metavar="FILE.json",
+        exists=True,
+        dir_okay=False,
+        help="A file with a JMESPath expression for each field.",
+    ),
 ]
 #: the options that `add` and `set` share, by the field of SourceOptions
 SHARED_OPTIONS: Final = {
@@ -45,23 +52,21 @@ SHARED_OPTIONS: Final = {
     "token": Annotated[str | None, typer.Option(help="A token that the sender sends along.")],
     "token_in": Annotated[str | None, typer.Option(help="Where: bearer, header:NAME, query:NAME or form:NAME.")],
     "map": Annotated[
-        list[str] | None, typer.Option(metavar="PROPERTY=TYPE", help="Which field of the sender is which score.")
+        list[str] | None, typer.Option(metavar="PROPERTY=TYPE", help="A field of the sender, and its score type.")
     ],
-    "public_url": Annotated[
-        str | None, typer.Option(help="The address the sender signs, where another one reaches us.")
-    ],
+    "public_url": Annotated[str | None, typer.Option(help="The address that the sender signs, if a proxy changes it.")],
     "options": Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="What this provider alone wants to know.")
+        list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="A setting of this provider.")
     ],
     "recipe": Annotated[str | None, typer.Option(metavar="NAME|FILE.json", help="How the sender signs.")],
     "mapping": MappingFile,
-    "muted": Annotated[bool | None, typer.Option("--muted/--no-muted", help="Its deliveries ask for no follow-up.")],
-    "rate": Annotated[str | None, typer.Option(help="The most that is taken of it: 200/s, 1000/min, 5000/h.")],
+    "muted": Annotated[bool | None, typer.Option("--muted/--no-muted", help="Its deliveries create no follow-ups.")],
+    "rate": Annotated[str | None, typer.Option(help="The most requests to accept: 200/s, 1000/min, 5000/h.")],
     "api_token": Annotated[
         str | None,
-        typer.Option(help="A token of the sender's API, where it sends ids alone; a blank one takes it away."),
+        typer.Option(help="A token for the sender's API, if it sends only ids; a blank one removes it."),
     ],
-    "api_url": Annotated[str | None, typer.Option(help="Where the sender's API is, in place of its own address.")],
+    "api_url": Annotated[str | None, typer.Option(help="The address of the sender's API, if it is not the usual one.")],
 }
 ReadOptions = Callable[[], SourceOptions]
 
@@ -104,7 +109,7 @@ def add(
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Configure a sender; its secret is shown this once."""
+    """Add a source. Its secret is shown only once."""
 
     async def body(_: Storage, settings: Settings) -> None:
         spec = find_provider(provider)
@@ -123,7 +128,7 @@ def add(
             output.document(document | ({"username": name} if name else {}))
             return
         output.lines(
-            f"Made the source `{source.slug}`.",
+            f"Added the source `{source.slug}`.",
             *_number_steps(fill_steps(spec.steps, source=source, url=url, secret=secrets[0] if secrets else "")),
             *([f"The user name is {name}, the password {secrets[0]}"] if name else []),
             *_explain_token_place(source, secrets),
@@ -151,7 +156,7 @@ def _load_recipe(text: str | None) -> str | Mapping[str, object] | None:
         return text
     document = json_file(Path(text))
     if not isinstance(document, dict):
-        raise Refusal(f"the file {text} holds no recipe: it must be a JSON object")
+        raise Refusal(f"the file {text} is not a recipe: it must be a JSON object")
     return document
 
 
@@ -177,14 +182,14 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
         if as_json:
             output.document({"sources": rows})
         else:
-            output.table(rows, none="No source yet. Make one: contact-score source add crm --provider generic")
+            output.table(rows, none="No sources yet. Add one: contact-score source add crm --provider generic")
 
     run(body)
 
 
 @app.command()
 def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
-    """Show what a source is set to, without its secrets, and what came of it in the last day."""
+    """Show the settings of a source, without its secrets, and its deliveries of the last day."""
 
     async def body(_: Storage, settings: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
@@ -262,7 +267,7 @@ def set_(
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given, and leave the rest; a secret replaces those there are at once."""
+    """Change the settings given here. A secret replaces the existing ones at once."""
 
     async def body(_: Storage, settings: Settings) -> None:
         workspace = await the_workspace(team)
@@ -280,7 +285,7 @@ def set_(
             url = webhook_url(settings.url, changed)
             output.document({"slug": changed.slug, "provider": changed.provider, "url": url})
         else:
-            output.lines(f"Set the source `{changed.slug}`. See it: contact-score source show {changed.slug}")
+            output.lines(f"Changed the source `{changed.slug}`. Show it: contact-score source show {changed.slug}")
 
     run(body)
 
@@ -292,7 +297,7 @@ def rotate(
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a new secret, password or token; those there are retire after a day."""
+    """Add a new secret, password or token. The old ones are accepted for another day."""
 
     async def body(_: Storage, __: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
@@ -303,20 +308,20 @@ def rotate(
         if as_json:
             output.document({"slug": slug, "secrets": [new_secret], "old_until": old_until})
         else:
-            output.lines(f"The new secret of `{slug}` is {new_secret}", f"The old one is taken until {old_until}.")
+            output.lines(f"The new secret of `{slug}` is {new_secret}", f"The old one is accepted until {old_until}.")
 
     run(body)
 
 
 @app.command()
 def remove(slug: str, team: Team = None, as_json: AsJson = False) -> None:
-    """Forget a source and its deliveries; the scores that it set stay."""
+    """Remove a source and its deliveries. The scores that it set stay."""
 
     async def body(_: Storage, __: Settings) -> None:
         await remove_source(await the_workspace(team), slug=slug, by=terminal_user(), now=system_clock())
         if as_json:
             output.document({"removed": slug})
         else:
-            output.lines(f"Removed the source `{slug}`; whoever sends to it is told 404 from now on.")
+            output.lines(f"Removed the source `{slug}`; requests to it are answered 404 from now on.")
 
     run(body)

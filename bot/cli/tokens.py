@@ -21,7 +21,7 @@ def create(
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token; it is shown this once."""
+    """Create a token. It is shown only once."""
 
     async def body(_: Storage, __: Settings) -> None:
         token, secret = await create_token(
@@ -30,7 +30,7 @@ def create(
         if as_json:
             output.document({"id": token.id, "name": token.name, "scopes": list(token.scopes), "token": secret})
         else:
-            output.lines(f"Made the token {token.id}, {token.name}, which may {' and '.join(token.scopes)}.", secret)
+            output.lines(f"Created the token {token.id}, {token.name}, which may {' and '.join(token.scopes)}.", secret)
             output.lines("It is not shown again. Send it as: Authorization: Bearer …")
 
     run(body)
@@ -57,20 +57,20 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
             table_rows = [
                 {**row, "scopes": ", ".join(token.scopes)} for row, token in zip(rows, all_tokens, strict=True)
             ]
-            output.table(table_rows, none="No token yet. Make one: contact-score token create NAME --scope read")
+            output.table(table_rows, none="No tokens yet. Create one: contact-score token create NAME --scope read")
 
     run(body)
 
 
 @app.command()
 def revoke(id: int, team: Team = None, as_json: AsJson = False) -> None:
-    """Make a token worthless at once."""
+    """Revoke a token at once."""
 
     async def body(_: Storage, __: Settings) -> None:
         await revoke_token(await the_workspace(team), id=id, by=terminal_user(), now=system_clock())
         if as_json:
             output.document({"revoked": id})
         else:
-            output.lines(f"Revoked the token {id}; whoever sends it is refused from now on.")
+            output.lines(f"Revoked the token {id}; requests with it are refused from now on.")
 
     run(body)

@@ -51,7 +51,7 @@ class Form(StrEnum):
 def import_contacts(
     file: Annotated[Path, typer.Argument(metavar="FILE.csv", exists=True, dir_okay=False)],
     map_column: Annotated[
-        list[str] | None, typer.Option("--map", metavar="COLUMN=FIELD", help="What a column is; repeatable.")
+        list[str] | None, typer.Option("--map", metavar="COLUMN=FIELD", help="The field of a column; repeatable.")
     ] = None,
     all_columns: Annotated[
         bool, typer.Option("--all-columns", help="Import every other column as an attribute.")
@@ -59,23 +59,23 @@ def import_contacts(
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help="off_step=round, out_of_range=clamp")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would happen.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Import without asking, also where most columns are left out.")] = (
         False
     ),
-    undo: Annotated[bool, typer.Option("--undo", help="Take back the import of this file.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Undo the import of this file.")] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Import contacts, scores and activities: a blank cell changes nothing, and the same file twice is one import.
+    """Import contacts, scores and activities. A blank cell changes nothing. A file imported twice counts once.
 
-    Columns: email, name, company, owner, tags, a score type, attributes.NAME, ids.SOURCE; of a file of activities
+    Columns: email, name, company, owner, tags, a score type, attributes.NAME, ids.SOURCE; for activities
     also activity, occurred_at and quantity.
     """
     if undo and (dry_run or map_column or all_columns or option):
-        raise typer.BadParameter("--undo takes back a whole import, and has no other options")
+        raise typer.BadParameter("--undo undoes a whole import, and takes no other options")
     if unknown := [text for text in option or () if text not in OPTIONS]:
-        raise typer.BadParameter(f"`{unknown[0]}` is no option; there is {' and '.join(OPTIONS)}")
+        raise typer.BadParameter(f"`{unknown[0]}` is not an option; choose from {' and '.join(OPTIONS)}")
 
     async def body(storage: Storage, _: Settings) -> bool:
         workspace = await the_workspace(team)
@@ -108,8 +108,7 @@ def import_contacts(
                 report = await import_file(
                     workspace,
                     file=csv_file,
-                    mapping=mapping,
-                    all_columns=all_columns,
+                    columns=columns,
                     progress=on_progress,
                     wrong=record_wrong_line,
                     options=ScoreOptions(**{OPTIONS[text]: True for text in option or ()}),
@@ -132,7 +131,7 @@ def import_contacts(
 def _parse_pair(text: str) -> tuple[str, str]:
     column, _, field = text.rpartition("=")
     if not column or not field:
-        raise Refusal(f"`{text}` names no column and field: write --map 'Column name=field'")
+        raise Refusal(f"`{text}` is not a column and a field: write --map 'Column name=field'")
     return column, field
 
 
@@ -146,13 +145,13 @@ def _confirm_columns(columns: Columns, file: Path, *, asks: bool) -> None:
         if columns.unused:
             output.note(f"Left out: {format_columns(columns.unused)}")
         if not typer.confirm(f"Import {file.name} like this?", err=True):
-            raise Refusal("Nothing was imported. Say what a column is with --map 'Column name=field'")
+            raise Refusal("Nothing was imported. Map a column with --map 'Column name=field'")
         return
     number_used = len(columns.shown)
     if len(columns.unused) > number_used:
         raise Refusal(
             f"only {number_used} of {number_used + len(columns.unused)} columns would be imported"
-            f" ({_describe_columns(columns)}). Say what the others are with --map 'Column name=field', import them as"
+            f" ({_describe_columns(columns)}). Map the others with --map 'Column name=field', import them as"
             " attributes with --all-columns, or leave them out with --yes"
         )
 
@@ -178,9 +177,9 @@ def _print_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> N
         output.document({"undone": file.name, "scores": scores, "contacts": contacts})
         return
     output.lines(
-        f"Took back the import of {file.name}: {output.count(scores, 'score')} of {output.count(contacts, 'contact')}"
-        " are as if it had never been. Contacts that it made stay, with their address alone.",
-        f"Bring it back: contact-score import {file}",
+        f"Undid the import of {file.name}: {output.count(scores, 'score')} of {output.count(contacts, 'contact')}"
+        " are as they would be without it. Contacts that it added stay, with only their address.",
+        f"Import it again: contact-score import {file}",
     )
 
 
@@ -211,10 +210,10 @@ def _print_report(
     verb = ("Would import" if dry_run else "Imported") + f" {file.path.name}"
     output.lines(
         f"{verb}: {output.count(report.new, 'new contact')}, {report.changed:,} changed, {report.same:,} as they were,"
-        f" {output.count(report.wrong, 'line')} with something wrong."
+        f" {output.count(report.wrong, 'line')} not imported."
     )
     if report.lost:
-        output.lines(f"Of {output.count(report.lost, 'line')} a cell was left out; the rest of the line was taken.")
+        output.lines(f"Of {output.count(report.lost, 'line')} a cell was left out; the rest of the line was imported.")
     if any(name.casefold() != target for name, target in columns.shown):
         output.lines(f"{_describe_columns(columns)}.")
     for moved in report.scores.values():
@@ -226,9 +225,9 @@ def _print_report(
     if report.wrong + report.lost > len(bad_lines):
         output.lines(f"  … and {report.wrong + report.lost - len(bad_lines):,} more")
     if mend_path is not None:
-        output.lines(f"They stand in {mend_path}: mend them there, then contact-score import {mend_path}")
+        output.lines(f"They are in {mend_path}: fix them there, then run contact-score import {mend_path}")
     if report.restored:
-        output.lines("It had been taken back, and is in force again.")
+        output.lines("It had been undone, and is in force again.")
     if report.unused:
         column = report.unused[0]
         output.lines(
@@ -236,13 +235,13 @@ def _print_report(
             f" Import one with --map '{column}={ATTRIBUTE}{name_attribute(column)}', or all with --all-columns"
         )
     if report.unasked:
-        output.lines(f"It would have asked for {output.count(report.unasked, 'follow-up')}; an import asks for none.")
+        output.lines(f"It would have created {output.count(report.unasked, 'follow-up')}; an import creates none.")
     if not dry_run and report.new + report.changed:
-        output.lines(f"Take it back: contact-score import {file.path} --undo (in Slack: /score undo {batch_of(file)})")
+        output.lines(f"Undo it: contact-score import {file.path} --undo (in Slack: /score undo {batch_of(file)})")
 
 
 def export_contacts(
-    asked: Annotated[str, typer.Option("--filter", help="As after /score filter: 'score>=80 owner:…'")] = "",
+    filter_text: Annotated[str, typer.Option("--filter", help="A filter as in Slack: 'score>=80 owner:…'")] = "",
     form: Annotated[Form | None, typer.Option("--format", help="csv by default.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", dir_okay=False)] = None,
     team: Team = None,
@@ -250,24 +249,24 @@ def export_contacts(
 ) -> None:
     """Export contacts with their scores, a page at a time, however many there are."""
     if as_json and form is not None:
-        raise typer.BadParameter("--json is a form of its own: leave --format out")
+        raise typer.BadParameter("--json is a format of its own: leave out --format")
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
         types = await score_types(workspace)
         now = system_clock()
-        contact_filter = _parse_filter(asked, types, await segments(workspace))
+        contact_filter = _parse_filter(filter_text, types, await segments(workspace))
         total = await count(workspace, query=contact_filter, now=now) if out else 0
         target = create_file(out) if out else nullcontext(sys.stdout)
         with target as file, _show_progress(total, out.name) if out else nullcontext(_ignore_progress) as on_progress:
             if as_json or form is Form.JSONL:
-                cards = export(workspace, query=contact_filter, text=asked, by=terminal_user(), now=now)
+                cards = export(workspace, query=contact_filter, text=filter_text, by=terminal_user(), now=now)
                 number_written = await _write_json(file, cards, on_progress, as_document=as_json)
             else:
                 number_written = await write_csv(
                     workspace,
                     query=contact_filter,
-                    text=asked,
+                    text=filter_text,
                     file=file,
                     progress=on_progress,
                     by=terminal_user(),

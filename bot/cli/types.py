@@ -16,9 +16,9 @@ from storage.domain.numbers import parse, show
 from storage.domain.score_types import ScoreType, parse_band
 from storage.scoring.definitions import add_score_type, score_type, score_types
 
-BAND = "NAME:FROM[:COLOUR]"
+BAND = "NAME:FROM[:COLOR]"
 
-app = typer.Typer(no_args_is_help=True, help="Score types: what is measured.")
+app = typer.Typer(no_args_is_help=True, help="Score types: their ranges, bands and half-lives.")
 
 
 @app.command()
@@ -28,16 +28,18 @@ def add(
     minimum: Annotated[str, typer.Option("--min")] = "0",
     maximum: Annotated[str, typer.Option("--max")] = "100",
     step: Annotated[str, typer.Option(help="1, 0.5, 0.001 …")] = "1",
-    start: Annotated[str | None, typer.Option(help="Where adding begins; by default the value nearest to 0.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="The value that scores start from; by default the one nearest to 0.")
+    ] = None,
     band: Annotated[list[str] | None, typer.Option(metavar=BAND, help="Lowest first; repeatable.")] = None,
     half_life: Annotated[
-        str | None, typer.Option(metavar="30d", help="Fade: half of it is lost in so long. 24h, 30d, 2w.")
+        str | None, typer.Option(metavar="30d", help="Fade: the time in which a score loses half. 24h, 30d, 2w.")
     ] = None,
-    default: Annotated[bool, typer.Option("--default", help="Numbers without a type mean this one.")] = False,
+    default: Annotated[bool, typer.Option("--default", help="Make it the default score type.")] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Define a score type."""
+    """Add a score type."""
 
     async def body(_: Storage, __: Settings) -> None:
         added = await add_score_type(
@@ -60,7 +62,8 @@ def add(
             half_life_shown = f", half-life {write_span(added.half_life)}" if added.half_life else ""
             step_shown = f"step {show(added.step)}"
             output.lines(
-                f"Made the score type `{added.key}`: {added.label}, {added.range_shown}, {step_shown}{half_life_shown}."
+                f"Added the score type `{added.key}`: {added.label}, {added.range_shown},"
+                f" {step_shown}{half_life_shown}."
             )
 
     run(body)
@@ -73,16 +76,18 @@ def change(
     minimum: Annotated[str | None, typer.Option("--min")] = None,
     maximum: Annotated[str | None, typer.Option("--max")] = None,
     step: Annotated[str | None, typer.Option(help="1, 0.5, 0.001 …")] = None,
-    start: Annotated[str | None, typer.Option(help="Where adding begins.")] = None,
-    band: Annotated[list[str] | None, typer.Option(metavar=BAND, help="All of them, lowest first.")] = None,
-    half_life: Annotated[str | None, typer.Option(metavar="30d", help="24h, 30d, 2w; none: it stays.")] = None,
-    default: Annotated[bool, typer.Option("--default", help="Numbers without a type mean this one.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would change.")] = False,
-    ask: Annotated[bool, typer.Option("--ask", help="Ask for follow-ups for those who come into a region.")] = False,
+    start: Annotated[str | None, typer.Option(help="The value that scores start from.")] = None,
+    band: Annotated[list[str] | None, typer.Option(metavar=BAND, help="All bands, lowest first.")] = None,
+    half_life: Annotated[str | None, typer.Option(metavar="30d", help="24h, 30d, 2w; none: no fading.")] = None,
+    default: Annotated[bool, typer.Option("--default", help="Make it the default score type.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Create follow-ups for contacts that newly meet an alert rule.")
+    ] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change a score type; what is not given stays, and every score is folded anew from its facts."""
+    """Change a score type. Settings not given here stay, and every score is recalculated."""
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
@@ -132,7 +137,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
             }
             for score_type in types
         ]
-        output.table(rows, none="No score type yet.")
+        output.table(rows, none="No score types yet.")
 
     run(body)
 

@@ -19,7 +19,7 @@ MAX_DIFFERENCES_SHOWN = 1000
 
 
 def verify(team: Team = None, as_json: AsJson = False) -> None:
-    """Fold the ledger again and report what is kept otherwise: exit code 1 where anything is, else 0."""
+    """Recalculate everything from the ledger and report what differs: exit code 1 if anything does, else 0."""
 
     async def body(_: Storage, __: Settings) -> int:
         workspaces = [await find_workspace(team)] if team is not None else await all_workspaces()
@@ -34,10 +34,11 @@ def verify(team: Team = None, as_json: AsJson = False) -> None:
             for difference in differences:
                 location = f"{difference['workspace']}, contact {difference['contact']}, {difference['what']}"
                 output.lines(
-                    f"{location}: kept is {difference['kept'] or 'nothing'}, folded {difference['folded'] or 'nothing'}"
+                    f"{location}: stored {difference['kept'] or 'nothing'},"
+                    f" recalculated {difference['folded'] or 'nothing'}"
                 )
             contacts, scores = output.count(counts["contacts"], "contact"), output.count(counts["scores"], "score")
-            output.lines(f"{contacts} with {scores} folded again: {_format_differences(counts['differences'])}.")
+            output.lines(f"{contacts} with {scores} recalculated: {_format_differences(counts['differences'])}.")
         return counts["differences"]
 
     if run(body, limits=MAINTENANCE):

@@ -25,7 +25,7 @@ def add(
     name: Annotated[str, typer.Option(help="What people call it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Make a workspace without Slack having installed it yet."""
+    """Add a workspace before the app is installed in Slack."""
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await add_workspace(team, name=name, by=terminal_user(), now=system_clock())
@@ -33,7 +33,7 @@ def add(
             output.document({"workspace": workspace.team, "name": workspace.name})
         else:
             output.lines(
-                f"Made the workspace {workspace.team}, {workspace.name}, with the score type `score` (0 to 100)."
+                f"Added the workspace {workspace.team}, {workspace.name}, with the score type `score` (0 to 100)."
             )
 
     run(body)
@@ -48,12 +48,12 @@ def set_up(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where follow-ups go, and who is an admin; what is not given stays."""
+    """Set where follow-ups go, and who is an admin. Settings not given here stay."""
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await find_workspace(team)
         if alert_channel and not CHANNEL.fullmatch(alert_channel):
-            raise Refusal(f"`{alert_channel}` is no channel's id: Slack's look like C0123ABCD")
+            raise Refusal(f"`{alert_channel}` is not a channel id: Slack's look like C0123ABCD")
         if admin:
             await name_admins(workspace, people=admin, by=terminal_user(), now=system_clock())
         if alert_channel:
@@ -80,6 +80,6 @@ def list_all(as_json: AsJson = False) -> None:
         if as_json:
             output.document({"workspaces": rows})
         else:
-            output.table(rows, none='No workspace yet. Make one: contact-score workspace add T0123 --name "Acme"')
+            output.table(rows, none='No workspaces yet. Add one: contact-score workspace add T0123 --name "Acme"')
 
     run(body)

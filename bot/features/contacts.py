@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from bot.blocks.contacts import added_reply, already_known_reply
-from bot.blocks.refusals import plain_reply, refusal_reply
+from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
@@ -13,8 +13,8 @@ from bot.slack.text import MENTION, escape, escape_code
 from storage.domain.contacts import Json, looks_like_address
 from storage.domain.errors import UnknownContact
 from storage.domain.submissions import Status
-from storage.ledger.contacts import find, find_by_key
 from storage.ledger.facts import is_recorded
+from storage.reading.search import find, find_by_key
 
 
 async def add_contact(request: Request) -> Reply:
@@ -64,15 +64,15 @@ async def become_owner(request: Request) -> Reply:
     """Record the person who clicks as owner, unless the contact has an owner in the meantime."""
     contact = await find_by_key(request.workspace, key=request.text)
     if contact is None:
-        return refusal_reply(UnknownContact())
+        raise UnknownContact
     if request.person.email is None:
         return plain_reply(
-            "Slack does not tell me your address, by which I know owners. An admin can add `users:read.email`."
+            "Slack does not tell me your address, which an owner needs. An admin can add the scope `users:read.email`."
         )
     if contact.owner:
-        return plain_reply(f"{escape(contact.shown)} has an owner by now: {escape(contact.owner)}.")
+        return plain_reply(f"{escape(contact.shown)} already has an owner: {escape(contact.owner)}.")
     await request.set_owner(contact, request.person.email)
-    return plain_reply(f"You own {escape(contact.shown)} from now on: {escape(request.person.email)}.")
+    return plain_reply(f"You own {escape(contact.shown)} now: {escape(request.person.email)}.")
 
 
 FEATURE = Feature(
@@ -80,7 +80,7 @@ FEATURE = Feature(
         "add": Command(
             add_contact,
             "add EMAIL [name:… company:… owner:…]",
-            "make a contact, or say who one is",
+            "add a contact, or change its name, company or owner",
             ("add ada@example.com", 'add ada@example.com name:"Ada Lovelace" company:Acme owner:me'),
             Need.SET,
         ),

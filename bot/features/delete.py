@@ -9,15 +9,16 @@ from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
-from storage.ledger.contacts import contacts, find_by_key
+from storage.ledger.contacts import contacts
 from storage.ledger.erase import count_holdings
+from storage.reading.search import find_by_key
 
 
 async def delete_contact(request: Request) -> Reply:
     """Handle `delete CONTACT`: return the form that lists what will be deleted."""
     words = read_contact(request.text)
     if not words:
-        return plain_reply("Say whom: `/score delete ada@example.com`")
+        return plain_reply("Name the contact: `/score delete ada@example.com`")
     contact = await find_one(request, words, line="delete {}")
     if isinstance(contact, Reply):
         return contact
@@ -50,7 +51,7 @@ async def _report_missing(request: Request, id: int) -> Reply:
         return plain_reply(f"*{name}* was deleted already. Nothing was changed.")
     return plain_reply(
         f"*{name}* was merged into *{escape(contact.shown)}*, so nothing was deleted."
-        f" To delete what is known of both: `/score delete id:{contact.id}`"
+        f" To delete the merged contact: `/score delete id:{contact.id}`"
     )
 
 
@@ -59,7 +60,7 @@ FEATURE = Feature(
         "delete": Command(
             delete_contact,
             "delete CONTACT",
-            "for admins: forget all that is known of a contact",
+            "for admins: delete a contact for good",
             ("delete ada@example.com",),
             Need.ADMINISTER,
         ),

@@ -18,11 +18,7 @@ async def report_failures(tools: JobTools, job: Job) -> JobResult:
     """Notify an admin that jobs of a kind fail, and record the notice for the Home tab."""
     failures, now = await jobs.load_failures(tools.workspace, kind=job.key), tools.clock()
     if failures.given_up or failures.retrying:
-        admin = await tools.find_admin()
-        if admin is not None:
-            reply = failures_reply(job.key, failures)
-            channel = await tools.poster.direct(admin)
-            await tools.poster.say_once(job, channel, reply, job.id, event=NOTICE, since=now - DAY)
+        await tools.post_to_admin(job, failures_reply(job.key, failures), job.id, event=NOTICE, since=now - DAY)
         await record_notice(tools.workspace, notice=FAILED + job.key, now=now)
     return JobResult(pace=PACE)
 

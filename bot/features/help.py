@@ -22,11 +22,9 @@ def help_reply(request: Request, commands: Mapping[str, Command]) -> Reply:
     if request.text:
         near = get_close_matches(request.text.casefold(), list(commands), n=1)
         suggestion = f"Did you mean `/score help {near[0]}`? " if near else ""
-        return plain_reply(
-            f"There is no `{short_name(request.text)}` to type. {suggestion}What there is: `/score help`"
-        )
+        return plain_reply(f"There is no command `{short_name(request.text)}`. {suggestion}All commands: `/score help`")
     verbs = [f"`/score {command.usage}`: {command.summary}" for command in commands.values()]
-    first = "`/score ada@example.com`: see a contact; a name or a company will do"
+    first = "`/score ada@example.com`: see a contact; a name or a company works too"
     return Reply(
         text="What you can type after /score",
         blocks=[
@@ -40,7 +38,7 @@ def help_reply(request: Request, commands: Mapping[str, Command]) -> Reply:
 def _describe_rights(request: Request) -> str:
     """Return a sentence about the permissions of the person who asks."""
     if Need.ADMINISTER in request.rights:
-        return "You are an admin here: you may view and set every score, and change what is for admins."
+        return "You are an admin here: you may view and set every score, and use the commands for admins."
     if Need.SET not in request.rights:
         return "You may view every score here; admins set them."
     return "You may view and set every score here."
@@ -49,6 +47,6 @@ def _describe_rights(request: Request) -> str:
 def _describe_types(types: Sequence[ScoreType]) -> list[str]:
     return [
         f"`{score_type.key}` {escape(score_type.label)}: {score_type.range_shown}, in steps of {show(score_type.step)}"
-        + (" (meant where none is named)" if score_type.is_default else "")
+        + (" (default)" if score_type.is_default else "")
         for score_type in types
     ]

@@ -7,20 +7,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.blocks.chart import Chart, Mark, describe_chart, png
 from bot.blocks.history import MOST, history_reply, why_reply
-from bot.blocks.refusals import plain_reply, refusal_reply
+from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import SLACK, Outlived, Picture, Reply, Request
 from bot.slack.line import read_clear, read_days
-from bot.slack.lookup import find_scored
+from bot.slack.lookup import find_scored, load_card
 from bot.slack.text import parse_number
 from storage.audit import AuditAction, audit_entries
 from storage.domain.contacts import Contact
-from storage.domain.errors import UnknownContact
 from storage.domain.facts import DAY
 from storage.domain.score_types import ScoreType
-from storage.ledger.contacts import find_by_key
-from storage.reading.current_scores import card
 from storage.reading.history import Cause, HistoryEntry, history, load_timeline, why
 
 MOST_CHANGES = 20_000
@@ -29,7 +26,7 @@ MOST_CHANGES = 20_000
 async def show_history(request: Request) -> Reply:
     """Handle `history CONTACT [TYPE] [90d]`."""
     if not request.text:
-        return plain_reply("Say whose: `/score history ada@example.com fit`")
+        return plain_reply("Name the contact: `/score history ada@example.com fit`")
     line, days = read_days(request.text)
     words, scores = read_clear(line, request.types)
     period = f" {days}d" if days else ""
@@ -45,32 +42,23 @@ async def show_history(request: Request) -> Reply:
 async def open_history(request: Request) -> Reply:
     """Show the history of the contact, and optionally of the score type, in the button's value."""
     key, _, score = request.text.partition(" ")
-    contact = await find_by_key(request.workspace, key=key)
-    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
-    if contact_card is None:
-        return refusal_reply(UnknownContact())
-    score_type, entries = await history(
-        request.workspace, contact=contact_card.contact.id, score=score or None, most=MOST
-    )
-    return await _reply(request, contact_card.contact, score_type, entries)
+    contact = (await load_card(request, key)).contact
+    score_type, entries = await history(request.workspace, contact=contact.id, score=score or None, most=MOST)
+    return await _reply(request, contact, score_type, entries)
 
 
 async def show_chart(request: Request) -> Reply:
     """Show the history with a chart, in place of the current message; the value has contact, score type and days."""
-    contact, _, rest = request.text.partition(" ")
+    key, _, rest = request.text.partition(" ")
     score, _, period = rest.partition(" ")
-    contact_card = await card(request.workspace, contact=parse_number(contact), now=request.now)
-    if contact_card is None:
-        return refusal_reply(UnknownContact())
+    contact = (await load_card(request, key)).contact
     days = parse_number(period)
     if not 0 < days < 10_000:  # the range that `history` accepts
         raise Outlived
     since = request.now - days * DAY
-    score_type, entries = await history(
-        request.workspace, contact=contact_card.contact.id, score=score, most=MOST, since=since
-    )
-    picture = await chart_of(request, contact_card.contact, score=score, days=days)
-    return replace(await _reply(request, contact_card.contact, score_type, entries, picture=picture), replaces=True)
+    score_type, entries = await history(request.workspace, contact=contact.id, score=score, most=MOST, since=since)
+    picture = await chart_of(request, contact, score=score, days=days)
+    return replace(await _reply(request, contact, score_type, entries, picture=picture), replaces=True)
 
 
 async def _reply(
@@ -91,7 +79,7 @@ async def _reply(
 async def explain_score(request: Request) -> Reply:
     """Handle `why CONTACT [TYPE]`."""
     if not request.text:
-        return plain_reply("Say whose: `/score why ada@example.com fit`")
+        return plain_reply("Name the contact: `/score why ada@example.com fit`")
     words, scores = read_clear(request.text, request.types)
     contact = await find_scored(request, words, line=f"why {{}} {scores[0]}")
     if isinstance(contact, Reply):
@@ -156,11 +144,11 @@ FEATURE = Feature(
         "history": Command(
             show_history,
             "history CONTACT [TYPE] [90d]",
-            "every change of a score; with a chart where the days are named",
+            "every change of a score; with a number of days also a chart",
             ("history ada fit", "history ada fit 90d"),
         ),
         "why": Command(
-            explain_score, "why CONTACT [TYPE]", "what a score is made of: the lines add up to it", ("why ada fit",)
+            explain_score, "why CONTACT [TYPE]", "what a score is made of, in lines that add up to it", ("why ada fit",)
         ),
     },
     buttons={"history": (Need.SEE, open_history), "chart": (Need.SEE, show_chart)},

@@ -131,8 +131,8 @@ async def mentioned_addresses(request: Request, text: str) -> dict[str, str | No
 
 async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
     term = await find_emptying_term(request.workspace, query=query, now=request.now)
-    reason = f" Nobody is left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
-    return plain_reply(f"No contact fits `{escape_code(text)}`.{reason}{_suggest_syntax(text, term or text)}")
+    reason = f" No contacts are left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
+    return plain_reply(f"No contacts match `{escape_code(text)}`.{reason}{_suggest_syntax(text, term or text)}")
 
 
 def _is_part_of(term: str, match: re.Match[str]) -> bool:
@@ -143,13 +143,13 @@ def _is_part_of(term: str, match: re.Match[str]) -> bool:
 def _suggest_syntax(text: str, term: str) -> str:
     """Return a hint how to write *term*, after which no contact is left; blank if there is none."""
     if term in ("and", "or", "not"):
-        return f" `{term}` was looked for as a word; AND, OR and NOT are written in capitals."
+        return f" `{term}` was searched as a word; write AND, OR and NOT in capitals."
     if match := next((candidate for candidate in _SEVERAL.finditer(text) if _is_part_of(term, candidate)), None):
         words = match["words"].strip("'")
         quoted = f'{match["field"]}:"{words}"'
-        return f" Several words stand in quotes: `{escape_code(quoted)}`"
+        return f" Put several words in quotes: `{escape_code(quoted)}`"
     if match := _WHOLE.fullmatch(term):
-        return f" That asks for the whole of it; for a part: `{escape_code(match['field'] + '~' + match['words'])}`"
+        return f" That matches the whole field; for a part: `{escape_code(match['field'] + '~' + match['words'])}`"
     return ""
 
 
@@ -200,7 +200,7 @@ FEATURE = Feature(
         "filter": Command(
             filter_contacts,
             "filter TERMS",
-            "whoever fits; the word filter may be left out",
+            "list the contacts that match; the word filter may be left out",
             (
                 "filter score>=80 owner:me -tag:churned sort:-score limit:20",
                 "fit:hot OR (fit:7..10 has:renewal)",
@@ -210,7 +210,7 @@ FEATURE = Feature(
         "segment": Command(
             manage_segments,
             "segment save NAME TERMS | list | show NAME | delete NAME",
-            "keep a filter under a name",
+            "save a filter under a name",
             ("segment save hot score>=80", "segment show hot", "filter segment:hot owner:me"),
         ),
         "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),

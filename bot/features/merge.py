@@ -10,7 +10,7 @@ from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
-from storage.ledger.contacts import find_by_key
+from storage.reading.search import find_by_key
 
 _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)
 
@@ -19,7 +19,7 @@ async def merge_contacts(request: Request) -> Reply:
     """Handle `merge CONTACT into CONTACT`."""
     words = _INTO.split(f" {request.text} ")
     if len(words) != 2 or not all(part.strip() for part in words):
-        return plain_reply("Say which two are one: `/score merge ada.l@example.com into ada@example.com`")
+        return plain_reply("Name both contacts: `/score merge ada.l@example.com into ada@example.com`")
     source, target = (read_contact(part.strip()) for part in words)
     first = await find_one(request, source, line=f"merge {{}} into {words[1].strip()}")
     if isinstance(first, Reply):
@@ -28,7 +28,7 @@ async def merge_contacts(request: Request) -> Reply:
     if isinstance(second, Reply):
         return second
     if first.id == second.id:
-        return plain_reply(f"{escape(first.shown)} and {escape(second.shown)} are one contact already.")
+        return plain_reply(f"{escape(first.shown)} and {escape(second.shown)} are already one contact.")
     recorded = await request.merge(first, second)
     merged = await find_by_key(request.workspace, key=str(second.id)) or second
     note = f"{escape(first.shown)} and {escape(second.shown)} are one contact now"
@@ -41,7 +41,7 @@ FEATURE = Feature(
         "merge": Command(
             merge_contacts,
             "merge CONTACT into CONTACT",
-            "for admins: make two contacts one; undo parts them",
+            "for admins: merge two contacts; Undo splits them again",
             ("merge ada.l@example.com into ada@example.com",),
             Need.ADMINISTER,
         ),

@@ -4,13 +4,13 @@ import re
 from dataclasses import replace
 
 from bot.blocks.elements import OPTION_TEXT, plain_text, score_called
-from bot.blocks.refusals import choose_contact_reply, distinct_name, plain_reply, refusal_reply, refusal_sentence
+from bot.blocks.refusals import choose_contact_reply, distinct_name, plain_reply, refusal_sentence
 from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.line import Setting, Value, ends_with_number, read_clear, read_contact, read_set, two_numbers_refusal
-from bot.slack.lookup import find_all, find_one, find_scored
+from bot.slack.lookup import find_all, find_one, find_scored, load_card
 from bot.slack.manifest import SHORTCUT
 from bot.slack.text import escape, escape_code
 from storage.alerts.followups import list_waiting
@@ -18,8 +18,8 @@ from storage.domain.contacts import Contact, find_address, looks_like_address
 from storage.domain.errors import Refusal, UnknownContact
 from storage.domain.facts import Op
 from storage.domain.numbers import parse, show
-from storage.ledger.contacts import contacts, find_by_key
-from storage.reading.current_scores import Card, card
+from storage.ledger.contacts import contacts
+from storage.reading.current_scores import Card
 
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
@@ -28,14 +28,11 @@ async def view_score(request: Request) -> Reply:
     """Handle `view CONTACT`, also without the verb."""
     words = read_contact(request.text)
     if not words:
-        return plain_reply("Say whom: `/score view ada@example.com`")
+        return plain_reply("Name the contact: `/score view ada@example.com`")
     contact = await find_one(request, words, line="view {}")
     if isinstance(contact, Reply):
         return contact
-    contact_card = await card(request.workspace, contact=contact.id, now=request.now)
-    if contact_card is None:
-        return refusal_reply(UnknownContact())
-    contact_card = replace(contact_card, contact=contact)  # its buttons are about the row that was named
+    contact_card = await load_card(request, contact)
     return card_reply(contact_card, request.types, await list_waiting(request.workspace, contact=contact.id, most=1))
 
 
@@ -56,7 +53,7 @@ async def set_score(request: Request) -> Reply:
         key, _, contact = setting.contact.partition(" ")
         if is_unknown and contact and key.casefold() in {score_type.key for score_type in request.types}:
             value = replace(setting.values[-1], score=key.casefold()).typed()
-            return plain_reply(f"Values stand at the end: `/score set {escape_code(contact)} {value}`")
+            return plain_reply(f"Values go at the end: `/score set {escape_code(contact)} {value}`")
         return match
     return await _set_scores(request, setting, match)
 
@@ -86,7 +83,7 @@ async def _set_scores(request: Request, setting: Setting, contact: Contact | str
     if not recorded.moved:
         return Reply()  # a retry of the same request
     if not existing:
-        return refusal_reply(UnknownContact())
+        raise UnknownContact
     requested = {value.score: (value.op, value.amount) for value in setting.values}
     return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=setting.reason, requested=requested)
 
@@ -97,12 +94,8 @@ async def clear_score(request: Request) -> Reply:
     contact = await find_scored(request, words, line=f"clear {{}} {' '.join(scores)}")
     if isinstance(contact, Reply):
         return contact
-    contact_card = await card(request.workspace, contact=contact.id, now=request.now)
-    existing = [
-        score
-        for score in scores
-        if contact_card and score in {current.score_type.key for current in contact_card.standings}
-    ]
+    present = {current.score_type.key for current in (await load_card(request, contact)).standings}
+    existing = [score for score in scores if score in present]
     if not existing:
         label = score_called(*(request.type(score).label for score in scores))
         return plain_reply(f"{escape(contact.shown)} has no {label}, so there is nothing to clear.")
@@ -114,14 +107,11 @@ async def clear_score(request: Request) -> Reply:
 
 async def open_form(request: Request) -> Reply:
     """Open the form to set the scores of the contact in the button's value."""
-    contact = await find_by_key(request.workspace, key=request.text)
-    contact_card = await card(request.workspace, contact=contact.id, now=request.now) if contact is not None else None
-    if contact_card is None:
-        return refusal_reply(UnknownContact())
-    return _open_modal(request, contact, contact_card)
+    return _open_modal(request, await load_card(request, request.text))
 
 
-def _open_modal(request: Request, contact: Contact | None = None, contact_card: Card | None = None) -> Reply:
+def _open_modal(request: Request, contact_card: Card | None = None) -> Reply:
+    contact = contact_card.contact if contact_card else None
     values = {score.score_type.key: score.value for score in contact_card.standings} if contact_card else {}
     modal = set_modal(request.types, contact=contact, values=values)
     return Reply(modal=modal, instead="/score set ada@example.com 85")
@@ -181,8 +171,7 @@ async def score_message(request: Request) -> Reply:
     for address in addresses:
         matches = await find_all(request, address)
         if len(matches) == 1:
-            contact_card = await card(request.workspace, contact=matches[0].id, now=request.now)
-            return _open_modal(request, matches[0], contact_card)
+            return _open_modal(request, await load_card(request, matches[0]))
     return _open_modal(request)
 
 
@@ -194,12 +183,16 @@ FEATURE = Feature(
         "set": Command(
             set_score,
             "set CONTACT VALUES [because …]",
-            "set scores, or add to them; alone it opens a form",
+            "set scores, or add to them; `set` alone opens a form",
             ("set ada@example.com 85", "set ada fit=8 renewal=60 because great demo", "set ada +5"),
             Need.SET,
         ),
         "clear": Command(
-            clear_score, "clear CONTACT [TYPE…]", "make a score missing again", ("clear ada@example.com fit",), Need.SET
+            clear_score,
+            "clear CONTACT [TYPE…]",
+            "clear a score; a cleared score is missing, not zero",
+            ("clear ada@example.com fit",),
+            Need.SET,
         ),
     },
     buttons={"set": (Need.SET, open_form)},

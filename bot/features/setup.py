@@ -48,7 +48,7 @@ async def choose_place(request: Request) -> Reply:
     if verdict is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
     await choose_channel(request.workspace, channel=request.text, by=request.person.id, now=request.now)
-    return plain_reply(f"Follow-ups go to <#{request.text}> from now on. When one is asked for: `/score alerts`")
+    return plain_reply(f"Follow-ups go to <#{request.text}> from now on. Alert rules: `/score alerts`")
 
 
 async def choose_here(request: Request) -> Reply:
@@ -61,7 +61,7 @@ async def choose_here(request: Request) -> Reply:
 async def choose_direct_messages(request: Request) -> Reply:
     """Send follow-ups to the owner of each contact, or to an admin if there is no owner."""
     await choose_channel(request.workspace, channel=None, by=request.person.id, now=request.now)
-    return plain_reply("Follow-ups go to the owner of each contact from now on; where there is none, to an admin.")
+    return plain_reply("Follow-ups go to the owner of each contact from now on, or to an admin if there is no owner.")
 
 
 async def choose_who_sets(request: Request) -> Reply:
@@ -83,11 +83,9 @@ async def send_welcome(tools: JobTools, job: Job) -> JobResult:
     """Send the setup questions to an admin, once, unless they are answered."""
     now, choices = tools.clock(), await load_choices(tools.workspace)
     if choices.welcomed_at is None and choices.set_up_at is None:
-        admin = await tools.find_admin()
-        if admin is None:
-            raise GiveUp(NO_ADMIN_FOUND)
         reply = setup_reply(choices, await score_types(tools.workspace))
-        await tools.poster.say_once(job, await tools.poster.direct(admin), reply, 0, event=WELCOME, since=now - DAY)
+        if not await tools.post_to_admin(job, reply, 0, event=WELCOME, since=now - DAY):
+            raise GiveUp(NO_ADMIN_FOUND)
         await record_welcome(tools.workspace, now=now)
     return JobResult(pace=PACE)
 

@@ -135,7 +135,7 @@ async def submit_source(request: Request) -> Reply:
             return Reply(errors={name: refusal_sentence(refusal)})
     for score in settings.map.values():
         if score not in {score_type.key for score_type in request.types}:
-            return Reply(errors={"map": f"There is no score type `{score}`; there is {_list_keys(request)}."})
+            return Reply(errors={"map": f"There is no score type `{score}`; existing: {_list_keys(request)}."})
     try:
         source = await add_source(
             request.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings,
@@ -198,13 +198,9 @@ async def report_source_health(tools: JobTools, job: Job) -> JobResult:
     changed = await source_health.load_unreported(tools.workspace, source=job.subject)
     if changed is None:
         return JobResult()
-    admin = await tools.find_admin()
-    if admin is None:
+    reply = source_health_reply(changed)
+    if not await tools.post_to_admin(job, reply, job.id, event=STANDING_EVENT, since=changed.since):
         raise GiveUp(NO_ADMIN_FOUND)
-    channel = await tools.poster.direct(admin)
-    await tools.poster.say_once(
-        job, channel, source_health_reply(changed), job.id, event=STANDING_EVENT, since=changed.since
-    )
     await source_health.record_reported(tools.workspace, changed=changed)
     return JobResult(pace=PACE)
 
@@ -214,7 +210,7 @@ FEATURE = Feature(
         "sources": Command(
             show_sources,
             "sources",
-            "for admins: what sends scores, to add, pause and rotate, and what it sent",
+            "for admins: the systems that send scores, and what they sent",
             ("sources",),
             Need.ADMINISTER,
         ),

@@ -22,7 +22,7 @@ async def undo(request: Request) -> Reply:
         return plain_reply("`/score undo` takes back your last command, and nothing else; type it without more words.")
     batch = await last_command(request.workspace, actor=request.person.id)
     if batch is None:
-        return plain_reply("There is no change of yours to take back.")
+        return plain_reply("You have no change to undo.")
     return await undo_batch(request, batch)
 
 
@@ -47,6 +47,6 @@ async def undo_change(request: Request) -> Reply:
 
 
 FEATURE = Feature(
-    verbs={"undo": Command(undo, "undo", "take back your last change", ("undo",), Need.SET)},
+    verbs={"undo": Command(undo, "undo", "undo your last change", ("undo",), Need.SET)},
     buttons={"undo": (Need.SET, undo_change)},
 )

@@ -17,9 +17,9 @@ class Verdict(Enum):
     ALLOWED = ""
     GUEST = "Scores are for members of this workspace; guests cannot see or change them."
     INACTIVE = "Scores are for active members of this workspace."
-    OUTSIDER = "Scores are for members of this workspace; people of other organisations cannot see or change them."
+    OUTSIDER = "Scores are for members of this workspace; people from other organizations cannot see or change them."
     SHARED = (
-        "This conversation is shared with another organisation, so nothing is shown here."
+        "This conversation is shared with another organization, so nothing is shown here."
         " Ask me in our direct messages instead: open Contact Score under Apps."
     )
     UNSEEN = (
@@ -27,10 +27,10 @@ class Verdict(Enum):
         " Invite me with `/invite @Contact Score`, or ask me in our direct messages."
     )
     MIXED = (
-        "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
-        " so nothing is posted to it. Choose a channel of members alone."
+        "This channel has guests or people from other organizations, or I cannot check whether it has,"
+        " so nothing was posted. Choose a channel with members only."
     )
-    FOREIGN = "That channel is shared with another organisation, so nothing is posted to it. Choose another one."
+    FOREIGN = "That channel is shared with another organization, so nothing is posted to it. Choose another one."
     ARCHIVED = "That channel is archived, so nothing is posted to it. Choose another one."
     UNFOUND = "I cannot see that channel. Invite me there with `/invite @Contact Score`, then choose it again."
     ABSENT = "I am not in that channel. Invite me there with `/invite @Contact Score`, then choose it again."
@@ -83,14 +83,14 @@ def may_see(person: Person | None, conversation: Conversation | None, *, somewhe
 
 
 def is_from_outside(
-    teams: Collection[str | None], organisations: Collection[str | None], team: str, organisation: str | None
+    teams: Collection[str | None], organizations: Collection[str | None], team: str, organization: str | None
 ) -> bool:
     """Return whether the request's own team and organization ids show that the sender is from outside.
 
-    If the installation belongs to an *organisation* (Enterprise Grid), every workspace of that organization is inside.
+    If the installation belongs to an *organization* (Enterprise Grid), every workspace of that organization is inside.
     """
-    if organisation is not None:
-        return any(organisations) and organisation not in organisations
+    if organization is not None:
+        return any(organizations) and organization not in organizations
     return bool(set(teams) - {None, team})
 
 
@@ -103,7 +103,7 @@ class Need(Enum):
 
 
 class NotAllowed(Refusal):
-    """Somebody may see scores, but not do this."""
+    """This person may see scores, but may not do this."""
 
     def __init__(self, need: Need) -> None:
         super().__init__(need.value)

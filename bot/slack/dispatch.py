@@ -226,7 +226,7 @@ class Dispatcher:
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("request not answered", reference=reference)
-            return plain_reply(f"That did not work, by a fault of ours; it is in our log under {reference}.")
+            return plain_reply(f"Contact Score could not do that. The cause is in its log under {reference}.")
 
     async def _run_button_line(self, request: Request) -> Reply:
         """Run the command in a button's value; the answer replaces the message with the button."""
@@ -241,8 +241,8 @@ class Dispatcher:
             self._people.place(payload.channel, now=now) if payload.channel else _return_none(),
         )
         # If an outsider clicks, only the request itself shows the home team.
-        team, organisation = self._workspace.team, self._enterprise
-        if person is not None and is_from_outside(payload.teams, payload.organisations, team, organisation):
+        team, organization = self._workspace.team, self._enterprise
+        if person is not None and is_from_outside(payload.teams, payload.organizations, team, organization):
             person = replace(person, is_outsider=True)
         verdict = may_see(person, conversation, somewhere=payload.channel is not None)
         if verdict is not Verdict.ALLOWED or person is None:

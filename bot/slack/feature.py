@@ -26,7 +26,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """The tables of one feature. A handler of a button, form or shortcut has the permission that it requires."""
+    """The tables of one feature; buttons, forms and shortcuts are entered with the permission that they require."""
 
     verbs: Mapping[str, Command] = field(default_factory=dict)
     buttons: Mapping[str, tuple[Need, Handler]] = field(default_factory=dict)  #: by action id, of menus too

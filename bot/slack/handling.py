@@ -22,7 +22,7 @@ SLACK = "slack"
 
 
 class Outlived(Refusal):
-    """That button is of an older version of the app. Type the command again: `/score help`"""
+    """That button is from an older version of the app. Type the command again: `/score help`"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Request:
         *contact* is a contact or its row id; an email address creates the contact if it does not exist.
         """
         creates = isinstance(contact, str)
-        reference = Reference(email=contact) if isinstance(contact, str) else _find_row(contact)
+        reference = Reference(email=contact) if isinstance(contact, str) else _make_reference(contact)
         items = [
             Item(key=self.key, contact=reference, score=value.score, op=value.op, amount=value.amount, reason=reason)
             for value in values
@@ -84,12 +84,12 @@ class Request:
 
     async def set_owner(self, contact: Contact, owner: str) -> Recorded:
         """Record the owner of a contact, by the owner's email address."""
-        item = Item(key=self.key, contact=contact.row, fields={"owner": owner})
+        item = Item(key=self.key, contact=contact.reference, fields={"owner": owner})
         return await self._record(self._build_submission(items=[item]), contact)
 
     async def clear(self, contact: Contact, scores: Sequence[str]) -> Recorded:
         """Clear scores of a contact: the scores are missing from now on."""
-        items = [Item(key=self.key, contact=contact.row, score=score, op=Op.CLEAR) for score in scores]
+        items = [Item(key=self.key, contact=contact.reference, score=score, op=Op.CLEAR) for score in scores]
         return await self._record(self._build_submission(items=items), contact)
 
     async def merge(self, contact: Contact, into: Contact) -> Recorded:
@@ -131,8 +131,8 @@ class Request:
         )
 
 
-def _find_row(contact: Contact | int) -> int:
-    return contact if isinstance(contact, int) else contact.row
+def _make_reference(contact: Contact | int) -> Reference | int:
+    return contact if isinstance(contact, int) else contact.reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

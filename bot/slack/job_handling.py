@@ -7,24 +7,28 @@ from typing import Protocol, TypeAlias
 import structlog
 from slack_sdk.errors import SlackApiError
 
-from bot.blocks.elements import section
+from bot.blocks.refusals import plain_reply
 from bot.slack.client import is_outage
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Reply
 from bot.slack.poster import NO_PLACE, NotShown, Poster, Unheard, retry_after
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 from storage.job_runner import Handler, JobResult, RetryLater
 from storage.jobs import Job
 from storage.notices import NO_ADMIN, clear_notice, is_noticed, record_notice
+from storage.scoring.definitions import score_types
 from storage.workspaces import load_choices
 
 log = structlog.get_logger(__name__)
 
 #: the event type in the metadata of messages to admins about problems
 NOTICE = "notice"
+#: why a job is given up
 NO_ADMIN_FOUND = "no admin can be reached"
-NOT_OURS = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
+#: why nothing is posted to a channel
+UNUSABLE_CHANNEL = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
 
 
 class AnswerLate(Protocol):
@@ -48,23 +52,31 @@ class JobTools:
         now = self.clock()
         admin = await self.people.an_admin((await load_choices(self.workspace)).admins, now=now)
         if admin is None:
-            log.error("no admin to be reached")
+            log.error("no admin could be reached")
             await record_notice(self.workspace, notice=NO_ADMIN, now=now)
         else:
             await clear_notice(self.workspace, notice=NO_ADMIN)
         return admin
+
+    async def post_to_admin(self, job: Job, reply: Reply, id: int | str, *, event: str, since: int) -> bool:
+        """Send a message to an admin once, and return whether there is an admin."""
+        admin = await self.find_admin()
+        if admin is None:
+            return False
+        await self.poster.say_once(job, await self.poster.direct(admin), reply, id, event=event, since=since)
+        return True
+
+    async def load_types(self) -> dict[str, ScoreType]:
+        """Return the score types by key."""
+        return {score_type.key: score_type for score_type in await score_types(self.workspace)}
 
     async def notify_admin_once(self, job: Job, notice: str, text: str) -> None:
         """Notify an admin of a problem once; callers clear the notice when the problem ends."""
         now = self.clock()
         if await is_noticed(self.workspace, notice=notice):
             return
-        admin = await self.find_admin()
-        if admin is None:
-            return
-        reply = Reply(text=text, blocks=[section(text)])
-        await self.poster.say_once(job, await self.poster.direct(admin), reply, notice, event=NOTICE, since=now - DAY)
-        await record_notice(self.workspace, notice=notice, now=now)
+        if await self.post_to_admin(job, plain_reply(text), notice, event=NOTICE, since=now - DAY):
+            await record_notice(self.workspace, notice=notice, now=now)
 
 
 JobHandler: TypeAlias = Callable[[JobTools, Job], Awaitable[JobResult]]
@@ -98,7 +110,7 @@ def _translate_errors(handler: JobHandler, tools: JobTools) -> Handler:
 def explain_refusal(exc: NotShown | SlackApiError, channel: str) -> str:
     """Return why a channel accepts no messages; raises *exc* again if a retry may help."""
     if isinstance(exc, NotShown):
-        return NOT_OURS.format(channel)
+        return UNUSABLE_CHANNEL.format(channel)
     if error_code(exc) not in NO_PLACE:
         raise exc
     return f"Slack says `{error_code(exc)}` of <#{channel}>"

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from storage.domain.contacts import find_address, looks_like_address
+from storage.domain.contacts import MOST_CHARACTERS, TEXT_FIELDS, find_address, looks_like_address
 from storage.domain.errors import BadNumber, Refusal
 from storage.domain.facts import Op
 from storage.domain.numbers import parse, show, show_unambiguous
@@ -28,9 +28,9 @@ _IN_BRACKETS = re.compile(r"<[^\s<>@#!][^\s<>]*@[^\s<>]+>")  # mail programs wri
 _FIELD_WORD = re.compile(r'\w+:"[^"]*"|"[^"]*"|\S+')
 _FIELD = re.compile(r"(?P<field>[a-zA-Z]+):(?P<text>.*)")
 _PERIOD = re.compile(r"(?P<line>.*\S)\s(?P<number>\d{1,4})(?P<unit>[dDwW])", re.ASCII | re.DOTALL)
-LONGEST_REASON, LONGEST_FIELD = 300, 255
+LONGEST_REASON = 300
 #: the fields that `add` accepts, with an example of each
-ADDABLE = {"name": '"Ada Lovelace"', "company": "Acme", "owner": "me"}
+ADDABLE = {name: example for name, example in TEXT_FIELDS.items() if name != "email"}
 
 
 class Unclear(Refusal):
@@ -178,7 +178,7 @@ def _split_reason(rest: str, types: Sequence[ScoreType]) -> tuple[str, str | Non
         return rest.strip(), None
     text, reason = rest[: match.start()].strip(), strip_quotes(rest[match.end() :])
     if not reason:
-        raise Unclear(f"Say why after `because`, or leave it out: `/score set {text}`")
+        raise Unclear(f"Type a reason after `because`, or leave `because` out: `/score set {text}`")
     if len(reason) > LONGEST_REASON:
         raise Unclear(f"A reason has at most {LONGEST_REASON} characters; this one has {len(reason)}.")
     return text, reason
@@ -219,32 +219,32 @@ def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], 
         if assigned and assigned["key"].casefold() in keys:
             key = assigned["key"].casefold()
             if not assigned["rest"]:
-                raise Unclear(f"Say the number too: `{key}=8`")
+                raise Unclear(f"Type the number too: `{key}=8`")
             if _BARE.fullmatch(assigned["rest"]):
-                raise Unclear(f"Values stand at the end: `/score set ada@example.com {key}={assigned['rest']}`")
+                raise Unclear(f"Values go at the end: `/score set ada@example.com {key}={assigned['rest']}`")
             raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{key}=8`.")
         if assigned:
             near = get_close_matches(assigned["key"].casefold(), keys, n=1)
-            meant = f"Did you mean {near[0]}?" if near else f"There is {', '.join(keys)}."
+            meant = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(keys)}."
             raise Unclear(f"There is no score type `{assigned['key']}`. {meant}")
         with_colon = _ASKED.fullmatch(word)
         if with_colon and with_colon["key"].casefold() in keys:
             number = with_colon["rest"] if _BARE.fullmatch(with_colon["rest"]) else "8"
-            raise Unclear(f"A colon asks, as in a filter. To set it, type `{with_colon['key'].casefold()}={number}`")
+            raise Unclear(f"A colon is for filters. To set the score, type `{with_colon['key'].casefold()}={number}`")
     if not values:
         _check_value_position(words)
         example = contact if contact.replace(" ", "").isalpha() or _ADDRESS.fullmatch(contact) else "ada@example.com"
         value = f"{words[-1].casefold()}=8" if len(words) > 1 and words[-1].casefold() in keys else "85"
         example = " ".join(words[:-1]) if value != "85" and example == contact else example
-        raise Unclear(f"Say the value too: `/score set {example} {value}`")
+        raise Unclear(f"Type the value too: `/score set {example} {value}`")
     if not contact:
-        raise Unclear(f"Say whose score: `/score set ada@example.com {values[0].typed()}`")
+        raise Unclear(f"Name the contact: `/score set ada@example.com {values[0].typed()}`")
     if "@" in words[0] and len(words) > 1 and _BARE.fullmatch(words[-1]):
         raise Unclear(two_numbers_refusal(values[-1], types))
     keys_set = [value.score for value in values]
     repeated = next((score_type.label for score_type in types if keys_set.count(score_type.key) > 1), None)
     if repeated:
-        raise Unclear(f"{repeated} is named twice; say it once.")
+        raise Unclear(f"{repeated} is given twice; type it once.")
 
 
 def _check_value_position(words: Sequence[str]) -> None:
@@ -252,11 +252,11 @@ def _check_value_position(words: Sequence[str]) -> None:
     if len(words) < 2:
         return
     if _is_value(words[0]):
-        raise Unclear(f"Values stand at the end: `/score set {' '.join(words[1:])} {words[0]}`")
+        raise Unclear(f"Values go at the end: `/score set {' '.join(words[1:])} {words[0]}`")
     index = next((index for index, word in enumerate(words) if _is_value(word)), None)
     if index is not None:
         line = f"{' '.join(words[: index + 1])} because {' '.join(words[index + 1 :])}"
-        raise Unclear(f"Values stand at the end, and a reason after `because`: `/score set {line}`")
+        raise Unclear(f"Values go at the end, and a reason after `because`: `/score set {line}`")
     if _NO_NUMBER.fullmatch(words[-1]):
         raise Unclear(f"`{words[-1]}` is not a number. Type for example `/score set {' '.join(words[:-1])} 85`")
 
@@ -305,7 +305,7 @@ def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, .
     while len(words) > 1 and words[-1].casefold() in keys:
         named.insert(0, words.pop().casefold())
     if not words:
-        raise Unclear("Say whose score: `/score clear ada@example.com fit`")
+        raise Unclear("Name the contact: `/score clear ada@example.com fit`")
     return read_contact(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)
 
 
@@ -319,7 +319,7 @@ def read_add(rest: str) -> tuple[str, dict[str, str]]:
     address = read_contact(words[0]) if words else ""
     if not looks_like_address(address):
         first = f"`{words[0]}` is not an e-mail address. " if words else ""
-        raise Unclear(f'{first}Say whom: `/score add ada@example.com name:"Ada Lovelace"`')
+        raise Unclear(f'{first}Name the contact: `/score add ada@example.com name:"Ada Lovelace"`')
     for word in words[1:]:
         match = _FIELD.fullmatch(word)
         if match is None and fields:
@@ -329,11 +329,11 @@ def read_add(rest: str) -> tuple[str, dict[str, str]]:
             raise Unclear(_explain_not_addable(word, words[0]))
         name, text = match["field"].casefold(), strip_quotes(match["text"])
         if name in fields:
-            raise Unclear(f"{name.capitalize()} is said twice; say it once.")
+            raise Unclear(f"{name.capitalize()} is given twice; type it once.")
         if not text:
-            raise Unclear(f"Say which {name}: `{name}:{ADDABLE[name]}`, or leave `{name}:` out.")
-        if len(text) > LONGEST_FIELD:
-            raise Unclear(f"A {name} has at most {LONGEST_FIELD} characters; this one has {len(text)}.")
+            raise Unclear(f"Type the {name}: `{name}:{ADDABLE[name]}`, or leave `{name}:` out.")
+        if len(text) > MOST_CHARACTERS:
+            raise Unclear(f"A {name} has at most {MOST_CHARACTERS} characters; this one has {len(text)}.")
         fields[name] = text
     return address, fields
 
@@ -342,7 +342,7 @@ def _explain_not_addable(word: str, first: str) -> str:
     if _BARE.fullmatch(word) or _NAMED.fullmatch(word):
         return f"`add` takes no values. To add a contact with a score: `/score set {first} {word}`"
     fields = ", ".join(f"`{name}:{example}`" for name, example in ADDABLE.items())
-    return f"`{word}` says nothing of a contact. After the address there can be {fields}."
+    return f"`{word}` is not a field of a contact. After the address you can type {fields}."
 
 
 def read_days(rest: str) -> tuple[str, int | None]:

@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bot.blocks.refusals import ambiguous_contact_reply, no_contact_reply, plain_reply
 from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION
 from storage.domain.contacts import Contact
-from storage.domain.errors import UnknownScoreType
+from storage.domain.errors import UnknownContact, UnknownScoreType
 from storage.domain.texts import match_key
-from storage.ledger.contacts import contacts, find, nearest
+from storage.ledger.contacts import contacts
+from storage.reading.current_scores import Card, card
+from storage.reading.search import find, find_by_key, nearest
 
 _OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
 
@@ -52,6 +55,18 @@ async def find_all(request: Request, words: str) -> list[Contact]:
     if match:
         return await contacts(request.workspace, ids=[int(match[1])])
     return await find(request.workspace, text=words)
+
+
+async def load_card(request: Request, contact: Contact | str) -> Card:
+    """Return a contact, or the contact in the value of a button, with its scores; raises UnknownContact.
+
+    The card's contact keeps the row that was named, if it was merged into another.
+    """
+    named = await find_by_key(request.workspace, key=contact) if isinstance(contact, str) else contact
+    contact_card = await card(request.workspace, contact=named.id, now=request.now) if named is not None else None
+    if named is None or contact_card is None:
+        raise UnknownContact
+    return replace(contact_card, contact=named)
 
 
 def is_name(word: str, matches: Sequence[Contact]) -> bool:

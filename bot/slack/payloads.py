@@ -16,7 +16,7 @@ class SlackPayload:
 
     user: str  #: Slack user id; blank if the payload has none
     teams: frozenset[str | None]  #: the team ids in the payload
-    organisations: frozenset[str | None] = frozenset()  #: the Enterprise Grid ids in the payload
+    organizations: frozenset[str | None] = frozenset()  #: the Enterprise Grid ids in the payload
     channel: str | None  #: None: the request has no conversation; blank: Slack did not say which
     key: str
     trigger: str | None
@@ -30,7 +30,7 @@ def parse_command(body: Mapping[str, Any]) -> SlackPayload:
     return SlackPayload(
         user=user,
         teams=frozenset({body.get("team_id")}),
-        organisations=frozenset({body.get("enterprise_id") or None}),
+        organizations=frozenset({body.get("enterprise_id") or None}),
         channel=str(body.get("channel_id") or ""),
         key=request_key(body, user, body.get("text") or ""),
         trigger=body.get("trigger_id"),
@@ -47,7 +47,7 @@ def parse_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
     return SlackPayload(
         user=str(user.get("id") or ""),
         teams=frozenset({user.get("team_id"), (body.get("team") or {}).get("id")}),
-        organisations=frozenset({(body.get("enterprise") or {}).get("id")}),
+        organizations=frozenset({(body.get("enterprise") or {}).get("id")}),
         channel=channel,
         key=request_key(body, str(user.get("id") or ""), *parts),
         trigger=body.get("trigger_id"),

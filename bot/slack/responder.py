@@ -82,7 +82,7 @@ class Answers:
             view = {"type": "home", "blocks": list(reply.blocks)}
             await self._client.views_publish(user_id=user, view=view)
         except Exception as exc:
-            log.warning("home not drawn", because=type(exc).__name__, error=error_code(exc))
+            log.warning("home tab not published", because=type(exc).__name__, error=error_code(exc))
 
     async def answer(self, payload: SlackPayload, reply: Reply) -> None:
         """Send a message to the response_url, or by direct message if there is none.
@@ -152,7 +152,7 @@ class Answers:
             if pause is None or not is_temporary:
                 break
             await asyncio.sleep(pause)
-        log.warning("reply not taken where it was asked", because=reason)
+        log.warning("reply refused by the response_url", because=reason)
         await self._send_directly(payload, reply)
 
     async def _send_directly(self, payload: SlackPayload, reply: Reply) -> None:

@@ -52,7 +52,7 @@ class Socket:
                     log.warning("socket found dead", because="Slack no longer answers on it")
                     await self._handler.client.connect_to_new_endpoint(force=True)
             except Exception as exc:  # retried after the next sleep
-                log.warning("socket not opened anew", because=type(exc).__name__)
+                log.warning("socket not reopened", because=type(exc).__name__)
 
 
 class _Handler(AsyncSocketModeHandler):

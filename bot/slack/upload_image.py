@@ -23,7 +23,7 @@ NOT_ALLOWED = (
     "No chart: I may not upload pictures here yet. An admin can change that at api.slack.com/apps:"
     " *OAuth & Permissions*, add the bot scope `files:write`, then *Reinstall to Workspace*."
 )
-NOT_TAKEN = "No chart: Slack did not take the picture{}. What it would show is said above; ask again in a minute."
+NOT_TAKEN = "No chart: Slack did not take the picture{}. The text above says what it would show; try again in a minute."
 
 
 class BlocksRefused(Exception):

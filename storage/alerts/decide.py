@@ -8,6 +8,7 @@ itself, one statement asks for all contacts that fire. If time alone decided bef
 is folded to the instant, so that the answer does not depend on when the rule is evaluated.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,18 +24,8 @@ from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.alerts import kinds
-from storage.domain.alerts.kinds import (
-    TRENDS,
-    AlertMemory,
-    Decision,
-    Kind,
-    Watch,
-    evaluate,
-    evaluate_trend,
-    is_behind,
-    next_evaluation,
-)
+from storage.domain.alerts.kinds import Watch
+from storage.domain.alerts.memory import AlertMemory, Decision
 from storage.domain.decay import bound, shown
 from storage.domain.errors import Refusal
 from storage.domain.filters import parse
@@ -134,7 +125,7 @@ class _Decided:
         rule = self.evaluation.rule
         if self.memory.enrollment == rule.enrollment:
             return self
-        memory = kinds.enroll(self.evaluation.watch, self.memory, state, since=rule.enrolled_at)
+        memory = self.evaluation.watch.enroll(self.memory, state, since=rule.enrolled_at)
         return replace(self, memory=replace(memory, enrollment=rule.enrollment))
 
     def settle(self, state: ScoreState, *, until: int, is_met: _Condition) -> "_Decided":
@@ -145,7 +136,7 @@ class _Decided:
         """
         decided, last, watch = self, -1, self.evaluation.watch
         while True:
-            at = next_evaluation(watch, decided.memory, state)
+            at = watch.next_evaluation(decided.memory, state)
             if at is None or at > until:
                 return decided
             if at <= last:
@@ -154,15 +145,12 @@ class _Decided:
             last = at
             before, after = (state.value(watch.score_type, now=instant) for instant in (at - 1, at))
             instant = _Instant(self.evaluation, at, before, after, by_time=True)
-            decision = evaluate(watch, decided.memory, state, now=at)
+            decision = watch.evaluate(decided.memory, state, now=at)
             decided = decided.apply(instant, decision, is_met=is_met)
 
     def regroup(self, state: ScoreState, *, at: int) -> "_Decided":
         """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
-        watch = self.evaluation.watch
-        if watch.kind in TRENDS:
-            return self
-        decision = evaluate(watch, self.memory, state, now=at)
+        decision = self.evaluation.watch.evaluate(self.memory, state, now=at)
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
         return replace(self, memory=memory, steps=self._close(at) if decision.closes else self.steps)
 
@@ -207,7 +195,7 @@ async def decide_all(
 
 def reads_scores(rule: AlertRule) -> bool:
     """Return whether evaluating a rule reads scores or effects from the database, so that they must be saved before."""
-    return bool(rule.condition) or rule.kind in TRENDS
+    return bool(rule.condition) or rule.kind.compares
 
 
 def _decide(decided: _Decided, earlier: int | None, *, is_met: _Condition) -> _Decided:
@@ -223,12 +211,8 @@ def _decide(decided: _Decided, earlier: int | None, *, is_met: _Condition) -> _D
     if silent is not None:
         decided = decided.regroup(silent, at=at)
         before = silent.value(watch.score_type, now=at)
-    if watch.kind in TRENDS:
-        decision = evaluate_trend(watch, decided.memory, moved.after, earlier, now=at)
-        instant = _Instant(evaluation, at, earlier, moved.after, by_time=False)
-    else:
-        decision = evaluate(watch, decided.memory, evaluation.state, now=at)
-        instant = _Instant(evaluation, at, before, moved.after, by_time=False)
+    decision = watch.evaluate_change(decided.memory, evaluation.state, earlier, now=at)
+    instant = _Instant(evaluation, at, earlier if watch.compares else before, moved.after, by_time=False)
     return decided.apply(instant, decision, is_met=is_met)
 
 
@@ -247,7 +231,12 @@ async def _decide_with_conditions(
         return True
 
     decided = decide_each(is_met)
-    return decide_each(await _load_conditions(session, asked, now=now)) if asked else decided
+    if not asked:
+        return decided
+    answer = await _load_conditions(session, asked, now=now)
+    if any(instant.by_time for instant in asked):  # contacts are folded, which takes a while after an outage
+        return await asyncio.to_thread(decide_each, answer)
+    return decide_each(answer)
 
 
 async def _load_conditions(session: Session, asked: Sequence[_Instant], *, now: int) -> _Condition:
@@ -313,7 +302,7 @@ async def _save(
         evaluation, memory = decision.evaluation, decision.memory
         before = loaded.get(evaluation.watched, AlertMemory())
         is_same = replace(memory, seen_at=before.seen_at, enrollment=before.enrollment) == before
-        if not is_same or is_behind(evaluation.watch, before, evaluation.state, now=memory.seen_at):
+        if not is_same or evaluation.watch.is_behind(before, evaluation.state, now=memory.seen_at):
             changed[evaluation.watched] = memory
     await alert_memory.save_memory(session, changed)
     return changed
@@ -328,16 +317,12 @@ def _list_evaluations(plan: Plan, rules: Mapping[int, Sequence[AlertRule]]) -> l
                 _Evaluation(plan.workspace, rule, watch, moved.contact, moved.state, plan, moved)
                 for moved in plan.moved
                 if moved.score_type.key == watch.score_type.key
-                and (_is_affected(watch, moved) or (moved.contact, moved.score_type.key) in plan.silent)
+                and (
+                    watch.is_affected(moved.before, moved.after, is_same_state=moved.was == moved.state)
+                    or (moved.contact, moved.score_type.key) in plan.silent
+                )
             ]
     return evaluations
-
-
-def _is_affected(watch: Watch, moved: Moved) -> bool:
-    """Return whether a change of a score may make a rule decide something."""
-    if watch.kind is Kind.UNTOUCHED:
-        return True
-    return moved.before != moved.after or (watch.needs_time and moved.was != moved.state)
 
 
 async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluation]) -> dict[int, int | None]:
@@ -345,7 +330,7 @@ async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluati
     trends = [
         (position, evaluation)
         for position, evaluation in enumerate(evaluations)
-        if evaluation.watch.kind in TRENDS and evaluation.plan is not None
+        if evaluation.watch.compares and evaluation.plan is not None
     ]
     requests = [
         (
@@ -401,7 +386,7 @@ def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
         reason=_find_reason(evaluation) if is_caused else None,
         lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
         at=instant.at,
-        why=rule.why(evaluation.watch.score_type),
+        why=None if evaluation.watch.is_shown_by_score else evaluation.watch.words,
         sla=rule.sla,
         escalate_to=rule.escalate_to,
     )
@@ -464,7 +449,7 @@ async def _list_newcomers(
         watch = rule.watch(types)
         if (
             watch is None
-            or watch.kind is not Kind.CROSSES
+            or not watch.fires_for_newcomers
             or watch.score_type.key != score
             or rule.paused_at is not None
         ):
@@ -482,7 +467,7 @@ async def _list_newcomers(
             session, dict.fromkeys(((id, score) for id in matching), watch.score_type.definition)
         )
         for (id, _), state in sorted(states.items()):
-            decision = evaluate(replace(watch, hold=0), memory[id], state, now=now)
+            decision = replace(watch, hold=0).evaluate(memory[id], state, now=now)
             if decision.fires:
                 newcomers.append((_Evaluation(workspace, rule, watch, id, state), decision.memory))
     return newcomers
@@ -564,10 +549,8 @@ def _list_windows(watch: Watch, *, since: int, until: int) -> list[tuple[int, in
     """Return the ranges [low, high) of ranks that decay across an edge of a rule between *since* and *until*."""
     if not watch.score_type.half_life:
         return []
-    leads = (0, watch.span) if watch.kind is Kind.COOLING else (0,)
     windows = list[tuple[int, int]]()
-    for edge in watch.edges:
-        for lead in leads:
-            first, last = (bound(watch.score_type, edge, now=at + lead) for at in (since, until))
-            windows.append((min(first, last), max(first, last)))
+    for value, lead in watch.crossings:
+        first, last = (bound(watch.score_type, value, now=at + lead) for at in (since, until))
+        windows.append((min(first, last), max(first, last)))
     return [(low, high) for low, high in dict.fromkeys(windows) if low < high]

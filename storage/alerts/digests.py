@@ -34,7 +34,7 @@ MOVER = 20
 
 
 class UnknownDigest(Refusal):
-    """No digest goes there."""
+    """There is no digest there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from storage.alerts.rules import AlertRule, RuleThere
 from storage.audit import AuditAction, record_change
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import AlertMemory, Kind, Watch, enroll
+from storage.domain.alerts.kinds import Watch
+from storage.domain.alerts.memory import AlertMemory
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
@@ -119,7 +120,7 @@ def make_job(workspace: Workspace, rule: AlertRule, *, now: int) -> NewJob:
 
 def _needs_rows(rule: AlertRule) -> bool:
     """Return whether sweeps find the contacts of a rule by its memory alone: no score says when it was touched."""
-    return rule.kind is Kind.UNTOUCHED
+    return rule.kind.needs_memory
 
 
 async def _enroll_slice(workspace: Workspace, job: Job) -> JobResult:
@@ -127,7 +128,7 @@ async def _enroll_slice(workspace: Workspace, job: Job) -> JobResult:
     rule = next((rule for rule in await alert_rules.alert_rules(workspace) if rule.id == job.subject), None)
     watch = rule.watch(await definitions.score_types(workspace)) if rule is not None else None
     if rule is None or watch is None or job.key != f"{rule.id}/{rule.enrollment}":
-        return JobResult()  # it was removed, or began to watch anew
+        return JobResult()  # it was removed, or its enrollment started again
     rows = await database.read(
         "SELECT max(id) AS last FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND id > $2 ORDER BY id LIMIT $3)"
         " AS slice",
@@ -174,22 +175,17 @@ async def load_enrolled_memory(
         session, {(contact, score_type.key): score_type.definition for contact in stale}
     )
     return memory | {
-        contact: enroll(
-            watch, memory[contact], states.get((contact, score_type.key), beginning(score_type)), since=rule.enrolled_at
+        contact: watch.enroll(
+            memory[contact], states.get((contact, score_type.key), beginning(score_type)), since=rule.enrolled_at
         )
         for contact in stale
     }
 
 
 async def contacts_inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
-    """Return the ids of the contacts in a rule's region; for COOLING those that will leave it within the span."""
+    """Return the ids of the contacts in a rule's region."""
     score, region = watch.score_type, watch.region
     terms: list[Term] = [Has(score)]
     terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
     terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
-    inside = await pages.matching_contacts(session, workspace, where=All(tuple(terms)), among=None, now=now)
-    if watch.kind is not Kind.COOLING or region.low is None:
-        return inside
-    later = Compare(score, Comparison.BELOW, region.low)
-    falling = await pages.matching_contacts(session, workspace, where=later, among=None, now=now + watch.span)
-    return sorted(set(inside) & set(falling))
+    return await pages.matching_contacts(session, workspace, where=All(tuple(terms)), among=None, now=now)

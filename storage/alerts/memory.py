@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import AlertMemory
+from storage.domain.alerts.memory import AlertMemory
 from storage.domain.followups import WAITING
 from storage.domain.people import Workspace
 

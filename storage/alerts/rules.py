@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from storage.audit import AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.alerts.kinds import Kind, Region, Watch
-from storage.domain.alerts.syntax import AlertWords, write_alert
+from storage.domain.alerts.kinds import KINDS, Crosses, Kind, Region, Watch
+from storage.domain.alerts.syntax import AlertWords
 from storage.domain.durations import write_span
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
@@ -24,7 +24,7 @@ class UnknownRule(Refusal):
 
 
 class RuleThere(Refusal):
-    """A rule that asks for the same in the same place is there already."""
+    """The same rule already exists for the same place."""
 
     def __init__(self, rule: "AlertRule") -> None:
         super().__init__()
@@ -84,9 +84,9 @@ class AlertRule:
                 return None
             region = Region(low=score_type.bands[-1].start)
         margin = (score_type.maximum - score_type.minimum) // MARGIN if self.margin is None else self.margin
-        return Watch(
-            rule=self.id, score_type=score_type, kind=self.kind, region=region, amount=self.amount, span=self.span,
-            margin=margin, hold=self.hold, cooldown=self.cooldown,
+        return self.kind(
+            rule=self.id, score_type=score_type, region=region, amount=self.amount, span=self.span, margin=margin,
+            hold=self.hold, cooldown=self.cooldown,
         )  # fmt: skip
 
     def does(
@@ -94,7 +94,7 @@ class AlertRule:
     ) -> bool:
         """Return whether this rule duplicates a new one: same trigger, condition, channel and escalation.
 
-        *default_channel* is the channel of rules without a channel. A paused default rule is no duplicate: a person
+        *default_channel* is the channel of rules without a channel. A paused default rule is not a duplicate: a person
         who adds the same rule wants follow-ups.
         """
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)
@@ -106,18 +106,12 @@ class AlertRule:
             and (self.sla, self.escalate_to) == (words.sla, words.escalate_to)
         )
 
-    def why(self, score_type: ScoreType) -> str | None:
-        """Return the trigger of the rule as text for its follow-ups; None for CROSSES, where the score shows it."""
-        if self.kind is Kind.CROSSES:
-            return None
-        return write_alert(score_type, self.region, kind=self.kind, amount=self.amount, span=self.span)
-
 
 def watch_for(words: AlertWords) -> Watch:
     """Return what a parsed rule would watch; its rule id is 0."""
     score_type = words.score_type
-    return Watch(
-        rule=0, score_type=score_type, kind=words.kind, region=words.region, amount=words.amount, span=words.span,
+    return words.kind(
+        rule=0, score_type=score_type, region=words.region, amount=words.amount, span=words.span,
         margin=(score_type.maximum - score_type.minimum) // MARGIN if words.margin is None else words.margin,
         hold=words.hold, cooldown=COOLDOWN if words.cooldown is None else words.cooldown,
     )  # fmt: skip
@@ -131,7 +125,7 @@ async def insert_default(session: Session, workspace: Workspace, *, now: int) ->
         workspace.id,
         COOLDOWN,
         now,
-        Kind.CROSSES.value,
+        Crosses.name,
     )
 
 
@@ -145,7 +139,7 @@ async def insert_rule(
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, 1, $17) RETURNING *",
         workspace.id,
         words.score_type.key,
-        words.kind.value,
+        words.kind.name,
         words.region.low,
         words.region.high,
         words.amount,
@@ -261,7 +255,7 @@ def describe_rule(rule: AlertRule) -> Document:
     return {
         "id": rule.id,
         "score": rule.score,
-        "kind": rule.kind.value,
+        "kind": rule.kind.name,
         "low": _write_number(rule.region.low),
         "high": _write_number(rule.region.high),
         "amount": _write_number(rule.amount or None),
@@ -292,7 +286,7 @@ def _make_rule(row: Row) -> AlertRule:
         id=row["id"],
         workspace_id=row["workspace_id"],
         score=row["score"],
-        kind=Kind(row["kind"]),
+        kind=KINDS[row["kind"]],
         region=Region(low=row["low"], high=row["high"]),
         amount=row["amount"],
         span=row["span"],

@@ -10,16 +10,8 @@ from typing import TypeAlias
 
 from storage.alerts.rules import watch_for
 from storage.db import database
-from storage.domain.alerts.kinds import (
-    TRENDS,
-    AlertMemory,
-    Decision,
-    Kind,
-    Watch,
-    evaluate,
-    evaluate_trend,
-    next_evaluation,
-)
+from storage.domain.alerts.kinds import Watch
+from storage.domain.alerts.memory import AlertMemory, Decision
 from storage.domain.alerts.syntax import AlertWords, read_alert
 from storage.domain.facts import BEFORE_ALL, DAY
 from storage.domain.filters import parse, with_addresses
@@ -184,7 +176,7 @@ def _replay_course(
     """
     before = [change for change in course.changes if change.at <= since]
     state, fired = before[-1].after if before else course.beginning, list[int]()
-    memory = _make_initial_memory(watch, state, since)
+    memory = replace(watch.enroll(AlertMemory(), state, since=since), seen_at=since)
 
     def apply(decision: Decision, at: int, batch: str | None) -> AlertMemory:
         if not decision.fires:
@@ -196,29 +188,17 @@ def _replay_course(
 
     for change in [*course.changes[len(before) :], None]:
         at = until if change is None else change.at
-        while (due_at := next_evaluation(watch, memory, state)) is not None and due_at <= at:
-            memory = apply(evaluate(watch, memory, state, now=due_at), due_at, None)
+        while (due_at := watch.next_evaluation(memory, state)) is not None and due_at <= at:
+            memory = apply(watch.evaluate(memory, state, now=due_at), due_at, None)
         if change is None:
             break
         state = change.after
-        if watch.kind in TRENDS:
-            earlier = _find_state(course, at - watch.span).value(watch.score_type, now=at - watch.span)
-            decision = evaluate_trend(watch, memory, state.value(watch.score_type, now=at), earlier, now=at)
-        else:
-            decision = evaluate(watch, memory, state, now=at)
+        earlier = _find_value(watch, course, at - watch.span) if watch.compares else None
+        decision = watch.evaluate_change(memory, state, earlier, now=at)
         memory = apply(decision, at, change.batch)
     return fired, memory
 
 
-def _find_state(course: _Course, instant: int) -> ScoreState:
+def _find_value(watch: Watch, course: _Course, instant: int) -> int | None:
     earlier = [change.after for change in course.changes if change.at <= instant]
-    return earlier[-1] if earlier else course.beginning
-
-
-def _make_initial_memory(watch: Watch, state: ScoreState, since: int) -> AlertMemory:
-    """Return the memory of the rule at *since*, as `enroll` writes it: a contact in the region counts as taken."""
-    if watch.kind in TRENDS:
-        return AlertMemory(seen_at=since)
-    inside = evaluate(replace(watch, hold=0), AlertMemory(), state, now=since)
-    waiting = inside.memory.pending_until if watch.kind is Kind.UNTOUCHED else None
-    return AlertMemory(taken=inside.memory.taken, pending_until=waiting, seen_at=since)
+    return (earlier[-1] if earlier else course.beginning).value(watch.score_type, now=instant)

@@ -246,7 +246,7 @@ def _close(connection: asyncpg.Connection) -> None:
 
 
 def _write_settings(limits: Limits) -> dict[str, str]:
-    """Return the limits as settings of the server, in milliseconds; 0 is no limit."""
+    """Return the limits as settings of the server, in milliseconds; 0 means no limit."""
     seconds = {
         "lock_timeout": limits.lock,
         "statement_timeout": limits.statement,

@@ -152,7 +152,7 @@ def _parse_server(url: str) -> dict[str, Any]:
     if _pop_choice(options, "pgbouncer", ("true", "false")) == "true":
         credentials["statement_cache_size"] = 0
     if options:
-        raise BadDatabaseUrl(f"CONTACT_SCORE_DATABASE_URL has an option that is not known: {next(iter(options))[:40]}")
+        raise BadDatabaseUrl(f"CONTACT_SCORE_DATABASE_URL has an unknown option: {next(iter(options))[:40]}")
     return credentials
 
 
@@ -174,9 +174,7 @@ def _trust(file: str, *, mode: str | None) -> ssl.SSLContext | str:
     try:
         context = ssl.create_default_context(cafile=None if file == "system" else file)
     except OSError as exc:
-        raise BadDatabaseUrl(
-            f"sslrootcert in CONTACT_SCORE_DATABASE_URL names no file of certificates: {file}"
-        ) from exc
+        raise BadDatabaseUrl(f"sslrootcert in CONTACT_SCORE_DATABASE_URL is not a certificate file: {file}") from exc
     context.check_hostname = mode == "verify-full" or file == "system"
     return context
 

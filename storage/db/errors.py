@@ -11,7 +11,7 @@ from storage.domain.errors import Refusal, StorageUnavailable
 
 
 class NoDatabase(StorageUnavailable):
-    """CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."""
+    """CONTACT_SCORE_DATABASE_URL names a file that is not a SQLite database."""
 
     def __init__(self) -> None:
         Refusal.__init__(self)
@@ -31,22 +31,22 @@ _UNREACHABLE = (
     TransactionManagementError,
 )
 _FULL = "The database has no room left"
-READ_ONLY = "The database may only be read just now"
+READ_ONLY = "The database is read-only just now"
 _DAMAGED = (
     "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover"
 )
 #: problems that the operator has to repair, with what to do
 _POSTGRES_MESSAGES = {
     asyncpg.InvalidAuthorizationSpecificationError: (
-        "The database lets nobody in as CONTACT_SCORE_DATABASE_URL says: look at its user and password"
+        "The database refuses the login of CONTACT_SCORE_DATABASE_URL: check its user and password"
     ),
     asyncpg.InsufficientPrivilegeError: "The database does not let the user of CONTACT_SCORE_DATABASE_URL do this",
     asyncpg.ReadOnlySQLTransactionError: READ_ONLY,
     asyncpg.DiskFullError: _FULL,
     asyncpg.TooManyConnectionsError: (
-        "The database takes no more connections: raise its limit, or add ?maxsize=5 to CONTACT_SCORE_DATABASE_URL"
+        "The database accepts no more connections: raise its limit, or add ?maxsize=5 to CONTACT_SCORE_DATABASE_URL"
     ),
-    asyncpg.InvalidSchemaNameError: "The schema that CONTACT_SCORE_DATABASE_URL names is not there: create it first",
+    asyncpg.InvalidSchemaNameError: "The schema that CONTACT_SCORE_DATABASE_URL names does not exist: create it first",
     asyncpg.DuplicateTableError: "The database has tables of another application with the same names: choose another",
 }
 _SQLITE_MESSAGES = {

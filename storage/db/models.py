@@ -73,7 +73,9 @@ class Definition(Table):
     half_life = fields.BigIntField(null=True)  # µs
     rules = fields.TextField()  # as JSON
     is_draft = fields.BooleanField()  # a draft, built beside the live definition
-    to_fold = fields.BooleanField(db_default=False)  # must be recalculated: an older version of the program folded it
+    to_fold = fields.BooleanField(
+        db_default=False
+    )  # must be recalculated: an older version of the program calculated it
     asked = fields.BigIntField(null=True)  # how many follow-ups were opened for newcomers when it was applied
     applied_by = fields.TextField(null=True)  # who applied it, for the record of changes
     created_at = fields.BigIntField()
@@ -391,7 +393,7 @@ class AlertRule(Table):
         "storage.Workspace", on_delete=fields.RESTRICT
     )
     score = fields.CharField(max_length=32, null=True)
-    kind = fields.CharField(max_length=12)  # the trigger, see `storage.domain.alerts.kinds.Kind`
+    kind = fields.CharField(max_length=12)  # the trigger, see `storage.domain.alerts.kinds`
     low = fields.BigIntField(null=True)
     high = fields.BigIntField(null=True)
     amount = fields.BigIntField()  # the least change of the score
@@ -608,7 +610,7 @@ class LateAnswer(Table):
         indexes = (Index(fields=("workspace_id",), name="late_answers_workspace"),)
 
 
-# A contact with scores to be folded again because a batch was undone; a job folds them, or the next write.
+# A contact with scores to be recalculated because a batch was undone; a job does it, or the next write.
 class PendingRefold(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()

@@ -39,7 +39,7 @@ def has_value(value: Json) -> bool:
 
 
 def read_instant(value: Json) -> int | None:
-    """Return the instant, in µs since 1970, by which an attribute has an age; None for what is no time.
+    """Return the instant, in µs since 1970, from which the age of an attribute counts; None if the value is not a time.
 
     A time is ISO 8601, a date alone is its beginning in UTC; or a count of seconds, milliseconds or microseconds.
     """
@@ -63,7 +63,7 @@ def index_key(text: str) -> str:
 
 
 def index_value(value: Json) -> list[AttributeKeys]:
-    """Return what is stored of the value of an attribute so that it can be found; each key once."""
+    """Return the search keys that are stored for the value of an attribute, each once."""
     number, instant = read_millionths(value), read_instant(value)
     return [AttributeKeys(key, number, instant) for key in dict.fromkeys(map(index_key, list_texts(value)))]
 

@@ -13,18 +13,18 @@ _TIME = re.compile(r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d))?\s?(?P<half>am|pm)?"
 
 
 class BadHour(Refusal):
-    """That is no time within working hours: write 9:00, or 16:30."""
+    """That is not a time within working hours: write 9:00, or 16:30."""
 
 
 class UnknownZone(Refusal):
-    """There is no such time zone: write one as Europe/Berlin, or America/New_York."""
+    """There is no such time zone: write it like Europe/Berlin, or America/New_York."""
 
 
 def parse_time(text: str) -> int:
     """Parse a time of day into minutes after midnight. Raises BadHour for a time outside working hours."""
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise BadHour(f"`{text[:40]}` is no time of the day: write 9:00, or 16:30")
+        raise BadHour(f"`{text[:40]}` is not a time of day: write 9:00, or 16:30")
     hour, minute = int(match["hour"]), int(match["minute"] or 0)
     if match["half"]:
         hour = hour % 12 + (12 if match["half"].casefold() == "pm" else 0)
@@ -49,7 +49,7 @@ def check_zone(name: str) -> str:
         (known_zone for known_zone in available_timezones() if known_zone.casefold() == name.strip().casefold()), None
     )
     if zone is None:
-        raise UnknownZone(f"there is no time zone `{name[:40]}`: write one as Europe/Berlin, or America/New_York")
+        raise UnknownZone(f"there is no time zone `{name[:40]}`: write it like Europe/Berlin, or America/New_York")
     return zone
 
 

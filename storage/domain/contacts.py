@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from storage.domain.errors import BadItem, BadName, BadText
-from storage.domain.score_types import TAKEN_WORDS
+from storage.domain.errors import BadItem, BadText
 from storage.domain.texts import clean_text, former_match_key, match_key, remove_invisible
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
@@ -21,12 +20,15 @@ EMAIL = ""
 SLUG = re.compile(r"[a-z][a-z0-9-]{0,39}", re.ASCII)
 #: The sources of changes that no configured source sent.
 OWN_SOURCES = frozenset({"slack", "api", "import", "demo"})
+#: The text fields of a contact, each with an example of a value as people type it.
+#: A text field is also a line of `ContactFields`, and the columns NAME and NAME_key of the table of contacts.
+TEXT_FIELDS = {"email": "ada@example.com", "name": '"Ada Lovelace"', "company": "Acme", "owner": "me"}
 #: The fields of a contact. Any other field is an attribute.
-FIELDS = ("email", "name", "company", "owner", "tags")
+FIELDS = (*TEXT_FIELDS, "tags")
 ATTRIBUTE = "attributes."
 #: The most attributes of one item, from a request or from a row of a file.
 MOST_ATTRIBUTES = 200
-#: The most characters of an address, an id, a name, a company or an owner.
+#: The most characters of a text field or of an id.
 MOST_CHARACTERS = 255
 MOST_TAGS, MOST_IN_TAG = 100, 100
 #: The most characters of an attribute's name and of its value.
@@ -74,20 +76,27 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class ContactFields:
+    """The text fields of a contact."""
+
+    email: str | None = None
+    name: str | None = None
+    company: str | None = None
+    owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact(ContactFields):
     """A person who is scored. Times in µs UTC."""
 
     id: int
-    email: str | None
-    name: str | None
-    company: str | None
-    owner: str | None
     ids: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
     attributes: Mapping[str, Json] = field(default_factory=dict)
     created_at: int
     updated_at: int
     named_row: int | None = None  #: the row that was looked up in a merged contact; None: the contact's own row
+    named_id: Reference | None = field(default=None, compare=False)  #: the id of a source that it was looked up by
 
     @property
     def row(self) -> int:
@@ -97,6 +106,14 @@ class Contact:
         part. A contact that was looked up by name or chosen from a list uses its own row.
         """
         return self.id if self.named_row is None else self.named_row
+
+    @property
+    def reference(self) -> Reference | int:
+        """What a new fact about the contact names: the id that the contact was looked up by, or else its row.
+
+        If the id is split from the contact, the fact goes with it.
+        """
+        return self.row if self.named_id is None else self.named_id
 
     @property
     def shown(self) -> str:
@@ -129,7 +146,7 @@ def check_text(value: Json, name: str) -> None:
     match value:
         case str():
             if problem := find_broken_text(value):
-                raise BadText(f"{name} {problem}: take it out")
+                raise BadText(f"{name} {problem}: remove it")
         case list():
             for element in value:
                 check_text(element, name)
@@ -190,8 +207,7 @@ def contact_keys(fields: Mapping[str, Json]) -> dict[str, str | None]:
     tags = fields.get("tags")
     keys: dict[str, str | None] = {
         f"{name}_key": field_key(name, text) if isinstance(text := fields.get(name), str) else None
-        for name in FIELDS
-        if name != "tags"
+        for name in TEXT_FIELDS
     }
     lines = [f"\n{match_key(tag)}\n" for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
     return keys | {"tags_key": "".join(lines)}
@@ -269,13 +285,3 @@ def check_field(name: str, value: Json) -> None:
     limit = MOST_IN_ATTRIBUTE if name.startswith(ATTRIBUTE) else MOST_CHARACTERS
     if isinstance(value, str) and len(value) > limit:
         raise BadItem(f"it has {len(value):,} characters; cut it to {limit:,}")
-
-
-def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:
-    """Raise BadName if a source cannot have the slug, because `slug:id` would read as a filter or a score."""
-    if not SLUG.fullmatch(slug):
-        raise BadName(
-            f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"
-        )
-    if slug in TAKEN_WORDS or slug in score_types or slug in OWN_SOURCES:
-        raise BadName(f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`")

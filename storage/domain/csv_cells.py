@@ -1,4 +1,4 @@
-"""Write what is known of a contact as the cells of a spreadsheet, and read cells."""
+"""Format the data of a contact as CSV cells, and parse cells."""
 
 import csv
 import json
@@ -117,7 +117,7 @@ def read_number(cell: str, *, comma: bool, decimal: Callable[[], str | None], ro
 
 
 def find_decimal_sign(cells: Iterable[str]) -> str | None:
-    """Return the sign that the numbers of a column have before fractions; None where none tells, or they disagree."""
+    """Return the decimal sign of the numbers in a column; None if no number shows it, or they disagree."""
     texts = [text for cell in cells if not is_ambiguous(text := _strip_percent(cell))]
     signs = [sign for sign, form in ((",", _DECIMAL_COMMA), (".", _DECIMAL_POINT)) if any(map(form.fullmatch, texts))]
     return signs[0] if len(signs) == 1 else None

@@ -25,7 +25,7 @@ _GONE = 64
 
 
 def decay_distance(distance: int, *, elapsed: int, half_life: int) -> int:
-    """Return what is left of a distance after *elapsed* µs, in billionths of a point, rounded half to even."""
+    """Return the rest of a distance after *elapsed* µs, in billionths of a point, rounded half to even."""
     return int(_EXACT.to_integral_value(decay_unrounded(distance, elapsed=elapsed, half_life=half_life)))
 
 

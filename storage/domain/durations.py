@@ -11,14 +11,14 @@ _WRITTEN = re.compile(r"(\d{1,6})\s?([a-z])", re.ASCII)
 
 
 class BadSpan(Refusal):
-    """That is no length of time: write 24h, 30d or 2w."""
+    """That is not a length of time: write 24h, 30d or 2w."""
 
 
 def parse_span(text: str) -> int:
     """Parse a length of time into µs. Raises BadSpan for any other text, and for zero."""
     match = _WRITTEN.fullmatch(text.strip().casefold())
     if match is None or match[2] not in UNITS or not int(match[1]):
-        raise BadSpan(f"`{text[:40]}` is no length of time: write 24h, 30d or 2w")
+        raise BadSpan(f"`{text[:40]}` is not a length of time: write 24h, 30d or 2w")
     return int(match[1]) * UNITS[match[2]]
 
 

@@ -1,39 +1,39 @@
-"""Name every refusal; the docstring of each is its message where nothing more is known."""
+"""All refusals. The docstring of a refusal is its message if no other message is given."""
 
 
 class Refusal(Exception):
-    """That cannot be done."""
+    """This cannot be done."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message or type(self).__doc__ or "")
 
 
 class BadNumber(Refusal):
-    """That is not a number a score can hold."""
+    """That number cannot be a score."""
 
 
 class OutOfRange(Refusal):
-    """That value lies outside the range of the score type."""
+    """That value is outside the range of the score type."""
 
 
 class OffStep(Refusal):
-    """That value lies between two steps of the score type."""
+    """That value is between two steps of the score type."""
 
 
 class BadTime(Refusal):
-    """That is not a time a fact can have happened at."""
+    """That time cannot be recorded."""
 
 
 class BadItem(Refusal):
-    """That item says too little, or contradicts itself."""
+    """That item is incomplete or contradicts itself."""
 
 
 class BadDefinition(Refusal):
-    """A score type cannot be defined like that."""
+    """A score type cannot have these settings."""
 
 
 class BadText(Refusal):
-    """A text holds the character NUL or half of a character (an unpaired surrogate): take it out."""
+    """A text has the character NUL or half of a character (an unpaired surrogate): remove it."""
 
 
 class BadName(Refusal):
@@ -44,7 +44,7 @@ class UnknownScoreType(Refusal):
     """There is no such score type."""
 
     def __init__(self, key: str, *, known: tuple[str, ...] = ()) -> None:
-        super().__init__(f"there is no score type `{key[:40]}`; there is {', '.join(known) or 'none'}")
+        super().__init__(f"there is no score type `{key[:40]}`; existing: {', '.join(known) or 'none'}")
         self.key = key
         self.known = known
 
@@ -70,7 +70,7 @@ class Conflict(Refusal):
 
 
 class AlreadyThere(Refusal):
-    """Something of that name is there already."""
+    """That name already exists."""
 
 
 class UnknownWorkspace(Refusal):
@@ -98,7 +98,7 @@ class NothingToUndo(Refusal):
 
 
 class StorageUnavailable(Refusal):
-    """The database cannot be used now. *because* is what the operator has to repair; blank where it may pass."""
+    """The database cannot be used now. *because* is what the operator must fix; blank if waiting may help."""
 
     def __init__(self, because: str = "") -> None:
         super().__init__(f"{because or 'The database does not answer'}; nothing was recorded.")
@@ -106,7 +106,7 @@ class StorageUnavailable(Refusal):
 
 
 class TooBusy(StorageUnavailable):
-    """Too much waits to be recorded just now; nothing of this was kept."""
+    """Too many changes are waiting; nothing was recorded."""
 
     def __init__(self) -> None:
         Refusal.__init__(self)
@@ -114,7 +114,7 @@ class TooBusy(StorageUnavailable):
 
 
 class OutcomeUnknown(StorageUnavailable):
-    """The database was sent a change and did not answer: the change may have been made. *contact* was to be changed."""
+    """The database did not confirm a change, so it may have been made. *contact* is the contact of the change."""
 
     def __init__(self, contact: str = "") -> None:
         Refusal.__init__(self, "The database did not confirm the change in time: it may have been recorded.")

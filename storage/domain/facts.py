@@ -16,8 +16,8 @@ DAY = 86_400_000_000
 #: an Order with the subject, because two facts with the same key may affect one score or state one field
 FieldOrder: TypeAlias = tuple[int, bytes, bytes, bytes]
 BEFORE_ALL: Order = (-1, b"", b"")
-#: the subjects of merges, of splits and of deletions
-MERGE, SPLIT, DELETE = "merge", "split", "delete"
+#: the subjects of merges, of splits and of deletions; none of them can be the key of a score type
+MERGE, SPLIT, DELETE = "merge", "merge/split", "delete"
 
 
 class Op(StrEnum):
@@ -113,7 +113,7 @@ class SplitOff(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deleted(Fact):
-    """A deletion of a contact, or what is left of a fact when its contact was deleted."""
+    """A deletion of a contact, or the rest of a fact after its contact was deleted."""
 
     @property
     def subject(self) -> str:

@@ -3,14 +3,11 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from storage.domain.contacts import Json
+from storage.domain.contacts import TEXT_FIELDS, Json
 from storage.domain.decay import BILLIONTHS, decay_distance, fading_rank, shown
 from storage.domain.facts import BEFORE_ALL, Activity, Change, Fact, FieldOrder, FieldValue, Op, Order
 from storage.domain.rules import Spent, compile_rules
 from storage.domain.score_types import ScoreType
-
-#: fields of merged contacts that come from the surviving contact if it has them; other fields: the latest value wins
-SHOWN_FIELDS = ("email", "name", "company", "owner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,14 +200,14 @@ def walk_fields(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[
 def fold_merged_fields(
     facts_of: Mapping[int, Sequence[Fact]], ranks: Mapping[int, int], first_emails: Mapping[int, str]
 ) -> dict[str, tuple[Json, FieldOrder]]:
-    """Fold the fields of merged contacts. SHOWN_FIELDS come from the surviving contact if it has them.
+    """Fold the fields of merged contacts. Text fields come from the surviving contact if it has them.
 
     All keys are row ids. *ranks* is the result of `rank_merged_rows`; *first_emails* are the addresses that the rows
     were created with.
     """
     fields = fold_fields([fact for facts in facts_of.values() for fact in facts], {})
     levels = sorted(set(ranks.values()))
-    for name in SHOWN_FIELDS if len(levels) > 1 else ():
+    for name in TEXT_FIELDS if len(levels) > 1 else ():
         for level in levels:
             rows = sorted(row for row in ranks if ranks[row] == level)
             stated = fold_fields([fact for row in rows for fact in facts_of.get(row, ())], {}).get(name)

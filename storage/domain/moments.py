@@ -37,11 +37,11 @@ def read_moment(value: object) -> Moment | None:
     if isinstance(value, str) and not _NUMBER.fullmatch(value.strip()):
         return _parse_iso(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
-        raise BadTime(f"`{str(value)[:40]}` is no time")
+        raise BadTime(f"`{str(value)[:40]}` is not a time")
     count = Decimal(value.strip() if isinstance(value, str) else value)
     unit = next((unit for limit, unit in _UNITS if count.is_finite() and 0 <= count < limit), None)
     if unit is None:
-        raise BadTime(f"`{str(value)[:40]}` is no time")
+        raise BadTime(f"`{str(value)[:40]}` is not a time")
     return Moment(int(count * unit), unit if count == int(count) else 1)
 
 
@@ -53,7 +53,7 @@ def _parse_iso(timestamp: str) -> Moment:
         zone = (match[3] or "Z").upper().replace("UTC", "Z")
         at = datetime.fromisoformat(f"{match[1]}T{_cut_to_microseconds(match[2] or '00:00')}{zone}")
     except ValueError as exc:
-        raise BadTime(f"`{timestamp[:40]}` is no time, like 2026-01-31T09:30:00Z") from exc
+        raise BadTime(f"`{timestamp[:40]}` is not a time, like 2026-01-31T09:30:00Z") from exc
     digits = len((match[2] or "").partition(".")[2])
     return Moment((at - _EPOCH) // timedelta(microseconds=1), 10 ** max(0, 6 - digits))
 

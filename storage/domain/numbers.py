@@ -99,7 +99,7 @@ def read_millionths(value: object) -> int | None:
     """Return the number that a value of a JSON document is, or that a text holds, in millionths; None for no number.
 
     Unlike scores, it may be of any size, and have any number of digits: beyond the sixth after the point they are
-    rounded half-even, and what lies beyond LARGEST_COMPARED counts as that.
+    rounded half-even, and a larger number counts as LARGEST_COMPARED.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None

@@ -92,19 +92,19 @@ def _fold(
     rows = {row for row in root if root[row] == root[ledger.contact]}
     own = [fact for fact in recorded if fact.row in rows]
     in_force = [fact for fact in own if fact.fact.batch not in undone]
-    first_emails = {row: email for row in sorted(rows) if (email := ledger.first_emails[row]) is not None}
+    first_emails = {row: address for row in sorted(rows) if (address := ledger.first_emails[row]) is not None}
     stated = fold_merged_fields(
         {row: [fact.fact for fact in in_force if fact.row == row] for row in rows},
         rank_merged_rows(rows, links),
         first_emails,
     )
     fields = {name: value for name, (value, _) in stated.items()}
-    email = fields.get("email")
     parted = {row for fact in known if isinstance(fact.fact, SplitOff) for row in (fact.fact.one, fact.fact.other)}
     if not parted.isdisjoint(rows):  # its facts may state the address of the contact that it was split from
         addresses = {address for row in rows for address in ledger.addresses[row]}
-        email = email if isinstance(email, str) and fold_address(email) in addresses else None
-    fields["email"] = email or next(iter(first_emails.values()), None)
+        if not (isinstance(email := fields.get("email"), str) and fold_address(email) in addresses):
+            fields["email"] = None
+    fields["email"] = fields.get("email") or next(iter(first_emails.values()), None)
     folded = [(score_type, *fold((fact.fact for fact in in_force), score_type)) for score_type in score_types]
     values = {score_type.key: state.value(score_type, now=at) for score_type, state, _ in folded}
     return replace(

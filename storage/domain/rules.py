@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 
-from storage.domain.contacts import ATTRIBUTE, Json
+from storage.domain.contacts import ATTRIBUTE, TEXT_FIELDS, Json
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Activity
 from storage.domain.filters import BadFilter, Candidate, parse
@@ -168,15 +169,18 @@ def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
         if not NAME.fullmatch(rule.name):
             raise BadDefinition("each rule needs a name of 1 to 80 characters")
         if names.count(rule.name) > 1:
-            raise BadDefinition(f"two rules are called `{rule.name}`; give each a name of its own")
+            raise BadDefinition(f"two rules are called `{rule.name}`: rename one of them")
         if rule.activity is not None and not NAME.fullmatch(rule.activity):
             raise BadDefinition(f"rule `{rule.name}`: an activity has 1 to 80 characters, for example demo_booked")
         if not rule.points or rule.points % score_type.step:
             step = show(score_type.step)
-            raise BadDefinition(f"rule `{rule.name}`: {show(rule.points)} points is no whole number of steps of {step}")
+            raise BadDefinition(
+                f"rule `{rule.name}`: {show(rule.points)} points is not possible:"
+                f" use a multiple of the step {step}, except 0"
+            )
         if rule.activity is None and score_type.half_life:
             raise BadDefinition(
-                f"rule `{rule.name}`: {score_type.label} fades, so only activities can be worth something in it"
+                f"rule `{rule.name}`: {score_type.label} fades, so only rules with an activity can give points"
             )
         if rule.activity is None and not rule.condition.strip() and not rule.for_each.strip():
             raise BadDefinition(f"rule `{rule.name}` needs an activity, or an `if` about the contact")
@@ -186,7 +190,7 @@ def check_rules(rules: Sequence[Rule], score_type: ScoreType) -> None:
             )
         if rule.at_most is not None and (rule.at_most <= 0 or rule.at_most % score_type.step):
             raise BadDefinition(
-                f"rule `{rule.name}`, at_most: {show(rule.at_most)} is no whole number of steps of"
+                f"rule `{rule.name}`, at_most: {show(rule.at_most)} is not a multiple of the step"
                 f" {show(score_type.step)} above 0"
             )
         if rule.cap is not None and (rule.activity is None or rule.cap.points <= 0):
@@ -208,7 +212,7 @@ def _check_groups(rules: Sequence[Rule]) -> None:
         ):
             raise BadDefinition(f"the rules of the group `{rule.cap.group}` must have the same cap")
         if rule.cap is not None and rule.cap.group in {other.name for other in rules}:
-            raise BadDefinition(f"the group `{rule.cap.group}` must not be called like a rule")
+            raise BadDefinition(f"the group `{rule.cap.group}` has the name of a rule: rename one of them")
 
 
 def _multiply_thousandths(points: int, quantity: int) -> int:
@@ -234,17 +238,11 @@ def _find_period_start(period: str, at: int) -> int:
 
 def build_candidate(fields: Mapping[str, Json], at: int) -> Candidate:
     """Return a contact with these fields as filters see it at an instant, without an id and without scores."""
-    texts = {
-        name: value if isinstance(value := fields.get(name), str) else None
-        for name in ("email", "name", "company", "owner")
-    }
+    texts: dict[str, Any] = {name: value for name in TEXT_FIELDS if isinstance(value := fields.get(name), str)}
     tags = fields.get("tags")
     return Candidate(
+        **texts,
         id=0,
-        email=texts["email"],
-        name=texts["name"],
-        company=texts["company"],
-        owner=texts["owner"],
         tags=tuple(str(tag) for tag in tags) if isinstance(tags, list) else (),
         attributes={
             name.removeprefix(ATTRIBUTE): value for name, value in fields.items() if name.startswith(ATTRIBUTE)

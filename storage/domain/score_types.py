@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from storage.domain.contacts import TEXT_FIELDS
 from storage.domain.errors import BadDefinition, BadName, OffStep, OutOfRange
 from storage.domain.numbers import LARGEST, parse, show
 
@@ -14,7 +15,7 @@ BAND_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 TAKEN_WORDS = frozenset(
     (
         *("and", "or", "not", "has", "in", "is", "sort", "limit", "because", "me", "unset"),
-        *("owner", "tag", "tags", "company", "email", "name", "id", "segment", "followup", "updated", "created"),
+        *(*TEXT_FIELDS, "tag", "tags", "id", "segment", "followup", "updated", "created"),
         *("rising", "falling", "moved", "crossed", "stale", "above", "below"),
         *("merge", "delete"),  # subjects of facts that do not concern a score type
     )
@@ -57,7 +58,7 @@ class RuleCap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A scoring rule: points for an activity, or, without *activity*, for contacts whose fields match *condition*."""
+    """A scoring rule: points for an activity, or, without *activity*, for contacts that match *condition*."""
 
     name: str
     points: int  #: thousandths, for each unit of the activity's quantity
@@ -96,7 +97,7 @@ class ScoreType:
     def check_add(self, amount: int) -> None:
         """Raise OffStep if *amount* is not a whole number of steps."""
         if amount % self.step:
-            raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {show(amount)} is no whole number of them")
+            raise OffStep(f"{self.label} goes in steps of {show(self.step)}; {show(amount)} is not a multiple of that")
 
     def round_to_step(self, value: int) -> int:
         """Return the nearest value on a step; halfway between two, the one an even number of steps from the minimum."""
@@ -132,7 +133,7 @@ def parse_band(text: str) -> Band:
     name, *rest = (part.strip() for part in text.split(":"))
     if not name or len(rest) not in (1, 2):
         raise BadDefinition(
-            f"`{text.strip()[:40]}` is no band: write its name and where it begins, hot:80, or a colour too, hot:80:red"
+            f"`{text.strip()[:40]}` is not a band: write its name and its start, hot:80, or also its color, hot:80:red"
         )
     return Band(name=name, start=parse(rest[0]), colour=rest[1] or None if len(rest) == 2 else None)
 
@@ -141,7 +142,7 @@ def check_key(key: str) -> None:
     """Raise BadName if *key* cannot be the key of a score type, or is a word of the filter language."""
     if not KEY.fullmatch(key):
         raise BadName(
-            f"`{key}` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most"
+            f"`{key}` cannot be a score type's key: use up to 32 lowercase letters, digits and _, a letter first"
         )
     if key in TAKEN_WORDS:
         raise BadName(f"`{key}` is a word of the filter language; choose another key")
@@ -164,11 +165,11 @@ def check_definition(
     if not label.strip() or len(label) > 60:
         raise BadDefinition("a label has 1 to 60 characters")
     if minimum >= maximum:
-        raise BadDefinition(f"the minimum {show(minimum)} must lie below the maximum {show(maximum)}")
+        raise BadDefinition(f"the minimum {show(minimum)} must be below the maximum {show(maximum)}")
     if max(abs(minimum), abs(maximum)) > LARGEST:
-        raise BadDefinition("a range lies within -1,000,000,000 to 1,000,000,000")
+        raise BadDefinition("a range must be within -1,000,000,000 to 1,000,000,000")
     if step <= 0 or (maximum - minimum) % step:
-        raise BadDefinition(f"the range {show(minimum)} to {show(maximum)} is no whole number of steps of {show(step)}")
+        raise BadDefinition(f"the range {show(minimum)} to {show(maximum)} is not a multiple of the step {show(step)}")
     _check_bands(bands, minimum=minimum, maximum=maximum, step=step)
     if half_life is not None:
         _check_half_life(half_life, steps=(maximum - minimum) // step)
@@ -177,7 +178,7 @@ def check_definition(
         below = nearest - (nearest - minimum) % step
         return min((nearby for nearby in (below, below + step) if nearby <= maximum), key=abs)
     if not minimum <= start <= maximum or (start - minimum) % step:
-        raise BadDefinition(f"the starting value {show(start)} must lie in the range and on a step of {show(step)}")
+        raise BadDefinition(f"the starting value {show(start)} must be in the range and on a step of {show(step)}")
     return start
 
 
@@ -185,7 +186,7 @@ def _check_half_life(half_life: int, *, steps: int) -> None:
     if not SHORTEST_HALF_LIFE <= half_life <= LONGEST_HALF_LIFE:
         raise BadDefinition("a half-life is at least an hour (1h) and at most a hundred years (36500d)")
     if steps > MOST_FADING_STEPS:
-        raise BadDefinition("a score with a half-life has at most 1,000,000,000 steps: take a larger step")
+        raise BadDefinition("a score with a half-life has at most 1,000,000,000 steps: use a larger step")
 
 
 def _check_bands(bands: Sequence[Band], *, minimum: int, maximum: int, step: int) -> None:
@@ -195,12 +196,12 @@ def _check_bands(bands: Sequence[Band], *, minimum: int, maximum: int, step: int
         raise BadDefinition(f"the first band must start at the minimum: {bands[0].name}:{show(minimum)}")
     for band in bands:
         if not BAND_NAME.fullmatch(band.name):
-            raise BadDefinition(f"`{band.name}` cannot name a band: use small letters, digits, _ and -")
+            raise BadDefinition(f"`{band.name}` cannot name a band: use lowercase letters, digits, _ and -")
         if not minimum <= band.start <= maximum or (band.start - minimum) % step:
             raise BadDefinition(f"the band {band.name}:{show(band.start)} must start in the range and on a step")
         if band.colour is not None and band.colour not in COLOURS:
-            raise BadDefinition(f"`{band.colour[:40]}` is no colour of a band: use {', '.join(COLOURS)}")
+            raise BadDefinition(f"`{band.colour[:40]}` is not a color of a band: use {', '.join(COLOURS)}")
     if any(lower.start >= upper.start for lower, upper in pairwise(bands)):
         raise BadDefinition("the bands must start one above the other, lowest first")
     if len({band.name for band in bands}) < len(bands):
-        raise BadDefinition("each band needs a name of its own")
+        raise BadDefinition("each band needs its own name")

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from storage.domain.contacts import OWN_SOURCES, SLUG
+from storage.domain.errors import BadName
 from storage.domain.people import Workspace
+from storage.domain.score_types import TAKEN_WORDS
 
 DAY = 86_400_000_000
 
@@ -52,3 +55,11 @@ class Source:
     def score_type(self, name: str) -> str | None:
         """Return the key of the score type for a sender's property: the mapped one, or the same name, or None."""
         return self.settings.map.get(name) or (name if name in self.score_types else None)
+
+
+def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:
+    """Raise BadName if a source cannot have the slug, because `slug:id` would read as a filter or a score."""
+    if not SLUG.fullmatch(slug):
+        raise BadName(f"`{slug}` cannot name a source: use up to 40 lowercase letters, digits and -, a letter first")
+    if slug in TAKEN_WORDS or slug in score_types or slug in OWN_SOURCES:
+        raise BadName(f"`{slug}` is reserved; choose another name, for example `{slug}-crm`")

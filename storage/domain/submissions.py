@@ -145,14 +145,14 @@ def check_item(item: Item | Merge | Split | Deletion, *, received: int, index: i
     at = stamp(item.occurred_at, received=received, index=index, place=place)
     for contact in list_targets(item):
         if isinstance(contact, Reference) and not contact.identities():
-            raise BadItem("the item names nobody: give an address, or an id")
+            raise BadItem("the item names no contact: give an e-mail address or an id")
     return at
 
 
 def check_limits(item: Item | Merge | Split | Deletion, types: Mapping[str, ScoreType]) -> None:
     """Raise a Refusal if an item exceeds a limit: the range or step of its score type, or the size of its fields.
 
-    An item that was recorded earlier may exceed the limits of today; a repeat of it is no mistake of the sender.
+    An item that was recorded earlier may exceed the limits of today; a repeat of it is not the sender's mistake.
     """
     if not isinstance(item, Item):
         return

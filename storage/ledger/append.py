@@ -100,7 +100,7 @@ def _settle_facts(
 
 
 async def _mark_undone(session: Session, plan: Plan) -> Plan:
-    """Mark a plan whose batch was undone before. Only batches with an actor can be undone."""
+    """Mark a plan if its batch was undone before. Only batches with an actor can be undone."""
     if not (plan.submission.actor and plan.new):
         return plan
     undone = await facts.undone_of(session, plan.workspace.id, [plan.submission.batch])

@@ -1,9 +1,7 @@
-"""Find contacts, insert new ones, lock them, and store their fields."""
+"""Load contacts, insert new ones, lock them, and store their fields."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from difflib import SequenceMatcher
 from typing import TypeAlias
 
 from storage.db import database
@@ -13,32 +11,26 @@ from storage.domain.contacts import (
     ATTRIBUTE,
     EMAIL,
     FIELDS,
+    TEXT_FIELDS,
     Contact,
     Json,
-    address_key,
     contact_keys,
     fold_address,
-    id_key,
     id_spellings,
-    looks_like_address,
 )
-from storage.domain.errors import BadItem
 from storage.domain.facts import FieldOrder
 from storage.domain.people import Workspace
-from storage.domain.texts import match_key
 
 #: (workspace id, namespace, key)
 Identity: TypeAlias = tuple[int, str, str]
 #: field → (value, order of the fact that states it)
 Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
 
+#: the columns of the text fields, and their matching keys
+_TEXT_COLUMNS = tuple(column for name in TEXT_FIELDS for column in (name, f"{name}_key"))
+
 #: the value of merged_into in a deleted contact; its emptied row stays, because other transactions may wait for it
 NOBODY = 0
-CANDIDATES = 500
-MOST_WORDS = 8
-#: the most characters of a search text: patterns are limited, and a matching key may be 18 times as long as its text
-MOST_CHARACTERS = 500
-LIKE_ENOUGH = 0.6
 
 
 class StartAgain(Exception):
@@ -52,14 +44,14 @@ async def load_known(session: Session, identities: Iterable[Identity]) -> dict[I
 
 async def load_identity_owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
     """Return the owner of each known identity: (row that it was inserted for, contact that the row belongs to)."""
-    asked = {
+    identity_of = {
         (workspace, namespace, spelling): (workspace, namespace, value)
         for workspace, namespace, value in set(identities)
         for spelling in reversed((value,) if namespace == EMAIL else id_spellings(value))
     }
     keys = [
         {"workspace": workspace, "namespace": namespace, "value": spelling}
-        for workspace, namespace, spelling in sorted(asked)
+        for workspace, namespace, spelling in sorted(identity_of)
     ]
     rows = await session.rows(
         "SELECT i.workspace_id, i.namespace, i.value, c.id, coalesce(c.merged_into, c.id) AS root"
@@ -71,8 +63,8 @@ async def load_identity_owners(session: Session, identities: Iterable[Identity])
     )
     owners = {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
     # The current spelling comes last, so that it overrides a former spelling.
-    found = sorted(owners, key=lambda spelling: spelling == asked[spelling])
-    return {asked[spelling]: owners[spelling] for spelling in found}
+    spellings = sorted(owners, key=lambda spelling: spelling == identity_of[spelling])
+    return {identity_of[spelling]: owners[spelling] for spelling in spellings}
 
 
 async def insert_contacts(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
@@ -245,9 +237,8 @@ async def erase(session: Session, rows: Iterable[int]) -> None:
     for table in ("identities", "attribute_values"):
         await session.rows(f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
     await session.rows(
-        "UPDATE contacts SET merged_into = $2, first_email = NULL, email = NULL, name = NULL, company = NULL,"
-        " owner = NULL, tags = '[]', attributes = '{}', email_key = NULL, name_key = NULL, company_key = NULL,"
-        " owner_key = NULL, tags_key = '', stamps = '{}', split_at = NULL"
+        f"UPDATE contacts SET merged_into = $2, first_email = NULL, {' = NULL, '.join(_TEXT_COLUMNS)} = NULL,"
+        " tags = '[]', tags_key = '', attributes = '{}', stamps = '{}', split_at = NULL"
         " WHERE id IN (SELECT id FROM given(id bigint))",
         ids,
         NOBODY,
@@ -266,7 +257,7 @@ async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
 async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
     """Return the fields of contacts, each with the order of the fact that states it."""
     rows = await session.rows(
-        "SELECT id, email, first_email, name, company, owner, tags, attributes, stamps FROM contacts"
+        f"SELECT id, {', '.join(FIELDS)}, attributes, stamps FROM contacts"
         " WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(set(ids))],
     )
@@ -307,10 +298,7 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         rows.append(
             {
                 "id": id,
-                "email": values.get("email"),
-                "name": values.get("name"),
-                "company": values.get("company"),
-                "owner": values.get("owner"),
+                **{name: values.get(name) for name in TEXT_FIELDS},
                 "tags": json.dumps(_list_tags(values.get("tags")), ensure_ascii=False),
                 "attributes": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
                 **contact_keys(values),
@@ -322,13 +310,10 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
                 ),
             }
         )
+    columns = (*_TEXT_COLUMNS, "tags", "tags_key", "attributes", "stamps")
     await session.rows(
-        "UPDATE contacts SET email = given.email, name = given.name, company = given.company,"
-        " owner = given.owner, tags = given.tags, attributes = given.attributes, stamps = given.stamps,"
-        " updated_at = $2, email_key = given.email_key, name_key = given.name_key, company_key = given.company_key,"
-        " owner_key = given.owner_key, tags_key = given.tags_key"
-        " FROM given(id bigint, email text, name text, company text, owner text, tags text, attributes text,"
-        " stamps text, email_key text, name_key text, company_key text, owner_key text, tags_key text)"
+        f"UPDATE contacts SET {', '.join(f'{column} = given.{column}' for column in columns)}, updated_at = $2"
+        f" FROM given(id bigint, {', '.join(f'{column} text' for column in columns)})"
         " WHERE contacts.id = given.id",
         rows,
         now,
@@ -408,7 +393,7 @@ async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence
     """Return the same as `contacts`, as this transaction sees it."""
     id_rows = [{"id": min(id, database.LARGEST_ID)} for id in ids]
     rows = await session.rows(
-        "SELECT id, email, name, company, owner, tags, attributes, created_at, updated_at FROM contacts"
+        f"SELECT id, {', '.join(FIELDS)}, attributes, created_at, updated_at FROM contacts"
         " WHERE workspace_id = $2 AND merged_into IS NULL AND id IN (SELECT id FROM given(id bigint))",
         id_rows,
         workspace.id,
@@ -431,126 +416,6 @@ async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence
 def _make_contact(row: Row, ids: Mapping[str, str]) -> Contact:
     values = {**row, "tags": tuple(json.loads(row["tags"])), "attributes": json.loads(row["attributes"])}
     return Contact(**values, ids=ids)
-
-
-async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Contact]:
-    """Return the contacts that match a person's search text, at most *most* plus one.
-
-    An address or `source:id` identifies one contact exactly. Any other text is searched in names, companies and
-    addresses: first as whole words, then as beginnings of words, then anywhere. Raises BadItem if the text is too long.
-    """
-    _check_length(text)
-    exact = await _find_by_identity(workspace, text)
-    if exact is not None or looks_like_address(text.strip()):
-        return await _load_named(workspace, exact)
-    words = [_escape_pattern(word) for word in match_key(text).split()[:MOST_WORDS]]
-    for pattern in ("% {} %", "% {}%", "%{}%") if words else ():
-        ids = [
-            row["id"]
-            for row in await _search_by_patterns(workspace, [pattern.format(word) for word in words], most=most + 1)
-        ]
-        if ids:
-            return await contacts(workspace, ids=ids)
-    return []
-
-
-async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
-    """Return the contacts whose name, company or address is most similar to a text that no contact matches."""
-    _check_length(text)
-    query = match_key(text)
-    words = [_escape_pattern(word) for word in query.split()[:MOST_WORDS]]
-    if not words:
-        return []
-    # Candidates share the beginning or the end of a word with the text.
-    shared = [pattern for word in words for pattern in (f"% {word[:2]}%", f"%{word[-3:]} %")]
-    rows = await _search_by_patterns(workspace, shared, most=CANDIDATES, match_all=False)
-    similarities = {row["id"]: _measure_similarity(query, row) for row in rows}
-    best = sorted(
-        (id for id, similarity in similarities.items() if similarity >= LIKE_ENOUGH),
-        key=lambda id: (-similarities[id], id),
-    )
-    return await contacts(workspace, ids=best[:most])
-
-
-def _check_length(text: str) -> None:
-    """Raise BadItem if a search text is too long; SQLite would reject such a pattern."""
-    if len(text) > MOST_CHARACTERS:
-        raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
-
-
-async def find_by_key(workspace: Workspace, *, key: str) -> Contact | None:
-    """Return the contact that a key from a program or a button identifies: a row id, an address, or `source:id`."""
-    return next(iter(await _load_named(workspace, await _find_row(workspace, key))), None)
-
-
-async def _load_named(workspace: Workspace, owner: tuple[int, int] | None) -> list[Contact]:
-    """Return the contact of *owner*, (row that was named, contact that it belongs to), or an empty list for None."""
-    if owner is None:
-        return []
-    row, root = owner
-    return [
-        contact if row == root else replace(contact, named_row=row) for contact in await contacts(workspace, ids=[root])
-    ]
-
-
-async def _find_row(workspace: Workspace, key: str) -> tuple[int, int] | None:
-    if key.isascii() and key.isdecimal() and len(key) <= 18:
-        rows = await database.read(
-            "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
-            " AND coalesce(merged_into, id) <> $3",
-            workspace.id,
-            int(key),
-            NOBODY,
-        )
-        return (rows[0]["id"], rows[0]["root"]) if rows else None
-    return await _find_by_identity(workspace, key)
-
-
-async def _search_by_patterns(
-    workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True
-) -> list[Row]:
-    """Return contacts whose name, company and address match all patterns, or with *match_all* false any of them."""
-    haystack = (
-        "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
-        " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
-    )
-    condition = (" AND " if match_all else " OR ").join(
-        f"{haystack} LIKE ${number} ESCAPE '!'" for number in range(3, len(patterns) + 3)
-    )
-    return await database.read(
-        "SELECT id, name_key, company_key, email_key FROM contacts"
-        f" WHERE workspace_id = $1 AND merged_into IS NULL AND ({condition}) ORDER BY name_key, id LIMIT $2",
-        workspace.id,
-        most,
-        *patterns,
-    )
-
-
-def _measure_similarity(query: str, row: Row) -> float:
-    local, at, _ = query.partition("@")
-    if at:  # the address without its domain, which half of a company shares
-        return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio() - 0.05
-    texts = [text for text in (row["name_key"], row["company_key"], (row["email_key"] or "").partition("@")[0]) if text]
-    words = [word for text in texts for word in (text, *text.split())]
-    return max((SequenceMatcher(None, query, word).ratio() for word in words), default=0)
-
-
-async def _find_by_identity(workspace: Workspace, text: str) -> tuple[int, int] | None:
-    """Return (row, contact that it belongs to) for an address or `source:id`, or None if no contact has it."""
-    trimmed = text.strip()
-    source, colon, source_id = trimmed.partition(":")
-    pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
-    pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
-    if not pairs:
-        return None
-    matches = await load_identity_owners(
-        database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
-    )
-    return next(iter(matches.values()), None)
-
-
-def _escape_pattern(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
 async def verify_contact_ids(session: Session, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:

@@ -94,7 +94,7 @@ async def _load_raw(workspace: Workspace, id: int) -> Raw | None:
 
 
 async def load_tombstones(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
-    """Return the identities among these whose contact was deleted, each with the time of the deletion in µs."""
+    """Return those of the identities that belong to deleted contacts, each with the time of the deletion in µs."""
     distinct = set(identities)
     keys = await _load_keys(session, {workspace for workspace, _, _ in distinct})
     by_hash = {
@@ -126,7 +126,7 @@ async def stamp_deletions(session: Session, plan: Plan) -> Plan:
 
 
 async def erase_contacts(session: Session, plan: Plan) -> Plan:
-    """Delete the contacts of a plan's deletions, whose facts are already appended. Return the plan with the regrouping.
+    """Delete the contacts of a plan's deletions; their facts are already appended. Return the plan with the regrouping.
 
     Facts later than a deletion stay, as if they were about a new contact. The contacts must be locked.
     """

@@ -61,7 +61,7 @@ async def append(
     received_at: Mapping[FactKey, int],
     named_ids: Mapping[FactKey, tuple[str, str]] | None = None,
 ) -> dict[FactKey, int]:
-    """Append the facts whose keys are new, each with its contact row. Return the row ids of the appended facts.
+    """Append the facts with new keys, each with its contact row. Return the row ids of the appended facts.
 
     *named_ids* are the ids, (source, id), that the facts named their contacts by.
     """
@@ -230,7 +230,7 @@ async def load_splits(session: Session, contacts: Collection[int]) -> set[frozen
     """Return the pairs of contacts that splits parted, with one of *contacts* in each: a contact that an id left, and
     the contact that has the id since, or had it until the next split.
 
-    A pair whose rows are one contact, because the split was undone or they were merged again, has that contact alone.
+    A pair with both rows in one contact (the split was undone, or they were merged again) has that contact alone.
     """
     members = await session.rows(
         "SELECT c.id, given.id AS root FROM given(id bigint) JOIN contacts c ON c.id = given.id"
@@ -405,7 +405,7 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
-    """Return the batch whose facts an undo of *batch* affects, following undos of undos; None if it has no facts."""
+    """Return the batch that an undo of *batch* affects, following undos of undos; None if it has no facts."""
     while rows := await session.rows(
         "SELECT kind, undoes FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
         workspace,

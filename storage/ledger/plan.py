@@ -365,7 +365,7 @@ def _plan_item(
 
 
 def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
-    """Return the keys of the score types that an item may change: its own, and those whose rules refer to it."""
+    """Return the keys of the score types that an item may change: its own, and those with rules that refer to it."""
     keys = [item.score] if item.score else []
     for key, score_type in types.items():
         rules = compile_rules(score_type.rules)

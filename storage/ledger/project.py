@@ -206,7 +206,7 @@ async def find_late(
 async def _load_stated_fields(
     session: Session, plans: Sequence[Plan], types: Mapping[Scored, ScoreType]
 ) -> dict[int, contacts.Fields]:
-    """Return the fields, before the new facts, of the contacts whose scores have rules that read fields."""
+    """Return the fields, before the new facts, of the contacts with scores that have rules about fields."""
     names_of: dict[int, set[str]] = {}
     for (contact, _), score_type in types.items():
         if names := compile_rules(score_type.rules).fields_read:

@@ -67,7 +67,7 @@ class Queue:
 
     def __init__(self) -> None:
         self._people: deque[Pending] = deque()
-        self._lanes: OrderedDict[Lane, deque[Pending]] = OrderedDict()  # the lane whose turn it is comes first
+        self._lanes: OrderedDict[Lane, deque[Pending]] = OrderedDict()  # the lane that has the next turn comes first
         self._size = 0
         self._took_batches = False  # whether the last group had batches
 
@@ -118,7 +118,7 @@ class Queue:
         """Remove and return the submissions of the next group: people's first, then one per source in turn.
 
         Batches join up to MOST_ITEMS, but not next to submissions of people, and only in every other group while pushes
-        wait. A source whose batch has to wait has the first turn in the next group.
+        wait. A source with a waiting batch has the first turn in the next group.
         """
         group: list[Pending] = []
         has_pushes = any(not waiting[0].is_batch for waiting in self._lanes.values())

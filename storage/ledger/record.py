@@ -14,7 +14,7 @@ from storage.alerts.decide import decide_all, reads_scores
 from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db.database import Session
-from storage.domain.alerts.kinds import AlertMemory
+from storage.domain.alerts.memory import AlertMemory
 from storage.domain.errors import Refusal, UnknownContact
 from storage.domain.facts import Item, Unusable
 from storage.domain.fold import ScoreState, beginning
@@ -32,7 +32,7 @@ from storage.ledger.project import Known, project, save_fields, save_scores
 from storage.ledger.resolve import resolve
 from storage.ledger.undo import append_undo, find_undo_scope
 from storage.scoring import definitions
-from storage.scoring.drafts import project_into_drafts
+from storage.scoring.draft_scores import project_into_drafts
 from storage.sources import deliveries, readback_queue
 
 

@@ -37,7 +37,7 @@ class _Names:
     newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
 
     def copy(self) -> "_Names":
-        """Return a copy whose changes do not affect this record."""
+        """Return a copy; changes of the copy do not affect this record."""
         return replace(
             self,
             row_of=dict(self.row_of),

@@ -17,7 +17,7 @@ from storage.reading.filter_sql import Sql, write_membership
 
 
 class BadCursor(Refusal):
-    """That cursor is not one of this filter's: begin again without it."""
+    """That cursor does not belong to this filter: start again without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

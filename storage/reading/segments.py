@@ -36,7 +36,7 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, by: str, n
     """
     if not NAME.fullmatch(name):
         raise BadName(
-            f"`{name[:40]}` cannot name a segment: use a small letter, then small letters, digits, _ and -, 32 at most"
+            f"`{name[:40]}` cannot name a segment: use up to 32 lowercase letters, digits, _ and -, a letter first"
         )
     saved = await segments(workspace)
     parse(text, await score_types(workspace), owners=SOMEBODY, segments=saved, naming=name)
@@ -72,7 +72,7 @@ async def segment(workspace: Workspace, *, name: str) -> str:
     """Return the text of a segment. Raises UnknownSegment."""
     saved = await segments(workspace)
     if name not in saved:
-        hint = did_you_mean(name, saved) if saved else "None is saved yet."
+        hint = did_you_mean(name, saved) if saved else "No segments are saved yet."
         raise UnknownSegment(f"there is no segment `{name[:40]}`. {hint}")
     return saved[name]
 

@@ -208,7 +208,7 @@ async def live_and_drafts(
 
 
 async def load_version(workspace: Workspace, *, score: str, number: int) -> ScoreType:
-    """Return a version of a score type that is no draft, live or not. Raises UnknownScoreType."""
+    """Return a version of a score type that is not a draft, live or not. Raises UnknownScoreType."""
     rows = await database.read(_VERSION, workspace.id, score, number)
     if not rows:
         raise UnknownScoreType(score)

@@ -7,10 +7,9 @@ from dataclasses import asdict
 from storage.audit import AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.contacts import check_slug
 from storage.domain.errors import AlreadyThere, UnknownSource
 from storage.domain.people import Workspace
-from storage.domain.sources import DAY, Source, SourceSettings
+from storage.domain.sources import DAY, Source, SourceSettings, check_slug
 from storage.scoring.definitions import live, lock_names
 from storage.sources import readback_queue
 
@@ -48,7 +47,7 @@ async def add_source(
             token,
         )
         if not inserted:
-            raise AlreadyThere(f"there is a source `{slug}` already; choose another name")
+            raise AlreadyThere(f"the source `{slug}` already exists; choose another name")
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_ADDED, subject=slug,
             before=None, after=await _load_document(session, workspace, slug, has_secrets=True), now=now,

@@ -237,8 +237,8 @@ async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
     )
     if not rows:
         raise UnknownDelivery(
-            f"the request of delivery {id} is not kept: of each source the latest {RAW_KEPT} are,"
-            " and those of which something is in quarantine"
+            f"the request of delivery {id} is not stored any more: of each source the latest {RAW_KEPT} are,"
+            " and those with items in quarantine"
         )
     row = rows[0]
     return Raw(

@@ -73,7 +73,7 @@ class CsvFile:
                 if not lines.taken:
                     return
                 if any(map(_NOT_DECODED.search, lines.taken)):
-                    problem = "it has a byte that is not UTF-8: write its letters again"
+                    problem = "it has a byte that is not UTF-8: type the text again"
                 if line > header_line and (problem or any(cell.strip() for cell in cells)):
                     yield Row(line=line, cells=cells, end=file.tell(), wrong=problem)
                 line += max(1, sum(part.endswith(("\n", "\r")) for part in lines.taken))
@@ -124,7 +124,7 @@ def _read_row(lines: _Lines, delimiter: str, *, width: int | None) -> tuple[tupl
     if width is not None and len(cells) > width:
         return cells, f"it has {len(cells)} cells, the header {width}: put quotes around a cell with a `{delimiter}`"
     if width is not None and len(cells) == 1 < width and cells[0].count(delimiter) >= width - 1:
-        return cells, f"it is one cell, the header has {width}: take away the quotes around the whole line"
+        return cells, f"it is one cell, the header has {width}: remove the quotes around the whole line"
     return cells, None
 
 
@@ -148,7 +148,7 @@ def recognize(path: Path) -> CsvFile:
     if not any(name.strip() for name in header):
         raise BadFile(f"`{path.name}` has no header: its first line must name the columns, one of them email")
     if any("\0" in name for name in header):
-        raise BadFile(f"`{path.name}` has the character NUL in the name of a column; take it out")
+        raise BadFile(f"`{path.name}` has the character NUL in the name of a column; remove it")
     if any(map(_NOT_DECODED.search, header)):
         raise BadFile(f"`{path.name}` has a byte in the name of a column that is not UTF-8: save it as “CSV UTF-8”")
     return CsvFile(
@@ -185,7 +185,7 @@ def _scan_file(path: Path) -> tuple[str, int, str]:
         raise BadFile(f"`{path.name}` is empty")
     if utf_8.is_likely():
         return digest.hexdigest(), size, "utf-8-sig" if utf_8.has_mark else "utf-8"
-    raise BadFile(f"`{path.name}` is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”")
+    raise BadFile(f"`{path.name}` is not text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”")
 
 
 class _Utf8Counter:

@@ -10,7 +10,7 @@ from typing import TextIO
 from storage.audit import AuditAction, record_change
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.contacts import ATTRIBUTE, FIELDS, ID
+from storage.domain.contacts import ATTRIBUTE, FIELDS, ID, TEXT_FIELDS
 from storage.domain.csv_cells import guard_formula, join_tags, write_attribute, write_cell
 from storage.domain.filters import Filter
 from storage.domain.numbers import show_unambiguous
@@ -138,9 +138,7 @@ async def write_csv(
             card.contact,
             {standing.score_type.key: show_unambiguous(standing.value) for standing in card.standings},
         )
-        texts = {name: write_cell(getattr(contact, name)) for name in FIELDS if name != "tags"} | {
-            "tags": join_tags(contact.tags)
-        }
+        texts = {name: write_cell(getattr(contact, name)) for name in TEXT_FIELDS} | {"tags": join_tags(contact.tags)}
         extra_values = [
             *(contact.ids.get(source, "") for source in sources),
             *(write_attribute(contact.attributes[name]) if name in contact.attributes else "" for name in attributes),

@@ -60,10 +60,10 @@ async def undo_import(
 ) -> UndoneImport:
     """Undo the import of a file, and fold the scores in a job of this process.
 
-    *progress* is told how many contacts of how many are folded. Raises NothingToUndo.
+    *progress* is called with the number of recalculated contacts and their total. Raises NothingToUndo.
     """
     if await undo_in_force(workspace, batch=batch_of(file)) is not None:
-        raise NothingToUndo(f"the import of {file.path.name} was taken back already")
+        raise NothingToUndo(f"the import of {file.path.name} was undone already")
     now = clock()
     undo = build_undo(batch_of(file), defers=True, by=by, now=now)
     try:

@@ -155,13 +155,13 @@ def match_columns(
             columns[index] = target
     if not {ACTIVITY, OCCURRED_AT} <= set(columns.values()):
         if mapped_values.intersection(activity_names):
-            raise BadFile(f"an activity needs its time: say --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
+            raise BadFile(f"an activity needs its time: give --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
         columns = {index: target for index, target in columns.items() if target not in activity_names}
     default = types[0].key if types else None
     last_name = _recognize_headers(header, columns, _FORMER_HEADERS if former else HEADERS, default=default)
     duplicate = next((target for target, count in Counter(columns.values()).items() if count > 1), None)
     if duplicate:
-        raise BadFile(f"two columns are `{duplicate}`; say which one is meant: --map COLUMN={duplicate}")
+        raise BadFile(f"two columns are `{duplicate}`; choose one: --map COLUMN={duplicate}")
     if not any(target == "email" or target.startswith(ID) for target in columns.values()):
         raise BadFile(_propose_identifier(header, columns, rows))
     if all_columns:
@@ -185,17 +185,17 @@ def match_columns(
 
 
 def _propose_identifier(header: Sequence[str], columns: Mapping[int, str], rows: Iterable[Row]) -> str:
-    """Return what is wrong with a file in which no column names the contact, and the `--map` that mends it."""
+    """Return what is wrong with a file in which no column names the contact, and the `--map` that fixes it."""
     free = [index for index, name in enumerate(header) if name.strip() and index not in columns]
     cells = [row.cells for row in islice(rows, SAMPLE)]
     for index in free:
         if any(index < len(row) and looks_like_address(row[index]) for row in cells) or "mail" in header[index].lower():
-            return f"no column is the e-mail address; say which one is: --map '{header[index].strip()}=email'"
+            return f"no column is the e-mail address; choose one: --map '{header[index].strip()}=email'"
     for index in free:
         if looks_like_id_header(header[index]):
             option = f"--map '{header[index].strip()}={ID}crm'"
-            return f"no column is an e-mail address; say whose ids the contacts have: {option}"
-    return f"no column names the contact; say which one does: --map COLUMN=email, or --map COLUMN={ID}crm for an id"
+            return f"no column is an e-mail address; choose a column of ids: {option}"
+    return f"no column names the contact; choose one: --map COLUMN=email, or --map COLUMN={ID}crm for an id"
 
 
 def _add_attributes(header: Sequence[str], columns: dict[int, str], last_name: int | None) -> None:
@@ -243,9 +243,9 @@ def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets
         column_index = indexes.get(column.strip().casefold())
         if column_index is None:
             existing = format_columns([name.strip() for name in header if name.strip()])
-            raise BadFile(f"there is no column `{column}`; there is {existing}")
+            raise BadFile(f"there is no column `{column}`; the columns: {existing}")
         if target not in targets and not _is_named(target):
-            raise BadFile(f"`{target}` is no field; use {', '.join(targets)}, attributes.NAME or {ID}SOURCE")
+            raise BadFile(f"`{target}` is not a field; use {', '.join(targets)}, attributes.NAME or {ID}SOURCE")
         mapped_targets[column_index] = target
     return mapped_targets
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from storage.db import database
-from storage.domain.contacts import ATTRIBUTE, FIELDS, Contact, Json, clean_field
+from storage.domain.contacts import ATTRIBUTE, TEXT_FIELDS, Contact, Json, clean_field
 from storage.domain.csv_cells import join_tags, write_cell
 from storage.domain.errors import TwoContacts
 from storage.domain.facts import Item, Op
@@ -56,7 +56,7 @@ async def load_people(
 
 
 async def replace_undone_keys(workspace: Workspace, *, import_rows: Sequence[ImportRow], batch: str) -> None:
-    """Give an activity another key if an import of another file recorded it and was undone.
+    """Change the key of an activity if an import of another file recorded it and was undone.
 
     The activity would otherwise be a duplicate of a fact that does not count.
     """
@@ -91,7 +91,7 @@ async def _find_former(reader: database.Session, import_rows: Sequence[ImportRow
 
 
 def _build_person(contact: Contact) -> Person:
-    values: dict[str, Json] = {name: getattr(contact, name) for name in FIELDS if name != "tags"}
+    values: dict[str, Json] = {name: getattr(contact, name) for name in TEXT_FIELDS}
     values |= {ATTRIBUTE + name: value for name, value in contact.attributes.items()}
     values["tags"] = list[Json](contact.tags)
     return Person(is_new=False, texts={name: _write_text(name, value) for name, value in values.items()})

@@ -16,7 +16,7 @@ from storage.ledger.refold_job import fold_pending
 from storage.transfer.csv_files import CsvFile, Row
 from storage.transfer.import_activities import ActivityReader
 from storage.transfer.import_batch import SOURCE, batch_of, build_undo, record_import
-from storage.transfer.import_columns import check_attributes, choose_columns
+from storage.transfer.import_columns import Columns, check_attributes
 from storage.transfer.import_compare import compare_row, load_people, replace_undone_keys
 from storage.transfer.import_numbers import NO_ADJUSTMENT, NumberReader, ScoreOptions
 from storage.transfer.import_rows import ImportRow, parse_row
@@ -59,8 +59,7 @@ async def import_file(
     workspace: Workspace,
     *,
     file: CsvFile,
-    mapping: Mapping[str, str],
-    all_columns: bool = False,
+    columns: Columns,
     progress: Callable[[int], None],
     wrong: Callable[[Row, str], None],
     options: ScoreOptions = NO_ADJUSTMENT,
@@ -70,13 +69,13 @@ async def import_file(
 ) -> Report:
     """Import a file and return a report; raises BadFile. With *dry_run* nothing is saved.
 
+    *columns* are the meanings of the file's columns, from `choose_columns`.
     A blank cell changes nothing, and neither does a cell with the current value.
     Every fact's dedupe key has the file's digest, line and column, so importing the same file again resumes where it
     stopped. A dry run rolls each chunk back before the next, so a contact in two chunks is counted in both.
     *progress* is called with the number of bytes done so far, *wrong* with every row that has a cell which cannot be
     imported, and the reason.
     """
-    columns = await choose_columns(workspace, file=file, mapping=mapping, all_columns=all_columns)
     check_attributes(file, columns)
     numbers = NumberReader(file, columns, options)
     activities = ActivityReader(columns, numbers, now=now)
@@ -153,7 +152,7 @@ def _apply_outcomes(import_rows: Sequence[ImportRow], recorded: Recorded) -> Non
     for import_row in import_rows:
         row_outcomes = list(islice(outcomes, len(import_row.items)))
         import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
-        # A conflict is no complaint: the cell is the same, but an earlier version parsed it differently.
+        # A conflict is not reported: the cell is the same, but an earlier version parsed it differently.
         reasons = (outcome.reason for outcome in row_outcomes if outcome.reason != CONFLICT)
         import_row.complaints += dict.fromkeys(reason for reason in reasons if reason)
 

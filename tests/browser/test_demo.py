@@ -14,9 +14,9 @@ from tests.browser.slack_page import become, kept_message, newest, say, words
 pytestmark = pytest.mark.slow
 
 GUEST = "Scores are for members of this workspace; guests cannot see or change them."
-OUTSIDER = "Scores are for members of this workspace; people of other organisations cannot see or change them."
+OUTSIDER = "Scores are for members of this workspace; people from other organizations cannot see or change them."
 SHARED = (
-    "This conversation is shared with another organisation, so nothing is shown here."
+    "This conversation is shared with another organization, so nothing is shown here."
     " Ask me in our direct messages instead: open Contact Score under Apps."
 )
 

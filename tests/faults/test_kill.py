@@ -19,9 +19,9 @@ from storage.alerts.followup_moves import ASK
 from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import open_storage
 from storage.jobs import list_due_in_lane
-from storage.ledger.contacts import find
 from storage.reading.current_scores import cards_of
 from storage.reading.history import history
+from storage.reading.search import find
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import Serving, environment, serving
 from tests.conftest import KEY

@@ -21,8 +21,9 @@ from storage.domain.backoff import PACE, SECOND
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
-from storage.ledger.contacts import contacts, find
+from storage.ledger.contacts import contacts
 from storage.reading.history import history
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type, score_types
 from storage.sources.config import add_source
 from storage.workspaces import find_workspace

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.conftest import KEY
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 @dataclass(kw_only=True)

@@ -60,7 +60,7 @@ FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("sources", "Add a source", {"slug": "shop", "provider": "generic"}),
     ("sources", "Rotate", {}),
 )
-DECISIONS = ("Apply quietly", "Apply and ask", "Cancel")
+DECISIONS = ("Apply without alerts", "Apply and alert", "Cancel")
 COUNT = len(COMMANDS) + len(BUTTONS) + 4 + len(FORMS) + len(DECISIONS)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from storage.transfer.csv_files import recognize
 from storage.transfer.import_batch import batch_of
+from storage.transfer.import_columns import choose_columns
 from storage.transfer.import_csv import import_file
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
@@ -45,39 +46,39 @@ async def test_who_is_there_already_is_told_with_what_changed(acme: Acme) -> Non
     ]
 
     assert answers == [
-        "Ada Lovelace · is there already; nothing was changed\n[Set]",
-        "Ada Lovelace · is there already; nothing was changed\n[Set]",
-        "Ada Lovelace · was there already · name Ada Lovelace → *Ada King*"
+        "Ada Lovelace · already exists; nothing was changed\n[Set]",
+        "Ada Lovelace · already exists; nothing was changed\n[Set]",
+        "Ada Lovelace · already existed · name Ada Lovelace → *Ada King*"
         " · owner rep@acme.example → *jane@acme.example*\n[Undo] [Set]",
-        "Grace Kelly · was there already · owner — → *rep@acme.example*\n[Undo] [Set]",
+        "Grace Kelly · already existed · owner — → *rep@acme.example*\n[Undo] [Set]",
     ]
     ada = await acme.contact("ada@example.com")
     assert (ada.name, ada.company, ada.owner) == ("Ada King", "Analytical Engines", "jane@acme.example")
 
 
 REFUSED = [
-    ("add", 'Say whom: `/score add ada@example.com name:"Ada Lovelace"`'),
+    ("add", 'Name the contact: `/score add ada@example.com name:"Ada Lovelace"`'),
     (
         "add Zoë name:Zoë",
-        '`Zoë` is not an e-mail address. Say whom: `/score add ada@example.com name:"Ada Lovelace"`',
+        '`Zoë` is not an e-mail address. Name the contact: `/score add ada@example.com name:"Ada Lovelace"`',
     ),
     ("add zoe@example.com name:Zoë Brown", 'Put several words in quotes: `name:"Zoë Brown"`'),
     (
         "add zoe@example.com Zoë",
-        '`Zoë` says nothing of a contact. After the address there can be `name:"Ada Lovelace"`, `company:Acme`,'
+        '`Zoë` is not a field of a contact. After the address you can type `name:"Ada Lovelace"`, `company:Acme`,'
         " `owner:me`.",
     ),
     (
         "add zoe@example.com tag:vip",
-        '`tag:vip` says nothing of a contact. After the address there can be `name:"Ada Lovelace"`, `company:Acme`,'
+        '`tag:vip` is not a field of a contact. After the address you can type `name:"Ada Lovelace"`, `company:Acme`,'
         " `owner:me`.",
     ),
     (
         "add zoe@example.com 85",
         "`add` takes no values. To add a contact with a score: `/score set zoe@example.com 85`",
     ),
-    ("add zoe@example.com name:Zoë name:Zoe", "Name is said twice; say it once."),
-    ("add zoe@example.com company:", "Say which company: `company:Acme`, or leave `company:` out."),
+    ("add zoe@example.com name:Zoë name:Zoe", "Name is given twice; type it once."),
+    ("add zoe@example.com company:", "Type the company: `company:Acme`, or leave `company:` out."),
     (
         "add zoe@example.com owner:jane",
         "`jane` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`.",
@@ -127,8 +128,9 @@ async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> N
     path = tmp_path / "contacts.csv"
     path.write_text("email,score,fit\nada@example.com,99,\nzoe@example.com,50,9\n")
     file = recognize(path)
+    columns = await choose_columns(acme.workspace, file=file, mapping={})
     await import_file(
-        acme.workspace, file=file, mapping={}, progress=lambda done: None,
+        acme.workspace, file=file, columns=columns, progress=lambda done: None,
         wrong=lambda row, reason: None, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # in the process that serves
     assert await acme.value("ada") == 99_000

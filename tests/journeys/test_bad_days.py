@@ -17,7 +17,7 @@ UNSEEN = (
     "I cannot see who is in this conversation, so nothing is shown here."
     " Invite me with `/invite @Contact Score`, or ask me in our direct messages."
 )
-REPAIR = "Ask whoever runs Contact Score to repair that, then try again."
+REPAIR = "Ask whoever runs Contact Score to fix that, then try again."
 TYPED = "Try again, or type it: `/score set ada@example.com 85`"
 ONCE = [("ada@example.com", "score", "add", 5_000, False)]
 
@@ -269,7 +269,7 @@ async def test_a_database_that_somebody_must_repair(acme: Acme) -> None:
     await asyncio.to_thread(raw.damage, acme.database_url, "contacts")
     damaged = acme.seen(await acme.ask("top 5"))
 
-    assert read_only == f"Nothing was changed. The database may only be read just now. {REPAIR}"
+    assert read_only == f"Nothing was changed. The database is read-only just now. {REPAIR}"
     assert damaged == (
         "Nothing was changed. The database file is damaged:"
         f" restore a backup of it, or recover what can be read with sqlite3 FILE .recover. {REPAIR}"
@@ -295,7 +295,7 @@ async def test_a_fault_of_ours(acme: Acme) -> None:
     _, call = await acme.answered(lambda: acme.sandbox.again(sent))
     words, _, reference = call.arguments["text"].rpartition(" ")
 
-    assert words == "That did not work, by a fault of ours; it is in our log under"
+    assert words == "Contact Score could not do that. The cause is in its log under"
     assert len(reference) == 9
     assert int(reference.removesuffix("."), 16) >= 0
     assert await acme.made_by_people() == []
@@ -311,7 +311,7 @@ async def test_a_button_that_nobody_knows(acme: Acme) -> None:
 
     assert response.status == 200
     assert call.arguments["text"] == (
-        "That button is of an older version of the app. Type the command again: `/score help`"
+        "That button is from an older version of the app. Type the command again: `/score help`"
     )
     assert await acme.made_by_people() == [("ada@example.com", "score", "set", 85_000, False)]
 
@@ -351,7 +351,7 @@ async def test_buttons_that_say_what_none_of_ours_does(acme: Acme) -> None:
             _, call = await acme.answered(partial(acme.sandbox.again, sent))
             replies.append((action, value[:40], str(call.arguments.get("text"))))
 
-    assert [reply for reply in replies if "fault of ours" in reply[2]] == []
+    assert [reply for reply in replies if "could not do that" in reply[2]] == []
     assert len(replies) == sum(len(values) for values in FORGED.values())
     assert await acme.ledger() == before
 
@@ -376,9 +376,7 @@ async def test_a_button_of_a_contact_that_is_gone(acme: Acme, label: str) -> Non
         sent.payload["actions"][0]["value"] = value
         _, call = await acme.answered(partial(acme.sandbox.again, sent))
 
-        assert call.arguments["text"] == (
-            "That contact is not there any more. Look for it: `/score view ada@example.com`"
-        )
+        assert call.arguments["text"] == ("That contact no longer exists. Search for it: `/score view ada@example.com`")
 
 
 async def test_an_undo_of_what_nobody_did(acme: Acme) -> None:

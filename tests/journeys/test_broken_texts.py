@@ -11,8 +11,8 @@ from storage.ledger.verify import verify_next
 from tests.journeys.acme import SIGNING, Acme, entered
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-NUL = "What you sent holds the character NUL: take it out"
-HALF = "What you sent holds half of a character (an unpaired surrogate): take it out"
+NUL = "What you sent holds the character NUL: remove it"
+HALF = "What you sent holds half of a character (an unpaired surrogate): remove it"
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 LINES = [
     '/score add c@x.example name:"c\0d"',
@@ -92,7 +92,7 @@ async def test_a_line_of_any_length_has_one_answer(acme: Acme, line: str, length
     for word in ("x" * length, "x " * (length // 2), "\ufdfa" * length):
         sent = await acme.written(lambda word=word: acme.sandbox.say("/score ada"))  # type: ignore[misc]  # bound at once
         answer = await post_payload(acme, {**sent.payload, "text": line.format(word)})
-        assert "fault of ours" not in answer
+        assert "could not do that" not in answer
         assert "\n" not in answer
         assert len(answer) < 3000
 

@@ -20,7 +20,9 @@ NOT_ALLOWED = (
     "(No chart: I may not upload pictures here yet. An admin can change that at api.slack.com/apps:"
     " *OAuth & Permissions*, add the bot scope `files:write`, then *Reinstall to Workspace*.)"
 )
-NOT_TAKEN = "(No chart: Slack did not take the picture{}. What it would show is said above; ask again in a minute.)"
+NOT_TAKEN = (
+    "(No chart: Slack did not take the picture{}. The text above says what it would show; try again in a minute.)"
+)
 
 
 def day(acme: Acme, ago: float, zone: str = "Europe/Berlin", *, year: bool = True) -> str:
@@ -120,8 +122,8 @@ async def test_nothing_to_draw(acme: Acme) -> None:
     """If the score was missing on all days there is no chart, and nothing is uploaded."""
     texts = [acme.seen(await acme.ask(line)) for line in ("history Top Gun 90d", "history ada fit 1d")]
 
-    assert texts[0] == "*Pete Mitchell · Score*\nThere is no change to show."
-    assert texts[1].startswith("*Ada Lovelace · Fit*\nThere is no change to show.\n‹picture: Chart of Fit")
+    assert texts[0] == "*Pete Mitchell · Score*\nThere are no changes to show."
+    assert texts[1].startswith("*Ada Lovelace · Fit*\nThere are no changes to show.\n‹picture: Chart of Fit")
     assert "7 (fair) at first, 7 (fair) now, lowest 7, highest 7. Bands" in texts[1]
     assert uploads(acme) == list(UPLOADS)
 

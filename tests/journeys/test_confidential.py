@@ -27,7 +27,7 @@ from tests.slack.foreign import ReceivedCall
 
 HIDDEN = "Hidden, because not everyone here may see scores; members can type `/score followups`."
 OTHERS = "{} was archived or shared, has guests in it, or I am not in it any more, so this comes to you."
-LEFT = "<@U0REP> is no active member here, so what they were shown comes to you."
+LEFT = "<@U0REP> is not an active member here, so their message comes to you."
 Change = Callable[[Acme], Awaitable[object]]
 
 
@@ -136,13 +136,13 @@ async def test_a_list_in_a_channel_that_is_not_ours_alone_any_more(acme: Acme, c
     text = acme.seen(moved_message)
 
     assert text.startswith(f"({OTHERS.format(f'<#{SUCCESS}>')} To choose another place: `/score setup`)\n")
-    assert "they are one list: 66" in text
+    assert "in one list: 66" in text
     assert {f"p{n:02d}@example.com" in text for n in (0, 60, 61, 65)} == {True}
     assert names_in(calls_since(acme, before, SUCCESS)) == []
     assert hidden(acme, message) is (change not in UNCHANGEABLE)
 
     await acme.pushed(*storm(66))
-    await until_it_says(acme, moved_message, "they are one list: 67")
+    await until_it_says(acme, moved_message, "in one list: 67")
     listed = await acme.ask("followups", channel="D0REP")
     await click(acme, listed, "Claim")
     await until_it_says(acme, moved_message, "Claimed by <@U0REP>")
@@ -166,7 +166,7 @@ async def test_a_list_in_the_direct_messages_of_somebody_who_is_no_member_any_mo
     (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
 
     assert acme.seen(moved_message).startswith(f"({LEFT})\n")
-    assert "they are one list: 66" in acme.seen(moved_message)
+    assert "in one list: 66" in acme.seen(moved_message)
     assert hidden(acme, message)
     assert names_in(calls_since(acme, before, "D0REP")) == []
 
@@ -178,7 +178,7 @@ async def test_direct_messages_are_asked_of_their_reader_alone(acme: Acme) -> No
     (message,) = await until_posted(acme, 1, "D0REP")
     before = len(acme.sandbox.calls)
     await acme.pushed(*storm(61))
-    await until_it_says(acme, message, "they are one list: 62")
+    await until_it_says(acme, message, "in one list: 62")
     assert {call.method for call in acme.sandbox.calls[before:]} <= {"chat.update", "users.info"}
 
 
@@ -217,7 +217,7 @@ async def test_a_message_that_changes_because_the_score_fell_back(acme: Acme) ->
     await guest_joined(acme)
     await acme.pushed(hot(value=20))
     (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
-    assert "Closed by itself: the score fell back" in acme.seen(moved_message)
+    assert "Closed automatically: the score fell back" in acme.seen(moved_message)
     assert hidden(acme, message)
 
 
@@ -269,7 +269,7 @@ async def test_what_is_escalated_where_a_guest_reads_along(acme: Acme, becomes: 
         return [post for post in posts if "Nobody has claimed this in time" in post.text]
 
     (word,) = await acme.until(list_escalations)
-    reason = "<@U0JANE> is no active member here, so this escalation comes to you."
+    reason = "<@U0JANE> is not an active member here, so this escalation comes to you."
     assert (reason in word.text) is (becomes == "a guest")
     await until_posted(acme, 1, "D0ADMIN")
     await acme.restart()
@@ -362,7 +362,7 @@ async def test_the_admin_gets_it_once_whatever_slack_answers(acme: Acme, fault: 
     await acme.pushed(*storm(62))
     acme.sandbox.clock.advance(5)
     (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
-    await until_it_says(acme, moved_message, "they are one list: 63")
+    await until_it_says(acme, moved_message, "in one list: 63")
     await acme.restart()
     assert len(list_follow_up_posts(acme, "D0ADMIN")) == 1
     assert hidden(acme, message)
@@ -380,7 +380,7 @@ async def test_what_slack_does_not_say_just_now_waits(acme: Acme, method: str) -
     await acme.pushed(hot(value=20))
     await acme.until(lambda: method in [call.method for call in acme.sandbox.calls[before:]])
     acme.sandbox.clock.advance(5)
-    await until_it_says(acme, message, "Closed by itself")
+    await until_it_says(acme, message, "Closed automatically")
     assert list_follow_up_posts(acme, "D0ADMIN") == []
 
 
@@ -422,7 +422,7 @@ async def test_a_list_that_was_taken_unheard_before_a_guest_joined(acme: Acme) -
     await acme.pushed(*storm(61))
     acme.sandbox.clock.advance(5)
     (moved_message,) = await until_posted(acme, 1, "D0ADMIN")
-    await until_it_says(acme, moved_message, "they are one list: 62")
+    await until_it_says(acme, moved_message, "in one list: 62")
     await acme.restart()
     assert hidden(acme, message)
     assert (len(list_follow_up_posts(acme)), len(list_follow_up_posts(acme, "D0ADMIN"))) == (1, 1)

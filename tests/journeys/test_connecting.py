@@ -163,7 +163,7 @@ async def test_a_port_that_is_taken(database_url: str) -> None:
         await sandbox.stop()
 
     assert str(error.value) == (
-        f"nothing can listen on 127.0.0.1:{port}: Address already in use. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT"
+        f"cannot listen on 127.0.0.1:{port}: Address already in use. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT"
     )
 
 

@@ -55,7 +55,7 @@ async def test_a_list_keeps_the_others(acme: Acme) -> None:
 
     await delete_from_crm(acme, "p07@example.com")
 
-    message = await until_it_says(acme, message, "they are one list: 60")
+    message = await until_it_says(acme, message, "in one list: 60")
     assert "p07@example.com" not in written(message)
     assert {f"p{n:02d}@example.com" in acme.seen(message) for n in (6, 8, 60)} == {True}
 
@@ -89,8 +89,8 @@ async def test_what_slack_does_not_let_anybody_change(acme: Acme) -> None:
 
     await delete_from_crm(acme)
 
-    told = await acme.until(
+    notices = await acme.until(
         lambda: [post for post in acme.sandbox.messages("D0ADMIN", "U0ADMIN") if "was deleted" in post.text]
     )
-    assert f"/archives/{SUCCESS}/p{message.ts.replace('.', '')}" in told[-1].text
-    assert "Ada" not in written(told[-1])
+    assert f"/archives/{SUCCESS}/p{message.ts.replace('.', '')}" in notices[-1].text
+    assert "Ada" not in written(notices[-1])

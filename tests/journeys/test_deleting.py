@@ -3,7 +3,7 @@
 from functools import partial
 
 from bot.demo.world import View
-from storage.ledger.contacts import find
+from storage.reading.search import find
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, entered
 
@@ -26,7 +26,7 @@ async def test_a_contact_is_deleted(acme: Acme) -> None:
     assert view.content["title"]["text"] == "Delete a contact"
     assert view.blocks[0]["text"]["text"] == (
         "*Ada Lovelace* will be deleted, with 4 changes, 0 follow-ups and 1 address or id,"
-        " every score, every field and every kept request that names them.\n"
+        " every score, every field and every stored request that names them.\n"
         "Events until now are not recorded again; a later event makes a new contact.\n"
         "*This cannot be undone.*"
     )
@@ -41,7 +41,7 @@ async def test_a_contact_is_deleted(acme: Acme) -> None:
     assert again == "*Ada Lovelace* was deleted already. Nothing was changed."
     assert answer == "*Ada Lovelace* is deleted, with 4 changes, 0 follow-ups and 1 address or id."
     assert await find(acme.workspace, text="ada@example.com") == []
-    assert acme.seen(await acme.ask("undo")) == "There is no change of yours to take back."
+    assert acme.seen(await acme.ask("undo")) == "You have no change to undo."
 
 
 async def test_without_the_tick_nothing_happens(acme: Acme) -> None:
@@ -69,7 +69,7 @@ async def test_of_several_one_is_chosen_and_nobody_is_nobody(acme: Acme) -> None
     bare = await acme.ask("delete", user=ADMIN)
     nobody = await acme.ask("delete nobody@example.com", user=ADMIN)
 
-    assert acme.seen(bare) == "Say whom: `/score delete ada@example.com`"
+    assert acme.seen(bare) == "Name the contact: `/score delete ada@example.com`"
     assert "nobody@example.com" in acme.seen(nobody)
 
 
@@ -102,6 +102,6 @@ async def test_a_contact_that_is_one_with_another_meanwhile(acme: Acme) -> None:
 
     assert acme.seen(answer) == (
         f"*{second.shown}* was merged into *{contact.shown}*, so nothing was deleted."
-        f" To delete what is known of both: `/score delete id:{first.id}`"
+        f" To delete the merged contact: `/score delete id:{first.id}`"
     )
     assert await find(acme.workspace, text="ada@example.com") != []

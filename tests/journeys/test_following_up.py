@@ -91,12 +91,12 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
         "[Claim] [Snooze] [Done]"
     )
 
-    assert await press(acme, message, "Claim", user="U0JANE") == "Ada Lovelace is yours now."
+    assert await press(acme, message, "Claim", user="U0JANE") == "You claimed Ada Lovelace."
     message = await until_it_says(acme, message, "Claimed by <@U0JANE> · ‹now›")
     assert "[Snooze] [Done]" in acme.seen(message)
     assert "Claim]" not in acme.seen(message)
-    assert await press(acme, message, "Snooze") == "<@U0JANE> has it already."
-    assert "sleeps for a day" in await press(acme, message, "Snooze", user="U0JANE")
+    assert await press(acme, message, "Snooze") == "<@U0JANE> claimed it already."
+    assert "Snoozed Ada Lovelace for a day." in await press(acme, message, "Snooze", user="U0JANE")
     message = await until_it_says(acme, message, "Snoozed by <@U0JANE> until")
 
     acme.sandbox.clock.advance(DAY + 1)
@@ -104,7 +104,7 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     (reminder,) = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts])
     assert reminder.text == "<@U0JANE> snoozed this until now; it is open again."
 
-    assert "What came of it?" in await press(acme, message, "Done")
+    assert "What was the outcome?" in await press(acme, message, "Done")
     message = await until_it_says(acme, message, "Done by <@U0REP>")
     assert "Only <@U0REP>" in await press(acme, message, "Meeting", user="U0JANE")
     assert await press(acme, message, "Meeting") == "Ada Lovelace: meeting."
@@ -112,9 +112,9 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     assert "[" not in acme.seen(message)
     assert await history(acme, message) == (
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
-        'Asked for from crm · "Asked for a demo"\n'
-        "Claimed by <@U0JANE>\nSnoozed by <@U0JANE>\nOpen again: the snooze was over\n"
-        "Done by <@U0REP>\nWhat came of it, says <@U0REP>: meeting"
+        'Created from crm · "Asked for a demo"\n'
+        "Claimed by <@U0JANE>\nSnoozed by <@U0JANE>\nReopened: the snooze ended\n"
+        "Done by <@U0REP>\nOutcome recorded by <@U0REP>: meeting"
     )
     assert len(list_follow_up_posts(acme)) == 1
     # the follow-up, and the reply in its thread
@@ -138,7 +138,7 @@ async def test_two_clicks_at_once(acme: Acme) -> None:
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
     texts = {await press(acme, message, "Claim"), await press(acme, message, "Claim", user="U0ADMIN")}
-    assert texts == {"Ada Lovelace is yours now.", "<@U0REP> has it already."}
+    assert texts == {"You claimed Ada Lovelace.", "<@U0REP> claimed it already."}
 
 
 async def test_it_closes_itself(acme: Acme) -> None:
@@ -147,7 +147,7 @@ async def test_it_closes_itself(acme: Acme) -> None:
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
     await acme.pushed(hot(value=20))
-    message = await until_it_says(acme, message, "Closed by itself: the score fell back")
+    message = await until_it_says(acme, message, "Closed automatically: the score fell back")
     assert "[" not in acme.seen(message)
 
 
@@ -156,10 +156,10 @@ async def test_very_many_are_one_list(acme: Acme) -> None:
     await chosen(acme)
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(60)))
     (message,) = await until_posted(acme, 1)
-    assert "they are one list: 60" in acme.seen(message)
+    assert "in one list: 60" in acme.seen(message)
     assert "p59@example.com" in acme.seen(message)
     await acme.pushed(hot("late@example.com"))
-    message = await until_it_says(acme, message, "they are one list: 61")
+    message = await until_it_says(acme, message, "in one list: 61")
     assert len(list_follow_up_posts(acme)) == 1
     await acme.restart()  # which finishes running work
     assert {follow_up.message_ts for follow_up in await load_follow_ups(acme.workspace, ids=range(1, 100))} == {
@@ -169,7 +169,7 @@ async def test_very_many_are_one_list(acme: Acme) -> None:
 
 @pytest.mark.parametrize(
     ("channel", "reason"),
-    [("C0SHARED", "another organisation"), ("C0SALES", "guests"), ("C0GONE", "cannot see that channel")],
+    [("C0SHARED", "another organization"), ("C0SALES", "guests"), ("C0GONE", "cannot see that channel")],
 )
 async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel: str, reason: str) -> None:
     """Follow-ups go to an admin instead of a shared channel, and nobody can choose such a channel."""
@@ -180,7 +180,7 @@ async def test_a_channel_that_is_not_ours_alone_gets_nothing(acme: Acme, channel
     if channel in acme.sandbox.world.channels:
         assert list_follow_up_posts(acme, channel) == []
     answer = await acme.ask(f"alerts add when score crosses 50 in <#{channel}>", channel="D0REP")
-    assert "No rule was made" in acme.seen(answer)
+    assert "No rule was added" in acme.seen(answer)
     assert reason in acme.seen(answer)
 
 
@@ -188,7 +188,7 @@ async def test_an_archived_channel_is_not_chosen(acme: Acme) -> None:
     """An archived channel cannot be chosen, because Slack accepts no messages there."""
     acme.sandbox.world.channels[SUCCESS].is_archived = True
     text = acme.seen(await acme.ask(f"alerts add when score crosses 50 in <#{SUCCESS}>"))
-    assert text == "No rule was made. That channel is archived, so nothing is posted to it. Choose another one."
+    assert text == "No rule was added. That channel is archived, so nothing is posted to it. Choose another one."
 
 
 async def test_a_channel_that_becomes_shared_gets_nothing_more(acme: Acme) -> None:
@@ -273,7 +273,7 @@ async def test_the_list_of_very_many_comes_once(acme: Acme, fault: Any) -> None:
     await acme.pushed(hot("late@example.com"))
     acme.sandbox.clock.advance(5)
     (message,) = await until_posted(acme, 1)
-    await until_it_says(acme, message, "they are one list: 61")
+    await until_it_says(acme, message, "in one list: 61")
     await acme.restart()
     assert len(list_follow_up_posts(acme)) == 1
 
@@ -343,24 +343,23 @@ async def test_rules_by_words(acme: Acme) -> None:
     """Rules are added, listed, paused, resumed and removed; each answer says what to type next."""
     listed = acme.seen(await acme.ask("alerts"))
     assert (
-        "1. `when score crosses 80` → the contact's owner, else an admin · off until `/score setup` is answered"
-        in listed
+        "1. `when score crosses 80` → the contact's owner, else an admin · off until `/score setup` is done" in listed
     )
     added = acme.seen(await acme.ask(f"alerts add when fit crosses 8 if owner:me in <#{SUCCESS}|customer-success>"))
-    assert added.startswith("Rule 2 is made: `when fit crosses 8` `if owner:rep@acme.example` → <#C0SUCCESS>")
+    assert added.startswith("Added rule 2: `when fit crosses 8` `if owner:rep@acme.example` → <#C0SUCCESS>")
     await acme.pushed({"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "fit", "value": 9})
     (message,) = await until_posted(acme, 1)
     assert "Fit *9* (good), from 7" in acme.seen(message)
     assert "1 open" in acme.seen(await acme.ask("alerts"))
 
     rule = "`when fit crosses 8` `if owner:rep@acme.example` → <#C0SUCCESS>\n"
-    assert f"Rule 2 is paused: {rule}It asks for nothing until" in acme.seen(await acme.ask("alerts pause 2"))
+    assert f"Rule 2 is paused: {rule}It alerts nobody until" in acme.seen(await acme.ask("alerts pause 2"))
     assert "· paused" in acme.seen(await acme.ask("alerts"))
-    assert f"Rule 2 is on: {rule}It asks again" in acme.seen(await acme.ask("alerts resume #2"))
+    assert f"Rule 2 is on: {rule}It alerts again" in acme.seen(await acme.ask("alerts resume #2"))
     assert "That is for admins" in acme.seen(await acme.ask("alerts pause 1"))
     assert "That is for admins" in acme.seen(await acme.ask("alerts remove 2", user="U0JANE"))
     assert "There is no alert rule 9." in acme.seen(await acme.ask("alerts pause 9"))
-    assert f"Rule 2 is removed: {rule}What it asked for stays" in acme.seen(
+    assert f"Rule 2 is removed: {rule}Its follow-ups stay" in acme.seen(
         await acme.ask("alerts remove 2", user="U0ADMIN")
     )
     assert "Type `/score alerts` for the list" in acme.seen(await acme.ask("alerts sometimes"))
@@ -373,13 +372,13 @@ async def test_the_list_of_what_waits(acme: Acme) -> None:
     await chosen(acme)
     await acme.pushed(*(hot(f"p{n:02d}@example.com") for n in range(10)))
     page = await acme.ask("followups")
-    assert acme.seen(page).splitlines()[1:3] == ["*p09@example.com* · Score *85* (hot)", "Open · asked ‹now›"]
+    assert acme.seen(page).splitlines()[1:3] == ["*p09@example.com* · Score *85* (hot)", "Open · created ‹now›"]
     assert acme.seen(await acme.press(page, "Next")).splitlines()[1] == "*p01@example.com* · Score *85* (hot)"
     text = acme.seen(await acme.ask("followups mine"))
-    assert text == "Nothing waits for you. When one is asked for: `/score alerts`"
+    assert text == "You have no open follow-ups. Alert rules: `/score alerts`"
     (card,) = [acme.seen(await acme.ask("p03@example.com"))]
     assert "Follow-up: open since ‹now›" in card
-    assert "for all that wait" in acme.seen(await acme.ask("followups yesterday"))
+    assert "for all open follow-ups" in acme.seen(await acme.ask("followups yesterday"))
 
 
 async def click(acme: Acme, listed: Message, label: str, *, nth: int = 0, user: str = REP) -> Message:
@@ -396,7 +395,7 @@ async def click(acme: Acme, listed: Message, label: str, *, nth: int = 0, user: 
 
 def lines(acme: Acme, listed: Message) -> list[str]:
     """Return the lines of a list, without the times."""
-    return re.sub(r" · (asked )?‹[^›]+›", "", acme.seen(listed)).splitlines()
+    return re.sub(r" · (created )?‹[^›]+›", "", acme.seen(listed)).splitlines()
 
 
 async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
@@ -406,26 +405,31 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
     listed, other = await acme.ask("followups"), await acme.ask("followups", user="U0JANE")
     listed = await click(acme, listed, "Claim")
     assert lines(acme, listed)[:5] == [
-        *("p03@example.com is yours now.", "*Follow-ups that wait*"),
+        *("You claimed p03@example.com.", "*Open follow-ups*"),
         *("*p03@example.com* · Score *85* (hot)", "Claimed by <@U0REP>", "[Snooze] [Done]"),
     ]
     other = await click(acme, other, "Claim", user="U0JANE")
-    assert lines(acme, other)[0] == "<@U0REP> has it already."
+    assert lines(acme, other)[0] == "<@U0REP> claimed it already."
     assert lines(acme, other)[3] == "Claimed by <@U0REP>"
 
     for _ in range(2):
         listed = await click(acme, listed, "Done")
     asking = ["[Meeting] [No reply] [Bad fit]"]
     assert lines(acme, listed)[:6] == [
-        *("p02@example.com is done. What came of it?", *asking, "p03@example.com is done. What came of it?", *asking),
-        *("*Follow-ups that wait*", "*p01@example.com* · Score *85* (hot)"),
+        *(
+            "Marked p02@example.com done. What was the outcome?",
+            *asking,
+            "Marked p03@example.com done. What was the outcome?",
+            *asking,
+        ),
+        *("*Open follow-ups*", "*p01@example.com* · Score *85* (hot)"),
     ]
     listed = await click(acme, listed, "Meeting")
     assert lines(acme, listed)[:3] == [
-        *("p02@example.com: meeting.", "p03@example.com is done. What came of it?", *asking),
+        *("p02@example.com: meeting.", "Marked p03@example.com done. What was the outcome?", *asking),
     ]
     listed = await click(acme, listed, "Snooze", nth=1)
-    assert lines(acme, listed)[0] == "p00@example.com sleeps for a day and comes back then."
+    assert lines(acme, listed)[0] == "Snoozed p00@example.com for a day."
     assert [
         follow_up.standing.state.value for follow_up in await load_follow_ups(acme.workspace, ids=[1, 2, 3, 4])
     ] == [
@@ -447,7 +451,7 @@ async def test_the_last_page_of_the_list_is_done(acme: Acme) -> None:
     page = await acme.press(page, "First")
     assert "*p08@example.com*" in acme.seen(page)
     page = await click(acme, await acme.press(page, "Next"), "Done")
-    assert lines(acme, page)[0] == "p00@example.com is done. What came of it?"
+    assert lines(acme, page)[0] == "Marked p00@example.com done. What was the outcome?"
     assert lines(acme, page)[3] == "*p08@example.com* · Score *85* (hot)"
     assert "[Next]" not in acme.seen(page)
 
@@ -471,7 +475,7 @@ async def test_the_first_questions(acme: Acme) -> None:
         assert acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN")).startswith(beginning)
     await acme.answered(lambda: acme.sandbox.click(question.id, "setup_setters", user="U0ADMIN", selected="admins"))
     assert "Only admins set scores from now on." in acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN"))
-    assert "Here only admins set scores" in acme.seen(await acme.ask("set ada@example.com 5"))
+    assert "Only admins set scores here" in acme.seen(await acme.ask("set ada@example.com 5"))
     assert acme.seen(await acme.ask("set ada@example.com 84", user="U0ADMIN")).startswith("Ada Lovelace")
     (message,) = await until_posted(acme, 1)
     assert "by <@U0ADMIN>" in acme.seen(message)
@@ -530,7 +534,7 @@ async def test_the_home_tab(acme: Acme) -> None:
     """The Home tab shows an admin the first questions, and a guest nothing."""
     for user, words in (
         ("U0ADMIN", "Where should follow-ups go?"),
-        (REP, "Nothing waits for you"),
+        (REP, "You have no open follow-ups"),
         ("U0GUEST", "guests"),
     ):
         await acme.sandbox.open_home(user)
@@ -554,7 +558,7 @@ async def test_a_click_in_the_home_tab(acme: Acme) -> None:
 
     def nothing_waits() -> bool:
         now = acme.sandbox.home(REP)
-        return now is not None and "Nothing waits for you" in json.dumps(now.content)
+        return now is not None and "You have no open follow-ups" in json.dumps(now.content)
 
     await acme.sandbox.wait_for(nothing_waits)
 

@@ -239,7 +239,7 @@ async def test_a_form_of_a_contact_that_is_not_there(acme: Acme) -> None:
         lambda: acme.sandbox.again(other(sent, view=sent.payload["view"] | {"private_metadata": json.dumps(gone)}))
     )
 
-    assert acme.seen(acme.latest()) == "That contact is not there any more. Look for it: `/score view ada@example.com`"
+    assert acme.seen(acme.latest()) == "That contact no longer exists. Search for it: `/score view ada@example.com`"
     assert await acme.made_by_people() == []
 
 

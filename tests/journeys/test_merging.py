@@ -1,6 +1,6 @@
 """An admin merges two contacts, and undoes the merge."""
 
-from storage.ledger.contacts import find
+from storage.reading.search import find
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of
 
@@ -59,9 +59,9 @@ async def test_who_is_one_already_and_who_is_nobody(acme: Acme) -> None:
     herself = acme.seen(await acme.ask("merge ada into ada@example.com", user=ADMIN))
     several = acme.seen(await acme.ask("merge ada into grace", user=ADMIN))
 
-    assert bare == "Say which two are one: `/score merge ada.l@example.com into ada@example.com`"
+    assert bare == "Name both contacts: `/score merge ada.l@example.com into ada@example.com`"
     assert "nobody@example.com" in nobody
-    assert herself == "Ada Lovelace and Ada Lovelace are one contact already."
+    assert herself == "Ada Lovelace and Ada Lovelace are already one contact."
     assert several.startswith("2 contacts match “grace”. Which one?")
 
 

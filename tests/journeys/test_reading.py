@@ -29,27 +29,27 @@ Satisfaction  —
 [Set] [History] [Make me the owner]"""
 
 HELP = """\
-`/score ada@example.com`: see a contact; a name or a company will do
+`/score ada@example.com`: see a contact; a name or a company works too
 `/score view CONTACT`: see all scores of a contact
-`/score set CONTACT VALUES [because …]`: set scores, or add to them; alone it opens a form
-`/score clear CONTACT [TYPE…]`: make a score missing again
-`/score add EMAIL [name:… company:… owner:…]`: make a contact, or say who one is
-`/score filter TERMS`: whoever fits; the word filter may be left out
-`/score segment save NAME TERMS | list | show NAME | delete NAME`: keep a filter under a name
+`/score set CONTACT VALUES [because …]`: set scores, or add to them; `set` alone opens a form
+`/score clear CONTACT [TYPE…]`: clear a score; a cleared score is missing, not zero
+`/score add EMAIL [name:… company:… owner:…]`: add a contact, or change its name, company or owner
+`/score filter TERMS`: list the contacts that match; the word filter may be left out
+`/score segment save NAME TERMS | list | show NAME | delete NAME`: save a filter under a name
 `/score top [N] [TYPE]`: the highest scores
-`/score history CONTACT [TYPE] [90d]`: every change of a score; with a chart where the days are named
-`/score why CONTACT [TYPE]`: what a score is made of: the lines add up to it
-`/score undo`: take back your last change
-`/score alerts [add | try | pause | resume | remove | digest]`: when to be asked to follow up
-`/score followups [mine | open | overdue]`: who waits for somebody
-`/score settings`: for admins: the score types, to see, change and add them
-`/score rules`: for admins: what activities and attributes are worth
-`/score sources`: for admins: what sends scores, to add, pause and rotate, and what it sent
-`/score merge CONTACT into CONTACT`: for admins: make two contacts one; undo parts them
-`/score delete CONTACT`: for admins: forget all that is known of a contact
+`/score history CONTACT [TYPE] [90d]`: every change of a score; with a number of days also a chart
+`/score why CONTACT [TYPE]`: what a score is made of, in lines that add up to it
+`/score undo`: undo your last change
+`/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
+`/score followups [mine | open | overdue]`: the open follow-ups
+`/score settings`: for admins: see, change and add score types
+`/score rules`: for admins: the points for activities and attributes
+`/score sources`: for admins: the systems that send scores, and what they sent
+`/score merge CONTACT into CONTACT`: for admins: merge two contacts; Undo splits them again
+`/score delete CONTACT`: for admins: delete a contact for good
 `/score setup`: for admins: where follow-ups go, who sets scores
 `/score audit`: for admins: who changed settings, imported, exported, merged or deleted
-`score` Score: 0 to 100, in steps of 1 (meant where none is named)
+`score` Score: 0 to 100, in steps of 1 (default)
 `fit` Fit: 1 to 10, in steps of 1
 `satisfaction` Satisfaction: 1 to 5, in steps of 0.5
 (You may view and set every score here. Only you see the answers. More: `/score help set`)"""
@@ -60,13 +60,13 @@ TOP = """\
 *Top 2 by Score*
 1. *Ada Lovelace* · Analytical Engines  *62* (warm)
 2. *Grace Hopper* · Navy  *41* (warm)
-(Of equal scores the contact known longest comes first.)"""
+(With equal scores, the contact known longest comes first.)"""
 
 TOP_FIT = """\
 *Top 2 by Fit*
 1. *Ada Lovelace* · Analytical Engines  *7* (fair)
 2. *Grace Kelly* · Monaco  *3* (poor)
-(Of equal scores the contact known longest comes first.)"""
+(With equal scores, the contact known longest comes first.)"""
 
 HISTORY = """\
 *Ada Lovelace · Score*
@@ -80,17 +80,17 @@ LINES = [
     ("", HELP),
     ("help", HELP),
     ("HELP", HELP),
-    ("help nonsense", "There is no `nonsense` to type. What there is: `/score help`"),
-    ("help filtr", "There is no `filtr` to type. Did you mean `/score help filter`? What there is: `/score help`"),
+    ("help nonsense", "There is no command `nonsense`. All commands: `/score help`"),
+    ("help filtr", "There is no command `filtr`. Did you mean `/score help filter`? All commands: `/score help`"),
     (
         "help set",
-        "`/score set CONTACT VALUES [because …]`: set scores, or add to them; alone it opens a form\n"
+        "`/score set CONTACT VALUES [because …]`: set scores, or add to them; `set` alone opens a form\n"
         "`/score set ada@example.com 85`\n"
         "`/score set ada fit=8 renewal=60 because great demo`\n"
         "`/score set ada +5`",
     ),
     ("help top", "`/score top [N] [TYPE]`: the highest scores\n`/score top`\n`/score top 5 fit`"),
-    ("help undo", "`/score undo`: take back your last change\n`/score undo`"),
+    ("help undo", "`/score undo`: undo your last change\n`/score undo`"),
     ("ada@example.com", ADA_CARD),
     ("ADA@Example.COM", ADA_CARD),  # addresses match in any case
     ("view ada@example.com", ADA_CARD),
@@ -103,8 +103,8 @@ LINES = [
     ("view Top Gun", PETE_CARD),
     ("crm:4711", IDA_CARD),  # source:id looks like a filter but is a contact
     ("view CRM:4711", IDA_CARD),
-    ("view", "Say whom: `/score view ada@example.com`"),
-    ('view ""', "Say whom: `/score view ada@example.com`"),
+    ("view", "Name the contact: `/score view ada@example.com`"),
+    ('view ""', "Name the contact: `/score view ada@example.com`"),
     (
         "grace",
         "2 contacts match “grace”. Which one?\n"
@@ -144,20 +144,20 @@ LINES = [
     ("ｖｉｅｗ \u200eada", ADA_CARD),  # full-width as in Japanese, and with a direction mark
     (
         "tag:vip and score>50",
-        "No contact fits `tag:vip and score&gt;50`. Nobody is left after `and`."
-        " `and` was looked for as a word; AND, OR and NOT are written in capitals.",
+        "No contacts match `tag:vip and score&gt;50`. No contacts are left after `and`."
+        " `and` was searched as a word; write AND, OR and NOT in capitals.",
     ),
     (
         "score>1 company:Top Gun",
-        "No contact fits `score&gt;1 company:Top Gun`. Nobody is left after `company:Top`."
-        ' Several words stand in quotes: `company:"Top Gun"`',
+        "No contacts match `score&gt;1 company:Top Gun`. No contacts are left after `company:Top`."
+        ' Put several words in quotes: `company:"Top Gun"`',
     ),
     (
         "company:Navy Seals",
-        "No contact fits `company:Navy Seals`. Nobody is left after `Seals`."
-        ' Several words stand in quotes: `company:"Navy Seals"`',
+        "No contacts match `company:Navy Seals`. No contacts are left after `Seals`."
+        ' Put several words in quotes: `company:"Navy Seals"`',
     ),
-    ("name:ada", "No contact fits `name:ada`. That asks for the whole of it; for a part: `name~ada`"),
+    ("name:ada", "No contacts match `name:ada`. That matches the whole field; for a part: `name~ada`"),
     ("ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # not `add`, which is one letter off `ada`
     ("ada@example.com +5", "Did you mean `/score set ada@example.com +5`?\n[/score set ada@example.com +5]"),
     ("crm:123", "No contact is called “crm:123”. Type more of the name, a company, or an address."),
@@ -190,13 +190,13 @@ LINES = [
     (
         "history ada fit",
         "*Ada Lovelace · Fit*\n‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
-        "(The one change. Struck through: undone.)\n[Chart]",
+        "(The only change. Struck through: undone.)\n[Chart]",
     ),
-    ("history Top Gun", "*Pete Mitchell · Score*\nThere is no change to show."),
+    ("history Top Gun", "*Pete Mitchell · Score*\nThere are no changes to show."),
     ("history ada fti 90d", "There is no score type `fti`. Did you mean `fit`?"),
-    ("why ada nonsense", "There is no score type `nonsense`. There is `score`, `fit`, `satisfaction`."),
+    ("why ada nonsense", "There is no score type `nonsense`. Choose from `score`, `fit`, `satisfaction`."),
     ("why Top Gun", "Pete Mitchell has no Score, so there is nothing to explain."),
-    ("history", "Say whose: `/score history ada@example.com fit`"),
+    ("history", "Name the contact: `/score history ada@example.com fit`"),
 ]
 
 
@@ -310,7 +310,7 @@ async def test_a_score_that_is_missing_is_not_in_the_top(acme: Acme) -> None:
         "*Top 2 by Score*\n"
         "1. *Ada Lovelace* · Analytical Engines  *62* (warm)\n"
         "2. *Grace Kelly* · Monaco  *0* (cold)\n"
-        "(Of equal scores the contact known longest comes first.)"
+        "(With equal scores, the contact known longest comes first.)"
     )
 
 
@@ -324,7 +324,7 @@ async def test_equal_scores(acme: Acme) -> None:
         "1. *Ada Lovelace* · Analytical Engines  *62* (warm)\n"
         "2. *Grace Hopper* · Navy  *62* (warm)\n"
         "3. *Studio 54*  *62* (warm)\n"
-        "(Of equal scores the contact known longest comes first.)"
+        "(With equal scores, the contact known longest comes first.)"
     )
 
 
@@ -381,14 +381,14 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
     wrong = acme.seen(await acme.ask("score>=40 -has:xyz"))
 
     assert text == (
-        "*2 contacts fit* `score&gt;=40`\n"
+        "*2 contacts match* `score&gt;=40`\n"
         "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
         "*Grace Hopper* · Navy · Score *41* (warm)\n"
         "[Share to channel]"
     )
     assert wrong == (
-        "There is no field `xyz`. There is `score`, `fit`, `satisfaction`, `company`, `email`, `name`, `owner`, `tag`,"
-        " `has`, `followup`, `segment`, `updated`, `attributes`, `sort`,"
+        "There is no field `xyz`. Choose from `score`, `fit`, `satisfaction`, `company`, `email`, `name`, `owner`,"
+        " `tag`, `has`, `followup`, `segment`, `updated`, `attributes`, `sort`,"
         " `limit`.\n"
         "```score&gt;=40 -has:xyz\n"
         "               ^^^```"
@@ -404,13 +404,13 @@ async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
     text = acme.seen(await acme.ask('attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn>0'))
 
     assert text == (
-        '*1 contact fits* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
+        '*1 contact matches* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
         "*Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt;\n"
         "[Share to channel]"
     )
     unquoted = acme.seen(await acme.ask("attributes.Seats Used>5"))
     assert unquoted.startswith(
-        'A name with more than letters, digits and underscores stands in quotes: `attributes."Seats Used"`'
+        'Put a name with more than letters, digits and underscores in quotes: `attributes."Seats Used"`'
     )
 
 

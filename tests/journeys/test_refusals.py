@@ -20,9 +20,9 @@ from tests.slack.foreign import ReceivedCall, Sent
 
 GUEST = "Scores are for members of this workspace; guests cannot see or change them."
 INACTIVE = "Scores are for active members of this workspace."
-OUTSIDER = "Scores are for members of this workspace; people of other organisations cannot see or change them."
+OUTSIDER = "Scores are for members of this workspace; people from other organizations cannot see or change them."
 SHARED = (
-    "This conversation is shared with another organisation, so nothing is shown here."
+    "This conversation is shared with another organization, so nothing is shown here."
     " Ask me in our direct messages instead: open Contact Score under Apps."
 )
 UNSEEN = (
@@ -30,11 +30,11 @@ UNSEEN = (
     " Invite me with `/invite @Contact Score`, or ask me in our direct messages."
 )
 MIXED = (
-    "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
-    " so nothing is posted to it. Choose a channel of members alone."
+    "This channel has guests or people from other organizations, or I cannot check whether it has,"
+    " so nothing was posted. Choose a channel with members only."
 )
 UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
-ADMINS = "That is for admins: the workspace's owners and admins, and whom they name. Ask one of them."
+ADMINS = "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
 ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
 
 OF_ADMINS = ("settings", "rules", "sources", "audit", "a preview", "delete ida", "merge ida into grace@example.com")

@@ -34,26 +34,24 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     await acme.pushed(did("d1"), did("d2"), did("d3"))
     listed = await ask(acme, "rules")
     assert acme.seen(listed) == (
-        "*Rules:* what activities, and what is known of a contact, are worth\n"
-        "(Without rules: Score, Fit, Satisfaction)\n"
-        "[Add a rule]"
+        "*Rules:* the points for activities and attributes\n(Without rules: Score, Fit, Satisfaction)\n[Add a rule]"
     )
     view = await form_of(acme, listed, "Add a rule")
     form_values = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
     assert form_values == {
         "title": "Rule", "Score type": None, "Name": None, "Activity": None, "Points": None, "If": None,
-        "For each step of an attribute": None, "At most for the attribute": None,
-        "At most so many points": None, "In a": None, "Shared with a group": None,
+        "For each step of an attribute": None, "Maximum for the attribute": None,
+        "Maximum points": None, "In a": None, "Shared with a group": None,
     }  # fmt: skip  # a form
     fields = {"name": "Demo", "activity": "demo_booked", "points": "10", "if": "tag:vip", "cap": "20", "per": "day"}
     preview = await hand_in(acme, view, **fields)
     assert acme.seen(preview).startswith(
-        "*Changing Score: new rule “Demo”:* 1 contact changes, 1 becomes hot, 0 leave hot, 0 follow-ups would be asked"
-        " for.\nInto hot: Ada Lovelace 62 → 82\n"
+        "*Changing Score: new rule “Demo”:* 1 contact changes, 1 becomes hot, 0 leave hot, 0 follow-ups would be"
+        " created.\nInto hot: Ada Lovelace 62 → 82\n"
     )
     assert await rules(acme) == ()
-    answer = await press(acme, preview, "Apply quietly")
-    assert acme.seen(answer).startswith("*Changed Score: new rule “Demo”.* Nobody was asked to follow up.")
+    answer = await press(acme, preview, "Apply without alerts")
+    assert acme.seen(answer).startswith("*Changed Score: new rule “Demo”.* No follow-ups were created.")
     demo = Rule(
         name="Demo",
         points=10_000,
@@ -72,18 +70,18 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     form_values = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
     assert form_values == {
         "title": "Rule", "about": "*Score*", "Name": "Demo", "Activity": "demo_booked", "Points": "10",
-        "For each step of an attribute": None, "At most for the attribute": None,
-        "If": "tag:vip", "At most so many points": "20", "In a": None, "Shared with a group": None,
+        "For each step of an attribute": None, "Maximum for the attribute": None,
+        "If": "tag:vip", "Maximum points": "20", "In a": None, "Shared with a group": None,
     }  # fmt: skip  # a form
     preview = await hand_in(acme, view, points="5", cap=None)
     assert "Changing Score: changed rule “Demo”:* 1 contact changes, 0 become hot, 1 leaves hot" in acme.seen(preview)
-    await press(acme, preview, "Apply and ask")
+    await press(acme, preview, "Apply and alert")
     listed = await ask(acme, "rules")
     assert "Demo\ndemo_booked: +5 each, if `tag:vip`\n" in acme.seen(listed)
     assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
 
     preview = await menu(acme, listed, "remove score 3 0")
-    answer = await press(acme, preview, "Apply quietly")
+    answer = await press(acme, preview, "Apply without alerts")
     assert "Changed Score: removed rule “Demo”." in acme.seen(answer)
     assert "Score  *62* (warm)" in acme.seen(await ask(acme, "ada"))
     back = await press(acme, answer, "Take it back")
@@ -104,32 +102,36 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     right = {"name": "Demo", "activity": "demo_booked", "points": "10", "for_each": "", "at_most": "", "if": ""}
     right |= {"cap": "", "group": ""}
     for fields, field, words in (
-        ({"points": "0.5"}, "points", "no whole number of steps"),
-        ({"points": "0"}, "points", "no whole number of steps"),
+        ({"points": "0.5"}, "points", "0.5 points is not possible: use a multiple of the step 1, except 0"),
+        ({"points": "0"}, "points", "0 points is not possible: use a multiple of the step 1, except 0"),
         ({"if": "tag:"}, "if", "rule `demo`, if:"),
         ({"if": "score>5"}, "if", "rule `demo`, if:"),
         ({"for_each": "minutes"}, "for_each", "attributes.minutes / 5"),
-        ({"for_each": "attributes.minutes", "at_most": "0.5"}, "at_most", "no whole number of steps"),
+        (
+            {"for_each": "attributes.minutes", "at_most": "0.5"},
+            "at_most",
+            "at_most: 0.5 is not a multiple of the step 1 above 0",
+        ),
         ({"at_most": "5"}, "at_most", "at_most needs for_each"),
         ({"activity": "", "if": "attributes.seen<7d"}, "activity", "only a rule with an activity"),
         ({"activity": ""}, "activity", "needs an activity, or an `if`"),
         ({"activity": "", "if": "tag:vip", "cap": "9"}, "cap", "only activities are capped"),
         ({"cap": "-9"}, "cap", "at more than 0 points"),
-        ({"group": "web"}, "cap", "say of how many points"),
-        ({"cap": "9", "group": "Demo"}, "group", "must not be called like a rule"),
+        ({"group": "web"}, "cap", "type the maximum points"),
+        ({"cap": "9", "group": "Demo"}, "group", "has the name of a rule: rename one of them"),
     ):
         errors = await refused(acme, view, **right | fields)
         assert list(errors) == [field]
         assert words in errors[field].casefold()
     assert await drafts(acme.workspace) == ()
-    await press(acme, await hand_in(acme, view, **right | {"cap": "20", "group": "web"}), "Apply quietly")
+    await press(acme, await hand_in(acme, view, **right | {"cap": "20", "group": "web"}), "Apply without alerts")
 
     view = await form_of(acme, await ask(acme, "rules"), "Add a rule")
     errors = await refused(acme, view, **right)
-    assert errors == {"name": "Two rules are called `Demo`; give each a name of its own"}
+    assert errors == {"name": "Two rules are called `Demo`: rename one of them"}
     preview = await hand_in(acme, view, name="Visit", activity="visited", points="1", cap="30", per="week", group="web")
     assert "new rule “Visit”, changed rule “Demo”" in acme.seen(preview)
-    await press(acme, preview, "Apply quietly")
+    await press(acme, preview, "Apply without alerts")
     assert {rule.cap for rule in await rules(acme)} == {RuleCap(points=30_000, period="week", group="web")}
     assert "visited: +1 each, at most 30 a week together with the group web" in acme.seen(await ask(acme, "rules"))
 
@@ -147,7 +149,7 @@ async def test_a_slope_is_made_in_the_form(acme: Acme) -> None:
         activity="",
         **{"if": ""},
     )
-    await press(acme, preview, "Apply quietly")
+    await press(acme, preview, "Apply without alerts")
     for minutes in (31, "12"):
         contact = {"email": "ada@example.com", "attributes": {"minutes": minutes}}
         await acme.pushed({"type": "contact.upsert", "contact": contact})

@@ -7,7 +7,7 @@ from tests.conftest import on_both
 from tests.journeys.acme import Acme
 
 FOUND = (
-    "*2 contacts fit* `{}`\n"
+    "*2 contacts match* `{}`\n"
     "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
     "*Grace Hopper* · Navy · Score *41* (warm)\n"
     "[Share to channel]"
@@ -46,16 +46,17 @@ async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
         "No segment is saved yet. Save one: `/score segment save hot score&gt;=80`",
         "Saved *hot*: `score&gt;=40`. Use it: `/score filter segment:hot`",
         "*1 segment*\n*hot*  `score&gt;=40`\n"
-        "(`/score segment show hot` shows who is in one; `segment:hot` stands for it in any filter.)",
+        "(`/score segment show hot` lists its contacts; `segment:hot` uses it in any filter.)",
         FOUND.format("score&gt;=40"),
         FOUND.format("segment:hot -tag:nobody"),
         "Saved *mine*: `segment:hot owner:rep@acme.example`. Use it: `/score filter segment:mine`",
-        "*1 contact fits* `segment:mine`\n*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n[Share to channel]",
+        "*1 contact matches* `segment:mine`\n*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
+        "[Share to channel]",
         "The segment `mine` is built on `hot`: change or delete that one first",
         "In the segment `mine`: a segment cannot name itself: hot → mine → hot\n```segment:mine\n        ^^^^```",
         "Saved *hot*: `score&gt;=60`. It was `score&gt;=40`. Use it: `/score filter segment:hot`",
         "There is no segment `hto`. Did you mean `hot`?\n```segment:hto\n        ^^^```",
-        "There is no segment `hto`. Did you mean `hot`? Which there are: `/score segment list`",
+        "There is no segment `hto`. Did you mean `hot`? Saved segments: `/score segment list`",
         usage,
         "Deleted the segment *mine*, which was `segment:hot owner:rep@acme.example`.",
     ]

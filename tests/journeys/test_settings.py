@@ -17,7 +17,7 @@ from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of, entered, form
 from tests.journeys.admin import ADMIN, HERE, ask, form_of, hand_in, press, refused
 
-BUTTONS = "[Apply quietly] [Apply and ask] [Cancel]"
+BUTTONS = "[Apply without alerts] [Apply and alert] [Cancel]"
 
 
 async def live(acme: Acme, key: str) -> ScoreType:
@@ -45,14 +45,14 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
     listed = await ask(acme, "settings")
     assert acme.seen(listed) == (
         "*Score types*\n"
-        "*Score* `score` · meant where none is named\n"
-        "0 to 100, steps of 1, starting at 0 · stays until it is changed · no rules\n"
+        "*Score* `score` · default\n"
+        "0 to 100, steps of 1, starting at 0 · does not fade · no rules\n"
         "Bands: cold from 0, warm from 40, hot from 80 [Change]\n"
         "*Fit* `fit`\n"
-        "1 to 10, steps of 1, starting at 1 · stays until it is changed · no rules\n"
+        "1 to 10, steps of 1, starting at 1 · does not fade · no rules\n"
         "Bands: poor from 1, fair from 4, good from 8 [Change]\n"
         "*Satisfaction* `satisfaction`\n"
-        "1 to 5, steps of 0.5, starting at 1 · stays until it is changed · no rules\n"
+        "1 to 5, steps of 0.5, starting at 1 · does not fade · no rules\n"
         "Bands: none [Change]\n"
         "[Add a score type]"
     )
@@ -66,21 +66,20 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
     # 62 (Ada) and 55 to 100 come down to 50; 41 (Hopper), Ada and 30 to 100 are hot, of which 80 to 100 were before.
     assert acme.seen(preview) == (
         "*Narrowing Score to 0 to 50, with bands cold from 0, hot from 30:*"
-        " 11 contacts change, 12 become hot, 0 leave hot, 12 follow-ups would be asked for.\n"
+        " 11 contacts change, 12 become hot, 0 leave hot, 12 follow-ups would be created.\n"
         "Into hot: Ada Lovelace 62 → 50, Grace Hopper 41 → 41, p06@example.com 30 → 30, p07@example.com 35 → 35,"
         " p08@example.com 40 → 40, p09@example.com 45 → 45, p10@example.com 50 → 50, p11@example.com 55 → 50,"
         " p12@example.com 60 → 50, p13@example.com 65 → 50 and 2 more\n"
-        "(Until you decide, nobody sees another score."
-        " *Apply and ask* asks for these follow-ups, *Apply quietly* for none.)\n"
+        "(Until you decide, nobody sees a different score."
+        " *Apply and alert* creates these follow-ups, *Apply without alerts* creates none.)\n"
         f"{BUTTONS}"
     )
     assert (await acme.value("ada"), (await live(acme, "score")).maximum) == (62_000, 100_000)
-    assert "*Waits for a decision:* Narrowing Score to 0 to 50" in acme.seen(await ask(acme, "settings"))
+    assert "*Waiting for your decision:* Narrowing Score to 0 to 50" in acme.seen(await ask(acme, "settings"))
 
-    answer = await press(acme, preview, "Apply quietly")
+    answer = await press(acme, preview, "Apply without alerts")
     assert acme.seen(answer) == (
-        "*Narrowed Score to 0 to 50, with bands cold from 0, hot from 30.*"
-        " Nobody was asked to follow up.\n[Take it back]"
+        "*Narrowed Score to 0 to 50, with bands cold from 0, hot from 30.* No follow-ups were created.\n[Take it back]"
     )
     assert "Score  *50* (hot)" in acme.seen(await ask(acme, "ada"))
     assert await drafts(acme.workspace) == ()
@@ -89,7 +88,7 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
     back = await press(acme, answer, "Take it back")
     assert (
         acme.seen(back) == "*Taken back.* Widened Score to 0 to 100, with bands cold from 0, warm from 40, hot from 80."
-        " Nobody was asked to follow up."
+        " No follow-ups were created."
     )
     again = await live(acme, "score")
     assert (again.number, again.maximum, [band.name for band in again.bands]) == (3, 100_000, ["cold", "warm", "hot"])
@@ -107,18 +106,16 @@ async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
     older = await hand_in(acme, view, maximum="90", bands="")
     view = await form_of(acme, await ask(acme, "settings"), "Change")
     preview = await hand_in(acme, view, maximum="70", bands="cold:0\nhot:60")
-    assert "0 contacts change, 1 becomes hot, 0 leave hot, 1 follow-up would be asked for." in acme.seen(preview)
+    assert "0 contacts change, 1 becomes hot, 0 leave hot, 1 follow-up would be created." in acme.seen(preview)
     assert [(draft_type.maximum, draft_type.number) for draft_type in await drafts(acme.workspace)] == [(70_000, 3)]
-    assert "no such draft any more" in acme.seen(await press(acme, older, "Apply quietly"))
+    assert "draft no longer exists" in acme.seen(await press(acme, older, "Apply without alerts"))
 
-    answer = await press(acme, preview, "Apply and ask")
-    assert "1 follow-up was asked for." in acme.seen(answer)
+    answer = await press(acme, preview, "Apply and alert")
+    assert "1 follow-up was created." in acme.seen(answer)
     view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
     text = acme.seen(await hand_in(acme, view, label="Fitness", step="0.5", half_life="30d", default=["yes"]))
-    assert text.startswith(
-        "*Changing Fit: called Fitness, steps of 0.5 in place of 1, half-life 30d in place of none:*"
-    )
-    assert text.endswith("(Numbers without a score type mean Fit already.)")
+    assert text.startswith("*Changing Fit: called Fitness, steps of 0.5 instead of 1, half-life 30d instead of none:*")
+    assert text.endswith("(Fit is already the default score type.)")
     (message,) = await acme.sandbox.wait_for(
         lambda: [post for post in acme.sandbox.world.posts if post.channel == "C0SUCCESS" and post.metadata]
     )
@@ -132,7 +129,7 @@ async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
     answer = await hand_in(acme, view, label="Fitness", bands="low:1\nfair:4\ntop:8:purple", default=["yes"])
     assert acme.seen(answer) == (
         "Fit is called Fitness now; the bands of Fitness are low:1, fair:4, top:8:purple;"
-        " numbers without a score type mean Fitness. No score moved, and nobody was asked to follow up."
+        " Fitness is the default score type. No score changed, and no follow-ups were created."
     )
     fit = await live(acme, "fit")
     assert (fit.number, fit.label, [band.name for band in fit.bands], fit.is_default) == (
@@ -145,18 +142,18 @@ async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
     assert "Bands: low from 1, fair from 4, top from 8 in purple" in acme.seen(listed)
     view = await form_of(acme, listed, "Change")
     assert view.blocks[0]["text"]["text"] == "`fit`, version 1"  # the default score type comes first
-    assert acme.seen(await hand_in(acme, view)) == "Fitness is so already; nothing was changed."
+    assert acme.seen(await hand_in(acme, view)) == "Fitness already has these settings; nothing was changed."
 
 
 async def test_a_type_is_added(acme: Acme) -> None:
     """A score type is added with every field of the form; afterwards its key is taken."""
     view = await form_of(acme, await ask(acme, "settings"), "Add a score type")
     assert await refused(acme, view, key="Heat!", label="Heat") == {
-        "key": "`Heat!` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most"
+        "key": "`Heat!` cannot be a score type's key: use up to 32 lowercase letters, digits and _, a letter first"
     }
     answer = await hand_in(acme, view, key="heat", maximum="10", step="0.5", half_life="30d", bands="cool:0\nhot:8")
     assert acme.seen(answer) == (
-        "Made the score type Heat `heat`: 0 to 10. Set one: `/score set ada@example.com heat=10`"
+        "Added the score type Heat `heat`: 0 to 10. Set one: `/score set ada@example.com heat=10`"
     )
     heat = await live(acme, "heat")
     assert (heat.step, heat.start, heat.half_life, len(heat.bands)) == (500, 0, 30 * DAY, 2)
@@ -165,14 +162,14 @@ async def test_a_type_is_added(acme: Acme) -> None:
 
 
 MISTAKES: tuple[tuple[dict[str, str], str, str], ...] = (
-    ({"maximum": "0"}, "maximum", "must lie below"),
+    ({"maximum": "0"}, "maximum", "must be below"),
     ({"maximum": "1.2345"}, "maximum", "more than three digits"),
-    ({"step": "7"}, "step", "no whole number of steps"),
+    ({"step": "7"}, "step", "is not a multiple of the step 7"),
     ({"start": "200"}, "start", "the starting value 200"),
-    ({"bands": "hot"}, "bands", "`hot` is no band"),
-    ({"bands": "hot:0:pink"}, "bands", "`pink` is no colour of a band"),
+    ({"bands": "hot"}, "bands", "`hot` is not a band"),
+    ({"bands": "hot:0:pink"}, "bands", "`pink` is not a color of a band"),
     ({"bands": "hot:80"}, "bands", "the first band must start at the minimum"),
-    ({"half_life": "soon"}, "half_life", "is no length of time"),
+    ({"half_life": "soon"}, "half_life", "is not a length of time"),
     ({"half_life": "1w", "label": " "}, "label", "a label has 1 to 60 characters"),
 )
 
@@ -201,7 +198,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert response.status == 200
     await acme.sandbox.wait_for(lambda: len(acme.answers) > before)
     assert len(await drafts(acme.workspace)) == 1
-    answer = await press(acme, preview, "Apply quietly")
+    answer = await press(acme, preview, "Apply without alerts")
     errors = (await acme.sandbox.again(late)).json()["errors"]
     assert errors == {"label": "Score was changed since this form was opened. Press Cancel, and open it again."}
     waits = await draft(
@@ -211,7 +208,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert waits is not None
     assert "0 contacts change" in acme.seen(await press(acme, await ask(acme, "settings"), "See what it changes"))
     cancelled = await press(acme, await ask(acme, "settings"), "Cancel")
-    assert acme.seen(cancelled) == "Cancelled, so nothing was changed. It was: Widening Fit to 1 to 20."
+    assert acme.seen(cancelled) == "Canceled: nothing was changed. The change was: Widening Fit to 1 to 20."
     assert await drafts(acme.workspace) == ()
 
     now = int(acme.sandbox.clock.now() * 1_000_000)
@@ -228,7 +225,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     await acme.answered(
         lambda: acme.sandbox.click(listed.id, button["action_id"], block_id=button["block_id"], user=ADMIN)
     )
-    assert "live no longer, so it was dropped" in acme.seen(acme.latest(user=ADMIN, channel=HERE))
+    assert "so the draft was dropped" in acme.seen(acme.latest(user=ADMIN, channel=HERE))
     assert await drafts(acme.workspace) == ()
     late_back = await press(acme, answer, "Take it back")
     assert "Score was changed again since" in acme.seen(late_back)
@@ -256,12 +253,12 @@ async def test_what_takes_longer_than_a_moment_is_answered_when_it_is_done(acme:
     )
 
     held = await hold(acme, BUILD, waiting)
-    applying = await press(acme, preview, "Apply and ask" if asks else "Apply quietly")
+    applying = await press(acme, preview, "Apply and alert" if asks else "Apply without alerts")
     assert "Every contact is being recalculated" in acme.seen(applying)
     assert len((await live(acme, "score")).bands) == 3
     await jobs.settle(acme.workspace, job=held, pace=0, now=time_of(acme))
     applied = await edited(acme, applying)
-    outcome = "1 follow-up was asked for." if asks else "Nobody was asked to follow up."
+    outcome = "1 follow-up was created." if asks else "No follow-ups were created."
     assert acme.seen(applied) == f"*Changed Score: bands cold from 0, hot from 60.* {outcome}\n[Take it back]"
     assert (await live(acme, "score")).bands == bands
     await sound(acme)
@@ -287,7 +284,7 @@ async def edited(acme: Acme, message: Message) -> Message:
     """Wait until a message is edited, and return it."""
 
     def find() -> list[Message]:
-        found = acme.sandbox.world.find(message.ts)
-        return [found] if found is not None and found.blocks != message.blocks else []
+        post = acme.sandbox.world.find(message.ts)
+        return [post] if post is not None and post.blocks != message.blocks else []
 
     return (await acme.sandbox.wait_for(find))[0]

@@ -4,11 +4,11 @@ from bot.demo.world import Channel
 from tests.journeys.acme import REP, Acme
 
 MIXED = (
-    "There are guests or people of other organisations in this channel, or I cannot see that there are none,"
-    " so nothing is posted to it. Choose a channel of members alone."
+    "This channel has guests or people from other organizations, or I cannot check whether it has,"
+    " so nothing was posted. Choose a channel with members only."
 )
 FOUND = (
-    "*2 contacts fit* `score&gt;=40`\n"
+    "*2 contacts match* `score&gt;=40`\n"
     "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
     "*Grace Hopper* · Navy · Score *41* (warm)"
 )
@@ -59,4 +59,4 @@ async def test_the_contacts_of_a_colleague(acme: Acme) -> None:
     nobody = acme.seen(await acme.ask("filter owner:@jane"))
 
     assert [lines[1] for lines in answers.values()] == ["*Ada Lovelace* · Analytical Engines · Score *62* (warm)"] * 2
-    assert nobody.startswith("No contact fits")
+    assert nobody.startswith("No contacts match")

@@ -38,7 +38,7 @@ async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
     url = f"{acme.sandbox.app_url}/webhooks/{TEAM}/shop"
     (secret,) = (await find_source(TEAM, slug="shop")).secrets
     assert text == (
-        "*Made the source shop.* At its side:\n"
+        "*Added the source shop.* At the sender:\n"
         f"1. Send POST requests with a JSON body to {url}\n"
         f"2. Sign them as Standard Webhooks does, with the secret {secret}\n"
         f"The address is `{url}`\n"
@@ -66,7 +66,7 @@ async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
     acme.sandbox.crm_secret = CRM_SECRET  # with a wrong signature the answer does not say that the source is paused
     assert (await pushed(acme, SET))["status"] == 401
     acme.sandbox.crm_secret = secret
-    assert "Paused: it is answered 503" in acme.seen(await press_nth(acme, paused, "Show", 1))
+    assert "Paused: its requests are answered 503" in acme.seen(await press_nth(acme, paused, "Show", 1))
     assert "1 request was refused, the last ‹" in acme.seen(await press_nth(acme, paused, "Show", 1))
     resumed = await press(acme, paused, "Resume")
     assert "paused" not in acme.seen(resumed)
@@ -122,7 +122,7 @@ async def test_what_waits_in_quarantine_is_replayed(acme: Acme) -> None:
     await hand_in(acme, view, key="heat", label="Heat")
     replayed = await press(acme, message, "Replay all")
     assert acme.seen(replayed).startswith(
-        "Read 2 deliveries of *crm* again: 2 applied, 1 duplicate, 1 quarantined.\nStill set aside (1): "
+        "Replayed 2 deliveries of *crm*: 2 applied, 1 duplicate, 1 quarantined.\nStill in quarantine (1): "
     )
     assert await acme.value("ada", "heat") == 80_000
     listed = await ask(acme, "sources")
@@ -135,7 +135,7 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     assert form(view)["title"] == "Source"
     right = {"slug": "hub", "provider": "hubspot", "secret": "", "map": "", "options": ""}
     for fields, field, words in (
-        ({"slug": "crm"}, "slug", "there is a source `crm` already"),
+        ({"slug": "crm"}, "slug", "the source `crm` already exists"),
         ({"slug": "Not a name!"}, "slug", "`not a name!`"),
         ({"slug": "fit"}, "slug", "fit"),
         ({"map": "hubspotscore"}, "map", "write --map property=type"),
@@ -150,7 +150,7 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
     assert [source.slug for source in await sources(acme.workspace)] == ["crm"]
 
     answer = await hand_in(acme, view, **right | {"secret": "client-secret-of-ours", "map": "hubspotscore=score"})
-    assert "Made the source hub." in acme.seen(answer)
+    assert "Added the source hub." in acme.seen(answer)
     hub = await find_source(TEAM, slug="hub")
     assert (hub.secrets, hub.settings.map) == (("client-secret-of-ours",), {"hubspotscore": "score"})
     view = await form_of(acme, await ask(acme, "sources"), "Add a source")
@@ -186,7 +186,7 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
     await hand_in(acme, view, slug="shop", provider="generic")
     listed = await ask(acme, "sources")
     answer = await press_nth(acme, listed, "Test", 1)
-    assert acme.seen(answer) == ("*Test of shop:* nothing that it sent is kept. Let it send something, then test it.")
+    assert acme.seen(answer) == ("*Test of shop:* no delivery of it is stored. Have it send something, then test it.")
     source = await find_source(TEAM, slug="shop")
     acme.sandbox.crm_url, acme.sandbox.crm_secret = f"{acme.sandbox.app_url}/webhooks/{TEAM}/shop", source.secrets[0]
     ada = {"email": "ada@example.com"}
@@ -205,7 +205,7 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
     assert lines[1:-2] == [
         "ada@example.com → score set to 80",
         "ada@example.com → quarantined: Score runs from 0 to 100; 900 is outside it",
-        "ada@example.com → quarantined: there is no score type `heat`; there is score, fit, satisfaction",
+        "ada@example.com → quarantined: there is no score type `heat`; existing: score, fit, satisfaction",
         "ada@example.com → score +5",
         "ada@example.com → fit cleared",
         "ada@example.com → activity demo_booked",

@@ -45,22 +45,22 @@ async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme
     (first,) = await until_told(acme, 1)
     assert re.sub(r"‹.+?›", "‹then›", first) == (
         "*crm* has stopped working: its last 3 requests were refused. Because: wrong signature."
-        " the signature fits none of this source's secrets (1): another secret, or a changed body?\n"
-        "It delivered last ‹then›.\n[Show]"
+        " the signature matches none of this source's secrets (1): another secret, or a changed body?\n"
+        "Its last delivery came ‹then›.\n[Show]"
     )
     listed = await ask(acme, "sources")
-    assert "*crm* `generic` · *refused: it does not prove who it is*\n" in acme.seen(listed)
+    assert "*crm* `generic` · *refused: it does not prove who sent it*\n" in acme.seen(listed)
     assert await push(acme, id="again") == 200
     (again,) = (await until_told(acme, 2))[1:]
-    assert re.sub(r"‹.+?›", "‹then›", again) == "*crm* works again. It delivered last ‹then›.\n[Show]"
+    assert re.sub(r"‹.+?›", "‹then›", again) == "*crm* works again. Its last delivery came ‹then›.\n[Show]"
 
     for number in range(4):
         acme.sandbox.clock.advance(HOUR)
         assert await push(acme, id=f"h{number}") == 200
     (silent,) = (await until_told(acme, 3, after=73 * HOUR))[2:]
     assert silent == (
-        "*crm* has gone silent: nothing has arrived for three days. It delivered last ‹3 d ago›.\n"
-        "Look at the sender whether its webhook is still switched on.\n[Show]"
+        "*crm* has gone silent: nothing has arrived for three days. Its last delivery came ‹3 d ago›.\n"
+        "Check at the sender that its webhook is still on.\n[Show]"
     )
     assert await push(acme, id="back") == 200
     assert len(await until_told(acme, 4)) == 4
@@ -70,4 +70,4 @@ async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme
     for number in range(3):
         assert await push(acme, id=f"bad{number}", value=900) == 200
     (unusable,) = (await until_told(acme, 5))[4:]  # the fifth: the other replica repeated nothing
-    assert unusable.startswith("*crm* has stopped working: nothing of its last deliveries could be used. Because: Sc")
+    assert unusable.startswith("*crm* has stopped working: no item of its last deliveries could be used. Because: Sc")

@@ -7,7 +7,7 @@ from tests.journeys.acme import Acme, button_of
 
 BUTTONS = "\n[Undo] [History]"
 ALREADY = "Nothing was changed: that was undone already."
-NOTHING_LEFT = "There is no change of yours to take back."
+NOTHING_LEFT = "You have no change to undo."
 
 
 async def test_the_verb_takes_back_the_last_command_whole_then_the_one_before(acme: Acme) -> None:

@@ -86,7 +86,7 @@ class ForeignSlack(Sandbox):
         """Return the messages in *channel* that *user* sees, newest last."""
         return self.world.seen_by(user, channel)
 
-    async def wait_for(self, predicate: Callable[[], T], timeout: float = 30.0) -> T:  # noqa: ASYNC109 - one for all
+    async def wait_for(self, predicate: Callable[[], T], timeout: float = 90.0) -> T:  # noqa: ASYNC109 - one for all
         """Return the first truthy result of *predicate*, called now and after each change; raises TimeoutError."""
         async with asyncio.timeout(timeout):
             while True:

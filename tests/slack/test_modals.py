@@ -255,7 +255,7 @@ async def test_closing(sandbox: ForeignSlack, product: Product, client: AsyncWeb
 
 
 async def test_nobody_submits_anothers_view(sandbox: ForeignSlack, product: Product, client: AsyncWebClient) -> None:
-    """Only the person for whom a view was opened can submit it."""
+    """A view can be submitted only by the person that it was opened for."""
     view = await opened(sandbox, product, client, modal())
 
     with pytest.raises(LookupError, match="U0JANE sees no view"):

@@ -33,6 +33,7 @@ from storage.tokens import create_token, revoke_token
 from storage.transfer.csv_files import recognize
 from storage.transfer.export import create_file, export, write_csv
 from storage.transfer.import_batch import undo_import
+from storage.transfer.import_columns import choose_columns
 from storage.transfer.import_csv import import_file
 from storage.workspaces import add_workspace, choose_setters, name_admins
 from tests.storage import raw
@@ -54,7 +55,7 @@ NO_SETTINGS = {
     "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
     "ledger.erase.record_request_names", "notices.clear_notice", "notices.record_notice",
     "posted_messages.forget_message", "posted_messages.record_posted", "scoring.definitions.delete",
-    "scoring.drafts.cancel", "scoring.drafts.fold_again", "sources.deliveries.count_refusal",
+    "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
     "sources.readback_queue.clear_failure", "sources.readback_queue.record_failure", "workspaces.record_welcome",
 }  # fmt: skip  # names
@@ -147,8 +148,17 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
 
 async def _check_types(witness: Witness) -> None:
     workspace = witness.team.workspace
-    fit = {"version": 1, "label": "Fit", "min": 1, "max": 10, "step": 0.5, "start": 1, "half_life": "30d", "rules": [],
-           "bands": ["low:1", "high:8:green"]}  # fmt: skip  # one document
+    fit = {
+        "version": 1,
+        "label": "Fit",
+        "min": 1,
+        "max": 10,
+        "step": 0.5,
+        "start": 1,
+        "half_life": "30d",
+        "rules": [],
+        "bands": ["low:1", "high:8:green"],
+    }
     live = await witness.check(
         "scoring.definitions.add_score_type",
         add_score_type(
@@ -187,10 +197,25 @@ async def _check_types(witness: Witness) -> None:
 
 async def _check_alerts(witness: Witness) -> None:
     workspace = witness.team.workspace
-    alert = {"id": 2, "score": "score", "kind": "crosses", "low": 80, "high": None, "amount": None, "span": None,
-             "condition": "tag:vip", "channel": "C2", "in_digest": False, "hold": None, "margin": None,
-             "cooldown": "14d", "sla": None, "escalate_to": None, "made_by": ADMIN,
-             "paused": False}  # fmt: skip  # one document
+    alert = {
+        "id": 2,
+        "score": "score",
+        "kind": "crosses",
+        "low": 80,
+        "high": None,
+        "amount": None,
+        "span": None,
+        "condition": "tag:vip",
+        "channel": "C2",
+        "in_digest": False,
+        "hold": None,
+        "margin": None,
+        "cooldown": "14d",
+        "sla": None,
+        "escalate_to": None,
+        "made_by": ADMIN,
+        "paused": False,
+    }
     words = "score crosses 80 if tag:vip in <#C2>"
     await witness.check(
         "alerts.enroll.add_alert_rule",
@@ -225,9 +250,19 @@ async def _check_alerts(witness: Witness) -> None:
 
 async def _check_sources(witness: Witness) -> None:
     workspace = witness.team.workspace
-    settings = {"username": None, "token_in": None, "map": {}, "public_url": None, "options": {}, "recipe": None,
-                "mapping": None, "muted": False, "paused": False, "rate": None,
-                "api_url": None}  # fmt: skip  # one document
+    settings: dict[str, object] = {
+        "username": None,
+        "token_in": None,
+        "map": {},
+        "public_url": None,
+        "options": {},
+        "recipe": None,
+        "mapping": None,
+        "muted": False,
+        "paused": False,
+        "rate": None,
+        "api_url": None,
+    }
     crm = {"provider": "generic", "settings": settings, "api_token": False, "secrets": 1}
     source = await witness.check(
         "sources.config.add_source",
@@ -279,11 +314,12 @@ async def _check_transfers(witness: Witness, folder: Path) -> None:
     path = folder / "contacts.csv"
     path.write_text("email,score\nada@example.com,50\nbob@example.com,40\n")
     file = recognize(path)
+    columns = await choose_columns(workspace, file=file, mapping={})
     batch = f"import/{file.digest[:16]}"
 
     async def take(*, dry_run: bool, now: int) -> None:
         await import_file(
-            workspace, file=file, mapping={}, progress=lambda _: None, wrong=lambda _, __: None, dry_run=dry_run,
+            workspace, file=file, columns=columns, progress=lambda _: None, wrong=lambda _, __: None, dry_run=dry_run,
             by=ADMIN, now=now,
         )  # fmt: skip  # one import
 
@@ -406,8 +442,9 @@ async def test_merges_and_splits_are_recorded(team: Team) -> None:
     ]
     (*_, merged, _) = await audit_entries(team.workspace)
     assert merged.after == {
-        "contacts": [{"id": ada.id, "name": "Ada", "email": ADA, "ids": {}}], "batch": "slack/m",
-    }  # fmt: skip  # one document
+        "contacts": [{"id": ada.id, "name": "Ada", "email": ADA, "ids": {}}],
+        "batch": "slack/m",
+    }
 
 
 async def test_a_deletion_empties_the_entries_of_the_contact(team: Team, database_url: str) -> None:

@@ -508,9 +508,9 @@ _UNREAD = (
 )
 #: rows that must not exist
 _NEVER = {
-    "a score of who is one with another": f"SELECT id FROM scores WHERE contact_id IN ({_PARTS})",
-    "an effect on who is one with another": f"SELECT id FROM effects WHERE contact_id IN ({_PARTS})",
-    "a memory of who is one with another": f"SELECT id FROM alert_memory WHERE contact_id IN ({_PARTS})",
+    "a score of a merged contact": f"SELECT id FROM scores WHERE contact_id IN ({_PARTS})",
+    "an effect on a merged contact": f"SELECT id FROM effects WHERE contact_id IN ({_PARTS})",
+    "an alert memory of a merged contact": f"SELECT id FROM alert_memory WHERE contact_id IN ({_PARTS})",
     "a memory that is taken and waits for the end of a hold": "SELECT m.id FROM alert_memory m JOIN alert_rules r"
     " ON r.id = m.rule_id WHERE r.workspace_id = $1 AND m.taken AND m.pending_until IS NOT NULL",
     "a score under what nobody reads": f"SELECT id FROM scores WHERE definition_id IN ({_UNREAD})",

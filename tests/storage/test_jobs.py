@@ -49,7 +49,7 @@ async def postpone(workspace: Workspace, job: Job) -> None:
 
 
 async def give_up(workspace: Workspace, job: Job) -> None:
-    """Give the job up."""
+    """Abandon the job."""
     await jobs.give_up(workspace, job=job, because="late", now=LATER)
 
 

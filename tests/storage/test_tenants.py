@@ -12,10 +12,11 @@ from storage.domain.facts import Op, Unusable
 from storage.domain.score_types import Band
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Status
-from storage.ledger.contacts import contacts, find, nearest
+from storage.ledger.contacts import contacts
 from storage.ledger.facts import last_command
 from storage.reading.current_scores import card, cards_of, top
 from storage.reading.history import history, load_timeline
+from storage.reading.search import find, nearest
 from storage.scoring.definitions import add_score_type, score_types
 from storage.sources.config import add_source, find_source, sources
 from storage.sources.deliveries import count_refusal, deliveries, delivery, list_refusals
@@ -246,7 +247,7 @@ async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[Hous
     ):
         with pytest.raises(UnknownScoreType) as refusal:
             await reading
-        assert str(refusal.value) == "there is no score type `renewal`; there is score, fit"
+        assert str(refusal.value) == "there is no score type `renewal`; existing: score, fit"
     both = await asyncio.gather(
         *(house.team.deliver(set_to("k9", BOB, 5, at=NOW, score="renewal"), batch="crm/d9") for house in houses)
     )

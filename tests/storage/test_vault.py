@@ -17,8 +17,10 @@ from tests.storage.worlds import everything
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 SECRET = "whsec_very-secret-indeed"
-LOCKED = "The secrets here need another key too, in CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
-KEYLESS = "CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be kept: give it 32 random bytes in url-safe base64."
+LOCKED = (
+    "The stored secrets need another key: add it to CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
+)
+KEYLESS = "CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be stored: set 32 random bytes in url-safe base64."
 
 
 def test_what_is_sealed_is_unreadable_and_comes_back() -> None:

@@ -13,10 +13,10 @@ from storage.bootstrap import open_storage
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band
-from storage.ledger.contacts import find
 from storage.limits import DEFAULT_LIMITS, Limits
 from storage.reading.current_scores import cards_of
 from storage.reading.history import history
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source
 from storage.sources.deliveries import Delivery, deliveries

@@ -203,8 +203,8 @@ FAULTY = [
     (r'"contact":{"email":"a\u0000@b.example"},"value":5', "`contact.email` holds the character NUL"),
     (r'"contact":{"id":"7","attributes":{"a":[1,{"b":"\udc00"}]}}', f"`contact.attributes.a.1.b` {HALF}"),
     (r'"contact":{"id":"7","attributes":{"a\u0000":1}}', "a key in `contact.attributes` holds the character NUL"),
-    ('"contact":{"id":"7"},"value":NaN', "`value` is NaN, which is no number in JSON"),
-    ('"contact":{"id":"7"},"value":-Infinity', "`value` is -Infinity, which is no number in JSON"),
+    ('"contact":{"id":"7"},"value":NaN', "`value` is NaN, which is not a number in JSON"),
+    ('"contact":{"id":"7"},"value":-Infinity', "`value` is -Infinity, which is not a number in JSON"),
     (f'"contact":{{"id":{"9" * 65}}}', "`contact.id` is a number with more than 64 digits"),
     ('"value":1e1000', "`value` is a number with more than three digits in its exponent"),
     (r'"contact":{"id":1,"\u0069d":2}', "`contact` has the key `id` twice"),
@@ -294,4 +294,4 @@ def test_a_provider_signs_and_knows_what_it_signed() -> None:
     with pytest.raises(NotAuthentic) as error:
         proof.authenticate(SignedRequest(headers=signed_request.headers, body=b"x"), secrets=[SECRET], now=START)
     assert error.value.reason == "wrong signature"
-    assert "fits none of this source's secrets" in error.value.hint
+    assert "matches none of this source's secrets" in error.value.hint

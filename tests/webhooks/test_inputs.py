@@ -24,8 +24,8 @@ from tests.webhooks.sender import START
 from tests.webhooks.test_providers import TEAM, items, reference_to, setting, source
 from tests.webhooks.test_reported import soap
 from tests.webhooks.test_senders import connect, encoded, send
-from webhooks.read.bodies import parse_xml
 from webhooks.read.parse_delivery import dry_run, load_request_file
+from webhooks.read.xml_bodies import parse_xml
 from webhooks.source_settings import SourceOptions, configure
 
 SENT = "2025-12-31T23:59:00+00:00"
@@ -168,7 +168,7 @@ def test_a_trial_shows_the_notes() -> None:
     raw = load_request_file(body, kind="application/json")
 
     assert dry_run(source("zapier"), raw, key="d").warnings == [
-        "`n/a` is not an e-mail address and was left out; `soon` is no time, like 2026-01-31T09:30:00Z;"
+        "`n/a` is not an e-mail address and was left out; `soon` is not a time, like 2026-01-31T09:30:00Z;"
         " the time of receipt is used"
     ]
 
@@ -266,8 +266,8 @@ def test_other_capitals_are_another_id(tail: str) -> None:
     assert id_key(id)[:15] == id
     assert id_key(id_key(id)) == id_key(id)
     assert (id_key(id).casefold() == id_key(other).casefold()) == (id == other)
-    for kept in (f"123{tail}", id[:14], f"{id}A", f"42-{tail}"):
-        assert id_key(kept) == kept
+    for key in (f"123{tail}", id[:14], f"{id}A", f"42-{tail}"):
+        assert id_key(key) == key
 
 
 # --- missing values in Salesforce, forms and Freshsales
@@ -386,7 +386,7 @@ async def test_what_was_taken_as_it_was_stays_a_repeat_where_it_is_adjusted_now(
 
 def test_only_crms_have_their_values_adjusted() -> None:
     """Values in the service's own format are not adjusted, because programs can correct them."""
-    with pytest.raises(Refusal, match=r"^`generic` has no option `off_step`; there is none$"):
+    with pytest.raises(Refusal, match=r"^`generic` has no option `off_step`; its options: none$"):
         configure(TEAM, slug="own", provider="generic", options=SourceOptions(options=["off_step=round"]))
     with pytest.raises(Refusal, match=r"^the option `off_step` is round or quarantine, not `up`$"):
         configure(TEAM, slug="own", provider="mautic", options=SourceOptions(options=["off_step=up"]))

@@ -62,7 +62,6 @@ def test_what_is_declared_has_a_fixture_and_the_reverse() -> None:
 
     assert {name: set(bodies) for name, bodies in EVENTS.items()} == declared
     print(f"providers: {len(declared)}, events: {sum(map(len, declared.values()))}")
-    assert len(declared) == 18
 
 
 @pytest.mark.parametrize(("provider", "event"), [(p, e) for p, bodies in EVENTS.items() for e in bodies])
@@ -78,7 +77,9 @@ def test_a_fixture_is_the_event_it_is_named_by(provider: str, event: str) -> Non
     assert {name for name, _ in PROVIDERS[provider].split(arrived)} == {event}
     assert not [request for request in requests if isinstance(request, Unusable)]
     assert not [
-        request for request in requests if isinstance(request, Ignored) and "no event that is read" in request.reason
+        request
+        for request in requests
+        if isinstance(request, Ignored) and "not an event that is read" in request.reason
     ]
     assert len(setting(requests)) + sum(isinstance(request, Merge | Deletion) for request in requests) == count
     assert all(request.score == "lead_score" for request in setting(requests))
@@ -112,7 +113,7 @@ def test_a_sender_is_added_by_one_row() -> None:
     requests = read_items(planted, request, source=source("custom"), key="d")
 
     reasons = [request.reason for request in requests if isinstance(request, Ignored)]
-    assert reasons == ["noted", "a test", "`spam` is no event that is read"]
+    assert reasons == ["noted", "a test", "`spam` is not an event that is read"]
 
 
 # --- any input
@@ -300,7 +301,7 @@ def test_salesforce_may_send_what_is_nobody(kind: str, email: str, is_item: bool
         ] == ["ada@example.com"]
     if not is_item:
         assert [request.reason for request in requests if isinstance(request, Ignored)] == [
-            f"it is of the kind {kind[3:]}, which is no contact"
+            f"it is of the kind {kind[3:]}, which is not a contact"
         ]
 
 
@@ -383,7 +384,7 @@ def test_segment_refuses_lists_unless_asked_and_names_the_score_type() -> None:
     # The call names a score, so it is not ignored.
     (lost,) = items("segment", call | {"properties": {"score_type": "renewal", "score": 71}})
     assert isinstance(lost, Unusable)
-    assert lost.reason == "there is no score type `renewal`; there is score, lead_score, engagement"
+    assert lost.reason == "there is no score type `renewal`; existing: score, lead_score, engagement"
     assert [type(item) for item in items("segment", call | {"properties": {"score_type": "renewal"}})] == [Ignored]
 
 

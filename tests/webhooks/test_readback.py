@@ -19,9 +19,9 @@ from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Delivered, Raw, Status, Submission
 from storage.job_runner import JobRunner
 from storage.ledger.committer import record
-from storage.ledger.contacts import find
 from storage.reading.current_scores import card
 from storage.reading.history import history
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, set_source
 from storage.sources.deliveries import deliveries, delivery, list_unnamed_deliveries
@@ -248,7 +248,10 @@ ENDS = {
     "403": (Told(status=403), "was answered 403: the API token is not taken, or may not read contacts"),
     "404": (Told(status=404), "was answered 404: there is no such contact, or the API token may not see it"),
     "redirect": (Told(status=302, headers={"Location": "/elsewhere"}), "was answered 302"),
-    "no JSON": (Told(body=b"<html>"), "was answered what cannot be read: The body cannot be read as JSON"),
+    "no JSON": (
+        Told(body=b"<html>"),
+        "was answered with something that cannot be read: The body cannot be read as JSON",
+    ),
     "too much": (Told(body=b" " * 1_048_577), "was answered more than 1,048,576 bytes"),
     "500 for a day": (
         Told(status=500, headers={"Retry-After": "3600"}),
@@ -378,9 +381,11 @@ async def test_requests_that_an_earlier_version_kept_are_read_again_after_a_dele
     for key, document in bodies.items():
         source = await find_source(TEAM, slug="hub")
         body = json.dumps(document).encode()
-        kept = Raw(method="POST", query="", headers={"content-type": "application/json"}, body=body)
-        items = read_items(PROVIDERS["hubspot"], SignedRequest(headers=kept.headers, body=body), source=source, key=key)
-        delivered = Delivered(source=source.id, key=key, raw=kept)
+        raw_request = Raw(method="POST", query="", headers={"content-type": "application/json"}, body=body)
+        items = read_items(
+            PROVIDERS["hubspot"], SignedRequest(headers=raw_request.headers, body=body), source=source, key=key
+        )
+        delivered = Delivered(source=source.id, key=key, raw=raw_request)
         submission = Submission(
             source="hub", batch=f"hub/{key}", received_at=world.clock(), items=items, delivered=delivered
         )

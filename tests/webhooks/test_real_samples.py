@@ -10,8 +10,8 @@ import pytest
 from aiohttp import ClientSession
 
 from storage.domain.people import Workspace
-from storage.ledger.contacts import find
 from storage.reading.history import history
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source
 from storage.workspaces import add_workspace

@@ -59,7 +59,7 @@ async def test_a_mixed_batch_is_answered_item_by_item(service: Receiving) -> Non
             {"status": "quarantined", "reason": "Score runs from 0 to 100; 101 is outside it"},
             {"status": "applied", "reason": None},
             {"status": "applied", "reason": None},
-            {"status": "quarantined", "reason": "there is no score type `renewal`; there is score, fit, points"},
+            {"status": "quarantined", "reason": "there is no score type `renewal`; existing: score, fit, points"},
             {"status": "applied", "reason": None},
         ],
     }
@@ -195,11 +195,11 @@ BAD: list[tuple[Any, str]] = [
     (item(value=-1), "Score runs from 0 to 100; -1 is outside it"),
     (item(value=8.5), "Score goes in steps of 1; use 8 or 9"),
     (item(score="fit", value=7.25), "Fit goes in steps of 0.5; use 7 or 7.5"),
-    (item("score.add", value=0.5), "Score goes in steps of 1; 0.5 is no whole number of them"),
+    (item("score.add", value=0.5), "Score goes in steps of 1; 0.5 is not a multiple of that"),
     (item(score=None), "`score` is missing: name the score type, for example fit"),
-    (item("score.clear", score="Fit"), "there is no score type `Fit`; there is score, fit, points"),
-    (item(email=None), "`contact` has neither `email` nor `id`, so nobody is named"),
-    (item(contact={"email": "", "id": ""}), "`contact` has neither `email` nor `id`, so nobody is named"),
+    (item("score.clear", score="Fit"), "there is no score type `Fit`; existing: score, fit, points"),
+    (item(email=None), "`contact` has neither `email` nor `id`, so it names no contact"),
+    (item(contact={"email": "", "id": ""}), "`contact` has neither `email` nor `id`, so it names no contact"),
     (item(email="ada"), "`ada` is not an e-mail address"),
     (item(email="ada@localhost"), "`ada@localhost` is not an e-mail address"),
     (
@@ -209,19 +209,19 @@ BAD: list[tuple[Any, str]] = [
     (item(id=""), "`id` is blank"),
     (
         item(occurred_at="yesterday"),
-        "`occurred_at` 'yesterday' is no time with a zone, like 2026-01-31T09:30:00Z",
+        "`occurred_at` 'yesterday' is not a time with a zone, like 2026-01-31T09:30:00Z",
     ),
     (
         item(occurred_at="2026-01-31T09:00:00"),
-        "`occurred_at` '2026-01-31T09:00:00' is no time with a zone, like 2026-01-31T09:30:00Z",
+        "`occurred_at` '2026-01-31T09:00:00' is not a time with a zone, like 2026-01-31T09:30:00Z",
     ),
     (
         item(occurred_at="2026-W05-6T09:00:00Z"),  # valid ISO 8601, but nobody sends it
-        "`occurred_at` '2026-W05-6T09:00:00Z' is no time with a zone, like 2026-01-31T09:30:00Z",
+        "`occurred_at` '2026-W05-6T09:00:00Z' is not a time with a zone, like 2026-01-31T09:30:00Z",
     ),
     (
         item(occurred_at="2026-02-30T09:00:00Z"),
-        "`occurred_at` '2026-02-30T09:00:00Z' is a time that there never was",
+        "`occurred_at` '2026-02-30T09:00:00Z' is a time that does not exist",
     ),
     (item(occurred_at="1969-12-31T23:59:59Z"), "the time lies before 1970: check the sender's clock"),
     (item(occurred_at="0001-01-01T00:00:00+23:59"), "the time lies before 1970: check the sender's clock"),

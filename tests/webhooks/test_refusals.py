@@ -329,8 +329,8 @@ async def test_nobody_learns_why_a_signature_is_not_right(service: Receiving) ->
         ({"webhook-id": ""}, "missing header", "no webhook-id header: is the sender signing?"),
         ({"webhook-timestamp": "soon"}, "malformed header", "whole seconds since 1970"),
         ({"webhook-signature": "v2,x"}, "malformed header", "holds no signature that begins with v1,"),
-        ({"webhook-id": "other"}, "wrong signature", "fits none of this source's secrets (1)"),
-        ({"webhook-signature": "v1,AAAA"}, "wrong signature", "fits none of this source's secrets (1)"),
+        ({"webhook-id": "other"}, "wrong signature", "matches none of this source's secrets (1)"),
+        ({"webhook-signature": "v1,AAAA"}, "wrong signature", "matches none of this source's secrets (1)"),
         ({"webhook-timestamp": old, "webhook-signature": late}, "clock too far off", "clock differs by 312 s (behind)"),
     ]
     answers = []

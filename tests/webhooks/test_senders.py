@@ -243,7 +243,7 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
             await raw_delivery(service.workspace, id=stored_delivery.id)
         except UnknownDelivery as exc:
             gone.append(stored_delivery.id)
-            assert "is not kept" in str(exc)  # noqa: PT017 (some are, some are not)
+            assert "is not stored any more" in str(exc)  # noqa: PT017 (some are, some are not)
     assert gone == [stored_delivery.id for stored_delivery in stored[1 : 1 + len(gone)]]
     assert len(gone) == 5  # of twenty-six: the first has a quarantined item, and the latest twenty are kept
 
@@ -269,7 +269,7 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     assert len(trial.warnings) == 1
     assert "not unique per contact" in trial.warnings[0]
     (unnamed,) = dry_run(with_mapping(source, mapping), raw, key=stored.key).warnings
-    assert "the same body again will count as one" in unnamed
+    assert "the same body again counts as one" in unnamed
     assert isinstance(dry_run(source, raw, key=stored.key).items[0], Ignored)
     assert await service.contact("ada@example.com") is None
 
@@ -325,8 +325,8 @@ async def test_a_mapping_has_one_budget_for_a_delivery(service: Receiving) -> No
     assert 50 < first_quarantined < 500
     assert {status for status, _ in outcomes[:first_quarantined]} == {"applied"}
     assert set(outcomes[first_quarantined:]) == {
-        ("quarantined", "the mapping takes more than 300,000 steps for this delivery, most of them for `reason`: let"
-         " `items` find all that an item needs, and `reason` look at `item` alone, or have fewer items sent at once")
+        ("quarantined", "the mapping takes more than 300,000 steps for this delivery, most of them for `reason`: make"
+         " `items` find everything that an item needs, so that `reason` uses only `item`, or send fewer items at once")
     }  # fmt: skip  # one sentence for all of them
 
 
@@ -385,20 +385,20 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("hubspot", {"options": ["sig"]}, "write --option KEY=VALUE"),
     ("hubspot", {"map": ["a="]}, "write --map PROPERTY=TYPE"),
     ("hubspot", {"map": ["a=Fit"]}, "`Fit` cannot be a score type's key"),
-    ("hubspot", {"map": ["a=fit", "a=score"]}, "`a` is told twice, --map a=fit and --map a=score; say one of them"),
-    ("hubspot", {"options": ["signature=v2", "signature=v1"]}, "`signature` is told twice, --option signature=v2 and"),
-    ("hubspot", {"public_url": "scores"}, "`scores` is no address"),
+    ("hubspot", {"map": ["a=fit", "a=score"]}, "`a` is given twice, --map a=fit and --map a=score; give it once"),
+    ("hubspot", {"options": ["signature=v2", "signature=v1"]}, "`signature` is given twice, --option signature=v2 and"),
+    ("hubspot", {"public_url": "scores"}, "`scores` is not an address"),
     ("zapier", {"token": "t", "username": "u"}, "choose one way"),
     ("zapier", {"secrets": ["s"]}, "so it takes no --secret; use --token"),
     ("zapier", {"password": "p"}, "a password needs a user name"),
     ("pipedrive", {"username": "a:b"}, "no colon"),
-    ("zapier", {"token": "t", "token_in": "cookie:x"}, "is no place for a token"),
+    ("zapier", {"token": "t", "token_in": "cookie:x"}, "is not a place for a token"),
     ("zapier", {"token": " "}, "Give the token as 1 to 1,000 printable characters"),
     ("salesforce", {}, "--option organization_id=00D"),
     ("close", {"secrets": ["not hex"]}, "in hexadecimal digits"),
     ("custom", {"recipe": "md5"}, "There is no recipe `md5`"),
     ("custom", {"mapping": {"mail": "x"}}, "A mapping has no `mail`"),
-    ("generic", {"rate": "often"}, "`often` is no rate: write 200/s"),
+    ("generic", {"rate": "often"}, "`often` is not a rate: write 200/s"),
 ]
 
 

@@ -99,7 +99,7 @@ class Api:
                 return problem(429, headers={"Retry-After": str(wait)})
             return problem(401, headers={"WWW-Authenticate": "Bearer"})
         if scope not in token.scopes:
-            return problem(403, f"This token has not the scope `{scope}`.")
+            return problem(403, f"This token lacks the scope `{scope}`.")
         _check_address(request)
         return await handler(
             ApiRequest(

@@ -10,14 +10,15 @@ from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import committer
-from storage.ledger.contacts import find_by_key
 from storage.reading.current_scores import Card, card
 from storage.reading.pages import BadCursor, page
+from storage.reading.search import find_by_key
 from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
 from webhooks.api import schemas
 from webhooks.api.access import ApiRequest, Mistake
-from webhooks.read.bodies import Unparseable, parse_json
+from webhooks.read.bodies import Unparseable
+from webhooks.read.json_bodies import parse_json
 
 DEFAULT, MOST = 50, 1000
 SOURCE = "api"
@@ -103,8 +104,13 @@ async def merge_contact(call: ApiRequest) -> web.Response:
     return web.json_response(schemas.contact(await contact_of(call)))
 
 
-async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_later: int | None = None) -> Recorded:
-    """Record the change of one request, unless the score has a fact later than *unless_later* (µs UTC)."""
+async def record(
+    call: ApiRequest, item: Item | Merge | Deletion, *, unless_later: int | None = None, creates: bool = True
+) -> Recorded:
+    """Record the change of one request, unless the score has a fact later than *unless_later* (µs UTC).
+
+    With *creates* the request creates a contact that does not exist.
+    """
     submission = Submission(
         source=SOURCE,
         batch=f"{SOURCE}/{call.key}",
@@ -112,6 +118,7 @@ async def record(call: ApiRequest, item: Item | Merge | Deletion, *, unless_late
         items=[item],
         actor=call.actor,
         all_or_none=True,
+        creates=creates,
         unless_later=unless_later,
     )
     return await committer.record(call.workspace, submission, now=call.now)

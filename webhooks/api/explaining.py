@@ -90,4 +90,4 @@ def _read_cursor(cursor: str | None) -> FieldOrder | None:
             raise ValueError
         return (at, source.encode(), key.encode(), subject.encode())
     except (ValueError, TypeError, AttributeError, binascii.Error) as exc:
-        raise Mistake(400, "That cursor is not one of this history's: begin again without it.") from exc
+        raise Mistake(400, "That cursor does not belong to this history: start again without it.") from exc

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from storage.domain.contacts import TEXT_FIELDS
 from storage.domain.durations import write_span
 from storage.domain.numbers import to_json
 from storage.domain.score_types import ScoreType
@@ -15,11 +16,8 @@ def contact(card: Card) -> dict[str, Any]:
     contact = card.contact
     return {
         "id": contact.id,
-        "email": contact.email,
         "ids": dict(contact.ids),
-        "name": contact.name,
-        "company": contact.company,
-        "owner": contact.owner,
+        **{name: getattr(contact, name) for name in TEXT_FIELDS},
         "tags": list(contact.tags),
         "attributes": dict(contact.attributes),
         "scores": {current_score.score_type.key: score(current_score) for current_score in card.standings},

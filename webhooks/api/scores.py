@@ -15,7 +15,8 @@ from storage.scoring.definitions import score_type, score_types
 from webhooks.api import schemas
 from webhooks.api.access import ApiRequest, Mistake
 from webhooks.api.contacts import contact_of, record
-from webhooks.read.bodies import Unparseable, parse_json
+from webhooks.read.bodies import Unparseable
+from webhooks.read.json_bodies import parse_json
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -60,7 +61,8 @@ async def put_score(call: ApiRequest) -> web.Response:
     score_type.check_set(amount)
     contact, current_score = await _find_or_name_contact(call, score_type)
     item = Item(key=call.key, contact=contact, score=score_type.key, op=Op.SET, amount=amount, reason=body.reason)
-    recorded = await record(call, item, unless_later=_read_precondition(call, current_score))
+    is_new = isinstance(contact, Reference) and contact.id is None
+    recorded = await record(call, item, unless_later=_read_precondition(call, current_score), creates=is_new)
     if not recorded.moved:
         raise UnknownContact("that contact was deleted just now: send it again")
     return _render_answer(await _load_current_score(call, recorded.moved[0].contact, score_type))
@@ -76,8 +78,8 @@ async def adjust_score(call: ApiRequest) -> web.Response:
     amount = _parse_amount(body.delta, "delta")
     contact, current_score = await _find_contact(call, score_type)
     key = f"{call.token}/{key}"
-    item = Item(key=key, contact=contact.row, score=score_type.key, op=Op.ADD, amount=amount, reason=body.reason)
-    await record(call, item, unless_later=_read_precondition(call, current_score))
+    item = Item(key=key, contact=contact.reference, score=score_type.key, op=Op.ADD, amount=amount, reason=body.reason)
+    await record(call, item, unless_later=_read_precondition(call, current_score), creates=False)
     return _render_answer(await _load_current_score(call, contact.id, score_type))
 
 
@@ -87,8 +89,8 @@ async def clear_score(call: ApiRequest) -> web.Response:
     contact, current_score = await _find_contact(call, score_type)
     if current_score is None and "If-Match" not in call.request.headers:
         raise _build_missing_error(score_type)
-    item = Item(key=call.key, contact=contact.row, score=score_type.key, op=Op.CLEAR)
-    await record(call, item, unless_later=_read_precondition(call, current_score))
+    item = Item(key=call.key, contact=contact.reference, score=score_type.key, op=Op.CLEAR)
+    await record(call, item, unless_later=_read_precondition(call, current_score), creates=False)
     return web.Response(status=204)
 
 
@@ -133,7 +135,7 @@ async def _find_or_name_contact(call: ApiRequest, score_type: ScoreType) -> tupl
         if not looks_like_address(key):
             raise
         return Reference(email=key), None
-    return contact.row, current_score
+    return contact.reference, current_score
 
 
 async def _find_contact(call: ApiRequest, score_type: ScoreType) -> tuple[Contact, CurrentScore | None]:

@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, quote, unquote_plus
 
 from webhooks.authentication import signatures
 from webhooks.authentication.signatures import NotAuthentic, Reason, Recipe, SignedRequest
-from webhooks.read.bodies import FORM, Unparseable, find_xml_text, kind_of, parse_xml
+from webhooks.read.bodies import FORM, Unparseable, kind_of
+from webhooks.read.xml_bodies import find_xml_text, parse_xml
 
 WITHHELD = "[withheld]"
 PLACES = ("bearer", "header", "query", "form")
@@ -96,7 +97,7 @@ class Basic:
         with suppress(ValueError, binascii.Error):
             credentials = base64.b64decode(encoded.strip(" ").encode("ascii", "replace"), validate=True)
         if not _is_any_of(credentials, [f"{self.username}:{secret}".encode() for secret in secrets]):
-            raise NotAuthentic(Reason.NOT_THE_SENDER, "user name or password are not this source's")
+            raise NotAuthentic(Reason.NOT_THE_SENDER, "user name or password do not match this source's")
         return None
 
     def new_secret(self) -> str:
@@ -137,13 +138,13 @@ class TokenCredential:
         """Verify the token, and return None; raises NotAuthentic."""
         tokens = self._read_tokens(request)
         if not tokens:
-            raise NotAuthentic(Reason.MISSING_HEADER, f"no token where it was to be: {self.where}")
+            raise NotAuthentic(Reason.MISSING_HEADER, f"no token in the expected place: {self.where}")
         matches = [
             _is_any_of(token.encode("utf-8", "surrogateescape"), [secret.encode() for secret in secrets])
             for token in tokens
         ]
         if not any(matches):
-            raise NotAuthentic(Reason.NOT_THE_SENDER, f"the token ({self.where}) is not this source's")
+            raise NotAuthentic(Reason.NOT_THE_SENDER, f"the token ({self.where}) does not match this source's")
         return None
 
     def _read_tokens(self, request: SignedRequest) -> list[str]:

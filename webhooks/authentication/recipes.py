@@ -73,7 +73,9 @@ def recipes(definition: str | Mapping[str, object]) -> Sequence[Recipe]:
     """Return the recipes of a scheme by its name, or a recipe written as data; raises *ValueError* with a sentence."""
     if isinstance(definition, str):
         if definition not in RECIPES:
-            raise ValueError(f"There is no recipe `{definition[:40]}`; there is {', '.join(RECIPES)}, or a FILE.json.")
+            raise ValueError(
+                f"There is no recipe `{definition[:40]}`; choose from {', '.join(RECIPES)}, or a FILE.json."
+            )
         return RECIPES[definition]
     field_names = {field.name for field in fields(Recipe)}
     if unknown := sorted(set(definition) - field_names):

@@ -16,7 +16,7 @@ from typing import Literal
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from webhooks.read.bodies import first_element
+from webhooks.read.json_bodies import first_element
 
 SECOND = 1_000_000
 MOST = 100  # ed25519 signatures in one request: each is verified separately over the whole body
@@ -172,7 +172,7 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
         if any("url" in recipe.parts for recipe in headers.candidates):
             causes = "another secret, a changed body, or another address than its --public-url?"
         raise NotAuthentic(
-            Reason.WRONG_SIGNATURE, f"the signature fits none of this source's secrets ({len(secrets)}): {causes}"
+            Reason.WRONG_SIGNATURE, f"the signature matches none of this source's secrets ({len(secrets)}): {causes}"
         )
     return Authentic(delivery_id=headers.delivery_id, sent_at=headers.sent_at)
 

@@ -93,7 +93,7 @@ def _read_score(event: Event, name: str, attribute: object) -> list[ItemRequest]
     current = objects(get_path(attribute, 0))
     value = next((current[key] for key in _VALUES if key in current), None)
     if value is None:
-        raise BadItem(f"the attribute `{name[:80]}` is no number")
+        raise BadItem(f"the attribute `{name[:80]}` is not a number")
     since = current.get("active_from")
     key = key_of("attio", event.around["id"], name, since) or bounded_key(f"{event.key}/{name}")
     return scores(event, {name: value}, contact=contact, key=key, occurred_at=event.moment(since))

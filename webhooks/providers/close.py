@@ -21,7 +21,7 @@ from webhooks.read.extract import (
     scores,
 )
 
-GONE = "what is deleted in Close stays here"
+GONE = "a record deleted in Close stays here"
 
 
 def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:

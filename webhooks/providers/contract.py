@@ -13,22 +13,13 @@ from storage.domain.sources import Source
 from webhooks.authentication.credentials import Authenticator
 from webhooks.authentication.signatures import SignedRequest
 from webhooks.limits import MAX_ITEMS
-from webhooks.read.bodies import (
-    FORM,
-    JSON,
-    XML,
-    Rejected,
-    Unparseable,
-    kind_of,
-    parse_form,
-    parse_items,
-    parse_json,
-    parse_xml,
-    replace_broken,
-)
+from webhooks.read.bodies import FORM, JSON, XML, Unparseable, kind_of
 from webhooks.read.extract import Event, as_text
+from webhooks.read.form_bodies import parse_form
+from webhooks.read.json_bodies import Rejected, parse_items, parse_json, replace_broken
 from webhooks.read.mapping import Budget
 from webhooks.read.simultaneous import order_simultaneous
+from webhooks.read.xml_bodies import parse_xml
 
 #: how to adjust values that are off the step or outside the range; the default is `quarantine`
 ADJUSTMENTS: Mapping[str, tuple[str, ...]] = {
@@ -167,7 +158,7 @@ def _handle_event(handler: Handler | None, event: Event) -> list[ItemRequest]:
     if not event.name:
         return [Unusable(key=event.key, reason="it does not say which event it is", raw=event.raw)]
     if handler is None:
-        return event.ignored(f"`{event.name[:80]}` is no event that is read")
+        return event.ignored(f"`{event.name[:80]}` is not an event that is read")
     try:
         items = handler(event)
     except Refusal as exc:

@@ -108,15 +108,15 @@ def _evaluate(expression: str, name: str, document: object, *, budget: Budget) -
 
 EVENTS: Mapping[str, Handler] = {
     ITEM: _read_item,
-    KEPT: ignore("there is no mapping yet, so it is only kept: write one, and try it with contact-score source try"),
+    KEPT: ignore("there is no mapping yet, so it is only stored: write one, and try it with contact-score source try"),
 }
 
 PROVIDER = Provider(
     steps=(
-        "Let the sender POST JSON, a form or XML to {url}",
-        "Let it send the header Authorization: Bearer {secret}, or sign as you said by --recipe",
-        "Look at what it really sends: contact-score deliveries list, then contact-score deliveries show ID",
-        "Write where things stand to a file, for example"
+        "Have the sender POST JSON, a form or XML to {url}",
+        "Have it send the header Authorization: Bearer {secret}, or sign as set by --recipe",
+        "See what it really sends: contact-score deliveries list, then contact-score deliveries show ID",
+        "Write a file that says where each value is, for example"
         ' {{"items": "[body]", "email": "item.email", "property": "\'fit\'", "value": "item.score", "id": "item.id"}}',
         "Try it without effect, then use it: contact-score source try SLUG --delivery ID --mapping FILE.json,"
         " contact-score source set SLUG --mapping FILE.json",

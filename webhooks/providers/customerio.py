@@ -22,13 +22,13 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
 
 EVENTS: Mapping[str, Handler] = {
     flat_fields.SNAPSHOT: flat_fields.read_flat_fields,
-    REPORT: ignore("reporting webhooks tell of messages, not of scores"),
+    REPORT: ignore("reporting webhooks are about messages, not scores"),
 }
 
 PROVIDER = Provider(
     steps=(
         "In Customer.io, add to a campaign the action Send and receive data with POST to {url}",
-        'Let it send {{"email": "{{{{customer.email}}}}", "lead_score": {{{{customer.lead_score}}}},'
+        'Have it send {{"email": "{{{{customer.email}}}}", "lead_score": {{{{customer.lead_score}}}},'
         ' "event_id": "{{{{event_id}}}}", "at": {{{{event_timestamp}}}}}}',
         "Customer.io shows a webhook signing key: contact-score source set SLUG --secret SIGNING_KEY",
         "Say which field is which score: contact-score source set SLUG --map lead_score=score",

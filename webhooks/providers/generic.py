@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic.dataclasses import dataclass
 
 from storage.domain.contacts import (
     ATTRIBUTE,
@@ -19,6 +20,8 @@ from storage.domain.contacts import (
     MOST_IN_ATTRIBUTE_NAME,
     MOST_IN_TAG,
     MOST_TAGS,
+    TEXT_FIELDS,
+    ContactFields,
     Json,
     Reference,
     clean_address,
@@ -31,29 +34,23 @@ from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
 from webhooks.providers.contract import Arrived, BadBody, Provider
-from webhooks.read.bodies import Rejected
 from webhooks.read.extract import Event, find_address_problem, get_path, text
+from webhooks.read.json_bodies import Rejected
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _OPS = {"score.set": Op.SET, "score.add": Op.ADD, "score.clear": Op.CLEAR}
 
-Short = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Named = Annotated[str, Field(min_length=1, max_length=MOST_IN_ATTRIBUTE_NAME)]
 Tag = Annotated[str, Field(min_length=1, max_length=MOST_IN_TAG)]
 ITEM = "item"
 
 
-class _Contact(BaseModel):
-    """The contact that an item is about."""
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(str_max_length=MOST_CHARACTERS))
+class _Contact(ContactFields):
+    """The contact that an item is about. Strings without a limit of their own have at most MOST_CHARACTERS."""
 
-    model_config = ConfigDict(strict=True)
-
-    email: Short | None = None
-    id: Short | int | None = None
-    name: Short | None = None
-    company: Short | None = None
-    owner: Short | None = None
+    id: str | StrictInt | None = None
     tags: Annotated[list[Tag], Field(max_length=MOST_TAGS)] | None = None
     attributes: dict[Named, object] | None = None
 
@@ -109,7 +106,7 @@ def _read_item(document: object, *, key: str, source: str, raw: str) -> ItemRequ
     key = str(item.id) if item.id is not None else key
     note = find_address_problem(item.contact.email) if item.contact.id not in (None, "") else None
     if note is not None or not text(item.contact.email):
-        item.contact.email = None
+        item.contact = replace(item.contact, email=None)
     try:
         built = _build_item(item, key=key, source=source, raw=raw)
         return replace(built, note=note) if isinstance(built, Item) else built
@@ -128,7 +125,7 @@ def _build_item(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
     if op is not None and item.score is None:
         raise Refusal("`score` is missing: name the score type, for example fit")
     if item.type == "activity" and item.activity is None:
-        raise Refusal("`activity` is missing: say what the contact did, for example demo_booked")
+        raise Refusal("`activity` is missing: name what the contact did, for example demo_booked")
     amount = from_json(item.value) if op in (Op.SET, Op.ADD) else 0
     if item.type == "activity":
         amount = from_json(item.value) if item.value is not None else THOUSAND
@@ -151,7 +148,7 @@ def _find_merge_pair(item: _Item, contact: Reference, *, source: str) -> tuple[R
     if item.into is not None:
         return contact, _build_reference(item.into, source=source)
     if contact.email is None or contact.id is None:
-        raise Refusal('`into` is missing: say whom the contact is, for example {"email": "ada@example.com"}')
+        raise Refusal('`into` is missing: name the contact to merge into, for example {"email": "ada@example.com"}')
     return replace(contact, email=None), replace(contact, id=None)
 
 
@@ -175,7 +172,7 @@ def _describe_error(exc: ValidationError) -> str:
             problem = "must be text" + (", like 2026-01-31T09:30:00Z" if location == "occurred_at" else "")
         case "list_type":
             problem = "must be a list"
-        case "dict_type" | "model_type" | "model_attributes_type":
+        case "dict_type" | "model_type" | "dataclass_type":
             problem = "must be an object"
         case "literal_error":
             problem = f"must be {limits['expected']}"
@@ -191,16 +188,14 @@ def _describe_error(exc: ValidationError) -> str:
 def _build_reference(contact: _Contact, *, source: str) -> Reference:
     own_id, email = text(contact.id), clean_address(contact.email or "") or None
     if email is None and own_id is None:
-        raise Refusal("`contact` has neither `email` nor `id`, so nobody is named")
+        raise Refusal("`contact` has neither `email` nor `id`, so it names no contact")
     return Reference(email=email, source=source, id=own_id)
 
 
 def _read_contact_fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Json]:
     """Return the contact's fields: null leaves a field unchanged, a blank clears it."""
     fields: dict[str, Json] = {
-        name: value
-        for name, value in (("name", contact.name), ("company", contact.company), ("owner", contact.owner))
-        if value is not None
+        name: value for name in TEXT_FIELDS if name != "email" and (value := getattr(contact, name)) is not None
     }
     # An address beside an id may be a new address of the contact with that id.
     if clean_address(contact.email or "") and (upsert or contact.id not in (None, "")):
@@ -229,13 +224,13 @@ def _parse_time(timestamp: str | None) -> int | None:
         return None
     match = _RFC3339.fullmatch(timestamp.upper())
     if match is None:
-        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is no time with a zone, like 2026-01-31T09:30:00Z")
+        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is not a time with a zone, like 2026-01-31T09:30:00Z")
     try:
         moment = datetime.fromisoformat(
             f"{match[1]}T{match[2]}{':59.999999' if match[3] == ':60' else match[3]}{match[4]}"
         )
     except ValueError as exc:
-        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is a time that there never was") from exc
+        raise Refusal(f"`occurred_at` {timestamp[:40]!r} is a time that does not exist") from exc
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -152,7 +152,7 @@ EVENTS: Mapping[str, Handler] = {
     "contact.deletion": ignore(GONE),
     "contact.restore": ignore("a restored contact brings no score"),
     WORKFLOW: _read_workflow,
-    OBJECT: ignore("it is no contact: let the workflow be one of contacts, and send all properties"),
+    OBJECT: ignore("it is not a contact: use a contact workflow, and send all properties"),
 }
 
 PROVIDER = Provider(

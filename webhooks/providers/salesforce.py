@@ -58,7 +58,7 @@ def _read_notification(event: Event) -> list[ItemRequest]:
     kind = str(record.get("@type", "")).rpartition(":")[2]
     address = first(record, ADDRESS)
     if kind in OTHERS and not address:
-        return event.ignored(f"it is of the kind {kind}, which is no contact")
+        return event.ignored(f"it is of the kind {kind}, which is not a contact")
     contact = event.contact(id=record.get("Id"), email=address)
     full_name = first(record, ("Name",)) or " ".join(
         str(record[part]) for part in ("FirstName", "LastName") if isinstance(record.get(part), str)
@@ -78,7 +78,7 @@ EVENTS: Mapping[str, Handler] = {NOTIFICATION: _read_notification}
 PROVIDER = Provider(
     steps=(
         "In Salesforce Setup, under Outbound Messages, make one for Contact or Lead, with the endpoint URL {url}",
-        "Let it send Id, Email, LastModifiedDate and each score field, and start it from a flow or workflow rule",
+        "Have it send Id, Email, LastModifiedDate and each score field, and start it from a flow or workflow rule",
         "A token in the address makes it safer: contact-score source set SLUG --token TOKEN --token-in query:token,"
         " and ?token=TOKEN at the end of the endpoint URL",
         "Say which field is which score: contact-score source set SLUG --map Lead_Score__c=score",

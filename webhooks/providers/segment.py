@@ -55,7 +55,7 @@ def _read_call(event: Event) -> list[ItemRequest]:
     return scores(event, fields, contact=contact, key=key_of(call.get("messageId")), occurred_at=at, about=about)
 
 
-NOTHING = "it says nothing of one contact's score"
+NOTHING = "it says nothing about one contact's score"
 EVENTS: Mapping[str, Handler] = {
     "track": _read_call,
     "identify": _read_call,
@@ -69,7 +69,7 @@ PROVIDER = Provider(
     steps=(
         "In Segment, add the destination Webhooks (Actions) with the URL {url} and the shared secret {secret}",
         "Switch batching off: of a batch Segment signs only the first call, so anybody could have written the others;"
-        " who wants it all the same says --option batch=on",
+        " to accept batches anyway, add --option batch=on",
         "Send the calls that carry a score: a property named like a score type, or score_type and score",
         "Other properties are mapped: contact-score source set SLUG --map lead_score=score",
     ),

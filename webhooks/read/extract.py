@@ -167,14 +167,14 @@ def contact_fields(contact: Reference, **values: object) -> dict[str, Json]:
 def require_object(value: object, label: str) -> dict[str, object]:
     """Return *value*; raises BadItem if it is not an object."""
     if not isinstance(value, dict):
-        raise BadItem(f"{label} is no object")
+        raise BadItem(f"{label} is not an object")
     return value
 
 
 def require_list(value: object, label: str) -> list[object]:
     """Return *value*; raises BadItem if it is not a list."""
     if not isinstance(value, list):
-        raise BadItem(f"{label} is no list")
+        raise BadItem(f"{label} is not a list")
     return value
 
 
@@ -241,8 +241,8 @@ def find_address_problem(email: object) -> str | None:
 
 def moment(value: object) -> int | None:
     """Return a time in µs since 1970, parsed as *read_moment* does."""
-    found = read_moment(value)
-    return None if found is None else found.at
+    parsed = read_moment(value)
+    return None if parsed is None else parsed.at
 
 
 def bounded_key(key: str) -> str:

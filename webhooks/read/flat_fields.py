@@ -75,7 +75,7 @@ def _find_contact_id(body: Mapping[str, object], person: Mapping[str, object]) -
 
 
 def _find_own_key(event: Event, body: Mapping[str, object]) -> str | None:
-    """Return the sender's key of the event, or None. The field `id` is no such key: a record can change repeatedly."""
+    """Return the sender's key of the event, or None. The field `id` is not a key: a record can change repeatedly."""
     event_id = text(body.get("event_id"))
     if event_id is not None:
         return bounded_key(event_id)

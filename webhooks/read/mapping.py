@@ -30,7 +30,7 @@ class BadMapping(ValueError):
 
 
 class TooCostly(Refusal):
-    """The expressions of a mapping take more steps than a delivery is worth."""
+    """The expressions of the mapping take too many steps for one delivery."""
 
 
 @dataclass(slots=True)
@@ -44,13 +44,13 @@ class Budget:
         """Return the refusal for an exhausted budget: the most expensive expression, and what to write instead."""
         name = self.spent.most_common(1)[0][0]
         instead = (
-            "let it find a list without sorting, comparing or copying the others"
+            "find the list without sorting, comparing or copying the others"
             if name == ITEMS
-            else f"let `{ITEMS}` find all that an item needs, and `{name}` look at `item` alone"
+            else f"make `{ITEMS}` find everything that an item needs, so that `{name}` uses only `item`"
         )
         return TooCostly(
             f"the mapping takes more than {MOST_STEPS:,} steps for this delivery, most of them for `{name}`: {instead},"
-            " or have fewer items sent at once"
+            " or send fewer items at once"
         )
 
 
@@ -75,7 +75,7 @@ class Expression:
             raise budget.refusal() from None
         # Functions of JMESPath raise many kinds of errors when they get a value of a wrong type.
         except (JMESPathError, TypeError, ValueError, ArithmeticError, RecursionError, LookupError) as exc:
-            raise BadMapping("it does not fit what was sent") from exc
+            raise BadMapping("it does not match what was sent") from exc
         finally:
             budget.spent[name] += before - budget.left
 
@@ -93,7 +93,7 @@ def compile_expression(text: str) -> Expression:
         tree = jmespath.compile(text).parsed
     except (JMESPathError, RecursionError, ValueError) as exc:
         message = str(exc).splitlines()[0] if str(exc) else ""
-        raise BadMapping(f"it is no JMESPath expression: {message[:200]}") from exc
+        raise BadMapping(f"it is not a JMESPath expression: {message[:200]}") from exc
     depth, width, fully_read = _measure_tree(tree)
     if depth > DEEPEST:
         raise BadMapping(f"it is nested more than {DEEPEST} deep")

@@ -134,7 +134,9 @@ def _warn_of_missing_ids(items: Sequence[ItemRequest], key: str) -> list[str]:
     """Return a warning if nothing identifies the events: a return to an earlier score is then a duplicate."""
     if not key.startswith("sha256:") or not any(isinstance(item, Item) and item.key.startswith(key) for item in items):
         return []
-    return ["nothing tells an event from its repeat: the same body again will count as one; send an id, or the time"]
+    return [
+        "nothing distinguishes a new event from a repeat: the same body again counts as one; send an id, or the time"
+    ]
 
 
 def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:

@@ -20,7 +20,7 @@ export function drawElement(element, block, scene, place) {
 async function send(control, element, block, scene, choice) {
   if (element.confirm && !(await askFirst(element.confirm, scene))) return;
   const action = { block_id: block.block_id, action_id: element.action_id, ...choice };
-  await whileBusy(control, () => scene.click(action, control));
+  await whileBusy(control, () => scene.click(action));
 }
 
 function drawButton(element, block, scene) {
@@ -28,10 +28,9 @@ function drawButton(element, block, scene) {
     type: "button",
     class: `button ${element.style ?? ""}`,
     "data-action-id": element.action_id,
-    onclick: () => send(control, element, block, scene, {}),
+    onclick: (event) => send(event.currentTarget, element, block, scene, {}),
   };
-  const control = node("button", about, wordsOf(element.text));
-  return control;
+  return node("button", about, wordsOf(element.text));
 }
 
 function drawOverflow(element, block, scene, { label }) {

@@ -11,9 +11,9 @@ import { Picker } from "./picker.js";
 export const FIELDS = {
   plain_text_input: textField,
   number_input: textField,
-  static_select: (...given) => selectField(optionChoices, "option", ...given),
-  users_select: (...given) => selectField(peopleChoices, "user", ...given),
-  conversations_select: (...given) => selectField(conversationChoices, "conversation", ...given),
+  static_select: (...rest) => selectField(optionChoices, "option", ...rest),
+  users_select: (...rest) => selectField(peopleChoices, "user", ...rest),
+  conversations_select: (...rest) => selectField(conversationChoices, "conversation", ...rest),
   external_select: pickerField,
   checkboxes: checkboxField,
 };

@@ -12,7 +12,7 @@ FEATURE = Feature(
         "alerts": Command(
             manage_alerts,
             "alerts [add | try | pause | resume | remove | digest]",
-            "when to be asked to follow up",
+            "when the team is alerted to follow up",
             (
                 *(
                     "alerts",

@@ -18,7 +18,6 @@ from storage.job_runner import JobResult
 from storage.jobs import Job
 from storage.ledger.contacts import contacts
 from storage.notices import clear_notice
-from storage.scoring.definitions import score_types
 
 DIGEST_USAGE = (
     "Type `/score alerts digest 9:00`, `digest 9:00 Europe/Berlin in #sales`, `digest off` or `digest off in #sales`."
@@ -36,7 +35,7 @@ async def change_digest(request: Request, words: str) -> Reply:
     destination = f"to <#{place}>" if match else "to you"
     if rest.casefold() == "off":
         await stop_digest(request.workspace, place=place, by=request.person.id, now=request.now)
-        return plain_reply(f"No digest comes {destination} any more.")
+        return plain_reply(f"The digest {destination} is off.")
     at, _, zone = rest.partition(" ")
     if not at:
         return plain_reply(DIGEST_USAGE)
@@ -47,7 +46,7 @@ async def change_digest(request: Request, words: str) -> Reply:
         made_by=request.person.id, now=request.now,
     )  # fmt: skip  # one logical group per line
     when = f"at {write_time(digest.minute)} ({digest.zone})"
-    return plain_reply(f"A digest comes {destination} Monday to Friday {when}, where there is anything to say.")
+    return plain_reply(f"A digest goes {destination} Monday to Friday {when}, if there is news.")
 
 
 async def send_digest(tools: JobTools, job: Job) -> JobResult:
@@ -65,7 +64,7 @@ async def send_digest(tools: JobTools, job: Job) -> JobResult:
     notice = f"{DIGEST_JOB}/{digest.place}"
     if is_person and person is None:
         await tools.notify_admin_once(
-            job, notice, f"<@{digest.place}> is no active member here, so their digest is not sent."
+            job, notice, f"<@{digest.place}> is not an active member here, so their digest is not sent."
         )
         return JobResult(repeat_at=next_at)
     reader = Assignee(id=person.id, address=person.email) if person is not None else None
@@ -74,8 +73,8 @@ async def send_digest(tools: JobTools, job: Job) -> JobResult:
         channel = await tools.poster.direct(digest.place) if is_person else digest.place
         follow_ups = [*news.follow_ups, *news.overdue, *news.waking]
         existing = await contacts(tools.workspace, ids=[follow_up.contact for follow_up in follow_ups])
-        types = {score_type.key: score_type for score_type in await score_types(tools.workspace)}
-        reply = digest_reply(news, {contact.id: contact for contact in existing}, types, place=digest.place)
+        people = {contact.id: contact for contact in existing}
+        reply = digest_reply(news, people, await tools.load_types(), place=digest.place)
         try:
             await tools.poster.say_once(job, channel, reply, digest.id, event=DIGEST_EVENT, since=now - DAY // 2)
         except (NotShown, SlackApiError) as exc:

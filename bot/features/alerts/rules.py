@@ -30,9 +30,9 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 from storage.ledger.contacts import contacts
 
-NOBODY_OF_OURS = (
-    "Whom it is escalated to is no active member of this workspace, as far as Slack says, and scores are for members"
-    " alone. Name a colleague: `sla 4h escalate to @jane`"
+NO_COLLEAGUE = (
+    "The person to escalate to is not an active member of this workspace, and scores are for members"
+    " only. Name a colleague: `sla 4h escalate to @jane`"
 )
 USAGE = (
     "Type `/score alerts` for the list, `/score alerts add when score crosses 80 if owner:me in #sales`,"
@@ -54,7 +54,7 @@ async def manage_alerts(request: Request) -> Reply:
         case "add":
             request.needs(Need.SET)
             if refusals := await find_outside_destinations(request, rest.strip()):
-                return plain_reply(f"No rule was made. {' '.join(refusals.values())}")
+                return plain_reply(f"No rule was added. {' '.join(refusals.values())}")
             return await add_rule(request, rest.strip())
         case "try":
             return await _try_rule(request, rest.strip())
@@ -92,7 +92,9 @@ async def submit_alert(request: Request) -> Reply:
     """Add the entered rule, or return the refusals by form field."""
     fields = {name: value for name, value in request.fields.items() if value != "-"}
     if fields.get("place") == "digest" and fields.get("channel"):
-        return Reply(errors={"channel": "The digest has a place of its own: leave this blank, or ask in the channel."})
+        return Reply(
+            errors={"channel": "The digest is sent elsewhere: leave the channel blank, or do not choose the digest."}
+        )
     words = format_alert_words(fields)
     try:
         refusals = await find_outside_destinations(request, words)
@@ -142,7 +144,7 @@ async def find_outside_destinations(request: Request, words: str) -> dict[str, s
     if parsed.channel is not None and (verdict := await request.may_post(parsed.channel)) is not Verdict.ALLOWED:
         refusals["channel"] = verdict.value
     if parsed.escalate_to is not None and not await request.is_colleague(parsed.escalate_to):
-        refusals["escalate"] = NOBODY_OF_OURS
+        refusals["escalate"] = NO_COLLEAGUE
     return refusals
 
 
@@ -179,12 +181,10 @@ async def _apply_action(request: Request, action: str, rule: AlertRule) -> str:
     match action:
         case "pause":
             await pause_rule(request.workspace, rule=rule.id, by=request.person.id, now=request.now)
-            return (
-                f"Rule {rule.id} is paused: {description}\nIt asks for nothing until `/score alerts resume {rule.id}`"
-            )
+            return f"Rule {rule.id} is paused: {description}\nIt alerts nobody until `/score alerts resume {rule.id}`"
         case "resume":
             await resume_rule(request.workspace, rule=rule.id, by=request.person.id, now=request.now)
-            return f"Rule {rule.id} is on: {description}\nIt asks again, for those who cross from now on."
+            return f"Rule {rule.id} is on: {description}\nIt alerts again, for changes from now on."
         case _:
             await remove_rule(request.workspace, rule=rule.id, by=request.person.id, now=request.now)
-            return f"Rule {rule.id} is removed: {description}\nWhat it asked for stays: `/score followups`"
+            return f"Rule {rule.id} is removed: {description}\nIts follow-ups stay: `/score followups`"

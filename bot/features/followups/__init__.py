@@ -15,7 +15,7 @@ FEATURE = Feature(
         "followups": Command(
             list_follow_ups,
             "followups [mine | open | overdue]",
-            "who waits for somebody",
+            "the open follow-ups",
             ("followups", "followups mine"),
         ),
     },

@@ -5,7 +5,7 @@ current list and a notice above it.
 """
 
 from bot.blocks.followups import ended_blocks, steps_reply
-from bot.blocks.refusals import plain_reply, refusal_reply, refusal_sentence
+from bot.blocks.refusals import plain_reply, refusal_sentence
 from bot.features.followups.lists import FollowUpPage, redraw_list
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape, parse_number
@@ -21,19 +21,17 @@ SNOOZE = DAY
 
 async def claim(request: Request) -> Reply:
     """Claim the follow-up for the person who clicked, unless somebody else was first."""
-    return await _move_follow_up(request, FollowUpMove.CLAIM, "{} is yours now.")
+    return await _move_follow_up(request, FollowUpMove.CLAIM, "You claimed {}.")
 
 
 async def snooze(request: Request) -> Reply:
     """Snooze the follow-up for a day."""
-    return await _move_follow_up(
-        request, FollowUpMove.SNOOZE, "{} sleeps for a day and comes back then.", until=request.now + SNOOZE
-    )
+    return await _move_follow_up(request, FollowUpMove.SNOOZE, "Snoozed {} for a day.", until=request.now + SNOOZE)
 
 
 async def finish(request: Request) -> Reply:
     """Mark the follow-up as done and ask for the outcome."""
-    return await _move_follow_up(request, FollowUpMove.DONE, "{} is done. What came of it?")
+    return await _move_follow_up(request, FollowUpMove.DONE, "Marked {} done. What was the outcome?")
 
 
 async def _move_follow_up(request: Request, move: FollowUpMove, template: str, *, until: int | None = None) -> Reply:
@@ -67,7 +65,7 @@ async def choose_outcome(request: Request) -> Reply:
     ended = await record_outcome(request.workspace, id=id, outcome=outcome, by=request.person.id, now=request.now)
     notice = f"{await _name_contact(request, ended)}: {outcome.value}."
     if ended.outcome is not outcome or ended.standing.holder != request.person.id:
-        notice = f"Only <@{ended.standing.holder}>, who ended it, says what came of it."
+        notice = f"Only <@{ended.standing.holder}> can record the outcome, because they marked it done."
     return plain_reply(notice) if page is None else await redraw_list(request, page, notice)
 
 
@@ -76,7 +74,7 @@ async def show_steps(request: Request) -> Reply:
     item = await follow_up(request.workspace, id=parse_number(request.text))
     existing = await contacts(request.workspace, ids=[item.contact])
     if not existing:
-        return refusal_reply(UnknownContact())
+        raise UnknownContact
     score_type = next((score_type for score_type in request.types if score_type.key == item.score), None)
     return steps_reply(item, existing[0], score_type, await list_steps(request.workspace, id=item.id))
 

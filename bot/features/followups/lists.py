@@ -8,13 +8,7 @@ from bot.blocks.elements import button, section
 from bot.blocks.followups import ended_blocks, list_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.handling import Block, Outlived, Reply, Request
-from storage.alerts.followups import (
-    Assignee,
-    FollowUp,
-    list_overdue,
-    list_waiting,
-    load_follow_ups,
-)
+from storage.alerts.followups import Assignee, FollowUp, list_overdue, list_waiting, load_follow_ups
 from storage.domain.followups import FollowUpState
 from storage.ledger.contacts import contacts
 
@@ -57,8 +51,8 @@ async def list_follow_ups(request: Request) -> Reply:
     list_name = request.text.casefold() or "open"
     if list_name not in LISTS:
         return plain_reply(
-            "Type `/score followups` for all that wait, `/score followups mine` for yours,"
-            " or `/score followups overdue` for what nobody claimed in time."
+            "Type `/score followups` for all open follow-ups, `/score followups mine` for yours,"
+            " or `/score followups overdue` for those that nobody claimed in time."
         )
     return await follow_ups_page(request, FollowUpPage(list_name))
 

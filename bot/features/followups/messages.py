@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from bot.blocks.elements import context, section
 from bot.blocks.followups import EVENT, follow_up_reply, headline, storm_reply
 from bot.slack.handling import Reply
-from bot.slack.job_handling import NO_ADMIN_FOUND, NOT_OURS, JobTools, explain_refusal
+from bot.slack.job_handling import NO_ADMIN_FOUND, UNUSABLE_CHANNEL, JobTools, explain_refusal
 from bot.slack.poster import NotShown
 from bot.slack.text import escape
 from storage import jobs, posted_messages
@@ -24,7 +24,6 @@ from storage.jobs import Job
 from storage.ledger.contacts import contacts
 from storage.notices import clear_notice
 from storage.posted_messages import FILE, HIDE
-from storage.scoring.definitions import score_types
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +44,7 @@ class _TimedMove:
 _TIMED_MOVES = {
     WAKE: _TimedMove(FollowUpMove.WAKE, "<@{holder}> snoozed this until now; it is open again."),
     RELEASE: _TimedMove(
-        FollowUpMove.RELEASE, "<@{holder}> claimed this three days ago and did not end it; it is open again."
+        FollowUpMove.RELEASE, "<@{holder}> claimed this three days ago and did not mark it done; it is open again."
     ),
     ESCALATE: _TimedMove(FollowUpMove.ESCALATE, "<@{assignee}>, nobody has claimed this in time."),
 }
@@ -148,10 +147,10 @@ async def _update_message(
 async def _explain_hidden(tools: JobTools, channel: str) -> str:
     """Return a line that tells an admin why the message of another channel was sent to the admin."""
     if not channel.startswith("D"):
-        return f"{NOT_OURS.format(channel)}, so this comes to you. To choose another place: `/score setup`"
+        return f"{UNUSABLE_CHANNEL.format(channel)}, so this comes to you. To choose another place: `/score setup`"
     reader = await tools.poster.reader(channel)
     person = f"<@{reader}>" if reader else "The person who read it"
-    return f"{person} is no active member here, so what they were shown comes to you."
+    return f"{person} is not an active member here, so their message comes to you."
 
 
 async def hide_message(tools: JobTools, job: Job) -> JobResult:
@@ -204,7 +203,7 @@ async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
     try:
         await tools.poster.say_once(job, channel, reply, job.id, event=WORD, since=last.at, thread=follow_up.message_ts)
     except (NotShown, SlackApiError) as exc:
-        log.warning("not said in a thread", because=explain_refusal(exc, channel))
+        log.warning("not posted in a thread", because=explain_refusal(exc, channel))
         if timed_move.move is FollowUpMove.ESCALATE:
             return await _notify_escalation(tools, job, follow_up, since=last.at)
     return JobResult(pace=PACE)
@@ -214,14 +213,13 @@ async def _notify_escalation(tools: JobTools, job: Job, follow_up: FollowUp, *, 
     """Send an escalation by direct message, for a person who does not see the follow-up's message."""
     person, why = follow_up.escalate_to, ""
     if person is not None and await tools.people.colleague(person, now=tools.clock()) is None:
-        why = f"\n<@{person}> is no active member here, so this escalation comes to you."
+        why = f"\n<@{person}> is not an active member here, so this escalation comes to you."
         person = await tools.find_admin()
     if person is None:
         return JobResult()
     (contact,) = await contacts(tools.workspace, ids=[follow_up.contact])
-    types = {score_type.key: score_type for score_type in await score_types(tools.workspace)}
-    text = headline(follow_up, contact, types.get(follow_up.score))
-    text += f"\nNobody has claimed this in time. See to it: `/score followups {'open' if why else 'mine'}`{why}"
+    text = headline(follow_up, contact, (await tools.load_types()).get(follow_up.score))
+    text += f"\nNobody has claimed this in time. Claim it: `/score followups {'open' if why else 'mine'}`{why}"
     reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
     await tools.poster.say_once(job, await tools.poster.direct(person), reply, job.id, event=WORD, since=since)
     return JobResult(pace=PACE)
@@ -229,9 +227,8 @@ async def _notify_escalation(tools: JobTools, job: Job, follow_up: FollowUp, *, 
 
 async def _render_follow_up(tools: JobTools, follow_up: FollowUp) -> Reply:
     (contact,) = await contacts(tools.workspace, ids=[follow_up.contact])
-    types = await score_types(tools.workspace)
     owner = await tools.people.by_address(contact.owner, now=tools.clock()) if contact.owner else None
-    score_type = next((score_type for score_type in types if score_type.key == follow_up.score), None)
+    score_type = (await tools.load_types()).get(follow_up.score)
     return follow_up_reply(follow_up, contact, score_type, owner=owner)
 
 
@@ -239,8 +236,8 @@ async def _render_storm(tools: JobTools, follow_ups: Sequence[FollowUp]) -> Repl
     people = {
         contact.id: contact for contact in await contacts(tools.workspace, ids=[item.contact for item in follow_ups])
     }
-    types = {score_type.key: score_type for score_type in await score_types(tools.workspace)}
-    return storm_reply([follow_up for follow_up in follow_ups if follow_up.contact in people], people, types)
+    shown = [follow_up for follow_up in follow_ups if follow_up.contact in people]
+    return storm_reply(shown, people, await tools.load_types())
 
 
 async def _post_once(

@@ -1,19 +1,16 @@
 """What scores mean: score types and their rules, changed through a preview."""
 
 from bot.blocks.scoring import RULE_FORM, TYPE_FORM
-from bot.features.scoring.changes import send_late_answer
-from bot.features.scoring.rules import change_rule, open_rule_form, show_rules, submit_rule, turn_rules
-from bot.features.scoring.types import (
+from bot.features.scoring.changes import (
     apply_and_ask,
     apply_quietly,
     cancel_draft,
-    open_type_form,
     preview_draft,
     revert_definition,
-    show_settings,
-    submit_type,
-    turn_settings,
+    send_late_answer,
 )
+from bot.features.scoring.rules import change_rule, open_rule_form, show_rules, submit_rule, turn_rules
+from bot.features.scoring.types import open_type_form, show_settings, submit_type, turn_settings
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from storage.late_answers import ANSWER
@@ -23,12 +20,12 @@ FEATURE = Feature(
         "settings": Command(
             show_settings,
             "settings",
-            "for admins: the score types, to see, change and add them",
+            "for admins: see, change and add score types",
             ("settings",),
             Need.ADMINISTER,
         ),
         "rules": Command(
-            show_rules, "rules", "for admins: what activities and attributes are worth", ("rules",), Need.ADMINISTER
+            show_rules, "rules", "for admins: the points for activities and attributes", ("rules",), Need.ADMINISTER
         ),
     },
     buttons={

@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from bot.blocks.elements import context, section
 from bot.blocks.refusals import plain_reply
-from bot.blocks.scoring import applied_reply, heading, preview_reply, settings_reply, written_bands
-from bot.slack.handling import Reply, Request
+from bot.blocks.scoring import applied_reply, heading, preview_reply, written_bands
+from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.job_handling import JobTools
 from bot.slack.text import escape
 from storage.domain.people import Workspace
@@ -35,11 +35,6 @@ class _Outcome(StrEnum):
     REVERTED = "reverted"
 
 
-async def settings_page(request: Request, *, first: int = 0) -> Reply:
-    """Return a page of the score types, from index *first*."""
-    return settings_reply(request.types, await drafts(request.workspace), first=first)
-
-
 async def propose_change(request: Request, proposed: ScoreType) -> Reply:
     """Apply a change at once if it moves no score; otherwise create a draft and show its preview.
 
@@ -59,7 +54,7 @@ async def propose_change(request: Request, proposed: ScoreType) -> Reply:
         return _reply_to_rename(live, proposed)
     reply = await show_preview(request, new_draft)
     if proposed.is_default and not live.is_default:  # moves no score, so the change took effect at once
-        note = f"Numbers without a score type mean {escape(live.label)} already."
+        note = f"{escape(live.label)} is already the default score type."
         reply = replace(reply, blocks=[*reply.blocks, context(note)])
     return reply
 
@@ -149,15 +144,16 @@ async def _render_preview(workspace: Workspace, pending: ScoreType, *, now: int)
 
 
 def _reverted_reply(live: ScoreType, restored: ScoreType) -> Reply:
-    text = f"*Taken back.* {heading(live, restored, is_done=True)}. Nobody was asked to follow up."
+    text = f"*Taken back.* {heading(live, restored, is_done=True)}. No follow-ups were created."
     return replace(plain_reply(text), replaces=True)
 
 
-async def draft_of(request: Request, key: str, number: str) -> ScoreType:
-    """Return the draft that a button refers to.
+async def draft_of(request: Request) -> ScoreType:
+    """Return the draft in the value of a button.
 
     Raises NoDraft if the draft does not exist. A draft older than the live version is canceled, and NoDraft is raised.
     """
+    key, _, number = request.text.partition(" ")
     matches = [
         pending for pending in await drafts(request.workspace) if (pending.key, str(pending.number)) == (key, number)
     ]
@@ -165,8 +161,57 @@ async def draft_of(request: Request, key: str, number: str) -> ScoreType:
         raise NoDraft
     if matches[0].number < request.type(key).number:
         await cancel(request.workspace, draft=matches[0], clock=request.clock, patience=PATIENCE)
-        raise NoDraft("that draft is of a version that is live no longer, so it was dropped; change it anew")
+        raise NoDraft("the score type was changed since that draft, so the draft was dropped; make the change again")
     return matches[0]
+
+
+async def preview_draft(request: Request) -> Reply:
+    """Show the preview of a draft again."""
+    return await show_preview(request, await draft_of(request))
+
+
+async def apply_quietly(request: Request) -> Reply:
+    """Apply a draft without creating follow-ups."""
+    return await _apply_draft(request, asks=False)
+
+
+async def apply_and_ask(request: Request) -> Reply:
+    """Apply a draft and create follow-ups for the contacts that come into a range watched by an alert rule."""
+    return await _apply_draft(request, asks=True)
+
+
+async def _apply_draft(request: Request, *, asks: bool) -> Reply:
+    return await apply_change(request, await draft_of(request), asks=asks)
+
+
+async def cancel_draft(request: Request) -> Reply:
+    """Cancel a draft."""
+    pending = await draft_of(request)
+    await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
+    text = f"Canceled: nothing was changed. The change was: {heading(request.type(pending.key), pending)}."
+    return replace(plain_reply(text), replaces=True)
+
+
+async def revert_definition(request: Request) -> Reply:
+    """Restore the definition before the applied draft, without creating follow-ups."""
+    key, before, applied = _split_value(request.text)
+    live = request.type(key)
+    if str(live.number) != applied:
+        return plain_reply(
+            f"{escape(live.label)} was changed again since, so this cannot be taken back. See `/score settings`"
+        )
+    if int(before) >= live.number:
+        raise Outlived
+    earlier = await load_version(request.workspace, score=key, number=int(before))
+    return await revert_change(request, earlier)
+
+
+def _split_value(text: str) -> list[str]:
+    """Split a button's value into score type, previous version and applied version; raises Outlived."""
+    words = text.split(" ")
+    if len(words) != 3 or not words[1].isdecimal():
+        raise Outlived
+    return words
 
 
 def _reply_to_rename(live: ScoreType, proposed: ScoreType) -> Reply:
@@ -178,11 +223,11 @@ def _reply_to_rename(live: ScoreType, proposed: ScoreType) -> Reply:
         bands = ", ".join(written_bands(proposed.bands).split("\n")) if proposed.bands else "none"
         changes.append(f"the bands of {escape(proposed.label)} are {bands}")
     if proposed.is_default and not live.is_default:
-        changes.append(f"numbers without a score type mean {escape(proposed.label)}")
+        changes.append(f"{escape(proposed.label)} is the default score type")
     if not changes:
-        return plain_reply(f"{escape(live.label)} is so already; nothing was changed.")
+        return plain_reply(f"{escape(live.label)} already has these settings; nothing was changed.")
     sentence = "; ".join(changes)
-    return plain_reply(f"{sentence[:1].upper()}{sentence[1:]}. No score moved, and nobody was asked to follow up.")
+    return plain_reply(f"{sentence[:1].upper()}{sentence[1:]}. No score changed, and no follow-ups were created.")
 
 
 async def send_late_answer(tools: JobTools, job: Job) -> JobResult:

@@ -91,7 +91,7 @@ def _parse_numbers(entered: dict[str, str]) -> tuple[dict[str, int], dict[str, s
         except Refusal as refusal:
             errors[name] = refusal_sentence(refusal)
     if entered["group"] and not entered["cap"]:
-        errors.setdefault("cap", "What a group shares is a limit: say of how many points.")
+        errors.setdefault("cap", "A group shares a limit: type the maximum points.")
     return numbers, errors
 
 

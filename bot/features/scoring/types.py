@@ -6,35 +6,31 @@ from functools import partial
 from typing import Any
 
 from bot.blocks.refusals import plain_reply, refusal_sentence
-from bot.blocks.scoring import heading, type_modal
-from bot.features.scoring.changes import (
-    PATIENCE,
-    apply_change,
-    draft_of,
-    propose_change,
-    revert_change,
-    settings_page,
-    show_preview,
-)
-from bot.slack.handling import Outlived, Reply, Request
+from bot.blocks.scoring import settings_reply, type_modal
+from bot.features.scoring.changes import propose_change
+from bot.slack.handling import Reply, Request
 from bot.slack.text import escape, parse_number
 from storage.domain.durations import parse_span
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.numbers import parse
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Band, ScoreType, check_definition, check_key, parse_band
-from storage.scoring.definitions import add_score_type, load_version
-from storage.scoring.drafts import cancel
+from storage.scoring.definitions import add_score_type, drafts
 
 
 async def show_settings(request: Request) -> Reply:
     """Handle `settings`."""
-    return await settings_page(request)
+    return await _draw_page(request)
 
 
 async def turn_settings(request: Request) -> Reply:
     """Show the page of score types that starts at the index in the button's value."""
-    return replace(await settings_page(request, first=parse_number(request.text)), replaces=True)
+    return replace(await _draw_page(request, first=parse_number(request.text)), replaces=True)
+
+
+async def _draw_page(request: Request, *, first: int = 0) -> Reply:
+    """Return a page of the score types, from index *first*."""
+    return settings_reply(request.types, await drafts(request.workspace), first=first)
 
 
 async def open_type_form(request: Request) -> Reply:
@@ -76,7 +72,7 @@ async def _add_type(request: Request, entered: "_EnteredType", values: dict[str,
         return Reply(errors={"key": refusal_sentence(refusal)})
     example = f"Set one: `/score set ada@example.com {score_type.key}={_example_value(score_type)}`"
     return plain_reply(
-        f"Made the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
+        f"Added the score type {escape(score_type.label)} `{score_type.key}`: {score_type.range_shown}. {example}"
     )
 
 
@@ -136,55 +132,3 @@ class _EnteredType:
 
 def _parse_bands(text: str) -> tuple[Band, ...]:
     return tuple(parse_band(line) for line in text.splitlines() if line.strip())
-
-
-async def preview_draft(request: Request) -> Reply:
-    """Show the preview of a draft again."""
-    key, _, number = request.text.partition(" ")
-    return await show_preview(request, await draft_of(request, key, number))
-
-
-async def apply_quietly(request: Request) -> Reply:
-    """Apply a draft without creating follow-ups."""
-    return await _apply_draft(request, asks=False)
-
-
-async def apply_and_ask(request: Request) -> Reply:
-    """Apply a draft and create follow-ups for the contacts that come into a range watched by an alert rule."""
-    return await _apply_draft(request, asks=True)
-
-
-async def _apply_draft(request: Request, *, asks: bool) -> Reply:
-    key, _, number = request.text.partition(" ")
-    return await apply_change(request, await draft_of(request, key, number), asks=asks)
-
-
-async def cancel_draft(request: Request) -> Reply:
-    """Cancel a draft."""
-    key, _, number = request.text.partition(" ")
-    pending = await draft_of(request, key, number)
-    await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
-    text = f"Cancelled, so nothing was changed. It was: {heading(request.type(key), pending)}."
-    return replace(plain_reply(text), replaces=True)
-
-
-async def revert_definition(request: Request) -> Reply:
-    """Restore the definition before the applied draft, without creating follow-ups."""
-    key, before, applied = _split_value(request.text)
-    live = request.type(key)
-    if str(live.number) != applied:
-        return plain_reply(
-            f"{escape(live.label)} was changed again since, so this cannot be taken back. See `/score settings`"
-        )
-    if int(before) >= live.number:
-        raise Outlived
-    earlier = await load_version(request.workspace, score=key, number=int(before))
-    return await revert_change(request, earlier)
-
-
-def _split_value(text: str) -> list[str]:
-    """Split a button's value into score type, previous version and applied version; raises Outlived."""
-    words = text.split(" ")
-    if len(words) != 3 or not words[1].isdecimal():
-        raise Outlived
-    return words

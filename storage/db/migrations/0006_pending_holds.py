@@ -1,6 +1,6 @@
-"""Let a hold that is pending go on where the rule was also marked as having taken the contact.
+"""Continue a pending hold if its rule was also recorded as having fired for the contact.
 
-A change of a score type wrote both; from the end of the hold the service then evaluated the same instant for ever."""
+A change of a score type recorded both. After the end of the hold, the service evaluated the same instant endlessly."""
 
 from tortoise import migrations
 from tortoise.migrations import operations as ops

@@ -1,33 +1,28 @@
-"""Decide when an alert rule fires for a contact. No function here does I/O or reads the clock.
+"""Define the kinds of alert rules, one class each: its words, what it watches, and when it fires.
 
-A rule is edge-triggered: it fires when a score enters the rule's region and re-arms when the score has left the region
-by a margin. `AlertMemory` is the state of a rule for one contact.
+No function here does I/O or reads the clock. To add a kind, add its class here and to KINDS.
 
 A score that fades crosses an edge without a write, at an instant that can be computed in advance. Callers evaluate
-these instants in order (`next_evaluation`, then `evaluate`) before they evaluate a change. The result therefore does
-not depend on when, or by which process, a rule is evaluated."""
+these instants in order (`next_evaluation`, then `evaluate`) before they evaluate a change (`evaluate_change`). The
+result therefore does not depend on when, or by which process, a rule is evaluated.
+"""
 
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from itertools import pairwise
+from typing import ClassVar, TypeAlias
 
+from storage.domain.alerts.memory import AlertMemory, Decision, advance
+from storage.domain.alerts.values import BadAlert, parse_band, parse_edge, parse_length, parse_number
 from storage.domain.decay import crosses
+from storage.domain.durations import UNITS, write_span
 from storage.domain.fold import ScoreState
+from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 
-
-class Kind(StrEnum):
-    """The trigger of an alert rule."""
-
-    CROSSES = "crosses"  #: the score enters a region
-    MOVED = "moved"  #: the score changed by an amount, up or down, within a span
-    RISES = "rises"  #: the score rose by an amount within a span
-    FALLS = "falls"  #: the score fell by an amount within a span
-    UNTOUCHED = "untouched"  #: nothing changed the score for a span
-    COOLING = "cooling"  #: fading alone will take the score below an edge within a span
-
-
-#: kinds that compare a score with its earlier value; they are evaluated only when the score is changed
-TRENDS = (Kind.MOVED, Kind.RISES, Kind.FALLS)
+LEAD = 3 * UNITS["d"]  #: the default lead time of `about to fall out of`, in µs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,184 +55,350 @@ ANYWHERE = Region()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
-    """An alert rule, resolved for one score type. Values in thousandths, times in µs."""
+class Trigger:
+    """When a rule fires, as it was typed. Values in thousandths, times in µs. `Watch` explains the fields."""
+
+    region: Region = ANYWHERE
+    amount: int = 0
+    span: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch(ABC):
+    """An alert rule, resolved for one score type. Its subclasses are the kinds. Values in thousandths, times in µs."""
+
+    name: ClassVar[str]  #: the kind, as stored with a rule
+    phrases: ClassVar[tuple[tuple[str, str], ...]]  #: how a trigger begins, and its label in the form
+    compares: ClassVar[bool] = False  #: whether it compares a score with its value *span* earlier
+    is_shown_by_score: ClassVar[bool] = False  #: whether the score alone shows why the rule fired
+    fires_for_newcomers: ClassVar[bool] = False  #: whether it may fire for contacts that a new definition brings inside
+    needs_memory: ClassVar[bool] = False  #: whether sweeps find its contacts by the memory alone, not by their scores
 
     rule: int
     score_type: ScoreType
-    kind: Kind = Kind.CROSSES
-    region: Region = ANYWHERE  #: for COOLING: all values from the edge up
-    amount: int = 0  #: the least change of the score, for TRENDS
-    span: int = 0  #: the time compared (TRENDS), the time without a change (UNTOUCHED), the lead time (COOLING)
+    region: Region = ANYWHERE
+    amount: int = 0  #: the least change of the score
+    span: int = 0  #: the time over which it looks back or ahead
     margin: int  #: how far outside the region a score must be for the rule to re-arm
-    hold: int = 0  #: how long a score must stay in the region before the rule fires
+    hold: int = 0  #: how long a score must stay inside before the rule fires
     cooldown: int  #: the least time between two firings for one contact
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: str, score_type: ScoreType) -> Trigger | None:
+        """Parse what follows the score type in a rule; None if it is no trigger of this kind. Raises BadAlert."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """The trigger as it would be typed: `fit crosses 8`."""
 
     @property
     def needs_time(self) -> bool:
         """Whether the rule may fire or re-arm by time alone, without a change of the score."""
-        fades = self.score_type.half_life is not None and self.kind not in TRENDS
-        return fades or self.hold > 0 or self.kind is Kind.UNTOUCHED
+        return self.score_type.half_life is not None or self.hold > 0
 
     @property
-    def edges(self) -> tuple[int, ...]:
-        """The values at which fading may make the rule fire or re-arm."""
-        if self.kind not in (Kind.CROSSES, Kind.COOLING):
-            return ()
+    def crossings(self) -> tuple[tuple[int, int], ...]:
+        """The (value, lead) pairs at which fading may decide something: *lead* µs before it crosses the value."""
+        return ()
+
+    @abstractmethod
+    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
+        """Evaluate the rule for the value that *state* has at *now*, if nothing changes the score until then."""
+
+    def evaluate_change(self, memory: AlertMemory, state: ScoreState, earlier: int | None, *, now: int) -> Decision:
+        """Evaluate the rule for a change of the score, to *state*. *earlier*: the value *span* ago, if it compares."""
+        return self.evaluate(memory, state, now=now)
+
+    def is_affected(self, before: int | None, after: int | None, *, is_same_state: bool) -> bool:
+        """Return whether a fact that changed the value of now from *before* to *after* may decide something."""
+        return before != after or (self.needs_time and not is_same_state)
+
+    def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
+        """Return what the rule remembers of a contact that it watches since an instant, without having asked for it.
+
+        *memory* is what it remembered before, and *state* the score as it has been since then. A contact inside is
+        taken, unless a hold is pending: that goes on. A contact outside that was taken stays taken until it is beyond
+        the re-arm line.
+        """
+        at = max(since, state.at)  # a score does not fade backwards
+        if replace(self, hold=0).evaluate(AlertMemory(), state, now=at).memory.taken:
+            return memory if memory.pending_until is not None else replace(memory, taken=True, seen_at=at)
+        is_known = memory.taken or memory.pending_until is not None
+        return self.evaluate(memory, state, now=at).memory if is_known else memory
+
+    def next_evaluation(self, memory: AlertMemory, state: ScoreState) -> int | None:
+        """Return the next instant at which time alone may decide something, or None.
+
+        An expired hold is due at once: the result is then the last instant evaluated, not an earlier one.
+        """
+        after = max(memory.seen_at, state.at)
+        instants = [at for at in self._list_instants(state) if at > after]
+        if memory.pending_until is not None:
+            instants.append(max(memory.pending_until, after))
+        return min(instants, default=None)
+
+    def is_behind(self, memory: AlertMemory, state: ScoreState, *, now: int) -> bool:
+        """Return whether *memory* treats an instant up to *now* as not evaluated yet.
+
+        This happens after a late fact: the score that it left then crossed an edge by fading before *now*.
+        """
+        return any(max(memory.seen_at, state.at) < at <= now for at in self._list_instants(state))
+
+    def _list_instants(self, state: ScoreState) -> list[int]:
+        if state.rank is None or not self.score_type.half_life:
+            return []
+        instants = [(crosses(self.score_type, state.rank, value), lead) for value, lead in self.crossings]
+        return [at - lead for at, lead in instants if at is not None]
+
+    def _advance(self, memory: AlertMemory, *, inside: bool, is_left: bool, now: int) -> Decision:
+        return advance(memory, inside=inside, is_left=is_left, hold=self.hold, cooldown=self.cooldown, now=now)
+
+
+class Crosses(Watch):
+    """The score enters a region: from an edge up, below an edge, or a band."""
+
+    name = "crosses"
+    phrases = (("crosses", "rises to"), ("crosses below", "falls below"), ("enters", "comes into the band"))
+    is_shown_by_score = True
+    fires_for_newcomers = True
+
+    _UP = re.compile(
+        r"(?:crosses(?:\s+above)?|reaches|rises\s+(?:to|above)|goes\s+above|>=)\s*(?P<edge>\S+)", re.IGNORECASE
+    )
+    _DOWN = re.compile(r"(?:(?:crosses|falls|drops|goes)\s+below|<)\s*(?P<edge>\S+)", re.IGNORECASE)
+    _BAND = re.compile(r"(?:enters|becomes|is(?:\s+in)?)\s+(?P<band>\S+)", re.IGNORECASE)
+
+    @classmethod
+    def parse(cls, text: str, score_type: ScoreType) -> Trigger | None:
+        """Parse `crosses 80`, `crosses below 40` or `enters warm`."""
+        if upward := cls._UP.fullmatch(text):
+            return Trigger(region=Region(low=parse_edge(upward["edge"], score_type)))
+        if downward := cls._DOWN.fullmatch(text):
+            return Trigger(region=Region(high=parse_edge(downward["edge"], score_type)))
+        if band := cls._BAND.fullmatch(text):
+            low, high = parse_band(band["band"], score_type)
+            return Trigger(region=Region(low=low, high=high))
+        return None
+
+    @property
+    def words(self) -> str:
+        """The trigger as it would be typed; a band by its name."""
+        key, region, bands = self.score_type.key, self.region, self.score_type.bands
+        for band, next_band in pairwise(bands[1:]):
+            if region == Region(low=band.start, high=next_band.start):
+                return f"{key} enters {band.name}"
+        if region.low is not None and region.high is None:
+            return f"{key} crosses {show(region.low)}"
+        if region.high is not None:
+            return f"{key} crosses below {show(region.high)}"
+        return f"{key} is scored"
+
+    @property
+    def crossings(self) -> tuple[tuple[int, int], ...]:
+        """The edges of the region and the re-arm lines."""
         low, high, score_type = self.region.low, self.region.high, self.score_type
-        edges = list[int]()
+        values = list[int]()
         if low is not None:
             rearm_below = max(score_type.minimum, low - self.margin)
             # The rule re-arms at the line itself, which a fading score reaches when it falls below the next step up.
-            edges += [low, rearm_below - (rearm_below - score_type.minimum) % score_type.step + score_type.step]
+            values += [low, rearm_below - (rearm_below - score_type.minimum) % score_type.step + score_type.step]
         if high is not None:
-            edges += [high, min(score_type.maximum, high + self.margin)]
-        return tuple(dict.fromkeys(edges))
+            values += [high, min(score_type.maximum, high + self.margin)]
+        return tuple((value, 0) for value in dict.fromkeys(values))
+
+    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
+        """Fire inside the region, re-arm outside of it by the margin."""
+        return self.evaluate_value(memory, state.value(self.score_type, now=now), now=now)
+
+    def evaluate_value(self, memory: AlertMemory, value: int | None, *, now: int) -> Decision:
+        """Evaluate the rule for one value."""
+        is_left = self.region.is_left(value, self.score_type, margin=self.margin)
+        return self._advance(memory, inside=self.region.holds(value), is_left=is_left, now=now)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertMemory:
-    """The state of a rule for one contact; the defaults are the state before the first evaluation. Times in µs."""
+class Moved(Watch):
+    """The score changed by an amount, up or down, within a span. Only a change of the score makes it fire."""
 
-    taken: bool = False  #: the score entered the region and the rule has not re-armed since
-    pending_until: int | None = None  #: when to evaluate again: the end of the hold, or when UNTOUCHED may fire
-    fired_at: int | None = None  #: when the rule last fired and a follow-up was opened
-    seen_at: int = 0  #: everything up to this instant was evaluated
-    spent: int = 0  #: how many times the cool-down kept the rule from firing
-    enrollment: int = 0  #: the enrollment of the rule for which it holds
+    name = "moved"
+    phrases = (("moved", "moves, either way, by"),)
+    compares = True
+    verbs: ClassVar[str] = "moved|moves"
 
-    def __post_init__(self) -> None:
-        if self.taken and self.pending_until is not None:
-            raise ValueError("an alert rule cannot have taken a contact and wait for the end of its hold at once")
+    @classmethod
+    def parse(cls, text: str, score_type: ScoreType) -> Trigger | None:
+        """Parse `moved 15 in 7d`."""
+        pattern = rf"(?:{cls.verbs})\s+(?:by\s+)?(?P<amount>\S+)\s+(?:in|within)\s+(?P<span>\S+)"
+        trend = re.fullmatch(pattern, text, re.IGNORECASE)
+        if trend is None:
+            return None
+        amount = parse_number(trend["amount"])
+        if not 0 < amount <= score_type.maximum - score_type.minimum:
+            raise BadAlert(f"{score_type.label} runs from {score_type.range_shown}, so it never moves {show(amount)}")
+        return Trigger(amount=amount, span=parse_length(trend["span"]))
 
+    @property
+    def words(self) -> str:
+        """The trigger as it would be typed."""
+        return f"{self.score_type.key} {self.name} {show(self.amount)} in {write_span(self.span)}"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """The result of an evaluation: the new memory, whether the rule fires, whether its open follow-up closes."""
+    @property
+    def needs_time(self) -> bool:
+        """What fading alone has moved counts with the next change."""
+        return False
 
-    memory: AlertMemory
-    fires: bool = False
-    closes: bool = False
+    def measure(self, value: int, earlier: int) -> int:
+        """Return how far the score moved in the direction of the rule."""
+        return abs(value - earlier)
 
+    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
+        """Decide nothing, because the score was not changed."""
+        return Decision(memory=memory)
 
-def evaluate_value(watch: Watch, memory: AlertMemory, value: int | None, *, now: int) -> Decision:
-    """Evaluate a rule for one value.
+    def evaluate_change(self, memory: AlertMemory, state: ScoreState, earlier: int | None, *, now: int) -> Decision:
+        """Fire if the score moved far enough since *earlier*.
 
-    A caller that opens no follow-up although the rule fires must keep the earlier *fired_at* of the memory, because
-    the cool-down starts only with a follow-up.
-    """
-    is_left = watch.region.is_left(value, watch.score_type, margin=watch.margin)
-    return _decide(watch, memory, inside=watch.region.holds(value), is_left=is_left, now=now)
+        The caller evaluates where a fact changed the value of now. A late fact that changes only the past does not ask,
+        although the difference is another one by it. The rule does not fire if either value is missing, nor again
+        within the span or the cool-down, whichever is longer.
+        """
+        updated, value = replace(memory, seen_at=now), state.value(self.score_type, now=now)
+        if value is None or earlier is None or self.measure(value, earlier) < self.amount:
+            return Decision(memory=updated)
+        if memory.fired_at is not None and now < memory.fired_at + max(self.span, self.cooldown):
+            return Decision(memory=updated)
+        return Decision(memory=replace(updated, fired_at=now), fires=True)
 
-
-def evaluate(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-    """Evaluate a rule for the value that *state* has at *now*, assuming no change of the score until then.
-
-    COOLING re-arms when the score, as fading will leave it after the span, is at or above the edge plus the margin
-    (never past the range), or missing. Falling out of the band does not re-arm it. For kinds in TRENDS use
-    `evaluate_trend`.
-    """
-    match watch.kind:
-        case Kind.UNTOUCHED:
-            due = state.last[0] + watch.span
-            inside = state.rank is not None and now >= due
-            decision = _decide(replace(watch, hold=0), memory, inside=inside, is_left=not inside, now=now)
-            pending_until = None if inside or state.rank is None else due
-            return replace(decision, memory=replace(decision.memory, pending_until=pending_until))
-        case Kind.COOLING:
-            value_now, value_later = (state.value(watch.score_type, now=at) for at in (now, now + watch.span))
-            inside = watch.region.holds(value_now) and not watch.region.holds(value_later)
-            rearm_from = min(watch.score_type.maximum, (watch.region.low or 0) + watch.margin)
-            return _decide(
-                watch, memory, inside=inside, is_left=value_later is None or value_later >= rearm_from, now=now
-            )
-        case _:
-            return evaluate_value(watch, memory, state.value(watch.score_type, now=now), now=now)
-
-
-def enroll(watch: Watch, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
-    """Return what a rule remembers of a contact that it watches since an instant, without having asked for it.
-
-    *memory* is what it remembered before, and *state* the score as it has been since then. A contact inside is taken,
-    unless a hold is pending: that goes on. A contact outside that was taken stays taken until it is beyond the re-arm
-    line.
-    """
-    if watch.kind in TRENDS:
+    def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
+        """Return *memory*: no contact is inside."""
         return memory
-    is_known = memory.taken or memory.pending_until is not None
-    if watch.kind is Kind.UNTOUCHED:
-        if is_known or state.rank is None:
+
+
+class Rises(Moved):
+    """The score rose by an amount within a span."""
+
+    name = "rises"
+    phrases = (("rises", "rises by"),)
+    verbs = "rises"
+
+    def measure(self, value: int, earlier: int) -> int:
+        """Return how far the score rose."""
+        return value - earlier
+
+
+class Falls(Moved):
+    """The score fell by an amount within a span."""
+
+    name = "falls"
+    phrases = (("falls", "falls by"),)
+    verbs = "falls"
+
+    def measure(self, value: int, earlier: int) -> int:
+        """Return how far the score fell."""
+        return earlier - value
+
+
+class Untouched(Watch):
+    """Nothing changed the score for a span."""
+
+    name = "untouched"
+    phrases = (("untouched for", "is untouched for"),)
+    needs_memory = True
+
+    _WORDS = re.compile(r"(?:is\s+)?untouched\s+for\s+(?P<span>\S+)", re.IGNORECASE)
+
+    @classmethod
+    def parse(cls, text: str, score_type: ScoreType) -> Trigger | None:
+        """Parse `untouched for 30d`."""
+        untouched = cls._WORDS.fullmatch(text)
+        return None if untouched is None else Trigger(span=parse_length(untouched["span"]))
+
+    @property
+    def words(self) -> str:
+        """The trigger as it would be typed."""
+        return f"{self.score_type.key} untouched for {write_span(self.span)}"
+
+    @property
+    def needs_time(self) -> bool:
+        """Time alone makes it fire."""
+        return True
+
+    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
+        """Fire a span after the last fact that counted, re-arm at the next one."""
+        due = state.last[0] + self.span
+        inside = state.rank is not None and now >= due
+        decision = replace(self, hold=0)._advance(memory, inside=inside, is_left=not inside, now=now)
+        pending_until = None if inside or state.rank is None else due
+        return replace(decision, memory=replace(decision.memory, pending_until=pending_until))
+
+    def is_affected(self, before: int | None, after: int | None, *, is_same_state: bool) -> bool:
+        """Return True: a fact touches the score even if it changes nothing."""
+        return True
+
+    def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
+        """Return a memory that is taken if the score was untouched for the span already, else due when it will be."""
+        if memory.taken or memory.pending_until is not None or state.rank is None:
             return memory
-        due = state.last[0] + watch.span
+        due = state.last[0] + self.span
         return replace(memory, taken=due <= since, pending_until=None if due <= since else due, seen_at=since)
-    at = max(since, state.at)  # a score does not fade backwards
-    if evaluate(replace(watch, hold=0), AlertMemory(), state, now=at).memory.taken:
-        return memory if memory.pending_until is not None else replace(memory, taken=True, seen_at=at)
-    return evaluate(watch, memory, state, now=at).memory if is_known else memory
 
 
-def evaluate_trend(watch: Watch, memory: AlertMemory, value: int | None, earlier: int | None, *, now: int) -> Decision:
-    """Evaluate a rule of a kind in TRENDS for a change from *earlier* to *value*.
+class Cooling(Watch):
+    """Fading alone will take the score below an edge within a span. The region is all values from the edge up.
 
-    The caller evaluates where a fact changed the value of now. A late fact that changes only the past does not ask,
-    although the difference is another one by it; and what fading alone has moved counts with the next change.
-
-    The rule does not fire if either value is missing, nor again within the span or the cool-down, whichever is longer.
+    The rule re-arms when the score, as fading will leave it after the span, is at or above the edge plus the margin
+    (never past the range), or missing. Falling out of the band does not re-arm it.
     """
-    updated = replace(memory, seen_at=now)
-    if value is None or earlier is None:
-        return Decision(memory=updated)
-    change = {Kind.RISES: value - earlier, Kind.FALLS: earlier - value}.get(watch.kind, abs(value - earlier))
-    if change < watch.amount:
-        return Decision(memory=updated)
-    if memory.fired_at is not None and now < memory.fired_at + max(watch.span, watch.cooldown):
-        return Decision(memory=updated)
-    return Decision(memory=replace(updated, fired_at=now), fires=True)
+
+    name = "cooling"
+    phrases = (("about to fall out of", "is about to fall out of the band"),)
+
+    _WORDS = re.compile(
+        r"(?:is\s+)?about\s+to\s+fall\s+out\s+of\s+(?P<band>\S+)(?:\s+(?:in|within)\s+(?P<span>\S+))?", re.IGNORECASE
+    )
+
+    @classmethod
+    def parse(cls, text: str, score_type: ScoreType) -> Trigger | None:
+        """Parse `about to fall out of hot in 2d`."""
+        cooling = cls._WORDS.fullmatch(text)
+        if cooling is None:
+            return None
+        if score_type.half_life is None:
+            raise BadAlert(f"{score_type.label} does not fade, so no contact falls out of a band by itself")
+        low, _ = parse_band(cooling["band"], score_type)
+        if low is None or low <= score_type.start:
+            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so no contact falls below that band")
+        return Trigger(region=Region(low=low), span=parse_length(cooling["span"]) if cooling["span"] else LEAD)
+
+    @property
+    def words(self) -> str:
+        """The trigger as it would be typed."""
+        band_name = self.score_type.band(self._edge) or show(self._edge)
+        return f"{self.score_type.key} about to fall out of {band_name} in {write_span(self.span)}"
+
+    @property
+    def crossings(self) -> tuple[tuple[int, int], ...]:
+        """The edge, when the score crosses it and a span before that, and the re-arm line a span before."""
+        return ((self._edge, 0), (self._edge, self.span), (self._rearm_line, self.span))
+
+    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
+        """Fire if the score is inside and will not be after the span."""
+        value_now, value_later = (state.value(self.score_type, now=at) for at in (now, now + self.span))
+        inside = self.region.holds(value_now) and not self.region.holds(value_later)
+        is_left = value_later is None or value_later >= self._rearm_line
+        return self._advance(memory, inside=inside, is_left=is_left, now=now)
+
+    @property
+    def _edge(self) -> int:
+        return self.region.low or 0
+
+    @property
+    def _rearm_line(self) -> int:
+        return min(self.score_type.maximum, self._edge + self.margin)
 
 
-def next_evaluation(watch: Watch, memory: AlertMemory, state: ScoreState) -> int | None:
-    """Return the next instant at which time alone may decide something, or None.
-
-    An expired hold is due at once: the result is then the last instant evaluated, not an earlier one.
-    """
-    after = max(memory.seen_at, state.at)
-    instants = [at for at in _list_instants(watch, state) if at > after]
-    if memory.pending_until is not None:
-        instants.append(max(memory.pending_until, after))
-    return min(instants, default=None)
-
-
-def is_behind(watch: Watch, memory: AlertMemory, state: ScoreState, *, now: int) -> bool:
-    """Return whether *memory* treats an instant up to *now* as not evaluated yet.
-
-    This happens after a late fact: the score that it left then crossed an edge by fading before *now*.
-    """
-    return any(max(memory.seen_at, state.at) < at <= now for at in _list_instants(watch, state))
-
-
-def _list_instants(watch: Watch, state: ScoreState) -> list[int]:
-    if state.rank is None or not watch.score_type.half_life:
-        return []
-    crossings = [crosses(watch.score_type, state.rank, edge) for edge in watch.edges]
-    lead = watch.span if watch.kind is Kind.COOLING else 0
-    instants = [at for at in crossings if at is not None]
-    return instants + ([at - lead for at in instants] if lead else [])
-
-
-def _decide(watch: Watch, memory: AlertMemory, *, inside: bool, is_left: bool, now: int) -> Decision:
-    memory = replace(memory, seen_at=now)
-    if not inside:
-        if memory.taken and is_left:
-            return Decision(memory=replace(memory, taken=False, pending_until=None), closes=True)
-        return Decision(memory=replace(memory, pending_until=None))
-    if memory.taken:
-        return Decision(memory=memory)
-    if memory.pending_until is None and watch.hold:
-        return Decision(memory=replace(memory, pending_until=now + watch.hold))
-    if memory.pending_until is not None and now < memory.pending_until:
-        return Decision(memory=memory)
-    taken = replace(memory, taken=True, pending_until=None)
-    if memory.fired_at is not None and now < memory.fired_at + watch.cooldown:
-        # The contact counts as taken all the same: the rule must re-arm before it can fire.
-        return Decision(memory=replace(taken, spent=memory.spent + 1))
-    return Decision(memory=replace(taken, fired_at=now), fires=True)
+#: a kind of alert rule
+Kind: TypeAlias = type[Watch]
+#: the kinds by their stored names
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Crosses, Moved, Rises, Falls, Untouched, Cooling)}

@@ -48,7 +48,7 @@ def did_you_mean(word: str, known_words: Collection[str]) -> str:
     return (
         f"Did you mean `{close_matches[0]}`?"
         if close_matches
-        else f"There is {', '.join(f'`{known_word}`' for known_word in known_words)}."
+        else f"Choose from {', '.join(f'`{known_word}`' for known_word in known_words)}."
     )
 
 

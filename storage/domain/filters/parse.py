@@ -8,7 +8,7 @@ from functools import lru_cache
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
-from storage.domain.contacts import ATTRIBUTE, field_key
+from storage.domain.contacts import ATTRIBUTE, TEXT_FIELDS, field_key
 from storage.domain.durations import BadSpan, parse_span
 from storage.domain.errors import BadNumber
 from storage.domain.filters.errors import BadFilter, describe_expected, did_you_mean
@@ -45,18 +45,16 @@ from storage.domain.numbers import parse as parse_number
 from storage.domain.score_types import ScoreType
 from storage.domain.texts import match_key
 
-TEXTS = ("company", "email", "name", "owner")
-NOT_IN_RULES = "a rule asks of the contact itself: owner, tag, company, name, email and attributes.NAME"
-AGE_OF_NOTHING = (
-    "an age changes by time alone, so only a rule with an activity asks for one: it is the age at the activity"
-)
+TEXTS = tuple(sorted(TEXT_FIELDS))
+NOT_IN_RULES = f"a rule can only check the contact itself: {', '.join(TEXTS)}, tag and attributes.NAME"
+AGE_OF_NOTHING = "only a rule with an activity can check an age, which is the age at the activity"
 MOST_LIMIT = 1000
 MOST_PERCENT = 9_000_000  # in thousandths; larger values would overflow the integers of the database
 MOST_SEGMENTS = 50
 MOST_CHARACTERS = 2000
 DEEPEST = 50
 #: names that filters accept besides scores → an example of each
-_EXAMPLES = {
+_EXAMPLES = {name: f"{name}:{example}" for name, example in TEXT_FIELDS.items()} | {
     "company": 'company:"Acme Corp" or company~acme', "email": "email~acme.com", "name": "name~ada",
     "owner": "owner:me", "tag": "tag:vip", "has": "has:fit", "followup": "followup:open", "segment": "segment:hot",
     "updated": "updated<7d", "attributes": "attributes.plan:pro, attributes.employees>=50 or has:attributes.plan",
@@ -158,9 +156,9 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
     if symbol in ("<", ">", "=") and _TWO_SIGNS.search(before):
         return BadFilter("write `>=` or `<=`, in one piece", text=text, column=column)
     if symbol[:1] in ("<", ">") and _COMPARED.search(before):
-        return BadFilter("the score stands first: score>80, or for a range score:60..90", text=text, column=column)
+        return BadFilter("put the score first: score>80, or for a range score:60..90", text=text, column=column)
     if symbol == "," and (listed := _LISTED.search(before)):
-        sentence = f"several stand in parentheses: {listed['name']}:({listed['first']},…)"
+        sentence = f"put several in parentheses: {listed['name']}:({listed['first']},…)"
         return BadFilter(sentence, text=text, column=column)
     if unquoted := _find_unquoted(text, column):
         return BadFilter(
@@ -169,7 +167,7 @@ def _explain_error(exc: UnexpectedInput, text: str) -> BadFilter:
     equality, word = _NAMED.search(before), _ONE_WORD.match(text[column:])
     if equality and word:
         minus = "-" if equality["how"] == "!=" else ""
-        sentence = f"a word is asked for by a colon: `{minus}{equality['name']}:{word[0]}`"
+        sentence = f"use a colon to match a word: `{minus}{equality['name']}:{word[0]}`"
         return BadFilter(sentence, text=text, column=column, width=len(word[0]))
     sentence = f"`{symbol}` is not expected here; {describe_expected(kinds)}".rstrip("; ")
     return BadFilter(sentence, text=text, column=column, width=len(symbol))
@@ -269,11 +267,11 @@ class _Reader:
         assert isinstance(span, Token)
         score, amount = self._find_score(name), self._parse_number(number)
         if amount <= 0:
-            self._refuse(f"say by how much, with a number above 0: {name} {direction} 10 in {span}", number)
+            self._refuse(f"type by how much, with a number above 0: {name} {direction} 10 in {span}", number)
         if percent is None and amount > score.maximum - score.minimum:
             self._refuse_impossible(score, number)
         if percent is not None and amount > MOST_PERCENT:
-            self._refuse(f"a trend is at most {MOST_PERCENT // 1000} %; say it in points", number)
+            self._refuse(f"a trend is at most {MOST_PERCENT // 1000} %; type it in points", number)
         return Trend(score, Direction(direction.casefold()), amount, percent is not None, self._parse_span(span))
 
     def _read_crossed(self, tree: Tree[Token]) -> Term:
@@ -300,7 +298,7 @@ class _Reader:
         if upper is not None:
             bounds.append(Compare(score, Comparison.AT_MOST, upper))
         if lower is not None and upper is not None and lower > upper:
-            self._refuse(f"the lower end stands first: {name}:{high}..{low}", ends)
+            self._refuse(f"put the lower end first: {name}:{high}..{low}", ends)
         if (lower is not None and lower > score.maximum) or (upper is not None and upper < score.minimum):
             self._refuse_impossible(score, ends)
         return All(tuple(bounds)) if bounds else Has(score)
@@ -311,7 +309,7 @@ class _Reader:
         if lower is None and upper is None:
             return HasAttribute(attribute)
         if lower is not None and upper is not None and lower > upper:
-            self._refuse(f"the lower end stands first: {name}:{high}..{low}", ends)
+            self._refuse(f"put the lower end first: {name}:{high}..{low}", ends)
         bounds = ((Comparison.AT_LEAST, lower), (Comparison.AT_MOST, upper))
         return All(tuple(AttributeNumber(attribute, comparison, end) for comparison, end in bounds if end is not None))
 
@@ -366,7 +364,7 @@ class _Reader:
         if name in self.path:
             self._refuse(f"a segment cannot name itself: {' → '.join((*self.path, name))}", value)
         if name not in self.segments:
-            hint = did_you_mean(name, self.segments) if self.segments else "None is saved yet."
+            hint = did_you_mean(name, self.segments) if self.segments else "No segments are saved yet."
             self._refuse(f"there is no segment `{_unquote(value)}`. {hint}", value)
         self.opened.append(name)
         if len(self.opened) > MOST_SEGMENTS:
@@ -390,26 +388,26 @@ class _Reader:
         word = _list_values(tree)[0]
         if not self.about_fields and word.type != "STRING" and word.casefold().startswith(ATTRIBUTE):
             unquoted = _find_unquoted(self.text, word.start_pos or 0)
-            examples = f"an attribute is asked for like this: {_EXAMPLES['attributes']}"
+            examples = f"write an attribute like this: {_EXAMPLES['attributes']}"
             self._refuse(_suggest_quotes(unquoted) if unquoted else examples, word)
         return Words(match_key(_unquote(word)))
 
     def _read_sort(self, tree: Tree[Token]) -> None:
         keys = [child for child in tree.children if isinstance(child, Tree)]
         if self.sort or self.depth > 1:
-            self._refuse("`sort:` stands once, outside of parentheses", _find_first_token(tree))
+            self._refuse("use `sort:` once, outside of parentheses", _find_first_token(tree))
         for key in keys:
             minus, word = key.children
             assert isinstance(word, Token)
             by: ScoreType | str = word.casefold()
-            if by not in ("name", "email", "company", "owner"):
+            if by not in TEXTS:
                 by = self._find_score(word)
             self.sort.append(Sort(by, minus is not None))
 
     def _read_limit(self, tree: Tree[Token]) -> None:
         number = next(child for child in tree.children if isinstance(child, Token))
         if self.limit is not None or self.depth > 1:
-            self._refuse("`limit:` stands once, outside of parentheses", number)
+            self._refuse("use `limit:` once, outside of parentheses", number)
         if not number.isdecimal() or not 1 <= int(number) <= MOST_LIMIT:
             self._refuse(f"`limit:` is a whole number from 1 to {MOST_LIMIT}", number)
         self.limit = int(number)
@@ -419,7 +417,7 @@ class _Reader:
         if unquoted := _find_unquoted(self.text, name.start_pos or 0):
             self._refuse(_suggest_quotes(unquoted), name)
         if key in _EXAMPLES and not self.about_fields and key not in self.types:
-            self._refuse(f"`{key}` is no score, and is asked for like this: {_EXAMPLES[key]}", name)
+            self._refuse(f"`{key}` is not a score; write it like this: {_EXAMPLES[key]}", name)
         if key not in self.types and self.about_fields:
             names = [*TEXTS, "tag"]
             self._refuse(f"{NOT_IN_RULES}: there is no `{name}` among these. {did_you_mean(name, names)}", name)
@@ -437,7 +435,7 @@ class _Reader:
     def _parse_millionths(self, token: Token, part: str | None = None) -> int:
         number = read_millionths(str(token) if part is None else part)
         if number is None or abs(number) >= LARGEST_COMPARED:
-            self._refuse("a number of an attribute lies between -9,000,000,000,000 and 9,000,000,000,000", token)
+            self._refuse("a number of an attribute must be between -9,000,000,000,000 and 9,000,000,000,000", token)
             raise AssertionError  # `_refuse` always raises
         return number
 
@@ -466,7 +464,7 @@ class _Reader:
                 raise AssertionError  # `_refuse` always raises
             return match_key(address)
         if owner.startswith("@"):
-            self._refuse(f"`{owner}` is no address: choose them from the list that opens after @", value)
+            self._refuse(f"`{owner}` is not an address: choose the person from the list that opens after @", value)
         return match_key(owner)
 
     def _refuse_impossible(self, score: ScoreType, token: Token) -> None:
@@ -494,7 +492,7 @@ def _find_unquoted(text: str, position: int) -> re.Match[str] | None:
 
 
 def _suggest_quotes(unquoted: re.Match[str]) -> str:
-    return f'a name with more than letters, digits and underscores stands in quotes: `attributes."{unquoted["name"]}"`'
+    return f'put a name with more than letters, digits and underscores in quotes: `attributes."{unquoted["name"]}"`'
 
 
 def _list_values(tree: Tree[Token]) -> list[Token]:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from storage.domain.attributes import has_value, list_texts, read_instant
-from storage.domain.contacts import ATTRIBUTE, Json, field_key
+from storage.domain.contacts import ATTRIBUTE, ContactFields, Json, field_key
 from storage.domain.decay import shown
 from storage.domain.followups import NOBODYS, FollowUpState
 from storage.domain.numbers import read_millionths
@@ -15,7 +15,7 @@ from storage.domain.texts import match_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(ContactFields):
     """A contact as filters see it.
 
     *values*: score type key → value shown at *now*, in thousandths, without missing scores. *past*: score type key →
@@ -24,10 +24,6 @@ class Candidate:
     """
 
     id: int
-    email: str | None = None
-    name: str | None = None
-    company: str | None = None
-    owner: str | None = None
     tags: tuple[str, ...] = ()
     attributes: Mapping[str, Json] = field(default_factory=dict)
     values: Mapping[str, int]
@@ -232,7 +228,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """Match contacts whose score changed by at least *amount*: `fit rising 10 in 7d`, `fit falling 20% in 30d`.
+    """Match contacts with a score change of at least *amount*: `fit rising 10 in 7d`, `fit falling 20% in 30d`.
 
     The value now is compared with the value *window* µs ago; a percentage is of the value at that time. The term is
     false if either value is missing, or for a percentage of 0.
@@ -263,7 +259,7 @@ class Trend:
 
 @dataclass(frozen=True, slots=True)
 class Crossed:
-    """Match contacts whose score crossed *edge* within *window* µs: `fit crossed above 80 in 24h`.
+    """Match contacts with a score that crossed *edge* within *window* µs: `fit crossed above 80 in 24h`.
 
     Above: the score is at or above *edge* now, and was below it or missing *window* µs ago. Below: the score is below
     *edge* now and was not then; a score that was missing then has not crossed.

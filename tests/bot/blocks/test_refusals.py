@@ -24,28 +24,28 @@ from tests.bot.blocks.test_blocks import contact
         (
             errors.OutcomeUnknown(),
             "This may have been recorded: the database did not confirm it."
-            " Look whether it was before you send it again.",
+            " Check whether it was before you send it again.",
         ),
         (
             errors.OutcomeUnknown("ada@example.com"),
             "This may have been recorded: the database did not confirm it."
-            " Look with `/score ada@example.com` before you send it again.",
+            " Check with `/score ada@example.com` before you send it again.",
         ),
         (
             errors.StorageUnavailable("The database has no room left"),
             "Nothing was changed. The database has no room left."
-            " Ask whoever runs Contact Score to repair that, then try again.",
+            " Ask whoever runs Contact Score to fix that, then try again.",
         ),
         (
             errors.Conflict("conflict"),
-            "That request was recorded already with other content, so nothing was changed. Send it as a new one.",
+            "Nothing was changed: this request was recorded before with other content. Send it as a new one.",
         ),
-        (errors.UnknownContact(), "That contact is not there any more. Look for it: `/score view ada@example.com`"),
+        (errors.UnknownContact(), "That contact no longer exists. Search for it: `/score view ada@example.com`"),
         (errors.NothingToUndo(), "Nothing was changed: there is nothing to undo."),
         (errors.NothingToUndo("that was undone already"), "Nothing was changed: that was undone already."),
         (
             errors.UnknownScoreType("renewal", known=("score", "fit")),
-            "There is no score type `renewal`. There is `score`, `fit`.",
+            "There is no score type `renewal`. Choose from `score`, `fit`.",
         ),
         (
             errors.OutOfRange("Score runs from 0 to 100; 101 is outside it"),
@@ -57,10 +57,10 @@ from tests.bot.blocks.test_blocks import contact
         ),
         (
             errors.UnknownSegment("there is no segment `hto`"),
-            "There is no segment `hto`. Which there are: `/score segment list`",
+            "There is no segment `hto`. Saved segments: `/score segment list`",
         ),
         (errors.BadItem("that says too little"), "That says too little"),
-        (Refusal(), "That cannot be done."),
+        (Refusal(), "This cannot be done."),
     ],
 )
 def test_a_refusal_and_its_sentence(refusal: Refusal, message: str) -> None:

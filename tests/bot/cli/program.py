@@ -22,7 +22,7 @@ from tests.conftest import KEY
 PROGRAM = Path(sys.executable).with_name("contact-score")
 FORKER = Path(__file__).with_name("forker.py")
 ADDRESS = re.compile(r"(?:Listening on|Contact Score is running:) (http://\S+)")
-LONGEST = 60  # seconds that no command takes, however busy the machine is
+LONGEST = 120  # seconds that no command takes, however busy the machine is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

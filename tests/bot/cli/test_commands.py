@@ -132,7 +132,7 @@ async def test_a_database_that_cannot_be_used_is_one_line(tmp_path: Path) -> Non
     raw.damage(f"sqlite://{files['damaged']}", "tortoise_migrations")
     with contextlib.closing(sqlite3.connect(files["other"])) as other:
         other.execute("CREATE TABLE places (url text)")
-    no_database = "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
+    no_database = "CONTACT_SCORE_DATABASE_URL names a file that is not a SQLite database."
     damaged = (
         "The database file is damaged: restore a backup of it, or recover what can be read with sqlite3 FILE .recover;"
         " nothing was recorded."
@@ -180,7 +180,7 @@ async def test_an_empty_postgres_is_migrated_once(postgres: str, tmp_path: Path)
         results = await asyncio.gather(terminal.run("migrate"), terminal.run("workspace list"))
         assert [(result.code, result.out, result.err) for result in results] == [
             (0, "Nothing to do: the tables are current.\n", ""),
-            (0, 'No workspace yet. Make one: contact-score workspace add T0123 --name "Acme"\n', ""),
+            (0, 'No workspaces yet. Add one: contact-score workspace add T0123 --name "Acme"\n', ""),
         ]
     finally:
         await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -206,11 +206,11 @@ async def test_workspaces(database_url: str) -> None:
     """Workspaces are added and listed, as documents and as tables; refusals are one line."""
     terminal = Terminal(environment(database_url))
     await terminal.check_refused(
-        ("type list", 'There is no workspace yet: contact-score workspace add T0123 --name "Acme"')
+        ("type list", 'There is no workspace yet, add one: contact-score workspace add T0123 --name "Acme"')
     )
     result = await terminal.run("workspace", "add", "T0123", "--name", " Acme Ümläut ")
     assert (result.code, result.err) == (0, "")
-    assert result.out == "Made the workspace T0123, Acme Ümläut, with the score type `score` (0 to 100).\n"
+    assert result.out == "Added the workspace T0123, Acme Ümläut, with the score type `score` (0 to 100).\n"
     second = await terminal.run("workspace", "add", "T0045", "--name", "Second", "--json")
     assert second.document == {"workspace": "T0045", "name": "Second"}
 
@@ -220,10 +220,10 @@ async def test_workspaces(database_url: str) -> None:
     }
     assert rows(table) == [["workspace", "name"], ["T0045", "Second"], ["T0123", "Acme Ümläut"]]
     await terminal.check_refused(
-        ("workspace add T0123 --name Again", "The workspace T0123 is there already"),
-        ("workspace add T --name Short", "`T` is no workspace id: Slack's look like T0123ABCD"),
-        ("type list", "Say which workspace: --workspace T0045 or --workspace T0123"),
-        ("source list --json", "Say which workspace: --workspace T0045 or --workspace T0123"),
+        ("workspace add T0123 --name Again", "The workspace T0123 already exists"),
+        ("workspace add T --name Short", "`T` is not a workspace id: Slack's look like T0123ABCD"),
+        ("type list", "Choose a workspace: --workspace T0045 or --workspace T0123"),
+        ("source list --json", "Choose a workspace: --workspace T0045 or --workspace T0123"),
         ("type list --workspace T0999", "There is no workspace T0999"),
     )
     (await terminal.run("workspace", "add", "T77", "--name", " ")).check_refused(
@@ -248,11 +248,11 @@ async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
     await terminal.check_refused(
         (
             "workspace set T0123 --admin U03 --alert-channel sales",
-            "`sales` is no channel's id: Slack's look like C0123ABCD",
+            "`sales` is not a channel id: Slack's look like C0123ABCD",
         ),
         (
             "workspace set T0123 --alert-channel C0456 --admin jane",
-            "`jane` is no person's id: Slack's look like U0123ABCD",
+            "`jane` is not a user id: Slack's look like U0123ABCD",
         ),
         ("workspace set T0999 --admin U03", "There is no workspace T0999"),
     )
@@ -266,7 +266,7 @@ async def test_score_types(terminal: Terminal) -> None:
     assert (await terminal.run(f"{FIT_WORDS} --json")).document == FIT
     plain = await terminal.run("type add net_revenue")
     assert (plain.code, plain.err) == (0, "")
-    assert plain.out == "Made the score type `net_revenue`: Net revenue, 0 to 100, step 1.\n"
+    assert plain.out == "Added the score type `net_revenue`: Net revenue, 0 to 100, step 1.\n"
 
     fading = await terminal.run("type add heat --max 50 --half-life 2w --json")
     assert fading.document["half_life"] == "14d"
@@ -290,22 +290,22 @@ async def test_definitions_that_contradict_themselves(terminal: Terminal) -> Non
     await terminal.check_refused(
         (
             "type add Fit",
-            "`Fit` cannot be a score type's key: use a small letter, then small letters, digits and _, 32 at most",
+            "`Fit` cannot be a score type's key: use up to 32 lowercase letters, digits and _, a letter first",
         ),
         ("type add owner --json", "`owner` is a word of the filter language; choose another key"),
         ("type add score", "A score type is called `score` already; choose another key"),
-        ("type add x --min 5 --max 5", "The minimum 5 must lie below the maximum 5"),
+        ("type add x --min 5 --max 5", "The minimum 5 must be below the maximum 5"),
         ("type add x --min 0,5", "`0,5` has a comma. Use a point: 0.5"),
-        ("type add x --step 3", "The range 0 to 100 is no whole number of steps of 3"),
+        ("type add x --step 3", "The range 0 to 100 is not a multiple of the step 3"),
         (
             "type add x --band hot",
-            "`hot` is no band: write its name and where it begins, hot:80, or a colour too, hot:80:red",
+            "`hot` is not a band: write its name and its start, hot:80, or also its color, hot:80:red",
         ),
         (
             "type add x --band a:0:pink",
-            "`pink` is no colour of a band: use grey, blue, green, yellow, orange, red, purple",
+            "`pink` is not a color of a band: use grey, blue, green, yellow, orange, red, purple",
         ),
-        ("type add x --half-life 30m", "`30m` is no length of time: write 24h, 30d or 2w"),
+        ("type add x --half-life 30m", "`30m` is not a length of time: write 24h, 30d or 2w"),
         (
             "type add x --half-life 99999d",
             "A half-life is at least an hour (1h) and at most a hundred years (36500d)",
@@ -334,7 +334,7 @@ async def test_sources(terminal: Terminal) -> None:
     assert printed_secret not in (secret, chosen)
     assert (printed.code, printed.err) == (0, "")
     assert printed.out.splitlines() == [
-        "Made the source `third`.",
+        "Added the source `third`.",
         f"  1. Send POST requests with a JSON body to {url}/third",
         f"  2. Sign them as Standard Webhooks does, with the secret {printed_secret}",
         "The secret is not shown again. Try it: contact-score source send third FILE.json",
@@ -347,18 +347,18 @@ async def test_sources(terminal: Terminal) -> None:
     }
     assert rows(table) == [["slug", "provider", "url"], *([slug, "generic", f"{url}/{slug}"] for slug in slugs)]
     await terminal.check_refused(
-        ("source add crm --json", "There is a source `crm` already; choose another name"),
+        ("source add crm --json", "The source `crm` already exists; choose another name"),
         (
             "source add Crm",
-            "`Crm` cannot name a source: use a small letter, then small letters, digits and -, 40 at most",
+            "`Crm` cannot name a source: use up to 40 lowercase letters, digits and -, a letter first",
         ),
-        ("source add score", "`score` has a meaning already; choose another name, for example `score-crm`"),
-        ("source add slack", "`slack` has a meaning already; choose another name, for example `slack-crm`"),
+        ("source add score", "`score` is reserved; choose another name, for example `score-crm`"),
+        ("source add slack", "`slack` is reserved; choose another name, for example `slack-crm`"),
         ("type add third", "A source is called `third` already; choose another key"),
         (
             "source add x --provider nobody",
-            "There is no provider `nobody`; there is generic, custom, hubspot, pipedrive, salesforce, intercom, close,"
-            " customerio, segment, mautic, attio, activecampaign, zoho, freshsales, marketo, zapier, n8n, make",
+            "There is no provider `nobody`; choose from generic, custom, hubspot, pipedrive, salesforce, intercom,"
+            " close, customerio, segment, mautic, attio, activecampaign, zoho, freshsales, marketo, zapier, n8n, make",
         ),
         ("source add x --secret hunter2", "Give the secret as whsec_ followed by 24 to 64 bytes in base64."),
         ("deliveries show 1", "There is no delivery 1; `contact-score deliveries list` names the latest"),
@@ -374,7 +374,7 @@ async def test_tokens(terminal: Terminal) -> None:
     result = await terminal.run("token", "create", "for people", "--scope", "read")
     first, printed_token, last = result.out.splitlines()
     assert (result.code, result.err) == (0, "")
-    assert first == "Made the token 2, for people, which may read."
+    assert first == "Created the token 2, for people, which may read."
     assert last == "It is not shown again. Send it as: Authorization: Bearer …"
     assert len({secret, printed_token}) == 2
     assert min(len(secret), len(printed_token)) >= 32
@@ -395,9 +395,9 @@ async def test_tokens(terminal: Terminal) -> None:
     assert (await terminal.run("token revoke 1 --json")).document == {"revoked": 1}
     revoked = await terminal.run("token revoke 2")
     assert (revoked.code, revoked.err) == (0, "")
-    assert revoked.out == "Revoked the token 2; whoever sends it is refused from now on.\n"
+    assert revoked.out == "Revoked the token 2; requests with it are refused from now on.\n"
     listing, again = await asyncio.gather(terminal.run("token list"), terminal.run("token revoke 1"))
-    assert listing.out == "No token yet. Make one: contact-score token create NAME --scope read\n"
+    assert listing.out == "No tokens yet. Create one: contact-score token create NAME --scope read\n"
     assert (again.code, again.out, len(again.err.splitlines())) == (1, "", 1)
     unknown = await terminal.run("token create x --scope all")
     assert (unknown.code, unknown.out, len(unknown.err.splitlines())) == (1, "", 1)
@@ -411,7 +411,7 @@ async def test_another_key_is_told(terminal: Terminal) -> None:
     other = KEY.replace("dGVz", "AAAA")
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = other
     complaint = (
-        "The secrets here need another key too, in CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
+        "The stored secrets need another key: add it to CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
     )
     await terminal.check_refused(("source list", complaint), ("serve --no-slack", complaint))
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = f"{other}, {KEY}"

@@ -56,7 +56,10 @@ async def test_a_sender_that_is_not_in_the_list_is_connected_in_five_steps(datab
         assert trial["items"][1]["does"] == "quarantined"
 
         changed = await run("source", "set", "acme", "--mapping", str(tmp_path / "map.json"), "--muted", env=env)
-        assert (changed.code, changed.out) == (0, "Set the source `acme`. See it: contact-score source show acme\n")
+        assert (changed.code, changed.out) == (
+            0,
+            "Changed the source `acme`. Show it: contact-score source show acme\n",
+        )
         again = (await run("deliveries", "replay", str(stored_delivery["id"]), "--json", env=env)).document
         assert (again["applied"], again["quarantined"]) == (1, 1)
 
@@ -99,7 +102,7 @@ async def test_a_test_delivery_proves_itself_as_its_sender_would(database_url: s
             sent = await run("source", "send", f"my-{provider}", str(file), "--json", env=env)
             assert sent.document["answer"]["applied"] == 1, (provider, sent)
         unknown = await run("source", "set", "my-zapier", "--recipe", "md5", env=env)
-        assert (unknown.code, unknown.out, unknown.err[:28]) == (1, "", "There is no recipe `md5`; th")
+        assert (unknown.code, unknown.out, unknown.err[:28]) == (1, "", "There is no recipe `md5`; ch")
         refused_set = await run(
             "source", "set", "my-zapier", "--recipe", "close", env=env
         )  # the source's password is no signing key
@@ -127,7 +130,7 @@ async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: s
     assert (set_result.code, "pat-1" in set_result.out + shown_source.out) == (0, False)
     assert shown_source.document["standing"] == "works"
     other.check_refused("`generic` takes no --api-token")
-    wrong.check_refused("`hubapi.com` is no address: --api-url https://api.example.com")
+    wrong.check_refused("`hubapi.com` is not an address: --api-url https://api.example.com")
 
 
 async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_url: str, tmp_path: Path) -> None:
@@ -137,14 +140,14 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
     mapped = ["--map", "a=fit", "--map", "b=score", "--map", "c=fti"]
     added = await run("source", "add", "hub", "--provider", "hubspot", *mapped, "--json", env=env)
     words = [
-        f"`{name}` is mapped to what is not there yet: there is no score type `{key}`; there is score."
-        f" Make it: contact-score type add {key}"
+        f"`{name}` is mapped to a score type that does not exist: there is no score type `{key}`; existing: score."
+        f" Add it: contact-score type add {key}"
         for name, key in (("a", "fit"), ("c", "fti"))
     ]
     assert (added.code, json.loads(added.out)["slug"], added.err.splitlines()) == (0, "hub", words)
     await run("type", "add", "fit", env=env)
     again = await run("source", "set", "hub", "--public-url", "https://scores.example.com/hub", env=env)
-    last = words[1].replace("is score", "is score, fit")
+    last = words[1].replace("existing: score", "existing: score, fit")
     assert (again.code, again.err.splitlines()) == (0, [last])
 
     (tmp_path / "map.json").write_text(json.dumps({"items": "body", **PLACES}))
@@ -155,7 +158,7 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
     await run("source", "add", "own", "--provider", "custom", *mapping, env=env)
     trial = await run("source", "try", "own", "--file", str(tmp_path / "body.json"), "--json", env=env)
     assert [(item["does"], item["reason"]) for item in trial.document["items"]] == [
-        ("quarantined", "there is no score type `fti`; there is score, fit"),
+        ("quarantined", "there is no score type `fti`; existing: score, fit"),
         ("quarantined", "`ada` is not an e-mail address"),
         ("quarantined", "Score runs from 0 to 100; 101 is outside it"),
         ("quarantined", "Fit runs from 0 to 100; 101 is outside it"),

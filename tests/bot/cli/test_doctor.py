@@ -21,7 +21,7 @@ async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
     """The report lists contacts with several ids of one source, and addresses that an earlier version told apart."""
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env, cwd=tmp_path)
-    assert (await run("doctor", env=env, cwd=tmp_path)).out == "Nothing to look at.\n"
+    assert (await run("doctor", env=env, cwd=tmp_path)).out == "Nothing found.\n"
     opened_storage = await open_storage(database_url, secret_keys=[KEY])
     try:
         team = Team(await find_workspace("T0123"))

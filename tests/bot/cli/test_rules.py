@@ -76,13 +76,15 @@ async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
     wrong = {
         RULES.replace("tag:vip", "tga:vip"): 'Line 10 of rules.toml: rule `A "VIP"`, if: ',
         RULES.replace('per = "week"\n', ""): 'Line 1 of rules.toml: a cap needs both: cap = 20 and per = "day"',
-        RULES.replace("points = 20", "points = 0.5"): 'Line 10 of rules.toml: rule `A "VIP"`: 0.5 points is no whole',
+        RULES.replace(
+            "points = 20", "points = 0.5"
+        ): 'Line 10 of rules.toml: rule `A "VIP"`: 0.5 points is not possible',
         RULES.replace('score = "score"', 'score = "fti"', 1): "Line 1 of rules.toml: there is no score type `fti`",
         RULES.replace("points = 10", 'points = "10"'): "Line 1 of rules.toml: `points`",
         RULES.replace("points = 10", "pionts = 10"): "Line 1 of rules.toml: `points`: Field required",
-        RULES + 'name = "again"': "This is no TOML in rules.toml: Cannot overwrite a value (at ",
+        RULES + 'name = "again"': "The file rules.toml is not TOML: Cannot overwrite a value (at ",
         "a = " + "[" * 5000 + "]" * 5000: "The lists in rules.toml are nested too deep",
-        RULES.replace("Demo", "Demo\\u0000"): "A text in rules.toml holds the character NUL: take it out",
+        RULES.replace("Demo", "Demo\\u0000"): "A text in rules.toml holds the character NUL: remove it",
         'colour = "red"': "There is colour in rules.toml; write each rule under a line [[rule]]",
     }
     files = []
@@ -99,5 +101,5 @@ async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
     unknown, fading = await asyncio.gather(
         run("type", "set", "nope", env=env), run("type", "set", "score", "--half-life", "5x", env=env)
     )
-    unknown.check_refused("There is no score type `nope`; there is score")
+    unknown.check_refused("There is no score type `nope`; existing: score")
     assert fading.code == 1

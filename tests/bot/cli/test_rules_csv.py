@@ -108,7 +108,10 @@ def test_a_column_names_the_score_type(tmp_path: Path) -> None:
         ("attribute,value\nplan,pro\n", "the first line of model.CSV must name the columns attribute, value, points,"),
         ("attribute,value,points,cap\na,b,1,2\n", "the first line of model.CSV must name the columns attribute, value"),
         ("attribute,value,points\nplan,pro,many\n", "line 2 of model.CSV: `many` is not a number"),
-        ("attribute,value,points\nplan,pro,0.5\n", "line 2 of model.CSV: rule `plan pro`: 0.5 points is no whole"),
+        (
+            "attribute,value,points\nplan,pro,0.5\n",
+            "line 2 of model.CSV: rule `plan pro`: 0.5 points is not possible",
+        ),
         ("attribute,value,points\nplan,pro,1\nplan,PRO,2\n", "line 3 of model.CSV: it has the attribute and the value"),
         ("attribute,value,points,score\nplan,pro,1,nope\n", "line 2 of model.CSV: there is no score type `nope`"),
         ("attribute,value,points\nplan,pro,1,2\n", "line 2 of model.CSV: it has 4 cells, the header 3"),

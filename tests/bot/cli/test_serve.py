@@ -210,11 +210,10 @@ async def test_serve_says_what_it_needs(tmp_path: Path, free_port: int) -> None:
     await listener.wait_closed()
     assert (on_taken_port.code, on_taken_port.out) == (1, "")
     (line,) = on_taken_port.err.splitlines()
-    assert line.startswith(f"Nothing can listen on 127.0.0.1:{free_port}: ")
+    assert line.startswith(f"Cannot listen on 127.0.0.1:{free_port}: ")
     on_bad_host = await run("serve", "--no-slack", env=environment(sqlite, CONTACT_SCORE_HOST="scores..example"))
     on_bad_host.check_refused(
-        "Nothing can listen on scores..example:8080: there is no such address."
-        " Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT"
+        "Cannot listen on scores..example:8080: there is no such address. Set CONTACT_SCORE_HOST and CONTACT_SCORE_PORT"
     )
 
 

@@ -67,7 +67,7 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
     trial = await terminal.run("import", "contacts.csv", "--dry-run")
     assert (trial.code, trial.out.splitlines()[0]) == (
         1,
-        "Would import contacts.csv: 2 new contacts, 0 changed, 0 as they were, 3 lines with something wrong.",
+        "Would import contacts.csv: 2 new contacts, 0 changed, 0 as they were, 3 lines not imported.",
     )
     assert not (terminal.folder / "contacts.errors.csv").exists()
     assert (await terminal.run("export", "--json")).document == {"contacts": []}
@@ -78,16 +78,16 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
         1,
         "",
         [
-            "Imported contacts.csv: 2 new contacts, 0 changed, 0 as they were, 3 lines with something wrong.",
+            "Imported contacts.csv: 2 new contacts, 0 changed, 0 as they were, 3 lines not imported.",
             "Score: 2 contacts changed; 1 into hot, 0 out of it.",
             "  Zoë: — → 85",
             "Fit: 1 contact changed.",
             "  Line 3: Fit: Fit goes in steps of 0.5; use 8 or 8.5",
             "  Line 4: `nobody` is not an e-mail address",
             "  Line 5: Score: Score runs from 0 to 100; 101 is outside it",
-            "They stand in contacts.errors.csv: mend them there, then contact-score import contacts.errors.csv",
+            "They are in contacts.errors.csv: fix them there, then run contact-score import contacts.errors.csv",
             "Left out: Phone. Import one with --map 'Phone=attributes.phone', or all with --all-columns",
-            f"Take it back: contact-score import contacts.csv --undo (in Slack: /score undo {batch})",
+            f"Undo it: contact-score import contacts.csv --undo (in Slack: /score undo {batch})",
         ],
     )
     assert batch.startswith("import/")
@@ -117,16 +117,16 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
     assert (undone.code, undone.out.splitlines()) == (
         0,
         [
-            "Took back the import of contacts.csv: 3 scores of 2 contacts are as if it had never been."
-            " Contacts that it made stay, with their address alone.",
-            "Bring it back: contact-score import contacts.csv",
+            "Undid the import of contacts.csv: 3 scores of 2 contacts are as they would be without it."
+            " Contacts that it added stay, with only their address.",
+            "Import it again: contact-score import contacts.csv",
         ],
     )
     (await terminal.run("import", "contacts.csv", "--undo")).check_refused(
-        "The import of contacts.csv was taken back already"
+        "The import of contacts.csv was undone already"
     )
     back = await terminal.run("import", "contacts.csv")
-    assert "It had been taken back, and is in force again." in back.out.splitlines()
+    assert "It had been undone, and is in force again." in back.out.splitlines()
     assert (await terminal.run("export")).out == exported
 
 
@@ -222,7 +222,7 @@ async def test_columns_are_shown_and_asked_about(terminal: Terminal) -> None:
     terminal.save(f"{header}\nann@example.com,Ann,Bee,4,x,1,2,y,vip\n", "list.csv")
     (await terminal.run("import", "list.csv")).check_refused(
         "Only 4 of 9 columns would be imported (Columns: Email Address → email, First Name → name, Last Name → name,"
-        " TAGS → tags). Say what the others are with --map 'Column name=field', import them as attributes with"
+        " TAGS → tags). Map the others with --map 'Column name=field', import them as attributes with"
         " --all-columns, or leave them out with --yes"
     )
     assert (await terminal.run("export", "--json")).document == {"contacts": []}
@@ -252,8 +252,8 @@ async def test_refusals_of_import_and_export(terminal: Terminal) -> None:
     terminal.save("name,email address 2\nAda,5\n")
     (terminal.folder / "kept.csv").write_text("kept")
     for words, *complaint in (
-        ("import contacts.csv", "No column is the e-mail address; say which one is: --map 'email address 2=email'"),
-        ("import contacts.csv --map name", "`name` names no column and field: write --map 'Column name=field'"),
+        ("import contacts.csv", "No column is the e-mail address; choose one: --map 'email address 2=email'"),
+        ("import contacts.csv --map name", "`name` is not a column and a field: write --map 'Column name=field'"),
         ("import contacts.csv --undo", "Nothing was imported from contacts.csv, as it is now"),
         (
             "export --filter scroe>5 -o kept.csv",

@@ -28,11 +28,11 @@ async def test_verify(database_url: str) -> None:
     ill = await run("verify", "--workspace", "T0123", env=env)
     told_ill = await run("verify", "--json", env=env)
 
-    assert (well.code, well.out, well.err) == (0, "2 contacts with 2 scores folded again: no difference.\n", "")
+    assert (well.code, well.out, well.err) == (0, "2 contacts with 2 scores recalculated: no difference.\n", "")
     assert result.document == {"contacts": 2, "scores": 2, "differences": [], "number_of_differences": 0}
     assert (ill.code, ill.err) == (1, "")
-    assert ill.out.splitlines()[0].startswith("T0123, contact 1, effect of fact 1 on score: kept is ")
-    assert ill.out.splitlines()[1:] == ["2 contacts with 2 scores folded again: one difference."]
+    assert ill.out.splitlines()[0].startswith("T0123, contact 1, effect of fact 1 on score: stored ")
+    assert ill.out.splitlines()[1:] == ["2 contacts with 2 scores recalculated: one difference."]
     told_of = json.loads(told_ill.out)
     (difference,) = told_of["differences"]
     assert (difference["workspace"], difference["contact"], difference["what"]) == (

@@ -207,5 +207,5 @@ async def test_a_list_that_grows_for_longer_than_ten_minutes_loses_nobody(house:
         house.sandbox.clock.advance(9 * 60)
 
     (message,) = [post for post in house.sandbox.world.posts if post.metadata]
-    assert "they are one list: 180" in message.text
+    assert "in one list: 180" in message.text
     assert "p0-0@example.com" in str(message.blocks)

@@ -153,43 +153,43 @@ SETS = [
 
 @pytest.mark.parametrize(("line", "setting"), SETS, ids=[line for line, _ in SETS])
 def test_what_a_set_line_means(line: str, setting: Setting) -> None:
-    """Values stand at the end of the line, a sign adds or subtracts, and the rest is the contact."""
+    """Values go at the end of the line, a sign adds or subtracts, and the rest is the contact."""
     assert read_set(line, TYPES) == setting
 
 
 UNCLEAR = [
-    ("", "Say the value too: `/score set ada@example.com 85`"),
-    ("ada", "Say the value too: `/score set ada 85`"),
-    ("ada@example.com", "Say the value too: `/score set ada@example.com 85`"),
-    ("ada fit", "Say the value too: `/score set ada fit=8`"),
-    ("85", "Say whose score: `/score set ada@example.com score=85`"),
-    ("fit-3", "Say whose score: `/score set ada@example.com fit-3`"),
-    ("=-5", "Say whose score: `/score set ada@example.com score=-5`"),
+    ("", "Type the value too: `/score set ada@example.com 85`"),
+    ("ada", "Type the value too: `/score set ada 85`"),
+    ("ada@example.com", "Type the value too: `/score set ada@example.com 85`"),
+    ("ada fit", "Type the value too: `/score set ada fit=8`"),
+    ("85", "Name the contact: `/score set ada@example.com score=85`"),
+    ("fit-3", "Name the contact: `/score set ada@example.com fit-3`"),
+    ("=-5", "Name the contact: `/score set ada@example.com score=-5`"),
     ("ada 8,5", "`8,5` has a comma. Use a point: 8.5."),
     ("ada fit=8,5", "`8,5` has a comma. Use a point: 8.5."),
     ("ada fti=8", "There is no score type `fti`. Did you mean fit?"),
-    ("ada renewal=8", "There is no score type `renewal`. There is score, fit, satisfaction, mood_2."),
+    ("ada renewal=8", "There is no score type `renewal`. Choose from score, fit, satisfaction, mood_2."),
     ("ada fit=ten", "`ten` is not a number. Type for example `fit=8`."),
     ("ada@example.com 85 70", "One number sets Score; name the other: fit=70"),
     ("ada@example.com 85 -70", "One number sets Score; name the other: fit=70"),
-    ("ada 85 score=90", "Score is named twice; say it once."),
+    ("ada 85 score=90", "Score is given twice; type it once."),
     ("ada 1.2345", "`1.2345` has more than three digits after the point."),
     (f"ada {'9' * 41}", f"`{'9' * 40}` is not a number."),
     (f"ada 85 because {'x' * 301}", "A reason has at most 300 characters; this one has 301."),
     ("ada ,5", "`,5` is not a number."),
-    ("ada fit=", "Say the number too: `fit=8`"),
-    ("ada fit:9", "A colon asks, as in a filter. To set it, type `fit=9`"),
-    ("ada Fit: 9", "A colon asks, as in a filter. To set it, type `fit=8`"),
-    ("ada 85 because", "Say why after `because`, or leave it out: `/score set ada 85`"),
-    ("ada because great", "Say the value too: `/score set ada 85`"),
-    ("85 ada", "Values stand at the end: `/score set ada 85`"),
+    ("ada fit=", "Type the number too: `fit=8`"),
+    ("ada fit:9", "A colon is for filters. To set the score, type `fit=9`"),
+    ("ada Fit: 9", "A colon is for filters. To set the score, type `fit=8`"),
+    ("ada 85 because", "Type a reason after `because`, or leave `because` out: `/score set ada 85`"),
+    ("ada because great", "Type the value too: `/score set ada 85`"),
+    ("85 ada", "Values go at the end: `/score set ada 85`"),
     (
         "ada 85 good call",
-        "Values stand at the end, and a reason after `because`: `/score set ada 85 because good call`",
+        "Values go at the end, and a reason after `because`: `/score set ada 85 because good call`",
     ),
     ("ada 85%", "`85%` is not a number. Type for example `/score set ada 85`"),
     ("ada lovelace 1e3", "`1e3` is not a number. Type for example `/score set ada lovelace 85`"),
-    ("ada fit=8 and more", "Values stand at the end: `/score set ada@example.com fit=8`"),
+    ("ada fit=8 and more", "Values go at the end: `/score set ada@example.com fit=8`"),
 ]
 
 
@@ -271,7 +271,7 @@ def test_a_clear_of_nobody() -> None:
     with pytest.raises(Unclear) as unclear:
         read_clear("", TYPES)
 
-    assert str(unclear.value) == "Say whose score: `/score clear ada@example.com fit`"
+    assert str(unclear.value) == "Name the contact: `/score clear ada@example.com fit`"
 
 
 @pytest.mark.parametrize(

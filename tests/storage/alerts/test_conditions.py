@@ -158,7 +158,7 @@ async def test_every_kind_that_time_brings_about_asks_of_its_instant(storage: St
 async def test_an_answer_decides_about_the_cooldown(
     storage: Storage, early: bool, late: bool, expected: list[int]
 ) -> None:
-    """A firing whose condition was not met starts no cool-down for the next one, even if one write decides both."""
+    """A firing without a matching condition starts no cool-down for the next one, even if one write decides both."""
     words = "heat enters warm cooldown 9d if tag:vip"
     team = await condition_team(storage, words)
     for at, is_vip in ((NOW + HOUR, early), (NOW + 20 * HOUR, late)):

@@ -105,7 +105,7 @@ async def test_fading_counts_from_the_instant_at_which_a_rule_begins(scored: Tea
 
 
 async def test_a_rule_for_untouched_scores_is_enrolled_in_slices(scored: Team, database_url: str) -> None:
-    """A rule about untouched scores enrolls contacts in slices, and the service completes a run whose process died."""
+    """A rule about untouched scores enrolls contacts in slices, and the service completes the run after a crash."""
     words = "when score untouched for 30d cooldown 1h"
     await add_alert_rule(scored.workspace, words=words, made_by="U1", owners={}, now=NOW)
     assert len(await raw.rows(database_url, MEMORY)) == 20

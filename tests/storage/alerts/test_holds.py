@@ -9,7 +9,7 @@ from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import Storage
-from storage.domain.alerts.kinds import AlertMemory
+from storage.domain.alerts.memory import AlertMemory
 from storage.domain.facts import Op
 from storage.domain.score_types import Band, Rule
 from storage.scoring.definitions import add_score_type, score_types

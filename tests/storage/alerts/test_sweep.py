@@ -37,7 +37,7 @@ BANDS = (Band(name="cold", start=-100_000), Band(name="warm", start=40_000), Ban
 
 
 async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
-    """Return a team with a type whose half-life is a day, and rules about the type."""
+    """Return a team with a type that has a half-life of a day, and rules about the type."""
     workspace = await add_workspace(team, name="Acme", by="U0ADMIN", now=NOW)
     await add_score_type(
         workspace, key="heat", label="Heat", minimum=-100_000, maximum=100_000, step=1_000, start=0, bands=BANDS,

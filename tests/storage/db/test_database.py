@@ -433,7 +433,7 @@ async def test_a_server_that_lets_nobody_in_says_so(database_url: str) -> None:
     try:
         await connection.execute("DROP TABLE tortoise_migrations; CREATE ROLE guest LOGIN")
         for user, reason in (
-            ("nobody", "The database lets nobody in as CONTACT_SCORE_DATABASE_URL says: look at its user and password"),
+            ("nobody", "The database refuses the login of CONTACT_SCORE_DATABASE_URL: check its user and password"),
             ("guest", "The database does not let the user of CONTACT_SCORE_DATABASE_URL do this"),
         ):
             url = database_url.replace("postgres:@", f"{user}:secret@")
@@ -456,14 +456,14 @@ async def test_a_server_that_may_only_be_read_is_an_outage(scratch: str) -> None
 
     with pytest.raises(StorageUnavailable) as outage:
         await write(body)
-    assert str(outage.value) == "The database may only be read just now; nothing was recorded."
+    assert str(outage.value) == "The database is read-only just now; nothing was recorded."
 
 
 @sqlite_only
 @pytest.mark.parametrize(
     ("limit", "end", "reason"),
     [
-        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "The database may only be read just now"),
+        ("PRAGMA query_only = ON", "PRAGMA query_only = OFF", "The database is read-only just now"),
         ("PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000", "The database has no room left"),
     ],
 )
@@ -489,7 +489,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     for attempt in (open_storage, partial(migrate, now=NOW)):
         with pytest.raises(NoDatabase) as error:
             await attempt(f"sqlite://{path}")
-        assert str(error.value) == "CONTACT_SCORE_DATABASE_URL names a file that is no SQLite database."
+        assert str(error.value) == "CONTACT_SCORE_DATABASE_URL names a file that is not a SQLite database."
     assert (path.read_bytes(), files_in(tmp_path)) == (b"Dear diary, " * 1_000, [path])
 
 
@@ -643,7 +643,7 @@ def test_options_that_hosts_put_into_addresses(
 @pytest.mark.parametrize(
     ("options", "refusal"),
     [
-        ("sslmod=require", "CONTACT_SCORE_DATABASE_URL has an option that is not known: sslmod"),
+        ("sslmod=require", "CONTACT_SCORE_DATABASE_URL has an unknown option: sslmod"),
         ("sslmode=no-verify", "sslmode in CONTACT_SCORE_DATABASE_URL is disable or allow or prefer or require"),
         ("target_session_attrs=any1", "target_session_attrs in CONTACT_SCORE_DATABASE_URL is any or primary"),
         ("pgbouncer=1", "pgbouncer in CONTACT_SCORE_DATABASE_URL is true or false"),
@@ -651,7 +651,7 @@ def test_options_that_hosts_put_into_addresses(
         ("maxsize=many", "minsize, maxsize, max_queries, "),
         (
             "sslmode=verify-full&sslrootcert=/no/such.crt",
-            "sslrootcert in CONTACT_SCORE_DATABASE_URL names no file of certificates: /no/such.crt",
+            "sslrootcert in CONTACT_SCORE_DATABASE_URL is not a certificate file: /no/such.crt",
         ),
     ],
 )

@@ -117,7 +117,7 @@ async def test_what_is_never_answered_takes_no_longer_than_a_statement(
     database_url: str, *, in_transaction: bool
 ) -> None:
     """A statement without an answer ends at its limit, without waiting for the server to confirm the cancellation."""
-    limits = Limits(connect=1.2, lock=1.2, statement=1.2)
+    limits = Limits(connect=2.5, lock=2.5, statement=2.5)
     async with between(database_url) as (standing, url), opened(url, limits):
 
         async def fall_silent(session: Session) -> None:
@@ -128,7 +128,7 @@ async def test_what_is_never_answered_takes_no_longer_than_a_statement(
         begun = time.monotonic()
         with pytest.raises(StorageUnavailable):
             await (write(fall_silent) if in_transaction else fall_silent(current_database().writer))
-        assert time.monotonic() - begun < 2.3
+        assert time.monotonic() - begun < 4.7
         standing.flows.set()
 
 
@@ -183,7 +183,7 @@ async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) ->
     option = "&schema=Team%20%22A%22"
     with pytest.raises(StorageUnavailable) as error:
         await migrate(database_url + option, now=NOW)
-    assert error.value.because == "The schema that CONTACT_SCORE_DATABASE_URL names is not there: create it first"
+    assert error.value.because == "The schema that CONTACT_SCORE_DATABASE_URL names does not exist: create it first"
     await raw.rows(database_url, 'CREATE SCHEMA "Team ""A"""')
 
     assert (await migrate(database_url + option, now=NOW)).applied != []

@@ -569,8 +569,8 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
     after = await everything(database_url)
     added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names", "split_at", "named_id")
     later = ("name_key", "company_key")  # recomputed by another migration
-    kept = without({name: after[name] for name in before}, *added, *later)
-    assert kept == without(before, *later)
+    remaining = without({name: after[name] for name in before}, *added, *later)
+    assert remaining == without(before, *later)
     (rule,), (memory,), (job,) = after["alert_rules"], after["alert_memory"], after["jobs"]
     assert (rule["enrollment"], rule["enrolled_at"], memory["enrollment"]) == (0, 0, 0)
     assert (job["failed_for"], job["position"]) == (0, 0)
@@ -632,38 +632,28 @@ async def test_earlier_facts_count_as_named_by_the_only_id_of_their_source(datab
     identities = [(1, "", "a@example.com"), (1, "crm", "7"), (1, "n8n", "x"), (2, "crm", "5"), (2, "crm", "6")]
     facts = [(1, "crm", "change"), (1, "n8n", "fields"), (1, "slack", "change"), (2, "crm", "fields"),
              (3, "crm", "fields"), (1, "crm", "merge")]  # fmt: skip  # contact, source, kind
-    for sql, *values in (
-        (
-            "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
-            " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
-        ),
-        *(
-            (
-                "INSERT INTO contacts (id, workspace_id, tags, tags_key, attributes, stamps, created_at, updated_at)"
-                f" VALUES ({id}, 1, '[]', '', '{{}}', '{{}}', 5, 5)",
-            )
-            for id in (1, 2, 3)
-        ),
-        *(
-            ("INSERT INTO identities (workspace_id, contact_id, namespace, value) VALUES (1, $1, $2, $3)", *identity)
-            for identity in identities
-        ),
-        *(
-            (
-                "INSERT INTO facts (id, workspace_id, contact_id, other_id, kind, source, dedupe_key, subject, op,"
-                " said, occurred_at, received_at, batch) VALUES ($1, 1, $2, $3, $4, $5, $6, '', $7, '{}', 5, 5, 'b')",
-                id,
-                contact,
-                2 if kind == "merge" else None,
-                kind,
-                source,
-                str(id),
-                "set" if kind == "change" else None,
-            )
-            for id, (contact, source, kind) in enumerate(facts, start=1)
-        ),
-    ):
-        await raw.rows(database_url, sql, *values)
+    await raw.rows(
+        database_url,
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+    )
+    for id in (1, 2, 3):
+        await raw.rows(
+            database_url,
+            "INSERT INTO contacts (id, workspace_id, tags, tags_key, attributes, stamps, created_at, updated_at)"
+            " VALUES ($1, 1, '[]', '', '{}', '{}', 5, 5)",
+            id,
+        )
+    for identity in identities:
+        sql = "INSERT INTO identities (workspace_id, contact_id, namespace, value) VALUES (1, $1, $2, $3)"
+        await raw.rows(database_url, sql, *identity)
+    for id, (contact, source, kind) in enumerate(facts, start=1):
+        await raw.rows(
+            database_url,
+            "INSERT INTO facts (id, workspace_id, contact_id, other_id, kind, source, dedupe_key, subject, op,"
+            " said, occurred_at, received_at, batch) VALUES ($1, 1, $2, $3, $4, $5, $6, '', $7, '{}', 5, 5, 'b')",
+            id, contact, 2 if kind == "merge" else None, kind, source, str(id), "set" if kind == "change" else None,
+        )  # fmt: skip  # one fact
 
     assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0011_first_facts") + 1 :]
 

@@ -10,18 +10,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage.domain.alerts.kinds import (
-    AlertMemory,
-    Decision,
+    Cooling,
+    Crosses,
+    Falls,
     Kind,
+    Moved,
     Region,
+    Rises,
+    Untouched,
     Watch,
-    evaluate,
-    evaluate_trend,
-    evaluate_value,
-    is_behind,
-    next_evaluation,
 )
-from storage.domain.alerts.syntax import AlertWords, BadAlert, read_alert, write_alert
+from storage.domain.alerts.memory import AlertMemory, Decision
+from storage.domain.alerts.syntax import AlertWords, read_alert
+from storage.domain.alerts.values import BadAlert
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Change, Op
 from storage.domain.fold import ScoreState, beginning, step
@@ -37,16 +38,16 @@ SCORE = ScoreType(
 UP, DOWN, WARM = Region(low=80_000), Region(high=40_000), Region(low=40_000, high=80_000)
 
 
-def watch(region: Region, *, hold: int = 0, cooldown: int = 0) -> Watch:
+def watch(region: Region, *, hold: int = 0, cooldown: int = 0) -> Crosses:
     """Return a rule that watches a region, with a margin of five points."""
-    return Watch(rule=1, score_type=SCORE, region=region, margin=5_000, hold=hold, cooldown=cooldown)
+    return Crosses(rule=1, score_type=SCORE, region=region, margin=5_000, hold=hold, cooldown=cooldown)
 
 
 @dataclass
 class Story:
     """A rule and its events while a score changes: f fires, c closes, . neither."""
 
-    rule: Watch
+    rule: Crosses
     memory: AlertMemory = field(default_factory=AlertMemory)
     events: str = ""
 
@@ -54,7 +55,7 @@ class Story:
         """Evaluate values in points, one after the other, and return all events so far."""
         for value in points:
             thousandths = None if value is None else value * 1000
-            decision = evaluate_value(self.rule, self.memory, thousandths, now=at)
+            decision = self.rule.evaluate_value(self.memory, thousandths, now=at)
             self.memory = decision.memory
             self.events += "f" if decision.fires else "c" if decision.closes else "."
         return self.events
@@ -150,9 +151,9 @@ def test_words_are_read(words: str, region: Region, condition: str, channel: str
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("", "Say when: `/score alerts add when score crosses 80"),
-        ("when", "Say when: `/score alerts add when score crosses 80"),
-        ("when score", "Say when: `/score alerts add when score crosses 80"),
+        ("", "Type when to alert: `/score alerts add when score crosses 80"),
+        ("when", "Type when to alert: `/score alerts add when score crosses 80"),
+        ("when score", "Type when to alert: `/score alerts add when score crosses 80"),
         ("when score crosses", "does not say when"),
         ("when score crosses 8,5", "Use a point: 8.5"),
         ("when score crosses 0", "never crosses 0. Choose an edge above 0, up to 100"),
@@ -181,7 +182,7 @@ def test_an_unknown_type_is_named_with_the_known_ones() -> None:
 )
 def test_a_rule_is_written_as_it_could_be_typed(region: Region, words: str) -> None:
     """A rule is written out in words that can be typed again."""
-    assert write_alert(SCORE, region) == words
+    assert Crosses(rule=1, score_type=SCORE, region=region, margin=0, cooldown=0).words == words
     assert read_alert(words, [SCORE]).region == region
 
 
@@ -191,14 +192,14 @@ HEAT = ScoreType(
     bands=(Band(name="cold", start=-100_000), Band(name="warm", start=40_000), Band(name="hot", start=80_000)),
     half_life=DAY,
 )  # fmt: skip  # the numbers of one definition stand together
-KINDS = [
-    (Kind.CROSSES, Region(low=40_000)),
-    (Kind.CROSSES, Region(high=40_000)),
-    (Kind.CROSSES, Region(low=40_000, high=80_000)),
-    (Kind.CROSSES, Region(low=-60_000)),
-    (Kind.CROSSES, Region(low=-60_500, high=-20_250)),
-    (Kind.COOLING, Region(low=40_000)),
-    (Kind.UNTOUCHED, Region()),
+CASES: list[tuple[Kind, Region]] = [
+    (Crosses, Region(low=40_000)),
+    (Crosses, Region(high=40_000)),
+    (Crosses, Region(low=40_000, high=80_000)),
+    (Crosses, Region(low=-60_000)),
+    (Crosses, Region(low=-60_500, high=-20_250)),
+    (Cooling, Region(low=40_000)),
+    (Untouched, Region()),
 ]
 
 
@@ -217,8 +218,8 @@ class Course:
     def settle(self, until: int) -> None:
         """Evaluate the rule at each instant at which time alone decides, as a sweep and a change both do."""
         before = self.memory
-        while (at := next_evaluation(self.rule, self.memory, self.state)) is not None and at <= until:
-            self.take(evaluate(self.rule, self.memory, self.state, now=at), at)
+        while (at := self.rule.next_evaluation(self.memory, self.state)) is not None and at <= until:
+            self.take(self.rule.evaluate(self.memory, self.state, now=at), at)
         self.keep(before)
         self.clock = max(self.clock, until)
 
@@ -226,7 +227,7 @@ class Course:
         """Evaluate the rule at an instant, whether or not there is a reason to."""
         self.settle(at)
         before = self.memory
-        self.take(evaluate(self.rule, self.memory, self.state, now=at), at)
+        self.take(self.rule.evaluate(self.memory, self.state, now=at), at)
         self.keep(before)
 
     def change(self, op: Op, amount: int, at: int, *, late: int = 0) -> None:
@@ -240,7 +241,7 @@ class Course:
             score="heat", op=op, amount=amount,
         )  # fmt: skip  # the columns of a fact
         self.state, _ = step(self.state, change, HEAT)
-        self.take(evaluate(self.rule, self.memory, self.state, now=at), at)
+        self.take(self.rule.evaluate(self.memory, self.state, now=at), at)
         self.keep(before)
 
     def take(self, decision: Decision, at: int) -> None:
@@ -258,7 +259,7 @@ class Course:
     def keep(self, before: AlertMemory) -> None:
         """Drop a memory that would not be stored, because nothing but the time of evaluation is new."""
         same = replace(self.memory, seen_at=before.seen_at) == before
-        if same and not is_behind(self.rule, before, self.state, now=self.memory.seen_at):
+        if same and not self.rule.is_behind(before, self.state, now=self.memory.seen_at):
             self.memory = before
 
 
@@ -283,17 +284,16 @@ def test_it_does_not_matter_when_somebody_looks() -> None:
 
     @settings(max_examples=250, deadline=None)
     @given(
-        MOVES, st.sampled_from(KINDS), st.sampled_from([0, HOUR, 9 * HOUR]), st.sampled_from([0, 20 * HOUR]),
+        MOVES, st.sampled_from(CASES), st.sampled_from([0, 9 * HOUR, 20 * HOUR]), st.sampled_from([0, 20 * HOUR]),
         st.lists(st.integers(0, 30 * 24 * 60), max_size=12), st.lists(st.integers(0, 30 * 24 * 60), max_size=6),
     )  # fmt: skip  # changes, rule, times of evaluation, and times at which the answer to the condition changes
-    @example([(10, Op.SET, 0, 0), (3_000, Op.SET, 100, 3_000)], KINDS[2], 0, 0, [], [])
+    @example([(10, Op.SET, 0, 0), (3_000, Op.SET, 100, 3_000)], CASES[2], 0, 0, [], [])
+    @example([(10, Op.SET, 50, 0), (900, Op.SET, 50, 0)], CASES[5], 20 * HOUR, 0, [], [])
     def whatever_happens(
         moves: list[tuple[int, Op, int, int]], kind: tuple[Kind, Region], hold: int, rest: int, sweeps: list[int],
         tagged: list[int],
     ) -> None:  # fmt: skip  # as above
-        rule = Watch(
-            rule=1, score_type=HEAT, kind=kind[0], region=kind[1], span=DAY // 2, margin=5_000, hold=hold, cooldown=rest
-        )
+        rule = kind[0](rule=1, score_type=HEAT, region=kind[1], span=DAY // 2, margin=5_000, hold=hold, cooldown=rest)
         end = sum(minutes for minutes, *_ in moves) + 20 * 24 * 60
         often, instants = range(0, end, 171), [minute * 60_000_000 for minute in tagged]
         stories = [told_by(rule, moves, looks, instants, end=end) for looks in (often, sorted(set(sweeps)), [])]
@@ -324,7 +324,7 @@ def told_by(
 
 def test_fading_crosses_at_the_exact_instant() -> None:
     """With a half-life of a day 100 is shown as 79 after log2(100/79.5) days, and the rule fires at that µs."""
-    course = Course(Watch(rule=1, score_type=HEAT, region=Region(high=80_000), margin=5_000, cooldown=0))
+    course = Course(Crosses(rule=1, score_type=HEAT, region=Region(high=80_000), margin=5_000, cooldown=0))
     course.change(Op.SET, 100_000, DAY)
     course.settle(3 * DAY)
     ((at, event),) = course.events
@@ -335,9 +335,7 @@ def test_fading_crosses_at_the_exact_instant() -> None:
 
 def test_about_to_cool_asks_before_it_falls() -> None:
     """The rule fires twelve hours before 80 is left, unless the score is raised again or is already below."""
-    rule = Watch(
-        rule=1, score_type=HEAT, kind=Kind.COOLING, region=Region(low=80_000), span=DAY // 2, margin=5_000, cooldown=0
-    )
+    rule = Cooling(rule=1, score_type=HEAT, region=Region(low=80_000), span=DAY // 2, margin=5_000, cooldown=0)
     course = Course(rule)
     course.change(Op.SET, 30_000, 1)
     assert course.events == []
@@ -355,6 +353,27 @@ def test_about_to_cool_asks_before_it_falls() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "days", "taken", "pending_until"),
+    [
+        (Crosses, 1, True, None), (Moved, 1, False, None), (Cooling, 1, False, None), (Cooling, 3, True, None),
+        (Untouched, 6, False, 8 * DAY), (Untouched, 8, True, None),
+    ],
+)  # fmt: skip  # a table
+def test_who_is_inside_when_a_rule_begins_is_taken(
+    kind: Kind, days: int, taken: bool, pending_until: int | None
+) -> None:
+    """A rule takes a contact for which it would fire at its beginning, and waits where it will fire later."""
+    rule = kind(rule=1, score_type=HEAT, region=Region(low=20_000), amount=1, span=7 * DAY, margin=5_000, cooldown=0)
+    first = Change(source="crm", key="1", occurred_at=DAY, batch="b", score="heat", op=Op.SET, amount=100_000)
+    state, _ = step(beginning(HEAT), first, HEAT)
+    if kind is Cooling:
+        rule = replace(rule, span=DAY)
+    memory = rule.enroll(AlertMemory(), state, since=days * DAY)
+    assert (memory.taken, memory.pending_until) == (taken, pending_until)
+    assert rule.enroll(memory, state, since=days * DAY) == memory
+
+
+@pytest.mark.parametrize(
     ("points", "events"),
     [
         ((50, 62), ["fires"]),  # 44 in twelve hours: within the margin
@@ -369,9 +388,7 @@ def test_about_to_cool_is_armed_by_what_will_be_left(points: tuple[int | None, .
 
     Falling out of the band does not re-arm the rule.
     """
-    rule = Watch(
-        rule=1, score_type=HEAT, kind=Kind.COOLING, region=Region(low=40_000), span=DAY // 2, margin=5_000, cooldown=0
-    )
+    rule = Cooling(rule=1, score_type=HEAT, region=Region(low=40_000), span=DAY // 2, margin=5_000, cooldown=0)
     course = Course(rule)
     for place, value in enumerate(points):
         course.change(Op.CLEAR if value is None else Op.SET, (value or 0) * 1_000, DAY + place)
@@ -381,37 +398,38 @@ def test_about_to_cool_is_armed_by_what_will_be_left(points: tuple[int | None, .
 @pytest.mark.parametrize(
     ("kind", "before", "value", "fires"),
     [
-        (Kind.MOVED, 50, 65, True), (Kind.MOVED, 65, 50, True), (Kind.MOVED, 50, 64, False),
-        (Kind.RISES, 50, 65, True), (Kind.RISES, 65, 50, False),
-        (Kind.FALLS, 65, 50, True), (Kind.FALLS, 50, 65, False),
-        (Kind.MOVED, None, 65, False), (Kind.MOVED, 50, None, False),
+        (Moved, 50, 65, True), (Moved, 65, 50, True), (Moved, 50, 64, False),
+        (Rises, 50, 65, True), (Rises, 65, 50, False),
+        (Falls, 65, 50, True), (Falls, 50, 65, False),
+        (Moved, None, 65, False), (Moved, 50, None, False),
     ],
 )  # fmt: skip  # a table
 def test_what_moved_so_far_within_a_time(kind: Kind, before: int | None, value: int | None, fires: bool) -> None:
     """A movement is measured against the value at the start of the period; a missing value at either end is none."""
-    rule = Watch(rule=1, score_type=SCORE, kind=kind, amount=15_000, span=7 * DAY, margin=0, cooldown=0)
-    thousandths = [None if score is None else score * 1000 for score in (value, before)]
-    first = evaluate_trend(rule, AlertMemory(), *thousandths, now=9 * DAY)
+    rule = kind(rule=1, score_type=SCORE, amount=15_000, span=7 * DAY, margin=0, cooldown=0)
+    earlier = None if before is None else before * 1_000
+    state = ScoreState(base=0, rank=None if value is None else value * 1_000)
+    first = rule.evaluate_change(AlertMemory(), state, earlier, now=9 * DAY)
     assert first.fires is fires
     if fires:  # and does not fire again within that time
-        assert not evaluate_trend(rule, first.memory, *thousandths, now=16 * DAY - 1).fires
-        assert evaluate_trend(rule, first.memory, *thousandths, now=16 * DAY).fires
+        assert not rule.evaluate_change(first.memory, state, earlier, now=16 * DAY - 1).fires
+        assert rule.evaluate_change(first.memory, state, earlier, now=16 * DAY).fires
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("when heat moved 15 in 7d", {"kind": Kind.MOVED, "amount": 15_000, "span": 7 * DAY}),
-        ("heat rises by 15 within 1w", {"kind": Kind.RISES, "amount": 15_000, "span": 7 * DAY}),
+        ("when heat moved 15 in 7d", {"kind": Moved, "amount": 15_000, "span": 7 * DAY}),
+        ("heat rises by 15 within 1w", {"kind": Rises, "amount": 15_000, "span": 7 * DAY}),
         (
             "heat falls 15.5 in 36h if tag:vip",
-            {"kind": Kind.FALLS, "amount": 15_500, "span": 36 * HOUR, "condition": "tag:vip"},
+            {"kind": Falls, "amount": 15_500, "span": 36 * HOUR, "condition": "tag:vip"},
         ),
-        ("heat untouched for 30d", {"kind": Kind.UNTOUCHED, "span": 30 * DAY}),
-        ("heat about to fall out of hot", {"kind": Kind.COOLING, "region": Region(low=80_000), "span": 3 * DAY}),
+        ("heat untouched for 30d", {"kind": Untouched, "span": 30 * DAY}),
+        ("heat about to fall out of hot", {"kind": Cooling, "region": Region(low=80_000), "span": 3 * DAY}),
         (
             "heat is about to fall out of warm in 1d in digest",
-            {"kind": Kind.COOLING, "region": Region(low=40_000), "span": DAY, "in_digest": True},
+            {"kind": Cooling, "region": Region(low=40_000), "span": DAY, "in_digest": True},
         ),
         (
             "when heat crosses 80 if heat rising 5 in 7d in <#C0SALES|sales> hold 2h margin 10 cooldown 7d sla 4h"
@@ -432,15 +450,15 @@ def test_the_rest_of_the_words(words: str, expected: dict[str, object]) -> None:
     ("words", "message"),
     [
         ("score about to fall out of hot", "does not fade"),
-        ("heat about to fall out of cold", "nobody falls below that band"),
+        ("heat about to fall out of cold", "no contact falls below that band"),
         ("heat moved 500 in 7d", "never moves 500"),
-        ("heat moved 5 in 7x", "no length of time"),
+        ("heat moved 5 in 7x", "not a length of time"),
         ("heat untouched for 900w", "longer than a year"),
         ("heat crosses 80 margin 0", "`margin 5`"),
-        ("heat crosses 80 escalate to <@U0JANE>", "Say after which time"),
+        ("heat crosses 80 escalate to <@U0JANE>", "Type the time after which"),
         ("heat crosses 80 sla 4h escalate to @jane", "type @ and choose"),
-        ("heat crosses 80 hold 2h hold 3h", "said twice"),
-        ("heat crosses 80 in digest in <#C0SALES>", "said twice"),
+        ("heat crosses 80 hold 2h hold 3h", "given twice"),
+        ("heat crosses 80 in digest in <#C0SALES>", "given twice"),
     ],
 )
 def test_what_is_wrong_with_the_rest_is_told(words: str, message: str) -> None:
@@ -457,4 +475,7 @@ def test_what_is_wrong_with_the_rest_is_told(words: str, message: str) -> None:
 def test_every_kind_is_written_as_it_could_be_typed(words: str) -> None:
     """Each kind of rule is written out in words that are parsed back to the same rule."""
     read = read_alert(words, [HEAT])
-    assert write_alert(HEAT, read.region, kind=read.kind, amount=read.amount, span=read.span) == words
+    watch = read.kind(
+        rule=1, score_type=HEAT, region=read.region, amount=read.amount, span=read.span, margin=0, cooldown=0
+    )
+    assert watch.words == words

@@ -1,9 +1,12 @@
 """How contacts are named and matched."""
 
+from dataclasses import fields
+
 import pytest
 
-from storage.domain.contacts import Contact, Reference, address_key, check_slug, looks_like_address
-from storage.domain.errors import BadItem, BadName
+from storage.db import models
+from storage.domain.contacts import TEXT_FIELDS, Contact, ContactFields, Reference, address_key, looks_like_address
+from storage.domain.errors import BadItem
 from storage.domain.texts import match_key
 
 MATCHED = [
@@ -86,32 +89,10 @@ def test_how_a_contact_is_shown_and_typed() -> None:
     )
 
 
-SLUGS = ["a", "hubspot-eu", "crm2", "a" * 40]
-BAD_SLUGS = ["", "Crm", "2crm", "-crm", "crm_2", "crm:eu", "c r m", "a" * 41, "crm\n", "çrm"]
-TAKEN_SLUGS = ["slack", "api", "import", "demo", "owner", "tag", "email", "updated", "fit"]
+def test_every_text_field_has_its_columns() -> None:
+    """The class, the table and the list of text fields name the same fields; each has a column for its matching key."""
+    columns = set(models.Contact._meta.fields_map)
 
-
-@pytest.mark.parametrize("slug", SLUGS)
-def test_names_a_source_may_have(slug: str) -> None:
-    """The slug of a source is a lowercase letter, then lowercase letters, digits and -, 40 characters at most."""
-    check_slug(slug, score_types=("fit",))
-
-
-@pytest.mark.parametrize("slug", BAD_SLUGS)
-def test_names_a_source_may_not_have(slug: str) -> None:
-    """Any other slug is refused with the rule for slugs."""
-    with pytest.raises(BadName) as error:
-        check_slug(slug)
-
-    assert str(error.value) == (
-        f"`{slug}` cannot name a source: use a small letter, then small letters, digits and -, 40 at most"
-    )
-
-
-@pytest.mark.parametrize("slug", TAKEN_SLUGS)
-def test_names_with_a_meaning_of_their_own(slug: str) -> None:
-    """A slug is not a word of the filter language, a score type's key or a built-in source name."""
-    with pytest.raises(BadName) as error:
-        check_slug(slug, score_types=("fit",))
-
-    assert str(error.value) == f"`{slug}` has a meaning already; choose another name, for example `{slug}-crm`"
+    assert [field.name for field in fields(ContactFields)] == list(TEXT_FIELDS)
+    assert {name for name in columns if name.endswith("_key")} == {f"{name}_key" for name in (*TEXT_FIELDS, "tags")}
+    assert columns >= TEXT_FIELDS.keys()

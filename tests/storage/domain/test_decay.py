@@ -243,7 +243,7 @@ def test_a_distance_is_rounded_to_the_nearest_billionth() -> None:
     [
         (HOUR - 1, 100_000, "a half-life is at least an hour (1h) and at most a hundred years (36500d)"),
         (CENTURY + 1, 100_000, "a half-life is at least an hour (1h) and at most a hundred years (36500d)"),
-        (HOUR, 10**9 + 1, "a score with a half-life has at most 1,000,000,000 steps: take a larger step"),
+        (HOUR, 10**9 + 1, "a score with a half-life has at most 1,000,000,000 steps: use a larger step"),
     ],
 )
 def test_a_half_life_that_cannot_be_kept_is_refused(half_life: int, maximum: int, complaint: str) -> None:

@@ -23,6 +23,6 @@ def test_an_unknown_score_type_names_the_known_ones() -> None:
     """The refusal of an unknown score type lists the known types, and shortens a very long key."""
     refusal = UnknownScoreType("f" * 60, known=("score", "fit"))
 
-    assert str(refusal) == f"there is no score type `{'f' * 40}`; there is score, fit"
+    assert str(refusal) == f"there is no score type `{'f' * 40}`; existing: score, fit"
     assert (refusal.key, refusal.known) == ("f" * 60, ("score", "fit"))
-    assert str(UnknownScoreType("fit")) == "there is no score type `fit`; there is none"
+    assert str(UnknownScoreType("fit")) == "there is no score type `fit`; existing: none"

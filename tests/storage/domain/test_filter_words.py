@@ -39,50 +39,50 @@ COMPLAINTS = [
     ("fit rising", "the filter ends too early; expected a number", ""),
     ("fit rising 10", "the filter ends too early; expected a % or `in` and a time like 7d", ""),
     ("fit rising 10 in 7", "`7` is not expected here; expected a time like 7d or 24h", "7"),
-    ("fit rising 10 in 7m", "`7m` is no length of time: write 24h, 30d or 2w", "7m"),
-    ("fit rising 10 in 1.5d", "`1.5d` is no length of time: write 24h, 30d or 2w", "1.5d"),
-    ("fit rising 0 in 7d", "say by how much, with a number above 0: fit rising 10 in 7d", "0"),
-    ("fit moved -5 in 7d", "say by how much, with a number above 0: fit moved 10 in 7d", "-5"),
+    ("fit rising 10 in 7m", "`7m` is not a length of time: write 24h, 30d or 2w", "7m"),
+    ("fit rising 10 in 1.5d", "`1.5d` is not a length of time: write 24h, 30d or 2w", "1.5d"),
+    ("fit rising 0 in 7d", "type by how much, with a number above 0: fit rising 10 in 7d", "0"),
+    ("fit moved -5 in 7d", "type by how much, with a number above 0: fit moved 10 in 7d", "-5"),
     ("fit rising 101 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
     ("fit:101", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
     ("-fit:50.5", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "50.5"),
-    ("fit rising 9001% in 7d", "a trend is at most 9000 %; say it in points", "9001"),
+    ("fit rising 9001% in 7d", "a trend is at most 9000 %; type it in points", "9001"),
     ("fti stale 30d", "there is no field `fti`. Did you mean `fit`?", "fti"),
     ("fit stale", "the filter ends too early; expected a time like 7d or 24h", ""),
     ("fit crossed 80 in 7d", "`80` is not expected here; expected `above` or `below`", "80"),
     ("fit crossed above 101 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "101"),
     ("fit crossed below 0 in 7d", "`fit` runs from 0 to 100 in steps of 1, so this can never match", "0"),
-    ("updated:7d", "`updated` is no score, and is asked for like this: updated<7d", "updated"),
-    ("name>5", "`name` is no score, and is asked for like this: name~ada", "name"),
-    ("tag:vip,beta", "several stand in parentheses: tag:(vip,…)", ","),
-    ("80<score", "the score stands first: score>80, or for a range score:60..90", "<"),
-    ("60 < fit", "the score stands first: score>80, or for a range score:60..90", "<"),
+    ("updated:7d", "`updated` is not a score; write it like this: updated<7d", "updated"),
+    ("name>5", "`name` is not a score; write it like this: name~ada", "name"),
+    ("tag:vip,beta", "put several in parentheses: tag:(vip,…)", ","),
+    ("80<score", "put the score first: score>80, or for a range score:60..90", "<"),
+    ("60 < fit", "put the score first: score>80, or for a range score:60..90", "<"),
     ("fit => 80", "write `>=` or `<=`, in one piece", "> 80"),
     ("fit > = 80", "write `>=` or `<=`, in one piece", "= 80"),
-    ("fit:80..60", "the lower end stands first: fit:60..80", "80..60"),
+    ("fit:80..60", "put the lower end first: fit:60..80", "80..60"),
     ("fit:60..80.0625", "`80.0625` has more than three digits after the point", "60..80.0625"),
     ("-fit:-1000000001..*", "`-1000000001` is larger than a score can be (1,000,000,000)", "-1000000001..*"),
     ("fit:80..", "a range has two ends, and * for an open one: fit:80..*", "80.."),
     ("fit:..80", "a range has two ends, and * for an open one: fit:*..80", "..80"),
-    ("company=Navy", "a word is asked for by a colon: `company:Navy`", "Navy"),
-    ('fit>1 tag!="big deal"', 'a word is asked for by a colon: `-tag:"big deal"`', '"big deal"'),
-    ("fit=hot", "a word is asked for by a colon: `fit:hot`", "hot"),
-    ("owner:@jane", "`@jane` is no address: choose them from the list that opens after @", "@jane"),
+    ("company=Navy", "use a colon to match a word: `company:Navy`", "Navy"),
+    ('fit>1 tag!="big deal"', 'use a colon to match a word: `-tag:"big deal"`', '"big deal"'),
+    ("fit=hot", "use a colon to match a word: `fit:hot`", "hot"),
+    ("owner:@jane", "`@jane` is not an address: choose the person from the list that opens after @", "@jane"),
     ("owner:<@U0JANE>", "I do not know that colleague's address; type it: owner:rep@example.com", "<@U0JANE>"),
     ("updated<7", "`updated` is compared with a time, for example updated<7d", "7"),
     ("updated=7d", "`updated` takes < or >, for example updated<7d", "="),
     ("fit>7d", "`fit` is compared with a number, for example fit>80", "7d"),
     ("attributes.visits:3..", "a range has two ends, and * for an open one: attributes.visits:3..*", "3.."),
-    ("attributes.visits:5..3", "the lower end stands first: attributes.visits:3..5", "5..3"),
+    ("attributes.visits:5..3", "put the lower end first: attributes.visits:3..5", "5..3"),
     (
         "attributes.seats>=9000000000000",
-        "a number of an attribute lies between -9,000,000,000,000 and 9,000,000,000,000",
+        "a number of an attribute must be between -9,000,000,000,000 and 9,000,000,000,000",
         "9000000000000",
     ),
     ("attributes.seen=7d", "an age takes < or >, for example attributes.seen<7d", "="),
-    ("attributes.seen<7m", "`7m` is no length of time: write 24h, 30d or 2w", "7m"),
+    ("attributes.seen<7m", "`7m` is not a length of time: write 24h, 30d or 2w", "7m"),
     *(
-        (typed, f'a name with more than letters, digits and underscores stands in quotes: `attributes."{name}"`', place)
+        (typed, f'put a name with more than letters, digits and underscores in quotes: `attributes."{name}"`', place)
         for typed, name, place in (
             ("fit>1 attributes.Lead Source:web", "Lead Source", "attributes.Lead"),
             ("attributes.Fit Score>5", "Fit Score", "attributes.Fit"),
@@ -92,7 +92,7 @@ COMPLAINTS = [
     *(
         (
             typed,
-            "an attribute is asked for like this: attributes.plan:pro, attributes.employees>=50"
+            "write an attribute like this: attributes.plan:pro, attributes.employees>=50"
             " or has:attributes.plan",
             typed,
         )
@@ -125,7 +125,7 @@ def test_a_segment_that_cannot_be_read_any_more_says_why() -> None:
     with pytest.raises(BadFilter) as error:
         parse("fit>3 segment:old", TYPES, segments=SEGMENTS)
 
-    assert error.value.sentence.startswith("in the segment `old`: there is no field `zzz`. There is `score`, `fit`,")
+    assert error.value.sentence.startswith("in the segment `old`: there is no field `zzz`. Choose from `score`, `fit`,")
     assert error.value.pointed == "fit>3 segment:old\n              ^^^"
 
 

@@ -279,7 +279,7 @@ def test_an_age_is_that_at_the_instant_of_the_activity() -> None:
         activity_fact("demo_booked", MONDAY + 9 * DAY),
     )
     assert values(*facts, score_type=replace(SCORE, rules=(rule,))) == [None, 10, 10, 10, 20]
-    with pytest.raises(BadDefinition, match="an age changes by time alone, so only a rule with an activity asks"):
+    with pytest.raises(BadDefinition, match="only a rule with an activity can check an age"):
         check_rules([replace(rule, activity=None)], SCORE)
 
 
@@ -297,13 +297,13 @@ def test_what_fades_takes_points_and_no_base() -> None:
     ("rules", "message"),
     [
         ([DEMO, DEMO], "two rules are called `Demo`"),
-        ([replace(DEMO, points=0)], "no whole number of steps"),
-        ([replace(DEMO, points=1_500)], "1.5 points is no whole number of steps of 1"),
+        ([replace(DEMO, points=0)], "0 points is not possible: use a multiple of the step 1, except 0"),
+        ([replace(DEMO, points=1_500)], "1.5 points is not possible: use a multiple of the step 1"),
         ([replace(DEMO, activity=None)], "needs an activity, or an `if`"),
         ([replace(VIP, cap=RuleCap(points=1_000, period="day"))], "only activities are capped"),
         ([replace(VISIT, cap=RuleCap(points=1_000, period="hour"))], "a cap counts per day, week, month, ever"),
-        ([replace(VIP, condition="score>80")], "a rule asks of the contact itself"),
-        ([replace(VIP, condition="updated<7d")], "a rule asks of the contact itself"),
+        ([replace(VIP, condition="score>80")], "a rule can only check the contact itself"),
+        ([replace(VIP, condition="updated<7d")], "a rule can only check the contact itself"),
         ([replace(VIP, condition="tga:vip")], "Did you mean `tag`?"),
         ([replace(DEMO, name="")], "needs a name"),
         ([replace(MINUTES, for_each="minutes / 5")], "write an attribute and, after a slash, a step of it above 0"),
@@ -311,8 +311,8 @@ def test_what_fades_takes_points_and_no_base() -> None:
         ([replace(MINUTES, for_each="attributes.minutes * 5")], "write an attribute and, after a slash"),
         ([replace(MINUTES, for_each="")], "needs an activity, or an `if`"),
         ([replace(DEMO, at_most=1_000)], "at_most needs for_each"),
-        ([replace(MINUTES, at_most=1_500)], "at_most: 1.5 is no whole number of steps of 1 above 0"),
-        ([replace(MINUTES, at_most=0)], "at_most: 0 is no whole number of steps of 1 above 0"),
+        ([replace(MINUTES, at_most=1_500)], "at_most: 1.5 is not a multiple of the step 1 above 0"),
+        ([replace(MINUTES, at_most=0)], "at_most: 0 is not a multiple of the step 1 above 0"),
         (
             [replace(VISIT, name=str(n), cap=RuleCap(points=n * 1000, period="day", group="g")) for n in (1, 2)],
             "must have the same cap",
@@ -386,14 +386,14 @@ def test_what_the_range_cut_is_charged_to_what_led_there() -> None:
 def test_several_rules_of_one_activity_have_a_line_each_with_its_cap() -> None:
     """Each rule of an activity has a line: a cap cuts its own rule, then the range cuts the last rule."""
     capped = replace(DEMO, name="Capped", points=8_000, cap=RuleCap(points=5_000, period="day"))
-    told = lines(changed(Op.SET, 90, 1), activity_fact("demo_booked", 2), rules=(DEMO, capped))
-    assert told == ["90 of 90 set", "10 of 10 Demo", "0 of 8 Capped, cap 3, range 5"]
-    told = lines(activity_fact("demo_booked", 2), activity_fact("demo_booked", 3), rules=(capped,))
-    assert told == ["5 of 8 Capped, cap 3", "0 of 8 Capped, cap 8"]
+    explained = lines(changed(Op.SET, 90, 1), activity_fact("demo_booked", 2), rules=(DEMO, capped))
+    assert explained == ["90 of 90 set", "10 of 10 Demo", "0 of 8 Capped, cap 3, range 5"]
+    explained = lines(activity_fact("demo_booked", 2), activity_fact("demo_booked", 3), rules=(capped,))
+    assert explained == ["5 of 8 Capped, cap 3", "0 of 8 Capped, cap 8"]
 
 
 def test_months_take_changes_together_but_no_rules() -> None:
     """Older changes are summed by month, and each rule about the contact keeps its own line."""
     adds = [changed(Op.ADD, 1, MONDAY + n * DAY) for n in range(5)]
-    told = lines(field_value(1, tags=["vip"], attributes_plan="pro"), *adds, rules=(VIP, PRO), most=2)
-    assert told == ["20 of 20 VIP", "10 of 10 Pro plan", "3 of 3 month", "1 of 1 add", "1 of 1 add"]
+    explained = lines(field_value(1, tags=["vip"], attributes_plan="pro"), *adds, rules=(VIP, PRO), most=2)
+    assert explained == ["20 of 20 VIP", "10 of 10 Pro plan", "3 of 3 month", "1 of 1 add", "1 of 1 add"]

@@ -90,7 +90,7 @@ def test_any_number_of_steps_can_be_added() -> None:
     with pytest.raises(OffStep) as error:
         fit.check_add(-4_000)
 
-    assert str(error.value) == "Fit goes in steps of 3; -4 is no whole number of them"
+    assert str(error.value) == "Fit goes in steps of 3; -4 is not a multiple of that"
 
 
 KEYS = ["a", "fit", "fit_2", "a" * 32, "score", "limits"]
@@ -107,7 +107,7 @@ def test_keys_that_can_be_typed(key: str) -> None:
 @pytest.mark.parametrize("key", BAD_KEYS)
 def test_keys_that_cannot_be_typed(key: str) -> None:
     """Any other key is refused with the rule for keys."""
-    with pytest.raises(BadName, match=r"use a small letter, then small letters, digits and _, 32 at most$"):
+    with pytest.raises(BadName, match=r"use up to 32 lowercase letters, digits and _, a letter first$"):
         check_key(key)
 
 
@@ -148,17 +148,17 @@ DEFINED = {"label": "Fit", "minimum": 0, "maximum": 100_000, "step": 1_000, "sta
 NOT_DEFINED = [
     ({"label": "  "}, "a label has 1 to 60 characters"),
     ({"label": "x" * 61}, "a label has 1 to 60 characters"),
-    ({"minimum": 100_000}, "the minimum 100 must lie below the maximum 100"),
-    ({"minimum": 200_000}, "the minimum 200 must lie below the maximum 100"),
-    ({"maximum": 10**12 + 1_000}, "a range lies within -1,000,000,000 to 1,000,000,000"),
-    ({"minimum": -(10**12) - 1_000}, "a range lies within -1,000,000,000 to 1,000,000,000"),
-    ({"step": 0}, "the range 0 to 100 is no whole number of steps of 0"),
-    ({"step": -1_000}, "the range 0 to 100 is no whole number of steps of -1"),
-    ({"step": 3_000}, "the range 0 to 100 is no whole number of steps of 3"),
-    ({"step": 200_000}, "the range 0 to 100 is no whole number of steps of 200"),
-    ({"start": -1_000}, "the starting value -1 must lie in the range and on a step of 1"),
-    ({"start": 101_000}, "the starting value 101 must lie in the range and on a step of 1"),
-    ({"start": 500}, "the starting value 0.5 must lie in the range and on a step of 1"),
+    ({"minimum": 100_000}, "the minimum 100 must be below the maximum 100"),
+    ({"minimum": 200_000}, "the minimum 200 must be below the maximum 100"),
+    ({"maximum": 10**12 + 1_000}, "a range must be within -1,000,000,000 to 1,000,000,000"),
+    ({"minimum": -(10**12) - 1_000}, "a range must be within -1,000,000,000 to 1,000,000,000"),
+    ({"step": 0}, "the range 0 to 100 is not a multiple of the step 0"),
+    ({"step": -1_000}, "the range 0 to 100 is not a multiple of the step -1"),
+    ({"step": 3_000}, "the range 0 to 100 is not a multiple of the step 3"),
+    ({"step": 200_000}, "the range 0 to 100 is not a multiple of the step 200"),
+    ({"start": -1_000}, "the starting value -1 must be in the range and on a step of 1"),
+    ({"start": 101_000}, "the starting value 101 must be in the range and on a step of 1"),
+    ({"start": 500}, "the starting value 0.5 must be in the range and on a step of 1"),
 ]
 
 
@@ -173,13 +173,13 @@ def test_definitions_that_contradict_themselves(wrong: dict[str, object], compla
 
 NOT_CUT = [
     ((("low", 1_000),), "the first band must start at the minimum: low:0"),
-    ((("cold", 0), ("Hot", 1_000)), "`Hot` cannot name a band: use small letters, digits, _ and -"),
-    ((("cold", 0), ("", 1_000)), "`` cannot name a band: use small letters, digits, _ and -"),
+    ((("cold", 0), ("Hot", 1_000)), "`Hot` cannot name a band: use lowercase letters, digits, _ and -"),
+    ((("cold", 0), ("", 1_000)), "`` cannot name a band: use lowercase letters, digits, _ and -"),
     ((("cold", 0), ("hot", 500)), "the band hot:0.5 must start in the range and on a step"),
     ((("cold", 0), ("hot", 101_000)), "the band hot:101 must start in the range and on a step"),
     ((("cold", 0), ("hot", 80_000), ("warm", 40_000)), "the bands must start one above the other, lowest first"),
     ((("cold", 0), ("warm", 40_000), ("hot", 40_000)), "the bands must start one above the other, lowest first"),
-    ((("cold", 0), ("warm", 40_000), ("cold", 80_000)), "each band needs a name of its own"),
+    ((("cold", 0), ("warm", 40_000), ("cold", 80_000)), "each band needs its own name"),
 ]
 
 
@@ -215,7 +215,7 @@ def test_what_is_no_band(text: str) -> None:
         parse_band(text)
 
     assert str(error.value) == (
-        f"`{text}` is no band: write its name and where it begins, hot:80, or a colour too, hot:80:red"
+        f"`{text}` is not a band: write its name and its start, hot:80, or also its color, hot:80:red"
     )
     with pytest.raises(BadNumber):
         parse_band("hot:red")
@@ -229,7 +229,7 @@ def test_a_colour_that_there_is_none_of() -> None:
             bands=(Band(name="all", start=0, colour="pink"),),
         )  # fmt: skip  # one definition
 
-    assert str(error.value) == "`pink` is no colour of a band: use grey, blue, green, yellow, orange, red, purple"
+    assert str(error.value) == "`pink` is not a color of a band: use grey, blue, green, yellow, orange, red, purple"
 
 
 def test_a_band_may_begin_at_the_maximum() -> None:

@@ -13,9 +13,9 @@ from storage.domain.facts import Merge, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Status
 from storage.ledger.committer import Committer, drained
-from storage.ledger.contacts import find
 from storage.ledger.queue import MOST_SUBMISSIONS
 from storage.ledger.verify import verify_next
+from storage.reading.search import find
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts

@@ -12,14 +12,14 @@ from storage.domain.errors import Conflict, OffStep, OutOfRange, UnknownContact,
 from storage.domain.facts import Deletion, Item, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status
-from storage.ledger.contacts import find
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type, score_type
 from storage.scoring.drafts import apply, draft
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, Team, Whom, change, field_item, set_to
+from tests.storage.teams import DAY, NOW, ContactLike, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
@@ -33,7 +33,7 @@ async def crm(team: Team) -> Source:
 
 
 def like_first(
-    contact: Whom = ADA,
+    contact: ContactLike = ADA,
     value: int = 50,
     *,
     op: Op = Op.SET,
@@ -116,9 +116,9 @@ async def test_a_repeat_is_looked_for_before_the_limits_of_today(seasoned: Team)
     assert again.outcomes == (DUPLICATE, DUPLICATE, refused)
     assert (other.outcomes, stranger.outcomes) == ((CONFLICT,), (refused,))
     assert await find(seasoned.workspace, text="new@example.com") == []
-    asked = seasoned.asking(set_to("p", ADA, 9, score="fit"), batch="p", received=NOW + DAY)
+    request = seasoned.asking(set_to("p", ADA, 9, score="fit"), batch="p", received=NOW + DAY)
     with pytest.raises(OutOfRange):
-        await seasoned.record(asked)
+        await seasoned.record(request)
 
 
 async def test_nothing_of_a_conflict_is_applied(seasoned: Team) -> None:
@@ -248,11 +248,11 @@ REFUSED_WHOLE = {
     "another value under a known key": (set_to("old", ADA, 11), Conflict, KNOWN_KEY),
     "another contact under a known key": (set_to("old", BOB, 10), Conflict, KNOWN_KEY),
     "out of range": (set_to("t9", ADA, 101), OutOfRange, "Score runs from 0 to 100; 101 is outside it"),
-    "off the step": (HALF, OffStep, "Score goes in steps of 1; 0.5 is no whole number of them"),
+    "off the step": (HALF, OffStep, "Score goes in steps of 1; 0.5 is not a multiple of that"),
     "no such type": (
         set_to("t9", ADA, 5, score="fti"),
         UnknownScoreType,
-        "there is no score type `fti`; there is score, fit",
+        "there is no score type `fti`; existing: score, fit",
     ),
     "no such contact": (set_to("t9", 999_999, 5), UnknownContact, "There is no such contact."),
 }
@@ -302,7 +302,7 @@ async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
         set_to("k1", ADA, 20, at=NOW - 4, raw='{"n":0}'),
         set_to("k2", ADA, 101, at=NOW - 4, raw='{"n":1}'),
         set_to("k3", ADA, 5, score="fti", at=NOW - 4, raw='{"n":2}'),
-        Unusable(key="k4", reason="`contact` has neither `email` nor `id`, so nobody is named", raw='{"n":3}'),
+        Unusable(key="k4", reason="`contact` has neither `email` nor `id`, so it names no contact", raw='{"n":3}'),
         set_to("k5", "ada at example", 5, at=NOW - 4, raw='{"n":4}'),
         set_to("k6", ADA, 5, at=NOW + DAY + 1, raw='{"n":5}'),
         set_to("k7", ADA, 5, at=-1, raw='{"n":6}'),
@@ -313,8 +313,8 @@ async def test_one_bad_item_harms_no_neighbour(team: Team, crm: Source) -> None:
     ]
     reasons = [
         (1, "k2", "Score runs from 0 to 100; 101 is outside it"),
-        (2, "k3", "there is no score type `fti`; there is score"),
-        (3, "k4", "`contact` has neither `email` nor `id`, so nobody is named"),
+        (2, "k3", "there is no score type `fti`; existing: score"),
+        (3, "k4", "`contact` has neither `email` nor `id`, so it names no contact"),
         (4, "k5", "`ada at example` is not an e-mail address"),
         (5, "k6", "sent from the future: check the sender's clock"),
         (6, "k7", "the time lies before 1970: check the sender's clock"),

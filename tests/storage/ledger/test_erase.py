@@ -18,10 +18,10 @@ from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery
 from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Raw, Recorded, Status
-from storage.ledger.contacts import find, find_by_key
 from storage.ledger.erase import Holdings, count_holdings, record_request_names
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
+from storage.reading.search import find, find_by_key
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries, list_unnamed_deliveries, raw_delivery
 from storage.workspaces import add_workspace

@@ -16,7 +16,8 @@ from storage.domain.score_types import Rule
 from storage.ledger.verify import verify_next
 from storage.reading.history import why
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, draft, fold_again
+from storage.scoring.drafts import apply, draft
+from storage.scoring.fold_marked import fold_again
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
@@ -28,7 +29,7 @@ VISIT = Rule(name="Visit", activity="visit", points=1_000)
 
 @pytest.fixture
 async def team(storage: Storage) -> Team:
-    """Return a team with a score type whose only attribute rule is a negation."""
+    """Return a team with a score type that has a single attribute rule, a negation."""
     team = Team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))
     await add_score_type(
         team.workspace, key="fresh", label="Fresh", minimum=0, maximum=100_000, step=1_000, bands=(), start=0,

@@ -11,8 +11,8 @@ import pytest
 
 from storage.db.database import Row, Session, current_database
 from storage.domain.contacts import Reference
-from storage.domain.errors import Refusal
-from storage.domain.facts import Item, Merge, Op
+from storage.domain.errors import CannotSplit, Refusal
+from storage.domain.facts import Item, Merge, Op, Split
 from storage.domain.score_types import Rule, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
@@ -53,6 +53,15 @@ async def record(
     team: Team, submission: Submission, *, after: int, happens: Awaitable[object]
 ) -> tuple[Recorded, bool]:
     """Record as the committer does. Return also whether the event happened before the chosen statement."""
+    outcome, in_time = await record_or_refuse(team, submission, after=after, happens=happens)
+    assert isinstance(outcome, Recorded)
+    return outcome, in_time
+
+
+async def record_or_refuse(
+    team: Team, submission: Submission, *, after: int, happens: Awaitable[object]
+) -> tuple[Recorded | Refusal, bool]:
+    """Do the same as `record` with a submission that may be refused."""
     begin = asyncio.Event()
 
     async def happening() -> None:
@@ -81,7 +90,7 @@ async def record(
     begin.set()
     await meanwhile
     (outcome,) = outcomes
-    assert isinstance(outcome, Recorded)
+    assert not isinstance(outcome, Returned)
     return outcome, in_time
 
 
@@ -116,6 +125,54 @@ async def test_whoever_is_merged_or_parted_meanwhile(team: Team, *, is_new: bool
     report_counts(
         f"places at which somebody was {'parted' if parting else 'merged'} while recording", {"places": after}
     )
+    assert after >= 4
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("is_new", [False, True], ids=["repeat", "new"])
+async def test_an_id_that_is_split_meanwhile(team: Team, *, is_new: bool) -> None:
+    """If an id is split while an item that names it is recorded, its fact is with the new contact, once."""
+    other_process = Team(team.workspace, Committer(current_database()))
+    for after in count():
+        email, id = f"p{after}@example.com", Reference(source="crm", id=str(after))
+        both = Reference(email=email, source="crm", id=str(after))
+        items = [set_to(f"a{after}", email, 10, at=NOW - 9), change(f"b{after}", both, Op.ADD, 20, at=NOW - 8)]
+        await team.deliver(*items, batch=f"d{after}")
+        split = Split(key=f"s{after}", contact=(await team.contact(email)).id, id=id)
+        item = change(f"c{after}", both if after % 2 else id, Op.ADD, 5, at=NOW - 7) if is_new else items[1]
+        submission, happens = team.delivery(item, batch=f"e{after}"), other_process.ask(split, batch=f"s{after}")
+        recorded, in_time = await record(team, submission, after=after, happens=happens)
+
+        status = Status.APPLIED if is_new else Status.DUPLICATE
+        assert [(after, outcome.status) for outcome in recorded.outcomes] == [(after, status)]
+        assert await team.value(f"crm:{after}") == (25_000 if is_new else 20_000)
+        assert await team.value(email) == 10_000
+        if not in_time:
+            break
+
+    assert (await verify_next(team.workspace)).differences == ()
+    report_counts("places at which an id was split while recording", {"places": after})
+    assert after >= 4
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_the_other_id_is_split_meanwhile(team: Team) -> None:
+    """If one of the two ids of a contact is split while the other is, the second split is refused: nothing is left."""
+    other_process = Team(team.workspace, Committer(current_database()))
+    for after in count():
+        ids = [Reference(source="crm", id=f"{after}/{number}") for number in range(2)]
+        await team.deliver(Merge(key=f"m{after}", contact=ids[0], into=ids[1]), batch=f"d{after}")
+        contact = (await team.contact(f"crm:{ids[0].id}")).id
+        splits = [Split(key=f"s{id.id}", contact=contact, id=id) for id in ids]
+        outcome, in_time = await record_or_refuse(
+            team, team.asking(splits[0], batch=splits[0].key), after=after,
+            happens=other_process.ask(splits[1], batch=splits[1].key),
+        )  # fmt: skip  # one split beside the other
+
+        assert isinstance(outcome, CannotSplit), after
+        if not in_time:
+            break
+
     assert after >= 4
 
 

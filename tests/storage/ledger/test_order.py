@@ -17,10 +17,10 @@ from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Item, Merge, Op
 from storage.domain.score_types import Band, Rule
 from storage.domain.submissions import Recorded, Status, Submission
-from storage.ledger.contacts import find
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of, top
 from storage.reading.history import HistoryEntry, history
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.counts import report_counts

@@ -47,7 +47,7 @@ def queue_of(*waiting: Pending) -> Queue:
 
 
 def all_groups(queue: Queue) -> list[list[str]]:
-    """Take every group from a queue, and return the batch names of each."""
+    """Remove every group from a queue, and return the batch names of each."""
     groups = []
     while queue:
         groups.append(batches(queue.next_group()))

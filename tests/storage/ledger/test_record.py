@@ -38,7 +38,7 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
         (set_to("k", "ada@example.com", 110), "Score runs from 0 to 100; 110 is outside it"),
         (set_to("k", "ada", 110), "`ada` is not an e-mail address"),
         (set_to("k", "ada", 50), "`ada` is not an e-mail address"),
-        (set_to("k", Reference(source="crm"), 50), "the item names nobody: give an address, or an id"),
+        (set_to("k", Reference(source="crm"), 50), "the item names no contact: give an e-mail address or an id"),
         (set_to("k", "ada@example.com", 50, at=NOW + DAY + 1), "sent from the future: check the sender's clock"),
         (Merge(key="k", contact=Reference(email="ada@example.com"), into=Reference(email="bob")),
          "`bob` is not an e-mail address"),

@@ -389,5 +389,5 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
             )
         counts["effects"] += len(effects)
     assert (await verify_next(team.workspace)).differences == ()
-    report_counts("facts whose conditions read what was known then", {"facts": CONTACTS * FACTS} | counts)
+    report_counts("facts with conditions that read the fields of that time", {"facts": CONTACTS * FACTS} | counts)
     assert counts["effects"] >= 5 * CONTACTS

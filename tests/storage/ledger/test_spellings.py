@@ -5,8 +5,8 @@ import pytest
 from storage.db import database
 from storage.domain.facts import Deletion
 from storage.domain.submissions import Status
-from storage.ledger.contacts import find_by_key
 from storage.ledger.erase import DELETED
+from storage.reading.search import find_by_key
 from tests.storage.teams import DAY, NOW, Team, set_to
 
 LONG, SHORT = "0031I0000081tbPQAQ", "0031I0000081tbP"

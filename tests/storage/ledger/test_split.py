@@ -15,12 +15,13 @@ from storage.bootstrap import Storage
 from storage.db.database import current_database, read
 from storage.domain.contacts import Reference
 from storage.domain.errors import CannotSplit, Refusal
-from storage.domain.facts import Deletion, Item, Merge, Op, Split
-from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission
+from storage.domain.facts import Deletion, Item, Merge, Op
+from storage.domain.submissions import ItemOutcome, Recorded, Status
 from storage.ledger.committer import Committer
-from storage.ledger.contacts import find
+from storage.ledger.former_keys import use_former_keys
 from storage.ledger.split import preview_split, split_contact
 from storage.ledger.verify import verify_next
+from storage.reading.search import find
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import on_both
@@ -165,6 +166,71 @@ async def test_a_person_merges_the_two_again_and_takes_that_back(team: Team) -> 
 
 
 @on_both
+async def test_what_a_person_says_of_the_id_goes_with_it(team: Team) -> None:
+    """A contact that was looked up by an id is named by it; one that was found by its address or name is not."""
+    await team.deliver(*SENT)
+    for number, text in enumerate(("crm:7", ADA, "Bob")):
+        contact = await team.contact(text)
+        await team.ask(change(f"p{number}", contact.reference, Op.ADD, 2**number, at=None), batch=f"p{number}")
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == [16 + 2 + 4, 50 + 1]
+    assert (await team.contact("crm:7")).reference == crm("7")
+    await whole(team)
+
+
+@on_both
+@pytest.mark.parametrize("is_known", [True, False], ids=["moved", "stayed"])
+async def test_what_was_recorded_before_the_split_is_known_in_every_form(team: Team, *, is_known: bool) -> None:
+    """Repeats of facts that moved, and of facts of earlier versions that stayed, are known, also by a former key."""
+    await team.deliver(*SENT)
+    if not is_known:
+        await current_database().writer.rows("UPDATE facts SET named_id = NULL")
+    await split(team)
+
+    assert await values(team, ADA, "crm:7") == ([16, 50] if is_known else [66, None])
+    assert (await team.deliver(*SENT, batch="again", received=NOW + DAY)).outcomes == (DUPLICATE,) * 5
+    renamed = [replace(item, key=f"{item.key}/new", former_keys=(item.key,)) for item in SENT]
+    used = await use_former_keys(team.workspace, source="crm", items=renamed)
+    assert [item.key for item in used] == [item.key for item in SENT]
+    await whole(team)
+
+
+@on_both
+async def test_only_the_id_that_left_is_kept_apart(team: Team) -> None:
+    """Another id that was split from the new contact may still prove to be the first contact."""
+    other = Reference(email=EVE, source="crm", id="8")
+    await team.deliver(*SENT)
+    await split(team)
+    await team.deliver(set_to("x", Reference(email=EVE, source="crm", id="7"), 1, at=NOW - 40), batch="d2")
+    await team.deliver(change("y", other, Op.ADD, 3, at=NOW - 30), batch="d3")
+    await split(team, text="crm:7", id="8", batch="s2", at=2 * SECOND)
+    assert await values(team, "crm:7", "crm:8") == [1, 3]
+
+    proof = change("z", Reference(email=ADA, source="crm", id="8"), Op.ADD, 1, at=NOW - 20)
+    assert (await team.deliver(proof, batch="d4")).outcomes == (APPLIED,)
+
+    assert await values(team, ADA, "crm:7", "crm:8") == [20, 1, 20]
+    await whole(team)
+
+
+@on_both
+async def test_an_item_that_was_kept_apart_is_known_when_the_contacts_have_changed(team: Team) -> None:
+    """A repeat is known by the id that it names, also if an undo ended the merge that kept its contacts apart."""
+    await team.deliver(*SENT, set_to("x", ("crm", "4"), 1, at=NOW - 40))
+    await split(team)
+    ids = [(await team.contact(text)).id for text in ("crm:4", "crm:7")]
+    await team.ask(Merge(key="m", contact=ids[0], into=ids[1]), batch="m", received=NOW + 2 * SECOND)
+    item = change("y", Reference(email=ADA, source="crm", id="4"), Op.ADD, 1, at=NOW - 30)
+    assert (await team.deliver(item, batch="d2")).outcomes == (KEPT_APART,)
+    await team.undo("m", batch="u", received=NOW + 3 * SECOND)
+
+    assert (await team.deliver(item, batch="d3")).outcomes == (DUPLICATE,)
+    assert await values(team, ADA, "crm:4", "crm:7") == [16, 2, 50]
+    await whole(team)
+
+
+@on_both
 async def test_an_id_leaves_a_merged_contact(team: Team) -> None:
     """The id of one part is split from the whole contact; undoing the merge then parts the rest."""
     await team.deliver(set_to("a", ADA, 10, at=NOW - 90), set_to("b", ("crm", "7"), 20, at=NOW - 80))
@@ -237,11 +303,15 @@ async def test_a_split_fires_no_rule_about_movement(team: Team) -> None:
     """A score that only seems to have risen because of a split asks nobody."""
     words = "when score rises 15 in 1d in <#C0SALES>"
     await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW - 9 * DAY)
-    await team.deliver(set_to("a", BOTH, 100, at=NOW - 3 * DAY), change("b", ADA, Op.ADD, 30, at=NOW - SECOND))
+    await team.deliver(
+        set_to("a", ADA, 10, at=NOW - 4 * DAY),
+        change("b", BOTH, Op.ADD, 90, at=NOW - 3 * DAY),
+        change("c", ADA, Op.ADD, 30, at=NOW - SECOND),
+    )
 
     await split(team)
 
-    assert await values(team, ADA, "crm:7") == [30, 100]
+    assert await values(team, ADA, "crm:7") == [40, 90]
     assert await list_waiting(team.workspace, most=9) == []
 
 
@@ -255,34 +325,13 @@ async def test_the_address_stays_shown_where_only_the_moved_facts_stated_it(team
     )
     former = "UPDATE identities SET value = '003A000000abcde' WHERE value = '003A000000abcdeIAA'"
     await current_database().writer.rows(former)
+    former = "UPDATE facts SET named_id = 'crm:003A000000abcde' WHERE dedupe_key = 'a'"
+    await current_database().writer.rows(former)
 
     await split(team, id="003A000000abcde")
 
     assert ((await team.contact(ADA)).email, (await team.contact("crm:003A000000abcde")).email) == (ADA, None)
     assert await values(team, ADA, "crm:003A000000abcdeIAA") == [None, 20]
-    await whole(team)
-
-
-@on_both
-async def test_of_two_splits_at_once_one_leaves_the_other_nothing(team: Team) -> None:
-    """Two processes that each split one of the two ids of a contact do not leave it without any."""
-    await team.deliver(Merge(key="m", contact=crm("5"), into=crm("7")), set_to("a", crm("5"), 10, at=NOW - 9))
-    contact = (await team.contact("crm:5")).id
-    teams = [Team(team.workspace, Committer(current_database())) for _ in "12"]
-    requests = [
-        Submission(
-            source="slack", batch=f"s{id}", received_at=NOW, actor="U0REP", all_or_none=True,
-            items=[Split(key=f"s{id}", contact=contact, id=crm(id))],
-        )
-        for id in ("5", "7")
-    ]  # fmt: skip  # one request for each id
-
-    ended = await asyncio.gather(
-        *(own.record(request) for own, request in zip(teams, requests, strict=True)), return_exceptions=True
-    )
-
-    assert sorted(type(end).__name__ for end in ended) == ["CannotSplit", "Recorded"]
-    assert (await team.contact("crm:5")).id != (await team.contact("crm:7")).id
     await whole(team)
 
 
@@ -459,8 +508,8 @@ async def live(team: Team, dice: Random, counts: Counter[str]) -> None:
         contact_of, (contact_ids, scores) = model.groups(), await _load(team)
         pairs = {(contact_ids[name], contact_of[row]) for name, row in model.row_of.items()}
         assert len(pairs) == len({id for id, _ in pairs}) == len({row for _, row in pairs}), (number, act)
-        for name, id in contact_ids.items():
-            assert scores.get(id, 0) == model.value(name) * 1_000, (number, act, name)
+        for name, contact in contact_ids.items():
+            assert scores.get(contact, 0) == model.value(name) * 1_000, (number, act, name)
     assert (await verify_next(team.workspace)).differences == ()
     for batch, item, is_person in sent:
         assert (await _send(team, batch, item, is_person=is_person, at=NOW + DAY)).outcomes == (DUPLICATE,)

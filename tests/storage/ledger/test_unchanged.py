@@ -8,7 +8,7 @@ import pytest
 from storage.domain.errors import Changed
 from storage.domain.facts import Op
 from storage.domain.submissions import ItemOutcome, Recorded, Status, Submission
-from storage.ledger.contacts import find
+from storage.reading.search import find
 from tests.storage.teams import NOW, Team, change, set_to
 
 ADA = "ada@example.com"

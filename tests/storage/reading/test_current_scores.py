@@ -57,7 +57,7 @@ async def test_cards_come_in_the_order_asked_for(measured: Team) -> None:
 
 
 async def test_the_top_is_sorted_by_value_and_then_by_age(measured: Team) -> None:
-    """The top list is sorted by value and then by age, without contacts whose score is missing."""
+    """The top list is sorted by value and then by age, without contacts that have no score."""
     values = {"a": 10, "b": 90, "c": 0, "d": 90, "e": 50, "f": 70}
     await measured.deliver(*(set_to(f"k{name}", f"{name}@example.com", value) for name, value in values.items()))
     await measured.deliver(
@@ -80,7 +80,7 @@ async def test_an_unknown_type_is_refused_with_the_known_ones(measured: Team) ->
     ):
         with pytest.raises(UnknownScoreType) as error:
             await reading
-        assert str(error.value) == "there is no score type `fti`; there is fit, score"
+        assert str(error.value) == "there is no score type `fti`; existing: fit, score"
 
 
 async def test_a_history_is_told_newest_first(measured: Team) -> None:

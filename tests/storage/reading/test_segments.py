@@ -28,7 +28,7 @@ async def test_segments_are_kept_by_name(team: Team) -> None:
     assert await delete_segment(workspace, name="vips", by="U0ADMIN", now=NOW) == "segment:hot tag:vip OR owner:me"
     assert await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW) == "score>=90 sort:-score"
     assert await segments(workspace) == {}
-    with pytest.raises(UnknownSegment, match=r"^there is no segment `hot`\. None is saved yet\.$"):
+    with pytest.raises(UnknownSegment, match=r"^there is no segment `hot`\. No segments are saved yet\.$"):
         await segment(workspace, name="hot")
 
 
@@ -41,7 +41,7 @@ async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
         ("a", "segment:b", "in the segment `b`: a segment cannot name itself: a → b → a"),
         ("c", "segment:c", "a segment cannot name itself: c → c"),
         ("c", "segment:aa", "there is no segment `aa`. Did you mean `a`?"),
-        ("aaa", "segment:zz", "there is no segment `zz`. There is `a`, `b`."),  # the new segment is not listed yet
+        ("aaa", "segment:zz", "there is no segment `zz`. Choose from `a`, `b`."),  # the new segment is not listed yet
         ("c", "fti>3", "there is no field `fti`."),
     ):
         with pytest.raises(BadFilter) as error:
@@ -52,6 +52,6 @@ async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
             await save_segment(workspace, name=name, text="has:score", by="U0ADMIN", now=NOW)
     with pytest.raises(UnknownSegment, match=r"there is no segment `bb`\. Did you mean `b`\?"):
         await segment(workspace, name="bb")
-    with pytest.raises(UnknownSegment, match=r"^there is no segment `zzz`\. There is `a`, `b`\.$"):
+    with pytest.raises(UnknownSegment, match=r"^there is no segment `zzz`\. Choose from `a`, `b`\.$"):
         await delete_segment(workspace, name="zzz", by="U0ADMIN", now=NOW)
     assert await segments(workspace) == {"a": "has:score", "b": "segment:a"}

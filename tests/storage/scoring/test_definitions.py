@@ -53,7 +53,7 @@ async def test_a_team_has_one_workspace(storage: Storage) -> None:
     )
 
     refusals = [outcome for outcome in outcomes if not isinstance(outcome, Workspace)]
-    assert [str(refusal) for refusal in refusals] == ["the workspace T0ACME is there already"] * 3
+    assert [str(refusal) for refusal in refusals] == ["the workspace T0ACME already exists"] * 3
     assert all(isinstance(refusal, AlreadyThere) for refusal in refusals)
     assert [len(await score_types(workspace)) for workspace in await all_workspaces()] == [1]
 
@@ -61,7 +61,7 @@ async def test_a_team_has_one_workspace(storage: Storage) -> None:
 @pytest.mark.parametrize("team", ["", "T", "T" * 33, "T 1", "T-1", "Té1", "T1\n", "../etc"])
 async def test_what_is_no_team(team: str) -> None:
     """The id of a team is 2 to 32 ASCII letters and digits; any other is refused."""
-    with pytest.raises(BadName, match="is no workspace id: Slack's look like T0123ABCD"):
+    with pytest.raises(BadName, match="is not a workspace id: Slack's look like T0123ABCD"):
         await add_workspace(team, name="Acme", by="U0ADMIN", now=NOW)
 
 

@@ -37,7 +37,7 @@ async def test_a_slug_is_used_once_and_means_nothing_else(team: Team) -> None:
 
     with pytest.raises(AlreadyThere) as error:
         await add_source(team.workspace, slug="crm", provider="generic", secrets=[], by="U0ADMIN", now=NOW)
-    assert str(error.value) == "there is a source `crm` already; choose another name"
+    assert str(error.value) == "the source `crm` already exists; choose another name"
     for slug in ("score", "slack", "owner", "CRM"):
         with pytest.raises(BadName):
             await add_source(team.workspace, slug=slug, provider="generic", secrets=[], by="U0ADMIN", now=NOW)

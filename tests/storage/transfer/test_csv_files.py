@@ -55,11 +55,11 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
         (b'"email,name\n', "`contacts.csv` has no header: its first line must name the columns, one of them email"),
         (
             b"email\n\x81\x8d\n",  # in none of the three encodings
-            "`contacts.csv` is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
+            "`contacts.csv` is not text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
         ),
         (
             b"\xff\xfee\0m\0a\0i\0l\0\n",  # half a character at the end
-            "`contacts.csv` is no text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
+            "`contacts.csv` is not text in UTF-8, UTF-16 or Windows-1252: save it as “CSV UTF-8”",
         ),
     ],
 )

@@ -16,6 +16,7 @@ from storage.domain.submissions import Status
 from storage.scoring.definitions import add_score_type, score_types
 from storage.transfer.csv_files import recognize
 from storage.transfer.export import export, write_csv
+from storage.transfer.import_columns import choose_columns
 from storage.transfer.import_csv import import_file
 from tests.counts import LINES
 from tests.storage import raw
@@ -146,8 +147,10 @@ async def test_an_export_that_comes_in_again_changes_nothing(
     path = tmp_path / "export.csv"
     path.write_text(text, newline="", encoding="utf-8")
     wrong: list[str] = []
+    file = recognize(path)
+    columns = await choose_columns(team.workspace, file=file, mapping={})
     report = await import_file(
-        team.workspace, file=recognize(path), mapping={}, progress=lambda done: None,
+        team.workspace, file=file, columns=columns, progress=lambda done: None,
         wrong=lambda row, reason: wrong.append(reason), by="U0ADMIN", now=NOW + run * SECOND + 1,
     )  # fmt: skip  # the rows of the import
 

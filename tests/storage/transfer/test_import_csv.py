@@ -14,7 +14,7 @@ from storage.scoring.definitions import add_score_type, score_types
 from storage.transfer.csv_files import LONGEST_LINE, BadFile, Row, recognize
 from storage.transfer.export import export
 from storage.transfer.import_batch import undo_import
-from storage.transfer.import_columns import MOST_COLUMNS, match_columns
+from storage.transfer.import_columns import MOST_COLUMNS, choose_columns, match_columns
 from storage.transfer.import_csv import Report, import_file
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
@@ -60,11 +60,12 @@ class Desk:
             assert self.bytes <= position <= path.stat().st_size
             self.bytes = position
 
+        file = recognize(path)
+        columns = await choose_columns(self.team.workspace, file=file, mapping=mapping or {}, all_columns=all_columns)
         return await import_file(
             self.team.workspace,
-            file=recognize(path),
-            mapping=mapping or {},
-            all_columns=all_columns,
+            file=file,
+            columns=columns,
             progress=progress,
             wrong=wrong,
             dry_run=dry,
@@ -201,9 +202,11 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
         if stopped == 2:
             raise KeyboardInterrupt
 
+    file = recognize(path)
+    columns = await choose_columns(desk.team.workspace, file=file, mapping={})
     with pytest.raises(KeyboardInterrupt):
         await import_file(
-            desk.team.workspace, file=recognize(path), mapping={},
+            desk.team.workspace, file=file, columns=columns,
             progress=stop, wrong=lambda row, reason: None, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the same as `desk`, but stopped
     assert len(await desk.seen()) == 1000
@@ -233,7 +236,7 @@ async def test_another_choice_of_columns_of_the_same_file(desk: Desk) -> None:
 
 async def test_nul_in_the_name_of_a_column_is_refused(desk: Desk) -> None:
     """A column name with NUL is refused, because an attribute of that name could not be stored."""
-    with pytest.raises(BadFile, match="has the character NUL in the name of a column; take it out"):
+    with pytest.raises(BadFile, match="has the character NUL in the name of a column; remove it"):
         await desk.take("email,attributes.a\0b\nada@example.com,5\n")
 
 
@@ -258,14 +261,14 @@ async def test_wrong_rows_are_told_and_the_others_taken(desk: Desk) -> None:
     assert desk.wrong == [
         (3, "score: `8,5` has a comma. Use a point: 8.5; fit: Good fit runs from 1 to 10; 11 is outside it"),
         (4, "`nobody` is not an e-mail address"),
-        (5, "it names nobody: give the e-mail address"),
+        (5, "it names no contact: give the e-mail address"),
         (6, "score: Score goes in steps of 1; use 0 or 1; fit: Good fit goes in steps of 0.5; use 1 or 1.5"),
         (
             7,
             "left out: name: it has 256 characters; cut it to 255;"
             " tags: a contact has at most 100 tags, each of at most 100 characters",
         ),
-        (8, "score: `ten` is not a number; name: it holds the character NUL: take it out"),
+        (8, "score: `ten` is not a number; name: it holds the character NUL: remove it"),
         (9, 'a quote is not closed, or stands inside of a cell: write "" for a quote in quotes'),
         (10, "The address and the id given belong to two different contacts."),
     ]
@@ -334,7 +337,7 @@ async def test_one_undo_takes_a_whole_import_back(desk: Desk) -> None:
     assert await desk.seen() == {ADA: {"name": "Ada King", "score": 70}, BOB: {}, ZOE: {}}
     with pytest.raises(NothingToUndo) as error:
         await desk.undo(FIRST)
-    assert str(error.value) == "the import of contacts.csv was taken back already"
+    assert str(error.value) == "the import of contacts.csv was undone already"
 
     for _ in range(2):
         report = await desk.report(FIRST)
@@ -426,20 +429,20 @@ def test_columns_are_matched_in_linear_time() -> None:
         (
             "name,score",
             {},
-            "no column names the contact; say which one does: --map COLUMN=email, or --map COLUMN=ids.crm for an id",
+            "no column names the contact; choose one: --map COLUMN=email, or --map COLUMN=ids.crm for an id",
         ),
         (
             "Lead Number,Prospect ID,score",
             {},
-            "no column is an e-mail address; say whose ids the contacts have: --map 'Prospect ID=ids.crm'",
+            "no column is an e-mail address; choose a column of ids: --map 'Prospect ID=ids.crm'",
         ),
-        ("Id,Mail", {}, "no column is the e-mail address; say which one is: --map 'Mail=email'"),
-        ("email,Score,score", {}, "two columns are `score`; say which one is meant: --map COLUMN=score"),
-        ("email,a", {"b": "score"}, "there is no column `b`; there is email, a"),
+        ("Id,Mail", {}, "no column is the e-mail address; choose one: --map 'Mail=email'"),
+        ("email,Score,score", {}, "two columns are `score`; choose one: --map COLUMN=score"),
+        ("email,a", {"b": "score"}, "there is no column `b`; the columns: email, a"),
         (
             "email,a",
             {"a": "fti"},
-            "`fti` is no field; use email, name, company, owner, tags, score, fit, activity, occurred_at, quantity,"
+            "`fti` is not a field; use email, name, company, owner, tags, score, fit, activity, occurred_at, quantity,"
             " attributes.NAME or ids.SOURCE",
         ),
         ("email,a", {"a": "ids.No Slug"}, None),
@@ -460,7 +463,7 @@ async def test_an_address_column_is_found_by_its_cells(desk: Desk) -> None:
     with pytest.raises(BadFile) as error:
         await desk.take("Owner,ID,Person\nrep@acme.com,1,\nrep@acme.com,2,ada@example.com\n")
 
-    assert str(error.value) == "no column is the e-mail address; say which one is: --map 'Person=email'"
+    assert str(error.value) == "no column is the e-mail address; choose one: --map 'Person=email'"
 
 
 async def test_all_columns_become_attributes_that_rules_can_name(desk: Desk) -> None:
@@ -498,7 +501,7 @@ async def test_all_columns_are_at_most_200_of_a_contact(desk: Desk) -> None:
 async def test_a_line_in_one_pair_of_quotes_is_told(desk: Desk) -> None:
     """For a line in one pair of quotes the problem is the quotes, not the first column."""
     assert await desk.take('email,name,score\n"ada@example.com,Ada,5"\n') == [0, 0, 0, 1]
-    assert desk.wrong == [(2, "it is one cell, the header has 3: take away the quotes around the whole line")]
+    assert desk.wrong == [(2, "it is one cell, the header has 3: remove the quotes around the whole line")]
 
 
 async def test_what_a_person_says_of_a_column_goes_first(desk: Desk) -> None:

@@ -75,7 +75,7 @@ def test_other_encodings_are_still_what_they_are(tmp_path: Path) -> None:
     assert [row[1][0] for row in rows] == by_chance
     cut = read(tmp_path / "u.csv", "name\r\nZo\u00eb\r\nZo\u00eb".encode()[:-1])
     assert cut[0] == (2, ("Zo\u00eb",), None)
-    assert cut[1][2] == "it has a byte that is not UTF-8: write its letters again"
+    assert cut[1][2] == "it has a byte that is not UTF-8: type the text again"
     assert [row[1][0] for row in read(tmp_path / "x.csv", "name\r\nZo\u00eb\r\n".encode("utf-16"))] == ["Zo\u00eb"]
     with pytest.raises(BadFile, match=r"`h\.csv` has a byte in the name of a column"):
         read(tmp_path / "h.csv", "Zo\u00eb,".encode() + b"N\xe9\r\n1,2\r\n")

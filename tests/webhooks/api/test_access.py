@@ -69,11 +69,11 @@ async def test_a_token_does_what_its_scopes_say(service: Receiving, api: Program
         assert (await reader.call(method, path)).status == 200
         answer = await writer.call(method, path)
         check_problem(answer, 403, "Forbidden", detail=True)
-        assert answer.document["detail"] == "This token has not the scope `read`."
+        assert answer.document["detail"] == "This token lacks the scope `read`."
     for method, path in WRITES:
         answer = await reader.call(method, path, {"value": 1, "delta": 1}, headers={"Idempotency-Key": "k"})
         check_problem(answer, 403, "Forbidden", detail=True)
-        assert answer.document["detail"] == "This token has not the scope `write`."
+        assert answer.document["detail"] == "This token lacks the scope `write`."
     assert await service.history("ada@example.com") == [("set", 50_000, service.clock())]
 
     assert (await writer.call("PUT", SCORE, {"value": 60})).status == 200

@@ -148,7 +148,7 @@ def cursor(*values: object) -> str:
 
 LIMIT = "`limit` is a whole number from 1 to 1000."
 LIMITS = ("", "0", "-1", "1001", "1.5", "ten", "%2B5", "%D9%A3", "1e2", "9" * 5000)
-CURSOR = "That cursor is not one of this filter's: begin again without it."
+CURSOR = "That cursor does not belong to this filter: start again without it."
 CURSORS = {
     "": (
         "", "x", "%C3%A9", "====", "bnVsbA", cursor(), cursor(0), cursor(1, 5), cursor(-1, 5), cursor(0, "5"),

@@ -181,7 +181,7 @@ async def test_what_a_score_cannot_be_set_to(service: Receiving, api: Program) -
     unknown = await api.call("PUT", f"{ADA}/fti", {"value": 5})
     check_problem(unknown, 404, "Not Found")
 
-    assert unknown.document["detail"] == "There is no score type `fti`; there is score, fit, points."
+    assert unknown.document["detail"] == "There is no score type `fti`; existing: score, fit, points."
     assert await service.history("ada@example.com") == before
     assert (await api.call("PUT", SCORE, {"value": 5, "reason": "x" * 1000})).status == 200
 
@@ -253,7 +253,7 @@ async def test_an_adjustment_that_was_made_is_repeated_after_the_step_changed(se
     assert (await adjusted(api, 5, "once")).status == 200
     refused = await adjusted(api, 5, "twice")
     check_problem(refused, 422, "Unprocessable Entity")
-    assert refused.document["detail"] == "Score goes in steps of 10; 5 is no whole number of them."
+    assert refused.document["detail"] == "Score goes in steps of 10; 5 is not a multiple of that."
 
 
 async def adjusted_if(api: Program, tag: str) -> Answer:
@@ -340,7 +340,7 @@ async def test_an_adjustment_needs_a_key_and_an_amount(service: Receiving, api: 
         )
     answer = await adjusted(api, 0.25, "k", path=FIT)
     check_problem(answer, 422, "Unprocessable Entity")
-    assert answer.document["detail"] == "Fit goes in steps of 0.5; 0.25 is no whole number of them."
+    assert answer.document["detail"] == "Fit goes in steps of 0.5; 0.25 is not a multiple of that."
     documents: tuple[object, ...] = ({}, {"value": 5}, {"delta": 5, "value": 5}, [], 5, {"delta": 5, "reason": 1})
     for document in documents:
         answer = await api.call("POST", f"{SCORE}/adjustments", document, headers={"Idempotency-Key": "k"})

@@ -208,7 +208,7 @@ def test_a_recipe_written_as_data() -> None:
     for complaint, change in refusals.items():
         with pytest.raises(ValueError, match=complaint):
             recipes(mapping | change)
-    with pytest.raises(ValueError, match="There is no recipe `md5`; there is standard-webhooks"):
+    with pytest.raises(ValueError, match="There is no recipe `md5`; choose from standard-webhooks"):
         recipes("md5")
 
 

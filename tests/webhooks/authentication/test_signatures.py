@@ -231,7 +231,7 @@ def test_whatever_was_changed_is_refused(changes: dict[str, object]) -> None:
     """The id, the time and every byte of the body are signed."""
     error = refusal(**changes)  # type: ignore[arg-type]  # rows of one table, of several kinds
 
-    expected = "the signature fits none of this source's secrets (1): another secret, or a changed body?"
+    expected = "the signature matches none of this source's secrets (1): another secret, or a changed body?"
     assert (error.reason, error.hint) == (Reason.WRONG_SIGNATURE, expected)
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from webhooks.read.bodies import Unparseable, parse_json, replace_broken
+from webhooks.read.bodies import Unparseable
+from webhooks.read.json_bodies import parse_json, replace_broken
 
 
 def complaint(raw: bytes) -> str:
@@ -127,9 +128,9 @@ def test_what_is_not_read_is_told_with_its_place(raw: bytes, message: str) -> No
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"[NaN]", "`0` is NaN, which is no number in JSON"),
-        (b"NaN", "it is NaN, which is no number in JSON"),
-        (b'{"a":\n -Infinity}', "`a` is -Infinity, which is no number in JSON"),
+        (b"[NaN]", "`0` is NaN, which is not a number in JSON"),
+        (b"NaN", "it is NaN, which is not a number in JSON"),
+        (b'{"a":\n -Infinity}', "`a` is -Infinity, which is not a number in JSON"),
         (b'{"a":1,"a":1}', "it has the key `a` twice"),
         (b'[{"b":{"a":1},\n"a":1, "b" : 2}]', "`0` has the key `b` twice"),
         (rb'{"c":{"a":1,"b":1,"\u0061":1}}', "`c` has the key `a` twice"),

@@ -45,7 +45,7 @@ def test_what_is_no_time(value: object) -> None:
     """An invalid time is refused in a sentence that repeats it."""
     with pytest.raises(BadTime) as error:
         moment(value)
-    assert str(error.value).startswith(f"`{value}` is no time")
+    assert str(error.value).startswith(f"`{value}` is not a time")
 
 
 def test_texts() -> None:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.read.bodies import Unparseable, first_element, parse_form, parse_xml
+from webhooks.read.bodies import Unparseable
+from webhooks.read.form_bodies import parse_form
+from webhooks.read.json_bodies import first_element
 from webhooks.read.mapping import (
     MOST_STEPS,
     BadMapping,
@@ -19,6 +21,7 @@ from webhooks.read.mapping import (
     to_exact_numbers,
     to_plain_numbers,
 )
+from webhooks.read.xml_bodies import parse_xml
 
 
 def search(text: str, document: object) -> object:
@@ -121,7 +124,7 @@ def test_what_is_no_mapping_is_refused_with_what_to_say() -> None:
         ([], "A mapping is a JSON object"),
         ({"mail": "x"}, "A mapping has no `mail`; it has items, email"),
         ({"email": 5}, "`email` must be text"),
-        ({"email": "item."}, "`email` cannot be used: it is no JMESPath expression"),
+        ({"email": "item."}, "`email` cannot be used: it is not a JMESPath expression"),
         ({"email": "a" * 1025}, "longer than 1,024"),
         ({"email": "!" * 40 + "a"}, "nested more than 32 deep"),
         ({"items": "|".join(["[@,@]"] * 20)}, "copy what was sent more than 64 times"),
@@ -154,15 +157,15 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_expression_takes_long(text: str) -> None:
-    """An expression over the largest body ends within seconds, or is aborted."""
+    """An expression over the largest body ends within seconds of CPU, or is aborted."""
     document = {"body": list(range(170_000))}
-    before = time.monotonic()
+    before = time.process_time()
     try:
         search(text, document)
     except (BadMapping, TooCostly) as exc:
         assert str(exc)  # noqa: PT017 (whether it is raised is not the question)
 
-    assert time.monotonic() - before < 8
+    assert time.process_time() - before < 8
 
 
 @pytest.mark.parametrize(
@@ -221,8 +224,8 @@ def test_one_budget_is_shared_by_all_items(text: str) -> None:
 
     assert 1 <= number < 1000
     assert str(error.value) == (
-        "the mapping takes more than 300,000 steps for this delivery, most of them for `email`: let `items` find all"
-        " that an item needs, and `email` look at `item` alone, or have fewer items sent at once"
+        "the mapping takes more than 300,000 steps for this delivery, most of them for `email`: make `items` find"
+        " everything that an item needs, so that `email` uses only `item`, or send fewer items at once"
     )
     assert budget.spent.total() <= MOST_STEPS + 20_000  # one step may exceed the budget
     with pytest.raises(TooCostly, match="most of them for `email`"):  # nothing is left

@@ -1,0 +1,60 @@
+"""Define what an alert rule remembers of a contact, and how its memory moves on.
+
+A rule is edge-triggered: it fires when a score enters what the rule watches, and re-arms when the score has left it by
+a margin.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertMemory:
+    """The state of a rule for one contact; the defaults are the state before the first evaluation. Times in µs."""
+
+    taken: bool = False  #: the score is inside, and the rule has not re-armed since
+    pending_until: int | None = None  #: when to evaluate again: the end of the hold, or when `Untouched` may fire
+    fired_at: int | None = None  #: when the rule last fired and a follow-up was opened
+    seen_at: int = 0  #: everything up to this instant was evaluated
+    spent: int = 0  #: how many times the cool-down kept the rule from firing
+    enrollment: int = 0  #: the enrollment of the rule for which it holds
+
+    def __post_init__(self) -> None:
+        if self.taken and self.pending_until is not None:
+            raise ValueError("an alert rule cannot have taken a contact and wait for the end of its hold at once")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The result of an evaluation: the new memory, whether the rule fires, whether its open follow-up closes.
+
+    A caller that opens no follow-up although the rule fires must keep the earlier *fired_at* of the memory, because
+    the cool-down starts only with a follow-up.
+    """
+
+    memory: AlertMemory
+    fires: bool = False
+    closes: bool = False
+
+
+def advance(memory: AlertMemory, *, inside: bool, is_left: bool, hold: int, cooldown: int, now: int) -> Decision:
+    """Return the decision for a score that is inside what the rule watches, or not.
+
+    *is_left*: the score is outside by the margin, so that the rule re-arms. *hold*: how long the score must stay inside
+    before the rule fires. *cooldown*: the least time between two firings.
+    """
+    memory = replace(memory, seen_at=now)
+    if not inside:
+        if memory.taken and is_left:
+            return Decision(memory=replace(memory, taken=False, pending_until=None), closes=True)
+        return Decision(memory=replace(memory, pending_until=None))
+    if memory.taken:
+        return Decision(memory=memory)
+    if memory.pending_until is None and hold:
+        return Decision(memory=replace(memory, pending_until=now + hold))
+    if memory.pending_until is not None and now < memory.pending_until:
+        return Decision(memory=memory)
+    taken = replace(memory, taken=True, pending_until=None)
+    if memory.fired_at is not None and now < memory.fired_at + cooldown:
+        # The contact counts as taken all the same: the rule must re-arm before it can fire.
+        return Decision(memory=replace(taken, spent=memory.spent + 1))
+    return Decision(memory=replace(taken, fired_at=now), fires=True)
