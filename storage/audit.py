@@ -69,6 +69,17 @@ class AuditEntry:
     contacts: tuple[int, ...] = ()  #: the rows of the contacts that it names
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEntry:
+    """A change to record. *contacts* are the rows of at most two contacts that it names."""
+
+    what: AuditAction
+    subject: str | None
+    before: Document | None
+    after: Document | None
+    contacts: Sequence[int] = ()
+
+
 async def record_change(
     session: Session,
     workspace: Workspace,
@@ -78,27 +89,42 @@ async def record_change(
     subject: str | None,
     before: Document | None,
     after: Document | None,
-    contacts: Sequence[int] = (),
     now: int,
 ) -> None:
-    """Record a change, in the transaction that makes it.
+    """Record a change, in the transaction that makes it."""
+    entry = NewEntry(what=what, subject=subject, before=before, after=after)
+    await record_changes(session, workspace, [entry], who=who, now=now)
 
-    *contacts* are the rows of at most two contacts that *subject*, *before* or *after* names.
-    """
-    contact, other = (*contacts, None, None)[:2]
-    await session.rows(
-        "INSERT INTO audit_entries (workspace_id, at, who, what, subject, before, after, contact_id, other_id)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        workspace.id,
-        now,
-        who,
-        what.value,
-        subject,
-        _dump(before),
-        _dump(after),
-        contact,
-        other,
-    )
+
+async def record_changes(
+    session: Session, workspace: Workspace, entries: Sequence[NewEntry], *, who: str, now: int
+) -> None:
+    """Record changes in this order, in the transaction that makes them."""
+    rows = []
+    for position, entry in enumerate(entries):
+        contact, other = (*entry.contacts, None, None)[:2]
+        rows.append(
+            {
+                "position": position,
+                "what": entry.what.value,
+                "subject": entry.subject,
+                "before": _dump(entry.before),
+                "after": _dump(entry.after),
+                "contact": contact,
+                "other": other,
+            }
+        )
+    if rows:
+        await session.rows(
+            "INSERT INTO audit_entries (workspace_id, at, who, what, subject, before, after, contact_id, other_id)"
+            " SELECT CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS TEXT), what, subject, before, after, contact,"
+            " other FROM given(position bigint, what text, subject text, before text, after text, contact bigint,"
+            " other bigint) ORDER BY position",
+            rows,
+            workspace.id,
+            now,
+            who,
+        )
 
 
 async def redact_changes(

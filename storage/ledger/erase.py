@@ -9,7 +9,7 @@ from hashlib import sha256
 from storage import jobs, posted_messages
 from storage.alerts import followup_moves
 from storage.alerts import memory as alert_memory
-from storage.audit import AuditAction, record_change, redact_changes
+from storage.audit import AuditAction, NewEntry, record_changes, redact_changes
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import EMAIL, id_spellings
@@ -125,7 +125,7 @@ async def stamp_deletions(session: Session, plan: Plan) -> Plan:
     return replace(plan, items=tuple(items))
 
 
-async def erase_contacts(session: Session, plan: Plan) -> Plan:
+async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     """Delete the contacts of a plan's deletions; their facts are already appended. Return the plan with the regrouping.
 
     Facts later than a deletion stay, as if they were about a new contact. The contacts must be locked.
@@ -136,7 +136,6 @@ async def erase_contacts(session: Session, plan: Plan) -> Plan:
         return plan
     workspace, identities = plan.workspace.id, await contacts.identities(session, rows)
     if await deliveries.has_unnamed_deliveries(session, workspace):
-        now = plan.submission.received_at
         job = NewJob(workspace=workspace, kind=NAME_REQUESTS, lane=NAME_REQUESTS, key=str(now), subject=0, due_at=now)
         await jobs.enqueue(session, [job], now=now)
     addresses, shown_names = await _load_texts(session, rows)
@@ -145,11 +144,12 @@ async def erase_contacts(session: Session, plan: Plan) -> Plan:
     await deliveries.redact_deliveries(session, workspace, names)
     words = addresses | shown_names | {key for _, namespace, key in identities if namespace == EMAIL}
     await redact_changes(session, plan.workspace, rows, words=words)
+    entries = [
+        NewEntry(what=AuditAction.CONTACT_DELETED, subject=None, before=None, after=None, contacts=[deletion.contact])
+        for deletion in deletions
+    ]
+    await record_changes(session, plan.workspace, entries, who=plan.submission.author, now=now)
     for deletion in deletions:
-        await record_change(
-            session, plan.workspace, who=plan.submission.author, what=AuditAction.CONTACT_DELETED, subject=None,
-            before=None, after=None, contacts=[deletion.contact], now=plan.submission.received_at,
-        )  # fmt: skip  # who and what, then the states
         members, until = _list_members(plan, deletion.planned), deletion.fact.occurred_at
         await facts.redact_facts(session, members, until=until)
         await _insert_tombstones(session, workspace, await contacts.identities(session, members), until=until)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
-from storage.audit import AuditAction, Document, record_change
+from storage.audit import AuditAction, Document, NewEntry, record_changes
 from storage.db.database import Session
 from storage.domain.contacts import Contact, id_spellings
 from storage.domain.facts import Fact, resolve_merges
@@ -21,12 +21,12 @@ async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
     return await contacts.members(session, {plan.roots[row] for row in plan.joined if row > 0})
 
 
-async def regroup_contacts(session: Session, plan: Plan) -> Plan:
+async def regroup_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     """Append the links of a plan, then merge and split contacts by the links in force. Return the changed plan."""
     if plan.joined:
         await _append_links(session, plan)
-        await _split_off(session, plan)
-        plan, moved = await _write_groups(session, plan)
+        await _split_off(session, plan, now=now)
+        plan, moved = await _write_groups(session, plan, now=now)
         await alert_memory.regroup_memory(session, moved)
         roots = {**plan.roots, **(plan.regrouping.roots if plan.regrouping else {})}
         items = tuple(
@@ -58,7 +58,7 @@ async def _append_links(session: Session, plan: Plan) -> None:
         raise StartAgain
 
 
-async def _split_off(session: Session, plan: Plan) -> None:
+async def _split_off(session: Session, plan: Plan, *, now: int) -> None:
     """Move the ids that a plan splits off, and the facts that named them, to the new rows.
 
     Raises StartAgain if nothing would identify the contact any more, because another split was just recorded.
@@ -73,12 +73,12 @@ async def _split_off(session: Session, plan: Plan) -> None:
         names = [make_name(id[1], spelling) for spelling in id_spellings(id[2])]
         await facts.move_facts(session, members, names, target=target)
         contact = plan.members[row]
-        await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(target, contact)])
+        await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(target, contact)], now=now)
         if not (await contacts.count_identities(session, [contact])).get(contact):
             raise StartAgain
 
 
-async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, int]]:
+async def _write_groups(session: Session, plan: Plan, *, now: int) -> tuple[Plan, dict[int, int]]:
     """Regroup the rows of a plan according to the links in force. Return the plan and the moved rows: row → contact.
 
     The caller holds the locks. Scores and effects of contacts that gained or lost rows are deleted, to be recalculated.
@@ -93,7 +93,7 @@ async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, i
     rows = {row for row, root in plan.members.items() if root in affected}
     definitions = {(id, key): score_type.definition for id in affected for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)
-    await _record_regrouping(session, plan, roots, moved)
+    await _record_regrouping(session, plan, roots, moved, now=now)
     await contacts.write_groups(session, moved)
     await projection.delete_projection(session, affected)
     regrouped = frozenset(roots[row] for row in rows)
@@ -106,28 +106,33 @@ async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, i
     return replace(plan, regrouping=regrouping), moved
 
 
-async def _record_regrouping(session: Session, plan: Plan, roots: Mapping[int, int], moved: Mapping[int, int]) -> None:
+async def _record_regrouping(
+    session: Session, plan: Plan, roots: Mapping[int, int], moved: Mapping[int, int], *, now: int
+) -> None:
     """Record which contacts a plan merges and splits, before it does so. An undo does both, too."""
     merged = sorted(row for row in moved if plan.members[row] == row)
     split = sorted(row for row in moved if roots[row] == row)
-    await _record_pairs(session, plan, AuditAction.CONTACTS_MERGED, [(row, roots[row]) for row in merged])
-    await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(row, plan.members[row]) for row in split])
+    await _record_pairs(session, plan, AuditAction.CONTACTS_MERGED, [(row, roots[row]) for row in merged], now=now)
+    await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(row, plan.members[row]) for row in split], now=now)
 
 
-async def _record_pairs(session: Session, plan: Plan, what: AuditAction, pairs: Sequence[tuple[int, int]]) -> None:
+async def _record_pairs(
+    session: Session, plan: Plan, what: AuditAction, pairs: Sequence[tuple[int, int]], *, now: int
+) -> None:
     """Record merges or splits. Each pair is the contact that ends or begins, and the contact that stays."""
+    if not pairs:
+        return
     ids = sorted({id for pair in pairs for id in pair})
     known = {contact.id: contact for contact in await contacts.load_contacts(session, plan.workspace, ids=ids)}
+    entries = []
     for pair in pairs:
         both: Document = {"contacts": [_describe_contact(id, known) for id in pair]}
         one: Document = {"contacts": [_describe_contact(pair[1], known)]}
-        is_merge = what is AuditAction.CONTACTS_MERGED
-        await record_change(
-            session, plan.workspace, who=plan.submission.author, what=what,
-            subject=" and ".join(known[id].shown if id in known else f"id:{id}" for id in pair),
-            before=both if is_merge else one, after={**(one if is_merge else both), "batch": plan.submission.batch},
-            contacts=pair, now=plan.submission.received_at,
-        )  # fmt: skip  # who and what, then the states
+        before, after = (both, one) if what is AuditAction.CONTACTS_MERGED else (one, both)
+        subject = " and ".join(known[id].shown if id in known else f"id:{id}" for id in pair)
+        after = {**after, "batch": plan.submission.batch}
+        entries.append(NewEntry(what=what, subject=subject, before=before, after=after, contacts=pair))
+    await record_changes(session, plan.workspace, entries, who=plan.submission.author, now=now)
 
 
 def _describe_contact(id: int, known: Mapping[int, Contact]) -> Document:

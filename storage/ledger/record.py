@@ -101,12 +101,12 @@ async def _record_turn(
     *known* and *memory* are the scores and the alert memory that the transaction knows. Both are returned as they are
     afterwards.
     """
-    plans = [await regroup_contacts(session, await append_undo(session, plan)) for plan in plans]
+    plans = [await regroup_contacts(session, await append_undo(session, plan), now=now) for plan in plans]
     if any(plan.regrouping or plan.undo for plan in plans):
         known = Known(states=await _load_states(session, plans))
     plans = [await stamp_deletions(session, plan) for plan in plans]
     plans = await append_facts(session, plans, known.states)
-    plans = [await erase_contacts(session, plan) for plan in plans]
+    plans = [await erase_contacts(session, plan, now=now) for plan in plans]
     if any(plan.regrouping for plan in plans):
         known = Known(states=await _load_states(session, plans))
     plans, known = await project(session, plans, known)

@@ -23,6 +23,7 @@ from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Delivered, ItemOutcome, Raw, Status
 from storage.job_runner import run_here
 from storage.jobs import NewJob
+from storage.ledger.committer import record
 from storage.ledger.split import preview_split, split_contact
 from storage.reading.segments import delete_segment, save_segment
 from storage.scoring.definitions import add_score_type, score_type, score_types
@@ -503,3 +504,16 @@ async def test_each_workspace_has_its_own_record(team: Team) -> None:
     added = await audit_entries(team.workspace, what=AuditAction.WORKSPACE_ADDED)
     assert [entry.subject for entry in added] == ["T0ACME"]
     assert await count_audit_entries(other.workspace) == 3
+
+
+async def test_an_entry_has_the_time_of_the_change(team: Team) -> None:
+    """A delivery of last week that is replayed today, and merges and deletes contacts, is recorded today."""
+    await team.deliver(set_to("a", ADA, 50), set_to("b", BOB, 40), set_to("c", EVE, 1))
+    merge = Merge(key="m", contact=Reference(email=BOB), into=Reference(email=ADA))
+    deletion = Deletion(key="d", contact=Reference(email=EVE))
+    replayed = team.delivery(merge, deletion, batch="crm/old", received=NOW + SECOND)
+
+    await record(team.workspace, replayed, now=NOW + 7 * DAY)
+
+    recorded = await audit_entries(team.workspace, since=NOW + 7 * DAY)
+    assert [entry.what for entry in recorded] == ["contact.deleted", "contact.merged"]
