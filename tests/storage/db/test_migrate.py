@@ -571,7 +571,17 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
 
     assert (await migrate(database_url, now=NOW)).applied[0] == "0008_background_jobs"
     after = await everything(database_url)
-    added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names", "split_at", "named_id")
+    added = (
+        "enrollment",
+        "enrolled_at",
+        "failed_for",
+        "position",
+        "asked",
+        "names",
+        "split_at",
+        "named_id",
+        "applied_by",
+    )
     later = ("name_key", "company_key")  # recomputed by another migration
     remaining = without({name: after[name] for name in before}, *added, *later)
     assert remaining == without(before, *later)
@@ -617,7 +627,7 @@ async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Pat
     assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0010_matching_keys") + 1 :]
 
     after = await everything(database_url)
-    assert after["contacts"] == before["contacts"]
+    assert without({"contacts": after["contacts"]}, "split_at") == {"contacts": before["contacts"]}
     rows = sorted(picked(after["attribute_values"], "contact_id name key number instant"), key=lambda row: row[:2])
     assert rows[:1000] == [(n, "n", str(n), n * 1_000_000, None) for n in range(1, 1001)]
     assert rows[1000:] == [
