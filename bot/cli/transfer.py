@@ -239,7 +239,7 @@ def _print_report(
 
 
 def export_contacts(
-    asked: Annotated[str, typer.Option("--filter", help="A filter as in Slack: 'score>=80 owner:…'")] = "",
+    filter_text: Annotated[str, typer.Option("--filter", help="A filter as in Slack: 'score>=80 owner:…'")] = "",
     form: Annotated[Form | None, typer.Option("--format", help="csv by default.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", dir_okay=False)] = None,
     team: Team = None,
@@ -253,7 +253,7 @@ def export_contacts(
         workspace = await the_workspace(team)
         types = await score_types(workspace)
         now = system_clock()
-        contact_filter = _parse_filter(asked, types, await segments(workspace))
+        contact_filter = _parse_filter(filter_text, types, await segments(workspace))
         total = await count(workspace, query=contact_filter, now=now) if out else 0
         target = create_file(out) if out else nullcontext(sys.stdout)
         with target as file, _show_progress(total, out.name) if out else nullcontext(_ignore_progress) as on_progress:

@@ -116,11 +116,11 @@ async def split_rest(
     roots = await _resolve_links(session, plan, remaining)
     await contacts.write_groups(session, roots)
     regrouped = frozenset(roots.values())
-    kept = tuple(pair for pair in before.scores if pair[0] not in rows)
+    other_scores = tuple(pair for pair in before.scores if pair[0] not in rows)
     return Regrouping(
         roots={**before.roots, **roots},
         contacts=(before.contacts - set(rows)) | regrouped,
-        scores=(*kept, *await _list_scores(session, plan, regrouped)),
+        scores=(*other_scores, *await _list_scores(session, plan, regrouped)),
         states_before={**states_before, **before.states_before},
     )
 

@@ -276,7 +276,7 @@ async def edited(acme: Acme, message: Message) -> Message:
     """Wait until a message is edited, and return it."""
 
     def find() -> list[Message]:
-        found = acme.sandbox.world.find(message.ts)
-        return [found] if found is not None and found.blocks != message.blocks else []
+        post = acme.sandbox.world.find(message.ts)
+        return [post] if post is not None and post.blocks != message.blocks else []
 
     return (await acme.sandbox.wait_for(find))[0]

@@ -100,7 +100,7 @@ class Life:
     ids: dict[str, int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     undos: list[tuple[str, str]] = field(default_factory=list)  #: (batch, undone batch)
-    asked: list[str] = field(default_factory=list)  #: batches of people
+    person_batches: list[str] = field(default_factory=list)  #: batches of people
     now: int = NOW
     number: int = 0
 
@@ -218,8 +218,8 @@ async def act(life: Life, counted: Counter[str]) -> None:
     for _ in range(together):
         life.number += 1
         batch = f"{life.number:04d}"
-        if life.asked and not submissions and dice.random() < 0.15:
-            submissions.append(life.team.undoing(dice.choice(life.asked[-3:]), batch=batch, received=life.now))
+        if life.person_batches and not submissions and dice.random() < 0.15:
+            submissions.append(life.team.undoing(dice.choice(life.person_batches[-3:]), batch=batch, received=life.now))
             break
         # The order of the submissions in a commit is undefined, so the stamp of a person's change would be too.
         person = dice.choice([None, None, dice.choice(list(PEOPLE))]) if together == 1 else None
@@ -263,7 +263,7 @@ def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseEx
     else:
         life.events += new
     if submission.actor:
-        life.asked.append(submission.batch)
+        life.person_batches.append(submission.batch)
     counted["facts"] += len(new)
     unasked = 0
     for measure in life.measures:

@@ -37,8 +37,11 @@ async def test_every_request_sent_again_changes_nothing(stored_url: str) -> None
                     answer = await response.text()
                 assert response.status == 200, (delivery["slug"], answer)
                 if answer.startswith("{"):
-                    counts, told = json.loads(answer), json.loads(delivery["answer"])
-                    assert (counts["applied"], counts["duplicate"]) == (0, told["applied"]), (delivery["slug"], answer)
+                    counts, answered = json.loads(answer), json.loads(delivery["answer"])
+                    assert (counts["applied"], counts["duplicate"]) == (0, answered["applied"]), (
+                        delivery["slug"],
+                        answer,
+                    )
 
         await send_again()
         assert await rows(stored_url, SCORES) == before

@@ -266,8 +266,8 @@ def test_other_capitals_are_another_id(tail: str) -> None:
     assert id_key(id)[:15] == id
     assert id_key(id_key(id)) == id_key(id)
     assert (id_key(id).casefold() == id_key(other).casefold()) == (id == other)
-    for kept in (f"123{tail}", id[:14], f"{id}A", f"42-{tail}"):
-        assert id_key(kept) == kept
+    for key in (f"123{tail}", id[:14], f"{id}A", f"42-{tail}"):
+        assert id_key(key) == key
 
 
 # --- missing values in Salesforce, forms and Freshsales

@@ -367,9 +367,11 @@ async def test_requests_that_an_earlier_version_kept_are_read_again_after_a_dele
     for key, document in bodies.items():
         source = await find_source(TEAM, slug="hub")
         body = json.dumps(document).encode()
-        kept = Raw(method="POST", query="", headers={"content-type": "application/json"}, body=body)
-        items = read_items(PROVIDERS["hubspot"], SignedRequest(headers=kept.headers, body=body), source=source, key=key)
-        delivered = Delivered(source=source.id, key=key, raw=kept)
+        raw_request = Raw(method="POST", query="", headers={"content-type": "application/json"}, body=body)
+        items = read_items(
+            PROVIDERS["hubspot"], SignedRequest(headers=raw_request.headers, body=body), source=source, key=key
+        )
+        delivered = Delivered(source=source.id, key=key, raw=raw_request)
         submission = Submission(
             source="hub", batch=f"hub/{key}", received_at=world.clock(), items=items, delivered=delivered
         )

@@ -29,7 +29,7 @@ def fill_in(value: object) -> Any:
         case str():
             if match := re.fullmatch(r"\{s:(-?\d+)\}", value):
                 return START // SECOND + int(match[1])
-            return re.sub(r"\{iso:(-?\d+)\}", lambda found: written(int(found[1])), value)
+            return re.sub(r"\{iso:(-?\d+)\}", lambda match: written(int(match[1])), value)
         case list():
             return [fill_in(element) for element in value]
         case dict():

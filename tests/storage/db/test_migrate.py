@@ -569,8 +569,8 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
     after = await everything(database_url)
     added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names", "split_at", "named_id")
     later = ("name_key", "company_key")  # recomputed by another migration
-    kept = without({name: after[name] for name in before}, *added, *later)
-    assert kept == without(before, *later)
+    remaining = without({name: after[name] for name in before}, *added, *later)
+    assert remaining == without(before, *later)
     (rule,), (memory,), (job,) = after["alert_rules"], after["alert_memory"], after["jobs"]
     assert (rule["enrollment"], rule["enrolled_at"], memory["enrollment"]) == (0, 0, 0)
     assert (job["failed_for"], job["position"]) == (0, 0)

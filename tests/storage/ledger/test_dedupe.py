@@ -19,7 +19,7 @@ from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, Team, Whom, change, field_item, set_to
+from tests.storage.teams import DAY, NOW, ContactLike, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
@@ -33,7 +33,7 @@ async def crm(team: Team) -> Source:
 
 
 def like_first(
-    contact: Whom = ADA,
+    contact: ContactLike = ADA,
     value: int = 50,
     *,
     op: Op = Op.SET,
@@ -114,9 +114,9 @@ async def test_a_repeat_is_looked_for_before_the_limits_of_today(seasoned: Team)
     assert again.outcomes == (DUPLICATE, DUPLICATE, refused)
     assert (other.outcomes, stranger.outcomes) == ((CONFLICT,), (refused,))
     assert await find(seasoned.workspace, text="new@example.com") == []
-    asked = seasoned.asking(set_to("p", ADA, 9, score="fit"), batch="p", received=NOW + DAY)
+    request = seasoned.asking(set_to("p", ADA, 9, score="fit"), batch="p", received=NOW + DAY)
     with pytest.raises(OutOfRange):
-        await seasoned.record(asked)
+        await seasoned.record(request)
 
 
 async def test_nothing_of_a_conflict_is_applied(seasoned: Team) -> None:

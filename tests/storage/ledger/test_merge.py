@@ -25,7 +25,7 @@ from storage.reading.history import HistoryEntry, why
 from storage.reading.pages import count
 from storage.reading.search import find, find_by_key
 from storage.scoring.definitions import add_score_type, score_types
-from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, field_item, set_to
+from tests.storage.teams import DAY, NOW, SECOND, ContactLike, Team, change, field_item, set_to
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
@@ -127,26 +127,26 @@ async def test_the_same_key_for_others_is_a_conflict(team: Team) -> None:
 @pytest.mark.parametrize("younger_is_kept", [False, True])
 async def test_the_contact_merged_into_is_shown(team: Team, younger_is_kept: bool) -> None:
     """The email, name, owner and company of the contact merged into are shown; the other fills gaps; an undo splits."""
-    kept, other = (BOB, ADA) if younger_is_kept else (ADA, BOB)
+    survivor, other = (BOB, ADA) if younger_is_kept else (ADA, BOB)
     await team.deliver(
         field_item("a", ADA, at=NOW - 90, name="Ada", owner="ada.rep@acme.com"),
         field_item("b", BOB, at=NOW - 80, name="Bob", owner="bob.rep@acme.com"),
         field_item("c", other, at=NOW - 70, company="Other", tags=["vip"]),
     )
-    name, owner = kept.partition("@")[0].title(), f"{kept.partition('@')[0]}.rep@acme.com"
-    ids = [(await team.contact(email)).id for email in (other, kept)]
+    name, owner = survivor.partition("@")[0].title(), f"{survivor.partition('@')[0]}.rep@acme.com"
+    ids = [(await team.contact(email)).id for email in (other, survivor)]
     await team.ask(Merge(key="m", contact=ids[0], into=ids[1]), batch="m")
 
     merged = await team.contact(other)
-    assert (merged.email, merged.name, merged.owner, merged.company) == (kept, name, owner, "Other")
+    assert (merged.email, merged.name, merged.owner, merged.company) == (survivor, name, owner, "Other")
     assert merged.tags == ("vip",)
     await team.deliver(
         field_item("d", other, at=NOW - 10, name="Somebody else", tags=["new"]),
-        field_item("e", kept, at=NOW - 20, owner="new.rep@acme.com"),
+        field_item("e", survivor, at=NOW - 20, owner="new.rep@acme.com"),
         batch="d2",
     )
-    merged = await team.contact(kept)
-    assert (merged.email, merged.name, merged.owner, merged.tags) == (kept, name, "new.rep@acme.com", ("new",))
+    merged = await team.contact(survivor)
+    assert (merged.email, merged.name, merged.owner, merged.tags) == (survivor, name, "new.rep@acme.com", ("new",))
     assert (await verify_next(team.workspace)).differences == ()
 
     await team.ask(
@@ -419,7 +419,7 @@ async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> 
 
 async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
     """Simultaneous merges and changes from several processes give one contact with each change counted once."""
-    people: list[Whom] = [f"p{number}@example.com" for number in range(12)]
+    people: list[ContactLike] = [f"p{number}@example.com" for number in range(12)]
     doors = [Team(team.workspace, Committer(current_database())) for _ in range(4)]
     adds = [change(f"k{n}", people[n % 12], Op.ADD, 1, at=NOW - n) for n in range(60)]
     merges = [merge(f"m{n}", f"p{n}@example.com", f"p{n + 6}@example.com", at=NOW - 1) for n in range(6)]
