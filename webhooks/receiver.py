@@ -53,7 +53,7 @@ class Receiver:
             log.warning("delivery not stored", because=str(exc))
             return problem(503, _explain_outage(exc), headers={"Retry-After": "5"})
 
-    async def look(self, request: web.Request) -> web.Response:
+    async def confirm_url(self, request: web.Request) -> web.Response:
         """Answer a sender that checks whether the URL exists."""
         try:
             await find_source(request.match_info["workspace"], slug=request.match_info["source"])

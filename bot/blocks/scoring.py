@@ -88,7 +88,7 @@ def type_modal(score_type: ScoreType | None) -> Block:
         "maximum": show(score_type.maximum) if score_type else "100",
         "step": show(score_type.step) if score_type else "1",
         "start": show(score_type.start) if score_type else None,
-        "bands": written_bands(score_type.bands) if score_type else None,
+        "bands": format_bands(score_type.bands) if score_type else None,
         "half_life": write_span(score_type.half_life) if score_type and score_type.half_life else None,
     }
     key = text_field(
@@ -122,7 +122,7 @@ def type_modal(score_type: ScoreType | None) -> Block:
     return form(TYPE_FORM, "Score type", blocks, submit="Add" if is_new else "Continue", metadata=metadata)
 
 
-def written_bands(bands: Sequence[Band]) -> str:
+def format_bands(bands: Sequence[Band]) -> str:
     """Return bands as they are typed, one per line."""
     return "\n".join(band.typed for band in bands)
 

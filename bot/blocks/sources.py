@@ -21,24 +21,24 @@ from storage.sources.health import HealthChange
 from storage.sources.readback_queue import Reading
 
 SOURCE_FORM, ROTATE_FORM = "source", "rotate"
-STANDING_EVENT = "source_standing"  # the event_type in the metadata of a message about a source
+HEALTH_EVENT = "source_standing"  # the event_type in the metadata of a message about a source
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
     "While it is paused, its requests are answered 503 and nothing is recorded. Most senders retry for some hours or"
     " days. What a sender gives up on before that is lost."
 )
-STANDS = {
+HEALTH_NOTES = {
     SourceHealth.WORKS: "",
     SourceHealth.REFUSED: " · *refused: it does not prove who sent it*",
     SourceHealth.UNUSABLE: " · *none of its items can be used*",
     SourceHealth.SILENT: " · *silent*",
 }
-KEPT_ASIDE = "Everything is in quarantine: `/score sources` shows it. Replay it after you fix the cause."
-LOOK_THERE = "Check at the sender that its webhook is still on."
+QUARANTINE_HINT = "Everything is in quarantine: `/score sources` shows it. Replay it after you fix the cause."
+SENDER_HINT = "Check at the sender that its webhook is still on."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedSource:
     """A source with the counts of its recent deliveries, its health, and its number of quarantined items."""
 
     source: Source
@@ -47,7 +47,7 @@ class Listed:
     quarantined: int
 
 
-def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
+def sources_reply(shown: Sequence[ListedSource], *, first: int, total: int) -> Reply:
     """Return a page of sources, starting at index *first*."""
     buttons = [button("Add a source", action="source_form", value="-", primary=not total)]
     if first + PER_PAGE < total:
@@ -63,8 +63,8 @@ def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
     return Reply(text=f"{total} sources", blocks=[section(title), *blocks, actions(buttons)])
 
 
-def _describe_source(listed: Listed) -> str:
-    paused = " · *paused*" if listed.source.settings.paused else STANDS[listed.health]
+def _describe_source(listed: ListedSource) -> str:
+    paused = " · *paused*" if listed.source.settings.paused else HEALTH_NOTES[listed.health]
     last = (
         f"Last delivery {moment(listed.recent.last_at)}"
         if listed.recent.last_at is not None
@@ -87,7 +87,7 @@ def _describe_source(listed: Listed) -> str:
     )
 
 
-def _render_buttons(listed: Listed, first: int) -> list[Block]:
+def _render_buttons(listed: ListedSource, first: int) -> list[Block]:
     slug = listed.source.slug
     if listed.source.settings.paused:
         pause = button("Resume", action="source_resume", value=f"{slug} {first}")
@@ -162,9 +162,12 @@ def source_health_reply(change: HealthChange) -> Reply:
         case SourceHealth.REFUSED:
             text = f"{name} has stopped working: its last {change.refused:,} requests were refused. {reason}\n{last}."
         case SourceHealth.UNUSABLE:
-            text = f"{name} has stopped working: no item of its last deliveries could be used. {reason}\n" + KEPT_ASIDE
+            text = (
+                f"{name} has stopped working: no item of its last deliveries could be used. {reason}\n"
+                + QUARANTINE_HINT
+            )
         case SourceHealth.SILENT:
-            text = f"{name} has gone silent: nothing has arrived for three days. {last}.\n" + LOOK_THERE
+            text = f"{name} has gone silent: nothing has arrived for three days. {last}.\n" + SENDER_HINT
         case _:
             assert_never(change.standing)
     blocks = [section(text), actions([button("Show", action="source_show", value=change.source)])]

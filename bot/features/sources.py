@@ -6,12 +6,12 @@ from typing import Any
 
 from bot.blocks.refusals import refusal_sentence
 from bot.blocks.sources import (
+    HEALTH_EVENT,
     MOST_ITEMS,
     PER_PAGE,
     ROTATE_FORM,
     SOURCE_FORM,
-    STANDING_EVENT,
-    Listed,
+    ListedSource,
     dry_run_reply,
     no_delivery_reply,
     quarantine_reply,
@@ -54,20 +54,20 @@ AT_ONCE = 50  #: deliveries that one click replays
 
 async def show_sources(request: Request) -> Reply:
     """Handle `sources`."""
-    return await sources_page(request)
+    return await render_sources_page(request)
 
 
-async def turn_sources(request: Request) -> Reply:
+async def turn_sources_page(request: Request) -> Reply:
     """Show the page of sources that starts at the index in the button's value."""
-    return replace(await sources_page(request, first=parse_number(request.text)), replaces=True)
+    return replace(await render_sources_page(request, first=parse_number(request.text)), replaces=True)
 
 
-async def sources_page(request: Request, *, first: int = 0) -> Reply:
+async def render_sources_page(request: Request, *, first: int = 0) -> Reply:
     """Return the page of sources that starts at index *first*, with recent deliveries, health and quarantine."""
     all_sources = await sources(request.workspace)
     quarantined, unhealthy = await count_quarantined(request.workspace), await list_troubled(request.workspace)
     listed = [
-        Listed(
+        ListedSource(
             source=source.at(request.now),
             recent=await count_recent(request.workspace, source=source.id, now=request.now),
             health=unhealthy.get(source.slug, SourceHealth.WORKS),
@@ -112,7 +112,7 @@ async def _set_paused(request: Request, *, paused: bool) -> Reply:
     slug, _, first = request.text.partition(" ")
     source = await find_source(request.workspace.team, slug=slug)
     await set_source(request.workspace, slug=slug, settings=replace(source.settings, paused=paused), now=request.now)
-    return replace(await sources_page(request, first=parse_number(first)), replaces=True)
+    return replace(await render_sources_page(request, first=parse_number(first)), replaces=True)
 
 
 async def open_source_form(request: Request) -> Reply:
@@ -198,7 +198,7 @@ async def report_source_health(tools: JobTools, job: Job) -> JobResult:
     if changed is None:
         return JobResult()
     reply = source_health_reply(changed)
-    if not await tools.post_to_admin(job, reply, job.id, event=STANDING_EVENT, since=changed.since):
+    if not await tools.post_to_admin(job, reply, job.id, event=HEALTH_EVENT, since=changed.since):
         raise GiveUp(NO_ADMIN_FOUND)
     await source_health.record_reported(tools.workspace, changed=changed)
     return JobResult(pace=PACE)
@@ -215,7 +215,7 @@ FEATURE = Feature(
         ),
     },
     buttons={
-        "sources": (Need.ADMINISTER, turn_sources),
+        "sources": (Need.ADMINISTER, turn_sources_page),
         "source_form": (Need.ADMINISTER, open_source_form),
         "source_show": (Need.ADMINISTER, show_source),
         "source_try": (Need.ADMINISTER, try_source),

@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.access import Need, Verdict, is_from_outside, may_see, rights
 from bot.slack.directory import People
-from bot.slack.feature import Feature, Handler
+from bot.slack.feature import Feature, RequestHandler
 from bot.slack.handling import Block, Outlived, Reply, Request
 from bot.slack.payloads import (
     SlackPayload,
@@ -50,9 +50,9 @@ class Dispatcher:
         self,
         *,
         features: Feature,
-        run_line: Handler,
-        draw_home: Handler,
-        ask_inviter: Handler,
+        run_line: RequestHandler,
+        draw_home: RequestHandler,
+        ask_inviter: RequestHandler,
         workspace: Workspace,
         enterprise: str | None,
         bot_user: str | None,
@@ -73,7 +73,7 @@ class Dispatcher:
         self._people = people
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def command(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_command(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a slash command."""
         self._track_task()
         await ack()
@@ -81,7 +81,7 @@ class Dispatcher:
         payload = parse_command(body)
         await self._send(payload, await self._handle(payload, self._run_line, text=clean(text)))
 
-    async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_action(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a click on a button or a choice in a menu."""
         self._track_task()
         await ack()
@@ -100,7 +100,7 @@ class Dispatcher:
         if (body.get("view") or {}).get("type") == "home":
             await self._publish_home(payload.user)
 
-    async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_form(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a submitted form."""
         self._track_task()
         entry = self._features.forms.get(body["view"]["callback_id"])
@@ -120,7 +120,7 @@ class Dispatcher:
             reply = plain_reply(f"Nothing was changed. {' '.join(reply.errors.values())}")
         await self._send(payload, reply)
 
-    async def options(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_menu(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Answer a request for a menu's options; the menu stays empty for people who may not see scores."""
         self._track_task()
         choices: list[Block] = []
@@ -134,17 +134,17 @@ class Dispatcher:
             log.warning("menu not filled", because=type(refusal).__name__)
         await ack(options=choices)
 
-    async def channel_changed(self, event: Mapping[str, Any]) -> None:
+    async def handle_channel_change(self, event: Mapping[str, Any]) -> None:
         """Invalidate a channel that was shared or unshared, or that somebody left."""
         self._people.forget_place(str(event.get("channel")))
 
-    async def person_changed(self, event: Mapping[str, Any]) -> None:
+    async def handle_person_change(self, event: Mapping[str, Any]) -> None:
         """Invalidate a person after that person joined the workspace or the account changed."""
         user = event.get("user")
         if isinstance(user, Mapping):
             self._people.person_changed(user)
 
-    async def shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a message shortcut."""
         self._track_task()
         await ack()
@@ -153,7 +153,7 @@ class Dispatcher:
         need, handler = self._features.shortcuts[body["callback_id"]]
         await self._send(payload, await self._handle(payload, handler, need=need, text=message_text))
 
-    async def joined(self, event: Mapping[str, Any]) -> None:
+    async def handle_join(self, event: Mapping[str, Any]) -> None:
         """Ask the person who invited the app to a channel whether to send follow-ups there; nobody else sees this."""
         self._track_task()
         self._people.forget_place(str(event.get("channel")))
@@ -175,7 +175,7 @@ class Dispatcher:
         if reply != Reply():
             await self._answers.ask_alone(payload, reply)
 
-    async def home_opened(self, event: Mapping[str, Any]) -> None:
+    async def handle_home(self, event: Mapping[str, Any]) -> None:
         """Draw the Home tab that a person opened."""
         self._track_task()
         if event.get("tab") != "home":
@@ -191,7 +191,7 @@ class Dispatcher:
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
         await self._answers.answer(payload, reply)
 
-    async def drained(self, *, patience: float) -> None:
+    async def drain(self, *, patience: float) -> None:
         """Wait at most *patience* seconds for requests that were acknowledged but not answered yet."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)

@@ -8,7 +8,7 @@ from bot.slack.access import Need
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.job_handling import JobHandler
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Reply]]
+RequestHandler: TypeAlias = Callable[[Request], Awaitable[Reply]]
 OptionLister: TypeAlias = Callable[[Request], Awaitable[list[Block]]]
 Entry = TypeVar("Entry")
 
@@ -17,7 +17,7 @@ Entry = TypeVar("Entry")
 class Command:
     """A verb of `/score`: its handler, syntax, summary, example lines and required permission."""
 
-    handler: Handler
+    handler: RequestHandler
     usage: str
     summary: str
     examples: tuple[str, ...]
@@ -29,10 +29,10 @@ class Feature:
     """The tables of one feature; buttons, forms and shortcuts are entered with the permission that they require."""
 
     verbs: Mapping[str, Command] = field(default_factory=dict)
-    buttons: Mapping[str, tuple[Need, Handler]] = field(default_factory=dict)  #: by action id, of menus too
-    forms: Mapping[str, tuple[Need, Handler]] = field(default_factory=dict)  #: by callback id
+    buttons: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by action id, of menus too
+    forms: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by callback id
     options: Mapping[str, OptionLister] = field(default_factory=dict)  #: by the action id of a menu in a form
-    shortcuts: Mapping[str, tuple[Need, Handler]] = field(default_factory=dict)  #: by callback id
+    shortcuts: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by callback id
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)  #: by kind
     recurring: Collection[str] = ()  #: the kinds of jobs that are never given up
 

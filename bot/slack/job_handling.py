@@ -63,7 +63,7 @@ class JobTools:
         admin = await self.find_admin()
         if admin is None:
             return False
-        await self.poster.say_once(job, await self.poster.direct(admin), reply, id, event=event, since=since)
+        await self.poster.post_once(job, await self.poster.direct(admin), reply, id, event=event, since=since)
         return True
 
     async def load_types(self) -> dict[str, ScoreType]:

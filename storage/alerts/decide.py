@@ -93,7 +93,7 @@ class _Step:
 
 
 @dataclass(frozen=True, slots=True)
-class _Decided:
+class _Decisions:
     """The decisions of a rule about a contact, in order, and the rule's memory after them."""
 
     evaluation: _Evaluation
@@ -101,7 +101,7 @@ class _Decided:
     steps: tuple[_Step, ...] = ()
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
 
-    def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decided":
+    def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decisions":
         """Add the decision of one more instant. The cool-down starts only if a follow-up was opened."""
         memory, opens, unasked = decision.memory, False, self.unasked
         if decision.fires:
@@ -113,14 +113,16 @@ class _Decided:
                 memory = replace(memory, fired_at=self.memory.fired_at)
         steps = self._close(instant.at) if decision.closes else self.steps
         if opens:
-            is_begun = bool(steps) and steps[-1].opens is None
-            steps = (*steps[:-1], replace(steps[-1], opens=instant)) if is_begun else (*steps, _Step(None, instant))
+            follows_closing = bool(steps) and steps[-1].opens is None
+            steps = (
+                (*steps[:-1], replace(steps[-1], opens=instant)) if follows_closing else (*steps, _Step(None, instant))
+            )
         return replace(self, memory=memory, steps=steps, unasked=unasked)
 
     def _close(self, at: int) -> tuple[_Step, ...]:
         return (*self.steps, _Step(at, None))
 
-    def enroll(self, state: ScoreState) -> "_Decided":
+    def enroll(self, state: ScoreState) -> "_Decisions":
         """Enroll the contact if its memory is older than the rule's enrollment. *state*: the score since then."""
         rule = self.evaluation.rule
         if self.memory.enrollment == rule.enrollment:
@@ -128,27 +130,27 @@ class _Decided:
         memory = self.evaluation.watch.enroll(self.memory, state, since=rule.enrolled_at)
         return replace(self, memory=replace(memory, enrollment=rule.enrollment))
 
-    def settle(self, state: ScoreState, *, until: int, is_met: _Condition) -> "_Decided":
+    def settle(self, state: ScoreState, *, until: int, is_met: _Condition) -> "_Decisions":
         """Evaluate the rule at every instant up to *until* at which time alone may decide something.
 
         Raises RuntimeError if an evaluation does not advance in time: an endless loop would block the transaction and
         the process.
         """
-        decided, last, watch = self, -1, self.evaluation.watch
+        decisions, last, watch = self, -1, self.evaluation.watch
         while True:
-            at = watch.next_evaluation(decided.memory, state)
+            at = watch.next_evaluation(decisions.memory, state)
             if at is None or at > until:
-                return decided
+                return decisions
             if at <= last:
                 rule, contact = self.evaluation.watched
                 raise RuntimeError(f"alert rule {rule} would evaluate contact {contact} at {at} again")
             last = at
             before, after = (state.value(watch.score_type, now=instant) for instant in (at - 1, at))
             instant = _Instant(self.evaluation, at, before, after, by_time=True)
-            decision = watch.evaluate(decided.memory, state, now=at)
-            decided = decided.apply(instant, decision, is_met=is_met)
+            decision = watch.evaluate(decisions.memory, state, now=at)
+            decisions = decisions.apply(instant, decision, is_met=is_met)
 
-    def regroup(self, state: ScoreState, *, at: int) -> "_Decided":
+    def regroup(self, state: ScoreState, *, at: int) -> "_Decisions":
         """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
         decision = self.evaluation.watch.evaluate(self.memory, state, now=at)
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
@@ -177,19 +179,19 @@ async def decide_all(
     known = {**known, **dict.fromkeys(unknown, AlertMemory()), **loaded}
     earlier_values = await _load_earlier_values(session, evaluations)
 
-    def decide_each(is_met: _Condition) -> list[_Decided]:
+    def decide_each(is_met: _Condition) -> list[_Decisions]:
         return [
-            _decide(_Decided(evaluation, known[evaluation.watched]), earlier_values.get(position), is_met=is_met)
+            _decide(_Decisions(evaluation, known[evaluation.watched]), earlier_values.get(position), is_met=is_met)
             for position, evaluation in enumerate(evaluations)
         ]
 
-    decided = await _decide_with_conditions(session, decide_each, now=now)
-    saved = await _save(session, decided, known, now=now)
+    all_decisions = await _decide_with_conditions(session, decide_each, now=now)
+    saved = await _save(session, all_decisions, known, now=now)
     unasked: dict[int, int] = {}
-    for decision in decided:
-        if decision.unasked and decision.evaluation.plan is not None:
-            position = decision.evaluation.plan.position
-            unasked[position] = unasked.get(position, 0) + decision.unasked
+    for decisions in all_decisions:
+        if decisions.unasked and decisions.evaluation.plan is not None:
+            position = decisions.evaluation.plan.position
+            unasked[position] = unasked.get(position, 0) + decisions.unasked
     return [replace(plan, unasked=unasked.get(plan.position, 0)) for plan in plans], {**known, **saved}
 
 
@@ -198,52 +200,52 @@ def reads_scores(rule: AlertRule) -> bool:
     return bool(rule.condition) or rule.kind.compares
 
 
-def _decide(decided: _Decided, earlier: int | None, *, is_met: _Condition) -> _Decided:
+def _decide(decisions: _Decisions, earlier: int | None, *, is_met: _Condition) -> _Decisions:
     """Evaluate a rule for the effect of time up to a plan, then for the plan's change of the score."""
-    evaluation = decided.evaluation
+    evaluation = decisions.evaluation
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
     assert plan is not None
     assert moved is not None
-    decided = decided.enroll(moved.was)
-    at = max(plan.submission.received_at, decided.memory.seen_at)
-    decided = decided.settle(moved.was, until=at, is_met=is_met)
+    decisions = decisions.enroll(moved.was)
+    at = max(plan.submission.received_at, decisions.memory.seen_at)
+    decisions = decisions.settle(moved.was, until=at, is_met=is_met)
     before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
     if silent is not None:
-        decided = decided.regroup(silent, at=at)
+        decisions = decisions.regroup(silent, at=at)
         before = silent.value(watch.score_type, now=at)
-    decision = watch.evaluate_change(decided.memory, evaluation.state, earlier, now=at)
+    decision = watch.evaluate_change(decisions.memory, evaluation.state, earlier, now=at)
     instant = _Instant(evaluation, at, earlier if watch.compares else before, moved.after, by_time=False)
-    return decided.apply(instant, decision, is_met=is_met)
+    return decisions.apply(instant, decision, is_met=is_met)
 
 
 async def _decide_with_conditions(
-    session: Session, decide_each: Callable[[_Condition], list[_Decided]], *, now: int
-) -> list[_Decided]:
+    session: Session, decide_each: Callable[[_Condition], list[_Decisions]], *, now: int
+) -> list[_Decisions]:
     """Return the decisions of *decide_each* with the answers to the conditions of the rules that fire.
 
     A first run assumes that all conditions are met. It finds every contact that may fire, because an answer affects
     only later instants of the same rule and contact. The answers for these contacts are then loaded at once.
     """
-    asked: list[_Instant] = []
+    firings: list[_Instant] = []
 
     def is_met(instant: _Instant) -> bool:
-        asked.append(instant)
+        firings.append(instant)
         return True
 
-    decided = decide_each(is_met)
-    if not asked:
-        return decided
-    answer = await _load_conditions(session, asked, now=now)
-    if any(instant.by_time for instant in asked):  # contacts are folded, which takes a while after an outage
+    all_decisions = decide_each(is_met)
+    if not firings:
+        return all_decisions
+    answer = await _load_conditions(session, firings, now=now)
+    if any(instant.by_time for instant in firings):  # contacts are folded, which takes a while after an outage
         return await asyncio.to_thread(decide_each, answer)
     return decide_each(answer)
 
 
-async def _load_conditions(session: Session, asked: Sequence[_Instant], *, now: int) -> _Condition:
-    """Load the answers to the conditions of the rules that fire at *asked*, for all instants of the same contacts."""
+async def _load_conditions(session: Session, firings: Sequence[_Instant], *, now: int) -> _Condition:
+    """Load the answers to the conditions of the rules that fire at *firings*, for all instants of the same contacts."""
     by_rule: dict[int, list[_Instant]] = {}
     past: dict[Workspace, set[int]] = {}  #: the contacts for which a rule fires at an instant before the write
-    for instant in asked:
+    for instant in firings:
         by_rule.setdefault(instant.evaluation.rule.id, []).append(instant)
         if instant.by_time:
             past.setdefault(instant.evaluation.workspace, set()).add(instant.evaluation.contact)
@@ -288,18 +290,20 @@ async def _parse_condition(
 
 
 async def _save(
-    session: Session, decided: Sequence[_Decided], loaded: Mapping[Watched, AlertMemory], *, now: int
+    session: Session, all_decisions: Sequence[_Decisions], loaded: Mapping[Watched, AlertMemory], *, now: int
 ) -> dict[Watched, AlertMemory]:
     """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
-    for steps in zip_longest(*(decision.steps for decision in decided)):
-        taken = [(decision.evaluation.watched, step) for decision, step in zip(decided, steps, strict=True) if step]
-        closing = {watched: step.closes_at for watched, step in taken if step.closes_at is not None}
+    for steps in zip_longest(*(decisions.steps for decisions in all_decisions)):
+        current = [
+            (decisions.evaluation.watched, step) for decisions, step in zip(all_decisions, steps, strict=True) if step
+        ]
+        closing = {watched: step.closes_at for watched, step in current if step.closes_at is not None}
         await followup_moves.close_fallen_back(session, closing, now=now)
-        opening = sorted((step.opens for _, step in taken if step.opens), key=lambda instant: instant.at)
+        opening = sorted((step.opens for _, step in current if step.opens), key=lambda instant: instant.at)
         await followup_moves.open_follow_ups(session, await _make_follow_ups(session, opening), now=now)
     changed = dict[Watched, AlertMemory]()
-    for decision in decided:
-        evaluation, memory = decision.evaluation, decision.memory
+    for decisions in all_decisions:
+        evaluation, memory = decisions.evaluation, decisions.memory
         before = loaded.get(evaluation.watched, AlertMemory())
         is_same = replace(memory, seen_at=before.seen_at, enrollment=before.enrollment) == before
         if not is_same or evaluation.watch.is_behind(before, evaluation.state, now=memory.seen_at):
@@ -508,16 +512,16 @@ async def _sweep_batch(
         evaluations = [_Evaluation(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
 
-        def decide_each(is_met: _Condition) -> list[_Decided]:
+        def decide_each(is_met: _Condition) -> list[_Decisions]:
             return [
-                _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory()))
+                _Decisions(evaluation, loaded.get(evaluation.watched, AlertMemory()))
                 .enroll(evaluation.state)
                 .settle(evaluation.state, until=now, is_met=is_met)
                 for evaluation in evaluations
             ]
 
-        decided = await _decide_with_conditions(session, decide_each, now=now)
-        await _save(session, decided, loaded, now=now)
+        all_decisions = await _decide_with_conditions(session, decide_each, now=now)
+        await _save(session, all_decisions, loaded, now=now)
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
 
     for _ in range(MOST_TRIES):

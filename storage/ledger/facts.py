@@ -31,7 +31,7 @@ from storage.sources.named_contacts import make_name
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
 #: (contact row that the fact was written for, time of receipt, fact)
-Stored: TypeAlias = tuple[int | None, int, Fact]
+StoredFact: TypeAlias = tuple[int | None, int, Fact]
 #: (contact id, key of a score type)
 Scored: TypeAlias = tuple[int, str]
 
@@ -115,7 +115,7 @@ def _make_key(row: Row) -> FactKey:
     return (row["workspace_id"], row["source"], row["dedupe_key"], row["subject"])
 
 
-async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
+async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, StoredFact]:
     """Return the stored facts with these keys. Keys without a fact are left out."""
     rows = await session.rows(
         "SELECT f.* FROM given(workspace bigint, source text, key text, subject text)"
@@ -465,11 +465,12 @@ def _parse_fact(row: Row) -> Fact:
         case "activity":
             return Activity(**common, activity=row["activity"], quantity=row["amount"])
         case "merge" if row["subject"] == SPLIT:
-            return SplitOff(**common, one=row["contact_id"], other=row["other_id"])
+            return SplitOff(**common, row=row["contact_id"], other=row["other_id"])
         case "merge":
             _, _, place = row["subject"].partition("/")
-            one, other = row["contact_id"], row["other_id"]
-            return Merged(**common, one=one, other=other, place=int(place or 1), into=row["amount"])
+            return Merged(
+                **common, row=row["contact_id"], other=row["other_id"], place=int(place or 1), into=row["amount"]
+            )
         case "deleted":
             return Deleted(**common)
         case "undo":

@@ -17,7 +17,7 @@ from storage.transfer.csv_files import CsvFile, Row
 from storage.transfer.import_activities import ActivityReader
 from storage.transfer.import_batch import SOURCE, batch_of, build_undo
 from storage.transfer.import_columns import Columns, check_attributes
-from storage.transfer.import_compare import compare_row, load_people, replace_undone_keys
+from storage.transfer.import_compare import compare_row, load_stored_contacts, replace_undone_keys
 from storage.transfer.import_numbers import NO_ADJUSTMENT, NumberReader, ScoreOptions
 from storage.transfer.import_rows import ImportRow, parse_row
 
@@ -89,10 +89,10 @@ async def import_file(
         import_rows = [parse_row(row, columns, numbers, activities) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
         await replace_undone_keys(workspace, import_rows=valid_rows, batch=batch)
-        people = await load_people(workspace, import_rows=valid_rows, columns=columns, batch=batch, now=now)
+        stored = await load_stored_contacts(workspace, import_rows=valid_rows, columns=columns, batch=batch, now=now)
         for import_row in import_rows:
             if not import_row.complaints:
-                compare_row(import_row, people, workspace, key=f"{key}/{import_row.row.line}", columns=columns)
+                compare_row(import_row, stored, workspace, key=f"{key}/{import_row.row.line}", columns=columns)
         items = [item for import_row in import_rows for item in import_row.items]
         if items:
             # Later rows are later facts, regardless of their position in a chunk.
@@ -124,8 +124,8 @@ async def _record_and_report(
     slices = [recorded]
     if recorded.pending:
         await fold_pending(workspace, undo=submission.batch, on_slice=slices.append, clock=lambda: now)
-    for moved in slices:
-        _report_moves(report, *await load_entering(database.current_database().reader, moved))
+    for part in slices:
+        _report_moves(report, *await load_entering(database.current_database().reader, part))
     return recorded
 
 
@@ -140,8 +140,8 @@ def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[in
             movement.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
 
 
-def _is_entering(moved: Moved) -> bool:
-    return moved.score_type.is_top(moved.after) and not moved.score_type.is_top(moved.before)
+def _is_entering(move: Moved) -> bool:
+    return move.score_type.is_top(move.after) and not move.score_type.is_top(move.before)
 
 
 def _apply_outcomes(import_rows: Sequence[ImportRow], recorded: Recorded) -> None:

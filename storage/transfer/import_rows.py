@@ -46,7 +46,7 @@ class ImportRow:
     is_new: bool = False
     changed: bool = False
 
-    def identities(self, workspace: Workspace, reference: Reference | None = None) -> list[Identity]:
+    def list_identities(self, workspace: Workspace, reference: Reference | None = None) -> list[Identity]:
         """Return every address and id that the row, or one of its references, names its contact by, each once."""
         references = self.references if reference is None else [reference]
         identities = [(workspace.id, *identity) for reference in references for identity in reference.identities()]

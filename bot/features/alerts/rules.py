@@ -47,7 +47,7 @@ async def manage_alerts(request: Request) -> Reply:
     verb, _, rest = request.text.partition(" ")
     match verb.casefold():
         case "" | "list":
-            return await alerts_page(request)
+            return await render_alerts_page(request)
         case "add" if not rest.strip():
             request.needs(Need.SET)
             return Reply(modal=alert_modal(request.types))
@@ -66,7 +66,7 @@ async def manage_alerts(request: Request) -> Reply:
             return plain_reply(USAGE)
 
 
-async def alerts_page(request: Request) -> Reply:
+async def render_alerts_page(request: Request) -> Reply:
     """Return the list of alert rules with the results of their follow-ups, and the digests."""
     return alerts_reply(
         await alert_rules(request.workspace),

@@ -28,7 +28,7 @@ from storage.posted_messages import FILE, HIDE
 log = structlog.get_logger(__name__)
 
 #: the event type in the metadata of messages in a follow-up's thread, and of escalations
-WORD = "word"
+THREAD_EVENT = "word"
 #: more follow-ups than STORM for one channel within STORM_TIME (µs) are posted as one list
 STORM, STORM_TIME = 50, 600 * SECOND
 
@@ -137,7 +137,7 @@ async def _update_message(
     reply = replace(reply, blocks=[context(await _explain_hidden(tools, channel)), *reply.blocks])
     since = min(item.posted_at or item.asked_at for item in shown)
     ids = [item.id for item in shown]
-    admin_ts = await tools.poster.say_once(job, admin_channel, reply, ids[0], event=EVENT, since=since, known_as=ids)
+    admin_ts = await tools.poster.post_once(job, admin_channel, reply, ids[0], event=EVENT, since=since, known_as=ids)
     if job.is_doubtful:  # an earlier attempt may have posted a list with fewer follow-ups
         await tools.poster.send(admin_channel, reply, ts=admin_ts)
     await followup_moves.move_message(tools.workspace, channel=channel, ts=ts, to_channel=admin_channel, to_ts=admin_ts)
@@ -201,7 +201,9 @@ async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
         return JobResult()
     reply = Reply(text=timed_move.message.format(holder=earlier[-1].by, assignee=follow_up.escalate_to))
     try:
-        await tools.poster.say_once(job, channel, reply, job.id, event=WORD, since=last.at, thread=follow_up.message_ts)
+        await tools.poster.post_once(
+            job, channel, reply, job.id, event=THREAD_EVENT, since=last.at, thread=follow_up.message_ts
+        )
     except (NotShown, SlackApiError) as exc:
         log.warning("not posted in a thread", because=explain_refusal(exc, channel))
         if timed_move.move is FollowUpMove.ESCALATE:
@@ -221,7 +223,7 @@ async def _notify_escalation(tools: JobTools, job: Job, follow_up: FollowUp, *, 
     text = headline(follow_up, contact, (await tools.load_types()).get(follow_up.score))
     text += f"\nNobody has claimed this in time. Claim it: `/score followups {'open' if why else 'mine'}`{why}"
     reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
-    await tools.poster.say_once(job, await tools.poster.direct(person), reply, job.id, event=WORD, since=since)
+    await tools.poster.post_once(job, await tools.poster.direct(person), reply, job.id, event=THREAD_EVENT, since=since)
     return JobResult(pace=PACE)
 
 
@@ -249,7 +251,7 @@ async def _post_once(
     """
     channel = await _find_channel(tools, job, job.lane)
     try:
-        ts = await tools.poster.say_once(job, channel, reply, id, event=EVENT, since=since, known_as=known_as)
+        ts = await tools.poster.post_once(job, channel, reply, id, event=EVENT, since=since, known_as=known_as)
         await clear_notice(tools.workspace, notice=channel)
         return channel, ts
     except (NotShown, SlackApiError) as exc:
@@ -259,7 +261,7 @@ async def _post_once(
     log.warning("follow-up goes to an admin", because=reason)
     await _report_lane(tools, job, channel, reason)
     admin_channel = await _find_channel(tools, job, "")
-    ts = await tools.poster.say_once(job, admin_channel, reply, id, event=EVENT, since=since, known_as=known_as)
+    ts = await tools.poster.post_once(job, admin_channel, reply, id, event=EVENT, since=since, known_as=known_as)
     return admin_channel, ts
 
 

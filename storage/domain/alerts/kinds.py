@@ -218,7 +218,7 @@ class Crosses(Watch):
         return self._advance(memory, inside=self.region.holds(value), is_left=is_left, now=now)
 
 
-class Moved(Watch):
+class Moves(Watch):
     """The score changed by an amount, up or down, within a span. Only a change of the score makes it fire."""
 
     name = "moved"
@@ -275,7 +275,7 @@ class Moved(Watch):
         return memory
 
 
-class Rises(Moved):
+class Rises(Moves):
     """The score rose by an amount within a span."""
 
     name = "rises"
@@ -287,7 +287,7 @@ class Rises(Moved):
         return value - earlier
 
 
-class Falls(Moved):
+class Falls(Moves):
     """The score fell by an amount within a span."""
 
     name = "falls"
@@ -401,4 +401,4 @@ class Cooling(Watch):
 #: a kind of alert rule
 Kind: TypeAlias = type[Watch]
 #: the kinds by their stored names
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Crosses, Moved, Rises, Falls, Untouched, Cooling)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Crosses, Moves, Rises, Falls, Untouched, Cooling)}
