@@ -21,7 +21,7 @@ from storage.sources.health import HealthChange
 from storage.sources.readback_queue import Reading
 
 SOURCE_FORM, ROTATE_FORM = "source", "rotate"
-HEALTH_EVENT = "source_standing"  # the event_type in the metadata of a message about a source
+HEALTH_EVENT = "source_standing"  # the event type in the metadata of messages about the health of a source
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
     "While it is paused, its requests are answered 503 and nothing is recorded. Most senders retry for some hours or"
@@ -108,7 +108,7 @@ def _render_buttons(listed: ListedSource, first: int) -> list[Block]:
 
 
 def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: Reading) -> Reply:
-    """Return one source: setup steps, settings, refused requests, and the status of its read-back."""
+    """Return the setup steps, settings, refused requests and read-back status of a source."""
     settings = source.settings
     details = {
         "Fields": ", ".join(f"{name} is {score}" for name, score in settings.map.items()),
@@ -136,7 +136,7 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
 
 
 def _describe_reading(reading: Reading) -> list[str]:
-    """Return the status of the read-back through a source's API."""
+    """Return lines with the status of reading contacts back through the API of a source."""
     queue_note = f": {reading.waiting:,} wait" if reading.waiting else ""
     lines = [f"Addresses and names are read through its API{queue_note}"]
     if reading.problem is not None and reading.problem_at is not None:
@@ -145,7 +145,7 @@ def _describe_reading(reading: Reading) -> list[str]:
 
 
 def _number_steps(source: Source, senders: Senders, *, secret: str = HIDDEN) -> list[str]:
-    """Return the setup steps at the sender; the URL and the secret stay as they are, so that they can be copied."""
+    """Return the setup steps at the sender. The URL and the secret are not reformatted, so that they can be copied."""
     steps = [escape_sentence(step) for step in senders.steps.get(source.provider, ())]
     url = escape_entities(senders.url(source))
     filled = fill_steps(steps, source=source, url=url, secret=escape_entities(secret))
@@ -175,7 +175,7 @@ def source_health_reply(change: HealthChange) -> Reply:
 
 
 def source_added_reply(source: Source, senders: Senders) -> Reply:
-    """Return the reply for a new source; it is the only time that the secret is shown."""
+    """Return the reply for a new source: the only message that shows the secret."""
     secret = source.secrets[0] if source.secrets else ""
     name = source.settings.username
     lines = [
@@ -195,7 +195,7 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
 
 
 def rotated_reply(source: Source, *, until: int) -> Reply:
-    """Return the reply with the new secret of a source; it is the only time that the secret is shown."""
+    """Return the reply with the new secret of a source: the only message that shows the secret."""
     return Reply(
         text=f"{source.slug} has a new secret.",
         blocks=[
@@ -206,7 +206,7 @@ def rotated_reply(source: Source, *, until: int) -> Reply:
 
 
 def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
-    """Return the quarantined items of a source, with the reasons; *total* counts also the items not shown."""
+    """Return the quarantined items of a source, with the reasons. *total* includes the items that are not shown."""
     if not items:
         return Reply(text="Empty.", blocks=[section(f"Nothing from *{source}* is in quarantine.")])
     lines = [
@@ -273,9 +273,9 @@ def rotate_modal(source: Source) -> Block:
 def dry_run_reply(
     delivery: Delivery, items: Sequence[ItemRequest], warnings: Sequence[str], types: Mapping[str, ScoreType]
 ) -> Reply:
-    """Return the reply with the items of a source's last delivery, as the current mapping reads them.
+    """Return the reply to a test of a source.
 
-    *items* and *warnings* come from parsing the stored delivery again; nothing is recorded.
+    *items* and *warnings* are the result of parsing its last stored delivery again; nothing is recorded.
     """
     amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
@@ -310,7 +310,7 @@ def _render_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received:
 def replay_reply(
     slug: str, ids: Sequence[int], counts: Mapping[Status, int], failures: Sequence[str], *, has_more: bool
 ) -> Reply:
-    """Return the outcome of a replay of deliveries: items by status, and why some are still in quarantine."""
+    """Return the outcome of replaying deliveries: the items by status, and why some are still in quarantine."""
     summary = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts.get(status)) or "nothing to apply"
     amount = "1 delivery" if len(ids) == 1 else f"{len(ids):,} deliveries"
     text = f"Replayed {amount} of *{slug}*: {summary}." if ids else f"Nothing more from *{slug}* is in quarantine."

@@ -58,7 +58,7 @@ async def show_sources(request: Request) -> Reply:
 
 
 async def turn_sources_page(request: Request) -> Reply:
-    """Show the page of sources that starts at the index in the button's value."""
+    """Replace the list by the page of sources that starts at the index in the button's value."""
     return replace(await render_sources_page(request, first=parse_number(request.text)), replaces=True)
 
 
@@ -79,7 +79,7 @@ async def render_sources_page(request: Request, *, first: int = 0) -> Reply:
 
 
 async def show_source(request: Request) -> Reply:
-    """Show a source's settings and the steps to set up the sender."""
+    """Show the settings of a source and the steps to set up the sender."""
     source = (await find_source(request.workspace.team, slug=request.text)).at(request.now)
     refused = next(
         (refusal for refusal in await list_refusals(request.workspace) if refusal.source == source.slug), None
@@ -88,7 +88,7 @@ async def show_source(request: Request) -> Reply:
 
 
 async def try_source(request: Request) -> Reply:
-    """Show how a source's last stored delivery would be read now; nothing is recorded."""
+    """Show the items of a source's last stored delivery with the current settings. Nothing is recorded."""
     source = await find_source(request.workspace.team, slug=request.text)
     latest = await latest_raw(request.workspace, source=source.slug)
     if latest is None:
@@ -125,7 +125,7 @@ async def submit_source(request: Request) -> Reply:
     entered = {name: (value or "").strip() for name, value in request.fields.items()}
     slug, provider = entered["slug"], entered["provider"]
     values: dict[str, Any] = {"secret": None, "map": (), "options": (), "api_token": None}
-    # Each value is checked together with those before it, so that a refusal belongs to its field.
+    # Add one value at a time, so that the refusal is shown at the field that causes it.
     for name in ("options", "map", "secret", "api_token"):
         values[name] = _split_lines(entered[name]) if name in ("options", "map") else entered[name] or None
         try:
@@ -159,7 +159,7 @@ async def open_rotate_form(request: Request) -> Reply:
 
 
 async def submit_rotation(request: Request) -> Reply:
-    """Rotate the source's secret; previous secrets remain valid for a day."""
+    """Rotate the secret of the source. The previous secrets remain valid for a day."""
     slug = request.metadata["slug"]
     source = await find_source(request.workspace.team, slug=slug)
     try:
@@ -177,7 +177,7 @@ async def show_quarantine(request: Request) -> Reply:
 
 
 async def replay_source(request: Request) -> Reply:
-    """Replay a source's deliveries that have quarantined items, oldest first, at most 50 per click."""
+    """Replay the deliveries of a source that have quarantined items, oldest first, at most AT_ONCE per click."""
     slug, _, after = request.text.partition(" ")
     ids = await set_aside_deliveries(request.workspace, source=slug, after=parse_number(after), most=AT_ONCE)
     counts, failures = Counter[Status](), list[str]()
@@ -193,7 +193,7 @@ async def replay_source(request: Request) -> Reply:
 
 
 async def report_source_health(tools: JobTools, job: Job) -> JobResult:
-    """Notify an admin that the health of a source changed, unless the change was reported already."""
+    """Notify an admin that the health of a source changed, unless an earlier job reported the change."""
     changed = await source_health.load_unreported(tools.workspace, source=job.subject)
     if changed is None:
         return JobResult()

@@ -1,4 +1,4 @@
-"""Dispatch Slack requests: acknowledge, look up person and conversation, check access, handle, send the reply."""
+"""Dispatch Slack requests: acknowledge, load person and conversation, check access, call the handler, reply."""
 
 import asyncio
 import secrets
@@ -35,15 +35,15 @@ from storage.workspaces import load_choices
 log = structlog.get_logger(__name__)
 
 Ack = Callable[..., Awaitable[Any]]
-#: Seconds. Slack waits three seconds for the response to a form; later results are sent as a message.
+#: Seconds to wait for the handler of a form. Slack waits three; the reply of a slower handler is sent as a message.
 PATIENCE = 2.0
 
 
 class Dispatcher:
     """Routes each Slack request of one workspace to its handler.
 
-    *features* are the tables of handlers; *run_line* handles a line after `/score`, *draw_home* the Home tab, and
-    *ask_inviter* the invitation of the app to the channel in the request's text.
+    *features* has the handlers by id. *run_line* handles the text after `/score`, and *draw_home* renders the Home tab.
+    *ask_inviter* handles the invitation of the app to a channel; the request's text is the id of the channel.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Dispatcher:
             payload = replace(payload, key=request_key({}, payload.user, clicked_message(body) or payload.key, value))
             creates = name == "create"
             await self._send(payload, await self._handle(payload, self._run_button_line, text=value, creates=creates))
-        elif payload.view is None:  # a button from an older version of the app, in a message that is still there
+        elif payload.view is None:  # an older version of the app posted the message with the button
             await self._send(payload, await self._handle(payload, _refuse_outdated))
         if (body.get("view") or {}).get("type") == "home":
             await self._publish_home(payload.user)
@@ -104,7 +104,7 @@ class Dispatcher:
         """Handle a submitted form."""
         self._track_task()
         entry = self._features.forms.get(body["view"]["callback_id"])
-        if entry is None:  # a form from an older version of the app that was still open
+        if entry is None:  # an older version of the app opened the form
             await ack()
             return
         payload, fields, metadata = parse_form(body)
@@ -121,7 +121,7 @@ class Dispatcher:
         await self._send(payload, reply)
 
     async def handle_menu(self, body: Mapping[str, Any], ack: Ack) -> None:
-        """Answer a request for a menu's options; the menu stays empty for people who may not see scores."""
+        """Answer a request for the options of a menu. The menu stays empty for a person who may not see scores."""
         self._track_task()
         choices: list[Block] = []
         try:
@@ -135,11 +135,11 @@ class Dispatcher:
         await ack(options=choices)
 
     async def handle_channel_change(self, event: Mapping[str, Any]) -> None:
-        """Invalidate a channel that was shared or unshared, or that somebody left."""
+        """Remove a channel from the cache: it was shared or unshared, or a person left it."""
         self._people.forget_place(str(event.get("channel")))
 
     async def handle_person_change(self, event: Mapping[str, Any]) -> None:
-        """Invalidate a person after that person joined the workspace or the account changed."""
+        """Remove a person from the cache: the person joined the workspace, or the account changed."""
         user = event.get("user")
         if isinstance(user, Mapping):
             self._people.person_changed(user)
@@ -154,7 +154,7 @@ class Dispatcher:
         await self._send(payload, await self._handle(payload, handler, need=need, text=message_text))
 
     async def handle_join(self, event: Mapping[str, Any]) -> None:
-        """Ask the person who invited the app to a channel whether to send follow-ups there; nobody else sees this."""
+        """Ask the person who invited the app to a channel, and nobody else, whether to post follow-ups there."""
         self._track_task()
         self._people.forget_place(str(event.get("channel")))
         inviter = event.get("inviter")
@@ -176,7 +176,7 @@ class Dispatcher:
             await self._answers.ask_alone(payload, reply)
 
     async def handle_home(self, event: Mapping[str, Any]) -> None:
-        """Draw the Home tab that a person opened."""
+        """Publish the Home tab that a person opened."""
         self._track_task()
         if event.get("tab") != "home":
             return
@@ -187,7 +187,7 @@ class Dispatcher:
         await self._answers.draw_home(user, await self._handle(payload, self._draw_home))
 
     async def answer_late(self, *, user: str, answer_to: str | None, reply: Reply) -> None:
-        """Answer a request that was made a while ago, where it was made or else by direct message."""
+        """Answer an earlier request: in the conversation of the request, or else by direct message."""
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
         await self._answers.answer(payload, reply)
 
@@ -234,13 +234,13 @@ class Dispatcher:
         return replace(reply, replaces=bool(reply.blocks))
 
     async def _authorize(self, payload: SlackPayload) -> Request | Verdict:
-        """Return the request of a person who may see scores in this conversation, or else the verdict."""
+        """Return the request if the person may see scores in this conversation, else the verdict."""
         now = self._clock()
         person, conversation = await asyncio.gather(
             self._people.person(payload.user, now=now) if payload.user else _return_none(),
             self._people.place(payload.channel, now=now) if payload.channel else _return_none(),
         )
-        # If an outsider clicks, only the request itself shows the home team.
+        # If a person from another workspace clicks, only the payload shows to which workspace the person belongs.
         team, organization = self._workspace.team, self._enterprise
         if person is not None and is_from_outside(payload.teams, payload.organizations, team, organization):
             person = replace(person, is_outsider=True)

@@ -1,4 +1,4 @@
-"""Phase 1: resolve references of items to contacts: known ones, new ones, and several that prove to be the same."""
+"""Phase 1: resolve the references of items to contacts. Create new contacts, and link contacts that are the same."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,21 +23,21 @@ ALREADY_MERGED = ItemOutcome(status=Status.IGNORED, reason="these are one contac
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LedgerView:
-    """Everything known about contacts and facts: from the ledger, and from earlier submissions of the group."""
+    """The contacts and facts of a group of submissions: as stored, and as changed by resolved submissions."""
 
-    verified: Mapping[tuple[int, int], int]  #: (workspace id, row) → contact, of the rows that items refer to
+    verified: Mapping[tuple[int, int], int]  #: (workspace id, row) → contact, for items that refer to a row
     roots: Mapping[int, int]  #: row → contact
     row_of: dict[Identity, int]
     stored: dict[FactKey, StoredFact]
     tombstones: Mapping[Identity, int]
     splits: Collection[frozenset[int]]  #: pairs of contacts that a split parted; see `load_splits`
-    named_ids: Mapping[FactKey, str]  #: the ids that the facts of some keys named, as names
-    identity_counts: Mapping[int, int]  #: contact to split → the number of its addresses and ids
-    joined: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items join
+    named_ids: Mapping[FactKey, str]  #: key → the id by which the fact identified its contact
+    identity_counts: Mapping[int, int]  #: contact to be split → number of its addresses and ids
+    joined: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items of the group link
     newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
 
     def copy(self) -> "_LedgerView":
-        """Return a copy; changes of the copy do not affect this record."""
+        """Return a copy; a change of the copy does not affect the original."""
         return replace(
             self,
             row_of=dict(self.row_of),
@@ -47,13 +47,13 @@ class _LedgerView:
         )
 
     def root(self, row: int) -> int:
-        """Return the contact that a row belonged to before the group."""
+        """Return the contact that a row belonged to before this group of submissions."""
         return self.roots.get(row, row)
 
     def are_parted(self, row: int, other: int) -> bool:
-        """Return whether a split parted the contacts of two rows, also if something else joined them again.
+        """Return whether a split parted the contacts of two rows, even if they were merged again since.
 
-        Contacts that earlier items of the group join count as one contact.
+        Contacts that earlier items of the group link count as one contact.
         """
         if not self.splits:
             return False
@@ -66,7 +66,8 @@ class _LedgerView:
 async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
     """Resolve the contacts of all items. New contacts are planned here and inserted by `insert_newcomers`.
 
-    A refused item or a repeat of a fact plans no contact.
+    A refused item and a repeat of a fact create no contact. A submission that is refused as a whole does not affect the
+    submissions after it.
     """
     plans = await _use_former_identities(session, plans)
     view = await _load_view(session, plans)
@@ -80,7 +81,7 @@ async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
 
 
 async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Sequence[Plan]:
-    """Return the plans with the former spelling of identities, where the ledger has an identity in that spelling."""
+    """Replace identities by their spelling in an earlier version, if the ledger has them in that spelling."""
     references = [reference for plan in plans for planned in plan.items for reference in planned.references]
     former = {identity for reference in references for identity in reference.former.values()}
     if not former:
@@ -110,11 +111,11 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
     }
     verified = await contacts.verify_contact_ids(session, pairs) if pairs else {}
     roots = {row: root for (_, row), root in verified.items()}
-    # Facts are read before contacts: a fact that another process commits in between then conflicts when it is appended.
+    # Load facts before contacts. If another process commits a fact in between, appending it conflicts.
     stored = await facts.load_stored(session, {planned.key for planned in planned_items}) if planned_items else {}
     owners = await contacts.load_identity_owners(session, identities) if identities else {}
     roots |= dict(owners.values())
-    if stored:  # all roots from one snapshot: otherwise a concurrent merge makes a repeat look like another contact's
+    if stored:  # one snapshot: otherwise a concurrent merge makes a repeat look like one about another contact
         roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in stored.values() if row is not None)})
     row_of = {identity: row for identity, (row, _) in owners.items()}
     link_keys = {
@@ -124,7 +125,7 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
         for place, _, _ in make_links({row for row in _list_rows(planned, row_of) if row is not None})
     }
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
-    # Only an item that names several rows, or another row than the fact that it repeats, can be about a split.
+    # A split can only matter to an item that refers to several rows, or to another row than the fact that it repeats.
     several: set[int] = set()
     repeated: set[FactKey] = set()
     for planned in planned_items:
@@ -146,11 +147,11 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
     return _LedgerView(
         verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones, splits=splits,
         named_ids=named_ids, identity_counts=identity_counts,
-    )  # fmt: skip  # arguments grouped: rows and facts, then what deletions and splits left
+    )  # fmt: skip  # arguments grouped: rows and facts, then deletions and splits
 
 
 def _resolve_plan(plan: Plan, view: _LedgerView) -> Plan:
-    """Resolve the contacts of a submission's items, and add to *names* what later submissions must know about them."""
+    """Resolve the contacts of the items of a submission, and update *view* for the submissions after it."""
     items: list[PlannedItem] = []
     repeats: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
@@ -179,9 +180,9 @@ def _resolve_plan(plan: Plan, view: _LedgerView) -> Plan:
 def _resolve_item(
     plan: Plan, planned: PlannedItem, view: _LedgerView, identities: dict[Identity, int]
 ) -> tuple[ItemOutcome | None, PlannedItem | None]:
-    """Resolve an item. Return its outcome if it becomes no fact, and the item with its contacts if it continues.
+    """Resolve an item. Return (outcome, None) if it is not recorded, else (None, the item with its contacts).
 
-    Raises the Refusal of an item that is quarantined. Adds the identities to insert to *identities*.
+    Raises a Refusal if the item must be quarantined. Adds the identities to insert to *identities*.
     """
     if planned.refusal is not None and planned.key not in view.stored:
         raise planned.refusal
@@ -228,7 +229,7 @@ def _resolve_item(
 def _find_rows(
     plan: Plan, reference: ContactReference, view: _LedgerView, identities: dict[Identity, int]
 ) -> Collection[int]:
-    """Return the contact rows of a reference, known or new. Its unknown identities are assigned to these rows."""
+    """Return the contact rows of a reference, or a new row. Unknown identities are assigned to the first of them."""
     rows = {view.row_of[identity] for identity in reference.identities if identity in view.row_of}
     if reference.row is not None:
         rows = {reference.row}
@@ -245,9 +246,10 @@ def _find_rows(
 
 
 def _find_parted_row(planned: PlannedItem, rows: Collection[int], view: _LedgerView) -> int | None:
-    """Return the row of the id that an item names beside an address from which a split parted the id; else None.
+    """Return the row of the item's id, if a split parted this row from one of the other *rows*. Else return None.
 
-    The id decides: the item is about the contact of the id alone, and is no proof that the two are one contact.
+    Then the id decides: the item is about the contact of the id. It does not merge that contact with the contact of the
+    address again.
     """
     if planned.named_id is None:
         return None
@@ -256,7 +258,7 @@ def _find_parted_row(planned: PlannedItem, rows: Collection[int], view: _LedgerV
 
 
 def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
-    """Return a split with the row that has the id, and a new row for it. Raises UnknownContact or CannotSplit."""
+    """Return a split with the row that has the id, and a new row for the id. Raises UnknownContact or CannotSplit."""
     contact, id = planned.references
     (identity,) = id.identities
     name = f"{identity[1]}:{identity[2]}"
@@ -293,10 +295,12 @@ def _list_known_rows(planned: PlannedItem, row_of: Mapping[Identity, int], store
 
 
 def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView) -> bool:
-    """Return whether all references of an item lead to the contact of the stored fact with its key.
+    """Return whether an item is about the same contact as the stored fact with its key.
 
-    A fact that named the id of the item is repeated by the item even if the address leads to another contact by now.
-    After a split, the fact may count for the contact of the id or for the one that the id left, which may be deleted.
+    Usually all references of the item must lead to the contact of the fact. Two exceptions:
+    If the item has the same id as the fact, the address of the item may lead to another contact by now.
+    After a split, the fact may belong to the contact of the id, or to the contact that the id was split from, which may
+    be deleted.
     """
     rows = _list_known_rows(planned, view.row_of, None)
     unknown = {identity for identity in planned.identities if identity not in view.row_of}

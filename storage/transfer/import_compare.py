@@ -1,4 +1,4 @@
-"""Compare the rows of a CSV file with the stored contacts, so that only what differs is recorded."""
+"""Compare the rows of a CSV file with the stored contacts, so that only different values are recorded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,18 +20,18 @@ from storage.transfer.import_rows import ImportRow
 
 @dataclass(slots=True)
 class StoredContact:
-    """The stored fields of a contact as cells, and its scores in thousandths, updated as rows are compared."""
+    """The fields of a contact as cells, and its scores in thousandths: as stored, then with the compared rows."""
 
     is_new: bool
     texts: dict[str, str] = field(default_factory=dict)
     values: dict[str, int] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)  #: the last line that was imported before, by column
+    lines: dict[str, int] = field(default_factory=dict)  #: column → last line that an earlier import recorded
 
 
 async def load_stored_contacts(
     workspace: Workspace, *, import_rows: Sequence[ImportRow], columns: Columns, batch: str, now: int
 ) -> dict[Identity, StoredContact]:
-    """Return the stored contacts that the rows name, by identity."""
+    """Return the stored contacts of the rows, by identity."""
     reader = database.current_database().reader
     await _find_former(reader, import_rows, workspace)
     ids = await contacts.load_known(
@@ -51,16 +51,16 @@ async def load_stored_contacts(
     for id, key in await keys_of_batch(reader, workspace.id, batch, stored):
         if key.startswith(ACTIVITY_KEY):
             continue
-        _, line, *column = key.split("/")
+        _, line, *column = key.split("/")  # the key of an item of `compare_row`
         lines = stored[id].lines
         lines["".join(column)] = max(lines.get("".join(column), 0), int(line))
     return {identity: stored[id] for identity, id in ids.items() if id in stored}
 
 
 async def replace_undone_keys(workspace: Workspace, *, import_rows: Sequence[ImportRow], batch: str) -> None:
-    """Change the key of an activity if an import of another file recorded it and was undone.
+    """Change the keys of activities that an import of another file recorded, if that import was undone.
 
-    The activity would otherwise be a duplicate of a fact that does not count.
+    Such an activity would otherwise be a duplicate of an undone fact, and would not count.
     """
     session, number = database.current_database().reader, 1
     pending = {row.activity.key: row for row in import_rows if row.activity is not None}
@@ -78,7 +78,7 @@ async def replace_undone_keys(workspace: Workspace, *, import_rows: Sequence[Imp
 
 
 async def _find_former(reader: database.Session, import_rows: Sequence[ImportRow], workspace: Workspace) -> None:
-    """Set *former* of each row: its identities that an earlier version stored in another spelling."""
+    """Set *former* of each row: its identities that are stored in the spelling of an earlier version."""
     former_of = [
         {
             (workspace.id, *current): (workspace.id, *former)
@@ -100,9 +100,9 @@ def _build_stored_contact(contact: Contact) -> StoredContact:
 
 
 def _write_text(name: str, value: Json) -> str:
-    """Return the value of a field as a cell; values that look the same in a spreadsheet get the same text.
+    """Return the value of a field as a cell. Values that look the same in a spreadsheet give the same text.
 
-    Tags are sorted, because a contact has the same tags in any order.
+    Tags are sorted, because their order does not matter.
     """
     if name == "tags" and isinstance(value, list):
         return join_tags(sorted(str(tag) for tag in value))
@@ -112,10 +112,10 @@ def _write_text(name: str, value: Json) -> str:
 def compare_row(
     import_row: ImportRow, stored: dict[Identity, StoredContact], workspace: Workspace, *, key: str, columns: Columns
 ) -> None:
-    """Add items for the values of a row that differ from the stored ones, and update *stored* for the rows after it.
+    """Add items for the values of a row that differ from the stored ones. Update *stored* for the rows after it.
 
-    One item states all fields that differ. If the row's fields were recorded before, they are not compared again:
-    what changed since then is later than the import.
+    One item states all fields that differ. Fields that an earlier import of the file recorded are not compared again:
+    a difference is a change made after the import.
     """
     identities = import_row.list_identities(workspace)
     matches = {id(stored[identity]): stored[identity] for identity in identities if identity in stored}
@@ -128,7 +128,9 @@ def compare_row(
         return
     import_row.is_new = contact.is_new
     reference = import_row.references[0]
-    line = import_row.row.line  # a value is skipped if a later line of its column was imported before
+    # A value is skipped if an earlier import recorded a later line of its column. A score of the same line is repeated:
+    # its item has the same content. An item of fields would differ, because it states only the fields that differ now.
+    line = import_row.row.line
     if differing and contact.lines.get(columns.signature, 0) < line:
         import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=differing))
     for index, (score_type, value) in import_row.values.items():
@@ -138,6 +140,7 @@ def compare_row(
             )
     if import_row.activity is not None:
         import_row.items.append(import_row.activity)
+    # A row without new values still creates its contact, and adds its address and ids to an existing one.
     if not import_row.items and any(identity not in stored for identity in identities):
         import_row.items.append(Item(key=key, contact=reference))
     for number, extra in enumerate(import_row.references[1:], start=1):
