@@ -55,7 +55,7 @@ class Preview:
     ]  #: (contact, before, after) of the first to enter, in thousandths
 
 
-async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreType | None:
+async def draft(workspace: Workspace, *, wanted: ScoreType, by: str, now: int) -> ScoreType | None:
     """Insert a draft of a score type and return it. *wanted* is the live definition with the desired changes.
 
     A change of only labels, band names, colors or the default type is applied at once, and None is returned. With
@@ -74,10 +74,10 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
         if live is None:
             raise UnknownScoreType(wanted.key)
         if wanted.is_default and not live.is_default:
-            await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, wanted.key)
+            await definitions.set_default(session, workspace, key=wanted.key, by=by, now=now)
             await _reenroll(session, workspace, types.values(), now=now)
         if only_names(live, wanted):
-            await definitions.rename(session, live, label=wanted.label, bands=wanted.bands)
+            await definitions.rename(session, workspace, live, label=wanted.label, bands=wanted.bands, by=by, now=now)
             return None
         # Transactions that read the definitions without the draft have ended once the lock is acquired; later ones see
         # the draft.
@@ -145,7 +145,13 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
 
 
 async def apply(
-    workspace: Workspace, *, draft: ScoreType, asks: bool, clock: Callable[[], int], patience: float | None = None
+    workspace: Workspace,
+    *,
+    draft: ScoreType,
+    asks: bool,
+    by: str,
+    clock: Callable[[], int],
+    patience: float | None = None,
 ) -> int | None:
     """Make a draft the live definition, in a job of this process. With *asks*, follow-ups are opened for newcomers.
 
@@ -153,6 +159,7 @@ async def apply(
     *patience* seconds were not enough; the service then continues the job. Raises NoDraft.
     """
     previous = await definitions.score_type(workspace, key=draft.key)
+    await definitions.record_applicant(workspace, draft=draft, by=by)
     job = _make_job(workspace, APPLY, draft.definition, suffix=ASKING if asks else "", now=clock())
     handlers = make_handlers(clock)
     if not await run_here(workspace, handler=handlers[APPLY], job=job, clock=clock, patience=patience):
@@ -245,7 +252,7 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
     previous = types[draft.key]
     while ids := await load_next_ids(session, workspace, draft, after=0, built=False):
         await fold_contacts(session, workspace, draft, ids)
-    if not await definitions.point_at_draft(session, draft):
+    if not await definitions.point_at_draft(session, workspace, draft, previous=previous, now=now):
         raise NoDraft
     if asks:
         count = await alert_decisions.open_for_newcomers(session, workspace, types.values(), score=draft.key, now=now)

@@ -24,7 +24,7 @@ def hot(email: str = "ada@example.com", value: int = 85, **more: Any) -> dict[st
 
 async def chosen(acme: Acme, channel: str | None = SUCCESS) -> None:
     """Choose the channel for follow-ups."""
-    await choose_channel(acme.workspace, channel=channel, now=int(acme.sandbox.clock.now() * 1_000_000))
+    await choose_channel(acme.workspace, channel=channel, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000))
 
 
 def list_follow_up_posts(acme: Acme, channel: str = SUCCESS) -> list[Message]:

@@ -139,7 +139,7 @@ def bears(event: Event, measure: Measure) -> bool:
 async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
     """Create a workspace with contacts, their tags and alert rules, before any score exists."""
     dice = random.Random(number)
-    workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
+    workspace = await add_workspace(f"T{number}", name="Acme", by="U0ADMIN", now=NOW)
     life = Life(Team(workspace), dice, measures(dice))
     for measure in life.measures[1:]:
         score_rules = [
@@ -153,7 +153,7 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
         await add_score_type(
             workspace, key=measure.key, label=measure.key, minimum=measure.low, maximum=measure.high,
             step=measure.step, start=measure.start, half_life=measure.half_life, bands=[], rules=score_rules,
-            is_default=False, now=NOW,
+            is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # one definition
     for email, tags in PEOPLE.items():
         await life.team.deliver(field_item(email, email, at=0, tags=list(tags)), batch=email)

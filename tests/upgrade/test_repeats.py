@@ -72,7 +72,7 @@ async def test_every_kept_request_replayed_changes_nothing(stored_url: str) -> N
         async def replay_all() -> None:
             before, facts = await rows(stored_url, SCORES), await rows(stored_url, FACTS)
             for delivery in deliveries:
-                replayed = await replay(workspace, id=delivery["id"], now=SOON)
+                replayed = await replay(workspace, id=delivery["id"], by="U0ADMIN", now=SOON)
                 done = {status.value: replayed.count(status) for status in Status}
                 known = delivery["applied"] + delivery["duplicate"]
                 assert done == {

@@ -55,7 +55,7 @@ PEOPLE, EVENTS = 130, 14
 
 async def test_every_claim_of_320_explanations_is_true(storage: Storage) -> None:
     """The lines of 320 explanations are true, after random histories with rules, caps, fading, merges and undos."""
-    team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
+    team = Team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))
     for key, half_life, rules in (
         ("ruled", None, (*ACTIVITY_RULES, *BASE_RULES)),
         ("started", None, (*BASE_RULES, *ACTIVITY_RULES)),
@@ -63,7 +63,8 @@ async def test_every_claim_of_320_explanations_is_true(storage: Storage) -> None
     ):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1_000, bands=(),
-            start=20_000 if key == "started" else 0, half_life=half_life, rules=rules, is_default=False, now=NOW,
+            start=20_000 if key == "started" else 0, half_life=half_life, rules=rules, is_default=False,
+            by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
     undone = await live_random_lives(team, random.Random(15))
     counts = Counter[str]()

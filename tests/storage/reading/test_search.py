@@ -164,7 +164,7 @@ async def test_an_address_may_be_as_long_as_addresses_are(team: Team) -> None:
 
 async def test_how_programs_name_a_contact(storage: Storage, team: Team) -> None:
     """Programs find a contact by row id, email or source id, in their own workspace only."""
-    other = await add_workspace("T0OTHER", name="Other", now=NOW)
+    other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("a", Reference(email=ADA, source="crm", id="17"), 10))
     ada = await team.contact(ADA)
 
