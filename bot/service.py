@@ -188,7 +188,7 @@ class Service:
         if self._runner is not None:
             await self._runner.cleanup()
         if self._dispatcher is not None:
-            await self._dispatcher.drained(patience=PATIENCE)
+            await self._dispatcher.drain(patience=PATIENCE)
         if self._job_runner is not None:
             await self._job_runner.stop(patience=PATIENCE)
         if self._storage is not None:

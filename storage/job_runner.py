@@ -1,9 +1,9 @@
-"""Run jobs: claim due jobs, call the handler of their kind, then settle, reschedule, retry or give up each job.
+"""Run jobs: claim a due job, call the handler of its kind, then settle, reschedule, retry or give up the job.
 
-One runner serves a whole process. A handler takes the workspace and the claimed job, and returns a JobResult. A failing
-handler raises RetryLater, GiveUp or any other exception. Long work is done in slices: after each slice the handler
-returns the position of the next one, so that a restart loses at most one slice and other jobs get their turn.
-`run_here` runs one job at once for a caller that waits for it: a command in the terminal, a click in Slack.
+A process has one runner. A handler takes the workspace and the claimed job, and returns a JobResult. If the job fails,
+the handler raises RetryLater, GiveUp or any other exception. Long work is done in slices: after each slice the handler
+returns the position of the next slice, so that a restart loses at most one slice and other jobs get their turn.
+`run_here` runs a job immediately for a caller that waits for it: a command in the terminal, or a click in Slack.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from storage.jobs import Job, NewJob
 
 
 def _logger() -> Any:
-    import structlog  # the command line runs jobs without logging, and does not wait for the import
+    import structlog  # imported late: the command line runs jobs without logging, and the import is slow
 
     return structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class JobResult:
     """The result of a handler: the job is done, together with the jobs *also_done*.
 
     The lane is free again after *pace* µs. With *repeat_at*, the job runs again at that time. With *next_position*,
-    only a slice is done: the job continues from that position before the next job of its lane.
+    only a slice is done: the job continues at that position, before the next job of its lane.
     """
 
     also_done: Collection[int] = ()
@@ -51,10 +51,10 @@ Handler: TypeAlias = Callable[[Workspace, Job], Awaitable[JobResult]]
 
 
 class RetryLater(Exception):
-    """Raised by a handler if its job failed and may succeed later: after *wait* µs if the other side asked for that.
+    """Raised by a handler if its job failed and may succeed later. *wait*: µs that the other side asked to wait.
 
-    *is_outage*: every other job would have failed too, because the other side is unreachable, limits the rate or
-    rejects the token. The job is then retried without limit, and the jobs behind it in its lane wait for it at first.
+    *is_outage*: any other job would have failed too, because the other side is unreachable, limits the rate or rejects
+    the token. The job is then retried without limit. For about a day the jobs behind it in its lane wait for it.
     *is_doubtful*: the job may have been done despite the failure. *pace*: µs until the lane is free again.
     """
 
@@ -112,7 +112,7 @@ class JobRunner:
         self._woken.set()
 
     async def stop(self, *, patience: float) -> None:
-        """Stop claiming jobs and wait for running jobs, at most *patience* seconds; then cancel them."""
+        """Stop claiming jobs. Wait at most *patience* seconds for the running jobs, then cancel them."""
         self._is_stopping = True
         self.wake()
         if self._polling is not None and not (await asyncio.wait([self._polling], timeout=patience))[0]:
@@ -145,7 +145,7 @@ class JobRunner:
     async def _renew(self, workspace: Workspace, job: Job) -> bool:
         try:
             return await jobs.renew(workspace, job=job, now=self._clock())
-        except StorageUnavailable:  # the lease lasts for two more attempts
+        except StorageUnavailable:  # the lease outlasts two more attempts
             return True
 
     async def _finish(self, workspace: Workspace, job: Job, task: "asyncio.Future[JobResult]") -> None:
@@ -178,8 +178,8 @@ class JobRunner:
             workspace,
             job=job,
             until=now + wait,
-            # During an outage no job overtakes it. After about a day the lane is released: this very job may cause the
-            # outage.
+            # During an outage no other job of the lane overtakes this job. After about a day the lane is released,
+            # because this job itself may cause the failures.
             holds_lane=failure.is_outage and job.attempts < MOST_HELD,
             is_doubtful=job.is_doubtful or failure.is_doubtful,
             because=str(failure),
@@ -250,9 +250,9 @@ async def run_here(
 ) -> bool:
     """Enqueue a job and run it in this process under its lease. Return True once the job is done.
 
-    Return False after *patience* seconds; the runner of a service then continues the job, as it does if this process
-    dies. Without *patience*, wait until the job is done, even if another process runs it. A Refusal of the handler is
-    raised and the job is deleted; after StorageUnavailable the job stays queued.
+    Return False after *patience* seconds. The runner of a service then continues the job, as it also does if this
+    process dies. Without *patience*, wait until the job is done, even if another process runs the job. If the handler
+    raises a Refusal, the job is deleted and the Refusal raised; after StorageUnavailable the job stays queued.
     """
     is_late = asyncio.Event()
     timer = None if patience is None else asyncio.get_running_loop().call_later(patience, is_late.set)
@@ -286,7 +286,7 @@ async def run_here(
 
 
 def _describe_failure(job: Job, exc: Exception) -> RetryLater:
-    """Return the failure to record for an exception. Log an unexpected exception with traceback and reference."""
+    """Return the failure to record for an exception. Log an unexpected exception with a traceback and a reference."""
     if isinstance(exc, RetryLater):
         return exc
     if isinstance(exc, StorageUnavailable):

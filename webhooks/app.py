@@ -27,7 +27,7 @@ def routes(
     receiver = Receiver(clock=clock, metrics=metrics, public_url=public_url)
     return [
         web.post("/webhooks/{workspace}/{source}", receiver.receive),
-        web.get("/webhooks/{workspace}/{source}", receiver.look),  # aiohttp also answers HEAD with it
+        web.get("/webhooks/{workspace}/{source}", receiver.confirm_url),  # aiohttp also answers HEAD with it
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.readiness)),
         web.get("/metrics", metrics_handler(metrics, clock=clock, operator_token=metrics_token)),

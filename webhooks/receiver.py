@@ -1,4 +1,4 @@
-"""Receive a delivery: check source, headers, body, signature and type, record its items, answer once durable."""
+"""Receive deliveries: find the source, check headers, signature and type, record the items durably, answer."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,12 +27,12 @@ from webhooks.read.parse_delivery import delivery_key, prepare_items, quarantine
 
 log = structlog.get_logger(__name__)
 
-LARGE_BODY = 32 * 1024  # bytes; a single event is smaller, and parsing a large batch takes time
+LARGE_BODY = 32 * 1024  # bytes; while storage is busy, a larger body is refused before it is parsed
 IDENTITY = "identity"  # the Content-Encoding of a body without an encoding
 
 
 class Receiver:
-    """The HTTP handler of deliveries."""
+    """Handles the HTTP requests of senders."""
 
     def __init__(self, *, clock: Callable[[], int], metrics: Metrics, public_url: str | None = None) -> None:
         self._clock = clock
@@ -42,7 +42,7 @@ class Receiver:
         self._rates = SourceRate()
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer a delivery. An authentic delivery that can be parsed gets 200, even if its items are unusable."""
+        """Answer a delivery. An authentic delivery that can be parsed is answered 200, even if no item can be used."""
         try:
             return await self._receive(request)
         except TooLarge as exc:
@@ -53,8 +53,8 @@ class Receiver:
             log.warning("delivery not stored", because=str(exc))
             return problem(503, _explain_outage(exc), headers={"Retry-After": "5"})
 
-    async def look(self, request: web.Request) -> web.Response:
-        """Answer a sender that checks whether the URL exists."""
+    async def confirm_url(self, request: web.Request) -> web.Response:
+        """Answer a sender that checks with GET or HEAD whether the URL exists."""
         try:
             await find_source(request.match_info["workspace"], slug=request.match_info["source"])
         except UnknownSource:
@@ -93,7 +93,7 @@ class Receiver:
     async def _process_delivery(
         self, request: web.Request, source: Source, signed_request: SignedRequest, *, items: Counter[str], now: int
     ) -> web.Response:
-        """Record an authenticated delivery of a source and return the answer; adds the outcomes to *items*."""
+        """Authenticate, parse and record a delivery. Return the answer, and count the outcomes in *items*."""
         provider = PROVIDERS[source.provider]
         proof = provider.proof(source)
         try:
@@ -139,7 +139,7 @@ class Receiver:
         return web.json_response(_render_answer(recorded, item_requests))
 
     def _build_head(self, request: web.Request, source: Source) -> SignedRequest:
-        """Return the request without its body, with the URL that the sender signs and the query as sent."""
+        """Return the request without its body. The URL is the address that the sender signs, with the query as sent."""
         lines: dict[str, list[str]] = {}
         for name, value in request.headers.items():
             lines.setdefault(name.lower(), []).append(value)
@@ -158,7 +158,7 @@ class Receiver:
     async def _refuse_delivery(
         self, request: web.Request, source: Source, refusal: NotAuthentic, *, now: int
     ) -> web.Response:
-        # Only failures are counted and get 429, so a sender that shares an address with a stranger is not affected.
+        # Only refused requests are limited, so a sender that shares an address with a stranger is not affected.
         wait = self._failures.failed(request.remote or "", now=now)
         if wait:
             return problem(429, headers={"Retry-After": str(wait)})
@@ -174,7 +174,7 @@ def _explain_outage(exc: StorageUnavailable) -> str:
 
 
 def _render_answer(recorded: Recorded, items: Sequence[ItemRequest]) -> dict[str, object]:
-    """Return the outcome of each item; an applied item has a reason only if there is a note."""
+    """Return the number of items by status, and the status and reason of each item."""
     counts: dict[str, object] = {status.value: recorded.count(status) for status in Status}
     outcomes = [
         {"status": outcome.status, "reason": _find_reason(outcome, item)}

@@ -1,4 +1,4 @@
-"""Render score types, their rules and their drafts, and build the forms that change them."""
+"""Render score types, their rules and drafts, and build the forms to change them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,7 +33,7 @@ PER_PAGE, MOST_DRAFTS = 12, 3
 
 
 def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, first: int = 0) -> Reply:
-    """Return a page of score types, starting at index *first*, and the first drafts that wait for a decision."""
+    """Return a page of score types, starting at index *first*, and the first drafts to be applied or canceled."""
     shown = types[first : first + PER_PAGE]
     buttons = [button("Add a score type", action="type_form", value="-")]
     if first + PER_PAGE < len(types):
@@ -75,12 +75,12 @@ def _render_draft(live: ScoreType, draft: ScoreType) -> list[Block]:
 
 
 def draft_value(draft: ScoreType) -> str:
-    """Return the value of a button for a draft: the key and the version number."""
+    """Return the value of a draft's buttons: the key and the version number."""
     return f"{draft.key} {draft.number}"
 
 
 def type_modal(score_type: ScoreType | None) -> Block:
-    """Return the form with a score type's current values, or the form for a new score type if it is None."""
+    """Return the form to change a score type, or to add a score type if *score_type* is None."""
     is_new = score_type is None
     initial = {
         "label": score_type.label if score_type else None,
@@ -88,7 +88,7 @@ def type_modal(score_type: ScoreType | None) -> Block:
         "maximum": show(score_type.maximum) if score_type else "100",
         "step": show(score_type.step) if score_type else "1",
         "start": show(score_type.start) if score_type else None,
-        "bands": written_bands(score_type.bands) if score_type else None,
+        "bands": format_bands(score_type.bands) if score_type else None,
         "half_life": write_span(score_type.half_life) if score_type and score_type.half_life else None,
     }
     key = text_field(
@@ -122,8 +122,8 @@ def type_modal(score_type: ScoreType | None) -> Block:
     return form(TYPE_FORM, "Score type", blocks, submit="Add" if is_new else "Continue", metadata=metadata)
 
 
-def written_bands(bands: Sequence[Band]) -> str:
-    """Return bands as they are typed, one per line."""
+def format_bands(bands: Sequence[Band]) -> str:
+    """Return bands as they are typed in the form, one per line."""
     return "\n".join(band.typed for band in bands)
 
 
@@ -166,7 +166,7 @@ def describe_rule(rule: Rule) -> str:
 
 
 def _rule_menu(score_type: ScoreType, index: int) -> Block:
-    """Return the menu of a rule; its values contain the score type's version, so that a stale menu is detected."""
+    """Return the menu of a rule. Its values contain the version of the score type, to detect an outdated menu."""
     reference = f"{score_type.key} {score_type.number} {index}"
     options = [
         {"text": plain("Change"), "value": f"change {reference}"},
@@ -176,7 +176,7 @@ def _rule_menu(score_type: ScoreType, index: int) -> Block:
 
 
 def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = None, rule: Rule | None = None) -> Block:
-    """Return the form with a rule's current values, or an empty form if *rule* is None."""
+    """Return the form to change a rule, or to add a rule if *rule* is None."""
     cap = rule.cap if rule else None
     choices = {item.key: item.label for item in types[:MOST_CHOICES]}
     type_block = (
@@ -228,7 +228,7 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
 def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
     """Return the difference between two definitions in words.
 
-    For example "Narrowing Fit to 0 to 50, with steps of 0.5 in place of 1"; *is_done* selects the past tense.
+    For example "Narrowing Fit to 0 to 50, with steps of 0.5 instead of 1". *is_done*: in the past tense.
     """
     others = _describe_settings(live, draft) + _describe_rules(live, draft)
     label = escape(live.label)
@@ -319,7 +319,7 @@ def _list_first_contacts(preview: Preview, contacts: Mapping[int, Contact]) -> s
 
 
 def applied_reply(before: ScoreType, after: ScoreType, *, follow_up_count: int | None) -> Reply:
-    """Return the reply to applying a draft; *follow_up_count* is None if it was applied without creating follow-ups."""
+    """Return the reply to applying a draft. *follow_up_count*: None if it was applied without alerts."""
     note = "No follow-ups were created."
     if follow_up_count is not None:
         note = f"{_pluralize(follow_up_count, 'follow-up was created', 'follow-ups were created')}."

@@ -21,24 +21,24 @@ from storage.sources.health import HealthChange
 from storage.sources.readback_queue import Reading
 
 SOURCE_FORM, ROTATE_FORM = "source", "rotate"
-STANDING_EVENT = "source_standing"  # the event_type in the metadata of a message about a source
+HEALTH_EVENT = "source_standing"  # the event type in the metadata of messages about the health of a source
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
     "While it is paused, its requests are answered 503 and nothing is recorded. Most senders retry for some hours or"
     " days. What a sender gives up on before that is lost."
 )
-STANDS = {
+HEALTH_NOTES = {
     SourceHealth.WORKS: "",
     SourceHealth.REFUSED: " · *refused: it does not prove who sent it*",
     SourceHealth.UNUSABLE: " · *none of its items can be used*",
     SourceHealth.SILENT: " · *silent*",
 }
-KEPT_ASIDE = "Everything is in quarantine: `/score sources` shows it. Replay it after you fix the cause."
-LOOK_THERE = "Check at the sender that its webhook is still on."
+QUARANTINE_HINT = "Everything is in quarantine: `/score sources` shows it. Replay it after you fix the cause."
+SENDER_HINT = "Check at the sender that its webhook is still on."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedSource:
     """A source with the counts of its recent deliveries, its health, and its number of quarantined items."""
 
     source: Source
@@ -47,7 +47,7 @@ class Listed:
     quarantined: int
 
 
-def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
+def sources_reply(shown: Sequence[ListedSource], *, first: int, total: int) -> Reply:
     """Return a page of sources, starting at index *first*."""
     buttons = [button("Add a source", action="source_form", value="-", primary=not total)]
     if first + PER_PAGE < total:
@@ -63,8 +63,8 @@ def sources_reply(shown: Sequence[Listed], *, first: int, total: int) -> Reply:
     return Reply(text=f"{total} sources", blocks=[section(title), *blocks, actions(buttons)])
 
 
-def _describe_source(listed: Listed) -> str:
-    paused = " · *paused*" if listed.source.settings.paused else STANDS[listed.health]
+def _describe_source(listed: ListedSource) -> str:
+    paused = " · *paused*" if listed.source.settings.paused else HEALTH_NOTES[listed.health]
     last = (
         f"Last delivery {moment(listed.recent.last_at)}"
         if listed.recent.last_at is not None
@@ -87,7 +87,7 @@ def _describe_source(listed: Listed) -> str:
     )
 
 
-def _render_buttons(listed: Listed, first: int) -> list[Block]:
+def _render_buttons(listed: ListedSource, first: int) -> list[Block]:
     slug = listed.source.slug
     if listed.source.settings.paused:
         pause = button("Resume", action="source_resume", value=f"{slug} {first}")
@@ -108,7 +108,7 @@ def _render_buttons(listed: Listed, first: int) -> list[Block]:
 
 
 def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: Reading) -> Reply:
-    """Return one source: setup steps, settings, refused requests, and the status of its read-back."""
+    """Return the setup steps, settings, refused requests and read-back status of a source."""
     settings = source.settings
     details = {
         "Fields": ", ".join(f"{name} is {score}" for name, score in settings.map.items()),
@@ -136,7 +136,7 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
 
 
 def _describe_reading(reading: Reading) -> list[str]:
-    """Return the status of the read-back through a source's API."""
+    """Return lines with the status of reading contacts back through the API of a source."""
     queue_note = f": {reading.waiting:,} wait" if reading.waiting else ""
     lines = [f"Addresses and names are read through its API{queue_note}"]
     if reading.problem is not None and reading.problem_at is not None:
@@ -145,7 +145,7 @@ def _describe_reading(reading: Reading) -> list[str]:
 
 
 def _number_steps(source: Source, senders: Senders, *, secret: str = HIDDEN) -> list[str]:
-    """Return the setup steps at the sender; the URL and the secret stay as they are, so that they can be copied."""
+    """Return the setup steps at the sender. The URL and the secret are not reformatted, so that they can be copied."""
     steps = [escape_sentence(step) for step in senders.steps.get(source.provider, ())]
     url = escape_entities(senders.url(source))
     filled = fill_steps(steps, source=source, url=url, secret=escape_entities(secret))
@@ -162,9 +162,12 @@ def source_health_reply(change: HealthChange) -> Reply:
         case SourceHealth.REFUSED:
             text = f"{name} has stopped working: its last {change.refused:,} requests were refused. {reason}\n{last}."
         case SourceHealth.UNUSABLE:
-            text = f"{name} has stopped working: no item of its last deliveries could be used. {reason}\n" + KEPT_ASIDE
+            text = (
+                f"{name} has stopped working: no item of its last deliveries could be used. {reason}\n"
+                + QUARANTINE_HINT
+            )
         case SourceHealth.SILENT:
-            text = f"{name} has gone silent: nothing has arrived for three days. {last}.\n" + LOOK_THERE
+            text = f"{name} has gone silent: nothing has arrived for three days. {last}.\n" + SENDER_HINT
         case _:
             assert_never(change.standing)
     blocks = [section(text), actions([button("Show", action="source_show", value=change.source)])]
@@ -172,7 +175,7 @@ def source_health_reply(change: HealthChange) -> Reply:
 
 
 def source_added_reply(source: Source, senders: Senders) -> Reply:
-    """Return the reply for a new source; it is the only time that the secret is shown."""
+    """Return the reply for a new source: the only message that shows the secret."""
     secret = source.secrets[0] if source.secrets else ""
     name = source.settings.username
     lines = [
@@ -192,7 +195,7 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
 
 
 def rotated_reply(source: Source, *, until: int) -> Reply:
-    """Return the reply with the new secret of a source; it is the only time that the secret is shown."""
+    """Return the reply with the new secret of a source: the only message that shows the secret."""
     return Reply(
         text=f"{source.slug} has a new secret.",
         blocks=[
@@ -203,7 +206,7 @@ def rotated_reply(source: Source, *, until: int) -> Reply:
 
 
 def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
-    """Return the quarantined items of a source, with the reasons; *total* counts also the items not shown."""
+    """Return the quarantined items of a source, with the reasons. *total* includes the items that are not shown."""
     if not items:
         return Reply(text="Empty.", blocks=[section(f"Nothing from *{source}* is in quarantine.")])
     lines = [
@@ -270,9 +273,9 @@ def rotate_modal(source: Source) -> Block:
 def dry_run_reply(
     delivery: Delivery, items: Sequence[ItemRequest], warnings: Sequence[str], types: Mapping[str, ScoreType]
 ) -> Reply:
-    """Return the reply with the items of a source's last delivery, as the current mapping reads them.
+    """Return the reply to a test of a source.
 
-    *items* and *warnings* come from parsing the stored delivery again; nothing is recorded.
+    *items* and *warnings* are the result of parsing its last stored delivery again; nothing is recorded.
     """
     amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
@@ -307,7 +310,7 @@ def _render_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received:
 def replay_reply(
     slug: str, ids: Sequence[int], counts: Mapping[Status, int], failures: Sequence[str], *, has_more: bool
 ) -> Reply:
-    """Return the outcome of a replay of deliveries: items by status, and why some are still in quarantine."""
+    """Return the outcome of replaying deliveries: the items by status, and why some are still in quarantine."""
     summary = ", ".join(f"{counts[status]:,} {status}" for status in Status if counts.get(status)) or "nothing to apply"
     amount = "1 delivery" if len(ids) == 1 else f"{len(ids):,} deliveries"
     text = f"Replayed {amount} of *{slug}*: {summary}." if ids else f"Nothing more from *{slug}* is in quarantine."

@@ -1,4 +1,4 @@
-"""The scores of one contact: see them, set them by a line or a form, and clear them."""
+"""The scores of one contact: view them, set them by a command or a form, and clear them."""
 
 import re
 from dataclasses import replace
@@ -25,7 +25,7 @@ _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
 
 async def view_score(request: Request) -> Reply:
-    """Handle `view CONTACT`, also without the verb."""
+    """Handle `view CONTACT`, and a line that is only CONTACT."""
     words = read_contact(request.text)
     if not words:
         return plain_reply("Name the contact: `/score view ada@example.com`")
@@ -37,7 +37,7 @@ async def view_score(request: Request) -> Reply:
 
 
 async def set_score(request: Request) -> Reply:
-    """Handle `set CONTACT VALUES [because …]`; without arguments, return the form."""
+    """Handle `set CONTACT VALUES [because …]`. Without arguments, open the form."""
     if not request.text:
         return _open_modal(request)
     setting = read_set(request.text, request.types)
@@ -118,7 +118,7 @@ def _open_modal(request: Request, contact_card: Card | None = None) -> Reply:
 
 
 async def offer_contacts(request: Request) -> list[Block]:
-    """Return the menu options for the contacts that match the typed text."""
+    """Return a menu option for each contact that matches the typed text."""
     matches = await find_all(request, request.text)
     return [
         {"text": plain_text(distinct_name(contact), most=OPTION_TEXT), "value": str(contact.row)} for contact in matches
@@ -126,7 +126,7 @@ async def offer_contacts(request: Request) -> list[Block]:
 
 
 async def submit_scores(request: Request) -> Reply:
-    """Set the values that were changed in the form and clear those that were emptied; the others stay untouched."""
+    """Set the scores that were changed in the form, and clear those that were emptied."""
     contact = request.metadata.get("contact") or int(request.fields.get("contact") or 0)
     values, errors = _parse_scores(request)
     if not contact:
@@ -166,7 +166,10 @@ def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
 
 
 async def score_message(request: Request) -> Reply:
-    """Return the form for the first address in a message that has exactly one contact, else with a contact menu."""
+    """Open the form for the first address in a message that belongs to exactly one contact.
+
+    Without such an address, the form has a menu of contacts.
+    """
     addresses = [address for word in _WORD.findall(request.text) if (address := find_address(word))]
     for address in addresses:
         matches = await find_all(request, address)

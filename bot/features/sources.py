@@ -6,12 +6,12 @@ from typing import Any
 
 from bot.blocks.refusals import refusal_sentence
 from bot.blocks.sources import (
+    HEALTH_EVENT,
     MOST_ITEMS,
     PER_PAGE,
     ROTATE_FORM,
     SOURCE_FORM,
-    STANDING_EVENT,
-    Listed,
+    ListedSource,
     dry_run_reply,
     no_delivery_reply,
     quarantine_reply,
@@ -54,20 +54,20 @@ AT_ONCE = 50  #: deliveries that one click replays
 
 async def show_sources(request: Request) -> Reply:
     """Handle `sources`."""
-    return await sources_page(request)
+    return await render_sources_page(request)
 
 
-async def turn_sources(request: Request) -> Reply:
-    """Show the page of sources that starts at the index in the button's value."""
-    return replace(await sources_page(request, first=parse_number(request.text)), replaces=True)
+async def turn_sources_page(request: Request) -> Reply:
+    """Replace the list by the page of sources that starts at the index in the button's value."""
+    return replace(await render_sources_page(request, first=parse_number(request.text)), replaces=True)
 
 
-async def sources_page(request: Request, *, first: int = 0) -> Reply:
+async def render_sources_page(request: Request, *, first: int = 0) -> Reply:
     """Return the page of sources that starts at index *first*, with recent deliveries, health and quarantine."""
     all_sources = await sources(request.workspace)
     quarantined, unhealthy = await count_quarantined(request.workspace), await list_troubled(request.workspace)
     listed = [
-        Listed(
+        ListedSource(
             source=source.at(request.now),
             recent=await count_recent(request.workspace, source=source.id, now=request.now),
             health=unhealthy.get(source.slug, SourceHealth.WORKS),
@@ -79,7 +79,7 @@ async def sources_page(request: Request, *, first: int = 0) -> Reply:
 
 
 async def show_source(request: Request) -> Reply:
-    """Show a source's settings and the steps to set up the sender."""
+    """Show the settings of a source and the steps to set up the sender."""
     source = (await find_source(request.workspace.team, slug=request.text)).at(request.now)
     refused = next(
         (refusal for refusal in await list_refusals(request.workspace) if refusal.source == source.slug), None
@@ -88,7 +88,7 @@ async def show_source(request: Request) -> Reply:
 
 
 async def try_source(request: Request) -> Reply:
-    """Show how a source's last stored delivery would be read now; nothing is recorded."""
+    """Show the items of a source's last stored delivery with the current settings. Nothing is recorded."""
     source = await find_source(request.workspace.team, slug=request.text)
     latest = await latest_raw(request.workspace, source=source.slug)
     if latest is None:
@@ -113,7 +113,7 @@ async def _set_paused(request: Request, *, paused: bool) -> Reply:
     source = await find_source(request.workspace.team, slug=slug)
     settings = replace(source.settings, paused=paused)
     await set_source(request.workspace, slug=slug, settings=settings, by=request.person.id, now=request.now)
-    return replace(await sources_page(request, first=parse_number(first)), replaces=True)
+    return replace(await render_sources_page(request, first=parse_number(first)), replaces=True)
 
 
 async def open_source_form(request: Request) -> Reply:
@@ -126,7 +126,7 @@ async def submit_source(request: Request) -> Reply:
     entered = {name: (value or "").strip() for name, value in request.fields.items()}
     slug, provider = entered["slug"], entered["provider"]
     values: dict[str, Any] = {"secret": None, "map": (), "options": (), "api_token": None}
-    # Each value is checked together with those before it, so that a refusal belongs to its field.
+    # Add one value at a time, so that the refusal is shown at the field that causes it.
     for name in ("options", "map", "secret", "api_token"):
         values[name] = _split_lines(entered[name]) if name in ("options", "map") else entered[name] or None
         try:
@@ -160,7 +160,7 @@ async def open_rotate_form(request: Request) -> Reply:
 
 
 async def submit_rotation(request: Request) -> Reply:
-    """Rotate the source's secret; previous secrets remain valid for a day."""
+    """Rotate the secret of the source. The previous secrets remain valid for a day."""
     slug = request.metadata["slug"]
     source = await find_source(request.workspace.team, slug=slug)
     try:
@@ -178,7 +178,7 @@ async def show_quarantine(request: Request) -> Reply:
 
 
 async def replay_source(request: Request) -> Reply:
-    """Replay a source's deliveries that have quarantined items, oldest first, at most 50 per click."""
+    """Replay the deliveries of a source that have quarantined items, oldest first, at most AT_ONCE per click."""
     slug, _, after = request.text.partition(" ")
     ids = await set_aside_deliveries(request.workspace, source=slug, after=parse_number(after), most=AT_ONCE)
     counts, failures = Counter[Status](), list[str]()
@@ -194,12 +194,12 @@ async def replay_source(request: Request) -> Reply:
 
 
 async def report_source_health(tools: JobTools, job: Job) -> JobResult:
-    """Notify an admin that the health of a source changed, unless the change was reported already."""
+    """Notify an admin that the health of a source changed, unless an earlier job reported the change."""
     changed = await source_health.load_unreported(tools.workspace, source=job.subject)
     if changed is None:
         return JobResult()
     reply = source_health_reply(changed)
-    if not await tools.post_to_admin(job, reply, job.id, event=STANDING_EVENT, since=changed.since):
+    if not await tools.post_to_admin(job, reply, job.id, event=HEALTH_EVENT, since=changed.since):
         raise GiveUp(NO_ADMIN_FOUND)
     await source_health.record_reported(tools.workspace, changed=changed)
     return JobResult(pace=PACE)
@@ -216,7 +216,7 @@ FEATURE = Feature(
         ),
     },
     buttons={
-        "sources": (Need.ADMINISTER, turn_sources),
+        "sources": (Need.ADMINISTER, turn_sources_page),
         "source_form": (Need.ADMINISTER, open_source_form),
         "source_show": (Need.ADMINISTER, show_source),
         "source_try": (Need.ADMINISTER, try_source),

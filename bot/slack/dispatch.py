@@ -1,4 +1,4 @@
-"""Dispatch Slack requests: acknowledge, look up person and conversation, check access, handle, send the reply."""
+"""Dispatch Slack requests: acknowledge, load person and conversation, check access, call the handler, reply."""
 
 import asyncio
 import secrets
@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.access import Need, Verdict, is_from_outside, may_see, rights
 from bot.slack.directory import People
-from bot.slack.feature import Feature, Handler
+from bot.slack.feature import Feature, RequestHandler
 from bot.slack.handling import Block, Outlived, Reply, Request
 from bot.slack.payloads import (
     SlackPayload,
@@ -35,24 +35,24 @@ from storage.workspaces import load_choices
 log = structlog.get_logger(__name__)
 
 Ack = Callable[..., Awaitable[Any]]
-#: Seconds. Slack waits three seconds for the response to a form; later results are sent as a message.
+#: Seconds to wait for the handler of a form. Slack waits three; the reply of a slower handler is sent as a message.
 PATIENCE = 2.0
 
 
 class Dispatcher:
     """Routes each Slack request of one workspace to its handler.
 
-    *features* are the tables of handlers; *run_line* handles a line after `/score`, *draw_home* the Home tab, and
-    *ask_inviter* the invitation of the app to the channel in the request's text.
+    *features* has the handlers by id. *run_line* handles the text after `/score`, and *draw_home* renders the Home tab.
+    *ask_inviter* handles the invitation of the app to a channel; the request's text is the id of the channel.
     """
 
     def __init__(
         self,
         *,
         features: Feature,
-        run_line: Handler,
-        draw_home: Handler,
-        ask_inviter: Handler,
+        run_line: RequestHandler,
+        draw_home: RequestHandler,
+        ask_inviter: RequestHandler,
         workspace: Workspace,
         enterprise: str | None,
         bot_user: str | None,
@@ -73,7 +73,7 @@ class Dispatcher:
         self._people = people
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    async def command(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_command(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a slash command."""
         self._track_task()
         await ack()
@@ -81,7 +81,7 @@ class Dispatcher:
         payload = parse_command(body)
         await self._send(payload, await self._handle(payload, self._run_line, text=clean(text)))
 
-    async def action(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_action(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a click on a button or a choice in a menu."""
         self._track_task()
         await ack()
@@ -95,16 +95,16 @@ class Dispatcher:
             payload = replace(payload, key=request_key({}, payload.user, clicked_message(body) or payload.key, value))
             creates = name == "create"
             await self._send(payload, await self._handle(payload, self._run_button_line, text=value, creates=creates))
-        elif payload.view is None:  # a button from an older version of the app, in a message that is still there
+        elif payload.view is None:  # an older version of the app posted the message with the button
             await self._send(payload, await self._handle(payload, _refuse_outdated))
         if (body.get("view") or {}).get("type") == "home":
             await self._publish_home(payload.user)
 
-    async def view(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_form(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a submitted form."""
         self._track_task()
         entry = self._features.forms.get(body["view"]["callback_id"])
-        if entry is None:  # a form from an older version of the app that was still open
+        if entry is None:  # an older version of the app opened the form
             await ack()
             return
         payload, fields, metadata = parse_form(body)
@@ -120,8 +120,8 @@ class Dispatcher:
             reply = plain_reply(f"Nothing was changed. {' '.join(reply.errors.values())}")
         await self._send(payload, reply)
 
-    async def options(self, body: Mapping[str, Any], ack: Ack) -> None:
-        """Answer a request for a menu's options; the menu stays empty for people who may not see scores."""
+    async def handle_menu(self, body: Mapping[str, Any], ack: Ack) -> None:
+        """Answer a request for the options of a menu. The menu stays empty for a person who may not see scores."""
         self._track_task()
         choices: list[Block] = []
         try:
@@ -134,17 +134,17 @@ class Dispatcher:
             log.warning("menu not filled", because=type(refusal).__name__)
         await ack(options=choices)
 
-    async def channel_changed(self, event: Mapping[str, Any]) -> None:
-        """Invalidate a channel that was shared or unshared, or that somebody left."""
+    async def handle_channel_change(self, event: Mapping[str, Any]) -> None:
+        """Remove a channel from the cache: it was shared or unshared, or a person left it."""
         self._people.forget_place(str(event.get("channel")))
 
-    async def person_changed(self, event: Mapping[str, Any]) -> None:
-        """Invalidate a person after that person joined the workspace or the account changed."""
+    async def handle_person_change(self, event: Mapping[str, Any]) -> None:
+        """Remove a person from the cache: the person joined the workspace, or the account changed."""
         user = event.get("user")
         if isinstance(user, Mapping):
             self._people.person_changed(user)
 
-    async def shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
+    async def handle_shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a message shortcut."""
         self._track_task()
         await ack()
@@ -153,8 +153,8 @@ class Dispatcher:
         need, handler = self._features.shortcuts[body["callback_id"]]
         await self._send(payload, await self._handle(payload, handler, need=need, text=message_text))
 
-    async def joined(self, event: Mapping[str, Any]) -> None:
-        """Ask the person who invited the app to a channel whether to send follow-ups there; nobody else sees this."""
+    async def handle_join(self, event: Mapping[str, Any]) -> None:
+        """Ask the person who invited the app to a channel, and nobody else, whether to post follow-ups there."""
         self._track_task()
         self._people.forget_place(str(event.get("channel")))
         inviter = event.get("inviter")
@@ -175,8 +175,8 @@ class Dispatcher:
         if reply != Reply():
             await self._answers.ask_alone(payload, reply)
 
-    async def home_opened(self, event: Mapping[str, Any]) -> None:
-        """Draw the Home tab that a person opened."""
+    async def handle_home(self, event: Mapping[str, Any]) -> None:
+        """Publish the Home tab that a person opened."""
         self._track_task()
         if event.get("tab") != "home":
             return
@@ -187,11 +187,11 @@ class Dispatcher:
         await self._answers.draw_home(user, await self._handle(payload, self._draw_home))
 
     async def answer_late(self, *, user: str, answer_to: str | None, reply: Reply) -> None:
-        """Answer a request that was made a while ago, where it was made or else by direct message."""
+        """Answer an earlier request: in the conversation of the request, or else by direct message."""
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
         await self._answers.answer(payload, reply)
 
-    async def drained(self, *, patience: float) -> None:
+    async def drain(self, *, patience: float) -> None:
         """Wait at most *patience* seconds for requests that were acknowledged but not answered yet."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=patience)
@@ -234,13 +234,13 @@ class Dispatcher:
         return replace(reply, replaces=bool(reply.blocks))
 
     async def _authorize(self, payload: SlackPayload) -> Request | Verdict:
-        """Return the request of a person who may see scores in this conversation, or else the verdict."""
+        """Return the request if the person may see scores in this conversation, else the verdict."""
         now = self._clock()
         person, conversation = await asyncio.gather(
             self._people.person(payload.user, now=now) if payload.user else _return_none(),
             self._people.place(payload.channel, now=now) if payload.channel else _return_none(),
         )
-        # If an outsider clicks, only the request itself shows the home team.
+        # If a person from another workspace clicks, only the payload shows to which workspace the person belongs.
         team, organization = self._workspace.team, self._enterprise
         if person is not None and is_from_outside(payload.teams, payload.organizations, team, organization):
             person = replace(person, is_outsider=True)

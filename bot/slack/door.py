@@ -42,29 +42,29 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
         ssl_check_enabled=False,
     )
 
-    async def changed(event: Mapping[str, Any]) -> None:
-        await dispatcher.channel_changed(event)
+    async def handle_channel_change(event: Mapping[str, Any]) -> None:
+        await dispatcher.handle_channel_change(event)
 
-    async def person_changed(event: Mapping[str, Any]) -> None:
-        await dispatcher.person_changed(event)
+    async def handle_person_change(event: Mapping[str, Any]) -> None:
+        await dispatcher.handle_person_change(event)
 
-    async def joined(event: Mapping[str, Any]) -> None:
-        await dispatcher.joined(event)
+    async def handle_join(event: Mapping[str, Any]) -> None:
+        await dispatcher.handle_join(event)
 
-    async def home_opened(event: Mapping[str, Any]) -> None:
-        await dispatcher.home_opened(event)
+    async def handle_home(event: Mapping[str, Any]) -> None:
+        await dispatcher.handle_home(event)
 
-    bolt.command(COMMAND)(dispatcher.command)
-    bolt.action(ANY)(dispatcher.action)
-    bolt.view(ANY)(dispatcher.view)
-    bolt.options(ANY)(dispatcher.options)
-    bolt.shortcut(SHORTCUT)(dispatcher.shortcut)
+    bolt.command(COMMAND)(dispatcher.handle_command)
+    bolt.action(ANY)(dispatcher.handle_action)
+    bolt.view(ANY)(dispatcher.handle_form)
+    bolt.options(ANY)(dispatcher.handle_menu)
+    bolt.shortcut(SHORTCUT)(dispatcher.handle_shortcut)
     for event in CHANNEL_EVENTS:
-        bolt.event(event)(changed)
+        bolt.event(event)(handle_channel_change)
     for event in PERSON_EVENTS:
-        bolt.event(event)(person_changed)
-    bolt.event("member_joined_channel")(joined)
-    bolt.event("app_home_opened")(home_opened)
+        bolt.event(event)(handle_person_change)
+    bolt.event("member_joined_channel")(handle_join)
+    bolt.event("app_home_opened")(handle_home)
     return bolt
 
 

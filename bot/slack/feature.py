@@ -1,4 +1,4 @@
-"""The definition of a feature: its handlers, by the ids under which Slack and the job queue call them."""
+"""Define a feature: its handlers, by the ids that Slack and the job queue use for them."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from bot.slack.access import Need
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.job_handling import JobHandler
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Reply]]
+RequestHandler: TypeAlias = Callable[[Request], Awaitable[Reply]]
 OptionLister: TypeAlias = Callable[[Request], Awaitable[list[Block]]]
 Entry = TypeVar("Entry")
 
@@ -17,7 +17,7 @@ Entry = TypeVar("Entry")
 class Command:
     """A verb of `/score`: its handler, syntax, summary, example lines and required permission."""
 
-    handler: Handler
+    handler: RequestHandler
     usage: str
     summary: str
     examples: tuple[str, ...]
@@ -26,19 +26,19 @@ class Command:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """The tables of one feature; buttons, forms and shortcuts are entered with the permission that they require."""
+    """The handlers of one feature. A button, form or shortcut has the permission that it requires and its handler."""
 
     verbs: Mapping[str, Command] = field(default_factory=dict)
-    buttons: Mapping[str, tuple[Need, Handler]] = field(default_factory=dict)  #: by action id, of menus too
-    forms: Mapping[str, tuple[Need, Handler]] = field(default_factory=dict)  #: by callback id
+    buttons: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by action id; and menus
+    forms: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by callback id
     options: Mapping[str, OptionLister] = field(default_factory=dict)  #: by the action id of a menu in a form
-    shortcuts: Mapping[str, tuple[Need, Handler]] = field(default_factory=dict)  #: by callback id
+    shortcuts: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by callback id
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)  #: by kind
-    recurring: Collection[str] = ()  #: the kinds of jobs that are never given up
+    recurring: Collection[str] = ()  #: the kinds of jobs that every workspace has and that are never given up
 
 
 def join(features: Sequence[Feature]) -> Feature:
-    """Return the tables of all features as one feature; raises ValueError if two of them use the same id."""
+    """Return one feature with the handlers of all features. Raises ValueError if two features use the same id."""
     return Feature(
         verbs=_join_tables([feature.verbs for feature in features]),
         buttons=_join_tables([feature.buttons for feature in features]),

@@ -1,4 +1,4 @@
-"""What the job handlers of the bot work with, and how errors of Slack become retries."""
+"""The tools that job handlers of the bot use, and the translation of Slack errors into retries."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 
 #: the event type in the metadata of messages to admins about problems
 NOTICE = "notice"
-#: why a job is given up
+#: the reason of a job that is given up because it has nobody to notify
 NO_ADMIN_FOUND = "no admin can be reached"
-#: why nothing is posted to a channel
+#: the reason why the app does not post in a channel
 UNUSABLE_CHANNEL = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
 
 
@@ -48,7 +48,7 @@ class JobTools:
     clock: Callable[[], int]
 
     async def find_admin(self) -> str | None:
-        """Return the id of an admin, or None; the notice NO_ADMIN is recorded or cleared, for the Home tab."""
+        """Return the id of an admin, or None. Record or clear the notice NO_ADMIN, which the Home tab shows."""
         now = self.clock()
         admin = await self.people.an_admin((await load_choices(self.workspace)).admins, now=now)
         if admin is None:
@@ -59,11 +59,11 @@ class JobTools:
         return admin
 
     async def post_to_admin(self, job: Job, reply: Reply, id: int | str, *, event: str, since: int) -> bool:
-        """Send a message to an admin once, and return whether there is an admin."""
+        """Send a direct message to an admin, once even if the job is retried. Return whether there is an admin."""
         admin = await self.find_admin()
         if admin is None:
             return False
-        await self.poster.say_once(job, await self.poster.direct(admin), reply, id, event=event, since=since)
+        await self.poster.post_once(job, await self.poster.direct(admin), reply, id, event=event, since=since)
         return True
 
     async def load_types(self) -> dict[str, ScoreType]:
@@ -71,7 +71,7 @@ class JobTools:
         return {score_type.key: score_type for score_type in await score_types(self.workspace)}
 
     async def notify_admin_once(self, job: Job, notice: str, text: str) -> None:
-        """Notify an admin of a problem once; callers clear the notice when the problem ends."""
+        """Notify an admin of a problem, once until a caller clears the notice because the problem ended."""
         now = self.clock()
         if await is_noticed(self.workspace, notice=notice):
             return
@@ -88,7 +88,7 @@ def bind_handlers(handlers: Mapping[str, JobHandler], tools: JobTools) -> dict[s
 
 
 def _translate_errors(handler: JobHandler, tools: JobTools) -> Handler:
-    """Wrap a handler so that Slack errors become RetryLater, marked as an outage or as an error of this job alone."""
+    """Wrap a handler so that Slack errors become RetryLater. *is_outage* is set if other jobs would fail as well."""
 
     async def run(_: Workspace, job: Job) -> JobResult:
         try:
@@ -108,7 +108,7 @@ def _translate_errors(handler: JobHandler, tools: JobTools) -> Handler:
 
 
 def explain_refusal(exc: NotShown | SlackApiError, channel: str) -> str:
-    """Return why a channel accepts no messages; raises *exc* again if a retry may help."""
+    """Return why the app cannot post in a channel. Raises *exc* again if a retry may help."""
     if isinstance(exc, NotShown):
         return UNUSABLE_CHANNEL.format(channel)
     if error_code(exc) not in NO_PLACE:

@@ -177,7 +177,7 @@ class Poster:
         reader = await self.reader(channel)
         return Verdict.UNKNOWN if reader is None else await self._people.may_read(reader, now=self._clock())
 
-    async def say_once(
+    async def post_once(
         self,
         job: Job,
         channel: str,

@@ -1,11 +1,11 @@
 """Evaluate alert rules and open or close follow-ups, in the transaction that changed the scores.
 
-Time alone can also change what a rule decides: a score decays, a hold ends. A write first evaluates what time decided
-before it; a sweep evaluates contacts without a write. Both evaluate the same instants in the same order.
+A rule can also fire or re-arm by time alone: a score decays, a hold ends. A write first evaluates the instants before
+it; a sweep evaluates contacts without a write. Both evaluate the same instants in the same order.
 
-A rule asks its condition once, when it fires, of the contact as it stood at that instant. If the instant is the write
-itself, one statement asks for all contacts that fire. If time alone decided before the write or the sweep, the contact
-is folded to the instant, so that the answer does not depend on when the rule is evaluated.
+The condition of a rule is checked once, when the rule fires, for the contact as it was at that instant. If the instant
+is the write itself, one statement per rule checks all its contacts. If the rule fires by time alone, the contact is
+folded to that instant, so that the result does not depend on when the rule is evaluated.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from storage.scoring import definitions
 
 OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups without a channel: an owner (prefix), or the admins
 
-SWEEP = "sweep"  #: the kind and the lane of the job that sweeps: it evaluates what time alone decided
+SWEEP = "sweep"  #: the kind and the lane of the job that evaluates rules that may fire or re-arm by time alone
 SWEEP_EVERY = 60_000_000
 #: µs that a sweep looks back before the last one: a write that was uncommitted during that sweep is evaluated now
 OVERLAP = 120_000_000
@@ -54,7 +54,7 @@ MOST_TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class _Evaluation:
-    """One rule to evaluate for one score. *plan* and *moved* are the write that changed the score; None in a sweep."""
+    """A rule to evaluate for a score. *plan* and *moved* describe the write that changed the score; None in a sweep."""
 
     workspace: Workspace
     rule: AlertRule
@@ -71,7 +71,7 @@ class _Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Instant:
-    """An instant at which a rule is evaluated for a score. *by_time*: only time has changed the score."""
+    """An instant to evaluate a rule at, with the score before and after. *by_time*: no write changed the score."""
 
     evaluation: _Evaluation
     at: int
@@ -80,29 +80,29 @@ class _Instant:
     by_time: bool
 
 
-#: returns whether the contact of an instant at which a rule fires met the rule's condition then
+#: returns whether the contact met the condition of its rule at an instant at which the rule fires
 _Condition: TypeAlias = Callable[[_Instant], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A step of a rule for a contact: close its follow-up at *closes_at*, then open one for *opens*. None: do not."""
+    """First close the open follow-up at *closes_at*, then open a follow-up for *opens*. None: do not close, or open."""
 
     closes_at: int | None
     opens: _Instant | None
 
 
 @dataclass(frozen=True, slots=True)
-class _Decided:
-    """The decisions of a rule about a contact, in order, and the rule's memory after them."""
+class _Decisions:
+    """The decisions of a rule about a contact so far, as steps in order, and the memory of the rule after them."""
 
     evaluation: _Evaluation
     memory: AlertMemory
     steps: tuple[_Step, ...] = ()
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
 
-    def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decided":
-        """Add the decision of one more instant. The cool-down starts only if a follow-up was opened."""
+    def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decisions":
+        """Add the decision for the next instant. The cool-down starts only if a follow-up was opened."""
         memory, opens, unasked = decision.memory, False, self.unasked
         if decision.fires:
             plan, rule = self.evaluation.plan, self.evaluation.rule
@@ -113,42 +113,44 @@ class _Decided:
                 memory = replace(memory, fired_at=self.memory.fired_at)
         steps = self._close(instant.at) if decision.closes else self.steps
         if opens:
-            is_begun = bool(steps) and steps[-1].opens is None
-            steps = (*steps[:-1], replace(steps[-1], opens=instant)) if is_begun else (*steps, _Step(None, instant))
+            follows_closing = bool(steps) and steps[-1].opens is None
+            steps = (
+                (*steps[:-1], replace(steps[-1], opens=instant)) if follows_closing else (*steps, _Step(None, instant))
+            )
         return replace(self, memory=memory, steps=steps, unasked=unasked)
 
     def _close(self, at: int) -> tuple[_Step, ...]:
         return (*self.steps, _Step(at, None))
 
-    def enroll(self, state: ScoreState) -> "_Decided":
-        """Enroll the contact if its memory is older than the rule's enrollment. *state*: the score since then."""
+    def enroll(self, state: ScoreState) -> "_Decisions":
+        """Enroll the contact, if its memory is older than the enrollment of the rule. *state*: the score since then."""
         rule = self.evaluation.rule
         if self.memory.enrollment == rule.enrollment:
             return self
         memory = self.evaluation.watch.enroll(self.memory, state, since=rule.enrolled_at)
         return replace(self, memory=replace(memory, enrollment=rule.enrollment))
 
-    def settle(self, state: ScoreState, *, until: int, is_met: _Condition) -> "_Decided":
-        """Evaluate the rule at every instant up to *until* at which time alone may decide something.
+    def settle(self, state: ScoreState, *, until: int, is_met: _Condition) -> "_Decisions":
+        """Evaluate the rule at every instant up to *until* at which it may fire or re-arm by time alone.
 
-        Raises RuntimeError if an evaluation does not advance in time: an endless loop would block the transaction and
-        the process.
+        Raises RuntimeError if the next instant is not later than the last one: an endless loop would block the
+        transaction and the process.
         """
-        decided, last, watch = self, -1, self.evaluation.watch
+        decisions, last, watch = self, -1, self.evaluation.watch
         while True:
-            at = watch.next_evaluation(decided.memory, state)
+            at = watch.next_evaluation(decisions.memory, state)
             if at is None or at > until:
-                return decided
+                return decisions
             if at <= last:
                 rule, contact = self.evaluation.watched
                 raise RuntimeError(f"alert rule {rule} would evaluate contact {contact} at {at} again")
             last = at
             before, after = (state.value(watch.score_type, now=instant) for instant in (at - 1, at))
             instant = _Instant(self.evaluation, at, before, after, by_time=True)
-            decision = watch.evaluate(decided.memory, state, now=at)
-            decided = decided.apply(instant, decision, is_met=is_met)
+            decision = watch.evaluate(decisions.memory, state, now=at)
+            decisions = decisions.apply(instant, decision, is_met=is_met)
 
-    def regroup(self, state: ScoreState, *, at: int) -> "_Decided":
+    def regroup(self, state: ScoreState, *, at: int) -> "_Decisions":
         """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
         decision = self.evaluation.watch.evaluate(self.memory, state, now=at)
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
@@ -165,9 +167,9 @@ async def decide_all(
 ) -> tuple[list[Plan], Mapping[Watched, AlertMemory]]:
     """Evaluate every rule for the score changes of each plan. Return the plans and the alert memory.
 
-    The plans share no contact, and everything else they do is already written. *rules* are by workspace id. *known* is
-    the alert memory that this transaction has read or written; it is returned with the additions. The returned plans
-    count the follow-ups that were suppressed because the submission is muted.
+    The plans share no contact, and all their other changes are already written. *rules* are by workspace id. *known* is
+    the alert memory that this transaction has read or written; it is returned with the additions. `unasked` of the
+    returned plans is the number of follow-ups that were not opened because the submission is muted.
     """
     evaluations = [evaluation for plan in plans for evaluation in _list_evaluations(plan, rules)]
     if not evaluations:
@@ -177,73 +179,74 @@ async def decide_all(
     known = {**known, **dict.fromkeys(unknown, AlertMemory()), **loaded}
     earlier_values = await _load_earlier_values(session, evaluations)
 
-    def decide_each(is_met: _Condition) -> list[_Decided]:
+    def decide_each(is_met: _Condition) -> list[_Decisions]:
         return [
-            _decide(_Decided(evaluation, known[evaluation.watched]), earlier_values.get(position), is_met=is_met)
+            _decide(_Decisions(evaluation, known[evaluation.watched]), earlier_values.get(position), is_met=is_met)
             for position, evaluation in enumerate(evaluations)
         ]
 
-    decided = await _decide_with_conditions(session, decide_each, now=now)
-    saved = await _save(session, decided, known, now=now)
+    all_decisions = await _decide_with_conditions(session, decide_each, now=now)
+    saved = await _save(session, all_decisions, known, now=now)
     unasked: dict[int, int] = {}
-    for decision in decided:
-        if decision.unasked and decision.evaluation.plan is not None:
-            position = decision.evaluation.plan.position
-            unasked[position] = unasked.get(position, 0) + decision.unasked
+    for decisions in all_decisions:
+        if decisions.unasked and decisions.evaluation.plan is not None:
+            position = decisions.evaluation.plan.position
+            unasked[position] = unasked.get(position, 0) + decisions.unasked
     return [replace(plan, unasked=unasked.get(plan.position, 0)) for plan in plans], {**known, **saved}
 
 
 def reads_scores(rule: AlertRule) -> bool:
-    """Return whether evaluating a rule reads scores or effects from the database, so that they must be saved before."""
+    """Return whether a rule reads scores or effects from the database: they must be saved before it is evaluated."""
     return bool(rule.condition) or rule.kind.compares
 
 
-def _decide(decided: _Decided, earlier: int | None, *, is_met: _Condition) -> _Decided:
-    """Evaluate a rule for the effect of time up to a plan, then for the plan's change of the score."""
-    evaluation = decided.evaluation
+def _decide(decisions: _Decisions, earlier: int | None, *, is_met: _Condition) -> _Decisions:
+    """Evaluate a rule up to the time of a plan, then for a merge or split in it, then for its change of the score."""
+    evaluation = decisions.evaluation
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
     assert plan is not None
     assert moved is not None
-    decided = decided.enroll(moved.was)
-    at = max(plan.submission.received_at, decided.memory.seen_at)
-    decided = decided.settle(moved.was, until=at, is_met=is_met)
+    decisions = decisions.enroll(moved.was)
+    at = max(plan.submission.received_at, decisions.memory.seen_at)
+    decisions = decisions.settle(moved.was, until=at, is_met=is_met)
     before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
     if silent is not None:
-        decided = decided.regroup(silent, at=at)
+        decisions = decisions.regroup(silent, at=at)
         before = silent.value(watch.score_type, now=at)
-    decision = watch.evaluate_change(decided.memory, evaluation.state, earlier, now=at)
+    decision = watch.evaluate_change(decisions.memory, evaluation.state, earlier, now=at)
     instant = _Instant(evaluation, at, earlier if watch.compares else before, moved.after, by_time=False)
-    return decided.apply(instant, decision, is_met=is_met)
+    return decisions.apply(instant, decision, is_met=is_met)
 
 
 async def _decide_with_conditions(
-    session: Session, decide_each: Callable[[_Condition], list[_Decided]], *, now: int
-) -> list[_Decided]:
-    """Return the decisions of *decide_each* with the answers to the conditions of the rules that fire.
+    session: Session, decide_each: Callable[[_Condition], list[_Decisions]], *, now: int
+) -> list[_Decisions]:
+    """Run *decide_each* with the conditions of the rules that fire, and return the decisions.
 
-    A first run assumes that all conditions are met. It finds every contact that may fire, because an answer affects
-    only later instants of the same rule and contact. The answers for these contacts are then loaded at once.
+    A first run assumes that every condition is met. It finds every contact for which a rule may fire, because a
+    condition affects only later instants of the same rule and contact. The second run uses the conditions loaded for
+    these contacts.
     """
-    asked: list[_Instant] = []
+    firings: list[_Instant] = []
 
     def is_met(instant: _Instant) -> bool:
-        asked.append(instant)
+        firings.append(instant)
         return True
 
-    decided = decide_each(is_met)
-    if not asked:
-        return decided
-    answer = await _load_conditions(session, asked, now=now)
-    if any(instant.by_time for instant in asked):  # contacts are folded, which takes a while after an outage
+    all_decisions = decide_each(is_met)
+    if not firings:
+        return all_decisions
+    answer = await _load_conditions(session, firings, now=now)
+    if any(instant.by_time for instant in firings):  # contacts are folded, which takes a while after an outage
         return await asyncio.to_thread(decide_each, answer)
     return decide_each(answer)
 
 
-async def _load_conditions(session: Session, asked: Sequence[_Instant], *, now: int) -> _Condition:
-    """Load the answers to the conditions of the rules that fire at *asked*, for all instants of the same contacts."""
+async def _load_conditions(session: Session, firings: Sequence[_Instant], *, now: int) -> _Condition:
+    """Load what the conditions of the rules in *firings* need, for any instant of the same rules and contacts."""
     by_rule: dict[int, list[_Instant]] = {}
-    past: dict[Workspace, set[int]] = {}  #: the contacts for which a rule fires at an instant before the write
-    for instant in asked:
+    past: dict[Workspace, set[int]] = {}  #: the contacts for which a rule fires by time alone
+    for instant in firings:
         by_rule.setdefault(instant.evaluation.rule.id, []).append(instant)
         if instant.by_time:
             past.setdefault(instant.evaluation.workspace, set()).add(instant.evaluation.contact)
@@ -280,7 +283,10 @@ async def _load_conditions(session: Session, asked: Sequence[_Instant], *, now: 
 async def _parse_condition(
     session: Session, workspace: Workspace, rule: AlertRule, types: Sequence[ScoreType]
 ) -> Filter | None:
-    """Parse the condition of a rule; None if it refers to a deleted score type, band or segment: no contact matches."""
+    """Parse the condition of a rule. Return None, for "no contact matches", if it refers to something that was deleted.
+
+    Conditions refer to score types, bands and segments.
+    """
     try:
         return parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
     except Refusal:
@@ -288,18 +294,20 @@ async def _parse_condition(
 
 
 async def _save(
-    session: Session, decided: Sequence[_Decided], loaded: Mapping[Watched, AlertMemory], *, now: int
+    session: Session, all_decisions: Sequence[_Decisions], loaded: Mapping[Watched, AlertMemory], *, now: int
 ) -> dict[Watched, AlertMemory]:
     """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
-    for steps in zip_longest(*(decision.steps for decision in decided)):
-        taken = [(decision.evaluation.watched, step) for decision, step in zip(decided, steps, strict=True) if step]
-        closing = {watched: step.closes_at for watched, step in taken if step.closes_at is not None}
+    for steps in zip_longest(*(decisions.steps for decisions in all_decisions)):
+        current = [
+            (decisions.evaluation.watched, step) for decisions, step in zip(all_decisions, steps, strict=True) if step
+        ]
+        closing = {watched: step.closes_at for watched, step in current if step.closes_at is not None}
         await followup_moves.close_fallen_back(session, closing, now=now)
-        opening = sorted((step.opens for _, step in taken if step.opens), key=lambda instant: instant.at)
+        opening = sorted((step.opens for _, step in current if step.opens), key=lambda instant: instant.at)
         await followup_moves.open_follow_ups(session, await _make_follow_ups(session, opening), now=now)
     changed = dict[Watched, AlertMemory]()
-    for decision in decided:
-        evaluation, memory = decision.evaluation, decision.memory
+    for decisions in all_decisions:
+        evaluation, memory = decisions.evaluation, decisions.memory
         before = loaded.get(evaluation.watched, AlertMemory())
         is_same = replace(memory, seen_at=before.seen_at, enrollment=before.enrollment) == before
         if not is_same or evaluation.watch.is_behind(before, evaluation.state, now=memory.seen_at):
@@ -326,7 +334,7 @@ def _list_evaluations(plan: Plan, rules: Mapping[int, Sequence[AlertRule]]) -> l
 
 
 async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluation]) -> dict[int, int | None]:
-    """Return the values at the start of each trend rule's span: position in *evaluations* → thousandths or None."""
+    """Return the score a span ago for rules that compare: position in *evaluations* → thousandths or None."""
     trends = [
         (position, evaluation)
         for position, evaluation in enumerate(evaluations)
@@ -393,7 +401,7 @@ def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
 
 
 def _find_reason(evaluation: _Evaluation) -> str | None:
-    """Return the reason of the last change of the evaluated score in the plan, if any."""
+    """Return the reason of the plan's last fact about the evaluated score, or None."""
     new_facts = evaluation.plan.new if evaluation.plan is not None else ()
     scored = (evaluation.contact, evaluation.watch.score_type.key)
     return next(
@@ -404,10 +412,10 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
 async def open_for_newcomers(
     session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, score: str, now: int
 ) -> int:
-    """Open follow-ups for contacts that a new definition brought into the region of a rule. Return their number.
+    """Open follow-ups for contacts that a new definition of *score* moved into the region of a rule.
 
-    Only rules for the score type *score* count; *types_before* are the definitions before. The caller enrolls the
-    contacts.
+    Return the number of follow-ups. Only rules for the score type *score* are evaluated. *types_before* are the
+    previous definitions. The caller enrolls the contacts.
     """
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     newcomers = await _list_newcomers(session, workspace, types_before, types.values(), score=score, now=now)
@@ -438,10 +446,10 @@ async def _list_newcomers(
     score: str,
     now: int,
 ) -> list[tuple[_Evaluation, AlertMemory]]:
-    """Return the contacts for which rules about *score* would open a follow-up, each with the rule's memory after it.
+    """Return the contacts for which rules about *score* open a follow-up, each with the memory of the rule after it.
 
-    The contacts are inside the region and were not before, match the rule's condition and are past the cool-down. A
-    pending hold stays pending; its follow-up is opened when the hold ends.
+    These contacts are inside the region and were outside before, match the condition and are past the cool-down. A
+    contact with a pending hold is left out: its follow-up is opened when the hold ends.
     """
     newcomers: list[tuple[_Evaluation, AlertMemory]] = []
     types = tuple(types)
@@ -474,7 +482,7 @@ async def _list_newcomers(
 
 
 async def sweep(workspace: Workspace, *, now: int) -> int:
-    """Evaluate, rule by rule, what time alone decided since the last sweep. Return the number of contacts evaluated."""
+    """Evaluate each rule for the time since its last sweep. Return the number of evaluations of a contact."""
     types = tuple(await definitions.score_types(workspace))
     swept = 0
     for rule in await alert_rules.alert_rules(workspace):
@@ -496,7 +504,7 @@ async def sweep(workspace: Workspace, *, now: int) -> int:
 async def _sweep_batch(
     workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
 ) -> tuple[int | None, int]:
-    """Sweep the next contacts. Return the last contact id, or None at the end, and the number of contacts."""
+    """Sweep the next contacts after the id *after*. Return the last id, or None at the end, and their number."""
 
     async def body(session: Session) -> tuple[int | None, int]:
         ids = await _list_due(session, workspace, rule, watch, after=after, now=now)
@@ -508,16 +516,16 @@ async def _sweep_batch(
         evaluations = [_Evaluation(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
 
-        def decide_each(is_met: _Condition) -> list[_Decided]:
+        def decide_each(is_met: _Condition) -> list[_Decisions]:
             return [
-                _Decided(evaluation, loaded.get(evaluation.watched, AlertMemory()))
+                _Decisions(evaluation, loaded.get(evaluation.watched, AlertMemory()))
                 .enroll(evaluation.state)
                 .settle(evaluation.state, until=now, is_met=is_met)
                 for evaluation in evaluations
             ]
 
-        decided = await _decide_with_conditions(session, decide_each, now=now)
-        await _save(session, decided, loaded, now=now)
+        all_decisions = await _decide_with_conditions(session, decide_each, now=now)
+        await _save(session, all_decisions, loaded, now=now)
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
 
     for _ in range(MOST_TRIES):
@@ -529,7 +537,10 @@ async def _sweep_batch(
 async def _list_due(
     session: Session, workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
 ) -> list[int]:
-    """Return the next contacts for which time may have decided something since the last sweep, from the indexes."""
+    """Return the next contacts for which the rule may have fired or re-armed by time alone since the last sweep.
+
+    The contacts are found by indexes: by the memory with a due `pending_until`, and by the ranks in `_list_windows`.
+    """
     params: list[object] = [workspace.id, rule.id, now, after, MOST_SWEPT, watch.score_type.definition]
     queries = ["SELECT m.contact_id FROM alert_memory m WHERE m.rule_id = $2 AND m.pending_until <= $3"]
     since = min(rule.swept_until, now) - OVERLAP  # a sweep by a clock that ran ahead does not delay the next ones
@@ -537,6 +548,7 @@ async def _list_due(
         params += [low, high]
         bounds = f"s.rank >= ${len(params) - 1} AND s.rank < ${len(params)}"
         queries.append(f"SELECT s.contact_id FROM scores s WHERE s.definition_id = $6 AND {bounds}")
+    # The comparison of $6 is always true: a database refuses a parameter that a statement does not use.
     rows = await session.rows(
         f"SELECT c.id FROM contacts c WHERE c.id IN ({' UNION '.join(queries)}) AND c.id > $4"
         " AND c.workspace_id = $1 AND c.merged_into IS NULL AND CAST($6 AS BIGINT) > 0 ORDER BY c.id LIMIT $5",

@@ -79,12 +79,12 @@ class FieldValue(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merged(Fact):
-    """A merge of two contacts, *one* and *other*, given by their row ids.
+    """A merge of two contacts, *row* and *other*, given by their row ids.
 
     *place* counts the merges of one item from 1. *into* is the row that survives, or None if the sender did not say.
     """
 
-    one: int
+    row: int
     other: int
     place: int = 1
     into: int | None = None
@@ -97,12 +97,12 @@ class Merged(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitOff(Fact):
-    """A split: an id of a source and its facts moved from the contact row *one* to the new row *other*.
+    """A split: an id of a source and its facts moved from the contact row *row* to the new row *other*.
 
     The rows are two contacts while the split is in force, and one contact while it is undone.
     """
 
-    one: int
+    row: int
     other: int
 
     @property

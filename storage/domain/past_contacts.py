@@ -71,9 +71,9 @@ def _list_links(
     links: list[tuple[Order, int, tuple[int, int, int | None]]] = []
     for fact in (recorded.fact for recorded in ledger.facts):
         if isinstance(fact, Merged) and fact.batch in in_force:
-            links.append((fact.order, fact.place, (fact.one, fact.other, fact.into)))
+            links.append((fact.order, fact.place, (fact.row, fact.other, fact.into)))
         if isinstance(fact, SplitOff) and fact.batch not in in_force:
-            links.append((fact.order, 0, (fact.one, fact.other, None)))
+            links.append((fact.order, 0, (fact.row, fact.other, None)))
     return [link for *_, link in sorted(links, key=lambda placed: placed[:2])]
 
 
@@ -99,7 +99,7 @@ def _fold(
         first_emails,
     )
     fields = {name: value for name, (value, _) in stated.items()}
-    parted = {row for fact in known if isinstance(fact.fact, SplitOff) for row in (fact.fact.one, fact.fact.other)}
+    parted = {row for fact in known if isinstance(fact.fact, SplitOff) for row in (fact.fact.row, fact.fact.other)}
     if not parted.isdisjoint(rows):  # its facts may state the address of the contact that it was split from
         addresses = {address for row in rows for address in ledger.addresses[row]}
         if not (isinstance(email := fields.get("email"), str) and fold_address(email) in addresses):

@@ -8,7 +8,7 @@ from storage.domain.errors import Changed, Refusal
 from storage.domain.facts import Fact
 from storage.domain.fold import ScoreState
 from storage.ledger import contacts, facts
-from storage.ledger.facts import FactKey, Scored, Stored
+from storage.ledger.facts import FactKey, Scored, StoredFact
 from storage.ledger.plan import DUPLICATE, ItemKind, NewFact, Plan, PlannedItem, check_repeat
 
 
@@ -77,7 +77,7 @@ def _settle_facts(
     plan: Plan,
     stamped: Sequence[tuple[PlannedItem, Fact]],
     ids: Mapping[FactKey, int],
-    stored: Mapping[FactKey, Stored],
+    stored: Mapping[FactKey, StoredFact],
 ) -> Plan:
     appended: list[NewFact] = []
     repeats: list[PlannedItem] = []

@@ -1,4 +1,4 @@
-"""Append facts to the ledger, deduplicated by a unique constraint, and load facts from it."""
+"""Append facts to the ledger, deduplicated by a unique constraint, and load them."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ from storage.sources.named_contacts import make_name
 #: (workspace id, source, dedupe key, subject): unique in the ledger
 FactKey: TypeAlias = tuple[int, str, str, str]
 #: (contact row that the fact was written for, time of receipt, fact)
-Stored: TypeAlias = tuple[int | None, int, Fact]
+StoredFact: TypeAlias = tuple[int | None, int, Fact]
 #: (contact id, key of a score type)
 Scored: TypeAlias = tuple[int, str]
 
@@ -63,7 +63,7 @@ async def append(
 ) -> dict[FactKey, int]:
     """Append the facts with new keys, each with its contact row. Return the row ids of the appended facts.
 
-    *named_ids* are the ids, (source, id), that the facts named their contacts by.
+    *named_ids* are the ids by which the facts identified their contacts, as (source, id).
     """
     names = {key: make_name(*named_id) for key, named_id in (named_ids or {}).items()}
     rows = [
@@ -108,14 +108,14 @@ def _make_row(key: FactKey, contact: int | None, fact: Fact, received_at: int) -
 
 _KINDS: Mapping[type[Fact], str] = {
     Change: "change", Activity: "activity", Merged: "merge", SplitOff: "merge", Undo: "undo", Deleted: "deleted",
-}  # fmt: skip  # any other fact only states fields; a split is a link of the same kind, with a subject of its own
+}  # fmt: skip  # all other facts are "fields"; a split has the kind of a merge, and the subject SPLIT
 
 
 def _make_key(row: Row) -> FactKey:
     return (row["workspace_id"], row["source"], row["dedupe_key"], row["subject"])
 
 
-async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, Stored]:
+async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, StoredFact]:
     """Return the stored facts with these keys. Keys without a fact are left out."""
     rows = await session.rows(
         "SELECT f.* FROM given(workspace bigint, source text, key text, subject text)"
@@ -130,7 +130,7 @@ async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey
 
 
 async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, str]:
-    """Return the ids that the facts with these keys named their contacts by, as `source:id`."""
+    """Return the ids by which the facts with these keys identified their contacts, as `source:id`."""
     rows = await session.rows(
         "SELECT f.workspace_id, f.source, f.dedupe_key, f.subject, f.named_id"
         " FROM given(workspace bigint, source text, key text, subject text)"
@@ -145,7 +145,7 @@ async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[Fact
 
 
 async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
-    """Return all changes of these scores, by row id of the fact. Facts of rows merged into the contact are included."""
+    """Return all changes of these scores, by id of the fact. Facts of rows merged into the contacts are included."""
     pairs = sorted(set(scored))
     rows = await session.rows(
         "SELECT f.*, given.contact AS root FROM given(contact bigint, subject text)"
@@ -162,7 +162,7 @@ async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, di
 
 
 async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
-    """Return all facts that affect these scores, undone or not, by row id of the fact."""
+    """Return all facts that affect these scores, undone or not, by id of the fact."""
     by_score: dict[Scored, dict[int, Fact]] = {
         pair: dict(score_changes) for pair, score_changes in (await changes(session, types)).items()
     }
@@ -178,9 +178,9 @@ async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[S
 async def _load_other_facts(
     session: Session, contacts: Collection[int], *, every: Collection[int]
 ) -> dict[int, dict[int, Fact]]:
-    """Return the activities and field values of contacts, by row id of the fact.
+    """Return the activities and field values of contacts, by id of the fact.
 
-    For contacts in *every*, changes are included as well.
+    For contacts in *every*, all changes of scores are included, and facts without fields.
     """
     rows = await session.rows(
         "SELECT f.*, given.id AS root FROM given(id bigint, every boolean)"
@@ -196,7 +196,10 @@ async def _load_other_facts(
 
 
 async def activities_since(session: Session, instants: Mapping[int, int]) -> list[tuple[int, int, str]]:
-    """Return the activities of contacts since an instant, undone or not: (contact, row id of the fact, activity)."""
+    """Return the activities of contacts since an instant, undone or not: (contact, id of the fact, activity).
+
+    *instants*: contact → µs.
+    """
     rows = await session.rows(
         "SELECT given.contact, f.id, f.activity FROM given(contact bigint, since bigint)"
         " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
@@ -208,9 +211,9 @@ async def activities_since(session: Session, instants: Mapping[int, int]) -> lis
 
 
 async def load_links(session: Session, workspace: int, rows: Collection[int]) -> list[tuple[int, int, int | None]]:
-    """Return the links that make these contact rows one contact with others: (row, other row, row merged into).
+    """Return the links between these contact rows and others, in fact order: (row, other row, row merged into).
 
-    They come in fact order. A merge links its rows unless it is undone, a split links its rows while it is undone.
+    Linked rows are one contact. A merge links its rows unless it is undone; a split links its rows while it is undone.
     """
     links = await session.rows(
         "SELECT contact_id, other_id, amount, subject, batch FROM facts WHERE kind = 'merge'"
@@ -227,10 +230,11 @@ async def load_links(session: Session, workspace: int, rows: Collection[int]) ->
 
 
 async def load_splits(session: Session, contacts: Collection[int]) -> set[frozenset[int]]:
-    """Return the pairs of contacts that splits parted, with one of *contacts* in each: a contact that an id left, and
-    the contact that has the id since, or had it until the next split.
+    """Return the pairs of contacts that were parted by splits of *contacts* or of the contacts split from them.
 
-    A pair with both rows in one contact (the split was undone, or they were merged again) has that contact alone.
+    A pair is one of *contacts*, from which an id was split, and the contact that has the id now or had it before the
+    next split. A pair is a set with a single contact if its two rows are one contact again: the split was undone, or
+    the contacts were merged.
     """
     members = await session.rows(
         "SELECT c.id, given.id AS root FROM given(id bigint) JOIN contacts c ON c.id = given.id"
@@ -253,7 +257,7 @@ async def load_splits(session: Session, contacts: Collection[int]) -> set[frozen
 
 
 async def move_facts(session: Session, rows: Collection[int], named_ids: Collection[str], *, target: int) -> None:
-    """Move the facts of contact rows that named one of *named_ids* to the row *target*."""
+    """Move the facts that identified their contact by one of *named_ids* from contact rows to the row *target*."""
     await session.rows(
         "UPDATE facts SET contact_id = $2 WHERE kind <> 'merge' AND contact_id IN (SELECT id FROM given(id bigint))"
         f" AND named_id IN ({', '.join(f'${number}' for number in range(3, len(named_ids) + 3))})",
@@ -264,7 +268,7 @@ async def move_facts(session: Session, rows: Collection[int], named_ids: Collect
 
 
 async def count_facts(session: Session, contacts: Collection[int]) -> dict[int, tuple[int, dict[str, int]]]:
-    """Return how many changes, activities and field values contacts have, in all and by source."""
+    """Return the number of changes, activities and field values of contacts: contact → (total, number by source)."""
     rows = await session.rows(
         "SELECT given.id, f.source, count(*) AS number FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
@@ -278,7 +282,7 @@ async def count_facts(session: Session, contacts: Collection[int]) -> dict[int, 
 
 
 async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[int, list[Fact]]:
-    """Return all facts that state fields of these contact rows, without rows merged with them, by row."""
+    """Return all facts that state fields, by contact row. Facts of merged rows are not included."""
     records = await session.rows(
         "SELECT * FROM facts WHERE said <> '{}' AND contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in sorted(rows)],
@@ -290,9 +294,9 @@ async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[
 
 
 async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[int, list[int]]:
-    """Return, for each contact, all rows that any merge or split connects with it, also if undone, and its own row.
+    """Return, for each contact, its own row and all rows that merges or splits connect with it, also if undone.
 
-    Links through rows that were deleted are not in the ledger any more.
+    A deleted row connects nothing: its merges and splits are no longer in the ledger.
     """
     rows, links = set(contacts), set[tuple[int, int]]()
     unread = rows
@@ -312,7 +316,7 @@ async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[
 
 
 async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, list[RecordedFact]]:
-    """Return all facts of these contact rows, without rows merged with them, by row."""
+    """Return all facts, by contact row. Facts of merged rows are not included."""
     records = await session.rows(
         "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in sorted(rows)],
@@ -325,7 +329,7 @@ async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, l
 
 
 async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
-    """Redact the facts of contact rows up to *until*: only key, time and batch are kept."""
+    """Redact the facts of contact rows up to *until*. Only the key, the times and the batch remain."""
     await session.rows(
         "UPDATE facts SET kind = 'deleted', contact_id = NULL, other_id = NULL, op = NULL, amount = NULL, said = '{}',"
         " actor = NULL, reason = NULL, activity = NULL, named_id = NULL WHERE occurred_at <= $2"
@@ -336,7 +340,7 @@ async def redact_facts(session: Session, rows: Collection[int], *, until: int) -
 
 
 async def contacts_with_facts(session: Session, rows: Collection[int]) -> set[int]:
-    """Return the rows among these that any fact refers to."""
+    """Return those of these contact rows that any fact refers to."""
     matches = await session.rows(
         "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
         " OR EXISTS (SELECT 1 FROM facts f WHERE f.other_id = given.id)",
@@ -369,7 +373,7 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
 
 
 async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
-    """Return the batches among *batches* that are undone. An undo that is itself undone does not count."""
+    """Return those of *batches* that are undone. An undo that is itself undone does not count."""
     requested = frozenset(batches)
     return undone_batches(await load_undos(session, workspace, requested)) & requested
 
@@ -405,7 +409,10 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
-    """Return the batch that an undo of *batch* affects, following undos of undos; None if it has no facts."""
+    """Return the batch whose facts are undone or restored if *batch* is undone. Return None if *batch* has no facts.
+
+    If *batch* is an undo, this is the batch that it undoes, and so on.
+    """
     while rows := await session.rows(
         "SELECT kind, undoes FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
         workspace,
@@ -418,7 +425,7 @@ async def load_undone_batch(session: Session, workspace: int, batch: str) -> str
 
 
 async def count_contacts(session: Session, workspace: int, batch: str, *, most: int) -> int:
-    """Return the number of contacts in a person's batch, at most *most*."""
+    """Return the number of contacts that a person's batch affects, at most *most*."""
     (row,) = await session.rows(
         "SELECT count(*) AS number FROM (SELECT DISTINCT contact_id FROM facts"
         " WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT $3) AS few",
@@ -432,14 +439,14 @@ async def count_contacts(session: Session, workspace: int, batch: str, *, most: 
 async def batch_members(
     session: Session, workspace: int, batch: str, *, contacts: Collection[int] = ()
 ) -> Sequence[Row]:
-    """Return the facts of a person's batch, all of them or those of *contacts*, in the order they were appended.
+    """Return the facts of a person's batch, all or only those of *contacts*, in the order in which they were appended.
 
     The rows have contact_id, other_id, subject, kind, actor, undoes, reason, activity and said (the fields as JSON).
     """
     columns = "f.contact_id, f.other_id, f.subject, f.kind, f.actor, f.undoes, f.reason, f.activity, f.said"
     if contacts:
         rows = await session.rows(
-            # Look up by contact: the index on batches only covers facts with an actor, and the batch may be huge.
+            # Look facts up by contact: the index on batches covers only facts with an actor, and the batch may be huge.
             f"SELECT {columns} FROM given(id bigint) JOIN facts f ON f.contact_id = given.id"
             " WHERE f.workspace_id = $2 AND f.batch = $3 ORDER BY f.id",
             [{"id": id} for id in sorted(contacts)],
@@ -465,11 +472,12 @@ def _parse_fact(row: Row) -> Fact:
         case "activity":
             return Activity(**common, activity=row["activity"], quantity=row["amount"])
         case "merge" if row["subject"] == SPLIT:
-            return SplitOff(**common, one=row["contact_id"], other=row["other_id"])
+            return SplitOff(**common, row=row["contact_id"], other=row["other_id"])
         case "merge":
             _, _, place = row["subject"].partition("/")
-            one, other = row["contact_id"], row["other_id"]
-            return Merged(**common, one=one, other=other, place=int(place or 1), into=row["amount"])
+            return Merged(
+                **common, row=row["contact_id"], other=row["other_id"], place=int(place or 1), into=row["amount"]
+            )
         case "deleted":
             return Deleted(**common)
         case "undo":
@@ -479,9 +487,9 @@ def _parse_fact(row: Row) -> Fact:
 
 
 async def keys_of_batch(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
-    """Return (contact, dedupe key) of a batch's facts about these contacts. Facts of merged rows are included."""
+    """Return (contact, dedupe key) of the facts of a batch about these contacts. Facts of merged rows are included."""
     rows = await session.rows(
-        # Look up by contact: the index on batches only covers facts with an actor, and the batch may be huge.
+        # Look facts up by contact: the index on batches covers only facts with an actor, and the batch may be huge.
         "SELECT given.contact, f.dedupe_key FROM given(contact bigint)"
         " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact JOIN facts f ON f.contact_id = m.id"
         " WHERE f.workspace_id = $2 AND f.batch = $3",
@@ -498,7 +506,7 @@ async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
 
 
 async def last_command(workspace: Workspace, *, actor: str) -> str | None:
-    """Return a person's last batch that is not undone, or None if there is none in their last 100 facts."""
+    """Return a person's last batch that is not undone. Return None if all of the person's last 100 facts are undone."""
     rows = await database.read(
         "SELECT batch, max(id) AS latest FROM (SELECT batch, id FROM facts"
         " WHERE workspace_id = $1 AND actor = $2 AND kind <> 'undo' ORDER BY id DESC LIMIT $3) AS recent"

@@ -9,7 +9,7 @@ from storage.domain.errors import BadItem
 from storage.domain.facts import Change, Deleted, Fact, Item, ItemRequest, is_time_of
 from storage.domain.people import Workspace
 from storage.ledger import contacts, facts
-from storage.ledger.facts import FactKey, Stored
+from storage.ledger.facts import FactKey, StoredFact
 
 SAME_TIME = "another value with the same time was received before; their keys decide which one counts"
 
@@ -64,7 +64,7 @@ def _list_identities(item: Item) -> list[tuple[str, str]]:
         return []
 
 
-def _has_same_content(item: Item, stored: Stored) -> bool:
+def _has_same_content(item: Item, stored: StoredFact) -> bool:
     """Return whether an item has the content of a stored fact. Of a deleted fact only the time can be compared."""
     _, received, fact = stored
     is_same_time = is_time_of(fact, item.occurred_at, received=received, resolution=item.resolution)

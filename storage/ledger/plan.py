@@ -43,7 +43,7 @@ from storage.domain.submissions import (
 )
 from storage.ledger import facts
 from storage.ledger.contacts import Identity
-from storage.ledger.facts import FactKey, Scored, Stored
+from storage.ledger.facts import FactKey, Scored, StoredFact
 
 #: (number within its item from 1, contact row, other contact row): the item proves that both are the same contact. For
 #: a split: (1, the row that has the id, the new row).
@@ -288,11 +288,11 @@ class Plan:
         if planned.kind is ItemKind.SPLIT:
             return SplitOff(
                 source=submission.source, key=planned.item.key, occurred_at=planned.at, batch=submission.batch,
-                actor=submission.actor, one=contact, other=other,
+                actor=submission.actor, row=contact, other=other,
             )  # fmt: skip  # arguments grouped: common columns, then the two rows
         return Merged(
             source=submission.source, key=planned.item.key, occurred_at=planned.at, batch=submission.batch,
-            actor=submission.actor, one=contact, other=other, place=place,
+            actor=submission.actor, row=contact, other=other, place=place,
             into=planned.into,
         )  # fmt: skip  # arguments grouped: common columns, then the two contacts
 
@@ -406,7 +406,7 @@ def cut_group(plans: Sequence[Plan]) -> Sequence[Plan]:
     return plans
 
 
-def check_repeat(plan: Plan, planned: PlannedItem, stored: Stored, *, is_same: bool) -> None:
+def check_repeat(plan: Plan, planned: PlannedItem, stored: StoredFact, *, is_same: bool) -> None:
     """Raise Conflict unless an item repeats the stored fact that has its key. A time assigned by this app may differ.
 
     The content is compared as it was requested, and the time as it was sent: a time in the future, which was recorded

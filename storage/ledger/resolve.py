@@ -1,4 +1,4 @@
-"""Phase 1: resolve references of items to contacts: known ones, new ones, and several that prove to be the same."""
+"""Phase 1: resolve the references of items to contacts. Create new contacts, and link contacts that are the same."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,32 +12,32 @@ from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing
 from storage.ledger.contacts import Identity
-from storage.ledger.facts import FactKey, Stored
+from storage.ledger.facts import FactKey, StoredFact
 from storage.ledger.plan import DUPLICATE, ContactReference, ItemKind, Link, Plan, PlannedItem, check_repeat, make_links
 from storage.sources.named_contacts import make_name
 
 DELETED = ItemOutcome(status=Status.IGNORED, reason=erasing.DELETED)
 KEPT_APART = "the address belongs to the contact that this id was split from; it was left out"
-ONE_ALREADY = ItemOutcome(status=Status.IGNORED, reason="these are one contact already")
+ALREADY_MERGED = ItemOutcome(status=Status.IGNORED, reason="these are one contact already")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Names:
-    """Everything known about contacts and facts: from the ledger, and from earlier submissions of the group."""
+class _LedgerView:
+    """The contacts and facts of a group of submissions: as stored, and as changed by resolved submissions."""
 
-    verified: Mapping[tuple[int, int], int]  #: (workspace id, row) → contact, of the rows that items refer to
+    verified: Mapping[tuple[int, int], int]  #: (workspace id, row) → contact, for items that refer to a row
     roots: Mapping[int, int]  #: row → contact
     row_of: dict[Identity, int]
-    stored: dict[FactKey, Stored]
+    stored: dict[FactKey, StoredFact]
     tombstones: Mapping[Identity, int]
     splits: Collection[frozenset[int]]  #: pairs of contacts that a split parted; see `load_splits`
-    named_ids: Mapping[FactKey, str]  #: the ids that the facts of some keys named, as names
-    identity_counts: Mapping[int, int]  #: contact to split → the number of its addresses and ids
-    joined: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items join
+    named_ids: Mapping[FactKey, str]  #: key → the id by which the fact identified its contact
+    identity_counts: Mapping[int, int]  #: contact to be split → number of its addresses and ids
+    joined: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items of the group link
     newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
 
-    def copy(self) -> "_Names":
-        """Return a copy; changes of the copy do not affect this record."""
+    def copy(self) -> "_LedgerView":
+        """Return a copy; a change of the copy does not affect the original."""
         return replace(
             self,
             row_of=dict(self.row_of),
@@ -47,13 +47,13 @@ class _Names:
         )
 
     def root(self, row: int) -> int:
-        """Return the contact that a row belonged to before the group."""
+        """Return the contact that a row belonged to before this group of submissions."""
         return self.roots.get(row, row)
 
     def are_parted(self, row: int, other: int) -> bool:
-        """Return whether a split parted the contacts of two rows, also if something else joined them again.
+        """Return whether a split parted the contacts of two rows, even if they were merged again since.
 
-        Contacts that earlier items of the group join count as one contact.
+        Contacts that earlier items of the group link count as one contact.
         """
         if not self.splits:
             return False
@@ -66,23 +66,24 @@ class _Names:
 async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
     """Resolve the contacts of all items. New contacts are planned here and inserted by `insert_newcomers`.
 
-    A refused item or a repeat of a fact plans no contact.
+    A refused item and a repeat of a fact create no contact. A submission that is refused as a whole does not affect the
+    submissions after it.
     """
     plans = await _use_former_identities(session, plans)
-    names = await _load_names(session, plans)
+    view = await _load_view(session, plans)
     resolved = []
     for plan in plans:
-        names_after = names.copy()
-        resolved.append(_resolve_plan(plan, names_after))
+        view_after = view.copy()
+        resolved.append(_resolve_plan(plan, view_after))
         if resolved[-1].refusal is None:
-            names = names_after
+            view = view_after
     return resolved
 
 
 async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Sequence[Plan]:
-    """Return the plans with the former spelling of identities, where the ledger has an identity in that spelling."""
+    """Replace identities by their spelling in an earlier version, if the ledger has them in that spelling."""
     references = [reference for plan in plans for planned in plan.items for reference in planned.references]
-    former = {then for reference in references for then in reference.former.values()}
+    former = {identity for reference in references for identity in reference.former.values()}
     if not former:
         return plans
     known = set(await contacts.load_known(session, former))
@@ -92,13 +93,13 @@ async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Seq
 def _rename(planned: PlannedItem, known: Collection[Identity]) -> PlannedItem:
     references = []
     for reference in planned.references:
-        known_former = {now: then for now, then in reference.former.items() if then in known}
+        known_former = {current: former for current, former in reference.former.items() if former in known}
         identities = tuple(known_former.get(identity, identity) for identity in reference.identities)
         references.append(replace(reference, identities=identities))
     return replace(planned, references=tuple(references))
 
 
-async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
+async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
     planned_items = [planned for plan in plans for planned in plan.items]
     identities = [identity for planned in planned_items for identity in planned.identities]
     pairs = {
@@ -110,11 +111,11 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
     }
     verified = await contacts.verify_contact_ids(session, pairs) if pairs else {}
     roots = {row: root for (_, row), root in verified.items()}
-    # Facts are read before contacts: a fact that another process commits in between then conflicts when it is appended.
+    # Load facts before contacts. If another process commits a fact in between, appending it conflicts.
     stored = await facts.load_stored(session, {planned.key for planned in planned_items}) if planned_items else {}
     owners = await contacts.load_identity_owners(session, identities) if identities else {}
     roots |= dict(owners.values())
-    if stored:  # all roots from one snapshot: otherwise a concurrent merge makes a repeat look like another contact's
+    if stored:  # one snapshot: otherwise a concurrent merge makes a repeat look like one about another contact
         roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in stored.values() if row is not None)})
     row_of = {identity: row for identity, (row, _) in owners.items()}
     link_keys = {
@@ -124,7 +125,7 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
         for place, _, _ in make_links({row for row in _list_rows(planned, row_of) if row is not None})
     }
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
-    # Only an item that names several rows, or another row than the fact that it repeats, can be about a split.
+    # A split can only matter to an item that refers to several rows, or to another row than the fact that it repeats.
     several: set[int] = set()
     repeated: set[FactKey] = set()
     for planned in planned_items:
@@ -143,23 +144,23 @@ async def _load_names(session: Session, plans: Sequence[Plan]) -> _Names:
     identity_counts = await contacts.count_identities(session, split_contacts) if split_contacts else {}
     all_identities = [identity for planned in planned_items for identity in planned.all_identities]
     tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
-    return _Names(
+    return _LedgerView(
         verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones, splits=splits,
         named_ids=named_ids, identity_counts=identity_counts,
-    )  # fmt: skip  # arguments grouped: rows and facts, then what deletions and splits left
+    )  # fmt: skip  # arguments grouped: rows and facts, then deletions and splits
 
 
-def _resolve_plan(plan: Plan, names: _Names) -> Plan:
-    """Resolve the contacts of a submission's items, and add to *names* what later submissions must know about them."""
+def _resolve_plan(plan: Plan, view: _LedgerView) -> Plan:
+    """Resolve the contacts of the items of a submission, and update *view* for the submissions after it."""
     items: list[PlannedItem] = []
     repeats: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
     settled = dict(plan.settled)
     identities: dict[Identity, int] = {}
-    newcomers_before = len(names.newcomers)
+    newcomers_before = len(view.newcomers)
     for planned in plan.items:
         try:
-            outcome, resolved = _resolve_item(plan, planned, names, identities)
+            outcome, resolved = _resolve_item(plan, planned, view, identities)
         except Refusal as refusal:
             refused[planned.position] = refusal
             continue
@@ -169,115 +170,116 @@ def _resolve_plan(plan: Plan, names: _Names) -> Plan:
             repeats.append(planned)
         if resolved is not None:
             items.append(resolved)
-    newcomers = dict(list(names.newcomers.items())[newcomers_before:])
+    newcomers = dict(list(view.newcomers.items())[newcomers_before:])
     return replace(
         plan, items=tuple(items), repeats=tuple(repeats), settled=settled, newcomers=newcomers, identities=identities,
-        tombstones=names.tombstones, roots=names.roots,
+        tombstones=view.tombstones, roots=view.roots,
     ).refuse(refused)  # fmt: skip  # arguments grouped by meaning
 
 
 def _resolve_item(
-    plan: Plan, planned: PlannedItem, names: _Names, identities: dict[Identity, int]
+    plan: Plan, planned: PlannedItem, view: _LedgerView, identities: dict[Identity, int]
 ) -> tuple[ItemOutcome | None, PlannedItem | None]:
-    """Resolve an item. Return its outcome if it becomes no fact, and the item with its contacts if it continues.
+    """Resolve an item. Return (outcome, None) if it is not recorded, else (None, the item with its contacts).
 
-    Raises the Refusal of an item that is quarantined. Adds the identities to insert to *identities*.
+    Raises a Refusal if the item must be quarantined. Adds the identities to insert to *identities*.
     """
-    if planned.refusal is not None and planned.key not in names.stored:
+    if planned.refusal is not None and planned.key not in view.stored:
         raise planned.refusal
     if any(
-        reference.row is not None and (plan.workspace.id, reference.row) not in names.verified
+        reference.row is not None and (plan.workspace.id, reference.row) not in view.verified
         for reference in planned.references
     ):
         raise UnknownContact
-    if planned.key in names.stored:
-        stored = names.stored[planned.key]
-        check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, names))
+    if planned.key in view.stored:
+        stored = view.stored[planned.key]
+        check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, view))
         return DUPLICATE, None
     if planned.kind is not ItemKind.DELETION and any(
-        names.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
+        view.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
     ):
         return DELETED, None
     if planned.kind is ItemKind.SPLIT:
-        return None, _resolve_split(planned, names)
-    rows_of = [_find_rows(plan, reference, names, identities) for reference in planned.references]
+        return None, _resolve_split(planned, view)
+    rows_of = [_find_rows(plan, reference, view, identities) for reference in planned.references]
     rows = [row for reference_rows in rows_of for row in reference_rows]
-    if planned.kind is ItemKind.FACT and (own_row := _find_parted_row(planned, rows, names)) is not None:
-        is_one = len({names.root(row) for row in rows}) == 1
-        planned, rows = replace(planned, note=None if is_one else KEPT_APART), [own_row]
-    resolved = planned.with_rows(rows, names.roots)
+    if planned.kind is ItemKind.FACT and (own_row := _find_parted_row(planned, rows, view)) is not None:
+        is_joined_again = len({view.root(row) for row in rows}) == 1
+        planned, rows = replace(planned, note=None if is_joined_again else KEPT_APART), [own_row]
+    resolved = planned.with_rows(rows, view.roots)
     if planned.kind is ItemKind.MERGE:
         resolved = replace(resolved, into=min(rows_of[-1]))
     links = () if planned.kind is ItemKind.DELETION else make_links(resolved.rows)
-    outcome = ONE_ALREADY if planned.kind is ItemKind.MERGE and not links else None
+    outcome = ALREADY_MERGED if planned.kind is ItemKind.MERGE and not links else None
     new_links = []
     for link in links:
         key = plan.link_key(resolved, link[0])
-        if key not in names.stored:
+        if key not in view.stored:
             new_links.append(link)
-            names.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.link(resolved, link))
-        elif not _is_merge_of(names.stored[key], link):
+            view.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.link(resolved, link))
+        elif not _is_merge_of(view.stored[key], link):
             raise plan.conflict()
-    names.joined.extend(link[1:] for link in links)
+    view.joined.extend(link[1:] for link in links)
     if planned.kind is not ItemKind.MERGE:
         fact = plan.fact(resolved, resolved.at)
-        names.stored[planned.key] = (resolved.rows[0], plan.submission.received_at, fact)
+        view.stored[planned.key] = (resolved.rows[0], plan.submission.received_at, fact)
     return outcome, None if outcome is not None else replace(resolved, links=tuple(new_links))
 
 
 def _find_rows(
-    plan: Plan, reference: ContactReference, names: _Names, identities: dict[Identity, int]
+    plan: Plan, reference: ContactReference, view: _LedgerView, identities: dict[Identity, int]
 ) -> Collection[int]:
-    """Return the contact rows of a reference, known or new. Its unknown identities are assigned to these rows."""
-    rows = {names.row_of[identity] for identity in reference.identities if identity in names.row_of}
+    """Return the contact rows of a reference, or a new row. Unknown identities are assigned to the first of them."""
+    rows = {view.row_of[identity] for identity in reference.identities if identity in view.row_of}
     if reference.row is not None:
         rows = {reference.row}
     if not rows and not plan.submission.creates:
         raise UnknownContact
     if not rows:
-        row = -1 - len(names.newcomers)
-        names.newcomers[row] = reference.email
+        row = -1 - len(view.newcomers)
+        view.newcomers[row] = reference.email
         rows = {row}
-    added = {identity: min(rows) for identity in reference.identities if identity not in names.row_of}
-    names.row_of.update(added)
+    added = {identity: min(rows) for identity in reference.identities if identity not in view.row_of}
+    view.row_of.update(added)
     identities.update(added)
     return rows
 
 
-def _find_parted_row(planned: PlannedItem, rows: Collection[int], names: _Names) -> int | None:
-    """Return the row of the id that an item names beside an address from which a split parted the id; else None.
+def _find_parted_row(planned: PlannedItem, rows: Collection[int], view: _LedgerView) -> int | None:
+    """Return the row of the item's id, if a split parted this row from one of the other *rows*. Else return None.
 
-    The id decides: the item is about the contact of the id alone, and is no proof that the two are one contact.
+    Then the id decides: the item is about the contact of the id. It does not merge that contact with the contact of the
+    address again.
     """
     if planned.named_id is None:
         return None
-    row = names.row_of[planned.named_id]
-    return row if any(other != row and names.are_parted(row, other) for other in rows) else None
+    row = view.row_of[planned.named_id]
+    return row if any(other != row and view.are_parted(row, other) for other in rows) else None
 
 
-def _resolve_split(planned: PlannedItem, names: _Names) -> PlannedItem:
-    """Return a split with the row that has the id, and a new row for it. Raises UnknownContact or CannotSplit."""
+def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
+    """Return a split with the row that has the id, and a new row for the id. Raises UnknownContact or CannotSplit."""
     contact, id = planned.references
     (identity,) = id.identities
     name = f"{identity[1]}:{identity[2]}"
-    row = contact.row if contact.row is not None else next(map(names.row_of.get, contact.identities), None)
+    row = contact.row if contact.row is not None else next(map(view.row_of.get, contact.identities), None)
     if row is None:
         raise UnknownContact
-    if identity not in names.row_of or identity[1] == EMAIL:
+    if identity not in view.row_of or identity[1] == EMAIL:
         raise CannotSplit(f"no contact has the id `{name}`")
-    if names.root(names.row_of[identity]) != names.root(row):
+    if view.root(view.row_of[identity]) != view.root(row):
         raise CannotSplit(f"`{name}` is an id of another contact")
-    if names.identity_counts[names.root(row)] == 1:
+    if view.identity_counts[view.root(row)] == 1:
         raise CannotSplit(f"`{name}` is all that identifies this contact: there is nothing to split off")
-    new_row = -1 - len(names.newcomers)
-    names.newcomers[new_row] = None
-    resolved = planned.with_rows([names.row_of[identity], new_row], names.roots)
+    new_row = -1 - len(view.newcomers)
+    view.newcomers[new_row] = None
+    resolved = planned.with_rows([view.row_of[identity], new_row], view.roots)
     return replace(resolved, links=make_links(resolved.rows))
 
 
-def _is_merge_of(stored: Stored, link: Link) -> bool:
+def _is_merge_of(stored: StoredFact, link: Link) -> bool:
     fact = stored[2]
-    return isinstance(fact, Merged) and (fact.one, fact.other) == link[1:]
+    return isinstance(fact, Merged) and (fact.row, fact.other) == link[1:]
 
 
 def _list_rows(planned: PlannedItem, row_of: Mapping[Identity, int]) -> list[int | None]:
@@ -286,39 +288,39 @@ def _list_rows(planned: PlannedItem, row_of: Mapping[Identity, int]) -> list[int
     return rows + [reference.row for reference in planned.references if reference.row is not None]
 
 
-def _list_known_rows(planned: PlannedItem, row_of: Mapping[Identity, int], stored: Stored | None) -> set[int]:
+def _list_known_rows(planned: PlannedItem, row_of: Mapping[Identity, int], stored: StoredFact | None) -> set[int]:
     """Return the known contact rows of an item and of the stored fact with its key."""
     stored_row = None if stored is None else stored[0]
     return {row for row in (*_list_rows(planned, row_of), stored_row) if row is not None}
 
 
-def _is_same_contact(plan: Plan, planned: PlannedItem, names: _Names) -> bool:
-    """Return whether all references of an item lead to the contact of the stored fact with its key.
+def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView) -> bool:
+    """Return whether an item is about the same contact as the stored fact with its key.
 
-    A fact that named the id of the item is repeated by the item even if the address leads to another contact by now.
-    After a split, the fact may count for the contact of the id or for the one that the id left, which may be deleted.
+    Usually all references of the item must lead to the contact of the fact. Two exceptions:
+    If the item has the same id as the fact, the address of the item may lead to another contact by now.
+    After a split, the fact may belong to the contact of the id, or to the contact that the id was split from, which may
+    be deleted.
     """
-    rows = _list_known_rows(planned, names.row_of, None)
-    unknown = {identity for identity in planned.identities if identity not in names.row_of}
-    if not rows or unknown - names.tombstones.keys():
+    rows = _list_known_rows(planned, view.row_of, None)
+    unknown = {identity for identity in planned.identities if identity not in view.row_of}
+    if not rows or unknown - view.tombstones.keys():
         return False
     links = make_links(rows)
     is_linked = all(
-        plan.link_key(planned, link[0]) in names.stored
-        and _is_merge_of(names.stored[plan.link_key(planned, link[0])], link)
+        plan.link_key(planned, link[0]) in view.stored
+        and _is_merge_of(view.stored[plan.link_key(planned, link[0])], link)
         for link in links
     )
     if planned.kind is ItemKind.MERGE:
         return is_linked and bool(links)
-    stored_row, _, fact = names.stored[planned.key]
+    stored_row, _, fact = view.stored[planned.key]
     if planned.kind is ItemKind.SPLIT:
-        return isinstance(fact, SplitOff) and names.row_of[planned.references[-1].identities[0]] == fact.other
+        return isinstance(fact, SplitOff) and view.row_of[planned.references[-1].identities[0]] == fact.other
     if stored_row is None:
         return False
-    roots, contact = {names.root(row) for row in rows}, names.root(stored_row)
-    names_same_id = planned.named_id is not None and names.named_ids.get(planned.key) == make_name(
-        *planned.named_id[1:]
-    )
+    roots, contact = {view.root(row) for row in rows}, view.root(stored_row)
+    names_same_id = planned.named_id is not None and view.named_ids.get(planned.key) == make_name(*planned.named_id[1:])
     return (contact in roots and (is_linked or names_same_id)) or all(
-        root == contact or names.are_parted(root, stored_row) for root in roots
+        root == contact or view.are_parted(root, stored_row) for root in roots
     )

@@ -33,13 +33,13 @@ from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import NOTES, BadFile, CsvFile, Row
 from storage.transfer.import_batch import batch_of
 
-MOST_COLUMNS = 16_384  # as many as a sheet of a spreadsheet program has
-MOST_NAMED = 20  # of the columns that a message lists
-SAMPLE = 20  # rows that are searched for an e-mail address
+MOST_COLUMNS = 16_384  # the most columns that a spreadsheet program has
+MOST_NAMED = 20  # the most columns that a message lists
+SAMPLE = 20  # the number of rows that are searched for an e-mail address
 _ATTRIBUTE = re.compile(rf"attributes\..{{1,{MOST_IN_ATTRIBUTE_NAME}}}", re.DOTALL)
-#: The columns of a file of activities; a file without the first two has none.
+#: The columns of an activity. A file without the first two contains no activities.
 ACTIVITY, OCCURRED_AT, QUANTITY = "activity", "occurred_at", "quantity"
-#: The other spellings of a header that versions before migration 0010 recognized.
+#: The headers that versions before migration 0010 recognized besides the names of fields.
 _FORMER_HEADERS = {"email": ("e-mail", "e-mail address", "email address")}
 
 
@@ -53,12 +53,12 @@ class Columns:
     ids: Mapping[int, str]  #: the source that the ids belong to
     email: int | None
     activity: Mapping[str, int] = field(default_factory=dict)  #: the indexes of ACTIVITY, OCCURRED_AT and QUANTITY
-    last_name: int | None = None  #: the column to append to the name, which is then a first name
+    last_name: int | None = None  #: the column to append to the name column, which then has first names
     unused: tuple[str, ...] = ()
 
     @property
     def shown(self) -> tuple[tuple[str, str], ...]:
-        """The used columns, as (header, field) pairs."""
+        """The imported columns, as (header, field) pairs."""
         targets = dict(self.fields) | {index: score_type.key for index, score_type in self.scores.items()}
         targets |= {index: ID + source for index, source in self.ids.items()}
         targets |= {index: name for name, index in self.activity.items()}
@@ -78,11 +78,11 @@ class Columns:
 async def choose_columns(
     workspace: Workspace, *, file: CsvFile, mapping: Mapping[str, str], all_columns: bool = False
 ) -> Columns:
-    """Return the meaning of each column, the same as in an earlier import of the same file; raises BadFile.
+    """Return the meaning of each column, the same as in an earlier import of the same file. Raises BadFile.
 
-    With *all_columns* the columns without another meaning become attributes.
-    Versions before migration 0010 recognized fewer headers. Columns that such a version left out of a file stay left
-    out when the same file is imported again, unless *all_columns*.
+    With *all_columns*, the columns without another meaning become attributes.
+    Versions before migration 0010 recognized fewer headers. If such a version imported the file, the columns that it
+    left out are left out again, unless *all_columns*.
     """
     types = await score_types(workspace)
     columns = match_columns(file.header, types, mapping=mapping, all_columns=all_columns, rows=file.rows())
@@ -99,6 +99,7 @@ async def choose_columns(
         workspace.id,
         batch_of(file),
     )
+    # A dedupe key is digest/line/column, where the column is an index, a signature of the fields, or `id…`.
     parts = {part for row in rows for part in row["dedupe_key"].split("/")[2:] if not part.startswith("id")}
     is_former = parts <= {former.signature, *map(str, former.scores)}
     return former if rows and is_former else columns
@@ -107,7 +108,7 @@ async def choose_columns(
 def check_attributes(file: CsvFile, columns: Columns) -> None:
     """Raise BadFile for the first row with more attributes than a contact may have.
 
-    The number of columns is not decisive: an export has a column for every attribute that any contact has.
+    The number of columns may be larger: an export has a column for every attribute of any contact.
     """
     indexes = [index for index, target in columns.fields.items() if target.startswith(ATTRIBUTE)]
     if len(indexes) <= MOST_ATTRIBUTES:
@@ -130,12 +131,13 @@ def match_columns(
     former: bool = False,
     rows: Iterable[Row] = (),
 ) -> Columns:
-    """Return the meaning of each column: the address, a field, an attribute, an id or a score; raises BadFile.
+    """Return the meaning of each column: the address, a field, an attribute, an id or a score. Raises BadFile.
 
-    *mapping* is the user's choice by column, and overrides the headers. A header that is the name of a field overrides
-    a header that another program uses for the field. With *all_columns* the remaining columns become attributes.
-    *former* recognizes only the headers that versions before migration 0010 recognized. *rows* are the rows of the
-    file; the first of them are read if no column names the contact, to propose one.
+    A column gets the meaning that *mapping*, the user's choice, has for it. Otherwise it gets the field or score type
+    that its header names. A field still without a column gets one with a header that other programs use for the field.
+    With *all_columns* the remaining columns become attributes. With *former* only the headers that versions before
+    migration 0010 recognized are recognized. If no column identifies the contact, the first *rows* of the file are read
+    to propose a column.
     """
     if len(header) > MOST_COLUMNS:
         raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
@@ -185,7 +187,7 @@ def match_columns(
 
 
 def _propose_identifier(header: Sequence[str], columns: Mapping[int, str], rows: Iterable[Row]) -> str:
-    """Return what is wrong with a file in which no column names the contact, and the `--map` that fixes it."""
+    """Return the refusal of a file without a column that identifies the contact, with the `--map` that fixes it."""
     free = [index for index, name in enumerate(header) if name.strip() and index not in columns]
     cells = [row.cells for row in islice(rows, SAMPLE)]
     for index in free:
@@ -199,7 +201,7 @@ def _propose_identifier(header: Sequence[str], columns: Mapping[int, str], rows:
 
 
 def _add_attributes(header: Sequence[str], columns: dict[int, str], last_name: int | None) -> None:
-    """Add every named column that has no meaning yet to *columns*, as an attribute."""
+    """Add every column with a header but no meaning yet to *columns*, as an attribute."""
     free = [
         index
         for index, name in enumerate(header)
@@ -213,9 +215,10 @@ def _add_attributes(header: Sequence[str], columns: dict[int, str], last_name: i
 def _recognize_headers(
     header: Sequence[str], columns: dict[int, str], spellings: Mapping[str, Sequence[str]], *, default: str | None
 ) -> int | None:
-    """Add the columns with headers that other programs use to *columns*, and return the index of a last name column.
+    """Add the columns with headers that other programs use to *columns*. Return the index of a last name column.
 
-    *spellings* are the possible headers by field. *default* is the key of the default score type.
+    *spellings* are the possible headers of each field. *default* is the key of the default score type, which a column
+    for `SCORE` is imported as.
     """
     free = ["" if index in columns or name in NOTES else name for index, name in enumerate(header)]
     taken = set(columns.values())
@@ -251,11 +254,11 @@ def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets
 
 
 def format_columns(columns: Sequence[str]) -> str:
-    """Return the names of columns as one text, shortened to the first MOST_NAMED."""
+    """Return the names of columns, separated by commas: the first MOST_NAMED, and the number of the others."""
     remaining = len(columns) - MOST_NAMED
     return ", ".join(columns[:MOST_NAMED]) + (f" and {remaining:,} more" if remaining > 0 else "")
 
 
 def _is_named(name: str) -> bool:
-    """Return whether the name of a column makes it an attribute, or an id of a source."""
+    """Return whether a name is `attributes.…`, or `ids.…` with the slug of a source."""
     return bool(_ATTRIBUTE.fullmatch(name) or (name.startswith(ID) and SLUG.fullmatch(name.removeprefix(ID))))

@@ -1,4 +1,4 @@
-"""Compare the rows of a CSV file with the stored contacts, so that only what differs is recorded."""
+"""Compare the rows of a CSV file with the stored contacts, so that only different values are recorded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,46 +19,48 @@ from storage.transfer.import_rows import ImportRow
 
 
 @dataclass(slots=True)
-class Person:
-    """The stored fields of a contact as cells, and its scores in thousandths, updated as rows are compared."""
+class StoredContact:
+    """The fields of a contact as cells, and its scores in thousandths: as stored, then with the compared rows."""
 
     is_new: bool
     texts: dict[str, str] = field(default_factory=dict)
     values: dict[str, int] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)  #: the last line that was imported before, by column
+    lines: dict[str, int] = field(default_factory=dict)  #: column → last line that an earlier import recorded
 
 
-async def load_people(
+async def load_stored_contacts(
     workspace: Workspace, *, import_rows: Sequence[ImportRow], columns: Columns, batch: str, now: int
-) -> dict[Identity, Person]:
-    """Return the stored contacts that the rows name, by identity."""
+) -> dict[Identity, StoredContact]:
+    """Return the stored contacts of the rows, by identity."""
     reader = database.current_database().reader
     await _find_former(reader, import_rows, workspace)
     ids = await contacts.load_known(
-        reader, {identity for import_row in import_rows for identity in import_row.identities(workspace)}
+        reader, {identity for import_row in import_rows for identity in import_row.list_identities(workspace)}
     )
     contact_ids = sorted(set(ids.values()))
-    people = {contact.id: _build_person(contact) for contact in await contacts.contacts(workspace, ids=contact_ids)}
+    stored = {
+        contact.id: _build_stored_contact(contact) for contact in await contacts.contacts(workspace, ids=contact_ids)
+    }
     types = columns.scores.values()
     definitions = {(id, score_type.key): score_type.definition for id in contact_ids for score_type in types}
     by_key = {score_type.key: score_type for score_type in types}
     for (id, key), state in (await projection.load_states(reader, definitions)).items():
         value = state.value(by_key[key], now=now)
-        if id in people and value is not None:
-            people[id].values[key] = value
-    for id, key in await keys_of_batch(reader, workspace.id, batch, people):
+        if id in stored and value is not None:
+            stored[id].values[key] = value
+    for id, key in await keys_of_batch(reader, workspace.id, batch, stored):
         if key.startswith(ACTIVITY_KEY):
             continue
-        _, line, *column = key.split("/")
-        lines = people[id].lines
+        _, line, *column = key.split("/")  # the key of an item of `compare_row`
+        lines = stored[id].lines
         lines["".join(column)] = max(lines.get("".join(column), 0), int(line))
-    return {identity: people[id] for identity, id in ids.items() if id in people}
+    return {identity: stored[id] for identity, id in ids.items() if id in stored}
 
 
 async def replace_undone_keys(workspace: Workspace, *, import_rows: Sequence[ImportRow], batch: str) -> None:
-    """Change the key of an activity if an import of another file recorded it and was undone.
+    """Change the keys of activities that an import of another file recorded, if that import was undone.
 
-    The activity would otherwise be a duplicate of a fact that does not count.
+    Such an activity would otherwise be a duplicate of an undone fact, and would not count.
     """
     session, number = database.current_database().reader, 1
     pending = {row.activity.key: row for row in import_rows if row.activity is not None}
@@ -76,31 +78,31 @@ async def replace_undone_keys(workspace: Workspace, *, import_rows: Sequence[Imp
 
 
 async def _find_former(reader: database.Session, import_rows: Sequence[ImportRow], workspace: Workspace) -> None:
-    """Set *former* of each row: its identities that an earlier version stored in another spelling."""
+    """Set *former* of each row: its identities that are stored in the spelling of an earlier version."""
     former_of = [
         {
-            (workspace.id, *now): (workspace.id, *then)
+            (workspace.id, *current): (workspace.id, *former)
             for reference in import_row.references
-            for now, then in reference.former_identities().items()
+            for current, former in reference.former_identities().items()
         }
         for import_row in import_rows
     ]
-    known = await contacts.load_known(reader, {then for former in former_of for then in former.values()})
+    known = await contacts.load_known(reader, {identity for former in former_of for identity in former.values()})
     for import_row, former in zip(import_rows, former_of, strict=True):
-        import_row.former = {now: then for now, then in former.items() if then in known}
+        import_row.former = {current: spelling for current, spelling in former.items() if spelling in known}
 
 
-def _build_person(contact: Contact) -> Person:
+def _build_stored_contact(contact: Contact) -> StoredContact:
     values: dict[str, Json] = {name: getattr(contact, name) for name in TEXT_FIELDS}
     values |= {ATTRIBUTE + name: value for name, value in contact.attributes.items()}
     values["tags"] = list[Json](contact.tags)
-    return Person(is_new=False, texts={name: _write_text(name, value) for name, value in values.items()})
+    return StoredContact(is_new=False, texts={name: _write_text(name, value) for name, value in values.items()})
 
 
 def _write_text(name: str, value: Json) -> str:
-    """Return the value of a field as a cell; values that look the same in a spreadsheet get the same text.
+    """Return the value of a field as a cell. Values that look the same in a spreadsheet give the same text.
 
-    Tags are sorted, because a contact has the same tags in any order.
+    Tags are sorted, because their order does not matter.
     """
     if name == "tags" and isinstance(value, list):
         return join_tags(sorted(str(tag) for tag in value))
@@ -108,40 +110,43 @@ def _write_text(name: str, value: Json) -> str:
 
 
 def compare_row(
-    import_row: ImportRow, people: dict[Identity, Person], workspace: Workspace, *, key: str, columns: Columns
+    import_row: ImportRow, stored: dict[Identity, StoredContact], workspace: Workspace, *, key: str, columns: Columns
 ) -> None:
-    """Add items for the values of a row that differ from the stored ones, and update *people* for the rows after it.
+    """Add items for the values of a row that differ from the stored ones. Update *stored* for the rows after it.
 
-    One item states all fields that differ. If the row's fields were recorded before, they are not compared again:
-    what changed since then is later than the import.
+    One item states all fields that differ. Fields that an earlier import of the file recorded are not compared again:
+    a difference is a change made after the import.
     """
-    identities = import_row.identities(workspace)
-    matches = {id(people[identity]): people[identity] for identity in identities if identity in people}
-    person = next(iter(matches.values()), None) or Person(is_new=True)
+    identities = import_row.list_identities(workspace)
+    matches = {id(stored[identity]): stored[identity] for identity in identities if identity in stored}
+    contact = next(iter(matches.values()), None) or StoredContact(is_new=True)
     if len(matches) > 1:
         import_row.complaints.append(str(TwoContacts()))
     texts = {name: _write_text(name, value) for name, value in import_row.fields.items()}
-    differing = {name: value for name, value in import_row.fields.items() if person.texts.get(name) != texts[name]}
+    differing = {name: value for name, value in import_row.fields.items() if contact.texts.get(name) != texts[name]}
     if import_row.complaints:
         return
-    import_row.is_new = person.is_new
+    import_row.is_new = contact.is_new
     reference = import_row.references[0]
-    line = import_row.row.line  # a value is skipped if a later line of its column was imported before
-    if differing and person.lines.get(columns.signature, 0) < line:
+    # A value is skipped if an earlier import recorded a later line of its column. A score of the same line is repeated:
+    # its item has the same content. An item of fields would differ, because it states only the fields that differ now.
+    line = import_row.row.line
+    if differing and contact.lines.get(columns.signature, 0) < line:
         import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=differing))
     for index, (score_type, value) in import_row.values.items():
-        if person.values.get(score_type.key) != value and person.lines.get(str(index), 0) <= line:
+        if contact.values.get(score_type.key) != value and contact.lines.get(str(index), 0) <= line:
             import_row.items.append(
                 Item(key=f"{key}/{index}", contact=reference, score=score_type.key, op=Op.SET, amount=value)
             )
     if import_row.activity is not None:
         import_row.items.append(import_row.activity)
-    if not import_row.items and any(identity not in people for identity in identities):
+    # A row without new values still creates its contact, and adds its address and ids to an existing one.
+    if not import_row.items and any(identity not in stored for identity in identities):
         import_row.items.append(Item(key=key, contact=reference))
     for number, extra in enumerate(import_row.references[1:], start=1):
-        if any(identity not in people for identity in import_row.identities(workspace, extra)):
+        if any(identity not in stored for identity in import_row.list_identities(workspace, extra)):
             import_row.items.append(Item(key=f"{key}/id{number}", contact=extra))
-    person.is_new = False
-    person.texts |= texts
-    person.values |= {score_type.key: value for score_type, value in import_row.values.values()}
-    people |= dict.fromkeys(identities, person)
+    contact.is_new = False
+    contact.texts |= texts
+    contact.values |= {score_type.key: value for score_type, value in import_row.values.values()}
+    stored |= dict.fromkeys(identities, contact)

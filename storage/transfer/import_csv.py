@@ -1,4 +1,4 @@
-"""Import contacts and scores from a CSV file, in chunks, so that a large file can be stopped and resumed."""
+"""Import contacts and scores from a CSV file, in chunks, so that the import of a large file can be resumed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,20 +17,20 @@ from storage.transfer.csv_files import CsvFile, Row
 from storage.transfer.import_activities import ActivityReader
 from storage.transfer.import_batch import SOURCE, batch_of, build_undo, record_import
 from storage.transfer.import_columns import Columns, check_attributes
-from storage.transfer.import_compare import compare_row, load_people, replace_undone_keys
+from storage.transfer.import_compare import compare_row, load_stored_contacts, replace_undone_keys
 from storage.transfer.import_numbers import NO_ADJUSTMENT, NumberReader, ScoreOptions
 from storage.transfer.import_rows import ImportRow, parse_row
 
-CONFLICT = "conflict"  #: the reason of an item with a recorded key but other content
-CHUNK = 500
-FIRST = 10  # of the contacts that enter a top band
+CONFLICT = "conflict"  #: the reason of an item with a recorded key but different content
+CHUNK = 500  # the number of rows in a submission
+FIRST = 10  # the most contacts that a report lists by name
 
 
 @dataclass(slots=True)
 class Movement:
-    """What an import does to the scores of one type.
+    """The effect of an import on the scores of one type: how many change, and enter or leave the top band.
 
-    *first* are the first contacts that enter its top band: (name, score before, score after), in thousandths.
+    *first* are the first contacts that enter the top band: (name, score before, score after), in thousandths.
     """
 
     score_type: ScoreType
@@ -42,13 +42,13 @@ class Movement:
 
 @dataclass(slots=True)
 class Report:
-    """The result of an import, in numbers of rows if not noted otherwise."""
+    """The result of an import. The numbers are numbers of rows if not noted otherwise."""
 
     new: int = 0
     changed: int = 0
     same: int = 0
     wrong: int = 0
-    lost: int = 0  #: imported rows with a cell that was left out
+    lost: int = 0  #: imported rows with a cell that was not imported
     unasked: int = 0  #: follow-ups that were not opened, because an import is muted
     restored: bool = False  #: whether the import had been undone, and is now in force again
     unused: tuple[str, ...] = ()  #: names of the columns that were not imported
@@ -71,10 +71,11 @@ async def import_file(
 
     *columns* are the meanings of the file's columns, from `choose_columns`.
     A blank cell changes nothing, and neither does a cell with the current value.
-    Every fact's dedupe key has the file's digest, line and column, so importing the same file again resumes where it
-    stopped. A dry run rolls each chunk back before the next, so a contact in two chunks is counted in both.
-    *progress* is called with the number of bytes done so far, *wrong* with every row that has a cell which cannot be
-    imported, and the reason.
+    The dedupe key of every fact contains the digest of the file, the line and the column. An import of the same file
+    therefore resumes where the last one stopped. A dry run rolls back each chunk before the next, so a contact in two
+    chunks is counted in both.
+    *progress* is called with the number of bytes done so far. *wrong* is called with each row that has a cell which
+    cannot be imported, and with the reason.
     """
     check_attributes(file, columns)
     numbers = NumberReader(file, columns, options)
@@ -92,13 +93,13 @@ async def import_file(
         import_rows = [parse_row(row, columns, numbers, activities) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
         await replace_undone_keys(workspace, import_rows=valid_rows, batch=batch)
-        people = await load_people(workspace, import_rows=valid_rows, columns=columns, batch=batch, now=now)
+        stored = await load_stored_contacts(workspace, import_rows=valid_rows, columns=columns, batch=batch, now=now)
         for import_row in import_rows:
             if not import_row.complaints:
-                compare_row(import_row, people, workspace, key=f"{key}/{import_row.row.line}", columns=columns)
+                compare_row(import_row, stored, workspace, key=f"{key}/{import_row.row.line}", columns=columns)
         items = [item for import_row in import_rows for item in import_row.items]
         if items:
-            # Later rows are later facts, regardless of their position in a chunk.
+            # Every item has its own time, in the order of the rows, whatever the chunks are.
             submission = Submission(
                 source=SOURCE, batch=batch, received_at=now + offset, items=items, actor=SOURCE, muted=True,
             )  # fmt: skip  # owner, time, content
@@ -127,8 +128,8 @@ async def _record_and_report(
     slices = [recorded]
     if recorded.pending:
         await fold_pending(workspace, undo=submission.batch, on_slice=slices.append, clock=lambda: now)
-    for moved in slices:
-        _report_moves(report, *await load_entering(database.current_database().reader, moved))
+    for part in slices:
+        _report_moves(report, *await load_entering(database.current_database().reader, part))
     return recorded
 
 
@@ -143,8 +144,8 @@ def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[in
             movement.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
 
 
-def _is_entering(moved: Moved) -> bool:
-    return moved.score_type.is_top(moved.after) and not moved.score_type.is_top(moved.before)
+def _is_entering(move: Moved) -> bool:
+    return move.score_type.is_top(move.after) and not move.score_type.is_top(move.before)
 
 
 def _apply_outcomes(import_rows: Sequence[ImportRow], recorded: Recorded) -> None:
@@ -152,7 +153,7 @@ def _apply_outcomes(import_rows: Sequence[ImportRow], recorded: Recorded) -> Non
     for import_row in import_rows:
         row_outcomes = list(islice(outcomes, len(import_row.items)))
         import_row.changed = any(outcome.status is Status.APPLIED for outcome in row_outcomes)
-        # A conflict is not reported: the cell is the same, but an earlier version parsed it differently.
+        # A conflict is not reported: an earlier version parsed the same cell differently.
         reasons = (outcome.reason for outcome in row_outcomes if outcome.reason != CONFLICT)
         import_row.complaints += dict.fromkeys(reason for reason in reasons if reason)
 

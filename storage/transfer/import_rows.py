@@ -1,4 +1,4 @@
-"""Parse the rows of a CSV file: the contact that a row names, and its values."""
+"""Parse the rows of a CSV file: the references of a row to its contact, and its values."""
 
 import re
 from collections.abc import Mapping
@@ -26,35 +26,38 @@ from storage.transfer.import_activities import ActivityReader
 from storage.transfer.import_columns import Columns
 from storage.transfer.import_numbers import NumberReader
 
-#: What a line of totals has in the column of the ids.
+#: What a line of totals contains in a column of ids.
 _TOTAL = re.compile(r"(?:grand |sub-?)?totals?\b.*|sums?|counts?|averages?|avg|records?", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class ImportRow:
-    """A row of the file: the contact that it names, its values, and the items for new values."""
+    """A row of the file: its references to a contact, its values, and the items for different values.
+
+    A row with *complaints* is not imported.
+    """
 
     row: Row
     complaints: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)  #: why cells were left out; the other cells are imported
+    lost: list[str] = field(default_factory=list)  #: why some cells are not imported, although the row is
     references: list[Reference] = field(default_factory=list)
     fields: dict[str, Json] = field(default_factory=dict)
     values: dict[int, tuple[ScoreType, int]] = field(default_factory=dict)  #: (score type, thousandths) by column
     activity: Item | None = None
     items: list[Item] = field(default_factory=list)
-    former: dict[Identity, Identity] = field(default_factory=dict)  #: identities stored in an older spelling
+    former: dict[Identity, Identity] = field(default_factory=dict)  #: identity → its stored, older spelling
     is_new: bool = False
     changed: bool = False
 
-    def identities(self, workspace: Workspace, reference: Reference | None = None) -> list[Identity]:
-        """Return every address and id that the row, or one of its references, names its contact by, each once."""
+    def list_identities(self, workspace: Workspace, reference: Reference | None = None) -> list[Identity]:
+        """Return the distinct identities in all references of the row, or in *reference*, as they are stored."""
         references = self.references if reference is None else [reference]
         identities = [(workspace.id, *identity) for reference in references for identity in reference.identities()]
         return list(dict.fromkeys(self.former.get(identity, identity) for identity in identities))
 
 
 def parse_row(row: Row, columns: Columns, numbers: NumberReader, activities: ActivityReader) -> ImportRow:
-    """Parse a row. A cell that cannot be parsed is left out, unless it is a score or all that names the contact."""
+    """Parse a row. A cell that cannot be parsed is left out; a score or the only identity is a complaint instead."""
     import_row = ImportRow(row)
     if row.wrong:
         import_row.complaints.append(row.wrong)
@@ -85,14 +88,14 @@ def parse_row(row: Row, columns: Columns, numbers: NumberReader, activities: Act
 
 
 def _join_names(cells: dict[int, str], columns: Columns) -> None:
-    """Join a first and a last name from two columns into one name."""
+    """Replace the cells of a first and a last name by one name, if they have two columns."""
     if columns.last_name is not None and (last := cells.pop(columns.last_name, None)):
         index = next(index for index, name in columns.fields.items() if name == "name")
         cells[index] = f"{cells.get(index, '')} {last}".strip()
 
 
 def _parse_field(name: str, cell: str, *, is_exported: bool) -> Json:
-    """Parse and validate a field. An attribute with the header of an export may be more than a text."""
+    """Parse and validate a field. An attribute in the format of an export may be another type than a text."""
     value: Json = list[Json](split_tags(cell)) if name == "tags" else read_attribute(cell) if is_exported else cell
     value = clean_field(name, value)
     check_field(name, value)
@@ -100,7 +103,10 @@ def _parse_field(name: str, cell: str, *, is_exported: bool) -> Json:
 
 
 def _name_contact(import_row: ImportRow, cells: Mapping[int, str], columns: Columns) -> None:
-    """Add references to the contact: its address with one id, and with each further id; or complaints."""
+    """Add the references of a row to its contact, or complaints.
+
+    A row with several ids has a reference for each id, all with the address.
+    """
     email = cells.get(columns.email) if columns.email is not None else None
     ids = {index: cells[index] for index in columns.ids if index in cells}
     if email is not None and not looks_like_address(email):
@@ -123,5 +129,5 @@ def _name_contact(import_row: ImportRow, cells: Mapping[int, str], columns: Colu
 
 
 def _may_be_id(text: str) -> bool:
-    """Return whether the only text of a row may be an id: it has a digit and no whitespace."""
+    """Return whether a text that is alone in its row may be an id: it has a digit and no whitespace."""
     return not any(character.isspace() for character in text) and any(character.isdigit() for character in text)

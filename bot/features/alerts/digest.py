@@ -76,7 +76,7 @@ async def send_digest(tools: JobTools, job: Job) -> JobResult:
         people = {contact.id: contact for contact in existing}
         reply = digest_reply(news, people, await tools.load_types(), place=digest.place)
         try:
-            await tools.poster.say_once(job, channel, reply, digest.id, event=DIGEST_EVENT, since=now - DAY // 2)
+            await tools.poster.post_once(job, channel, reply, digest.id, event=DIGEST_EVENT, since=now - DAY // 2)
         except (NotShown, SlackApiError) as exc:
             await tools.notify_admin_once(job, notice, f"{explain_refusal(exc, channel)}. {_NO_DIGEST}")
             return JobResult(repeat_at=next_at)

@@ -47,7 +47,7 @@ async def manage_alerts(request: Request) -> Reply:
     verb, _, rest = request.text.partition(" ")
     match verb.casefold():
         case "" | "list":
-            return await alerts_page(request)
+            return await render_alerts_page(request)
         case "add" if not rest.strip():
             request.needs(Need.SET)
             return Reply(modal=alert_modal(request.types))
@@ -66,7 +66,7 @@ async def manage_alerts(request: Request) -> Reply:
             return plain_reply(USAGE)
 
 
-async def alerts_page(request: Request) -> Reply:
+async def render_alerts_page(request: Request) -> Reply:
     """Return the list of alert rules with the results of their follow-ups, and the digests."""
     return alerts_reply(
         await alert_rules(request.workspace),
@@ -79,12 +79,12 @@ async def alerts_page(request: Request) -> Reply:
 
 
 async def open_alert_form(request: Request) -> Reply:
-    """Open the form."""
+    """Open the form for an alert rule."""
     return Reply(modal=alert_modal(request.types))
 
 
 async def show_more(request: Request) -> Reply:
-    """Show the form with the rarely used fields; Slack keeps what was entered."""
+    """Show the form with the rarely used fields. Slack keeps the entered values."""
     return Reply(modal=alert_modal(request.types, more=True))
 
 
@@ -106,9 +106,9 @@ async def submit_alert(request: Request) -> Reply:
 
 
 def _find_culprit(request: Request, fields: dict[str, str]) -> str:
-    """Return the field that causes the refusal: the rarely used field without which the rest is valid, else "value"."""
+    """Return the form field that causes a refusal: a rare one if the rule is valid without it, else "value"."""
     for name in MORE:
-        without = {name, "escalate"} if name == "sla" else {name}  # escalation requires a time to claim
+        without = {name, "escalate"} if name == "sla" else {name}  # a rule with an escalation must have a time to claim
         rest = {field: value for field, value in fields.items() if field not in without}
         with suppress(Refusal):
             read_alert(format_alert_words(rest), request.types)
@@ -123,7 +123,7 @@ def _strip_backticks(errors: dict[str, str]) -> dict[str, str]:
 
 
 async def add_rule(request: Request, words: str) -> Reply:
-    """Add a rule, or return the existing one if it is the same. Raises a Refusal if the text cannot be parsed."""
+    """Add a rule, or return a reply with the rule if it exists. Raises a Refusal if *words* cannot be parsed."""
     owners = await resolve_owners(request, words)
     try:
         rule = await add_alert_rule(
@@ -135,10 +135,10 @@ async def add_rule(request: Request, words: str) -> Reply:
 
 
 async def find_outside_destinations(request: Request, words: str) -> dict[str, str]:
-    """Return why destinations of a rule are refused, by field: `channel`, `escalate`.
+    """Return the refusals of the destinations of a rule, by form field: `channel`, `escalate`.
 
-    A destination is refused if somebody who may not see scores would read the follow-ups. Raises a Refusal if the text
-    cannot be parsed.
+    A destination is refused if a person who may not see scores would read the follow-ups there. Raises a Refusal if
+    *words* cannot be parsed.
     """
     parsed, refusals = read_alert(words, request.types), dict[str, str]()
     if parsed.channel is not None and (verdict := await request.may_post(parsed.channel)) is not Verdict.ALLOWED:
@@ -149,7 +149,7 @@ async def find_outside_destinations(request: Request, words: str) -> dict[str, s
 
 
 async def resolve_owners(request: Request, words: str) -> dict[str, str | None]:
-    """Return the e-mail addresses of the colleagues mentioned in a rule by Slack user id, and the author's as `me`."""
+    """Return the addresses of the colleagues mentioned in a rule, by Slack user id, and the author's as `me`."""
     addresses = {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(words)}
     return {"me": request.person.email, **addresses}
 

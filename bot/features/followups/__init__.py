@@ -1,7 +1,7 @@
 """Follow-ups: their messages, the buttons that claim, snooze and finish them, and the lists of those that wait."""
 
 from bot.features.followups.buttons import choose_outcome, claim, finish, show_steps, snooze
-from bot.features.followups.lists import list_at_home, list_follow_ups, turn_list
+from bot.features.followups.lists import list_at_home, list_follow_ups, turn_follow_ups_page
 from bot.features.followups.messages import apply_timed_move, edit_message, hide_message, post_follow_up
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
@@ -25,7 +25,7 @@ FEATURE = Feature(
         "done": (Need.SEE, finish),
         "outcome": (Need.SEE, choose_outcome),
         "follow_up_menu": (Need.SEE, show_steps),
-        "followups": (Need.SEE, turn_list),
+        "followups": (Need.SEE, turn_follow_ups_page),
     },
     jobs={
         ASK: post_follow_up,

@@ -57,7 +57,7 @@ async def list_follow_ups(request: Request) -> Reply:
     return await follow_ups_page(request, FollowUpPage(list_name))
 
 
-async def turn_list(request: Request) -> Reply:
+async def turn_follow_ups_page(request: Request) -> Reply:
     """Show another page of the list."""
     return await redraw_list(request, FollowUpPage.read(request.text), "")
 

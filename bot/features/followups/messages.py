@@ -1,4 +1,4 @@
-"""The messages of follow-ups: post and update them, and speak in their threads when a time is over."""
+"""Post and update the messages of follow-ups, and reply in their threads when a follow-up wakes or escalates."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -28,14 +28,14 @@ from storage.posted_messages import FILE, HIDE
 log = structlog.get_logger(__name__)
 
 #: the event type in the metadata of messages in a follow-up's thread, and of escalations
-WORD = "word"
+THREAD_EVENT = "word"
 #: more follow-ups than STORM for one channel within STORM_TIME (µs) are posted as one list
 STORM, STORM_TIME = 50, 600 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class _TimedMove:
-    """A move that a job applies to a follow-up when its time has come, and the message for the follow-up's thread."""
+    """A move that a job applies to a follow-up at a time, and the reply to post in the thread of the follow-up."""
 
     move: FollowUpMove
     message: str
@@ -51,7 +51,7 @@ _TIMED_MOVES = {
 
 
 async def post_follow_up(tools: JobTools, job: Job) -> JobResult:
-    """Post the message of a follow-up, unless it was posted or has ended; in a storm, post all that are due."""
+    """Post the message of a follow-up that is open and not posted. In a storm, post all due follow-ups as a list."""
     now = tools.clock()
     follow_up = await _load_follow_up(tools, job)
     if follow_up is None or follow_up.posted_at is not None or follow_up.standing.state not in WAITING:
@@ -70,7 +70,7 @@ async def post_follow_up(tools: JobTools, job: Job) -> JobResult:
 
 
 async def _post_storm(tools: JobTools, job: Job, due: dict[int, int], recent: Sequence[FollowUp]) -> JobResult:
-    """Post the due follow-ups of a lane as one list, or add them to the list that the storm already has."""
+    """Post the due follow-ups of a lane as one list, or add them to the list that this storm already has."""
     now = tools.clock()
     follow_ups = await followups.load_follow_ups(tools.workspace, ids=due.values())
     fresh = [
@@ -99,7 +99,7 @@ async def _load_follow_up(tools: JobTools, job: Job) -> FollowUp | None:
 
 
 async def edit_message(tools: JobTools, job: Job) -> JobResult:
-    """Draw the message of a follow-up again, in its current state."""
+    """Update the message of a follow-up to its current state."""
     follow_up = await _load_follow_up(tools, job)
     if follow_up is None or follow_up.message_channel is None or follow_up.message_ts is None:
         return JobResult()  # not posted yet: the message will show the current state
@@ -110,10 +110,10 @@ async def edit_message(tools: JobTools, job: Job) -> JobResult:
 async def _update_message(
     tools: JobTools, job: Job, follow_up: FollowUp, fresh: Sequence[FollowUp] = ()
 ) -> tuple[str, str]:
-    """Edit the message of a follow-up, add the follow-ups *fresh* to it, and return its channel and timestamp.
+    """Update the message of a follow-up, with the follow-ups *fresh* added. Return its channel and timestamp.
 
-    If a reader of the message may no longer see scores, the poster replaces the message by one sentence, and an
-    admin receives the content in a new message, which later edits update. Without an admin, the next edit tries
+    If a reader of the message may no longer see scores, the poster replaces the message by one sentence. An admin then
+    receives the content in a new message, which later updates change. If there is no admin, the next update tries this
     again.
     """
     channel, ts = str(follow_up.message_channel), str(follow_up.message_ts)
@@ -137,7 +137,7 @@ async def _update_message(
     reply = replace(reply, blocks=[context(await _explain_hidden(tools, channel)), *reply.blocks])
     since = min(item.posted_at or item.asked_at for item in shown)
     ids = [item.id for item in shown]
-    admin_ts = await tools.poster.say_once(job, admin_channel, reply, ids[0], event=EVENT, since=since, known_as=ids)
+    admin_ts = await tools.poster.post_once(job, admin_channel, reply, ids[0], event=EVENT, since=since, known_as=ids)
     if job.is_doubtful:  # an earlier attempt may have posted a list with fewer follow-ups
         await tools.poster.send(admin_channel, reply, ts=admin_ts)
     await followup_moves.move_message(tools.workspace, channel=channel, ts=ts, to_channel=admin_channel, to_ts=admin_ts)
@@ -145,7 +145,7 @@ async def _update_message(
 
 
 async def _explain_hidden(tools: JobTools, channel: str) -> str:
-    """Return a line that tells an admin why the message of another channel was sent to the admin."""
+    """Return a line that explains to an admin why the message of another channel is sent to the admin."""
     if not channel.startswith("D"):
         return f"{UNUSABLE_CHANNEL.format(channel)}, so this comes to you. To choose another place: `/score setup`"
     reader = await tools.poster.reader(channel)
@@ -154,9 +154,9 @@ async def _explain_hidden(tools: JobTools, channel: str) -> str:
 
 
 async def hide_message(tools: JobTools, job: Job) -> JobResult:
-    """Remove a deleted contact from a message: redraw a list without the contact, or replace the whole message.
+    """Remove a deleted contact from a message: update a list without the contact, or replace the whole message.
 
-    An admin is notified of a message that Slack does not allow the app to change.
+    A file is deleted. If Slack does not let the app change the message or file, an admin is notified.
     """
     message = await posted_messages.load_message(tools.workspace, id=job.subject)
     if message is None:
@@ -180,7 +180,7 @@ async def hide_message(tools: JobTools, job: Job) -> JobResult:
 
 
 async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
-    """Wake, release or escalate a follow-up, and post a reply in its thread, because an edit notifies nobody."""
+    """Wake, release or escalate a follow-up. Reply in its thread, because an update of a message notifies nobody."""
     timed_move, follow_up = _TIMED_MOVES[job.kind], await _load_follow_up(tools, job)
     if follow_up is None:
         return JobResult()
@@ -189,7 +189,7 @@ async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
         updated = await followup_moves.apply_move(
             tools.workspace, id=follow_up.id, move=timed_move.move, by=None, now=now
         )
-    except TooLate:  # claimed or completed meanwhile, or moved by an earlier attempt of this job
+    except TooLate:  # claimed or completed in the meantime, or moved by an earlier attempt of this job
         updated = follow_up
     *earlier, last = await followups.list_steps(tools.workspace, id=follow_up.id)
     was_moved_before = job.attempts > 1 and last.move == timed_move.move  # moved, but the reply was not posted
@@ -201,7 +201,9 @@ async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
         return JobResult()
     reply = Reply(text=timed_move.message.format(holder=earlier[-1].by, assignee=follow_up.escalate_to))
     try:
-        await tools.poster.say_once(job, channel, reply, job.id, event=WORD, since=last.at, thread=follow_up.message_ts)
+        await tools.poster.post_once(
+            job, channel, reply, job.id, event=THREAD_EVENT, since=last.at, thread=follow_up.message_ts
+        )
     except (NotShown, SlackApiError) as exc:
         log.warning("not posted in a thread", because=explain_refusal(exc, channel))
         if timed_move.move is FollowUpMove.ESCALATE:
@@ -210,7 +212,10 @@ async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
 
 
 async def _notify_escalation(tools: JobTools, job: Job, follow_up: FollowUp, *, since: int) -> JobResult:
-    """Send an escalation by direct message, for a person who does not see the follow-up's message."""
+    """Send an escalation by direct message, because a reply in a thread would not reach the person.
+
+    If the person is not an active member any more, the escalation goes to an admin.
+    """
     person, why = follow_up.escalate_to, ""
     if person is not None and await tools.people.colleague(person, now=tools.clock()) is None:
         why = f"\n<@{person}> is not an active member here, so this escalation comes to you."
@@ -221,7 +226,7 @@ async def _notify_escalation(tools: JobTools, job: Job, follow_up: FollowUp, *, 
     text = headline(follow_up, contact, (await tools.load_types()).get(follow_up.score))
     text += f"\nNobody has claimed this in time. Claim it: `/score followups {'open' if why else 'mine'}`{why}"
     reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
-    await tools.poster.say_once(job, await tools.poster.direct(person), reply, job.id, event=WORD, since=since)
+    await tools.poster.post_once(job, await tools.poster.direct(person), reply, job.id, event=THREAD_EVENT, since=since)
     return JobResult(pace=PACE)
 
 
@@ -243,23 +248,23 @@ async def _render_storm(tools: JobTools, follow_ups: Sequence[FollowUp]) -> Repl
 async def _post_once(
     tools: JobTools, job: Job, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
 ) -> tuple[str, str]:
-    """Post to the channel of the job's lane, or to an admin if that channel accepts no messages.
+    """Post to the channel of the job's lane, or to an admin if the app cannot post in that channel.
 
     Return the channel and the timestamp of the message.
     """
     channel = await _find_channel(tools, job, job.lane)
     try:
-        ts = await tools.poster.say_once(job, channel, reply, id, event=EVENT, since=since, known_as=known_as)
+        ts = await tools.poster.post_once(job, channel, reply, id, event=EVENT, since=since, known_as=known_as)
         await clear_notice(tools.workspace, notice=channel)
         return channel, ts
     except (NotShown, SlackApiError) as exc:
-        if channel != job.lane:  # a person's direct messages: the next attempt looks the person up again
+        if channel != job.lane:  # a direct message: the next attempt looks up the person again
             raise
         reason = explain_refusal(exc, channel)
     log.warning("follow-up goes to an admin", because=reason)
     await _report_lane(tools, job, channel, reason)
     admin_channel = await _find_channel(tools, job, "")
-    ts = await tools.poster.say_once(job, admin_channel, reply, id, event=EVENT, since=since, known_as=known_as)
+    ts = await tools.poster.post_once(job, admin_channel, reply, id, event=EVENT, since=since, known_as=known_as)
     return admin_channel, ts
 
 

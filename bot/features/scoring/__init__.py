@@ -9,8 +9,8 @@ from bot.features.scoring.changes import (
     revert_definition,
     send_late_answer,
 )
-from bot.features.scoring.rules import change_rule, open_rule_form, show_rules, submit_rule, turn_rules
-from bot.features.scoring.types import open_type_form, show_settings, submit_type, turn_settings
+from bot.features.scoring.rules import change_rule, open_rule_form, show_rules, submit_rule, turn_rules_page
+from bot.features.scoring.types import open_type_form, show_settings, submit_type, turn_settings_page
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from storage.late_answers import ANSWER
@@ -29,14 +29,14 @@ FEATURE = Feature(
         ),
     },
     buttons={
-        "settings": (Need.ADMINISTER, turn_settings),
+        "settings": (Need.ADMINISTER, turn_settings_page),
         "type_form": (Need.ADMINISTER, open_type_form),
         "draft_preview": (Need.ADMINISTER, preview_draft),
         "draft_apply": (Need.ADMINISTER, apply_quietly),
         "draft_ask": (Need.ADMINISTER, apply_and_ask),
         "draft_cancel": (Need.ADMINISTER, cancel_draft),
         "draft_back": (Need.ADMINISTER, revert_definition),
-        "rules": (Need.ADMINISTER, turn_rules),
+        "rules": (Need.ADMINISTER, turn_rules_page),
         "rule_form": (Need.ADMINISTER, open_rule_form),
         "rule_menu": (Need.ADMINISTER, change_rule),
     },

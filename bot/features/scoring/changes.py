@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from bot.blocks.elements import context, section
 from bot.blocks.refusals import plain_reply
-from bot.blocks.scoring import applied_reply, heading, preview_reply, written_bands
+from bot.blocks.scoring import applied_reply, format_bands, heading, preview_reply
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.job_handling import JobTools
 from bot.slack.text import escape
@@ -220,7 +220,7 @@ def _reply_to_rename(live: ScoreType, proposed: ScoreType) -> Reply:
     if proposed.label != live.label:
         changes.append(f"{escape(live.label)} is called {escape(proposed.label)} now")
     if proposed.bands != live.bands:
-        bands = ", ".join(written_bands(proposed.bands).split("\n")) if proposed.bands else "none"
+        bands = ", ".join(format_bands(proposed.bands).split("\n")) if proposed.bands else "none"
         changes.append(f"the bands of {escape(proposed.label)} are {bands}")
     if proposed.is_default and not live.is_default:
         changes.append(f"{escape(proposed.label)} is the default score type")

@@ -18,7 +18,7 @@ async def show_rules(request: Request) -> Reply:
     return rules_reply(request.types)
 
 
-async def turn_rules(request: Request) -> Reply:
+async def turn_rules_page(request: Request) -> Reply:
     """Show the page of rules that starts at the index in the button's value."""
     return replace(rules_reply(request.types, first=parse_number(request.text)), replaces=True)
 

@@ -23,7 +23,7 @@ async def show_settings(request: Request) -> Reply:
     return await _draw_page(request)
 
 
-async def turn_settings(request: Request) -> Reply:
+async def turn_settings_page(request: Request) -> Reply:
     """Show the page of score types that starts at the index in the button's value."""
     return replace(await _draw_page(request, first=parse_number(request.text)), replaces=True)
 

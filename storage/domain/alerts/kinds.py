@@ -1,10 +1,10 @@
-"""Define the kinds of alert rules, one class each: its words, what it watches, and when it fires.
+"""Define the kinds of alert rules. Each class parses the trigger of one kind and decides when its rules fire.
 
 No function here does I/O or reads the clock. To add a kind, add its class here and to KINDS.
 
-A score that fades crosses an edge without a write, at an instant that can be computed in advance. Callers evaluate
-these instants in order (`next_evaluation`, then `evaluate`) before they evaluate a change (`evaluate_change`). The
-result therefore does not depend on when, or by which process, a rule is evaluated.
+A fading score crosses an edge without a write, at an instant that can be computed in advance. Callers evaluate all of
+these instants in order (`next_evaluation`, then `evaluate`) before they evaluate a change (`evaluate_change`). Thus the
+result does not depend on when a rule is evaluated, or by which process.
 """
 
 import re
@@ -39,9 +39,10 @@ class Region:
         return (self.low is None or value >= self.low) and (self.high is None or value < self.high)
 
     def is_left(self, value: int | None, score_type: ScoreType, *, margin: int) -> bool:
-        """Return whether a value is outside the region by *margin*, so that the rule re-arms.
+        """Return whether a value is outside the region and has reached the re-arm line.
 
-        The re-arm line never lies outside the range of the score type. A missing value counts as outside.
+        The re-arm line is *margin* beyond the edge of the region, but never outside the range of the score type. A
+        missing value counts as outside.
         """
         if value is None:
             return True
@@ -56,7 +57,7 @@ ANYWHERE = Region()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """When a rule fires, as it was typed. Values in thousandths, times in µs. `Watch` explains the fields."""
+    """The parsed trigger of a rule. Values in thousandths, times in µs. `Watch` explains the fields."""
 
     region: Region = ANYWHERE
     amount: int = 0
@@ -65,14 +66,14 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch(ABC):
-    """An alert rule, resolved for one score type. Its subclasses are the kinds. Values in thousandths, times in µs."""
+    """An alert rule for one score type; a subclass for each kind. Values in thousandths, times in µs."""
 
     name: ClassVar[str]  #: the kind, as stored with a rule
-    phrases: ClassVar[tuple[tuple[str, str], ...]]  #: how a trigger begins, and its label in the form
-    compares: ClassVar[bool] = False  #: whether it compares a score with its value *span* earlier
+    phrases: ClassVar[tuple[tuple[str, str], ...]]  #: (first words of a typed trigger, label in the form)
+    compares: ClassVar[bool] = False  #: whether it compares a score with the value *span* ago
     is_shown_by_score: ClassVar[bool] = False  #: whether the score alone shows why the rule fired
-    fires_for_newcomers: ClassVar[bool] = False  #: whether it may fire for contacts that a new definition brings inside
-    needs_memory: ClassVar[bool] = False  #: whether sweeps find its contacts by the memory alone, not by their scores
+    fires_for_newcomers: ClassVar[bool] = False  #: whether it may fire for contacts that a new definition moves inside
+    needs_memory: ClassVar[bool] = False  #: whether a sweep finds its contacts by `pending_until` alone, not by scores
 
     rule: int
     score_type: ScoreType
@@ -86,7 +87,7 @@ class Watch(ABC):
     @classmethod
     @abstractmethod
     def parse(cls, text: str, score_type: ScoreType) -> Trigger | None:
-        """Parse what follows the score type in a rule; None if it is no trigger of this kind. Raises BadAlert."""
+        """Parse the text after the score type in a rule. Return None for another kind of trigger. Raises BadAlert."""
 
     @property
     @abstractmethod
@@ -100,38 +101,37 @@ class Watch(ABC):
 
     @property
     def crossings(self) -> tuple[tuple[int, int], ...]:
-        """The (value, lead) pairs at which fading may decide something: *lead* µs before it crosses the value."""
+        """The instants to evaluate while the score fades, as (value, lead): *lead* µs before it crosses the value."""
         return ()
 
     @abstractmethod
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-        """Evaluate the rule for the value that *state* has at *now*, if nothing changes the score until then."""
+        """Evaluate the rule for the value of *state* at *now*, for a score that nothing changed until then."""
 
     def evaluate_change(self, memory: AlertMemory, state: ScoreState, earlier: int | None, *, now: int) -> Decision:
-        """Evaluate the rule for a change of the score, to *state*. *earlier*: the value *span* ago, if it compares."""
+        """Evaluate the rule for a change of the score to *state*. *earlier*: the value *span* ago, if it compares."""
         return self.evaluate(memory, state, now=now)
 
     def is_affected(self, before: int | None, after: int | None, *, is_same_state: bool) -> bool:
-        """Return whether a fact that changed the value of now from *before* to *after* may decide something."""
+        """Return whether to evaluate the rule for a fact that changed the current value from *before* to *after*."""
         return before != after or (self.needs_time and not is_same_state)
 
     def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
-        """Return what the rule remembers of a contact that it watches since an instant, without having asked for it.
+        """Return the memory for a contact that the rule watches from *since* on, without firing for it.
 
-        *memory* is what it remembered before, and *state* the score as it has been since then. A contact inside is
-        taken, unless a hold is pending: that goes on. A contact outside that was taken stays taken until it is beyond
-        the re-arm line.
+        *memory* is the memory before, and *state* the state of the score at *since*. A contact inside is taken, but a
+        pending hold stays pending. A taken contact that is outside stays taken until the score reaches the re-arm line.
         """
-        at = max(since, state.at)  # a score does not fade backwards
+        at = max(since, state.at)  # a state has no value before its own time
         if replace(self, hold=0).evaluate(AlertMemory(), state, now=at).memory.taken:
             return memory if memory.pending_until is not None else replace(memory, taken=True, seen_at=at)
         is_known = memory.taken or memory.pending_until is not None
         return self.evaluate(memory, state, now=at).memory if is_known else memory
 
     def next_evaluation(self, memory: AlertMemory, state: ScoreState) -> int | None:
-        """Return the next instant at which time alone may decide something, or None.
+        """Return the next instant at which the rule may fire or re-arm by time alone, or None.
 
-        An expired hold is due at once: the result is then the last instant evaluated, not an earlier one.
+        A hold that has ended is due at once: the result is then the last evaluated instant, not the end of the hold.
         """
         after = max(memory.seen_at, state.at)
         instants = [at for at in self._list_instants(state) if at > after]
@@ -140,9 +140,9 @@ class Watch(ABC):
         return min(instants, default=None)
 
     def is_behind(self, memory: AlertMemory, state: ScoreState, *, now: int) -> bool:
-        """Return whether *memory* treats an instant up to *now* as not evaluated yet.
+        """Return whether an instant up to *now* is still to be evaluated.
 
-        This happens after a late fact: the score that it left then crossed an edge by fading before *now*.
+        This happens after a late fact: the score that the fact changed has faded across an edge before *now*.
         """
         return any(max(memory.seen_at, state.at) < at <= now for at in self._list_instants(state))
 
@@ -202,14 +202,14 @@ class Crosses(Watch):
         values = list[int]()
         if low is not None:
             rearm_below = max(score_type.minimum, low - self.margin)
-            # The rule re-arms at the line itself, which a fading score reaches when it falls below the next step up.
+            # The rule re-arms at the line itself. A fading score is shown at the line once it is below the next step.
             values += [low, rearm_below - (rearm_below - score_type.minimum) % score_type.step + score_type.step]
         if high is not None:
             values += [high, min(score_type.maximum, high + self.margin)]
         return tuple((value, 0) for value in dict.fromkeys(values))
 
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-        """Fire inside the region, re-arm outside of it by the margin."""
+        """Fire inside the region, re-arm at the re-arm line."""
         return self.evaluate_value(memory, state.value(self.score_type, now=now), now=now)
 
     def evaluate_value(self, memory: AlertMemory, value: int | None, *, now: int) -> Decision:
@@ -218,8 +218,8 @@ class Crosses(Watch):
         return self._advance(memory, inside=self.region.holds(value), is_left=is_left, now=now)
 
 
-class Moved(Watch):
-    """The score changed by an amount, up or down, within a span. Only a change of the score makes it fire."""
+class Moves(Watch):
+    """The score moved by an amount, up or down, within a span. Only a write fires the rule, not fading."""
 
     name = "moved"
     phrases = (("moved", "moves, either way, by"),)
@@ -245,7 +245,7 @@ class Moved(Watch):
 
     @property
     def needs_time(self) -> bool:
-        """What fading alone has moved counts with the next change."""
+        """Return False: a move by fading counts when the score changes next."""
         return False
 
     def measure(self, value: int, earlier: int) -> int:
@@ -253,15 +253,15 @@ class Moved(Watch):
         return abs(value - earlier)
 
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-        """Decide nothing, because the score was not changed."""
+        """Return an unchanged memory: only a change of the score fires the rule."""
         return Decision(memory=memory)
 
     def evaluate_change(self, memory: AlertMemory, state: ScoreState, earlier: int | None, *, now: int) -> Decision:
         """Fire if the score moved far enough since *earlier*.
 
-        The caller evaluates where a fact changed the value of now. A late fact that changes only the past does not ask,
-        although the difference is another one by it. The rule does not fire if either value is missing, nor again
-        within the span or the cool-down, whichever is longer.
+        Callers evaluate only facts that change the current value. A late fact that changes only *earlier* does not fire
+        the rule. The rule does not fire if either value is missing, and not again within the span or the cool-down,
+        whichever is longer.
         """
         updated, value = replace(memory, seen_at=now), state.value(self.score_type, now=now)
         if value is None or earlier is None or self.measure(value, earlier) < self.amount:
@@ -271,11 +271,11 @@ class Moved(Watch):
         return Decision(memory=replace(updated, fired_at=now), fires=True)
 
     def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
-        """Return *memory*: no contact is inside."""
+        """Return *memory* unchanged: this kind has no region, so no contact is inside."""
         return memory
 
 
-class Rises(Moved):
+class Rises(Moves):
     """The score rose by an amount within a span."""
 
     name = "rises"
@@ -287,7 +287,7 @@ class Rises(Moved):
         return value - earlier
 
 
-class Falls(Moved):
+class Falls(Moves):
     """The score fell by an amount within a span."""
 
     name = "falls"
@@ -321,11 +321,14 @@ class Untouched(Watch):
 
     @property
     def needs_time(self) -> bool:
-        """Time alone makes it fire."""
+        """Return True: the rule fires by time alone."""
         return True
 
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-        """Fire a span after the last fact that counted, re-arm at the next one."""
+        """Fire a span after the last fact that affected the score, re-arm at the next fact.
+
+        Until then `pending_until` is the time to evaluate the rule again, so that a sweep finds the contact.
+        """
         due = state.last[0] + self.span
         inside = state.rank is not None and now >= due
         decision = replace(self, hold=0)._advance(memory, inside=inside, is_left=not inside, now=now)
@@ -333,11 +336,11 @@ class Untouched(Watch):
         return replace(decision, memory=replace(decision.memory, pending_until=pending_until))
 
     def is_affected(self, before: int | None, after: int | None, *, is_same_state: bool) -> bool:
-        """Return True: a fact touches the score even if it changes nothing."""
+        """Return True: any fact about the score restarts the span, even if the value stays the same."""
         return True
 
     def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
-        """Return a memory that is taken if the score was untouched for the span already, else due when it will be."""
+        """Return a memory that is taken if the span has passed at *since*, else one that is pending until it has."""
         if memory.taken or memory.pending_until is not None or state.rank is None:
             return memory
         due = state.last[0] + self.span
@@ -347,8 +350,9 @@ class Untouched(Watch):
 class Cooling(Watch):
     """Fading alone will take the score below an edge within a span. The region is all values from the edge up.
 
-    The rule re-arms when the score, as fading will leave it after the span, is at or above the edge plus the margin
-    (never past the range), or missing. Falling out of the band does not re-arm it.
+    The rule re-arms when the predicted score at the end of the span is missing, or at or above the re-arm line. This
+    line is the edge plus the margin, at most the maximum of the score type. Falling out of the band does not re-arm
+    the rule.
     """
 
     name = "cooling"
@@ -379,11 +383,11 @@ class Cooling(Watch):
 
     @property
     def crossings(self) -> tuple[tuple[int, int], ...]:
-        """The edge, when the score crosses it and a span before that, and the re-arm line a span before."""
+        """The edge, the edge a span ahead, and the re-arm line a span ahead."""
         return ((self._edge, 0), (self._edge, self.span), (self._rearm_line, self.span))
 
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-        """Fire if the score is inside and will not be after the span."""
+        """Fire if the score is inside now and will be outside after the span."""
         value_now, value_later = (state.value(self.score_type, now=at) for at in (now, now + self.span))
         inside = self.region.holds(value_now) and not self.region.holds(value_later)
         is_left = value_later is None or value_later >= self._rearm_line
@@ -401,4 +405,4 @@ class Cooling(Watch):
 #: a kind of alert rule
 Kind: TypeAlias = type[Watch]
 #: the kinds by their stored names
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Crosses, Moved, Rises, Falls, Untouched, Cooling)}
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (Crosses, Moves, Rises, Falls, Untouched, Cooling)}

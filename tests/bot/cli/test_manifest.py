@@ -109,11 +109,11 @@ class Recorder:
 
         return handle
 
-    async def channel_changed(self, event: Mapping[str, Any]) -> None:
+    async def handle_channel_change(self, event: Mapping[str, Any]) -> None:
         """Record an event."""
         self._take(event["type"])
 
-    joined = home_opened = person_changed = channel_changed
+    handle_join = handle_home = handle_person_change = handle_channel_change
 
     def _take(self, kind: str) -> None:
         self.taken.append(kind)

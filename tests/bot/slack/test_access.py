@@ -59,7 +59,7 @@ def test_no_sentence_holds_a_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("teams", "organisations", "own_organisation", "is_outside"),
+    ("teams", "organizations", "own_organization", "is_outside"),
     [
         (("T0OURS", None), (None,), None, False),
         (("T0OTHER",), (None,), None, True),
@@ -71,7 +71,7 @@ def test_no_sentence_holds_a_number() -> None:
     ],
 )
 def test_what_a_request_says_itself(
-    teams: tuple[str | None, ...], organisations: tuple[str | None, ...], own_organisation: str | None, is_outside: bool
+    teams: tuple[str | None, ...], organizations: tuple[str | None, ...], own_organization: str | None, is_outside: bool
 ) -> None:
     """For a click by an outsider, only the payload says which team the person belongs to."""
-    assert is_from_outside(teams, organisations, "T0OURS", own_organisation) is is_outside
+    assert is_from_outside(teams, organizations, "T0OURS", own_organization) is is_outside

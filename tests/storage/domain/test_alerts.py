@@ -14,7 +14,7 @@ from storage.domain.alerts.kinds import (
     Crosses,
     Falls,
     Kind,
-    Moved,
+    Moves,
     Region,
     Rises,
     Untouched,
@@ -355,7 +355,7 @@ def test_about_to_cool_asks_before_it_falls() -> None:
 @pytest.mark.parametrize(
     ("kind", "days", "taken", "pending_until"),
     [
-        (Crosses, 1, True, None), (Moved, 1, False, None), (Cooling, 1, False, None), (Cooling, 3, True, None),
+        (Crosses, 1, True, None), (Moves, 1, False, None), (Cooling, 1, False, None), (Cooling, 3, True, None),
         (Untouched, 6, False, 8 * DAY), (Untouched, 8, True, None),
     ],
 )  # fmt: skip  # a table
@@ -398,10 +398,10 @@ def test_about_to_cool_is_armed_by_what_will_be_left(points: tuple[int | None, .
 @pytest.mark.parametrize(
     ("kind", "before", "value", "fires"),
     [
-        (Moved, 50, 65, True), (Moved, 65, 50, True), (Moved, 50, 64, False),
+        (Moves, 50, 65, True), (Moves, 65, 50, True), (Moves, 50, 64, False),
         (Rises, 50, 65, True), (Rises, 65, 50, False),
         (Falls, 65, 50, True), (Falls, 50, 65, False),
-        (Moved, None, 65, False), (Moved, 50, None, False),
+        (Moves, None, 65, False), (Moves, 50, None, False),
     ],
 )  # fmt: skip  # a table
 def test_what_moved_so_far_within_a_time(kind: Kind, before: int | None, value: int | None, fires: bool) -> None:
@@ -419,7 +419,7 @@ def test_what_moved_so_far_within_a_time(kind: Kind, before: int | None, value: 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("when heat moved 15 in 7d", {"kind": Moved, "amount": 15_000, "span": 7 * DAY}),
+        ("when heat moved 15 in 7d", {"kind": Moves, "amount": 15_000, "span": 7 * DAY}),
         ("heat rises by 15 within 1w", {"kind": Rises, "amount": 15_000, "span": 7 * DAY}),
         (
             "heat falls 15.5 in 36h if tag:vip",
