@@ -134,7 +134,7 @@ async def redact_changes(
 
     *contacts* are their rows, *words* their addresses and names: the filter of an export may contain them.
     """
-    keys = [match_key(word) for word in words]
+    keys = [key for word in words if (key := match_key(word))]
     exports = await session.rows(
         "SELECT id, subject FROM audit_entries WHERE workspace_id = $1 AND what = $2 AND subject IS NOT NULL",
         workspace.id,
@@ -161,7 +161,7 @@ async def audit_entries(
         workspace.id,
         since,
         database.LARGEST_ID if limit is None else limit,
-        offset,
+        min(offset, database.LARGEST_ID),
         *([what.value] if what is not None else []),
     )
     return [_make_entry(row) for row in rows]

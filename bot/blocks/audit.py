@@ -17,7 +17,7 @@ from bot.slack.handling import Reply
 from bot.slack.text import escape
 from storage.audit import AuditAction, AuditEntry, Document
 
-PER_PAGE = 20
+PER_PAGE = 10
 LONGEST_STATE = 300  # characters
 #: what happened, in words
 _NAMES = {
@@ -53,6 +53,8 @@ _NAMES = {
 }
 #: the changes whose subject says everything
 _PLAIN = (AuditAction.CONTACTS_MERGED, AuditAction.CONTACT_SPLIT)
+#: the changes whose subject is a channel or a person
+_OF_PLACES = (AuditAction.DIGEST_SET, AuditAction.DIGEST_STOPPED)
 #: the parts of a state that are Slack ids of people or channels
 _IDS = ("admins", "made_by", "escalate_to", "channel", "alert_channel", "place")
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
@@ -79,6 +81,8 @@ def audit_reply(entries: Sequence[AuditEntry], *, first: int, total: int) -> Rep
 def _render_entry(entry: AuditEntry) -> str:
     who = _mention(entry.who)
     subject = f" *{short_name(entry.subject)}*" if entry.subject else ""
+    if entry.subject and entry.what in _OF_PLACES:
+        subject = f" {_mention(entry.subject)}"
     states = describe_states(entry, in_slack=True)
     return f"{moment(entry.at)} · {name_change(entry)}{subject} · by {who}" + (f"\n    {states}" if states else "")
 
