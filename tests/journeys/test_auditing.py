@@ -23,6 +23,7 @@ async def test_who_changed_what(acme: Acme) -> None:
     """The changes of people and programs are listed newest first, with mentions, and with what differs."""
     await acme.ask("alerts add when score crosses 80 if tag:vip in <#C0SUCCESS|success>")
     await acme.ask("alerts pause 2")
+    await acme.ask("alerts digest 9:00 Europe/Berlin")
     await acme.ask("segment save hot score>=80")
     await acme.ask("segment save hot score>=70")
     await ask(acme, "merge kelly@example.com into ada")
@@ -30,7 +31,7 @@ async def test_who_changed_what(acme: Acme) -> None:
     await choose_channel(acme.workspace, channel="C0SUCCESS", by="cli:jane", now=now)
 
     assert await lines(acme) == [
-        "*Changes 1–10 of 10, newest first*",
+        "*Changes 1–10 of 11, newest first*",
         "Follow-up channel set *T0DEMO* · by cli:jane",
         "alert channel: none → <#C0SUCCESS>; default rule: paused → on",
         "Contacts merged *Grace Kelly and Ada Lovelace* · by <@U0ADMIN>",
@@ -38,6 +39,8 @@ async def test_who_changed_what(acme: Acme) -> None:
         "text: score&gt;=80 → score&gt;=70",
         "Segment saved *hot* · by <@U0REP>",
         "text: score&gt;=80",
+        "Digest set <@U0REP> · by <@U0REP>",
+        "place: <@U0REP>; zone: Europe/Berlin; time: 9:00; made by: <@U0REP>",
         "Alert rule paused *rule 2* · by <@U0REP>",
         "paused: no → yes",
         "Alert rule added *rule 2* · by <@U0REP>",
@@ -49,9 +52,8 @@ async def test_who_changed_what(acme: Acme) -> None:
         "version: 1; label: Satisfaction; min: 1; max: 5; step: 0.5; start: 1",
         "Score type added *fit* · by <@U0ADMIN>",
         "version: 1; label: Fit; min: 1; max: 10; step: 1; start: 1; bands: poor:1, fair:4, good:8",
-        "Workspace added *T0DEMO* · by slack",
-        "name: Acme",
         "(All of them, and every detail: `contact-score audit --json` in a terminal.)",
+        "[Older]",
     ]
 
 
