@@ -33,7 +33,7 @@ async def evil(acme: Acme) -> Acme:
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="mood", label="<!here> Mood", minimum=0, maximum=10_000, step=1000,
-        bands=(), start=None, is_default=False, by="U0ADMIN", now=now,
+        bands=(), start=None, is_default=False, by="cli:<!here>", now=now,
     )  # fmt: skip  # the numbers of one definition
     same_name = {"type": "contact.upsert", "contact": {"id": "evil2", "name": "Evil <!channel> Two"}}
     scored = {"type": "score.set", "contact": {"id": "evil"}, "score": "mood", "value": 5, "reason": "<!channel> & co"}
@@ -89,6 +89,18 @@ async def test_the_card_of_a_contact_with_markup(evil: Acme) -> None:
         "(Owner: &lt;@U0ADMIN&gt; · Tags: &lt;!everyone&gt;, a &amp; b)\n"
         "[Set] [History]"
     )
+    assert raw_in(evil) == []
+
+
+async def test_the_record_of_changes_with_markup(evil: Acme) -> None:
+    """Labels, filters and names of users of the terminal are escaped in the record of changes."""
+    await evil.ask('segment save hot company:"<!channel>"')
+
+    text = evil.seen(await evil.ask("audit", user=ADMIN))
+
+    assert "label: &lt;!here&gt; Mood; " in text
+    assert "Score type added *mood* · by cli:&lt;!here&gt;" in text
+    assert 'text: company:"&lt;!channel&gt;"' in text
     assert raw_in(evil) == []
 
 
