@@ -191,7 +191,7 @@ def _match_exact_headers(
     if {ACTIVITY, OCCURRED_AT} <= set(columns.values()):
         return columns
     if set(mapped.values()).intersection(activity_names):
-        raise BadFile(f"an activity needs its time: give --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
+        raise BadFile(f"an activity needs its time: add --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
     return {index: target for index, target in columns.items() if target not in activity_names}
 
 
