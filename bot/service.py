@@ -26,6 +26,7 @@ from bot.slack.client import CountedClient
 from bot.slack.directory import SHUT_OUT, People, error_code
 from bot.slack.dispatch import Dispatcher
 from bot.slack.door import Door, make_bolt
+from bot.slack.handling import SLACK
 from bot.slack.job_handling import JobTools, bind_handlers
 from bot.slack.poster import Poster
 from bot.slack.socket import Socket
@@ -271,8 +272,8 @@ class Service:
         log.info("connected to Slack", workspace=workspace.team)
 
     def _build_senders(self) -> Senders:
-        async def replay_delivery(workspace: Workspace, id: int, now: int) -> Recorded:
-            return await replay(workspace, id=id, now=now)
+        async def replay_delivery(workspace: Workspace, id: int, by: str, now: int) -> Recorded:
+            return await replay(workspace, id=id, by=by, now=now)
 
         return Senders(
             steps={name: provider.steps for name, provider in PROVIDERS.items()},
@@ -304,7 +305,7 @@ class Service:
         try:
             return await find_workspace(team)
         except UnknownWorkspace:
-            return await add_workspace(team, name=name, now=self._clock())
+            return await add_workspace(team, name=name, by=SLACK, now=self._clock())
 
 
 def _attempt_delivery(source: Source, raw: Raw, key: str) -> tuple[Sequence[ItemRequest], Sequence[str]]:

@@ -58,8 +58,8 @@ class Senders:
     next_secret: Callable[[Source, str | None], str]
     #: (source, stored request, delivery key) → (items, warnings) of a dry run
     attempt: Callable[[Source, Raw, str], tuple[Sequence[ItemRequest], Sequence[str]]]
-    #: (workspace, delivery id, now) → the result of replaying a stored delivery; raises a Refusal
-    replay: Callable[[Workspace, int, int], Awaitable[Recorded]]
+    #: (workspace, delivery id, by whom, now) → the result of replaying a stored delivery; raises a Refusal
+    replay: Callable[[Workspace, int, str, int], Awaitable[Recorded]]
 
     def url(self, source: Source) -> str:
         """Return the webhook URL of a source."""

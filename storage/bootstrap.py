@@ -10,7 +10,8 @@ from storage.db.errors import NoDatabase
 from storage.domain.errors import Refusal, StorageUnavailable
 from storage.ledger.committer import drained
 from storage.limits import DEFAULT_LIMITS, MIGRATION, Limits
-from storage.scoring import definitions, drafts
+from storage.scoring import definitions
+from storage.scoring.fold_marked import fold_again
 from storage.sources import config as sources
 from storage.vault import Vault, load_or_create_keys
 
@@ -106,7 +107,7 @@ async def migrate(url: str, *, now: int) -> Migrated:
     opened = await _open_database(url, (), MIGRATION)
     try:
         applied = await migrating.migrate(opened, database.parse_url(url))
-        return Migrated(applied, await drafts.fold_again(now=now))
+        return Migrated(applied, await fold_again(now=now))
     finally:
         await opened.close()
 

@@ -5,7 +5,9 @@ import re
 from collections.abc import Sequence
 
 from storage.alerts import rules as alert_rules
+from storage.audit import AuditAction, record_change
 from storage.db import database
+from storage.db.database import Session
 from storage.domain.errors import AlreadyThere, BadName, UnknownWorkspace
 from storage.domain.people import Choices, Setters, Workspace
 from storage.domain.score_types import Band
@@ -15,7 +17,7 @@ FIRST_TYPE = "score"
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 
 
-async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
+async def add_workspace(team: str, *, name: str, by: str, now: int) -> Workspace:
     """Create a workspace with the score type `score` (0 to 100) and a disabled alert rule, and return it.
 
     Raises BadName for a malformed team id or name, AlreadyThere if the workspace exists.
@@ -25,7 +27,7 @@ async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
     if not 1 <= len(name.strip()) <= 200:
         raise BadName("a workspace's name has 1 to 200 characters")
 
-    async def body(session: database.Session) -> Workspace:
+    async def body(session: Session) -> Workspace:
         inserted = await session.rows(
             "INSERT INTO workspaces (team, name, default_type, admins, setters, created_at)"
             " VALUES ($1, $2, $3, '[]', $5, $4) ON CONFLICT DO NOTHING RETURNING id",
@@ -44,6 +46,10 @@ async def add_workspace(team: str, *, name: str, now: int) -> Workspace:
             bands=bands, now=now,
         )  # fmt: skip  # the definition's numbers stay on one line
         await alert_rules.insert_default(session, workspace, now=now)
+        await record_change(
+            session, workspace, who=by, what=AuditAction.WORKSPACE_ADDED, subject=team,
+            before=None, after={"name": workspace.name}, now=now,
+        )  # fmt: skip  # who and what, then the states
         return workspace
 
     return await database.write(body)
@@ -74,19 +80,42 @@ async def load_choices(workspace: Workspace) -> Choices:
     )
 
 
-async def name_admins(workspace: Workspace, *, people: Sequence[str]) -> None:
+async def name_admins(workspace: Workspace, *, people: Sequence[str], by: str, now: int) -> None:
     """Set the people who are admins besides Slack's own workspace admins; raises BadName for a malformed user id."""
     for person in people:
         if not _PERSON.fullmatch(person):
             raise BadName(f"`{person[:40]}` is not a user id: Slack's look like U0123ABCD")
-    await database.change(
-        "UPDATE workspaces SET admins = $2 WHERE id = $1", workspace.id, json.dumps(list(dict.fromkeys(people)))
-    )
+    admins = list(dict.fromkeys(people))
+
+    async def body(session: Session) -> None:
+        before = json.loads(await _lock_setting(session, workspace, "admins"))
+        await session.rows("UPDATE workspaces SET admins = $2 WHERE id = $1", workspace.id, json.dumps(admins))
+        await record_change(
+            session, workspace, who=by, what=AuditAction.ADMINS_SET, subject=workspace.team,
+            before={"admins": before}, after={"admins": admins}, now=now,
+        )  # fmt: skip  # who and what, then the states
+
+    await database.write(body)
 
 
-async def choose_setters(workspace: Workspace, *, setters: Setters) -> None:
+async def choose_setters(workspace: Workspace, *, setters: Setters, by: str, now: int) -> None:
     """Set who may change scores."""
-    await database.change("UPDATE workspaces SET setters = $2 WHERE id = $1", workspace.id, setters.value)
+
+    async def body(session: Session) -> None:
+        before = await _lock_setting(session, workspace, "setters")
+        await session.rows("UPDATE workspaces SET setters = $2 WHERE id = $1", workspace.id, setters.value)
+        await record_change(
+            session, workspace, who=by, what=AuditAction.SETTERS_SET, subject=workspace.team,
+            before={"setters": before}, after={"setters": setters.value}, now=now,
+        )  # fmt: skip  # who and what, then the states
+
+    await database.write(body)
+
+
+async def _lock_setting(session: Session, workspace: Workspace, column: str) -> str:
+    """Return a setting of a workspace, locked until the transaction ends."""
+    (row,) = await session.rows(f"SELECT {column} FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
+    return str(row[column])
 
 
 async def record_welcome(workspace: Workspace, *, now: int) -> None:

@@ -43,7 +43,7 @@ class Metrics:
         """Count a call of a Slack method by its outcome: `ok`, or Slack's error."""
         self._slack[method, outcome] += 1
 
-    def render(self, view: "View") -> list[str]:
+    def render(self, view: "MetricsView") -> list[str]:
         """Return the lines of the counters, as *view* shows them."""
         source = ("workspace", "source")
         return [
@@ -57,7 +57,7 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class MetricsView:
     """
     What a client may see of the metrics.
 
@@ -85,7 +85,7 @@ class View:
             yield f"contact_score_{name}{f'{{{text}}}' if text else ''} {value}"
 
 
-def _render_waiting(measurement: Measured, view: View) -> list[str]:
+def _render_waiting(measurement: Measured, view: MetricsView) -> list[str]:
     source, state = ("workspace", "source"), ("workspace", "state")
     ages = {kind: age // SECOND for kind, age in measurement.overdue.items()}
 
@@ -127,19 +127,19 @@ def metrics_handler(
     failures = FailureRate()
 
     async def answer(request: web.Request) -> web.Response:
-        now, view = clock(), View()
+        now, view = clock(), MetricsView()
         if authorization := request.headers.get("Authorization"):
             try:
-                found = await _find_view(authorization, operator_token=operator_token)
+                access = await _find_view(authorization, operator_token=operator_token)
             except StorageUnavailable:
                 return problem(503, headers={"Retry-After": "5"})
-            if found is HTTPStatus.FORBIDDEN:
+            if access is HTTPStatus.FORBIDDEN:
                 return problem(403, "This token lacks the scope `metrics`.")
-            if not isinstance(found, View):
+            if not isinstance(access, MetricsView):
                 wait = failures.failed(request.remote or "", now=now)
                 headers = {"Retry-After": str(wait)} if wait else {"WWW-Authenticate": "Bearer"}
                 return problem(429 if wait else 401, headers=headers)
-            view = found
+            view = access
         measurement = await _try_measure(now=now)
         waiting_lines = [] if measurement is None else _render_waiting(measurement, view)
         database_up = view.render_family(
@@ -151,15 +151,15 @@ def metrics_handler(
     return answer
 
 
-async def _find_view(authorization: str, *, operator_token: str | None) -> View | HTTPStatus:
+async def _find_view(authorization: str, *, operator_token: str | None) -> MetricsView | HTTPStatus:
     """Return the view that a token allows, or the status to reject its bearer with; raises StorageUnavailable."""
     kind, _, secret = authorization.partition(" ")
     if kind.casefold() != "bearer":
         return HTTPStatus.UNAUTHORIZED
     secret = secret.strip()
     if operator_token and hmac.compare_digest(secret.encode("utf-8", "surrogateescape"), operator_token.encode()):
-        return View(names=True)
+        return MetricsView(names=True)
     token = await find_token(secret) if secret.isascii() else None
     if token is None:
         return HTTPStatus.UNAUTHORIZED
-    return View(names=True, team=token.workspace.team) if "metrics" in token.scopes else HTTPStatus.FORBIDDEN
+    return MetricsView(names=True, team=token.workspace.team) if "metrics" in token.scopes else HTTPStatus.FORBIDDEN

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from bot.blocks.audit import describe_redefinition
 from bot.blocks.elements import (
     actions,
     button,
@@ -17,6 +18,7 @@ from bot.blocks.elements import (
 )
 from bot.slack.handling import Picture, Reply
 from bot.slack.text import escape
+from storage.audit import AuditEntry
 from storage.domain.contacts import Contact
 from storage.domain.explain import MONTH, Contribution, Explanation
 from storage.domain.facts import Deed, Op
@@ -29,9 +31,17 @@ CHART_DAYS = 90
 
 
 def history_reply(
-    contact: Contact, score_type: ScoreType, entries: Sequence[HistoryEntry], *, picture: Picture | None = None
+    contact: Contact,
+    score_type: ScoreType,
+    entries: Sequence[HistoryEntry],
+    *,
+    redefined: Sequence[AuditEntry] = (),
+    picture: Picture | None = None,
 ) -> Reply:
-    """Return the history of one score of a contact; a Chart button takes the place of a missing picture."""
+    """Return the history of one score of a contact; a Chart button takes the place of a missing picture.
+
+    *redefined* are the changes of the score type in the same period.
+    """
     title = f"{contact.shown} · {score_type.label}"
     if not entries:
         return Reply(
@@ -40,7 +50,9 @@ def history_reply(
             picture=picture,
             contacts=frozenset({contact.id}),
         )
-    lines = [_render_entry(entry, score_type) for entry in entries]
+    dated = [(entry.occurred_at, _render_entry(entry, score_type)) for entry in entries]
+    dated += [(change.at, f"{moment(change.at)} · {describe_redefinition(change)}") for change in redefined]
+    lines = [line for _, line in sorted(dated, key=lambda line: -line[0])]
     caption = "The only change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
     footer = context(f"{caption}. Struck through: undone.")
     blocks = [section(f"*{escape(title)}*"), *sections(lines), footer]

@@ -89,15 +89,14 @@ def _lowercase_first(message: str) -> str:
 
 
 def _explain_too_late(refusal: TooLate, asker: str) -> str:
-    is_asker = refusal.holder == asker
-    subject, verb = ("You", "have") if is_asker else (f"<@{refusal.holder}>" if refusal.holder else "Somebody", "has")
+    subject = "You" if refusal.holder == asker else f"<@{refusal.holder}>" if refusal.holder else "Somebody"
     match refusal.state:
         case FollowUpState.CLAIMED:
-            return f"{subject} {verb} it already."
+            return f"{subject} claimed it already."
         case FollowUpState.DONE:
-            return f"{subject} {verb} done it already."
+            return f"{subject} marked it done already."
         case FollowUpState.SNOOZED:
-            return f"{subject} {verb} snoozed it already. *Claim* reopens it and claims it."
+            return f"{subject} snoozed it already. *Claim* reopens it and claims it."
         case FollowUpState.CLOSED:
             return "It was closed automatically: the score fell back."
         case _:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import contacts, deliveries, rules, sources, tokens, types, workspaces
+from bot.cli.audit import audit
 from bot.cli.demo import demo
 from bot.cli.doctor import doctor
 from bot.cli.dry_run import send_file, try_source
@@ -45,6 +46,7 @@ app.command("doctor")(doctor)
 app.command("manifest")(print_manifest)
 app.command("import")(import_contacts)
 app.command("export")(export_contacts)
+app.command("audit")(audit)
 app.add_typer(workspaces.app, name="workspace")
 app.add_typer(types.app, name="type")
 app.add_typer(rules.app, name="rules")

@@ -8,7 +8,7 @@ import typer
 
 from bot.blocks.elements import format_value
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -18,8 +18,6 @@ from storage.domain.numbers import to_json
 from storage.domain.submissions import Moved
 from storage.ledger.split import SplitResult, preview_split, split_contact
 from storage.reading.search import find_by_key
-
-ACTOR = "terminal"  #: who splits a contact, in the ledger
 
 app = typer.Typer(no_args_is_help=True, help="Contacts: split one that is two people.")
 
@@ -59,7 +57,9 @@ def split(
         is_confirmed = yes or (is_asked and typer.confirm("Split it?", err=True))
         if is_confirmed:
             batch = f"split/{now}"
-            result = await split_contact(workspace, contact=known.id, id=id, actor=ACTOR, batch=batch, now=now)
+            result = await split_contact(
+                workspace, contact=known.id, id=id, actor=terminal_user(), batch=batch, now=now
+            )
         if as_json:
             output.document(_render(result, done=is_confirmed))
         elif is_confirmed:

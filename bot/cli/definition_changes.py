@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bot.cli import output
+from bot.cli.run import terminal_user
 from bot.clock import system_clock
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -30,7 +31,9 @@ async def redefine(
         if dry_run:  # a new default would be applied at once, so a dry run leaves it out
             definition = replace(definition, is_default=current[definition.key].is_default)
         is_rename = dry_run and only_names(current[definition.key], definition)
-        new_draft = None if is_rename else await draft(workspace, wanted=definition, now=system_clock())
+        new_draft = (
+            None if is_rename else await draft(workspace, wanted=definition, by=terminal_user(), now=system_clock())
+        )
         if new_draft is None:
             results.append(definition)
             continue
@@ -39,7 +42,9 @@ async def redefine(
         if dry_run:
             await cancel(workspace, draft=new_draft, clock=system_clock)
         else:
-            follow_ups = await apply(workspace, draft=new_draft, asks=should_ask, clock=system_clock)
+            follow_ups = await apply(
+                workspace, draft=new_draft, asks=should_ask, by=terminal_user(), clock=system_clock
+            )
             change = replace(change, asking=follow_ups or 0) if should_ask else change
         results.append(change)
     return results

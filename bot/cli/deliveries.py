@@ -5,7 +5,7 @@ from typing import Annotated, TypedDict
 import typer
 
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -100,7 +100,7 @@ def replay(id: int, team: Team = None, as_json: AsJson = False) -> None:
 
     async def body(storage: Storage, _: Settings) -> None:
         workspace = await the_workspace(team)
-        recorded = await replay_delivery(workspace, id=id, now=system_clock())
+        recorded = await replay_delivery(workspace, id=id, by=terminal_user(), now=system_clock())
         counts: dict[str, object] = {str(status): recorded.count(status) for status in Status}
         if as_json:
             items = [{"status": outcome.status, "reason": outcome.reason} for outcome in recorded.outcomes]

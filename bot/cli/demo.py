@@ -16,7 +16,7 @@ import typer
 from pydantic import SecretStr
 
 from bot.cli import output
-from bot.cli.run import refusals
+from bot.cli.run import refusals, terminal_user
 from bot.settings import Settings
 from storage.domain.score_types import parse_band
 from storage.scoring.definitions import add_score_type
@@ -128,7 +128,7 @@ async def _add_sample_data(now: int, *, secret: str) -> bool:
     for key, highest, step, bands in types:
         await add_score_type(
             workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,
-            bands=[parse_band(text) for text in bands], start=None, is_default=False, now=now,
+            bands=[parse_band(text) for text in bands], start=None, is_default=False, by=terminal_user(), now=now,
         )  # fmt: skip  # one logical group per line
-    await add_source(workspace, slug=SOURCE, provider="generic", secrets=[secret], now=now)
+    await add_source(workspace, slug=SOURCE, provider="generic", secrets=[secret], by=terminal_user(), now=now)
     return True

@@ -1,6 +1,7 @@
 """Run commands with the storage open; a refusal becomes one line on standard error and exit code 1."""
 
 import asyncio
+import getpass
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, TypeVar
@@ -48,6 +49,14 @@ def refusals() -> Iterator[None]:
     except OSError as exc:  # a missing folder, a file without write permission
         output.note(f"{exc.strerror or exc}: {exc.filename or ''}")
         raise typer.Exit(1) from exc
+
+
+def terminal_user() -> str:
+    """Return who runs the command, for the record of changes: `cli:` and the name of the operating system's user."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container whose user has no name
+        return "cli"
 
 
 async def the_workspace(team: str | None) -> Workspace:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from bot.source_admin import explain_missing_token, fill_steps, webhook_url
@@ -119,7 +119,7 @@ def add(
         secrets = configured.secrets or ()
         source = await add_source(
             workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
-            api_token=options.api_token, now=system_clock(),
+            api_token=options.api_token, by=terminal_user(), now=system_clock(),
         )  # fmt: skip  # identity, settings and credentials
         url, name = webhook_url(settings.url, source), source.settings.username
         output.note(*unknown_score_types(source))
@@ -277,6 +277,7 @@ def set_(
         changed = await set_source(
             workspace, slug=slug, settings=configured.settings, secrets=configured.secrets,
             api_token=options.api_token,
+            by=terminal_user(),
             now=system_clock(),
         )  # fmt: skip  # in the order of the parameters
         output.note(*unknown_score_types(changed))
@@ -302,7 +303,7 @@ def rotate(
         workspace, now = await the_workspace(team), system_clock()
         source = await find_source(workspace.team, slug=slug)
         new_secret = next_secret(source, secret)
-        rotated = await rotate_source(workspace, slug=slug, secret=new_secret, now=now)
+        rotated = await rotate_source(workspace, slug=slug, secret=new_secret, by=terminal_user(), now=now)
         old_until = output.moment(min(rotated.retiring.values(), default=now + DAY))
         if as_json:
             output.document({"slug": slug, "secrets": [new_secret], "old_until": old_until})
@@ -317,7 +318,7 @@ def remove(slug: str, team: Team = None, as_json: AsJson = False) -> None:
     """Remove a source and its deliveries. The scores that it set stay."""
 
     async def body(_: Storage, __: Settings) -> None:
-        await remove_source(await the_workspace(team), slug=slug)
+        await remove_source(await the_workspace(team), slug=slug, by=terminal_user(), now=system_clock())
         if as_json:
             output.document({"removed": slug})
         else:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -24,7 +24,9 @@ def create(
     """Create a token. It is shown only once."""
 
     async def body(_: Storage, __: Settings) -> None:
-        token, secret = await create_token(await the_workspace(team), name=name, scopes=scope, now=system_clock())
+        token, secret = await create_token(
+            await the_workspace(team), name=name, scopes=scope, by=terminal_user(), now=system_clock()
+        )
         if as_json:
             output.document({"id": token.id, "name": token.name, "scopes": list(token.scopes), "token": secret})
         else:
@@ -65,7 +67,7 @@ def revoke(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Revoke a token at once."""
 
     async def body(_: Storage, __: Settings) -> None:
-        await revoke_token(await the_workspace(team), id=id)
+        await revoke_token(await the_workspace(team), id=id, by=terminal_user(), now=system_clock())
         if as_json:
             output.document({"revoked": id})
         else:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -86,6 +86,7 @@ def import_contacts(
                     workspace,
                     file=csv_file,
                     progress=lambda done, total: on_percent(100 * done // total),
+                    by=terminal_user(),
                     clock=system_clock,
                 )
             _print_undone(file, scores=undone.scores, contacts=undone.contacts, as_json=as_json)
@@ -112,6 +113,7 @@ def import_contacts(
                     wrong=record_wrong_line,
                     options=ScoreOptions(**{OPTIONS[text]: True for text in option or ()}),
                     dry_run=dry_run,
+                    by=terminal_user(),
                     now=system_clock(),
                 )
         finally:
@@ -239,7 +241,7 @@ def _print_report(
 
 
 def export_contacts(
-    asked: Annotated[str, typer.Option("--filter", help="A filter as in Slack: 'score>=80 owner:…'")] = "",
+    filter_text: Annotated[str, typer.Option("--filter", help="A filter as in Slack: 'score>=80 owner:…'")] = "",
     form: Annotated[Form | None, typer.Option("--format", help="csv by default.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", dir_okay=False)] = None,
     team: Team = None,
@@ -253,16 +255,22 @@ def export_contacts(
         workspace = await the_workspace(team)
         types = await score_types(workspace)
         now = system_clock()
-        contact_filter = _parse_filter(asked, types, await segments(workspace))
+        contact_filter = _parse_filter(filter_text, types, await segments(workspace))
         total = await count(workspace, query=contact_filter, now=now) if out else 0
         target = create_file(out) if out else nullcontext(sys.stdout)
         with target as file, _show_progress(total, out.name) if out else nullcontext(_ignore_progress) as on_progress:
             if as_json or form is Form.JSONL:
-                cards = export(workspace, query=contact_filter, now=now)
+                cards = export(workspace, query=contact_filter, text=filter_text, by=terminal_user(), now=now)
                 number_written = await _write_json(file, cards, on_progress, as_document=as_json)
             else:
                 number_written = await write_csv(
-                    workspace, query=contact_filter, file=file, progress=on_progress, now=now
+                    workspace,
+                    query=contact_filter,
+                    text=filter_text,
+                    file=file,
+                    progress=on_progress,
+                    by=terminal_user(),
+                    now=now,
                 )
         if out:
             output.note(f"Wrote {output.count(number_written, 'contact')} to {out}.")

@@ -7,7 +7,7 @@ import typer
 
 from bot.cli import output
 from bot.cli.definition_changes import as_document, print_preview, redefine
-from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -53,6 +53,7 @@ def add(
             bands=[parse_band(text) for text in band or ()],
             half_life=None if half_life is None else parse_span(half_life),
             is_default=default,
+            by=terminal_user(),
             now=system_clock(),
         )
         if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.run import AsJson, run
+from bot.cli.run import AsJson, run, terminal_user
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.alerts.enroll import choose_channel
@@ -28,7 +28,7 @@ def add(
     """Add a workspace before the app is installed in Slack."""
 
     async def body(_: Storage, __: Settings) -> None:
-        workspace = await add_workspace(team, name=name, now=system_clock())
+        workspace = await add_workspace(team, name=name, by=terminal_user(), now=system_clock())
         if as_json:
             output.document({"workspace": workspace.team, "name": workspace.name})
         else:
@@ -55,9 +55,9 @@ def set_up(
         if alert_channel and not CHANNEL.fullmatch(alert_channel):
             raise Refusal(f"`{alert_channel}` is not a channel id: Slack's look like C0123ABCD")
         if admin:
-            await name_admins(workspace, people=admin)
+            await name_admins(workspace, people=admin, by=terminal_user(), now=system_clock())
         if alert_channel:
-            await choose_channel(workspace, channel=alert_channel, now=system_clock())
+            await choose_channel(workspace, channel=alert_channel, by=terminal_user(), now=system_clock())
         choices = await load_choices(workspace)
         if as_json:
             admins = list(choices.admins)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from bot.blocks.refusals import choose_contact_reply
 from bot.features import (
     alerts,
+    audit,
     contacts,
     delete,
     failures,
@@ -42,6 +43,7 @@ FEATURES = (
     merge.FEATURE,
     delete.FEATURE,
     setup.FEATURE,
+    audit.FEATURE,
     failures.FEATURE,
 )
 TABLES = join(FEATURES)

@@ -1,6 +1,7 @@
 """The past of a score: its changes, with a chart, and what it consists of."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,9 +14,11 @@ from bot.slack.handling import SLACK, Outlived, Picture, Reply, Request
 from bot.slack.line import read_clear, read_days
 from bot.slack.lookup import find_scored, load_card
 from bot.slack.text import parse_number
+from storage.audit import AuditAction, audit_entries
 from storage.domain.contacts import Contact
 from storage.domain.facts import DAY
-from storage.reading.history import Cause, history, load_timeline, why
+from storage.domain.score_types import ScoreType
+from storage.reading.history import Cause, HistoryEntry, history, load_timeline, why
 
 MOST_CHANGES = 20_000
 
@@ -33,7 +36,7 @@ async def show_history(request: Request) -> Reply:
     since = request.now - days * DAY if days else 0
     score_type, entries = await history(request.workspace, contact=contact.id, score=scores[0], most=MOST, since=since)
     picture = await chart_of(request, contact, score=score_type.key, days=days) if days else None
-    return history_reply(contact, score_type, entries, picture=picture)
+    return await _reply(request, contact, score_type, entries, picture=picture)
 
 
 async def open_history(request: Request) -> Reply:
@@ -41,7 +44,7 @@ async def open_history(request: Request) -> Reply:
     key, _, score = request.text.partition(" ")
     contact = (await load_card(request, key)).contact
     score_type, entries = await history(request.workspace, contact=contact.id, score=score or None, most=MOST)
-    return history_reply(contact, score_type, entries)
+    return await _reply(request, contact, score_type, entries)
 
 
 async def show_chart(request: Request) -> Reply:
@@ -55,7 +58,22 @@ async def show_chart(request: Request) -> Reply:
     since = request.now - days * DAY
     score_type, entries = await history(request.workspace, contact=contact.id, score=score, most=MOST, since=since)
     picture = await chart_of(request, contact, score=score, days=days)
-    return replace(history_reply(contact, score_type, entries, picture=picture), replaces=True)
+    return replace(await _reply(request, contact, score_type, entries, picture=picture), replaces=True)
+
+
+async def _reply(
+    request: Request,
+    contact: Contact,
+    score_type: ScoreType,
+    entries: Sequence[HistoryEntry],
+    *,
+    picture: Picture | None = None,
+) -> Reply:
+    """Return the history with the changes of the score type since the oldest of its entries."""
+    since = entries[-1].occurred_at if entries else request.now
+    changed = await audit_entries(request.workspace, since=since, what=AuditAction.TYPE_CHANGED)
+    redefined = [change for change in changed if change.subject == score_type.key]
+    return history_reply(contact, score_type, entries, redefined=redefined, picture=picture)
 
 
 async def explain_score(request: Request) -> Reply:

@@ -165,7 +165,7 @@ async def manage_segments(request: Request) -> Reply:
         case ("show", name, "") if name:
             return await answer_filter(request, FilterPage(await segment(request.workspace, name=name)))
         case ("delete", name, "") if name:
-            previous = await delete_segment(request.workspace, name=name)
+            previous = await delete_segment(request.workspace, name=name, by=request.person.id, now=request.now)
             return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(previous)}`.")
         case _:
             return plain_reply(HOW)
@@ -181,7 +181,7 @@ async def _save_segment(request: Request, name: str, text: str) -> Reply:
             raise BadFilter(sentence, text=text, column=mention.start(), width=len(mention[0]))
     # A mention is saved as an address, which has the same meaning everywhere.
     text = MENTION.sub(lambda mention: addresses[mention[1]] or "", text)
-    previous = await save_segment(request.workspace, name=name, text=text, now=request.now)
+    previous = await save_segment(request.workspace, name=name, text=text, by=request.person.id, now=request.now)
     instead = f" It was `{escape_code(previous)}`." if previous not in (None, text) else ""
     return plain_reply(
         f"Saved *{escape(name)}*: `{escape_code(text)}`.{instead} Use it: `/score filter segment:{name}`"

@@ -47,7 +47,7 @@ async def choose_place(request: Request) -> Reply:
     verdict = await request.may_post(request.text)
     if verdict is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
-    await choose_channel(request.workspace, channel=request.text, now=request.now)
+    await choose_channel(request.workspace, channel=request.text, by=request.person.id, now=request.now)
     return plain_reply(f"Follow-ups go to <#{request.text}> from now on. Alert rules: `/score alerts`")
 
 
@@ -60,7 +60,7 @@ async def choose_here(request: Request) -> Reply:
 
 async def choose_direct_messages(request: Request) -> Reply:
     """Send follow-ups to the owner of each contact, or to an admin if there is no owner."""
-    await choose_channel(request.workspace, channel=None, now=request.now)
+    await choose_channel(request.workspace, channel=None, by=request.person.id, now=request.now)
     return plain_reply("Follow-ups go to the owner of each contact from now on, or to an admin if there is no owner.")
 
 
@@ -69,7 +69,7 @@ async def choose_who_sets(request: Request) -> Reply:
     setters = next((option for option in Setters if option.value == request.text), None)
     if setters is None:
         raise Outlived
-    await choose_setters(request.workspace, setters=setters)
+    await choose_setters(request.workspace, setters=setters, by=request.person.id, now=request.now)
     sentence = "Every member may set scores" if setters is Setters.MEMBERS else "Only admins set scores"
     return plain_reply(f"{sentence} from now on.")
 

@@ -111,7 +111,8 @@ async def resume_source(request: Request) -> Reply:
 async def _set_paused(request: Request, *, paused: bool) -> Reply:
     slug, _, first = request.text.partition(" ")
     source = await find_source(request.workspace.team, slug=slug)
-    await set_source(request.workspace, slug=slug, settings=replace(source.settings, paused=paused), now=request.now)
+    settings = replace(source.settings, paused=paused)
+    await set_source(request.workspace, slug=slug, settings=settings, by=request.person.id, now=request.now)
     return replace(await render_sources_page(request, first=parse_number(first)), replaces=True)
 
 
@@ -138,7 +139,7 @@ async def submit_source(request: Request) -> Reply:
     try:
         source = await add_source(
             request.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings,
-            api_token=values["api_token"], now=request.now,
+            api_token=values["api_token"], by=request.person.id, now=request.now,
         )  # fmt: skip  # identity, secrets and token
     except (AlreadyThere, BadName) as refusal:
         return Reply(errors={"slug": refusal_sentence(refusal)})
@@ -166,7 +167,7 @@ async def submit_rotation(request: Request) -> Reply:
         secret = request.senders.next_secret(source, (request.fields.get("secret") or "").strip() or None)
     except Refusal as refusal:
         return Reply(errors={"secret": refusal_sentence(refusal)})
-    rotated = await rotate_source(request.workspace, slug=slug, secret=secret, now=request.now)
+    rotated = await rotate_source(request.workspace, slug=slug, secret=secret, by=request.person.id, now=request.now)
     return rotated_reply(rotated, until=min(rotated.retiring.values(), default=request.now + DAY))
 
 
@@ -183,7 +184,7 @@ async def replay_source(request: Request) -> Reply:
     counts, failures = Counter[Status](), list[str]()
     for id in ids:
         try:
-            recorded = await request.senders.replay(request.workspace, id, request.now)
+            recorded = await request.senders.replay(request.workspace, id, request.person.id, request.now)
         except Refusal as refusal:
             failures.append(refusal_sentence(refusal))
             continue

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from storage import jobs
 from storage.alerts import followups
 from storage.alerts.followups import Assignee, FollowUp
+from storage.audit import AuditAction, Document, record_change
 from storage.db import database
-from storage.db.database import Row
-from storage.domain.business_hours import check_zone, next_time
+from storage.db.database import Row, Session
+from storage.domain.business_hours import check_zone, next_time, write_time
 from storage.domain.decay import shown
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
@@ -78,7 +79,8 @@ async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int
     """
     zone = await asyncio.to_thread(check_zone, zone)  # check_zone reads the files of the time zone database
 
-    async def body(session: database.Session) -> Digest:
+    async def body(session: Session) -> Digest:
+        before = await _lock_digest(session, workspace, place)
         rows = await session.rows(
             "INSERT INTO digests (workspace_id, place, zone, minute, ranked, made_by, created_at)"
             " VALUES ($1, $2, $3, $4, 'null', $5, $6) ON CONFLICT (workspace_id, place) DO UPDATE"
@@ -102,18 +104,46 @@ async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int
             workspace=workspace.id, kind=DIGEST_JOB, lane=place, key=f"{digest.id}/{due}", subject=digest.id, due_at=due
         )
         await jobs.enqueue(session, [job], now=now)
+        await record_change(
+            session, workspace, who=made_by, what=AuditAction.DIGEST_SET, subject=place,
+            before=before, after=_describe_digest(digest), now=now,
+        )  # fmt: skip  # who and what, then the states
         return digest
 
     return await database.write(body)
 
 
-async def stop_digest(workspace: Workspace, *, place: str) -> None:
+async def stop_digest(workspace: Workspace, *, place: str, by: str, now: int) -> None:
     """Delete the digest of a channel or person. Raises UnknownDigest."""
-    deleted = await database.current_database().writer.rows(
-        "DELETE FROM digests WHERE workspace_id = $1 AND place = $2 RETURNING id", workspace.id, place
+
+    async def body(session: Session) -> None:
+        before = await _lock_digest(session, workspace, place)
+        if before is None:
+            raise UnknownDigest
+        await session.rows("DELETE FROM digests WHERE workspace_id = $1 AND place = $2", workspace.id, place)
+        await record_change(
+            session, workspace, who=by, what=AuditAction.DIGEST_STOPPED, subject=place,
+            before=before, after=None, now=now,
+        )  # fmt: skip  # who and what, then the states
+
+    await database.write(body)
+
+
+async def _lock_digest(session: Session, workspace: Workspace, place: str) -> Document | None:
+    """Return the digest of a channel or person for the record of changes, locked until the transaction ends."""
+    rows = await session.rows(
+        "SELECT * FROM digests WHERE workspace_id = $1 AND place = $2 FOR NO KEY UPDATE", workspace.id, place
     )
-    if not deleted:
-        raise UnknownDigest
+    return _describe_digest(_make_digest(rows[0])) if rows else None
+
+
+def _describe_digest(digest: Digest) -> Document:
+    return {
+        "place": digest.place,
+        "zone": digest.zone,
+        "time": write_time(digest.minute),
+        "made_by": digest.made_by,
+    }
 
 
 async def digests(workspace: Workspace) -> list[Digest]:

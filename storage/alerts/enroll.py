@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from storage.alerts import memory as alert_memory
 from storage.alerts import rules as alert_rules
 from storage.alerts.rules import AlertRule, RuleThere
+from storage.audit import AuditAction, record_change
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.alerts.kinds import Watch
@@ -52,6 +53,10 @@ async def add_alert_rule(
         rule = await alert_rules.insert_rule(
             session, workspace, words=parsed, condition=condition, made_by=made_by, now=now
         )
+        await record_change(
+            session, workspace, who=made_by, what=AuditAction.ALERT_ADDED, subject=alert_rules.name_rule(rule.id),
+            before=None, after=alert_rules.describe_rule(rule), now=now,
+        )  # fmt: skip  # who and what, then the states
         await begin_to_watch(session, workspace, [rule], now=now)
         return rule
 
@@ -60,23 +65,32 @@ async def add_alert_rule(
     return rule
 
 
-async def choose_channel(workspace: Workspace, *, channel: str | None, now: int) -> None:
+async def choose_channel(workspace: Workspace, *, channel: str | None, by: str, now: int) -> None:
     """Set the channel for follow-ups, mark the workspace as set up, and resume the default rule.
 
     *channel* is the Slack channel id; None: follow-ups go to the contact's owner, else to an admin.
     """
 
     async def body(session: Session) -> None:
+        (before,) = await session.rows(
+            "SELECT alert_channel FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id
+        )
         await session.rows(
             "UPDATE workspaces SET alert_channel = $2, set_up_at = coalesce(set_up_at, $3) WHERE id = $1",
             workspace.id,
             channel,
             now,
         )
-        await session.rows(
-            "UPDATE alert_rules SET paused_at = NULL WHERE workspace_id = $1 AND score IS NULL",
+        resumed = await session.rows(
+            "UPDATE alert_rules SET paused_at = NULL WHERE workspace_id = $1 AND score IS NULL"
+            " AND paused_at IS NOT NULL RETURNING id",
             workspace.id,
         )
+        await record_change(
+            session, workspace, who=by, what=AuditAction.CHANNEL_SET, subject=workspace.team,
+            before={"alert_channel": before["alert_channel"], "default_rule": "paused" if resumed else "on"},
+            after={"alert_channel": channel, "default_rule": "on"}, now=now,
+        )  # fmt: skip  # who and what, then the states
 
     await database.write(body)
 

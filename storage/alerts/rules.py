@@ -3,12 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from storage.audit import AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.alerts.kinds import KINDS, Crosses, Kind, Region, Watch
 from storage.domain.alerts.syntax import AlertWords
+from storage.domain.durations import write_span
 from storage.domain.errors import Refusal
 from storage.domain.facts import DAY
+from storage.domain.numbers import to_json
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 
@@ -176,19 +179,19 @@ async def alert_rules(workspace: Workspace) -> list[AlertRule]:
     return (await load_rules(database.current_database().reader, [workspace.id])).get(workspace.id, [])
 
 
-async def pause_rule(workspace: Workspace, *, rule: int, now: int) -> None:
+async def pause_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
     """Pause a rule: it opens no follow-ups until it is resumed. Raises UnknownRule."""
-    await _update_rule(workspace, "paused_at = $3", rule, now)
+    await _update_rule(workspace, rule, "paused_at = $3", now, what=AuditAction.ALERT_PAUSED, by=by, now=now)
 
 
-async def resume_rule(workspace: Workspace, *, rule: int) -> None:
+async def resume_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
     """Resume a rule. It opens no follow-ups for what happened while it was paused. Raises UnknownRule."""
-    await _update_rule(workspace, "paused_at = $3", rule, None)
+    await _update_rule(workspace, rule, "paused_at = $3", None, what=AuditAction.ALERT_RESUMED, by=by, now=now)
 
 
-async def remove_rule(workspace: Workspace, *, rule: int, now: int) -> None:
+async def remove_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
     """Remove a rule permanently. Its follow-ups stay. Raises UnknownRule."""
-    await _update_rule(workspace, "removed_at = $3", rule, now)
+    await _update_rule(workspace, rule, "removed_at = $3", now, what=AuditAction.ALERT_REMOVED, by=by, now=now)
 
 
 async def restart_enrollment(session: Session, rules: Collection[int], *, now: int) -> None:
@@ -214,15 +217,68 @@ async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None
     )
 
 
-async def _update_rule(workspace: Workspace, assignment: str, rule: int, at: int | None) -> None:
-    updated = await database.current_database().writer.rows(
-        f"UPDATE alert_rules SET {assignment} WHERE workspace_id = $1 AND id = $2 AND removed_at IS NULL RETURNING id",
-        workspace.id,
-        min(rule, database.LARGEST_ID),
-        at,
-    )
-    if not updated:
-        raise UnknownRule
+async def _update_rule(
+    workspace: Workspace, rule: int, assignment: str, at: int | None, *, what: AuditAction, by: str, now: int
+) -> None:
+    id = min(rule, database.LARGEST_ID)
+
+    async def body(session: Session) -> None:
+        rows = await session.rows(
+            "SELECT * FROM alert_rules WHERE workspace_id = $1 AND id = $2 AND removed_at IS NULL FOR NO KEY UPDATE",
+            workspace.id,
+            id,
+        )
+        if not rows:
+            raise UnknownRule
+        (updated,) = await session.rows(
+            f"UPDATE alert_rules SET {assignment} WHERE workspace_id = $1 AND id = $2 RETURNING *",
+            workspace.id,
+            id,
+            at,
+        )
+        before, after = describe_rule(_make_rule(rows[0])), describe_rule(_make_rule(updated))
+        await record_change(
+            session, workspace, who=by, what=what, subject=name_rule(id),
+            before=before, after=None if what is AuditAction.ALERT_REMOVED else after, now=now,
+        )  # fmt: skip  # who and what, then the states
+
+    await database.write(body)
+
+
+def name_rule(id: int) -> str:
+    """Return the name of a rule in the record of changes."""
+    return f"rule {id}"
+
+
+def describe_rule(rule: AlertRule) -> Document:
+    """Return a rule for the record of changes: what people chose, with numbers as people write them."""
+    return {
+        "id": rule.id,
+        "score": rule.score,
+        "kind": rule.kind.name,
+        "low": _write_number(rule.region.low),
+        "high": _write_number(rule.region.high),
+        "amount": _write_number(rule.amount or None),
+        "span": _write_span(rule.span),
+        "condition": rule.condition,
+        "channel": rule.channel,
+        "in_digest": rule.in_digest,
+        "hold": _write_span(rule.hold),
+        "margin": _write_number(rule.margin),
+        "cooldown": _write_span(rule.cooldown),
+        "sla": _write_span(rule.sla),
+        "escalate_to": rule.escalate_to,
+        "made_by": rule.made_by,
+        "paused": rule.paused_at is not None,
+    }
+
+
+def _write_number(value: int | None) -> int | float | None:
+    return None if value is None else to_json(value)
+
+
+def _write_span(span: int | None) -> str | None:
+    return write_span(span) if span else None
 
 
 def _make_rule(row: Row) -> AlertRule:

@@ -77,6 +77,7 @@ class Definition(Table):
         db_default=False
     )  # must be recalculated: an older version of the program calculated it
     asked = fields.BigIntField(null=True)  # how many follow-ups were opened for newcomers when it was applied
+    applied_by = fields.TextField(null=True)  # who applied it, for the record of changes
     created_at = fields.BigIntField()
 
     class Meta:
@@ -620,3 +621,29 @@ class PendingRefold(Table):
         table = "pending_refolds"
         constraints = (UniqueConstraint(fields=("contact_id", "undo"), name="pending_refolds_contact"),)
         indexes = (Index(fields=("workspace_id", "undo", "contact_id"), name="pending_refolds_undo"),)
+
+
+# A recorded change of a setting, an import, an export, a merge, a split or a deletion.
+class AuditEntry(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    at = fields.BigIntField()
+    who = fields.TextField()
+    what = fields.CharField(max_length=40)  # see `storage.audit.AuditAction`
+    subject = fields.TextField(null=True)
+    before = fields.TextField(null=True)  # as JSON
+    after = fields.TextField(null=True)
+    # The rows of the contacts that the entry names: it is emptied when one of them is deleted.
+    contact_id = fields.BigIntField(null=True)
+    other_id = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "audit_entries"
+        indexes = (
+            Index(fields=("workspace_id", "id"), name="audit_entries_workspace"),
+            Index(fields=("workspace_id", "what", "id"), name="audit_entries_what"),
+            Index(fields=("contact_id",), name="audit_entries_contact"),
+            Index(fields=("other_id",), name="audit_entries_other"),
+        )

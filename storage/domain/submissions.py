@@ -68,6 +68,11 @@ class Submission:
     defers: bool = False
     refolds: Sequence[int] = ()
 
+    @property
+    def author(self) -> str:
+        """The person who asked for the submission, or the source that sent it."""
+        return self.actor or self.source
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemOutcome:

@@ -44,14 +44,14 @@ async def load_known(session: Session, identities: Iterable[Identity]) -> dict[I
 
 async def load_identity_owners(session: Session, identities: Iterable[Identity]) -> dict[Identity, tuple[int, int]]:
     """Return the owner of each known identity: (row that it was inserted for, contact that the row belongs to)."""
-    asked = {
+    identity_of = {
         (workspace, namespace, spelling): (workspace, namespace, value)
         for workspace, namespace, value in set(identities)
         for spelling in reversed((value,) if namespace == EMAIL else id_spellings(value))
     }
     keys = [
         {"workspace": workspace, "namespace": namespace, "value": spelling}
-        for workspace, namespace, spelling in sorted(asked)
+        for workspace, namespace, spelling in sorted(identity_of)
     ]
     rows = await session.rows(
         "SELECT i.workspace_id, i.namespace, i.value, c.id, coalesce(c.merged_into, c.id) AS root"
@@ -63,8 +63,8 @@ async def load_identity_owners(session: Session, identities: Iterable[Identity])
     )
     owners = {(row["workspace_id"], row["namespace"], row["value"]): (row["id"], row["root"]) for row in rows}
     # The current spelling comes last, so that it overrides a former spelling.
-    found = sorted(owners, key=lambda spelling: spelling == asked[spelling])
-    return {asked[spelling]: owners[spelling] for spelling in found}
+    spellings = sorted(owners, key=lambda spelling: spelling == identity_of[spelling])
+    return {identity_of[spelling]: owners[spelling] for spelling in spellings}
 
 
 async def insert_contacts(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:

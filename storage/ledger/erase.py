@@ -9,6 +9,7 @@ from hashlib import sha256
 from storage import jobs, posted_messages
 from storage.alerts import followup_moves
 from storage.alerts import memory as alert_memory
+from storage.audit import AuditAction, record_change, redact_changes
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import EMAIL, id_spellings
@@ -138,9 +139,17 @@ async def erase_contacts(session: Session, plan: Plan) -> Plan:
         now = plan.submission.received_at
         job = NewJob(workspace=workspace, kind=NAME_REQUESTS, lane=NAME_REQUESTS, key=str(now), subject=0, due_at=now)
         await jobs.enqueue(session, [job], now=now)
+    addresses, shown_names = await _load_texts(session, rows)
     names = {make_name(namespace, key) for _, namespace, key in identities}
-    await deliveries.redact_deliveries(session, workspace, names | await _load_typed_addresses(session, rows))
+    names |= {make_name(EMAIL, match_key(address)) for address in addresses}
+    await deliveries.redact_deliveries(session, workspace, names)
+    words = addresses | shown_names | {key for _, namespace, key in identities if namespace == EMAIL}
+    await redact_changes(session, plan.workspace, rows, words=words)
     for deletion in deletions:
+        await record_change(
+            session, plan.workspace, who=plan.submission.author, what=AuditAction.CONTACT_DELETED, subject=None,
+            before=None, after=None, contacts=[deletion.contact], now=plan.submission.received_at,
+        )  # fmt: skip  # who and what, then the states
         members, until = _list_members(plan, deletion.planned), deletion.fact.occurred_at
         await facts.redact_facts(session, members, until=until)
         await _insert_tombstones(session, workspace, await contacts.identities(session, members), until=until)
@@ -178,13 +187,14 @@ def _ignore_facts(plan: Plan, rows: Sequence[int], *, until: int) -> Plan:
     return replace(plan, settled=settled, new=new)
 
 
-async def _load_typed_addresses(session: Session, rows: Collection[int]) -> set[str]:
-    """Return the names of contacts by the addresses on their rows. These may differ from their identities."""
+async def _load_texts(session: Session, rows: Collection[int]) -> tuple[set[str], set[str]]:
+    """Return the e-mail addresses and the names on the rows of contacts. They may differ from their identities."""
     records = await session.rows(
-        "SELECT email, first_email FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
+        "SELECT email, first_email, name FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in rows],
     )
-    return {make_name(EMAIL, match_key(row[name])) for row in records for name in ("email", "first_email") if row[name]}
+    addresses = {row[column] for row in records for column in ("email", "first_email") if row[column]}
+    return addresses, {row["name"] for row in records if row["name"]}
 
 
 async def _insert_tombstones(session: Session, workspace: int, identities: Sequence[Identity], *, until: int) -> None:

@@ -85,7 +85,7 @@ async def find_simultaneous(workspace: Workspace, *, source: str, items: Sequenc
 
     In that case the keys decide which value counts, because the sender's times are too coarse to order the changes.
     """
-    asked = [
+    ranges = [
         {
             "place": place, "namespace": namespace, "value": value, "subject": item.score, "key": item.key,
             "start": item.occurred_at, "stop": item.occurred_at + item.resolution,
@@ -94,7 +94,7 @@ async def find_simultaneous(workspace: Workspace, *, source: str, items: Sequenc
         if isinstance(item, Item) and item.score and item.was is None and item.resolution > 1 and item.occurred_at
         for namespace, value in _list_identities(item)
     ]  # fmt: skip  # one line for the identity, one for the fact
-    if not asked:
+    if not ranges:
         return list(items)
     rows = await database.current_database().reader.rows(
         "SELECT given.place FROM given(place bigint, namespace text, value text, subject text, key text, start bigint,"
@@ -102,7 +102,7 @@ async def find_simultaneous(workspace: Workspace, *, source: str, items: Sequenc
         " AND i.value = given.value JOIN facts f ON f.contact_id = i.contact_id AND f.subject = given.subject"
         " WHERE f.source = $3 AND f.kind = 'change' AND f.dedupe_key <> given.key"
         " AND f.occurred_at >= given.start AND f.occurred_at < given.stop",
-        asked,
+        ranges,
         workspace.id,
         source,
     )

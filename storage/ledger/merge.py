@@ -1,11 +1,12 @@
 """Merge and split contacts according to the links in the ledger, and list the scores to recalculate."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
+from storage.audit import AuditAction, Document, record_change
 from storage.db.database import Session
-from storage.domain.contacts import id_spellings
+from storage.domain.contacts import Contact, id_spellings
 from storage.domain.facts import Fact, resolve_merges
 from storage.domain.fold import ScoreState, beginning
 from storage.ledger import contacts, facts, projection
@@ -72,6 +73,7 @@ async def _split_off(session: Session, plan: Plan) -> None:
         names = [make_name(id[1], spelling) for spelling in id_spellings(id[2])]
         await facts.move_facts(session, members, names, target=target)
         contact = plan.members[row]
+        await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(target, contact)])
         if not (await contacts.count_identities(session, [contact])).get(contact):
             raise StartAgain
 
@@ -91,6 +93,7 @@ async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, i
     rows = {row for row, root in plan.members.items() if root in affected}
     definitions = {(id, key): score_type.definition for id in affected for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)
+    await _record_regrouping(session, plan, roots, moved)
     await contacts.write_groups(session, moved)
     await projection.delete_projection(session, affected)
     regrouped = frozenset(roots[row] for row in rows)
@@ -101,6 +104,37 @@ async def _write_groups(session: Session, plan: Plan) -> tuple[Plan, dict[int, i
         states_before=states_before,
     )
     return replace(plan, regrouping=regrouping), moved
+
+
+async def _record_regrouping(session: Session, plan: Plan, roots: Mapping[int, int], moved: Mapping[int, int]) -> None:
+    """Record which contacts a plan merges and splits, before it does so. An undo does both, too."""
+    merged = sorted(row for row in moved if plan.members[row] == row)
+    split = sorted(row for row in moved if roots[row] == row)
+    await _record_pairs(session, plan, AuditAction.CONTACTS_MERGED, [(row, roots[row]) for row in merged])
+    await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(row, plan.members[row]) for row in split])
+
+
+async def _record_pairs(session: Session, plan: Plan, what: AuditAction, pairs: Sequence[tuple[int, int]]) -> None:
+    """Record merges or splits. Each pair is the contact that ends or begins, and the contact that stays."""
+    ids = sorted({id for pair in pairs for id in pair})
+    known = {contact.id: contact for contact in await contacts.load_contacts(session, plan.workspace, ids=ids)}
+    for pair in pairs:
+        both: Document = {"contacts": [_describe_contact(id, known) for id in pair]}
+        one: Document = {"contacts": [_describe_contact(pair[1], known)]}
+        is_merge = what is AuditAction.CONTACTS_MERGED
+        await record_change(
+            session, plan.workspace, who=plan.submission.author, what=what,
+            subject=" and ".join(known[id].shown if id in known else f"id:{id}" for id in pair),
+            before=both if is_merge else one, after={**(one if is_merge else both), "batch": plan.submission.batch},
+            contacts=pair, now=plan.submission.received_at,
+        )  # fmt: skip  # who and what, then the states
+
+
+def _describe_contact(id: int, known: Mapping[int, Contact]) -> Document:
+    contact = known.get(id)
+    if contact is None:
+        return {"id": id}
+    return {"id": id, "name": contact.name, "email": contact.email, "ids": dict(contact.ids)}
 
 
 async def split_rest(
@@ -116,11 +150,11 @@ async def split_rest(
     roots = await _resolve_links(session, plan, remaining)
     await contacts.write_groups(session, roots)
     regrouped = frozenset(roots.values())
-    kept = tuple(pair for pair in before.scores if pair[0] not in rows)
+    other_scores = tuple(pair for pair in before.scores if pair[0] not in rows)
     return Regrouping(
         roots={**before.roots, **roots},
         contacts=(before.contacts - set(rows)) | regrouped,
-        scores=(*kept, *await _list_scores(session, plan, regrouped)),
+        scores=(*other_scores, *await _list_scores(session, plan, regrouped)),
         states_before={**states_before, **before.states_before},
     )
 

@@ -133,10 +133,11 @@ class UndoScope:
     """What an undo affects."""
 
     undo: Undo
+    batch: str  #: the batch of the facts that come into force or go out of force, if *undo* is the undo of an undo
     scores: tuple[Scored, ...] = ()
     contacts: tuple[int, ...] = ()
     links: tuple[int, ...] = ()  #: the contacts that the undone batch merged or split
-    deferred: str | None = None  #: the undone batch, if a job recalculates its contacts
+    deferred: bool = False  #: a job recalculates its contacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from storage.ledger.project import Known, project, save_fields, save_scores
 from storage.ledger.resolve import resolve
 from storage.ledger.undo import append_undo, find_undo_scope
 from storage.scoring import definitions
-from storage.scoring.drafts import project_into_drafts
+from storage.scoring.draft_scores import project_into_drafts
 from storage.sources import deliveries, readback_queue
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from storage.audit import AuditAction, record_change
 from storage.db.database import Row, Session
 from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Undo
@@ -10,6 +11,7 @@ from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, refold
 from storage.ledger.plan import Plan, UndoScope
 
+IMPORT = "import/"  #: the prefix of the batch of an import
 UNDO_AT_ONCE = 200  #: the most contacts that an undo recalculates in its own transaction
 
 
@@ -29,7 +31,7 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
     if submission.defers:
         number = await facts.count_contacts(session, workspace, batch, most=UNDO_AT_ONCE + 1)
         if number > UNDO_AT_ONCE:
-            return replace(plan, undo=UndoScope(undo=undo, deferred=batch))
+            return replace(plan, undo=UndoScope(undo=undo, batch=batch, deferred=True))
     members = await facts.batch_members(session, workspace, batch, contacts=submission.refolds)
     scores = [
         (row["contact_id"], key)
@@ -39,7 +41,7 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
     ]
     links = tuple(id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"]))
     spoken_of = tuple(sorted({*(row["contact_id"] for row in members), *links}))
-    scope = UndoScope(undo=undo, scores=tuple(dict.fromkeys(scores)), contacts=spoken_of, links=links)
+    scope = UndoScope(undo=undo, batch=batch, scores=tuple(dict.fromkeys(scores)), contacts=spoken_of, links=links)
     return replace(plan, undo=scope, roots=await contacts.roots(session, spoken_of))
 
 
@@ -69,7 +71,14 @@ async def append_undo(session: Session, plan: Plan) -> Plan:
         return plan.refuse_whole(NothingToUndo("that was undone already"))
     now = submission.received_at
     await facts.append(session, {key: (None, scope.undo)}, received_at={key: now})
-    if scope.deferred is None:
+    if scope.batch.startswith(IMPORT):
+        is_undo = await facts.undone_of(session, plan.workspace.id, [scope.batch])
+        await record_change(
+            session, plan.workspace, who=submission.author,
+            what=AuditAction.IMPORT_UNDONE if is_undo else AuditAction.IMPORT_RESTORED, subject=scope.batch,
+            before=None, after={"batch": submission.batch}, now=now,
+        )  # fmt: skip  # who and what, then the states
+    if not scope.deferred:
         return plan
-    pending = await refold.mark_contacts(session, plan.workspace, batch=scope.deferred, undo=submission.batch, now=now)
+    pending = await refold.mark_contacts(session, plan.workspace, batch=scope.batch, undo=submission.batch, now=now)
     return replace(plan, pending=pending)

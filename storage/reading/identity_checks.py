@@ -53,7 +53,7 @@ async def find_several_ids(workspace: Workspace) -> list[SeveralIds]:
 
 async def find_alike_addresses(workspace: Workspace) -> list[AlikeAddresses]:
     """Return the pairs of contacts with addresses that an earlier version stored as different and that match today."""
-    last, found = 0, list[AlikeAddresses]()
+    last, pairs = 0, list[AlikeAddresses]()
     while rows := await database.read(
         "SELECT id, value FROM identities WHERE workspace_id = $1 AND namespace = '' AND id > $2"
         f" ORDER BY id LIMIT {BATCH}",
@@ -64,8 +64,8 @@ async def find_alike_addresses(workspace: Workspace) -> list[AlikeAddresses]:
         for row in rows:
             key = fold_address(row["value"])
             if key != row["value"] and (alike := await _load_alike(workspace, row["value"], key)):
-                found.append(alike)
-    return found
+                pairs.append(alike)
+    return pairs
 
 
 async def _load_alike(workspace: Workspace, former: str, key: str) -> AlikeAddresses | None:

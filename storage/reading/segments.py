@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from storage.audit import AuditAction, record_change
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.errors import BadName, UnknownSegment
@@ -28,7 +29,7 @@ async def load_segments(session: Session, workspace: Workspace) -> Mapping[str, 
     return {row["name"]: row["text"] for row in rows}
 
 
-async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) -> str | None:
+async def save_segment(workspace: Workspace, *, name: str, text: str, by: str, now: int) -> str | None:
     """Create or replace a segment; return its previous text, or None if it is new.
 
     Raises BadName; BadFilter if the text cannot be parsed, refers to something that does not exist, or to itself.
@@ -39,15 +40,32 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, now: int) 
         )
     saved = await segments(workspace)
     parse(text, await score_types(workspace), owners=SOMEBODY, segments=saved, naming=name)
-    await database.change(
-        "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
-        " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
-        workspace.id,
-        name,
-        text,
-        now,
+
+    async def body(session: Session) -> str | None:
+        before = await _lock_text(session, workspace, name)
+        await session.rows(
+            "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
+            " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
+            workspace.id,
+            name,
+            text,
+            now,
+        )
+        await record_change(
+            session, workspace, who=by, what=AuditAction.SEGMENT_SAVED, subject=name,
+            before=None if before is None else {"text": before}, after={"text": text}, now=now,
+        )  # fmt: skip  # who and what, then the states
+        return before
+
+    return await database.write(body)
+
+
+async def _lock_text(session: Session, workspace: Workspace, name: str) -> str | None:
+    """Return the text of a segment, locked until the transaction ends; None if there is no such segment."""
+    rows = await session.rows(
+        "SELECT text FROM segments WHERE workspace_id = $1 AND name = $2 FOR NO KEY UPDATE", workspace.id, name
     )
-    return saved.get(name)
+    return str(rows[0]["text"]) if rows else None
 
 
 async def segment(workspace: Workspace, *, name: str) -> str:
@@ -59,7 +77,7 @@ async def segment(workspace: Workspace, *, name: str) -> str:
     return saved[name]
 
 
-async def delete_segment(workspace: Workspace, *, name: str) -> str:
+async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) -> str:
     """Delete a segment and return its text. Raises UnknownSegment, or BadName if another segment uses it."""
     text = await segment(workspace, name=name)
     saved = await segments(workspace)
@@ -67,7 +85,18 @@ async def delete_segment(workspace: Workspace, *, name: str) -> str:
     for other in remaining:
         if _is_readable(saved[other], types, saved) and not _is_readable(saved[other], types, remaining):
             raise BadName(f"the segment `{other}` is built on `{name}`: change or delete that one first")
-    await database.change("DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name)
+
+    async def body(session: Session) -> None:
+        deleted = await session.rows(
+            "DELETE FROM segments WHERE workspace_id = $1 AND name = $2 RETURNING text", workspace.id, name
+        )
+        if deleted:  # else somebody else deleted it since it was read
+            await record_change(
+                session, workspace, who=by, what=AuditAction.SEGMENT_DELETED, subject=name,
+                before={"text": deleted[0]["text"]}, after=None, now=now,
+            )  # fmt: skip  # who and what, then the states
+
+    await database.write(body)
     return text
 
 

@@ -5,9 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
+from storage.audit import UNKNOWN, AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
+from storage.domain.durations import write_span
 from storage.domain.errors import AlreadyThere, UnknownScoreType
+from storage.domain.numbers import to_json
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_definition, check_key
 
@@ -62,6 +65,7 @@ async def add_score_type(
     half_life: int | None = None,
     rules: Sequence[Rule] = (),
     is_default: bool,
+    by: str,
     now: int,
 ) -> ScoreType:
     """Create a score type with its first definition and return it. Raises BadName, BadDefinition, AlreadyThere."""
@@ -75,8 +79,13 @@ async def add_score_type(
             session, workspace, key=key, label=label.strip(), minimum=minimum, maximum=maximum, step=step,
             start=start, bands=bands, half_life=half_life, rules=rules, now=now,
         )  # fmt: skip  # the values of one definition together
+        added = (await live(session, {workspace.id}))[workspace.id][key]
+        await record_change(
+            session, workspace, who=by, what=AuditAction.TYPE_ADDED, subject=key,
+            before=None, after=describe_type(added), now=now,
+        )  # fmt: skip  # who and what, then the states
         if is_default:
-            await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
+            await set_default(session, workspace, key=key, by=by, now=now)
             # No contact has a score of the new default type yet. What the default alert rule remembers is about the old
             # one.
             await session.rows(
@@ -90,9 +99,19 @@ async def add_score_type(
                 workspace.id,
                 now,
             )
-        return (await live(session, {workspace.id}))[workspace.id][key]
+        return replace(added, is_default=is_default)
 
     return await database.write(body)
+
+
+async def set_default(session: Session, workspace: Workspace, *, key: str, by: str, now: int) -> None:
+    """Make a score type the default one of its workspace."""
+    (before,) = await session.rows("SELECT default_type FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
+    await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
+    await record_change(
+        session, workspace, who=by, what=AuditAction.DEFAULT_TYPE_SET, subject=key,
+        before={"default": before["default_type"]}, after={"default": key}, now=now,
+    )  # fmt: skip  # who and what, then the states
 
 
 async def insert_type(
@@ -196,11 +215,19 @@ async def load_version(workspace: Workspace, *, score: str, number: int) -> Scor
     return _build_score_type(rows[0])
 
 
-async def rename(session: Session, live: ScoreType, *, label: str, bands: Sequence[Band]) -> None:
+async def rename(
+    session: Session, workspace: Workspace, live: ScoreType, *, label: str, bands: Sequence[Band], by: str, now: int
+) -> None:
     """Update the label and the bands of a live definition in place. No score changes."""
     await session.rows(
         "UPDATE definitions SET label = $2, bands = $3 WHERE id = $1", live.definition, label, _dump_bands(bands)
     )
+    after = replace(live, label=label, bands=tuple(bands))
+    if after != live:  # a new default type alone is recorded by itself
+        await record_change(
+            session, workspace, who=by, what=AuditAction.TYPE_CHANGED, subject=live.key,
+            before=describe_type(live), after=describe_type(after), now=now,
+        )  # fmt: skip  # who and what, then the states
 
 
 async def insert_draft(session: Session, live: ScoreType, proposed: ScoreType, *, now: int) -> ScoreType:
@@ -231,13 +258,30 @@ async def is_draft(session: Session, draft: ScoreType) -> bool:
     return bool(await session.rows("SELECT 1 AS draft FROM definitions WHERE id = $1 AND is_draft", draft.definition))
 
 
-async def point_at_draft(session: Session, draft: ScoreType) -> bool:
-    """Make a draft the live version of its type. Return False if it is no longer a draft."""
+async def record_applicant(workspace: Workspace, *, draft: ScoreType, by: str) -> None:
+    """Record who applies a draft: the job that makes it live states it in the record of changes."""
+    await database.change(
+        "UPDATE definitions SET applied_by = $3 WHERE id = $2 AND is_draft AND score_type_id IN"
+        " (SELECT id FROM score_types WHERE workspace_id = $1)",
+        workspace.id,
+        draft.definition,
+        by,
+    )
+
+
+async def point_at_draft(
+    session: Session, workspace: Workspace, draft: ScoreType, *, previous: ScoreType, now: int
+) -> bool:
+    """Make a draft the live version of its type, in place of *previous*. Return False if it is no longer a draft."""
     rows = await session.rows(
-        "UPDATE definitions SET is_draft = false WHERE id = $1 AND is_draft RETURNING id", draft.definition
+        "UPDATE definitions SET is_draft = false WHERE id = $1 AND is_draft RETURNING applied_by", draft.definition
     )
     if rows:
         await session.rows("UPDATE score_types SET live = $2 WHERE id = $1", draft.id, draft.number)
+        await record_change(
+            session, workspace, who=rows[0]["applied_by"] or UNKNOWN, what=AuditAction.TYPE_CHANGED, subject=draft.key,
+            before=describe_type(previous), after=describe_type(draft), now=now,
+        )  # fmt: skip  # who and what, then the states
     return bool(rows)
 
 
@@ -314,6 +358,28 @@ async def clear_marks(session: Session, definitions: Collection[int]) -> None:
         "UPDATE definitions SET to_fold = false WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": id} for id in sorted(definitions)],
     )
+
+
+def describe_type(definition: ScoreType) -> Document:
+    """Return a definition for the record of changes, with numbers as people write them."""
+    return {
+        "version": definition.number,
+        "label": definition.label,
+        "min": to_json(definition.minimum),
+        "max": to_json(definition.maximum),
+        "step": to_json(definition.step),
+        "start": to_json(definition.start),
+        "bands": [band.typed for band in definition.bands],
+        "half_life": None if definition.half_life is None else write_span(definition.half_life),
+        "rules": [_describe_rule(rule) for rule in definition.rules],
+    }
+
+
+def _describe_rule(rule: Rule) -> dict[str, object]:
+    cap, document = rule.cap, _rule_to_json(rule)
+    document |= {"points": to_json(rule.points)}
+    document |= {"at_most": to_json(rule.at_most)} if rule.at_most is not None else {}
+    return document | ({"cap": [to_json(cap.points), cap.period, cap.group]} if cap else {})
 
 
 def _dump_bands(bands: Sequence[Band]) -> str:

@@ -2,11 +2,10 @@
 
 New facts are projected into a draft too, for every contact that is built already; the other contacts are built by the
 job. A draft changes no visible score until it is applied, and it can be canceled. Jobs build, apply and delete drafts
-in slices, so that a restart loses at most one slice. Scores that an older version of the app calculated differently are
-recalculated in place.
+in slices, so that a restart loses at most one slice.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,28 +15,25 @@ from storage.alerts import rules as alert_rules
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.alerts.kinds import Watch
-from storage.domain.contacts import Json
-from storage.domain.decay import shown
 from storage.domain.errors import Refusal, UnknownScoreType
-from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
-from storage.domain.rules import check_rules, compile_rules
+from storage.domain.rules import check_rules
 from storage.domain.score_types import ScoreType, check_definition
 from storage.job_runner import Handler, JobResult, run_here
 from storage.jobs import Job, NewJob, enqueue
-from storage.ledger import contacts, facts, projection
-from storage.ledger.contacts import StartAgain
-from storage.ledger.facts import Scored
-from storage.ledger.plan import Plan
-from storage.ledger.project import find_late
 from storage.scoring import definitions
-from storage.workspaces import all_workspaces
+from storage.scoring.draft_scores import (
+    compare_values,
+    count_built,
+    delete_next,
+    fold_contacts,
+    load_next_ids,
+    run_in_transaction,
+)
 
 BUILD, APPLY, DELETE = "build_draft", "apply_draft", "delete_scores"  #: the kinds of the jobs
 LANE = "draft/"  #: prefix of the lane of a definition's jobs; the definition's row id follows
 ASKING, CANCELED = "/ask", "/canceled"  #: suffixes of a job key: open follow-ups; delete the definition too
-BATCH = 500  #: contacts in one slice
 FIRST = 10  #: the number of contacts that a preview lists
 
 
@@ -59,7 +55,7 @@ class Preview:
     ]  #: (contact, before, after) of the first to enter, in thousandths
 
 
-async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreType | None:
+async def draft(workspace: Workspace, *, wanted: ScoreType, by: str, now: int) -> ScoreType | None:
     """Insert a draft of a score type and return it. *wanted* is the live definition with the desired changes.
 
     A change of only labels, band names, colors or the default type is applied at once, and None is returned. With
@@ -78,10 +74,10 @@ async def draft(workspace: Workspace, *, wanted: ScoreType, now: int) -> ScoreTy
         if live is None:
             raise UnknownScoreType(wanted.key)
         if wanted.is_default and not live.is_default:
-            await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, wanted.key)
+            await definitions.set_default(session, workspace, key=wanted.key, by=by, now=now)
             await _reenroll(session, workspace, types.values(), now=now)
         if only_names(live, wanted):
-            await definitions.rename(session, live, label=wanted.label, bands=wanted.bands)
+            await definitions.rename(session, workspace, live, label=wanted.label, bands=wanted.bands, by=by, now=now)
             return None
         # Transactions that read the definitions without the draft have ended once the lock is acquired; later ones see
         # the draft.
@@ -113,7 +109,7 @@ async def build(
     *progress* gets the number of contacts built so far. Return False if *patience* seconds were not enough; the service
     then continues the job. Raises NoDraft.
     """
-    done = await _count_built(workspace, draft)
+    done = await count_built(workspace, draft)
     progress(done)
 
     def add(count: int) -> None:
@@ -129,7 +125,7 @@ async def build(
 
 async def is_built(workspace: Workspace, *, draft: ScoreType) -> bool:
     """Return whether a draft has a score for every contact."""
-    return not await _load_next_ids(database.current_database().reader, workspace, draft, after=0, built=False)
+    return not await load_next_ids(database.current_database().reader, workspace, draft, after=0, built=False)
 
 
 async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
@@ -137,7 +133,7 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
     live = await definitions.score_type(workspace, key=draft.key)
     changed = entering = leaving = 0
     first = list[tuple[int, int | None, int | None]]()
-    async for values in _compare_values(workspace, live, draft, now=now):
+    async for values in compare_values(workspace, live, draft, now=now):
         for contact, before, after in values:
             changed += before != after
             was_top, is_top = live.is_top(before), draft.is_top(after)
@@ -149,7 +145,13 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
 
 
 async def apply(
-    workspace: Workspace, *, draft: ScoreType, asks: bool, clock: Callable[[], int], patience: float | None = None
+    workspace: Workspace,
+    *,
+    draft: ScoreType,
+    asks: bool,
+    by: str,
+    clock: Callable[[], int],
+    patience: float | None = None,
 ) -> int | None:
     """Make a draft the live definition, in a job of this process. With *asks*, follow-ups are opened for newcomers.
 
@@ -157,6 +159,7 @@ async def apply(
     *patience* seconds were not enough; the service then continues the job. Raises NoDraft.
     """
     previous = await definitions.score_type(workspace, key=draft.key)
+    await definitions.record_applicant(workspace, draft=draft, by=by)
     job = _make_job(workspace, APPLY, draft.definition, suffix=ASKING if asks else "", now=clock())
     handlers = make_handlers(clock)
     if not await run_here(workspace, handler=handlers[APPLY], job=job, clock=clock, patience=patience):
@@ -225,7 +228,7 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
         if await definitions.is_in_use(database.current_database().reader, definition=job.subject):
             return JobResult()
         for table in ("effects", "scores"):
-            if await _delete_next(table, job.subject):
+            if await delete_next(table, job.subject):
                 return JobResult(next_position=job.position + 1)
         if job.key.endswith(CANCELED):
             await definitions.delete(workspace, definition=job.subject)
@@ -236,7 +239,7 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
 
 async def _build_next(workspace: Workspace, draft: ScoreType, *, after: int) -> list[int]:
     """Build a draft for the next contacts after *after*. Return their ids; an empty list means that none are left."""
-    ids = await _load_next_ids(database.current_database().reader, workspace, draft, after=after, built=False)
+    ids = await load_next_ids(database.current_database().reader, workspace, draft, after=after, built=False)
     if ids:
         await _build_contacts(workspace, draft, ids)
     return ids
@@ -247,9 +250,9 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
     await definitions.lock_exclusively(session, workspace)
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     previous = types[draft.key]
-    while ids := await _load_next_ids(session, workspace, draft, after=0, built=False):
-        await _fold_contacts(session, workspace, draft, ids)
-    if not await definitions.point_at_draft(session, draft):
+    while ids := await load_next_ids(session, workspace, draft, after=0, built=False):
+        await fold_contacts(session, workspace, draft, ids)
+    if not await definitions.point_at_draft(session, workspace, draft, previous=previous, now=now):
         raise NoDraft
     if asks:
         count = await alert_decisions.open_for_newcomers(session, workspace, types.values(), score=draft.key, now=now)
@@ -258,214 +261,13 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
     await enqueue(session, [_make_job(workspace, DELETE, previous.definition, now=now)], now=now)
 
 
-async def project_into_drafts(
-    session: Session, plans: Sequence[Plan], drafts: Mapping[int, Sequence[ScoreType]]
-) -> None:
-    """Project recorded plans into drafts as well, for contacts that are built already and for new contacts."""
-    touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
-    types: dict[tuple[int, int], ScoreType] = {}
-    new_fact_ids = {entry.fact_id for plan in plans for entry in plan.new}
-    regrouped = {contact for plan in plans for contact in plan.regrouped}  # their built scores were deleted
-    for plan in plans:
-        workspace = plan.workspace.id
-        for draft in drafts.get(workspace, ()) if plan.refusal is None else ():
-            affected = {
-                entry.contact
-                for entry in plan.new
-                if entry.fact is not None and entry.contact and bears_on(entry.fact, draft)
-            }
-            affected |= {*plan.spoken_of, *plan.regrouped}
-            if affected:
-                touched.setdefault((workspace, draft.definition), set()).update(affected)
-                types[workspace, draft.definition] = draft
-    for (workspace, definition), ids in touched.items():
-        draft = types[workspace, definition]
-        pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
-        states = await projection.load_states(session, dict.fromkeys(pairs, definition))
-        late_pairs, fields = await find_late(session, plans, states, dict.fromkeys(states, draft))
-        # Pairs without a state are new contacts, regrouped contacts, and contacts that are left to the building job.
-        ledgers = await facts.ledgers(
-            session, {pair: draft for pair in pairs if pair in late_pairs or pair not in states}
-        )
-        new_pairs = {pair for pair, ledger in ledgers.items() if ledger.keys() <= new_fact_ids or pair[0] in regrouped}
-        await _save_folded(
-            session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late_pairs | new_pairs}
-        )
-        await _fold_new_facts(
-            session, workspace, draft, plans, {pair: states[pair] for pair in states.keys() - late_pairs}, fields
-        )
-
-
-async def _fold_new_facts(
-    session: Session,
-    workspace: int,
-    draft: ScoreType,
-    plans: Sequence[Plan],
-    states: dict[Scored, ScoreState],
-    fields: Mapping[int, Mapping[str, Json]],
-) -> None:
-    """Apply new facts to scores of a draft by steps. The facts come last for all of these scores.
-
-    *fields* are the fields at each fact, as `find_late` returns them.
-    """
-    effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
-    for plan in plans:
-        for entry in plan.new:
-            pair = (entry.contact or 0, draft.key)
-            if pair in states and entry.fact is not None and entry.fact_id is not None:
-                states[pair], effect = step(states[pair], entry.fact, draft, fields.get(entry.fact_id))
-                if effect is not None:
-                    effects[pair][entry.fact_id] = (entry.fact, effect)
-    await projection.save_projection(
-        session, states=states, effects=effects, anew=(),
-        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
-    )  # fmt: skip  # arguments grouped by meaning
-
-
-async def fold_again(*, now: int) -> int:
-    """Recalculate the scores of definitions that a migration marked, also of drafts. Return the number of contacts.
-
-    No follow-up is opened: contacts inside a rule's region are enrolled. Correct scores stay unchanged, so that the
-    work can be repeated after an interruption.
-    """
-    marked, done = await definitions.load_marked(database.current_database().reader), 0
-    for workspace in await all_workspaces() if marked else ():
-        live, drafts = await definitions.live_and_drafts(database.current_database().reader, {workspace.id})
-        types, drafts_of_workspace = live[workspace.id].values(), drafts.get(workspace.id, ())
-        for definition in (*types, *drafts_of_workspace):
-            if definition.definition in marked:
-                done += await _fold_marked(workspace, definition, built=True)
-        for definition in types:
-            if definition.definition in marked and compile_rules(definition.rules).holds_from_first_fact:
-                done += await _fold_marked(workspace, definition, built=False)
-        await _enroll_marked(workspace, types, marked, now=now)
-    await definitions.clear_marks(database.current_database().writer, marked)
-    return done
-
-
-async def _fold_marked(workspace: Workspace, definition: ScoreType, *, built: bool) -> int:
-    async def body(session: Session, ids: Sequence[int]) -> None:
-        await _fold_contacts(session, workspace, definition, ids)
-
-    last_id = done = 0
-    while ids := await _load_next_ids(
-        database.current_database().reader, workspace, definition, after=last_id, built=built
-    ):
-        await _run_in_transaction(body, ids)
-        last_id, done = ids[-1], done + len(ids)
-    return done
-
-
-async def _enroll_marked(
-    workspace: Workspace, types: Collection[ScoreType], marked: Collection[int], *, now: int
-) -> None:
-    """Enroll contacts again in the rules that watch a recalculated definition."""
-
-    async def body(session: Session) -> None:
-        rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
-        watches = {rule.id: rule.watch(types) for rule in rules}
-        changed = [id for id, watch in watches.items() if watch and watch.score_type.definition in marked]
-        await _restart_enrollment(session, workspace, changed, now=now)
-
-    await database.write(body)
-
-
 async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
     async def body(session: Session, ids: Sequence[int]) -> None:
         if not await definitions.is_draft(session, draft):
             raise NoDraft
-        await _fold_contacts(session, workspace, draft, ids)
+        await fold_contacts(session, workspace, draft, ids)
 
-    await _run_in_transaction(body, ids)
-
-
-async def _run_in_transaction(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
-    """Run *body* for contacts in one transaction, or contact by contact if one of them has been merged."""
-
-    async def run(session: Session) -> None:
-        await body(session, ids)
-
-    try:
-        await database.write(run)
-    except StartAgain:  # one of them was just merged: repeat one by one, without it
-        for id in ids if len(ids) > 1 else ():
-            await _run_in_transaction(body, [id])
-
-
-async def _fold_contacts(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
-    await contacts.lock(session, {id: id for id in ids})
-    ledgers = await facts.ledgers(session, {(id, draft.key): draft for id in ids})
-    await _save_folded(session, workspace.id, draft, ledgers)
-
-
-async def _save_folded(
-    session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
-) -> None:
-    undone = await facts.undone_of(
-        session, workspace, {fact.batch for ledger in ledgers.values() for fact in ledger.values()}
-    )
-    states, effects = {}, {}
-    for pair, ledger in ledgers.items():
-        states[pair], effects[pair] = fold_ledger(ledger, draft, undone=undone)
-    await projection.save_projection(
-        session, states=states, effects=effects, anew=set(states),
-        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
-    )  # fmt: skip  # arguments grouped by meaning
-
-
-async def _load_next_ids(
-    session: Session, workspace: Workspace, definition: ScoreType, *, after: int, built: bool
-) -> list[int]:
-    """Return the next contacts that have a score of a definition (*built*), or those that have none."""
-    rows = await session.rows(
-        "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL"
-        f" AND {'' if built else 'NOT '}EXISTS"
-        " (SELECT 1 FROM scores k WHERE k.contact_id = c.id AND k.definition_id = $3) ORDER BY c.id LIMIT $4",
-        workspace.id,
-        after,
-        definition.definition,
-        BATCH,
-    )
-    return [row["id"] for row in rows]
-
-
-async def _count_built(workspace: Workspace, draft: ScoreType) -> int:
-    rows = await database.read(
-        "SELECT count(*) AS number FROM scores WHERE workspace_id = $1 AND definition_id = $2",
-        workspace.id,
-        draft.definition,
-    )
-    return int(rows[0]["number"])
-
-
-async def _compare_values(
-    workspace: Workspace, live: ScoreType, draft: ScoreType, *, now: int
-) -> AsyncIterator[list[tuple[int, int | None, int | None]]]:
-    """Yield (contact, value under the live definition, value under the draft) in batches; None is a missing score."""
-    last_id = 0
-    while True:
-        rows = await database.read(
-            "SELECT c.id, a.rank AS rank_before, b.rank AS rank_after FROM contacts c"
-            " LEFT JOIN scores a ON a.contact_id = c.id AND a.definition_id = $3"
-            " LEFT JOIN scores b ON b.contact_id = c.id AND b.definition_id = $4"
-            " WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL ORDER BY c.id LIMIT $5",
-            workspace.id,
-            last_id,
-            live.definition,
-            draft.definition,
-            10 * BATCH,
-        )
-        if not rows:
-            return
-        yield [
-            (
-                row["id"],
-                None if row["rank_before"] is None else shown(live, row["rank_before"], now=now),
-                None if row["rank_after"] is None else shown(draft, row["rank_after"], now=now),
-            )
-            for row in rows
-        ]
-        last_id = rows[-1]["id"]
+    await run_in_transaction(body, ids)
 
 
 async def _reenroll(session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, now: int) -> None:
@@ -476,10 +278,10 @@ async def _reenroll(session: Session, workspace: Workspace, types_before: Collec
         old_watch, new_watch = rule.watch(types_before), rule.watch(types)
         if old_watch is None or new_watch is None or not _is_same_watch(old_watch, new_watch):
             changed.append(rule.id)
-    await _restart_enrollment(session, workspace, changed, now=now)
+    await restart_enrollment(session, workspace, changed, now=now)
 
 
-async def _restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:
+async def restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:
     """Restart the enrollment of rules, by their row ids. No follow-up is opened."""
     await alert_rules.restart_enrollment(session, changed, now=now)
     rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
@@ -490,13 +292,3 @@ def _is_same_watch(before: Watch, after: Watch) -> bool:
     """Return whether a rule watches the same region of the same definition. The label and band names may differ."""
     is_same_score = before.score_type.definition == after.score_type.definition
     return is_same_score and replace(before, score_type=after.score_type) == after
-
-
-async def _delete_next(table: str, definition: int) -> bool:
-    """Delete some scores or effects (*table*) of a definition. Return False if there were none."""
-    deleted = await database.change(
-        f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
-        definition,
-        10 * BATCH,
-    )
-    return bool(deleted)

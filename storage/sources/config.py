@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from storage.audit import AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.errors import AlreadyThere, UnknownSource
@@ -21,6 +22,7 @@ async def add_source(
     secrets: Sequence[str],
     settings: SourceSettings | None = None,
     api_token: str | None = None,
+    by: str,
     now: int,
 ) -> Source:
     """Create a source and return it.
@@ -46,6 +48,10 @@ async def add_source(
         )
         if not inserted:
             raise AlreadyThere(f"the source `{slug}` already exists; choose another name")
+        await record_change(
+            session, workspace, who=by, what=AuditAction.SOURCE_ADDED, subject=slug,
+            before=None, after=await _load_document(session, workspace, slug, has_secrets=True), now=now,
+        )  # fmt: skip  # who and what, then the states
 
     await database.write(body)
     return await find_source(workspace.team, slug=slug)
@@ -58,6 +64,7 @@ async def set_source(
     settings: SourceSettings,
     secrets: Sequence[str] | None = None,
     api_token: str | None = None,
+    by: str,
     now: int,
 ) -> Source:
     """Replace the settings of a source and return the source; raises UnknownSource.
@@ -69,10 +76,11 @@ async def set_source(
     token = database.current_database().vault.seal(api_token) if api_token else api_token
 
     async def body(session: Session) -> None:
-        changed = await session.rows(
+        before = await _load_document(session, workspace, slug, has_secrets=True)
+        await session.rows(
             "UPDATE sources SET settings = $3, secrets = coalesce($4, secrets),"
             " api_token = nullif(coalesce($5, api_token), ''), updated_at = $6"
-            " WHERE workspace_id = $1 AND slug = $2 RETURNING id",
+            " WHERE workspace_id = $1 AND slug = $2",
             workspace.id,
             slug,
             _dump_settings(settings),
@@ -80,8 +88,10 @@ async def set_source(
             token,
             now,
         )
-        if not changed:
-            raise _make_unknown_error(slug, workspace.team)
+        await record_change(
+            session, workspace, who=by, what=AuditAction.SOURCE_CHANGED, subject=slug,
+            before=before, after=await _load_document(session, workspace, slug, has_secrets=True), now=now,
+        )  # fmt: skip  # who and what, then the states
         if token:
             await readback_queue.restart_readback(session, workspace.id, slug, now=now)
 
@@ -89,7 +99,7 @@ async def set_source(
     return await find_source(workspace.team, slug=slug)
 
 
-async def rotate_source(workspace: Workspace, *, slug: str, secret: str, now: int) -> Source:
+async def rotate_source(workspace: Workspace, *, slug: str, secret: str, by: str, now: int) -> Source:
     """Replace the secret of a source and return the source; raises UnknownSource.
 
     The previous secrets are accepted for one more day. A secret that was already retiring keeps its deadline.
@@ -111,12 +121,16 @@ async def rotate_source(workspace: Workspace, *, slug: str, secret: str, now: in
             _seal_secrets([secret, *remaining], retire_at),
             now,
         )
+        await record_change(
+            session, workspace, who=by, what=AuditAction.SOURCE_ROTATED, subject=slug,
+            before={"secrets": len(current)}, after={"secrets": 1 + len(remaining)}, now=now,
+        )  # fmt: skip  # who and what, then the states
 
     await database.write(body)
     return await find_source(workspace.team, slug=slug)
 
 
-async def remove_source(workspace: Workspace, *, slug: str) -> None:
+async def remove_source(workspace: Workspace, *, slug: str, by: str, now: int) -> None:
     """Delete a source with its deliveries; raises UnknownSource. Changes that its deliveries made to contacts stay."""
 
     async def body(session: Session) -> None:
@@ -130,9 +144,36 @@ async def remove_source(workspace: Workspace, *, slug: str) -> None:
         for table in ("deliveries", "refusals"):
             await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
         await readback_queue.stop_readback(session, workspace.id, slug)
+        before = await _load_document(session, workspace, slug)
         await session.rows("DELETE FROM sources WHERE id = $1", id)
+        await record_change(
+            session, workspace, who=by, what=AuditAction.SOURCE_REMOVED, subject=slug,
+            before=before, after=None, now=now,
+        )  # fmt: skip  # who and what, then the states
 
     await database.write(body)
+
+
+async def _load_document(session: Session, workspace: Workspace, slug: str, *, has_secrets: bool = False) -> Document:
+    """Return a source for the record of changes, and lock it; with *has_secrets* also the number of its secrets.
+
+    Raises UnknownSource, and with *has_secrets* CannotUnlock if the vault lacks the key.
+    """
+    rows = await session.rows(
+        "SELECT provider, settings, secrets, api_token IS NOT NULL AS api_token FROM sources"
+        " WHERE workspace_id = $1 AND slug = $2 FOR NO KEY UPDATE",
+        workspace.id,
+        slug,
+    )
+    if not rows:
+        raise _make_unknown_error(slug, workspace.team)
+    row = rows[0]
+    document = {
+        "provider": row["provider"],
+        "settings": json.loads(row["settings"]),
+        "api_token": bool(row["api_token"]),
+    }
+    return document | ({"secrets": len(_unseal_secrets(row["secrets"])[0])} if has_secrets else {})
 
 
 _SELECT_SOURCE = (

@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from storage.audit import AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import replace_broken_text
@@ -263,12 +264,19 @@ async def latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Ra
 
 
 async def settle_replay(
-    workspace: Workspace, *, id: int, outcomes: Sequence[ItemOutcome], items: Sequence[ItemRequest], now: int
+    workspace: Workspace,
+    *,
+    id: int,
+    outcomes: Sequence[ItemOutcome],
+    items: Sequence[ItemRequest],
+    by: str,
+    now: int,
 ) -> None:
     """Update the counts and the quarantine of a delivery with the outcomes of its replay."""
     counts = {status: sum(outcome.status is status for outcome in outcomes) for status in Status}
 
     async def body(session: Session) -> None:
+        before = await _load_counts(session, workspace, id)
         # An item that was applied the first time is a duplicate in the replay, and is not counted again.
         await session.rows(
             "UPDATE deliveries SET applied = applied + $3, ignored = $5, quarantined = $6, replayed_at = $7,"
@@ -284,8 +292,23 @@ async def settle_replay(
         )
         await session.rows("DELETE FROM quarantine WHERE workspace_id = $1 AND delivery_id = $2", workspace.id, id)
         await _insert_quarantined(session, _make_quarantine_rows(workspace.id, id, outcomes, items))
+        await record_change(
+            session, workspace, who=by, what=AuditAction.DELIVERY_REPLAYED, subject=f"delivery {id}",
+            before=before, after=await _load_counts(session, workspace, id), now=now,
+        )  # fmt: skip  # who and what, then the states
 
     await database.write(body)
+
+
+async def _load_counts(session: Session, workspace: Workspace, id: int) -> Document | None:
+    """Return the number of items of a delivery by outcome, and lock it; None if it was deleted meanwhile."""
+    rows = await session.rows(
+        "SELECT applied, duplicate, ignored, quarantined FROM deliveries WHERE workspace_id = $1 AND id = $2"
+        " FOR NO KEY UPDATE",
+        workspace.id,
+        id,
+    )
+    return rows[0] if rows else None
 
 
 async def delete_old_deliveries(workspace: Workspace, *, now: int) -> None:

@@ -71,4 +71,4 @@ def _find_addresses(text: str) -> set[str]:
     if "\\u" in text:
         text = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text)
     texts = [text, unquote_plus(text)] if "%40" in text else [text]
-    return {make_name(EMAIL, match_key(found)) for text in texts for found in _ADDRESS.findall(text)}
+    return {make_name(EMAIL, match_key(address)) for text in texts for address in _ADDRESS.findall(text)}

@@ -3,11 +3,13 @@
 import csv
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from storage.audit import AuditAction, record_change
 from storage.db import database
-from storage.db.database import Row
+from storage.db.database import Row, Session
 from storage.domain.contacts import ATTRIBUTE, FIELDS, ID, TEXT_FIELDS
 from storage.domain.csv_cells import guard_formula, join_tags, write_attribute, write_cell
 from storage.domain.filters import Filter
@@ -15,18 +17,21 @@ from storage.domain.numbers import show_unambiguous
 from storage.domain.people import Workspace
 from storage.reading.current_scores import Card, cards_of
 from storage.reading.filter_sql import write_condition
-from storage.reading.pages import page
+from storage.reading.pages import count, page
 from storage.scoring.definitions import score_types
 from storage.vault import open_private
 
 PAGE = 1000
 
 
-async def export(workspace: Workspace, *, query: Filter, now: int) -> AsyncIterator[Card]:
-    """Yield the contacts that match a filter, in its sort order.
+async def export(workspace: Workspace, *, query: Filter, text: str, by: str, now: int) -> AsyncIterator[Card]:
+    """Yield the contacts that match a filter, in its sort order. *text* is the text of the filter.
 
     Without a sort order, contacts with an address come first, by address; the others follow, by their source ids.
+    The export is recorded before the first contact, so that one that is interrupted is on record too.
     """
+    number = await count(workspace, query=query, now=now)
+    await database.write(partial(_record_export, workspace=workspace, text=text, number=number, by=by, now=now))
     pages = _load_sorted(workspace, query, now=now) if query.sort else _load_by_address(workspace, query, now=now)
     remaining = query.limit
     async for cards in pages:
@@ -35,6 +40,13 @@ async def export(workspace: Workspace, *, query: Filter, now: int) -> AsyncItera
         remaining = None if remaining is None else remaining - len(cards)
         if remaining is not None and remaining <= 0:
             return
+
+
+async def _record_export(session: Session, workspace: Workspace, *, text: str, number: int, by: str, now: int) -> None:
+    await record_change(
+        session, workspace, who=by, what=AuditAction.EXPORTED, subject=text.strip() or "all contacts",
+        before=None, after={"contacts": number}, now=now,
+    )  # fmt: skip  # who and what, then the states
 
 
 async def _load_sorted(workspace: Workspace, contact_filter: Filter, *, now: int) -> AsyncIterator[list[Card]]:
@@ -100,21 +112,28 @@ def create_file(path: Path) -> TextIO:
 
 
 async def write_csv(
-    workspace: Workspace, *, query: Filter, file: TextIO, progress: Callable[[int], None], now: int
+    workspace: Workspace,
+    *,
+    query: Filter,
+    text: str,
+    file: TextIO,
+    progress: Callable[[int], None],
+    by: str,
+    now: int,
 ) -> int:
     """Write the contacts that match a filter as CSV that can be imported again, and return their number.
 
-    *progress* is called with the number of contacts written so far. Scores are written as numbers. Texts that a
-    spreadsheet program would run as a formula are escaped.
+    *text* is the text of the filter. *progress* is called with the number of contacts written so far. Scores are
+    written as numbers. Texts that a spreadsheet program would run as a formula are escaped.
     """
     types = await score_types(workspace)
     sources, attributes = await _list_sources(workspace), await list_attributes(workspace)
-    table, count = csv.writer(file), 0
+    table, number = csv.writer(file), 0
     ids = [ID + source for source in sources]
     table.writerow(
         [*FIELDS, *(score_type.key for score_type in types), *ids, *(ATTRIBUTE + name for name in attributes)]
     )
-    async for card in export(workspace, query=query, now=now):
+    async for card in export(workspace, query=query, text=text, by=by, now=now):
         contact, values = (
             card.contact,
             {standing.score_type.key: show_unambiguous(standing.value) for standing in card.standings},
@@ -131,9 +150,9 @@ async def write_csv(
                 *map(guard_formula, extra_values),
             ]
         )
-        count += 1
-        progress(count)
-    return count
+        number += 1
+        progress(number)
+    return number
 
 
 async def _list_sources(workspace: Workspace) -> list[str]:

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from storage.audit import AuditAction, record_change
+from storage.db import database
+from storage.db.database import Session
 from storage.domain.errors import NothingToUndo
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
@@ -27,12 +30,24 @@ def batch_of(file: CsvFile) -> str:
     return f"{SOURCE}/{file.digest[:16]}"
 
 
-def build_undo(batch: str, *, defers: bool, now: int) -> Submission:
+def build_undo(batch: str, *, defers: bool, by: str, now: int) -> Submission:
     """Return the submission that undoes the import with this batch, or an undo of it."""
     return Submission(
-        source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=SOURCE, all_or_none=True, undoes=batch,
+        source=SOURCE, batch=f"{SOURCE}/undo/{now}", received_at=now, actor=by, all_or_none=True, undoes=batch,
         muted=True, defers=defers,
     )  # fmt: skip  # when and what
+
+
+async def record_import(workspace: Workspace, *, file: CsvFile, by: str, now: int) -> None:
+    """Record that the import of a file begins."""
+
+    async def body(session: Session) -> None:
+        await record_change(
+            session, workspace, who=by, what=AuditAction.IMPORT_BEGUN, subject=file.path.name,
+            before=None, after={"batch": batch_of(file)}, now=now,
+        )  # fmt: skip  # who and what, then the states
+
+    await database.write(body)
 
 
 async def undo_import(
@@ -40,6 +55,7 @@ async def undo_import(
     *,
     file: CsvFile,
     progress: Callable[[int, int], None] = lambda _, __: None,
+    by: str,
     clock: Callable[[], int],
 ) -> UndoneImport:
     """Undo the import of a file, and fold the scores in a job of this process.
@@ -49,7 +65,7 @@ async def undo_import(
     if await undo_in_force(workspace, batch=batch_of(file)) is not None:
         raise NothingToUndo(f"the import of {file.path.name} was undone already")
     now = clock()
-    undo = build_undo(batch_of(file), defers=True, now=now)
+    undo = build_undo(batch_of(file), defers=True, by=by, now=now)
     try:
         recorded = await record(workspace, undo, now=now)
     except NothingToUndo as exc:

@@ -15,7 +15,7 @@ from storage.ledger.facts import undo_in_force
 from storage.ledger.refold_job import fold_pending
 from storage.transfer.csv_files import CsvFile, Row
 from storage.transfer.import_activities import ActivityReader
-from storage.transfer.import_batch import SOURCE, batch_of, build_undo
+from storage.transfer.import_batch import SOURCE, batch_of, build_undo, record_import
 from storage.transfer.import_columns import Columns, check_attributes
 from storage.transfer.import_compare import compare_row, load_stored_contacts, replace_undone_keys
 from storage.transfer.import_numbers import NO_ADJUSTMENT, NumberReader, ScoreOptions
@@ -64,6 +64,7 @@ async def import_file(
     wrong: Callable[[Row, str], None],
     options: ScoreOptions = NO_ADJUSTMENT,
     dry_run: bool = False,
+    by: str,
     now: int,
 ) -> Report:
     """Import a file and return a report; raises BadFile. With *dry_run* nothing is saved.
@@ -81,10 +82,12 @@ async def import_file(
     activities = ActivityReader(columns, numbers, now=now)
     key, batch = file.digest[:16], batch_of(file)
     report, offset, rows = Report(unused=columns.unused), 0, file.rows()
+    if not dry_run:
+        await record_import(workspace, file=file, by=by, now=now)
     undo = await undo_in_force(workspace, batch=batch)
     if undo is not None:
         report.restored = True
-        restoring = build_undo(undo, defers=not dry_run, now=now)
+        restoring = build_undo(undo, defers=not dry_run, by=by, now=now)
         await _record_and_report(workspace, restoring, report, dry_run=dry_run, now=now)
     while chunk := list(islice(rows, CHUNK)):
         import_rows = [parse_row(row, columns, numbers, activities) for row in chunk]

@@ -34,7 +34,7 @@ async def explain(team: Team, log: Sequence[Purchase], *, share: int = 1) -> Cou
     """Record the log up to each instant, and explain every contact, or each *share*-th one. Return the counts."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=None, bands=[],
-        half_life=HALF_LIFE, is_default=False, now=NOW,
+        half_life=HALF_LIFE, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     counts = Counter(customers=0, instants=0, differences=0)
     pending = sorted(log, key=_at)
@@ -104,7 +104,7 @@ async def main() -> None:
             started = time.monotonic()
             storage = await open_storage(url)
             try:
-                team = Team(await add_workspace("T0CDNOW", name="CDNOW", now=NOW))
+                team = Team(await add_workspace("T0CDNOW", name="CDNOW", by="U0ADMIN", now=NOW))
                 counts = await explain(team, log)
             finally:
                 await storage.close()

@@ -84,7 +84,7 @@ async def house(url: str) -> AsyncIterator[House]:
     await furnish_for_a_process(url)
     storage = await open_storage(url, secret_keys=[KEY])
     workspace = await find_workspace(TEAM)
-    await add_source(workspace, slug="form", provider="generic", secrets=[SECRET], now=START)
+    await add_source(workspace, slug="form", provider="generic", secrets=[SECRET], by="U0ADMIN", now=START)
     await storage.close()
     sandbox = ForeignSlack(app_url="http://127.0.0.1:1", signing_secret=SIGNING, bot_token=BOT_TOKEN)
     await sandbox.start()

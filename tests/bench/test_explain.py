@@ -17,7 +17,7 @@ LOG = Path(__file__).resolve().parent.parent / "data" / "cdnow_2000.txt"
 @pytest.mark.slow
 async def test_what_is_explained_is_what_is_shown(storage: Storage) -> None:
     """For each customer, at one of ten instants, the lines of the explanation add up to the number on the card."""
-    team = Team(await add_workspace("T0CDNOW", name="CDNOW", now=NOW))
+    team = Team(await add_workspace("T0CDNOW", name="CDNOW", by="U0ADMIN", now=NOW))
     counts = await explain(team, purchases(LOG), share=10)
 
     report_counts("explained scores", counts)

@@ -174,7 +174,7 @@ async def let_follow_up(database_url: str) -> None:
     """Choose a channel for follow-ups, which turns on the default rule."""
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
-        await choose_channel(await find_workspace(TEAM), channel="C0SALES", now=now())
+        await choose_channel(await find_workspace(TEAM), channel="C0SALES", by="U0ADMIN", now=now())
     finally:
         await storage.close()
 

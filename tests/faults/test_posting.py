@@ -74,9 +74,9 @@ async def many_channels() -> AsyncIterator[ForeignSlack]:
 async def ask_for_many(storage: Storage) -> Workspace:
     """Create the same number of follow-ups for each channel."""
     now = time.time_ns() // 1000
-    workspace = await add_workspace(TEAM, name="Acme", now=now)
-    await choose_channel(workspace, channel="C0SALES", now=now)
-    await remove_rule(workspace, rule=1, now=now)
+    workspace = await add_workspace(TEAM, name="Acme", by="U0ADMIN", now=now)
+    await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=now)
+    await remove_rule(workspace, rule=1, by="U0ADMIN", now=now)
     for place in range(CHANNELS):
         words = f"score crosses 80 if tag:t{place} in <#C0N{place}>"
         await add_alert_rule(workspace, words=words, made_by="U0REP", owners={}, now=now)

@@ -214,7 +214,10 @@ async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_ma
         begun = time.monotonic()
         with pytest.raises(StorageUnavailable):  # creating a draft waits for running transactions of the workspace
             await draft(
-                service.workspace, wanted=replace((await score_types(service.workspace))[0], maximum=90_000), now=0
+                service.workspace,
+                wanted=replace((await score_types(service.workspace))[0], maximum=90_000),
+                by="U0ADMIN",
+                now=0,
             )
         assert time.monotonic() - begun < (QUICK.lock or 0) + LATE
         assert await drafts(service.workspace) == ()

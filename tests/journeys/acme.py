@@ -361,9 +361,9 @@ async def _define(workspace: Workspace, *, now: int) -> None:
     for key, highest, step, bands in (("fit", 10_000, 1000, good), ("satisfaction", 5000, 500, ())):
         await add_score_type(
             workspace, key=key, label=key.capitalize(), minimum=1000, maximum=highest, step=step,
-            bands=bands, start=None, is_default=False, now=now,
+            bands=bands, start=None, is_default=False, by="U0ADMIN", now=now,
         )  # fmt: skip  # the numbers of one definition
-    await add_source(workspace, slug="crm", provider="generic", secrets=[CRM_SECRET], now=now)
+    await add_source(workspace, slug="crm", provider="generic", secrets=[CRM_SECRET], by="U0ADMIN", now=now)
 
 
 @pytest.fixture(params=["sqlite"])

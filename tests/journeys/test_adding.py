@@ -131,7 +131,7 @@ async def test_an_import_is_taken_back_in_slack(acme: Acme, tmp_path: Path) -> N
     columns = await choose_columns(acme.workspace, file=file, mapping={})
     await import_file(
         acme.workspace, file=file, columns=columns, progress=lambda done: None,
-        wrong=lambda row, reason: None, now=int(acme.sandbox.clock.now() * 1_000_000),
+        wrong=lambda row, reason: None, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # in the process that serves
     assert await acme.value("ada") == 99_000
 

@@ -36,7 +36,7 @@ async def add_heat(acme: Acme, *, is_default: bool = False) -> None:
     bands = (Band(name="cold", start=0), Band(name="hot", start=80_000))
     await add_score_type(
         acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, start=0, bands=bands,
-        half_life=DAY * 1_000_000, is_default=is_default, now=int(acme.sandbox.clock.now() * 1_000_000),
+        half_life=DAY * 1_000_000, is_default=is_default, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # one definition
 
 
@@ -163,7 +163,7 @@ async def test_the_rule_that_every_workspace_has_is_there_once_it_is_on(acme: Ac
     """The default rule counts as a duplicate only after it is turned on by a choice of the channel."""
     assert "Added rule 2" in acme.seen(await acme.ask("alerts add when score crosses 80"))
     await acme.ask("alerts remove 2")
-    await choose_channel(acme.workspace, channel=None, now=int(acme.sandbox.clock.now() * 1_000_000))
+    await choose_channel(acme.workspace, channel=None, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000))
     assert "Rule 1 is the same, so none was added" in acme.seen(await acme.ask("alerts add when score crosses 80"))
 
 
@@ -279,7 +279,7 @@ async def test_an_admin_is_told_once_of_a_channel_that_takes_nothing(acme: Acme)
 async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     """A digest has the news since the last one; it is not sent without news or on a Saturday."""
     acme.sandbox.clock.advance(MONDAY_TEN - acme.sandbox.clock.now())
-    await choose_channel(acme.workspace, channel=None, now=int(acme.sandbox.clock.now() * 1_000_000))
+    await choose_channel(acme.workspace, channel=None, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000))
     answer_text = acme.seen(await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>"))
     assert answer_text == "A digest goes to <#C0SUCCESS> Monday to Friday at 11:00 (Europe/Berlin), if there is news."
     assert "not within working hours" in acme.seen(await acme.ask("alerts digest 23:00"))

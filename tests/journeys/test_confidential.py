@@ -296,7 +296,9 @@ async def test_a_digest_that_is_due_in_a_channel_with_a_guest(acme: Acme) -> Non
 async def test_the_admins_who_are_named_come_first(acme: Acme) -> None:
     """Named admins come first, then owners and admins of the workspace; a named admin who left is skipped."""
     await chosen(acme)
-    await name_admins(acme.workspace, people=["U0GUEST", "U0JANE"])
+    await name_admins(
+        acme.workspace, people=["U0GUEST", "U0JANE"], by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000)
+    )
     await acme.pushed(hot(), hot("hopper@example.com"))
     await until_posted(acme, 2)
     await shared(acme)
@@ -328,7 +330,7 @@ async def test_without_an_admin_the_home_tab_says_so(acme: Acme) -> None:
     assert "No admin could be reached" in await home(acme)
     assert "Ada" not in (await home(acme)).partition("Your follow-ups")[0]
 
-    await name_admins(acme.workspace, people=["U0JANE"])
+    await name_admins(acme.workspace, people=["U0JANE"], by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000))
     await click(acme, await acme.ask("followups", channel="D0REP"), "Done")
     (moved_message,) = await until_posted(acme, 1, "D0JANE")
     assert "Done by <@U0REP>" in acme.seen(moved_message)

@@ -88,8 +88,8 @@ async def test_slack_is_away_at_the_start(database_url: str, kind: str) -> None:
     sandbox.faults.add(Fault(method="auth.test", kind=kind, times=times, retry_after=0))  # type: ignore[arg-type]  # a word of the table
     try:
         sandbox.app_url = await service.start()
-        workspace = await add_workspace(TEAM, name="Acme", now=0)
-        await add_source(workspace, slug="crm", provider="generic", secrets=[CRM_SECRET], now=0)
+        workspace = await add_workspace(TEAM, name="Acme", by="U0ADMIN", now=0)
+        await add_source(workspace, slug="crm", provider="generic", secrets=[CRM_SECRET], by="U0ADMIN", now=0)
         sandbox.crm_url = f"{sandbox.app_url}/webhooks/{TEAM}/crm"
         early = await sandbox.say("/score help")
         pushed = await sandbox.push(

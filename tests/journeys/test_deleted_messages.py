@@ -89,8 +89,8 @@ async def test_what_slack_does_not_let_anybody_change(acme: Acme) -> None:
 
     await delete_from_crm(acme)
 
-    told = await acme.until(
+    notices = await acme.until(
         lambda: [post for post in acme.sandbox.messages("D0ADMIN", "U0ADMIN") if "was deleted" in post.text]
     )
-    assert f"/archives/{SUCCESS}/p{message.ts.replace('.', '')}" in told[-1].text
-    assert "Ada" not in written(told[-1])
+    assert f"/archives/{SUCCESS}/p{message.ts.replace('.', '')}" in notices[-1].text
+    assert "Ada" not in written(notices[-1])

@@ -24,7 +24,7 @@ def hot(email: str = "ada@example.com", value: int = 85, **more: Any) -> dict[st
 
 async def chosen(acme: Acme, channel: str | None = SUCCESS) -> None:
     """Choose the channel for follow-ups."""
-    await choose_channel(acme.workspace, channel=channel, now=int(acme.sandbox.clock.now() * 1_000_000))
+    await choose_channel(acme.workspace, channel=channel, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000))
 
 
 def list_follow_up_posts(acme: Acme, channel: str = SUCCESS) -> list[Message]:
@@ -95,7 +95,7 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     message = await until_it_says(acme, message, "Claimed by <@U0JANE> · ‹now›")
     assert "[Snooze] [Done]" in acme.seen(message)
     assert "Claim]" not in acme.seen(message)
-    assert await press(acme, message, "Snooze") == "<@U0JANE> has it already."
+    assert await press(acme, message, "Snooze") == "<@U0JANE> claimed it already."
     assert "Snoozed Ada Lovelace for a day." in await press(acme, message, "Snooze", user="U0JANE")
     message = await until_it_says(acme, message, "Snoozed by <@U0JANE> until")
 
@@ -138,7 +138,7 @@ async def test_two_clicks_at_once(acme: Acme) -> None:
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
     texts = {await press(acme, message, "Claim"), await press(acme, message, "Claim", user="U0ADMIN")}
-    assert texts == {"You claimed Ada Lovelace.", "<@U0REP> has it already."}
+    assert texts == {"You claimed Ada Lovelace.", "<@U0REP> claimed it already."}
 
 
 async def test_it_closes_itself(acme: Acme) -> None:
@@ -409,7 +409,7 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
         *("*p03@example.com* · Score *85* (hot)", "Claimed by <@U0REP>", "[Snooze] [Done]"),
     ]
     other = await click(acme, other, "Claim", user="U0JANE")
-    assert lines(acme, other)[0] == "<@U0REP> has it already."
+    assert lines(acme, other)[0] == "<@U0REP> claimed it already."
     assert lines(acme, other)[3] == "Claimed by <@U0REP>"
 
     for _ in range(2):

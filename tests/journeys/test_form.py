@@ -249,7 +249,7 @@ async def test_ninety_score_types(acme: Acme) -> None:
     for number in range(90):
         await add_score_type(
             acme.workspace, key=f"{'k' * 29}_{number:02d}", label=f"{'L' * 57} {number:02d}", minimum=-(10**12),
-            maximum=10**12, step=1, bands=(), start=None, is_default=False, now=now,
+            maximum=10**12, step=1, bands=(), start=None, is_default=False, by="U0ADMIN", now=now,
         )  # fmt: skip  # the numbers of one definition
     last = "k" * 29 + "_89"
     await acme.ask(f"set ada {last}=999999999.999")

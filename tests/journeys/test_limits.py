@@ -17,7 +17,7 @@ async def many_types(acme: Acme, count: int) -> list[str]:
     for number, key in enumerate(keys):
         await add_score_type(
             acme.workspace, key=key, label=f"{'&' * 57} {number:02d}", minimum=-(10**12), maximum=10**12, step=1,
-            bands=(Band(name="b" * 32, start=-(10**12)),), start=None, is_default=False, now=now,
+            bands=(Band(name="b" * 32, start=-(10**12)),), start=None, is_default=False, by="U0ADMIN", now=now,
         )  # fmt: skip  # the numbers of one definition
     return keys
 

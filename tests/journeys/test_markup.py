@@ -33,7 +33,7 @@ async def evil(acme: Acme) -> Acme:
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="mood", label="<!here> Mood", minimum=0, maximum=10_000, step=1000,
-        bands=(), start=None, is_default=False, now=now,
+        bands=(), start=None, is_default=False, by="U0ADMIN", now=now,
     )  # fmt: skip  # the numbers of one definition
     same_name = {"type": "contact.upsert", "contact": {"id": "evil2", "name": "Evil <!channel> Two"}}
     scored = {"type": "score.set", "contact": {"id": "evil"}, "score": "mood", "value": 5, "reason": "<!channel> & co"}
@@ -202,7 +202,7 @@ async def styled(acme: Acme) -> Acme:
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="mood", label=f"Mood {STYLE}"[:60], minimum=0, maximum=10_000, step=1000,
-        bands=(), start=None, is_default=False, now=now,
+        bands=(), start=None, is_default=False, by="U0ADMIN", now=now,
     )  # fmt: skip  # the numbers of one definition
     second = {"type": "contact.upsert", "contact": {**STYLED_CONTACT, "id": "styled2", "name": f"Styled two {STYLE}"}}
     scored = {"type": "score.set", "contact": {"id": "styled"}, "score": "score", "value": 95, "reason": f"Why {STYLE}"}

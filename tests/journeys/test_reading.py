@@ -48,6 +48,7 @@ HELP = """\
 `/score merge CONTACT into CONTACT`: for admins: merge two contacts; Undo splits them again
 `/score delete CONTACT`: for admins: delete a contact for good
 `/score setup`: for admins: where follow-ups go, who sets scores
+`/score audit`: for admins: who changed settings, imported, exported, merged or deleted
 `score` Score: 0 to 100, in steps of 1 (default)
 `fit` Fit: 1 to 10, in steps of 1
 `satisfaction` Satisfaction: 1 to 5, in steps of 0.5
@@ -363,7 +364,7 @@ async def test_another_default_type(acme: Acme) -> None:
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await add_score_type(
         acme.workspace, key="mood", label="Mood", minimum=-10_000, maximum=10_000, step=1000,
-        bands=(), start=None, is_default=True, now=now,
+        bands=(), start=None, is_default=True, by="U0ADMIN", now=now,
     )  # fmt: skip  # the numbers of one definition
     receipt = acme.seen(await acme.ask("set ada =-5"))
     card = acme.seen(await acme.ask("ada")).splitlines()

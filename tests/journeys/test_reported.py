@@ -83,8 +83,12 @@ class Played:
             maps = dict(zip(options[1::2], options[::2], strict=True))
             settings = SourceSettings(map=dict(text.split("=") for text in maps if maps[text] == "--map"))
             secret = CRM_SECRET if provider == "generic" else TOKEN
-            await add_source(workspace, slug=slug, provider=provider, secrets=[secret], settings=settings, now=self.now)
-        self.api_token = (await create_token(workspace, name="tests", scopes=["read", "write"], now=self.now))[1]
+            await add_source(
+                workspace, slug=slug, provider=provider, secrets=[secret], settings=settings, by="U0ADMIN", now=self.now
+            )
+        self.api_token = (
+            await create_token(workspace, name="tests", scopes=["read", "write"], by="U0ADMIN", now=self.now)
+        )[1]
         return workspace
 
     async def _add_types(self, workspace: Workspace) -> None:
@@ -94,7 +98,7 @@ class Played:
             await add_score_type(
                 workspace, key=key, label=values["--label"], minimum=parse_number(values["--min"]),
                 maximum=parse_number(values["--max"]), step=parse_number(values["--step"]),
-                bands=(), start=None, is_default=False, now=self.now,
+                bands=(), start=None, is_default=False, by="U0ADMIN", now=self.now,
             )  # fmt: skip  # the numbers of one definition
 
     async def play(self, workspace: Workspace) -> None:
@@ -169,7 +173,7 @@ class Played:
         return json.dumps([call.arguments for call in posted()], ensure_ascii=False)
 
     async def _roundtrip(self, workspace: Workspace) -> dict[str, Card]:
-        other = await add_workspace(OTHER_TEAM, name="Other", now=self.now)
+        other = await add_workspace(OTHER_TEAM, name="Other", by="U0ADMIN", now=self.now)
         await self._add_types(other)
         for words in (
             ("export", "-o", "exported.csv", "--workspace", TEAM),
@@ -182,7 +186,7 @@ class Played:
     async def cards(self, workspace: Workspace) -> dict[str, Card]:
         """Return the contacts as exported, by address and by `source:id`."""
         everybody = parse("", await score_types(workspace))
-        cards = [card async for card in export(workspace, query=everybody, now=self.now)]
+        cards = [card async for card in export(workspace, query=everybody, text="", by="U0ADMIN", now=self.now)]
         by_name = {f"{slug}:{id}": card for card in cards for slug, id in card.contact.ids.items()}
         return by_name | {str(card.contact.email): card for card in cards}
 

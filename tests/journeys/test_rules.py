@@ -168,7 +168,7 @@ async def test_many_rules_are_paged(acme: Acme) -> None:
     rules_ = (Rule(name="Ours", points=-5000, condition="tag:vip"), *rules_)
     await add_score_type(
         acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, bands=(), start=None,
-        rules=rules_, is_default=False, now=int(acme.sandbox.clock.now() * 1_000_000),
+        rules=rules_, is_default=False, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # the numbers of one definition
     first = await ask(acme, "rules")
     assert ("R10" in acme.seen(first), "R11" in acme.seen(first)) == (True, False)

@@ -36,7 +36,7 @@ async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
             "segment delete mine",
         )
     ]
-    token = (await create_token(acme.workspace, name="script", scopes=["read"], now=1))[1]
+    token = (await create_token(acme.workspace, name="script", scopes=["read"], by="U0ADMIN", now=1))[1]
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
         listed = await (await session.get(f"{acme.sandbox.app_url}/api/v1/segments")).json()
         page = await (await session.get(f"{acme.sandbox.app_url}/api/v1/contacts?q=segment:hot")).json()

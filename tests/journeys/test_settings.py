@@ -39,7 +39,9 @@ def scored(email: str, value: int) -> dict[str, Any]:
 async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_back(acme: Acme) -> None:
     """List, form, preview, apply, revert; until it is applied the change is visible nowhere."""
     await acme.pushed(*(scored(f"p{n:02d}@example.com", n * 5) for n in range(21)))
-    await choose_channel(acme.workspace, channel="C0SUCCESS", now=int(acme.sandbox.clock.now() * 1_000_000))
+    await choose_channel(
+        acme.workspace, channel="C0SUCCESS", by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000)
+    )
     listed = await ask(acme, "settings")
     assert acme.seen(listed) == (
         "*Score types*\n"
@@ -97,7 +99,9 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
 
 async def test_apply_and_ask_asks_for_who_comes_in(acme: Acme) -> None:
     """As many follow-ups are created as the preview said, and an older draft cannot be applied."""
-    await choose_channel(acme.workspace, channel="C0SUCCESS", now=int(acme.sandbox.clock.now() * 1_000_000))
+    await choose_channel(
+        acme.workspace, channel="C0SUCCESS", by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000)
+    )
     view = await form_of(acme, await ask(acme, "settings"), "Change")
     older = await hand_in(acme, view, maximum="90", bands="")
     view = await form_of(acme, await ask(acme, "settings"), "Change")
@@ -199,7 +203,7 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert errors == {"label": "Score was changed since this form was opened. Press Cancel, and open it again."}
     waits = await draft(
         acme.workspace, wanted=replace(await live(acme, "fit"), maximum=20_000),
-        now=int(acme.sandbox.clock.now() * 1_000_000),
+        by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # one draft
     assert waits is not None
     assert "0 contacts change" in acme.seen(await press(acme, await ask(acme, "settings"), "See what it changes"))
@@ -208,12 +212,14 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert await drafts(acme.workspace) == ()
 
     now = int(acme.sandbox.clock.now() * 1_000_000)
-    old = await draft(acme.workspace, wanted=replace(await live(acme, "score"), maximum=90_000), now=now)
-    newer = await draft(acme.workspace, wanted=replace(await live(acme, "score"), maximum=80_000), now=now)
+    old = await draft(acme.workspace, wanted=replace(await live(acme, "score"), maximum=90_000), by="U0ADMIN", now=now)
+    newer = await draft(
+        acme.workspace, wanted=replace(await live(acme, "score"), maximum=80_000), by="U0ADMIN", now=now
+    )
     listed = await ask(acme, "settings")
     assert old is not None
     assert newer is not None
-    await apply(acme.workspace, draft=newer, asks=False, clock=lambda: now)
+    await apply(acme.workspace, draft=newer, asks=False, by="U0ADMIN", clock=lambda: now)
     button = button_of(listed, "See what it changes", nth=0)
     assert button["value"] == f"score {old.number}"
     await acme.answered(
@@ -229,9 +235,11 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
 @pytest.mark.parametrize("asks", [False, True], ids=["quietly", "asking"])
 async def test_what_takes_longer_than_a_moment_is_answered_when_it_is_done(acme: Acme, *, asks: bool) -> None:
     """If another process has the draft and the service restarts, the message is edited once the result is ready."""
-    await choose_channel(acme.workspace, channel="C0SUCCESS", now=time_of(acme))
+    await choose_channel(acme.workspace, channel="C0SUCCESS", by="U0ADMIN", now=time_of(acme))
     bands = (Band(name="cold", start=0), Band(name="hot", start=60_000))
-    waiting = await draft(acme.workspace, wanted=replace(await live(acme, "score"), bands=bands), now=time_of(acme))
+    waiting = await draft(
+        acme.workspace, wanted=replace(await live(acme, "score"), bands=bands), by="U0ADMIN", now=time_of(acme)
+    )
     assert waiting is not None
     listed = await ask(acme, "settings")
     held = await hold(acme, BUILD, waiting)
@@ -276,7 +284,7 @@ async def edited(acme: Acme, message: Message) -> Message:
     """Wait until a message is edited, and return it."""
 
     def find() -> list[Message]:
-        found = acme.sandbox.world.find(message.ts)
-        return [found] if found is not None and found.blocks != message.blocks else []
+        post = acme.sandbox.world.find(message.ts)
+        return [post] if post is not None and post.blocks != message.blocks else []
 
     return (await acme.sandbox.wait_for(find))[0]

@@ -162,13 +162,13 @@ async def test_mistakes_stand_under_their_fields(acme: Acme) -> None:
 async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_read(acme: Acme) -> None:
     """Without an API token the answer says what to type; with one it shows the last failure."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
-    hub = await add_source(acme.workspace, slug="hub", provider="hubspot", secrets=["s"], now=now)
+    hub = await add_source(acme.workspace, slug="hub", provider="hubspot", secrets=["s"], by="U0ADMIN", now=now)
     message = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
     assert acme.seen(message).endswith(
         "\nIts contacts are known by their ids alone; for addresses and names give it an API token:"
         " contact-score source set hub --api-token TOKEN"
     )
-    await set_source(acme.workspace, slug="hub", settings=hub.settings, api_token="pat-1", now=now)
+    await set_source(acme.workspace, slug="hub", settings=hub.settings, api_token="pat-1", by="U0ADMIN", now=now)
     await record_failure(
         acme.workspace, source="hub", id="7", because="was answered 404: there is no <such> contact", now=now
     )

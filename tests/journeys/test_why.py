@@ -20,7 +20,7 @@ async def test_why(acme: Acme) -> None:
     await add_score_type(
         acme.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1000, start=None,
         bands=[Band(name="cold", start=0), Band(name="hot", start=30_000)], half_life=10 * DAY,
-        is_default=False, now=now,
+        is_default=False, by="U0ADMIN", now=now,
     )  # fmt: skip  # one definition
     ada = {"email": "ada@example.com"}
     await acme.pushed(
@@ -85,7 +85,7 @@ async def test_why(acme: Acme) -> None:
 
 async def asked_by_api(acme: Acme, *paths: str) -> list[dict[str, Any]]:
     """Fetch documents about Ada's scores from the API."""
-    token = (await create_token(acme.workspace, name="script", scopes=["read"], now=1))[1]
+    token = (await create_token(acme.workspace, name="script", scopes=["read"], by="U0ADMIN", now=1))[1]
     async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as session:
         whole = [f"{acme.sandbox.app_url}/api/v1/contacts/ada@example.com/scores/{path}" for path in paths]
         return [await (await session.get(url)).json(content_type=None) for url in whole]

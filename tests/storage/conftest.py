@@ -10,4 +10,4 @@ from tests.storage.teams import NOW, Team
 @pytest.fixture
 async def team(storage: Storage) -> Team:
     """Return a team with a new workspace."""
-    return Team(await add_workspace("T0ACME", name="Acme", now=NOW))
+    return Team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))

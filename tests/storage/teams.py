@@ -18,12 +18,12 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 
 #: A contact as senders name it: an email, (source, id), the row id of a contact, or a Reference.
-Whom = str | int | tuple[str, str] | Reference
+ContactLike = str | int | tuple[str, str] | Reference
 
 
 def change(
     key: str,
-    contact: Whom,
+    contact: ContactLike,
     op: Op,
     amount: int = 0,
     *,
@@ -40,17 +40,17 @@ def change(
     )  # fmt: skip  # who, what, and when
 
 
-def set_to(key: str, contact: Whom, value: int, **more: object) -> Item:
+def set_to(key: str, contact: ContactLike, value: int, **more: object) -> Item:
     """Return an item that sets a score to a value in whole points."""
     return change(key, contact, Op.SET, value, **more)  # type: ignore[arg-type]  # handed through as they are
 
 
-def field_item(key: str, contact: Whom, *, at: int | None = None, **fields: Json) -> Item:
+def field_item(key: str, contact: ContactLike, *, at: int | None = None, **fields: Json) -> Item:
     """Return an item that states fields of a contact and changes no score."""
     return Item(key=key, contact=_reference(contact), occurred_at=at, fields=fields)
 
 
-def _reference(contact: Whom) -> Reference | int:
+def _reference(contact: ContactLike) -> Reference | int:
     match contact:
         case str():
             return Reference(email=contact)

@@ -224,11 +224,11 @@ class Everything(RuleBasedStateMachine):
         self.runner.run(self._begin())
 
     async def _begin(self) -> None:
-        workspace = await add_workspace(f"T{next(self.lives)}", name="Acme", now=NOW)
-        await choose_channel(workspace, channel="C0SALES", now=NOW)
+        workspace = await add_workspace(f"T{next(self.lives)}", name="Acme", by="U0ADMIN", now=NOW)
+        await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
         for key in ("mood", "heat"):
             first: dict[str, object] = {**PLAIN, **MEANINGS[key][0]}
-            await add_score_type(workspace, key=key, label=key, is_default=False, now=NOW, **first)  # type: ignore[arg-type]  # named arguments
+            await add_score_type(workspace, key=key, label=key, is_default=False, by="U0ADMIN", now=NOW, **first)  # type: ignore[arg-type]  # named arguments
         for words in ALERTS:
             await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
         self.team = Team(workspace)
@@ -379,7 +379,7 @@ class Everything(RuleBasedStateMachine):
 
     async def _redefine(self, key: str, meaning: dict[str, object], *, way: str) -> None:
         live = next(score_type for score_type in await score_types(self.team.workspace) if score_type.key == key)
-        new_draft = await draft(self.team.workspace, wanted=replace(live, **meaning), now=self.now)  # type: ignore[arg-type]  # named arguments
+        new_draft = await draft(self.team.workspace, wanted=replace(live, **meaning), by="U0ADMIN", now=self.now)  # type: ignore[arg-type]  # named arguments
         if new_draft is not None:
             await self._go(new_draft, way)
 
@@ -403,7 +403,9 @@ class Everything(RuleBasedStateMachine):
         types = await score_types(self.team.workspace)
         live = types[place % len(types)]
         old = await load_version(self.team.workspace, score=live.key, number=1)
-        new_draft = await draft(self.team.workspace, wanted=replace(old, is_default=live.is_default), now=self.now)
+        new_draft = await draft(
+            self.team.workspace, wanted=replace(old, is_default=live.is_default), by="U0ADMIN", now=self.now
+        )
         if new_draft is not None:
             await self._go(new_draft, "quietly")
 
@@ -419,7 +421,9 @@ class Everything(RuleBasedStateMachine):
                 expected = await preview(workspace, draft=draft_type, now=self.now)
                 before = await self._values(draft_type)
                 self.seen[REDEFINED] += len(await self._pending())
-                number = await apply(workspace, draft=draft_type, asks=way == "asking", clock=lambda: self.now)
+                number = await apply(
+                    workspace, draft=draft_type, asks=way == "asking", by="U0ADMIN", clock=lambda: self.now
+                )
                 assert number == (expected.asking if way == "asking" else 0)
                 self.seen["asked by what was applied"] += number
                 after = await self._values(draft_type)

@@ -302,7 +302,7 @@ async def test_every_workspace_has_its_recurring_jobs(team: Team) -> None:
     desk = Desk(team, ends=[JobResult(repeat_at=NOW + DAY)])
     runners = [desk.runner(recurring=[KIND]) for _ in range(2)]
     assert [await runner.work() for runner in runners] == [True, False]
-    await add_workspace("T0LATER", name="Later", now=NOW)
+    await add_workspace("T0LATER", name="Later", by="U0ADMIN", now=NOW)
     desk.now += 60 * SECOND
 
     assert [await runner.work() for runner in runners] == [True, False]

@@ -27,7 +27,7 @@ REPLICA = str(HOUSE / "tests" / "storage" / "replica.py")
 async def test_processes_that_write_the_same_facts_at_once(database_url: str) -> None:
     """Without failed locks, deadlocks or duplicate contacts each fact counts once, from the process that came first."""
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
-    await add_workspace("T0ACME", name="Acme", now=NOW)
+    await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
     await opened_storage.close()
 
     async with asyncio.timeout(120):
@@ -75,7 +75,7 @@ async def count_rows(url: str) -> None:
 async def test_processes_that_change_merge_and_part_the_same_contacts(database_url: str) -> None:
     """Without a deadlock, and with no submission given up, everything stored equals a fold of the ledger."""
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
-    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
     await opened_storage.close()
 
     counting = asyncio.create_task(count_rows(database_url))

@@ -85,10 +85,10 @@ async def replayed(team: Team, log: list[Purchase], *, sweeping: int) -> tuple[l
     """Record each purchase at its time, with regular sweeps. Return the follow-ups and how often a cool-down held."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=MOST * 1_000, step=1_000, start=0, bands=(),
-        half_life=HALF_LIFE * DAY, is_default=False, now=log[0].at - 1,
+        half_life=HALF_LIFE * DAY, is_default=False, by="U0ADMIN", now=log[0].at - 1,
     )  # fmt: skip  # one definition
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
-    await remove_rule(team.workspace, rule=1, now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
+    await remove_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     words = f"when heat crosses {EDGE} margin {MARGIN} cooldown {REST}d"
     await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=log[0].at - 1)
     for begin in range(0, len(log), 100):

@@ -100,7 +100,7 @@ class Life:
     ids: dict[str, int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     undos: list[tuple[str, str]] = field(default_factory=list)  #: (batch, undone batch)
-    asked: list[str] = field(default_factory=list)  #: batches of people
+    person_batches: list[str] = field(default_factory=list)  #: batches of people
     now: int = NOW
     number: int = 0
 
@@ -139,7 +139,7 @@ def bears(event: Event, measure: Measure) -> bool:
 async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
     """Create a workspace with contacts, their tags and alert rules, before any score exists."""
     dice = random.Random(number)
-    workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
+    workspace = await add_workspace(f"T{number}", name="Acme", by="U0ADMIN", now=NOW)
     life = Life(Team(workspace), dice, measures(dice))
     for measure in life.measures[1:]:
         score_rules = [
@@ -153,7 +153,7 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
         await add_score_type(
             workspace, key=measure.key, label=measure.key, minimum=measure.low, maximum=measure.high,
             step=measure.step, start=measure.start, half_life=measure.half_life, bands=[], rules=score_rules,
-            is_default=False, now=NOW,
+            is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # one definition
     for email, tags in PEOPLE.items():
         await life.team.deliver(field_item(email, email, at=0, tags=list(tags)), batch=email)
@@ -218,8 +218,8 @@ async def act(life: Life, counted: Counter[str]) -> None:
     for _ in range(together):
         life.number += 1
         batch = f"{life.number:04d}"
-        if life.asked and not submissions and dice.random() < 0.15:
-            submissions.append(life.team.undoing(dice.choice(life.asked[-3:]), batch=batch, received=life.now))
+        if life.person_batches and not submissions and dice.random() < 0.15:
+            submissions.append(life.team.undoing(dice.choice(life.person_batches[-3:]), batch=batch, received=life.now))
             break
         # The order of the submissions in a commit is undefined, so the stamp of a person's change would be too.
         person = dice.choice([None, None, dice.choice(list(PEOPLE))]) if together == 1 else None
@@ -263,7 +263,7 @@ def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseEx
     else:
         life.events += new
     if submission.actor:
-        life.asked.append(submission.batch)
+        life.person_batches.append(submission.batch)
     counted["facts"] += len(new)
     unasked = 0
     for measure in life.measures:

@@ -57,12 +57,14 @@ async def houses(storage: Storage) -> tuple[House, House]:
     """Create two teams with the same types, sources, contacts, keys and batches, filled at the same time."""
     houses = []
     for number in (1, 2):
-        workspace = await add_workspace(f"T{number}", name="Acme", now=NOW)
+        workspace = await add_workspace(f"T{number}", name="Acme", by="U0ADMIN", now=NOW)
         await add_score_type(
             workspace, key="fit", label=f"Fit {number}", minimum=0, maximum=100_000, step=1_000,
-            bands=[Band(name="low", start=0)], start=None, is_default=number == 2, now=NOW,
+            bands=[Band(name="low", start=0)], start=None, is_default=number == 2, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # one definition
-        source = await add_source(workspace, slug="crm", provider="generic", secrets=[f"whsec_{number}"], now=NOW)
+        source = await add_source(
+            workspace, slug="crm", provider="generic", secrets=[f"whsec_{number}"], by="U0ADMIN", now=NOW
+        )
         houses.append(House(Team(workspace), source, number))
     first, two = houses
     await asyncio.gather(first.fill(), two.fill())
@@ -215,7 +217,7 @@ async def test_sources_and_deliveries_of_the_other_workspace_are_unknown(houses:
     """Sources and deliveries of the other workspace are unknown, by row id and by name."""
     first, two = houses
     (other_delivery,) = await deliveries(two.team.workspace, source="crm", most=10)
-    await add_source(two.team.workspace, slug="only-there", provider="generic", secrets=[], now=NOW)
+    await add_source(two.team.workspace, slug="only-there", provider="generic", secrets=[], by="U0ADMIN", now=NOW)
     workspace = first.team.workspace
 
     with pytest.raises(UnknownDelivery):
@@ -234,7 +236,7 @@ async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[Hous
     first, two = houses
     await add_score_type(
         two.team.workspace, key="renewal", label="Renewal", minimum=0, maximum=10_000, step=1_000,
-        bands=[], start=None, is_default=False, now=NOW,
+        bands=[], start=None, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     bob = await first.team.contact(BOB)
 

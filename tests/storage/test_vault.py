@@ -105,8 +105,8 @@ async def test_a_sqlite_database_brings_its_own_key(tmp_path: Path) -> None:
         opened_storage = await open_storage(url)
         try:
             if not is_again:
-                workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
-                await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
+                workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
+                await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], by="U0ADMIN", now=NOW)
             assert (await find_source("T0ACME", slug="crm")).secrets == (SECRET,)
         finally:
             await opened_storage.close()
@@ -118,8 +118,10 @@ async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
     """Secrets are not in a row, in the bytes of the file or its log, or in the repr of a source."""
     opened_storage = await open_storage(database_url, secret_keys=[NEW])
     try:
-        workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
-        source = await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET, "second"], now=NOW)
+        workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
+        source = await add_source(
+            workspace, slug="crm", provider="generic", secrets=[SECRET, "second"], by="U0ADMIN", now=NOW
+        )
         assert (await find_source("T0ACME", slug="crm")).secrets == (SECRET, "second")
         assert SECRET not in repr(source)
     finally:
@@ -134,8 +136,8 @@ async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
 async def test_a_database_whose_secrets_do_not_fit_is_not_opened(database_url: str) -> None:
     """A database with secrets of another key is refused at the start, and opens if the old key is added."""
     opened_storage = await open_storage(database_url, secret_keys=[OLD])
-    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
-    await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
+    await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], by="U0ADMIN", now=NOW)
     await opened_storage.close()
 
     with pytest.raises(CannotUnlock) as error:
@@ -151,9 +153,9 @@ async def test_without_keys_a_server_keeps_no_secrets(database_url: str) -> None
     """Without keys a server database opens, and a source with secrets is refused with the setting to set."""
     opened_storage = await open_storage(database_url)
     try:
-        workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+        workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
         with pytest.raises(NoKeys):
-            await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], now=NOW)
+            await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], by="U0ADMIN", now=NOW)
         assert await sources(await find_workspace("T0ACME")) == []
     finally:
         await opened_storage.close()

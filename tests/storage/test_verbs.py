@@ -17,7 +17,7 @@ from tests.storage.processes import HOUSE
 # They know no team yet: they open or migrate the database of all teams, or are called with a session only.
 INTERNAL = {
     "bootstrap", "db.database", "db.errors", "db.migrate", "db.models", "db.sqlite_engine", "ledger.committer",
-    "ledger.plan", "ledger.project", "ledger.queue", "ledger.record", "vault",
+    "ledger.plan", "ledger.project", "ledger.queue", "ledger.record", "scoring.draft_scores", "vault",
 }  # fmt: skip  # names
 # They are for all teams, or return the team.
 OF_ALL_TEAMS = {
@@ -27,7 +27,7 @@ OF_ALL_TEAMS = {
     "jobs.workspaces_with_due_jobs",
     "jobs.enqueue_recurring",
     "reading.metrics_queries.measure",
-    "scoring.drafts.fold_again",
+    "scoring.fold_marked.fold_again",
 }
 OUTSIDE = ("domain", "db.migrations")  # no verbs: pure functions, and steps that only the migrator runs
 
@@ -98,16 +98,14 @@ def test_a_verb_names_the_workspace_first(name: str) -> None:
 
 
 def test_what_writes_is_told_the_time() -> None:
-    """A function that creates or changes data takes the time, except deletions, people's choices and discoveries."""
+    """A function that creates or changes data takes the time, except for data of jobs, messages and notices."""
     writers = {name for name, function in VERBS.items() if writes(function)}
 
     assert {"workspaces.add_workspace", "sources.config.add_source", "sources.deliveries.count_refusal"} <= writers
     timeless = {name for name in writers if not {"now", "clock"} & inspect.signature(VERBS[name]).parameters.keys()}
     assert timeless <= {
-        "tokens.revoke_token", "reading.segments.delete_segment", "alerts.rules.resume_rule",
-        "sources.config.remove_source", "scoring.definitions.delete", "scoring.definitions.drop_draft",
-        "workspaces.name_admins", "workspaces.choose_setters", "notices.clear_notice", "alerts.digests.stop_digest",
-        "sources.health.record_reported", "scoring.drafts.fold_again", "alerts.followup_moves.move_message",
+        "scoring.definitions.delete", "scoring.definitions.record_applicant", "notices.clear_notice",
+        "sources.health.record_reported", "scoring.fold_marked.fold_again", "alerts.followup_moves.move_message",
         "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
         "late_answers.delete_answer", "sources.readback_queue.clear_failure",
     }  # fmt: skip  # names

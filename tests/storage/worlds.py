@@ -26,10 +26,10 @@ async def fill(url: str) -> None:
     """Create a workspace in which every kind of event happened once. The database is closed afterwards."""
     opened_storage = await open_storage(url, secret_keys=KEYS)
     try:
-        workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
-        source = await add_source(workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
-        await create_token(workspace, name="script", scopes=["read"], now=NOW)
-        await save_segment(workspace, name="hot", text="score>=80", now=NOW)
+        workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
+        source = await add_source(workspace, slug="crm", provider="generic", secrets=["whsec_x"], by="U0ADMIN", now=NOW)
+        await create_token(workspace, name="script", scopes=["read"], by="U0ADMIN", now=NOW)
+        await save_segment(workspace, name="hot", text="score>=80", by="U0ADMIN", now=NOW)
         await count_refusal(workspace, source=source.id, reason="no signature", hint="", now=NOW)
         team = Team(workspace)
         ada = Reference(email="ada@example.com", source="crm", id="17")
@@ -44,7 +44,7 @@ async def fill(url: str) -> None:
         )
         await team.ask(set_to("p", "ada@example.com", 70), batch="p")
         await team.undo("p", batch="u")
-        await choose_channel(workspace, channel="C0SALES", now=NOW)
+        await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
         await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
         await record_notice(workspace, notice="C0GONE", now=NOW)

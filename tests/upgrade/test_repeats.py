@@ -37,8 +37,11 @@ async def test_every_request_sent_again_changes_nothing(stored_url: str) -> None
                     answer = await response.text()
                 assert response.status == 200, (delivery["slug"], answer)
                 if answer.startswith("{"):
-                    counts, told = json.loads(answer), json.loads(delivery["answer"])
-                    assert (counts["applied"], counts["duplicate"]) == (0, told["applied"]), (delivery["slug"], answer)
+                    counts, answered = json.loads(answer), json.loads(delivery["answer"])
+                    assert (counts["applied"], counts["duplicate"]) == (0, answered["applied"]), (
+                        delivery["slug"],
+                        answer,
+                    )
 
         await send_again()
         assert await rows(stored_url, SCORES) == before
@@ -69,7 +72,7 @@ async def test_every_kept_request_replayed_changes_nothing(stored_url: str) -> N
         async def replay_all() -> None:
             before, facts = await rows(stored_url, SCORES), await rows(stored_url, FACTS)
             for delivery in deliveries:
-                replayed = await replay(workspace, id=delivery["id"], now=SOON)
+                replayed = await replay(workspace, id=delivery["id"], by="U0ADMIN", now=SOON)
                 done = {status.value: replayed.count(status) for status in Status}
                 known = delivery["applied"] + delivery["duplicate"]
                 assert done == {

@@ -52,7 +52,7 @@ RECORD = {
     "email_addresses": [{"email_address": "alma@example.com", "active_from": "2025-12-30T10:00:00Z"}],
     "lead_score": [{"value": 55, "active_from": "2025-12-30T10:00:00Z"}],
 }
-_ENDED = r"(has|have) (it|done it|snoozed it) already|closed automatically"
+_ENDED = r"(claimed it|marked it done|snoozed it) already|closed automatically"
 _NO_DRAFT = "draft no longer exists"
 #: action → pattern of the answer when it took effect, and when somebody else was faster
 ANSWERS: dict[str, tuple[str, str | None]] = {

@@ -98,16 +98,16 @@ async def serving(
 
 async def furnish(clock: Clock, *, secrets: tuple[str, ...] = (SECRET,), team: str = TEAM) -> Workspace:
     """Create a workspace with `score` (0 to 100), `fit` (1 to 10 in halves) and `points` (any), and a source."""
-    workspace = await add_workspace(team, name="Acme", now=clock())
+    workspace = await add_workspace(team, name="Acme", by="U0ADMIN", now=clock())
     await add_score_type(
         workspace, key="fit", label="Fit", minimum=1000, maximum=10_000, step=500,
-        bands=[Band(name="low", start=1000)], start=None, is_default=False, now=clock(),
+        bands=[Band(name="low", start=1000)], start=None, is_default=False, by="U0ADMIN", now=clock(),
     )  # fmt: skip  # the numbers of one definition
     await add_score_type(
         workspace, key="points", label="Points", minimum=-(10**12), maximum=10**12, step=1,
-        bands=[], start=0, is_default=False, now=clock(),
+        bands=[], start=0, is_default=False, by="U0ADMIN", now=clock(),
     )  # fmt: skip  # the numbers of one definition
-    await add_source(workspace, slug=SLUG, provider="generic", secrets=list(secrets), now=clock())
+    await add_source(workspace, slug=SLUG, provider="generic", secrets=list(secrets), by="U0ADMIN", now=clock())
     return workspace
 
 

@@ -120,12 +120,12 @@ async def test_a_silent_connection_is_closed() -> None:
 async def test_a_body_that_does_not_end_is_given_up() -> None:
     """A body that does not end is answered 408 after the limit, chunked or not, and the connection is closed."""
     async with listening(Connections(body_seconds=0.2)) as strangers:
-        told = await strangers.connect(HEAD + b"x" * 999)
+        slow_headers = await strangers.connect(HEAD + b"x" * 999)
         chunked = await strangers.connect(
             b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxx\r\n"
         )
 
-        assert [await told.status(), await chunked.status()] == [408, 408]
+        assert [await slow_headers.status(), await chunked.status()] == [408, 408]
 
 
 async def test_the_oldest_unfinished_body_gives_way() -> None:

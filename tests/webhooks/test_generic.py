@@ -95,6 +95,44 @@ def test_any_bytes_give_items_or_one_exception(body: bytes) -> None:
         read(body)
 
 
+REFUSED_CONTACTS: list[tuple[object, str]] = [
+    *[({name: 5}, f"`contact.{name}` must be text") for name in ("email", "name", "company", "owner")],
+    *[
+        ({name: "x" * 256}, f"`contact.{name}` is longer than 255")
+        for name in ("email", "id", "name", "company", "owner")
+    ],
+    ({"id": True}, "`contact.id` must be text"),
+    ({"id": 1.0}, "`contact.id` must be text"),
+    ({"tags": "vip"}, "`contact.tags` must be a list"),
+    ({"tags": [""]}, "`contact.tags.0` is blank"),
+    ({"tags": ["x" * 101]}, "`contact.tags.0` is longer than 100"),
+    ({"tags": ["x"] * 101}, "`contact.tags` is longer than 100"),
+    ({"attributes": []}, "`contact.attributes` must be an object"),
+    ([], "`contact` must be an object"),
+    (None, "`contact` must be an object"),
+]
+
+
+@pytest.mark.parametrize(("contact", "reason"), REFUSED_CONTACTS)
+def test_a_contact_that_cannot_be_used_is_refused(contact: object, reason: str) -> None:
+    """Each field of a contact has its type and its limit, and the reason names the field."""
+    own = {"email": "ada@example.com"} | contact if isinstance(contact, dict) else contact
+    (read_item,) = read(item("contact.upsert") | {"contact": own})
+
+    assert isinstance(read_item, Unusable)
+    assert read_item.reason == reason
+
+
+@pytest.mark.parametrize(
+    "contact", [{"name": "x" * 255}, {"tags": ["x" * 100] * 100}, {"attributes": {"a": "x" * 9000}}]
+)
+def test_a_contact_may_be_as_long_as_its_limits(contact: dict[str, object]) -> None:
+    """A value of exactly its limit is read; texts of attributes may be longer than other texts."""
+    (read_item,) = read(item("contact.upsert") | {"contact": {"email": "ada@example.com"} | contact})
+
+    assert isinstance(read_item, Item)
+
+
 def test_an_item_is_read_whole() -> None:
     """All fields of an item are read; references are stripped of surrounding spaces and otherwise unchanged."""
     contact = {

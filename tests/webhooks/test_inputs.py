@@ -266,8 +266,8 @@ def test_other_capitals_are_another_id(tail: str) -> None:
     assert id_key(id)[:15] == id
     assert id_key(id_key(id)) == id_key(id)
     assert (id_key(id).casefold() == id_key(other).casefold()) == (id == other)
-    for kept in (f"123{tail}", id[:14], f"{id}A", f"42-{tail}"):
-        assert id_key(kept) == kept
+    for key in (f"123{tail}", id[:14], f"{id}A", f"42-{tail}"):
+        assert id_key(key) == key
 
 
 # --- missing values in Salesforce, forms and Freshsales
@@ -356,7 +356,7 @@ async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving
                 before=sender,
             )  # fmt: skip  # as `source set` does
             sender = await set_source(
-                service.workspace, slug=sender.slug, settings=configured.settings, now=service.clock()
+                service.workspace, slug=sender.slug, settings=configured.settings, by="U0ADMIN", now=service.clock()
             )
         body = encoded({"email": f"p{number}@example.com", "fit": value, "event_id": "e"})
         answer, again = await send(service, sender, body), await send(service, sender, body)
@@ -373,9 +373,11 @@ async def test_what_was_taken_as_it_was_stays_a_repeat_where_it_is_adjusted_now(
     body = encoded({"email": "ada@example.com", "fit": 10, "event_id": "e"})
     assert (await send(service, source, body)).outcomes == [("applied", None)]
     fit = await score_type(service.workspace, key="fit")
-    drafted = await draft(service.workspace, wanted=replace(fit, maximum=8_000, bands=()), now=service.clock())
+    drafted = await draft(
+        service.workspace, wanted=replace(fit, maximum=8_000, bands=()), by="U0ADMIN", now=service.clock()
+    )
     assert drafted is not None
-    await apply(service.workspace, draft=drafted, asks=False, clock=service.clock)
+    await apply(service.workspace, draft=drafted, asks=False, by="U0ADMIN", clock=service.clock)
 
     assert (await send(service, source, body)).outcomes == [("duplicate", None)]
     other = encoded({"email": "ada@example.com", "fit": 9, "event_id": "e"})

@@ -63,11 +63,11 @@ async def test_deliveries_are_counted_by_source_and_outcome(service: Receiving) 
 
 async def test_names_are_shown_to_whoever_has_a_token_for_them(service: Receiving) -> None:
     """Without a token there are totals; a workspace's token shows its names, the operator's token shows all."""
-    other = await add_workspace("T0999", name="Other", now=service.clock())
-    await add_source(other, slug="hubspot-eu", provider="generic", secrets=[SECRET], now=service.clock())
+    other = await add_workspace("T0999", name="Other", by="U0ADMIN", now=service.clock())
+    await add_source(other, slug="hubspot-eu", provider="generic", secrets=[SECRET], by="U0ADMIN", now=service.clock())
     await service.sender.push({"items": [item(id="a"), item(id="b", value=900)]})
     await service.sending(team="T0999", slug="hubspot-eu").push(item())
-    token, secret = await create_token(service.workspace, name="grafana", scopes=["metrics"], now=1)
+    token, secret = await create_token(service.workspace, name="grafana", scopes=["metrics"], by="U0ADMIN", now=1)
     everybody = {"database_up": 1, 'deliveries_total{status="200"}': 2, 'items_total{outcome="applied"}': 2,
                  'items_total{outcome="quarantined"}': 1, "quarantined": 1}  # fmt: skip  # totals
     crm, hubspot = 'workspace="T0123",source="crm"', 'workspace="T0999",source="hubspot-eu"'
@@ -81,13 +81,13 @@ async def test_names_are_shown_to_whoever_has_a_token_for_them(service: Receivin
         (METRICS_TOKEN, {"database_up": 1} | own | others),
     ):
         assert {name: value for name, value in (await counted(service, bearer)).items() if value} == expected
-    await revoke_token(service.workspace, id=token.id)
+    await revoke_token(service.workspace, id=token.id, by="U0ADMIN", now=service.clock())
     check_problem(await service.get("/metrics", token=secret), 401, "Unauthorized", detail=False)
 
 
 async def test_a_token_that_may_not_see_metrics_is_refused(service: Receiving) -> None:
     """A token without the scope and an unknown token do not even get the totals, and guessing is slowed down."""
-    _, secret = await create_token(service.workspace, name="zapier", scopes=["read", "write"], now=1)
+    _, secret = await create_token(service.workspace, name="zapier", scopes=["read", "write"], by="U0ADMIN", now=1)
     check_problem(await service.get("/metrics", token=secret), 403, "Forbidden", detail=True)
     for guess in ("guess", "", METRICS_TOKEN + "x", "é"):
         answer = await service.get("/metrics", token=guess)
@@ -96,7 +96,7 @@ async def test_a_token_that_may_not_see_metrics_is_refused(service: Receiving) -
     statuses = [(await service.get("/metrics", token="guess")).status for _ in range(597)]
     assert statuses == [401] * 596 + [429]
     assert (await service.get("/metrics", token=METRICS_TOKEN)).status == 200
-    _, secret = await create_token(service.workspace, name="grafana", scopes=["metrics"], now=1)
+    _, secret = await create_token(service.workspace, name="grafana", scopes=["metrics"], by="U0ADMIN", now=1)
     check_problem(await service.get("/api/v1/contacts", token=secret), 403, "Forbidden", detail=True)
 
 

@@ -18,10 +18,16 @@ async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
     """A rise sent by a muted source opens no follow-up; from another source, or after unmuting, it does."""
     clock = Clock()
     workspace = await furnish(clock)
-    await choose_channel(workspace, channel="C0SALES", now=START)
+    await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=START)
     await add_alert_rule(workspace, words="score crosses 40", made_by="U1", owners={}, now=START)
     await add_source(
-        workspace, slug="quiet", provider="generic", secrets=[SECRET], settings=SourceSettings(muted=True), now=START
+        workspace,
+        slug="quiet",
+        provider="generic",
+        secrets=[SECRET],
+        settings=SourceSettings(muted=True),
+        by="U0ADMIN",
+        now=START,
     )
     app = web.Application()
     app.add_routes([web.post("/webhooks/{workspace}/{source}", Receiver(clock=clock, metrics=Metrics()).receive)])
@@ -35,5 +41,5 @@ async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
             return len(await list_waiting(workspace, most=10))
 
         assert [await push("quiet", "a"), await push(SLUG, "b")] == [0, 1]
-        await set_source(workspace, slug="quiet", settings=SourceSettings(), now=START)
+        await set_source(workspace, slug="quiet", settings=SourceSettings(), by="U0ADMIN", now=START)
         assert await push("quiet", "c") == 2

@@ -105,11 +105,18 @@ class World:
 async def world(storage: Storage, crm: Crm) -> World:
     """Create a HubSpot source and an Attio source, both with an API token."""
     clock = Clock()
-    workspace = await add_workspace(TEAM, name="Acme", now=clock())
+    workspace = await add_workspace(TEAM, name="Acme", by="U0ADMIN", now=clock())
     for slug, provider in (("hub", "hubspot"), ("att", "attio")):
         settings = SourceSettings(api_url=crm.url, map={"hubspotscore": "score", "lead_score": "score"})
         await add_source(
-            workspace, slug=slug, provider=provider, secrets=["s"], settings=settings, api_token=TOKEN, now=clock()
+            workspace,
+            slug=slug,
+            provider=provider,
+            secrets=["s"],
+            settings=settings,
+            api_token=TOKEN,
+            by="U0ADMIN",
+            now=clock(),
         )
     runner = JobRunner(Reader(clock=clock, patience=PATIENCE).handlers, clock=clock)
     return World(storage=storage, workspace=workspace, clock=clock, crm=crm, runner=runner)
@@ -139,7 +146,7 @@ async def test_a_signed_delivery_ends_in_a_contact_with_address_and_name(databas
         )
     ]
     async with serving(database_url, clock=clock) as url, session() as client:
-        workspace = await add_workspace(TEAM, name="Acme", now=clock())
+        workspace = await add_workspace(TEAM, name="Acme", by="U0ADMIN", now=clock())
         settings = SourceSettings(api_url=crm.url, map={"hubspotscore": "score"})
         await add_source(
             workspace,
@@ -148,6 +155,7 @@ async def test_a_signed_delivery_ends_in_a_contact_with_address_and_name(databas
             secrets=["client-secret"],
             settings=settings,
             api_token=TOKEN,
+            by="U0ADMIN",
             now=clock(),
         )
         address, body = f"{url}/webhooks/{TEAM}/hub", json.dumps(changed("1246965")).encode()
@@ -191,7 +199,9 @@ async def test_a_contact_is_read_once_and_not_when_it_is_known(world: World) -> 
 async def test_without_a_token_nothing_is_asked_and_with_one_all_are_read(world: World) -> None:
     """Without a token nothing is requested; a token added later completes all waiting contacts."""
     source = await find_source(TEAM, slug="hub")
-    await set_source(world.workspace, slug="hub", settings=source.settings, api_token="", now=world.clock())
+    await set_source(
+        world.workspace, slug="hub", settings=source.settings, api_token="", by="U0ADMIN", now=world.clock()
+    )
     assert not (await find_source(TEAM, slug="hub")).reads
     assert await world.send("hub", changed("1", "2", "3")) == ["applied"] * 3
     assert await world.work() == 0
@@ -199,7 +209,9 @@ async def test_without_a_token_nothing_is_asked_and_with_one_all_are_read(world:
     for id in "123":
         world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=hubspot_contact(id, email=f"p{id}@example.com"))]
 
-    again = await set_source(world.workspace, slug="hub", settings=source.settings, api_token="new", now=world.clock())
+    again = await set_source(
+        world.workspace, slug="hub", settings=source.settings, api_token="new", by="U0ADMIN", now=world.clock()
+    )
     assert again.reads
     assert await world.work() == 3
     assert world.crm.tokens == {"Bearer new"}
@@ -339,7 +351,9 @@ async def test_a_reader_that_died_leaves_its_job_to_another(world: World) -> Non
 async def test_an_address_that_is_known_makes_two_contacts_one(world: World) -> None:
     """A contact known by address and a contact known by id are merged if the CRM says that they are one."""
     await world.send("hub", changed("7"))
-    zapier = await add_source(world.workspace, slug="zap", provider="zapier", secrets=["t"], now=world.clock())
+    zapier = await add_source(
+        world.workspace, slug="zap", provider="zapier", secrets=["t"], by="U0ADMIN", now=world.clock()
+    )
     assert not zapier.reads
     await world.send(
         "zap", {"email": "ada@example.com", "name": "Ada", "score": 40, "id": "z", "at": START // SECOND - 9}
@@ -367,9 +381,11 @@ async def test_requests_that_an_earlier_version_kept_are_read_again_after_a_dele
     for key, document in bodies.items():
         source = await find_source(TEAM, slug="hub")
         body = json.dumps(document).encode()
-        kept = Raw(method="POST", query="", headers={"content-type": "application/json"}, body=body)
-        items = read_items(PROVIDERS["hubspot"], SignedRequest(headers=kept.headers, body=body), source=source, key=key)
-        delivered = Delivered(source=source.id, key=key, raw=kept)
+        raw_request = Raw(method="POST", query="", headers={"content-type": "application/json"}, body=body)
+        items = read_items(
+            PROVIDERS["hubspot"], SignedRequest(headers=raw_request.headers, body=body), source=source, key=key
+        )
+        delivered = Delivered(source=source.id, key=key, raw=raw_request)
         submission = Submission(
             source="hub", batch=f"hub/{key}", received_at=world.clock(), items=items, delivered=delivered
         )
@@ -424,7 +440,7 @@ async def test_who_is_deleted_while_the_answer_is_under_way_is_not_made_anew(wor
 async def test_a_source_that_is_removed_reads_nothing(world: World) -> None:
     """The waiting read-backs of a removed source are deleted."""
     await world.send("hub", changed("7"))
-    await remove_source(world.workspace, slug="hub")
+    await remove_source(world.workspace, slug="hub", by="U0ADMIN", now=world.clock())
 
     assert await world.work() == 0
     assert world.crm.asked == []
@@ -476,7 +492,7 @@ async def test_attio_merges_and_leaves_other_objects_alone(world: World) -> None
     assert (await world.contact("att:old")).id == (await world.contact("att:new")).id
     source = await find_source(TEAM, slug="att")
     settings = replace(source.settings, options={"object": "7298c9b4-63ac"})
-    await set_source(world.workspace, slug="att", settings=settings, now=world.clock())
+    await set_source(world.workspace, slug="att", settings=settings, by="U0ADMIN", now=world.clock())
 
     assert await world.send("att", updated("r9"), key="d3") == ["ignored"]
     body = updated("r9")
@@ -493,7 +509,7 @@ async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World
     world.crm.tells["/v2/objects/people/records/r1"] = [Told(body=person("r1", lead_score=[wrong], heat=[heat]))]
     source = await find_source(TEAM, slug="att")
     settings = replace(source.settings, map={**source.settings.map, "heat": "heat"})
-    await set_source(world.workspace, slug="att", settings=settings, now=world.clock())
+    await set_source(world.workspace, slug="att", settings=settings, by="U0ADMIN", now=world.clock())
     await world.send("att", updated("r1"))
     await world.work()
 
@@ -509,9 +525,9 @@ async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World
     ]  # fmt: skip  # one reason a line
     await add_score_type(
         world.workspace, key="heat", label="Heat", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
-        is_default=False, now=world.clock(),
+        is_default=False, by="U0ADMIN", now=world.clock(),
     )  # fmt: skip  # one definition
-    again = await replay(world.workspace, id=stored_delivery.id, now=world.clock() + DAY)
+    again = await replay(world.workspace, id=stored_delivery.id, by="U0ADMIN", now=world.clock() + DAY)
     assert [again.count(status) for status in Status] == [1, 1, 0, 1]
     assert await world.value("att:r1", "heat") == 9000
 

@@ -81,11 +81,11 @@ async def post(client: ClientSession, url: str, sample: dict[str, Any]) -> Answe
 
 async def furnish(now: int) -> Workspace:
     """Create a workspace with the score types in the samples, and `measure` for mapped values."""
-    workspace = await add_workspace(TEAM, name="Acme", now=now)
+    workspace = await add_workspace(TEAM, name="Acme", by="U0ADMIN", now=now)
     for key in ("fit", "engagement", "measure"):
         await add_score_type(
             workspace, key=key, label=key, minimum=-1_000_000, maximum=1_000_000, step=100, bands=[], start=0,
-            is_default=False, now=now,
+            is_default=False, by="U0ADMIN", now=now,
         )  # fmt: skip  # one definition
     return workspace
 
@@ -128,6 +128,7 @@ async def test_every_sample_yields_what_is_expected_of_it(database_url: str) -> 
                 provider=provider,
                 secrets=configured.secrets or (),
                 settings=configured.settings,
+                by="U0ADMIN",
                 now=clock(),
             )
             answer = await post(client, f"{url}/webhooks/{TEAM}/{slug}", sample)

@@ -331,7 +331,7 @@ async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> 
     assert (await service.scores("p998@example.com"))["score"] == 50_000
     assert await service.contact("crm:7") is None
 
-    again = await replay(service.workspace, id=stored_delivery.id, now=service.clock())
+    again = await replay(service.workspace, id=stored_delivery.id, by="U0ADMIN", now=service.clock())
     assert (again.count(Status.DUPLICATE), again.count(Status.QUARANTINED)) == (1000 - len(bad), len(bad))
     assert (await verify_next(service.workspace, most=2000)).differences == ()
 
@@ -590,7 +590,7 @@ async def test_every_delivery_shows_what_was_set_aside_of_it(service: Receiving)
 async def test_either_secret_fits_while_rotating(service: Receiving) -> None:
     """During a rotation a source accepts signatures with either secret."""
     secrets = [SECRET, OTHER_SECRET]
-    await add_source(service.workspace, slug="rotating", provider="generic", secrets=secrets, now=START)
+    await add_source(service.workspace, slug="rotating", provider="generic", secrets=secrets, by="U0ADMIN", now=START)
     for secret in secrets:
         sender = service.sending(slug="rotating", secret=secret)
         assert (await sender.push(item("score.add", value=1), delivery=secret)).counts == (1, 0, 0, 0)
@@ -614,8 +614,8 @@ async def test_a_signature_may_stand_in_any_of_several_lines(service: Receiving)
 async def test_workspaces_and_sources_are_apart(service: Receiving) -> None:
     """Equal addresses and ids in another workspace are other facts of another contact."""
     other = await furnish(service.clock, secrets=(OTHER_SECRET,), team="T0999")
-    empty = await add_workspace("T0555", name="Empty", now=START)
-    await add_source(service.workspace, slug="billing", provider="generic", secrets=[SECRET], now=START)
+    empty = await add_workspace("T0555", name="Empty", by="U0ADMIN", now=START)
+    await add_source(service.workspace, slug="billing", provider="generic", secrets=[SECRET], by="U0ADMIN", now=START)
     other_sender = service.sending(team="T0999", secret=OTHER_SECRET)
     document = item(value=10, id="e") | {"contact": {"email": "ada@example.com", "id": "7"}}
 
@@ -637,7 +637,7 @@ async def test_workspaces_and_sources_are_apart(service: Receiving) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_batches_over_the_bound_are_refused_at_once(service: Receiving, database_url: str) -> None:
     """Batches beyond the limit are answered 503 at once; waiting batches and single pushes are recorded."""
-    await add_source(service.workspace, slug="form", provider="generic", secrets=[SECRET], now=START)
+    await add_source(service.workspace, slug="form", provider="generic", secrets=[SECRET], by="U0ADMIN", now=START)
     batch = {"items": [item(id=f"k{number}", email=f"p{number}@example.com") for number in range(1_000)]}
     async with raw.write_locked(database_url):
         pushes = [asyncio.create_task(service.sender.push(batch)) for _ in range(14)]

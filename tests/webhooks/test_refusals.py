@@ -88,7 +88,13 @@ async def test_what_headers_decide_is_answered_before_the_body(service: Receivin
         ("form", SourceSettings(token_in="form:key")),
     ):
         await add_source(
-            service.workspace, slug=slug, provider="zapier", secrets=["secret"], settings=settings, now=START
+            service.workspace,
+            slug=slug,
+            provider="zapier",
+            secrets=["secret"],
+            settings=settings,
+            by="U0ADMIN",
+            now=START,
         )
     sizes = {"content-length": "1000"}
     kind, form = {"content-type": "application/json"}, {"content-type": "application/x-www-form-urlencoded"}
@@ -364,7 +370,9 @@ async def test_a_changed_body_is_not_authentic(service: Receiving) -> None:
 @pytest.mark.slow
 async def test_guessing_is_slowed_down(service: Receiving) -> None:
     """Six hundred failures a minute are answered 401, later ones 429; valid requests from the address are accepted."""
-    await add_source(service.workspace, slug="other", provider="generic", secrets=[OTHER_SECRET], now=START)
+    await add_source(
+        service.workspace, slug="other", provider="generic", secrets=[OTHER_SECRET], by="U0ADMIN", now=START
+    )
     guessing, good = service.sending(secret=OTHER_SECRET), service.sending()
     statuses: list[int] = []
     for _ in range(6):

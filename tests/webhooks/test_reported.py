@@ -29,7 +29,7 @@ def fill_in(value: object) -> Any:
         case str():
             if match := re.fullmatch(r"\{s:(-?\d+)\}", value):
                 return START // SECOND + int(match[1])
-            return re.sub(r"\{iso:(-?\d+)\}", lambda found: written(int(found[1])), value)
+            return re.sub(r"\{iso:(-?\d+)\}", lambda match: written(int(match[1])), value)
         case list():
             return [fill_in(element) for element in value]
         case dict():
@@ -62,10 +62,10 @@ def soap(notifications: list[tuple[str, dict[str, str]]]) -> bytes:
 
 async def make_team(service: Receiving) -> Receiving:
     """Create a team with the score type `fit`, from 0 to 100."""
-    workspace = await add_workspace("T0REPORTED", name="Reported", now=START)
+    workspace = await add_workspace("T0REPORTED", name="Reported", by="U0ADMIN", now=START)
     await add_score_type(
         workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1000, bands=[], start=None,
-        is_default=False, now=START,
+        is_default=False, by="U0ADMIN", now=START,
     )  # fmt: skip  # the numbers of one definition
     return replace(service, workspace=workspace)
 

@@ -61,6 +61,7 @@ async def connect(service: Receiving, slug: str, provider: str, **more: Any) -> 
         provider=provider,
         secrets=configured.secrets or (),
         settings=configured.settings,
+        by="U0ADMIN",
         now=START,
     )
 
@@ -128,7 +129,7 @@ async def test_every_provider_is_connected_and_heard(service: Receiving) -> None
     """A source made by `source add` accepts its provider's events, recognizes repeats, and tells strangers nothing."""
     await add_score_type(
         service.workspace, key="lead_score", label="Lead", minimum=0, maximum=1_000_000, step=1, bands=[], start=None,
-        is_default=False, now=START,
+        is_default=False, by="U0ADMIN", now=START,
     )  # fmt: skip  # one definition
     heard = 0
     for provider, bodies in EVENTS.items():
@@ -156,7 +157,7 @@ async def test_a_secret_is_rotated_without_a_gap(service: Receiving) -> None:
         before = await connect(service, f"r-{provider}", provider)
         body, (old,) = encoded([]), before.secrets
         service.clock.now = START
-        after = await rotate_source(service.workspace, slug=before.slug, secret="new-and-long", now=START)
+        after = await rotate_source(service.workspace, slug=before.slug, secret="new-and-long", by="U0ADMIN", now=START)
         assert after.secrets == ("new-and-long", old)
 
         for late, statuses in ((0, (200, 200)), (DAY, (200, 200)), (DAY + 1, (200, 401))):
@@ -164,7 +165,9 @@ async def test_a_secret_is_rotated_without_a_gap(service: Receiving) -> None:
             answers = [(await send(service, after, body, secret=secret)).status for secret in ("new-and-long", old)]
             assert tuple(answers) == statuses, (provider, late)
         assert (await find_source(TEAM, slug=before.slug)).at(START + DAY + 1).secrets == ("new-and-long",)
-        again = await rotate_source(service.workspace, slug=before.slug, secret="newest", now=START + DAY + 1)
+        again = await rotate_source(
+            service.workspace, slug=before.slug, secret="newest", by="U0ADMIN", now=START + DAY + 1
+        )
         assert again.secrets == ("newest", "new-and-long")
 
 
@@ -273,10 +276,12 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     configured = configure(
         service.workspace, slug="own", provider="custom", options=SourceOptions(mapping=mapping), before=source
     )
-    await set_source(service.workspace, slug="own", settings=configured.settings, secrets=configured.secrets, now=START)
+    await set_source(
+        service.workspace, slug="own", settings=configured.settings, secrets=configured.secrets, by="U0ADMIN", now=START
+    )
 
     async def again() -> tuple[int, int, int, int]:
-        await replay(service.workspace, id=stored.id, now=service.clock())
+        await replay(service.workspace, id=stored.id, by="U0ADMIN", now=service.clock())
         ((replayed),) = await service.kept_deliveries()
         return replayed.applied, replayed.duplicate, replayed.ignored, replayed.quarantined
 
@@ -285,7 +290,7 @@ async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(serv
     assert [item.position for item in quarantined] == [0, 1]
     await add_score_type(
         service.workspace, key="renewal", label="Renewal", minimum=0, maximum=10_000, step=1000, bands=[], start=None,
-        is_default=False, now=START,
+        is_default=False, by="U0ADMIN", now=START,
     )  # fmt: skip  # one definition
     service.clock.now += DAY
     assert await again() == (2, 0, 0, 0)
@@ -363,13 +368,13 @@ async def test_a_source_is_removed_with_its_deliveries(service: Receiving) -> No
         service, source, encoded([{"email": "ada@example.com", "score": 5}, {"email": "ada@example.com", "score": "x"}])
     )
     assert (await send(service, source, b"{")).status == 400
-    await remove_source(service.workspace, slug="leaving")
+    await remove_source(service.workspace, slug="leaving", by="U0ADMIN", now=START)
 
     assert (await send(service, source, b"{}")).status == 404
     assert await service.kept_deliveries() == []
     assert await service.scores("ada@example.com") == {"score": 5000}
     with pytest.raises(Refusal, match="there is no source `leaving`"):
-        await remove_source(service.workspace, slug="leaving")
+        await remove_source(service.workspace, slug="leaving", by="U0ADMIN", now=START)
 
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
@@ -401,7 +406,7 @@ async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url:
     """An invalid source is refused with the reason, and nothing of it is stored."""
     storage = await open_storage(database_url, secret_keys=[KEY])
     try:
-        workspace = await add_workspace(TEAM, name="Acme", now=START)
+        workspace = await add_workspace(TEAM, name="Acme", by="U0ADMIN", now=START)
         for provider, given_fields, complaint in REFUSED:
             with pytest.raises(Refusal) as error:
                 configure(workspace, slug="x", provider=provider, options=SourceOptions(**given_fields))

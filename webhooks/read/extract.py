@@ -241,8 +241,8 @@ def find_address_problem(email: object) -> str | None:
 
 def moment(value: object) -> int | None:
     """Return a time in µs since 1970, parsed as *read_moment* does."""
-    found = read_moment(value)
-    return None if found is None else found.at
+    parsed = read_moment(value)
+    return None if parsed is None else parsed.at
 
 
 def bounded_key(key: str) -> str:

@@ -152,7 +152,7 @@ def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:
     ]
 
 
-async def replay(workspace: Workspace, *, id: int, now: int) -> Recorded:
+async def replay(workspace: Workspace, *, id: int, by: str, now: int) -> Recorded:
     """Parse a stored delivery again with the source's current settings, and record it as of its time of receipt.
 
     Items that were applied before are duplicates. A replay opens no follow-ups. Raises UnknownDelivery, and Refusal if
@@ -175,7 +175,7 @@ async def replay(workspace: Workspace, *, id: int, now: int) -> Recorded:
         muted=True,
     )
     recorded = await record(workspace, submission, now=now)
-    await settle_replay(workspace, id=id, outcomes=recorded.outcomes, items=items, now=now)
+    await settle_replay(workspace, id=id, outcomes=recorded.outcomes, items=items, by=by, now=now)
     return recorded
 
 

@@ -34,7 +34,7 @@ async def change_digest(request: Request, words: str) -> Reply:
         request.needs(Need.SET)
     destination = f"to <#{place}>" if match else "to you"
     if rest.casefold() == "off":
-        await stop_digest(request.workspace, place=place)
+        await stop_digest(request.workspace, place=place, by=request.person.id, now=request.now)
         return plain_reply(f"The digest {destination} is off.")
     at, _, zone = rest.partition(" ")
     if not at:

@@ -180,11 +180,11 @@ async def _apply_action(request: Request, action: str, rule: AlertRule) -> str:
     description = rule_line(replace(rule, paused_at=None), request.types, request.choices)
     match action:
         case "pause":
-            await pause_rule(request.workspace, rule=rule.id, now=request.now)
+            await pause_rule(request.workspace, rule=rule.id, by=request.person.id, now=request.now)
             return f"Rule {rule.id} is paused: {description}\nIt alerts nobody until `/score alerts resume {rule.id}`"
         case "resume":
-            await resume_rule(request.workspace, rule=rule.id)
+            await resume_rule(request.workspace, rule=rule.id, by=request.person.id, now=request.now)
             return f"Rule {rule.id} is on: {description}\nIt alerts again, for changes from now on."
         case _:
-            await remove_rule(request.workspace, rule=rule.id, now=request.now)
+            await remove_rule(request.workspace, rule=rule.id, by=request.person.id, now=request.now)
             return f"Rule {rule.id} is removed: {description}\nIts follow-ups stay: `/score followups`"

@@ -45,7 +45,7 @@ async def propose_change(request: Request, proposed: ScoreType) -> Reply:
     same = next(
         (pending for pending in older if _drop_version(pending) == _drop_version(proposed)), None
     )  # the form was submitted twice
-    new_draft = same or await draft(request.workspace, wanted=proposed, now=request.now)
+    new_draft = same or await draft(request.workspace, wanted=proposed, by=request.person.id, now=request.now)
     for pending in older:
         if pending != same:
             with suppress(NoDraft):  # another request applied or canceled the draft first
@@ -79,10 +79,16 @@ async def apply_change(request: Request, pending: ScoreType, *, asks: bool) -> R
     If *asks*, follow-ups are created for contacts that enter a region.
     """
     before = request.type(pending.key)
-    count = await apply(request.workspace, draft=pending, asks=asks, clock=request.clock, patience=PATIENCE)
+    count = await _apply(request, pending, asks=asks)
     if count is None:
         return await _answer_later(request, before, pending, _Outcome.ASKED if asks else _Outcome.APPLIED)
     return applied_reply(before, pending, follow_up_count=count if asks else None)
+
+
+async def _apply(request: Request, pending: ScoreType, *, asks: bool) -> int | None:
+    return await apply(
+        request.workspace, draft=pending, asks=asks, by=request.person.id, clock=request.clock, patience=PATIENCE
+    )
 
 
 async def revert_change(request: Request, earlier: ScoreType) -> Reply:
@@ -91,10 +97,10 @@ async def revert_change(request: Request, earlier: ScoreType) -> Reply:
     Raises NoDraft if the earlier version moves no score, so that there is nothing to apply.
     """
     live = request.type(earlier.key)
-    pending = await draft(request.workspace, wanted=earlier, now=request.now)
+    pending = await draft(request.workspace, wanted=earlier, by=request.person.id, now=request.now)
     if pending is None:
         raise NoDraft
-    if await apply(request.workspace, draft=pending, asks=False, clock=request.clock, patience=PATIENCE) is None:
+    if await _apply(request, pending, asks=False) is None:
         return await _answer_later(request, live, pending, _Outcome.REVERTED)
     return _reverted_reply(live, pending)
 

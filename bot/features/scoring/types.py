@@ -66,7 +66,7 @@ async def _add_type(request: Request, entered: "_EnteredType", values: dict[str,
     key = entered.text("key")
     try:
         score_type = await add_score_type(
-            request.workspace, key=key, is_default=entered.is_default, now=request.now, **values
+            request.workspace, key=key, is_default=entered.is_default, by=request.person.id, now=request.now, **values
         )
     except (AlreadyThere, BadName) as refusal:
         return Reply(errors={"key": refusal_sentence(refusal)})

@@ -24,6 +24,7 @@ MIGRATIONS = [
     "0011_first_facts",
     "0012_attribute_values",
     "0013_named_ids",
+    "0014_audit",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

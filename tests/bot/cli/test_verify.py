@@ -18,7 +18,7 @@ async def test_verify(database_url: str) -> None:
     """The command exits with 0 and one sentence if the ledger is consistent, else with 1 and a line per difference."""
     env = environment(database_url)
     opened_storage = await open_storage(database_url, secret_keys=[KEY])
-    team = Team(await add_workspace("T0123", name="Acme", now=NOW))
+    team = Team(await add_workspace("T0123", name="Acme", by="U0ADMIN", now=NOW))
     await team.deliver(set_to("a", "ada@example.com", 40), set_to("b", "bob@example.com", 50))
     await opened_storage.close()
 

@@ -77,11 +77,11 @@ async def house(storage: Storage) -> AsyncIterator[House]:
     sandbox = ForeignSlack(app_url="", signing_secret="none", bot_token=BOT_TOKEN)
     await sandbox.start()
     client = AsyncWebClient(token=BOT_TOKEN, base_url=f"{sandbox.url}/api/", timeout=10, retry_handlers=[])
-    workspace = await add_workspace(TEAM, name="Acme", now=int(sandbox.clock.now() * SECOND))
+    workspace = await add_workspace(TEAM, name="Acme", by="U0ADMIN", now=int(sandbox.clock.now() * SECOND))
     runner = JobRunner({}, recurring=TABLES.recurring, clock=lambda: int(sandbox.clock.now() * SECOND))
     runner.add_handlers(workspace, bind_jobs(workspace, client=client, clock=lambda: int(sandbox.clock.now() * SECOND)))
     house = House(sandbox=sandbox, team=Team(workspace), runner=runner)
-    await choose_channel(workspace, channel=SUCCESS, now=house.now)
+    await choose_channel(workspace, channel=SUCCESS, by="U0ADMIN", now=house.now)
     yield house
     sandbox.faults.clear()
     await sandbox.stop()
@@ -110,13 +110,13 @@ async def test_what_slack_refuses_is_given_up(house: House) -> None:
 
 async def test_where_nobody_can_be_asked_it_is_given_up_at_once(house: House) -> None:
     """Without an owner and an admin a follow-up is given up at once; the next is posted to the channel chosen since."""
-    await choose_channel(house.team.workspace, channel=None, now=house.now)
+    await choose_channel(house.team.workspace, channel=None, by="U0ADMIN", now=house.now)
     for person in house.sandbox.world.people.values():
         person.is_admin = person.is_owner = False
     await house.hot("ada")
     await house.work()
     assert (house.tried, await house.jobs()) == (0, (0, 1))
-    await choose_channel(house.team.workspace, channel=SUCCESS, now=house.now)
+    await choose_channel(house.team.workspace, channel=SUCCESS, by="U0ADMIN", now=house.now)
     await house.hot("grace")
     await house.work()
 

@@ -33,12 +33,12 @@ Act = Callable[[Team], Awaitable[object]]
 async def condition_team(storage: Storage, *rules: str) -> Team:
     """Return a team with these rules, a type with a rule about an activity, a segment, and the scores of Ada."""
     team = await fading_team(storage, "T0ACME")
-    await pause_rule(team.workspace, rule=1, now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
-        rules=(Rule(name="Visit", activity="visit", points=40_000),), is_default=False, now=NOW,
+        rules=(Rule(name="Visit", activity="visit", points=40_000),), is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
-    await save_segment(team.workspace, name="cool", text="-fit>=50", now=NOW)
+    await save_segment(team.workspace, name="cool", text="-fit>=50", by="U0ADMIN", now=NOW)
     for words in rules:
         await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
     await team.deliver(set_to("heat", ADA, 100, score="heat"), set_to("score", ADA, 60))

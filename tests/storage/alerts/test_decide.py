@@ -28,8 +28,8 @@ ADA, BOB = "ada@example.com", "bob@example.com"
 @pytest.fixture
 async def team(storage: Storage) -> Team:
     """Return a team that chose the channel #sales."""
-    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
-    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
+    await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     return Team(workspace)
 
 
@@ -48,10 +48,10 @@ def points(thousandths: int | None) -> int | None:
 
 async def test_the_first_rule_is_off_until_somebody_chose_a_channel(storage: Storage) -> None:
     """Once a channel is chosen, the rule creates follow-ups for contacts that enter the top band from then on."""
-    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
     team = Team(workspace)
     await team.deliver(set_to("1", ADA, 90), received=NOW)
-    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("2", ADA, 95), set_to("3", BOB, 80), received=NOW + 1)
 
     assert await list_follow_up_rows(workspace) == [(None, 80, "C0SALES", "open")]
@@ -87,7 +87,7 @@ async def test_deliveries_that_share_a_commit_are_decided_one_by_one(team: Team,
 @pytest.mark.parametrize("together", [True, False], ids=["one commit", "two commits"])
 async def test_what_comes_later_in_a_commit_decides_nothing_before_it(team: Team, words: str, together: bool) -> None:
     """A later delivery of the same commit affects neither the conditions nor the earlier scores that a rule sees."""
-    await pause_rule(team.workspace, rule=1, now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
     await team.deliver(set_to("1", ADA, 85, at=NOW - 10 * DAY), set_to("2", BOB, 10))
     deliveries = (
@@ -108,7 +108,7 @@ async def test_what_an_earlier_one_of_a_commit_asked_for_is_seen_by_a_condition(
     """A rule with the condition `followup:none` skips a contact for which an earlier delivery created a follow-up."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1_000, bands=(), start=None,
-        is_default=False, now=NOW,
+        is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     await add_alert_rule(team.workspace, words="fit crosses 60 if followup:none", made_by="U1", owners={}, now=NOW)
     deliveries = (
@@ -131,9 +131,9 @@ async def test_what_an_earlier_one_of_a_commit_did_to_scores_is_seen_by_a_rule(
     """A rule sees an earlier delivery of its commit, in a condition about another score and in a past value."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1_000, bands=(), start=None,
-        is_default=False, now=NOW,
+        is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
-    await pause_rule(team.workspace, rule=1, now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
     earlier = set_to("1", ADA, 70, score="fit"), set_to("2", ADA, 10, at=NOW - 8 * DAY)
     deliveries = (team.delivery(*earlier, batch="first"), team.delivery(set_to("3", ADA, 65), batch="second"))
@@ -174,7 +174,7 @@ async def test_within_one_delivery_only_its_end_counts(team: Team) -> None:
 
 async def test_a_condition_is_asked_once_when_it_crosses(team: Team) -> None:
     """A condition is evaluated when the score crosses, with the fields of that delivery, and not again later."""
-    await pause_rule(team.workspace, rule=1, now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     rule = await add_alert_rule(
         team.workspace, words="when score crosses 50 if owner:me tag:vip in <#C0VIP>", made_by="U1",
         owners={"me": "Rep@acme.example"}, now=NOW,
@@ -204,7 +204,7 @@ async def test_whoever_makes_a_rule_is_written_into_it(team: Team, condition: st
     """`me` and Slack mentions in a rule are replaced by addresses when the rule is created."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000, bands=(), start=None,
-        is_default=False, now=NOW,
+        is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     rule = await add_alert_rule(
         team.workspace, words=f"when score crosses 50 if {condition}", made_by="U1",
@@ -243,9 +243,9 @@ async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
 
 async def test_without_a_channel_the_owner_is_asked_else_an_admin(storage: Storage) -> None:
     """Without a chosen channel a follow-up goes to the contact's owner, or else to an admin."""
-    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
     team = Team(workspace)
-    await choose_channel(workspace, channel=None, now=NOW)
+    await choose_channel(workspace, channel=None, by="U0ADMIN", now=NOW)
     await team.deliver(set_to("1", ADA, 90, fields={"owner": "Rep@Acme.example"}), set_to("2", BOB, 90))
     assert [entry[2] for entry in await list_follow_up_rows(workspace)] == ["owner:rep@acme.example", "admins"]
 
@@ -267,23 +267,23 @@ async def test_a_type_with_another_top_band_has_its_own_edge(team: Team) -> None
 async def test_rules_are_paused_resumed_and_removed(team: Team) -> None:
     """A paused rule keeps its memory up to date, and a removed rule is gone."""
     (first,) = await alert_rules(team.workspace)
-    await pause_rule(team.workspace, rule=first.id, now=NOW)
+    await pause_rule(team.workspace, rule=first.id, by="U0ADMIN", now=NOW)
     await team.deliver(set_to("1", ADA, 90))
-    await resume_rule(team.workspace, rule=first.id)
+    await resume_rule(team.workspace, rule=first.id, by="U0ADMIN", now=NOW)
     await team.deliver(set_to("2", ADA, 95), received=NOW + 1)
     assert await list_follow_up_rows(team.workspace) == []
     await team.deliver(set_to("3", BOB, 95), received=NOW + 2)
     assert len(await list_follow_up_rows(team.workspace)) == 1
 
-    await remove_rule(team.workspace, rule=first.id, now=NOW)
+    await remove_rule(team.workspace, rule=first.id, by="U0ADMIN", now=NOW)
     assert await alert_rules(team.workspace) == []
     for gone in (first.id, 2**70):
         with pytest.raises(UnknownRule):
-            await pause_rule(team.workspace, rule=gone, now=NOW)
+            await pause_rule(team.workspace, rule=gone, by="U0ADMIN", now=NOW)
         with pytest.raises(UnknownRule):
-            await resume_rule(team.workspace, rule=gone)
+            await resume_rule(team.workspace, rule=gone, by="U0ADMIN", now=NOW)
         with pytest.raises(UnknownRule):
-            await remove_rule(team.workspace, rule=gone, now=NOW)
+            await remove_rule(team.workspace, rule=gone, by="U0ADMIN", now=NOW)
 
 
 async def test_a_rule_that_cannot_be_read_is_not_made(team: Team) -> None:
@@ -342,20 +342,20 @@ async def test_a_snooze_ends_once(team: Team) -> None:
 
 async def test_another_workspace_has_its_own(team: Team, storage: Storage) -> None:
     """Rules and follow-ups of one workspace are invisible in another."""
-    other = await add_workspace("T0OTHER", name="Other", now=NOW)
-    await choose_channel(other, channel="C0SALES", now=NOW)
+    other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW)
+    await choose_channel(other, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("1", Reference(email=ADA), 90))
     assert await list_follow_up_rows(other) == []
     with pytest.raises(UnknownFollowUp):
         await apply_move(other, id=1, move=FollowUpMove.CLAIM, by="U1", now=NOW)
     with pytest.raises(UnknownRule):
-        await pause_rule(other, rule=1, now=NOW)
+        await pause_rule(other, rule=1, by="U0ADMIN", now=NOW)
 
 
 async def test_a_message_that_moved(team: Team, storage: Storage) -> None:
     """Follow-ups of a moved message point to the new message; those of other messages and other teams stay."""
-    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
-    await choose_channel(other.workspace, channel="C0SALES", now=NOW)
+    other = Team(await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW))
+    await choose_channel(other.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     for receiving in (team, other):
         await receiving.deliver(*(set_to(f"{n}", Reference(email=f"p{n}@example.com"), 90) for n in range(3)))
     own_ids, other_ids = [

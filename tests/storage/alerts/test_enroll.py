@@ -24,8 +24,8 @@ MEMORY = "SELECT contact_id, taken, pending_until FROM alert_memory WHERE rule_i
 @pytest.fixture
 async def scored(team: Team) -> Team:
     """Return a team with twenty contacts, scored from 0 to 95 before there is a rule."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
-    await pause_rule(team.workspace, rule=1, now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     await team.deliver(*(set_to(f"s{n}", f"p{n:02d}@example.com", n * 5, at=NOW - HOUR) for n in range(20)))
     return team
 
@@ -39,11 +39,11 @@ async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
 async def redefine(team: Team, *, asks: bool = False, at: int, **changes: object) -> int:
     """Redefine the default type as an admin does. Return the number of follow-ups, which the preview must match."""
     live = next(score_type for score_type in await score_types(team.workspace) if score_type.is_default)
-    new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=at)  # type: ignore[arg-type]  # named
+    new_draft = await draft(team.workspace, wanted=replace(live, **changes), by="U0ADMIN", now=at)  # type: ignore[arg-type]  # named
     assert new_draft is not None
     assert await build(team.workspace, draft=new_draft, clock=lambda: at)
     expected = await preview(team.workspace, draft=new_draft, now=at)
-    count = await apply(team.workspace, draft=new_draft, asks=asks, clock=lambda: at)
+    count = await apply(team.workspace, draft=new_draft, asks=asks, by="U0ADMIN", clock=lambda: at)
     assert count == (expected.asking if asks else 0)
     return expected.asking
 

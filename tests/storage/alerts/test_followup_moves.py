@@ -139,11 +139,11 @@ class RandomWalk:
 
 async def make_team(storage: Storage) -> Team:
     """Return a team with two alert rules."""
-    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
-    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
+    await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await add_score_type(
         workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
-        half_life=DAY, is_default=False, now=NOW,
+        half_life=DAY, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     for words in (
         "score crosses 50 cooldown 1h sla 4h escalate to <@U2>",

@@ -26,12 +26,12 @@ MEMORY = "SELECT taken, pending_until FROM alert_memory ORDER BY rule_id, contac
 
 async def holding_team(storage: Storage, words: str = WORDS) -> Team:
     """Return a team with a second score type, in which Ada is at 60 and a hold of two hours is pending."""
-    workspace = await add_workspace("T0ACME", name="Acme", now=NOW)
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
     await add_score_type(
         workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000, start=0, bands=[], is_default=False,
-        now=NOW,
+        by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
-    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
     team = Team(workspace)
     await team.deliver(set_to("1", ADA, 60))
@@ -49,10 +49,10 @@ async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
 async def redefine(team: Team, key: str, *, asks: bool = False, at: int = NOW + HOUR, **changes: object) -> None:
     """Change a score type as an admin does, by default an hour after the beginning."""
     live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == key)
-    new_draft = await draft(team.workspace, wanted=replace(live, **changes), now=at)  # type: ignore[arg-type]  # named arguments
+    new_draft = await draft(team.workspace, wanted=replace(live, **changes), by="U0ADMIN", now=at)  # type: ignore[arg-type]  # named arguments
     if new_draft is not None:
         expected = await preview(team.workspace, draft=new_draft, now=at)
-        number = await apply(team.workspace, draft=new_draft, asks=asks, clock=lambda: at)
+        number = await apply(team.workspace, draft=new_draft, asks=asks, by="U0ADMIN", clock=lambda: at)
         assert number == (expected.asking if asks else 0)
 
 
@@ -60,7 +60,8 @@ async def add_default_type(team: Team) -> None:
     """Add a score type that becomes the default."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
-        is_default=True, now=NOW + HOUR,
+        is_default=True,
+        by="U0ADMIN", now=NOW + HOUR,
     )  # fmt: skip  # one definition
 
 
@@ -133,7 +134,8 @@ async def test_a_new_default_type_begins_with_nobody_inside(storage: Storage) ->
     assert await follow_ups(team) == [(0, 90_000)]
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=0,
-        bands=[Band(name="cold", start=0), Band(name="hot", start=80_000)], is_default=True, now=NOW + HOUR,
+        bands=[Band(name="cold", start=0), Band(name="hot", start=80_000)], is_default=True,
+        by="U0ADMIN", now=NOW + HOUR,
     )  # fmt: skip  # one definition
     later = NOW + 20 * DAY  # after the cool-down of the default rule
     await team.deliver(set_to("3", BOB, 85, score="heat"), batch="3", received=later)

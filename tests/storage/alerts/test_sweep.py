@@ -38,12 +38,12 @@ BANDS = (Band(name="cold", start=-100_000), Band(name="warm", start=40_000), Ban
 
 async def fading_team(storage: Storage, team: str, *rules: str) -> Team:
     """Return a team with a type that has a half-life of a day, and rules about the type."""
-    workspace = await add_workspace(team, name="Acme", now=NOW)
+    workspace = await add_workspace(team, name="Acme", by="U0ADMIN", now=NOW)
     await add_score_type(
         workspace, key="heat", label="Heat", minimum=-100_000, maximum=100_000, step=1_000, start=0, bands=BANDS,
-        half_life=DAY, is_default=False, now=NOW,
+        half_life=DAY, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
-    await choose_channel(workspace, channel="C0SALES", now=NOW)
+    await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     for words in rules:
         await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
     return Team(workspace)
@@ -224,7 +224,7 @@ async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
 async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage) -> None:
     """A rule about movement compares with the score a week ago, fires once per week, and skips new contacts."""
     team = await fading_team(storage, "T0ACME", "score moved 15 in 7d cooldown 1h", "heat rises 15 in 7d cooldown 1h")
-    await pause_rule(team.workspace, rule=1, now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     await team.deliver(set_to("1", ADA, 50, at=NOW), set_to("2", BOB, 80, at=NOW))
     for number, (day, ada, bob) in enumerate([(3, 60, 80), (8, 66, 66), (9, 30, 65), (15, 31, 90), (16, 70, 65)]):
         items = (set_to(f"a{number}", ADA, ada), set_to(f"b{number}", BOB, bob))
@@ -295,7 +295,7 @@ async def test_within_the_rest_an_edge_is_spent_and_counted(storage: Storage) ->
 async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage) -> None:
     """A claim expires, an unclaimed follow-up escalates, each move is recorded, and handled ones are left alone."""
     team = await fading_team(storage, "T0ACME", "score crosses 50 sla 4h escalate to <@U0JANE>")
-    await pause_rule(team.workspace, rule=1, now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
     workspace = team.workspace
     assert await list_overdue(workspace, most=9, now=NOW + 4 * HOUR - 1) == []
@@ -339,7 +339,7 @@ async def test_a_clock_that_is_put_back_asks_for_nothing_twice(storage: Storage,
 async def test_filters_ask_where_follow_ups_stand(storage: Storage) -> None:
     """Filters by follow-up state agree with their specification in Python; a closed follow-up counts as none."""
     team = await fading_team(storage, "T0ACME", "score crosses 50 sla 1h escalate to <@U0JANE>")
-    await pause_rule(team.workspace, rule=1, now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
     names = ("open", "claimed", "snoozed", "escalated", "done", "none")
     await team.deliver(*(set_to(name, f"{name}@example.com", 10 if name == "none" else 60) for name in names))
     for id, way, until in (
@@ -422,7 +422,7 @@ async def test_a_rule_is_tried_a_part_of_the_contacts_at_a_time(
 ) -> None:
     """A simulation loads a limited number of changes at a time, and evaluates every contact."""
     team, contacts, turns, busy = (
-        Team(await add_workspace("T0MANY", name="Acme", now=NOW)),
+        Team(await add_workspace("T0MANY", name="Acme", by="U0ADMIN", now=NOW)),
         1_200,
         12,
         5,

@@ -75,7 +75,7 @@ KEYS = [
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
     ("late_answers", "workspace_id"), ("pending_refolds", "contact_id"),
-    ("tombstones", "workspace_id"), ("attribute_values", "contact_id"),
+    ("tombstones", "workspace_id"), ("attribute_values", "contact_id"), ("audit_entries", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
     "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
@@ -84,6 +84,7 @@ INDEXES = {
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
     "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message", "late_answers_workspace",
     "message_contacts_contact", "pending_refolds_undo",
+    "audit_entries_workspace", "audit_entries_what", "audit_entries_contact", "audit_entries_other",
     "attribute_values_key", "attribute_values_number", "attribute_values_instant",
 }  # fmt: skip  # names
 

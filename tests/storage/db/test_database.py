@@ -225,7 +225,7 @@ async def test_any_task_may_open_use_and_close(database_url: str) -> None:
 
     for number in range(3):
         opened_storage = await alone(open_storage(database_url, secret_keys=KEYS))
-        workspace = await alone(add_workspace(f"T{number}", name="Acme", now=NOW))
+        workspace = await alone(add_workspace(f"T{number}", name="Acme", by="U0ADMIN", now=NOW))
         await alone(Team(workspace).deliver(set_to("k", "ada@example.com", 10)))
         assert (await alone(opened_storage.readiness())).is_ready
         assert [workspace.team for workspace in await alone(all_workspaces())] == [f"T{n}" for n in range(number + 1)]
@@ -549,7 +549,7 @@ async def test_the_files_of_a_new_database_are_private(database_url: str, tmp_pa
     """Only the owner may read a new database file and its log; an existing file keeps its permissions."""
     file, existing = tmp_path / "new" / "scores.db", raw.file_of(database_url)
     opened_storage = await open_storage(f"sqlite://{file}")
-    await add_workspace("T1", name="Acme", now=NOW)
+    await add_workspace("T1", name="Acme", by="U0ADMIN", now=NOW)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
     await opened_storage.close()
     existing.chmod(0o644)

@@ -195,7 +195,7 @@ async def test_a_schema_of_the_url_is_the_one_that_is_used(database_url: str) ->
         await raw.rows(database_url, "CREATE SCHEMA other")
         assert (await migrate(f"{through}&schema=other", now=NOW)).applied != []
         async with opened(f"{through}&schema=other"):
-            await add_workspace("T1", name="Acme", now=NOW)
+            await add_workspace("T1", name="Acme", by="U0ADMIN", now=NOW)
     workspaces = {
         name: await raw.rows(database_url, f"SELECT id FROM {name}.workspaces") for name in ("public", "other")
     }

@@ -17,8 +17,12 @@ from tortoise.migrations.executor import MigrationTarget
 from storage.bootstrap import migrate, open_storage
 from storage.db import database
 from storage.db import migrate as migrating
+from storage.job_runner import run_here
+from storage.jobs import NewJob
 from storage.ledger.verify import Difference, verify_next
 from storage.limits import MIGRATION
+from storage.reading.segments import save_segment
+from storage.scoring.drafts import APPLY, make_handlers
 from storage.workspaces import add_workspace, all_workspaces
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run
@@ -147,7 +151,7 @@ async def test_a_newer_schema_is_refused(database_url: str, tmp_path: Path) -> N
     try:
         assert await ask("migrate", database_url, house=house) == {"applied": [NEXT]}
         readiness = await running.readiness()
-        await add_workspace("T0LATER", name="Later", now=NOW)
+        await add_workspace("T0LATER", name="Later", by="U0ADMIN", now=NOW)
     finally:
         await running.close()
     before = await everything(database_url)
@@ -569,8 +573,8 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
     after = await everything(database_url)
     added = ("enrollment", "enrolled_at", "failed_for", "position", "asked", "names", "split_at", "named_id")
     later = ("name_key", "company_key")  # recomputed by another migration
-    kept = without({name: after[name] for name in before}, *added, *later)
-    assert kept == without(before, *later)
+    remaining = without({name: after[name] for name in before}, *added, *later)
+    assert remaining == without(before, *later)
     (rule,), (memory,), (job,) = after["alert_rules"], after["alert_memory"], after["jobs"]
     assert (rule["enrollment"], rule["enrolled_at"], memory["enrollment"]) == (0, 0, 0)
     assert (job["failed_for"], job["position"]) == (0, 0)
@@ -662,6 +666,42 @@ async def test_earlier_facts_count_as_named_by_the_only_id_of_their_source(datab
         (1, "crm:7"), (2, "n8n:x"), (3, None), (4, None), (5, None), (6, None),
     ]  # fmt: skip  # id, and the id that it named
     assert picked(after["contacts"], "id split_at") == [(1, None), (2, None), (3, None)]
+
+
+async def test_the_record_of_changes_begins_with_the_migration(database_url: str, tmp_path: Path) -> None:
+    """Settings from before have no entries; their next change has one, also if a job of before applies a draft."""
+    await tables_until("0013_named_ids", database_url, tmp_path)
+    definition = (
+        "INSERT INTO definitions (id, score_type_id, number, label, minimum, maximum, step, start, bands, rules,"
+        " is_draft, created_at) VALUES "
+    )
+    for sql in (
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+        "INSERT INTO score_types (id, workspace_id, key, live, created_at) VALUES (1, 1, 'score', 1, 5)",
+        f"{definition} (1, 1, 1, 'Score', 0, 100000, 1000, 0, '[]', '[]', false, 5)",
+        f"{definition} (2, 1, 2, 'Score', 0, 90000, 1000, 0, '[]', '[]', true, 5)",
+        "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES (1, 'hot', 'score>=80', 5)",
+    ):
+        await raw.rows(database_url, sql)
+    before = await everything(database_url)
+
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0013_named_ids") + 1 :]
+
+    after = await everything(database_url)
+    assert after["audit_entries"] == []
+    assert after["definitions"] == [{**row, "applied_by": None} for row in before["definitions"]]
+    opened_storage = await open_storage(database_url, secret_keys=KEYS)
+    try:
+        (workspace,) = await all_workspaces()
+        await save_segment(workspace, name="hot", text="score>=70", by="U1", now=NOW)
+        job = NewJob(workspace=1, kind=APPLY, lane="draft/2", key="2", subject=2, due_at=NOW)
+        await run_here(workspace, job=job, handler=make_handlers(lambda: NOW)[APPLY], clock=lambda: NOW)
+    finally:
+        await opened_storage.close()
+    entries = (await everything(database_url))["audit_entries"]
+    assert picked(entries, "who what subject") == [("U1", "segment.saved", "hot"), ("unknown", "type.changed", "score")]
+    assert json.loads(str(entries[0]["before"])) == {"text": "score>=80"}
 
 
 # Garbage collection takes most of the time.

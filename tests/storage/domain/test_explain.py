@@ -104,14 +104,14 @@ def test_rounding_is_no_fading() -> None:
         Activity(source="crm", key=f"{n}", occurred_at=NOW + n, batch="b", activity="visit", quantity=333)
         for n in range(3)
     ]
-    told = []
+    contributions = []
     for count in (1, 2, 3):
         explanation = explain(visits[:count], replace(score_type(), rules=(rule,)), now=NOW, most=9)
         assert explanation is not None
-        told.append([(line.effect, line.rounded) for line in reversed(explanation.contributions)])
+        contributions.append([(line.effect, line.rounded) for line in reversed(explanation.contributions)])
         assert all((line.asked, line.faded, line.cut) == (3_330, 0, 0) for line in explanation.contributions)
 
-    assert told == [
+    assert contributions == [
         [(3_000, 330)],
         [(4_000, -670), (3_000, 330)],  # 6.66 is shown as 7
         [(4_000, -670), (3_000, 330), (3_000, 330)],  # 9.99 is shown as 10

@@ -386,14 +386,14 @@ def test_what_the_range_cut_is_charged_to_what_led_there() -> None:
 def test_several_rules_of_one_activity_have_a_line_each_with_its_cap() -> None:
     """Each rule of an activity has a line: a cap cuts its own rule, then the range cuts the last rule."""
     capped = replace(DEMO, name="Capped", points=8_000, cap=RuleCap(points=5_000, period="day"))
-    told = lines(changed(Op.SET, 90, 1), activity_fact("demo_booked", 2), rules=(DEMO, capped))
-    assert told == ["90 of 90 set", "10 of 10 Demo", "0 of 8 Capped, cap 3, range 5"]
-    told = lines(activity_fact("demo_booked", 2), activity_fact("demo_booked", 3), rules=(capped,))
-    assert told == ["5 of 8 Capped, cap 3", "0 of 8 Capped, cap 8"]
+    explained = lines(changed(Op.SET, 90, 1), activity_fact("demo_booked", 2), rules=(DEMO, capped))
+    assert explained == ["90 of 90 set", "10 of 10 Demo", "0 of 8 Capped, cap 3, range 5"]
+    explained = lines(activity_fact("demo_booked", 2), activity_fact("demo_booked", 3), rules=(capped,))
+    assert explained == ["5 of 8 Capped, cap 3", "0 of 8 Capped, cap 8"]
 
 
 def test_months_take_changes_together_but_no_rules() -> None:
     """Older changes are summed by month, and each rule about the contact keeps its own line."""
     adds = [changed(Op.ADD, 1, MONDAY + n * DAY) for n in range(5)]
-    told = lines(field_value(1, tags=["vip"], attributes_plan="pro"), *adds, rules=(VIP, PRO), most=2)
-    assert told == ["20 of 20 VIP", "10 of 10 Pro plan", "3 of 3 month", "1 of 1 add", "1 of 1 add"]
+    explained = lines(field_value(1, tags=["vip"], attributes_plan="pro"), *adds, rules=(VIP, PRO), most=2)
+    assert explained == ["20 of 20 VIP", "10 of 10 Pro plan", "3 of 3 month", "1 of 1 add", "1 of 1 add"]

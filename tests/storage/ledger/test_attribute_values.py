@@ -19,7 +19,7 @@ def attributes_item(key: str, email: str, **attributes: Json) -> Item:
     return field_item(key, email, at=NOW, **{f"attributes.{name}": value for name, value in attributes.items()})
 
 
-async def found(team: Team, text: str, *, now: int = NOW) -> list[str | None]:
+async def find_addresses(team: Team, text: str, *, now: int = NOW) -> list[str | None]:
     """Return the emails of the contacts that a filter finds. Fail if verification finds a difference."""
     assert (await verify_next(team.workspace)).differences == ()
     result = await page(team.workspace, query=parse(text, await score_types(team.workspace)), limit=9, now=now)
@@ -32,13 +32,13 @@ async def test_a_new_value_replaces_the_old_one(team: Team) -> None:
     await team.deliver(attributes_item("b", ADA, plan="pro", likes=["jazz", "chess"]), batch="b", received=NOW + 1)
     await team.ask(Item(key="c", contact=Reference(email=ADA), fields={"attributes.visits": 9}), batch="c")
 
-    assert await found(team, "attributes.plan:pro attributes.likes:chess attributes.visits=9") == [ADA]
-    assert await found(team, "attributes.plan:free OR attributes.likes:tea OR attributes.visits=3") == []
+    assert await find_addresses(team, "attributes.plan:pro attributes.likes:chess attributes.visits=9") == [ADA]
+    assert await find_addresses(team, "attributes.plan:free OR attributes.likes:tea OR attributes.visits=3") == []
 
     await team.undo("c", batch="u")
-    assert await found(team, "attributes.visits=3") == [ADA]
+    assert await find_addresses(team, "attributes.visits=3") == [ADA]
     await team.deliver(attributes_item("d", ADA, visits=None), batch="d", received=NOW + 2)
-    assert await found(team, "has:attributes.visits") == []
+    assert await find_addresses(team, "has:attributes.visits") == []
 
 
 async def test_values_follow_a_merge_and_its_undo(team: Team) -> None:
@@ -47,12 +47,12 @@ async def test_values_follow_a_merge_and_its_undo(team: Team) -> None:
     merge = Merge(key="m", contact=Reference(email=BOB), into=Reference(email=ADA))
     await team.ask(merge, batch="m", received=NOW + 1)
 
-    assert await found(team, "attributes.visits=3 attributes.seats=5 attributes.plan:free") == [ADA]
-    assert await found(team, "attributes.plan:pro") == []
+    assert await find_addresses(team, "attributes.visits=3 attributes.seats=5 attributes.plan:free") == [ADA]
+    assert await find_addresses(team, "attributes.plan:pro") == []
 
     await team.undo("m", batch="u", received=NOW + 2)
-    assert await found(team, "attributes.plan:pro attributes.visits=3 -has:attributes.seats") == [ADA]
-    assert await found(team, "attributes.plan:free attributes.seats=5 -has:attributes.visits") == [BOB]
+    assert await find_addresses(team, "attributes.plan:pro attributes.visits=3 -has:attributes.seats") == [ADA]
+    assert await find_addresses(team, "attributes.plan:free attributes.seats=5 -has:attributes.visits") == [BOB]
 
 
 async def test_nothing_is_left_of_the_values_of_a_deleted_contact(team: Team, database_url: str) -> None:
@@ -64,7 +64,7 @@ async def test_nothing_is_left_of_the_values_of_a_deleted_contact(team: Team, da
 
     await team.deliver(Deletion(key="x", contact=Reference(email=BOB)), batch="x", received=NOW + DAY)
 
-    assert await found(team, "attributes.plan:pro") == ["eve@example.com"]
+    assert await find_addresses(team, "attributes.plan:pro") == ["eve@example.com"]
     assert len(await raw.rows(database_url, "SELECT * FROM attribute_values")) == 1
 
 
@@ -87,10 +87,10 @@ async def test_an_age_is_counted_from_the_moment_of_the_question(team: Team) -> 
         attributes_item("a", ADA, seen="2025-12-25T00:00:00Z"), attributes_item("b", BOB, seen="2026-03-01")
     )
 
-    assert await found(team, "attributes.seen<7d") == [BOB]
-    assert await found(team, "attributes.seen<7d", now=NOW - 1) == [ADA, BOB]
-    assert await found(team, "attributes.seen>=7d") == [ADA]
-    assert await found(team, "attributes.seen>7d", now=NOW + 1) == [ADA]
+    assert await find_addresses(team, "attributes.seen<7d") == [BOB]
+    assert await find_addresses(team, "attributes.seen<7d", now=NOW - 1) == [ADA, BOB]
+    assert await find_addresses(team, "attributes.seen>=7d") == [ADA]
+    assert await find_addresses(team, "attributes.seen>7d", now=NOW + 1) == [ADA]
 
 
 async def test_an_alert_asks_about_attributes_that_come_with_the_change(team: Team) -> None:

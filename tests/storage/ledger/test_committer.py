@@ -160,7 +160,7 @@ async def test_very_many_items_are_spread_over_commits(team: Team) -> None:
 
 async def test_deliveries_in_one_commit_keep_their_own_quarantine(team: Team) -> None:
     """Each delivery of a commit has its own counts and its own quarantined items."""
-    crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
+    crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=[], by="U0ADMIN", now=NOW)
     await asyncio.gather(
         *(
             team.deliver(

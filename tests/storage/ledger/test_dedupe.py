@@ -19,7 +19,7 @@ from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import DAY, NOW, Team, Whom, change, field_item, set_to
+from tests.storage.teams import DAY, NOW, ContactLike, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
@@ -29,11 +29,11 @@ CONFLICT = ItemOutcome(status=Status.QUARANTINED, reason="conflict")
 @pytest.fixture
 async def crm(team: Team) -> Source:
     """Return a configured source."""
-    return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
+    return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], by="U0ADMIN", now=NOW)
 
 
 def like_first(
-    contact: Whom = ADA,
+    contact: ContactLike = ADA,
     value: int = 50,
     *,
     op: Op = Op.SET,
@@ -70,7 +70,7 @@ async def seasoned(team: Team) -> Team:
     """Return a team with a second score type, which already has Ada and Bob."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1_000,
-        bands=[], start=None, is_default=False, now=NOW,
+        bands=[], start=None, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     await team.deliver(set_to("a", ADA, 10, at=NOW - DAY), set_to("b", BOB, 20, at=NOW - DAY))
     return team
@@ -102,9 +102,11 @@ async def test_a_repeat_is_looked_for_before_the_limits_of_today(seasoned: Team)
     first = (set_to("k", ADA, 9, score="fit", at=NOW - 9), change("d", ADA, Op.ADD, 1, score="fit", at=NOW - 8))
     await seasoned.deliver(*first, batch="d1")
     fit = await score_type(seasoned.workspace, key="fit")
-    drafted = await draft(seasoned.workspace, wanted=replace(fit, maximum=8_000, step=2_000, start=0), now=NOW)
+    drafted = await draft(
+        seasoned.workspace, wanted=replace(fit, maximum=8_000, step=2_000, start=0), by="U0ADMIN", now=NOW
+    )
     assert drafted is not None
-    await apply(seasoned.workspace, draft=drafted, asks=False, clock=lambda: NOW)
+    await apply(seasoned.workspace, draft=drafted, asks=False, by="U0ADMIN", clock=lambda: NOW)
 
     again = await seasoned.deliver(*first, set_to("new", ADA, 9, score="fit"), batch="d2", received=NOW + DAY)
     other = await seasoned.deliver(set_to("k", ADA, 10, score="fit", at=NOW - 9), batch="d3", received=NOW + DAY)
@@ -114,9 +116,9 @@ async def test_a_repeat_is_looked_for_before_the_limits_of_today(seasoned: Team)
     assert again.outcomes == (DUPLICATE, DUPLICATE, refused)
     assert (other.outcomes, stranger.outcomes) == ((CONFLICT,), (refused,))
     assert await find(seasoned.workspace, text="new@example.com") == []
-    asked = seasoned.asking(set_to("p", ADA, 9, score="fit"), batch="p", received=NOW + DAY)
+    request = seasoned.asking(set_to("p", ADA, 9, score="fit"), batch="p", received=NOW + DAY)
     with pytest.raises(OutOfRange):
-        await seasoned.record(asked)
+        await seasoned.record(request)
 
 
 async def test_nothing_of_a_conflict_is_applied(seasoned: Team) -> None:

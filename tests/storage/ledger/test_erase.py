@@ -39,7 +39,7 @@ BOTH = Reference(email="Ada@Example.com", source="crm", id="secret-17")
 @pytest.fixture
 async def crm(team: Team) -> Source:
     """Return a source of the team."""
-    return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], now=NOW)
+    return await add_source(team.workspace, slug="crm", provider="generic", secrets=["whsec_x"], by="U0ADMIN", now=NOW)
 
 
 def delete(key: str, contact: str | Reference | int, *, at: int | None = None) -> Deletion:
@@ -55,7 +55,7 @@ async def traces(url: str, *words: str) -> list[str]:
 
 async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, database_url: str) -> None:
     """Scores, effects, follow-ups, memory, names and reasons of merged contacts are deleted; quarantine is redacted."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     body = b'{"email": "ADA@example.com"}'
     request = Raw(method="POST", query="", headers={}, body=body)
     bad = Unusable(key="q", reason="no", raw='{"contact": {"email": "Ada@Example.com"}}')
@@ -75,7 +75,7 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
         changes=3, follow_ups=1, identities=3, messages=0
     )
     words = ("ada@example", "countess", "lovelace", "secret-17", "poet")
-    holders = ["contacts", "facts", "follow_ups", "identities", "quarantine", "raw_deliveries"]
+    holders = ["audit_entries", "contacts", "facts", "follow_ups", "identities", "quarantine", "raw_deliveries"]
     assert await traces(database_url, *words) == holders
 
     recorded = await team.deliver(delete("x", ADA), batch="d3", received=NOW + SECOND)
@@ -197,7 +197,7 @@ async def test_those_who_were_one_part_where_something_is_left_of_each(team: Tea
 
 async def test_a_deletion_stays_in_its_workspace(team: Team, storage: Storage, database_url: str) -> None:
     """A deletion affects only its own workspace, and hashes of the same email differ between workspaces."""
-    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
+    other = Team(await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW))
     for each_team in (team, other):
         await each_team.deliver(set_to("a", ADA, 60, at=NOW - 9))
     await team.deliver(delete("x", ADA), batch="d2")
@@ -272,7 +272,7 @@ def histories(draw: st.DrawFn, *, merges: bool) -> list[list[ItemRequest]]:
 async def play(storage: Storage, counted: Counter[str], parts: list[list[ItemRequest]]) -> Team:
     """Deliver the parts to a new team. Fail if anything is quarantined, or verification finds a difference."""
     counted["begun"] += 1
-    team = Team(await add_workspace(f"T{next(teams)}", name="Acme", now=NOW))
+    team = Team(await add_workspace(f"T{next(teams)}", name="Acme", by="U0ADMIN", now=NOW))
     for number, items in enumerate(parts):
         recorded = await team.deliver(*items, batch=f"d{number}")
         assert Status.QUARANTINED not in [outcome.status for outcome in recorded.outcomes]
@@ -426,7 +426,7 @@ async def test_the_file_of_sqlite_forgets_too(team: Team, database_url: str, sto
 
 async def test_the_jobs_of_a_deleted_follow_up_go(team: Team, database_url: str) -> None:
     """Jobs about the follow-up of a deleted contact are deleted, and other jobs stay."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("a", ADA, 90, at=NOW - 9), set_to("b", BOB, 95, at=NOW - 9))
     count = "SELECT count(*) AS n FROM jobs WHERE kind = 'ask'"
     assert (await raw.rows(database_url, count))[0]["n"] == 2

@@ -16,7 +16,8 @@ from storage.domain.score_types import Rule
 from storage.ledger.verify import verify_next
 from storage.reading.history import why
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, draft, fold_again
+from storage.scoring.drafts import apply, draft
+from storage.scoring.fold_marked import fold_again
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
@@ -29,10 +30,10 @@ VISIT = Rule(name="Visit", activity="visit", points=1_000)
 @pytest.fixture
 async def team(storage: Storage) -> Team:
     """Return a team with a score type that has a single attribute rule, a negation."""
-    team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
+    team = Team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))
     await add_score_type(
         team.workspace, key="fresh", label="Fresh", minimum=0, maximum=100_000, step=1_000, bands=(), start=0,
-        rules=(PROSPECT, VISIT), is_default=False, now=NOW,
+        rules=(PROSPECT, VISIT), is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # the numbers of one definition stand together
     return team
 
@@ -95,7 +96,7 @@ async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
     dice, counts = random.Random(4), Counter[str]()
     live = await score_type(team.workspace, key="fresh")
     other = replace(PROSPECT, name="Unknown company", condition="-company:acme")
-    drafted = await draft(team.workspace, wanted=replace(live, rules=(other, PROSPECT)), now=NOW)
+    drafted = await draft(team.workspace, wanted=replace(live, rules=(other, PROSPECT)), by="U0ADMIN", now=NOW)
     assert drafted is not None
     for number in range(60):
         person = Reference(email=f"p{dice.randrange(12)}@example.com")
@@ -112,7 +113,7 @@ async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
             await team.undo(batch, batch=f"u{number}")
     checked = await verify_next(team.workspace)
     assert checked.differences == ()
-    await apply(team.workspace, draft=drafted, asks=False, clock=lambda: NOW)
+    await apply(team.workspace, draft=drafted, asks=False, by="U0ADMIN", clock=lambda: NOW)
     assert (await verify_next(team.workspace)).differences == ()
     counts["scores"] = checked.scores
     report_counts("scores from the first fact on", counts)
@@ -121,7 +122,7 @@ async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
 
 async def test_scores_that_a_migration_makes_appear_ask_nobody(team: Team) -> None:
     """A score that a migration creates fires no rule: the contact is enrolled as inside."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await add_alert_rule(team.workspace, words="fresh crosses 5", made_by="U1", owners={}, now=NOW)
     writer = current_database().writer
     (row,) = await writer.rows("SELECT id, rules FROM definitions WHERE rules <> '[]'")

@@ -49,7 +49,7 @@ async def team_with_fit(team: Team) -> Team:
     """Return the workspace with a second score type."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1000, bands=[], start=None,
-        is_default=False, now=NOW,
+        is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # the numbers of one definition
     return team
 

@@ -227,7 +227,7 @@ async def draft_rule(team: Team, *, points: int) -> ScoreType:
     """Create and build a draft of the default type in which a visit is worth *points*. Return the draft."""
     (live,) = await score_types(team.workspace)
     rule = Rule(name="Visit", activity="visit", points=points * 1000)
-    draft = await drafts.draft(team.workspace, wanted=replace(live, rules=(rule,)), now=NOW)
+    draft = await drafts.draft(team.workspace, wanted=replace(live, rules=(rule,)), by="U0ADMIN", now=NOW)
     assert draft is not None
     await drafts.build(team.workspace, draft=draft, clock=lambda: NOW)
     return draft
@@ -285,7 +285,7 @@ async def test_whoever_drafts_and_applies_while_something_is_recorded(team: Team
 
         async def redefine(points: int = points) -> None:
             draft = await draft_rule(team, points=points)
-            await drafts.apply(team.workspace, draft=draft, asks=True, clock=lambda: NOW)
+            await drafts.apply(team.workspace, draft=draft, asks=True, by="U0ADMIN", clock=lambda: NOW)
 
         async def record_visits(session: Session, after: int = after) -> None:
             await record_group(session, [(team.workspace, team.delivery(*visits(after), batch=f"d{after}"))], now=NOW)

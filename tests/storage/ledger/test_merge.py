@@ -25,7 +25,7 @@ from storage.reading.history import HistoryEntry, why
 from storage.reading.pages import count
 from storage.reading.search import find, find_by_key
 from storage.scoring.definitions import add_score_type, score_types
-from tests.storage.teams import DAY, NOW, SECOND, Team, Whom, change, field_item, set_to
+from tests.storage.teams import DAY, NOW, SECOND, ContactLike, Team, change, field_item, set_to
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 APPLIED, DUPLICATE = ItemOutcome(status=Status.APPLIED), ItemOutcome(status=Status.DUPLICATE)
@@ -127,26 +127,26 @@ async def test_the_same_key_for_others_is_a_conflict(team: Team) -> None:
 @pytest.mark.parametrize("younger_is_kept", [False, True])
 async def test_the_contact_merged_into_is_shown(team: Team, younger_is_kept: bool) -> None:
     """The email, name, owner and company of the contact merged into are shown; the other fills gaps; an undo splits."""
-    kept, other = (BOB, ADA) if younger_is_kept else (ADA, BOB)
+    survivor, other = (BOB, ADA) if younger_is_kept else (ADA, BOB)
     await team.deliver(
         field_item("a", ADA, at=NOW - 90, name="Ada", owner="ada.rep@acme.com"),
         field_item("b", BOB, at=NOW - 80, name="Bob", owner="bob.rep@acme.com"),
         field_item("c", other, at=NOW - 70, company="Other", tags=["vip"]),
     )
-    name, owner = kept.partition("@")[0].title(), f"{kept.partition('@')[0]}.rep@acme.com"
-    ids = [(await team.contact(email)).id for email in (other, kept)]
+    name, owner = survivor.partition("@")[0].title(), f"{survivor.partition('@')[0]}.rep@acme.com"
+    ids = [(await team.contact(email)).id for email in (other, survivor)]
     await team.ask(Merge(key="m", contact=ids[0], into=ids[1]), batch="m")
 
     merged = await team.contact(other)
-    assert (merged.email, merged.name, merged.owner, merged.company) == (kept, name, owner, "Other")
+    assert (merged.email, merged.name, merged.owner, merged.company) == (survivor, name, owner, "Other")
     assert merged.tags == ("vip",)
     await team.deliver(
         field_item("d", other, at=NOW - 10, name="Somebody else", tags=["new"]),
-        field_item("e", kept, at=NOW - 20, owner="new.rep@acme.com"),
+        field_item("e", survivor, at=NOW - 20, owner="new.rep@acme.com"),
         batch="d2",
     )
-    merged = await team.contact(kept)
-    assert (merged.email, merged.name, merged.owner, merged.tags) == (kept, name, "new.rep@acme.com", ("new",))
+    merged = await team.contact(survivor)
+    assert (merged.email, merged.name, merged.owner, merged.tags) == (survivor, name, "new.rep@acme.com", ("new",))
     assert (await verify_next(team.workspace)).differences == ()
 
     await team.ask(
@@ -164,7 +164,7 @@ async def test_rules_go_by_the_latest_fields_of_merged_contacts(team: Team) -> N
     """Rules use the latest fields of both contacts, so scores do not depend on the direction of a merge."""
     await add_score_type(
         team.workspace, key="ruled", label="Ruled", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
-        rules=(Rule(name="Acme", points=5_000, condition="company:acme"),), is_default=False, now=NOW,
+        rules=(Rule(name="Acme", points=5_000, condition="company:acme"),), is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     await team.deliver(
         set_to("a", ADA, 10, score="ruled", at=NOW - 90, fields={"company": "Acme"}),
@@ -315,7 +315,7 @@ async def test_a_merge_is_all_or_nothing_with_what_it_stands_beside(team: Team) 
 
 async def test_a_merge_asks_nobody_and_what_comes_after_it_does(team: Team) -> None:
     """A merge fires no rule; the merged contact keeps its open follow-ups and its last cool-down."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(change("a", ADA, Op.ADD, 50, at=NOW - 9), change("b", BOB, Op.ADD, 45, at=NOW - 8))
     await team.deliver(merge("m", ADA, BOB), batch="d2")  # the score becomes 95 without a follow-up
     assert await load_follow_ups(team.workspace, ids=range(1, 100)) == []
@@ -339,7 +339,7 @@ async def test_a_merge_asks_nobody_and_what_comes_after_it_does(team: Team) -> N
 
 async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
     """A split returns each follow-up to its contact; one about both contacts stays with the first."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     ada, bob = (await team.contact(ADA)).id, (await team.contact(BOB)).id
     later = NOW + 30 * DAY
@@ -376,7 +376,7 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
 
 async def test_who_is_parted_is_not_asked_about_again_at_once(team: Team) -> None:
     """After a split the cool-down continues, and an open follow-up closes by the score of its own contact."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
     await team.undo("m", batch="u", received=NOW + 2)
@@ -394,7 +394,7 @@ async def test_who_is_parted_is_not_asked_about_again_at_once(team: Team) -> Non
 
 async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: Team) -> None:
     """A split closes a follow-up if the contact's own score is outside the region after it."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("a", ADA, 10, at=NOW - 9), set_to("b", BOB, 90, at=NOW - 8), batch="d1")
     await team.ask(merge("m", ADA, BOB), batch="m", received=NOW + 1)
     await team.deliver(set_to("c", BOB, 20, at=NOW - 7), set_to("d", ADA, 99, at=NOW - 6), batch="d2", received=NOW + 2)
@@ -408,7 +408,7 @@ async def test_a_request_closes_itself_where_parting_takes_the_score_out(team: T
 
 async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> None:
     """If a change merges two contacts, only the change itself fires a rule, measured from the merged score."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(change("a", ADA, Op.ADD, 40, at=NOW - 9), change("b", ("crm", "17"), Op.ADD, 35, at=NOW - 8))
 
     await team.deliver(change("c", Reference(email=ADA, source="crm", id="17"), Op.ADD, 10, at=NOW - 7), batch="d2")
@@ -419,7 +419,7 @@ async def test_a_change_that_proves_two_to_be_one_asks_by_itself(team: Team) -> 
 
 async def test_merges_and_changes_at_the_same_moment(team: Team) -> None:
     """Simultaneous merges and changes from several processes give one contact with each change counted once."""
-    people: list[Whom] = [f"p{number}@example.com" for number in range(12)]
+    people: list[ContactLike] = [f"p{number}@example.com" for number in range(12)]
     doors = [Team(team.workspace, Committer(current_database())) for _ in range(4)]
     adds = [change(f"k{n}", people[n % 12], Op.ADD, 1, at=NOW - n) for n in range(60)]
     merges = [merge(f"m{n}", f"p{n}@example.com", f"p{n + 6}@example.com", at=NOW - 1) for n in range(6)]

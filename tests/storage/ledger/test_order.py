@@ -360,14 +360,14 @@ async def test_any_arrival_of_the_same_facts_ends_the_same(
 ) -> None:
     """Shuffled, repeated, split, grouped, undone or restored: scores, effects and history depend on the facts alone."""
     counted["begun"] += 1
-    workspace = await add_workspace(f"T{next(teams)}", name="Acme", now=NOW)
+    workspace = await add_workspace(f"T{next(teams)}", name="Acme", by="U0ADMIN", now=NOW)
     await add_score_type(
         workspace, key="mood", label="Mood", minimum=-5_000, maximum=5_000, step=500, start=-1_000,
-        bands=[Band(name="low", start=-5_000)], is_default=False, now=NOW,
+        bands=[Band(name="low", start=-5_000)], is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     await add_score_type(
         workspace, key="heat", label="Heat", minimum=-50_000, maximum=100_000, step=1_000, start=10_000,
-        bands=[], half_life=RANGES["heat"].half_life, is_default=False, now=NOW,
+        bands=[], half_life=RANGES["heat"].half_life, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     team = Team(workspace)
     left_out, refused_batches = undone_in(example.commands)
@@ -405,7 +405,7 @@ async def test_what_stands_between_two_points_is_told_the_same_in_any_order(team
     heat = RANGES["heat"]
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=-50_000, maximum=100_000, step=1_000, start=10_000,
-        bands=[], half_life=heat.half_life, is_default=False, now=NOW,
+        bands=[], half_life=heat.half_life, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     changes = (("set", -31), ("add", 1), ("set", 51), ("set", -31), ("add", 62))  # 20.5 below or above 10 each time
     facts = [
@@ -447,7 +447,7 @@ async def test_facts_that_share_time_and_key_have_one_order_too(team: Team) -> N
     for key, rules in zip(RULED, ((visit,), (visit, Rule(name="VIP", points=1_000, condition="tag:vip"))), strict=True):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=0, maximum=100_000, step=1_000, start=0, bands=[],
-            rules=rules, is_default=False, now=NOW,
+            rules=rules, is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # one definition
     items_by_email: dict[str, list[Item]] = {}
     for number, is_reversed in enumerate((False, True, False, True)):

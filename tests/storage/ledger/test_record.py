@@ -19,7 +19,7 @@ from tests.storage.teams import DAY, NOW, Team, field_item, set_to
 
 async def test_a_set_score_can_be_read(storage: Storage) -> None:
     """A score that was set is read back."""
-    workspace = await add_workspace("T1", name="One", now=NOW)
+    workspace = await add_workspace("T1", name="One", by="U0ADMIN", now=NOW)
     item = Item(key="k", contact=Reference(email="ada@example.com"), score="score", op=Op.SET, amount=62_000)
     recorded = await record(workspace, Submission(source="crm", batch="b", received_at=NOW, items=[item]), now=NOW)
     assert [outcome.status for outcome in recorded.outcomes] == [Status.APPLIED]
@@ -49,7 +49,7 @@ async def test_a_set_score_can_be_read(storage: Storage) -> None:
 )  # fmt: skip  # items and the reasons for which they are quarantined
 async def test_what_is_set_aside_can_be_told_before(storage: Storage, item: Item | Merge, reason: str | None) -> None:
     """A check without recording returns the same reasons for quarantine as the ledger."""
-    workspace = await add_workspace("T1", name="One", now=NOW)
+    workspace = await add_workspace("T1", name="One", by="U0ADMIN", now=NOW)
     types = {score_type.key: score_type for score_type in await score_types(workspace)}
     assert refusal_reason(item, types, received=NOW) == reason
     (outcome,) = (await Team(workspace).deliver(item)).outcomes
@@ -76,7 +76,7 @@ async def test_no_text_that_cannot_be_kept_is_recorded(team: Team, broken: str, 
         "what names its contact  ": Merge(key="k", contact=reference, into=Reference(email=broken)),
         "what names its contact   ": Deletion(key="k", contact=Reference(source="crm", id=broken)),
     }
-    crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=["s"], now=NOW)
+    crm = await add_source(team.workspace, slug="crm", provider="generic", secrets=["s"], by="U0ADMIN", now=NOW)
     answer = await team.deliver(*items.values(), set_to("good", ada, 7), delivered=Delivered(source=crm.id, key="d1"))
     for number, item in enumerate(items.values()):
         with pytest.raises(BadText):

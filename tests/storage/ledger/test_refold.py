@@ -46,7 +46,7 @@ def imported(numbers: Iterable[int]) -> list[Item]:
 
 async def fill(team: Team) -> None:
     """Score some contacts, import all of them, and score some again."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(*(set_to(f"a{n}", email(n), n % 70, at=NOW - 9 * SECOND) for n in range(0, MANY, 3)))
     await team.deliver(
         *(set_to(f"b{n}", Reference(source="crm", id=f"{n}"), 7, at=NOW - 8 * SECOND) for n in range(235, MANY)),
@@ -73,7 +73,9 @@ async def undo(team: Team, undoes: str, *, batch: str, defers: bool = True, at: 
 
 async def seen(team: Team) -> dict[str, tuple[str | None, dict[str, int]]]:
     """Return the company and the scores of each contact."""
-    cards = export(team.workspace, query=parse("", await score_types(team.workspace)), now=NOW + 9 * SECOND)
+    cards = export(
+        team.workspace, query=parse("", await score_types(team.workspace)), text="", by="U0ADMIN", now=NOW + 9 * SECOND
+    )
     return {
         str(card.contact.email or card.contact.ids): (
             card.contact.company,
@@ -102,7 +104,7 @@ def runner_of(team: Team, now: int) -> JobRunner:
 @pytest.fixture
 async def other(storage: Storage) -> Team:
     """Return a second team."""
-    return Team(await add_workspace("T0OTHER", name="Other", now=NOW))
+    return Team(await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW))
 
 
 async def test_an_undo_in_slices_is_the_same_as_at_once(team: Team, other: Team) -> None:

@@ -81,11 +81,11 @@ def stories(draw: st.DrawFn) -> list[Item]:
 
 async def team_with_rules(storage: Storage) -> Team:
     """Return a team with rules in a type that keeps its value and in one that fades."""
-    workspace = await add_workspace(f"T{next(teams):05d}", name="Acme", now=NOW)
+    workspace = await add_workspace(f"T{next(teams):05d}", name="Acme", by="U0ADMIN", now=NOW)
     for key, half_life, rules in (("ruled", None, RULES), ("heat", 7 * DAY, RULES[:5])):
         await add_score_type(
             workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1000, bands=(), start=0,
-            half_life=half_life, rules=rules, is_default=False, now=NOW,
+            half_life=half_life, rules=rules, is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
     return Team(workspace)
 
@@ -163,10 +163,10 @@ async def test_the_log_as_activities(storage: Storage, database_url: str) -> Non
     dice.shuffle(shuffled)
     ends = []
     for order in (items, items[::-1], shuffled):
-        team = Team(await add_workspace(f"T{next(teams):05d}", name="Acme", now=NOW))
+        team = Team(await add_workspace(f"T{next(teams):05d}", name="Acme", by="U0ADMIN", now=NOW))
         await add_score_type(
             team.workspace, key="heat", label="Heat", minimum=0, maximum=1_000_000, step=1, bands=(), start=0,
-            half_life=30 * DAY, rules=(rule,), is_default=True, now=NOW,
+            half_life=30 * DAY, rules=(rule,), is_default=True, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
         for start in range(0, len(order), 500):
             await team.deliver(*order[start : start + 500], batch=f"d{start}")
@@ -349,11 +349,11 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
     Fields arrive late, for earlier or equal times, beside activities with conditions about them, in active types and in
     a draft that is built in between.
     """
-    dice, team = random.Random(11), Team(await add_workspace("T0LATE", name="Acme", now=NOW))
+    dice, team = random.Random(11), Team(await add_workspace("T0LATE", name="Acme", by="U0ADMIN", now=NOW))
     for key, rules in (("ruled", WORTH[:4]), ("strict", WORTH)):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1000, bands=(), start=0,
-            rules=rules, is_default=False, now=NOW,
+            rules=rules, is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
     facts = {number: some_facts(dice, number) for number in range(CONTACTS)}
     pending = {number: dice.sample(items, len(items)) for number, items in facts.items()}
@@ -364,7 +364,7 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
         await asyncio.gather(*(team.deliver(*half, batch=f"{turn}/{n}") for n, half in enumerate(halves)))
         if turn == 1:
             live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == "ruled")
-            drafted = await draft(team.workspace, wanted=replace(live, rules=WORTH[1:]), now=NOW)
+            drafted = await draft(team.workspace, wanted=replace(live, rules=WORTH[1:]), by="U0ADMIN", now=NOW)
             assert drafted is not None
             await build(team.workspace, draft=drafted, progress=lambda _: None, clock=lambda: NOW)
     counts: Counter[str] = Counter()

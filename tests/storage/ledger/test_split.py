@@ -279,7 +279,7 @@ async def test_either_contact_can_be_deleted(team: Team, gone: str, left: str, v
 @on_both
 async def test_a_split_asks_nobody_and_an_open_follow_up_stays(team: Team) -> None:
     """The follow-up of the old contact stays with it, and the new contact is asked about when it rises again."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(set_to("a", ADA, 85, at=NOW - 90))
     await team.deliver(set_to("b", BOTH, 90, at=NOW - 80), batch="d2")
     (open_one,) = await list_waiting(team.workspace, most=9)
@@ -539,10 +539,10 @@ async def test_every_fact_is_with_the_contact_that_it_named(storage: Storage) ->
     """After random pushes, merges, splits and undos, each contact has the facts that the model gives it."""
     counts = Counter[str]()
     for seed in range(LIVES):
-        team = Team(await add_workspace(f"T{seed}", name="Acme", now=NOW))
+        team = Team(await add_workspace(f"T{seed}", name="Acme", by="U0ADMIN", now=NOW))
         await add_score_type(
             team.workspace, key="sum", label="Sum", minimum=0, maximum=10**12, step=1_000, start=0, bands=(),
-            is_default=False, now=NOW,
+            is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # one definition
         await live(team, Random(seed), counts)
     report_counts("splits", counts)

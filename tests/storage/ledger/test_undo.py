@@ -192,7 +192,7 @@ async def test_an_import_that_goes_on_after_it_was_undone_moves_nothing(team: Te
     """An item that arrives under an undone batch is left out, and counts once the batch is restored."""
     await add_score_type(
         team.workspace, key="ruled", label="Ruled", minimum=0, maximum=100_000, step=1_000, start=0, bands=(),
-        rules=(Rule(name="VIP", points=5_000, condition="tag:vip"),), is_default=False, now=NOW,
+        rules=(Rule(name="VIP", points=5_000, condition="tag:vip"),), is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     vip: dict[str, Json] = {"tags": ["vip"]}
     first, second = (change(f"row {n}", ADA, Op.ADD, 10, fields=vip if n else None) for n in (0, 1))

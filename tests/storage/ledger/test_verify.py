@@ -37,7 +37,7 @@ async def busy(team: Team) -> Team:
     """Return a team with a constant and a fading type, late facts, and undone and restored batches."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=5_000, bands=[],
-        half_life=10 * DAY, is_default=False, now=NOW,
+        half_life=10 * DAY, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     dice = random.Random(9)
     for number in range(80):

@@ -17,7 +17,7 @@ async def measured(team: Team) -> Team:
     """Return a team with a second score type, from 1 to 10, as default."""
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=1_000, maximum=10_000, step=1_000,
-        bands=[], start=None, is_default=True, now=NOW,
+        bands=[], start=None, is_default=True, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     return team
 

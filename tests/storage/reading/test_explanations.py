@@ -55,7 +55,7 @@ PEOPLE, EVENTS = 130, 14
 
 async def test_every_claim_of_320_explanations_is_true(storage: Storage) -> None:
     """The lines of 320 explanations are true, after random histories with rules, caps, fading, merges and undos."""
-    team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
+    team = Team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))
     for key, half_life, rules in (
         ("ruled", None, (*ACTIVITY_RULES, *BASE_RULES)),
         ("started", None, (*BASE_RULES, *ACTIVITY_RULES)),
@@ -63,7 +63,8 @@ async def test_every_claim_of_320_explanations_is_true(storage: Storage) -> None
     ):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=-50_000, maximum=100_000, step=1_000, bands=(),
-            start=20_000 if key == "started" else 0, half_life=half_life, rules=rules, is_default=False, now=NOW,
+            start=20_000 if key == "started" else 0, half_life=half_life, rules=rules, is_default=False,
+            by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
     undone = await live_random_lives(team, random.Random(15))
     counts = Counter[str]()
@@ -154,8 +155,8 @@ def check_explanation(
         elif line.op not in (START, "fields"):
             check_change(line, since if line.op != Op.SET else before[-1:], score_type)
     if not score_type.half_life:
-        told = sum(line.count for line in lines if line.op in (Op.ADD, "activity", MONTH))
-        assert told == sum(len(list_parts(fact, score_type, facts)) for fact in since)
+        change_count = sum(line.count for line in lines if line.op in (Op.ADD, "activity", MONTH))
+        assert change_count == sum(len(list_parts(fact, score_type, facts)) for fact in since)
 
 
 def is_reset(fact: Fact, score_type: ScoreType) -> bool:
@@ -192,15 +193,15 @@ def check_rules(
     holds_now = find_rules([*before, *since])
     contained = find_rules(before) if before and isinstance(before[-1], Change) and before[-1].op is Op.SET else set()
     base_lines = [line for line in lines if line.op == "fields"]
-    told = {str(line.rule): line for line in base_lines}
-    assert len(told) == len(base_lines)
+    line_of_rule = {str(line.rule): line for line in base_lines}
+    assert len(line_of_rule) == len(base_lines)
     points = {rule.name: rule.points for rule in score_type.rules}
     for name in HOLDS:
         asked = points[name] * ((name in holds_now) - (name in contained))
-        assert (told[name].asked if name in told else 0) == asked
-        if name not in told:
+        assert (line_of_rule[name].asked if name in line_of_rule else 0) == asked
+        if name not in line_of_rule:
             continue
-        line = told[name]
+        line = line_of_rule[name]
         assert line.ended == (name not in holds_now)
         assert asked or line.cut_by_range  # otherwise there is nothing to report
         everything = [*before, *since]
@@ -211,7 +212,7 @@ def check_rules(
         )
         assert (name in find_rules(everything[:index])) != (name in find_rules(everything[: index + 1]))
         assert {name in find_rules(everything[:n]) for n in range(index + 1, len(everything) + 1)} == {not line.ended}
-    counts["rules"] += len(told)
+    counts["rules"] += len(line_of_rule)
     counts["cancelling"] += sum(line.asked for line in base_lines) == 0 and bool(base_lines)
 
 

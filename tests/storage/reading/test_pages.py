@@ -47,14 +47,14 @@ async def people(storage: Storage) -> tuple[Workspace, list[ScoreType], list[Can
     """Fill a workspace with contacts, and another workspace that must stay invisible."""
     dice = random.Random(7)
     own_workspace, other = (
-        await add_workspace("T1", name="One", now=NOW),
-        await add_workspace("T2", name="Two", now=NOW),
+        await add_workspace("T1", name="One", by="U0ADMIN", now=NOW),
+        await add_workspace("T2", name="Two", by="U0ADMIN", now=NOW),
     )
     for workspace in (own_workspace, other):
         bands = (Band(name="poor", start=-5000), Band(name="fair", start=0), Band(name="good", start=4500))
         await add_score_type(
             workspace, key="fit", label="Fit", minimum=-5000, maximum=5000, step=500, bands=bands, start=None,
-            is_default=False, now=NOW,
+            is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
     candidates, records = [], []
     for number in range(PEOPLE):

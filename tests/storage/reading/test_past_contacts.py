@@ -39,8 +39,8 @@ async def ruled_team(workspace: Workspace) -> Team:
     """Add a type with rules and a type that fades to a workspace."""
     common = {"minimum": -50_000, "maximum": 100_000, "step": 1_000, "start": 0, "is_default": False, "now": NOW}
     bands = (Band(name="cold", start=-50_000), Band(name="warm", start=20_000))
-    await add_score_type(workspace, key="fit", label="Fit", bands=bands, rules=RULES, **common)  # type: ignore[arg-type]  # named arguments
-    await add_score_type(workspace, key="heat", label="Heat", bands=bands, half_life=DAY, **common)  # type: ignore[arg-type]  # named arguments
+    await add_score_type(workspace, key="fit", label="Fit", bands=bands, rules=RULES, **common, by="U0ADMIN")  # type: ignore[arg-type]  # named arguments
+    await add_score_type(workspace, key="heat", label="Heat", bands=bands, half_life=DAY, **common, by="U0ADMIN")  # type: ignore[arg-type]  # named arguments
     return Team(workspace)
 
 
@@ -100,7 +100,7 @@ async def do_anything(team: Team, dice: random.Random, number: int, batches: lis
 
 async def test_a_contact_folded_to_an_instant_matches_what_it_matched_then(storage: Storage) -> None:
     """The fold to an instant gives the answers of filters asked then, whatever became known or undone since."""
-    team = await ruled_team(await add_workspace("T0ACME", name="Acme", now=NOW))
+    team = await ruled_team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))
     types, dice, at = await score_types(team.workspace), random.Random(11), NOW
     for number in range(PEOPLE):
         both = Reference(email=f"p{number}@example.com", source="crm", id=f"{number}")
@@ -134,7 +134,7 @@ async def test_a_contact_folded_to_an_instant_matches_what_it_matched_then(stora
 
 async def test_a_simulation_sees_what_had_happened_whenever_it_became_known(storage: Storage) -> None:
     """A late fact counts from the time at which it happened; an undone one does not; a batch counts as a whole."""
-    team = await ruled_team(await add_workspace("T0ACME", name="Acme", now=NOW))
+    team = await ruled_team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))
     await team.deliver(field_item("1", ADA, at=NOW + HOUR, tags=["vip"]), batch="late", received=NOW + 9 * HOUR)
     await team.ask(field_item("2", ADA, company="Acme"), batch="undone", received=NOW + 10 * HOUR)
     await team.undo("undone", batch="undo", received=NOW + 11 * HOUR)

@@ -57,10 +57,10 @@ async def crowd(lasting_database_url: str) -> str:
 async def fill(url: str) -> None:
     """Create 200,000 contacts with a constant score; half of them also have facts and a fading score."""
     storage = await open_storage(url, secret_keys=[KEY])
-    team = Team(await add_workspace("T0ACME", name="Acme", now=NOW))
+    team = Team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=None, bands=(),
-        half_life=30 * DAY, is_default=False, now=NOW,
+        half_life=30 * DAY, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     await team.deliver(set_to("first", "ada@example.com", 50))
     await storage.close()
@@ -249,7 +249,9 @@ async def test_the_next_page_of_an_export_is_found_by_its_address(
     crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The next page of an export starts at the last email through an index, without sorting all contacts."""
-    cards = export(crowded.workspace, query=parse("", await score_types(crowded.workspace)), now=NOW)
+    cards = export(
+        crowded.workspace, query=parse("", await score_types(crowded.workspace)), text="", by="U0ADMIN", now=NOW
+    )
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         for _ in range(1500):
             await anext(cards)
@@ -313,7 +315,9 @@ async def test_what_was_folded_under_a_draft_is_found_to_be_deleted(
 ) -> None:
     """Dropping a draft reads the draft's own effects and scores only."""
     live = (await score_types(crowded.workspace))[0]
-    new_draft = await draft(crowded.workspace, wanted=replace(live, maximum=live.maximum + live.step), now=NOW)
+    new_draft = await draft(
+        crowded.workspace, wanted=replace(live, maximum=live.maximum + live.step), by="U0ADMIN", now=NOW
+    )
     assert new_draft is not None
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         await cancel(crowded.workspace, draft=new_draft, clock=lambda: NOW)
@@ -356,12 +360,12 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
 
     This holds beside an open draft too. Only a late fact reads the whole history.
     """
-    team, facts = Team(await add_workspace("T0LONG", name="Acme", now=NOW)), 10_000
+    team, facts = Team(await add_workspace("T0LONG", name="Acme", by="U0ADMIN", now=NOW)), 10_000
     live = await add_score_type(
         team.workspace, key="ruled", label="Ruled", minimum=0, maximum=10**9, step=1_000, start=None, bands=(),
-        rules=RULES, is_default=True, now=NOW,
+        rules=RULES, is_default=True, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
-    waiting_draft = await draft(team.workspace, wanted=replace(live, rules=RULES[:2]), now=NOW)
+    waiting_draft = await draft(team.workspace, wanted=replace(live, rules=RULES[:2]), by="U0ADMIN", now=NOW)
     assert waiting_draft is not None
     activities = [
         Item(key=f"a{n}", contact=Reference(email="ada@acme.com"), activity="visit", amount=1_000, occurred_at=NOW + n)

@@ -12,18 +12,21 @@ from tests.storage.teams import NOW, Team
 async def test_segments_are_kept_by_name(team: Team) -> None:
     """Saving a name again replaces its segment, other teams are unaffected, and a used segment cannot be deleted."""
     workspace = team.workspace
-    other = await add_workspace("T0OTHER", name="Other", now=NOW)
-    assert await save_segment(workspace, name="hot", text="score>=80", now=NOW) is None
-    assert await save_segment(workspace, name="hot", text="score>=90 sort:-score", now=NOW) == "score>=80"
-    assert await save_segment(workspace, name="vips", text="segment:hot tag:vip OR owner:me", now=NOW) is None
+    other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW)
+    assert await save_segment(workspace, name="hot", text="score>=80", by="U0ADMIN", now=NOW) is None
+    assert await save_segment(workspace, name="hot", text="score>=90 sort:-score", by="U0ADMIN", now=NOW) == "score>=80"
+    assert (
+        await save_segment(workspace, name="vips", text="segment:hot tag:vip OR owner:me", by="U0ADMIN", now=NOW)
+        is None
+    )
 
     assert await segments(workspace) == {"hot": "score>=90 sort:-score", "vips": "segment:hot tag:vip OR owner:me"}
     assert await segments(other) == {}
     with pytest.raises(BadName) as error:
-        await delete_segment(workspace, name="hot")
+        await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW)
     assert str(error.value) == "the segment `vips` is built on `hot`: change or delete that one first"
-    assert await delete_segment(workspace, name="vips") == "segment:hot tag:vip OR owner:me"
-    assert await delete_segment(workspace, name="hot") == "score>=90 sort:-score"
+    assert await delete_segment(workspace, name="vips", by="U0ADMIN", now=NOW) == "segment:hot tag:vip OR owner:me"
+    assert await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW) == "score>=90 sort:-score"
     assert await segments(workspace) == {}
     with pytest.raises(UnknownSegment, match=r"^there is no segment `hot`\. No segments are saved yet\.$"):
         await segment(workspace, name="hot")
@@ -32,8 +35,8 @@ async def test_segments_are_kept_by_name(team: Team) -> None:
 async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
     """Names that cannot be typed, unreadable filters and circular references are refused."""
     workspace = team.workspace
-    await save_segment(workspace, name="a", text="has:score", now=NOW)
-    await save_segment(workspace, name="b", text="segment:a", now=NOW)
+    await save_segment(workspace, name="a", text="has:score", by="U0ADMIN", now=NOW)
+    await save_segment(workspace, name="b", text="segment:a", by="U0ADMIN", now=NOW)
     for name, text, complaint in (
         ("a", "segment:b", "in the segment `b`: a segment cannot name itself: a → b → a"),
         ("c", "segment:c", "a segment cannot name itself: c → c"),
@@ -42,13 +45,13 @@ async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
         ("c", "fti>3", "there is no field `fti`."),
     ):
         with pytest.raises(BadFilter) as error:
-            await save_segment(workspace, name=name, text=text, now=NOW)
+            await save_segment(workspace, name=name, text=text, by="U0ADMIN", now=NOW)
         assert str(error.value).startswith(complaint)
     for name in ("", "9", "Hot", "a b", "x" * 33, "é"):
         with pytest.raises(BadName, match="cannot name a segment"):
-            await save_segment(workspace, name=name, text="has:score", now=NOW)
+            await save_segment(workspace, name=name, text="has:score", by="U0ADMIN", now=NOW)
     with pytest.raises(UnknownSegment, match=r"there is no segment `bb`\. Did you mean `b`\?"):
         await segment(workspace, name="bb")
     with pytest.raises(UnknownSegment, match=r"^there is no segment `zzz`\. Choose from `a`, `b`\.$"):
-        await delete_segment(workspace, name="zzz")
+        await delete_segment(workspace, name="zzz", by="U0ADMIN", now=NOW)
     assert await segments(workspace) == {"a": "has:score", "b": "segment:a"}

@@ -23,11 +23,11 @@ async def heated(team: Team) -> Team:
     """Return a team with a type that fades toward 10 in ten days by half, and one with halves and negatives."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=-20_000, maximum=100_000, step=1_000, start=10_000,
-        bands=[Band(name="all", start=-20_000)], half_life=10 * DAY, is_default=False, now=NOW,
+        bands=[Band(name="all", start=-20_000)], half_life=10 * DAY, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     await add_score_type(
         team.workspace, key="mood", label="Mood", minimum=-5_000, maximum=5_000, step=500, start=None,
-        bands=[], is_default=False, now=NOW,
+        bands=[], is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     return team
 

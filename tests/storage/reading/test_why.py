@@ -16,7 +16,7 @@ async def test_undone_changes_have_no_part(team: Team) -> None:
     _, both = await why(team.workspace, contact=ada, score=None, most=9, now=NOW)
     await team.undo("p", batch="u")
     _, explanation = await why(team.workspace, contact=ada, score="score", most=9, now=NOW)
-    other = await add_workspace("T0OTHER", name="Other", now=NOW)
+    other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW)
 
     assert both is not None
     assert [(line.effect, line.cut, line.actor) for line in both.contributions] == [

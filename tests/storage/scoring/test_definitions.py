@@ -20,13 +20,13 @@ async def add(workspace: Workspace, key: str, *, is_default: bool = False, label
     """Add a type from -5 to 5 in steps of 0.5."""
     return await add_score_type(
         workspace, key=key, label=label, minimum=-5_000, maximum=5_000, step=500, bands=LOW, start=None,
-        is_default=is_default, now=NOW,
+        is_default=is_default, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
 
 
 async def test_a_new_workspace_has_one_score_type(storage: Storage) -> None:
     """A new workspace has the default type `score`, from 0 to 100 in steps of 1, with the bands cold, warm and hot."""
-    workspace = await add_workspace("T0ACME", name="  Acme ", now=NOW)
+    workspace = await add_workspace("T0ACME", name="  Acme ", by="U0ADMIN", now=NOW)
     (only,) = await score_types(workspace)
 
     assert (workspace.team, workspace.name) == ("T0ACME", "Acme")
@@ -37,7 +37,7 @@ async def test_a_new_workspace_has_one_score_type(storage: Storage) -> None:
 
 async def test_a_workspace_is_found_by_its_team(storage: Storage) -> None:
     """A workspace is found by its team or refused as unknown, and all workspaces are listed by team."""
-    workspaces = [await add_workspace(team, name=f"Team {team}", now=NOW) for team in ("T2", "T1")]
+    workspaces = [await add_workspace(team, name=f"Team {team}", by="U0ADMIN", now=NOW) for team in ("T2", "T1")]
 
     assert await find_workspace("T2") == workspaces[0]
     assert await all_workspaces() == [workspaces[1], workspaces[0]]
@@ -49,7 +49,7 @@ async def test_a_workspace_is_found_by_its_team(storage: Storage) -> None:
 async def test_a_team_has_one_workspace(storage: Storage) -> None:
     """A second workspace of a team is refused, even if both are created at once."""
     outcomes = await asyncio.gather(
-        *(add_workspace("T0ACME", name=f"Acme {n}", now=NOW) for n in range(4)), return_exceptions=True
+        *(add_workspace("T0ACME", name=f"Acme {n}", by="U0ADMIN", now=NOW) for n in range(4)), return_exceptions=True
     )
 
     refusals = [outcome for outcome in outcomes if not isinstance(outcome, Workspace)]
@@ -62,14 +62,14 @@ async def test_a_team_has_one_workspace(storage: Storage) -> None:
 async def test_what_is_no_team(team: str) -> None:
     """The id of a team is 2 to 32 ASCII letters and digits; any other is refused."""
     with pytest.raises(BadName, match="is not a workspace id: Slack's look like T0123ABCD"):
-        await add_workspace(team, name="Acme", now=NOW)
+        await add_workspace(team, name="Acme", by="U0ADMIN", now=NOW)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201])
 async def test_what_is_no_name(name: str) -> None:
     """A name has 1 to 200 characters; any other is refused."""
     with pytest.raises(BadName) as error:
-        await add_workspace("T0ACME", name=name, now=NOW)
+        await add_workspace("T0ACME", name=name, by="U0ADMIN", now=NOW)
 
     assert str(error.value) == "a workspace's name has 1 to 200 characters"
 
@@ -93,7 +93,7 @@ async def test_a_score_type_is_what_was_defined(team: Team) -> None:
 
 async def test_a_key_is_used_once(team: Team) -> None:
     """A key is unique among score types and slugs of sources, because `fit:17` would be ambiguous."""
-    await add_source(team.workspace, slug="mood", provider="generic", secrets=[], now=NOW)
+    await add_source(team.workspace, slug="mood", provider="generic", secrets=[], by="U0ADMIN", now=NOW)
     await add(team.workspace, "fit")
 
     for key, sentence in (
@@ -110,7 +110,7 @@ async def test_a_score_type_and_a_source_are_never_called_the_same(team: Team) -
     """A score type and a source never have the same name, even if both are created at once."""
     for number in range(10):
         name = f"mood{number}"
-        source = add_source(team.workspace, slug=name, provider="generic", secrets=[], now=NOW)
+        source = add_source(team.workspace, slug=name, provider="generic", secrets=[], by="U0ADMIN", now=NOW)
         outcomes = await asyncio.gather(add(team.workspace, name), source, return_exceptions=True)
 
         refusals = [outcome for outcome in outcomes if isinstance(outcome, Exception)]

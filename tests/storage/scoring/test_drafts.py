@@ -20,7 +20,7 @@ from storage.jobs import Job, NewJob
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import card, top
 from storage.reading.history import history
-from storage.scoring.definitions import add_score_type, drafts, point_at_draft, score_types
+from storage.scoring.definitions import add_score_type, drafts, point_at_draft, score_type, score_types
 from storage.scoring.drafts import (
     BUILD,
     NoDraft,
@@ -47,7 +47,7 @@ def quietly(_: int) -> None:
 @pytest.fixture
 async def team(storage: Storage) -> Team:
     """Return a team with a new workspace."""
-    return Team(await add_workspace("T0ACME", name="Acme", now=NOW))
+    return Team(await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW))
 
 
 async def load_live_type(team: Team, key: str = "score") -> ScoreType:
@@ -57,7 +57,7 @@ async def load_live_type(team: Team, key: str = "score") -> ScoreType:
 
 async def drafted(team: Team, **other: object) -> ScoreType:
     """Return a draft of the default type with some attributes replaced."""
-    new_draft = await draft(team.workspace, wanted=replace(await load_live_type(team), **other), now=NOW)  # type: ignore[arg-type]  # its own
+    new_draft = await draft(team.workspace, wanted=replace(await load_live_type(team), **other), by="U0ADMIN", now=NOW)  # type: ignore[arg-type]  # its own
     assert new_draft is not None
     return new_draft
 
@@ -84,7 +84,7 @@ async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None
     await team.deliver(activity_item("a", "ada@example.com"), set_to("b", "bob@example.com", 5))
     assert await team.value("ada@example.com") is None
     new_draft = await drafted(team, rules=(DEMO,))
-    await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: NOW)
+    await apply(team.workspace, draft=new_draft, asks=False, by="U0ADMIN", clock=lambda: NOW)
 
     assert await team.value("ada@example.com") == 10_000
     await team.deliver(activity_item("c", "ada@example.com"), received=NOW + SECOND)
@@ -98,7 +98,9 @@ async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None
 async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
     """An undo of a batch undoes its activities and its fields."""
     vip = Rule(name="VIP", points=20_000, condition="tag:vip")
-    await apply(team.workspace, draft=await drafted(team, rules=(DEMO, vip)), asks=False, clock=lambda: NOW)
+    await apply(
+        team.workspace, draft=await drafted(team, rules=(DEMO, vip)), asks=False, by="U0ADMIN", clock=lambda: NOW
+    )
     await team.deliver(set_to("s", "ada@example.com", 5))
     await team.ask(activity_item("a", "ada@example.com"), batch="slack/1", received=NOW + 1)
     await team.ask(field_item("f", "ada@example.com", tags=["vip"]), batch="slack/2", received=NOW + 2)
@@ -115,7 +117,7 @@ async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
 async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     """A preview predicts each contact's change, and is invisible to other readers."""
     await people(team, 60)
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await team.deliver(*(activity_item(f"d{n}", f"p{n:02d}@example.com") for n in range(25, 35)), received=NOW + SECOND)
     bands = (Band(name="cold", start=0), Band(name="hot", start=40_000))
     new_draft = await drafted(team, maximum=50_000, bands=bands, rules=(replace(DEMO, points=9_000),))
@@ -133,7 +135,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (19, len(hot), 0, len(hot))
     assert counts.first[0] == (32, 31_000, 40_000)
 
-    assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: NOW) == counts.asking
+    assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: NOW) == counts.asking
     after = {
         card.contact.email: card.standings[0].value
         for card in (await top(team.workspace, score="score", count=99, now=NOW))[1]
@@ -145,7 +147,7 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
 
 async def test_a_preview_announces_exactly_what_is_then_asked_for(team: Team) -> None:
     """A preview counts exactly the follow-ups of the application, with conditions, cool-downs and paused rules."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     words = "score crosses 50 if tag:vip score>=60 cooldown 2d"
     await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
     tags = {"rested": ["vip"], "asked": ["vip"], "lower": ["vip"], "other": []}
@@ -170,23 +172,23 @@ async def test_a_preview_announces_exactly_what_is_then_asked_for(team: Team) ->
     counts = await preview(team.workspace, draft=new_draft, now=later)
     # All have 70 but `lower`, which has 60. One of the vips had a follow-up yesterday.
     assert counts.asking == 2
-    assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: later) == counts.asking
+    assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: later) == counts.asking
     assert len(await load_follow_ups(team.workspace, ids=range(1, 9))) == 1 + counts.asking
 
 
 async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_true_of(team: Team) -> None:
     """A rule with a condition fires for the newcomers that fulfill it, and for none if there are no newcomers."""
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await add_alert_rule(team.workspace, words="when score crosses 80 if tag:vip", made_by="U1", owners={}, now=NOW)
     await people(team, 10)
     new_draft = await drafted(team, rules=(DEMO,))
-    assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: NOW) == 0
+    assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: NOW) == 0
     await team.deliver(field_item("f", "p07@example.com", tags=["vip"]), received=NOW + SECOND)
     widened = await drafted(team, maximum=200_000, rules=(replace(DEMO, points=80_000),))
     await team.deliver(
         *(activity_item(f"d{n}", f"p{n:02d}@example.com") for n in range(6, 9)), received=NOW + 2 * SECOND
     )
-    assert await apply(team.workspace, draft=widened, asks=True, clock=lambda: NOW + 3 * SECOND) == 4
+    assert await apply(team.workspace, draft=widened, asks=True, by="U0ADMIN", clock=lambda: NOW + 3 * SECOND) == 4
 
     follow_ups = await load_follow_ups(team.workspace, ids=range(1, 99))
     assert sorted((follow_up.rule, follow_up.contact) for follow_up in follow_ups) == [(1, 7), (1, 8), (1, 9), (2, 8)]
@@ -195,7 +197,9 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
 async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
     """Drafts of a type that are created at once have different numbers."""
     types = [replace(await load_live_type(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
-    new_drafts = await asyncio.gather(*(draft(team.workspace, wanted=score_type, now=NOW) for score_type in types))
+    new_drafts = await asyncio.gather(
+        *(draft(team.workspace, wanted=score_type, by="U0ADMIN", now=NOW) for score_type in types)
+    )
     assert sorted(new_draft.number for new_draft in new_drafts if new_draft is not None) == list(range(2, 12))
 
 
@@ -212,8 +216,10 @@ async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
 
     cancelling = asyncio.create_task(cancelled())  # outside of the transaction
 
+    live = await score_type(team.workspace, key=new_draft.key)
+
     async def applying(session: Session) -> None:
-        assert await point_at_draft(session, new_draft)
+        assert await point_at_draft(session, team.workspace, new_draft, previous=live, now=NOW)
         begin.set()
         await asyncio.wait([cancelling], timeout=0.5)  # it has read the draft by now, and waits to write
 
@@ -227,16 +233,19 @@ async def test_what_is_being_applied_is_not_cancelled(team: Team) -> None:
 async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> None:
     """A preview counts contacts that enter a moved band; a new name or color of a band applies at once."""
     await people(team, 60)
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     lower = (Band(name="cold", start=0), Band(name="hot", start=50_000))
     new_draft = await drafted(team, bands=lower)
     await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
     counts = await preview(team.workspace, draft=new_draft, now=NOW)
     assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (0, 10, 0, 10)
     assert (await load_live_type(team)).bands[-1].start == 80_000
-    assert await apply(team.workspace, draft=new_draft, asks=True, clock=lambda: NOW) == 10
+    assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: NOW) == 10
     painted = (Band(name="low", start=0), Band(name="top", start=50_000, colour="red"))
-    assert await draft(team.workspace, wanted=replace(await load_live_type(team), bands=painted), now=NOW) is None
+    assert (
+        await draft(team.workspace, wanted=replace(await load_live_type(team), bands=painted), by="U0ADMIN", now=NOW)
+        is None
+    )
     assert (await load_live_type(team)).bands == painted
     await check_ledger_and_scores(team)
 
@@ -244,9 +253,9 @@ async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> 
 async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> None:
     """If a definition is applied silently, contacts that enter by it create no follow-up then or later."""
     await people(team, 10)
-    await choose_channel(team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     low = (Band(name="cold", start=0), Band(name="hot", start=5_000))
-    await apply(team.workspace, draft=await drafted(team, bands=low), asks=False, clock=lambda: NOW)
+    await apply(team.workspace, draft=await drafted(team, bands=low), asks=False, by="U0ADMIN", clock=lambda: NOW)
     await team.deliver(set_to("x", "p07@example.com", 8), set_to("y", "p03@example.com", 6), received=NOW + 1)
     assert [follow_up.contact for follow_up in await load_follow_ups(team.workspace, ids=range(1, 99))] == [4]
 
@@ -274,7 +283,7 @@ async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
 
     async def make() -> None:
         await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
-        await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: NOW)
+        await apply(team.workspace, draft=new_draft, asks=False, by="U0ADMIN", clock=lambda: NOW)
 
     await asyncio.gather(write(), make())
     report_counts("submissions while a definition was built", {"submissions": count})
@@ -302,13 +311,13 @@ async def test_a_cancelled_draft_is_gone(team: Team) -> None:
     await cancel(team.workspace, draft=new_draft, clock=lambda: NOW)
     assert await drafts(team.workspace) == ()
     with pytest.raises(NoDraft):
-        await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: NOW)
+        await apply(team.workspace, draft=new_draft, asks=False, by="U0ADMIN", clock=lambda: NOW)
     assert (await load_live_type(team)).number == 1
     contact_card = await card(team.workspace, contact=5, now=NOW)
     assert contact_card is not None
     assert contact_card.standings[0].value == 4_000
     second_draft = await drafted(team, maximum=10_000, bands=())
-    await apply(team.workspace, draft=second_draft, asks=False, clock=lambda: NOW)
+    await apply(team.workspace, draft=second_draft, asks=False, by="U0ADMIN", clock=lambda: NOW)
     with pytest.raises(NoDraft):
         await cancel(team.workspace, draft=second_draft, clock=lambda: NOW)
     await check_ledger_and_scores(team)
@@ -324,15 +333,17 @@ async def test_a_definition_that_contradicts_itself_is_no_draft(team: Team) -> N
 
 async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Storage) -> None:
     """A draft changes neither other types nor other workspaces."""
-    other = Team(await add_workspace("T0OTHER", name="Other", now=NOW))
+    other = Team(await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=NOW))
     await add_score_type(
         team.workspace, key="fit", label="Fit", minimum=0, maximum=10_000, step=1000, bands=(), start=None,
-        is_default=False, now=NOW,
+        is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # the numbers of one definition stand together
     for each_team in (team, other):
         await people(each_team, 60)
     await team.deliver(set_to("f", "p01@example.com", 7, score="fit"))
-    await apply(team.workspace, draft=await drafted(team, maximum=10_000, bands=()), asks=False, clock=lambda: NOW)
+    await apply(
+        team.workspace, draft=await drafted(team, maximum=10_000, bands=()), asks=False, by="U0ADMIN", clock=lambda: NOW
+    )
 
     assert await other.value("p50@example.com") == 50_000
     assert await team.value("p50@example.com") == 10_000
@@ -370,7 +381,7 @@ async def test_a_build_that_died_is_finished_by_the_service(team: Team) -> None:
     assert (slices, built_before) == (3, [False])  # the first thirty were marked as done
     assert await build(team.workspace, draft=new_draft, clock=lambda: now)
     assert await is_built(team.workspace, draft=new_draft)
-    await apply(team.workspace, draft=new_draft, asks=False, clock=lambda: now)
+    await apply(team.workspace, draft=new_draft, asks=False, by="U0ADMIN", clock=lambda: now)
     await check_ledger_and_scores(team)
 
 

@@ -38,7 +38,7 @@ async def heated(team: Team) -> Team:
     """Return a team with a type that fades toward 10 from both sides."""
     await add_score_type(
         team.workspace, key="heat", label="Heat", minimum=-20_000, maximum=100_000, step=1_000, start=10_000,
-        bands=BANDS, half_life=HALF_LIFE, is_default=False, now=NOW,
+        bands=BANDS, half_life=HALF_LIFE, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
     return team
 

@@ -12,7 +12,7 @@ from tests.storage.teams import NOW, SECOND, Team, set_to
 async def test_a_source_is_what_was_configured(team: Team) -> None:
     """A source is found by team and slug, with its secrets, and sources are listed by slug."""
     added = [
-        await add_source(team.workspace, slug=slug, provider="generic", secrets=secrets, now=NOW)
+        await add_source(team.workspace, slug=slug, provider="generic", secrets=secrets, by="U0ADMIN", now=NOW)
         for slug, secrets in (("n8n", ["new", "old"]), ("crm", []))
     ]
 
@@ -24,7 +24,7 @@ async def test_a_source_is_what_was_configured(team: Team) -> None:
 @pytest.mark.parametrize(("name", "slug"), [("T0ACME", "n8n"), ("T0OTHER", "crm"), ("", "")])
 async def test_an_unknown_source_is_refused(team: Team, name: str, slug: str) -> None:
     """A wrong team or a wrong slug in an address is refused."""
-    await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
+    await add_source(team.workspace, slug="crm", provider="generic", secrets=[], by="U0ADMIN", now=NOW)
     with pytest.raises(UnknownSource) as refusal:
         await find_source(name, slug=slug)
 
@@ -33,21 +33,21 @@ async def test_an_unknown_source_is_refused(team: Team, name: str, slug: str) ->
 
 async def test_a_slug_is_used_once_and_means_nothing_else(team: Team) -> None:
     """A slug is unique, no key of a score type, and no reserved word."""
-    await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
+    await add_source(team.workspace, slug="crm", provider="generic", secrets=[], by="U0ADMIN", now=NOW)
 
     with pytest.raises(AlreadyThere) as error:
-        await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW)
+        await add_source(team.workspace, slug="crm", provider="generic", secrets=[], by="U0ADMIN", now=NOW)
     assert str(error.value) == "the source `crm` already exists; choose another name"
     for slug in ("score", "slack", "owner", "CRM"):
         with pytest.raises(BadName):
-            await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)
+            await add_source(team.workspace, slug=slug, provider="generic", secrets=[], by="U0ADMIN", now=NOW)
     assert [source.slug for source in await sources(team.workspace)] == ["crm"]
 
 
 async def test_refusals_are_counted_with_the_last_reason(team: Team) -> None:
     """Refused requests are counted by source with the last reason; sources without any are not listed."""
     ids = {
-        slug: (await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)).id
+        slug: (await add_source(team.workspace, slug=slug, provider="generic", secrets=[], by="U0ADMIN", now=NOW)).id
         for slug in ("zapier", "crm", "quiet")
     }
     for number, (slug, reason, hint) in enumerate(
@@ -72,7 +72,9 @@ async def test_deliveries_are_listed_newest_first(team: Team) -> None:
     """Deliveries of one source or all are listed newest first, up to a limit, and each can be loaded."""
     ids = {}
     for slug in ("crm", "n8n"):
-        ids[slug] = (await add_source(team.workspace, slug=slug, provider="generic", secrets=[], now=NOW)).id
+        ids[slug] = (
+            await add_source(team.workspace, slug=slug, provider="generic", secrets=[], by="U0ADMIN", now=NOW)
+        ).id
     for number in range(6):
         slug = ("crm", "n8n")[number % 2]
         await team.deliver(

@@ -18,7 +18,9 @@ KINDS = [TELL]
 
 async def new_source(team: Team) -> Source:
     """Add a source."""
-    return await add_source(team.workspace, slug="crm", provider="generic", secrets=[], now=NOW - 40 * DAY)
+    return await add_source(
+        team.workspace, slug="crm", provider="generic", secrets=[], by="U0ADMIN", now=NOW - 40 * DAY
+    )
 
 
 async def deliver(team: Team, source: Source, *, at: int, bad: int = 0) -> None:
@@ -39,7 +41,7 @@ async def test_three_refusals_in_a_row_and_a_delivery_after_them(team: Team) -> 
     """A source fails after three refused requests in a row, unless it never worked; a delivery restarts the count."""
     source, stranger = (
         await new_source(team),
-        await add_source(team.workspace, slug="new", provider="generic", secrets=[], now=NOW),
+        await add_source(team.workspace, slug="new", provider="generic", secrets=[], by="U0ADMIN", now=NOW),
     )
     await deliver(team, source, at=NOW - 9)
     for minute, letter in enumerate("rrdrr"):
@@ -94,9 +96,11 @@ async def test_a_busy_source_is_silent_after_three_days(team: Team) -> None:
     await deliver(team, source, at=start + 9 * DAY)
 
     assert await check_sources(team.workspace, now=silent - 1) == []
-    await set_source(team.workspace, slug="crm", settings=replace(source.settings, paused=True), now=start)
+    await set_source(
+        team.workspace, slug="crm", settings=replace(source.settings, paused=True), by="U0ADMIN", now=start
+    )
     assert await check_sources(team.workspace, now=silent) == []
-    await set_source(team.workspace, slug="crm", settings=source.settings, now=start)
+    await set_source(team.workspace, slug="crm", settings=source.settings, by="U0ADMIN", now=start)
     assert await check_sources(team.workspace, now=silent) == [("crm", SourceHealth.SILENT)]
     await deliver(team, source, at=silent + DAY)
     assert await check_sources(team.workspace, now=silent + DAY + 1) == [("crm", SourceHealth.WORKS)]
@@ -125,7 +129,7 @@ async def test_a_source_that_is_gone_is_not_told_of(team: Team) -> None:
     for number in range(3):
         await refuse(team, source, at=NOW + number)
     await check_sources(team.workspace, now=NOW + 10)
-    await remove_source(team.workspace, slug="crm")
+    await remove_source(team.workspace, slug="crm", by="U0ADMIN", now=NOW)
 
     assert await load_unreported(team.workspace, source=source.id) is None
     assert await check_sources(team.workspace, now=NOW + 20) == []

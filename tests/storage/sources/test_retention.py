@@ -20,7 +20,7 @@ TABLES = ("deliveries", "raw_deliveries", "quarantine")
 @pytest.fixture
 async def source(team: Team) -> int:
     """Add a source, and return its row id."""
-    return (await add_source(team.workspace, slug="crm", provider="generic", secrets=["s"], now=NOW)).id
+    return (await add_source(team.workspace, slug="crm", provider="generic", secrets=["s"], by="U0ADMIN", now=NOW)).id
 
 
 async def test_old_deliveries_are_deleted_without_traffic(team: Team, source: int, database_url: str) -> None:

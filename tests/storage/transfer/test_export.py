@@ -26,14 +26,19 @@ from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 async def exported(team: Team, text: str = "") -> list[str]:
     """Return the contacts of an export, as the command does."""
     contact_filter = parse(text, await score_types(team.workspace))
-    return [card.contact.typed async for card in export(team.workspace, query=contact_filter, now=NOW)]
+    return [
+        card.contact.typed
+        async for card in export(team.workspace, query=contact_filter, text="", by="U0ADMIN", now=NOW)
+    ]
 
 
 async def written(team: Team) -> str:
     """Return an export as CSV."""
     contact_filter, file = parse("", await score_types(team.workspace)), io.StringIO(newline="")
     counts: list[int] = []
-    number = await write_csv(team.workspace, query=contact_filter, file=file, progress=counts.append, now=NOW)
+    number = await write_csv(
+        team.workspace, query=contact_filter, file=file, progress=counts.append, text="", by="U0ADMIN", now=NOW
+    )
     assert counts == list(range(1, number + 1))
     return file.getvalue()
 
@@ -121,7 +126,7 @@ async def test_an_export_that_comes_in_again_changes_nothing(
     if "half" not in {score_type.key for score_type in await score_types(team.workspace)}:
         await add_score_type(
             team.workspace, key="half", label="Half", minimum=-10_000, maximum=10_000, step=500,
-            bands=[], start=0, is_default=False, now=NOW,
+            bands=[], start=0, is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
     items: list[Item] = []
     for number, (fields, halves) in enumerate(rows):
@@ -146,7 +151,7 @@ async def test_an_export_that_comes_in_again_changes_nothing(
     columns = await choose_columns(team.workspace, file=file, mapping={})
     report = await import_file(
         team.workspace, file=file, columns=columns, progress=lambda done: None,
-        wrong=lambda row, reason: wrong.append(reason), now=NOW + run * SECOND + 1,
+        wrong=lambda row, reason: wrong.append(reason), by="U0ADMIN", now=NOW + run * SECOND + 1,
     )  # fmt: skip  # the rows of the import
 
     assert (report.new, report.changed, wrong) == (0, 0, [])

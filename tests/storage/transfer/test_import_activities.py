@@ -30,7 +30,7 @@ async def desk(team: Team, tmp_path: Path) -> Desk:
     for key, half_life in (("heat", None), ("fading", 30 * DAY)):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=0, maximum=100_000, step=1, bands=[], half_life=half_life,
-            start=None, rules=(DEMO, VISIT), is_default=False, now=NOW,
+            start=None, rules=(DEMO, VISIT), is_default=False, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the numbers of one definition stand together
     return Desk(team, tmp_path)
 

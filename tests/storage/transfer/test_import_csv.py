@@ -69,19 +69,22 @@ class Desk:
             progress=progress,
             wrong=wrong,
             dry_run=dry,
+            by="U0ADMIN",
             now=self.now,
         )
 
     async def undo(self, text: str) -> tuple[int, int]:
         """Undo an import. Return the number of scores that moved, and of their contacts."""
         self.now += SECOND
-        undone = await undo_import(self.team.workspace, file=recognize(self.save(text)), clock=lambda: self.now)
+        undone = await undo_import(
+            self.team.workspace, file=recognize(self.save(text)), by="U0ADMIN", clock=lambda: self.now
+        )
         return undone.scores, undone.contacts
 
     async def seen(self) -> dict[str, dict[str, Any]]:
         """Return the fields and scores of each contact, by email or id, without blank ones."""
         types = await score_types(self.team.workspace)
-        cards = export(self.team.workspace, query=parse("", types), now=self.now)
+        cards = export(self.team.workspace, query=parse("", types), text="", by="U0ADMIN", now=self.now)
         return {
             card.contact.typed: {
                 name: value
@@ -102,7 +105,7 @@ async def desk(team: Team, tmp_path: Path) -> Desk:
     """Return a desk with a second score type `fit`, from 1 to 10 in steps of 0.5."""
     await add_score_type(
         team.workspace, key="fit", label="Good fit", minimum=1000, maximum=10_000, step=500,
-        bands=[], start=None, is_default=False, now=NOW,
+        bands=[], start=None, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # the numbers of one definition stand together
     return Desk(team, tmp_path)
 
@@ -204,7 +207,7 @@ async def test_the_same_file_is_the_same_import(desk: Desk, database_url: str) -
     with pytest.raises(KeyboardInterrupt):
         await import_file(
             desk.team.workspace, file=file, columns=columns,
-            progress=stop, wrong=lambda row, reason: None, now=NOW,
+            progress=stop, wrong=lambda row, reason: None, by="U0ADMIN", now=NOW,
         )  # fmt: skip  # the same as `desk`, but stopped
     assert len(await desk.seen()) == 1000
     await desk.team.ask(set_to("by hand", "p7@example.com", 99), batch="h", received=NOW + SECOND)
@@ -288,7 +291,7 @@ async def test_a_dry_run_writes_nothing(desk: Desk, database_url: str) -> None:
 
 async def test_a_dry_run_predicts_the_scores(desk: Desk) -> None:
     """A dry run predicts the changes, the entries and exits of the top band, and the follow-ups not created."""
-    await choose_channel(desk.team.workspace, channel="C0SALES", now=NOW)
+    await choose_channel(desk.team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     await desk.team.deliver(
         set_to("a", ADA, 50, at=NOW), set_to("b", BOB, 95, at=NOW), field_item("z", ZOE, at=NOW, name="Zoe")
     )

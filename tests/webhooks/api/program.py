@@ -66,5 +66,7 @@ async def program(
 ) -> Program:
     """Create a token, and return a client that uses it."""
     in_workspace = workspace or service.workspace
-    _, secret = await create_token(in_workspace, name=name, scopes=scopes or ("read", "write"), now=service.clock())
+    _, secret = await create_token(
+        in_workspace, name=name, scopes=scopes or ("read", "write"), by="U0ADMIN", now=service.clock()
+    )
     return Program(service=service, authorization=f"Bearer {secret}")

@@ -87,7 +87,7 @@ async def test_a_revoked_token_is_nobody(service: Receiving, api: Program) -> No
     """A token is invalid from its revocation on."""
     assert (await api.call("GET", "/contacts")).status == 200
     (token,) = await tokens(service.workspace)
-    await revoke_token(service.workspace, id=token.id)
+    await revoke_token(service.workspace, id=token.id, by="U0ADMIN", now=service.clock())
 
     check_stranger(await api.call("GET", "/contacts"))
 
@@ -110,10 +110,10 @@ async def test_guessing_is_slowed_down(service: Receiving, api: Program) -> None
 
 async def test_workspaces_never_see_each_other(service: Receiving, api: Program) -> None:
     """No id, address, source id, filter or cursor reaches another workspace, and neither changes the other."""
-    other = await add_workspace("T0OTHER", name="Other", now=service.clock())
+    other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=service.clock())
     await add_score_type(
         other, key="secret", label="Secret", minimum=0, maximum=1000, step=1000,
-        bands=[], start=None, is_default=False, now=service.clock(),
+        bands=[], start=None, is_default=False, by="U0ADMIN", now=service.clock(),
     )  # fmt: skip  # the numbers of one definition
     other_api = await program(service, workspace=other)
     for number in range(3):

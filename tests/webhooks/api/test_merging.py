@@ -1,5 +1,6 @@
 """Merge and delete contacts through the API and by items of a source."""
 
+from storage.audit import audit_entries
 from tests.webhooks.api.program import Program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import item
@@ -59,6 +60,8 @@ async def test_a_deleted_contact_is_nowhere(service: Receiving, api: Program) ->
     answer = await api.call("DELETE", f"/contacts/{BOB}")
 
     assert (answer.status, answer.body) == (204, b"")
+    (entry, *_) = await audit_entries(service.workspace)
+    assert (entry.who, entry.what) == ("token script", "contact.deleted")
     for key in (BOB, "crm:b", id):
         for method in ("GET", "DELETE"):
             check_problem(await api.call(method, f"/contacts/{key}"), 404, "Not Found")
@@ -88,3 +91,6 @@ async def test_a_source_merges_and_deletes(service: Receiving, api: Program) -> 
 
     assert counts == [(1, 0, 0, 0), (0, 1, 0, 0)]
     assert await api.listed() == []
+    entries = [(entry.who, entry.what) for entry in await audit_entries(service.workspace)]
+    assert entries[:2] == [("crm", "contact.deleted"), ("crm", "contact.merged")]
+    assert [what for _, what in entries[2:] if what.startswith("contact.")] == []

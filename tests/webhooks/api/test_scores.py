@@ -84,7 +84,7 @@ async def test_an_explanation_names_the_rule(service: Receiving, api: Program) -
             Rule(name="Demo", activity="demo_booked", points=10_000),
             Rule(name="VIP", points=20_000, condition="tag:vip"),
         ],
-        is_default=False, now=service.clock.now,
+        is_default=False, by="U0ADMIN", now=service.clock.now,
     )  # fmt: skip  # one definition
     ada, demo = {"email": "ada@example.com"}, {"type": "activity", "activity": "demo_booked"}
     tagged = {"type": "contact.upsert", "contact": {**ada, "tags": ["vip"]}}
@@ -246,9 +246,9 @@ async def test_an_adjustment_that_was_made_is_repeated_after_the_step_changed(se
     await service.sender.push(item(value=50))
     assert (await adjusted(api, 5, "once")).document["value"] == 55
     live = await score_type(service.workspace, key="score")
-    drafted = await draft(service.workspace, wanted=replace(live, step=10_000), now=service.clock.now)
+    drafted = await draft(service.workspace, wanted=replace(live, step=10_000), by="U0ADMIN", now=service.clock.now)
     assert drafted is not None
-    await apply(service.workspace, draft=drafted, asks=False, clock=service.clock)
+    await apply(service.workspace, draft=drafted, asks=False, by="U0ADMIN", clock=service.clock)
 
     assert (await adjusted(api, 5, "once")).status == 200
     refused = await adjusted(api, 5, "twice")

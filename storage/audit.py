@@ -1,0 +1,164 @@
+"""The record of changes: who changed a setting, imported, exported, merged or deleted, when, and from what to what.
+
+An entry is written in the transaction of the change. What an entry says of a contact is emptied when the contact is
+deleted; the entry itself stays.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.people import Workspace
+from storage.domain.texts import match_key
+
+#: a state before or after a change, as JSON, complete enough to restore it; secrets are left out
+Document: TypeAlias = Mapping[str, Any]
+
+UNKNOWN = "unknown"  #: who, if a job of an earlier version made the change
+
+
+class AuditAction(StrEnum):
+    """The changes that are recorded."""
+
+    WORKSPACE_ADDED = "workspace.added"
+    CHANNEL_SET = "workspace.channel_set"
+    ADMINS_SET = "workspace.admins_set"
+    SETTERS_SET = "workspace.setters_set"
+    TYPE_ADDED = "type.added"
+    TYPE_CHANGED = "type.changed"  #: its definition, and so its rules
+    DEFAULT_TYPE_SET = "type.default_set"
+    ALERT_ADDED = "alert.added"
+    ALERT_PAUSED = "alert.paused"
+    ALERT_RESUMED = "alert.resumed"
+    ALERT_REMOVED = "alert.removed"
+    DIGEST_SET = "digest.set"
+    DIGEST_STOPPED = "digest.stopped"
+    SEGMENT_SAVED = "segment.saved"
+    SEGMENT_DELETED = "segment.deleted"
+    SOURCE_ADDED = "source.added"
+    SOURCE_CHANGED = "source.changed"
+    SOURCE_ROTATED = "source.rotated"
+    SOURCE_REMOVED = "source.removed"
+    TOKEN_CREATED = "token.created"  # noqa: S105  # the name of a change
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105  # the name of a change
+    DELIVERY_REPLAYED = "delivery.replayed"
+    IMPORT_BEGUN = "import.begun"
+    IMPORT_UNDONE = "import.undone"
+    IMPORT_RESTORED = "import.restored"
+    EXPORTED = "export.begun"
+    CONTACTS_MERGED = "contact.merged"
+    CONTACT_SPLIT = "contact.split"
+    CONTACT_DELETED = "contact.deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """A recorded change. *subject*, *before* and *after* are None if the contact that they name was deleted."""
+
+    id: int
+    at: int  #: in µs UTC
+    who: str  #: a Slack user id, `cli:USER`, `token NAME`, or the slug of a source
+    what: str  #: one of AuditAction
+    subject: str | None  #: the name of what was changed
+    before: Document | None  #: None if it did not exist
+    after: Document | None  #: None if it does not exist any more
+    contacts: tuple[int, ...] = ()  #: the rows of the contacts that it names
+
+
+async def record_change(
+    session: Session,
+    workspace: Workspace,
+    *,
+    who: str,
+    what: AuditAction,
+    subject: str | None,
+    before: Document | None,
+    after: Document | None,
+    contacts: Sequence[int] = (),
+    now: int,
+) -> None:
+    """Record a change, in the transaction that makes it.
+
+    *contacts* are the rows of at most two contacts that *subject*, *before* or *after* names.
+    """
+    contact, other = (*contacts, None, None)[:2]
+    await session.rows(
+        "INSERT INTO audit_entries (workspace_id, at, who, what, subject, before, after, contact_id, other_id)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        workspace.id,
+        now,
+        who,
+        what.value,
+        subject,
+        _dump(before),
+        _dump(after),
+        contact,
+        other,
+    )
+
+
+async def redact_changes(
+    session: Session, workspace: Workspace, contacts: Collection[int], *, words: Collection[str]
+) -> None:
+    """Empty what the entries of a workspace say about deleted contacts.
+
+    *contacts* are their rows, *words* their addresses and names: the filter of an export may contain them.
+    """
+    keys = [match_key(word) for word in words]
+    exports = await session.rows(
+        "SELECT id, subject FROM audit_entries WHERE workspace_id = $1 AND what = $2 AND subject IS NOT NULL",
+        workspace.id,
+        AuditAction.EXPORTED.value,
+    )
+    naming = [row["id"] for row in exports if any(key in match_key(row["subject"]) for key in keys)]
+    for column, ids in (("contact_id", contacts), ("other_id", contacts), ("id", naming)):
+        await session.rows(
+            "UPDATE audit_entries SET subject = NULL, before = NULL, after = NULL"
+            f" WHERE workspace_id = $2 AND {column} IN (SELECT id FROM given(id bigint))",
+            [{"id": id} for id in sorted(ids)],
+            workspace.id,
+        )
+
+
+async def audit_entries(
+    workspace: Workspace, *, since: int = 0, what: AuditAction | None = None, limit: int | None = None, offset: int = 0
+) -> list[AuditEntry]:
+    """Return the recorded changes from *since* (µs UTC) on, newest first; with *what* only those of this kind."""
+    rows = await database.read(
+        "SELECT id, at, who, what, subject, before, after, contact_id, other_id FROM audit_entries"
+        f" WHERE workspace_id = $1 AND at >= $2{' AND what = $5' if what is not None else ''}"
+        " ORDER BY id DESC LIMIT $3 OFFSET $4",
+        workspace.id,
+        since,
+        database.LARGEST_ID if limit is None else limit,
+        offset,
+        *([what.value] if what is not None else []),
+    )
+    return [_make_entry(row) for row in rows]
+
+
+async def count_audit_entries(workspace: Workspace) -> int:
+    """Return the number of recorded changes of a workspace."""
+    (row,) = await database.read("SELECT count(*) AS number FROM audit_entries WHERE workspace_id = $1", workspace.id)
+    return int(row["number"])
+
+
+def _make_entry(row: Row) -> AuditEntry:
+    return AuditEntry(
+        **{name: row[name] for name in ("id", "at", "who", "what", "subject")},
+        before=_load(row["before"]),
+        after=_load(row["after"]),
+        contacts=tuple(row[name] for name in ("contact_id", "other_id") if row[name] is not None),
+    )
+
+
+def _dump(document: Document | None) -> str | None:
+    return None if document is None else json.dumps(document, ensure_ascii=False)
+
+
+def _load(text: str | None) -> Document | None:
+    return None if text is None else json.loads(text)

@@ -1,0 +1,184 @@
+"""Calculate the scores of a definition that is not live: contact by contact, and with every new fact."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+
+from storage.db import database
+from storage.db.database import Session
+from storage.domain.contacts import Json
+from storage.domain.decay import shown
+from storage.domain.facts import Fact
+from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
+from storage.ledger import contacts, facts, projection
+from storage.ledger.contacts import StartAgain
+from storage.ledger.facts import Scored
+from storage.ledger.plan import Plan
+from storage.ledger.project import find_late
+
+BATCH = 500  #: contacts in one slice
+
+
+async def project_into_drafts(
+    session: Session, plans: Sequence[Plan], drafts: Mapping[int, Sequence[ScoreType]]
+) -> None:
+    """Project recorded plans into drafts as well, for contacts that are built already and for new contacts."""
+    touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
+    types: dict[tuple[int, int], ScoreType] = {}
+    new_fact_ids = {entry.fact_id for plan in plans for entry in plan.new}
+    regrouped = {contact for plan in plans for contact in plan.regrouped}  # their built scores were deleted
+    for plan in plans:
+        workspace = plan.workspace.id
+        for draft in drafts.get(workspace, ()) if plan.refusal is None else ():
+            affected = {
+                entry.contact
+                for entry in plan.new
+                if entry.fact is not None and entry.contact and bears_on(entry.fact, draft)
+            }
+            affected |= {*plan.spoken_of, *plan.regrouped}
+            if affected:
+                touched.setdefault((workspace, draft.definition), set()).update(affected)
+                types[workspace, draft.definition] = draft
+    for (workspace, definition), ids in touched.items():
+        draft = types[workspace, definition]
+        pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
+        states = await projection.load_states(session, dict.fromkeys(pairs, definition))
+        late_pairs, fields = await find_late(session, plans, states, dict.fromkeys(states, draft))
+        # Pairs without a state are new contacts, regrouped contacts, and contacts that are left to the building job.
+        ledgers = await facts.ledgers(
+            session, {pair: draft for pair in pairs if pair in late_pairs or pair not in states}
+        )
+        new_pairs = {pair for pair, ledger in ledgers.items() if ledger.keys() <= new_fact_ids or pair[0] in regrouped}
+        await _save_folded(
+            session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late_pairs | new_pairs}
+        )
+        await _fold_new_facts(
+            session, workspace, draft, plans, {pair: states[pair] for pair in states.keys() - late_pairs}, fields
+        )
+
+
+async def _fold_new_facts(
+    session: Session,
+    workspace: int,
+    draft: ScoreType,
+    plans: Sequence[Plan],
+    states: dict[Scored, ScoreState],
+    fields: Mapping[int, Mapping[str, Json]],
+) -> None:
+    """Apply new facts to scores of a draft by steps. The facts come last for all of these scores.
+
+    *fields* are the fields at each fact, as `find_late` returns them.
+    """
+    effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
+    for plan in plans:
+        for entry in plan.new:
+            pair = (entry.contact or 0, draft.key)
+            if pair in states and entry.fact is not None and entry.fact_id is not None:
+                states[pair], effect = step(states[pair], entry.fact, draft, fields.get(entry.fact_id))
+                if effect is not None:
+                    effects[pair][entry.fact_id] = (entry.fact, effect)
+    await projection.save_projection(
+        session, states=states, effects=effects, anew=(),
+        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
+    )  # fmt: skip  # arguments grouped by meaning
+
+
+async def run_in_transaction(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
+    """Run *body* for contacts in one transaction, or contact by contact if one of them has been merged."""
+
+    async def run(session: Session) -> None:
+        await body(session, ids)
+
+    try:
+        await database.write(run)
+    except StartAgain:  # one of them was just merged: repeat one by one, without it
+        for id in ids if len(ids) > 1 else ():
+            await run_in_transaction(body, [id])
+
+
+async def fold_contacts(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
+    """Calculate the scores of contacts from their ledgers, and lock the contacts. Raises StartAgain."""
+    await contacts.lock(session, {id: id for id in ids})
+    ledgers = await facts.ledgers(session, {(id, draft.key): draft for id in ids})
+    await _save_folded(session, workspace.id, draft, ledgers)
+
+
+async def _save_folded(
+    session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
+) -> None:
+    undone = await facts.undone_of(
+        session, workspace, {fact.batch for ledger in ledgers.values() for fact in ledger.values()}
+    )
+    states, effects = {}, {}
+    for pair, ledger in ledgers.items():
+        states[pair], effects[pair] = fold_ledger(ledger, draft, undone=undone)
+    await projection.save_projection(
+        session, states=states, effects=effects, anew=set(states),
+        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
+    )  # fmt: skip  # arguments grouped by meaning
+
+
+async def load_next_ids(
+    session: Session, workspace: Workspace, definition: ScoreType, *, after: int, built: bool
+) -> list[int]:
+    """Return the next contacts that have a score of a definition (*built*), or those that have none."""
+    rows = await session.rows(
+        "SELECT c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL"
+        f" AND {'' if built else 'NOT '}EXISTS"
+        " (SELECT 1 FROM scores k WHERE k.contact_id = c.id AND k.definition_id = $3) ORDER BY c.id LIMIT $4",
+        workspace.id,
+        after,
+        definition.definition,
+        BATCH,
+    )
+    return [row["id"] for row in rows]
+
+
+async def count_built(workspace: Workspace, draft: ScoreType) -> int:
+    """Return the number of contacts that have a score of the draft."""
+    rows = await database.read(
+        "SELECT count(*) AS number FROM scores WHERE workspace_id = $1 AND definition_id = $2",
+        workspace.id,
+        draft.definition,
+    )
+    return int(rows[0]["number"])
+
+
+async def compare_values(
+    workspace: Workspace, live: ScoreType, draft: ScoreType, *, now: int
+) -> AsyncIterator[list[tuple[int, int | None, int | None]]]:
+    """Yield (contact, value under the live definition, value under the draft) in batches; None is a missing score."""
+    last_id = 0
+    while True:
+        rows = await database.read(
+            "SELECT c.id, a.rank AS rank_before, b.rank AS rank_after FROM contacts c"
+            " LEFT JOIN scores a ON a.contact_id = c.id AND a.definition_id = $3"
+            " LEFT JOIN scores b ON b.contact_id = c.id AND b.definition_id = $4"
+            " WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL ORDER BY c.id LIMIT $5",
+            workspace.id,
+            last_id,
+            live.definition,
+            draft.definition,
+            10 * BATCH,
+        )
+        if not rows:
+            return
+        yield [
+            (
+                row["id"],
+                None if row["rank_before"] is None else shown(live, row["rank_before"], now=now),
+                None if row["rank_after"] is None else shown(draft, row["rank_after"], now=now),
+            )
+            for row in rows
+        ]
+        last_id = rows[-1]["id"]
+
+
+async def delete_next(table: str, definition: int) -> bool:
+    """Delete some scores or effects (*table*) of a definition. Return False if there were none."""
+    deleted = await database.change(
+        f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE definition_id = $1 LIMIT $2) RETURNING id",
+        definition,
+        10 * BATCH,
+    )
+    return bool(deleted)

@@ -1,0 +1,505 @@
+"""Every change of settings, import, export, merge and deletion is on record: who, when, from what to what."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from storage.alerts.digests import set_digest, stop_digest
+from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.rules import UnknownRule, pause_rule, remove_rule, resume_rule
+from storage.audit import AuditAction, Document, audit_entries, count_audit_entries
+from storage.domain.contacts import Reference
+from storage.domain.errors import AlreadyThere, BadDefinition, BadName, UnknownSource
+from storage.domain.facts import Deletion, Merge, Op, Unusable
+from storage.domain.filters import parse
+from storage.domain.people import Setters
+from storage.domain.score_types import Band, Rule, RuleCap
+from storage.domain.sources import SourceSettings
+from storage.domain.submissions import Delivered, ItemOutcome, Raw, Status
+from storage.job_runner import run_here
+from storage.jobs import NewJob
+from storage.ledger.split import preview_split, split_contact
+from storage.reading.segments import delete_segment, save_segment
+from storage.scoring.definitions import add_score_type, score_type, score_types
+from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_handlers
+from storage.sources.config import add_source, remove_source, rotate_source, set_source
+from storage.sources.deliveries import deliveries, settle_replay
+from storage.tokens import create_token, revoke_token
+from storage.transfer.csv_files import recognize
+from storage.transfer.export import create_file, export, write_csv
+from storage.transfer.import_batch import undo_import
+from storage.transfer.import_columns import choose_columns
+from storage.transfer.import_csv import import_file
+from storage.workspaces import add_workspace, choose_setters, name_admins
+from tests.storage import raw
+from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
+from tests.storage.test_verbs import VERBS, writes
+
+T = TypeVar("T")
+Entry = tuple[str, str | None, Any, Any]  # what, subject, before, after
+
+ADMIN = "U0ADMIN"
+ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
+
+# They change nothing that people chose: data of jobs, messages and notices, what programs found out, and drafts, which
+# nobody sees until they are applied.
+NO_SETTINGS = {
+    "alerts.decide.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
+    "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
+    "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
+    "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
+    "ledger.erase.record_request_names", "notices.clear_notice", "notices.record_notice",
+    "posted_messages.forget_message", "posted_messages.record_posted", "scoring.definitions.delete",
+    "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
+    "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
+    "sources.readback_queue.clear_failure", "sources.readback_queue.record_failure", "workspaces.record_welcome",
+}  # fmt: skip  # names
+# The history of a follow-up records who moved it.
+IN_ANOTHER_RECORD = {"alerts.followup_moves.apply_move", "alerts.followup_moves.record_outcome"}
+# They write a part of what another function records.
+PARTS = {"scoring.definitions.record_applicant", "transfer.import_batch.record_import"}
+
+
+def has_author(name: str) -> bool:
+    """Return whether a function of storage is told who asks for the change."""
+    return bool({"by", "made_by"} & inspect.signature(VERBS[name]).parameters.keys())
+
+
+def test_what_changes_settings_is_told_who_changes_them() -> None:
+    """A function that writes takes the author, unless it is listed as one that changes no setting."""
+    writers = {name for name, function in VERBS.items() if writes(function)}
+
+    assert {name for name in writers if not has_author(name)} == NO_SETTINGS
+
+
+async def entries_of(team: Team) -> list[Entry]:
+    """Return the entries of a team, oldest first, and fail unless all are of ADMIN."""
+    entries = (await audit_entries(team.workspace))[::-1]
+    assert {entry.who for entry in entries} <= {ADMIN}
+    return [(entry.what, entry.subject, entry.before, entry.after) for entry in entries]
+
+
+class Witness:
+    """Runs functions of storage, and checks what each of them records."""
+
+    def __init__(self, team: Team) -> None:
+        self.team = team
+        self.seen: set[str] = set()
+
+    async def check(self, name: str, act: Awaitable[T], *expected: Entry) -> T:
+        """Run a function, and fail unless it recorded exactly these entries."""
+        before = await count_audit_entries(self.team.workspace)
+        result = await act
+        assert (await entries_of(self.team))[before:] == list(expected), name
+        self.seen.add(name)
+        return result
+
+
+async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) -> None:
+    """Each function that takes an author records the change once, from what to what; secrets are left out."""
+    workspace, witness = team.workspace, Witness(team)
+    assert await entries_of(team) == [("workspace.added", "T0ACME", None, {"name": "Acme"})]
+    await witness.check(
+        "workspaces.name_admins", name_admins(workspace, people=["U0JANE", "U0REP"], by=ADMIN, now=NOW),
+        ("workspace.admins_set", "T0ACME", {"admins": []}, {"admins": ["U0JANE", "U0REP"]}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "workspaces.choose_setters", choose_setters(workspace, setters=Setters.ADMINS, by=ADMIN, now=NOW),
+        ("workspace.setters_set", "T0ACME", {"setters": "members"}, {"setters": "admins"}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "alerts.enroll.choose_channel", choose_channel(workspace, channel="C1", by=ADMIN, now=NOW),
+        ("workspace.channel_set", "T0ACME", {"alert_channel": None, "default_rule": "paused"},
+         {"alert_channel": "C1", "default_rule": "on"}),
+    )  # fmt: skip  # the act and its entry
+    await _check_types(witness)
+    await _check_alerts(witness)
+    await _check_sources(witness)
+    text = {"text": "score>=80"}
+    await witness.check(
+        "reading.segments.save_segment", save_segment(workspace, name="hot", text="score>=80", by=ADMIN, now=NOW),
+        ("segment.saved", "hot", None, text),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "reading.segments.save_segment", save_segment(workspace, name="hot", text="score>=70", by=ADMIN, now=NOW),
+        ("segment.saved", "hot", text, {"text": "score>=70"}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "reading.segments.delete_segment", delete_segment(workspace, name="hot", by=ADMIN, now=NOW),
+        ("segment.deleted", "hot", {"text": "score>=70"}, None),
+    )  # fmt: skip  # the act and its entry
+    made: dict[str, object] = {"id": 1, "name": "script", "scopes": ["read"]}
+    await witness.check(
+        "tokens.create_token", create_token(workspace, name="script", scopes=["read"], by=ADMIN, now=NOW),
+        ("token.created", "script", None, made),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "tokens.revoke_token", revoke_token(workspace, id=1, by=ADMIN, now=NOW), ("token.revoked", "script", made, None)
+    )
+    await _check_transfers(witness, tmp_path)
+    authored = {name for name in VERBS if has_author(name)} - IN_ANOTHER_RECORD - PARTS
+    assert witness.seen | {"workspaces.add_workspace"} == authored
+
+
+async def _check_types(witness: Witness) -> None:
+    workspace = witness.team.workspace
+    fit = {
+        "version": 1,
+        "label": "Fit",
+        "min": 1,
+        "max": 10,
+        "step": 0.5,
+        "start": 1,
+        "half_life": "30d",
+        "rules": [],
+        "bands": ["low:1", "high:8:green"],
+    }
+    live = await witness.check(
+        "scoring.definitions.add_score_type",
+        add_score_type(
+            workspace, key="fit", label="Fit", minimum=1_000, maximum=10_000, step=500, start=None, half_life=30 * DAY,
+            bands=[Band(name="low", start=1_000), Band(name="high", start=8_000, colour="green")], is_default=True,
+            by=ADMIN, now=NOW,
+        ),
+        ("type.added", "fit", None, fit),
+        ("type.default_set", "fit", {"default": "score"}, {"default": "fit"}),
+    )  # fmt: skip  # one definition
+    renamed = fit | {"label": "Fitness", "bands": ["poor:1", "high:8:green"]}
+    bands = (Band(name="poor", start=1_000), *live.bands[1:])
+    await witness.check(
+        "scoring.drafts.draft",
+        draft(workspace, wanted=replace(live, label="Fitness", bands=bands), by=ADMIN, now=NOW),
+        ("type.changed", "fit", fit, renamed),
+    )
+    score = replace((await score_types(workspace))[1], is_default=True)
+    await witness.check(
+        "scoring.drafts.draft", draft(workspace, wanted=score, by=ADMIN, now=NOW),
+        ("type.default_set", "score", {"default": "fit"}, {"default": "score"}),
+    )  # fmt: skip  # the act and its entry
+    live = await score_type(workspace, key="fit")
+    cap = RuleCap(points=20_000, period="day", group=None)
+    rule = Rule(name="Demo", activity="demo_booked", points=2_500, condition="tag:vip", cap=cap)
+    pending = await witness.check(
+        "scoring.drafts.draft", draft(workspace, wanted=replace(live, rules=(rule,)), by=ADMIN, now=NOW)
+    )
+    assert pending is not None
+    document = {"name": "Demo", "points": 2.5, "activity": "demo_booked", "if": "tag:vip", "cap": [20, "day", None]}
+    await witness.check(
+        "scoring.drafts.apply", apply(workspace, draft=pending, asks=False, by=ADMIN, clock=lambda: NOW),
+        ("type.changed", "fit", renamed, renamed | {"version": 2, "rules": [document]}),
+    )  # fmt: skip  # the act and its entry
+
+
+async def _check_alerts(witness: Witness) -> None:
+    workspace = witness.team.workspace
+    alert = {
+        "id": 2,
+        "score": "score",
+        "kind": "crosses",
+        "low": 80,
+        "high": None,
+        "amount": None,
+        "span": None,
+        "condition": "tag:vip",
+        "channel": "C2",
+        "in_digest": False,
+        "hold": None,
+        "margin": None,
+        "cooldown": "14d",
+        "sla": None,
+        "escalate_to": None,
+        "made_by": ADMIN,
+        "paused": False,
+    }
+    words = "score crosses 80 if tag:vip in <#C2>"
+    await witness.check(
+        "alerts.enroll.add_alert_rule",
+        add_alert_rule(workspace, words=words, made_by=ADMIN, owners={}, now=NOW),
+        ("alert.added", "rule 2", None, alert),
+    )
+    paused = alert | {"paused": True}
+    await witness.check(
+        "alerts.rules.pause_rule", pause_rule(workspace, rule=2, by=ADMIN, now=NOW),
+        ("alert.paused", "rule 2", alert, paused),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "alerts.rules.resume_rule", resume_rule(workspace, rule=2, by=ADMIN, now=NOW),
+        ("alert.resumed", "rule 2", paused, alert),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "alerts.rules.remove_rule", remove_rule(workspace, rule=2, by=ADMIN, now=NOW),
+        ("alert.removed", "rule 2", alert, None),
+    )  # fmt: skip  # the act and its entry
+    digest = {"place": "C1", "zone": "Europe/Berlin", "time": "9:00", "made_by": ADMIN}
+    for minute, before in ((540, None), (570, digest)):
+        await witness.check(
+            "alerts.digests.set_digest",
+            set_digest(workspace, place="C1", zone="Europe/Berlin", minute=minute, made_by=ADMIN, now=NOW),
+            ("digest.set", "C1", before, digest if before is None else digest | {"time": "9:30"}),
+        )
+    await witness.check(
+        "alerts.digests.stop_digest", stop_digest(workspace, place="C1", by=ADMIN, now=NOW),
+        ("digest.stopped", "C1", digest | {"time": "9:30"}, None),
+    )  # fmt: skip  # the act and its entry
+
+
+async def _check_sources(witness: Witness) -> None:
+    workspace = witness.team.workspace
+    settings: dict[str, object] = {
+        "username": None,
+        "token_in": None,
+        "map": {},
+        "public_url": None,
+        "options": {},
+        "recipe": None,
+        "mapping": None,
+        "muted": False,
+        "paused": False,
+        "rate": None,
+        "api_url": None,
+    }
+    crm = {"provider": "generic", "settings": settings, "api_token": False, "secrets": 1}
+    source = await witness.check(
+        "sources.config.add_source",
+        add_source(workspace, slug="crm", provider="generic", secrets=["whsec_first"], by=ADMIN, now=NOW),
+        ("source.added", "crm", None, crm),
+    )
+    paused = {"provider": "generic", "settings": settings | {"paused": True}, "api_token": True, "secrets": 2}
+    await witness.check(
+        "sources.config.set_source",
+        set_source(
+            workspace, slug="crm", settings=SourceSettings(paused=True), secrets=["whsec_1", "whsec_2"],
+            api_token="pat-1", by=ADMIN, now=NOW,
+        ),
+        ("source.changed", "crm", crm, paused),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "sources.config.rotate_source", rotate_source(workspace, slug="crm", secret="whsec_3", by=ADMIN, now=NOW),
+        ("source.rotated", "crm", {"secrets": 2}, {"secrets": 3}),
+    )  # fmt: skip  # the act and its entry
+    request = Raw(method="POST", query="", headers={}, body=b"{}")
+    await witness.team.deliver(
+        Unusable(key="k", reason="no good", raw="{}"), delivered=Delivered(source=source.id, key="d", raw=request)
+    )
+    (delivery,) = await deliveries(workspace, source=None, most=9)
+    counts = {"applied": 0, "duplicate": 0, "ignored": 0, "quarantined": 1}
+    await witness.check(
+        "sources.deliveries.settle_replay",
+        settle_replay(
+            workspace, id=delivery.id, outcomes=[ItemOutcome(status=Status.APPLIED)], items=[change_ada()],
+            by=ADMIN, now=NOW,
+        ),
+        ("delivery.replayed", f"delivery {delivery.id}", counts, counts | {"applied": 1, "quarantined": 0}),
+    )  # fmt: skip  # the act and its entry
+    del paused["secrets"]
+    await witness.check(
+        "sources.config.remove_source", remove_source(workspace, slug="crm", by=ADMIN, now=NOW),
+        ("source.removed", "crm", paused, None),
+    )  # fmt: skip  # the act and its entry
+    assert [word for word in ("whsec", "pat-1") if word in str(await audit_entries(workspace))] == []
+
+
+def change_ada() -> Any:
+    """Return an item about Ada."""
+    return set_to("k", ADA, 5)
+
+
+async def _check_transfers(witness: Witness, folder: Path) -> None:
+    workspace = witness.team.workspace
+    path = folder / "contacts.csv"
+    path.write_text("email,score\nada@example.com,50\nbob@example.com,40\n")
+    file = recognize(path)
+    columns = await choose_columns(workspace, file=file, mapping={})
+    batch = f"import/{file.digest[:16]}"
+
+    async def take(*, dry_run: bool, now: int) -> None:
+        await import_file(
+            workspace, file=file, columns=columns, progress=lambda _: None, wrong=lambda _, __: None, dry_run=dry_run,
+            by=ADMIN, now=now,
+        )  # fmt: skip  # one import
+
+    begun = ("import.begun", "contacts.csv", None, {"batch": batch})
+    await witness.check("transfer.import_csv.import_file", take(dry_run=True, now=NOW))
+    await witness.check("transfer.import_csv.import_file", take(dry_run=False, now=NOW), begun)
+    undo = f"import/undo/{NOW + SECOND}"
+    await witness.check(
+        "transfer.import_batch.undo_import", undo_import(workspace, file=file, by=ADMIN, clock=lambda: NOW + SECOND),
+        ("import.undone", batch, None, {"batch": undo}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check("transfer.import_csv.import_file", take(dry_run=True, now=NOW + 2 * SECOND))
+    await witness.check(
+        "transfer.import_csv.import_file", take(dry_run=False, now=NOW + 2 * SECOND), begun,
+        ("import.restored", batch, None, {"batch": f"import/undo/{NOW + 2 * SECOND}"}),
+    )  # fmt: skip  # the act and its entry
+    query = parse("score>=45", await score_types(workspace))
+    with create_file(folder / "out.csv") as out:
+        await witness.check(
+            "transfer.export.write_csv",
+            write_csv(
+                workspace, query=query, text=" score>=45 ", file=out, progress=lambda _: None, by=ADMIN,
+                now=NOW + 3 * SECOND,
+            ),
+            ("export.begun", "score>=45", None, {"contacts": 1}),
+        )  # fmt: skip  # the act and its entry
+
+
+async def test_what_is_refused_leaves_no_entry(team: Team) -> None:
+    """A change that is refused or rolled back is not recorded."""
+    workspace = team.workspace
+    await add_source(workspace, slug="crm", provider="generic", secrets=["s"], by=ADMIN, now=NOW)
+    before = await entries_of(team)
+    live = (await score_types(workspace))[0]
+
+    with pytest.raises(AlreadyThere):
+        await add_source(workspace, slug="crm", provider="generic", secrets=["s"], by=ADMIN, now=NOW)
+    with pytest.raises(UnknownSource):
+        await set_source(workspace, slug="gone", settings=SourceSettings(), by=ADMIN, now=NOW)
+    with pytest.raises(BadName):
+        await name_admins(workspace, people=["jane"], by=ADMIN, now=NOW)
+    with pytest.raises(UnknownRule):
+        await pause_rule(workspace, rule=9, by=ADMIN, now=NOW)
+    with pytest.raises(BadDefinition):
+        await draft(workspace, wanted=replace(live, maximum=-1), by=ADMIN, now=NOW)
+    pending = await draft(workspace, wanted=replace(live, maximum=90_000), by=ADMIN, now=NOW)
+    assert pending is not None
+    await cancel(workspace, draft=pending, clock=lambda: NOW)
+
+    assert await entries_of(team) == before
+
+
+async def test_the_job_that_applies_a_draft_names_who_applied_it(team: Team) -> None:
+    """The entry names the person who applied the draft, if the service's job finishes it; an unknown one if nobody."""
+    workspace = team.workspace
+    for author, expected in ((ADMIN, ADMIN), (None, "unknown")):
+        live = (await score_types(workspace))[0]
+        pending = await draft(workspace, wanted=replace(live, maximum=live.maximum + 1_000), by="U0OTHER", now=NOW)
+        assert pending is not None
+        await build(workspace, draft=pending, clock=lambda: NOW)
+        if author is not None:
+            await apply(workspace, draft=pending, asks=False, by=author, clock=lambda: NOW)
+        else:  # a job that an earlier version enqueued
+            await make_live_by_job(team, pending.definition)
+
+        (entry, *_) = await audit_entries(workspace)
+        assert (entry.who, entry.what, entry.after and entry.after["max"]) == (
+            expected, "type.changed", live.maximum // 1_000 + 1,
+        )  # fmt: skip  # the entry
+
+
+async def make_live_by_job(team: Team, definition: int) -> None:
+    """Run the job that applies a draft, as a service does that finds it in the queue."""
+    job = NewJob(
+        workspace=team.workspace.id, kind=APPLY, lane=f"draft/{definition}", key=str(definition), subject=definition,
+        due_at=NOW,
+    )  # fmt: skip  # one job
+    await run_here(team.workspace, job=job, handler=make_handlers(lambda: NOW)[APPLY], clock=lambda: NOW)
+
+
+async def test_a_push_leaves_no_entry(team: Team) -> None:
+    """Changes of scores and fields are in the ledger, not in the record of changes."""
+    await team.deliver(set_to("a", ADA, 50, fields={"name": "Ada"}), change_ada(), set_to("b", ("crm", "7"), 40))
+    await team.ask(set_to("c", ADA, 60), batch="c")
+    await team.undo("c", batch="u")
+
+    assert await count_audit_entries(team.workspace) == 1  # the workspace
+
+
+async def regroupings(team: Team) -> list[tuple[str, str, str | None, list[str | None], list[str | None]]]:
+    """Return who merged and split what, oldest first, with the addresses of the contacts before and after."""
+    return [
+        (entry.who, entry.what, entry.subject, addresses(entry.before), addresses(entry.after))
+        for entry in (await audit_entries(team.workspace))[-2::-1]
+    ]
+
+
+def addresses(state: Document | None) -> list[str | None]:
+    """Return the addresses of the contacts in a state."""
+    return [contact.get("email") for contact in (state or {}).get("contacts", ())]
+
+
+async def test_merges_and_splits_are_recorded(team: Team) -> None:
+    """Merges by people and by senders, their undos and splits are recorded with the contacts before and after."""
+    await team.deliver(set_to("a", ADA, 50, fields={"name": "Ada"}), set_to("b", BOB, 40), set_to("c", ("crm", "7"), 1))
+    ada, bob = await team.contact(ADA), await team.contact(BOB)
+    await team.ask(Merge(key="m", contact=bob.id, into=ada.id), batch="slack/m", actor=ADMIN)
+    await team.undo("slack/m", batch="slack/u", actor=ADMIN)
+    await team.deliver(change("d", Reference(email=BOB, source="crm", id="7"), Op.ADD, 1), batch="crm/d2")
+    await team.deliver(change("e", Reference(email=BOB, source="crm", id="7"), Op.ADD, 1), batch="crm/d3")
+    id = Reference(source="crm", id="7")
+    await preview_split(team.workspace, contact=bob.id, id=id, now=NOW)
+    await split_contact(team.workspace, contact=bob.id, id=id, actor=ADMIN, batch="slack/s", now=NOW)
+
+    assert await regroupings(team) == [
+        (ADMIN, "contact.merged", f"{BOB} and Ada", [BOB, ADA], [ADA]),
+        (ADMIN, "contact.split", f"id:{bob.id} and Ada", [ADA], [None, ADA]),
+        ("crm", "contact.merged", f"crm:7 and {BOB}", [None, BOB], [BOB]),
+        (ADMIN, "contact.split", f"crm:7 and {BOB}", [BOB], [None, BOB]),
+    ]
+    (*_, merged, _) = await audit_entries(team.workspace)
+    assert merged.after == {
+        "contacts": [{"id": ada.id, "name": "Ada", "email": ADA, "ids": {}}],
+        "batch": "slack/m",
+    }
+
+
+async def test_a_deletion_empties_the_entries_of_the_contact(team: Team, database_url: str) -> None:
+    """The deletion is recorded without a name; entries that named the contact stay, without what they said of it."""
+    await team.deliver(
+        set_to("a", ADA, 50, fields={"name": "Ada"}),
+        set_to("b", BOB, 40, fields={"name": "Bob Ölsen"}),
+        *(set_to(address, address, 1) for address in (EVE, "f@x.io", "g@x.io")),
+    )
+    ada, bob, eve, fay, gus = [await team.contact(address) for address in (ADA, BOB, EVE, "f@x.io", "g@x.io")]
+    await team.ask(Merge(key="m", contact=bob.id, into=ada.id), batch="slack/m", actor=ADMIN)
+    await team.undo("slack/m", batch="slack/u", actor=ADMIN)
+    await team.ask(Merge(key="n", contact=eve.id, into=ada.id), batch="slack/n")
+    await team.undo("slack/n", batch="slack/v")
+    await team.ask(Merge(key="o", contact=fay.id, into=gus.id), batch="slack/o")
+    for text in ("email:BOB@example.com OR owner:x", 'name:"bob ÖLSEN"', "email:boXexample.com", f"email:{EVE}"):
+        query = parse("", await score_types(team.workspace))
+        assert [card async for card in export(team.workspace, query=query, text=text, by=ADMIN, now=NOW)]
+    await team.ask(Deletion(key="x", contact=bob.id), batch="slack/x", actor=ADMIN)
+    subjects = [entry.subject for entry in (await audit_entries(team.workspace))[-2::-1]]
+    await team.ask(Deletion(key="z", contact=ada.id), batch="slack/z")
+    await team.deliver(Deletion(key="y", contact=Reference(email="nobody@example.com")), batch="crm/y")
+
+    assert subjects[:5] == [None, None, f"{EVE} and Ada", f"id:{eve.id} and Ada", "g@x.io and f@x.io"]
+    entries = (await audit_entries(team.workspace))[-2::-1]
+    assert [(entry.what, entry.who, entry.subject, entry.before is None, entry.after is None) for entry in entries] == [
+        ("contact.merged", ADMIN, None, True, True),
+        ("contact.split", ADMIN, None, True, True),
+        ("contact.merged", "U0REP", None, True, True),
+        ("contact.split", "U0REP", None, True, True),
+        ("contact.merged", "U0REP", "g@x.io and f@x.io", False, False),
+        ("export.begun", ADMIN, None, True, True),
+        ("export.begun", ADMIN, None, True, True),
+        ("export.begun", ADMIN, "email:boXexample.com", True, False),
+        ("export.begun", ADMIN, f"email:{EVE}", True, False),
+        ("contact.deleted", ADMIN, None, True, True),
+        ("contact.deleted", "U0REP", None, True, True),
+        ("contact.deleted", "crm", None, True, True),
+    ]
+    stored = str(await raw.rows(database_url, "SELECT * FROM audit_entries")).lower()
+    assert [word for word in ("bob", "lsen") if word in stored] == []
+
+
+async def test_each_workspace_has_its_own_record(team: Team) -> None:
+    """Entries are listed newest first, by page, by age and by kind, of one workspace only."""
+    other = Team(await add_workspace("T0OTHER", name="Other", by=ADMIN, now=NOW))
+    for number in range(3):
+        await choose_channel(team.workspace, channel=f"C{number}", by=ADMIN, now=NOW + number)
+    await asyncio.gather(*(create_token(other.workspace, name="t", scopes=["read"], by=ADMIN, now=NOW) for _ in "ab"))
+
+    ids = [entry.id for entry in await audit_entries(team.workspace)]
+    assert ids == sorted(ids, reverse=True)
+    assert len(ids) == await count_audit_entries(team.workspace) == 4
+    assert [entry.id for entry in await audit_entries(team.workspace, limit=2, offset=1)] == ids[1:3]
+    assert [entry.at for entry in await audit_entries(team.workspace, since=NOW + 1)] == [NOW + 2, NOW + 1]
+    added = await audit_entries(team.workspace, what=AuditAction.WORKSPACE_ADDED)
+    assert [entry.subject for entry in added] == ["T0ACME"]
+    assert await count_audit_entries(other.workspace) == 3
