@@ -58,7 +58,7 @@ class Senders:
     next_secret: Callable[[Source, str | None], str]
     #: (source, stored request, delivery key) → (items, warnings) of a dry run
     attempt: Callable[[Source, Raw, str], tuple[Sequence[ItemRequest], Sequence[str]]]
-    #: (workspace, delivery id, by whom, now) → the result of replaying a stored delivery; raises a Refusal
+    #: (workspace, delivery id, user, now) → the result of replaying a stored delivery; raises a Refusal
     replay: Callable[[Workspace, int, str, int], Awaitable[Recorded]]
 
     def url(self, source: Source) -> str:

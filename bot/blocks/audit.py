@@ -51,7 +51,7 @@ _NAMES = {
     AuditAction.CONTACT_SPLIT: "Contact split",
     AuditAction.CONTACT_DELETED: "Contact deleted",
 }
-#: the changes whose subject says everything
+#: the changes that their subject describes completely
 _PLAIN = (AuditAction.CONTACTS_MERGED, AuditAction.CONTACT_SPLIT)
 #: the changes whose subject is a channel or a person
 _OF_PLACES = (AuditAction.DIGEST_SET, AuditAction.DIGEST_STOPPED)
@@ -88,7 +88,7 @@ def _render_entry(entry: AuditEntry) -> str:
 
 
 def describe_redefinition(entry: AuditEntry) -> str:
-    """Return a change of a score type as a line of a history: what changed, and by whom."""
+    """Return a change of a score type as a line of a history: the change and the person who made it."""
     before, after = entry.before or {}, entry.after or {}
     what = "Rules" if before.get("rules") != after.get("rules") else "Score type"
     return f"{what} changed by {_mention(entry.who)}"

@@ -94,7 +94,9 @@ def type_modal(score_type: ScoreType | None) -> Block:
     key = text_field(
         "key", "Key", hint="What people type: fit, for /score set ada fit=8. It cannot be changed later.", most=32
     )
-    default = tick_field("default", "Default", "Use this one when no score type is named", value="yes", optional=True)
+    default = tick_field(
+        "default", "Default", "Use this score type when a command names none", value="yes", optional=True
+    )
     about = section(f"`{score_type.key}`, version {score_type.number}") if score_type else key
     blocks = [
         about,
@@ -108,12 +110,12 @@ def type_modal(score_type: ScoreType | None) -> Block:
         ),
         text_field(
             "bands", "Bands", initial=initial["bands"], optional=True, multiline=True,
-            hint="A line each, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
+            hint="One per line, lowest first, the first at the minimum: cold:0, then warm:40, then hot:80."
             f" You can add a color for the chart, hot:80:red: {', '.join(COLOURS[:-1])} or {COLOURS[-1]}.",
         ),
         text_field(
             "half_life", "Half-life", initial=initial["half_life"], optional=True,
-            hint="30d, 2w or 36h: how long until half of the way to the starting value is lost. Blank: it stays.",
+            hint="30d, 2w or 36h: the time to fade halfway to the starting value. Blank: scores do not fade.",
         ),
         *([] if score_type and score_type.is_default else [default]),
     ]  # fmt: skip  # one field per line
@@ -192,8 +194,8 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
         text_field("name", "Name", initial=rule.name if rule else None, most=80),
         text_field(
             "activity", "Activity", initial=rule.activity if rule else None, optional=True, most=80,
-            hint="What a contact does, as sources call it: demo_booked. Blank: the points are for as long as the"
-            " condition below holds.",
+            hint="The activity, as sources name it: demo_booked. Blank: a contact has the points while the condition"
+            " below is true.",
         ),
         number_field("points", "Points", initial=show(rule.points) if rule else None, hint="10; -5 takes away."),
         text_field(
@@ -215,11 +217,11 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
         ),
         choice_field(
             "per", "In a", {Period.DAY: "day", Period.WEEK: "week", Period.MONTH: "month", Period.EVER: "lifetime"},
-            initial=cap.period if cap else Period.DAY, hint="Days and weeks are those of UTC.",
+            initial=cap.period if cap else Period.DAY, hint="Days, weeks and months are in UTC.",
         ),
         text_field(
             "group", "Shared with a group", initial=cap.group if cap else None, optional=True, most=80,
-            hint="Rules of one group share one limit: changed here, it changes for all of them.",
+            hint="Rules of a group share one limit: a change here changes it for all of them.",
         ),
     ]  # fmt: skip  # one field per line
     return form(RULE_FORM, "Rule", blocks, submit="Continue", metadata=metadata)

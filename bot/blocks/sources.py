@@ -24,12 +24,12 @@ SOURCE_FORM, ROTATE_FORM = "source", "rotate"
 HEALTH_EVENT = "source_standing"  # the event type in the metadata of messages about the health of a source
 PER_PAGE, MOST_ITEMS = 7, 20
 PAUSING = (
-    "While it is paused, its requests are answered 503 and nothing is recorded. Most senders retry for some hours or"
-    " days. What a sender gives up on before that is lost."
+    "While a source is paused, its requests are answered 503 and nothing is recorded. Most senders retry for some hours"
+    " or days. A delivery that its sender stops retrying is lost."
 )
 HEALTH_NOTES = {
     SourceHealth.WORKS: "",
-    SourceHealth.REFUSED: " · *refused: it does not prove who sent it*",
+    SourceHealth.REFUSED: " · *refused: its requests cannot be verified*",
     SourceHealth.UNUSABLE: " · *none of its items can be used*",
     SourceHealth.SILENT: " · *silent*",
 }
@@ -189,7 +189,7 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
             section(f"*Added the source {source.slug}.* At the sender:"),
             *sections(_number_steps(source, senders, secret=secret)),
             *sections(lines),
-            context("Copy the secret now: it is not shown again." if secret else "It needs no secret from us."),
+            context("Copy the secret now: it is not shown again." if secret else "This source needs no secret."),
         ],
     )
 
@@ -221,9 +221,9 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
             section(f"*Quarantine of {source}:* {total:,} {'item' if total == 1 else 'items'}{latest}"),
             *sections(lines),
             context(
-                "Fix the cause first: a score type in `/score settings`, a field by"
-                f" `contact-score source set {source} --map …`. What was applied before is not applied twice, and"
-                " nobody is asked to follow up."
+                "Fix the cause first: add the score type in `/score settings`, or map the field with"
+                f" `contact-score source set {source} --map …`. Items that were applied before are not applied again,"
+                " and no follow-ups are created."
             ),
             actions([button("Replay all", action="source_replay", value=f"{source} 0", primary=True)]),
         ],
@@ -240,15 +240,15 @@ def source_modal(providers: Iterable[str]) -> Block:
         ),
         text_field(
             "secret", "Its secret", optional=True,
-            hint="Where the sender makes it, as HubSpot, Intercom and Close do. Blank: one is generated here.",
+            hint="Paste it if the sender generates it, as HubSpot, Intercom and Close do. Blank: it is generated here.",
         ),
         text_field(
             "api_token", "API token", optional=True,
-            hint="HubSpot and Attio name contacts by ids alone; with it their addresses and names are read.",
+            hint="HubSpot and Attio send only ids of contacts. With a token, addresses and names are read as well.",
         ),
         text_field(
             "map", "Which field is which score", optional=True, multiline=True,
-            hint="A line each: hubspotscore=score. A field that is named like a score type needs none.",
+            hint="One per line: hubspotscore=score. A field with the name of a score type needs no line.",
         ),
         text_field(
             "options", "Options", optional=True, multiline=True,
@@ -265,7 +265,7 @@ def rotate_modal(source: Source) -> Block:
         "secret",
         "New secret",
         optional=True,
-        hint="Where the sender makes it. Blank: one is generated here, and shown once.",
+        hint="Paste it if the sender generates it. Blank: it is generated here, and shown once.",
     )
     return form(ROTATE_FORM, "Rotate", [section(about), secret], submit="Rotate", metadata={"slug": source.slug})
 
@@ -288,14 +288,14 @@ def dry_run_reply(
             section(head),
             *sections(lines),
             *sections([f":warning: {escape_sentence(warning)}" for warning in warnings]),
-            context("Nothing was changed by this, and nothing was sent."),
+            context("This test changed nothing and sent nothing."),
         ],
     )
 
 
 def no_delivery_reply(source: str) -> Reply:
     """Return the reply for a source without a stored delivery."""
-    text = f"*Test of {source}:* no delivery of it is stored. Have it send something, then test it."
+    text = f"*Test of {source}:* no delivery is stored yet. Send one from the sender, then test again."
     return Reply(text=text, blocks=[section(text)])
 
 

@@ -55,7 +55,7 @@ def terminal_user() -> str:
     """Return who runs the command, for the record of changes: `cli:` and the name of the operating system's user."""
     try:
         return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a container whose user has no name
+    except (KeyError, OSError):  # the user of a container may have no name
         return "cli"
 
 

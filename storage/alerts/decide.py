@@ -111,16 +111,10 @@ class _Decisions:
             if not opens:
                 unasked += is_matching and plan is not None
                 memory = replace(memory, fired_at=self.memory.fired_at)
-        steps = self._close(instant.at) if decision.closes else self.steps
+        steps = _add_closing(self.steps, instant.at) if decision.closes else self.steps
         if opens:
-            follows_closing = bool(steps) and steps[-1].opens is None
-            steps = (
-                (*steps[:-1], replace(steps[-1], opens=instant)) if follows_closing else (*steps, _Step(None, instant))
-            )
+            steps = _add_opening(steps, instant)
         return replace(self, memory=memory, steps=steps, unasked=unasked)
-
-    def _close(self, at: int) -> tuple[_Step, ...]:
-        return (*self.steps, _Step(at, None))
 
     def enroll(self, state: ScoreState) -> "_Decisions":
         """Enroll the contact, if its memory is older than the enrollment of the rule. *state*: the score since then."""
@@ -154,7 +148,18 @@ class _Decisions:
         """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
         decision = self.evaluation.watch.evaluate(self.memory, state, now=at)
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
-        return replace(self, memory=memory, steps=self._close(at) if decision.closes else self.steps)
+        return replace(self, memory=memory, steps=_add_closing(self.steps, at) if decision.closes else self.steps)
+
+
+def _add_closing(steps: tuple[_Step, ...], at: int) -> tuple[_Step, ...]:
+    return (*steps, _Step(at, None))
+
+
+def _add_opening(steps: tuple[_Step, ...], instant: _Instant) -> tuple[_Step, ...]:
+    """Add the opening of a follow-up: to the last step if that only closes one, else as a step of its own."""
+    if steps and steps[-1].opens is None:
+        return (*steps[:-1], replace(steps[-1], opens=instant))
+    return (*steps, _Step(None, instant))
 
 
 async def decide_all(
@@ -335,31 +340,20 @@ def _list_evaluations(plan: Plan, rules: Mapping[int, Sequence[AlertRule]]) -> l
 
 async def _load_earlier_values(session: Session, evaluations: Sequence[_Evaluation]) -> dict[int, int | None]:
     """Return the score a span ago for rules that compare: position in *evaluations* → thousandths or None."""
-    trends = [
-        (position, evaluation)
-        for position, evaluation in enumerate(evaluations)
-        if evaluation.watch.compares and evaluation.plan is not None
-    ]
-    requests = [
-        (
-            position,
-            evaluation.contact,
-            evaluation.watch.score_type.definition,
-            evaluation.plan.submission.received_at - evaluation.watch.span,
-        )
-        for position, evaluation in trends
-        if evaluation.plan is not None
-    ]
+    requests: dict[int, tuple[int, int, int]] = {}  #: position → (contact, definition of the score type, a span ago)
+    for position, evaluation in enumerate(evaluations):
+        watch = evaluation.watch
+        if watch.compares and evaluation.plan is not None:
+            at = evaluation.plan.submission.received_at - watch.span
+            requests[position] = (evaluation.contact, watch.score_type.definition, at)
     if not requests:
         return {}
-    ranks = await current_scores.ranks_then(
-        session, {position: (contact, definition, at) for position, contact, definition, at in requests}
-    )
-    instants = {position: at for position, _, _, at in requests}
-    return {
-        position: None if rank is None else shown(evaluations[position].watch.score_type, rank, now=instants[position])
-        for position, rank in ranks.items()
-    }
+    earlier_values: dict[int, int | None] = {}
+    for position, rank in (await current_scores.ranks_then(session, requests)).items():
+        _, _, at = requests[position]
+        score_type = evaluations[position].watch.score_type
+        earlier_values[position] = None if rank is None else shown(score_type, rank, now=at)
+    return earlier_values
 
 
 async def _make_follow_ups(session: Session, instants: Sequence[_Instant]) -> list[NewFollowUp]:
@@ -375,13 +369,10 @@ async def _make_follow_ups(session: Session, instants: Sequence[_Instant]) -> li
 
 
 def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
-    evaluation, rule, submission = (
-        instant.evaluation,
-        instant.evaluation.rule,
-        instant.evaluation.plan.submission if instant.evaluation.plan else None,
-    )
+    evaluation, rule = instant.evaluation, instant.evaluation.rule
+    # A follow-up opened by time alone has no source, actor or reason.
+    cause = None if evaluation.plan is None or instant.by_time else evaluation.plan.submission
     owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
-    is_caused = submission is not None and not instant.by_time
     return NewFollowUp(
         workspace=evaluation.workspace.id,
         rule=rule.id,
@@ -389,9 +380,9 @@ def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
         score=evaluation.watch.score_type.key,
         before=instant.before,
         after=instant.after,
-        source=submission.source if submission is not None and is_caused else "",
-        actor=submission.actor if submission is not None and is_caused else None,
-        reason=_find_reason(evaluation) if is_caused else None,
+        source="" if cause is None else cause.source,
+        actor=None if cause is None else cause.actor,
+        reason=None if cause is None else _find_reason(evaluation),
         lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
         at=instant.at,
         why=None if evaluation.watch.is_shown_by_score else evaluation.watch.words,

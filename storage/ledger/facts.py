@@ -409,7 +409,7 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
 
 
 async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
-    """Return the batch whose facts are undone or restored if *batch* is undone. Return None if *batch* has no facts.
+    """Return the batch of the facts that are undone or restored if *batch* is undone; None if *batch* has no facts.
 
     If *batch* is an undo, this is the batch that it undoes, and so on.
     """

@@ -210,7 +210,20 @@ def _resolve_item(
     if planned.kind is ItemKind.MERGE:
         resolved = replace(resolved, into=min(rows_of[-1]))
     links = () if planned.kind is ItemKind.DELETION else make_links(resolved.rows)
-    outcome = ALREADY_MERGED if planned.kind is ItemKind.MERGE and not links else None
+    if planned.kind is ItemKind.MERGE and not links:
+        return ALREADY_MERGED, None
+    new_links = _add_links(plan, resolved, links, view)
+    if planned.kind is not ItemKind.MERGE:
+        fact = plan.fact(resolved, resolved.at)
+        view.stored[planned.key] = (resolved.rows[0], plan.submission.received_at, fact)
+    return None, replace(resolved, links=new_links)
+
+
+def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _LedgerView) -> tuple[Link, ...]:
+    """Add the links of an item to *view*. Return those that are not in the ledger yet.
+
+    Raises the refusal of a conflict if the ledger has a link of the same item between other contacts.
+    """
     new_links = []
     for link in links:
         key = plan.link_key(resolved, link[0])
@@ -220,10 +233,7 @@ def _resolve_item(
         elif not _is_merge_of(view.stored[key], link):
             raise plan.conflict()
     view.joined.extend(link[1:] for link in links)
-    if planned.kind is not ItemKind.MERGE:
-        fact = plan.fact(resolved, resolved.at)
-        view.stored[planned.key] = (resolved.rows[0], plan.submission.received_at, fact)
-    return outcome, None if outcome is not None else replace(resolved, links=tuple(new_links))
+    return tuple(new_links)
 
 
 def _find_rows(
@@ -259,8 +269,8 @@ def _find_parted_row(planned: PlannedItem, rows: Collection[int], view: _LedgerV
 
 def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
     """Return a split with the row that has the id, and a new row for the id. Raises UnknownContact or CannotSplit."""
-    contact, id = planned.references
-    (identity,) = id.identities
+    contact, id_to_split = planned.references
+    (identity,) = id_to_split.identities
     name = f"{identity[1]}:{identity[2]}"
     row = contact.row if contact.row is not None else next(map(view.row_of.get, contact.identities), None)
     if row is None:
@@ -319,8 +329,10 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView) -> boo
         return isinstance(fact, SplitOff) and view.row_of[planned.references[-1].identities[0]] == fact.other
     if stored_row is None:
         return False
-    roots, contact = {view.root(row) for row in rows}, view.root(stored_row)
-    names_same_id = planned.named_id is not None and view.named_ids.get(planned.key) == make_name(*planned.named_id[1:])
-    return (contact in roots and (is_linked or names_same_id)) or all(
-        root == contact or view.are_parted(root, stored_row) for root in roots
-    )
+    contact_of_fact = view.root(stored_row)
+    contacts_of_item = {view.root(row) for row in rows}
+    name = None if planned.named_id is None else make_name(*planned.named_id[1:])
+    has_same_id = name is not None and view.named_ids.get(planned.key) == name
+    if contact_of_fact in contacts_of_item and (is_linked or has_same_id):
+        return True
+    return all(contact == contact_of_fact or view.are_parted(contact, stored_row) for contact in contacts_of_item)

@@ -143,22 +143,7 @@ def match_columns(
         raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
     keys = {score_type.key: score_type for score_type in types}
     activity_names = [name for name in (ACTIVITY, OCCURRED_AT, QUANTITY) if name not in keys]
-    targets = {name: name for name in activity_names}
-    targets |= {score_type.label.casefold(): score_type.key for score_type in types}
-    targets |= {name: name for name in (*keys, *FIELDS)}
-    mapped_targets = _apply_mapping(header, mapping, targets=(*FIELDS, *keys, *activity_names))
-    mapped_values = set(mapped_targets.values())
-    columns: dict[int, str] = {}
-    for index, name in enumerate(header):
-        target = (
-            mapped_targets.get(index) or targets.get(name.strip().casefold()) or (name if _is_named(name) else None)
-        )
-        if target and name not in NOTES and (index in mapped_targets or target not in mapped_values):
-            columns[index] = target
-    if not {ACTIVITY, OCCURRED_AT} <= set(columns.values()):
-        if mapped_values.intersection(activity_names):
-            raise BadFile(f"an activity needs its time: give --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
-        columns = {index: target for index, target in columns.items() if target not in activity_names}
+    columns = _match_exact_headers(header, types, mapping, activity_names)
     default = types[0].key if types else None
     last_name = _recognize_headers(header, columns, _FORMER_HEADERS if former else HEADERS, default=default)
     duplicate = next((target for target, count in Counter(columns.values()).items() if count > 1), None)
@@ -184,6 +169,30 @@ def match_columns(
             if index not in columns and index != last_name and name.strip() and name not in NOTES
         ),
     )
+
+
+def _match_exact_headers(
+    header: Sequence[str], types: Sequence[ScoreType], mapping: Mapping[str, str], activity_names: Sequence[str]
+) -> dict[int, str]:
+    """Return the targets of columns that are in *mapping*, or that are named exactly like a target, by index."""
+    targets = {name: name for name in activity_names}
+    targets |= {score_type.label.casefold(): score_type.key for score_type in types}
+    targets |= {name: name for name in (*(score_type.key for score_type in types), *FIELDS)}
+    mapped = _apply_mapping(header, mapping, targets=(*FIELDS, *(item.key for item in types), *activity_names))
+    columns: dict[int, str] = {}
+    for index, name in enumerate(header):
+        if name in NOTES:
+            continue
+        own_target = targets.get(name.strip().casefold()) or (name if _is_prefixed(name) else None)
+        if index in mapped:
+            columns[index] = mapped[index]
+        elif own_target is not None and own_target not in mapped.values():
+            columns[index] = own_target
+    if {ACTIVITY, OCCURRED_AT} <= set(columns.values()):
+        return columns
+    if set(mapped.values()).intersection(activity_names):
+        raise BadFile(f"an activity needs its time: add --map COLUMN={ACTIVITY} and --map COLUMN={OCCURRED_AT}")
+    return {index: target for index, target in columns.items() if target not in activity_names}
 
 
 def _propose_identifier(header: Sequence[str], columns: Mapping[int, str], rows: Iterable[Row]) -> str:
@@ -230,11 +239,11 @@ def _recognize_headers(
     if "name" in columns.values() or "name" not in spellings:
         return None
     first, last = find_header(free, FIRST_NAME), find_header(free, LAST_NAME)
-    place = last if first is None else first
-    if place is None:
+    index = last if first is None else first
+    if index is None:
         return None
-    columns[place] = "name"
-    return last if place != last else None
+    columns[index] = "name"
+    return None if first is None else last
 
 
 def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets: Sequence[str]) -> dict[int, str]:
@@ -247,7 +256,7 @@ def _apply_mapping(header: Sequence[str], mapping: Mapping[str, str], *, targets
         if column_index is None:
             existing = format_columns([name.strip() for name in header if name.strip()])
             raise BadFile(f"there is no column `{column}`; the columns: {existing}")
-        if target not in targets and not _is_named(target):
+        if target not in targets and not _is_prefixed(target):
             raise BadFile(f"`{target}` is not a field; use {', '.join(targets)}, attributes.NAME or {ID}SOURCE")
         mapped_targets[column_index] = target
     return mapped_targets
@@ -259,6 +268,6 @@ def format_columns(columns: Sequence[str]) -> str:
     return ", ".join(columns[:MOST_NAMED]) + (f" and {remaining:,} more" if remaining > 0 else "")
 
 
-def _is_named(name: str) -> bool:
+def _is_prefixed(name: str) -> bool:
     """Return whether a name is `attributes.…`, or `ids.…` with the slug of a source."""
     return bool(_ATTRIBUTE.fullmatch(name) or (name.startswith(ID) and SLUG.fullmatch(name.removeprefix(ID))))

@@ -1,6 +1,6 @@
 """Compare the rows of a CSV file with the stored contacts, so that only different values are recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from storage.db import database
@@ -114,23 +114,41 @@ def compare_row(
 ) -> None:
     """Add items for the values of a row that differ from the stored ones. Update *stored* for the rows after it.
 
-    One item states all fields that differ. Fields that an earlier import of the file recorded are not compared again:
-    a difference is a change made after the import.
+    A row that refers to two contacts gets a complaint instead.
     """
     identities = import_row.list_identities(workspace)
     matches = {id(stored[identity]): stored[identity] for identity in identities if identity in stored}
-    contact = next(iter(matches.values()), None) or StoredContact(is_new=True)
     if len(matches) > 1:
         import_row.complaints.append(str(TwoContacts()))
-    texts = {name: _write_text(name, value) for name, value in import_row.fields.items()}
-    differing = {name: value for name, value in import_row.fields.items() if contact.texts.get(name) != texts[name]}
-    if import_row.complaints:
         return
+    contact = next(iter(matches.values()), None) or StoredContact(is_new=True)
+    texts = {name: _write_text(name, value) for name, value in import_row.fields.items()}
     import_row.is_new = contact.is_new
-    reference = import_row.references[0]
-    # A value is skipped if an earlier import recorded a later line of its column. A score of the same line is repeated:
-    # its item has the same content. An item of fields would differ, because it states only the fields that differ now.
-    line = import_row.row.line
+    _add_values(import_row, contact, texts, key=key, columns=columns)
+    # A row without new values still creates its contact, and adds its address and ids to an existing one.
+    if not import_row.items and any(identity not in stored for identity in identities):
+        import_row.items.append(Item(key=key, contact=import_row.references[0]))
+    for number, extra in enumerate(import_row.references[1:], start=1):
+        if any(identity not in stored for identity in import_row.list_identities(workspace, extra)):
+            import_row.items.append(Item(key=f"{key}/id{number}", contact=extra))
+    contact.is_new = False
+    contact.texts |= texts
+    contact.values |= {score_type.key: value for score_type, value in import_row.values.values()}
+    stored |= dict.fromkeys(identities, contact)
+
+
+def _add_values(
+    import_row: ImportRow, contact: StoredContact, texts: Mapping[str, str], *, key: str, columns: Columns
+) -> None:
+    """Add an item for all fields of a row that differ from *contact*, one for each score, and the activity.
+
+    *texts* are the fields of the row as cells. A value is skipped if an earlier import recorded a later line of its
+    column. Fields are also skipped if the import recorded the same line: a difference is then a change made after the
+    import, and an item with only some of the fields would conflict with the recorded one. A score of the same line is
+    repeated, because its item is the recorded one.
+    """
+    reference, line = import_row.references[0], import_row.row.line
+    differing = {name: value for name, value in import_row.fields.items() if contact.texts.get(name) != texts[name]}
     if differing and contact.lines.get(columns.signature, 0) < line:
         import_row.items.append(Item(key=f"{key}/{columns.signature}", contact=reference, fields=differing))
     for index, (score_type, value) in import_row.values.items():
@@ -140,13 +158,3 @@ def compare_row(
             )
     if import_row.activity is not None:
         import_row.items.append(import_row.activity)
-    # A row without new values still creates its contact, and adds its address and ids to an existing one.
-    if not import_row.items and any(identity not in stored for identity in identities):
-        import_row.items.append(Item(key=key, contact=reference))
-    for number, extra in enumerate(import_row.references[1:], start=1):
-        if any(identity not in stored for identity in import_row.list_identities(workspace, extra)):
-            import_row.items.append(Item(key=f"{key}/id{number}", contact=extra))
-    contact.is_new = False
-    contact.texts |= texts
-    contact.values |= {score_type.key: value for score_type, value in import_row.values.values()}
-    stored |= dict.fromkeys(identities, contact)

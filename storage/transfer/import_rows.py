@@ -114,7 +114,7 @@ def _name_contact(import_row: ImportRow, cells: Mapping[int, str], columns: Colu
         (import_row.lost if ids else import_row.complaints).insert(0, problem)
         email = None
     elif email is None and not ids:
-        import_row.complaints.insert(0, "it names no contact: give the e-mail address")
+        import_row.complaints.insert(0, "the row names no contact: add an e-mail address")
     if any(len(id) > MOST_CHARACTERS for id in ids.values()):
         import_row.complaints.insert(0, f"an id has at most {MOST_CHARACTERS} characters")
     has_activity = any(index in cells for index in columns.activity.values())

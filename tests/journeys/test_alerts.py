@@ -244,7 +244,7 @@ async def test_an_admin_is_told_once_where_messages_went(acme: Acme) -> None:
     def count_posts(words: str) -> int:
         return sum(words in post.text for post in acme.sandbox.world.posts if post.channel == "D0ADMIN")
 
-    assert count_posts("what was meant for <#C0GONE> comes to you") == 1
+    assert count_posts("follow-ups for <#C0GONE> come to you") == 1
     await chosen(acme, None)
     await acme.pushed(
         {"type": "contact.upsert", "contact": {"email": "kelly@example.com", "owner": "gone@acme.example"}}

@@ -77,7 +77,7 @@ async def test_older_changes_are_on_the_next_page(acme: Acme) -> None:
 
 
 async def test_a_deleted_contact_is_named_no_more(acme: Acme) -> None:
-    """After a deletion the record says that contacts were merged and deleted, and by whom, but not which."""
+    """After a deletion the record shows who merged and deleted contacts, but not which contacts."""
     await ask(acme, "merge kelly@example.com into ada")
     view = await ask_for_form(acme, "delete ada")
     await acme.answered(lambda: acme.sandbox.submit(view.id, entered(view, {"sure": TICKED}), user=ADMIN))

@@ -186,7 +186,9 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
     await hand_in(acme, view, slug="shop", provider="generic")
     listed = await ask(acme, "sources")
     answer = await press_nth(acme, listed, "Test", 1)
-    assert acme.seen(answer) == ("*Test of shop:* no delivery of it is stored. Have it send something, then test it.")
+    assert acme.seen(answer) == (
+        "*Test of shop:* no delivery is stored yet. Send one from the sender, then test again."
+    )
     source = await find_source(TEAM, slug="shop")
     acme.sandbox.crm_url, acme.sandbox.crm_secret = f"{acme.sandbox.app_url}/webhooks/{TEAM}/shop", source.secrets[0]
     ada = {"email": "ada@example.com"}
@@ -213,7 +215,7 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
         "shop:7 → merged into ada@example.com",
     ]
     assert lines[-2].startswith("Quarantined: ")
-    assert lines[-1] == "(Nothing was changed by this, and nothing was sent.)"
+    assert lines[-1] == "(This test changed nothing and sent nothing.)"
     assert await acme.ledger() == before
 
 

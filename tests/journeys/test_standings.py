@@ -49,7 +49,7 @@ async def test_an_admin_hears_of_refusals_of_silence_and_of_the_end_of_both(acme
         "Its last delivery came ‹then›.\n[Show]"
     )
     listed = await ask(acme, "sources")
-    assert "*crm* `generic` · *refused: it does not prove who sent it*\n" in acme.seen(listed)
+    assert "*crm* `generic` · *refused: its requests cannot be verified*\n" in acme.seen(listed)
     assert await push(acme, id="again") == 200
     (again,) = (await until_told(acme, 2))[1:]
     assert re.sub(r"‹.+?›", "‹then›", again) == "*crm* works again. Its last delivery came ‹then›.\n[Show]"

@@ -288,5 +288,5 @@ async def _find_channel(tools: JobTools, job: Job, lane: str) -> str:
 
 async def _report_lane(tools: JobTools, job: Job, lane: str, reason: str) -> None:
     destination = f"<#{lane}>" if lane[:1] in ("C", "G") else "the contact's owner"
-    text = f"{reason}, so what was meant for {destination} comes to you. To choose another place: `/score setup`"
+    text = f"{reason}, so follow-ups for {destination} come to you. To choose another place: `/score setup`"
     await tools.notify_admin_once(job, lane, text)

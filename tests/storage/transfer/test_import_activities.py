@@ -115,7 +115,7 @@ async def test_only_files_with_both_columns_have_activities(desk: Desk) -> None:
     assert report.unused == ("activity", "quantity")
     with pytest.raises(BadFile) as error:
         await desk.take("email,what\nada@example.com,demo\n", mapping={"what": "activity"})
-    assert str(error.value) == ("an activity needs its time: give --map COLUMN=activity and --map COLUMN=occurred_at")
+    assert str(error.value) == ("an activity needs its time: add --map COLUMN=activity and --map COLUMN=occurred_at")
     mapping = {"what": "activity", "When": "occurred_at", "CRM": "ids.crm"}
     assert await desk.take("CRM,what,when\nx1,demo,2025-12-31\n", mapping=mapping) == [1, 0, 0, 0]
     assert await desk.team.value("crm:x1", "heat") == 10_000

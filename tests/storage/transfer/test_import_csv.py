@@ -261,7 +261,7 @@ async def test_wrong_rows_are_told_and_the_others_taken(desk: Desk) -> None:
     assert desk.wrong == [
         (3, "score: `8,5` has a comma. Use a point: 8.5; fit: Good fit runs from 1 to 10; 11 is outside it"),
         (4, "`nobody` is not an e-mail address"),
-        (5, "it names no contact: give the e-mail address"),
+        (5, "the row names no contact: add an e-mail address"),
         (6, "score: Score goes in steps of 1; use 0 or 1; fit: Good fit goes in steps of 0.5; use 1 or 1.5"),
         (
             7,
