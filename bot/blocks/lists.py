@@ -32,7 +32,7 @@ def filter_reply(
     """
     lines = [_render_line(card, scores, attributes) for card in cards]
     shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
-    title = f"{shown} {'contact matches' if total == 1 else 'contacts match'}"
+    title = f"{shown} {'contact fits' if total == 1 else 'contacts fit'}"
     pages = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
     buttons.append(button("Share to channel", action="share", value=current))

@@ -34,7 +34,7 @@ async def test_every_page_is_reached_and_left(acme: Acme) -> None:
     for number in range(12):
         title, names, buttons = read(acme.seen(message))
         last = min(number * 10 + 10, 117)
-        assert title == f"*{number * 10 + 1}–{last} of 117 contacts match* `company:Crowd sort:name`"
+        assert title == f"*{number * 10 + 1}–{last} of 117 contacts fit* `company:Crowd sort:name`"
         assert buttons == [*(["Back"] if number else []), *(["Next"] if number < 11 else []), "Share to channel"]
         all_names += names
         if number < 11:
@@ -46,7 +46,7 @@ async def test_every_page_is_reached_and_left(acme: Acme) -> None:
             message = await acme.press(message, "Back")
     title, names, buttons = read(acme.seen(message))
     assert (names, buttons) == (all_names[:10], ["Next", "Share to channel"])
-    assert title.startswith("*1–10 of 117 contacts match*")
+    assert title.startswith("*1–10 of 117 contacts fit*")
 
 
 async def test_a_page_is_shared_as_it_stands(acme: Acme) -> None:
@@ -61,7 +61,7 @@ async def test_a_page_is_shared_as_it_stands(acme: Acme) -> None:
     (*_, posted) = acme.sandbox.messages("C0SUCCESS", "U0JANE")
 
     assert read(acme.seen(posted))[:2] == (
-        "*11–15 of 15 contacts match* `company:Crowd`",
+        "*11–15 of 15 contacts fit* `company:Crowd`",
         [f"Person {number}" for number in ("010", "011", "012", "013", "777")],
     )
     assert acme.seen(posted).endswith("(Shared by <@U0REP>)")
@@ -74,7 +74,7 @@ async def test_what_a_button_has_no_room_for(acme: Acme, name: str) -> None:
     titles = []
     for text in ("company:Crowd sort:name", f"company:Crowd (company~crowd OR {'name~é ' * 180}) sort:-name"):
         message = await acme.ask(f"filter {text}")
-        for title in ("*1–10 of 25 contacts match*", "*11–20 of 25 contacts match*", "*21–25 of 25 contacts match*"):
+        for title in ("*1–10 of 25 contacts fit*", "*11–20 of 25 contacts fit*", "*21–25 of 25 contacts fit*"):
             first_title, _, buttons = read(acme.seen(message))
             assert first_title.startswith(title)
             assert buttons[-1] == "Share to channel"
@@ -82,7 +82,7 @@ async def test_what_a_button_has_no_room_for(acme: Acme, name: str) -> None:
                 break
             message = await acme.press(message, "Next")
         titles.append(title)
-    assert titles == ["*21–25 of 25 contacts match*"] * 2
+    assert titles == ["*21–25 of 25 contacts fit*"] * 2
 
     for text, length in (
         (f"company:Crowd {'name~x ' * 200}", "1413"),
@@ -104,5 +104,5 @@ async def test_a_filter_says_who_emptied_it_and_how_many_it_takes(acme: Acme) ->
         nobody == "No contacts match `company:Crowd fit&gt;=2 fit&lt;1.5 name~person`."
         " No contacts are left after `fit&lt;1.5`."
     )
-    assert (three[0], three[2]) == ("*1–3 of 60 contacts match* `company:Crowd limit:3`", ["Share to channel"])
+    assert (three[0], three[2]) == ("*1–3 of 60 contacts fit* `company:Crowd limit:3`", ["Share to channel"])
     assert (len(three[1]), len(fifty[1])) == (3, 50)

@@ -381,13 +381,13 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
     wrong = acme.seen(await acme.ask("score>=40 -has:xyz"))
 
     assert text == (
-        "*2 contacts match* `score&gt;=40`\n"
+        "*2 contacts fit* `score&gt;=40`\n"
         "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
         "*Grace Hopper* · Navy · Score *41* (warm)\n"
         "[Share to channel]"
     )
     assert wrong == (
-        "There is no field `xyz`. Choose from `score`, `fit`, `satisfaction`, `company`, `email`, `name`, `owner`,"
+        "There is no field `xyz`. Choose from `score`, `fit`, `satisfaction`, `email`, `name`, `company`, `owner`,"
         " `tag`, `has`, `followup`, `segment`, `updated`, `attributes`, `sort`,"
         " `limit`.\n"
         "```score&gt;=40 -has:xyz\n"
@@ -404,7 +404,7 @@ async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
     text = acme.seen(await acme.ask('attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn>0'))
 
     assert text == (
-        '*1 contact matches* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
+        '*1 contact fits* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
         "*Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt;\n"
         "[Share to channel]"
     )

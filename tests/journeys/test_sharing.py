@@ -8,7 +8,7 @@ MIXED = (
     " so nothing was posted. Choose a channel with members only."
 )
 FOUND = (
-    "*2 contacts match* `score&gt;=40`\n"
+    "*2 contacts fit* `score&gt;=40`\n"
     "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
     "*Grace Hopper* · Navy · Score *41* (warm)"
 )

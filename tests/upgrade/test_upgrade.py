@@ -60,7 +60,7 @@ ANSWERS: dict[str, tuple[str, str | None]] = {
     "history": (r"· Score|· Heat", None),
     "chart": (r"set to", None),
     "set": (r"Extra six\n", None),
-    "page": (r"\d+–\d+ of \d+ contacts match", None),
+    "page": (r"\d+–\d+ of \d+ contacts fit", None),
     "share": (r"Shared by <@U0", None),
     "run": (r"→ \*50\* \(warm\)|Top 5 by Score", None),
     "create": (r"zoe@example.com · Score — → \*61\*", None),
