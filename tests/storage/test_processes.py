@@ -104,7 +104,7 @@ async def test_processes_that_change_merge_and_part_the_same_contacts(database_u
     report_counts(
         f"{PROCESSES} processes that merge and part", {**statuses, **{key: int(str(n)) for key, n in results.items()}}
     )
-    assert verified.differences == ()
+    assert not verified.differences, "\n".join(str(difference) for difference in verified.differences)
     assert row["deadlocks"] == 0
     assert statuses["given up"] == 0
     assert statuses["batches"] + statuses["nothing to undo"] == PROCESSES * BATCHES
