@@ -50,4 +50,4 @@ async def test_the_terminal_lists_who_changed_what(database_url: str, tmp_path: 
         ["Score type changed", "score", "label: Score → Heat"],
     ]
     misspelled = await run("audit", "--since", "week", "--workspace", "T0123", env=env, cwd=tmp_path)
-    misspelled.check_refused("`week` is no length of time: write 24h, 30d or 2w")
+    misspelled.check_refused("`week` is not a length of time: write 24h, 30d or 2w")
