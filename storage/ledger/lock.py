@@ -35,9 +35,7 @@ async def lock_contacts(
     ]
     expected: dict[int, int] = {}
     for plan in plans:
-        rows = {*(row for planned in plan.items for row in planned.rows if row > 0), *plan.spoken_of}
-        expected |= {row: plan.roots[row] for row in rows} | dict(plan.members)
-    expected |= {root: root for root in expected.values()}
+        expected |= plan.locks
     locked_elsewhere, split = await contacts.lock_available(session, expected) if expected else (set(), set())
     waiting: set[Name] = {*blocked, *locked_elsewhere}
     unblocked: list[Plan] = []

@@ -228,8 +228,14 @@ class Plan:
         planned_items = (*self.items, *self.repeats)
         names: set[Name] = {identity for planned in planned_items for identity in planned.identities}
         names |= {planned.key for planned in planned_items}
-        names |= {row for planned in self.items for row in (*planned.rows, planned.contact) if row > 0}
-        return names | {*self.spoken_of, *self.members}
+        return names | self.locks.keys()
+
+    @property
+    def locks(self) -> dict[int, int]:
+        """The contact rows to lock, each with the contact that it belongs to. The contact itself is always locked."""
+        rows = {*(row for planned in self.items for row in planned.rows if row > 0), *self.spoken_of}
+        locks = {row: self.roots[row] for row in rows} | dict(self.members)
+        return locks | {root: root for root in locks.values()}
 
     @property
     def outcomes(self) -> tuple[ItemOutcome, ...]:

@@ -10,7 +10,7 @@ import pytest
 from storage.db.database import current_database
 from storage.domain.contacts import Reference
 from storage.domain.errors import StorageUnavailable, TooBusy
-from storage.domain.facts import Op
+from storage.domain.facts import Merge, Op
 from storage.domain.submissions import Recorded, Status
 from storage.ledger.committer import Committer, rehearse
 from tests.storage import raw
@@ -28,6 +28,21 @@ async def locked(url: str, email: str) -> AsyncIterator[None]:
     await transaction.start()
     rows = await connection.fetch("SELECT id FROM contacts WHERE email = $1 FOR NO KEY UPDATE", email)
     assert len(rows) == 1
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+        await connection.close()
+
+
+@asynccontextmanager
+async def locked_row(url: str, email: str) -> AsyncIterator[None]:
+    """Hold the lock of the row with an address alone, not of the rows merged with it."""
+    connection = await raw.connect(url)
+    transaction = connection.transaction()
+    await transaction.start()
+    query = "SELECT id FROM contacts WHERE id = (SELECT contact_id FROM identities WHERE value = $1) FOR NO KEY UPDATE"
+    assert len(await connection.fetch(query, email)) == 1
     try:
         yield
     finally:
@@ -93,6 +108,20 @@ async def test_a_contact_locked_too_long_is_given_up(database_url: str, team: Te
     assert await raw.rows(database_url, "SELECT count(*) AS n FROM contacts WHERE id > 0") == [{"n": 2}]
 
     assert values(await hasty.deliver(add("b", ADA, 1), batch="d1")) == [(1, 2)]
+
+
+@on_postgres
+async def test_an_undo_about_a_merged_contact_waits_for_the_whole_contact(database_url: str, team: Team) -> None:
+    """The undo of a change of a merged row waits if another process has locked the contact, though not that row."""
+    await team.deliver(add("a", ADA, 1), add("a2", BOB, 1))
+    await team.record(team.asking(add("b", BOB, 10), batch="b"))
+    merging = Merge(key="c", contact=Reference(email=BOB), into=Reference(email=ADA))
+    await team.record(team.asking(merging, batch="c"))
+    async with locked_row(database_url, ADA):  # the contact: BOB's row was merged into it
+        undoing = asyncio.create_task(team.record(team.undoing("b", batch="d")))
+        await team.deliver(add("e", "cy@example.com", 1), batch="e")
+        assert not undoing.done()
+    assert values(await undoing) == [(12, 2)]
 
 
 @on_postgres
