@@ -53,7 +53,7 @@ _NAMES = {
 }
 #: the changes that their subject describes completely
 _PLAIN = (AuditAction.CONTACTS_MERGED, AuditAction.CONTACT_SPLIT)
-#: the changes whose subject is a channel or a person
+#: the changes with a channel or a person as their subject
 _OF_PLACES = (AuditAction.DIGEST_SET, AuditAction.DIGEST_STOPPED)
 #: the parts of a state that are Slack ids of people or channels
 _IDS = ("admins", "made_by", "escalate_to", "channel", "alert_channel", "place")

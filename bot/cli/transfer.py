@@ -124,7 +124,9 @@ def import_contacts(
         )  # fmt: skip  # what was done, and how it is shown
         return not report.wrong and not report.lost
 
-    if not run(body, limits=MAINTENANCE if undo else DEFAULT_LIMITS):  # the undo of an import is one transaction
+    if not run(
+        body, limits=MAINTENANCE if undo else DEFAULT_LIMITS
+    ):  # an undo marks all contacts of the import in one transaction
         raise typer.Exit(1)
 
 
