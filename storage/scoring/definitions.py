@@ -368,14 +368,19 @@ async def record_asked(session: Session, *, definition: int, up_to: int | None, 
     )
 
 
-async def count_asked(workspace: Workspace, *, definition: int) -> int:
-    """Return how many follow-ups were opened when a definition was applied; 0 if no number was recorded."""
+async def count_asked(workspace: Workspace, *, definition: int) -> int | None:
+    """Return how many follow-ups were opened for newcomers when a definition was applied; 0 if it asked for none.
+
+    Return None while newcomers are still asked for.
+    """
     rows = await database.read(
-        "SELECT d.asked FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
+        "SELECT d.asked, d.asked_up_to FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
         " WHERE t.workspace_id = $1 AND d.id = $2",
         workspace.id,
         definition,
     )
+    if rows and rows[0]["asked_up_to"] is not None:
+        return None
     return int(rows[0]["asked"] or 0) if rows else 0
 
 

@@ -131,6 +131,7 @@ async def test_each_slice_is_asked_for_once(team: Team) -> None:
     new_draft = await draft_demo(team, bands=bands)
     await make_live(team, new_draft, slices=1)
     first = [contact for contact, *_ in await asked(team)]
+    assert await count_asked(team.workspace, definition=new_draft.definition) is None
     await finish(team)
 
     assert first == list(range(1, MOST_ASKED + 1))
