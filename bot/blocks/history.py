@@ -53,7 +53,7 @@ def history_reply(
     dated += [(change.at, f"{moment(change.at)} · {describe_redefinition(change)}") for change in redefined]
     lines = [line for _, line in sorted(dated, key=lambda line: -line[0])]
     caption = "The only change" if len(entries) == 1 else f"The last {len(entries)} changes, newest first"
-    footer = context(f"{caption}." + (" Struck through: undone." if any(entry.undone for entry in entries) else ""))
+    footer = context(f"{caption}. Struck through: undone.")
     blocks = [section(f"*{escape(title)}*"), *sections(lines), footer]
     if picture is None:
         blocks.append(actions([button("Chart", action="chart", value=f"{contact.id} {score_type.key} {CHART_DAYS}")]))
@@ -65,8 +65,6 @@ def _render_entry(entry: HistoryEntry, score_type: ScoreType) -> str:
     match entry.op:
         case Op.SET:
             change = f"set to {show(entry.amount)}"
-            if entry.effective:
-                change += f" ({show_signed(entry.effective)})"
         case Op.ADD:
             change = show_signed(entry.amount)
         case Op.CLEAR:

@@ -170,7 +170,8 @@ async def _name_mentions(request: Request, text: str) -> str:
 async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
     term = await find_emptying_term(request.workspace, query=query, now=request.now)
     reason = f" No contacts are left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
-    return plain_reply(f"No contacts match `{escape_code(text)}`.{reason}{_suggest_syntax(text, term or text)}")
+    shown = escape_code(await _name_mentions(request, text))
+    return plain_reply(f"No contacts match `{shown}`.{reason}{_suggest_syntax(text, term or text)}")
 
 
 def _is_part_of(term: str, match: re.Match[str]) -> bool:
