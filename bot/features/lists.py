@@ -29,11 +29,11 @@ LONGEST = 1400  # characters; the value of a page button contains the filter and
 
 @dataclass(frozen=True, slots=True)
 class FilterPage:
-    """The position in a filter's result: the filter, the cursors of recent pages, and the number of pages turned."""
+    """The position in a filter's result: the filter, the cursors of recent pages, and the contacts before this page."""
 
     text: str
     cursors: tuple[str, ...] = ()
-    pages_turned: int = 0
+    skipped: int = 0
 
     def carried(self) -> str | None:
         """Return the position as the value of a button, or None if it does not fit.
@@ -41,28 +41,29 @@ class FilterPage:
         The oldest cursors are dropped if the value would be too long.
         """
         for first in range(max(len(self.cursors), 1)):
-            state = {"q": self.text, "c": self.cursors[first:], "n": self.pages_turned}
+            state = {"q": self.text, "c": self.cursors[first:], "s": self.skipped}
             encoded = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
             if len(encoded) <= BUTTON_VALUE:
                 return encoded
         return None
 
-    def onward(self, cursor: str) -> "FilterPage":
-        """Return the position of the next page."""
-        return replace(self, cursors=(*self.cursors, cursor), pages_turned=self.pages_turned + 1)
+    def onward(self, cursor: str, *, shown: int) -> "FilterPage":
+        """Return the position of the next page, after a page of *shown* contacts."""
+        return replace(self, cursors=(*self.cursors, cursor), skipped=self.skipped + shown)
 
     def back(self) -> "FilterPage":
         """Return the position of the previous page, or of the first page if the cursor was dropped."""
-        return replace(
-            self, cursors=self.cursors[:-1], pages_turned=self.pages_turned - 1 if len(self.cursors) > 1 else 0
-        )
+        skipped = max(self.skipped - PER_PAGE, 0) if len(self.cursors) > 1 else 0
+        return replace(self, cursors=self.cursors[:-1], skipped=skipped)
 
     @staticmethod
     def read(encoded: str) -> "FilterPage":
         """Parse the value of a button; raises Outlived."""
         try:
             state = json.loads(encoded)
-            return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), int(state["n"]))
+            # Earlier versions counted pages of ten contacts.
+            skipped = int(state["s"]) if "s" in state else int(state["n"]) * 10
+            return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), skipped)
         except (ValueError, KeyError, TypeError) as exc:
             raise Outlived from exc
 
@@ -132,14 +133,16 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         now=request.now,
     )
     next_page = (
-        filter_page.onward(result.next_cursor) if result.next_cursor is not None and query.limit is None else None
+        filter_page.onward(result.next_cursor, shown=len(result.cards))
+        if result.next_cursor is not None and query.limit is None
+        else None
     )
     return filter_reply(
         result.cards,
         query.scores or (request.types[0],),
         query.attributes,
         text=await _name_mentions(request, filter_page.text),
-        first=filter_page.pages_turned * size + 1,
+        first=filter_page.skipped + 1,
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,

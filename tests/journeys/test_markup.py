@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bot.demo.world import Message
 from bot.features import VERBS
 from storage.scoring.definitions import add_score_type
 from tests.journeys.acme import REP, Acme, entered, form
