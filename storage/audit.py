@@ -30,6 +30,7 @@ class AuditAction(StrEnum):
     SETTERS_SET = "workspace.setters_set"
     TYPE_ADDED = "type.added"
     TYPE_CHANGED = "type.changed"  #: its definition, and so its rules
+    TYPE_REMOVED = "type.removed"
     DEFAULT_TYPE_SET = "type.default_set"
     ALERT_ADDED = "alert.added"
     ALERT_PAUSED = "alert.paused"

@@ -27,6 +27,7 @@ _NAMES = {
     AuditAction.SETTERS_SET: "Who may set scores changed",
     AuditAction.TYPE_ADDED: "Score type added",
     AuditAction.TYPE_CHANGED: "Score type changed",
+    AuditAction.TYPE_REMOVED: "Score type removed",
     AuditAction.DEFAULT_TYPE_SET: "Default score type set",
     AuditAction.ALERT_ADDED: "Alert rule added",
     AuditAction.ALERT_PAUSED: "Alert rule paused",

@@ -28,6 +28,7 @@ from storage.ledger.split import preview_split, split_contact
 from storage.reading.segments import delete_segment, save_segment
 from storage.scoring.definitions import add_score_type, score_type, score_types
 from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_handlers
+from storage.scoring.removal import add_again, remove_score_type
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
 from storage.sources.deliveries import deliveries, settle_replay
 from storage.tokens import create_token, revoke_token
@@ -194,6 +195,20 @@ async def _check_types(witness: Witness) -> None:
         "scoring.drafts.apply", apply(workspace, draft=pending, asks=False, by=ADMIN, clock=lambda: NOW),
         ("type.changed", "fit", renamed, renamed | {"version": 2, "rules": [document]}),
     )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "scoring.removal.remove_score_type",
+        remove_score_type(workspace, key="fit", by=ADMIN, clock=lambda: NOW),
+        ("type.removed", "fit", renamed | {"version": 2, "rules": [document]}, None),
+    )
+    again = fit | {"version": 3, "half_life": None, "bands": []}
+    await witness.check(
+        "scoring.removal.add_again",
+        add_again(
+            workspace, key="fit", label="Fit", minimum=1_000, maximum=10_000, step=500, start=None, bands=(),
+            is_default=False, by=ADMIN, clock=lambda: NOW,
+        ),
+        ("type.added", "fit", None, again),
+    )  # fmt: skip  # one definition
 
 
 async def _check_alerts(witness: Witness) -> None:
