@@ -47,6 +47,7 @@ class AuditAction(StrEnum):
     TOKEN_CREATED = "token.created"  # noqa: S105  # the name of a change
     TOKEN_REVOKED = "token.revoked"  # noqa: S105  # the name of a change
     DELIVERY_REPLAYED = "delivery.replayed"
+    ITEMS_DISCARDED = "delivery.discarded"
     IMPORT_BEGUN = "import.begun"
     IMPORT_UNDONE = "import.undone"
     IMPORT_RESTORED = "import.restored"

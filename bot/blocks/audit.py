@@ -44,6 +44,7 @@ _NAMES = {
     AuditAction.TOKEN_CREATED: "API token created",
     AuditAction.TOKEN_REVOKED: "API token revoked",
     AuditAction.DELIVERY_REPLAYED: "Delivery replayed",
+    AuditAction.ITEMS_DISCARDED: "Items in quarantine discarded",
     AuditAction.IMPORT_BEGUN: "Import",
     AuditAction.IMPORT_UNDONE: "Import undone",
     AuditAction.IMPORT_RESTORED: "Undone import restored",

@@ -8,6 +8,7 @@ import typer
 from bot.cli import output
 from bot.cli.definition_changes import as_document, print_preview, redefine
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -19,7 +20,7 @@ from storage.scoring.removal import add_again, is_removed, remove_score_type
 
 BAND = "NAME:FROM[:COLOR]"
 
-app = typer.Typer(no_args_is_help=True, help="Score types: their ranges, bands and half-lives.")
+app = typer.Typer(cls=Group, help="Score types: their ranges, bands and half-lives.")
 
 
 @app.command()

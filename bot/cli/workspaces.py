@@ -7,6 +7,7 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, run, terminal_user
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.alerts.enroll import choose_channel
@@ -16,7 +17,7 @@ from storage.workspaces import add_workspace, all_workspaces, find_workspace, lo
 
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,31}", re.ASCII)
 
-app = typer.Typer(no_args_is_help=True, help="Workspaces: one for each Slack team.")
+app = typer.Typer(cls=Group, help="Workspaces: one for each Slack team.")
 
 
 @app.command()

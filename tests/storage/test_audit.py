@@ -24,13 +24,14 @@ from storage.domain.submissions import Delivered, ItemOutcome, Raw, Status
 from storage.job_runner import run_here
 from storage.jobs import NewJob
 from storage.ledger.committer import record
+from storage.ledger.erase_many import delete_contacts, list_matching
 from storage.ledger.split import preview_split, split_contact
 from storage.reading.segments import delete_segment, save_segment
 from storage.scoring.definitions import add_score_type, score_type, score_types
 from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_handlers
 from storage.scoring.removal import add_again, remove_score_type
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
-from storage.sources.deliveries import deliveries, settle_replay
+from storage.sources.deliveries import deliveries, discard_items, settle_replay
 from storage.tokens import create_token, revoke_token
 from storage.transfer.csv_files import recognize
 from storage.transfer.export import create_file, export, write_csv
@@ -144,6 +145,12 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
         "tokens.revoke_token", revoke_token(workspace, id=1, by=ADMIN, now=NOW), ("token.revoked", "script", made, None)
     )
     await _check_transfers(witness, tmp_path)
+    (ada,) = await list_matching(workspace, query=parse("name:ada OR email:ada@example.com", ()), now=NOW)
+    await witness.check(
+        "ledger.erase_many.delete_contacts",
+        delete_contacts(workspace, ids=[ada], progress=lambda _: None, by=ADMIN, clock=lambda: NOW + 4 * SECOND),
+        ("contact.deleted", None, None, None),
+    )
     authored = {name for name in VERBS if has_author(name)} - IN_ANOTHER_RECORD - PARTS
     assert witness.seen | {"workspaces.add_workspace"} == authored
 
@@ -311,6 +318,14 @@ async def _check_sources(witness: Witness) -> None:
             by=ADMIN, now=NOW,
         ),
         ("delivery.replayed", f"delivery {delivery.id}", counts, counts | {"applied": 1, "quarantined": 0}),
+    )  # fmt: skip  # the act and its entry
+    await witness.team.deliver(
+        Unusable(key="l", reason="no good", raw="{}"), delivered=Delivered(source=source.id, key="e", raw=request)
+    )
+    (delivery, _) = await deliveries(workspace, source=None, most=9)
+    await witness.check(
+        "sources.deliveries.discard_items", discard_items(workspace, id=delivery.id, by=ADMIN, now=NOW),
+        ("delivery.discarded", f"delivery {delivery.id}", counts, counts | {"ignored": 1, "quarantined": 0}),
     )  # fmt: skip  # the act and its entry
     del paused["secrets"]
     await witness.check(

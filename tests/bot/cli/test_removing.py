@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from storage.bootstrap import open_storage
+from storage.domain.submissions import Delivered, Raw
+from storage.sources.config import find_source
+from storage.workspaces import find_workspace
 from tests.bot.cli.program import environment, run
+from tests.conftest import KEY
+from tests.storage.teams import Team, set_to
 
 
 @pytest.fixture
@@ -42,3 +48,67 @@ async def test_a_score_type_is_removed_and_added_again(env: dict[str, str], tmp_
         "ada@example.com": 7, "bob@example.com": 3, "eve@example.com": None,
     }  # fmt: skip  # one value a contact
     assert (await run("verify", env=env, cwd=tmp_path)).code == 0
+
+
+async def test_contacts_that_match_a_filter_are_deleted(env: dict[str, str], tmp_path: Path) -> None:
+    """Without --yes nothing is deleted, and the answer counts; with it they are gone, and nobody else is."""
+    words = ("contact", "delete", "--filter", "tag:vip")
+
+    asked = await run(*words, env=env, cwd=tmp_path)
+
+    assert (asked.code, asked.out, asked.err.splitlines()) == (1, "", [
+        "To be deleted for good: 2 contacts (Ada, eve@example.com).",
+        "Nothing was deleted; add --yes to delete 2 contacts",
+    ])  # fmt: skip  # code, output, errors
+    (await run(*words, "--json", env=env, cwd=tmp_path)).check_refused(
+        "Nothing was deleted; add --yes to delete 2 contacts"
+    )
+    assert (await run(*words, "--yes", "--json", env=env, cwd=tmp_path)).document == {"deleted": 2}
+    assert (await run(*words, "--yes", env=env, cwd=tmp_path)).out == "No contacts match.\n"
+    contacts = (await run("export", "--json", env=env, cwd=tmp_path)).document["contacts"]
+    assert [contact["email"] for contact in contacts] == ["bob@example.com"]
+    assert (await run("contact", "delete", "bob@example.com", "--yes", env=env, cwd=tmp_path)).out == (
+        "Deleted 1 contact.\n"
+    )
+    entries = (await run("audit", "--json", env=env, cwd=tmp_path)).document["entries"]
+    assert [entry["what"] for entry in entries].count("contact.deleted") == 3
+    for filter_text, complaint in (
+        ("", "The filter is blank: say which contacts, for example --filter tag:churned"),
+        ("tag:vip limit:1", "Leave out limit: all contacts that match the filter are deleted"),
+    ):
+        refused = await run("contact", "delete", "--filter", filter_text, "--yes", env=env, cwd=tmp_path)
+        refused.check_refused(complaint)
+    assert (await run("contact", "delete", "--yes", env=env, cwd=tmp_path)).code == 2
+
+
+async def test_quarantined_items_are_discarded(env: dict[str, str], tmp_path: Path) -> None:
+    """One item, or all items of a delivery, leave the quarantine; an unknown delivery or item is refused."""
+    await run("source", "add", "crm", "--json", env=env, cwd=tmp_path)
+    storage = await open_storage(env["CONTACT_SCORE_DATABASE_URL"], secret_keys=[KEY])
+    try:
+        team = Team(await find_workspace("T0123"))
+        source = await find_source("T0123", slug="crm")
+        items = [set_to(str(number), "ada@example.com", 500 + number, score="fit") for number in range(3)]
+        raw = Raw(method="POST", query="", headers={}, body=b"{}")
+        await team.deliver(*items, delivered=Delivered(source=source.id, key="d", raw=raw))
+    finally:
+        await storage.close()
+    (listed,) = (await run("deliveries", "list", "--json", env=env, cwd=tmp_path)).document["deliveries"]
+    id = str(listed["id"])
+    assert listed["quarantined"] == 3
+
+    (await run("deliveries", "discard", id, "--item", "7", env=env, cwd=tmp_path)).check_refused(
+        f"Delivery {id} has no item 7 in quarantine"
+    )
+    one = await run("deliveries", "discard", id, "--item", "1", "--json", env=env, cwd=tmp_path)
+
+    assert one.document == {"deliveries": [{"id": listed["id"], "discarded": 1}]}
+    shown = (await run("deliveries", "show", id, "--json", env=env, cwd=tmp_path)).document
+    assert [item["item"] for item in shown["items"]] == [0, 2]
+    assert (shown["quarantined"], shown["ignored"]) == (2, 1)
+    (await run("deliveries", "discard", id, "999", env=env, cwd=tmp_path)).check_refused(
+        "There is no delivery 999; `contact-score deliveries list` names the latest"
+    )
+    assert (await run("deliveries", "discard", id, env=env, cwd=tmp_path)).out == f"Delivery {id}: 2 discarded.\n"
+    after = (await run("deliveries", "show", id, "--json", env=env, cwd=tmp_path)).document
+    assert (after["items"], after["quarantined"], after["ignored"]) == ([], 0, 3)
