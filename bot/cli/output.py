@@ -58,9 +58,19 @@ def confirm(question: str) -> bool:
     return is_interactive() and typer.confirm(question, err=True)
 
 
+def ask(question: str) -> str | None:
+    """Return what a person types after a question on a terminal, or None if nobody can be asked."""
+    if not is_interactive():
+        return None
+    return str(typer.prompt(question, default="", show_default=False, err=True)).strip()
+
+
 @contextmanager
-def progress_bar(name: str, *, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar up to *total* on a terminal, and nothing in a pipe. It yields a function that moves it."""
+def progress_bar(name: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal, and nothing in a pipe. It yields a function that moves it.
+
+    *total* is its end, or None if the end is not known.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None

@@ -112,3 +112,24 @@ async def test_quarantined_items_are_discarded(env: dict[str, str], tmp_path: Pa
     assert (await run("deliveries", "discard", id, env=env, cwd=tmp_path)).out == f"Delivery {id}: 2 discarded.\n"
     after = (await run("deliveries", "show", id, "--json", env=env, cwd=tmp_path)).document
     assert (after["items"], after["quarantined"], after["ignored"]) == ([], 0, 3)
+
+
+async def test_a_workspace_is_removed_when_its_id_is_named_twice(env: dict[str, str], tmp_path: Path) -> None:
+    """Without its id, or with another one, nothing is deleted; a copy is offered; with the id it is gone."""
+    asked = await run("workspace", "remove", "T0123", env=env, cwd=tmp_path)
+    assert (asked.code, asked.out, asked.err.splitlines()) == (1, "", [
+        "To be deleted for good: T0123, Acme, with 3 contacts, 4 changes, 0 sources.",
+        "To keep a copy, first: contact-score export --workspace T0123 --json -o T0123.json",
+        "Nothing was deleted; to delete the workspace, add --yes T0123",
+    ])  # fmt: skip  # code, output, errors
+    other = await run("workspace", "remove", "T0123", "--yes", "T9", env=env, cwd=tmp_path)
+    other.check_refused("Nothing was deleted: --yes names `T9`, and the workspace is T0123")
+
+    removed = await run("workspace", "remove", "T0123", "--yes", "T0123", "--json", env=env, cwd=tmp_path)
+
+    assert {name: removed.document[name] for name in ("workspace", "removed", "contacts")} == {
+        "workspace": "T0123", "removed": True, "contacts": 3,
+    }  # fmt: skip  # one document
+    assert (await run("workspace", "list", "--json", env=env, cwd=tmp_path)).document == {"workspaces": []}
+    again = await run("workspace", "remove", "T0123", "--yes", "T0123", env=env, cwd=tmp_path)
+    again.check_refused("There is no workspace T0123")
