@@ -10,7 +10,7 @@ from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 
 MISSING = "—"
-BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, OPTION_TEXT = 75, 2000, 3000, 75
+BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, FIELD_TEXT, OPTION_TEXT = 75, 2000, 3000, 2000, 75
 # Slack rejects a message if its blocks exceed about 13,200 characters of JSON; headings and buttons need the rest.
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
@@ -44,6 +44,12 @@ def section(text: str, *, accessory: Block | None = None) -> Block:
     """Return a section block with mrkdwn text."""
     block: Block = {"type": "section", "text": _mrkdwn(truncate_markup(text, SECTION_TEXT))}
     return block | ({"accessory": accessory} if accessory else {})
+
+
+def side_by_side(heading: str, columns: Sequence[str]) -> Block:
+    """Return a section with a heading and two columns of mrkdwn below it; a narrow screen shows one below the other."""
+    fields = [_mrkdwn(truncate_markup(column, FIELD_TEXT)) for column in columns]
+    return {**section(heading), "fields": fields}
 
 
 def sections(lines: Sequence[str]) -> list[Block]:

@@ -18,6 +18,7 @@ from bot.features import (
     scoring,
     setup,
     sources,
+    split,
     undo,
 )
 from bot.features.help import help_reply
@@ -41,6 +42,7 @@ FEATURES = (
     scoring.FEATURE,
     sources.FEATURE,
     merge.FEATURE,
+    split.FEATURE,
     delete.FEATURE,
     setup.FEATURE,
     audit.FEATURE,

@@ -284,6 +284,7 @@ def drawn(blocks: Any, *, now: float) -> str:
                 lines.append(
                     " ".join([block["text"]["text"], *(f"[{button['text']['text']}]" for button in _buttons(block))])
                 )
+                lines += [field["text"] for field in block.get("fields", ())]
             case "context":
                 lines.append(f"({block['elements'][0]['text']})")
             case "actions":

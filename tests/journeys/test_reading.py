@@ -46,6 +46,7 @@ HELP = """\
 `/score rules`: for admins: the points for activities and attributes
 `/score sources`: for admins: the systems that send scores, and what they sent
 `/score merge CONTACT into CONTACT`: for admins: merge two contacts; Undo splits them again
+`/score split CONTACT SOURCE:ID`: for admins: make an id of a source a contact of its own; Undo joins the two again
 `/score delete CONTACT`: for admins: delete a contact for good
 `/score setup`: for admins: where follow-ups go, who sets scores
 `/score audit`: for admins: who changed settings, imported, exported, merged or deleted
