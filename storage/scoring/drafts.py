@@ -167,8 +167,7 @@ async def apply(
         return None
     rules = [rule for rule in await alert_rules.alert_rules(workspace) if rule.score == draft.key]
     await enroll.fill_memory(workspace, rules=rules, clock=clock, patience=patience)
-    deletion = _make_job(workspace, DELETE, previous.definition, now=clock())
-    await run_here(workspace, handler=handlers[DELETE], job=deletion, clock=clock, patience=patience)
+    await delete_scores(workspace, definition=previous, clock=clock, patience=patience)
     return await definitions.count_asked(workspace, definition=draft.definition)
 
 
@@ -185,6 +184,35 @@ async def cancel(
 
     await database.write(body)
     await run_here(workspace, handler=make_handlers(clock)[DELETE], job=deletion, clock=clock, patience=patience)
+
+
+async def finish(
+    workspace: Workspace, *, draft: ScoreType, clock: Callable[[], int], patience: float | None = None
+) -> bool:
+    """Build a draft whose applying job is queued, and make it live, in this process.
+
+    Return False if *patience* seconds were not enough; the service then continues the job.
+    """
+    job = make_apply_job(workspace, draft, now=clock())
+    return await run_here(workspace, handler=make_handlers(clock)[APPLY], job=job, clock=clock, patience=patience)
+
+
+async def delete_scores(
+    workspace: Workspace, *, definition: ScoreType, clock: Callable[[], int], patience: float | None = None
+) -> None:
+    """Delete the scores and effects of a definition that is not in use, in a job of this process."""
+    job = make_deletion_job(workspace, definition, now=clock())
+    await run_here(workspace, handler=make_handlers(clock)[DELETE], job=job, clock=clock, patience=patience)
+
+
+def make_apply_job(workspace: Workspace, draft: ScoreType, *, now: int) -> NewJob:
+    """Return the job that builds a draft and makes it live without follow-ups."""
+    return _make_job(workspace, APPLY, draft.definition, now=now)
+
+
+def make_deletion_job(workspace: Workspace, definition: ScoreType, *, now: int) -> NewJob:
+    """Return the job that deletes the scores and effects of a definition that is not in use."""
+    return _make_job(workspace, DELETE, definition.definition, now=now)
 
 
 def lane_of(draft: ScoreType) -> str:
@@ -224,10 +252,13 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
             return JobResult()
         if ids := await _build_next(workspace, draft, after=job.position):
             return JobResult(next_position=ids[-1])
-        live = await definitions.score_type(workspace, key=draft.key)
-        if not await alert_decisions.ask_next_newcomers(workspace, definition=live.definition, now=now):
-            asks = job.key.endswith(ASKING)
-            await database.write(partial(make_live, workspace=workspace, draft=draft, asks=asks, now=now))
+        for live in await definitions.score_types(workspace):  # an earlier application is finished first
+            if live.key == draft.key and await alert_decisions.ask_next_newcomers(
+                workspace, definition=live.definition, now=now
+            ):
+                return JobResult(next_position=job.position)
+        asks = job.key.endswith(ASKING)
+        await database.write(partial(make_live, workspace=workspace, draft=draft, asks=asks, now=now))
         return JobResult(next_position=job.position)
 
     async def delete_slice(workspace: Workspace, job: Job) -> JobResult:
@@ -257,7 +288,7 @@ async def _enqueue_deletion(workspace: Workspace, definition: int, *, now: int) 
     async def body(session: Session) -> None:
         replaced = await definitions.load_replaced(session, definition=definition)
         if replaced is not None:
-            await enqueue(session, [_make_job(workspace, DELETE, replaced.definition, now=now)], now=now)
+            await enqueue(session, [make_deletion_job(workspace, replaced, now=now)], now=now)
 
     await database.write(body)
 
@@ -270,8 +301,8 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
     """
     await definitions.lock_exclusively(session, workspace)
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    previous = types[draft.key]
-    if await definitions.lock_asking(session, definition=previous.definition) is not None:
+    previous = types.get(draft.key)  # None: a removed type is added again
+    if previous and await definitions.lock_asking(session, definition=previous.definition) is not None:
         return
     while ids := await load_next_ids(session, workspace, draft, after=0, built=False):
         await fold_contacts(session, workspace, draft, ids)
