@@ -35,7 +35,7 @@ async def test_the_number_of_follow_ups_is_not_sent_before_the_last_was_created(
     apply_slice, texts = make_handlers(lambda: NOW)[APPLY], list[str | None]()
     while (await apply_slice(team.workspace, claimed)).next_position is not None:
         reply = await render_answer(team.workspace, answer, now=NOW)
-        texts.append(reply and reply.text)
+        texts.append(None if reply is None else reply.text)
 
     assert texts == [None] * len(texts)
     assert len(texts) >= 3  # the contacts are built, the draft is live, and they were asked for
