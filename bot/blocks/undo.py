@@ -8,15 +8,19 @@ from bot.slack.text import escape
 from storage.domain.contacts import Contact
 from storage.domain.submissions import Moved
 
+GONE = "; the contact is no longer listed"
+
 
 def taken_back_reply(
     affected: Sequence[Contact], *, contacts: int, moved: Sequence[Moved], batch: str, replaces: bool
 ) -> Reply:
     """Return the receipt of an undo; *affected* are some or all of the contacts."""
     if contacts == 1 and affected:
-        text = f"{escape(affected[0].shown)} · undone; the contact itself stays"
+        text = f"{escape(affected[0].shown)} · undone{GONE if affected[0].is_gone else ''}"
     elif contacts == 2 and len(affected) == 2:  # undo of a merge or of a split: show both contacts
-        text = "\n".join(f"{_render_changes(contact, moved)} · undone" for contact in affected)
+        text = "\n".join(
+            f"{_render_changes(contact, moved)} · undone{GONE if contact.is_gone else ''}" for contact in affected
+        )
     else:
         scores = f"{len(moved):,} score{'' if len(moved) == 1 else 's'}"
         text = f"{scores} of {contacts:,} contacts · undone"

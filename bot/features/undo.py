@@ -4,7 +4,7 @@ import re
 
 from bot.blocks.refusals import plain_reply
 from bot.blocks.scores import receipt_reply
-from bot.blocks.undo import deferred_undo_reply, taken_back_reply
+from bot.blocks.undo import GONE, deferred_undo_reply, taken_back_reply
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
@@ -35,7 +35,8 @@ async def undo_batch(request: Request, batch: str, *, replaces: bool = False) ->
         return Reply()  # a retry of the same request
     affected = await contacts(request.workspace, ids=recorded.undone[:2])
     if recorded.moved and len(affected) == 1:
-        return receipt_reply(affected[0], recorded.moved, batch=request.batch, note="undone", replaces=replaces)
+        note = f"undone{GONE if affected[0].is_gone else ''}"
+        return receipt_reply(affected[0], recorded.moved, batch=request.batch, note=note, replaces=replaces)
     return taken_back_reply(
         affected, contacts=len(recorded.undone), moved=recorded.moved, batch=request.batch, replaces=replaces
     )

@@ -113,6 +113,7 @@ class Contact(Table):
     tags_key = fields.TextField()
     stamps = fields.TextField()  # JSON: field → the order of the fact that stated its value
     split_at = fields.BigIntField(null=True)  # when a split last took an id from this row or gave it one
+    is_gone = fields.BooleanField(db_default=False)  # all facts about it are undone; see `ledger.existence`
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 

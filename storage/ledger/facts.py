@@ -372,6 +372,21 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
     return by_contact
 
 
+async def find_gone(session: Session, workspace: int, contacts: Collection[int]) -> set[int]:
+    """Return those of these contacts that are gone: they have changes, activities or field values, all undone.
+
+    Facts of merged rows count.
+    """
+    rows = await session.rows(
+        "SELECT DISTINCT given.id, f.batch FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id AND f.kind IN ('change', 'activity', 'fields')",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    undone = await undone_of(session, workspace, {row["batch"] for row in rows})
+    return {row["id"] for row in rows} - {row["id"] for row in rows if row["batch"] not in undone}
+
+
 async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Return those of *batches* that are undone. An undo that is itself undone does not count."""
     requested = frozenset(batches)
