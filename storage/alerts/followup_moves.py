@@ -13,6 +13,8 @@ from storage.domain.followups import (
     BY_TIME,
     CLAIM_LASTS,
     LETS_GO,
+    MOVES,
+    TAKEN_BACK,
     FollowUpMove,
     FollowUpOutcome,
     FollowUpState,
@@ -127,13 +129,7 @@ async def close_fallen_back(session: Session, pairs: Mapping[tuple[int, int], in
     """
     if not pairs:
         return
-    rows = await session.rows(
-        "SELECT f.id, f.workspace_id, f.lane, given.at FROM given(rule bigint, contact bigint, at bigint)"
-        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
-        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.rule AND f.state IN ({states_sql(LETS_GO)})"
-        " ORDER BY f.id",
-        [{"rule": rule, "contact": contact, "at": at} for (rule, contact), at in sorted(pairs.items())],
-    )
+    rows = await _load_moving(session, pairs, LETS_GO)
     if not rows:
         return
     await session.rows(
@@ -153,6 +149,47 @@ async def close_fallen_back(session: Session, pairs: Mapping[tuple[int, int], in
         ],
     )
     await jobs.enqueue(session, [_make_job(row, EDIT, at=row["at"]) for row in rows], now=now)
+
+
+async def take_back(session: Session, pairs: Mapping[tuple[int, int], int], *, now: int) -> None:
+    """Close the waiting follow-ups of these (rule, contact) pairs, because the change that they are about was undone.
+
+    A claimed follow-up stays with its holder, with a note. *pairs* and locks are as in `close_fallen_back`.
+    """
+    if not pairs:
+        return
+    rows = await _load_moving(session, pairs, TAKEN_BACK)
+    if not rows:
+        return
+    states = [MOVES[FollowUpState(row["state"]), FollowUpMove.TAKE_BACK] for row in rows]
+    reset = ", ".join(
+        f"{column} = CASE WHEN given.state = '{FollowUpState.CLOSED.value}' THEN {value} ELSE follow_ups.{column} END"
+        for column, value in (("holder", "NULL"), ("until", "NULL"), ("late_at", "NULL"), ("changed_at", "given.at"))
+    )
+    await session.rows(
+        f"UPDATE follow_ups SET state = given.state, taken_back_at = given.at, {reset}"
+        " FROM given(id bigint, at bigint, state text) WHERE follow_ups.id = given.id",
+        [{"id": row["id"], "at": row["at"], "state": state.value} for row, state in zip(rows, states, strict=True)],
+    )
+    steps = [
+        _make_step(row, FollowUpMove.TAKE_BACK, state, by=None, at=row["at"], workspace=row["workspace_id"])
+        for row, state in zip(rows, states, strict=True)
+    ]
+    await _write_steps(session, steps)
+    await jobs.enqueue(session, [_make_job(row, EDIT, at=row["at"]) for row in rows], now=now)
+
+
+async def _load_moving(
+    session: Session, pairs: Mapping[tuple[int, int], int], states: Collection[FollowUpState]
+) -> list[Row]:
+    """Return the follow-ups of (rule, contact) pairs in one of *states*, each with the instant *at* of its pair."""
+    return await session.rows(
+        "SELECT f.id, f.workspace_id, f.lane, f.state, given.at FROM given(rule bigint, contact bigint, at bigint)"
+        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
+        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.rule AND f.state IN ({states_sql(states)})"
+        " ORDER BY f.id",
+        [{"rule": rule, "contact": contact, "at": at} for (rule, contact), at in sorted(pairs.items())],
+    )
 
 
 def _make_step(row: Row, move: str, state: FollowUpState, *, by: str | None, at: int, workspace: int) -> Row:

@@ -431,6 +431,8 @@ class AlertMemory(Table):
     seen_at = fields.BigIntField()  # everything up to this instant was evaluated
     spent = fields.BigIntField()  # how many times the cool-down kept the rule from firing
     enrollment = fields.IntField(db_default=0)  # the rule's when this was written; another one is out of date
+    cause = fields.TextField(null=True)  # the batch of the person's change that decided last
+    found = fields.TextField(null=True)  # the memory that this change found, as JSON; an undo puts it back
 
     class Meta:
         table = "alert_memory"
@@ -461,6 +463,7 @@ class FollowUp(Table):
     outcome = fields.CharField(max_length=16, null=True)
     asked_at = fields.BigIntField()
     changed_at = fields.BigIntField()
+    taken_back_at = fields.BigIntField(null=True)  # when the change that it was opened for was undone
     # The Slack message that shows it; when many follow-ups open at once, they share a message.
     posted_at = fields.BigIntField(null=True)
     message_channel = fields.CharField(max_length=32, null=True)

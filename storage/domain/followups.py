@@ -14,7 +14,7 @@ class FollowUpState(StrEnum):
     SNOOZED = "snoozed"
     ESCALATED = "escalated"  #: nobody claimed it in time, and it was escalated to another person
     DONE = "done"
-    CLOSED = "closed"  #: closed automatically because the score fell back
+    CLOSED = "closed"  #: closed automatically: the score fell back, or its change was undone
 
 
 class FollowUpMove(StrEnum):
@@ -27,6 +27,7 @@ class FollowUpMove(StrEnum):
     RELEASE = "release"  #: the claim expired without a result
     ESCALATE = "escalate"  #: nobody claimed the follow-up in time
     FALL_BACK = "fall back"  #: the score left the rule's region
+    TAKE_BACK = "take back"  #: the change that it was opened for was undone
 
 
 class FollowUpOutcome(StrEnum):
@@ -44,17 +45,21 @@ MOVES: dict[tuple[FollowUpState, FollowUpMove], FollowUpState] = {
     (FollowUpState.OPEN, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.OPEN, FollowUpMove.ESCALATE): FollowUpState.ESCALATED,
     (FollowUpState.OPEN, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
+    (FollowUpState.OPEN, FollowUpMove.TAKE_BACK): FollowUpState.CLOSED,
     (FollowUpState.ESCALATED, FollowUpMove.CLAIM): FollowUpState.CLAIMED,
     (FollowUpState.ESCALATED, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
     (FollowUpState.ESCALATED, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.ESCALATED, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
+    (FollowUpState.ESCALATED, FollowUpMove.TAKE_BACK): FollowUpState.CLOSED,
     (FollowUpState.CLAIMED, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
     (FollowUpState.CLAIMED, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.CLAIMED, FollowUpMove.RELEASE): FollowUpState.OPEN,
+    (FollowUpState.CLAIMED, FollowUpMove.TAKE_BACK): FollowUpState.CLAIMED,  # it stays with its holder, with a note
     (FollowUpState.SNOOZED, FollowUpMove.CLAIM): FollowUpState.CLAIMED,
     (FollowUpState.SNOOZED, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.SNOOZED, FollowUpMove.WAKE): FollowUpState.OPEN,
     (FollowUpState.SNOOZED, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
+    (FollowUpState.SNOOZED, FollowUpMove.TAKE_BACK): FollowUpState.CLOSED,
 }
 #: the states of follow-ups that are not finished
 WAITING = (FollowUpState.OPEN, FollowUpState.ESCALATED, FollowUpState.CLAIMED, FollowUpState.SNOOZED)
@@ -62,6 +67,8 @@ WAITING = (FollowUpState.OPEN, FollowUpState.ESCALATED, FollowUpState.CLAIMED, F
 NOBODYS = (FollowUpState.OPEN, FollowUpState.ESCALATED)
 #: the states that close when the score falls back; a claimed follow-up stays with its holder
 LETS_GO = tuple(state for state, move in MOVES if move is FollowUpMove.FALL_BACK)
+#: the states to which an undo of the change applies
+TAKEN_BACK = tuple(state for state, move in MOVES if move is FollowUpMove.TAKE_BACK)
 #: moves that a timer makes, at the instant stored with the follow-up
 BY_TIME = (FollowUpMove.WAKE, FollowUpMove.RELEASE, FollowUpMove.ESCALATE)
 CLAIM_LASTS = 3 * 24 * 3_600_000_000  #: µs after which a claimed follow-up that is not done reopens

@@ -423,19 +423,21 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
     return str(rows[0]["batch"])
 
 
-async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
+async def load_undone_batch(session: Session, workspace: int, batch: str) -> tuple[str, bool] | None:
     """Return the batch of the facts that are undone or restored if *batch* is undone; None if *batch* has no facts.
 
-    If *batch* is an undo, this is the batch that it undoes, and so on.
+    If *batch* is an undo, this is the batch that it undoes, and so on. The result also says whether the facts are
+    restored: only a batch in force can be undone, so every second undo restores.
     """
+    restores = False
     while rows := await session.rows(
         "SELECT kind, undoes FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
         workspace,
         batch,
     ):
         if rows[0]["kind"] != "undo":
-            return batch
-        batch = str(rows[0]["undoes"])
+            return batch, restores
+        batch, restores = str(rows[0]["undoes"]), not restores
     return None
 
 

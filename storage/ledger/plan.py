@@ -134,10 +134,15 @@ class UndoScope:
 
     undo: Undo
     batch: str  #: the batch of the facts that come into force or go out of force, if *undo* is the undo of an undo
+    restores: bool  #: whether these facts come into force
     scores: tuple[Scored, ...] = ()
     contacts: tuple[int, ...] = ()
     links: tuple[int, ...] = ()  #: the contacts that the undone batch merged or split
     deferred: bool = False  #: a job recalculates its contacts
+
+    def reverts(self, batch: str | None) -> bool:
+        """Return whether the undo takes back the change or the undo with this batch."""
+        return batch is not None and (batch == self.undo.undoes or (batch == self.batch and not self.restores))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ MIGRATIONS = [
     "0013_named_ids",
     "0014_audit",
     "0015_gone_contacts",
+    "0016_undone_alerts",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -33,7 +33,7 @@ MIGRATOR = str(HOUSE / "tests" / "storage" / "migrator.py")
 FIRST = sorted(path.stem for path in (HOUSE / "storage/db" / "migrations").glob("[0-9]*.py"))
 NEXT = "9000_next"
 #: columns that later migrations added to tables that earlier ones fill
-LATER = ("split_at", "is_gone")
+LATER = ("split_at", "is_gone", "cause", "found", "taken_back_at")
 TOO_NEW = (
     f"The database was made by a newer version: this one does not know its migration {NEXT}. Install the newer version."
 )
