@@ -60,16 +60,7 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
             " seen_at = excluded.seen_at, spent = excluded.spent, enrollment = excluded.enrollment,"
             " cause = excluded.cause, found = excluded.found",
             [
-                {
-                    "rule": rule,
-                    "contact": contact,
-                    "taken": contact_memory.taken,
-                    "pending_until": contact_memory.pending_until,
-                    "fired_at": contact_memory.fired_at,
-                }
-                | {"seen_at": contact_memory.seen_at, "spent": contact_memory.spent}
-                | {"enrollment": contact_memory.enrollment}
-                | {"cause": contact_memory.cause, "found": _dump_found(contact_memory.found)}
+                {"rule": rule, "contact": contact, **asdict(contact_memory), "found": _dump_found(contact_memory.found)}
                 for (rule, contact), contact_memory in sorted(memory.items())
             ],
         )

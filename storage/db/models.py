@@ -642,6 +642,7 @@ class AuditEntry(Table):
     # The rows of the contacts that the entry names: it is emptied when one of them is deleted.
     contact_id = fields.BigIntField(null=True)
     other_id = fields.BigIntField(null=True)
+    undoes = fields.BigIntField(null=True)  # the id of the entry whose change this one took back
 
     class Meta:
         table = "audit_entries"
@@ -650,4 +651,6 @@ class AuditEntry(Table):
             Index(fields=("workspace_id", "what", "id"), name="audit_entries_what"),
             Index(fields=("contact_id",), name="audit_entries_contact"),
             Index(fields=("other_id",), name="audit_entries_other"),
+            Index(fields=("workspace_id", "who", "id"), name="audit_entries_who"),
+            Index(fields=("undoes",), name="audit_entries_undoes"),
         )

@@ -54,7 +54,6 @@ MOVES: dict[tuple[FollowUpState, FollowUpMove], FollowUpState] = {
     (FollowUpState.CLAIMED, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
     (FollowUpState.CLAIMED, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.CLAIMED, FollowUpMove.RELEASE): FollowUpState.OPEN,
-    (FollowUpState.CLAIMED, FollowUpMove.TAKE_BACK): FollowUpState.CLAIMED,  # it stays with its holder, with a note
     (FollowUpState.SNOOZED, FollowUpMove.CLAIM): FollowUpState.CLAIMED,
     (FollowUpState.SNOOZED, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.SNOOZED, FollowUpMove.WAKE): FollowUpState.OPEN,
@@ -67,8 +66,6 @@ WAITING = (FollowUpState.OPEN, FollowUpState.ESCALATED, FollowUpState.CLAIMED, F
 NOBODYS = (FollowUpState.OPEN, FollowUpState.ESCALATED)
 #: the states that close when the score falls back; a claimed follow-up stays with its holder
 LETS_GO = tuple(state for state, move in MOVES if move is FollowUpMove.FALL_BACK)
-#: the states to which an undo of the change applies
-TAKEN_BACK = tuple(state for state, move in MOVES if move is FollowUpMove.TAKE_BACK)
 #: moves that a timer makes, at the instant stored with the follow-up
 BY_TIME = (FollowUpMove.WAKE, FollowUpMove.RELEASE, FollowUpMove.ESCALATE)
 CLAIM_LASTS = 3 * 24 * 3_600_000_000  #: µs after which a claimed follow-up that is not done reopens

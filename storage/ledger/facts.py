@@ -522,6 +522,29 @@ async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
     return bool(await batch_members(database.current_database().reader, workspace.id, batch))
 
 
+async def load_batch_origin(workspace: Workspace, *, batch: str) -> tuple[str, int] | None:
+    """Return who recorded a person's batch, and when it was received (µs); None if there is no such batch."""
+    rows = await database.read(
+        "SELECT actor, received_at FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL"
+        " ORDER BY id DESC LIMIT 1",
+        workspace.id,
+        batch,
+    )
+    return (str(rows[0]["actor"]), int(rows[0]["received_at"])) if rows else None
+
+
+async def load_batch_subjects(workspace: Workspace, *, batch: str) -> list[tuple[int, str]]:
+    """Return (contact, subject) of a person's batch: a score type, blank for fields, or a merge; at most three."""
+    rows = await database.read(
+        "SELECT DISTINCT coalesce(c.merged_into, c.id) AS contact, f.subject FROM facts f"
+        " JOIN contacts c ON c.id = f.contact_id WHERE f.workspace_id = $1 AND f.batch = $2 AND f.actor IS NOT NULL"
+        " ORDER BY contact, f.subject LIMIT 3",
+        workspace.id,
+        batch,
+    )
+    return [(row["contact"], row["subject"]) for row in rows]
+
+
 async def last_command(workspace: Workspace, *, actor: str) -> str | None:
     """Return a person's last batch that is not undone. Return None if all of the person's last 100 facts are undone."""
     rows = await database.read(

@@ -27,6 +27,7 @@ MIGRATIONS = [
     "0014_audit",
     "0015_gone_contacts",
     "0016_undone_alerts",
+    "0017_undone_changes",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

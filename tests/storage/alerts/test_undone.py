@@ -32,7 +32,7 @@ async def follow_ups(team: Team) -> list[tuple[int, str, bool]]:
     return [((item.after or 0) // 1_000, item.standing.state.value, item.taken_back_at is not None) for item in loaded]
 
 
-async def memory(database_url: str) -> list[tuple[bool, int | None, int | None]]:
+async def memory(database_url: str) -> list[tuple[object, ...]]:
     """Return whether the contact is taken, the end of its hold and the last firing, of the rule that was added."""
     sql = "SELECT taken, pending_until, fired_at FROM alert_memory WHERE rule_id = (SELECT max(id) FROM alert_rules)"
     rows = await raw.rows(database_url, sql)
