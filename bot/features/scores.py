@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from bot.blocks.elements import OPTION_TEXT, plain_text, score_called
-from bot.blocks.refusals import choose_contact_reply, distinct_name, plain_reply, refusal_sentence
+from bot.blocks.refusals import distinct_name, no_contact_reply, plain_reply, refusal_sentence
 from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
@@ -20,6 +20,7 @@ from storage.domain.facts import Op
 from storage.domain.numbers import parse, show
 from storage.ledger.contacts import contacts
 from storage.reading.current_scores import Card
+from storage.reading.search import nearest
 
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
@@ -42,9 +43,9 @@ async def set_score(request: Request) -> Reply:
         return _open_modal(request)
     setting = read_set(request.text, request.types)
     if looks_like_address(setting.contact) and not await find_all(request, setting.contact):
-        return (
-            await _set_scores(request, setting, setting.contact) if request.creates else _offer_to_add(request, setting)
-        )
+        if request.creates:
+            return await _set_scores(request, setting, setting.contact)
+        return await _offer_to_add(request, setting)
     match = await find_one(request, setting.contact, line=_format_line(setting))
     if isinstance(match, Reply):
         is_unknown = not await find_all(request, setting.contact)
@@ -63,7 +64,11 @@ def _format_line(setting: Setting, contact: str = "{}") -> str:
     return f"set {contact} {' '.join(value.typed() for value in setting.values)}{reason}"
 
 
-def _offer_to_add(request: Request, setting: Setting) -> Reply:
+async def _offer_to_add(request: Request, setting: Setting) -> Reply:
+    """Return the contacts with nearly the address of a line, and a button that adds the address. Raises Refusal."""
+    for value in setting.values:
+        if value.op is Op.SET:
+            request.type(value.score).check_set(value.amount)
     first = setting.values[0]
     change = f"set {request.type(first.score).label} to {show(first.amount)}"
     if first.op is Op.ADD:
@@ -73,8 +78,12 @@ def _offer_to_add(request: Request, setting: Setting) -> Reply:
         )
     more = f" and {len(setting.values) - 1} more" if len(setting.values) > 1 else ""
     label = f"Add {setting.contact} and {change}{more}"
-    question = f"No contact has the address {escape(setting.contact)} yet."
-    return choose_contact_reply(question, [(label, _format_line(setting, setting.contact))], action="create")
+    return no_contact_reply(
+        setting.contact,
+        await nearest(request.workspace, text=setting.contact),
+        command=_format_line(setting),
+        add=(label, "create", _format_line(setting, setting.contact)),
+    )
 
 
 async def _set_scores(request: Request, setting: Setting, contact: Contact | str) -> Reply:
@@ -126,9 +135,9 @@ async def offer_contacts(request: Request) -> list[Block]:
 
 
 async def submit_scores(request: Request) -> Reply:
-    """Set the scores that were changed in the form, and clear those that were emptied."""
+    """Set the scores that were changed in the form, and clear the score that was chosen."""
     contact = request.metadata.get("contact") or int(request.fields.get("contact") or 0)
-    values, errors = _parse_scores(request)
+    values, errors = _parse_scores(request, contact)
     if not contact:
         errors["contact"] = "Choose a contact: type a part of the name or the address."
     if errors:
@@ -143,7 +152,7 @@ async def submit_scores(request: Request) -> Reply:
     return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason)
 
 
-def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
+def _parse_scores(request: Request, contact: int) -> tuple[list[Value], dict[str, str]]:
     values: list[Value] = []
     errors: dict[str, str] = {}
     shown = request.metadata.get("was", {})
@@ -151,8 +160,14 @@ def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
         block = f"{SCORE}{score_type.key}"
         text = (request.fields.get(block) or "").strip()
         before = shown.get(score_type.key)
+        is_cleared = request.fields.get("clear") == score_type.key
+        if is_cleared:
+            values.append(Value(score_type.key, Op.CLEAR, 0))
         if not text:
-            values += [Value(score_type.key, Op.CLEAR, 0)] if before is not None else []
+            continue
+        if text.startswith("+"):
+            line = f"/score set {f'id:{contact}' if contact else 'ada'} {score_type.key}{text}"
+            errors[block] = f"This form sets scores: type {text[1:].strip()} to set it. To add, type {line}"
             continue
         try:
             amount = parse(text)
@@ -160,7 +175,9 @@ def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
         except Refusal as refusal:
             errors[block] = refusal_sentence(refusal)
             continue
-        if amount != before:
+        if amount != before and is_cleared:
+            errors["clear"] = f"{score_type.label} is set and cleared: do one of the two."
+        elif amount != before:
             values.append(Value(score_type.key, Op.SET, amount))
     return values, errors
 

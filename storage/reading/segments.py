@@ -1,7 +1,7 @@
 """Save, load and delete segments: filters saved under a name, which other filters use as `segment:name`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, record_change
 from storage.db import database
@@ -86,7 +86,7 @@ async def _check_unused(workspace: Workspace, name: str) -> None:
     saved = await segments(workspace)
     types, remaining = await score_types(workspace), {other: saved[other] for other in saved if other != name}
     for other in remaining:
-        if _is_readable(saved[other], types, saved) and not _is_readable(saved[other], types, remaining):
+        if is_readable(saved[other], types, saved) and not is_readable(saved[other], types, remaining):
             raise BadName(f"the segment `{other}` is built on `{name}`: change or delete that one first")
 
 
@@ -137,7 +137,8 @@ async def restore_segment(workspace: Workspace, *, change: AuditEntry, by: str, 
     return await database.write(body)
 
 
-def _is_readable(text: str, types: tuple[ScoreType, ...], saved: Mapping[str, str]) -> bool:
+def is_readable(text: str, types: Sequence[ScoreType], saved: Mapping[str, str]) -> bool:
+    """Return whether a filter can be parsed with these score types and segments."""
     try:
         parse(text, types, owners=SOMEBODY, segments=saved)
     except BadFilter:
