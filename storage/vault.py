@@ -52,12 +52,23 @@ def open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def key_file_of(database: Path) -> Path:
+    """Return the path of the key file beside a SQLite database."""
+    return database.with_name(database.name + ".key")
+
+
+def write_keys(path: Path, keys: Sequence[str]) -> None:
+    """Write keys to a file that only its owner can read."""
+    with open(path, "w", opener=open_private) as file:
+        file.write("".join(f"{key}\n" for key in keys))
+
+
 def load_or_create_keys(database: Path) -> tuple[str, ...]:
     """Return the keys in the key file beside a SQLite database; create the file if it does not exist.
 
     The file is readable by its owner only.
     """
-    path = database.with_name(database.name + ".key")
+    path = key_file_of(database)
     if not path.exists():
         # Write a temporary file and link it, so that no process reads half a key and only one process creates the file.
         temporary = path.with_name(f"{path.name}-{os.getpid()}")
