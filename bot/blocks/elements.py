@@ -14,6 +14,7 @@ BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, FIELD_TEXT, OPTION_TEXT = 75, 2000, 300
 # Slack rejects a message if its blocks exceed about 13,200 characters of JSON; headings and buttons need the rest.
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
+MOST_ROWS = 20
 CONTEXT_TEXT = 800
 
 
@@ -65,6 +66,24 @@ def sections(lines: Sequence[str]) -> list[Block]:
         if total > ALL_SECTIONS:
             break
     return [section(text) for text in texts if text]
+
+
+def contact_rows(
+    lines: Sequence[str], contacts: Sequence[int], *, label: str = "Open", command: str = "view {}"
+) -> list[Block]:
+    """Return a section for each line, with a button that runs *command*, in which {} stands for the contact.
+
+    *contacts* are the row ids in the order of the lines. Without room for the buttons, only the lines are returned.
+    """
+    rows = [
+        section(
+            truncate_markup(line, LONGEST_LINE),
+            accessory=button(label, action=f"run:{contact}", value=command.replace("{}", f"id:{contact}", 1)),
+        )
+        for line, contact in zip(lines, contacts, strict=True)
+    ]
+    has_room = len(rows) <= MOST_ROWS and len(json.dumps(rows)) <= ALL_SECTIONS
+    return rows if has_room else sections(lines)
 
 
 def context(text: str) -> Block:
