@@ -13,7 +13,6 @@ from storage.ledger.committer import drained
 from storage.limits import DEFAULT_LIMITS, MIGRATION, Limits
 from storage.scoring import definitions
 from storage.scoring.fold_marked import fold_again
-from storage.sources import config as sources
 from storage.vault import Vault, key_file_of, load_or_create_keys, write_keys
 
 
@@ -75,7 +74,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = (), limits: Lim
 
     Raises NoDatabase if *url* is a directory, SchemaOutdated if the tables or the scores need `migrate`, SchemaTooNew
     if a newer version migrated the tables and this version cannot work with them, OtherApplication if the tables belong
-    to another application, CannotUnlock if the keys cannot decrypt the stored secrets.
+    to another application. If the keys cannot decrypt the stored secrets, everything but these works.
     """
     opened = await _open_database(url, secret_keys, limits)
     try:
@@ -88,7 +87,6 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = (), limits: Lim
             raise migrating.SchemaOutdated
         if opened.dialect == "sqlite":
             await sqlite_statistics.write_statistics(opened.writer)
-        await sources.check_keys()
     except BaseException:
         await opened.close()
         raise
@@ -162,6 +160,16 @@ def add_keys(url: str, keys: Sequence[str]) -> bool:
     return True
 
 
+def _load_or_create_keys(path: Path) -> Sequence[str]:
+    """Return the keys in the key file beside a SQLite database.
+
+    A new key file is made only if the database has no secret: a new key would hide that the old one is missing.
+    """
+    if key_file_of(path).exists() or not migrating.has_secrets(path):
+        return load_or_create_keys(path)
+    return ()
+
+
 async def _open_database(url: str, secret_keys: Sequence[str], limits: Limits) -> database.Database:
     address = database.parse_url(url)
     if address.path is not None and address.path.is_dir():
@@ -169,5 +177,5 @@ async def _open_database(url: str, secret_keys: Sequence[str], limits: Limits) -
     if address.path is not None:
         address.path.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(migrating.prepare_file, address.path)
-        secret_keys = secret_keys or load_or_create_keys(address.path)
+        secret_keys = secret_keys or await asyncio.to_thread(_load_or_create_keys, address.path)
     return await database.open_database(address, vault=Vault(secret_keys), limits=limits)

@@ -14,7 +14,7 @@ class CannotUnlock(Refusal):
     """The stored secrets need another key: add it to CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."""
 
 
-class NoKeys(Refusal):
+class NoKeys(CannotUnlock):
     """CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be stored: set 32 random bytes in url-safe base64."""
 
 
@@ -34,11 +34,20 @@ class Vault:
         return self._fernet.encrypt(text.encode()).decode()
 
     def unseal(self, sealed: str) -> str:
-        """Return the decrypted text of *sealed*, whichever key encrypted it; raises CannotUnlock, NoKeys."""
+        """Return the decrypted text of *sealed*, whichever key encrypted it; raises CannotUnlock."""
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken as exc:
             raise CannotUnlock from exc
+
+    def opens(self, sealed: str | None) -> bool:
+        """Return whether a sealed text can be decrypted, or is missing."""
+        try:
+            if sealed is not None:
+                self.unseal(sealed)
+        except CannotUnlock:
+            return False
+        return True
 
     @property
     def _fernet(self) -> MultiFernet:

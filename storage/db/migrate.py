@@ -220,6 +220,26 @@ def prepare_file(path: Path) -> None:
         raise OtherApplication
 
 
+#: the columns with sealed texts
+_SEALED = {
+    "sources": ("secrets", "api_token"),
+    "subscriptions": ("secrets",),
+    "workspaces": ("tombstone_key",),
+    "late_answers": ("answer_to",),
+}
+
+
+def has_secrets(path: Path) -> bool:
+    """Return whether a SQLite database has encrypted texts."""
+    with translate_errors(), closing(sqlite3.connect(path)) as connection:
+        for table, columns in _SEALED.items():
+            known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            for column in known.intersection(columns):
+                if connection.execute(f"SELECT 1 FROM {table} WHERE {column} IS NOT NULL LIMIT 1").fetchone():
+                    return True
+    return False
+
+
 def create_file(path: Path) -> None:
     """Create an empty SQLite file with permissions for its owner only, if it does not exist. Its log inherits them."""
     if not path.exists():

@@ -23,7 +23,6 @@ INTERNAL = {
 # They are for all teams, or return the team.
 OF_ALL_TEAMS = {
     "workspaces.all_workspaces",
-    "sources.config.check_keys",
     "tokens.find_token",
     "jobs.workspaces_with_due_jobs",
     "jobs.enqueue_recurring",
