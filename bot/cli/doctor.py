@@ -83,7 +83,7 @@ async def _check_secrets(report: _Report, workspace: Workspace) -> None:
     parts = [f"the deliveries of {', '.join(locked.sources)} are answered 503 and wait"] if locked.sources else []
     parts += [f"contacts of {', '.join(locked.api_tokens)} are not read back"] if locked.api_tokens else []
     parts += ["nothing is recorded, because deleted contacts are not recognized"] if locked.deletions else []
-    if not parts:
+    if not locked.is_any:
         return
     row = {"sources": list(locked.sources), "api_tokens": list(locked.api_tokens), "deletions": locked.deletions}
     report.locked_secrets.append({"workspace": workspace.team, **row})

@@ -262,6 +262,11 @@ class LockedSecrets:
     api_tokens: tuple[str, ...]  #: the sources whose API tokens cannot be opened; contacts are not read back
     deletions: bool  #: whether the key of its deleted contacts cannot be opened; then nothing is recorded
 
+    @property
+    def is_any(self) -> bool:
+        """Whether any secret cannot be opened."""
+        return bool(self.sources or self.api_tokens or self.deletions)
+
 
 async def find_locked_secrets(workspace: Workspace) -> LockedSecrets:
     """Return the secrets of a workspace that cannot be opened."""
