@@ -41,7 +41,8 @@ from storage.domain.submissions import Raw, Recorded
 from storage.job_runner import JobRunner
 from storage.jobs import enqueue_one
 from storage.limits import DEFAULT_LIMITS, Limits
-from storage.workspaces import add_workspace, find_workspace, load_choices
+from storage.sources.config import find_locked_secrets
+from storage.workspaces import add_workspace, all_workspaces, find_workspace, load_choices
 from webhooks.app import handle_errors, routes
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site
 from webhooks.metrics import Metrics
@@ -123,6 +124,7 @@ class Service:
         self._storage = await open_storage(
             self._settings.database_url, secret_keys=self._settings.keys, limits=self._limits
         )
+        await _warn_of_locked_secrets()
         connections = Connections()
         application = web.Application(middlewares=[handle_errors, connections.guard])
         metrics_token = self._settings.metrics_token
@@ -332,3 +334,11 @@ def _configure_source(
         entered = with_secret(entered, secret, proof=proof)
         configured = configure(workspace, slug=slug, provider=provider, options=entered)
     return configured.settings, configured.secrets or ()
+
+
+async def _warn_of_locked_secrets() -> None:
+    """Log which sources wait for a key that this process does not have; `contact-score doctor` says more."""
+    for workspace in await all_workspaces():
+        locked = await find_locked_secrets(workspace)
+        if locked.is_any:
+            log.warning("secrets need another key", workspace=workspace.team, sources=locked.sources)

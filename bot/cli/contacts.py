@@ -23,12 +23,12 @@ from storage.ledger.split import SplitResult, preview_split, split_contact
 from storage.reading.history import why as load_explanation
 from webhooks.api.explaining import MOST_CONTRIBUTIONS, render_explanation
 
-app = typer.Typer(cls=Group, help="Contacts: explain a score, split one that is two people.")
+app = typer.Typer(cls=Group, help="Contacts: explain a score, delete contacts, split one that is two people.")
 
 
 @app.callback()
 def group() -> None:
-    """Contacts: explain a score, split one that is two people."""
+    """Contacts: explain a score, delete contacts, split one that is two people."""
 
 
 @app.command()

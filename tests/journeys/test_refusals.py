@@ -37,7 +37,17 @@ UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try
 ADMINS = "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
 ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
 
-OF_ADMINS = ("settings", "rules", "sources", "audit", "a preview", "delete ida", "merge ida into grace@example.com")
+OF_ADMINS = (
+    "settings",
+    "rules",
+    "sources",
+    "audit",
+    "a preview",
+    "delete ida",
+    "merge ida into grace@example.com",
+    "merge ida into hopper@example.com",
+    "split ada crm:17",
+)
 DIRECT = "D0REPJANE"  # direct messages between two people, without the app
 WORDS = re.compile(
     r"\b(ada|lovelace|analytical|engines|grace|hopper|kelly|navy|monaco|studio|pete|mitchell|gun|ida|rhodes|zoe|xenia)\b"
@@ -213,16 +223,16 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
 
     COUNTS["surfaces of admins refused to a member"] += len(results)
     assert results == dict.fromkeys(results, ADMINS)
-    assert len(results) == 6 + 7 + len(FORMS) + len(DECISIONS) + 1
+    assert len(results) == 7 + 10 + len(FORMS) + len(DECISIONS) + 1
     assert (await score_types(acme.workspace), await drafts(acme.workspace)) == (before, drafts_before)
     assert await sources(acme.workspace) == sources_before
 
 
 def test_the_matrix_is_whole() -> None:
-    """The matrix has eleven reasons to refuse and fifty-two surfaces."""
+    """The matrix has eleven reasons to refuse and fifty-six surfaces."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
-    assert (len(CONDITIONS), COUNT, cells) == (11, 52, 548)
+    assert (len(CONDITIONS), COUNT, cells) == (11, 56, 591)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:

@@ -410,14 +410,18 @@ async def test_tokens(terminal: Terminal) -> None:
 @pytest.mark.slow
 @on_postgres
 async def test_another_key_is_told(terminal: Terminal) -> None:
-    """Secrets encrypted with another key are refused in a line that names the setting; a rotation keeps both keys."""
+    """With another key everything but the secrets works, and `doctor` says what waits; a rotation keeps both keys."""
     await terminal.run("source add crm")
     other = KEY.replace("dGVz", "AAAA")
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = other
     complaint = (
-        "The stored secrets need another key: add it to CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
+        "The secret of `crm` needs a key that is missing, so it cannot stay valid for another day;"
+        " set a new one instead: contact-score source set crm --secret …"
     )
-    await terminal.check_refused(("source list", complaint), ("serve --no-slack", complaint))
+    assert (await terminal.run("source show crm --json")).document["locked"]
+    await terminal.check_refused(("source rotate crm", complaint))
+    found = (await terminal.run("doctor --json")).document
+    assert [row["sources"] for row in found["locked_secrets"]] == [["crm"]]
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = f"{other}, {KEY}"
     assert (await terminal.run("source list")).code == 0
 
