@@ -23,6 +23,7 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.score_types import ScoreType
 from storage.limits import DEFAULT_LIMITS, MAINTENANCE
+from storage.reading import documents
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.reading.segments import segments
@@ -307,10 +308,7 @@ async def _write_json(
 
 
 def _render_json(card: Card) -> str:
-    # Importing the API takes 0.1 seconds, so it is imported only for JSON output.
-    from webhooks.api import schemas
-
-    contact: Mapping[str, Any] = schemas.contact(card)
+    contact: Mapping[str, Any] = documents.contact(card)
     return json.dumps(
         {name: value for name, value in contact.items() if name not in INTERNAL_FIELDS}, ensure_ascii=False
     )

@@ -49,6 +49,10 @@ class UnknownScoreType(Refusal):
         self.known = known
 
 
+class BadCursor(Refusal):
+    """That cursor does not belong to this filter: start again without it."""
+
+
 class UnknownSegment(Refusal):
     """There is no such segment."""
 

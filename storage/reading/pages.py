@@ -7,17 +7,13 @@ from dataclasses import dataclass, replace
 
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.errors import Refusal
+from storage.domain.errors import BadCursor
 from storage.domain.facts import DAY
 from storage.domain.filters.terms import All, Filter, Term
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, cards_of
 from storage.reading.filter_sql import Sql, write_membership
-
-
-class BadCursor(Refusal):
-    """That cursor does not belong to this filter: start again without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,17 +5,17 @@ from dataclasses import replace
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from storage.domain.errors import UnknownContact
+from storage.domain.errors import BadCursor, UnknownContact
 from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import committer
+from storage.reading import documents
 from storage.reading.current_scores import Card, card
-from storage.reading.pages import BadCursor, page
+from storage.reading.pages import page
 from storage.reading.search import find_by_key
 from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
-from webhooks.api import schemas
 from webhooks.api.access import ApiRequest, Mistake
 from webhooks.read.bodies import Unparseable
 from webhooks.read.json_bodies import parse_json
@@ -50,7 +50,7 @@ async def list_contacts(call: ApiRequest) -> web.Response:
     if remaining is not None and next_cursor is not None:
         next_cursor = f"{remaining - page_size}.{next_cursor}" if remaining > page_size else None
     return web.json_response(
-        {"items": [schemas.contact(contact_card) for contact_card in listing.cards], "next_cursor": next_cursor}
+        {"items": [documents.contact(contact_card) for contact_card in listing.cards], "next_cursor": next_cursor}
     )
 
 
@@ -80,7 +80,7 @@ def limit_of(call: ApiRequest) -> int:
 
 async def show_contact(call: ApiRequest) -> web.Response:
     """Answer `GET /contacts/{key}`."""
-    return web.json_response(schemas.contact(await contact_of(call)))
+    return web.json_response(documents.contact(await contact_of(call)))
 
 
 async def delete_contact(call: ApiRequest) -> web.Response:
@@ -101,7 +101,7 @@ async def merge_contact(call: ApiRequest) -> web.Response:
         ) from exc
     into = await _load_card(call, body.into)
     await record(call, Merge(key=call.key, contact=contact_card.contact.id, into=into.contact.id))
-    return web.json_response(schemas.contact(await contact_of(call)))
+    return web.json_response(documents.contact(await contact_of(call)))
 
 
 async def record(

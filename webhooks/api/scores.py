@@ -10,9 +10,9 @@ from storage.domain.errors import BadNumber, UnknownContact
 from storage.domain.facts import Item, Op
 from storage.domain.numbers import from_json
 from storage.domain.score_types import ScoreType
+from storage.reading import documents
 from storage.reading.current_scores import CurrentScore, card
 from storage.scoring.definitions import score_type, score_types
-from webhooks.api import schemas
 from webhooks.api.access import ApiRequest, Mistake
 from webhooks.api.contacts import contact_of, record
 from webhooks.read.bodies import Unparseable
@@ -43,7 +43,7 @@ class _Adjustment(BaseModel):
 
 async def list_types(call: ApiRequest) -> web.Response:
     """Answer `GET /score-types`."""
-    items = [schemas.score_type(score_type) for score_type in await score_types(call.workspace)]
+    items = [documents.score_type(score_type) for score_type in await score_types(call.workspace)]
     return web.json_response({"items": items, "next_cursor": None})
 
 
@@ -102,7 +102,7 @@ def _read_precondition(call: ApiRequest, current_score: CurrentScore | None) -> 
     if if_match is None:
         return None
     tags = [tag.strip() for tag in if_match.split(",")]
-    is_match = current_score is not None and ("*" in tags or schemas.etag(current_score) in tags)
+    is_match = current_score is not None and ("*" in tags or documents.etag(current_score) in tags)
     return current_score.seen if current_score is not None and is_match else NEVER
 
 
@@ -160,4 +160,4 @@ def _build_missing_error(score_type: ScoreType) -> UnknownContact:
 
 
 def _render_answer(current_score: CurrentScore) -> web.Response:
-    return web.json_response(schemas.score(current_score), headers={"ETag": schemas.etag(current_score)})
+    return web.json_response(documents.score(current_score), headers={"ETag": documents.etag(current_score)})

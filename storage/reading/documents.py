@@ -1,4 +1,4 @@
-"""Render the JSON of the API's answers."""
+"""Render contacts, scores, histories and explanations as JSON documents, for programs, agents and the terminal."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,9 +6,11 @@ from typing import Any
 
 from storage.domain.contacts import TEXT_FIELDS
 from storage.domain.durations import write_span
+from storage.domain.explain import Contribution
 from storage.domain.numbers import to_json
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, CurrentScore
+from storage.reading.history import HistoryEntry
 
 
 def contact(card: Card) -> dict[str, Any]:
@@ -58,6 +60,41 @@ def score_type(score_type: ScoreType) -> Mapping[str, Any]:
         ],
         "half_life": None if score_type.half_life is None else write_span(score_type.half_life),
         "default": score_type.is_default,
+    }
+
+
+def contribution(contribution: Contribution) -> dict[str, Any]:
+    """Render a line of an explanation. The effects of all lines add up to the value of the score."""
+    return {
+        "occurred_at": None if contribution.occurred_at is None else moment(contribution.occurred_at),
+        "effect": to_json(contribution.effect),
+        "op": contribution.op,
+        "asked": to_json(contribution.asked),
+        "cut": to_json(contribution.cut),
+        "cut_by_cap": to_json(contribution.cut_by_cap),
+        "cut_by_range": to_json(contribution.cut_by_range),
+        "rounded": to_json(contribution.rounded),
+        "faded": to_json(contribution.faded),
+        "source": contribution.source,
+        "actor": contribution.actor,
+        "rule": contribution.rule,
+        "ended": contribution.ended,
+        "reason": contribution.reason,
+        "count": contribution.count,
+    }
+
+
+def history_entry(entry: HistoryEntry) -> dict[str, Any]:
+    """Render an entry of a score's history."""
+    return {
+        "occurred_at": moment(entry.occurred_at),
+        "op": entry.op.value,
+        "amount": to_json(entry.amount),
+        "effective": None if entry.effective is None else to_json(entry.effective),
+        "source": entry.source,
+        "actor": entry.actor,
+        "reason": entry.reason,
+        "undone": entry.undone,
     }
 
 
