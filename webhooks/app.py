@@ -45,7 +45,9 @@ async def handle_errors(
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        headers = {name: exc.headers[name] for name in ("Allow",) if name in exc.headers}
+        headers = {
+            name: exc.headers[name] for name in ("Allow", "Retry-After", "WWW-Authenticate") if name in exc.headers
+        }
         return problem(exc.status, headers=headers)
     except Exception:
         log.exception("request not answered", path=request.path)

@@ -101,6 +101,10 @@ class NothingToUndo(Refusal):
     """There is nothing to undo."""
 
 
+class SlackUnavailable(Refusal):
+    """Slack cannot be asked now whether that person is an active member of this workspace. Try again in a minute."""
+
+
 class StorageUnavailable(Refusal):
     """The database cannot be used now. *because* is what the operator must fix; blank if waiting may help."""
 

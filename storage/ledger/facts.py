@@ -517,3 +517,13 @@ async def last_command(workspace: Workspace, *, actor: str) -> str | None:
     )
     left_out = await undone_of(database.current_database().reader, workspace.id, [row["batch"] for row in rows])
     return next((row["batch"] for row in rows if row["batch"] not in left_out), None)
+
+
+async def find_author(workspace: Workspace, *, batch: str) -> str | None:
+    """Return the actor of a person's or a token's batch, or None if there is no such batch."""
+    rows = await database.read(
+        "SELECT actor FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
+        workspace.id,
+        batch,
+    )
+    return str(rows[0]["actor"]) if rows else None

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from storage.domain.contacts import TEXT_FIELDS
+from storage.alerts.followups import FollowUp
+from storage.domain.contacts import TEXT_FIELDS, Contact
 from storage.domain.durations import write_span
 from storage.domain.explain import Contribution
 from storage.domain.numbers import to_json
@@ -95,6 +96,29 @@ def history_entry(entry: HistoryEntry) -> dict[str, Any]:
         "actor": entry.actor,
         "reason": entry.reason,
         "undone": entry.undone,
+    }
+
+
+def follow_up(follow_up: FollowUp, contact: Contact) -> dict[str, Any]:
+    """Render a follow-up with the contact that it is about."""
+    return {
+        "id": follow_up.id,
+        "state": follow_up.standing.state.value,
+        "contact": {"id": contact.id, **{name: getattr(contact, name) for name in TEXT_FIELDS}},
+        "score": follow_up.score,
+        "before": None if follow_up.before is None else to_json(follow_up.before),
+        "after": None if follow_up.after is None else to_json(follow_up.after),
+        "why": follow_up.why,
+        "source": follow_up.source,
+        "actor": follow_up.actor,
+        "reason": follow_up.reason,
+        "holder": follow_up.standing.holder,
+        "until": None if follow_up.until is None else moment(follow_up.until),
+        "overdue_at": None if follow_up.late_at is None else moment(follow_up.late_at),
+        "escalate_to": follow_up.escalate_to,
+        "outcome": None if follow_up.outcome is None else follow_up.outcome.value,
+        "opened_at": moment(follow_up.asked_at),
+        "changed_at": moment(follow_up.changed_at),
     }
 
 

@@ -59,6 +59,35 @@ async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str |
     return Page(cards=tuple(cards), next_cursor=next_cursor)
 
 
+async def page_within_limit(workspace: Workspace, *, query: Filter, limit: int, cursor: str | None, now: int) -> Page:
+    """Return a page like `page`; all pages together have at most as many contacts as the filter's own limit says.
+
+    The cursor is `7.CURSOR` if the filter has a limit: at most seven more contacts follow. Raises BadCursor.
+    """
+    remaining, cursor = _read_remaining(query.limit, cursor)
+    size = limit if remaining is None else min(limit, remaining)
+    listing = await page(workspace, query=query, limit=size, cursor=cursor, now=now)
+    if remaining is None or listing.next_cursor is None:
+        return listing
+    return replace(listing, next_cursor=f"{remaining - size}.{listing.next_cursor}" if remaining > size else None)
+
+
+def _read_remaining(limit: int | None, cursor: str | None) -> tuple[int | None, str | None]:
+    """Return how many contacts may still follow, and the cursor of `page`; raises BadCursor."""
+    if limit is None or cursor is None:
+        return limit, cursor
+    remaining, dot, rest = cursor.partition(".")
+    if (
+        not dot
+        or not remaining.isdecimal()
+        or not remaining.isascii()
+        or len(remaining) > 4
+        or not 1 <= int(remaining) < limit
+    ):
+        raise BadCursor
+    return int(remaining), rest
+
+
 async def count(workspace: Workspace, *, query: Filter, now: int) -> int:
     """Return the number of contacts that match a filter."""
     sql = Sql(workspace, now)

@@ -5,14 +5,14 @@ from dataclasses import replace
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from storage.domain.errors import BadCursor, UnknownContact
+from storage.domain.errors import UnknownContact
 from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import committer
 from storage.reading import documents
 from storage.reading.current_scores import Card, card
-from storage.reading.pages import page
+from storage.reading.pages import page_within_limit
 from storage.reading.search import find_by_key
 from storage.reading.segments import segments
 from storage.scoring.definitions import score_types
@@ -34,40 +34,19 @@ class _Merge(BaseModel):
 
 async def list_contacts(call: ApiRequest) -> web.Response:
     """Answer `GET /contacts?q=&limit=&cursor=`."""
-    query, limit, cursor = call.request.query, limit_of(call), call.request.query.get("cursor")
+    return await answer_page(call, call.request.query.get("q", ""))
+
+
+async def answer_page(call: ApiRequest, text: str) -> web.Response:
+    """Answer with a page of the contacts that match the filter *text*; raises Mistake if the text is not a filter."""
+    limit, cursor = limit_of(call), call.request.query.get("cursor")
     try:
-        contact_filter = parse(
-            query.get("q", ""), await score_types(call.workspace), segments=await segments(call.workspace)
-        )
-        remaining, cursor = _read_remaining(contact_filter.limit, cursor)
-        page_size = limit if remaining is None else min(limit, remaining)
-        listing = await page(call.workspace, query=contact_filter, limit=page_size, cursor=cursor, now=call.now)
+        query = parse(text, await score_types(call.workspace), segments=await segments(call.workspace))
     except BadFilter as exc:
         raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
-    except BadCursor as exc:
-        raise Mistake(400, str(exc)) from exc
-    next_cursor = listing.next_cursor
-    if remaining is not None and next_cursor is not None:
-        next_cursor = f"{remaining - page_size}.{next_cursor}" if remaining > page_size else None
-    return web.json_response(
-        {"items": [documents.contact(contact_card) for contact_card in listing.cards], "next_cursor": next_cursor}
-    )
-
-
-def _read_remaining(limit: int | None, cursor: str | None) -> tuple[int | None, str | None]:
-    """Return the remaining limit of a filter and the page's cursor, from `7.CURSOR`; raises BadCursor."""
-    if limit is None or cursor is None:
-        return limit, cursor
-    remaining, dot, rest = cursor.partition(".")
-    if (
-        not dot
-        or not remaining.isdecimal()
-        or not remaining.isascii()
-        or len(remaining) > 4
-        or not 1 <= int(remaining) < limit
-    ):
-        raise BadCursor
-    return int(remaining), rest
+    listing = await page_within_limit(call.workspace, query=query, limit=limit, cursor=cursor, now=call.now)
+    items = [documents.contact(contact_card) for contact_card in listing.cards]
+    return web.json_response({"items": items, "next_cursor": listing.next_cursor})
 
 
 def limit_of(call: ApiRequest) -> int:
