@@ -31,7 +31,6 @@ from storage.reading.pages import page_within_limit
 from storage.reading.search import find, find_by_key, nearest
 from storage.reading.segments import segments
 
-MOST_CONTRIBUTIONS = 100
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
 
@@ -220,7 +219,7 @@ async def explain_score(call: ToolCall, arguments: ExplainScore) -> ToolResult:
     score_type = call.score_type(arguments.score)
     contact = await _find_contact(call, arguments.contact)
     _, explanation = await why(
-        call.workspace, contact=contact.id, score=score_type.key, most=MOST_CONTRIBUTIONS, now=call.now
+        call.workspace, contact=contact.id, score=score_type.key, most=documents.MOST_CONTRIBUTIONS, now=call.now
     )
     if explanation is None:
         return ToolResult(
@@ -233,8 +232,7 @@ async def explain_score(call: ToolCall, arguments: ExplainScore) -> ToolResult:
         document={
             "contact": contact.id,
             "score": score_type.key,
-            "value": to_json(explanation.value),
-            "contributions": [documents.contribution(contribution) for contribution in explanation.contributions],
+            **documents.explanation(explanation),
         },
     )
 

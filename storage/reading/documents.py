@@ -7,11 +7,14 @@ from typing import Any
 from storage.alerts.followups import FollowUp
 from storage.domain.contacts import TEXT_FIELDS, Contact
 from storage.domain.durations import write_span
-from storage.domain.explain import Contribution
+from storage.domain.explain import Contribution, Explanation
 from storage.domain.numbers import to_json
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, CurrentScore
 from storage.reading.history import HistoryEntry
+
+#: The most lines of an explanation in a document; older changes are one line for each month.
+MOST_CONTRIBUTIONS = 200
 
 
 def contact(card: Card) -> dict[str, Any]:
@@ -62,6 +65,12 @@ def score_type(score_type: ScoreType) -> Mapping[str, Any]:
         "half_life": None if score_type.half_life is None else write_span(score_type.half_life),
         "default": score_type.is_default,
     }
+
+
+def explanation(explanation: Explanation) -> dict[str, Any]:
+    """Render an explanation: the value, and the lines that add up to it."""
+    contributions = [contribution(line) for line in explanation.contributions]
+    return {"value": to_json(explanation.value), "contributions": contributions}
 
 
 def contribution(contribution: Contribution) -> dict[str, Any]:

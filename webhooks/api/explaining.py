@@ -3,25 +3,21 @@
 from aiohttp import web
 
 from storage.domain.errors import UnknownContact
-from storage.domain.numbers import to_json
 from storage.reading import documents
 from storage.reading.history import history_page, why
 from webhooks.api.access import ApiRequest
 from webhooks.api.contacts import contact_of, limit_of
-
-MOST_CONTRIBUTIONS = 200
 
 
 async def show_explanation(call: ApiRequest) -> web.Response:
     """Handle `GET …/scores/{type}/explanation`. The effects add up to the value; a missing score is 404."""
     contact_card, key = await contact_of(call), call.request.match_info["type"]
     score_type, explanation = await why(
-        call.workspace, contact=contact_card.contact.id, score=key, most=MOST_CONTRIBUTIONS, now=call.now
+        call.workspace, contact=contact_card.contact.id, score=key, most=documents.MOST_CONTRIBUTIONS, now=call.now
     )
     if explanation is None:
         raise UnknownContact(f"this contact has no score `{score_type.key}`")
-    contributions = [documents.contribution(contribution) for contribution in explanation.contributions]
-    return web.json_response({"value": to_json(explanation.value), "contributions": contributions})
+    return web.json_response(documents.explanation(explanation))
 
 
 async def show_history(call: ApiRequest) -> web.Response:
