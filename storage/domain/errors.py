@@ -61,6 +61,14 @@ class UnknownContact(Refusal):
     """There is no such contact."""
 
 
+class ContactExists(Refusal):
+    """There is such a contact already."""
+
+    def __init__(self, id: int) -> None:
+        super().__init__()
+        self.id = id
+
+
 class TwoContacts(Refusal):
     """The address and the id given belong to two different contacts."""
 
@@ -94,7 +102,7 @@ class UnknownToken(Refusal):
 
 
 class Changed(Refusal):
-    """The score has changed since it was read."""
+    """The score or contact has changed since it was read."""
 
 
 class NothingToUndo(Refusal):

@@ -43,12 +43,12 @@ def score(current_score: CurrentScore) -> dict[str, Any]:
     }
 
 
-def etag(current_score: CurrentScore) -> str:
-    """Return the ETag of a score. Every change makes a new ETag, even if the value is the same again.
+def score_version(current_score: CurrentScore) -> str:
+    """Return the version of a score. Every change makes a new one, even if the value is the same again.
 
-    Decay alone does not change the ETag.
+    Decay alone does not change it.
     """
-    return f'"{current_score.score_type.definition}-{current_score.seen}-{current_score.rank}"'
+    return f"{current_score.score_type.definition}-{current_score.seen}-{current_score.rank}"
 
 
 def score_type(score_type: ScoreType) -> Mapping[str, Any]:

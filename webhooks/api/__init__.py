@@ -5,10 +5,17 @@ from collections.abc import Callable
 from aiohttp import web
 
 from webhooks.api.access import Api
-from webhooks.api.contacts import delete_contact, list_contacts, merge_contact, show_contact
+from webhooks.api.contacts import (
+    change_contact,
+    create_contact,
+    delete_contact,
+    list_contacts,
+    merge_contact,
+    show_contact,
+)
 from webhooks.api.explaining import show_explanation, show_history
 from webhooks.api.scores import adjust_score, clear_score, list_types, put_score, show_score
-from webhooks.api.segments import list_segments
+from webhooks.api.segments import list_segment_contacts, list_segments
 
 CONTACT = "/api/v1/contacts/{key}"
 SCORE = f"{CONTACT}/scores/{{type}}"
@@ -19,7 +26,9 @@ def api_routes(*, clock: Callable[[], int]) -> list[web.RouteDef]:
     api = Api(clock=clock)
     return [
         web.get("/api/v1/contacts", api.needs("read", list_contacts)),
+        web.post("/api/v1/contacts", api.needs("write", create_contact)),
         web.get(CONTACT, api.needs("read", show_contact)),
+        web.patch(CONTACT, api.needs("write", change_contact)),
         web.delete(CONTACT, api.needs("write", delete_contact)),
         web.post(f"{CONTACT}/merge", api.needs("write", merge_contact)),
         web.get(SCORE, api.needs("read", show_score)),
@@ -30,4 +39,5 @@ def api_routes(*, clock: Callable[[], int]) -> list[web.RouteDef]:
         web.get(f"{SCORE}/explanation", api.needs("read", show_explanation)),
         web.get("/api/v1/score-types", api.needs("read", list_types)),
         web.get("/api/v1/segments", api.needs("read", list_segments)),
+        web.get("/api/v1/segments/{name}/contacts", api.needs("read", list_segment_contacts)),
     ]

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from storage.domain.contacts import find_broken_text
 from storage.domain.errors import (
+    BadItem,
     Changed,
     Conflict,
     OffStep,
@@ -18,6 +19,7 @@ from storage.domain.errors import (
     StorageUnavailable,
     UnknownContact,
     UnknownScoreType,
+    UnknownSegment,
 )
 from storage.domain.people import Workspace
 from storage.tokens import find_token
@@ -69,14 +71,14 @@ class Api:
                 return problem(mistake.status, mistake.detail)
             except TooLarge as exc:
                 return problem(413, str(exc), headers={"Connection": "close"})
-            except (UnknownContact, UnknownScoreType) as exc:
+            except (UnknownContact, UnknownScoreType, UnknownSegment) as exc:
                 return problem(404, _format_sentence(exc))
-            except (OutOfRange, OffStep) as exc:
+            except (BadItem, OutOfRange, OffStep) as exc:
                 return problem(422, _format_sentence(exc))
             except Conflict:
                 return problem(422, "This Idempotency-Key was used before with another body: use a new one.")
             except Changed:
-                return problem(412, "The score has changed since you read it: read it again.")
+                return problem(412, "It has changed since you read it: read it again.")
             except OutcomeUnknown:
                 detail = "This may have been recorded. Send it again, with the same Idempotency-Key if it had one."
                 return problem(503, detail, headers={"Retry-After": "5"})

@@ -6,6 +6,7 @@ from storage.domain.errors import UnknownContact
 from storage.reading import documents
 from storage.reading.history import history_page, why
 from webhooks.api.access import ApiRequest
+from webhooks.api.answers import answer
 from webhooks.api.contacts import contact_of, limit_of
 
 
@@ -17,7 +18,7 @@ async def show_explanation(call: ApiRequest) -> web.Response:
     )
     if explanation is None:
         raise UnknownContact(f"this contact has no score `{score_type.key}`")
-    return web.json_response(documents.explanation(explanation))
+    return answer(call, documents.explanation(explanation))
 
 
 async def show_history(call: ApiRequest) -> web.Response:
@@ -31,4 +32,4 @@ async def show_history(call: ApiRequest) -> web.Response:
         cursor=call.request.query.get("cursor"),
     )
     items = [documents.history_entry(entry) for entry in entries]
-    return web.json_response({"items": items, "next_cursor": next_cursor})
+    return answer(call, {"items": items, "next_cursor": next_cursor})

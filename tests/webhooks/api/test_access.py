@@ -14,8 +14,10 @@ from tests.webhooks.sender import SECOND, Answer, item
 
 ADA = "/contacts/ada@example.com"
 SCORE = f"{ADA}/scores/score"
-READS = (("GET", "/contacts"), ("GET", ADA), ("GET", SCORE), ("GET", "/score-types"))
+READS = (("GET", "/contacts"), ("GET", ADA), ("GET", SCORE), ("GET", "/score-types"), ("GET", "/segments"))
 WRITES = (
+    ("POST", "/contacts"),
+    ("PATCH", ADA),
     ("PUT", SCORE),
     ("DELETE", SCORE),
     ("POST", f"{SCORE}/adjustments"),
@@ -140,6 +142,7 @@ async def test_workspaces_never_see_each_other(service: Receiving, api: Program)
             ("PUT", f"/contacts/{their_contact['id']}/scores/score", {"value": 1}),
             ("DELETE", f"/contacts/{their_contact['id']}/scores/score", None),
             ("POST", f"/contacts/{their_contact['id']}/scores/score/adjustments", {"delta": 1}),
+            ("PATCH", f"/contacts/{their_contact['id']}", {"name": "x"}),
             ("DELETE", f"/contacts/{their_contact['id']}", None),
             ("POST", f"/contacts/{their_contact['id']}/merge", {"into": "p1@example.com"}),
             ("POST", "/contacts/p1@example.com/merge", {"into": str(their_contact["id"])}),
@@ -160,12 +163,13 @@ async def test_workspaces_never_see_each_other(service: Receiving, api: Program)
 async def test_what_is_not_offered(service: Receiving, api: Program) -> None:
     """Another method gets the list of methods, another path a 404; both are problem documents."""
     for path, allowed in (
-        ("/contacts", {"GET", "HEAD"}),
-        (ADA, {"GET", "HEAD", "DELETE"}),
+        ("/contacts", {"GET", "HEAD", "POST"}),
+        (ADA, {"GET", "HEAD", "PATCH", "DELETE"}),
         (f"{ADA}/merge", {"POST"}),
         (SCORE, {"GET", "HEAD", "PUT", "DELETE"}),
         (f"{SCORE}/adjustments", {"POST"}),
         ("/score-types", {"GET", "HEAD"}),
+        ("/segments/hot/contacts", {"GET", "HEAD"}),
     ):
         for method in {"GET", "PUT", "POST", "DELETE", "PATCH"} - allowed:
             answer = await api.call(method, path, {"value": 1})
