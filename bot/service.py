@@ -44,6 +44,7 @@ from storage.domain.submissions import Raw, Recorded
 from storage.job_runner import JobRunner
 from storage.jobs import enqueue_one
 from storage.limits import DEFAULT_LIMITS, Limits
+from storage.tokens import TokenUses
 from storage.workspaces import add_workspace, find_workspace, load_choices
 from webhooks.app import handle_errors, routes
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site
@@ -90,6 +91,7 @@ class Service:
         self._connecting: asyncio.Task[None] | None = None
         self._address = ""
         self._metrics = Metrics()
+        self._token_uses = TokenUses()
 
     async def run(self, *, started: Callable[[str], None]) -> None:
         """Serve until SIGTERM or SIGINT, and call *started* with the base URL once the service listens.
@@ -137,6 +139,8 @@ class Service:
                 metrics=self._metrics,
                 public_url=self._settings.public_url,
                 metrics_token=metrics_token.get_secret_value() if metrics_token else None,
+                is_member=self._is_member,
+                uses=self._token_uses,
             )
         )
         secret = self._settings.slack_signing_secret if self._with_slack else None
@@ -149,6 +153,7 @@ class Service:
             clock=self._clock,
             authorize=self._authorize,
             is_member=self._is_member,
+            uses=self._token_uses,
             failed=lambda address: failures.failed(address, now=self._clock()),
         )
         application.add_routes([web.post("/mcp", agents.receive)])
@@ -214,6 +219,7 @@ class Service:
             await self._dispatcher.drain(patience=PATIENCE)
         if self._job_runner is not None:
             await self._job_runner.stop(patience=PATIENCE)
+        await self._token_uses.drain()
         if self._storage is not None:
             await self._storage.close()
             self._storage = None

@@ -55,7 +55,7 @@ from storage.domain.filters import BadFilter
 from storage.domain.followups import TooLate
 from storage.domain.people import Workspace
 from storage.scoring.definitions import score_types
-from storage.tokens import Token, find_token
+from storage.tokens import Token, TokenUses, find_token
 
 log = structlog.get_logger(__name__)
 
@@ -97,6 +97,7 @@ class McpServer:
     clock: Callable[[], int]
     authorize: Callable[[SlackPayload], Awaitable[Request | Verdict | None]]
     is_member: Callable[[Workspace, str], Awaitable[bool]]
+    uses: TokenUses
     failed: Callable[[str], int]
     server_info: Implementation = field(
         default_factory=lambda: Implementation(
@@ -138,7 +139,9 @@ class McpServer:
         else:
             kind, _, token_text = request.headers.get("Authorization", "").partition(" ")
             is_bearer = kind.casefold() == "bearer" and token_text.isascii()
-            if is_bearer and (token := await find_token(token_text.strip())) is not None:
+            now = self.clock()
+            if is_bearer and (token := await find_token(token_text.strip(), now=now)) is not None:
+                self.uses.note(token, now=now)
                 return _Caller(token=token, key=secrets.token_hex(16))
         if wait := self.failed(request.remote or ""):
             raise web.HTTPTooManyRequests(headers={"Retry-After": str(wait)})

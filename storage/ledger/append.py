@@ -73,9 +73,9 @@ def _stamp_facts(
     """Return the items of a plan with their facts.
 
     A change by a person or without a time comes after all facts of its score, and a person's change of a field after
-    the time in *stated_at*, whatever the clock of the process that recorded the earlier one. The changes of one command, or the cells
-    of an import, are therefore at least a microsecond apart, in the order of the items. An activity with a time keeps
-    it, even if a person imports it.
+    the time in *stated_at*, whatever the clock of the process that recorded the earlier one. The changes of one
+    command, or the cells of an import, are therefore at least a microsecond apart, in the order of the items. An
+    activity with a time keeps it, even if a person imports it.
     """
     latest = {pair: states[pair].last[0] for planned in plan.items for pair in planned.pairs}
     stamped = []

@@ -82,3 +82,12 @@ async def program(acme: Acme, *scopes: str, name: str = "agent") -> Agent:
     now = int(acme.sandbox.clock.now() * 1_000_000)
     _, secret = await create_token(acme.workspace, name=name, scopes=scopes or ("read", "write"), by="U0ADMIN", now=now)
     return Agent(acme=acme, token=secret)
+
+
+async def call_api(agent: Agent, method: str, path: str, document: object = None) -> tuple[int, Any]:
+    """Call the API with the token of an agent, and return the status and the document."""
+    url = f"{agent.acme.sandbox.app_url}/api/v1{path}"
+    headers = {"Authorization": f"Bearer {agent.token}"}
+    body = None if document is None else json.dumps(document)
+    async with agent.acme.sandbox.http.request(method, url, data=body, headers=headers) as answer:
+        return answer.status, json.loads(await answer.text())

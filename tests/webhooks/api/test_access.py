@@ -6,7 +6,7 @@ import pytest
 from yarl import URL
 
 from storage.scoring.definitions import add_score_type
-from storage.tokens import revoke_token, tokens
+from storage.tokens import create_token, revoke_token, tokens
 from storage.workspaces import add_workspace
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
@@ -108,6 +108,38 @@ async def test_guessing_is_slowed_down(service: Receiving, api: Program) -> None
 
     service.clock.now += 40 * SECOND
     check_stranger(await guesser.call("GET", "/contacts"))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_token_expires_and_shows_its_last_use(service: Receiving, api: Program) -> None:
+    """An expired token is refused; the list of tokens shows when each was used last."""
+    _, secret = await create_token(
+        service.workspace, name="short", scopes=["read"], lifetime=SECOND, by="U0ADMIN", now=service.clock()
+    )
+    short = api.saying(f"Bearer {secret}")
+    assert (await short.call("GET", "/contacts")).status == 200
+    service.clock.now += SECOND
+    check_stranger(await short.call("GET", "/contacts"))
+    used = service.clock()
+    assert (await api.call("GET", "/contacts")).status == 200
+    async with asyncio.timeout(30):
+        while [token.last_used_at for token in await tokens(service.workspace)] != [used, used - SECOND]:
+            await api.call("GET", "/contacts")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_rate_of_a_token_is_shown(service: Receiving, api: Program) -> None:
+    """Every answer to a token says how many requests it has left in this minute, refusals too."""
+    limits = []
+    for path in ("/contacts", ADA, "/contacts?limit=0"):
+        answer = await api.call("GET", path)
+        assert answer.headers["RateLimit-Policy"] == '"token";q=30000;w=60'
+        limits.append(answer.headers["RateLimit"])
+        service.clock.now += SECOND
+    assert limits == ['"token";r=29999;t=60', '"token";r=29998;t=59', '"token";r=29997;t=58']
+    service.clock.now += 57 * SECOND
+    assert (await api.call("GET", "/contacts")).headers["RateLimit"] == '"token";r=29999;t=60'
+    assert "RateLimit" not in (await api.saying(None).call("GET", "/contacts")).headers
 
 
 async def test_workspaces_never_see_each_other(service: Receiving, api: Program) -> None:
