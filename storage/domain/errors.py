@@ -102,7 +102,11 @@ class UnknownToken(Refusal):
 
 
 class Changed(Refusal):
-    """The score or contact has changed since it was read."""
+    """The score has changed since it was read."""
+
+
+class ContactChanged(Refusal):
+    """The contact has changed since it was read."""
 
 
 class NothingToUndo(Refusal):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storage.db.database import Session
-from storage.domain.errors import Changed, ContactExists
+from storage.domain.errors import ContactChanged, ContactExists
 from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold
 from storage.ledger import erase as erasing
@@ -102,7 +102,7 @@ async def check_expected(session: Session, plan: Plan) -> Plan:
     if expected == NEW_CONTACT:
         return plan.refuse_whole(ContactExists(existing[0]))
     known = await contacts.load_contacts(session, plan.workspace, ids=existing)
-    return plan if [contact.version for contact in known] == [expected] else plan.refuse_whole(Changed())
+    return plan if [contact.version for contact in known] == [expected] else plan.refuse_whole(ContactChanged())
 
 
 async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:

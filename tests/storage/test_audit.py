@@ -58,7 +58,8 @@ NO_SETTINGS = {
     "posted_messages.forget_message", "posted_messages.record_posted", "scoring.definitions.delete",
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
-    "sources.readback_queue.clear_failure", "sources.readback_queue.record_failure", "workspaces.record_welcome",
+    "sources.readback_queue.clear_failure", "sources.readback_queue.record_failure", "tokens.record_token_use",
+    "workspaces.record_welcome",
 }  # fmt: skip  # names
 # The history of a follow-up records who moved it.
 IN_ANOTHER_RECORD = {"alerts.followup_moves.apply_move", "alerts.followup_moves.record_outcome"}

@@ -13,6 +13,7 @@ from storage.domain.errors import (
     BadItem,
     Changed,
     Conflict,
+    ContactChanged,
     OffStep,
     OutcomeUnknown,
     OutOfRange,
@@ -92,7 +93,9 @@ class Api:
             except Conflict:
                 return problem(422, "This Idempotency-Key was used before with another body: use a new one.")
             except Changed:
-                return problem(412, "It has changed since you read it: read it again.")
+                return problem(412, "The score has changed since you read it: read it again.")
+            except ContactChanged:
+                return problem(412, "The contact has changed since you read it: read it again.")
             except OutcomeUnknown:
                 detail = "This may have been recorded. Send it again, with the same Idempotency-Key if it had one."
                 return problem(503, detail, headers={"Retry-After": "5"})

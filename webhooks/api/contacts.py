@@ -15,7 +15,7 @@ from storage.domain.contacts import (
     clean_address,
     clean_fields,
 )
-from storage.domain.errors import Changed, ContactExists, UnknownContact
+from storage.domain.errors import ContactChanged, ContactExists, UnknownContact
 from storage.domain.facts import Deletion, Item, Merge
 from storage.domain.filters import BadFilter, parse
 from storage.domain.submissions import NEW_CONTACT, Recorded, Submission
@@ -60,10 +60,10 @@ _TEXTS: dict[str, Any] = {
 ContactPatch: type[_Fields] = create_model("ContactPatch", __base__=_Fields, **_TEXTS)
 
 
-class NewContact(ContactPatch):  # type: ignore[valid-type, misc] # the fields are those of the definition of contacts
+class NewContact(ContactPatch):
     """A contact to create."""
 
-    email: str = Field(max_length=MOST_CHARACTERS, examples=["ada@example.com"])
+    email: str = Field(max_length=MOST_CHARACTERS, examples=["ada@example.com"], json_schema_extra={"format": "email"})
 
 
 async def list_contacts(call: ApiRequest) -> web.Response:
@@ -73,7 +73,7 @@ async def list_contacts(call: ApiRequest) -> web.Response:
 
 async def answer_page(call: ApiRequest, text: str) -> web.Response:
     """Answer with a page of the contacts that match the filter *text*; raises Mistake if the text is not a filter."""
-    limit, cursor = limit_of(call), call.request.query.get("cursor")
+    limit, cursor = limit_of(call), call.request.query.get("cursor") or None
     try:
         query = parse(text, await score_types(call.workspace), segments=await segments(call.workspace))
     except BadFilter as exc:
@@ -157,12 +157,12 @@ def _render_answer(call: ApiRequest, card: Card, *, status: int = 200, location:
 
 
 def _read_precondition(call: ApiRequest, contact: Contact) -> str | None:
-    """Return the version that the contact must still have, by If-Match: None for any. Raises Changed."""
+    """Return the version that the contact must still have, by If-Match: None for any. Raises ContactChanged."""
     if_match = call.request.headers.get("If-Match")
     if if_match is None:
         return None
     if not is_match(if_match, contact.version):
-        raise Changed
+        raise ContactChanged
     return contact.version
 
 

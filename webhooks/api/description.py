@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from storage.domain.followups import FollowUpState
 from webhooks.api.contacts import DEFAULT, MOST
 from webhooks.api.followups import STATES
 from webhooks.api.operations import BASE, Operation
@@ -25,7 +26,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "q": ("query", _TEXT, "A filter, as in `/score filter`: `score>=80 owner:rep@example.com sort:-score`."),
     "limit": ("query", {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT}, "How many to return."),
     "cursor": ("query", _TEXT, "The `next_cursor` of the previous page."),
-    "state": ("query", _TEXT, f"One of {STATES}."),
+    "state": ("query", {"type": "string", "enum": list(FollowUpState)}, f"One of {STATES}."),
     "owner": ("query", _TEXT, "The e-mail address of the contact's owner."),
     "key": ("path", _TEXT, "The contact's id, e-mail address, or `source:id`."),
     "type": ("path", _TEXT, "The key of a score type."),

@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.alerts.followup_moves import apply_move, record_outcome
-from storage.alerts.followups import FollowUp, UnknownFollowUp, list_in_states
+from storage.alerts.followups import FollowUp, UnknownFollowUp, follow_up, list_in_states
 from storage.domain.durations import BadSpan, parse_span
 from storage.domain.errors import BadCursor
 from storage.domain.facts import DAY
@@ -49,7 +49,7 @@ class Done(Actor):
 async def list_follow_ups(call: ApiRequest) -> web.Response:
     """Answer `GET /followups?state=&owner=&limit=&cursor=`: newest first, without a state those not finished."""
     query, limit = call.request.query, limit_of(call)
-    state, cursor = query.get("state"), query.get("cursor", "0")
+    state, cursor = query.get("state") or None, query.get("cursor") or "0"
     if state is not None and state not in list(FollowUpState):
         raise Mistake(400, f"`state` is one of {STATES}.")
     if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > 18:
@@ -117,6 +117,7 @@ class FollowUpMoves:
         id_text = call.request.match_info["id"]
         if not id_text.isascii() or not id_text.isdecimal() or len(id_text) > 18:
             raise UnknownFollowUp
+        await follow_up(call.workspace, id=int(id_text))  # an unknown one is 404, also while Slack does not answer
         if not await self._is_member(call.workspace, body.user):
             raise Mistake(422, f"`user`: `{body.user[:40]}` is not an active member of this workspace.")
         moved = await apply_move(call.workspace, id=int(id_text), move=move, by=body.user, until=until, now=call.now)

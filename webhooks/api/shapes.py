@@ -40,7 +40,7 @@ Contact: type[BaseModel] = create_model("Contact", __base__=_Contact, __doc__="A
 class ContactPage(BaseModel):
     """A page of contacts."""
 
-    items: list[Contact]  # type: ignore[valid-type] # the fields are those of the definition of contacts
+    items: list[Contact]
     next_cursor: Cursor
 
 
@@ -143,7 +143,7 @@ class FollowUp(BaseModel):
 
     id: int
     state: FollowUpState
-    contact: FollowUpContact  # type: ignore[valid-type] # the fields are those of the definition of contacts
+    contact: FollowUpContact
     score: Annotated[str, Field(description="The key of the score type.")]
     before: Number | None
     after: Number | None
