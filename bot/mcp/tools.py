@@ -7,11 +7,17 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bot.blocks.elements import button, format_value, format_with_band, section
 from bot.mcp.calls import ToolCall, ToolMistake, ToolResult
+from bot.mcp.drawings import (
+    draw_card,
+    draw_contacts,
+    draw_explanation,
+    draw_follow_ups,
+    draw_history,
+    draw_receipt,
+)
 from bot.slack.access import Need
 from bot.slack.handling import Block
-from bot.slack.text import escape
 from storage.alerts.followup_moves import apply_move, record_outcome
 from storage.alerts.followups import FollowUp, list_in_states, list_waiting
 from storage.domain.contacts import Contact, Reference, looks_like_address
@@ -194,6 +200,7 @@ async def find_contacts(call: ToolCall, arguments: FindContacts) -> ToolResult:
             "contacts": [documents.contact(contact_card) for contact_card in listing.cards],
             "next_cursor": listing.next_cursor,
         },
+        blocks=draw_contacts(listing.cards),
     )
 
 
@@ -211,6 +218,7 @@ async def get_contact(call: ToolCall, arguments: GetContact) -> ToolResult:
             "contact": documents.contact(contact_card),
             "followups": [documents.follow_up(follow_up, contact) for follow_up in follow_ups],
         },
+        blocks=draw_card(contact_card, call.types, follow_ups),
     )
 
 
@@ -234,6 +242,7 @@ async def explain_score(call: ToolCall, arguments: ExplainScore) -> ToolResult:
             "score": score_type.key,
             **documents.explanation(explanation),
         },
+        blocks=draw_explanation(contact, score_type, explanation),
     )
 
 
@@ -254,6 +263,7 @@ async def score_history(call: ToolCall, arguments: ScoreHistory) -> ToolResult:
             "changes": [documents.history_entry(entry) for entry in entries],
             "next_cursor": next_cursor,
         },
+        blocks=draw_history(contact, score_type, entries),
     )
 
 
@@ -275,14 +285,21 @@ async def list_followups(call: ToolCall, arguments: ListFollowUps) -> ToolResult
     next_cursor = str(shown[-1].id) if len(follow_ups) > len(shown) else None
     people = await contacts(call.workspace, ids=sorted({follow_up.contact for follow_up in shown}))
     by_id = {contact.id: contact for contact in people}
-    rendered = [
-        documents.follow_up(follow_up, by_id[follow_up.contact]) for follow_up in shown if follow_up.contact in by_id
-    ]
+    shown_with = [(follow_up, by_id[follow_up.contact]) for follow_up in shown if follow_up.contact in by_id]
     more = ", and there are older ones: call again with cursor = next_cursor" if next_cursor else ""
+    number = len(shown_with)
     return ToolResult(
-        text=f"{len(rendered)} {'follow-up' if len(rendered) == 1 else 'follow-ups'}{more}.",
-        document={"followups": rendered, "next_cursor": next_cursor},
+        text=f"{number} {'follow-up' if number == 1 else 'follow-ups'}{more}.",
+        document={
+            "followups": [documents.follow_up(follow_up, contact) for follow_up, contact in shown_with],
+            "next_cursor": next_cursor,
+        },
+        blocks=_draw_follow_ups(call, shown_with),
     )
+
+
+def _draw_follow_ups(call: ToolCall, follow_ups: Sequence[tuple[FollowUp, Contact]]) -> Sequence[Block]:
+    return () if call.person is None else draw_follow_ups(follow_ups, call.types, person=call.person.id)
 
 
 async def set_score(call: ToolCall, arguments: SetScore) -> ToolResult:
@@ -351,7 +368,7 @@ async def _render_changes(call: ToolCall, moved: Sequence[Moved], *, note: str =
             "changes": [_render_move(change) for change in moved[:20]],
             "change": call.batch,
         },
-        blocks=_draw_receipt(call, first, moved) if first else (),
+        blocks=draw_receipt(first, moved, batch=call.batch) if first else (),
     )
 
 
@@ -363,18 +380,6 @@ def _render_move(change: Moved) -> dict[str, Any]:
         "after": None if change.after is None else to_json(change.after),
         "band": None if change.after is None else change.score_type.band(change.after),
     }
-
-
-def _draw_receipt(call: ToolCall, contact: Contact, moved: Sequence[Moved]) -> list[Block]:
-    changes = [
-        f"{escape(change.score_type.label)} {format_value(change.before)} →"
-        f" {format_with_band(change.after, change.score_type, bold=True)}"
-        for change in moved
-        if change.contact == contact.id
-    ]
-    # Slack calls the tool in the id of a clicked button, so the id must be exactly this.
-    undo_button = button("Undo", action="tool:undo", value=json.dumps({"change": call.batch}))
-    return [section(" · ".join([escape(contact.shown), *changes])), {"type": "actions", "elements": [undo_button]}]
 
 
 async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
@@ -417,7 +422,8 @@ async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResu
 async def _render_follow_up(call: ToolCall, follow_up: FollowUp, text: str) -> ToolResult:
     people = await contacts(call.workspace, ids=[follow_up.contact])
     rendered = documents.follow_up(follow_up, people[0]) if people else {"id": follow_up.id}
-    return ToolResult(text=text, document={"followup": rendered})
+    blocks = _draw_follow_ups(call, [(follow_up, people[0])] if people else [])
+    return ToolResult(text=text, document={"followup": rendered}, blocks=blocks)
 
 
 async def _find_contact(call: ToolCall, words: str, *, may_create: bool = False) -> Contact:
