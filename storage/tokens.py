@@ -14,7 +14,7 @@ from storage.db.database import Row, Session
 from storage.domain.errors import BadName, StorageUnavailable, UnknownToken
 from storage.domain.people import Workspace
 
-SCOPES = ("read", "write", "metrics")
+SCOPES = ("read", "write", "metrics", "export")
 PREFIX = "cs_"
 MINUTE = 60_000_000
 _COLUMNS = "t.id, t.name, t.scopes, t.created_at, t.expires_at, t.last_used_at"

@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Tokens: what programs call the API
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
-    scope: Annotated[list[str], typer.Option(help="read, write, metrics; repeatable.")],
+    scope: Annotated[list[str], typer.Option(help="read, write, metrics, export; repeatable.")],
     expires: Annotated[str | None, typer.Option(help="Stop working after this time: 90d, 12h.")] = None,
     team: Team = None,
     as_json: AsJson = False,

@@ -10,7 +10,7 @@ from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team
 from tests.storage.worlds import everything
 
-SCOPES_NEEDED = "a token needs at least one of the scopes read, write, metrics: --scope read --scope write"
+SCOPES_NEEDED = "a token needs at least one of the scopes read, write, metrics, export: --scope read --scope write"
 
 
 async def test_a_token_is_shown_once_and_kept_as_a_hash(team: Team, database_url: str) -> None:

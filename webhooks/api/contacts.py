@@ -17,7 +17,7 @@ from storage.domain.contacts import (
 )
 from storage.domain.errors import ContactChanged, ContactExists, UnknownContact
 from storage.domain.facts import Deletion, Item, Merge
-from storage.domain.filters import BadFilter, parse
+from storage.domain.filters import BadFilter, Filter, parse
 from storage.domain.submissions import NEW_CONTACT, Recorded, Submission
 from storage.ledger import committer
 from storage.reading import documents
@@ -74,13 +74,18 @@ async def list_contacts(call: ApiRequest) -> web.Response:
 async def answer_page(call: ApiRequest, text: str) -> web.Response:
     """Answer with a page of the contacts that match the filter *text*; raises Mistake if the text is not a filter."""
     limit, cursor = limit_of(call), call.request.query.get("cursor") or None
-    try:
-        query = parse(text, await score_types(call.workspace), segments=await segments(call.workspace))
-    except BadFilter as exc:
-        raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
+    query = await parse_filter(call, text)
     listing = await page_within_limit(call.workspace, query=query, limit=limit, cursor=cursor, now=call.now)
     items = [documents.contact(contact_card) for contact_card in listing.cards]
     return answer(call, {"items": items, "next_cursor": listing.next_cursor})
+
+
+async def parse_filter(call: ApiRequest, text: str) -> Filter:
+    """Parse the text of a filter; raises Mistake."""
+    try:
+        return parse(text, await score_types(call.workspace), segments=await segments(call.workspace))
+    except BadFilter as exc:
+        raise Mistake(400, f"{exc.sentence[:1].upper()}{exc.sentence[1:]} (column {exc.column + 1}).") from exc
 
 
 def limit_of(call: ApiRequest) -> int:

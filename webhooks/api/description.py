@@ -89,7 +89,8 @@ def make_document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def _describe_operation(operation: Operation) -> dict[str, Any]:
     in_path = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    headers = [*operation.headers, *(["If-None-Match"] if operation.method == "GET" else [])]
+    is_conditional = operation.method == "GET" and operation.result is not None
+    headers = [*operation.headers, *(["If-None-Match"] if is_conditional else [])]
     body = {} if operation.body is None else {
         "requestBody": {"required": True, "content": {"application/json": {"schema": _refer(operation.body)}}}
     }  # fmt: skip  # one member
@@ -97,6 +98,8 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
     if operation.result is not None:
         success["content"] = {"application/json": {"schema": _refer(operation.result)}}
         success["headers"] = {"ETag": {"schema": _TEXT}}
+    elif operation.kind is not None:
+        success["content"] = {operation.kind: {"schema": _TEXT}}
     refusals = {
         str(status): {
             "description": HTTPStatus(status).phrase,
@@ -104,7 +107,7 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
         }
         for status in sorted({*ALWAYS, *operation.problems})
     }
-    unchanged = {"304": {"description": "Not Modified"}} if operation.method == "GET" else {}
+    unchanged = {"304": {"description": "Not Modified"}} if is_conditional else {}
     return {
         "summary": operation.summary,
         "description": f"The token needs the scope `{operation.scope}`.",
@@ -172,5 +175,9 @@ def _draw_operation(method: str, path: str, operation: Mapping[str, Any]) -> str
 
 def _draw_content(described: Mapping[str, Any]) -> str:
     """Return links to the documents that a body or an answer consists of."""
-    names = [content["schema"]["$ref"].rpartition("/")[2] for content in described.get("content", {}).values()]
-    return ", ".join(f"<a href='#{html.escape(name)}'>{html.escape(name)}</a>" for name in names)
+    return ", ".join(
+        f"<a href='#{html.escape(name)}'>{html.escape(name)}</a>"
+        if (name := content["schema"].get("$ref", "").rpartition("/")[2])
+        else html.escape(kind)
+        for kind, content in described.get("content", {}).items()
+    )

@@ -20,6 +20,7 @@ from webhooks.api.contacts import (
     show_contact,
 )
 from webhooks.api.explaining import show_explanation, show_history
+from webhooks.api.exports import export_csv, export_json
 from webhooks.api.followups import Actor, Done, FollowUpMoves, IsMember, Snooze, list_follow_ups
 from webhooks.api.scores import (
     Adjustment,
@@ -53,6 +54,7 @@ class Operation:
     body: type[BaseModel] | None = None
     status: int = 200
     result: type[BaseModel] | None = None
+    kind: str | None = None  #: the content type of an answer that is a file
     problems: tuple[int, ...] = ()  #: the statuses of refusals besides those of every call
 
 
@@ -130,6 +132,14 @@ def make_operations(*, is_member: IsMember) -> list[Operation]:
             method="GET", path="/followups", scope="read", handler=list_follow_ups,
             summary="List follow-ups, newest first; without a state those that are not finished",
             query=("state", "owner", *PAGES), result=shapes.FollowUpPage,
+        ),
+        Operation(
+            method="GET", path="/export.csv", scope="export", handler=export_csv,
+            summary="Export contacts as CSV, which can be imported again", query=("q",), kind="text/csv",
+        ),
+        Operation(
+            method="GET", path="/export.jsonl", scope="export", handler=export_json,
+            summary="Export contacts as JSON Lines, one contact per line", query=("q",), kind="application/jsonl",
         ),
     ]  # fmt: skip  # the call, then what it takes and answers
     for name, handler, body, summary in (

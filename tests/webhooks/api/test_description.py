@@ -10,7 +10,7 @@ import pytest
 from storage.domain.people import Workspace
 from storage.reading.segments import save_segment
 from storage.tokens import TokenUses
-from tests.webhooks.api.program import Program
+from tests.webhooks.api.program import program
 from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import item
 from webhooks.api import api_routes, shapes
@@ -72,8 +72,9 @@ def references(document: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-async def test_the_answers_are_as_described(service: Receiving, api: Program) -> None:
+async def test_the_answers_are_as_described(service: Receiving) -> None:
     """Every answer has exactly the members that its description names, in their types."""
+    api = await program(service, "read", "write", "export")
     ada, score = "/contacts/ada@example.com", "/contacts/ada@example.com/scores/score"
     contact = {"email": "ada@example.com", "id": "7", "tags": ["vip"], "attributes": {"seats": 3}}
     await service.sender.push({"items": [item(contact=contact, value=50), item(score="fit", value=2.5)]})
@@ -93,6 +94,8 @@ async def test_the_answers_are_as_described(service: Receiving, api: Program) ->
         ("GET", "/segments", "/segments", None),
         ("GET", "/segments/hot/contacts", "/segments/{name}/contacts", None),
         ("GET", "/followups", "/followups", None),
+        ("GET", "/export.csv", "/export.csv", None),
+        ("GET", "/export.jsonl", "/export.jsonl", None),
         ("DELETE", score, "/contacts/{key}/scores/{type}", None),
         ("DELETE", ada, "/contacts/{key}", None),
     ]
@@ -102,6 +105,8 @@ async def test_the_answers_are_as_described(service: Receiving, api: Program) ->
         assert answer.status == operation.status, (method, path, answer)
         if operation.result is not None:
             check_shape(operation.result, answer.document)
+        elif operation.kind is not None:
+            assert answer.headers["Content-Type"] == f"{operation.kind}; charset=utf-8"
     tested = {(method, template) for method, _, template, _ in calls}
     assert {key for key in OPERATIONS.keys() - tested if not key[1].startswith("/followups/")} == set()
     for path, headers in (("/contacts?q=(", {}), (f"{ada}/scores/x", {}), (score, {"If-Match": '"x"'})):
