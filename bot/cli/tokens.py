@@ -36,8 +36,10 @@ def create(
             now=system_clock(),
         )
         if as_json:
-            document = {"id": token.id, "name": token.name, "scopes": list(token.scopes)}
-            output.document({**document, "expires_at": _show_time(token.expires_at), "token": secret})
+            expiry = {} if token.expires_at is None else {"expires_at": output.moment(token.expires_at)}
+            output.document(
+                {"id": token.id, "name": token.name, "scopes": list(token.scopes), **expiry, "token": secret}
+            )
         else:
             output.lines(f"Created the token {token.id}, {token.name}, which may {' and '.join(token.scopes)}.", secret)
             if token.expires_at is not None:

@@ -50,7 +50,7 @@ from bot.slack.payloads import SlackPayload
 from bot.slack.signatures import is_signed
 from storage.alerts.followups import UnknownFollowUp
 from storage.domain.contacts import check_text
-from storage.domain.errors import Conflict, NothingToUndo, OutcomeUnknown, Refusal, StorageUnavailable, UnknownContact
+from storage.domain.errors import Conflict, OutcomeUnknown, Refusal, StorageUnavailable, UnknownContact
 from storage.domain.filters import BadFilter
 from storage.domain.followups import TooLate
 from storage.domain.people import Workspace
@@ -353,8 +353,6 @@ def _describe_refusal(refusal: Refusal) -> str:
             return "That contact no longer exists. Search for it: find_contacts."
         case UnknownFollowUp():
             return "There is no follow-up with that id. Open follow-ups: list_followups."
-        case NothingToUndo():
-            return f"Nothing was changed: {refusal}."
         case OutcomeUnknown():
             return "This may have been recorded: the database did not confirm it. Check before you call again."
         case Conflict():

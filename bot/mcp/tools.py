@@ -344,7 +344,7 @@ async def _record_change(
         contact_card = await _load_card(call, contact)
         return ToolResult(
             text="Nothing was changed: this call was recorded before.",
-            document={"contact": documents.contact(contact_card), "changes": [], "change": None},
+            document={"contact": _render_contact(call, contact_card), "changes": [], "change": None},
         )
     return await _render_changes(call, recorded.moved)
 
@@ -357,19 +357,25 @@ async def _render_changes(call: ToolCall, moved: Sequence[Moved], *, note: str =
     for change in moved[:20]:
         before = "missing" if change.before is None else show(change.before)
         after = "missing" if change.after is None else _format_value(change.after, change.score_type)
-        name = _quote(by_id[change.contact]) if change.contact in by_id else "The contact"
+        is_named = call.may_read and change.contact in by_id
+        name = _quote(by_id[change.contact]) if is_named else "The contact"
         sentences.append(f"{name}: {change.score_type.label} {before} → {after}.")
     more = f" And {len(moved) - 20} more." if len(moved) > 20 else ""
     first = by_id.get(moved[0].contact) if moved else None
     return ToolResult(
         text=" ".join([*sentences, *([note] if note else [])]) + more,
         document={
-            "contact": documents.contact(await _load_card(call, first)) if first else None,
+            "contact": _render_contact(call, await _load_card(call, first)) if first else None,
             "changes": [_render_move(change) for change in moved[:20]],
             "change": call.batch,
         },
         blocks=draw_receipt(first, moved, batch=call.batch) if first else (),
     )
+
+
+def _render_contact(call: ToolCall, contact_card: Card) -> dict[str, Any]:
+    """Return a contact that was changed; its id alone for a caller that may not read."""
+    return documents.contact(contact_card) if call.may_read else {"id": contact_card.contact.id}
 
 
 def _render_move(change: Moved) -> dict[str, Any]:
@@ -421,7 +427,9 @@ async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResu
 
 async def _render_follow_up(call: ToolCall, follow_up: FollowUp, text: str) -> ToolResult:
     people = await contacts(call.workspace, ids=[follow_up.contact])
-    rendered = documents.follow_up(follow_up, people[0]) if people else {"id": follow_up.id}
+    rendered: dict[str, Any] = {"id": follow_up.id, "state": follow_up.standing.state.value}
+    if people and call.may_read:
+        rendered = documents.follow_up(follow_up, people[0])
     blocks = _draw_follow_ups(call, [(follow_up, people[0])] if people else [])
     return ToolResult(text=text, document={"followup": rendered}, blocks=blocks)
 

@@ -117,7 +117,9 @@ async def test_a_token_has_the_tools_of_its_scopes(acme: Acme) -> None:
             answer = await agent.call(tool)
             assert (answer.is_mistake, answer.document) == (True, None)
             assert answer.text.startswith(f"This token lacks the scope `{scope}`.")
-    assert (await writer.call("set_score", contact="ada@example.com", value=70)).document["change"].startswith("tool:")
+    changed = await writer.call("set_score", contact="ada@example.com", value=70)
+    assert changed.document["change"].startswith("tool:")
+    assert (changed.text, list(changed.document["contact"])) == ("The contact: Score 62 → 70 (warm).", ["id"])
     answer = await writer.call("set_score", contact="grace", value=70)
     assert answer.text == "No contact has the address or id `grace`."
 

@@ -73,7 +73,7 @@ async def list_contacts(call: ApiRequest) -> web.Response:
 
 async def answer_page(call: ApiRequest, text: str) -> web.Response:
     """Answer with a page of the contacts that match the filter *text*; raises Mistake if the text is not a filter."""
-    limit, cursor = limit_of(call), call.request.query.get("cursor") or None
+    limit, cursor = limit_of(call), call.request.query.get("cursor")
     query = await parse_filter(call, text)
     listing = await page_within_limit(call.workspace, query=query, limit=limit, cursor=cursor, now=call.now)
     items = [documents.contact(contact_card) for contact_card in listing.cards]

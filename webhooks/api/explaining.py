@@ -29,7 +29,7 @@ async def show_history(call: ApiRequest) -> web.Response:
         contact=contact_card.contact.id,
         score=key,
         limit=limit_of(call),
-        cursor=call.request.query.get("cursor") or None,
+        cursor=call.request.query.get("cursor"),
     )
     items = [documents.history_entry(entry) for entry in entries]
     return answer(call, {"items": items, "next_cursor": next_cursor})

@@ -49,7 +49,7 @@ class Done(Actor):
 async def list_follow_ups(call: ApiRequest) -> web.Response:
     """Answer `GET /followups?state=&owner=&limit=&cursor=`: newest first, without a state those not finished."""
     query, limit = call.request.query, limit_of(call)
-    state, cursor = query.get("state") or None, query.get("cursor") or "0"
+    state, cursor = query.get("state"), query.get("cursor", "0")
     if state is not None and state not in list(FollowUpState):
         raise Mistake(400, f"`state` is one of {STATES}.")
     if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > 18:
