@@ -29,7 +29,7 @@ from storage.domain.numbers import from_json, show, to_json
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import find_author, last_command
+from storage.ledger.facts import last_command, load_batch_origin
 from storage.reading import documents
 from storage.reading.current_scores import Card, card
 from storage.reading.history import history_page, why
@@ -393,8 +393,8 @@ async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
     batch = arguments.change or await last_command(call.workspace, actor=call.actor)
     if batch is None:
         raise NothingToUndo("you have no change to undo")
-    author = await find_author(call.workspace, batch=batch)
-    if author is None or (author != call.actor and Need.ADMINISTER not in call.rights):
+    origin = await load_batch_origin(call.workspace, batch=batch)
+    if origin is None or (origin[0] != call.actor and Need.ADMINISTER not in call.rights):
         raise NothingToUndo("there is no change of yours with that id; send the `change` that a tool returned")
     recorded = await call.record(undoes=batch)
     if recorded.moved:

@@ -38,8 +38,8 @@ async def lock_contacts(
     expected: dict[int, int] = {}
     for plan in plans:
         expected |= plan.locks
-    locked_elsewhere, split = await contacts.lock_available(session, expected) if expected else (set(), set())
-    waiting: set[Name] = {*blocked, *locked_elsewhere}
+    locked = await contacts.lock_available(session, expected) if expected else None
+    waiting: set[Name] = {*blocked, *(locked.elsewhere if locked else ())}
     unblocked: list[Plan] = []
     returned: dict[int, Returned] = {}
     for plan in plans:
@@ -53,9 +53,11 @@ async def lock_contacts(
         # Rows join or leave a contact only under the lock of that contact, so its members stay the same from here on.
         if plan.members and await merging.load_members(session, plan) != plan.members:
             raise StartAgain
-    if split:
-        await _check_ids(session, unblocked, split)
-    return unblocked, returned
+    if locked is None:
+        return unblocked, returned
+    if locked.split:
+        await _check_ids(session, unblocked, locked.split)
+    return [replace(plan, gone=locked.gone) for plan in unblocked] if locked.gone else unblocked, returned
 
 
 async def _check_ids(session: Session, plans: Sequence[Plan], split: set[int]) -> None:
@@ -94,14 +96,18 @@ async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
 
 
 async def check_expected(session: Session, plan: Plan) -> Plan:
-    """Return the plan, refused if its contacts are not as the submission expects. Their rows are locked."""
+    """Return the plan, refused if its contacts are not as the submission expects. Their rows are locked.
+
+    A contact that is gone is a new one again.
+    """
     expected = plan.submission.expects
-    existing = sorted({plan.roots.get(row, row) for planned in plan.items for row in planned.rows if row > 0})
-    if expected is None or (expected == NEW_CONTACT and not existing):
+    if expected is None:
         return plan
-    if expected == NEW_CONTACT:
-        return plan.refuse_whole(ContactExists(existing[0]))
+    existing = sorted({plan.roots.get(row, row) for planned in plan.items for row in planned.rows if row > 0})
     known = await contacts.load_contacts(session, plan.workspace, ids=existing)
+    if expected == NEW_CONTACT:
+        present = [contact.id for contact in known if not contact.is_gone]
+        return plan.refuse_whole(ContactExists(present[0])) if present else plan
     return plan if [contact.version for contact in known] == [expected] else plan.refuse_whole(ContactChanged())
 
 

@@ -10,7 +10,7 @@ from bot.mcp.tools import TOOLS
 from storage.domain.numbers import THOUSAND
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
-from tests.journeys.agents import Agent, program
+from tests.journeys.agents import Agent, call_api, program
 from tests.journeys.test_following_up import chosen, hot, until_posted
 
 READING = {"find_contacts", "get_contact", "explain_score", "score_history", "list_followups"}
@@ -253,6 +253,11 @@ async def test_an_unknown_address_is_added_if_asked(acme: Acme) -> None:
     answer = await agent.call("set_score", contact="zoe@example.com", value=50, create=True)
     assert answer.document["contact"]["email"] == "zoe@example.com"
     assert (await agent.call("set_score", contact="zoe@example.com", value=51, create=True)).document["changes"]
+    for _ in range(2):
+        await agent.call("undo")
+    assert (await agent.call("get_contact", contact="zoe@example.com")).is_mistake  # nothing of it is in force
+    created = await call_api(agent, "POST", "/contacts", {"email": "zoe@example.com"})
+    assert (created[0], created[1]["scores"]) == (201, {})
 
 
 @on_both

@@ -5,7 +5,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0015_asking_newcomers")]
+    dependencies = [("storage", "0018_undone_changes")]
 
     operations = [
         ops.AddField(model_name="Token", name="expires_at", field=fields.BigIntField(null=True)),
