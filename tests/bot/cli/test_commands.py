@@ -29,6 +29,7 @@ MIGRATIONS = [
     "0016_gone_contacts",
     "0017_undone_alerts",
     "0018_undone_changes",
+    "0019_token_uses",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -403,8 +404,15 @@ async def test_tokens(terminal: Terminal) -> None:
     listing, again = await asyncio.gather(terminal.run("token list"), terminal.run("token revoke 1"))
     assert listing.out == "No tokens yet. Create one: contact-score token create NAME --scope read\n"
     assert (again.code, again.out, len(again.err.splitlines())) == (1, "", 1)
-    unknown = await terminal.run("token create x --scope all")
-    assert (unknown.code, unknown.out, len(unknown.err.splitlines())) == (1, "", 1)
+    unknown, wrong, brief = await asyncio.gather(
+        terminal.run("token create x --scope all"),
+        terminal.run("token create x --scope read --expires soon"),
+        terminal.run("token create brief --scope read --expires 90d --json"),
+    )
+    for refused in (unknown, wrong):
+        assert (refused.code, refused.out, len(refused.err.splitlines())) == (1, "", 1)
+    assert "`soon` is not a length of time: write 24h, 30d or 2w" in wrong.err
+    assert set(brief.document) == {"id", "name", "scopes", "expires_at", "token"}
 
 
 @pytest.mark.slow

@@ -705,7 +705,8 @@ async def test_the_record_of_changes_begins_with_the_migration(database_url: str
 
     after = await everything(database_url)
     assert after["audit_entries"] == []
-    assert after["definitions"] == [{**row, "applied_by": None} for row in before["definitions"]]
+    added = dict.fromkeys(("applied_by", "applied_at", "replaces", "asked_up_to"))
+    assert after["definitions"] == [{**row, **added} for row in before["definitions"]]
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
     try:
         (workspace,) = await all_workspaces()
