@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import contacts, deliveries, rules, sources, tokens, types, workspaces
+from bot.cli import contacts, deliveries, rules, sources, subscriptions, tokens, types, workspaces
 from bot.cli.audit import audit
 from bot.cli.demo import demo
 from bot.cli.doctor import doctor
@@ -56,3 +56,4 @@ sources.app.command("send")(send_file)
 app.add_typer(contacts.app, name="contact")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")
+app.add_typer(subscriptions.app, name="subscription")
