@@ -11,6 +11,7 @@ from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.errors import BadName, UnknownToken
 from storage.domain.people import Workspace
+from storage.events.outbox import KEPT_FOR, keep_events
 
 SCOPES = ("read", "write", "metrics")
 PREFIX = "cs_"
@@ -48,6 +49,8 @@ async def create_token(
             _hash_secret(secret),
             now,
         )
+        if "read" in chosen:
+            await keep_events(session, workspace.id, until=now + KEPT_FOR)
         token = Token(id=rows[0]["id"], workspace=workspace, name=name.strip(), scopes=chosen, created_at=now)
         await record_change(
             session, workspace, who=by, what=AuditAction.TOKEN_CREATED, subject=token.name,

@@ -32,7 +32,8 @@ _EVERY_EVENT = {type.value for type in EventType if type not in SEGMENT_EVENTS}
 def add(
     url: Annotated[str, typer.Argument(help="The address that receives events.")],
     event: Annotated[
-        list[str] | None, typer.Option(help=f"An event to send; repeatable. Without it all but segments: {_EVENTS}.")
+        list[str] | None,
+        typer.Option(help=f"An event to send; repeatable. Without it and --segment all are sent: {_EVENTS}."),
     ] = None,
     segment: Annotated[
         list[str] | None, typer.Option(help="Send when a contact enters or leaves this segment; repeatable.")

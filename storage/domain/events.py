@@ -30,6 +30,9 @@ class EventType(StrEnum):
     CONTACT_DELETED = "contact.deleted"
 
 
+#: the type of a note in the outbox that a commit wrote a contact, for the events of segments; it is never sent
+WRITTEN = "contact.written"
+
 SEGMENT_EVENTS = (EventType.SEGMENT_ENTERED, EventType.SEGMENT_LEFT)
 #: the entry in the history of a follow-up → its event; other entries, such as the end of a snooze, have none
 FOLLOW_UP_EVENTS: Mapping[str, EventType] = {
@@ -49,7 +52,7 @@ class NewEvent:
     """An event to write to the outbox. *data* is what the event says besides the contact; *at* is in µs UTC."""
 
     workspace: int
-    type: EventType
+    type: str  #: an EventType, or WRITTEN
     contact: int
     at: int
     data: Mapping[str, Any] = field(default_factory=dict)

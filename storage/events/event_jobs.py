@@ -7,8 +7,10 @@ from storage.domain.people import Workspace
 from storage.events.deliveries import wake_slots
 from storage.events.outbox import PUBLISH
 from storage.events.publish import publish_events
+from storage.events.segment_events import sweep_segments
 from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, list_due_in_lane
+from storage.sources.subscriptions import watched_segments
 
 SWEEP_EVENTS = "sweep_events"  #: the kind and the lane of the job that runs every SWEEP_EVERY
 SWEEP_EVERY = 900 * SECOND
@@ -25,8 +27,10 @@ def make_event_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         return JobResult(also_done=due)
 
     async def sweep(workspace: Workspace, _: Job) -> JobResult:
-        """Resume the sending of events that no job sends, and again in 15 minutes."""
+        """Look for segments that time alone changed and for events that no job sends, and again in 15 minutes."""
         now = clock()
+        if names := await watched_segments(workspace):
+            await sweep_segments(workspace, names=names, now=now)
         await wake_slots(workspace, now=now)
         return JobResult(repeat_at=now + SWEEP_EVERY)
 

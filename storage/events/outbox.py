@@ -8,11 +8,11 @@ A job publishes the events after the commit: see `storage.events.publish`.
 import json
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from storage import jobs
 from storage.db.database import Row, Session
-from storage.domain.events import FOLLOW_UP_EVENTS, NewEvent
+from storage.domain.events import FOLLOW_UP_EVENTS, WRITTEN, NewEvent
 from storage.domain.facts import DAY
 from storage.domain.numbers import to_json
 from storage.jobs import NewJob
@@ -22,10 +22,29 @@ KEPT_FOR = 7 * DAY  #: how long an event is kept, and how long events are writte
 FOREVER = 2**62
 
 
-async def emit_events(session: Session, events: Sequence[NewEvent], *, now: int) -> None:
-    """Write events in this order, in the transaction that causes them; nothing for a workspace without readers.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readership:
+    """What is written to the outbox of a workspace that has readers. *watches_segments*: also which contacts change."""
 
-    The caller holds the locks of the contacts: the events of a contact are in the order of its changes.
+    watches_segments: bool
+
+
+async def load_readerships(session: Session, workspaces: Collection[int], *, now: int) -> dict[int, Readership]:
+    """Return the workspaces, by their ids, whose events somebody may read."""
+    rows = await session.rows(
+        "SELECT w.id, w.watches_segments FROM given(id bigint)"
+        " JOIN workspaces w ON w.id = given.id AND w.events_kept_until > $2",
+        [{"id": id} for id in sorted(workspaces)],
+        now,
+    )
+    return {row["id"]: Readership(watches_segments=bool(row["watches_segments"])) for row in rows}
+
+
+async def emit_events(session: Session, events: Sequence[NewEvent], *, now: int) -> None:
+    """Write events in this order, in the transaction that causes them.
+
+    The caller holds the locks of the contacts: the events of a contact are in the order of its changes. Workspaces
+    without a Readership get none.
     """
     if not events:
         return
@@ -40,10 +59,9 @@ async def emit_events(session: Session, events: Sequence[NewEvent], *, now: int)
     ]
     written = await session.rows(
         "INSERT INTO events (workspace_id, uid, type, contact_id, at, data, cause, created_at)"
-        " SELECT given.workspace, given.uid, given.type, given.contact, given.at, given.data, given.cause, $2"
+        " SELECT workspace, uid, type, contact, at, data, cause, CAST($2 AS BIGINT)"
         " FROM given(place bigint, workspace bigint, uid text, type text, contact bigint, at bigint, data text,"
-        " cause text) JOIN workspaces w ON w.id = given.workspace AND w.events_kept_until > $2"
-        " ORDER BY given.place RETURNING id, workspace_id",
+        " cause text) WHERE true ORDER BY place RETURNING id, workspace_id",
         rows,
         now,
     )
@@ -61,23 +79,24 @@ async def emit_events(session: Session, events: Sequence[NewEvent], *, now: int)
 async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: int) -> None:
     """Write the events of entries in the history of follow-ups, in the transaction that writes these entries.
 
-    The entries have the keys follow_up, move, state, by and at.
+    The entries have the keys workspace, follow_up, move, state, by and at.
     """
     announced = [step for step in steps if step["move"] in FOLLOW_UP_EVENTS]
     if not announced:
         return
+    readerships = await load_readerships(session, {step["workspace"] for step in announced}, now=now)
+    if not readerships:
+        return
     rows = await session.rows(
-        "SELECT f.id, f.workspace_id, coalesce(c.merged_into, c.id) AS contact, f.rule_id, f.score, f.before, f.after"
-        " FROM given(id bigint) JOIN follow_ups f ON f.id = given.id JOIN contacts c ON c.id = f.contact_id"
-        " JOIN workspaces w ON w.id = f.workspace_id AND w.events_kept_until > $2",
+        "SELECT f.id, coalesce(c.merged_into, c.id) AS contact, f.rule_id, f.score, f.before, f.after"
+        " FROM given(id bigint) JOIN follow_ups f ON f.id = given.id JOIN contacts c ON c.id = f.contact_id",
         [{"id": step["follow_up"]} for step in announced],
-        now,
     )
     follow_ups = {row["id"]: row for row in rows}
     events = []
     for step in announced:
-        row = follow_ups.get(step["follow_up"])
-        if row is None:
+        row, readership = follow_ups[step["follow_up"]], readerships.get(step["workspace"])
+        if readership is None:
             continue
         data = {
             "followup": {
@@ -89,10 +108,12 @@ async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: 
         }  # fmt: skip  # what it is about, then its state
         events.append(
             NewEvent(
-                workspace=row["workspace_id"], type=FOLLOW_UP_EVENTS[step["move"]], contact=row["contact"],
+                workspace=step["workspace"], type=FOLLOW_UP_EVENTS[step["move"]], contact=row["contact"],
                 at=step["at"], data=data,
             )
         )  # fmt: skip  # what, then when
+        if readership.watches_segments:  # a segment may contain `followup:open`
+            events.append(NewEvent(workspace=step["workspace"], type=WRITTEN, contact=row["contact"], at=step["at"]))
     await emit_events(session, events, now=now)
 
 
@@ -100,7 +121,15 @@ async def redact_events(session: Session, contacts: Collection[int]) -> None:
     """Empty the events of deleted contacts. *contacts* are their rows, and their locks are held."""
     ids = [{"id": id} for id in sorted(contacts)]
     await session.rows("UPDATE events SET data = NULL WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
-    await session.rows("DELETE FROM segment_members WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
+    await forget_members(session, contacts)
+
+
+async def forget_members(session: Session, contacts: Collection[int]) -> None:
+    """Remove contacts that are no longer contacts of their own from the stored members of segments, without events."""
+    await session.rows(
+        "DELETE FROM segment_members WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": id} for id in sorted(contacts)],
+    )
 
 
 async def keep_events(session: Session, workspace: int, *, until: int) -> None:

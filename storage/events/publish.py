@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from storage.db import database
 from storage.db.database import Row, Session
+from storage.domain.events import WRITTEN
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
 from storage.events.deliveries import (
@@ -19,6 +20,7 @@ from storage.events.deliveries import (
     make_event,
 )
 from storage.events.outbox import KEPT_FOR, keep_events
+from storage.events.segment_events import write_segment_events
 from storage.sources.subscriptions import load_subscriptions
 
 MOST = 500  #: events published in one transaction
@@ -53,6 +55,7 @@ async def publish_events(workspace: Workspace, *, now: int) -> int:
 async def _publish_batch(session: Session, workspace: Workspace, *, now: int) -> int:
     rows = await session.rows("SELECT events_position FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
     last = rows[0]["events_position"]
+    subscriptions = await load_subscriptions(session, workspace, now=now)
     # Read after the lock, in a statement of its own: otherwise events published meanwhile would be read as new.
     new = await session.rows(
         f"SELECT e.id AS row, {EVENT_COLUMNS} FROM events e LEFT JOIN contacts c ON c.id = e.contact_id"
@@ -60,17 +63,27 @@ async def _publish_batch(session: Session, workspace: Workspace, *, now: int) ->
         workspace.id,
         MOST,
     )
-    if not new:
-        return 0
+    written = [row for row in new if row["type"] == WRITTEN]
+    if written:
+        await session.rows(
+            "DELETE FROM events WHERE id IN (SELECT id FROM given(id bigint))", [{"id": row["row"]} for row in written]
+        )
+        names = {name for each in subscriptions if each.disabled_at is None for name in each.segments}
+        for cause in sorted({row["cause"] for row in written}, key=str):
+            contacts = {row["contact"] for row in written if row["cause"] == cause}
+            await write_segment_events(session, workspace, names, contacts, cause=cause, now=now)
+    published = [row for row in new if row["type"] != WRITTEN]
+    if not published:
+        return len(new)
     await session.rows(
         "UPDATE events SET position = given.place FROM given(row bigint, place bigint) WHERE events.id = given.row",
-        [{"row": row["row"], "place": place} for place, row in enumerate(new, start=last + 1)],
+        [{"row": row["row"], "place": place} for place, row in enumerate(published, start=last + 1)],
     )
-    await session.rows("UPDATE workspaces SET events_position = $2 WHERE id = $1", workspace.id, last + len(new))
-    events = [(row["row"], make_event(row)) for row in new]
+    await session.rows("UPDATE workspaces SET events_position = $2 WHERE id = $1", workspace.id, last + len(published))
+    events = [(row["row"], make_event(row)) for row in published]
     sending: list[Row] = [
         {"subscription": subscription.id, "event": id, "slot": event.contact % SLOTS}
-        for subscription in await load_subscriptions(session, workspace, now=now)
+        for subscription in subscriptions
         for id, event in events
         if subscription.wants(type=event.type, cause=event.cause, data=event.data or {})
     ]

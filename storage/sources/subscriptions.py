@@ -13,6 +13,7 @@ from storage.domain.events import IMPORT, SEGMENT_EVENTS, EventType
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
 from storage.events.outbox import FOREVER, KEPT_FOR, keep_events
+from storage.events.segment_events import store_members
 
 LONGEST_URL = 2000
 SYSTEM = "system"  #: who, in the record of changes, if this app disabled a subscription by itself
@@ -52,10 +53,10 @@ async def add_subscription(
     by: str,
     now: int,
 ) -> Subscription:
-    """Create a subscription and return it. Without *events* it gets every type that needs no segment.
+    """Create a subscription and return it. *segments* add the events of these segments to *events*.
 
-    *segments* add the events of these segments. Raises BadName for an invalid address or event, UnknownSegment for a
-    segment that does not exist, NoKeys if the vault has no key.
+    Without either it gets every type of event that needs no segment. Raises BadName for an invalid address or event,
+    UnknownSegment for a segment that does not exist, NoKeys if the vault has no key.
     """
     _check_url(url)
     chosen = _choose_events(events, segments)
@@ -63,6 +64,7 @@ async def add_subscription(
 
     async def body(session: Session) -> int:
         await _check_segments(session, workspace, segments)
+        watched = await _load_watched(session, workspace)
         rows = await session.rows(
             "INSERT INTO subscriptions (workspace_id, url, secrets, events, segments, imports, paused_until,"
             " created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7) RETURNING id",
@@ -75,6 +77,7 @@ async def add_subscription(
             now,
         )
         id = int(rows[0]["id"])
+        await store_members(session, workspace, set(segments) - watched, now=now)
         await _update_keeping(session, workspace, now=now)
         document = {"url": url, "events": chosen, "segments": sorted(segments), "imports": imports}
         await record_subscription_change(
@@ -151,6 +154,8 @@ async def resume(session: Session, workspace: Workspace, *, id: int, now: int) -
     row = await _lock(session, workspace, id)
     if row["disabled_at"] is None:
         return None
+    unwatched = set(json.loads(row["segments"])) - await _load_watched(session, workspace)
+    await store_members(session, workspace, unwatched, now=now)
     await session.rows(
         "UPDATE subscriptions SET disabled_at = NULL, failing_since = NULL, paused_until = 0 WHERE id = $1", row["id"]
     )
@@ -181,15 +186,13 @@ async def load_subscriptions(session: Session, workspace: Workspace, *, now: int
 
 async def _update_keeping(session: Session, workspace: Workspace, *, now: int) -> None:
     """Store until when events are written, and whether segments are watched, after a change of subscriptions."""
-    rows = await session.rows(
-        "SELECT segments FROM subscriptions WHERE workspace_id = $1 AND disabled_at IS NULL", workspace.id
-    )
     await session.rows(
         "UPDATE workspaces SET watches_segments = $2 WHERE id = $1",
         workspace.id,
-        any(json.loads(row["segments"]) for row in rows),
+        bool(await _load_watched(session, workspace)),
     )
-    if rows:
+    sql = "SELECT id FROM subscriptions WHERE workspace_id = $1 AND disabled_at IS NULL LIMIT 1"
+    if await session.rows(sql, workspace.id):
         await keep_events(session, workspace.id, until=FOREVER)
     else:  # the feed may still be read
         await session.rows(
@@ -197,6 +200,18 @@ async def _update_keeping(session: Session, workspace: Workspace, *, now: int) -
             workspace.id,
             now + KEPT_FOR,
         )
+
+
+async def watched_segments(workspace: Workspace) -> set[str]:
+    """Return the names of the segments whose events a subscription gets."""
+    return await _load_watched(database.current_database().reader, workspace)
+
+
+async def _load_watched(session: Session, workspace: Workspace) -> set[str]:
+    rows = await session.rows(
+        "SELECT segments FROM subscriptions WHERE workspace_id = $1 AND disabled_at IS NULL", workspace.id
+    )
+    return {name for row in rows for name in json.loads(row["segments"])}
 
 
 async def _lock(session: Session, workspace: Workspace, id: int) -> Row:
@@ -250,9 +265,11 @@ def _choose_events(events: Collection[str], segments: Collection[str]) -> list[s
         raise BadName(f"there is no event `{unknown[0][:40]}`; existing: {', '.join(known)}")
     if not segments and set(events) & set(SEGMENT_EVENTS):
         raise BadName("name the segments whose events it gets: --segment hot")
-    wanted = set(events) or {type for type in known if type not in SEGMENT_EVENTS}
+    wanted = set(events)
     if segments and not wanted & set(SEGMENT_EVENTS):
         wanted |= set(SEGMENT_EVENTS)
+    if not wanted:
+        wanted = set(known) - set(SEGMENT_EVENTS)
     return [type for type in known if type in wanted]
 
 

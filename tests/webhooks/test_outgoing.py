@@ -8,14 +8,23 @@ from typing import Any
 
 import pytest
 
+from storage.alerts.enroll import choose_channel
+from storage.alerts.followup_moves import apply_move
+from storage.alerts.followups import list_waiting
 from storage.bootstrap import Storage
 from storage.domain.backoff import SECOND
+from storage.domain.contacts import Reference
+from storage.domain.events import EventType
+from storage.domain.facts import DAY, Deletion, Merge, Op
+from storage.domain.followups import FollowUpMove
 from storage.domain.submissions import Recorded
+from storage.events.event_jobs import SWEEP_EVENTS
 from storage.job_handlers import make_handlers
 from storage.job_runner import JobRunner
+from storage.reading.segments import save_segment
 from storage.sources.subscriptions import Subscription, add_subscription
 from storage.workspaces import add_workspace
-from tests.storage.teams import Team, set_to
+from tests.storage.teams import Team, change, set_to
 from tests.webhooks.event_receiver import EventReceiver, receiving_events, types_of
 from tests.webhooks.sender import Clock
 from webhooks.outgoing import EventSender, new_signing_secret
@@ -70,7 +79,7 @@ async def world(storage: Storage, receiver: EventReceiver) -> AsyncIterator[Worl
     clock = Clock(time.time_ns() // 1000)  # the official library compares with the time of the system
     workspace = await add_workspace(TEAM, name="Acme", by=ADMIN, now=clock())
     sender = EventSender(clock=clock, allowed_networks=[ip_network("127.0.0.0/8")], patience=2.0)
-    runner = JobRunner({**make_handlers(clock), **sender.handlers}, clock=clock)
+    runner = JobRunner({**make_handlers(clock), **sender.handlers}, clock=clock, recurring=[SWEEP_EVENTS])
     yield World(team=Team(workspace), clock=clock, receiver=receiver, runner=runner)
     await sender.close()
 
@@ -122,3 +131,130 @@ async def test_an_event_is_sent_again_until_it_is_accepted(world: World) -> None
     assert stamps[0] < stamps[1] < stamps[2]
     events[2].check_signature(*subscription.secrets)
     assert types_of(events) == ["score.changed"] * 4
+
+
+async def test_bands_are_entered_and_left(world: World) -> None:
+    """A change of the band has an event for each band; a change within the band has none; a cleared score leaves."""
+    await world.subscribe("score.band_entered", "score.band_left")
+    for value in (10, 20, 90):
+        await world.set(ADA, value)
+    await world.team.deliver(change("x", ADA, Op.CLEAR, at=world.clock() + 1), batch="x", received=world.clock() + 1)
+    await world.work(after=SECOND)
+
+    events = [(event.type, event.data["band"], event.data["value"]) for event in world.receiver.take()]
+    assert events == [
+        ("score.band_entered", "cold", 10), ("score.band_left", "cold", 90), ("score.band_entered", "hot", 90),
+        ("score.band_left", "hot", None),
+    ]  # fmt: skip  # in order
+
+
+async def test_a_merge_and_a_deletion_are_sent_with_ids_only(world: World) -> None:
+    """`contact.merged` names both ids, `contact.deleted` one, and neither has a name, an address or a score."""
+    await world.subscribe("contact.merged", "contact.deleted", "score.changed")
+    await world.set(ADA, 10)
+    await world.set(BOB, 20)
+    await world.work()
+    ada, bob = [event.data["contact"]["id"] for event in world.receiver.take()]
+    merge = Merge(key="m", contact=Reference(email=BOB), into=Reference(email=ADA))
+    await world.team.deliver(merge, batch="m", received=world.clock() + 1)
+    await world.work(after=SECOND)
+    merged, changed = world.receiver.take()
+    assert (merged.type, merged.data) == ("contact.merged", {"contact": {"id": ada}, "merged": {"id": bob}})
+    assert (changed.type, changed.data["value"], changed.data["contact"]["id"]) == ("score.changed", 20, ada)
+
+    deletion = Deletion(key="d", contact=Reference(email=ADA))
+    await world.team.deliver(deletion, batch="d", received=world.clock() + 1)
+    await world.work(after=SECOND)
+    (deleted,) = world.receiver.take()
+    assert (deleted.type, deleted.data) == ("contact.deleted", {"contact": {"id": ada}})
+
+
+async def test_a_deletion_empties_the_events_that_wait(world: World) -> None:
+    """Events of a deleted contact that were not delivered yet say its id only; nothing of it is stored any more."""
+    await world.subscribe()
+    world.receiver.answer_with(500, 200)
+    await world.set(ADA, 87, fields={"name": "Ada Lovelace"}, reason="Asked for a demo")
+    await world.work()
+    world.receiver.take()
+    deletion = Deletion(key="d", contact=Reference(email=ADA))
+    await world.team.deliver(deletion, batch="d", received=world.clock() + 1)
+    await world.work(after=10 * SECOND)
+
+    events = world.receiver.take()
+    assert types_of(events) == ["score.changed", "score.band_entered", "contact.deleted"]
+    assert [event.data.keys() for event in events] == [{"contact"}] * 3
+    assert {tuple(event.data["contact"]) for event in events} == {("id",)}
+
+
+async def test_a_follow_up_is_sent_with_what_becomes_of_it(world: World) -> None:
+    """Each move of a follow-up has its event, with its state and who moved it; a move that has no event is not sent."""
+    await choose_channel(world.team.workspace, channel="C0SALES", by=ADMIN, now=world.clock())
+    await world.subscribe(*(type for type in EventType if type.startswith("followup.")))
+    await world.set(ADA, 90)
+    (follow_up,) = await list_waiting(world.team.workspace, most=9)
+    moves = [(FollowUpMove.SNOOZE, world.clock() + 9), (FollowUpMove.CLAIM, None), (FollowUpMove.DONE, None)]
+    for move, until in moves:
+        now = world.clock() + 1
+        await apply_move(world.team.workspace, id=follow_up.id, move=move, by="U0REP", until=until, now=now)
+    await world.set(BOB, 90)
+    await world.set(BOB, 10)
+    await world.work(after=SECOND)
+
+    events = [
+        (event.type, event.data["followup"]["state"], event.data["followup"]["user"]) for event in world.receiver.take()
+    ]
+    assert sorted(events[:1]) == [("followup.opened", "open", None)]
+    assert sorted(events) == sorted([
+        ("followup.opened", "open", None), ("followup.snoozed", "snoozed", "U0REP"),
+        ("followup.claimed", "claimed", "U0REP"), ("followup.done", "done", "U0REP"),
+        ("followup.opened", "open", None), ("followup.closed", "closed", None),
+    ])  # fmt: skip  # two contacts, which may be sent at the same time
+
+
+async def test_segments_are_entered_and_left(world: World) -> None:
+    """Only contacts that change are announced, not those that are in the segment when the subscription is added."""
+    await save_segment(world.team.workspace, name="hot", text="score>=80", by=ADMIN, now=world.clock())
+    await save_segment(world.team.workspace, name="vip", text="tag:vip", by=ADMIN, now=world.clock())
+    await world.set(ADA, 90)
+    await world.subscribe(segments=["hot", "vip"])
+    await world.set(BOB, 95, fields={"tags": ["vip"]})
+    await world.set(BOB, 99)
+    await world.set(ADA, 91)
+    await world.work()
+    await world.set(ADA, 20)
+    await world.set(BOB, 98, fields={"tags": []})
+    await world.work()
+
+    events = [(event.type, event.data["segment"], event.data["contact"]["email"]) for event in world.receiver.take()]
+    assert sorted(events) == [
+        ("segment.entered", "hot", BOB), ("segment.entered", "vip", BOB), ("segment.left", "hot", ADA),
+        ("segment.left", "vip", BOB),
+    ]  # fmt: skip  # who entered and left what
+
+
+async def test_a_segment_that_time_changes_is_swept(world: World) -> None:
+    """A contact that leaves a segment by time alone is announced within fifteen minutes."""
+    await save_segment(world.team.workspace, name="fresh", text="updated<1d", by=ADMIN, now=world.clock())
+    await world.subscribe(segments=["fresh"])
+    await world.set(ADA, 90)
+    await world.work()
+    assert [event.data["segment"] for event in world.receiver.take()] == ["fresh"]
+    await world.work(after=DAY - 60 * SECOND)
+    assert world.receiver.take() == []
+    await world.work(after=16 * 60 * SECOND)
+
+    assert [(event.type, event.data["segment"]) for event in world.receiver.take()] == [("segment.left", "fresh")]
+
+
+async def test_an_import_is_sent_to_subscriptions_that_ask_for_it(world: World) -> None:
+    """Events of an import say so, and go only to a subscription that asks for them."""
+    async with receiving_events() as other:
+        await world.subscribe("score.changed")
+        await world.subscribe("score.changed", url=other.url, imports=True)
+        await world.set(ADA, 10, source="import")
+        await world.set(BOB, 20)
+        await world.work()
+
+        assert [event.data["value"] for event in world.receiver.take()] == [20]
+        events = sorted(other.take(), key=lambda event: int(event.data["value"]))
+        assert [(event.data["value"], event.data.get("cause")) for event in events] == [(10, "import"), (20, None)]

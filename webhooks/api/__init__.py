@@ -6,6 +6,7 @@ from aiohttp import web
 
 from webhooks.api.access import Api
 from webhooks.api.contacts import delete_contact, list_contacts, merge_contact, show_contact
+from webhooks.api.events import list_events
 from webhooks.api.explaining import show_explanation, show_history
 from webhooks.api.scores import adjust_score, clear_score, list_types, put_score, show_score
 from webhooks.api.segments import list_segments
@@ -30,4 +31,5 @@ def api_routes(*, clock: Callable[[], int]) -> list[web.RouteDef]:
         web.get(f"{SCORE}/explanation", api.needs("read", show_explanation)),
         web.get("/api/v1/score-types", api.needs("read", list_types)),
         web.get("/api/v1/segments", api.needs("read", list_segments)),
+        web.get("/api/v1/events", api.needs("read", list_events)),
     ]
