@@ -94,11 +94,6 @@ def format_value(value: int | None) -> str:
     return MISSING if value is None else show(value)
 
 
-def format_signed(amount: int) -> str:
-    """Return an amount with its sign, such as +5 or -3."""
-    return f"{'-' if amount < 0 else '+'}{show(abs(amount))}"
-
-
 def format_with_band(value: int | None, score_type: ScoreType, *, bold: bool = False) -> str:
     """Return a value with its band, such as "*85* (hot)"."""
     band = score_type.band(value)

@@ -1,4 +1,4 @@
-"""`contact-score contact`: split an id of a source from a contact."""
+"""`contact-score contact`: explain a score of a contact, or split an id of a source from a contact."""
 
 import sys
 from collections.abc import Sequence
@@ -6,25 +6,83 @@ from typing import Annotated
 
 import typer
 
-from bot.blocks.elements import format_value
+from bot.blocks.elements import format_value, format_with_band
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.contacts import Contact, Reference
+from storage.domain.describe import describe_contribution, name_causes
 from storage.domain.errors import Refusal
-from storage.domain.numbers import to_json
+from storage.domain.explain import MONTH, Contribution
+from storage.domain.numbers import show, show_signed, to_json
+from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger.split import SplitResult, preview_split, split_contact
+from storage.reading.history import why as load_explanation
 from storage.reading.search import find_by_key
+from webhooks.api.explaining import MOST_CONTRIBUTIONS, render_explanation
 
-app = typer.Typer(no_args_is_help=True, help="Contacts: split one that is two people.")
+app = typer.Typer(no_args_is_help=True, help="Contacts: explain a score, split one that is two people.")
 
 
 @app.callback()
 def group() -> None:
-    """Contacts: split one that is two people."""
+    """Contacts: explain a score, split one that is two people."""
+
+
+@app.command()
+def why(
+    contact: Annotated[str, typer.Argument(metavar="CONTACT", help="Its address, SOURCE:ID, or id:NUMBER.")],
+    score: Annotated[str | None, typer.Argument(metavar="[TYPE]", help="The score type, else the default.")] = None,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a score: the lines that add up to it, newest first, and what caps, range, rounding and fading took.
+
+    With --json, print the document of the API's explanation.
+    """
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace, now = await the_workspace(team), system_clock()
+        known = await _find_contact(workspace, contact)
+        score_type, explanation = await load_explanation(
+            workspace, contact=known.id, score=score, most=MOST_CONTRIBUTIONS, now=now
+        )
+        if explanation is None:
+            raise Refusal(f"{known.shown} has no score of the type `{score_type.key}`, so there is nothing to explain")
+        if as_json:
+            output.document(render_explanation(explanation))
+            return
+        output.lines(
+            f"{known.shown} · {score_type.label} {format_with_band(explanation.value, score_type)}",
+            *[f"  {_describe_line(contribution, score_type)}" for contribution in explanation.contributions],
+            f"These add up to {show(explanation.value)}."
+            if explanation.contributions
+            else "What was added has faded away.",
+        )
+
+    run(body)
+
+
+def _describe_line(contribution: Contribution, score_type: ScoreType) -> str:
+    """Return one line of an explanation, with its time in UTC and who changed the score."""
+    parts = [describe_contribution(contribution, score_type), *name_causes(contribution)]
+    if contribution.occurred_at is not None and contribution.op != MONTH:
+        parts.append(output.moment(contribution.occurred_at))
+        if contribution.actor or contribution.source:
+            parts.append(f"by {contribution.actor}" if contribution.actor else f"from {contribution.source}")
+    parts += [f'"{contribution.reason}"'] if contribution.reason else []
+    return f"{show_signed(contribution.effect)}  {' · '.join(part for part in parts if part)}"
+
+
+async def _find_contact(workspace: Workspace, words: str) -> Contact:
+    known = await find_by_key(workspace, key=words.strip().removeprefix("id:"))
+    if known is None:
+        raise Refusal(f"there is no contact `{words}`: give its e-mail address, an id as SOURCE:ID, or id:NUMBER")
+    return known
 
 
 @app.command()
@@ -47,9 +105,7 @@ def split(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
-        known = await find_by_key(workspace, key=contact.strip().removeprefix("id:"))
-        if known is None:
-            raise Refusal(f"there is no contact `{contact}`: give its e-mail address, an id as SOURCE:ID, or id:NUMBER")
+        known = await _find_contact(workspace, contact)
         result = await preview_split(workspace, contact=known.id, id=id, now=now)
         if not as_json:
             output.lines(*_describe(known, source_id, result))
