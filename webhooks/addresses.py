@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 _UNICAST = IPv6Network("2000::/3")  # every other IPv6 address is local, multicast, or reserved
 _NAT64 = IPv6Network("64:ff9b::/96")
-#: the address of Azure's host service is in a public range
-_HOST_SERVICES = (IPv4Address("168.63.129.16"),)
+#: services of a cloud's host, in ranges that count as public: Azure's, Oracle's
+_HOST_SERVICES = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
 
 
 class AddressRefused(OSError):
@@ -41,7 +41,7 @@ def _is_in(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Networ
 def _is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
         return address.ipv4_mapped is not None or address in _NAT64 or (address in _UNICAST and address.is_global)
-    return address.is_global and not address.is_multicast and address not in _HOST_SERVICES
+    return address.is_global and not address.is_multicast and not any(address in network for network in _HOST_SERVICES)
 
 
 def _list_forms(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:

@@ -18,6 +18,7 @@ from bot.features import (
     scoring,
     setup,
     sources,
+    subscriptions,
     undo,
 )
 from bot.features.help import help_reply
@@ -40,6 +41,7 @@ FEATURES = (
     followups.FEATURE,
     scoring.FEATURE,
     sources.FEATURE,
+    subscriptions.FEATURE,
     merge.FEATURE,
     delete.FEATURE,
     setup.FEATURE,

@@ -37,7 +37,10 @@ UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try
 ADMINS = "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
 ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
 
-OF_ADMINS = ("settings", "rules", "sources", "audit", "a preview", "delete ida", "merge ida into grace@example.com")
+OF_ADMINS = (
+    *("settings", "rules", "sources", "subscriptions", "audit", "a preview", "delete ida"),
+    "merge ida into grace@example.com",
+)
 DIRECT = "D0REPJANE"  # direct messages between two people, without the app
 WORDS = re.compile(
     r"\b(ada|lovelace|analytical|engines|grace|hopper|kelly|navy|monaco|studio|pete|mitchell|gun|ida|rhodes|zoe|xenia)\b"

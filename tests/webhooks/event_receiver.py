@@ -50,6 +50,7 @@ class EventReceiver:
     url: str = ""
     answers: list[tuple[int, Mapping[str, str]]] = field(default_factory=lambda: [(200, {})])
     received: list[ReceivedEvent] = field(default_factory=list)
+    refused: str = ""  #: events with this text in them are refused
     never: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -68,6 +69,8 @@ class EventReceiver:
         self.received.append(ReceivedEvent(headers=headers, body=await request.read()))
         if self.never:
             await self.over.wait()
+        if self.refused and self.refused in self.received[-1].body.decode():
+            return web.Response(status=400)
         status, extra = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return web.Response(status=status, headers=extra, text="thanks" * 1000)
 

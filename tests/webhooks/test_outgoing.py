@@ -3,33 +3,47 @@
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from storage.alerts.enroll import choose_channel
 from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import list_waiting
 from storage.bootstrap import Storage
-from storage.domain.backoff import SECOND
+from storage.db import database
+from storage.domain.backoff import SECOND, pause_event
 from storage.domain.contacts import Reference
+from storage.domain.errors import BadName, UnknownSegment, UnknownSubscription
 from storage.domain.events import EventType
 from storage.domain.facts import DAY, Deletion, Merge, Op
 from storage.domain.followups import FollowUpMove
 from storage.domain.submissions import Recorded
+from storage.events.deliveries import TELL, DeliveryState, list_deliveries, redeliver
 from storage.events.event_jobs import SWEEP_EVENTS
 from storage.job_handlers import make_handlers
 from storage.job_runner import JobRunner
 from storage.reading.segments import save_segment
-from storage.sources.subscriptions import Subscription, add_subscription
+from storage.sources.subscriptions import (
+    Subscription,
+    add_subscription,
+    find_subscription,
+    remove_subscription,
+    rotate_subscription,
+    subscriptions,
+)
 from storage.workspaces import add_workspace
 from tests.storage.teams import Team, change, set_to
 from tests.webhooks.event_receiver import EventReceiver, receiving_events, types_of
 from tests.webhooks.sender import Clock
-from webhooks.outgoing import EventSender, new_signing_secret
+from webhooks.outgoing import EventSender, check_signing_secret, new_signing_secret, read_retry_after
 
 TEAM, ADMIN = "T0123", "U0ADMIN"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ADA, BOB = "ada@example.com", "bob@example.com"
 
 
@@ -258,3 +272,219 @@ async def test_an_import_is_sent_to_subscriptions_that_ask_for_it(world: World) 
         assert [event.data["value"] for event in world.receiver.take()] == [20]
         events = sorted(other.take(), key=lambda event: int(event.data["value"]))
         assert [(event.data["value"], event.data.get("cause")) for event in events] == [(10, "import"), (20, None)]
+
+
+async def test_a_receiver_that_asks_for_a_pause_gets_it(world: World) -> None:
+    """`Retry-After` is honored for the whole subscription, in seconds and as a date, and at most for a day."""
+    await world.subscribe("score.changed")
+    world.receiver.answer_with(429, headers={"Retry-After": "90"})
+    await world.set(ADA, 10)
+    await world.set(BOB, 20)
+    await world.work()
+    assert len(world.receiver.take()) == 1
+    world.receiver.answer_with(200)
+    await world.work(after=80 * SECOND)
+    assert world.receiver.take() == []
+    await world.work(after=11 * SECOND)
+    assert sorted(event.data["value"] for event in world.receiver.take()) == [10, 20]
+
+    now = 1_770_000_000 * SECOND
+    read = {
+        text: read_retry_after(text, now=now)
+        for text in (
+            "0",
+            "7",
+            "999999",
+            format_datetime(EPOCH + timedelta(seconds=1_770_000_120), usegmt=True),
+            format_datetime(EPOCH, usegmt=True),
+            "",
+            "soon",
+            "-5",
+            "1e9",
+            "٣",
+        )
+    }
+    assert list(read.values()) == [SECOND, 7 * SECOND, DAY, 120 * SECOND, SECOND, None, None, None, None, None]
+
+
+def test_the_waits_grow_from_five_seconds_to_a_day() -> None:
+    """Each wait is longer than the one before until it is a day, with a fifth of jitter at most."""
+    least = [pause_event(attempts, jitter=0.0) for attempts in range(1, 12)]
+    most = [pause_event(attempts, jitter=1.0) for attempts in range(1, 12)]
+
+    assert [wait // SECOND for wait in least[:5]] == [5, 20, 80, 320, 1280]
+    assert (least[-1], most[-1]) == (DAY * 5 // 6, DAY)
+    assert least == sorted(least)
+    assert [long / short for short, long in zip(least, most, strict=True)] == [1.2] * 11
+    assert pause_event(10**6, jitter=0.5) <= DAY
+
+
+async def test_a_redirect_is_not_followed(world: World) -> None:
+    """A redirect is a failure: its target gets nothing."""
+    async with receiving_events() as target:
+        subscription = await world.subscribe("score.changed")
+        world.receiver.answer_with(307, headers={"Location": target.url})
+        await world.set(ADA, 10)
+        await world.work()
+
+        assert target.received == []
+        (delivery,) = await list_deliveries(world.team.workspace, subscription=subscription.id, limit=9)
+        assert (delivery.state, delivery.status, delivery.problem) == (
+            "waiting", 307, "it answered 307 Temporary Redirect",
+        )  # fmt: skip  # the outcome
+
+
+async def test_a_receiver_that_is_gone_gets_no_more_until_it_is_asked_to(world: World) -> None:
+    """410 turns the subscription off. `redeliver` turns it on, and sends what happened meanwhile too, in order."""
+    subscription = await world.subscribe("score.changed")
+    world.receiver.answer_with(410)
+    await world.set(ADA, 10)
+    await world.work()
+    await world.set(ADA, 20)
+    await world.work(after=DAY)
+    assert len(world.receiver.take()) == 1
+    (stored,) = await subscriptions(world.team.workspace, now=world.clock())
+    assert (stored.disabled_at is not None, stored.problem) == (True, "it answered 410 Gone")
+    told = await database.read("SELECT subject FROM jobs WHERE kind = $1", TELL)
+    assert told == [{"subject": subscription.id}]
+
+    world.receiver.answer_with(200)
+    count = await redeliver(world.team.workspace, subscription=subscription.id, by=ADMIN, now=world.clock())
+    await world.set(ADA, 30)
+    await world.work()
+    assert count == 2
+    assert [event.data["value"] for event in world.receiver.take()] == [10, 20, 30]
+
+
+async def test_five_days_of_failure_turn_a_subscription_off(world: World) -> None:
+    """Every event is tried for five days; then the subscription is turned off, and an admin is told once."""
+    await world.subscribe("score.changed")
+    world.receiver.answer_with(500)
+    await world.set(ADA, 10)
+    hours = 0
+    while (await subscriptions(world.team.workspace, now=world.clock()))[0].disabled_at is None:
+        await world.work(after=3600 * SECOND)
+        hours += 1
+        assert hours < 200
+
+    assert 119 <= hours <= 145
+    assert len(world.receiver.take()) in range(8, 16)
+    assert len(await database.read("SELECT id FROM jobs WHERE kind = $1", TELL)) == 1
+
+
+async def test_an_event_that_a_receiver_never_accepts_does_not_block_the_others(world: World) -> None:
+    """After three days an event is given up if others are accepted; it can be sent again by hand, with the same id."""
+    subscription = await world.subscribe("score.changed")
+    world.receiver.refused = ADA
+    await world.set(ADA, 10)
+    await world.work()
+    first = world.receiver.take()[0]
+    for day in range(4):
+        await world.set(BOB, 20 + day)
+        await world.work(after=DAY)
+    (failed,) = await list_deliveries(
+        world.team.workspace, subscription=subscription.id, state=DeliveryState.FAILED, limit=9
+    )
+    assert failed.event.uid == first.id
+    world.receiver.take()
+
+    world.receiver.refused = ""
+    args = {"subscription": subscription.id, "deliveries": [failed.id], "by": ADMIN}
+    assert await redeliver(world.team.workspace, **args, now=world.clock()) == 1
+    await world.work()
+    (again,) = world.receiver.take()
+    assert (again.id, again.data["value"]) == (first.id, 10)
+
+
+async def test_both_secrets_sign_while_they_are_rotated(world: World) -> None:
+    """After a rotation each request has a signature of both secrets for a day, then of the new one alone."""
+    subscription = await world.subscribe("score.changed")
+    (old,) = subscription.secrets
+    new = new_signing_secret()
+    await rotate_subscription(world.team.workspace, id=subscription.id, secret=new, by=ADMIN, now=world.clock())
+    await world.set(ADA, 10)
+    await world.work()
+    (event,) = world.receiver.take()
+    for secret in (old, new):
+        event.check_signature(secret)
+    world.clock.now += DAY
+    await world.set(ADA, 20)
+    await world.work()
+
+    (event,) = world.receiver.take()
+    assert len(event.headers["webhook-signature"].split()) == 1
+
+
+async def test_an_address_inside_the_network_is_refused_when_it_is_connected_to(storage: Storage) -> None:
+    """Neither an address, nor a name that resolves to one, is called without permission."""
+    clock = Clock()
+    workspace = await add_workspace(TEAM, name="Acme", by=ADMIN, now=clock())
+    sender = EventSender(clock=clock, patience=2.0)
+    runner = JobRunner({**make_handlers(clock), **sender.handlers}, clock=clock)
+    async with receiving_events() as receiver:
+        world = World(team=Team(workspace), clock=clock, receiver=receiver, runner=runner)
+        port = URL(receiver.url).port
+        for host in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"):
+            for scheme in ("http", "https"):
+                await world.subscribe("score.changed", url=f"{scheme}://{host}:{port}/hook")
+        await world.set(ADA, 10)
+        await world.work()
+        await sender.close()
+
+        problems = {each.url: each.problem for each in await subscriptions(workspace, now=clock())}
+        assert receiver.received == []
+    assert len(problems) == 8
+    assert [url for url, problem in problems.items() if "CONTACT_SCORE_ALLOW_NETWORKS" not in str(problem)] == []
+
+
+async def test_a_receiver_that_does_not_answer_is_given_up_for_now(world: World) -> None:
+    """Without an answer in time, or a connection, the event waits, and the subscription says why."""
+    await world.subscribe("score.changed")
+    await world.subscribe("score.changed", url="http://127.0.0.1:9/hook")
+    world.receiver.never = True
+    await world.set(ADA, 10)
+    await world.work()
+
+    silent, closed = [each.problem for each in await subscriptions(world.team.workspace, now=world.clock())]
+    assert silent == "it did not answer within 2 seconds"
+    assert closed == "it did not answer: ClientConnectorError"
+
+
+async def test_a_removed_subscription_gets_nothing(world: World) -> None:
+    """Events that wait are not sent any more, and later ones are not written."""
+    subscription = await world.subscribe("score.changed")
+    await world.set(ADA, 10)
+    await remove_subscription(world.team.workspace, id=subscription.id, by=ADMIN, now=world.clock())
+    world.clock.now += 8 * DAY
+    await world.set(ADA, 20)
+    await world.work()
+
+    assert world.receiver.received == []
+    assert len(await database.read("SELECT id FROM events")) == 2  # the first change, and the band it entered
+
+
+async def test_what_cannot_be_a_subscription_is_refused(world: World) -> None:
+    """An address that cannot be called, an unknown event, and a segment that does not exist are refused, with why."""
+    for url in (
+        "",
+        "example.com",
+        "ftp://example.com/",
+        "http://",
+        "https://user:pass@example.com/",
+        "http://a b/",
+        "https://exämple.com/",
+        "https://example.com:0/",
+        "https://[::1/",
+        "https://" + "a" * 2000,
+    ):
+        with pytest.raises(BadName):
+            await world.subscribe(url=url or " ")
+    for events, segments in ((["score.exploded"], []), (["segment.entered"], [])):
+        with pytest.raises(BadName):
+            await world.subscribe(*events, segments=segments)
+    with pytest.raises(UnknownSegment):
+        await world.subscribe(segments=["gone"])
+    with pytest.raises(UnknownSubscription):
+        await find_subscription(world.team.workspace, id=99, now=world.clock())
+    with pytest.raises(BadName):
+        check_signing_secret("whsec_short")
