@@ -37,7 +37,6 @@ class Workspace(Table):
     tombstone_key = fields.TextField(null=True)  # the key of the tombstone hashes, encrypted; created with the first
     events_kept_until = fields.BigIntField(db_default=0)  # events are written until then: somebody may read them
     events_position = fields.BigIntField(db_default=0)  # the position of the latest published event
-    events_swept_at = fields.BigIntField(db_default=0)  # when fading scores were last checked for band events
     watches_segments = fields.BooleanField(db_default=False)  # whether a subscription names a segment
     created_at = fields.BigIntField()
 

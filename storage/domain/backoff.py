@@ -25,5 +25,5 @@ def pause_event(attempts: int, *, jitter: float) -> int:
     *jitter*, from 0 to 1, adds up to a fifth, so that many receivers that failed together are not called together.
     """
     _, longest = EVENT_WAITS
-    base = min(5 * SECOND * 4 ** min(attempts - 1, 20), longest * 5 // 6)
+    base = min(5 * SECOND << 2 * min(attempts - 1, 20), longest * 5 // 6)
     return base + int(base * jitter / 5)

@@ -29,7 +29,9 @@ async def test_an_admin_hears_of_a_subscription_that_was_turned_off(acme: Acme) 
     def told() -> list[Message] | None:
         return [post for post in acme.sandbox.world.posts if "was turned off" in acme.seen(post)] or None
 
-    (post,) = await acme.until(told)
+    told_posts = await acme.until(told)
+    assert told_posts is not None
+    (post,) = told_posts
     assert "it answered 410 Gone" in acme.seen(post)
     assert "`contact-score subscription redeliver 1`" in acme.seen(post)
     assert "*off* since" in acme.seen(await ask(acme, "subscriptions"))

@@ -389,8 +389,10 @@ async def test_an_event_that_a_receiver_never_accepts_does_not_block_the_others(
     world.receiver.take()
 
     world.receiver.refused = ""
-    args = {"subscription": subscription.id, "deliveries": [failed.id], "by": ADMIN}
-    assert await redeliver(world.team.workspace, **args, now=world.clock()) == 1
+    count = await redeliver(
+        world.team.workspace, subscription=subscription.id, deliveries=[failed.id], by=ADMIN, now=world.clock()
+    )
+    assert count == 1
     await world.work()
     (again,) = world.receiver.take()
     assert (again.id, again.data["value"]) == (first.id, 10)
@@ -479,9 +481,9 @@ async def test_what_cannot_be_a_subscription_is_refused(world: World) -> None:
     ):
         with pytest.raises(BadName):
             await world.subscribe(url=url or " ")
-    for events, segments in ((["score.exploded"], []), (["segment.entered"], [])):
+    for event in ("score.exploded", "segment.entered"):
         with pytest.raises(BadName):
-            await world.subscribe(*events, segments=segments)
+            await world.subscribe(event)
     with pytest.raises(UnknownSegment):
         await world.subscribe(segments=["gone"])
     with pytest.raises(UnknownSubscription):

@@ -133,11 +133,6 @@ class Migration(migrations.Migration):
         ),
         ops.AddField(
             model_name="Workspace",
-            name="events_swept_at",
-            field=fields.BigIntField(db_default=0),
-        ),
-        ops.AddField(
-            model_name="Workspace",
             name="watches_segments",
             field=fields.BooleanField(db_default=False),
         ),
