@@ -61,7 +61,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
     """List the subscriptions, without their secrets."""
 
     async def body(_: Storage, __: Settings) -> None:
-        all_subscriptions = await subscriptions(await the_workspace(team), now=system_clock())
+        all_subscriptions = await subscriptions(await the_workspace(team))
         if as_json:
             output.document({"subscriptions": [_render(subscription) for subscription in all_subscriptions]})
             return

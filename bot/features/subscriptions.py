@@ -6,30 +6,26 @@ from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import NO_ADMIN_FOUND, NOTICE, JobTools
 from storage.domain.backoff import PACE
-from storage.domain.errors import UnknownSubscription
 from storage.domain.facts import DAY
 from storage.events.deliveries import TELL
 from storage.job_runner import GiveUp, JobResult
 from storage.jobs import Job
-from storage.sources.subscriptions import find_subscription, subscriptions
+from storage.sources.subscriptions import subscriptions
 
 
 async def show_subscriptions(request: Request) -> Reply:
     """Handle `subscriptions`."""
-    return subscriptions_reply(await subscriptions(request.workspace, now=request.now))
+    return subscriptions_reply(await subscriptions(request.workspace))
 
 
 async def report_disabled(tools: JobTools, job: Job) -> JobResult:
     """Tell an admin that a subscription was turned off, unless it was turned on again or removed meanwhile."""
-    now = tools.clock()
-    try:
-        subscription = await find_subscription(tools.workspace, id=job.subject, now=now)
-    except UnknownSubscription:
-        return JobResult()
-    if subscription.disabled_at is None:
+    every = await subscriptions(tools.workspace)
+    subscription = next((each for each in every if each.id == job.subject and each.disabled_at is not None), None)
+    if subscription is None:
         return JobResult()
     reply = subscription_disabled_reply(subscription)
-    if not await tools.post_to_admin(job, reply, job.id, event=NOTICE, since=now - DAY):
+    if not await tools.post_to_admin(job, reply, job.id, event=NOTICE, since=tools.clock() - DAY):
         raise GiveUp(NO_ADMIN_FOUND)
     return JobResult(pace=PACE)
 

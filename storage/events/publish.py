@@ -55,7 +55,7 @@ async def publish_events(workspace: Workspace, *, now: int) -> int:
 async def _publish_batch(session: Session, workspace: Workspace, *, now: int) -> int:
     rows = await session.rows("SELECT events_position FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
     last = rows[0]["events_position"]
-    subscriptions = await load_subscriptions(session, workspace, now=now)
+    subscriptions = await load_subscriptions(session, workspace)
     # Read after the lock, in a statement of its own: otherwise events published meanwhile would be read as new.
     new = await session.rows(
         f"SELECT e.id AS row, {EVENT_COLUMNS} FROM events e LEFT JOIN contacts c ON c.id = e.contact_id"

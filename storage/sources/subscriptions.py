@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from storage.audit import AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import LARGEST_ID, Row, Session
-from storage.domain.errors import BadName, UnknownSegment, UnknownSubscription
+from storage.domain.errors import BadName, StorageUnavailable, UnknownSegment, UnknownSubscription
 from storage.domain.events import IMPORT, SEGMENT_EVENTS, EventType
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
 from storage.events.outbox import FOREVER, KEPT_FOR, keep_events
 from storage.events.segment_events import store_members
+from storage.vault import CannotUnlock, NoKeys
 
 LONGEST_URL = 2000
 SYSTEM = "system"  #: who, in the record of changes, if this app disabled a subscription by itself
@@ -25,7 +26,7 @@ class Subscription:
 
     id: int
     url: str
-    secrets: tuple[str, ...]  #: every request is signed with each of them, newest first
+    secrets: tuple[str, ...]  #: every request is signed with each of them, newest first; blank in a list
     events: tuple[str, ...]  #: the types of events that it gets
     segments: tuple[str, ...]  #: the segments whose `segment.entered` and `segment.left` it gets
     imports: bool  #: whether it gets the events that the import of a file produced
@@ -164,24 +165,32 @@ async def resume(session: Session, workspace: Workspace, *, id: int, now: int) -
 
 
 async def find_subscription(workspace: Workspace, *, id: int, now: int) -> Subscription:
-    """Return a subscription with the secrets that are valid *now*. Raises UnknownSubscription."""
+    """Return a subscription with the secrets that are valid *now*.
+
+    Raises UnknownSubscription, or StorageUnavailable if the vault lacks their key.
+    """
     rows = await database.read(
         "SELECT * FROM subscriptions WHERE workspace_id = $1 AND id = $2", workspace.id, min(id, LARGEST_ID)
     )
     if not rows:
         raise _make_unknown_error(id)
-    return _make_subscription(rows[0], now=now)
+    try:
+        secrets = _unseal_secrets(rows[0]["secrets"])
+    except (CannotUnlock, NoKeys) as exc:
+        raise StorageUnavailable(str(exc)) from exc
+    valid = tuple(secret for secret, retires_at in secrets.items() if retires_at is None or retires_at > now)
+    return replace(_make_subscription(rows[0]), secrets=valid)
 
 
-async def subscriptions(workspace: Workspace, *, now: int) -> list[Subscription]:
-    """Return the subscriptions of a workspace, oldest first."""
-    return await load_subscriptions(database.current_database().reader, workspace, now=now)
+async def subscriptions(workspace: Workspace) -> list[Subscription]:
+    """Return the subscriptions of a workspace without their secrets, oldest first."""
+    return await load_subscriptions(database.current_database().reader, workspace)
 
 
-async def load_subscriptions(session: Session, workspace: Workspace, *, now: int) -> list[Subscription]:
-    """Return the subscriptions of a workspace, oldest first, as the session sees them."""
+async def load_subscriptions(session: Session, workspace: Workspace) -> list[Subscription]:
+    """Return the subscriptions of a workspace without their secrets, oldest first, as the session sees them."""
     rows = await session.rows("SELECT * FROM subscriptions WHERE workspace_id = $1 ORDER BY id", workspace.id)
-    return [_make_subscription(row, now=now) for row in rows]
+    return [_make_subscription(row) for row in rows]
 
 
 async def _update_keeping(session: Session, workspace: Workspace, *, now: int) -> None:
@@ -282,12 +291,11 @@ def _describe(row: Row) -> Document:
     }
 
 
-def _make_subscription(row: Row, *, now: int) -> Subscription:
+def _make_subscription(row: Row) -> Subscription:
     names = ("id", "url", "failing_since", "paused_until", "disabled_at", "problem", "created_at")
-    secrets = _unseal_secrets(row["secrets"])
     return Subscription(
         **{name: row[name] for name in names},
-        secrets=tuple(secret for secret, retires_at in secrets.items() if retires_at is None or retires_at > now),
+        secrets=(),
         events=tuple(json.loads(row["events"])),
         segments=tuple(json.loads(row["segments"])),
         imports=bool(row["imports"]),

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from yarl import URL
 
 from storage.alerts.enroll import choose_channel
@@ -36,6 +37,7 @@ from storage.sources.subscriptions import (
     rotate_subscription,
     subscriptions,
 )
+from storage.vault import Vault
 from storage.workspaces import add_workspace
 from tests.storage.teams import Team, change, set_to
 from tests.webhooks.event_receiver import EventReceiver, receiving_events, types_of
@@ -343,7 +345,7 @@ async def test_a_receiver_that_is_gone_gets_no_more_until_it_is_asked_to(world: 
     await world.set(ADA, 20)
     await world.work(after=DAY)
     assert len(world.receiver.take()) == 1
-    (stored,) = await subscriptions(world.team.workspace, now=world.clock())
+    (stored,) = await subscriptions(world.team.workspace)
     assert (stored.disabled_at is not None, stored.problem) == (True, "it answered 410 Gone")
     told = await database.read("SELECT subject FROM jobs WHERE kind = $1", TELL)
     assert told == [{"subject": subscription.id}]
@@ -362,7 +364,7 @@ async def test_five_days_of_failure_turn_a_subscription_off(world: World) -> Non
     world.receiver.answer_with(500)
     await world.set(ADA, 10)
     hours = 0
-    while (await subscriptions(world.team.workspace, now=world.clock()))[0].disabled_at is None:
+    while (await subscriptions(world.team.workspace))[0].disabled_at is None:
         await world.work(after=3600 * SECOND)
         hours += 1
         assert hours < 200
@@ -433,7 +435,7 @@ async def test_an_address_inside_the_network_is_refused_when_it_is_connected_to(
         await world.work()
         await sender.close()
 
-        problems = {each.url: each.problem for each in await subscriptions(workspace, now=clock())}
+        problems = {each.url: each.problem for each in await subscriptions(workspace)}
         assert receiver.received == []
     assert len(problems) == 8
     assert [url for url, problem in problems.items() if "CONTACT_SCORE_ALLOW_NETWORKS" not in str(problem)] == []
@@ -447,7 +449,7 @@ async def test_a_receiver_that_does_not_answer_is_given_up_for_now(world: World)
     await world.set(ADA, 10)
     await world.work()
 
-    silent, closed = [each.problem for each in await subscriptions(world.team.workspace, now=world.clock())]
+    silent, closed = [each.problem for each in await subscriptions(world.team.workspace)]
     assert silent == "it did not answer within 2 seconds"
     assert closed == "it did not answer: ClientConnectorError"
 
@@ -490,3 +492,18 @@ async def test_what_cannot_be_a_subscription_is_refused(world: World) -> None:
         await find_subscription(world.team.workspace, id=99, now=world.clock())
     with pytest.raises(BadName):
         check_signing_secret("whsec_short")
+
+
+async def test_without_the_key_events_wait(world: World) -> None:
+    """A process with another key keeps the events and shows the subscription; with the key they are sent."""
+    await world.subscribe("score.changed")
+    database_, vault = database.current_database(), database.current_database().vault
+    await world.set(ADA, 10)
+    database_.vault = Vault([Fernet.generate_key().decode()])
+    await world.work()
+    assert [each.url for each in await subscriptions(world.team.workspace)] == [world.receiver.url]
+    assert world.receiver.received == []
+    database_.vault = vault
+    await world.work(after=700 * SECOND)
+
+    assert [event.data["value"] for event in world.receiver.take()] == [10]
