@@ -507,3 +507,16 @@ async def test_without_the_key_events_wait(world: World) -> None:
     await world.work(after=700 * SECOND)
 
     assert [event.data["value"] for event in world.receiver.take()] == [10]
+
+
+async def test_a_merged_contact_leaves_no_segment(world: World) -> None:
+    """The contact merged into is in the segment as before, so neither the merge nor a later sweep says anything."""
+    await save_segment(world.team.workspace, name="hot", text="score>=80", by=ADMIN, now=world.clock())
+    await world.set(ADA, 90)
+    await world.set(BOB, 95)
+    await world.subscribe(segments=["hot"])
+    merge = Merge(key="m", contact=Reference(email=BOB), into=Reference(email=ADA))
+    await world.team.deliver(merge, batch="m", received=world.clock() + 1)
+    await world.work(after=20 * 60 * SECOND)
+
+    assert world.receiver.received == []
