@@ -1,6 +1,5 @@
 """`contact-score contact`: explain a score of a contact, or split an id of a source from a contact."""
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -8,7 +7,8 @@ import typer
 
 from bot.blocks.elements import format_value, format_with_band
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.run import AsJson, Team, find_contact, run, terminal_user, the_workspace
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -17,15 +17,13 @@ from storage.domain.describe import describe_contribution, name_causes
 from storage.domain.errors import Refusal
 from storage.domain.explain import MONTH, Contribution
 from storage.domain.numbers import show, show_signed, to_json
-from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger.split import SplitResult, preview_split, split_contact
 from storage.reading.history import why as load_explanation
-from storage.reading.search import find_by_key
 from webhooks.api.explaining import MOST_CONTRIBUTIONS, render_explanation
 
-app = typer.Typer(no_args_is_help=True, help="Contacts: explain a score, split one that is two people.")
+app = typer.Typer(cls=Group, help="Contacts: explain a score, split one that is two people.")
 
 
 @app.callback()
@@ -47,7 +45,7 @@ def why(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
-        known = await _find_contact(workspace, contact)
+        known = await find_contact(workspace, contact)
         score_type, explanation = await load_explanation(
             workspace, contact=known.id, score=score, most=MOST_CONTRIBUTIONS, now=now
         )
@@ -78,13 +76,6 @@ def _describe_line(contribution: Contribution, score_type: ScoreType) -> str:
     return f"{show_signed(contribution.effect)}  {' · '.join(part for part in parts if part)}"
 
 
-async def _find_contact(workspace: Workspace, words: str) -> Contact:
-    known = await find_by_key(workspace, key=words.strip().removeprefix("id:"))
-    if known is None:
-        raise Refusal(f"there is no contact `{words}`: give its e-mail address, an id as SOURCE:ID, or id:NUMBER")
-    return known
-
-
 @app.command()
 def split(
     contact: Annotated[str, typer.Argument(metavar="CONTACT", help="Its address, SOURCE:ID, or id:NUMBER.")],
@@ -105,12 +96,11 @@ def split(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
-        known = await _find_contact(workspace, contact)
+        known = await find_contact(workspace, contact)
         result = await preview_split(workspace, contact=known.id, id=id, now=now)
         if not as_json:
             output.lines(*_describe(known, source_id, result))
-        is_asked = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-        is_confirmed = yes or (is_asked and typer.confirm("Split it?", err=True))
+        is_confirmed = yes or (not as_json and output.confirm("Split it?"))
         if is_confirmed:
             batch = f"split/{now}"
             result = await split_contact(
