@@ -6,6 +6,7 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -22,7 +23,7 @@ from storage.sources.subscriptions import (
 )
 from webhooks.outgoing import check_signing_secret, new_signing_secret
 
-app = typer.Typer(no_args_is_help=True, help="Subscriptions: addresses that events are sent to.")
+app = typer.Typer(cls=Group, help="Subscriptions: addresses that events are sent to.")
 
 _EVENTS = ", ".join(type.value for type in EventType)
 _EVERY_EVENT = {type.value for type in EventType if type not in SEGMENT_EVENTS}

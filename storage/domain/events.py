@@ -48,6 +48,14 @@ BARE = (EventType.CONTACT_MERGED, EventType.CONTACT_DELETED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Readership:
+    """Who may read the events of a workspace. *watches_segments*: a subscription names a segment."""
+
+    kept_until: int  #: events are written until then, in µs UTC
+    watches_segments: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
     """An event to write to the outbox. *data* is what the event says besides the contact; *at* is in µs UTC."""
 

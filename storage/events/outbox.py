@@ -8,7 +8,7 @@ A job publishes the events after the commit: see `storage.events.publish`.
 import json
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from storage import jobs
 from storage.db.database import Row, Session
@@ -22,29 +22,11 @@ KEPT_FOR = 7 * DAY  #: how long an event is kept, and how long events are writte
 FOREVER = 2**62
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Readership:
-    """What is written to the outbox of a workspace that has readers. *watches_segments*: also which contacts change."""
-
-    watches_segments: bool
-
-
-async def load_readerships(session: Session, workspaces: Collection[int], *, now: int) -> dict[int, Readership]:
-    """Return the workspaces, by their ids, whose events somebody may read."""
-    rows = await session.rows(
-        "SELECT w.id, w.watches_segments FROM given(id bigint)"
-        " JOIN workspaces w ON w.id = given.id AND w.events_kept_until > $2",
-        [{"id": id} for id in sorted(workspaces)],
-        now,
-    )
-    return {row["id"]: Readership(watches_segments=bool(row["watches_segments"])) for row in rows}
-
-
 async def emit_events(session: Session, events: Sequence[NewEvent], *, now: int) -> None:
     """Write events in this order, in the transaction that causes them.
 
-    The caller holds the locks of the contacts: the events of a contact are in the order of its changes. Workspaces
-    without a Readership get none.
+    The caller holds the locks of the contacts: the events of a contact are in the order of its changes. It has made
+    sure that somebody may read the events: see `Readership`.
     """
     if not events:
         return
@@ -84,19 +66,19 @@ async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: 
     announced = [step for step in steps if step["move"] in FOLLOW_UP_EVENTS]
     if not announced:
         return
-    readerships = await load_readerships(session, {step["workspace"] for step in announced}, now=now)
-    if not readerships:
-        return
     rows = await session.rows(
-        "SELECT f.id, coalesce(c.merged_into, c.id) AS contact, f.rule_id, f.score, f.before, f.after"
-        " FROM given(id bigint) JOIN follow_ups f ON f.id = given.id JOIN contacts c ON c.id = f.contact_id",
+        "SELECT f.id, coalesce(c.merged_into, c.id) AS contact, f.rule_id, f.score, f.before, f.after,"
+        " w.watches_segments FROM given(id bigint) JOIN follow_ups f ON f.id = given.id"
+        " JOIN contacts c ON c.id = f.contact_id"
+        " JOIN workspaces w ON w.id = f.workspace_id AND w.events_kept_until > $2",
         [{"id": step["follow_up"]} for step in announced],
+        now,
     )
     follow_ups = {row["id"]: row for row in rows}
     events = []
     for step in announced:
-        row, readership = follow_ups[step["follow_up"]], readerships.get(step["workspace"])
-        if readership is None:
+        row = follow_ups.get(step["follow_up"])
+        if row is None:
             continue
         data = {
             "followup": {
@@ -112,7 +94,7 @@ async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: 
                 at=step["at"], data=data,
             )
         )  # fmt: skip  # what, then when
-        if readership.watches_segments:  # a segment may contain `followup:open`
+        if row["watches_segments"]:  # a segment may contain `followup:open`
             events.append(NewEvent(workspace=step["workspace"], type=WRITTEN, contact=row["contact"], at=step["at"]))
     await emit_events(session, events, now=now)
 

@@ -4,19 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.db.database import Session
-from storage.domain.events import IMPORT, WRITTEN, EventType, NewEvent, list_score_events
+from storage.domain.events import IMPORT, WRITTEN, EventType, NewEvent, Readership, list_score_events
 from storage.domain.facts import Deleted
-from storage.events.outbox import emit_events, forget_members, load_readerships
+from storage.events.outbox import emit_events, forget_members
 from storage.ledger.plan import Plan
 
 
-async def announce_changes(session: Session, plans: Sequence[Plan], *, now: int) -> None:
-    """Write the events of plans to the outbox, in their order, for workspaces whose events somebody may read."""
-    readerships = await load_readerships(session, {plan.workspace.id for plan in plans}, now=now)
+async def announce_changes(
+    session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int
+) -> None:
+    """Write the events of plans to the outbox, in their order, for workspaces whose events somebody may read.
+
+    *readerships* are by workspace id.
+    """
     events: list[NewEvent] = []
     for plan in plans:
         readership = readerships.get(plan.workspace.id)
-        if readership is None:
+        if readership is None or readership.kept_until <= now:
             continue
         merged = _list_merged(plan)
         events += _list_events(plan, merged)

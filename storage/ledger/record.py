@@ -54,7 +54,7 @@ async def record_group(
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}
     await definitions.lock_shared(session, workspaces)
-    live_types, drafts = await definitions.live_and_drafts(session, workspaces)
+    live_types, drafts, readerships = await definitions.load_for_writing(session, workspaces)
     rules = await alert_rules.load_rules(session, workspaces)
     plans = [
         plan_submission(position, workspace, submission, live_types[workspace.id])
@@ -75,7 +75,7 @@ async def record_group(
     await save_scores(session, known)
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
-    await announce_changes(session, recorded, now=now)
+    await announce_changes(session, recorded, readerships, now=now)
     await _save_deliveries(session, recorded)
     for plan in recorded:
         outcomes[plan.position] = plan.refusal or Recorded(
