@@ -24,8 +24,9 @@ from storage.domain.events import EventType
 from storage.domain.facts import DAY, Deletion, Merge, Op
 from storage.domain.followups import FollowUpMove
 from storage.domain.submissions import Recorded
-from storage.events.deliveries import TELL, DeliveryState, list_deliveries, redeliver
+from storage.events.deliveries import DELIVER, TELL, DeliveryState, list_deliveries, redeliver
 from storage.events.event_jobs import SWEEP_EVENTS
+from storage.events.publish import delete_old_events, publish_events
 from storage.job_handlers import make_handlers
 from storage.job_runner import JobRunner
 from storage.reading.segments import save_segment
@@ -520,3 +521,49 @@ async def test_a_merged_contact_leaves_no_segment(world: World) -> None:
     await world.work(after=20 * 60 * SECOND)
 
     assert world.receiver.received == []
+
+
+async def test_events_are_deleted_after_a_week_unless_they_wait(world: World) -> None:
+    """A delivered event is deleted after seven days with its delivery; one that still waits is kept and sent."""
+    subscription = await world.subscribe("score.changed")
+    await world.set(ADA, 10)
+    await world.work()
+    world.receiver.answer_with(503, headers={"Retry-After": "86400"})
+    await world.set(BOB, 20)
+    await world.work()
+    world.clock.now += 8 * DAY
+    await delete_old_events(world.team.workspace, now=world.clock())
+
+    (waiting,) = await list_deliveries(world.team.workspace, subscription=subscription.id, limit=9)
+    assert waiting.state == "waiting"
+    assert len(await database.read("SELECT id FROM events")) == 1
+    world.receiver.answer_with(200)
+    world.receiver.take()
+    await world.work()
+    assert [event.data["value"] for event in world.receiver.take()] == [20]
+    await delete_old_events(world.team.workspace, now=world.clock())
+    assert await database.read("SELECT id FROM events") == []
+
+
+async def test_events_that_no_job_sends_are_found(world: World) -> None:
+    """If the job of an event was lost, the sweep makes another one."""
+    await world.subscribe("score.changed")
+    await world.set(ADA, 10)
+    await publish_events(world.team.workspace, now=world.clock())
+    assert await database.change("DELETE FROM jobs WHERE kind = $1 RETURNING id", DELIVER) != []
+    await world.work(after=16 * 60 * SECOND)
+
+    assert [event.data["value"] for event in world.receiver.take()] == [10]
+
+
+async def test_a_person_is_named_and_two_workspaces_are_apart(world: World) -> None:
+    """An event names the person who changed a score, and goes to the subscriptions of its workspace only."""
+    other = Team(await add_workspace("T0456", name="Other", by=ADMIN, now=world.clock()))
+    await world.subscribe("score.changed")
+    await other.ask(set_to("k", ADA, 33), batch="b", received=world.clock())
+    await world.team.ask(set_to("k", ADA, 44), batch="b", received=world.clock())
+    await world.work()
+
+    assert [(event.data["value"], event.data["source"], event.data["actor"]) for event in world.receiver.take()] == [
+        (44, "slack", "U0REP")
+    ]
