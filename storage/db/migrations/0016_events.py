@@ -8,7 +8,7 @@ from tortoise.migrations.constraints import UniqueConstraint
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0014_audit")]
+    dependencies = [("storage", "0015_asking_newcomers")]
 
     operations = [
         ops.CreateModel(
