@@ -25,10 +25,10 @@ from storage.events.deliveries import (
     EventDelivery,
     Failure,
     next_delivery,
+    parse_slot,
     postpone_delivery,
     record_failure,
     record_success,
-    slot_of,
 )
 from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, list_due_in_lane
@@ -96,7 +96,7 @@ class EventSender:
                 subscription = await find_subscription(workspace, id=job.subject, now=self._clock())
             except UnknownSubscription:
                 return JobResult(also_done=due)
-            delivery = await next_delivery(workspace, subscription=job.subject, slot=slot_of(job.lane))
+            delivery = await next_delivery(workspace, subscription=job.subject, slot=parse_slot(job.lane))
             now = self._clock()
             if delivery is None or subscription.disabled_at is not None:
                 return JobResult(also_done=due)
@@ -118,7 +118,7 @@ class EventSender:
         url = URL(subscription.url, encoded=True)
         wait = pause_event(delivery.attempts + 1, jitter=random.random())  # noqa: S311  # spreads retries
         try:
-            async with self._session(url.scheme).post(
+            async with self._open_session(url.scheme).post(
                 url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 await response.content.read(MOST_READ)
@@ -157,7 +157,7 @@ class EventSender:
             return f"it did not answer within {self._patience:g} seconds"
         return f"it did not answer: {type(exc).__name__}"
 
-    def _session(self, scheme: str) -> ClientSession:
+    def _open_session(self, scheme: str) -> ClientSession:
         """Return the session for a scheme. Every address that it connects to is checked, after it was looked up."""
         if scheme not in self._sessions:
 
@@ -179,7 +179,7 @@ def sign_event(body: bytes, *, uid: str, secrets: Sequence[str], now: int) -> di
     """Return the headers of a request, signed with each secret."""
     request = SignedRequest(headers={"content-type": "application/json", "user-agent": "Contact-Score"}, body=body)
     signed = [sign(request, recipe=STANDARD, delivery=uid, secret=secret, now=now) for secret in secrets]
-    signatures = " ".join(each.headers[STANDARD.header] for each in signed)
+    signatures = " ".join(signed_request.headers[STANDARD.header] for signed_request in signed)
     return {**signed[0].headers, STANDARD.header: signatures}
 
 

@@ -20,9 +20,9 @@ async def show_subscriptions(request: Request) -> Reply:
 
 async def report_disabled(tools: JobTools, job: Job) -> JobResult:
     """Tell an admin that a subscription was turned off, unless it was turned on again or removed meanwhile."""
-    every = await subscriptions(tools.workspace)
-    subscription = next((each for each in every if each.id == job.subject and each.disabled_at is not None), None)
-    if subscription is None:
+    all_subscriptions = await subscriptions(tools.workspace)
+    subscription = next((subscription for subscription in all_subscriptions if subscription.id == job.subject), None)
+    if subscription is None or subscription.disabled_at is None:
         return JobResult()
     reply = subscription_disabled_reply(subscription)
     if not await tools.post_to_admin(job, reply, job.id, event=NOTICE, since=tools.clock() - DAY):

@@ -98,7 +98,7 @@ def make_lane(subscription: int, slot: int) -> str:
     return f"events/{subscription}/{slot}"
 
 
-def slot_of(lane: str) -> int:
+def parse_slot(lane: str) -> int:
     """Return the slot of a lane."""
     return int(lane.rpartition("/")[2])
 

@@ -68,7 +68,8 @@ async def _publish_batch(session: Session, workspace: Workspace, *, now: int) ->
         await session.rows(
             "DELETE FROM events WHERE id IN (SELECT id FROM given(id bigint))", [{"id": row["row"]} for row in written]
         )
-        names = {name for each in subscriptions if each.disabled_at is None for name in each.segments}
+        enabled = [subscription for subscription in subscriptions if subscription.disabled_at is None]
+        names = {name for subscription in enabled for name in subscription.segments}
         for cause in sorted({row["cause"] for row in written}, key=str):
             contacts = {row["contact"] for row in written if row["cause"] == cause}
             await write_segment_events(session, workspace, names, contacts, cause=cause, now=now)
