@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from storage.domain.followups import FollowUpMove
+from storage.domain.followups import FollowUpMove, FollowUpState
 from storage.domain.numbers import to_json
 from storage.domain.submissions import Moved
 
@@ -34,13 +34,14 @@ class EventType(StrEnum):
 WRITTEN = "contact.written"
 
 SEGMENT_EVENTS = (EventType.SEGMENT_ENTERED, EventType.SEGMENT_LEFT)
-#: the entry in the history of a follow-up → its event; other entries, such as the end of a snooze, have none
-FOLLOW_UP_EVENTS: Mapping[str, EventType] = {
+#: the events of entries in the history of a follow-up; other entries, such as the end of a snooze, have none
+_FOLLOW_UP_EVENTS: Mapping[str, EventType] = {
     "asked": EventType.FOLLOWUP_OPENED,
     FollowUpMove.CLAIM: EventType.FOLLOWUP_CLAIMED,
     FollowUpMove.SNOOZE: EventType.FOLLOWUP_SNOOZED,
     FollowUpMove.DONE: EventType.FOLLOWUP_DONE,
     FollowUpMove.FALL_BACK: EventType.FOLLOWUP_CLOSED,
+    FollowUpMove.TAKE_BACK: EventType.FOLLOWUP_CLOSED,
     FollowUpMove.ESCALATE: EventType.FOLLOWUP_ESCALATED,
 }
 #: the events that name contacts by their ids only
@@ -65,6 +66,13 @@ class NewEvent:
     at: int
     data: Mapping[str, Any] = field(default_factory=dict)
     cause: str | None = None  #: IMPORT, or None
+
+
+def find_follow_up_event(move: str, state: str) -> EventType | None:
+    """Return the event of an entry in the history of a follow-up, or None. *state* is the state after it."""
+    if move == FollowUpMove.TAKE_BACK and state != FollowUpState.CLOSED:
+        return None  # a claimed follow-up stays with its holder
+    return _FOLLOW_UP_EVENTS.get(move)
 
 
 def list_score_events(moved: Moved) -> list[tuple[EventType, dict[str, Any]]]:

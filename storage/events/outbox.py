@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from storage import jobs
 from storage.db.database import Row, Session
-from storage.domain.events import FOLLOW_UP_EVENTS, WRITTEN, NewEvent
+from storage.domain.events import WRITTEN, NewEvent, find_follow_up_event
 from storage.domain.facts import DAY
 from storage.domain.numbers import to_json
 from storage.jobs import NewJob
@@ -63,7 +63,7 @@ async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: 
 
     The entries have the keys workspace, follow_up, move, state, by and at.
     """
-    announced = [step for step in steps if step["move"] in FOLLOW_UP_EVENTS]
+    announced = [(step, type) for step in steps if (type := find_follow_up_event(step["move"], step["state"]))]
     if not announced:
         return
     rows = await session.rows(
@@ -71,12 +71,12 @@ async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: 
         " w.watches_segments FROM given(id bigint) JOIN follow_ups f ON f.id = given.id"
         " JOIN contacts c ON c.id = f.contact_id"
         " JOIN workspaces w ON w.id = f.workspace_id AND w.events_kept_until > $2",
-        [{"id": step["follow_up"]} for step in announced],
+        [{"id": step["follow_up"]} for step, _ in announced],
         now,
     )
     follow_ups = {row["id"]: row for row in rows}
     events = []
-    for step in announced:
+    for step, type in announced:
         row = follow_ups.get(step["follow_up"])
         if row is None:
             continue
@@ -90,7 +90,7 @@ async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: 
         }  # fmt: skip  # what it is about, then its state
         events.append(
             NewEvent(
-                workspace=step["workspace"], type=FOLLOW_UP_EVENTS[step["move"]], contact=row["contact"],
+                workspace=step["workspace"], type=type, contact=row["contact"],
                 at=step["at"], data=data,
             )
         )  # fmt: skip  # what, then when

@@ -567,3 +567,15 @@ async def test_a_person_is_named_and_two_workspaces_are_apart(world: World) -> N
     assert [(event.data["value"], event.data["source"], event.data["actor"]) for event in world.receiver.take()] == [
         (44, "slack", "U0REP")
     ]
+
+
+async def test_a_follow_up_that_is_taken_back_is_closed(world: World) -> None:
+    """An undo of the change closes the follow-up, with its event; the score falls back with an event too."""
+    await choose_channel(world.team.workspace, channel="C0SALES", by=ADMIN, now=world.clock())
+    await world.subscribe("followup.closed", "score.changed")
+    await world.team.ask(set_to("k", ADA, 90), batch="b", received=world.clock())
+    await world.team.undo("b", batch="u", received=world.clock() + SECOND)
+    await world.work(after=2 * SECOND)
+
+    events = [(event.type, event.data.get("value")) for event in world.receiver.take()]
+    assert sorted(events, key=str) == [("followup.closed", None), ("score.changed", 90), ("score.changed", None)]

@@ -8,7 +8,7 @@ from tortoise.migrations.constraints import UniqueConstraint
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0015_asking_newcomers")]
+    dependencies = [("storage", "0018_undone_changes")]
 
     operations = [
         ops.CreateModel(
