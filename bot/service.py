@@ -51,6 +51,8 @@ from webhooks.app import handle_errors, routes
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site
 from webhooks.limits import FailureRate
 from webhooks.metrics import Metrics
+from webhooks.outgoing import AT_ONCE as EVENTS_AT_ONCE
+from webhooks.outgoing import EventSender
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
 from webhooks.readback import Reader
@@ -89,6 +91,8 @@ class Service:
         self._dispatcher: Dispatcher | None = None
         self._socket: Socket | None = None
         self._job_runner: JobRunner | None = None
+        self._event_sender: EventSender | None = None
+        self._event_runner: JobRunner | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._address = ""
         self._metrics = Metrics()
@@ -177,6 +181,10 @@ class Service:
             clock=self._clock,
         )
         self._job_runner.start()
+        self._event_sender = EventSender(clock=self._clock, allowed_networks=self._settings.networks)
+        # A runner of its own: a receiver that does not answer must not delay messages to people.
+        self._event_runner = JobRunner(self._event_sender.handlers, clock=self._clock, at_once=EVENTS_AT_ONCE)
+        self._event_runner.start()
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
         return self._address
@@ -219,8 +227,10 @@ class Service:
             await self._runner.cleanup()
         if self._dispatcher is not None:
             await self._dispatcher.drain(patience=PATIENCE)
-        if self._job_runner is not None:
-            await self._job_runner.stop(patience=PATIENCE)
+        runners = [runner for runner in (self._job_runner, self._event_runner) if runner is not None]
+        await asyncio.gather(*(runner.stop(patience=PATIENCE) for runner in runners))
+        if self._event_sender is not None:
+            await self._event_sender.close()
         await self._token_uses.drain()
         if self._storage is not None:
             await self._storage.close()

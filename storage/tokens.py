@@ -13,6 +13,7 @@ from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.errors import BadName, StorageUnavailable, UnknownToken
 from storage.domain.people import Workspace
+from storage.events.outbox import KEPT_FOR, keep_events
 
 SCOPES = ("read", "write", "metrics", "export")
 PREFIX = "cs_"
@@ -67,6 +68,8 @@ async def create_token(
             created_at=now,
             expires_at=expires_at,
         )
+        if "read" in chosen:
+            await keep_events(session, workspace.id, until=now + KEPT_FOR)
         await record_change(
             session, workspace, who=by, what=AuditAction.TOKEN_CREATED, subject=token.name,
             before=None, after=_describe_token(token), now=now,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import contact_delete, contacts, deliveries, rules, sources, tokens, types, workspaces
+from bot.cli import contact_delete, contacts, deliveries, rules, sources, subscriptions, tokens, types, workspaces
 from bot.cli.audit import audit
 from bot.cli.backup import back_up_database, restore_database
 from bot.cli.demo import demo
@@ -61,3 +61,4 @@ app.add_typer(contacts.app, name="contact")
 contacts.app.command("delete")(contact_delete.delete)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")
+app.add_typer(subscriptions.app, name="subscription")

@@ -22,6 +22,7 @@ from storage.domain.followups import (
     move_status,
 )
 from storage.domain.people import Workspace
+from storage.events.outbox import emit_follow_up_events
 from storage.jobs import NewJob
 
 #: kinds of jobs: post a new follow-up, update its message, and make the moves that time causes
@@ -216,6 +217,7 @@ async def _write_steps(session: Session, steps: list[Row]) -> None:
         " state text, by text, at bigint) WHERE true ORDER BY follow_up",
         steps,
     )
+    await emit_follow_up_events(session, steps, now=max((step["at"] for step in steps), default=0))
 
 
 async def delete_follow_ups(session: Session, contacts: Collection[int]) -> None:

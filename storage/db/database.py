@@ -265,7 +265,7 @@ class Database:
         self._writer: Any = context.db(address.dialect)  # a client of sqlite_engine or asyncpg_engine
         self._reader = context.db("reader") if address.path is not None else self._writer
         self.limits = limits
-        self.wake_job_runner: Callable[[], None] | None = None  #: called after each commit that enqueued due jobs
+        self.job_wakers: list[Callable[[], None]] = []  #: called after each commit that enqueued due jobs
         self._waiting: dict[Session, float] = {}  # sessions with a running statement, and when it began
         self._refusal: StorageUnavailable | None = None  # why a change was refused in the last REFUSAL_LASTS seconds
 
@@ -297,8 +297,9 @@ class Database:
                     self._remember_refusal(translated)
                 raise translated from (exc if translated is not exc else None)
             self._refusal = None
-            if session.has_enqueued_jobs and self.wake_job_runner is not None:
-                self.wake_job_runner()
+            if session.has_enqueued_jobs:
+                for wake in self.job_wakers:
+                    wake()
             return result
 
         task = asyncio.create_task(run())

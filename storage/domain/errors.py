@@ -101,6 +101,10 @@ class UnknownToken(Refusal):
     """There is no such token."""
 
 
+class UnknownSubscription(Refusal):
+    """There is no such subscription."""
+
+
 class Changed(Refusal):
     """The score has changed since it was read."""
 

@@ -22,6 +22,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import projection
+from storage.ledger.announce import announce_changes
 from storage.ledger.append import append_facts
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
@@ -54,7 +55,7 @@ async def record_group(
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}
     await definitions.lock_shared(session, workspaces)
-    live_types, drafts = await definitions.live_and_drafts(session, workspaces)
+    live_types, drafts, readerships = await definitions.load_for_writing(session, workspaces)
     rules = await alert_rules.load_rules(session, workspaces)
     plans = [
         plan_submission(position, workspace, submission, live_types[workspace.id])
@@ -77,6 +78,7 @@ async def record_group(
     await save_scores(session, known)
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
+    await announce_changes(session, recorded, readerships, now=now)
     await _save_deliveries(session, recorded)
     for plan in recorded:
         outcomes[plan.position] = plan.refusal or Recorded(

@@ -29,6 +29,7 @@ COMMANDS = (
     "settings",
     "rules",
     "sources",
+    "subscriptions",
     "audit",
     "merge ida into grace@example.com",
     "split ada crm:17",

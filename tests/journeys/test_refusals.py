@@ -45,6 +45,7 @@ OF_ADMINS = (
     "settings",
     "rules",
     "sources",
+    "subscriptions",
     "audit",
     "a preview",
     "delete ida",
@@ -278,16 +279,16 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
 
     COUNTS["surfaces of admins refused to a member"] += len(results)
     assert results == dict.fromkeys(results, ADMINS)
-    assert len(results) == 7 + 10 + len(FORMS) + len(DECISIONS) + 1
+    assert len(results) == 7 + 11 + len(FORMS) + len(DECISIONS) + 1
     assert (await score_types(acme.workspace), await drafts(acme.workspace)) == (before, drafts_before)
     assert await sources(acme.workspace) == sources_before
 
 
 def test_the_matrix_is_whole() -> None:
-    """The matrix has eleven reasons to refuse and fifty-six surfaces."""
+    """The matrix has eleven reasons to refuse and fifty-seven surfaces."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
-    assert (len(CONDITIONS), COUNT, cells) == (11, 56, 591)
+    assert (len(CONDITIONS), COUNT, cells) == (11, 57, 602)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:

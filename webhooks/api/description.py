@@ -26,6 +26,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "q": ("query", _TEXT, "A filter, as in `/score filter`: `score>=80 owner:rep@example.com sort:-score`."),
     "limit": ("query", {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT}, "How many to return."),
     "cursor": ("query", {"type": "string", "minLength": 1}, "The `next_cursor` of the previous page."),
+    "imports": ("query", {"type": "string", "enum": ["true"]}, "`true` adds what imports changed."),
     "state": ("query", {"type": "string", "enum": list(FollowUpState)}, f"One of {STATES}."),
     "owner": ("query", _TEXT, "The e-mail address of the contact's owner."),
     "key": ("path", _TEXT, "The contact's id, e-mail address, or `source:id`."),

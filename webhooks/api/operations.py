@@ -19,6 +19,7 @@ from webhooks.api.contacts import (
     merge_contact,
     show_contact,
 )
+from webhooks.api.events import list_events
 from webhooks.api.explaining import show_explanation, show_history
 from webhooks.api.exports import export_csv, export_json
 from webhooks.api.followups import Actor, Done, FollowUpMoves, IsMember, Snooze, list_follow_ups
@@ -132,6 +133,11 @@ def make_operations(*, is_member: IsMember) -> list[Operation]:
             method="GET", path="/followups", scope="read", handler=list_follow_ups,
             summary="List follow-ups, newest first; without a state those that are not finished",
             query=("state", "owner", *PAGES), result=shapes.FollowUpPage,
+        ),
+        Operation(
+            method="GET", path="/events", scope="read", handler=list_events,
+            summary="List the events of the last seven days, oldest first, for programs that poll",
+            query=("imports", *PAGES), result=shapes.EventPage,
         ),
         Operation(
             method="GET", path="/export.csv", scope="export", handler=export_csv,

@@ -167,6 +167,22 @@ class FollowUpPage(BaseModel):
     next_cursor: Cursor
 
 
+class Event(BaseModel):
+    """Something that happened, as subscriptions get it. *data* has the contact and what the type adds."""
+
+    id: str
+    type: str
+    timestamp: str
+    data: dict[str, Any]
+
+
+class EventPage(BaseModel):
+    """A page of events, oldest first. The next request with the cursor returns the events since."""
+
+    items: list[Event]
+    next_cursor: str
+
+
 class Problem(BaseModel):
     """Why a request was refused (RFC 9457)."""
 

@@ -30,6 +30,7 @@ MIGRATIONS = [
     "0017_undone_alerts",
     "0018_undone_changes",
     "0019_token_uses",
+    "0020_events",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -34,9 +34,9 @@ FIRST = sorted(path.stem for path in (HOUSE / "storage/db" / "migrations").glob(
 NEXT = "9000_next"
 #: columns that later migrations added to tables that earlier ones fill
 LATER = (
-    "applied_at", "replaces", "asked_up_to", "previous_enrolled_at", "split_at", "is_gone", "cause", "found",
-    "taken_back_at",
-)  # fmt: skip  # columns of later versions, by migration
+    *("applied_at", "replaces", "asked_up_to", "previous_enrolled_at", "split_at", "is_gone", "cause", "found"),
+    *("taken_back_at", "events_kept_until", "events_position", "watches_segments"),
+)
 TOO_NEW = (
     f"The database was made by a newer version: this one does not know its migration {NEXT}. Install the newer version."
 )
