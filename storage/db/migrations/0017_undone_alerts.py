@@ -8,7 +8,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0015_gone_contacts")]
+    dependencies = [("storage", "0016_gone_contacts")]
 
     operations = [
         ops.AddField(model_name="AlertMemory", name="cause", field=fields.TextField(null=True, unique=False)),
