@@ -253,7 +253,7 @@ async def apply_move(
 ) -> FollowUp:
     """Make a move and return the follow-up. *by* is the Slack user id, None for a timer; *until* ends a snooze.
 
-    A move in BY_TIME changes nothing if its instant has not come, as after a new snooze.
+    A timer changes nothing if its instant has not come, as after a new snooze.
     Raises UnknownFollowUp, or TooLate if the move is not possible any more.
     """
 
@@ -267,7 +267,7 @@ async def apply_move(
         if row is None:
             return False
         due = row["late_at"] if move is FollowUpMove.ESCALATE else row["until"]
-        if move in BY_TIME and (due is None or due > now):
+        if by is None and move in BY_TIME and (due is None or due > now):
             return True  # the follow-up was snoozed or claimed again meanwhile
         after = move_status(status_of_row(row), move, by=by)
         updated = await _write_move(session, row, move, after, by=by, until=until, now=now)

@@ -213,7 +213,8 @@ class _WatchedSession(Session):
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
         # A timer for each statement would take longer than this, and fill the loop's heap.
-        self._waiting[self] = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._waiting[self] = loop.time()
         try:
             return await super().rows(sql, *params)
         finally:

@@ -384,6 +384,8 @@ class Token(Table):
     scopes = fields.TextField()
     hash = fields.CharField(max_length=64)
     created_at = fields.BigIntField()
+    expires_at = fields.BigIntField(null=True)  # NULL: never
+    last_used_at = fields.BigIntField(null=True)
 
     class Meta:
         table = "tokens"

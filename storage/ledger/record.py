@@ -26,7 +26,7 @@ from storage.ledger.append import append_facts
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
 from storage.ledger.facts import Scored
-from storage.ledger.lock import Returned, check_folded, insert_newcomers, lock_contacts
+from storage.ledger.lock import Returned, check_expected, check_folded, insert_newcomers, lock_contacts
 from storage.ledger.merge import carry_state, regroup_contacts
 from storage.ledger.plan import ItemKind, Name, Plan, arrange_turns, cut_group, plan_submission
 from storage.ledger.project import Known, project, save_fields, save_scores
@@ -64,6 +64,7 @@ async def record_group(
     plans, returned = await lock_contacts(session, cut_group(plans), blocked)
     await check_folded(session, plans)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
+    plans = [await check_expected(session, plan) for plan in plans]
     plans = await insert_newcomers(session, plans, now=now)
     await ask_newcomers_of_plans(session, plans, rules, now=now)
     # Scores are read in a statement after the lock: read together with the lock, they might be older.

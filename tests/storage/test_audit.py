@@ -72,7 +72,7 @@ NO_SETTINGS = {
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
     "remove_workspace.remove_workspace", "sources.readback_queue.clear_failure",
-    "sources.readback_queue.record_failure", "workspaces.record_welcome",
+    "sources.readback_queue.record_failure", "tokens.record_token_use", "workspaces.record_welcome",
 }  # fmt: skip  # names
 # They write a part of what another function records.
 PARTS = {"scoring.definitions.record_applicant", "transfer.import_batch.record_import"}
