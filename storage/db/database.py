@@ -344,7 +344,8 @@ class Database:
                 raise StorageUnavailable(READ_ONLY)
         if self._refusal is not None:
             raise StorageUnavailable(self._refusal.because)
-        latest = asyncio.get_running_loop().time() - self.limits.silence
+        loop = asyncio.get_running_loop()
+        latest = loop.time() - self.limits.silence
         if any(begun < latest for begun in self._waiting.values()):
             raise StorageUnavailable
 

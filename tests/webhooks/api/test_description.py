@@ -92,6 +92,7 @@ async def test_the_answers_are_as_described(service: Receiving) -> None:
         ("GET", f"{score}/explanation", "/contacts/{key}/scores/{type}/explanation", None),
         ("GET", "/score-types", "/score-types", None),
         ("GET", "/segments", "/segments", None),
+        ("GET", "/events?imports=true", "/events", None),
         ("GET", "/segments/hot/contacts", "/segments/{name}/contacts", None),
         ("GET", "/followups", "/followups", None),
         ("GET", "/export.csv", "/export.csv", None),
