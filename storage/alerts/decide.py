@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from heapq import merge
 from typing import TypeAlias
 
 from storage.alerts import enroll, followup_moves
@@ -85,20 +85,20 @@ _Condition: TypeAlias = Callable[[_Instant], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """First close the open follow-up at *closes_at*, then open a follow-up for *opens*. None: do not close, or open."""
+class _Event:
+    """At *at*, open a follow-up for *opens*; None: the rule lets its open follow-up go."""
 
-    closes_at: int | None
-    opens: _Instant | None
+    at: int
+    opens: _Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Decisions:
-    """The decisions of a rule about a contact so far, as steps in order, and the memory of the rule after them."""
+    """The decisions of a rule about a contact so far, as events in order, and the memory of the rule after them."""
 
     evaluation: _Evaluation
     memory: AlertMemory
-    steps: tuple[_Step, ...] = ()
+    events: tuple[_Event, ...] = ()
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
 
     def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decisions":
@@ -111,10 +111,10 @@ class _Decisions:
             if not opens:
                 unasked += is_matching and plan is not None
                 memory = replace(memory, fired_at=self.memory.fired_at)
-        steps = _add_closing(self.steps, instant.at) if decision.closes else self.steps
-        if opens:
-            steps = _add_opening(steps, instant)
-        return replace(self, memory=memory, steps=steps, unasked=unasked)
+        events = self.events
+        if decision.closes or opens:
+            events = (*events, _Event(instant.at, instant if opens else None))
+        return replace(self, memory=memory, events=events, unasked=unasked)
 
     def enroll(self, state: ScoreState) -> "_Decisions":
         """Enroll the contact, if its memory is older than the enrollment of the rule. *state*: the score since then."""
@@ -148,18 +148,7 @@ class _Decisions:
         """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
         decision = self.evaluation.watch.evaluate(self.memory, state, now=at)
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
-        return replace(self, memory=memory, steps=_add_closing(self.steps, at) if decision.closes else self.steps)
-
-
-def _add_closing(steps: tuple[_Step, ...], at: int) -> tuple[_Step, ...]:
-    return (*steps, _Step(at, None))
-
-
-def _add_opening(steps: tuple[_Step, ...], instant: _Instant) -> tuple[_Step, ...]:
-    """Add the opening of a follow-up: to the last step if that only closes one, else as a step of its own."""
-    if steps and steps[-1].opens is None:
-        return (*steps[:-1], replace(steps[-1], opens=instant))
-    return (*steps, _Step(None, instant))
+        return replace(self, memory=memory, events=(*self.events, _Event(at)) if decision.closes else self.events)
 
 
 async def decide_all(
@@ -302,13 +291,8 @@ async def _save(
     session: Session, all_decisions: Sequence[_Decisions], loaded: Mapping[Watched, AlertMemory], *, now: int
 ) -> dict[Watched, AlertMemory]:
     """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
-    for steps in zip_longest(*(decisions.steps for decisions in all_decisions)):
-        current = [
-            (decisions.evaluation.watched, step) for decisions, step in zip(all_decisions, steps, strict=True) if step
-        ]
-        closing = {watched: step.closes_at for watched, step in current if step.closes_at is not None}
-        await followup_moves.close_fallen_back(session, closing, now=now)
-        opening = sorted((step.opens for _, step in current if step.opens), key=lambda instant: instant.at)
+    for closing, opening in _list_turns(all_decisions):
+        await followup_moves.let_rules_go(session, closing, now=now)
         await followup_moves.open_follow_ups(session, await _make_follow_ups(session, opening), now=now)
     changed = dict[Watched, AlertMemory]()
     for decisions in all_decisions:
@@ -319,6 +303,35 @@ async def _save(
             changed[evaluation.watched] = memory
     await alert_memory.save_memory(session, changed)
     return changed
+
+
+def _list_turns(all_decisions: Sequence[_Decisions]) -> list[tuple[dict[Watched, int], list[_Instant]]]:
+    """Arrange the events of all contacts into as few turns as possible: in a turn, first rules let go, then rules fire.
+
+    The events of one contact keep the order of their instants, whichever rules they are of. At one instant rules let go
+    first, so that a follow-up closes before the next one opens; the events of one rule keep their order.
+    """
+    by_contact: dict[int, list[list[tuple[Watched, _Event]]]] = {}
+    for decisions in all_decisions:
+        if decisions.events:
+            watched = decisions.evaluation.watched
+            by_contact.setdefault(decisions.evaluation.contact, []).append([(watched, it) for it in decisions.events])
+    turns: list[tuple[dict[Watched, int], list[_Instant]]] = []
+    for lists in by_contact.values():
+        turn, has_opened = 0, False
+        for watched, event in merge(*lists, key=lambda entry: (entry[1].at, entry[1].opens is not None)):
+            turn += has_opened and event.opens is None
+            has_opened = event.opens is not None
+            if turn == len(turns):
+                turns.append(({}, []))
+            closing, opening = turns[turn]
+            if event.opens is None:
+                closing[watched] = event.at
+            else:
+                opening.append(event.opens)
+    for _, opening in turns:
+        opening.sort(key=lambda instant: instant.at)
+    return turns
 
 
 def _list_evaluations(plan: Plan, rules: Mapping[int, Sequence[AlertRule]]) -> list[_Evaluation]:
@@ -386,6 +399,7 @@ def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
         lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
         at=instant.at,
         why=None if evaluation.watch.is_shown_by_score else evaluation.watch.words,
+        words=f"{evaluation.watch.words} if {rule.condition}" if rule.condition else evaluation.watch.words,
         sla=rule.sla,
         escalate_to=rule.escalate_to,
     )
@@ -410,6 +424,7 @@ async def open_for_newcomers(
     """
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     newcomers = await _list_newcomers(session, workspace, types_before, types.values(), score=score, now=now)
+    await contacts.lock(session, {evaluation.contact: evaluation.contact for evaluation, _ in newcomers})
     firings = [
         _Instant(evaluation, now, None, evaluation.state.value(evaluation.watch.score_type, now=now), by_time=True)
         for evaluation, _ in newcomers

@@ -14,6 +14,7 @@ from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
 from tests.slack.faults import Fault
 
 DAY = 86_400
+SNOOZE_ENDS = 4 * DAY  #: seconds after which a snooze until the next working day is over
 SUCCESS = "C0SUCCESS"
 
 
@@ -70,7 +71,7 @@ async def press(acme: Acme, message: Message, label: str, *, user: str = REP) ->
 async def history(acme: Acme, message: Message, *, user: str = REP) -> str:
     """Choose History in the menu of a message, and return the private answer, without the times."""
     menu = message.blocks[0]["accessory"]
-    (option,) = menu["options"]
+    option = menu["options"][0]
     assert option["text"]["text"] == "History"
     _, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, menu["action_id"], user=user, selected=option["value"])
@@ -87,7 +88,8 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     (message,) = await until_posted(acme, 1)
     assert acme.seen(message) == (
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
-        '(from crm · "Asked for a demo" · Owner: <@U0REP>)\n'
+        '(ada@example.com · from crm · "Asked for a demo" · Owner: <@U0REP>)\n'
+        "(Rule 1: score crosses 80)\n"
         "[Claim] [Snooze] [Done]"
     )
 
@@ -96,10 +98,10 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     assert "[Snooze] [Done]" in acme.seen(message)
     assert "Claim]" not in acme.seen(message)
     assert await press(acme, message, "Snooze") == "<@U0JANE> claimed it already."
-    assert "Snoozed Ada Lovelace for a day." in await press(acme, message, "Snooze", user="U0JANE")
+    assert "Snoozed Ada Lovelace until" in await press(acme, message, "Snooze", user="U0JANE")
     message = await until_it_says(acme, message, "Snoozed by <@U0JANE> until")
 
-    acme.sandbox.clock.advance(DAY + 1)
+    acme.sandbox.clock.advance(SNOOZE_ENDS)
     message = await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
     (reminder,) = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts])
     assert reminder.text == "<@U0JANE> snoozed this until now; it is open again."
@@ -254,7 +256,7 @@ async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None
     (message,) = await until_posted(acme, 1)
     await press(acme, message, "Snooze")
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
-    acme.sandbox.clock.advance(DAY + 1)
+    acme.sandbox.clock.advance(SNOOZE_ENDS)
     await tried_again(acme)
     await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts])
     await acme.restart()  # which finishes running work
@@ -414,7 +416,7 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
 
     for _ in range(2):
         listed = await click(acme, listed, "Done")
-    asking = ["[Meeting] [No reply] [Bad fit]"]
+    asking = ["[Meeting] [No reply] [Bad fit] [Won] [Lost] [Other…] [Reopen]"]
     assert lines(acme, listed)[:6] == [
         *(
             "Marked p02@example.com done. What was the outcome?",
@@ -429,7 +431,7 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
         *("p02@example.com: meeting.", "Marked p03@example.com done. What was the outcome?", *asking),
     ]
     listed = await click(acme, listed, "Snooze", nth=1)
-    assert lines(acme, listed)[0] == "Snoozed p00@example.com for a day."
+    assert lines(acme, listed)[0].startswith("Snoozed p00@example.com until ‹")
     assert [
         follow_up.standing.state.value for follow_up in await load_follow_ups(acme.workspace, ids=[1, 2, 3, 4])
     ] == [

@@ -11,6 +11,7 @@ import pytest
 
 from storage.alerts.digests import set_digest, stop_digest
 from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.hours import choose_working_hours
 from storage.alerts.rules import UnknownRule, pause_rule, remove_rule, resume_rule
 from storage.audit import AuditAction, Document, audit_entries, count_audit_entries
 from storage.domain.contacts import Reference
@@ -112,6 +113,12 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
     await witness.check(
         "workspaces.choose_setters", choose_setters(workspace, setters=Setters.ADMINS, by=ADMIN, now=NOW),
         ("workspace.setters_set", "T0ACME", {"setters": "members"}, {"setters": "admins"}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "alerts.hours.choose_working_hours",
+        choose_working_hours(workspace, zone="europe/berlin", hours=(480, 960), by=ADMIN, now=NOW),
+        ("workspace.hours_set", "T0ACME", {"zone": None, "opens": 540, "closes": 1020},
+         {"zone": "Europe/Berlin", "opens": 480, "closes": 960}),
     )  # fmt: skip  # the act and its entry
     await witness.check(
         "alerts.enroll.choose_channel", choose_channel(workspace, channel="C1", by=ADMIN, now=NOW),
@@ -263,6 +270,7 @@ async def _check_sources(witness: Witness) -> None:
         "paused": False,
         "rate": None,
         "api_url": None,
+        "link": None,
     }
     crm = {"provider": "generic", "settings": settings, "api_token": False, "secrets": 1}
     source = await witness.check(
