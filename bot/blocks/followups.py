@@ -83,25 +83,28 @@ def follow_up_reply(
     sources. *reader* is the only reader of the message, None in a channel.
     """
     head = headline(follow_up, contact, types.get(follow_up.score))
-    has_words = bool(follow_up.rules and follow_up.rules[0].words)
-    details = [escape(contact.email) if contact.email and contact.email != contact.shown else ""]
-    details += [escape(follow_up.why) if follow_up.why and not has_words else ""]
-    details += [format_actor(follow_up.actor, follow_up.source)]
+    details = [escape(follow_up.why) if follow_up.why else "", format_actor(follow_up.actor, follow_up.source)]
     details += [f'"{escape(follow_up.reason)}"' if follow_up.reason else ""]
     details.append(
         f"Owner: <@{owner}>" if owner else f"Owner: {escape(contact.owner)}" if contact.owner else "No owner"
     )
-    details += crm_links(contact, links)
+    lines = [" · ".join(_reach(contact, links)), *_describe_rules(follow_up, types)]
     moves = _list_moves(follow_up, contact, reader)
     blocks: list[Block] = [
         section(head, accessory=_build_menu(follow_up, moves)),
         context(" · ".join(part for part in details if part)),
     ]
-    blocks += [context("\n".join(lines))] if (lines := _describe_rules(follow_up, types)) else []
+    blocks += [context("\n".join(line for line in lines if line))] if any(lines) else []
     blocks += [section(state)] if (state := standing_line(follow_up)) else []
     blocks += [actions(buttons)] if (buttons := buttons_of(follow_up, moves, reader=reader)) else []
     text = f"{head} {state}".replace("*", "").strip()
     return Reply(text=text, blocks=blocks, contacts=frozenset({contact.id}))
+
+
+def _reach(contact: Contact, links: Mapping[str, str]) -> list[str]:
+    """Return the address of a contact, unless it is the name, and the links to the contact in a CRM."""
+    has_name = contact.email is not None and contact.email != contact.shown
+    return [*([escape(contact.email)] if contact.email and has_name else []), *crm_links(contact, links)]
 
 
 def headline(follow_up: FollowUp, contact: Contact, score_type: ScoreType | None, *, card: Card | None = None) -> str:
@@ -134,9 +137,8 @@ def _describe_rules(follow_up: FollowUp, types: Mapping[str, ScoreType]) -> list
     """
     lines = list[str]()
     for rule in [rule for rule in follow_up.rules if rule.let_go_at is None] or follow_up.rules:
-        parts = [
-            f"Rule {rule.rule}: {escape(truncate(rule.words, LONGEST_WORDS))}" if rule.words else f"Rule {rule.rule}"
-        ]
+        words = rule.words if rule.words != follow_up.why else None
+        parts = [f"Rule {rule.rule}: {escape(truncate(words, LONGEST_WORDS))}" if words else f"Rule {rule.rule}"]
         if rule.fired_at != follow_up.asked_at or rule.score != follow_up.score:
             parts += [_describe_change(rule, types.get(rule.score)), format_actor(rule.actor, rule.source)]
             parts += [f'"{escape(rule.reason)}"' if rule.reason and rule.reason != follow_up.reason else ""]
@@ -372,8 +374,7 @@ def list_reply(
         card = cards[follow_up.contact]
         contact, state = card.contact, standing_line(follow_up)
         head = headline(follow_up, contact, types.get(follow_up.score), card=card)
-        email = [escape(contact.email)] if contact.email and contact.email != contact.shown else []
-        about = [state or "Open", f"created {moment(follow_up.asked_at)}", *email, *crm_links(contact, links)]
+        about = [state or "Open", f"created {moment(follow_up.asked_at)}", *_reach(contact, links)]
         moves = _list_moves(follow_up, contact, reader)
         blocks.append(section(f"{head}\n{' · '.join(about)}", accessory=_build_menu(follow_up, moves)))
         if buttons := buttons_of(follow_up, moves, place=place, reader=reader):

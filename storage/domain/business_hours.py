@@ -84,7 +84,7 @@ def parse_hours(text: str) -> tuple[int, int]:
     times = [_TIME.fullmatch(part.strip()) for part in text.replace("–", "-").split("-")]
     minutes = [int(time["hour"]) * 60 + int(time["minute"] or 0) for time in times if time and not time["half"]]
     if len(times) != 2 or len(minutes) != 2 or not 0 <= minutes[0] < minutes[1] <= 24 * 60:
-        raise BadHour(f"`{text[:40]}` is not a time of day to another one: write 9:00-17:00")
+        raise BadHour(f"`{text[:40]}` are not working hours: write them as 9:00-17:00")
     return minutes[0], minutes[1]
 
 

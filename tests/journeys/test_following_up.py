@@ -88,8 +88,8 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     (message,) = await until_posted(acme, 1)
     assert acme.seen(message) == (
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
-        '(ada@example.com · from crm · "Asked for a demo" · Owner: <@U0REP>)\n'
-        "(Rule 1: score crosses 80)\n"
+        '(from crm · "Asked for a demo" · Owner: <@U0REP>)\n'
+        "(ada@example.com\nRule 1: score crosses 80)\n"
         "[Claim] [Snooze] [Done]"
     )
 

@@ -15,8 +15,7 @@ from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape, parse_number
 from storage.alerts.followup_moves import AlreadyOpen, apply_move, record_outcome
 from storage.alerts.followups import FollowUp, follow_up, list_steps
-from storage.alerts.hours import choose_working_hours, working_hours
-from storage.domain.business_hours import UnknownZone
+from storage.alerts.hours import working_hours
 from storage.domain.contacts import Contact
 from storage.domain.errors import UnknownContact
 from storage.domain.followups import FollowUpMove, FollowUpOutcome, FollowUpState, NotTheirs, TooLate
@@ -68,7 +67,7 @@ async def submit_snooze(request: Request) -> Reply:
 
 async def _snooze_until(request: Request, choice: str) -> Reply:
     """Snooze for an `hour`, until `tomorrow`, until next `monday`, or until a date, in working hours."""
-    await _learn_zone(request)
+    await request.learn_zone()
     hours = await working_hours(request.workspace)
     today = hours.local_day(request.now)
     match choice:
@@ -81,18 +80,6 @@ async def _snooze_until(request: Request, choice: str) -> Reply:
         case day:
             until = max(hours.begin_of(date.fromisoformat(day)), hours.first_instant(request.now + HOUR))
     return await _move_follow_up(request, FollowUpMove.SNOOZE, "", until=until)
-
-
-async def _learn_zone(request: Request) -> None:
-    """Store the time zone of an admin as that of the working hours, if none was chosen."""
-    if Need.ADMINISTER not in request.rights:
-        return
-    try:
-        await choose_working_hours(
-            request.workspace, zone=request.person.zone, by=request.person.id, only_if_unset=True, now=request.now
-        )
-    except UnknownZone:
-        return
 
 
 async def finish(request: Request) -> Reply:
