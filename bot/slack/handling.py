@@ -137,6 +137,7 @@ class Request:
             received_at=self.now,
             items=items,
             actor=self.person.id,
+            actor_address=self.person.email,
             all_or_none=True,
             creates=creates,
             undoes=undoes,

@@ -9,6 +9,7 @@ folded to that instant, so that the result does not depend on when the rule is e
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from storage.domain.past_contacts import fold_as_known
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
+from storage.domain.texts import match_key
 from storage.ledger import contacts, projection
 from storage.ledger.contacts import StartAgain
 from storage.ledger.plan import Plan
@@ -100,6 +102,7 @@ class _Decisions:
     memory: AlertMemory
     events: tuple[_Event, ...] = ()
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
+    unsent: int = 0  #: follow-ups that were not opened because they would go to the person who made the change
 
     def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decisions":
         """Add the decision for the next instant. The cool-down starts only if a follow-up was opened."""
@@ -180,13 +183,59 @@ async def decide_all(
         ]
 
     all_decisions = await _decide_with_conditions(session, decide_each, now=now)
+    all_decisions = await _drop_own(session, all_decisions, known)
     saved = await _save(session, all_decisions, known, now=now)
-    unasked: dict[int, int] = {}
+    unasked, unsent = Counter[int](), Counter[int]()
     for decisions in all_decisions:
-        if decisions.unasked and decisions.evaluation.plan is not None:
-            position = decisions.evaluation.plan.position
-            unasked[position] = unasked.get(position, 0) + decisions.unasked
-    return [replace(plan, unasked=unasked.get(plan.position, 0)) for plan in plans], {**known, **saved}
+        if decisions.evaluation.plan is not None:
+            unasked[decisions.evaluation.plan.position] += decisions.unasked
+            unsent[decisions.evaluation.plan.position] += decisions.unsent
+    plans = [replace(plan, unasked=unasked[plan.position], unsent=unsent[plan.position]) for plan in plans]
+    return plans, {**known, **saved}
+
+
+async def _drop_own(
+    session: Session, all_decisions: Sequence[_Decisions], known: Mapping[Watched, AlertMemory]
+) -> list[_Decisions]:
+    """Return the decisions without the follow-ups that would go directly to the person who made the change.
+
+    The rule counts the contact as taken all the same, but its cool-down does not start.
+    """
+    rows = [
+        {"contact": decisions.evaluation.contact, "owner": match_key(address)}
+        for decisions in all_decisions
+        if (address := _find_own_address(decisions)) is not None
+    ]
+    if not rows:
+        return list(all_decisions)
+    owned = await session.rows(
+        "SELECT c.id, c.owner_key FROM given(contact bigint, owner text)"
+        " JOIN contacts c ON c.id = given.contact AND c.owner_key = given.owner"
+        " JOIN workspaces w ON w.id = c.workspace_id AND w.alert_channel IS NULL",
+        rows,
+    )
+    own = {(row["id"], row["owner_key"]) for row in owned}
+    remaining = list[_Decisions]()
+    for decisions in all_decisions:
+        address = _find_own_address(decisions)
+        if address is None or (decisions.evaluation.contact, match_key(address)) not in own:
+            remaining.append(decisions)
+            continue
+        events = decisions.events[:-1]
+        earlier = [event.at for event in events if event.opens is not None]
+        fired_at = earlier[-1] if earlier else known[decisions.evaluation.watched].fired_at
+        memory = replace(decisions.memory, fired_at=fired_at)
+        remaining.append(replace(decisions, events=events, memory=memory, unsent=1))
+    return remaining
+
+
+def _find_own_address(decisions: _Decisions) -> str | None:
+    """Return the address of the person whose change made a rule fire whose follow-ups may go to owners directly."""
+    plan, rule = decisions.evaluation.plan, decisions.evaluation.rule
+    if plan is None or not decisions.events or rule.channel is not None or rule.in_digest:
+        return None
+    opens = decisions.events[-1].opens
+    return None if opens is None or opens.by_time else plan.submission.actor_address
 
 
 def reads_scores(rule: AlertRule) -> bool:

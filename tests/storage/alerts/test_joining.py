@@ -23,6 +23,7 @@ from storage.db import database
 from storage.domain.facts import Merge
 from storage.domain.followups import FollowUpMove, FollowUpOutcome, FollowUpState
 from storage.domain.people import Workspace
+from storage.domain.submissions import Recorded, Submission
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import on_both
@@ -30,7 +31,7 @@ from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once
 from tests.storage.replica import KEYS
-from tests.storage.teams import DAY, NOW, Team, set_to
+from tests.storage.teams import DAY, NOW, Team, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 HOUR = DAY // 24
@@ -236,6 +237,38 @@ async def test_two_that_a_merge_brings_together_stay_until_they_are_finished(sto
     assert await list_rules(team) == [("open", [2, 3]), ("open", [2])]
     await push(team, "score", 10, at=NOW + 5, contact=BOB)
     assert await list_rules(team) == [("open", [3]), ("closed", [])]
+
+
+@on_both
+async def test_a_change_of_the_owner_sends_them_nothing(storage: Storage) -> None:
+    """An owner whose own change fires a rule that would go to them directly gets nothing; a colleague's change does.
+
+    The rule counts the contact as taken, and its cool-down does not start. In a channel it is posted as ever.
+    """
+    team = await make_team(heat="heat crosses 80 in <#C0OTHER>")
+    await choose_channel(team.workspace, channel=None, by="U0ADMIN", now=NOW)
+    await pause_rule(team.workspace, rule=1, by="U0ADMIN", now=NOW)
+    for contact in (ADA, BOB):
+        await team.deliver(field_item(contact, contact, owner="Rep@example.com"), batch=contact)
+
+    async def change(number: int, contact: str, value: int, *, score: str = "score", address: str | None) -> Recorded:
+        item = set_to(str(number), contact, value, score=score)
+        submission = Submission(
+            source="slack", batch=str(number), received_at=NOW + number, items=[item], actor="U1",
+            actor_address=address, all_or_none=True,
+        )  # fmt: skip  # one command
+        return await team.record(submission)
+
+    assert (await change(1, ADA, 85, address="rep@EXAMPLE.com")).unsent == 1
+    assert (await change(2, ADA, 90, address="jane@example.com")).unsent == 0  # taken already
+    assert await all_follow_ups(team) == []
+    assert (await change(3, ADA, 85, score="heat", address="rep@example.com")).unsent == 0
+    assert (await change(4, BOB, 85, address="jane@example.com")).unsent == 0
+    await change(5, ADA, 10, address="rep@example.com")
+    await change(6, ADA, 85, address="jane@example.com")
+    assert [(item.contact, item.lane, item.rule) for item in await all_follow_ups(team)] == [
+        (1, "C0OTHER", 3), (2, "owner:rep@example.com", 2), (1, "owner:rep@example.com", 2),
+    ]  # fmt: skip  # contact, place, rule
 
 
 @pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
