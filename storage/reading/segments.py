@@ -1,7 +1,7 @@
 """Save, load and delete segments: filters saved under a name, which other filters use as `segment:name`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from storage.audit import AuditAction, record_change
 from storage.db import database
@@ -83,7 +83,7 @@ async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) 
     saved = await segments(workspace)
     types, remaining = await score_types(workspace), {other: saved[other] for other in saved if other != name}
     for other in remaining:
-        if _is_readable(saved[other], types, saved) and not _is_readable(saved[other], types, remaining):
+        if is_readable(saved[other], types, saved) and not is_readable(saved[other], types, remaining):
             raise BadName(f"the segment `{other}` is built on `{name}`: change or delete that one first")
 
     async def body(session: Session) -> None:
@@ -100,7 +100,8 @@ async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) 
     return text
 
 
-def _is_readable(text: str, types: tuple[ScoreType, ...], saved: Mapping[str, str]) -> bool:
+def is_readable(text: str, types: Sequence[ScoreType], saved: Mapping[str, str]) -> bool:
+    """Return whether a filter can be parsed with these score types and segments."""
     try:
         parse(text, types, owners=SOMEBODY, segments=saved)
     except BadFilter:

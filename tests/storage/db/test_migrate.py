@@ -758,7 +758,7 @@ async def test_follow_ups_of_before_keep_their_rule_and_are_joined(database_url:
     opened_storage = await open_storage(database_url, secret_keys=KEYS)
     try:
         (workspace,) = await all_workspaces()
-        team, states = Team(workspace), list[list[object]]()
+        team, states = Team(workspace), list[list[tuple[object, ...]]]()
         for number, value in enumerate((35, 12, 0)):
             item = set_to(str(number), "ada@example.com", value)
             await team.deliver(item, batch=str(number), received=NOW + number)
