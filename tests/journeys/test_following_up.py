@@ -591,12 +591,19 @@ async def choose(acme: Acme, message: Message, label: str, *, user: str = REP) -
 
 
 async def submit(acme: Acme, *, user: str, **values: str) -> str:
-    """Submit the open form of a person, and return the answer in the person's direct messages."""
+    """Submit the open form of a person, and return the private answer."""
     view = acme.sandbox.open_views(user)[-1]
     actions = {block["block_id"]: block["element"]["action_id"] for block in view.blocks if block["type"] == "input"}
     state: dict[str, Any] = {name: {actions[name]: value} for name, value in values.items()}
+    before = {message.id for message in list_private(acme, user)}
     await acme.answered(lambda: acme.sandbox.submit(view.id, state, user=user))
-    return acme.seen(acme.sandbox.messages(f"D{user[1:]}", user)[-1])
+    (answer,) = [message for message in list_private(acme, user) if message.id not in before]
+    return acme.seen(answer)
+
+
+def list_private(acme: Acme, user: str) -> list[Message]:
+    """Return the messages of the app that a person alone sees, in any conversation."""
+    return [post for post in acme.sandbox.world.posts if post.only_for == user or post.channel == f"D{user[1:]}"]
 
 
 async def test_a_follow_up_is_handed_on_and_reopened(acme: Acme) -> None:
