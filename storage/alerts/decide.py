@@ -539,14 +539,15 @@ async def _list_newcomers(
 async def sweep(workspace: Workspace, *, now: int) -> int:
     """Evaluate each rule for the time since its last sweep. Return the number of evaluations of a contact."""
     types = tuple(await definitions.score_types(workspace))
+    watches = [(rule, watch) for rule in await alert_rules.alert_rules(workspace) if (watch := rule.watch(types))]
+    timed = [(rule, watch) for rule, watch in watches if watch.needs_time]
     swept = 0
-    for rule in await alert_rules.alert_rules(workspace):
-        watch = rule.watch(types)
-        if watch is None or not watch.needs_time or rule.swept_until == now:
+    for rule, watch in timed:
+        if rule.swept_until == now:
             continue
         last: int | None = 0
         while last is not None:
-            last, count = await _sweep_batch(workspace, rule, watch, after=last, now=now)
+            last, count = await _sweep_batch(workspace, rule, watch, timed, after=last, now=now)
             swept += count
 
         async def save_progress(session: Session, rule: AlertRule = rule) -> None:
@@ -557,18 +558,33 @@ async def sweep(workspace: Workspace, *, now: int) -> int:
 
 
 async def _sweep_batch(
-    workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
+    workspace: Workspace,
+    rule: AlertRule,
+    watch: Watch,
+    timed: Sequence[tuple[AlertRule, Watch]],
+    *,
+    after: int,
+    now: int,
 ) -> tuple[int | None, int]:
-    """Sweep the next contacts after the id *after*. Return the last id, or None at the end, and their number."""
+    """Sweep the next contacts after the id *after*. Return the last id, or None at the end, and their number.
+
+    All *timed* rules are evaluated for these contacts: follow-ups that several rules share depend on their order.
+    """
 
     async def body(session: Session) -> tuple[int | None, int]:
         ids = await _list_due(session, workspace, rule, watch, after=after, now=now)
         if not ids:
             return None, 0
         await contacts.lock(session, {id: id for id in ids})
-        key = watch.score_type.key
-        states = await projection.load_states(session, {(id, key): watch.score_type.definition for id in ids})
-        evaluations = [_Evaluation(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
+        definition_of = {watch.score_type.key: watch.score_type.definition for _, watch in timed}
+        scored = {(id, key): definition for id in ids for key, definition in definition_of.items()}
+        states = await projection.load_states(session, scored)
+        evaluations = [
+            _Evaluation(workspace, rule, watch, id, state)
+            for (id, key), state in sorted(states.items())
+            for rule, watch in timed
+            if watch.score_type.key == key
+        ]
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
 
         def decide_each(is_met: _Condition) -> list[_Decisions]:
