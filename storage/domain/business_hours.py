@@ -81,8 +81,12 @@ def _add_working_days(day: date, days: int) -> date:
 
 def parse_hours(text: str) -> tuple[int, int]:
     """Parse working hours, such as 9:00-17:00, into minutes after midnight. Raises BadHour."""
-    times = [_TIME.fullmatch(part.strip()) for part in text.replace("–", "-").split("-")]
-    minutes = [int(time["hour"]) * 60 + int(time["minute"] or 0) for time in times if time and not time["half"]]
+    times = [_TIME.fullmatch(part.strip()) for part in text.replace("\u2013", "-").split("-")]
+    minutes = [
+        int(time["hour"]) * 60 + int(time["minute"] or 0)
+        for time in times
+        if time and not time["half"] and int(time["minute"] or 0) < 60
+    ]
     if len(times) != 2 or len(minutes) != 2 or not 0 <= minutes[0] < minutes[1] <= 24 * 60:
         raise BadHour(f"`{text[:40]}` are not working hours: write them as 9:00-17:00")
     return minutes[0], minutes[1]
