@@ -82,6 +82,7 @@ async def record_group(
             moved=plan.moved,
             undone=plan.spoken_of,
             unasked=plan.unasked,
+            unsent=plan.unsent,
             pending=plan.pending,
         )
     return outcomes

@@ -8,10 +8,9 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0015_gone_contacts")]
+    dependencies = [("storage", "0016_gone_contacts")]
 
     operations = [
         ops.AddField(model_name="AlertMemory", name="cause", field=fields.TextField(null=True, unique=False)),
         ops.AddField(model_name="AlertMemory", name="found", field=fields.TextField(null=True, unique=False)),
-        ops.AddField(model_name="FollowUp", name="taken_back_at", field=fields.BigIntField(null=True)),
     ]

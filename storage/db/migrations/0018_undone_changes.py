@@ -6,7 +6,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0016_undone_alerts")]
+    dependencies = [("storage", "0017_undone_alerts")]
 
     operations = [
         ops.AddField(model_name="AuditEntry", name="undoes", field=fields.BigIntField(null=True)),
