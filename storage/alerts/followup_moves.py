@@ -165,7 +165,10 @@ async def _insert_follow_ups(session: Session, rows: Sequence[Row]) -> None:
 
 
 async def _save_rules(session: Session, rows: Sequence[Row]) -> None:
-    """Save the rules that fired for follow-ups. A rule that fires again for the same follow-up holds it open again."""
+    """Save the rules that fired for follow-ups. A rule that fires again for the same follow-up holds it open again.
+
+    If it held the follow-up open all the time, its time to be claimed goes on.
+    """
     columns = ("score", "before", "after", "source", "actor", "reason", "words", "sla", "late_at", "escalate_to")
     await session.rows(
         f"INSERT INTO followup_rules (follow_up_id, rule_id, {', '.join(columns)}, fired_at, let_go_at, taken_back)"
@@ -173,8 +176,9 @@ async def _save_rules(session: Session, rows: Sequence[Row]) -> None:
         " FROM given(id bigint, rule_id bigint, score text, before bigint, after bigint, source text, actor text,"
         " reason text, words text, sla bigint, late_at bigint, escalate_to text, at bigint)"
         " WHERE true ORDER BY id, rule_id ON CONFLICT (follow_up_id, rule_id) DO UPDATE SET"
-        f" {', '.join(f'{name} = excluded.{name}' for name in columns)}, fired_at = excluded.fired_at,"
-        " let_go_at = NULL, taken_back = false",
+        f" {', '.join(f'{name} = excluded.{name}' for name in columns if name != 'late_at')},"
+        " late_at = CASE WHEN followup_rules.let_go_at IS NULL THEN followup_rules.late_at ELSE excluded.late_at END,"
+        " fired_at = excluded.fired_at, let_go_at = NULL, taken_back = false",
         list(rows),
     )
 

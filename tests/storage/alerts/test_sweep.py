@@ -27,7 +27,7 @@ from storage.reading.pages import page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
-from tests.storage import raw
+from tests.storage import firings, raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -96,13 +96,12 @@ def was_vip(taggings: Sequence[Tagging], contact: int, at: int) -> bool:
 
 
 async def list_firings(workspace: Workspace) -> list[tuple[int, int, int]]:
-    """Return for each follow-up: the place of its rule, the number of its contact, and the time of its creation."""
+    """Return for each firing: the place of its rule, the number of its contact, and its time."""
     rules = [rule.id for rule in await alert_rules(workspace)]
-    follow_ups = await load_follow_ups(workspace, ids=range(1, 5_000))
     cards = (await page(workspace, query=parse("", ()), limit=99, now=NOW)).cards
     number_of = {card.contact.id: int((card.contact.email or "").removeprefix("p").split("@")[0]) for card in cards}
     return sorted(
-        (rules.index(follow_up.rule) - 1, number_of[follow_up.contact], follow_up.asked_at) for follow_up in follow_ups
+        (rules.index(rule) - 1, number_of[contact], at) for rule, contact, at in await firings.list_firings(workspace)
     )
 
 
@@ -405,11 +404,7 @@ async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Sto
             await team.deliver(item, batch=f"f{number}", received=at)
     end = NOW + 29 * DAY
     await sweep(team.workspace, now=end)
-    expected = [
-        (follow_up.contact, follow_up.asked_at)
-        for follow_up in await load_follow_ups(team.workspace, ids=range(1, 999))
-        if follow_up.rule == 2
-    ]
+    expected = [(contact, at) for rule, contact, at in await firings.list_firings(team.workspace) if rule == 2]
     trial = await try_alert(team.workspace, words=words, owners={}, now=end)
 
     assert sorted(trial.firings) == sorted(expected)
