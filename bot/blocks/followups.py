@@ -320,6 +320,8 @@ def _describe_step(step: Step, follow_up: FollowUp) -> str:
             return f"Nobody claimed it in time: escalated{target}"
         case FollowUpMove.FALL_BACK:
             return "Closed automatically: the score fell back"
+        case "undo":
+            return f"Undone by {actor}"
         case FollowUpMove.TAKE_BACK:
             return "Closed automatically: the change was undone"
         case outcome:

@@ -12,11 +12,12 @@ from bot.slack.feature import Command, Feature
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.line import read_top
 from bot.slack.text import MENTION, escape, escape_code
+from storage.audit import AuditAction
 from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresses
 from storage.domain.filters.terms import All, Any, Has, InBand, Is, Not, Term
 from storage.reading.current_scores import top
 from storage.reading.pages import count, find_emptying_term, page
-from storage.reading.segments import delete_segment, save_segment, segment, segments
+from storage.reading.segments import delete_segment, restore_segment, save_segment, segment, segments
 
 HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
 PER_PAGE, MOST_PER_PAGE = 20, 50
@@ -266,4 +267,5 @@ FEATURE = Feature(
         "top": Command(top_contacts, "top [N] [TYPE] [TERMS]", "the highest scores", ("top", "top 5 fit", "top me")),
     },
     buttons={"page": (Need.SEE, turn_page), "share": (Need.SEE, share_page)},
+    inverses=dict.fromkeys((AuditAction.SEGMENT_SAVED, AuditAction.SEGMENT_DELETED), restore_segment),
 )

@@ -32,6 +32,7 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import parse
 from storage.domain.filters.terms import Filter
 from storage.domain.fold import ScoreState
+from storage.domain.followups import FollowUpMove
 from storage.domain.past_contacts import fold_as_known
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -70,6 +71,11 @@ class _Evaluation:
     def watched(self) -> Watched:
         return (self.rule.id, self.contact)
 
+    @property
+    def batch(self) -> str | None:
+        """The batch of the write, if an undo can name it: the write of a person."""
+        return self.plan.submission.batch if self.plan is not None and self.plan.submission.actor else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Instant:
@@ -88,9 +94,10 @@ _Condition: TypeAlias = Callable[[_Instant], bool]
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """At *at*, open a follow-up for *opens*; None: the rule lets its open follow-up go."""
+    """At *at*, open a follow-up for *opens*; None: the rule lets its open follow-up go, by the move *move*."""
 
     at: int
+    move: FollowUpMove = FollowUpMove.FALL_BACK
     opens: _Instant | None = None
 
 
@@ -107,16 +114,22 @@ class _Decisions:
     def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decisions":
         """Add the decision for the next instant. The cool-down starts only if a follow-up was opened."""
         memory, opens, unasked = decision.memory, False, self.unasked
+        plan, rule = self.evaluation.plan, self.evaluation.rule
         if decision.fires:
-            plan, rule = self.evaluation.plan, self.evaluation.rule
             is_matching = rule.paused_at is None and (not rule.condition or is_met(instant))
-            opens = is_matching and (instant.by_time or plan is None or not plan.submission.muted)
+            is_muted = plan is not None and (plan.submission.muted or plan.undo is not None)
+            opens = is_matching and (instant.by_time or not is_muted)
             if not opens:
                 unasked += is_matching and plan is not None
                 memory = replace(memory, fired_at=self.memory.fired_at)
+        if not memory.has_same_state(self.memory):
+            ends_hold = instant.by_time and self.memory.pending_until is not None and memory.taken
+            if not ends_hold:  # the change that began the hold is the cause of what its end decides
+                batch = None if instant.by_time else self.evaluation.batch
+                memory = memory.attribute(self.memory, batch=batch)
         events = self.events
         if decision.closes or opens:
-            events = (*events, _Event(instant.at, instant if opens else None))
+            events = (*events, _Event(instant.at, opens=instant if opens else None))
         return replace(self, memory=memory, events=events, unasked=unasked)
 
     def enroll(self, state: ScoreState) -> "_Decisions":
@@ -124,7 +137,7 @@ class _Decisions:
         rule = self.evaluation.rule
         if self.memory.enrollment == rule.enrollment:
             return self
-        memory = self.evaluation.watch.enroll(self.memory, state, since=rule.enrolled_at)
+        memory = self.evaluation.watch.enroll(self.memory.forget_cause(), state, since=rule.enrolled_at)
         return replace(self, memory=replace(memory, enrollment=rule.enrollment))
 
     def settle(self, state: ScoreState, *, until: int, is_met: _Condition) -> "_Decisions":
@@ -151,7 +164,45 @@ class _Decisions:
         """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
         decision = self.evaluation.watch.evaluate(self.memory, state, now=at)
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
+        if not memory.has_same_state(self.memory):
+            memory = memory.forget_cause()
         return replace(self, memory=memory, events=(*self.events, _Event(at)) if decision.closes else self.events)
+
+    def undo(self, instant: _Instant, earlier: int | None, *, is_met: _Condition) -> "_Decisions":
+        """Evaluate a score that an undo changed. The undo opens no follow-up.
+
+        If the undone change decided last, the memory that it found is put back, and the follow-up that it opened is
+        taken back; unless the score is inside for another reason. Otherwise the rule is evaluated as usual, but a score
+        that the undo moves out of the region re-arms the rule without a margin.
+        """
+        watch, state, plan = self.evaluation.watch, self.evaluation.state, self.evaluation.plan
+        assert plan is not None
+        assert plan.undo is not None
+        at, found = instant.at, self.memory.found
+        if found is not None and plan.undo.reverts(self.memory.cause):
+            decision = watch.evaluate_change(replace(found, enrollment=self.memory.enrollment), state, earlier, now=at)
+            begins = decision.fires or (decision.memory.taken and not found.taken)
+            begins |= decision.memory.pending_until is not None and found.pending_until is None
+            if not begins:
+                return self._put_back(decision, at)
+        decisions = self.apply(instant, watch.evaluate_change(self.memory, state, earlier, now=at), is_met=is_met)
+        is_left = watch.is_left_by_undo(instant.before, instant.after)
+        if not is_left or not (decisions.memory.taken or watch.compares):
+            return decisions
+        memory = replace(decisions.memory, taken=False).attribute(self.memory, batch=self.evaluation.batch)
+        return replace(decisions, memory=memory, events=(*decisions.events, _Event(at)))
+
+    def _put_back(self, decision: Decision, at: int) -> "_Decisions":
+        """Restore the memory of *decision*. The follow-up of the undone change is taken back, if it opened one."""
+        fired_at, events = self.memory.fired_at, self.events
+        if fired_at == decision.memory.fired_at:
+            events = (*events, _Event(at)) if decision.closes else events
+        elif any(event.opens is not None and event.at == fired_at for event in events):
+            # The end of a hold has opened it just now, before the undo: it need not be opened.
+            events = tuple(event for event in events if event.opens is None or event.at != fired_at)
+        else:
+            events = (*events, _Event(at, FollowUpMove.TAKE_BACK))
+        return replace(self, memory=decision.memory, events=events)
 
 
 async def decide_all(
@@ -256,8 +307,10 @@ def _decide(decisions: _Decisions, earlier: int | None, *, is_met: _Condition) -
     if silent is not None:
         decisions = decisions.regroup(silent, at=at)
         before = silent.value(watch.score_type, now=at)
-    decision = watch.evaluate_change(decisions.memory, evaluation.state, earlier, now=at)
     instant = _Instant(evaluation, at, earlier if watch.compares else before, moved.after, by_time=False)
+    if plan.undo is not None:
+        return decisions.undo(replace(instant, before=before), earlier, is_met=is_met)
+    decision = watch.evaluate_change(decisions.memory, evaluation.state, earlier, now=at)
     return decisions.apply(instant, decision, is_met=is_met)
 
 
@@ -341,7 +394,9 @@ async def _save(
 ) -> dict[Watched, AlertMemory]:
     """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
     for closing, opening in _list_turns(all_decisions):
-        await followup_moves.let_rules_go(session, closing, now=now)
+        for move in (FollowUpMove.FALL_BACK, FollowUpMove.TAKE_BACK):
+            letting_go = {watched: event.at for watched, event in closing.items() if event.move is move}
+            await followup_moves.let_rules_go(session, letting_go, move=move, now=now)
         await followup_moves.open_follow_ups(session, await _make_follow_ups(session, opening), now=now)
     changed = dict[Watched, AlertMemory]()
     for decisions in all_decisions:
@@ -354,7 +409,7 @@ async def _save(
     return changed
 
 
-def _list_turns(all_decisions: Sequence[_Decisions]) -> list[tuple[dict[Watched, int], list[_Instant]]]:
+def _list_turns(all_decisions: Sequence[_Decisions]) -> list[tuple[dict[Watched, _Event], list[_Instant]]]:
     """Arrange the events of all contacts into as few turns as possible: in a turn, first rules let go, then rules fire.
 
     The events of one contact keep the order of their instants, whichever rules they are of. At one instant rules let go
@@ -365,7 +420,7 @@ def _list_turns(all_decisions: Sequence[_Decisions]) -> list[tuple[dict[Watched,
         if decisions.events:
             watched = decisions.evaluation.watched
             by_contact.setdefault(decisions.evaluation.contact, []).append([(watched, it) for it in decisions.events])
-    turns: list[tuple[dict[Watched, int], list[_Instant]]] = []
+    turns: list[tuple[dict[Watched, _Event], list[_Instant]]] = []
     for lists in by_contact.values():
         turn, has_opened = 0, False
         for watched, event in merge(*lists, key=lambda entry: (entry[1].at, entry[1].opens is not None)):
@@ -375,7 +430,7 @@ def _list_turns(all_decisions: Sequence[_Decisions]) -> list[tuple[dict[Watched,
                 turns.append(({}, []))
             closing, opening = turns[turn]
             if event.opens is None:
-                closing[watched] = event.at
+                closing[watched] = event
             else:
                 opening.append(event.opens)
     for _, opening in turns:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from storage import jobs
 from storage.alerts.followups import DIGEST, READ, FollowUp, UnknownFollowUp, follow_up, states_sql, status_of_row
 from storage.alerts.hours import load_working_hours
+from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, NewEntry, record_changes
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.errors import Refusal
@@ -34,6 +35,7 @@ HAND_OVER = (
 )
 #: entries of the history that are no moves: the first rule fired, another rule fired, a rule of several let go
 ASKED, JOINED, LEFT = "asked", "joined", "left"
+UNDO = "undo"  #: the entry of the history by which a person took a move back
 _JOB_KINDS = ", ".join(f"'{kind}'" for kind in (ASK, EDIT, WAKE, RELEASE, ESCALATE, HAND_OVER))
 
 
@@ -378,6 +380,8 @@ async def apply_move(
             await jobs.enqueue(session, [_make_job(row, HAND_OVER, at=now)], now=now)
         if outcome is not None:
             await _write_outcome(session, row, outcome, note, by=by, token=token, now=now)
+        if by is not None:
+            await _record(session, workspace, row, by=by, now=now)
         return True
 
     while not await database.write(body):
@@ -405,6 +409,69 @@ async def _lock_follow_up(session: Session, workspace: Workspace, id: int) -> Ro
     if rows[0]["about"] != unlocked_rows[0]["about"]:
         return None
     return {**rows[0], "owner_key": locked[0]["owner_key"]}
+
+
+#: the columns that a person's move changes, apart from the time by which it should be claimed
+_MOVED = ("state", "holder", "until", "outcome", "note")
+
+
+async def _record(
+    session: Session, workspace: Workspace, row: Row, *, by: str, undoes: int | None = None, now: int
+) -> int:
+    """Record what a person has just changed in a follow-up; *row* is as before. Return the id of the entry."""
+    (after,) = await session.rows(
+        "SELECT f.*, coalesce(c.name, c.email) AS contact FROM follow_ups f JOIN contacts c ON c.id = $2"
+        " WHERE f.id = $1",
+        row["id"],
+        row["about"],
+    )
+    before_state, after_state = ({name: state[name] for name in ("id", *_MOVED, "late_at")} for state in (row, after))
+    entry = NewEntry(
+        what=AuditAction.FOLLOW_UP_CHANGED, subject=after["contact"], before=before_state, after=after_state,
+        contacts=[row["about"]], undoes=undoes,
+    )  # fmt: skip  # what, then whose
+    (id,) = await record_changes(session, workspace, [entry], who=by, now=now)
+    return id
+
+
+async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> int:
+    """Undo a recorded change of a follow-up: it is as before the change. Return the id of the undo's entry.
+
+    Raises ChangedMeanwhile if the follow-up is not as the change left it, UnknownFollowUp if it was deleted, and
+    AlreadyOpen if a newer follow-up is open instead of it.
+    """
+    before, after = change.before, change.after
+    assert before is not None
+    assert after is not None
+
+    async def body(session: Session) -> int | None:
+        row = await _lock_follow_up(session, workspace, after["id"])
+        if row is None:
+            return None
+        if {name: row[name] for name in _MOVED} != {name: after[name] for name in _MOVED}:
+            raise ChangedMeanwhile(f"the follow-up is {row['state']} now, so that change cannot be undone")
+        state = FollowUpState(before["state"])
+        if state in WAITING and FollowUpState(row["state"]) not in WAITING:
+            await _check_none_open(session, row)
+        await session.rows(
+            "UPDATE follow_ups SET state = $2, holder = $3, until = $4, outcome = $5, note = $6, late_at = $7,"
+            " changed_at = $8 WHERE id = $1",
+            row["id"],
+            *(before[name] for name in _MOVED),
+            before["late_at"],
+            now,
+        )
+        await _write_steps(session, [_make_step(row, UNDO, state, by=by, at=now)])
+        new_jobs = [_make_job(row, EDIT, at=now)]
+        if before["until"] is not None:
+            new_jobs.append(_make_job(row, WAKE if state is FollowUpState.SNOOZED else RELEASE, at=before["until"]))
+        await jobs.enqueue(session, new_jobs, now=now)
+        await _follow_first_due(session, [row["id"]], now=now)
+        return await _record(session, workspace, row, by=by, undoes=change.id, now=now)
+
+    while (entry := await database.write(body)) is None:
+        continue
+    return entry
 
 
 async def _check_none_open(session: Session, row: Row) -> None:
@@ -480,6 +547,7 @@ async def record_outcome(
         row = await _lock_follow_up(session, workspace, id)
         if row is not None and row["state"] == FollowUpState.DONE.value and row["holder"] == by:
             await _write_outcome(session, row, outcome, note, by=by, token=token, now=now)
+            await _record(session, workspace, row, by=by, now=now)
         return row is not None
 
     while not await database.write(body):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from storage.audit import AuditAction, record_change
+from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, record_change
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.errors import BadName, UnknownSegment
@@ -43,14 +43,7 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, by: str, n
 
     async def body(session: Session) -> str | None:
         before = await _lock_text(session, workspace, name)
-        await session.rows(
-            "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
-            " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
-            workspace.id,
-            name,
-            text,
-            now,
-        )
+        await _write_segment(session, workspace, name, text, now=now)
         await record_change(
             session, workspace, who=by, what=AuditAction.SEGMENT_SAVED, subject=name,
             before=None if before is None else {"text": before}, after={"text": text}, now=now,
@@ -58,6 +51,17 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, by: str, n
         return before
 
     return await database.write(body)
+
+
+async def _write_segment(session: Session, workspace: Workspace, name: str, text: str, *, now: int) -> None:
+    await session.rows(
+        "INSERT INTO segments (workspace_id, name, text, saved_at) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at",
+        workspace.id,
+        name,
+        text,
+        now,
+    )
 
 
 async def _lock_text(session: Session, workspace: Workspace, name: str) -> str | None:
@@ -77,14 +81,19 @@ async def segment(workspace: Workspace, *, name: str) -> str:
     return saved[name]
 
 
-async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) -> str:
-    """Delete a segment and return its text. Raises UnknownSegment, or BadName if another segment uses it."""
-    text = await segment(workspace, name=name)
+async def _check_unused(workspace: Workspace, name: str) -> None:
+    """Raise BadName if another segment uses the segment with this name."""
     saved = await segments(workspace)
     types, remaining = await score_types(workspace), {other: saved[other] for other in saved if other != name}
     for other in remaining:
         if is_readable(saved[other], types, saved) and not is_readable(saved[other], types, remaining):
             raise BadName(f"the segment `{other}` is built on `{name}`: change or delete that one first")
+
+
+async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) -> str:
+    """Delete a segment and return its text. Raises UnknownSegment, or BadName if another segment uses it."""
+    text = await segment(workspace, name=name)
+    await _check_unused(workspace, name)
 
     async def body(session: Session) -> None:
         deleted = await session.rows(
@@ -98,6 +107,34 @@ async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) 
 
     await database.write(body)
     return text
+
+
+async def restore_segment(workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> int:
+    """Undo a recorded change of a segment: it is as before the change. Return the id of the undo's entry.
+
+    Raises ChangedMeanwhile if the segment is not as the change left it, BadName if another segment uses it.
+    """
+    name, before = str(change.subject), change.before
+    if before is None:
+        await _check_unused(workspace, name)
+
+    async def body(session: Session) -> int:
+        text = await _lock_text(session, workspace, name)
+        current = None if text is None else {"text": text}
+        if current != change.after:
+            state = f"is `{text}` now" if text is not None else "was deleted"
+            raise ChangedMeanwhile(f"the segment `{name}` {state}, so that change cannot be undone")
+        if before is None:
+            await session.rows("DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name)
+        else:
+            await _write_segment(session, workspace, name, before["text"], now=now)
+        what = AuditAction.SEGMENT_SAVED if before is not None else AuditAction.SEGMENT_DELETED
+        return await record_change(
+            session, workspace, who=by, what=what, subject=name, before=current, after=before, undoes=change.id,
+            now=now,
+        )  # fmt: skip  # who and what, then the states
+
+    return await database.write(body)
 
 
 def is_readable(text: str, types: Sequence[ScoreType], saved: Mapping[str, str]) -> bool:

@@ -6,6 +6,8 @@ from bot.features.alerts.rules import manage_alerts, open_alert_form, show_more,
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from storage.alerts.digests import DIGEST_JOB
+from storage.alerts.enroll import restore_rule
+from storage.audit import AuditAction
 
 FEATURE = Feature(
     verbs={
@@ -27,4 +29,8 @@ FEATURE = Feature(
     forms={ALERT_FORM: (Need.SET, submit_alert)},
     jobs={DIGEST_JOB: send_digest},
     recurring=(DIGEST_JOB,),
+    inverses=dict.fromkeys(
+        (AuditAction.ALERT_ADDED, AuditAction.ALERT_PAUSED, AuditAction.ALERT_RESUMED, AuditAction.ALERT_REMOVED),
+        restore_rule,
+    ),
 )

@@ -24,7 +24,8 @@ from bot.features.followups.messages import (
 )
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
-from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
+from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE, restore_follow_up
+from storage.audit import AuditAction
 from storage.posted_messages import HIDE
 
 __all__ = ["FEATURE", "list_at_home"]
@@ -63,4 +64,5 @@ FEATURE = Feature(
         HAND_OVER: notify_hand_over,
         HIDE: hide_message,
     },
+    inverses={AuditAction.FOLLOW_UP_CHANGED: restore_follow_up},
 )

@@ -32,6 +32,8 @@ from tests.storage.worlds import KEYS, everything, fill, tables
 MIGRATOR = str(HOUSE / "tests" / "storage" / "migrator.py")
 FIRST = sorted(path.stem for path in (HOUSE / "storage/db" / "migrations").glob("[0-9]*.py"))
 NEXT = "9000_next"
+#: columns that later migrations added to tables that earlier ones fill
+LATER = ("split_at", "is_gone", "cause", "found")
 TOO_NEW = (
     f"The database was made by a newer version: this one does not know its migration {NEXT}. Install the newer version."
 )
@@ -313,7 +315,7 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
     unchanged = [name for name in before if name not in ("definitions", "effects", "scores")]
     after_without = without(
         after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row",
-        "enrollment", "enrolled_at", "split_at", "named_id",
+        "enrollment", "enrolled_at", "named_id", *LATER,
     )  # fmt: skip  # columns of later versions
     assert {name: after_without[name] for name in unchanged} == {name: before[name] for name in unchanged}
     assert (migrated.applied, migrated.folded) == (FIRST[1:], 4)
@@ -440,7 +442,7 @@ async def test_sources_of_the_first_version_are_kept_and_stand_as_working(databa
     after = await everything(database_url)
     added = ("api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row")
     after_without = without(
-        {name: after[name] for name in before}, *added, "enrollment", "enrolled_at", "split_at", "named_id"
+        {name: after[name] for name in before}, *added, "enrollment", "enrolled_at", "named_id", *LATER
     )
     assert after_without == before
     (source,), (refusal,) = after["sources"], after["refusals"]
@@ -534,7 +536,7 @@ async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Pat
 
     after = await everything(database_url)
     keys = ("email_key", "name_key", "company_key", "tags_key")
-    assert without(after, *keys, "split_at")["contacts"] == without(before, *keys)["contacts"]
+    assert without(after, *keys, *LATER)["contacts"] == without(before, *keys)["contacts"]
     assert picked(after["contacts"], "id email_key name_key company_key tags_key") == [
         (1, "zw@example.com", "zo\u00eb o'hara", None, "\nq3-q4\n\nvip\n"),
         (2, "ada@example.com", None, "acme", ""),
@@ -578,9 +580,9 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
         "position",
         "asked",
         "names",
-        "split_at",
         "named_id",
         "applied_by",
+        *LATER,
     )
     later = ("name_key", "company_key")  # recomputed by another migration
     remaining = without({name: after[name] for name in before}, *added, *later)
@@ -627,7 +629,7 @@ async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Pat
     assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0010_matching_keys") + 1 :]
 
     after = await everything(database_url)
-    assert without({"contacts": after["contacts"]}, "split_at") == {"contacts": before["contacts"]}
+    assert without({"contacts": after["contacts"]}, *LATER) == {"contacts": before["contacts"]}
     rows = sorted(picked(after["attribute_values"], "contact_id name key number instant"), key=lambda row: row[:2])
     assert rows[:1000] == [(n, "n", str(n), n * 1_000_000, None) for n in range(1, 1001)]
     assert rows[1000:] == [
@@ -712,6 +714,57 @@ async def test_the_record_of_changes_begins_with_the_migration(database_url: str
     entries = (await everything(database_url))["audit_entries"]
     assert picked(entries, "who what subject") == [("U1", "segment.saved", "hot"), ("unknown", "type.changed", "score")]
     assert json.loads(str(entries[0]["before"])) == {"text": "score>=80"}
+
+
+async def test_contacts_of_undone_facts_are_gone_after_the_migration(database_url: str, tmp_path: Path) -> None:
+    """A contact is gone if it has facts and all are undone, counted with the rows merged into it; batches are one."""
+    await tables_until("0014_audit", database_url, tmp_path)
+    await raw.rows(
+        database_url,
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5), (2, 'T0OTHER', 'O', 'score', '[]', 'members', 5)",
+    )
+    await raw.rows(
+        database_url,
+        "INSERT INTO contacts (id, workspace_id, merged_into, tags, tags_key, attributes, stamps, created_at,"
+        " updated_at) WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 1010)"
+        " SELECT n, CASE WHEN n = 9 THEN 2 ELSE 1 END, CASE WHEN n = 1010 THEN 2 WHEN n = 1009 THEN 3 END,"
+        " '[]', '', '{}', '{}', 5, 5 FROM g",
+    )
+    facts = [
+        (1, "a"), (2, "a"), (1010, "b"), (3, "a"), (1009, "a"), (4, "c"), (5, "d"), (6, "a"), (6, "d"),
+        (8, "a"), (8, "b"), (9, "a"), (1005, "a"),
+    ]  # fmt: skip  # contact and batch; 7 has none
+    undos = [("u", "a"), ("v", "c"), ("w", "v"), ("x", "d"), ("y", "x"), ("z", "y")]
+    for id, (contact, batch) in enumerate(facts, start=1):
+        sql = (
+            "INSERT INTO facts (id, workspace_id, contact_id, kind, source, dedupe_key, subject, said, occurred_at,"
+            " received_at, batch, actor) SELECT $1, workspace_id, id, 'fields', 'slack', $2, '', '{}', 5, 5, $3, 'U1'"
+            " FROM contacts WHERE id = $4"
+        )
+        await raw.rows(database_url, sql, id, str(id), batch, contact)
+    for id, (batch, undoes) in enumerate(undos, start=101):
+        sql = (
+            "INSERT INTO facts (id, workspace_id, kind, source, dedupe_key, subject, said, undoes, occurred_at,"
+            " received_at, batch, actor) VALUES ($4, 1, 'undo', 'slack', $1, '', '{}', $2, 5, 5, $3, 'U1')"
+        )
+        await raw.rows(database_url, sql, batch, undoes, batch, id)
+    before = await everything(database_url)
+
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0014_audit") + 1 :]
+
+    after = await everything(database_url)
+    # 2 has a fact in force in a row merged into it, 3 has none; c is restored, d is undone again; 9 is elsewhere.
+    assert [row["id"] for row in after["contacts"] if row["is_gone"]] == [1, 3, 5, 6, 1005]
+    assert without(after, *LATER)["contacts"] == without(before, *LATER)["contacts"]
+    assert after["facts"] == before["facts"]
+    storage = await open_storage(database_url, secret_keys=KEYS)
+    try:
+        for workspace in await all_workspaces():
+            differences = (await verify_next(workspace, most=2_000)).differences
+            assert [difference for difference in differences if difference.what == "gone"] == []
+    finally:
+        await storage.close()
 
 
 async def test_follow_ups_of_before_keep_their_rule_and_are_joined(database_url: str, tmp_path: Path) -> None:
