@@ -164,6 +164,19 @@ async def _insert_follow_ups(session: Session, rows: Sequence[Row]) -> None:
     )
 
 
+async def count_opened(session: Session, contacts: Collection[int], *, score: str, at: int) -> int:
+    """Return how many rules about a score fired for newcomers among these contact rows at an instant."""
+    rows = await session.rows(
+        "SELECT count(*) AS number FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " JOIN followup_rules r ON r.follow_up_id = f.id"
+        " WHERE r.score = $2 AND r.fired_at = $3 AND r.source = '' AND r.before IS NULL",
+        [{"id": contact} for contact in sorted(contacts)],
+        score,
+        at,
+    )
+    return int(rows[0]["number"])
+
+
 async def _save_rules(session: Session, rows: Sequence[Row]) -> None:
     """Save the rules that fired for follow-ups. A rule that fires again for the same follow-up holds it open again.
 

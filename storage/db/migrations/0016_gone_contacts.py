@@ -38,7 +38,7 @@ async def _mark_gone(apps, editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0015_followup_rules")]
+    dependencies = [("storage", "0015_asking_newcomers")]
 
     operations = [
         ops.AddField(model_name="Contact", name="is_gone", field=fields.BooleanField(db_default=False)),

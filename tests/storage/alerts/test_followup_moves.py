@@ -73,6 +73,7 @@ class RandomWalk:
         self.now = NOW
         self.history: list[str] = []
         self.checked: dict[int, FollowUp] = {}
+        self.most = 8  # more ids than there are follow-ups
 
     async def step(self) -> None:
         """Perform one random action, then check the follow-ups that changed."""
@@ -87,6 +88,14 @@ class RandomWalk:
                 await self._take_back()
         await self._check()
 
+    async def _load_all(self) -> list[FollowUp]:
+        """Load all follow-ups. Their ids are consecutive, so that the ids to ask for are known from the last load."""
+        follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, self.most + 1))
+        while len(follow_ups) == self.most:
+            self.most *= 2
+            follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, self.most + 1))
+        return follow_ups
+
     async def _push(self, score: str, value: int) -> None:
         """Set a score of one of the two contacts."""
         contact = f"p{self.dice.randint(0, 1)}@example.com"
@@ -96,7 +105,7 @@ class RandomWalk:
 
     async def _click(self, by: str) -> None:
         """Click a button of one of the two newest follow-ups, mostly one that its state allows."""
-        follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, 500))
+        follow_ups = await self._load_all()
         if not follow_ups:
             return
         follow_up = self.dice.choice(follow_ups[-2:])
@@ -154,7 +163,7 @@ class RandomWalk:
                     self.seen["time was too late"] += 1
             await jobs.settle(self.team.workspace, job=job, pace=0, now=self.now)
         # Everything that was due by now must be done.
-        for follow_up in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
+        for follow_up in await self._load_all():
             assert follow_up.until is None or follow_up.until > self.now
             is_open = follow_up.standing.state is FollowUpState.OPEN
             assert not is_open or follow_up.late_at is None or follow_up.late_at > self.now
@@ -163,7 +172,7 @@ class RandomWalk:
 
     async def _check(self) -> None:
         """Fail if a follow-up made a move without an arrow, or if its holder does not match its state."""
-        follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, 500))
+        follow_ups = await self._load_all()
         waiting = Counter((item.contact, item.lane) for item in follow_ups if item.standing.state in WAITING)
         assert set(waiting.values()) <= {1}
         for follow_up in follow_ups:

@@ -235,14 +235,17 @@ async def test_what_moved_within_a_time_is_asked_for_once_in_it(storage: Storage
     for number, (day, ada, bob) in enumerate([(3, 60, 80), (8, 66, 66), (9, 30, 65), (15, 31, 90), (16, 70, 65)]):
         items = (set_to(f"a{number}", ADA, ada), set_to(f"b{number}", BOB, bob))
         await team.deliver(*items, received=NOW + day * DAY)
-    ada, bob = await load_follow_ups(team.workspace, ids=range(1, 100))
+    of_ada, of_bob = await load_follow_ups(team.workspace, ids=range(1, 100))
 
     assert [((at - NOW) // DAY, contact) for _, contact, at in await firings.list_firings(team.workspace)] == [
-        (8, ada.contact), (15, ada.contact), (9, bob.contact),
+        (8, of_ada.contact), (15, of_ada.contact), (9, of_bob.contact),
     ]  # fmt: skip  # days and contacts, by contact
-    assert [(follow_up.before, follow_up.after) for follow_up in (ada, bob)] == [(50_000, 66_000), (80_000, 65_000)]
-    assert [(rule.before, rule.after) for rule in ada.rules] == [(66_000, 31_000)]  # the last of its firings
-    assert {follow_up.why for follow_up in (ada, bob)} == {"score moved 15 in 7d"}
+    assert [(follow_up.before, follow_up.after) for follow_up in (of_ada, of_bob)] == [
+        (50_000, 66_000),
+        (80_000, 65_000),
+    ]
+    assert [(rule.before, rule.after) for rule in of_ada.rules] == [(66_000, 31_000)]  # the last of its firings
+    assert {follow_up.why for follow_up in (of_ada, of_bob)} == {"score moved 15 in 7d"}
 
 
 async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
