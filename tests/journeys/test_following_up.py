@@ -587,7 +587,7 @@ async def choose(acme: Acme, message: Message, label: str, *, user: str = REP) -
     _, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, menu["action_id"], user=user, selected=option["value"])
     )
-    return "" if call.method == "views.open" else acme.seen(acme.latest(user=user, channel=message.channel))
+    return "" if call.method == "views.open" else acme.seen(list_private(acme, user)[-1])
 
 
 async def submit(acme: Acme, *, user: str, **values: str) -> str:
