@@ -8,12 +8,27 @@ from pathlib import Path
 import pytest
 
 from bot.slack import handling
-from storage.domain.followups import MOVES
+from storage.domain.followups import MOVES, FollowUpMove
 from webhooks.providers import PROVIDERS
 
 HOUSE = Path(__file__).resolve().parent.parent
 README = (HOUSE / "README.md").read_text()
 PACKAGES = ("bot", "webhooks", "storage")
+
+#: what the diagram of follow-ups calls each move
+MOVE_LABELS = {
+    FollowUpMove.CLAIM: "Claim",
+    FollowUpMove.ASSIGN: "Assign",
+    FollowUpMove.TAKE_OVER: "Take over",
+    FollowUpMove.SNOOZE: "Snooze",
+    FollowUpMove.DONE: "Done",
+    FollowUpMove.REOPEN: "Reopen",
+    FollowUpMove.RELEASE: "Release, or three days are over",
+    FollowUpMove.WAKE: "the snooze is over",
+    FollowUpMove.ESCALATE: "nobody claims it in time",
+    FollowUpMove.FALL_BACK: "the score falls back",
+    FollowUpMove.TAKE_BACK: "the change is undone",
+}
 
 
 def test_the_map_names_every_folder_and_module_and_no_other() -> None:
@@ -107,6 +122,8 @@ def test_the_push_of_the_readme_works_as_it_is_written(tmp_path: Path, free_port
 
 
 def test_the_drawing_of_a_follow_up_has_every_move_and_no_other() -> None:
-    """The README's diagram of follow-ups shows exactly the moves that the code allows."""
-    arrows = re.findall(r"^    (\w+) --> (\w+): ", README, re.MULTILINE)
-    assert sorted(arrows) == sorted((before.value, after.value) for (before, _), after in MOVES.items())
+    """The README's diagram of follow-ups has an arrow with the right words for each move of the code, and no other."""
+    arrows = re.findall(r"^    (\w+) --> (\w+): (.+)$", README, re.MULTILINE)
+    assert sorted(arrows) == sorted(
+        (before.value, after.value, MOVE_LABELS[move]) for (before, move), after in MOVES.items()
+    )

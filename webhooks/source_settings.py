@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.people import Workspace
 from storage.domain.score_types import check_key
-from storage.domain.sources import Source, SourceSettings
+from storage.domain.sources import Source, SourceSettings, check_link
 from webhooks.authentication.credentials import PLACES, Authenticator, Basic, Organization, Signature
 from webhooks.authentication.recipes import recipes
 from webhooks.limits import read_rate
@@ -38,6 +38,7 @@ class SourceOptions:
     rate: str | None = None
     api_token: str | None = field(default=None, repr=False)  #: a blank deletes the current token
     api_url: str | None = None
+    link: str | None = None  #: a blank deletes the current link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +172,7 @@ def _merge_settings(
         or before.public_url,
         api_url=_check_address(options.api_url, "--api-url https://api.example.com") or before.api_url,
         muted=before.muted if options.muted is None else options.muted,
+        link=before.link if options.link is None else check_link(options.link),
     )
     try:
         if options.rate is not None:

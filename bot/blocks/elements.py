@@ -3,9 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from bot.slack.handling import SLACK, Block
 from bot.slack.text import escape, strip_bidi
+from storage.domain.contacts import Contact
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 
@@ -162,3 +164,12 @@ def day(at: int) -> str:
     """Return a date with its weekday as mrkdwn that Slack shows in the reader's time zone; *at* is in µs."""
     plain = datetime.fromtimestamp(at / 1_000_000, UTC)
     return f"<!date^{at // 1_000_000}^{{date_long}}|{plain:%A, %B} {plain.day}, {plain.year}>"
+
+
+def crm_links(contact: Contact, links: Mapping[str, str]) -> list[str]:
+    """Return a link to the contact in each source that has an id of it and a link template, as mrkdwn."""
+    return [
+        f"<{escape(links[source].replace('{id}', quote(id, safe='')))}|Open in {source}>"
+        for source, id in contact.ids.items()
+        if source in links
+    ]

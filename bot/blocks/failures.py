@@ -7,7 +7,7 @@ from bot.slack.handling import Block, Reply
 from bot.slack.text import escape
 from storage.alerts.decide import SWEEP
 from storage.alerts.digests import DIGEST_JOB
-from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE
+from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
 from storage.events.deliveries import DELIVER
 from storage.events.deliveries import TELL as TELL_DISABLED
 from storage.events.outbox import PUBLISH
@@ -22,6 +22,7 @@ _WORK = {
     WAKE: "Ending a snooze",
     RELEASE: "Releasing a claim",
     ESCALATE: "Escalating a follow-up",
+    HAND_OVER: "Notifying a person of a follow-up",
     DIGEST_JOB: "Sending a digest",
     TELL: "Reporting a source that stopped working",
     SWEEP: "Evaluating alert rules over time",

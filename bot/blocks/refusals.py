@@ -25,7 +25,7 @@ from storage.domain.errors import (
 )
 from storage.domain.filters import BadFilter
 from storage.domain.filters.errors import did_you_mean
-from storage.domain.followups import FollowUpState, TooLate
+from storage.domain.followups import FollowUpState, NotTheirs, TooLate
 
 
 def plain_reply(sentence: str) -> Reply:
@@ -39,7 +39,7 @@ def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
         sentence = escape_sentence(refusal_sentence(refusal))
         return Reply(text=sentence, blocks=[section(f"{sentence}\n```{code_block(refusal.pointed)}```")])
     sentence = refusal_sentence(refusal, asker=asker)
-    return plain_reply(sentence if isinstance(refusal, TooLate) else escape_sentence(sentence))
+    return plain_reply(sentence if isinstance(refusal, TooLate | NotTheirs) else escape_sentence(sentence))
 
 
 def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
@@ -65,6 +65,8 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
             return "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
         case TooLate():
             return _explain_too_late(refusal, asker)
+        case NotTheirs():
+            return f"<@{refusal.holder}> claimed it. Only the contact's owner and admins can take it over or assign it."
         case UnknownContact():
             return "That contact no longer exists. Search for it: `/score view ada@example.com`"
         case NothingToUndo():
@@ -100,7 +102,7 @@ def _explain_too_late(refusal: TooLate, asker: str) -> str:
         case FollowUpState.SNOOZED:
             return f"{subject} snoozed it already. *Claim* reopens it and claims it."
         case FollowUpState.CLOSED:
-            return "It was closed automatically: the score fell back."
+            return "It was closed automatically."
         case _:
             return f"It is {refusal.state.value} already."
 

@@ -27,7 +27,7 @@ from storage.domain.contacts import Contact
 from storage.domain.facts import Op
 from storage.domain.numbers import THOUSAND, show
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import Moved, Recorded
 from storage.reading.current_scores import Card, CurrentScore
 
 SET_FORM = "set_score"
@@ -126,6 +126,11 @@ def receipt_reply(
     ]
     blocks = [section(" · ".join(parts)), actions(buttons)]
     return Reply(text=" · ".join(plain), blocks=blocks, replaces=replaces, contacts=frozenset({contact.id}))
+
+
+def unsent_note(recorded: Recorded) -> str | None:
+    """Return the note of a receipt if a follow-up was not created because it would go to the reader of the receipt."""
+    return "no follow-up was sent, because it would go to you" if recorded.unsent else None
 
 
 def _describe_cut(change: Moved, requested: tuple[Op, int] | None) -> str:

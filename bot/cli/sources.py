@@ -68,6 +68,13 @@ SHARED_OPTIONS: Final = {
         typer.Option(help="A token for the sender's API, if it sends only ids; a blank one removes it."),
     ],
     "api_url": Annotated[str | None, typer.Option(help="The address of the sender's API, if it is not the usual one.")],
+    "link": Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The address of a contact in the CRM, with {id} in place of the contact's id; a blank removes it.",
+        ),
+    ],
 }
 ReadOptions = Callable[[], SourceOptions]
 
@@ -222,6 +229,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "muted": source_settings.muted,
             "paused": source_settings.paused,
             "rate": source_settings.rate,
+            "link": source_settings.link,
             **(await _describe_readback(source)),
             "standing": (await list_troubled(workspace)).get(slug, SourceHealth.WORKS),
             "last_delivery_at": output.moment(counts.last_at) if counts.last_at is not None else None,

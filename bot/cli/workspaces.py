@@ -1,5 +1,6 @@
 """`contact-score workspace`: add, configure and list workspaces."""
 
+import asyncio
 import re
 from typing import Annotated
 
@@ -11,7 +12,9 @@ from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.alerts.enroll import choose_channel
+from storage.alerts.hours import choose_working_hours, working_hours
 from storage.bootstrap import Storage
+from storage.domain.business_hours import check_zone, parse_hours, write_time
 from storage.domain.errors import Refusal
 from storage.limits import MAINTENANCE
 from storage.remove_workspace import count_contents, remove_workspace
@@ -49,26 +52,41 @@ def set_up(
     admin: Annotated[
         list[str] | None, typer.Option(metavar="U0123", help="An admin beside the workspace's own; repeatable.")
     ] = None,
+    time_zone: Annotated[
+        str | None, typer.Option(metavar="Europe/Berlin", help="The time zone of the working hours.")
+    ] = None,
+    hours: Annotated[
+        str | None, typer.Option(metavar="9:00-17:00", help="The working hours, Monday to Friday.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set where follow-ups go, and who is an admin. Settings not given here stay."""
+    """Set where follow-ups go, who is an admin, and the working hours. Settings not given here stay."""
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await find_workspace(team)
         if alert_channel and not CHANNEL.fullmatch(alert_channel):
             raise Refusal(f"`{alert_channel}` is not a channel id: Slack's look like C0123ABCD")
+        chosen_hours = parse_hours(hours) if hours else None
+        zone = await asyncio.to_thread(check_zone, time_zone) if time_zone else None
         if admin:
             await name_admins(workspace, people=admin, by=terminal_user(), now=system_clock())
         if alert_channel:
             await choose_channel(workspace, channel=alert_channel, by=terminal_user(), now=system_clock())
-        choices = await load_choices(workspace)
+        if zone or chosen_hours:
+            await choose_working_hours(workspace, zone=zone, hours=chosen_hours, by=terminal_user(), now=system_clock())
+        choices, working = await load_choices(workspace), await working_hours(workspace)
+        span = f"{write_time(working.opens)}-{write_time(working.closes)}"
         if as_json:
             admins = list(choices.admins)
-            output.document({"workspace": team, "alert_channel": choices.alert_channel, "admins": admins})
+            output.document(
+                {"workspace": team, "alert_channel": choices.alert_channel, "admins": admins}
+                | {"time_zone": working.zone, "hours": span}
+            )
         else:
             output.lines(
                 f"Follow-ups go to {choices.alert_channel or 'the owner of a contact, else an admin'}.",
                 f"Admins beside the workspace's own: {', '.join(choices.admins) or 'nobody'}.",
+                f"Working hours: Monday to Friday, {span} ({working.zone}).",
             )
 
     run(body)

@@ -8,7 +8,7 @@ Json = dict[str, Any]
 
 #: the kinds of elements that a person can click, choose or fill in
 INTERACTIVE = frozenset({"button", "overflow", "static_select", "external_select", "users_select"}) | {
-    *("conversations_select", "checkboxes", "plain_text_input", "number_input"),
+    *("conversations_select", "checkboxes", "plain_text_input", "number_input", "datepicker"),
 }
 
 

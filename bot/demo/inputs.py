@@ -18,6 +18,7 @@ class Field(NamedTuple):
 FIELDS = {
     "plain_text_input": Field("value", "initial_value"),
     "number_input": Field("value", "initial_value"),
+    "datepicker": Field("selected_date", "initial_date"),
     "static_select": Field("selected_option", "initial_option"),
     "external_select": Field("selected_option", "initial_option"),
     "checkboxes": Field("selected_options", "initial_options"),

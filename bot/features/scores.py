@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from bot.blocks.elements import OPTION_TEXT, plain_text, score_called
 from bot.blocks.refusals import distinct_name, no_contact_reply, plain_reply, refusal_sentence
-from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal
+from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal, unsent_note
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Block, Reply, Request
@@ -94,7 +94,10 @@ async def _set_scores(request: Request, setting: Setting, contact: Contact | str
     if not existing:
         raise UnknownContact
     requested = {value.score: (value.op, value.amount) for value in setting.values}
-    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=setting.reason, requested=requested)
+    return receipt_reply(
+        existing[0], recorded.moved, batch=request.batch, reason=setting.reason, requested=requested,
+        note=unsent_note(recorded),
+    )  # fmt: skip  # one receipt
 
 
 async def clear_score(request: Request) -> Reply:
@@ -111,7 +114,7 @@ async def clear_score(request: Request) -> Reply:
     recorded = await request.clear(contact, existing)
     if not recorded.moved:
         return Reply()  # a retry of the same request
-    return receipt_reply(contact, recorded.moved, batch=request.batch)
+    return receipt_reply(contact, recorded.moved, batch=request.batch, note=unsent_note(recorded))
 
 
 async def open_form(request: Request) -> Reply:
@@ -149,7 +152,7 @@ async def submit_scores(request: Request) -> Reply:
     existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
     if not recorded.moved or not existing:
         return Reply()  # a repeated submission of the same form
-    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason)
+    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason, note=unsent_note(recorded))
 
 
 def _parse_scores(request: Request, contact: int) -> tuple[list[Value], dict[str, str]]:

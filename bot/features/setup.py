@@ -47,6 +47,7 @@ async def choose_place(request: Request) -> Reply:
     verdict = await request.may_post(request.text)
     if verdict is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
+    await request.learn_zone()
     await choose_channel(request.workspace, channel=request.text, by=request.person.id, now=request.now)
     return plain_reply(f"Follow-ups go to <#{request.text}> from now on. Alert rules: `/score alerts`")
 
@@ -60,6 +61,7 @@ async def choose_here(request: Request) -> Reply:
 
 async def choose_direct_messages(request: Request) -> Reply:
     """Send follow-ups to the owner of each contact, or to an admin if there is no owner."""
+    await request.learn_zone()
     await choose_channel(request.workspace, channel=None, by=request.person.id, now=request.now)
     return plain_reply("Follow-ups go to the owner of each contact from now on, or to an admin if there is no owner.")
 

@@ -1,12 +1,15 @@
 """The request that a handler receives, and the reply that it returns."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from bot.slack.access import Need, Person, Verdict, check_allowed
 from bot.slack.line import Value
 from bot.source_admin import Senders
+from storage.alerts.hours import choose_working_hours
+from storage.domain.business_hours import UnknownZone
 from storage.domain.contacts import Contact, Json, Reference
 from storage.domain.errors import OutcomeUnknown, Refusal, UnknownScoreType
 from storage.domain.facts import Deletion, Item, Merge, Op
@@ -63,6 +66,15 @@ class Request:
         if score_type is None:
             raise UnknownScoreType(key, known=tuple(score_type.key for score_type in self.types))
         return score_type
+
+    async def learn_zone(self) -> None:
+        """Store the time zone of an admin as that of the workspace's working hours, if none was chosen."""
+        if Need.ADMINISTER not in self.rights:
+            return
+        with suppress(UnknownZone):
+            await choose_working_hours(
+                self.workspace, zone=self.person.zone, by=self.person.id, only_if_unset=True, now=self.now
+            )
 
     async def change(self, contact: Contact | int | str, values: Sequence[Value], *, reason: str | None) -> Recorded:
         """Record all *values* for a contact, or none of them.
@@ -125,6 +137,7 @@ class Request:
             received_at=self.now,
             items=items,
             actor=self.person.id,
+            actor_address=self.person.email,
             all_or_none=True,
             creates=creates,
             undoes=undoes,

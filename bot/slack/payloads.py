@@ -90,7 +90,8 @@ def entered_value(element: Mapping[str, Any]) -> str | None:
     option = element.get("selected_option") or next(iter(element.get("selected_options") or ()), None)
     if option:
         return str(option["value"])
-    return element.get("selected_conversation") or element.get("selected_user") or element.get("value")
+    keys = ("selected_conversation", "selected_user", "selected_date", "value")
+    return next((element[key] for key in keys if element.get(key)), None)
 
 
 class RecentRequests:

@@ -9,10 +9,11 @@ folded to that instant, so that the result does not depend on when the rule is e
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from heapq import merge
 from typing import TypeAlias, TypeVar
 
 from storage.alerts import enroll, followup_moves
@@ -31,10 +32,12 @@ from storage.domain.errors import Refusal
 from storage.domain.filters import parse
 from storage.domain.filters.terms import Filter
 from storage.domain.fold import ScoreState
+from storage.domain.followups import FollowUpMove
 from storage.domain.past_contacts import fold_as_known
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
+from storage.domain.texts import match_key
 from storage.ledger import contacts, projection
 from storage.ledger.contacts import StartAgain
 from storage.ledger.plan import Plan
@@ -92,25 +95,23 @@ _Condition: TypeAlias = Callable[[_Instant], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """Close the open follow-up at *closes_at*, or take it back at *taken_back_at*; then open one for *opens*.
+class _Event:
+    """At *at*, open a follow-up for *opens*; None: the rule lets its open follow-up go, by the move *move*."""
 
-    None: do not close, take back or open a follow-up.
-    """
-
-    closes_at: int | None = None
-    taken_back_at: int | None = None
+    at: int
+    move: FollowUpMove = FollowUpMove.FALL_BACK
     opens: _Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Decisions:
-    """The decisions of a rule about a contact so far, as steps in order, and the memory of the rule after them."""
+    """The decisions of a rule about a contact so far, as events in order, and the memory of the rule after them."""
 
     evaluation: _Evaluation
     memory: AlertMemory
-    steps: tuple[_Step, ...] = ()
+    events: tuple[_Event, ...] = ()
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
+    unsent: int = 0  #: follow-ups that were not opened because they would go to the person who made the change
 
     def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decisions":
         """Add the decision for the next instant. The cool-down starts only if a follow-up was opened."""
@@ -128,10 +129,10 @@ class _Decisions:
             if not ends_hold:  # the change that began the hold is the cause of what its end decides
                 batch = None if instant.by_time else self.evaluation.batch
                 memory = memory.attribute(self.memory, batch=batch)
-        steps = _add_closing(self.steps, instant.at) if decision.closes else self.steps
-        if opens:
-            steps = _add_opening(steps, instant)
-        return replace(self, memory=memory, steps=steps, unasked=unasked)
+        events = self.events
+        if decision.closes or opens:
+            events = (*events, _Event(instant.at, opens=instant if opens else None))
+        return replace(self, memory=memory, events=events, unasked=unasked)
 
     def enroll(self, state: ScoreState) -> "_Decisions":
         """Enroll the contact, if its memory is older than the enrollment of the rule. *state*: the score since then."""
@@ -167,7 +168,7 @@ class _Decisions:
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
         if not memory.has_same_state(self.memory):
             memory = memory.forget_cause()
-        return replace(self, memory=memory, steps=_add_closing(self.steps, at) if decision.closes else self.steps)
+        return replace(self, memory=memory, events=(*self.events, _Event(at)) if decision.closes else self.events)
 
     def undo(self, instant: _Instant, earlier: int | None, *, is_met: _Condition) -> "_Decisions":
         """Evaluate a score that an undo changed. The undo opens no follow-up.
@@ -191,33 +192,19 @@ class _Decisions:
         if not is_left or not (decisions.memory.taken or watch.compares):
             return decisions
         memory = replace(decisions.memory, taken=False).attribute(self.memory, batch=self.evaluation.batch)
-        return replace(decisions, memory=memory, steps=_add_closing(decisions.steps, at))
+        return replace(decisions, memory=memory, events=(*decisions.events, _Event(at)))
 
     def _put_back(self, decision: Decision, at: int) -> "_Decisions":
         """Restore the memory of *decision*. The follow-up of the undone change is taken back, if it opened one."""
-        fired_at = self.memory.fired_at
+        fired_at, events = self.memory.fired_at, self.events
         if fired_at == decision.memory.fired_at:
-            steps = _add_closing(self.steps, at) if decision.closes else self.steps
-        elif any(step.opens is not None and step.opens.at == fired_at for step in self.steps):
+            events = (*events, _Event(at)) if decision.closes else events
+        elif any(event.opens is not None and event.at == fired_at for event in events):
             # The end of a hold has opened it just now, before the undo: it need not be opened.
-            steps = tuple(
-                replace(step, opens=None) if step.opens is not None and step.opens.at == fired_at else step
-                for step in self.steps
-            )
+            events = tuple(event for event in events if event.opens is None or event.at != fired_at)
         else:
-            steps = (*self.steps, _Step(taken_back_at=at))
-        return replace(self, memory=decision.memory, steps=steps)
-
-
-def _add_closing(steps: tuple[_Step, ...], at: int) -> tuple[_Step, ...]:
-    return (*steps, _Step(closes_at=at))
-
-
-def _add_opening(steps: tuple[_Step, ...], instant: _Instant) -> tuple[_Step, ...]:
-    """Add the opening of a follow-up: to the last step if that only closes one, else as a step of its own."""
-    if steps and steps[-1].opens is None and steps[-1].taken_back_at is None:
-        return (*steps[:-1], replace(steps[-1], opens=instant))
-    return (*steps, _Step(opens=instant))
+            events = (*events, _Event(at, FollowUpMove.TAKE_BACK))
+        return replace(self, memory=decision.memory, events=events)
 
 
 async def decide_all(
@@ -249,13 +236,59 @@ async def decide_all(
         ]
 
     all_decisions = await _decide_with_conditions(session, decide_each, now=now)
+    all_decisions = await _drop_own(session, all_decisions, known)
     saved = await _save(session, all_decisions, known, now=now)
-    unasked: dict[int, int] = {}
+    unasked, unsent = Counter[int](), Counter[int]()
     for decisions in all_decisions:
-        if decisions.unasked and decisions.evaluation.plan is not None:
-            position = decisions.evaluation.plan.position
-            unasked[position] = unasked.get(position, 0) + decisions.unasked
-    return [replace(plan, unasked=unasked.get(plan.position, 0)) for plan in plans], {**known, **saved}
+        if decisions.evaluation.plan is not None:
+            unasked[decisions.evaluation.plan.position] += decisions.unasked
+            unsent[decisions.evaluation.plan.position] += decisions.unsent
+    plans = [replace(plan, unasked=unasked[plan.position], unsent=unsent[plan.position]) for plan in plans]
+    return plans, {**known, **saved}
+
+
+async def _drop_own(
+    session: Session, all_decisions: Sequence[_Decisions], known: Mapping[Watched, AlertMemory]
+) -> list[_Decisions]:
+    """Return the decisions without the follow-ups that would go directly to the person who made the change.
+
+    The rule counts the contact as taken all the same, but its cool-down does not start.
+    """
+    rows = [
+        {"contact": decisions.evaluation.contact, "owner": match_key(address)}
+        for decisions in all_decisions
+        if (address := _find_own_address(decisions)) is not None
+    ]
+    if not rows:
+        return list(all_decisions)
+    owned = await session.rows(
+        "SELECT c.id, c.owner_key FROM given(contact bigint, owner text)"
+        " JOIN contacts c ON c.id = given.contact AND c.owner_key = given.owner"
+        " JOIN workspaces w ON w.id = c.workspace_id AND w.alert_channel IS NULL",
+        rows,
+    )
+    own = {(row["id"], row["owner_key"]) for row in owned}
+    remaining = list[_Decisions]()
+    for decisions in all_decisions:
+        address = _find_own_address(decisions)
+        if address is None or (decisions.evaluation.contact, match_key(address)) not in own:
+            remaining.append(decisions)
+            continue
+        events = decisions.events[:-1]
+        earlier = [event.at for event in events if event.opens is not None]
+        fired_at = earlier[-1] if earlier else known[decisions.evaluation.watched].fired_at
+        memory = replace(decisions.memory, fired_at=fired_at)
+        remaining.append(replace(decisions, events=events, memory=memory, unsent=1))
+    return remaining
+
+
+def _find_own_address(decisions: _Decisions) -> str | None:
+    """Return the address of the person whose change made a rule fire whose follow-ups may go to owners directly."""
+    plan, rule = decisions.evaluation.plan, decisions.evaluation.rule
+    if plan is None or not decisions.events or rule.channel is not None or rule.in_digest:
+        return None
+    opens = decisions.events[-1].opens
+    return None if opens is None or opens.by_time else plan.submission.actor_address
 
 
 def reads_scores(rule: AlertRule) -> bool:
@@ -362,15 +395,10 @@ async def _save(
     session: Session, all_decisions: Sequence[_Decisions], loaded: Mapping[Watched, AlertMemory], *, now: int
 ) -> dict[Watched, AlertMemory]:
     """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
-    for steps in zip_longest(*(decisions.steps for decisions in all_decisions)):
-        current = [
-            (decisions.evaluation.watched, step) for decisions, step in zip(all_decisions, steps, strict=True) if step
-        ]
-        closing = {watched: step.closes_at for watched, step in current if step.closes_at is not None}
-        await followup_moves.close_fallen_back(session, closing, now=now)
-        taking_back = {watched: step.taken_back_at for watched, step in current if step.taken_back_at is not None}
-        await followup_moves.take_back(session, taking_back, now=now)
-        opening = sorted((step.opens for _, step in current if step.opens), key=lambda instant: instant.at)
+    for closing, opening in _list_turns(all_decisions):
+        for move in (FollowUpMove.FALL_BACK, FollowUpMove.TAKE_BACK):
+            letting_go = {watched: event.at for watched, event in closing.items() if event.move is move}
+            await followup_moves.let_rules_go(session, letting_go, move=move, now=now)
         await followup_moves.open_follow_ups(session, await _make_follow_ups(session, opening), now=now)
     changed = dict[Watched, AlertMemory]()
     for decisions in all_decisions:
@@ -381,6 +409,35 @@ async def _save(
             changed[evaluation.watched] = memory
     await alert_memory.save_memory(session, changed)
     return changed
+
+
+def _list_turns(all_decisions: Sequence[_Decisions]) -> list[tuple[dict[Watched, _Event], list[_Instant]]]:
+    """Arrange the events of all contacts into as few turns as possible: in a turn, first rules let go, then rules fire.
+
+    The events of one contact keep the order of their instants, whichever rules they are of. At one instant rules let go
+    first, so that a follow-up closes before the next one opens; the events of one rule keep their order.
+    """
+    by_contact: dict[int, list[list[tuple[Watched, _Event]]]] = {}
+    for decisions in all_decisions:
+        if decisions.events:
+            watched = decisions.evaluation.watched
+            by_contact.setdefault(decisions.evaluation.contact, []).append([(watched, it) for it in decisions.events])
+    turns: list[tuple[dict[Watched, _Event], list[_Instant]]] = []
+    for lists in by_contact.values():
+        turn, has_opened = 0, False
+        for watched, event in merge(*lists, key=lambda entry: (entry[1].at, entry[1].opens is not None)):
+            turn += has_opened and event.opens is None
+            has_opened = event.opens is not None
+            if turn == len(turns):
+                turns.append(({}, []))
+            closing, opening = turns[turn]
+            if event.opens is None:
+                closing[watched] = event
+            else:
+                opening.append(event.opens)
+    for _, opening in turns:
+        opening.sort(key=lambda instant: instant.at)
+    return turns
 
 
 def _list_evaluations(plan: Plan, rules: Mapping[int, Sequence[AlertRule]]) -> list[_Evaluation]:
@@ -448,6 +505,7 @@ def _make_follow_up(instant: _Instant, row: Row) -> NewFollowUp:
         lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
         at=instant.at,
         why=None if evaluation.watch.is_shown_by_score else evaluation.watch.words,
+        words=f"{evaluation.watch.words} if {rule.condition}" if rule.condition else evaluation.watch.words,
         sla=rule.sla,
         escalate_to=rule.escalate_to,
     )
@@ -641,14 +699,15 @@ async def _load_values(
 async def sweep(workspace: Workspace, *, now: int) -> int:
     """Evaluate each rule for the time since its last sweep. Return the number of evaluations of a contact."""
     types = tuple(await definitions.score_types(workspace))
+    watches = [(rule, watch) for rule in await alert_rules.alert_rules(workspace) if (watch := rule.watch(types))]
+    timed = [(rule, watch) for rule, watch in watches if watch.needs_time]
     swept = 0
-    for rule in await alert_rules.alert_rules(workspace):
-        watch = rule.watch(types)
-        if watch is None or not watch.needs_time or rule.swept_until == now:
+    for rule, watch in timed:
+        if rule.swept_until == now:
             continue
         last: int | None = 0
         while last is not None:
-            last, count = await _sweep_batch(workspace, rule, watch, after=last, now=now)
+            last, count = await _sweep_batch(workspace, rule, watch, timed, after=last, now=now)
             swept += count
 
         async def save_progress(session: Session, rule: AlertRule = rule) -> None:
@@ -659,20 +718,36 @@ async def sweep(workspace: Workspace, *, now: int) -> int:
 
 
 async def _sweep_batch(
-    workspace: Workspace, rule: AlertRule, watch: Watch, *, after: int, now: int
+    workspace: Workspace,
+    rule: AlertRule,
+    watch: Watch,
+    timed: Sequence[tuple[AlertRule, Watch]],
+    *,
+    after: int,
+    now: int,
 ) -> tuple[int | None, int]:
-    """Sweep the next contacts after the id *after*. Return the last id, or None at the end, and their number."""
+    """Sweep the next contacts after the id *after*. Return the last id, or None at the end, and their number.
+
+    All *timed* rules are evaluated for these contacts: follow-ups that several rules share depend on their order.
+    """
 
     async def body(session: Session) -> tuple[int | None, int]:
         ids = await _list_due(session, workspace, rule, watch, after=after, now=now)
         if not ids:
             return None, 0
         await contacts.lock(session, {id: id for id in ids})
-        if rule.is_asking:
-            await _open_for_newcomers(session, workspace, rule, watch, ids, now=now)
-        key = watch.score_type.key
-        states = await projection.load_states(session, {(id, key): watch.score_type.definition for id in ids})
-        evaluations = [_Evaluation(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
+        for asking, asking_watch in timed:
+            if asking.is_asking:
+                await _open_for_newcomers(session, workspace, asking, asking_watch, ids, now=now)
+        definition_of = {watch.score_type.key: watch.score_type.definition for _, watch in timed}
+        scored = {(id, key): definition for id in ids for key, definition in definition_of.items()}
+        states = await projection.load_states(session, scored)
+        evaluations = [
+            _Evaluation(workspace, rule, watch, id, state)
+            for (id, key), state in sorted(states.items())
+            for rule, watch in timed
+            if watch.score_type.key == key
+        ]
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
 
         def decide_each(is_met: _Condition) -> list[_Decisions]:

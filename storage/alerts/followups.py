@@ -1,6 +1,6 @@
 """Read follow-ups: open, overdue and snoozed ones, their history, and their messages."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from storage.db import database
@@ -19,6 +19,23 @@ READ = "SELECT f.*, coalesce(c.merged_into, c.id) AS about FROM follow_ups f JOI
 
 class UnknownFollowUp(Refusal):
     """There is no such follow-up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FiredRule:
+    """A rule that fired for a follow-up, and the change of the score that made it fire."""
+
+    rule: int
+    words: str | None  #: the rule as text when it fired; None: an earlier version did not store it
+    score: str
+    before: int | None
+    after: int | None
+    source: str
+    actor: str | None
+    reason: str | None
+    fired_at: int
+    let_go_at: int | None  #: when the score left what the rule watches; None: the rule holds the follow-up open
+    is_taken_back: bool  #: the change was undone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +58,10 @@ class FollowUp:
     late_at: int | None  #: when it becomes overdue; None: it is claimed, snoozed or finished, or its rule sets no time
     escalate_to: str | None  #: the Slack user id to escalate to when it is overdue
     outcome: FollowUpOutcome | None
+    note: str | None  #: what was written about the outcome
+    rules: tuple[FiredRule, ...]  #: the first opened the follow-up, later ones joined it
     asked_at: int  #: when the rule fired
     changed_at: int
-    taken_back_at: int | None  #: when the change that it was opened for was undone
     posted_at: int | None
     message_channel: str | None
     message_ts: str | None
@@ -54,9 +72,11 @@ class FollowUp:
 class Step:
     """An entry of a follow-up's history."""
 
-    move: str  #: `asked` for the first entry, else a FollowUpMove or a FollowUpOutcome
+    move: str  #: `asked` for the first entry, `joined`, `left`, else a FollowUpMove or a FollowUpOutcome
     state: FollowUpState  #: the state after the move
     by: str | None  #: the Slack user id; None: a timer or a change of the score
+    detail: str | None  #: the person assigned, the note of an outcome, or the id of the rule that joined or left
+    token: str | None  #: the name of the token of a program that acted for the person
     at: int  #: in µs UTC
 
 
@@ -86,7 +106,7 @@ async def load_follow_ups(workspace: Workspace, *, ids: Collection[int]) -> list
         [{"id": id} for id in ids],
         workspace.id,
     )
-    return [_make_follow_up(row) for row in rows]
+    return await _make_follow_ups(rows)
 
 
 async def list_waiting(
@@ -120,7 +140,7 @@ async def list_in_states(
         match_key(owner or ""),
         most,
     )
-    return [_make_follow_up(row) for row in rows]
+    return await _make_follow_ups(rows)
 
 
 async def list_overdue(
@@ -164,7 +184,7 @@ async def _list_follow_ups(
         most,
         value,
     )
-    return [_make_follow_up(row) for row in rows]
+    return await _make_follow_ups(rows)
 
 
 def states_sql(states: Collection[FollowUpState]) -> str:
@@ -175,7 +195,8 @@ def states_sql(states: Collection[FollowUpState]) -> str:
 async def list_steps(workspace: Workspace, *, id: int) -> list[Step]:
     """Load the history of a follow-up, oldest entry first."""
     rows = await database.read(
-        "SELECT move, state, by, at FROM follow_up_moves WHERE workspace_id = $1 AND follow_up_id = $2 ORDER BY id",
+        "SELECT move, state, by, at, detail, token FROM follow_up_moves"
+        " WHERE workspace_id = $1 AND follow_up_id = $2 ORDER BY id",
         workspace.id,
         min(id, database.LARGEST_ID),
     )
@@ -190,7 +211,7 @@ async def list_posted_since(workspace: Workspace, *, lane: str, since: int) -> l
         lane,
         since,
     )
-    return [_make_follow_up(row) for row in rows]
+    return await _make_follow_ups(rows)
 
 
 async def list_sharing_message(workspace: Workspace, *, channel: str, ts: str) -> list[FollowUp]:
@@ -201,14 +222,18 @@ async def list_sharing_message(workspace: Workspace, *, channel: str, ts: str) -
         channel,
         ts,
     )
-    return [_make_follow_up(row) for row in rows]
+    return await _make_follow_ups(rows)
 
 
 async def count_by_rule(workspace: Workspace) -> dict[int, dict[str, int]]:
-    """Return the number of follow-ups by rule id, then by outcome, or by state if there is no outcome."""
+    """Return the number of follow-ups by rule id, then by outcome, or by state if there is no outcome.
+
+    A follow-up of several rules counts for each of them.
+    """
     rows = await database.read(
-        "SELECT rule_id, coalesce(outcome, state) AS result, count(*) AS count FROM follow_ups WHERE workspace_id = $1"
-        " GROUP BY rule_id, coalesce(outcome, state)",
+        "SELECT r.rule_id, coalesce(f.outcome, f.state) AS result, count(*) AS count FROM follow_ups f"
+        " JOIN followup_rules r ON r.follow_up_id = f.id WHERE f.workspace_id = $1"
+        " GROUP BY r.rule_id, coalesce(f.outcome, f.state)",
         workspace.id,
     )
     counts_of: dict[int, dict[str, int]] = {}
@@ -222,14 +247,34 @@ def status_of_row(row: Row) -> FollowUpStatus:
     return FollowUpStatus(state=FollowUpState(row["state"]), holder=row["holder"])
 
 
-def _make_follow_up(row: Row) -> FollowUp:
-    names = ("id", "score", "before", "after", "source", "actor", "reason", "why", "lane", "until", "asked_at")
-    more = ("late_at", "escalate_to", "changed_at", "taken_back_at", "posted_at", "message_channel", "message_ts")
+async def _make_follow_ups(rows: Sequence[Row]) -> list[FollowUp]:
+    """Return the follow-ups of rows, in the same order, with the rules that fired for them."""
+    if not rows:
+        return []
+    rule_rows = await database.read(
+        "SELECT r.* FROM given(id bigint) JOIN followup_rules r ON r.follow_up_id = given.id ORDER BY r.id",
+        [{"id": row["id"]} for row in rows],
+    )
+    rules_of: dict[int, list[FiredRule]] = {}
+    for row in rule_rows:
+        rules_of.setdefault(row["follow_up_id"], []).append(_make_rule(row))
+    return [_make_follow_up(row, tuple(rules_of.get(row["id"], ()))) for row in rows]
+
+
+def _make_rule(row: Row) -> FiredRule:
+    names = ("words", "score", "before", "after", "source", "actor", "reason", "fired_at", "let_go_at")
+    return FiredRule(**{name: row[name] for name in names}, rule=row["rule_id"], is_taken_back=bool(row["taken_back"]))
+
+
+def _make_follow_up(row: Row, rules: tuple[FiredRule, ...]) -> FollowUp:
+    names = ("id", "score", "before", "after", "source", "actor", "reason", "why", "lane", "until", "asked_at", "note")
+    more = ("late_at", "escalate_to", "changed_at", "posted_at", "message_channel", "message_ts")
     return FollowUp(
         **{name: row[name] for name in (*names, *more)},
         rule=row["rule_id"],
         contact=row["about"],
         standing=status_of_row(row),
         outcome=FollowUpOutcome(row["outcome"]) if row["outcome"] else None,
+        rules=rules,
         in_list=bool(row["in_list"]),
     )

@@ -89,10 +89,11 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
     states = ", ".join(f"'{state.value}'" for state in WAITING)
     await session.rows(
         "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent, enrollment)"
-        f" SELECT f.rule_id, given.root, count(CASE WHEN f.state IN ({states}) THEN 1 END) > 0, max(f.asked_at), 0, 0,"
+        f" SELECT p.rule_id, given.root, count(CASE WHEN f.state IN ({states}) THEN 1 END) > 0, max(p.fired_at), 0, 0,"
         " max(r.enrollment) FROM given(id bigint, root bigint) JOIN follow_ups f ON f.contact_id = given.id"
-        " JOIN alert_rules r ON r.id = f.rule_id GROUP BY f.rule_id, given.root"
-        " ORDER BY f.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO NOTHING",
+        " JOIN followup_rules p ON p.follow_up_id = f.id JOIN alert_rules r ON r.id = p.rule_id"
+        " GROUP BY p.rule_id, given.root"
+        " ORDER BY p.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO NOTHING",
         parted,
     )
 

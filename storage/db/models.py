@@ -38,6 +38,9 @@ class Workspace(Table):
     events_kept_until = fields.BigIntField(db_default=0)  # events are written until then: somebody may read them
     events_position = fields.BigIntField(db_default=0)  # the position of the latest published event
     watches_segments = fields.BooleanField(db_default=False)  # whether a subscription names a segment
+    zone = fields.CharField(max_length=64, null=True)  # of its working hours, such as Europe/Berlin
+    opens = fields.IntField(db_default=540)  # its working hours, in minutes of the local day, Monday to Friday
+    closes = fields.IntField(db_default=1020)
     created_at = fields.BigIntField()
 
     class Meta:
@@ -470,9 +473,9 @@ class FollowUp(Table):
     late_at = fields.BigIntField(null=True)  # when it becomes overdue; NULL while it is claimed or snoozed
     escalate_to = fields.CharField(max_length=32, null=True)
     outcome = fields.CharField(max_length=16, null=True)
+    note = fields.TextField(null=True)  # what was written about the outcome
     asked_at = fields.BigIntField()
     changed_at = fields.BigIntField()
-    taken_back_at = fields.BigIntField(null=True)  # when the change that it was opened for was undone
     # The Slack message that shows it; when many follow-ups open at once, they share a message.
     posted_at = fields.BigIntField(null=True)
     message_channel = fields.CharField(max_length=32, null=True)
@@ -489,6 +492,32 @@ class FollowUp(Table):
         )
 
 
+# A rule that fired for a follow-up: the first opened it, later ones joined it.
+class FollowUpRule(Table):
+    id = fields.BigIntField(primary_key=True)
+    follow_up: fields.ForeignKeyRelation[FollowUp] = fields.ForeignKeyField(
+        "storage.FollowUp", on_delete=fields.RESTRICT
+    )
+    rule: fields.ForeignKeyRelation[AlertRule] = fields.ForeignKeyField("storage.AlertRule", on_delete=fields.RESTRICT)
+    score = fields.CharField(max_length=32)
+    before = fields.BigIntField(null=True)
+    after = fields.BigIntField(null=True)
+    source = fields.CharField(max_length=40)
+    actor = fields.TextField(null=True)
+    reason = fields.TextField(null=True)
+    words = fields.TextField(null=True)  # the rule as text when it fired; NULL: an earlier version did not store it
+    sla = fields.BigIntField(null=True)  # the time within which it should be claimed
+    late_at = fields.BigIntField(null=True)  # when it becomes overdue if nobody claims it
+    escalate_to = fields.CharField(max_length=32, null=True)
+    fired_at = fields.BigIntField()
+    let_go_at = fields.BigIntField(null=True)  # when the score left what the rule watches; NULL: the rule holds it open
+    taken_back = fields.BooleanField()  # the change that made the rule fire was undone
+
+    class Meta:
+        table = "followup_rules"
+        constraints = (UniqueConstraint(fields=("follow_up_id", "rule_id"), name="followup_rules_pair"),)
+
+
 # An entry of a follow-up's history.
 class FollowUpMove(Table):
     id = fields.BigIntField(primary_key=True)
@@ -499,6 +528,8 @@ class FollowUpMove(Table):
     move = fields.CharField(max_length=12)
     state = fields.CharField(max_length=12)  # the state after the move
     by = fields.TextField(null=True)  # the Slack user id; NULL: a timer or a change of the score
+    detail = fields.TextField(null=True)  # what it was about: the person assigned, the note, the rule that joined
+    token = fields.TextField(null=True)  # the name of the token that a program moved it with
     at = fields.BigIntField()
 
     class Meta:

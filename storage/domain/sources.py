@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from storage.domain.contacts import OWN_SOURCES, SLUG
 from storage.domain.errors import BadName
@@ -30,6 +31,7 @@ class SourceSettings:
     paused: bool = False  #: its deliveries are refused with a request to retry later
     rate: str | None = None  #: the rate limit, as `200/s`
     api_url: str | None = None  #: the base URL of its API, in place of the provider's default
+    link: str | None = None  #: the address of a contact in the sender's own pages; `{id}` stands for the contact's id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,20 @@ class Source:
     def score_type(self, name: str) -> str | None:
         """Return the key of the score type for a sender's property: the mapped one, or the same name, or None."""
         return self.settings.map.get(name) or (name if name in self.score_types else None)
+
+
+def check_link(link: str) -> str | None:
+    """Return the template of a link to a contact, None for a blank one. Raises BadName if it is no such template."""
+    if not link.strip():
+        return None
+    parts = urlsplit(link.strip())
+    has_forbidden = any(character in ' <>|"' or not character.isprintable() for character in link.strip())
+    if parts.scheme not in ("https", "http") or not parts.hostname or "{id}" not in link or has_forbidden:
+        raise BadName(
+            f"`{link[:80]}` is not the address of a contact: write it with {{id}}, such as"
+            " https://app.hubspot.com/contacts/PORTAL/contact/{id}"
+        )
+    return link.strip()
 
 
 def check_slug(slug: str, *, score_types: tuple[str, ...] = ()) -> None:

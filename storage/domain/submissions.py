@@ -50,6 +50,7 @@ NEW_CONTACT = ""
 class Submission:
     """What one caller asks to record. It is decided on its own, even if several submissions share a commit.
 
+    *actor_address*: the email address of the person *actor*; no follow-up is created that would go to them directly.
     *all_or_none*: one refused item refuses the whole submission (people); otherwise refused items are quarantined
     (deliveries). *creates*: create unknown contacts. *undoes*: the batch to undo; the submission then has no items.
     *unless_later*: refuse if a score has a fact later than this instant in µs; 0 means that the score must be missing.
@@ -64,6 +65,7 @@ class Submission:
     received_at: int
     items: Sequence[ItemRequest] = ()
     actor: str | None = None
+    actor_address: str | None = None
     all_or_none: bool = False
     creates: bool = True
     delivered: Delivered | None = None
@@ -110,6 +112,7 @@ class Recorded:
     outcomes: tuple[ItemOutcome, ...]
     moved: tuple[Moved, ...] = ()
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
+    unsent: int = 0  #: follow-ups that were not opened because they would go directly to the person who made the change
     undone: tuple[int, ...] = ()  #: the contacts that an undo affected; empty if the undo was a repeat
     pending: int = 0  #: contacts that a job still has to recalculate after an undo
 

@@ -183,6 +183,7 @@ class Plan:
     moved: tuple[Moved, ...] = ()  #: the scores before and after the plan
     silent: Mapping[Scored, ScoreState] = field(default_factory=dict)  #: states after regrouping, before its facts
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
+    unsent: int = 0  #: follow-ups that were not opened because they would go directly to the person who made the change
     is_undone: bool = False  #: its batch was undone before: an import that continues after its undo
 
     @property

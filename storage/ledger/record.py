@@ -86,6 +86,7 @@ async def record_group(
             moved=plan.moved,
             undone=plan.spoken_of,
             unasked=plan.unasked,
+            unsent=plan.unsent,
             pending=plan.pending,
         )
     return outcomes

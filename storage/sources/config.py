@@ -155,6 +155,13 @@ async def remove_source(workspace: Workspace, *, slug: str, by: str, now: int) -
     await database.write(body)
 
 
+async def link_templates(workspace: Workspace) -> dict[str, str]:
+    """Return the templates of links to contacts in a CRM, by the slug of their source. `{id}` stands for the id."""
+    rows = await database.read("SELECT slug, settings FROM sources WHERE workspace_id = $1", workspace.id)
+    links = {row["slug"]: json.loads(row["settings"]).get("link") for row in rows}
+    return {slug: link for slug, link in links.items() if link}
+
+
 async def _load_document(session: Session, workspace: Workspace, slug: str, *, has_secrets: bool = False) -> Document:
     """Return a source for the record of changes, and lock it; with *has_secrets* also the number of its secrets.
 

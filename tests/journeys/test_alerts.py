@@ -7,7 +7,9 @@ import pytest
 
 from bot.demo.world import Channel
 from storage.alerts.enroll import choose_channel
+from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import load_follow_ups
+from storage.domain.followups import FollowUpMove
 from storage.domain.score_types import Band
 from storage.scoring.definitions import add_score_type
 from tests.conftest import on_both
@@ -28,6 +30,7 @@ from tests.journeys.test_following_up import (
 from tests.slack.faults import Fault
 
 HOUR, DAY = 3_600, 86_400
+SLA_ENDS = 4 * DAY  #: seconds after which four working hours are over, whenever they began
 MONDAY_TEN = 1_798_448_400  # 2026-12-28, 10:00 in Berlin
 
 
@@ -61,7 +64,7 @@ async def test_nobody_claims_it_in_time(acme: Acme) -> None:
     await acme.pushed(hot())
     (message,) = await until_posted(acme, 1)
     assert "No follow-ups are overdue." in acme.seen(await acme.ask("followups overdue"))
-    acme.sandbox.clock.advance(4 * HOUR + 1)
+    acme.sandbox.clock.advance(SLA_ENDS)
     message = await until_it_says(acme, message, "Nobody claimed it in time: escalated to <@U0JANE>")
     (reminder,) = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts])
     assert reminder.text == "<@U0JANE>, nobody has claimed this in time."
@@ -89,7 +92,7 @@ async def test_who_does_not_see_it_is_told_that_it_is_escalated(acme: Acme, plac
     await acme.pushed(hot())
     if not place:
         await until_posted(acme, 1, "D0REP")
-    acme.sandbox.clock.advance(4 * HOUR + 1)
+    acme.sandbox.clock.advance(SLA_ENDS)
     (message,) = await acme.until(lambda: acme.sandbox.messages("D0JANE", "U0JANE"))
     assert acme.seen(message) == (
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
@@ -307,7 +310,7 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     assert button["value"].split(" ")[0] == str(follow_up.id)
     answer = await click(acme, listed, "Done")
     assert acme.seen(answer).startswith(
-        "Marked Grace Hopper done. What was the outcome?\n[Meeting] [No reply] [Bad fit]\n"
+        "Marked Grace Hopper done. What was the outcome?\n[Meeting] [No reply] [Bad fit] [Won] [Lost]"
     )
     assert acme.seen(await acme.press(answer, "No reply")).startswith("Grace Hopper: no reply.\n")
     for _ in range(5):  # no news over the weekend
@@ -372,7 +375,10 @@ async def test_all_that_a_digest_has_to_say(acme: Acme) -> None:
     acme.sandbox.clock.advance(HOUR + 60)
     await acme.until(lambda: digests(SUCCESS) and digests("D0REP"))
     acme.sandbox.clock.advance(HOUR)
-    await press(acme, hopper, "Snooze", user="U0JANE")
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    until = now + 26 * HOUR * 1_000_000
+    id = (hopper.metadata or {})["event_payload"]["id"]
+    await apply_move(acme.workspace, id=id, move=FollowUpMove.SNOOZE, by="U0JANE", until=until, now=now)
     acme.sandbox.clock.advance(DAY - 2.5 * HOUR)
     await acme.pushed(hot("pete@topgun.example", 100) | {"score": "heat"})
     acme.sandbox.clock.advance(1.5 * HOUR + 60)

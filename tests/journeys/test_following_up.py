@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
 from tests.slack.faults import Fault
 
 DAY = 86_400
+SNOOZE_ENDS = 4 * DAY  #: seconds after which a snooze until the next working day is over
 SUCCESS = "C0SUCCESS"
 
 
@@ -70,7 +72,7 @@ async def press(acme: Acme, message: Message, label: str, *, user: str = REP) ->
 async def history(acme: Acme, message: Message, *, user: str = REP) -> str:
     """Choose History in the menu of a message, and return the private answer, without the times."""
     menu = message.blocks[0]["accessory"]
-    (option,) = menu["options"]
+    option = menu["options"][0]
     assert option["text"]["text"] == "History"
     _, call = await acme.answered(
         lambda: acme.sandbox.click(message.id, menu["action_id"], user=user, selected=option["value"])
@@ -88,6 +90,7 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     assert acme.seen(message) == (
         "*Ada Lovelace* · Analytical Engines · Score *85* (hot), from 62\n"
         '(from crm · "Asked for a demo" · Owner: <@U0REP>)\n'
+        "(ada@example.com\nRule 1: score crosses 80)\n"
         "[Claim] [Snooze] [Done]"
     )
 
@@ -96,10 +99,10 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
     assert "[Snooze] [Done]" in acme.seen(message)
     assert "Claim]" not in acme.seen(message)
     assert await press(acme, message, "Snooze") == "<@U0JANE> claimed it already."
-    assert "Snoozed Ada Lovelace for a day." in await press(acme, message, "Snooze", user="U0JANE")
+    assert "Snoozed Ada Lovelace until" in await press(acme, message, "Snooze", user="U0JANE")
     message = await until_it_says(acme, message, "Snoozed by <@U0JANE> until")
 
-    acme.sandbox.clock.advance(DAY + 1)
+    acme.sandbox.clock.advance(SNOOZE_ENDS)
     message = await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
     (reminder,) = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts])
     assert reminder.text == "<@U0JANE> snoozed this until now; it is open again."
@@ -254,7 +257,7 @@ async def test_the_word_in_the_thread_comes_once(acme: Acme, fault: Any) -> None
     (message,) = await until_posted(acme, 1)
     await press(acme, message, "Snooze")
     acme.sandbox.faults.add(Fault(method="chat.postMessage", kind=fault))
-    acme.sandbox.clock.advance(DAY + 1)
+    acme.sandbox.clock.advance(SNOOZE_ENDS)
     await tried_again(acme)
     await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts])
     await acme.restart()  # which finishes running work
@@ -414,7 +417,7 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
 
     for _ in range(2):
         listed = await click(acme, listed, "Done")
-    asking = ["[Meeting] [No reply] [Bad fit]"]
+    asking = ["[Meeting] [No reply] [Bad fit] [Won] [Lost] [Other…] [Reopen]"]
     assert lines(acme, listed)[:6] == [
         *(
             "Marked p02@example.com done. What was the outcome?",
@@ -429,7 +432,7 @@ async def test_a_click_in_the_list_draws_it_anew(acme: Acme) -> None:
         *("p02@example.com: meeting.", "Marked p03@example.com done. What was the outcome?", *asking),
     ]
     listed = await click(acme, listed, "Snooze", nth=1)
-    assert lines(acme, listed)[0] == "Snoozed p00@example.com for a day."
+    assert lines(acme, listed)[0].startswith("Snoozed p00@example.com until ‹")
     assert [
         follow_up.standing.state.value for follow_up in await load_follow_ups(acme.workspace, ids=[1, 2, 3, 4])
     ] == [
@@ -575,3 +578,111 @@ async def test_a_guest_can_claim_nothing(acme: Acme) -> None:
     assert await history(acme, message, user="U0GUEST") == answer
     assert (await load_follow_ups(acme.workspace, ids=[1]))[0].standing.holder is None
     assert CRM_SECRET not in str(acme.sandbox.calls)
+
+
+async def choose(acme: Acme, message: Message, label: str, *, user: str = REP) -> str:
+    """Choose an entry in the menu of a message. Return the private answer, blank if a form was opened."""
+    menu = message.blocks[0]["accessory"]
+    (option,) = [option for option in menu["options"] if option["text"]["text"] == label]
+    _, call = await acme.answered(
+        lambda: acme.sandbox.click(message.id, menu["action_id"], user=user, selected=option["value"])
+    )
+    return "" if call.method == "views.open" else acme.seen(list_private(acme, user)[-1])
+
+
+async def submit(acme: Acme, *, user: str, **values: str) -> str:
+    """Submit the open form of a person, and return the private answer."""
+    view = acme.sandbox.open_views(user)[-1]
+    actions = {block["block_id"]: block["element"]["action_id"] for block in view.blocks if block["type"] == "input"}
+    state: dict[str, Any] = {name: {actions[name]: value} for name, value in values.items()}
+    before = {message.id for message in list_private(acme, user)}
+    await acme.answered(lambda: acme.sandbox.submit(view.id, state, user=user))
+    (answer,) = [message for message in list_private(acme, user) if message.id not in before]
+    return acme.seen(answer)
+
+
+def list_private(acme: Acme, user: str) -> list[Message]:
+    """Return the messages of the app that a person alone sees, in any conversation."""
+    return [post for post in acme.sandbox.world.posts if post.only_for == user or post.channel == f"D{user[1:]}"]
+
+
+async def test_a_follow_up_is_handed_on_and_reopened(acme: Acme) -> None:
+    """A follow-up is assigned, taken over by the owner, released, done with a note, and reopened; people are told."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    assert await choose(acme, message, "Assign to…", user="U0ADMIN") == ""
+    assert await submit(acme, user="U0ADMIN", person="U0JANE") == "Assigned Ada Lovelace to <@U0JANE>."
+    message = await until_it_says(acme, message, "Claimed by <@U0JANE>")
+    assert await choose(acme, message, "Take over") == "You took over Ada Lovelace."  # its contact is the rep's
+    assert await choose(acme, message, "Release", user="U0JANE") == (
+        "<@U0REP> claimed it. Only the contact's owner and admins can take it over or assign it."
+    )
+    assert await choose(acme, message, "Release") == "Released Ada Lovelace: it is open again."
+    threads = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts][1:])
+    assert [post.text for post in [p for p in acme.sandbox.world.posts if p.thread_ts == message.ts]] == [
+        "<@U0JANE>, <@U0ADMIN> assigned this to you.",
+        "<@U0JANE>, <@U0REP> took this over from you.",
+    ]
+    assert len(threads) == 1
+    message = await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
+    await press(acme, message, "Done")
+    message = await until_it_says(acme, message, "Done by <@U0REP>")
+    button = button_of(message, "Other…")
+    await acme.answered(lambda: acme.sandbox.click(message.id, button["action_id"], block_id=button["block_id"]))
+    assert await submit(acme, user=REP, note="Moved to Rome") == "Ada Lovelace: Moved to Rome."
+    message = await until_it_says(acme, message, 'Done by <@U0REP>: other · "Moved to Rome"')
+    assert await choose(acme, message, "Reopen") == "Ada Lovelace is open again."
+    message = await until_it_says(acme, message, "[Claim] [Snooze] [Done]")
+    assert (await history(acme, message)).splitlines()[2:] == [
+        "Assigned to <@U0JANE> by <@U0ADMIN>",
+        "Taken over from <@U0JANE> by <@U0REP>",
+        "Released by <@U0REP>",
+        "Done by <@U0REP>",
+        'Outcome recorded by <@U0REP>: other · "Moved to Rome"',
+        "Reopened by <@U0REP>",
+    ]
+
+
+SATURDAY = 1_798_264_800  # 2026-12-26, 6:00 UTC
+
+
+async def test_a_snooze_ends_in_working_hours(acme: Acme) -> None:
+    """A snooze lasts until the next working day; an hour, next Monday or a date are offered, all in working hours."""
+    acme.sandbox.clock.advance(SATURDAY - acme.sandbox.clock.now())
+    await chosen(acme)
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+
+    async def until() -> datetime:
+        (item,) = await load_follow_ups(acme.workspace, ids=[1])
+        return datetime.fromtimestamp((item.until or 0) / 1_000_000, UTC)
+
+    # The time zone of the admin, Berlin, becomes that of the workspace.
+    assert "Snoozed Ada Lovelace until" in await press(acme, message, "Snooze", user="U0ADMIN")
+    assert await until() == datetime(2026, 12, 28, 8, 0, tzinfo=UTC)
+    answer = acme.latest(user="U0ADMIN", channel=SUCCESS)
+    for label, moment in (("1 hour", datetime(2026, 12, 28, 9, 0, tzinfo=UTC)),
+                          ("Next Monday", datetime(2026, 12, 28, 8, 0, tzinfo=UTC))):  # fmt: skip  # a table
+        await press(acme, answer, label, user="U0ADMIN")
+        assert await until() == moment
+    button = button_of(answer, "Another time…")
+    await acme.answered(
+        lambda: acme.sandbox.click(answer.id, button["action_id"], block_id=button["block_id"], user="U0ADMIN")
+    )
+    assert "Snoozed Ada Lovelace" in await submit(acme, user="U0ADMIN", choice="date", date="2027-01-02")
+    assert await until() == datetime(2027, 1, 4, 8, 0, tzinfo=UTC)
+
+
+async def test_two_rules_are_one_message(acme: Acme) -> None:
+    """A second rule that fires in the channel is named in the message of the first; nobody is asked twice."""
+    await chosen(acme)
+    await acme.ask("alerts add when score crosses 90")
+    await acme.pushed(hot())
+    (message,) = await until_posted(acme, 1)
+    await acme.pushed(hot(value=95, reason="Asked for a quote"))
+    message = await until_it_says(acme, message, "Rule 2: score crosses 90 · Score 95 (hot), from 85 · from crm")
+    assert '"Asked for a quote"' in acme.seen(message)
+    assert "Score *95* (hot) now, 85 when created" in acme.seen(await acme.ask("followups"))
+    await acme.restart()
+    assert len(list_follow_up_posts(acme)) == 1

@@ -97,6 +97,9 @@ _selects = {
     ),
 }
 _inputs = {
+    "datepicker": _build_element_check(
+        {}, {"initial_date": string(10), "placeholder": text(150, plain=True), "confirm": _confirm}
+    ),
     "plain_text_input": _build_element_check(
         {},
         _typed

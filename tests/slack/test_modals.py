@@ -82,6 +82,7 @@ KINDS: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
         {"selected_option": {"text": {"type": "plain_text", "text": "7", "emoji": True}, "value": "7"}},
     ),
     ({"type": "users_select"}, "U0JANE", {"selected_user": "U0JANE"}),
+    ({"type": "datepicker"}, "2026-12-24", {"selected_date": "2026-12-24"}),
     ({"type": "conversations_select"}, "C0SALES", {"selected_conversation": "C0SALES"}),
     # In the format of the page: the state is already in Slack's form.
     ({"type": "users_select"}, {"selected_user": "U0REP"}, {"selected_user": "U0REP"}),

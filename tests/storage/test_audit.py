@@ -12,6 +12,7 @@ import pytest
 from storage.alerts.digests import set_digest, stop_digest
 from storage.alerts.enroll import add_alert_rule, choose_channel, restore_rule
 from storage.alerts.followup_moves import apply_move, record_outcome, restore_follow_up
+from storage.alerts.hours import choose_working_hours
 from storage.alerts.rules import UnknownRule, pause_rule, remove_rule, resume_rule
 from storage.audit import (
     AuditAction,
@@ -131,6 +132,12 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
         ("workspace.setters_set", "T0ACME", {"setters": "members"}, {"setters": "admins"}),
     )  # fmt: skip  # the act and its entry
     await witness.check(
+        "alerts.hours.choose_working_hours",
+        choose_working_hours(workspace, zone="europe/berlin", hours=(480, 960), by=ADMIN, now=NOW),
+        ("workspace.hours_set", "T0ACME", {"zone": None, "opens": 540, "closes": 1020},
+         {"zone": "Europe/Berlin", "opens": 480, "closes": 960}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
         "alerts.enroll.choose_channel", choose_channel(workspace, channel="C1", by=ADMIN, now=NOW),
         ("workspace.channel_set", "T0ACME", {"alert_channel": None, "default_rule": "paused"},
          {"alert_channel": "C1", "default_rule": "on"}),
@@ -246,7 +253,7 @@ async def _check_follow_ups(witness: Witness) -> None:
     workspace = witness.team.workspace
     await add_alert_rule(workspace, words="score crosses 30", made_by=ADMIN, owners={}, now=NOW)
     await witness.team.deliver(set_to("hot", EVE, 40, fields={"name": "Eve"}))
-    waiting = {"id": 1, "state": "open", "holder": None, "until": None, "late_at": None, "outcome": None}
+    waiting = {"id": 1, "state": "open", "holder": None, "until": None, "outcome": None, "note": None, "late_at": None}
     done = waiting | {"state": "done", "holder": ADMIN}
     await witness.check(
         "alerts.followup_moves.apply_move", apply_move(workspace, id=1, move=FollowUpMove.DONE, by=ADMIN, now=NOW + 1),
@@ -349,6 +356,7 @@ async def _check_sources(witness: Witness) -> None:
         "paused": False,
         "rate": None,
         "api_url": None,
+        "link": None,
     }
     crm = {"provider": "generic", "settings": settings, "api_token": False, "secrets": 1}
     source = await witness.check(

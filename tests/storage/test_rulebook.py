@@ -29,6 +29,7 @@ from storage.reading.pages import page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
+from tests.storage.firings import list_firings
 from tests.storage.rulebook import Event, Measure, Told, Worth, fits, story
 from tests.storage.teams import DAY, NOW, SECOND, Team, field_item
 from tests.storage.watchbook import Rule, Watching
@@ -353,20 +354,21 @@ async def check(life: Life, counted: Counter[str]) -> None:
             assert got == (rank, value, trend)
     await check_filters(life, counted)
     follow_ups = await load_follow_ups(life.team.workspace, ids=range(1, 100_000))
-    assert sorted(
-        (
-            follow_up.rule,
-            follow_up.contact,
-            follow_up.asked_at,
-            follow_up.after,
-            follow_up.changed_at if follow_up.standing.state == "closed" else None,
-        )
-        for follow_up in follow_ups
-    ) == sorted(
+    expected = sorted(
         (rule, life.ids[email], *event)
         for rule, watchings in life.watchings.items()
         for email, watching in watchings.items()
         for event in watching.follow_ups
+    )
+    assert await list_firings(life.team.workspace) == [(rule, contact, at) for rule, contact, at, *_ in expected]
+    # A rule that fires again for an unfinished follow-up leaves there what it did last.
+    assert expected == sorted(
+        {*expected}
+        | {
+            (rule.rule, follow_up.contact, rule.fired_at, rule.after, rule.let_go_at)
+            for follow_up in follow_ups
+            for rule in follow_up.rules
+        }
     )
     spent = {rule: sum(watching.spent for watching in watchings.values()) for rule, watchings in life.watchings.items()}
     assert await count_cooled_down(life.team.workspace) == {rule: times for rule, times in spent.items() if times}

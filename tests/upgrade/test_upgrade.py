@@ -65,7 +65,7 @@ ANSWERS: dict[str, tuple[str, str | None]] = {
     "run": (r"→ \*50\* \(warm\)|Top 5 by Score", None),
     "create": (r"zoe@example.com · Score — → \*61\*", None),
     "claim": (r"You claimed", _ENDED),
-    "snooze": (r"Snoozed .+ for a day", _ENDED),
+    "snooze": (r"Snoozed .+ until", _ENDED),
     "done": (r"Marked .+ done\. What was the outcome\?", _ENDED),
     "outcome": (r": (meeting|no reply|bad fit)\.", None),
     "follow_up_menu": (r"Created", None),

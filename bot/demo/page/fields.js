@@ -11,6 +11,7 @@ import { Picker } from "./picker.js";
 export const FIELDS = {
   plain_text_input: textField,
   number_input: textField,
+  datepicker: dateField,
   static_select: (...rest) => selectField(optionChoices, "option", ...rest),
   users_select: (...rest) => selectField(peopleChoices, "user", ...rest),
   conversations_select: (...rest) => selectField(conversationChoices, "conversation", ...rest),
@@ -37,6 +38,12 @@ function textField(element, was, scene, place) {
     : node("input", { ...shared, type: "text", inputmode: number ? "decimal" : null, autocomplete: "off" });
   focus.value = was?.value ?? element.initial_value ?? "";
   return { control: focus, focus, read: () => ({ value: (element.multiline ? focus.value : focus.value.trim()) || null }) };
+}
+
+function dateField(element, was, scene, place) {
+  const focus = node("input", { ...about(element, place), type: "date" });
+  focus.value = was?.selected_date ?? element.initial_date ?? "";
+  return { control: focus, focus, read: () => ({ selected_date: focus.value || null }) };
 }
 
 function optionChoices(element) {

@@ -16,8 +16,8 @@ from storage.domain.business_hours import is_at_work, is_same_day, next_time, pa
 from storage.domain.facts import DAY
 from storage.job_runner import JobResult
 from storage.jobs import Job
-from storage.ledger.contacts import contacts
 from storage.notices import clear_notice
+from storage.reading.current_scores import cards_of
 
 DIGEST_USAGE = (
     "Type `/score alerts digest 9:00`, `digest 9:00 Europe/Berlin in #sales`, `digest off` or `digest off in #sales`."
@@ -72,9 +72,9 @@ async def send_digest(tools: JobTools, job: Job) -> JobResult:
     if not news.is_empty:
         channel = await tools.poster.direct(digest.place) if is_person else digest.place
         follow_ups = [*news.follow_ups, *news.overdue, *news.waking]
-        existing = await contacts(tools.workspace, ids=[follow_up.contact for follow_up in follow_ups])
-        people = {contact.id: contact for contact in existing}
-        reply = digest_reply(news, people, await tools.load_types(), place=digest.place)
+        ids = list(dict.fromkeys(follow_up.contact for follow_up in follow_ups))
+        cards = {card.contact.id: card for card in await cards_of(tools.workspace, ids=ids, now=now)}
+        reply = digest_reply(news, cards, await tools.load_types(), place=digest.place)
         try:
             await tools.poster.post_once(job, channel, reply, digest.id, event=DIGEST_EVENT, since=now - DAY // 2)
         except (NotShown, SlackApiError) as exc:

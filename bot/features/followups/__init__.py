@@ -1,11 +1,30 @@
-"""Follow-ups: their messages, the buttons that claim, snooze and finish them, and the lists of those that wait."""
+"""Follow-ups: their messages, the buttons that move them, and the lists of the unfinished ones."""
 
-from bot.features.followups.buttons import choose_outcome, claim, finish, show_steps, snooze
+from bot.blocks.followups import ASSIGN_FORM, NOTE_FORM, SNOOZE_FORM
+from bot.features.followups.buttons import (
+    choose_from_menu,
+    choose_outcome,
+    claim,
+    finish,
+    reopen,
+    snooze,
+    snooze_until,
+    submit_assignment,
+    submit_note,
+    submit_snooze,
+    take_over,
+)
 from bot.features.followups.lists import list_at_home, list_follow_ups, turn_follow_ups_page
-from bot.features.followups.messages import apply_timed_move, edit_message, hide_message, post_follow_up
+from bot.features.followups.messages import (
+    apply_timed_move,
+    edit_message,
+    hide_message,
+    notify_hand_over,
+    post_follow_up,
+)
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
-from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE, restore_follow_up
+from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE, restore_follow_up
 from storage.audit import AuditAction
 from storage.posted_messages import HIDE
 
@@ -25,8 +44,16 @@ FEATURE = Feature(
         "snooze": (Need.SEE, snooze),
         "done": (Need.SEE, finish),
         "outcome": (Need.SEE, choose_outcome),
-        "follow_up_menu": (Need.SEE, show_steps),
+        "take_over": (Need.SEE, take_over),
+        "reopen": (Need.SEE, reopen),
+        "snooze_until": (Need.SEE, snooze_until),
+        "follow_up_menu": (Need.SEE, choose_from_menu),
         "followups": (Need.SEE, turn_follow_ups_page),
+    },
+    forms={
+        ASSIGN_FORM: (Need.SEE, submit_assignment),
+        SNOOZE_FORM: (Need.SEE, submit_snooze),
+        NOTE_FORM: (Need.SEE, submit_note),
     },
     jobs={
         ASK: post_follow_up,
@@ -34,6 +61,7 @@ FEATURE = Feature(
         WAKE: apply_timed_move,
         RELEASE: apply_timed_move,
         ESCALATE: apply_timed_move,
+        HAND_OVER: notify_hand_over,
         HIDE: hide_message,
     },
     inverses={AuditAction.FOLLOW_UP_CHANGED: restore_follow_up},

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.blocks.elements import button, section
-from bot.blocks.followups import ended_blocks, list_reply
+from bot.blocks.followups import Reader, ended_blocks, list_reply
 from bot.blocks.refusals import plain_reply
+from bot.slack.access import Need
 from bot.slack.handling import Block, Outlived, Reply, Request
 from storage.alerts.followups import Assignee, FollowUp, list_overdue, list_waiting, load_follow_ups
 from storage.domain.followups import FollowUpState
 from storage.ledger.contacts import contacts
+from storage.reading.current_scores import cards_of
+from storage.sources.config import link_templates
 
 LISTS = ("open", "mine", "overdue")
 PER_PAGE, MOST_ENDED = 8, 3
@@ -81,18 +84,19 @@ async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str =
     if not follow_ups and page.after:  # every follow-up of the page was finished in the meantime
         return await follow_ups_page(request, replace(page, after=0), notice=notice)
     shown = follow_ups[:PER_PAGE]
-    people = {
-        contact.id: contact for contact in await contacts(request.workspace, ids=[item.contact for item in shown])
-    }
+    ids = list(dict.fromkeys(item.contact for item in shown))
+    cards = {card.contact.id: card for card in await cards_of(request.workspace, ids=ids, now=request.now)}
     page_buttons = [button("First", action="followups", value=replace(page, after=0).carried())] if page.after else []
     if len(follow_ups) > PER_PAGE:
         page_buttons.append(button("Next", action="followups", value=replace(page, after=shown[-1].id).carried()))
     return list_reply(
-        [follow_up for follow_up in shown if follow_up.contact in people],
-        people,
+        [follow_up for follow_up in shown if follow_up.contact in cards],
+        cards,
         {score_type.key: score_type for score_type in request.types},
         which=page.list_name,
         place="" if is_home else page.carried(),
+        reader=Reader(id=request.person.id, address=request.person.email, is_admin=Need.ADMINISTER in request.rights),
+        links=await link_templates(request.workspace),
         turning=page_buttons,
         above=[*([section(notice)] if notice else []), *await _ask_outcomes(request, page)],
     )

@@ -1,13 +1,15 @@
 """Post and update the messages of follow-ups, and reply in their threads when a follow-up wakes or escalates."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from slack_sdk.errors import SlackApiError
 
 from bot.blocks.elements import context, section
-from bot.blocks.followups import EVENT, follow_up_reply, headline, storm_reply
+from bot.blocks.followups import EVENT, Reader, follow_up_reply, headline, storm_reply
+from bot.slack.access import Need, rights
 from bot.slack.handling import Reply
 from bot.slack.job_handling import NO_ADMIN_FOUND, UNUSABLE_CHANNEL, JobTools, explain_refusal
 from bot.slack.poster import NotShown
@@ -15,8 +17,8 @@ from bot.slack.text import escape
 from storage import jobs, posted_messages
 from storage.alerts import followup_moves, followups
 from storage.alerts.decide import OWNERS
-from storage.alerts.followup_moves import ASK, ESCALATE, RELEASE, WAKE
-from storage.alerts.followups import FollowUp
+from storage.alerts.followup_moves import ASK, ESCALATE, JOINED, LEFT, RELEASE, WAKE
+from storage.alerts.followups import FollowUp, Step
 from storage.domain.backoff import PACE, SECOND
 from storage.domain.followups import WAITING, FollowUpMove, TooLate
 from storage.job_runner import GiveUp, JobResult
@@ -24,6 +26,8 @@ from storage.jobs import Job
 from storage.ledger.contacts import contacts
 from storage.notices import clear_notice
 from storage.posted_messages import FILE, HIDE
+from storage.sources.config import link_templates
+from storage.workspaces import load_choices
 
 log = structlog.get_logger(__name__)
 
@@ -60,9 +64,8 @@ async def post_follow_up(tools: JobTools, job: Job) -> JobResult:
     recent = await followups.list_posted_since(tools.workspace, lane=job.lane, since=now - STORM_TIME)
     if len(due) + len(recent) > STORM:
         return await _post_storm(tools, job, due, recent)
-    channel, ts = await _post_once(
-        tools, job, await _render_follow_up(tools, follow_up), follow_up.id, since=follow_up.asked_at
-    )
+    render = partial(_render_follow_up, tools, follow_up)
+    channel, ts = await _post_once(tools, job, render, follow_up.id, since=follow_up.asked_at)
     await followup_moves.record_message(
         tools.workspace, ids=[follow_up.id], channel=channel, ts=ts, in_list=False, now=now
     )
@@ -80,9 +83,9 @@ async def _post_storm(tools: JobTools, job: Job, due: dict[int, int], recent: Se
         return JobResult(also_done=due)
     last = next((follow_up for follow_up in reversed(recent) if follow_up.in_list), None)
     if last is None:
-        reply = await _render_storm(tools, fresh)
+        render = partial(_render_storm, tools, fresh)
         since = min(follow_up.asked_at for follow_up in fresh)
-        channel, ts = await _post_once(tools, job, reply, fresh[0].id, since=since, known_as=due.values())
+        channel, ts = await _post_once(tools, job, render, fresh[0].id, since=since, known_as=due.values())
         if job.is_doubtful:  # an earlier attempt may have posted a list with fewer follow-ups
             last = replace(fresh[0], message_channel=channel, message_ts=ts, in_list=True)
     if last is not None:
@@ -120,13 +123,13 @@ async def _update_message(
     listed = [follow_up]
     if follow_up.in_list:  # load every follow-up in the list, because a storm may last longer than STORM_TIME
         listed = await followups.list_sharing_message(tools.workspace, channel=channel, ts=ts)
-    reply = (
-        await _render_storm(tools, [*listed, *fresh])
+    render = (
+        partial(_render_storm, tools, [*listed, *fresh])
         if follow_up.in_list
-        else await _render_follow_up(tools, follow_up)
+        else partial(_render_follow_up, tools, follow_up)
     )
     try:
-        await tools.poster.send(channel, reply, ts=ts)
+        await tools.poster.send(channel, await render(channel), ts=ts)
         return channel, ts
     except NotShown as exc:
         log.warning("message hidden", because=exc.verdict.name)
@@ -134,6 +137,7 @@ async def _update_message(
     if admin is None:
         return channel, ts
     admin_channel, shown = await tools.poster.direct(admin), [*listed, *fresh]
+    reply = await render(admin_channel)
     reply = replace(reply, blocks=[context(await _explain_hidden(tools, channel)), *reply.blocks])
     since = min(item.posted_at or item.asked_at for item in shown)
     ids = [item.id for item in shown]
@@ -191,15 +195,18 @@ async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
         )
     except TooLate:  # claimed or completed in the meantime, or moved by an earlier attempt of this job
         updated = follow_up
-    *earlier, last = await followups.list_steps(tools.workspace, id=follow_up.id)
-    was_moved_before = job.attempts > 1 and last.move == timed_move.move  # moved, but the reply was not posted
+    *earlier, last = await _list_moves(tools, follow_up)
+    # An earlier attempt of this job made the move, but did not post the reply.
+    was_moved_before = job.attempts > 1 and last.move == timed_move.move and last.by is None
     if updated.standing == follow_up.standing and not was_moved_before:
         return JobResult()
     if timed_move.move is FollowUpMove.ESCALATE and (channel is None or follow_up.in_list or channel.startswith("D")):
         return await _notify_escalation(tools, job, follow_up, since=last.at)
     if follow_up.in_list or channel is None:
         return JobResult()
-    reply = Reply(text=timed_move.message.format(holder=earlier[-1].by, assignee=follow_up.escalate_to))
+    *_, step = earlier
+    holder = step.detail if step.move == FollowUpMove.ASSIGN else step.by
+    reply = Reply(text=timed_move.message.format(holder=holder, assignee=follow_up.escalate_to))
     try:
         await tools.poster.post_once(
             job, channel, reply, job.id, event=THREAD_EVENT, since=last.at, thread=follow_up.message_ts
@@ -208,6 +215,43 @@ async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
         log.warning("not posted in a thread", because=explain_refusal(exc, channel))
         if timed_move.move is FollowUpMove.ESCALATE:
             return await _notify_escalation(tools, job, follow_up, since=last.at)
+    return JobResult(pace=PACE)
+
+
+async def _list_moves(tools: JobTools, follow_up: FollowUp) -> list[Step]:
+    """Return the history of a follow-up without the rules that joined and left it."""
+    steps = await followups.list_steps(tools.workspace, id=follow_up.id)
+    return [step for step in steps if step.move not in (JOINED, LEFT)]
+
+
+async def notify_hand_over(tools: JobTools, job: Job) -> JobResult:
+    """Notify a person that a follow-up was assigned to them, or taken over from them: in its thread, or directly."""
+    follow_up = await _load_follow_up(tools, job)
+    if follow_up is None:
+        return JobResult()
+    steps = [step for step in await _list_moves(tools, follow_up) if job.key == f"{follow_up.id}/{step.at}"]
+    step = next((step for step in steps if step.move in (FollowUpMove.ASSIGN, FollowUpMove.TAKE_OVER)), None)
+    if step is None or step.detail is None:
+        return JobResult()
+    verb = "assigned this to you" if step.move == FollowUpMove.ASSIGN else "took this over from you"
+    channel = follow_up.message_channel
+    if channel is not None and not follow_up.in_list and not channel.startswith("D"):
+        reply = Reply(text=f"<@{step.detail}>, <@{step.by}> {verb}.")
+        try:
+            await tools.poster.post_once(
+                job, channel, reply, job.id, event=THREAD_EVENT, since=step.at, thread=follow_up.message_ts
+            )
+            return JobResult(pace=PACE)
+        except (NotShown, SlackApiError) as exc:
+            log.warning("not posted in a thread", because=explain_refusal(exc, channel))
+    if await tools.people.colleague(step.detail, now=tools.clock()) is None:
+        return JobResult()
+    (contact,) = await contacts(tools.workspace, ids=[follow_up.contact])
+    text = headline(follow_up, contact, (await tools.load_types()).get(follow_up.score))
+    text += f"\n<@{step.by}> {verb}. Your follow-ups: `/score followups mine`"
+    reply = Reply(text=text.replace("*", ""), blocks=[section(text)], contacts=frozenset({contact.id}))
+    direct = await tools.poster.direct(step.detail)
+    await tools.poster.post_once(job, direct, reply, job.id, event=THREAD_EVENT, since=step.at)
     return JobResult(pace=PACE)
 
 
@@ -230,14 +274,31 @@ async def _notify_escalation(tools: JobTools, job: Job, follow_up: FollowUp, *, 
     return JobResult(pace=PACE)
 
 
-async def _render_follow_up(tools: JobTools, follow_up: FollowUp) -> Reply:
+async def _render_follow_up(tools: JobTools, follow_up: FollowUp, channel: str) -> Reply:
+    """Return the message of a follow-up for the readers of a channel."""
     (contact,) = await contacts(tools.workspace, ids=[follow_up.contact])
     owner = await tools.people.by_address(contact.owner, now=tools.clock()) if contact.owner else None
-    score_type = (await tools.load_types()).get(follow_up.score)
-    return follow_up_reply(follow_up, contact, score_type, owner=owner)
+    return follow_up_reply(
+        follow_up,
+        contact,
+        await tools.load_types(),
+        owner=owner,
+        links=await link_templates(tools.workspace),
+        reader=await _find_reader(tools, channel),
+    )
 
 
-async def _render_storm(tools: JobTools, follow_ups: Sequence[FollowUp]) -> Reply:
+async def _find_reader(tools: JobTools, channel: str) -> Reader | None:
+    """Return the person who alone reads the messages of a channel; None if others may read them, or it is unknown."""
+    reader = await tools.poster.reader(channel) if channel.startswith("D") else None
+    person = await tools.people.colleague(reader, now=tools.clock()) if reader else None
+    if person is None:
+        return None
+    choices = await load_choices(tools.workspace)
+    return Reader(id=person.id, address=person.email, is_admin=Need.ADMINISTER in rights(person, choices))
+
+
+async def _render_storm(tools: JobTools, follow_ups: Sequence[FollowUp], _channel: str) -> Reply:
     people = {
         contact.id: contact for contact in await contacts(tools.workspace, ids=[item.contact for item in follow_ups])
     }
@@ -246,13 +307,20 @@ async def _render_storm(tools: JobTools, follow_ups: Sequence[FollowUp]) -> Repl
 
 
 async def _post_once(
-    tools: JobTools, job: Job, reply: Reply, id: int, *, since: int, known_as: Collection[int] = ()
+    tools: JobTools,
+    job: Job,
+    render: Callable[[str], Awaitable[Reply]],
+    id: int,
+    *,
+    since: int,
+    known_as: Collection[int] = (),
 ) -> tuple[str, str]:
     """Post to the channel of the job's lane, or to an admin if the app cannot post in that channel.
 
-    Return the channel and the timestamp of the message.
+    *render* returns the message for the readers of a channel. Return the channel and the timestamp of the message.
     """
     channel = await _find_channel(tools, job, job.lane)
+    reply = await render(channel)
     try:
         ts = await tools.poster.post_once(job, channel, reply, id, event=EVENT, since=since, known_as=known_as)
         await clear_notice(tools.workspace, notice=channel)
@@ -264,6 +332,7 @@ async def _post_once(
     log.warning("follow-up goes to an admin", because=reason)
     await _report_lane(tools, job, channel, reason)
     admin_channel = await _find_channel(tools, job, "")
+    reply = await render(admin_channel)
     ts = await tools.poster.post_once(job, admin_channel, reply, id, event=EVENT, since=since, known_as=known_as)
     return admin_channel, ts
 

@@ -13,5 +13,4 @@ class Migration(migrations.Migration):
     operations = [
         ops.AddField(model_name="AlertMemory", name="cause", field=fields.TextField(null=True, unique=False)),
         ops.AddField(model_name="AlertMemory", name="found", field=fields.TextField(null=True, unique=False)),
-        ops.AddField(model_name="FollowUp", name="taken_back_at", field=fields.BigIntField(null=True)),
     ]

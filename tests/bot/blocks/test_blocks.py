@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from bot.blocks.digest import digest_reply
 from bot.blocks.elements import button, format_actor, format_value, format_with_band, moment, sections, trend, truncate
-from bot.blocks.followups import ended_blocks, list_reply, standing_line
+from bot.blocks.followups import Reader, ended_blocks, follow_up_reply, headline, list_reply
 from bot.blocks.history import history_reply, why_reply
 from bot.blocks.lists import segments_reply, top_reply
 from bot.blocks.refusals import ambiguous_contact_reply, choose_contact_reply, distinct_name, no_contact_reply
@@ -16,7 +17,7 @@ from bot.blocks.scores import MOST_TYPES, card_reply, receipt_reply, set_modal
 from bot.features.followups.lists import MOST_ENDED, PER_PAGE, FollowUpPage
 from bot.slack.handling import Reply
 from storage.alerts.digests import News
-from storage.alerts.followups import FollowUp
+from storage.alerts.followups import FiredRule, FollowUp
 from storage.domain.contacts import Contact
 from storage.domain.explain import Contribution, Explanation
 from storage.domain.facts import Op
@@ -309,21 +310,20 @@ def test_why() -> None:
     assert reply.blocks[2]["elements"][0]["text"] == "These add up to 5.5."
 
 
+FIRED = FiredRule(
+    rule=2**53, words="score crosses 80 if " + "tag:vip " * 100, score="score", before=WIDEST, after=WIDEST,
+    source="crm", actor=None, reason="reason", fired_at=AT + 1, let_go_at=None, is_taken_back=False,
+)  # fmt: skip  # the fields of one rule
+
+
 def follow_up(state: FollowUpState, *, outcome: FollowUpOutcome | None = None) -> FollowUp:
     """Return a follow-up about Ada."""
     return FollowUp(
         id=2**53, rule=1, contact=7, score="score", before=WIDEST, after=WIDEST, source="crm", actor=None, reason=None,
         why=None, lane="C0SALES", standing=Stand(state=state, holder="U0123456789"), until=AT, late_at=None,
-        escalate_to="U0123456789", outcome=outcome, asked_at=AT, changed_at=AT, taken_back_at=AT, posted_at=AT,
-        message_channel=None, message_ts=None, in_list=False,
+        escalate_to="U0123456789", outcome=outcome, note=None, rules=(FIRED,) * 3, asked_at=AT, changed_at=AT,
+        posted_at=AT, message_channel=None, message_ts=None, in_list=False,
     )  # fmt: skip  # the fields of one follow-up
-
-
-def test_a_follow_up_of_an_undone_change_says_so() -> None:
-    """A follow-up that was taken back says why it is closed; a claimed one has a note."""
-    assert standing_line(follow_up(FollowUpState.CLOSED)) == f"Taken back: the change was undone · {DATE}"
-    claimed = standing_line(follow_up(FollowUpState.CLAIMED))
-    assert claimed == f"Claimed by <@U0123456789> · {DATE} · the change was undone meanwhile"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -338,10 +338,90 @@ def test_a_list_of_follow_ups_that_slack_takes(name: str, state: FollowUpState) 
         for block in ended_blocks(follow_up(FollowUpState.DONE), NAMES[name], place=place)
     ]
     turning = [button(label, action="followups", value=place) for label in ("First", "Next")]
+    card = Card(contact=replace(NAMES[name], ids={"crm": "x" * 200}), standings=())
+    reader = Reader(id="U0123456789", address=None, is_admin=True)
+    links = {"crm": f"https://crm.example/{'p' * 200}/{{id}}"}
     reply = list_reply(
-        follow_ups, {7: NAMES[name]}, {"score": SCORE}, which="overdue", place=place, turning=turning, above=above
-    )
+        follow_ups, {7: card}, {"score": SCORE}, which="overdue", place=place, reader=reader, links=links,
+        turning=turning, above=above,
+    )  # fmt: skip  # one page
     assert check_blocks(reply.blocks) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("state", FollowUpState)
+def test_a_message_of_a_follow_up_that_slack_takes(name: str, state: FollowUpState) -> None:
+    """Slack accepts the message of a follow-up of any contact, in any state, with several rules of any length."""
+    reply = follow_up_reply(
+        follow_up(state), replace(NAMES[name], ids={"crm": "x" * 200}), {"score": SCORE}, owner=None,
+        links={"crm": "https://crm.example/{id}"}, reader=None,
+    )  # fmt: skip  # one message
+    assert check_blocks(reply.blocks) == []
+    menu = reply.blocks[0]["accessory"]["options"]
+    assert menu[0]["text"]["text"] == "History"
+
+
+CLAIMED_BY = "U0123456789"
+
+
+@pytest.mark.parametrize(
+    ("reader", "labels", "menu"),
+    [
+        (None, "Snooze Done", "Assign to… Snooze until… Release Take over"),
+        (Reader(id=CLAIMED_BY, address=None, is_admin=False), "Snooze Done", "Assign to… Snooze until… Release"),
+        (Reader(id="U0JANE", address="jane@example.com", is_admin=False), "", ""),
+        (
+            Reader(id="U0REP", address="REP@example.com", is_admin=False),
+            "Take over",
+            "Assign to… Release Take over",
+        ),
+        (Reader(id="U0ADMIN", address=None, is_admin=True), "Take over", "Assign to… Release Take over"),
+    ],
+    ids=["a channel", "the holder", "a colleague", "the owner", "an admin"],
+)
+def test_only_the_buttons_that_the_reader_may_use(reader: Reader | None, labels: str, menu: str) -> None:
+    """A message that one person reads has the buttons of that person; in a channel it has all those of its state."""
+    claimed = follow_up(FollowUpState.CLAIMED)
+    ada = contact(owner="rep@example.com")
+    reply = follow_up_reply(claimed, ada, {"score": SCORE}, owner=None, links={}, reader=reader)
+    buttons = [block["elements"] for block in reply.blocks if block["type"] == "actions"]
+    assert " ".join(button["text"]["text"] for row in buttons for button in row) == labels
+    options = reply.blocks[0]["accessory"]["options"][1:]
+    assert " ".join(option["text"]["text"] for option in options) == menu
+
+
+def test_a_message_names_the_rules_the_address_and_the_crm() -> None:
+    """The message of a follow-up names each rule with its cause, the contact's address, and links to the CRM."""
+    first = replace(FIRED, rule=1, words="score crosses 80", before=62_000, after=85_000, fired_at=AT)
+    second = replace(FIRED, rule=4, words="fit crosses 8", score="fit", before=7_000, after=9_000, reason="a demo")
+    opened = replace(follow_up(FollowUpState.OPEN), before=62_000, after=85_000, rules=(first, second))
+    ada = contact(email="ada@example.com", ids={"hubspot-eu": "12/46", "crm": "7"})
+    links = {"hubspot-eu": "https://app.hubspot.com/contacts/1/contact/{id}?a=b&c=d"}
+    reply = follow_up_reply(opened, ada, {"score": SCORE}, owner="U0REP", links=links, reader=None)
+    assert reply.blocks[1]["elements"][0]["text"] == "from crm · Owner: <@U0REP>"
+    assert reply.blocks[2]["elements"][0]["text"] == (
+        "ada@example.com"
+        " · <https://app.hubspot.com/contacts/1/contact/12%2F46?a=b&amp;c=d|Open in hubspot-eu>\n"
+        'Rule 1: score crosses 80\nRule 4: fit crosses 8 · fit 9, from 7 · from crm · "a demo"'
+    )
+    left = replace(opened, rules=(replace(first, let_go_at=AT + 2), second))
+    reply = follow_up_reply(left, ada, {"score": SCORE}, owner="U0REP", links=links, reader=None)
+    assert reply.blocks[2]["elements"][0]["text"].splitlines()[1].startswith("Rule 4: ")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (85_000, "Score *85* (hot), from 62"),
+        (70_000, "Score *70* (warm) now, 85 when created"),
+        (None, "Score — now, 85 when created"),
+    ],
+)
+def test_a_list_shows_the_score_of_now(value: int | None, words: str) -> None:
+    """A list shows the score as it is now, and what it was when the follow-up was created if that differs."""
+    opened = replace(follow_up(FollowUpState.OPEN), before=62_000, after=85_000)
+    card = Card(contact=contact(), standings=() if value is None else (standing(SCORE, value),))
+    assert headline(opened, contact(), SCORE, card=card).endswith(words)
 
 
 def test_a_digest_names_the_top_band() -> None:

@@ -31,6 +31,7 @@ MIGRATIONS = [
     "0018_undone_changes",
     "0019_token_uses",
     "0020_events",
+    "0021_followup_rules",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -247,9 +248,13 @@ async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
     assert result.out.splitlines() == [
         "Follow-ups go to the owner of a contact, else an admin.",
         "Admins beside the workspace's own: nobody.",
+        "Working hours: Monday to Friday, 9:00-17:00 (UTC).",
     ]
     set_up = (await terminal.run("workspace set T0123 --alert-channel C0123 --admin U01 --admin W02 --json")).document
-    assert set_up == {"workspace": "T0123", "alert_channel": "C0123", "admins": ["U01", "W02"]}
+    hours = {"time_zone": "UTC", "hours": "9:00-17:00"}
+    assert set_up == {"workspace": "T0123", "alert_channel": "C0123", "admins": ["U01", "W02"], **hours}
+    set_up = (await terminal.run("workspace set T0123 --time-zone europe/berlin --hours 8-16:30 --json")).document
+    assert (set_up["time_zone"], set_up["hours"]) == ("Europe/Berlin", "8:00-16:30")
 
     await terminal.check_refused(
         (
@@ -261,9 +266,20 @@ async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
             "`jane` is not a user id: Slack's look like U0123ABCD",
         ),
         ("workspace set T0999 --admin U03", "There is no workspace T0999"),
+        (
+            "workspace set T0123 --alert-channel C0456 --hours 17-9",
+            "`17-9` are not working hours: write them as 9:00-17:00",
+        ),
+        (
+            "workspace set T0123 --alert-channel C0456 --time-zone Mars",
+            "There is no time zone `Mars`: write it like Europe/Berlin, or America/New_York",
+        ),
     )
     result = await terminal.run("workspace set T0123")
-    assert result.out == "Follow-ups go to C0123.\nAdmins beside the workspace's own: U01, W02.\n"
+    assert result.out == (
+        "Follow-ups go to C0123.\nAdmins beside the workspace's own: U01, W02.\n"
+        "Working hours: Monday to Friday, 8:00-16:30 (Europe/Berlin).\n"
+    )
 
 
 @pytest.mark.slow

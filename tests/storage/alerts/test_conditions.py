@@ -6,7 +6,6 @@ import pytest
 
 from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule
-from storage.alerts.followups import load_follow_ups
 from storage.alerts.rules import pause_rule
 from storage.alerts.simulate import try_alert
 from storage.bootstrap import Storage
@@ -16,6 +15,7 @@ from storage.domain.score_types import Rule
 from storage.reading.segments import save_segment
 from storage.scoring.definitions import add_score_type
 from tests.conftest import DIALECTS
+from tests.storage import firings
 from tests.storage.alerts.test_sweep import fading_team
 from tests.storage.teams import DAY, NOW, Team, change, field_item, set_to
 
@@ -46,9 +46,8 @@ async def condition_team(storage: Storage, *rules: str) -> Team:
 
 
 async def list_firings(team: Team) -> list[tuple[int, int]]:
-    """Return the rule of each follow-up and the time of its creation, in hours after NOW, rounded down."""
-    follow_ups = await load_follow_ups(team.workspace, ids=range(1, 100))
-    return sorted((follow_up.rule, (follow_up.asked_at - NOW) // HOUR) for follow_up in follow_ups)
+    """Return the rule and the time of each firing, in hours after NOW, rounded down."""
+    return sorted((rule, (at - NOW) // HOUR) for rule, _, at in await firings.list_firings(team.workspace))
 
 
 def deliver(*items: Item, at: int) -> Act:

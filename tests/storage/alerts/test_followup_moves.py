@@ -4,6 +4,8 @@ import random
 import re
 import shutil
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +14,33 @@ import pytest
 from storage import jobs
 from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE, apply_move, record_outcome
-from storage.alerts.followups import FollowUp, list_overdue, list_steps, load_follow_ups
+from storage.alerts.followup_moves import (
+    ASK,
+    EDIT,
+    ESCALATE,
+    HAND_OVER,
+    JOINED,
+    LEFT,
+    RELEASE,
+    WAKE,
+    AlreadyOpen,
+    apply_move,
+    let_rules_go,
+    record_outcome,
+)
+from storage.alerts.followups import FollowUp, Step, list_overdue, list_steps, load_follow_ups
 from storage.bootstrap import Storage, open_storage
-from storage.domain.followups import FollowUpMove, FollowUpOutcome, FollowUpState, TooLate
+from storage.db import database
+from storage.domain.followups import (
+    MOVES,
+    WAITING,
+    FollowUpMove,
+    FollowUpOutcome,
+    FollowUpState,
+    FollowUpStatus,
+    NotTheirs,
+    TooLate,
+)
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
@@ -25,10 +50,15 @@ from tests.storage.teams import DAY, NOW, Team, set_to
 
 HOUR = DAY // 24
 DRAWN = set(re.findall(r"^    (\w+) --> (\w+): ", (HOUSE / "README.md").read_text(), re.MULTILINE))
+#: the moves that people make
+CLICKS = (
+    *(FollowUpMove.CLAIM, FollowUpMove.ASSIGN, FollowUpMove.TAKE_OVER, FollowUpMove.SNOOZE, FollowUpMove.DONE),
+    *(FollowUpMove.REOPEN, FollowUpMove.RELEASE),
+)
 BY_TIME = {WAKE: FollowUpMove.WAKE, RELEASE: FollowUpMove.RELEASE, ESCALATE: FollowUpMove.ESCALATE}
 HOLDER = "the holder"
 # Each workspace has a random generator of its own, so that a run depends only on this file and the product.
-WORKSPACES, STEPS = 40, 50
+WORKSPACES, STEPS = 35, 50
 FEWEST = 4  # the least number of times that each arrow must be followed
 
 
@@ -47,14 +77,15 @@ class RandomWalk:
 
     async def step(self) -> None:
         """Perform one random action, then check the follow-ups that changed."""
-        match self.dice.choice(["push", "click", "click", "click", "wait", "wait"]):
+        match self.dice.choice(["push", "click", "click", "click", "wait", "wait", "undo"]):
             case "push":
                 await self._push(self.dice.choice(["score", "heat"]), self.dice.choice([0, 30, 60, 100]))
             case "click":
-                move = self.dice.choice([FollowUpMove.CLAIM, FollowUpMove.SNOOZE, FollowUpMove.DONE])
-                await self._click(move, self.dice.choice(["U1", "U2", HOLDER, HOLDER]))
+                await self._click(self.dice.choice(["U1", "U2", HOLDER, HOLDER]))
             case "wait":
                 await self._wait(self.dice.choice([1, 3, 5, 30, 80]))
+            case "undo":
+                await self._take_back()
         await self._check()
 
     async def _load_all(self) -> list[FollowUp]:
@@ -72,30 +103,49 @@ class RandomWalk:
         key = str(len(self.history))
         await self.team.deliver(set_to(key, contact, value, score=score), batch=key, received=self.now)
 
-    async def _click(self, move: FollowUpMove, by: str) -> None:
-        """Click a button of one of the two newest follow-ups."""
+    async def _click(self, by: str) -> None:
+        """Click a button of one of the two newest follow-ups, mostly one that its state allows."""
         follow_ups = await self._load_all()
         if not follow_ups:
             return
         follow_up = self.dice.choice(follow_ups[-2:])
         before = follow_up.standing
+        fitting = [move for move in CLICKS if (before.state, move) in MOVES]
+        move = self.dice.choice(fitting if fitting and self.dice.random() < 0.8 else CLICKS)
         by = (before.holder or "U1") if by == HOLDER else by
         self.history.append(f"{move} of {follow_up.id} by {by}")
         until = self.now + DAY if move is FollowUpMove.SNOOZE else None
         late = None
         try:
-            after = await apply_move(self.team.workspace, id=follow_up.id, move=move, by=by, until=until, now=self.now)
+            after = await apply_move(
+                self.team.workspace, id=follow_up.id, move=move, by=by, is_admin=by == "U2", assignee="U3", until=until,
+                now=self.now,
+            )  # fmt: skip  # one move
         except TooLate as refused:
             late = refused
+        except (AlreadyOpen, NotTheirs) as refused:
+            self.seen[type(refused).__name__] += 1
+            assert await load_status(self.team, follow_up.id) == before
+            return
         if late is not None:
             self.seen["too late"] += 1
             assert (late.state, late.holder) == (before.state, before.holder)
             return
-        assert after.standing.holder == by
+        is_open = move in (FollowUpMove.RELEASE, FollowUpMove.REOPEN)
+        assert after.standing.holder == (None if is_open else "U3" if move is FollowUpMove.ASSIGN else by)
         if move is FollowUpMove.DONE:
             outcome = FollowUpOutcome.MEETING
             recorded = await record_outcome(self.team.workspace, id=follow_up.id, outcome=outcome, by=by, now=self.now)
             assert recorded.outcome is outcome
+
+    async def _take_back(self) -> None:
+        """Take back the firings of the newest follow-up, as an undo of the changes does."""
+        follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, 500))
+        if follow_ups:
+            newest = follow_ups[-1]
+            self.history.append(f"undo of {newest.id}")
+            pairs = {(rule.rule, newest.contact): self.now for rule in newest.rules}
+            await database.write(partial(let_rules_go, pairs=pairs, move=FollowUpMove.TAKE_BACK, now=self.now))
 
     async def _wait(self, hours: int) -> None:
         """Advance the time, and run what is due by then, as a worker does."""
@@ -103,7 +153,7 @@ class RandomWalk:
         self.now += hours * HOUR
         await sweep(self.team.workspace, now=self.now)
         for _ in range(500):
-            job = await jobs.claim(self.team.workspace, kinds={ASK, EDIT, *BY_TIME}, now=self.now)
+            job = await jobs.claim(self.team.workspace, kinds={ASK, EDIT, HAND_OVER, *BY_TIME}, now=self.now)
             if job is None:
                 break
             if job.kind in BY_TIME:
@@ -122,12 +172,15 @@ class RandomWalk:
 
     async def _check(self) -> None:
         """Fail if a follow-up made a move without an arrow, or if its holder does not match its state."""
-        for follow_up in await self._load_all():
+        follow_ups = await self._load_all()
+        waiting = Counter((item.contact, item.lane) for item in follow_ups if item.standing.state in WAITING)
+        assert set(waiting.values()) <= {1}
+        for follow_up in follow_ups:
             if self.checked.get(follow_up.id) == follow_up:
                 continue
             self.checked[follow_up.id] = follow_up
             steps = await list_steps(self.team.workspace, id=follow_up.id)
-            states = [step.state.value for step in steps if step.move not in list(FollowUpOutcome)]
+            states = list_states(steps)
             now = follow_up.standing
             assert states[0] == "open"
             assert set(pairwise(states)) <= DRAWN
@@ -142,8 +195,20 @@ class RandomWalk:
         self.checked.clear()
         await self._check()
         for id in self.checked:
-            states = [step.state.value for step in await list_steps(self.team.workspace, id=id)]
-            self.seen.update(f"{a} to {b}" for a, b in pairwise(states) if a != b)
+            states = list_states(await list_steps(self.team.workspace, id=id))
+            self.seen.update(f"{a} to {b}" for a, b in pairwise(states))
+
+
+def list_states(steps: Sequence[Step]) -> list[str]:
+    """Return the states of a follow-up after each of its moves."""
+    others = (*FollowUpOutcome, JOINED, LEFT)
+    return [step.state.value for step in steps if step.move not in others]
+
+
+async def load_status(team: Team, id: int) -> FollowUpStatus:
+    """Return the status of a follow-up."""
+    (item,) = await load_follow_ups(team.workspace, ids=[id])
+    return item.standing
 
 
 async def make_team(storage: Storage) -> Team:

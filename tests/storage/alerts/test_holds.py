@@ -39,10 +39,11 @@ async def holding_team(storage: Storage, words: str = WORDS) -> Team:
 
 
 async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
-    """Return the creation time of each follow-up, in µs after NOW, and its score then."""
+    """Return when each rule last fired for each follow-up, in µs after NOW, and the score then."""
     return [
-        (follow_up.asked_at - NOW, follow_up.after)
+        (rule.fired_at - NOW, rule.after)
         for follow_up in await load_follow_ups(team.workspace, ids=range(1, 100))
+        for rule in follow_up.rules
     ]
 
 

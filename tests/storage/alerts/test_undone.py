@@ -29,7 +29,10 @@ async def team(storage: Storage) -> Team:
 async def follow_ups(team: Team) -> list[tuple[int, str, bool]]:
     """Return the value, the state and whether it was taken back, of each follow-up."""
     loaded = await load_follow_ups(team.workspace, ids=range(1, 100))
-    return [((item.after or 0) // 1_000, item.standing.state.value, item.taken_back_at is not None) for item in loaded]
+    return [
+        ((item.after or 0) // 1_000, item.standing.state.value, any(rule.is_taken_back for rule in item.rules))
+        for item in loaded
+    ]
 
 
 async def memory(database_url: str) -> list[tuple[object, ...]]:

@@ -31,6 +31,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "segments_name": ("segments", "workspace_id, name", {"name": "other"}),
     "tokens_hash": ("tokens", "hash", {"hash": "other"}),
     "alert_memory_contact": ("alert_memory", "rule_id, contact_id", {"contact_id": 2}),
+    "followup_rules_pair": ("followup_rules", "follow_up_id, rule_id", {"rule_id": 2}),
     "digests_place": ("digests", "workspace_id, place", {"place": "other"}),
     "notices_what": ("notices", "workspace_id, what", {"what": "other"}),
     "posted_messages_ts": ("posted_messages", "workspace_id, channel, ts", {"ts": "other"}),
@@ -48,6 +49,7 @@ PARENTS: dict[str, tuple[str, dict[str, object]]] = {
     "refusals_source": ("sources", {"slug": "other"}),
     "raw_deliveries_delivery": ("deliveries", {}),
     "event_deliveries_event": ("subscriptions", {}),
+    "followup_rules_pair": ("alert_rules", {}),
 }
 # name → table, changes that break the constraint, and changes that keep it
 CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
@@ -75,7 +77,8 @@ KEYS = [
     ("refusals", "source_id"), ("tokens", "workspace_id"),
     ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
-    ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"), ("digests", "workspace_id"),
+    ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"),
+    ("followup_rules", "follow_up_id"), ("followup_rules", "rule_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
     ("subscriptions", "workspace_id"), ("events", "workspace_id"), ("event_deliveries", "subscription_id"),
     ("event_deliveries", "event_id"), ("segment_members", "workspace_id"),

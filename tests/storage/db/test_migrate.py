@@ -26,7 +26,7 @@ from storage.scoring.drafts import APPLY, make_handlers
 from storage.workspaces import add_workspace, all_workspaces
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run
-from tests.storage.teams import DAY, NOW
+from tests.storage.teams import DAY, NOW, Team, set_to
 from tests.storage.worlds import KEYS, everything, fill, tables
 
 MIGRATOR = str(HOUSE / "tests" / "storage" / "migrator.py")
@@ -35,7 +35,7 @@ NEXT = "9000_next"
 #: columns that later migrations added to tables that earlier ones fill
 LATER = (
     *("applied_at", "replaces", "asked_up_to", "previous_enrolled_at", "split_at", "is_gone", "cause", "found"),
-    *("taken_back_at", "events_kept_until", "events_position", "watches_segments"),
+    *("events_kept_until", "events_position", "watches_segments"),
 )
 TOO_NEW = (
     f"The database was made by a newer version: this one does not know its migration {NEXT}. Install the newer version."
@@ -769,6 +769,72 @@ async def test_contacts_of_undone_facts_are_gone_after_the_migration(database_ur
             assert [difference for difference in differences if difference.what == "gone"] == []
     finally:
         await storage.close()
+
+
+async def test_follow_ups_of_before_keep_their_rule_and_are_joined(database_url: str, tmp_path: Path) -> None:
+    """Two that are open for a contact in one place stay two until each is closed; a rule that fires joins the older."""
+    await tables_until("0014_audit", database_url, tmp_path)
+    rule = "alert_rules (id, workspace_id, score, kind, low, amount, span, condition, in_digest, hold, cooldown,"
+    rule += " swept_until, created_at) VALUES"
+    asked = "follow_ups (id, workspace_id, rule_id, contact_id, score, after, source, lane, state, sla, late_at,"
+    asked += " escalate_to, asked_at, changed_at, in_list, message_channel, message_ts, posted_at) VALUES"
+    for sql in (
+        "workspaces (id, team, name, default_type, admins, setters, alert_channel, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 'C0SALES', 5)",
+        "score_types (id, workspace_id, key, live, created_at) VALUES (1, 1, 'score', 1, 5)",
+        "definitions (id, score_type_id, number, label, minimum, maximum, step, start, bands, rules, is_draft,"
+        " created_at) VALUES (1, 1, 1, 'Score', 0, 100000, 1000, 0, '[]', '[]', false, 5)",
+        "contacts (id, workspace_id, email, email_key, tags, tags_key, attributes, stamps, created_at, updated_at)"
+        " VALUES (1, 1, 'ada@example.com', 'ada@example.com', '[]', '[]', '{}', '{}', 5, 5)",
+        "identities (workspace_id, namespace, value, contact_id) VALUES (1, '', 'ada@example.com', 1)",
+        *(f"{rule} ({n}, 1, 'score', 'crosses', {n}0000, 0, 0, '', false, 0, 1, 5, 5)" for n in (1, 2, 3)),
+        "alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent) VALUES (1, 1, true, 5, 5, 0)",
+        "alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent) VALUES (2, 1, true, 6, 6, 0)",
+        f"{asked} (1, 1, 1, 1, 'score', 20000, 'crm', 'C0SALES', 'open', 9, 14, 'U1', 5, 5, false, 'C0SALES',"
+        " '1.1', 5)",
+        f"{asked} (2, 1, 2, 1, 'score', 20000, 'crm', 'C0SALES', 'open', NULL, NULL, NULL, 6, 6, false, 'C0SALES',"
+        " '1.2', 6)",
+        f"{asked} (3, 1, 2, 1, 'score', 90000, 'crm', 'C0SALES', 'closed', NULL, NULL, NULL, 3, 4, false, NULL, NULL,"
+        " NULL)",
+    ):
+        await raw.rows(database_url, f"INSERT INTO {sql}")
+    for table in ("workspaces", "contacts", "alert_rules", "follow_ups"):
+        if not raw.is_sqlite(database_url):
+            await raw.rows(database_url, f"SELECT setval('{table}_id_seq', 9)")
+    before = await everything(database_url)
+
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0014_audit") + 1 :]
+
+    after = await everything(database_url)
+    assert after["follow_ups"] == [{**row, "note": None} for row in before["follow_ups"]]
+    assert picked(after["followup_rules"], "follow_up_id rule_id after sla late_at escalate_to fired_at let_go_at") == [
+        (1, 1, 20_000, 9, 14, "U1", 5, None),
+        (2, 2, 20_000, None, None, None, 6, None),
+        (3, 2, 90_000, None, None, None, 3, 4),
+    ]
+    opened_storage = await open_storage(database_url, secret_keys=KEYS)
+    try:
+        (workspace,) = await all_workspaces()
+        team, states = Team(workspace), list[list[tuple[object, ...]]]()
+        for number, value in enumerate((35, 12, 0)):
+            item = set_to(str(number), "ada@example.com", value)
+            await team.deliver(item, batch=str(number), received=NOW + number)
+            rows = await raw.rows(
+                database_url,
+                "SELECT f.id, f.state, r.rule_id FROM follow_ups f LEFT JOIN followup_rules r ON r.follow_up_id = f.id"
+                " AND r.let_go_at IS NULL WHERE f.id <> 3 ORDER BY f.id, r.rule_id",
+            )
+            states.append(picked(rows, "id state rule_id"))
+    finally:
+        await opened_storage.close()
+    assert states == [
+        [(1, "open", 1), (1, "open", 3), (2, "open", 2)],
+        [(1, "open", 1), (2, "closed", None)],
+        [(1, "closed", None), (2, "closed", None)],
+    ]
+    jobs = picked((await everything(database_url))["jobs"], "kind subject")
+    assert [job for job in jobs if job[0] == "ask"] == []
+    assert set(jobs) >= {("edit", 1), ("edit", 2)}  # the messages that they have
 
 
 # Garbage collection takes most of the time.

@@ -1,6 +1,6 @@
 """Local days and working hours are right across changes of clocks."""
 
-from datetime import datetime
+from datetime import date, datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from storage.domain.business_hours import (
     BadHour,
     UnknownZone,
+    WorkingHours,
     check_zone,
     is_at_work,
     is_same_day,
     next_time,
+    parse_hours,
     parse_time,
     write_time,
 )
@@ -88,3 +90,55 @@ def test_zones_are_checked() -> None:
     assert write_time(545) == "9:05"
     with pytest.raises(UnknownZone, match="Europe/Berlin"):
         check_zone("Mars/Olympus")
+
+
+HOURS_OF_BERLIN = WorkingHours(zone="Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("began", "hours", "ends"),
+    [
+        ("2026-11-30 09:00", 4, "2026-11-30 13:00"),
+        ("2026-11-30 13:00", 4, "2026-11-30 17:00"),
+        ("2026-11-30 16:30", 1, "2026-12-01 09:30"),
+        ("2026-11-30 22:20", 4, "2026-12-01 13:00"),  # in the evening
+        ("2026-11-30 06:00", 1, "2026-11-30 10:00"),  # before work
+        ("2026-12-04 16:00", 2, "2026-12-07 10:00"),  # over a weekend
+        ("2026-12-05 22:48", 4, "2026-12-07 13:00"),  # on a Saturday
+        ("2026-12-03 15:00", 24, "2026-12-04 15:00"),  # a day is a working day
+        ("2026-12-04 15:00", 24, "2026-12-07 15:00"),
+        ("2026-12-04 15:00", 27, "2026-12-08 10:00"),  # a day and three hours
+        ("2026-12-04 15:00", 10 * 24, "2026-12-18 15:00"),
+        ("2026-03-27 16:00", 2, "2026-03-30 10:00"),  # the clocks change on the Sunday
+    ],
+)
+def test_the_time_to_claim_runs_in_working_hours(began: str, hours: int, ends: str) -> None:
+    """Only working hours count, Monday to Friday; a whole day counts as one working day."""
+    began_at = at("Europe/Berlin", began)
+    assert HOURS_OF_BERLIN.add(began_at, hours * HOUR) == at("Europe/Berlin", ends)
+
+
+def test_working_hours_around_the_clock() -> None:
+    """Working hours may fill the whole day; weekends still do not count."""
+    hours = WorkingHours(opens=0, closes=24 * 60)
+    assert hours.add(at("UTC", "2026-12-04 22:00"), 4 * HOUR) == at("UTC", "2026-12-07 02:00")
+    assert hours.add(at("UTC", "2026-12-02 22:00"), 4 * HOUR) == at("UTC", "2026-12-03 02:00")
+
+
+def test_a_day_begins_with_working_hours() -> None:
+    """Working hours begin on the day itself, or on the next working day after a weekend."""
+    for day, begins in ((1, 1), (4, 4), (5, 7), (6, 7)):
+        assert HOURS_OF_BERLIN.begin_of(date(2026, 12, day)) == at("Europe/Berlin", f"2026-12-{begins:02d} 09:00")
+
+
+@pytest.mark.parametrize("text", ["9-17", "9:00-17:00", " 9:00 – 17:00 "])
+def test_working_hours_as_people_write_them(text: str) -> None:
+    """Working hours are written as two times."""
+    assert parse_hours(text) == (540, 1020)
+
+
+@pytest.mark.parametrize("text", ["", "9", "17-9", "9-9", "9-25", "9-17-18", "9:60-17", "nine-five"])
+def test_what_are_no_working_hours(text: str) -> None:
+    """Working hours end after they begin, on the same day."""
+    with pytest.raises(BadHour, match="9:00-17:00"):
+        parse_hours(text)

@@ -75,7 +75,8 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
         changes=3, follow_ups=1, identities=3, messages=0
     )
     words = ("ada@example", "countess", "lovelace", "secret-17", "poet")
-    holders = ["audit_entries", "contacts", "facts", "follow_ups", "identities", "quarantine", "raw_deliveries"]
+    holders = ["audit_entries", "contacts", "facts", "follow_ups", "followup_rules", "identities", "quarantine"]
+    holders += ["raw_deliveries"]
     assert await traces(database_url, *words) == holders
 
     recorded = await team.deliver(delete("x", ADA), batch="d3", received=NOW + SECOND)

@@ -35,6 +35,7 @@ from storage.scoring.drafts import (
 )
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
+from tests.storage.firings import list_firings
 from tests.storage.teams import DAY, NOW, SECOND, Team, field_item, set_to
 
 DEMO = Rule(name="Demo", activity="demo_booked", points=10_000)
@@ -190,8 +191,8 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
     )
     assert await apply(team.workspace, draft=widened, asks=True, by="U0ADMIN", clock=lambda: NOW + 3 * SECOND) == 4
 
-    follow_ups = await load_follow_ups(team.workspace, ids=range(1, 99))
-    assert sorted((follow_up.rule, follow_up.contact) for follow_up in follow_ups) == [(1, 7), (1, 8), (1, 9), (2, 8)]
+    firings = await list_firings(team.workspace)
+    assert [(rule, contact) for rule, contact, _ in firings] == [(1, 7), (1, 8), (1, 9), (2, 8)]
 
 
 async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
