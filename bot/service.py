@@ -38,7 +38,7 @@ from storage import job_handlers as storage_jobs
 from storage.bootstrap import Storage, open_storage
 from storage.domain.errors import SlackUnavailable, UnknownWorkspace
 from storage.domain.facts import ItemRequest
-from storage.domain.people import Workspace
+from storage.domain.people import Member, Workspace
 from storage.domain.sources import Source, SourceSettings
 from storage.domain.submissions import Raw, Recorded
 from storage.job_runner import JobRunner
@@ -145,7 +145,7 @@ class Service:
                 metrics=self._metrics,
                 public_url=self._settings.public_url,
                 metrics_token=metrics_token.get_secret_value() if metrics_token else None,
-                is_member=self._is_member,
+                find_member=self._find_member,
                 uses=self._token_uses,
             )
         )
@@ -158,7 +158,7 @@ class Service:
             signing_secret=secret.get_secret_value() if secret is not None else None,
             clock=self._clock,
             authorize=self._authorize,
-            is_member=self._is_member,
+            find_member=self._find_member,
             uses=self._token_uses,
             failed=lambda address: failures.failed(address, now=self._clock()),
         )
@@ -193,11 +193,11 @@ class Service:
         """Check the access of a person in Slack; None while Slack is not connected."""
         return await self._dispatcher.authorize(payload) if self._dispatcher is not None else None
 
-    async def _is_member(self, workspace: Workspace, user: str) -> bool:
-        """Return whether a Slack user is an active member of a workspace; raises SlackUnavailable."""
+    async def _find_member(self, workspace: Workspace, user: str) -> Member | None:
+        """Return an active member of a workspace by the Slack user id, or None; raises SlackUnavailable."""
         if self._dispatcher is None:
             raise SlackUnavailable
-        return await self._dispatcher.is_member(workspace, user)
+        return await self._dispatcher.find_member(workspace, user)
 
     async def connected(self) -> None:
         """Wait until the service is connected to Slack and accepts Slack's requests; returns at once without Slack."""

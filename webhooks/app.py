@@ -8,7 +8,7 @@ from aiohttp import web
 from storage.bootstrap import Storage
 from storage.tokens import TokenUses
 from webhooks.api import api_routes
-from webhooks.api.followups import IsMember
+from webhooks.api.followups import FindMember
 from webhooks.health import healthz, readyz
 from webhooks.metrics import Metrics, metrics_handler
 from webhooks.problems import problem
@@ -24,7 +24,7 @@ def routes(
     metrics: Metrics,
     public_url: str | None = None,
     metrics_token: str | None = None,
-    is_member: IsMember,
+    find_member: FindMember,
     uses: TokenUses,
 ) -> list[web.RouteDef]:
     """Return the routes, which are reachable at *public_url*; the app's runner must be set up with RUNNER_OPTIONS."""
@@ -35,7 +35,7 @@ def routes(
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.readiness)),
         web.get("/metrics", metrics_handler(metrics, clock=clock, operator_token=metrics_token)),
-        *api_routes(clock=clock, is_member=is_member, uses=uses),
+        *api_routes(clock=clock, find_member=find_member, uses=uses),
     ]
 
 

@@ -9,10 +9,11 @@ from bot.slack.handling import Block
 from storage.domain.contacts import Contact, Reference
 from storage.domain.errors import Refusal
 from storage.domain.facts import ItemRequest
-from storage.domain.people import Workspace
+from storage.domain.people import Member, Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.committer import record
+from storage.tokens import Token
 
 BATCH = "tool:"  #: the prefix of the batches that tools record
 
@@ -33,8 +34,8 @@ class ToolCall:
     rights: frozenset[Need]
     may_read: bool  #: whether data that the caller did not send may be returned
     key: str  #: unique to this call; equal for a repeat of a signed request
-    token: int | None  #: the row id of the program's token
-    is_member: Callable[[str], Awaitable[bool]]  #: Slack user id → whether an active member; raises SlackUnavailable
+    token: Token | None  #: the program's token
+    find_member: Callable[[str], Awaitable[Member | None]]  #: Slack user id → active member; raises SlackUnavailable
     now: int
 
     @property
@@ -52,20 +53,22 @@ class ToolCall:
             raise ToolMistake(f"There is no score type `{key[:40]}`. Send one of {known}.")
         return found
 
-    async def acting_person(self, user: str | None) -> str:
-        """Return the Slack user id of the person that a follow-up is moved for.
+    async def acting_person(self, user: str | None) -> Member:
+        """Return the person that a follow-up is moved for.
 
         A person moves follow-ups for themselves. A program must name an active member. Raises ToolMistake.
         """
         if self.person is not None:
             if user not in (None, self.person.id):
                 raise ToolMistake("You can do this for yourself only: leave `user` out.")
-            return self.person.id
+            is_admin = Need.ADMINISTER in self.rights
+            return Member(id=self.person.id, address=self.person.email, is_admin=is_admin)
         if user is None:
             raise ToolMistake('Send `user`, the Slack user id of the person that you act for: "user": "U0123ABCD".')
-        if not await self.is_member(user):
+        person = await self.find_member(user)
+        if person is None:
             raise ToolMistake(f"`{user[:40]}` is not an active member of this workspace. Send the id of one as `user`.")
-        return user
+        return person
 
     async def record(
         self,

@@ -52,8 +52,8 @@ from storage.alerts.followups import UnknownFollowUp
 from storage.domain.contacts import check_text
 from storage.domain.errors import Conflict, OutcomeUnknown, Refusal, StorageUnavailable, UnknownContact
 from storage.domain.filters import BadFilter
-from storage.domain.followups import TooLate
-from storage.domain.people import Workspace
+from storage.domain.followups import BadNote, NotTheirs, TooLate
+from storage.domain.people import Member, Workspace
 from storage.scoring.definitions import score_types
 from storage.tokens import Token, TokenUses, find_token
 
@@ -96,7 +96,7 @@ class McpServer:
     signing_secret: str | None
     clock: Callable[[], int]
     authorize: Callable[[SlackPayload], Awaitable[Request | Verdict | None]]
-    is_member: Callable[[Workspace, str], Awaitable[bool]]
+    find_member: Callable[[Workspace, str], Awaitable[Member | None]]
     uses: TokenUses
     failed: Callable[[str], int]
     server_info: Implementation = field(
@@ -210,8 +210,8 @@ class McpServer:
                 rights=frozenset({Need.SEE, Need.SET}),
                 may_read="read" in token.scopes,
                 key=caller.key,
-                token=token.id,
-                is_member=lambda user: self.is_member(workspace, user),
+                token=token,
+                find_member=lambda user: self.find_member(workspace, user),
                 now=self.clock(),
             )
         payload = _read_person(params)
@@ -231,7 +231,7 @@ class McpServer:
             may_read=True,
             key=caller.key,
             token=None,
-            is_member=request.is_colleague,
+            find_member=lambda user: self.find_member(request.workspace, user),
             now=request.now,
         )
 
@@ -357,6 +357,12 @@ def _describe_refusal(refusal: Refusal) -> str:
             return "This may have been recorded: the database did not confirm it. Check before you call again."
         case Conflict():
             return "Nothing was changed: this idempotency_key was used before with other arguments. Use a new one."
+        case NotTheirs():
+            return (
+                f"Nothing was changed: {refusal.holder} claimed it; only the contact's owner or an admin may do this."
+            )
+        case BadNote():
+            return f"Nothing was changed. {refusal} Send it as `note`."
         case TooLate():
             holder = f" by {refusal.holder}" if refusal.holder else ""
             return f"Nothing was changed: the follow-up is {refusal.state.value} already{holder}."

@@ -18,13 +18,13 @@ from bot.mcp.drawings import (
 )
 from bot.slack.access import Need
 from bot.slack.handling import Block
-from storage.alerts.followup_moves import apply_move, record_outcome
+from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import FollowUp, list_in_states, list_waiting
 from storage.domain.contacts import Contact, Reference, looks_like_address
 from storage.domain.errors import BadNumber, NothingToUndo
 from storage.domain.facts import Item, Op
 from storage.domain.filters import parse
-from storage.domain.followups import WAITING, FollowUpMove, FollowUpOutcome, FollowUpState
+from storage.domain.followups import LONGEST_NOTE, WAITING, FollowUpMove, FollowUpOutcome, FollowUpState
 from storage.domain.numbers import from_json, show, to_json
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
@@ -182,6 +182,9 @@ class FinishFollowUp(_Arguments):
 
     id: _FollowUpId
     outcome: FollowUpOutcome | None = Field(default=None, description="What came of it.")
+    note: str | None = Field(
+        default=None, max_length=LONGEST_NOTE, description="What to write about the outcome; `other` needs it."
+    )
     user: _Person
 
 
@@ -324,7 +327,7 @@ async def add_to_score(call: ToolCall, arguments: AddToScore) -> ToolResult:
     score_type = call.score_type(arguments.score)
     amount = _parse_amount(arguments.amount, "amount")
     contact = await _find_contact(call, arguments.contact)
-    sender = call.actor if call.token is None else call.token
+    sender = call.actor if call.token is None else call.token.id
     key = call.key if arguments.idempotency_key is None else f"{sender}/{arguments.idempotency_key}"
     item = Item(
         key=key, contact=contact.reference, score=score_type.key, op=Op.ADD, amount=amount, reason=arguments.reason
@@ -409,20 +412,34 @@ async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
 async def claim_followup(call: ToolCall, arguments: ClaimFollowUp) -> ToolResult:
     """Claim a follow-up for a person."""
     person = await call.acting_person(arguments.user)
-    moved = await apply_move(call.workspace, id=arguments.id, move=FollowUpMove.CLAIM, by=person, now=call.now)
-    return await _render_follow_up(call, moved, f"Follow-up {moved.id} is claimed by {person}.")
+    moved = await apply_move(
+        call.workspace,
+        id=arguments.id,
+        move=FollowUpMove.CLAIM,
+        by=person.id,
+        token=call.token.name if call.token else None,
+        now=call.now,
+    )
+    return await _render_follow_up(call, moved, f"Follow-up {moved.id} is claimed by {person.id}.")
 
 
 async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResult:
     """Mark a follow-up as done, with its outcome."""
+    if arguments.note is not None and arguments.outcome is None:
+        raise ToolMistake('A `note` needs an `outcome`: send one, as in "outcome": "other".')
     person = await call.acting_person(arguments.user)
-    moved = await apply_move(call.workspace, id=arguments.id, move=FollowUpMove.DONE, by=person, now=call.now)
-    if arguments.outcome is not None:
-        moved = await record_outcome(
-            call.workspace, id=arguments.id, outcome=arguments.outcome, by=person, now=call.now
-        )
+    moved = await apply_move(
+        call.workspace,
+        id=arguments.id,
+        move=FollowUpMove.DONE,
+        by=person.id,
+        token=call.token.name if call.token else None,
+        outcome=arguments.outcome,
+        note=arguments.note,
+        now=call.now,
+    )
     outcome = f", outcome: {moved.outcome.value}" if moved.outcome else ""
-    return await _render_follow_up(call, moved, f"Follow-up {moved.id} is marked done by {person}{outcome}.")
+    return await _render_follow_up(call, moved, f"Follow-up {moved.id} is marked done by {person.id}{outcome}.")
 
 
 async def _render_follow_up(call: ToolCall, follow_up: FollowUp, text: str) -> ToolResult:

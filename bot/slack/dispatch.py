@@ -28,7 +28,7 @@ from bot.slack.text import clean
 from bot.source_admin import Senders
 from storage.domain.contacts import check_text
 from storage.domain.errors import Refusal, SlackUnavailable
-from storage.domain.people import Workspace
+from storage.domain.people import Member, Workspace
 from storage.scoring.definitions import score_types
 from storage.workspaces import load_choices
 
@@ -191,15 +191,19 @@ class Dispatcher:
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
         await self._answers.answer(payload, reply)
 
-    async def is_member(self, workspace: Workspace, user: str) -> bool:
-        """Return whether a person is an active member of a workspace; raises SlackUnavailable."""
+    async def find_member(self, workspace: Workspace, user: str) -> Member | None:
+        """Return an active member of a workspace, or None; raises SlackUnavailable."""
         if workspace.id != self._workspace.id:
             raise SlackUnavailable
         try:
-            return await self._people.colleague(user, now=self._clock()) is not None
+            person = await self._people.colleague(user, now=self._clock())
         except Exception as exc:  # whatever went wrong, the person is unknown
             log.warning("person not looked up", because=type(exc).__name__)
             raise SlackUnavailable from exc
+        if person is None:
+            return None
+        is_admin = Need.ADMINISTER in rights(person, await load_choices(self._workspace))
+        return Member(id=person.id, address=person.email, is_admin=is_admin)
 
     async def drain(self, *, patience: float) -> None:
         """Wait at most *patience* seconds for requests that were acknowledged but not answered yet."""

@@ -13,6 +13,15 @@ class Workspace:
     name: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """An active member of a workspace that a program acts for."""
+
+    id: str  #: the Slack user id
+    address: str | None  #: the address that contacts have as their owner
+    is_admin: bool
+
+
 class Setters(StrEnum):
     """The people who may change scores."""
 

@@ -126,6 +126,7 @@ def follow_up(follow_up: FollowUp, contact: Contact) -> dict[str, Any]:
         "overdue_at": None if follow_up.late_at is None else moment(follow_up.late_at),
         "escalate_to": follow_up.escalate_to,
         "outcome": None if follow_up.outcome is None else follow_up.outcome.value,
+        "note": follow_up.note,
         "opened_at": moment(follow_up.asked_at),
         "changed_at": moment(follow_up.changed_at),
     }

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from bot.demo.world import SlackUser
 from storage.alerts.followups import list_steps
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
@@ -36,7 +37,8 @@ async def test_a_program_moves_follow_ups_for_a_person(acme: Acme) -> None:
     await until_it_says(acme, message, "Claimed by <@U0JANE>")
     status, problem = await move("claim", user="U0REP")
     assert (status, problem["detail"]) == (409, "The follow-up is claimed already by U0JANE.")
-    assert (await move("release", user="U0REP"))[0] == 409
+    acme.sandbox.world.add_person(SlackUser(id="U0NEW", name="new", real_name="New Rep", email="new@acme.example"))
+    assert (await move("release", user="U0NEW"))[0] == 409  # neither the holder, nor the contact's owner, nor an admin
     status, released = await move("release", user="U0JANE")
     assert (status, released["state"], released["holder"]) == (200, "open", None)
     status, snoozed = await move("snooze", user="U0JANE", **{"for": "2h"})
@@ -45,7 +47,7 @@ async def test_a_program_moves_follow_ups_for_a_person(acme: Acme) -> None:
     assert (status, done["state"], done["outcome"]) == (200, "done", "bad fit")
     assert (await states(agent), await states(agent, "?state=done")) == ([], ["done"])
     steps = await list_steps(acme.workspace, id=follow_up["id"])
-    assert [step.by for step in steps] == [None, *["U0JANE"] * 5]
+    assert [(step.by, step.token) for step in steps] == [(None, None), *[("U0JANE", "agent")] * 5]
 
 
 async def test_who_cannot_be_acted_for(acme: Acme) -> None:
@@ -69,6 +71,8 @@ async def test_who_cannot_be_acted_for(acme: Acme) -> None:
         (f"/followups/{id}/claim", {"user": 5}, 400),
         (f"/followups/{id}/claim", {"user": "U0REP", "outcome": "meeting"}, 400),
         (f"/followups/{id}/done", {"user": "U0REP", "outcome": "married"}, 400),
+        (f"/followups/{id}/done", {"user": "U0REP", "outcome": "other"}, 422),
+        (f"/followups/{id}/done", {"user": "U0REP", "note": "x"}, 422),
         (f"/followups/{id}/snooze", {"user": "U0REP", "for": "soon"}, 422),
         (f"/followups/{id}/snooze", {"user": "U0REP", "for": "9999w"}, 422),
         ("/followups/99/claim", {"user": "U0REP"}, 404),

@@ -24,7 +24,7 @@ from storage.domain.errors import (
     UnknownScoreType,
     UnknownSegment,
 )
-from storage.domain.followups import TooLate
+from storage.domain.followups import BadNote, NotTheirs, TooLate
 from storage.domain.people import Workspace
 from storage.tokens import TokenUses, find_token
 from webhooks.limits import MAX_BODY, FailureRate, TokenRate, TooLarge, read_body
@@ -47,9 +47,14 @@ class ApiRequest:
     workspace: Workspace
     request: web.Request
     token: int  #: the token's row id, because names of tokens are not unique
-    actor: str  #: the actor that changes are recorded for
+    token_name: str
     key: str  #: unique to this request
     now: int
+
+    @property
+    def actor(self) -> str:
+        """The actor that changes are recorded for."""
+        return f"token {self.token_name}"
 
     async def body(self) -> bytes:
         """Return the body; raises TooLarge."""
@@ -85,11 +90,13 @@ class Api:
                 return problem(413, str(exc), headers={"Connection": "close"})
             except (UnknownContact, UnknownFollowUp, UnknownScoreType, UnknownSegment) as exc:
                 return problem(404, _format_sentence(exc))
-            except (BadItem, OutOfRange, OffStep) as exc:
+            except (BadItem, BadNote, OutOfRange, OffStep) as exc:
                 return problem(422, _format_sentence(exc))
             except TooLate as exc:
                 holder = f" by {exc.holder}" if exc.holder else ""
                 return problem(409, f"The follow-up is {exc.state.value} already{holder}.")
+            except NotTheirs as exc:
+                return problem(409, f"{exc.holder} claimed it: only the contact's owner or an admin may do this.")
             except Conflict:
                 return problem(422, "This Idempotency-Key was used before with another body: use a new one.")
             except Changed:
@@ -138,7 +145,7 @@ class Api:
                 workspace=token.workspace,
                 request=request,
                 token=token.id,
-                actor=f"token {token.name}",
+                token_name=token.name,
                 key=secrets.token_hex(16),
                 now=now,
             )

@@ -6,21 +6,21 @@ from typing import Annotated, TypeAlias
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.alerts.followup_moves import apply_move, record_outcome
+from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import FollowUp, UnknownFollowUp, follow_up, list_in_states
 from storage.domain.durations import BadSpan, parse_span
 from storage.domain.errors import BadCursor
 from storage.domain.facts import DAY
-from storage.domain.followups import WAITING, FollowUpMove, FollowUpOutcome, FollowUpState
-from storage.domain.people import Workspace
+from storage.domain.followups import LONGEST_NOTE, WAITING, FollowUpMove, FollowUpOutcome, FollowUpState
+from storage.domain.people import Member, Workspace
 from storage.ledger.contacts import contacts
 from storage.reading import documents
 from webhooks.api.access import ApiRequest, Mistake
 from webhooks.api.answers import answer, parse_body
 from webhooks.api.contacts import limit_of
 
-#: workspace and Slack user id → whether the person is an active member; raises SlackUnavailable
-IsMember: TypeAlias = Callable[[Workspace, str], Awaitable[bool]]
+#: workspace and Slack user id → the active member, or None; raises SlackUnavailable
+FindMember: TypeAlias = Callable[[Workspace, str], Awaitable[Member | None]]
 STATES = ", ".join(f"`{state.value}`" for state in FollowUpState)
 #: the longest snooze, in µs
 LONGEST = 365 * DAY
@@ -44,6 +44,7 @@ class Done(Actor):
     """The person that the program acts for, and what came of the follow-up."""
 
     outcome: FollowUpOutcome | None = None
+    note: Annotated[str | None, Field(max_length=LONGEST_NOTE, description="Needed with the outcome `other`.")] = None
 
 
 async def list_follow_ups(call: ApiRequest) -> web.Response:
@@ -76,8 +77,8 @@ async def _render_follow_ups(call: ApiRequest, follow_ups: list[FollowUp]) -> li
 class FollowUpMoves:
     """The calls that move a follow-up. A program acts for an active member, and anybody else is refused."""
 
-    def __init__(self, *, is_member: IsMember) -> None:
-        self._is_member = is_member
+    def __init__(self, *, find_member: FindMember) -> None:
+        self._find_member = find_member
 
     async def claim(self, call: ApiRequest) -> web.Response:
         """Answer `POST /followups/{id}/claim`."""
@@ -103,7 +104,9 @@ class FollowUpMoves:
     async def done(self, call: ApiRequest) -> web.Response:
         """Answer `POST /followups/{id}/done`."""
         body = await parse_body(call, Done, '{"user": "U0123ABCD", "outcome": "meeting"}, as JSON')
-        return await self._move(call, FollowUpMove.DONE, body, outcome=body.outcome)
+        if body.note is not None and body.outcome is None:
+            raise Mistake(422, "A `note` needs an `outcome`.")
+        return await self._move(call, FollowUpMove.DONE, body, outcome=body.outcome, note=body.note)
 
     async def _move(
         self,
@@ -113,16 +116,28 @@ class FollowUpMoves:
         *,
         until: int | None = None,
         outcome: FollowUpOutcome | None = None,
+        note: str | None = None,
     ) -> web.Response:
         id_text = call.request.match_info["id"]
         if not id_text.isascii() or not id_text.isdecimal() or len(id_text) > 18:
             raise UnknownFollowUp
         await follow_up(call.workspace, id=int(id_text))  # an unknown one is 404, also while Slack does not answer
-        if not await self._is_member(call.workspace, body.user):
+        person = await self._find_member(call.workspace, body.user)
+        if person is None:
             raise Mistake(422, f"`user`: `{body.user[:40]}` is not an active member of this workspace.")
-        moved = await apply_move(call.workspace, id=int(id_text), move=move, by=body.user, until=until, now=call.now)
-        if outcome is not None:
-            moved = await record_outcome(call.workspace, id=moved.id, outcome=outcome, by=body.user, now=call.now)
+        moved = await apply_move(
+            call.workspace,
+            id=int(id_text),
+            move=move,
+            by=person.id,
+            address=person.address,
+            is_admin=person.is_admin,
+            token=call.token_name,
+            until=until,
+            outcome=outcome,
+            note=note,
+            now=call.now,
+        )
         rendered = await _render_follow_ups(call, [moved])
         if not rendered:  # its contact was deleted just now
             raise UnknownFollowUp

@@ -22,7 +22,7 @@ from webhooks.api.contacts import (
 from webhooks.api.events import list_events
 from webhooks.api.explaining import show_explanation, show_history
 from webhooks.api.exports import export_csv, export_json
-from webhooks.api.followups import Actor, Done, FollowUpMoves, IsMember, Snooze, list_follow_ups
+from webhooks.api.followups import Actor, Done, FindMember, FollowUpMoves, Snooze, list_follow_ups
 from webhooks.api.scores import (
     Adjustment,
     ScoreBody,
@@ -59,9 +59,9 @@ class Operation:
     problems: tuple[int, ...] = ()  #: the statuses of refusals besides those of every call
 
 
-def make_operations(*, is_member: IsMember) -> list[Operation]:
+def make_operations(*, find_member: FindMember) -> list[Operation]:
     """Return all calls of the API."""
-    moves = FollowUpMoves(is_member=is_member)
+    moves = FollowUpMoves(find_member=find_member)
     operations = [
         Operation(
             method="GET", path="/contacts", scope="read", handler=list_contacts, summary="List contacts",

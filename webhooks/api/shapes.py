@@ -156,6 +156,7 @@ class FollowUp(BaseModel):
     overdue_at: datetime | None
     escalate_to: str | None
     outcome: FollowUpOutcome | None
+    note: Annotated[str | None, Field(description="What was written about the outcome.")]
     opened_at: datetime
     changed_at: datetime
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storage.domain.people import Workspace
+from storage.domain.people import Member, Workspace
 from storage.reading.segments import save_segment
 from storage.tokens import TokenUses
 from tests.webhooks.api.program import program
@@ -17,17 +17,17 @@ from webhooks.api import api_routes, shapes
 from webhooks.api.operations import BASE, make_operations
 
 
-async def no_member(_: Workspace, __: str) -> bool:
+async def no_member(_: Workspace, __: str) -> Member | None:
     """Know no members."""
-    return False
+    return None
 
 
-OPERATIONS = {(operation.method, operation.path): operation for operation in make_operations(is_member=no_member)}
+OPERATIONS = {(operation.method, operation.path): operation for operation in make_operations(find_member=no_member)}
 
 
 def test_the_calls_are_the_routes() -> None:
     """Every route except those of the description is an operation."""
-    routes = api_routes(clock=lambda: 0, is_member=no_member, uses=TokenUses())
+    routes = api_routes(clock=lambda: 0, find_member=no_member, uses=TokenUses())
     described = {(method, f"{BASE}{path}") for method, path in OPERATIONS}
 
     assert {(route.method, route.path) for route in routes} - described == {
