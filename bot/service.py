@@ -21,19 +21,22 @@ from bot import logs
 from bot.clock import system_clock
 from bot.features import TABLES, draw_home, run_line
 from bot.features.setup import WELCOME, ask_for_place
+from bot.mcp.server import McpServer
 from bot.settings import BadSettings, Settings
+from bot.slack.access import Verdict
 from bot.slack.client import CountedClient
 from bot.slack.directory import SHUT_OUT, People, error_code
 from bot.slack.dispatch import Dispatcher
 from bot.slack.door import Door, make_bolt
-from bot.slack.handling import SLACK
+from bot.slack.handling import SLACK, Request
 from bot.slack.job_handling import JobTools, bind_handlers
+from bot.slack.payloads import SlackPayload
 from bot.slack.poster import Poster
 from bot.slack.socket import Socket
 from bot.source_admin import Senders
 from storage import job_handlers as storage_jobs
 from storage.bootstrap import Storage, open_storage
-from storage.domain.errors import UnknownWorkspace
+from storage.domain.errors import SlackUnavailable, UnknownWorkspace
 from storage.domain.facts import ItemRequest
 from storage.domain.people import Workspace
 from storage.domain.sources import Source, SourceSettings
@@ -41,10 +44,15 @@ from storage.domain.submissions import Raw, Recorded
 from storage.job_runner import JobRunner
 from storage.jobs import enqueue_one
 from storage.limits import DEFAULT_LIMITS, Limits
-from storage.workspaces import add_workspace, find_workspace, load_choices
+from storage.sources.config import find_locked_secrets
+from storage.tokens import TokenUses
+from storage.workspaces import add_workspace, all_workspaces, find_workspace, load_choices
 from webhooks.app import handle_errors, routes
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site
+from webhooks.limits import FailureRate
 from webhooks.metrics import Metrics
+from webhooks.outgoing import AT_ONCE as EVENTS_AT_ONCE
+from webhooks.outgoing import EventSender
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
 from webhooks.readback import Reader
@@ -83,9 +91,12 @@ class Service:
         self._dispatcher: Dispatcher | None = None
         self._socket: Socket | None = None
         self._job_runner: JobRunner | None = None
+        self._event_sender: EventSender | None = None
+        self._event_runner: JobRunner | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._address = ""
         self._metrics = Metrics()
+        self._token_uses = TokenUses()
 
     async def run(self, *, started: Callable[[str], None]) -> None:
         """Serve until SIGTERM or SIGINT, and call *started* with the base URL once the service listens.
@@ -123,6 +134,7 @@ class Service:
         self._storage = await open_storage(
             self._settings.database_url, secret_keys=self._settings.keys, limits=self._limits
         )
+        await _warn_of_locked_secrets()
         connections = Connections()
         application = web.Application(middlewares=[handle_errors, connections.guard])
         metrics_token = self._settings.metrics_token
@@ -133,12 +145,24 @@ class Service:
                 metrics=self._metrics,
                 public_url=self._settings.public_url,
                 metrics_token=metrics_token.get_secret_value() if metrics_token else None,
+                is_member=self._is_member,
+                uses=self._token_uses,
             )
         )
-        secret = self._settings.slack_signing_secret
-        if self._with_slack and secret is not None:
+        secret = self._settings.slack_signing_secret if self._with_slack else None
+        if secret is not None:
             door = Door(signing_secret=secret.get_secret_value(), clock=self._clock, current=lambda: self._bolt)
             application.add_routes([web.post("/slack/events", door.receive)])
+        failures = FailureRate()
+        agents = McpServer(
+            signing_secret=secret.get_secret_value() if secret is not None else None,
+            clock=self._clock,
+            authorize=self._authorize,
+            is_member=self._is_member,
+            uses=self._token_uses,
+            failed=lambda address: failures.failed(address, now=self._clock()),
+        )
+        application.add_routes([web.post("/mcp", agents.receive)])
         self._runner = web.AppRunner(application, shutdown_timeout=PATIENCE, **RUNNER_OPTIONS)
         await self._runner.setup()
         site = Site(self._runner, self._settings.host, self._settings.port, connections=connections)
@@ -157,9 +181,23 @@ class Service:
             clock=self._clock,
         )
         self._job_runner.start()
+        self._event_sender = EventSender(clock=self._clock, allowed_networks=self._settings.networks)
+        # A runner of its own: a receiver that does not answer must not delay messages to people.
+        self._event_runner = JobRunner(self._event_sender.handlers, clock=self._clock, at_once=EVENTS_AT_ONCE)
+        self._event_runner.start()
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
         return self._address
+
+    async def _authorize(self, payload: SlackPayload) -> Request | Verdict | None:
+        """Check the access of a person in Slack; None while Slack is not connected."""
+        return await self._dispatcher.authorize(payload) if self._dispatcher is not None else None
+
+    async def _is_member(self, workspace: Workspace, user: str) -> bool:
+        """Return whether a Slack user is an active member of a workspace; raises SlackUnavailable."""
+        if self._dispatcher is None:
+            raise SlackUnavailable
+        return await self._dispatcher.is_member(workspace, user)
 
     async def connected(self) -> None:
         """Wait until the service is connected to Slack and accepts Slack's requests; returns at once without Slack."""
@@ -189,8 +227,11 @@ class Service:
             await self._runner.cleanup()
         if self._dispatcher is not None:
             await self._dispatcher.drain(patience=PATIENCE)
-        if self._job_runner is not None:
-            await self._job_runner.stop(patience=PATIENCE)
+        runners = [runner for runner in (self._job_runner, self._event_runner) if runner is not None]
+        await asyncio.gather(*(runner.stop(patience=PATIENCE) for runner in runners))
+        if self._event_sender is not None:
+            await self._event_sender.close()
+        await self._token_uses.drain()
         if self._storage is not None:
             await self._storage.close()
             self._storage = None
@@ -332,3 +373,11 @@ def _configure_source(
         entered = with_secret(entered, secret, proof=proof)
         configured = configure(workspace, slug=slug, provider=provider, options=entered)
     return configured.settings, configured.secrets or ()
+
+
+async def _warn_of_locked_secrets() -> None:
+    """Log which sources wait for a key that this process does not have; `contact-score doctor` says more."""
+    for workspace in await all_workspaces():
+        locked = await find_locked_secrets(workspace)
+        if locked.is_any:
+            log.warning("secrets need another key", workspace=workspace.team, sources=locked.sources)

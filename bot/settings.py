@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal
 
 from cryptography.fernet import Fernet
@@ -48,6 +49,7 @@ class Settings(SlackSettings):
     port: int = Field(8080, ge=0, le=65535, alias="CONTACT_SCORE_PORT")
     secret_keys: SecretStr = Field(SecretStr(""), alias="CONTACT_SCORE_SECRET_KEYS")
     metrics_token: SecretStr | None = Field(None, alias="CONTACT_SCORE_METRICS_TOKEN")
+    allow_networks: str = Field("", alias="CONTACT_SCORE_ALLOW_NETWORKS")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", alias="CONTACT_SCORE_LOG_LEVEL")
     log_format: Literal["console", "json"] = Field("console", alias="CONTACT_SCORE_LOG_FORMAT")
 
@@ -70,6 +72,15 @@ class Settings(SlackSettings):
             Fernet(key)
         return value
 
+    @field_validator("allow_networks")
+    @classmethod
+    def _check_networks(cls, value: str) -> str:
+        try:
+            _parse_networks(value)
+        except ValueError as exc:
+            raise ValueError("use networks like 10.0.0.0/8 or 192.168.1.5, with commas between them") from exc
+        return value
+
     @field_validator("public_url", "slack_api_url")
     @classmethod
     def _check_address(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -89,6 +100,11 @@ class Settings(SlackSettings):
         return _split_keys(self.secret_keys)
 
     @property
+    def networks(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """Return the networks that are not public and that events may be sent to."""
+        return _parse_networks(self.allow_networks)
+
+    @property
     def url(self) -> str:
         """Return the public URL of the service, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -102,7 +118,15 @@ class Settings(SlackSettings):
 
 
 def _split_keys(value: SecretStr) -> tuple[str, ...]:
-    return tuple(key for key in re.split(r"[\s,]+", value.get_secret_value()) if key)
+    return _split_list(value.get_secret_value())
+
+
+def _split_list(value: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[\s,]+", value) if part)
+
+
+def _parse_networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part, strict=False) for part in _split_list(value))
 
 
 def read_settings() -> Settings:

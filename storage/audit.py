@@ -49,6 +49,11 @@ class AuditAction(StrEnum):
     SOURCE_REMOVED = "source.removed"
     TOKEN_CREATED = "token.created"  # noqa: S105  # the name of a change
     TOKEN_REVOKED = "token.revoked"  # noqa: S105  # the name of a change
+    SUBSCRIPTION_ADDED = "subscription.added"
+    SUBSCRIPTION_ROTATED = "subscription.rotated"
+    SUBSCRIPTION_REDELIVERED = "subscription.redelivered"  #: also turns it on, if it was disabled
+    SUBSCRIPTION_DISABLED = "subscription.disabled"  #: its receiver failed for days, or is gone
+    SUBSCRIPTION_REMOVED = "subscription.removed"
     DELIVERY_REPLAYED = "delivery.replayed"
     ITEMS_DISCARDED = "delivery.discarded"
     IMPORT_BEGUN = "import.begun"

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from storage.db import database, sqlite_statistics
+from storage.db import backup, database, sqlite_statistics
 from storage.db import migrate as migrating
 from storage.db.errors import NoDatabase
 from storage.domain.errors import Refusal, StorageUnavailable
@@ -12,8 +13,7 @@ from storage.ledger.committer import drained
 from storage.limits import DEFAULT_LIMITS, MIGRATION, Limits
 from storage.scoring import definitions
 from storage.scoring.fold_marked import fold_again
-from storage.sources import config as sources
-from storage.vault import Vault, load_or_create_keys
+from storage.vault import Vault, key_file_of, load_or_create_keys, write_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = (), limits: Lim
 
     Raises NoDatabase if *url* is a directory, SchemaOutdated if the tables or the scores need `migrate`, SchemaTooNew
     if a newer version migrated the tables and this version cannot work with them, OtherApplication if the tables belong
-    to another application, CannotUnlock if the keys cannot decrypt the stored secrets.
+    to another application. If the keys cannot decrypt the stored secrets, everything but these works.
     """
     opened = await _open_database(url, secret_keys, limits)
     try:
@@ -87,7 +87,6 @@ async def open_storage(url: str, *, secret_keys: Sequence[str] = (), limits: Lim
             raise migrating.SchemaOutdated
         if opened.dialect == "sqlite":
             await sqlite_statistics.write_statistics(opened.writer)
-        await sources.check_keys()
     except BaseException:
         await opened.close()
         raise
@@ -112,6 +111,65 @@ async def migrate(url: str, *, now: int) -> Migrated:
         await opened.close()
 
 
+async def back_up(url: str, *, path: Path, keys: Sequence[str] = ()) -> None:
+    """Copy the database at *url* into a new file, as it is at one instant, while others write to it.
+
+    With *keys*, the keys of its secrets, also write these to a file beside it. Raises a Refusal if there is no
+    database, or if the file exists.
+    """
+    address = database.parse_url(url)
+    if address.path is not None and not address.path.is_file():
+        raise Refusal(f"there is no database {address.path}")
+    await backup.write_backup(address, path)
+    if keys:
+        await asyncio.to_thread(write_keys, key_file_of(path), keys)
+
+
+async def restore(url: str, *, path: Path) -> None:
+    """Fill an empty database at *url* from a backup. Raises BadBackup, NotEmpty."""
+    address = database.parse_url(url)
+    if address.path is not None:
+        address.path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        opened = await _open_database(url, (), MIGRATION)
+        try:
+            await migrating.migrate(opened, address)
+        finally:
+            await opened.close()
+    await backup.restore_backup(address, path)
+
+
+def read_keys(url: str, *, secret_keys: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys of a database's secrets: those given, or else those in the key file beside a SQLite database."""
+    path = database.parse_url(url).path
+    if secret_keys or path is None or not key_file_of(path).exists():
+        return tuple(secret_keys)
+    return tuple(key_file_of(path).read_text().split())
+
+
+def add_keys(url: str, keys: Sequence[str]) -> bool:
+    """Put keys before those in the key file of a SQLite database. Return False for PostgreSQL, which has no such file.
+
+    New secrets are encrypted with the first of them.
+    """
+    path = database.parse_url(url).path
+    if path is None:
+        return False
+    known = read_keys(url, secret_keys=())
+    write_keys(key_file_of(path), tuple(dict.fromkeys([*keys, *known])))
+    return True
+
+
+def _load_or_create_keys(path: Path) -> Sequence[str]:
+    """Return the keys in the key file beside a SQLite database.
+
+    A new key file is made only if the database has no secret: a new key would hide that the old one is missing.
+    """
+    if key_file_of(path).exists() or not migrating.has_secrets(path):
+        return load_or_create_keys(path)
+    return ()
+
+
 async def _open_database(url: str, secret_keys: Sequence[str], limits: Limits) -> database.Database:
     address = database.parse_url(url)
     if address.path is not None and address.path.is_dir():
@@ -119,5 +177,5 @@ async def _open_database(url: str, secret_keys: Sequence[str], limits: Limits) -
     if address.path is not None:
         address.path.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(migrating.prepare_file, address.path)
-        secret_keys = secret_keys or load_or_create_keys(address.path)
+        secret_keys = secret_keys or await asyncio.to_thread(_load_or_create_keys, address.path)
     return await database.open_database(address, vault=Vault(secret_keys), limits=limits)

@@ -8,6 +8,8 @@ import structlog
 from storage.alerts import enroll
 from storage.alerts.decide import SWEEP, SWEEP_EVERY, sweep
 from storage.domain.people import Workspace
+from storage.events.event_jobs import SWEEP_EVENTS, make_event_handlers
+from storage.events.publish import delete_old_events
 from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, delete_abandoned
 from storage.ledger.refold import REFOLD
@@ -20,7 +22,7 @@ from storage.sources.health import WATCH, WATCH_EVERY, check_sources
 log = structlog.get_logger(__name__)
 
 #: the kinds of which every workspace has a job
-RECURRING = (SWEEP, WATCH, RETENTION)
+RECURRING = (SWEEP, WATCH, RETENTION, SWEEP_EVENTS)
 
 
 def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
@@ -43,6 +45,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         """Delete what was kept long enough: deliveries, and jobs that were given up; and again in an hour."""
         now = clock()
         await delete_old_deliveries(workspace, now=now)
+        await delete_old_events(workspace, now=now)
         await delete_abandoned(workspace, now=now)
         return JobResult(repeat_at=now + RETENTION_EVERY)
 
@@ -60,6 +63,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         **draft_handlers,
         REFOLD: make_refold_handler(clock),
         **enroll.HANDLERS,
+        **make_event_handlers(clock),
         SWEEP: run_sweep,
         WATCH: check_all_sources,
         RETENTION: delete_old,

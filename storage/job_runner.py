@@ -1,8 +1,9 @@
 """Run jobs: claim a due job, call the handler of its kind, then settle, reschedule, retry or give up the job.
 
-A process has one runner. A handler takes the workspace and the claimed job, and returns a JobResult. If the job fails,
-the handler raises RetryLater, GiveUp or any other exception. Long work is done in slices: after each slice the handler
-returns the position of the next slice, so that a restart loses at most one slice and other jobs get their turn.
+A service has one runner for its own jobs, and another for events, whose receivers may answer slowly. A handler takes
+the workspace and the claimed job, and returns a JobResult. If the job fails, the handler raises RetryLater, GiveUp or
+any other exception. Long work is done in slices: after each slice the handler returns the position of the next slice,
+so that a restart loses at most one slice and other jobs get their turn.
 `run_here` runs a job immediately for a caller that waits for it: a command in the terminal, or a click in Slack.
 """
 
@@ -85,7 +86,9 @@ class JobRunner:
         clock: Callable[[], int],
         recurring: Collection[str] = (),
         renew_every: float = RENEW_EVERY,
+        at_once: int = AT_ONCE,
     ) -> None:
+        self._at_once = at_once
         self._handlers = handlers
         self._workspace_handlers: dict[int, Mapping[str, Handler]] = {}
         self._clock = clock
@@ -104,7 +107,7 @@ class JobRunner:
 
     def start(self) -> None:
         """Start polling for due jobs. A commit of this process that enqueues due jobs wakes the runner."""
-        current_database().wake_job_runner = self.wake
+        current_database().job_wakers.append(self.wake)
         self._polling = asyncio.create_task(self._poll())
 
     def wake(self) -> None:
@@ -190,11 +193,11 @@ class JobRunner:
         )
 
     async def _poll(self) -> None:
-        """Run due jobs, at most AT_ONCE at the same time, until the runner is stopped."""
+        """Run due jobs, at most *at_once* at the same time, until the runner is stopped."""
         while not self._is_stopping:
             self._woken.clear()
             try:
-                claimed = await self._claim_next() if len(self._running) < AT_ONCE else None
+                claimed = await self._claim_next() if len(self._running) < self._at_once else None
             except Exception as exc:  # the database is unavailable: due jobs stay due
                 _logger().warning("jobs not polled", because=type(exc).__name__)
                 claimed = None

@@ -57,10 +57,10 @@ async def load_answer(workspace: Workspace, *, id: int) -> LateAnswer | None:
     )
     if not rows:
         return None
-    sealed = rows[0]["answer_to"]
+    sealed, vault = rows[0]["answer_to"], database.current_database().vault
     return LateAnswer(
         user=rows[0]["slack_user"],
-        answer_to=database.current_database().vault.unseal(sealed) if sealed is not None else None,
+        answer_to=vault.unseal(sealed) if sealed is not None and vault.opens(sealed) else None,
         about=json.loads(rows[0]["about"]),
     )
 

@@ -1,54 +1,75 @@
 """Store the tokens that programs call the API with, as hashes."""
 
+import asyncio
 import hashlib
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from storage.audit import AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.errors import BadName, UnknownToken
+from storage.domain.errors import BadName, StorageUnavailable, UnknownToken
 from storage.domain.people import Workspace
+from storage.events.outbox import KEPT_FOR, keep_events
 
-SCOPES = ("read", "write", "metrics")
+SCOPES = ("read", "write", "metrics", "export")
 PREFIX = "cs_"
+MINUTE = 60_000_000
+_COLUMNS = "t.id, t.name, t.scopes, t.created_at, t.expires_at, t.last_used_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """An API token's name, scopes and workspace. The secret itself is not stored. *created_at* is in µs UTC."""
+    """An API token's name, scopes and workspace. The secret itself is not stored. Times in µs UTC."""
 
     id: int
     workspace: Workspace
     name: str
     scopes: tuple[str, ...]
     created_at: int
+    expires_at: int | None = None  #: when it stops working; None: never
+    last_used_at: int | None = None  #: to the minute
 
 
 async def create_token(
-    workspace: Workspace, *, name: str, scopes: Sequence[str], by: str, now: int
+    workspace: Workspace, *, name: str, scopes: Sequence[str], lifetime: int | None = None, by: str, now: int
 ) -> tuple[Token, str]:
-    """Create an API token and return it with its secret; raises BadName. The secret cannot be read again later."""
+    """Create an API token and return it with its secret; raises BadName. The secret cannot be read again later.
+
+    *lifetime*: the µs after which it stops working.
+    """
     chosen = tuple(scope for scope in SCOPES if scope in scopes)
     if not 1 <= len(name.strip()) <= 100:
         raise BadName("a token's name has 1 to 100 characters")
     if not chosen or set(scopes) - set(SCOPES):
         raise BadName(f"a token needs at least one of the scopes {', '.join(SCOPES)}: --scope read --scope write")
     secret = PREFIX + secrets.token_urlsafe(32)
+    expires_at = None if lifetime is None else now + lifetime
 
     async def body(session: Session) -> Token:
         rows = await session.rows(
-            "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at) VALUES ($1, $2, $3, $4, $5)"
-            " RETURNING id",
+            "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at, expires_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
             workspace.id,
             name.strip(),
             json.dumps(chosen),
             _hash_secret(secret),
             now,
+            expires_at,
         )
-        token = Token(id=rows[0]["id"], workspace=workspace, name=name.strip(), scopes=chosen, created_at=now)
+        token = Token(
+            id=rows[0]["id"],
+            workspace=workspace,
+            name=name.strip(),
+            scopes=chosen,
+            created_at=now,
+            expires_at=expires_at,
+        )
+        if "read" in chosen:
+            await keep_events(session, workspace.id, until=now + KEPT_FOR)
         await record_change(
             session, workspace, who=by, what=AuditAction.TOKEN_CREATED, subject=token.name,
             before=None, after=_describe_token(token), now=now,
@@ -59,10 +80,8 @@ async def create_token(
 
 
 async def tokens(workspace: Workspace) -> list[Token]:
-    """Return the tokens of a workspace that are not revoked, oldest first."""
-    rows = await database.read(
-        "SELECT id, name, scopes, created_at FROM tokens WHERE workspace_id = $1 ORDER BY id", workspace.id
-    )
+    """Return the tokens of a workspace that are not revoked, oldest first; expired ones too."""
+    rows = await database.read(f"SELECT {_COLUMNS} FROM tokens t WHERE t.workspace_id = $1 ORDER BY t.id", workspace.id)
     return [_make_token(row, workspace) for row in rows]
 
 
@@ -71,7 +90,7 @@ async def revoke_token(workspace: Workspace, *, id: int, by: str, now: int) -> N
 
     async def body(session: Session) -> None:
         deleted = await session.rows(
-            "DELETE FROM tokens WHERE workspace_id = $1 AND id = $2 RETURNING id, name, scopes, created_at",
+            f"DELETE FROM tokens AS t WHERE workspace_id = $1 AND id = $2 RETURNING {_COLUMNS.replace('t.', '')}",
             workspace.id,
             min(id, database.LARGEST_ID),
         )
@@ -86,18 +105,58 @@ async def revoke_token(workspace: Workspace, *, id: int, by: str, now: int) -> N
     await database.write(body)
 
 
-async def find_token(secret: str) -> Token | None:
-    """Return the API token with this secret, or None if there is none."""
+async def find_token(secret: str, *, now: int) -> Token | None:
+    """Return the API token with this secret, or None if there is none or it has expired."""
     # The database looks the hash up, so the time that the lookup takes reveals nothing about the secret.
     rows = await database.read(
-        "SELECT t.id, t.name, t.scopes, t.created_at, w.id AS workspace_id, w.team, w.name AS workspace_name"
-        " FROM tokens t JOIN workspaces w ON w.id = t.workspace_id WHERE t.hash = $1",
+        f"SELECT {_COLUMNS}, w.id AS workspace_id, w.team, w.name AS workspace_name"
+        " FROM tokens t JOIN workspaces w ON w.id = t.workspace_id"
+        " WHERE t.hash = $1 AND (t.expires_at IS NULL OR t.expires_at > $2)",
         _hash_secret(secret),
+        now,
     )
     if not rows:
         return None
     row = rows[0]
     return _make_token(row, Workspace(id=row["workspace_id"], team=row["team"], name=row["workspace_name"]))
+
+
+async def record_token_use(workspace: Workspace, *, id: int, now: int) -> None:
+    """Record that a token was used, unless a later use is recorded."""
+    await database.current_database().writer.rows(
+        "UPDATE tokens SET last_used_at = $3 WHERE workspace_id = $1 AND id = $2"
+        " AND (last_used_at IS NULL OR last_used_at < $3)",
+        workspace.id,
+        id,
+        now,
+    )
+
+
+class TokenUses:
+    """Records when tokens are used, at most once a minute for each token, without keeping requests waiting."""
+
+    def __init__(self) -> None:
+        self._noted: dict[int, int] = {}  # token → when its last use was noted
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def note(self, token: Token, *, now: int) -> None:
+        """Record a use, in the background."""
+        last_use = max(self._noted.get(token.id, -MINUTE), token.last_used_at or -MINUTE)
+        if now - last_use < MINUTE:
+            return
+        self._noted[token.id] = now
+        task = asyncio.create_task(self._record(token, now=now))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _record(self, token: Token, *, now: int) -> None:
+        with suppress(StorageUnavailable):  # the next minute is recorded instead
+            await record_token_use(token.workspace, id=token.id, now=now)
+
+    async def drain(self) -> None:
+        """Wait until all uses are recorded."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
 
 def _make_token(row: Row, workspace: Workspace) -> Token:
@@ -107,11 +166,14 @@ def _make_token(row: Row, workspace: Workspace) -> Token:
         name=row["name"],
         scopes=tuple(json.loads(row["scopes"])),
         created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        last_used_at=row["last_used_at"],
     )
 
 
 def _describe_token(token: Token) -> Document:
-    return {"id": token.id, "name": token.name, "scopes": list(token.scopes)}
+    expiry = {} if token.expires_at is None else {"expires_at": token.expires_at}
+    return {"id": token.id, "name": token.name, "scopes": list(token.scopes), **expiry}
 
 
 def _hash_secret(secret: str) -> str:

@@ -14,7 +14,7 @@ class CannotUnlock(Refusal):
     """The stored secrets need another key: add it to CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."""
 
 
-class NoKeys(Refusal):
+class NoKeys(CannotUnlock):
     """CONTACT_SCORE_SECRET_KEYS is not set, so secrets cannot be stored: set 32 random bytes in url-safe base64."""
 
 
@@ -34,11 +34,20 @@ class Vault:
         return self._fernet.encrypt(text.encode()).decode()
 
     def unseal(self, sealed: str) -> str:
-        """Return the decrypted text of *sealed*, whichever key encrypted it; raises CannotUnlock, NoKeys."""
+        """Return the decrypted text of *sealed*, whichever key encrypted it; raises CannotUnlock."""
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken as exc:
             raise CannotUnlock from exc
+
+    def opens(self, sealed: str | None) -> bool:
+        """Return whether a sealed text can be decrypted, or is missing."""
+        try:
+            if sealed is not None:
+                self.unseal(sealed)
+        except CannotUnlock:
+            return False
+        return True
 
     @property
     def _fernet(self) -> MultiFernet:
@@ -52,12 +61,23 @@ def open_private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def key_file_of(database: Path) -> Path:
+    """Return the path of the key file beside a SQLite database."""
+    return database.with_name(database.name + ".key")
+
+
+def write_keys(path: Path, keys: Sequence[str]) -> None:
+    """Write keys to a file that only its owner can read."""
+    with open(path, "w", opener=open_private) as file:
+        file.write("".join(f"{key}\n" for key in keys))
+
+
 def load_or_create_keys(database: Path) -> tuple[str, ...]:
     """Return the keys in the key file beside a SQLite database; create the file if it does not exist.
 
     The file is readable by its owner only.
     """
-    path = database.with_name(database.name + ".key")
+    path = key_file_of(database)
     if not path.exists():
         # Write a temporary file and link it, so that no process reads half a key and only one process creates the file.
         temporary = path.with_name(f"{path.name}-{os.getpid()}")

@@ -6,7 +6,9 @@ import structlog
 from aiohttp import web
 
 from storage.bootstrap import Storage
+from storage.tokens import TokenUses
 from webhooks.api import api_routes
+from webhooks.api.followups import IsMember
 from webhooks.health import healthz, readyz
 from webhooks.metrics import Metrics, metrics_handler
 from webhooks.problems import problem
@@ -22,6 +24,8 @@ def routes(
     metrics: Metrics,
     public_url: str | None = None,
     metrics_token: str | None = None,
+    is_member: IsMember,
+    uses: TokenUses,
 ) -> list[web.RouteDef]:
     """Return the routes, which are reachable at *public_url*; the app's runner must be set up with RUNNER_OPTIONS."""
     receiver = Receiver(clock=clock, metrics=metrics, public_url=public_url)
@@ -31,7 +35,7 @@ def routes(
         web.get("/healthz", healthz),
         web.get("/readyz", readyz(storage.readiness)),
         web.get("/metrics", metrics_handler(metrics, clock=clock, operator_token=metrics_token)),
-        *api_routes(clock=clock),
+        *api_routes(clock=clock, is_member=is_member, uses=uses),
     ]
 
 
@@ -45,7 +49,9 @@ async def handle_errors(
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        headers = {name: exc.headers[name] for name in ("Allow",) if name in exc.headers}
+        headers = {
+            name: exc.headers[name] for name in ("Allow", "Retry-After", "WWW-Authenticate") if name in exc.headers
+        }
         return problem(exc.status, headers=headers)
     except Exception:
         log.exception("request not answered", path=request.path)

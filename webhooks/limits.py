@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 MAX_BODY = 1024 * 1024
 MAX_DEPTH = 64
 MAX_ITEMS = 1000
+MAX_CALLS = 30_000  # calls of the API a minute for each token, far more than one process can answer usefully
 CHUNK = 64 * 1024
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -138,6 +140,40 @@ def read_rate(text: str) -> tuple[int, int]:
     if match is None:
         raise ValueError(f"`{text[:40]}` is not a rate: write 200/s, 1000/min or 5000/h.")
     return int(match[1]), PERIODS[match[2]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What a token may still do in this minute. *wait*: the seconds to wait; 0 if the request is within the limit."""
+
+    remaining: int
+    resets_in: int  #: seconds until the minute ends
+    wait: int
+
+
+class TokenRate:
+    """
+    Limit the requests of each token, per minute from the token's first request.
+
+    The state is in this process only. Times are microseconds since 1970.
+    """
+
+    def __init__(self, *, most: int = MAX_CALLS) -> None:
+        self.most = most
+        self._minutes: dict[int, tuple[int, int]] = {}  # token → (start of the minute, requests in it)
+
+    def count(self, token: int, *, now: int) -> Allowance:
+        """Count one request of a token."""
+        began, requests = self._minutes.get(token, (now, 0))
+        # A start in the future means that the system clock was set back, which must not extend the wait.
+        if not 0 <= now - began < MINUTE:
+            began, requests = now, 0
+        self._minutes[token] = began, requests + 1
+        resets_in = -((now - began - MINUTE) // SECOND)
+        is_over = requests >= self.most
+        return Allowance(
+            remaining=max(self.most - requests - 1, 0), resets_in=resets_in, wait=resets_in if is_over else 0
+        )
 
 
 class SourceRate:

@@ -130,7 +130,7 @@ def metrics_handler(
         now, view = clock(), MetricsView()
         if authorization := request.headers.get("Authorization"):
             try:
-                access = await _find_view(authorization, operator_token=operator_token)
+                access = await _find_view(authorization, operator_token=operator_token, now=now)
             except StorageUnavailable:
                 return problem(503, headers={"Retry-After": "5"})
             if access is HTTPStatus.FORBIDDEN:
@@ -151,7 +151,7 @@ def metrics_handler(
     return answer
 
 
-async def _find_view(authorization: str, *, operator_token: str | None) -> MetricsView | HTTPStatus:
+async def _find_view(authorization: str, *, operator_token: str | None, now: int) -> MetricsView | HTTPStatus:
     """Return the view that a token allows, or the status to reject its bearer with; raises StorageUnavailable."""
     kind, _, secret = authorization.partition(" ")
     if kind.casefold() != "bearer":
@@ -159,7 +159,7 @@ async def _find_view(authorization: str, *, operator_token: str | None) -> Metri
     secret = secret.strip()
     if operator_token and hmac.compare_digest(secret.encode("utf-8", "surrogateescape"), operator_token.encode()):
         return MetricsView(names=True)
-    token = await find_token(secret) if secret.isascii() else None
+    token = await find_token(secret, now=now) if secret.isascii() else None
     if token is None:
         return HTTPStatus.UNAUTHORIZED
     return MetricsView(names=True, team=token.workspace.team) if "metrics" in token.scopes else HTTPStatus.FORBIDDEN

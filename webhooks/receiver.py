@@ -66,6 +66,10 @@ class Receiver:
     async def _receive(self, request: web.Request) -> web.Response:
         now = self._clock()
         source = (await find_source(request.match_info["workspace"], slug=request.match_info["source"])).at(now)
+        if source.is_locked:  # the sender is not at fault: it must keep the delivery and send it again
+            log.warning("delivery not checked", source=source.slug, because="its secret cannot be opened")
+            self._metrics.delivered(source.workspace.team, source.slug, status=503, items={})
+            return problem(503, headers={"Retry-After": "300"})
         head = self._build_head(request, source)
         try:
             PROVIDERS[source.provider].proof(source).check_headers(head, secrets=source.secrets, now=now)

@@ -114,6 +114,11 @@ def with_secret(options: SourceOptions, secret: str, *, proof: Authenticator) ->
 def next_secret(source: Source, secret: str | None) -> str:
     """Return the next secret of a source: *secret*, or a random one if it is None. Raises Refusal."""
     proof = authenticator_for(source.workspace, slug=source.slug, provider=source.provider, settings=source.settings)
+    if source.is_locked:
+        raise Refusal(
+            f"the secret of `{source.slug}` needs a key that is missing, so it cannot stay valid for another day;"
+            f" set a new one instead: contact-score source set {source.slug} --secret …"
+        )
     if not source.secrets:
         raise Refusal(
             f"`{source.slug}` has no secret to rotate; give it a token:"

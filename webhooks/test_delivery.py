@@ -64,3 +64,17 @@ async def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> tuple[in
             return answer.status, await answer.text()
     except ClientError as exc:
         raise ConnectionError(str(exc)) from exc
+
+
+async def find_complaint(url: str, *, patience: float) -> str | None:
+    """Return why a GET of a URL is not answered 200 within *patience* seconds, or None if it is."""
+    from aiohttp import ClientError, ClientSession, ClientTimeout
+
+    try:
+        async with (
+            ClientSession(timeout=ClientTimeout(total=patience)) as session,
+            session.get(url, allow_redirects=False) as answer,
+        ):
+            return None if answer.status == 200 else f"answers {answer.status}"
+    except (ClientError, OSError):  # also a time-out
+        return "does not answer"

@@ -8,6 +8,9 @@ from bot.slack.text import escape
 from storage.alerts.decide import SWEEP
 from storage.alerts.digests import DIGEST_JOB
 from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
+from storage.events.deliveries import DELIVER
+from storage.events.deliveries import TELL as TELL_DISABLED
+from storage.events.outbox import PUBLISH
 from storage.jobs import Failures
 from storage.sources.health import TELL, WATCH
 from storage.sources.readback_queue import READ
@@ -25,6 +28,9 @@ _WORK = {
     SWEEP: "Evaluating alert rules over time",
     WATCH: "Checking the sources",
     READ: "Reading a contact at its source",
+    PUBLISH: "Publishing events",
+    DELIVER: "Sending events to a subscription",
+    TELL_DISABLED: "Reporting a subscription that was turned off",
 }
 _NO_ADMIN = (
     "*No admin could be reached*, so follow-ups that cannot be shown in their place were sent to nobody. See them"

@@ -19,6 +19,7 @@ from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.domain.contacts import Contact, Reference
 from storage.domain.score_types import ScoreType
+from storage.domain.submissions import Moved
 from storage.ledger.merge_preview import MergePreview
 from storage.ledger.split import SplitResult
 from storage.reading.current_scores import Card
@@ -30,13 +31,17 @@ def merge_preview_reply(merged: Card, into: Card, preview: MergePreview, types: 
     """Return the preview of a merge of one contact into another."""
     first, second = short_name(merged.contact.shown), short_name(into.contact.shown)
     question = f"Merge *{first}* into *{second}*? Nothing is changed yet."
+    keys = {score_type.key: place for place, score_type in enumerate(types)}
     rows = [_describe(card.contact) | _describe_scores(_list_values(card), types) for card in (merged, into)]
-    values = {change.score_type.key: change.after for change in preview.scores}
-    after = _describe(preview.contact) | _describe_scores(values, types)
     lines = [f"*After the merge*: {short_name(preview.contact.shown)}"]
-    for label, value in after.items():
-        is_from_merged = value not in (MISSING, rows[1].get(label)) and value == rows[0].get(label)
+    for label, value in _describe(preview.contact).items():
+        is_from_merged = value not in (MISSING, rows[1][label]) and value == rows[0][label]
         lines += [f"{label}: {value}{f' (from {first})' if is_from_merged else ''}"] if value != MISSING else []
+    before = _list_values(into)
+    lines += [
+        f"{escape(change.score_type.label)}: {_describe_change(before.get(change.score_type.key), change)}"
+        for change in sorted(preview.scores, key=lambda change: keys.get(change.score_type.key, 0))
+    ]
     note = "All changes, follow-ups, addresses and ids of both belong to the merged contact. Undo splits the two again."
     return Reply(
         text=question,
@@ -148,13 +153,18 @@ def _render_part(contact: Contact, heading: str, preview: SplitResult) -> str:
     """Return one of the two contacts after a split, with its scores before and after."""
     details = [f"{label}: {value}" for label, value in _describe(contact).items() if value != MISSING]
     scores = [
-        f"{escape(change.score_type.label)}:"
-        f"{f' {format_value(change.before)} →' if change.before != change.after else ''}"
-        f" {format_with_band(change.after, change.score_type)}"
+        f"{escape(change.score_type.label)}: {_describe_change(change.before, change)}"
         for change in preview.scores
         if change.contact == contact.id
     ]
     return "\n".join([f"*{short_name(contact.shown)}* {heading}".rstrip(), *details, *scores])
+
+
+def _describe_change(before: int | None, change: Moved) -> str:
+    """Return a score after a change, and what it was before if that differs."""
+    if before == change.after:
+        return format_with_band(change.after, change.score_type)
+    return f"{format_value(before)} → {format_with_band(change.after, change.score_type, bold=True)}"
 
 
 def _count_changes(number: int) -> str:

@@ -107,6 +107,12 @@ def _render_buttons(listed: ListedSource, first: int) -> list[Block]:
     return buttons
 
 
+def _count_secrets(source: Source) -> str:
+    if source.is_locked:
+        return "they need a key that Contact Score does not have, so its requests are answered 503"
+    return str(len(source.secrets))
+
+
 def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: Reading) -> Reply:
     """Return the setup steps, settings, refused requests and read-back status of a source."""
     settings = source.settings
@@ -119,7 +125,7 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
         "At most": settings.rate,
         "Muted": "its deliveries create no follow-ups" if settings.muted else None,
         "Paused": "its requests are answered 503" if settings.paused else None,
-        "Live secrets": str(len(source.secrets)),
+        "Live secrets": _count_secrets(source),
     }
     lines = [f"{name}: {escape(truncate(value, 300))}" for name, value in details.items() if value]
     if refused is not None:

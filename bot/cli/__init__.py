@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import contact_delete, contacts, deliveries, rules, sources, tokens, types, workspaces
+from bot.cli import contact_delete, contacts, deliveries, rules, sources, subscriptions, tokens, types, workspaces
 from bot.cli.audit import audit
+from bot.cli.backup import back_up_database, restore_database
 from bot.cli.demo import demo
 from bot.cli.doctor import doctor
 from bot.cli.dry_run import send_file, try_source
@@ -48,6 +49,8 @@ app.command("manifest")(print_manifest)
 app.command("import")(import_contacts)
 app.command("export")(export_contacts)
 app.command("audit")(audit)
+app.command("backup")(back_up_database)
+app.command("restore")(restore_database)
 app.add_typer(workspaces.app, name="workspace")
 app.add_typer(types.app, name="type")
 app.add_typer(rules.app, name="rules")
@@ -58,3 +61,4 @@ app.add_typer(contacts.app, name="contact")
 contacts.app.command("delete")(contact_delete.delete)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")
+app.add_typer(subscriptions.app, name="subscription")

@@ -20,15 +20,15 @@ from storage.domain.numbers import show, show_signed, to_json
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger.split import SplitResult, preview_split, split_contact
+from storage.reading import documents
 from storage.reading.history import why as load_explanation
-from webhooks.api.explaining import MOST_CONTRIBUTIONS, render_explanation
 
-app = typer.Typer(cls=Group, help="Contacts: explain a score, split one that is two people.")
+app = typer.Typer(cls=Group, help="Contacts: explain a score, delete contacts, split one that is two people.")
 
 
 @app.callback()
 def group() -> None:
-    """Contacts: explain a score, split one that is two people."""
+    """Contacts: explain a score, delete contacts, split one that is two people."""
 
 
 @app.command()
@@ -47,12 +47,12 @@ def why(
         workspace, now = await the_workspace(team), system_clock()
         known = await find_contact(workspace, contact)
         score_type, explanation = await load_explanation(
-            workspace, contact=known.id, score=score, most=MOST_CONTRIBUTIONS, now=now
+            workspace, contact=known.id, score=score, most=documents.MOST_CONTRIBUTIONS, now=now
         )
         if explanation is None:
             raise Refusal(f"{known.shown} has no score of the type `{score_type.key}`, so there is nothing to explain")
         if as_json:
-            output.document(render_explanation(explanation))
+            output.document(documents.explanation(explanation))
             return
         output.lines(
             f"{known.shown} · {score_type.label} {format_with_band(explanation.value, score_type)}",

@@ -215,6 +215,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "provider": source.provider,
             "url": webhook_url(settings.url, source),
             "live_secrets": len(source.secrets),
+            "locked": source.is_locked,
             "retiring_at": [
                 output.moment(source.retiring[secret]) for secret in source.secrets if secret in source.retiring
             ],

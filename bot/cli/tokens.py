@@ -10,6 +10,7 @@ from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
+from storage.domain.durations import parse_span
 from storage.tokens import create_token, revoke_token, tokens
 
 app = typer.Typer(cls=Group, help="Tokens: what programs call the API with.")
@@ -18,7 +19,8 @@ app = typer.Typer(cls=Group, help="Tokens: what programs call the API with.")
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
-    scope: Annotated[list[str], typer.Option(help="read, write, metrics; repeatable.")],
+    scope: Annotated[list[str], typer.Option(help="read, write, metrics, export; repeatable.")],
+    expires: Annotated[str | None, typer.Option(help="Stop working after this time: 90d, 12h.")] = None,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
@@ -26,12 +28,22 @@ def create(
 
     async def body(_: Storage, __: Settings) -> None:
         token, secret = await create_token(
-            await the_workspace(team), name=name, scopes=scope, by=terminal_user(), now=system_clock()
+            await the_workspace(team),
+            name=name,
+            scopes=scope,
+            lifetime=None if expires is None else parse_span(expires),
+            by=terminal_user(),
+            now=system_clock(),
         )
         if as_json:
-            output.document({"id": token.id, "name": token.name, "scopes": list(token.scopes), "token": secret})
+            expiry = {} if token.expires_at is None else {"expires_at": output.moment(token.expires_at)}
+            output.document(
+                {"id": token.id, "name": token.name, "scopes": list(token.scopes), **expiry, "token": secret}
+            )
         else:
             output.lines(f"Created the token {token.id}, {token.name}, which may {' and '.join(token.scopes)}.", secret)
+            if token.expires_at is not None:
+                output.lines(f"It works until {output.moment(token.expires_at)}.")
             output.lines("It is not shown again. Send it as: Authorization: Bearer …")
 
     run(body)
@@ -49,6 +61,8 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
                 "name": token.name,
                 "scopes": list(token.scopes),
                 "created_at": output.moment(token.created_at),
+                "expires_at": _show_time(token.expires_at),
+                "last_used_at": _show_time(token.last_used_at),
             }
             for token in all_tokens
         ]
@@ -56,11 +70,17 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
             output.document({"tokens": rows})
         else:
             table_rows = [
-                {**row, "scopes": ", ".join(token.scopes)} for row, token in zip(rows, all_tokens, strict=True)
+                {**row, "scopes": ", ".join(token.scopes)}
+                | {name: row[name] or "never" for name in ("expires_at", "last_used_at")}
+                for row, token in zip(rows, all_tokens, strict=True)
             ]
             output.table(table_rows, none="No tokens yet. Create one: contact-score token create NAME --scope read")
 
     run(body)
+
+
+def _show_time(at: int | None) -> str | None:
+    return None if at is None else output.moment(at)
 
 
 @app.command()

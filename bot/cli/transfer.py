@@ -1,12 +1,11 @@
 """Import contacts and scores from a CSV file, and export them."""
 
-import json
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
@@ -22,7 +21,7 @@ from storage.limits import DEFAULT_LIMITS, MAINTENANCE
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.transfer.csv_files import CsvFile, Mending, Row, recognize
-from storage.transfer.export import create_file, export, write_csv
+from storage.transfer.export import create_file, export, render_json, write_csv
 from storage.transfer.import_batch import batch_of, undo_import
 from storage.transfer.import_columns import Columns, choose_columns, format_columns
 from storage.transfer.import_csv import Report, import_file
@@ -31,8 +30,6 @@ from storage.transfer.import_numbers import ScoreOptions
 #: value of `--option` → field of ScoreOptions
 OPTIONS = {"off_step=round": "rounds", "out_of_range=clamp": "clamps"}
 SHOWN = 5  # number of rejected lines to print; the file of rejected lines has all of them
-#: Fields that differ between databases with the same facts.
-INTERNAL_FIELDS = ("id", "created_at", "updated_at")
 
 
 class Form(StrEnum):
@@ -274,18 +271,8 @@ async def _write_json(
     file.write('{"contacts": [\n' if as_document else "")
     async for card in cards:
         file.write(",\n" if as_document and number else "")
-        file.write(_render_json(card) + ("" if as_document else "\n"))
+        file.write(render_json(card) + ("" if as_document else "\n"))
         number += 1
         on_progress(number)
     file.write("\n]}\n" if as_document else "")
     return number
-
-
-def _render_json(card: Card) -> str:
-    # Importing the API takes 0.1 seconds, so it is imported only for JSON output.
-    from webhooks.api import schemas
-
-    contact: Mapping[str, Any] = schemas.contact(card)
-    return json.dumps(
-        {name: value for name, value in contact.items() if name not in INTERNAL_FIELDS}, ensure_ascii=False
-    )

@@ -15,6 +15,7 @@ from storage.bootstrap import Storage
 from storage.domain.durations import parse_span, write_span
 from storage.domain.numbers import parse, show
 from storage.domain.score_types import ScoreType, parse_band
+from storage.reading import documents
 from storage.scoring.definitions import add_score_type, score_type, score_types
 from storage.scoring.removal import add_again, is_removed, remove_score_type
 
@@ -171,7 +172,4 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
 
 
 def _render_document(definition: ScoreType) -> dict[str, object]:
-    # The API takes a tenth of a second to import, so only JSON output imports it.
-    from webhooks.api.schemas import score_type
-
-    return dict(score_type(definition))
+    return dict(documents.score_type(definition))

@@ -19,6 +19,7 @@ from bot.features import (
     setup,
     sources,
     split,
+    subscriptions,
     undo,
 )
 from bot.features.help import help_reply
@@ -40,6 +41,7 @@ _FEATURES = (
     followups.FEATURE,
     scoring.FEATURE,
     sources.FEATURE,
+    subscriptions.FEATURE,
     merge.FEATURE,
     split.FEATURE,
     delete.FEATURE,

@@ -12,11 +12,13 @@ from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
+from storage.domain.errors import UnknownContact
 from storage.ledger.facts import is_recorded
 from storage.ledger.merge_preview import preview_merge
 from storage.reading.current_scores import cards_of
 from storage.reading.search import find_by_key
 
+_VALUE = re.compile(r"([0-9]{1,18}) ([0-9]{1,18})", re.ASCII)  # of the button that confirms: the ids of both
 _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)
 
 
@@ -43,7 +45,10 @@ async def show_merge(request: Request) -> Reply:
 
 async def confirm_merge(request: Request) -> Reply:
     """Merge the two contacts of a preview, and return the receipt in its place."""
-    ids = [int(id) for id in request.text.split()]
+    value = _VALUE.fullmatch(request.text)
+    if value is None or value[1] == value[2]:
+        raise UnknownContact
+    ids = [int(value[1]), int(value[2])]
     if await is_recorded(request.workspace, batch=request.batch):
         return Reply()  # a retry of the same click
     cards = await cards_of(request.workspace, ids=ids, now=request.now)

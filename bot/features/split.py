@@ -1,5 +1,7 @@
 """Split an id of a source from a contact, after a preview with a button that confirms."""
 
+import re
+
 from bot.blocks.merge import SPLIT, changed_meanwhile_reply, split_preview_reply, split_receipt_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
@@ -8,9 +10,12 @@ from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from storage.domain.contacts import Reference
+from storage.domain.errors import UnknownContact
 from storage.ledger.contacts import contacts
 from storage.ledger.facts import is_recorded
 from storage.ledger.split import preview_split, split_contact
+
+_ROW = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 async def show_split(request: Request) -> Reply:
@@ -32,7 +37,8 @@ async def confirm_split(request: Request) -> Reply:
     """Split the id of a preview from its contact, and return the receipt in its place."""
     row, _, typed = request.text.partition(" ")
     id = _parse_id(typed)
-    assert id is not None
+    if id is None or not _ROW.fullmatch(row):
+        raise UnknownContact
     if await is_recorded(request.workspace, batch=request.batch):
         return Reply()  # a retry of the same click
     if not await contacts(request.workspace, ids=[int(row)]):

@@ -27,7 +27,7 @@ from bot.slack.responder import Answers
 from bot.slack.text import clean
 from bot.source_admin import Senders
 from storage.domain.contacts import check_text
-from storage.domain.errors import Refusal
+from storage.domain.errors import Refusal, SlackUnavailable
 from storage.domain.people import Workspace
 from storage.scoring.definitions import score_types
 from storage.workspaces import load_choices
@@ -125,7 +125,7 @@ class Dispatcher:
         self._track_task()
         choices: list[Block] = []
         try:
-            request = await self._authorize(parse_interaction(body))
+            request = await self.authorize(parse_interaction(body))
             if isinstance(request, Request) and body["action_id"] in self._features.options:
                 check_text(body.get("value"), "what you typed")
                 lister = self._features.options[body["action_id"]]
@@ -168,7 +168,7 @@ class Dispatcher:
             trigger=None,
             answer_to=None,
         )
-        request = await self._authorize(payload)
+        request = await self.authorize(payload)
         if isinstance(request, Verdict):  # do not send an unprompted refusal to people who may not see scores
             return
         reply = await self._ask_inviter(replace(request, text=str(event["channel"])))
@@ -190,6 +190,16 @@ class Dispatcher:
         """Answer an earlier request: in the conversation of the request, or else by direct message."""
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
         await self._answers.answer(payload, reply)
+
+    async def is_member(self, workspace: Workspace, user: str) -> bool:
+        """Return whether a person is an active member of a workspace; raises SlackUnavailable."""
+        if workspace.id != self._workspace.id:
+            raise SlackUnavailable
+        try:
+            return await self._people.colleague(user, now=self._clock()) is not None
+        except Exception as exc:  # whatever went wrong, the person is unknown
+            log.warning("person not looked up", because=type(exc).__name__)
+            raise SlackUnavailable from exc
 
     async def drain(self, *, patience: float) -> None:
         """Wait at most *patience* seconds for requests that were acknowledged but not answered yet."""
@@ -214,7 +224,7 @@ class Dispatcher:
         metadata: Mapping[str, Any] | None = None,
     ) -> Reply:
         try:
-            request = await self._authorize(payload)
+            request = await self.authorize(payload)
             if isinstance(request, Verdict):
                 return plain_reply(request.value)
             request.needs(need)
@@ -233,7 +243,7 @@ class Dispatcher:
         reply = await self._run_line(request)
         return replace(reply, replaces=bool(reply.blocks))
 
-    async def _authorize(self, payload: SlackPayload) -> Request | Verdict:
+    async def authorize(self, payload: SlackPayload) -> Request | Verdict:
         """Return the request if the person may see scores in this conversation, else the verdict."""
         now = self._clock()
         person, conversation = await asyncio.gather(

@@ -11,12 +11,12 @@ from aiohttp import web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.app.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
-from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.dispatch import Dispatcher
 from bot.slack.manifest import CHANNEL_EVENTS, COMMAND, PERSON_EVENTS, SHORTCUT
 from bot.slack.payloads import RecentRequests
+from bot.slack.signatures import is_signed
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ class Door:
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a request from Slack; 401 without a valid signature, 503 while Bolt is not connected."""
         body, now = await request.read(), self.clock()
-        if not self._is_signed(body, request.headers):
+        if not is_signed(body, request.headers, secret=self.signing_secret, clock=self.clock):
             return web.Response(status=401)
         bolt = self.current()
         if bolt is None:
@@ -105,25 +105,3 @@ class Door:
         self.recent.discard(body)
         log.warning("request not understood", status=answer.status)
         return web.Response()
-
-    def _is_signed(self, body: bytes, headers: Mapping[str, str]) -> bool:
-        verifier = SignatureVerifier(self.signing_secret, clock=_Seconds(self.clock))
-        timestamp = headers.get("X-Slack-Request-Timestamp", "")
-        try:
-            return verifier.is_valid(body, timestamp, headers.get("X-Slack-Signature", ""))
-        except (
-            ValueError,
-            TypeError,
-            OverflowError,
-        ):  # the timestamp is not a number or out of range, or the signature or body is not text
-            return False
-
-
-class _Seconds(Clock):
-    """Adapts the injected clock (µs) to the interface of slack_sdk (seconds)."""
-
-    def __init__(self, clock: Callable[[], int]) -> None:
-        self._clock = clock
-
-    def now(self) -> float:
-        return self._clock() / 1_000_000

@@ -21,10 +21,14 @@ SCOPES = (
 # The history scopes find a message that Slack may have accepted before a retry; without them it is posted again.
 # files:write uploads charts; without it the reply has the same facts in words.
 OPTIONAL_SCOPES = ("channels:history", "files:write", "groups:history", "im:history")
+AGENT_SCOPE = "mcp:connect"  # lets Slackbot call the tools
 
 
-def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
-    """Return the app manifest for a service at *public_url*; in Socket Mode it contains no request URL."""
+def manifest(public_url: str, *, socket_mode: bool, with_mcp: bool = False) -> dict[str, Any]:
+    """Return the app manifest for a service at *public_url*; in Socket Mode it contains no request URL.
+
+    With *with_mcp*, Slackbot may call the tools at *public_url*.
+    """
     url = f"{public_url.rstrip('/')}/slack/events"
     address = {} if socket_mode else {"request_url": url}
     command = {
@@ -33,6 +37,8 @@ def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
         "usage_hint": "ada@example.com · set ada +5 · top 10 · help",
         "should_escape": True,
     }
+    scopes = [*SCOPES, AGENT_SCOPE] if with_mcp else list(SCOPES)
+    tools = {"url": f"{public_url.rstrip('/')}/mcp", "auth_type": "slack_identity_auth"}
     return {
         "_metadata": {"major_version": 1},
         "display_information": {
@@ -57,7 +63,7 @@ def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
             ],
             "slash_commands": [command | ({} if socket_mode else {"url": url})],
         },
-        "oauth_config": {"scopes": {"bot": list(SCOPES), "bot_optional": list(OPTIONAL_SCOPES)}},
+        "oauth_config": {"scopes": {"bot": scopes, "bot_optional": list(OPTIONAL_SCOPES)}},
         "settings": {
             "event_subscriptions": {**address, "bot_events": list(EVENTS)},
             "interactivity": {
@@ -69,4 +75,5 @@ def manifest(public_url: str, *, socket_mode: bool) -> dict[str, Any]:
             "socket_mode_enabled": socket_mode,
             "token_rotation_enabled": False,
         },
+        **({"mcp_servers": {"contact-score": tools}} if with_mcp else {}),
     }

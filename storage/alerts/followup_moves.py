@@ -26,6 +26,7 @@ from storage.domain.followups import (
 )
 from storage.domain.people import Workspace
 from storage.domain.texts import match_key
+from storage.events.outbox import emit_follow_up_events
 from storage.jobs import NewJob
 
 #: kinds of jobs: post a new follow-up, update its message, and make the moves that time causes
@@ -313,6 +314,7 @@ async def _write_steps(session: Session, steps: list[Row]) -> None:
         " WHERE true ORDER BY follow_up, at",
         steps,
     )
+    await emit_follow_up_events(session, steps, now=max((step["at"] for step in steps), default=0))
 
 
 async def delete_follow_ups(session: Session, contacts: Collection[int]) -> None:

@@ -123,6 +123,26 @@ async def list_waiting(
     return await _list_follow_ups(workspace, where, contact or 0, assignee=assignee, after=after, most=most)
 
 
+async def list_in_states(
+    workspace: Workspace, *, states: Collection[FollowUpState], owner: str | None, after: int = 0, most: int
+) -> list[FollowUp]:
+    """Return up to *most* follow-ups in these states, newest first; with *owner*, only for contacts of this owner.
+
+    *owner* is the owner's address. *after* is the id of the last follow-up of the previous page, 0 for the first page.
+    """
+    rows = await database.read(
+        f"{READ} WHERE f.workspace_id = $1 AND f.state IN ({states_sql(states)}) AND ($2 = 0 OR f.id < $2)"
+        " AND ($3 = '' OR EXISTS"
+        " (SELECT 1 FROM contacts r WHERE r.id = coalesce(c.merged_into, c.id) AND r.owner_key = $3))"
+        " ORDER BY f.id DESC LIMIT $4",
+        workspace.id,
+        min(after, database.LARGEST_ID),
+        match_key(owner or ""),
+        most,
+    )
+    return [_make_follow_up(row) for row in rows]
+
+
 async def list_overdue(
     workspace: Workspace, *, assignee: Assignee | None = None, after: int = 0, most: int, now: int
 ) -> list[FollowUp]:

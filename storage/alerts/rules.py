@@ -227,7 +227,8 @@ async def write_back(
         what = AuditAction.ALERT_PAUSED if target["paused"] else AuditAction.ALERT_RESUMED
         what = AuditAction.ALERT_ADDED if current is None else what
     (updated,) = await session.rows(
-        "UPDATE alert_rules SET removed_at = $2, paused_at = $3, previous_enrolled_at = NULL WHERE id = $1 RETURNING *",
+        "UPDATE alert_rules SET removed_at = $2, paused_at = $3, previous_enrolled_at ="
+        " CASE WHEN CAST($2 AS BIGINT) IS NULL THEN previous_enrolled_at END WHERE id = $1 RETURNING *",
         id,
         now if target is None else None,
         paused_at,

@@ -213,7 +213,8 @@ class _WatchedSession(Session):
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
         # A timer for each statement would take longer than this, and fill the loop's heap.
-        self._waiting[self] = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._waiting[self] = loop.time()
         try:
             return await super().rows(sql, *params)
         finally:
@@ -264,7 +265,7 @@ class Database:
         self._writer: Any = context.db(address.dialect)  # a client of sqlite_engine or asyncpg_engine
         self._reader = context.db("reader") if address.path is not None else self._writer
         self.limits = limits
-        self.wake_job_runner: Callable[[], None] | None = None  #: called after each commit that enqueued due jobs
+        self.job_wakers: list[Callable[[], None]] = []  #: called after each commit that enqueued due jobs
         self._waiting: dict[Session, float] = {}  # sessions with a running statement, and when it began
         self._refusal: StorageUnavailable | None = None  # why a change was refused in the last REFUSAL_LASTS seconds
 
@@ -296,8 +297,9 @@ class Database:
                     self._remember_refusal(translated)
                 raise translated from (exc if translated is not exc else None)
             self._refusal = None
-            if session.has_enqueued_jobs and self.wake_job_runner is not None:
-                self.wake_job_runner()
+            if session.has_enqueued_jobs:
+                for wake in self.job_wakers:
+                    wake()
             return result
 
         task = asyncio.create_task(run())

@@ -23,7 +23,7 @@ from storage.domain.errors import Refusal, StorageUnavailable
 from storage.limits import MIGRATION
 from storage.vault import open_private
 
-_APPLIED = "tortoise_migrations"  # the table of applied migrations, which Tortoise creates before any other
+APPLIED = "tortoise_migrations"  # the table of applied migrations, which Tortoise creates before any other
 _FOLDER = Path(__file__).with_name("migrations")
 SQLITE_PATIENCE = 60  # seconds to wait while another process migrates the file
 _LOCK = 0x5C0_7E5  # an arbitrary number for the advisory lock, which nothing else on the server uses
@@ -70,15 +70,20 @@ class Schema:
 
 async def read_schema(session: Session) -> Schema:
     """Compare the applied migrations with the migrations of this version."""
-    table = f"SELECT name FROM sqlite_master WHERE name = '{_APPLIED}'"
+    table = f"SELECT name FROM sqlite_master WHERE name = '{APPLIED}'"
     if session.dialect == "postgres":
-        table = f"SELECT to_regclass('{_APPLIED}') AS name"
+        table = f"SELECT to_regclass('{APPLIED}') AS name"
     applied: set[str] = set()
     if [row for row in await session.rows(table) if row["name"]]:
-        rows = await session.rows(f"SELECT name FROM {_APPLIED} WHERE app = 'storage'")
+        rows = await session.rows(f"SELECT name FROM {APPLIED} WHERE app = 'storage'")
         applied = {row["name"] for row in rows}
-    available = {path.stem for path in _FOLDER.glob("[0-9]*.py")}
+    available = available_migrations()
     return Schema(missing=sorted(available - applied), unknown=sorted(applied - available), is_empty=not applied)
+
+
+def available_migrations() -> set[str]:
+    """Return the names of the migrations of this version."""
+    return {path.stem for path in _FOLDER.glob("[0-9]*.py")}
 
 
 async def migrate(database: Database, address: Address) -> list[str]:
@@ -98,7 +103,7 @@ async def migrate(database: Database, address: Address) -> list[str]:
             return []
         if address.path is not None and not schema.is_empty:
             await asyncio.to_thread(
-                _copy_file, address.path, address.path.with_name(f"{address.path.name}.before-{names[0]}")
+                copy_file, address.path, address.path.with_name(f"{address.path.name}.before-{names[0]}")
             )
         # Run it in its own task, so that Tortoise's context does not stay active in this one.
         with translate_errors():
@@ -211,8 +216,28 @@ def prepare_file(path: Path) -> None:
     create_file(path)
     with translate_errors(), closing(sqlite3.connect(path)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if tables and _APPLIED not in tables:
+    if tables and APPLIED not in tables:
         raise OtherApplication
+
+
+#: the columns with sealed texts
+_SEALED = {
+    "sources": ("secrets", "api_token"),
+    "subscriptions": ("secrets",),
+    "workspaces": ("tombstone_key",),
+    "late_answers": ("answer_to",),
+}
+
+
+def has_secrets(path: Path) -> bool:
+    """Return whether a SQLite database has encrypted texts."""
+    with translate_errors(), closing(sqlite3.connect(path)) as connection:
+        for table, columns in _SEALED.items():
+            known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+            for column in known.intersection(columns):
+                if connection.execute(f"SELECT 1 FROM {table} WHERE {column} IS NOT NULL LIMIT 1").fetchone():
+                    return True
+    return False
 
 
 def create_file(path: Path) -> None:
@@ -237,7 +262,8 @@ def _lock_file(path: Path) -> sqlite3.Connection:
         return connection
 
 
-def _copy_file(path: Path, copy_path: Path) -> None:
+def copy_file(path: Path, copy_path: Path) -> None:
+    """Copy a SQLite database into another file, as it is at one instant; others may write to it meanwhile."""
     create_file(copy_path)
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy_path)) as target, translate_errors():
         source.backup(target)

@@ -38,6 +38,9 @@ class Workspace(Table):
     zone = fields.CharField(max_length=64, null=True)  # of its working hours, such as Europe/Berlin
     opens = fields.IntField(db_default=540)  # its working hours, in minutes of the local day, Monday to Friday
     closes = fields.IntField(db_default=1020)
+    events_kept_until = fields.BigIntField(db_default=0)  # events are written until then: somebody may read them
+    events_position = fields.BigIntField(db_default=0)  # the position of the latest published event
+    watches_segments = fields.BooleanField(db_default=False)  # whether a subscription names a segment
     created_at = fields.BigIntField()
 
     class Meta:
@@ -387,6 +390,8 @@ class Token(Table):
     scopes = fields.TextField()
     hash = fields.CharField(max_length=64)
     created_at = fields.BigIntField()
+    expires_at = fields.BigIntField(null=True)  # NULL: never
+    last_used_at = fields.BigIntField(null=True)
 
     class Meta:
         table = "tokens"
@@ -689,3 +694,91 @@ class AuditEntry(Table):
             Index(fields=("workspace_id", "who", "id"), name="audit_entries_who"),
             Index(fields=("undoes",), name="audit_entries_undoes"),
         )
+
+
+# An address that events are sent to. Its secrets are encrypted.
+class Subscription(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    url = fields.TextField()
+    secrets = fields.TextField()
+    events = fields.TextField()  # the types of events, as JSON
+    segments = fields.TextField()  # the names of segments, as JSON
+    imports = fields.BooleanField()  # whether it gets events that the import of a file produced
+    failing_since = fields.BigIntField(null=True)  # the first failure since the last success
+    paused_until = fields.BigIntField()  # the receiver asked for a pause
+    disabled_at = fields.BigIntField(null=True)
+    problem = fields.TextField(null=True)  # why the latest attempt failed
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "subscriptions"
+        indexes = (Index(fields=("workspace_id", "id"), name="subscriptions_workspace"),)
+
+
+# The outbox of events, which the feed of the API lists too. An event of a deleted contact is emptied.
+class Event(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    uid = fields.CharField(max_length=40)  # the id that receivers see
+    type = fields.CharField(max_length=32)
+    contact_id = fields.BigIntField()
+    at = fields.BigIntField()
+    data = fields.TextField(null=True)  # as JSON, without the contact; NULL: emptied
+    cause = fields.CharField(max_length=16, null=True)
+    position = fields.BigIntField(null=True)  # its place in the feed; NULL: not published yet
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "events"
+        indexes = (
+            Index(fields=("workspace_id", "position", "id"), name="events_feed"),
+            Index(fields=("workspace_id", "created_at"), name="events_created"),
+            Index(fields=("contact_id",), name="events_contact"),
+        )
+
+
+# An event that a subscription gets. Deliveries of one slot are sent one after the other.
+class EventDelivery(Table):
+    id = fields.BigIntField(primary_key=True)
+    subscription: fields.ForeignKeyRelation[Subscription] = fields.ForeignKeyField(
+        "storage.Subscription", on_delete=fields.RESTRICT
+    )
+    event: fields.ForeignKeyRelation[Event] = fields.ForeignKeyField("storage.Event", on_delete=fields.RESTRICT)
+    slot = fields.IntField()  # the contact's id modulo the number of slots
+    state = fields.CharField(max_length=12)  # waiting, delivered or failed
+    attempts = fields.IntField()
+    first_at = fields.BigIntField(null=True)  # the first attempt
+    last_at = fields.BigIntField(null=True)  # the latest attempt
+    due_at = fields.BigIntField()  # the next attempt
+    status = fields.IntField(null=True)  # the HTTP status of the latest answer
+    problem = fields.TextField(null=True)  # why the latest attempt failed
+
+    class Meta:
+        table = "event_deliveries"
+        constraints = (UniqueConstraint(fields=("subscription_id", "event_id"), name="event_deliveries_event"),)
+        indexes = (
+            Index(fields=("subscription_id", "state", "slot", "event_id"), name="event_deliveries_waiting"),
+            Index(fields=("event_id",), name="event_deliveries_of"),
+        )
+
+
+# A contact that was in a segment when the events of the segment were last written.
+class SegmentMember(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    segment = fields.CharField(max_length=32)
+    contact_id = fields.BigIntField()
+
+    class Meta:
+        table = "segment_members"
+        constraints = (
+            UniqueConstraint(fields=("workspace_id", "segment", "contact_id"), name="segment_members_contact"),
+        )
+        indexes = (Index(fields=("contact_id",), name="segment_members_of"),)

@@ -13,3 +13,17 @@ MANY = 12  #: failures in a row of a recurring job after which an admin is notif
 def pause(attempts: int, *, longest: int = LONGEST) -> int:
     """Return the µs to wait before the next attempt: 2 s after one attempt, then 4 s, 8 s … up to *longest*."""
     return min((1 << min(attempts, 20)) * SECOND, longest)
+
+
+#: the shortest and the longest wait before an event is sent again, whatever the receiver asks for
+EVENT_WAITS = (SECOND, 86_400 * SECOND)
+
+
+def pause_event(attempts: int, *, jitter: float) -> int:
+    """Return the µs to wait after failed attempts to send an event: 5 s, 20 s, 80 s … up to 24 hours.
+
+    *jitter*, from 0 to 1, adds up to a fifth, so that many receivers that failed together are not called together.
+    """
+    _, longest = EVENT_WAITS
+    base = min(5 * SECOND << 2 * min(attempts - 1, 20), longest * 5 // 6)
+    return base + int(base * jitter / 5)

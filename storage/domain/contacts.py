@@ -3,6 +3,8 @@
 Webhooks, the API, CSV files, Slack and the terminal all use these definitions.
 """
 
+import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -115,6 +117,13 @@ class Contact(ContactFields):
         If the id is split from the contact, the fact goes with it.
         """
         return self.row if self.named_id is None else self.named_id
+
+    @property
+    def version(self) -> str:
+        """A short text that changes with every change of the contact's fields and ids, and with nothing else."""
+        texts = {name: getattr(self, name) for name in FIELDS}
+        content = json.dumps([self.id, texts, self.ids, self.attributes], sort_keys=True, default=dict)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def shown(self) -> str:

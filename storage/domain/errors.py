@@ -49,12 +49,24 @@ class UnknownScoreType(Refusal):
         self.known = known
 
 
+class BadCursor(Refusal):
+    """That cursor does not belong to this filter: start again without it."""
+
+
 class UnknownSegment(Refusal):
     """There is no such segment."""
 
 
 class UnknownContact(Refusal):
     """There is no such contact."""
+
+
+class ContactExists(Refusal):
+    """There is such a contact already."""
+
+    def __init__(self, id: int) -> None:
+        super().__init__()
+        self.id = id
 
 
 class TwoContacts(Refusal):
@@ -89,12 +101,24 @@ class UnknownToken(Refusal):
     """There is no such token."""
 
 
+class UnknownSubscription(Refusal):
+    """There is no such subscription."""
+
+
 class Changed(Refusal):
     """The score has changed since it was read."""
 
 
+class ContactChanged(Refusal):
+    """The contact has changed since it was read."""
+
+
 class NothingToUndo(Refusal):
     """There is nothing to undo."""
+
+
+class SlackUnavailable(Refusal):
+    """Slack cannot be asked now whether that person is an active member of this workspace. Try again in a minute."""
 
 
 class StorageUnavailable(Refusal):

@@ -47,6 +47,7 @@ class Source:
     settings: SourceSettings = field(default_factory=SourceSettings)
     score_types: tuple[str, ...] = ()  #: the keys of the score types of its workspace
     reads: bool = False  #: whether it has an API token to fetch what its deliveries leave out
+    is_locked: bool = False  #: whether its secrets need a key that this process does not have; *secrets* is empty then
 
     def at(self, now: int) -> "Source":
         """Return the source without the secrets that have expired by *now*."""

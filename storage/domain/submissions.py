@@ -42,6 +42,10 @@ class Raw:
     body: bytes = field(repr=False)
 
 
+#: the expectation that there is no such contact yet
+NEW_CONTACT = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """What one caller asks to record. It is decided on its own, even if several submissions share a commit.
@@ -50,6 +54,7 @@ class Submission:
     *all_or_none*: one refused item refuses the whole submission (people); otherwise refused items are quarantined
     (deliveries). *creates*: create unknown contacts. *undoes*: the batch to undo; the submission then has no items.
     *unless_later*: refuse if a score has a fact later than this instant in µs; 0 means that the score must be missing.
+    *expects*: refuse unless the contact of each item has this `Contact.version`, or with NEW_CONTACT if there is one.
     *muted*: open no follow-ups; the outcome counts the suppressed ones. *defers*: for a large batch, the undo only
     marks the contacts, and a job recalculates them. *refolds*: the contacts to recalculate now for the undo named by
     *undoes*, which was recorded before.
@@ -66,6 +71,7 @@ class Submission:
     delivered: Delivered | None = None
     undoes: str | None = None
     unless_later: int | None = None
+    expects: str | None = None
     muted: bool = False
     defers: bool = False
     refolds: Sequence[int] = ()

@@ -7,9 +7,11 @@ from typing import Any
 def explain_invalid(error: Mapping[str, Any]) -> str:
     """Return what is wrong with a value, worded to follow its name: "must be a whole number".
 
-    *error* is an error of pydantic: its type, message and limits.
+    *error* is an error of pydantic: its type, place, message and limits.
     """
     kind, limits = str(error["type"]), error.get("ctx") or {}
+    if "int" in error["loc"][1:]:  # the first of several types that would do: whole or other numbers
+        return "must be a number"
     match kind:
         case "missing":
             return "is missing"

@@ -21,7 +21,8 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
     """
     for plan in plans:
         _check_unchanged(plan, states)
-    stamped = {plan.position: _stamp_facts(plan, states) for plan in plans}
+    stated_at = await _load_times_of_fields(session, plans)
+    stamped = {plan.position: _stamp_facts(plan, states, stated_at) for plan in plans}
     new: dict[FactKey, tuple[int | None, Fact]] = {}
     received: dict[FactKey, int] = {}
     contact_of: dict[FactKey, int | None] = {}
@@ -54,12 +55,27 @@ def _check_unchanged(plan: Plan, states: Mapping[Scored, ScoreState]) -> None:
         raise Changed
 
 
-def _stamp_facts(plan: Plan, states: Mapping[Scored, ScoreState]) -> list[tuple[PlannedItem, Fact]]:
+async def _load_times_of_fields(session: Session, plans: Sequence[Plan]) -> dict[tuple[int, str], int]:
+    """Return when the fields that people change were stated last: (contact, field) → µs."""
+    changed = {
+        planned.contact
+        for plan in plans
+        for planned in plan.items
+        if plan.submission.actor and planned.item.fields and planned.kind is ItemKind.FACT
+    }
+    known = await contacts.fields(session, changed) if changed else {}
+    return {(id, name): order[0] for id, values in known.items() for name, (_, order) in values.items()}
+
+
+def _stamp_facts(
+    plan: Plan, states: Mapping[Scored, ScoreState], stated_at: Mapping[tuple[int, str], int]
+) -> list[tuple[PlannedItem, Fact]]:
     """Return the items of a plan with their facts.
 
-    A change by a person or without a time comes after all facts of its score. The changes of one command, or the cells
-    of an import, are therefore at least a microsecond apart, in the order of the items. An activity with a time keeps
-    it, even if a person imports it.
+    A change by a person or without a time comes after all facts of its score, and a person's change of a field after
+    the time in *stated_at*, whatever the clock of the process that recorded the earlier one. The changes of one
+    command, or the cells of an import, are therefore at least a microsecond apart, in the order of the items. An
+    activity with a time keeps it, even if a person imports it.
     """
     latest = {pair: states[pair].last[0] for planned in plan.items for pair in planned.pairs}
     stamped = []
@@ -67,7 +83,8 @@ def _stamp_facts(plan: Plan, states: Mapping[Scored, ScoreState]) -> list[tuple[
         at = planned.at
         is_by_person = plan.submission.actor and planned.item.activity is None
         if planned.item.occurred_at is None or is_by_person:
-            at = max([at, *(latest[pair] + 1 for pair in planned.pairs)])
+            fields = [stated_at.get((planned.contact, name), -1) + 1 for name in planned.item.fields]
+            at = max([at, *(latest[pair] + 1 for pair in planned.pairs), *fields])
         latest |= {pair: max(latest[pair], at) for pair in planned.pairs}
         stamped.append((planned, plan.fact(planned, at)))
     return stamped

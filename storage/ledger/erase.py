@@ -18,6 +18,7 @@ from storage.domain.facts import Deleted, ItemRequest, Unusable
 from storage.domain.people import Workspace
 from storage.domain.submissions import ItemOutcome, Raw, Status
 from storage.domain.texts import match_key
+from storage.events.outbox import redact_events
 from storage.jobs import NewJob
 from storage.ledger import contacts, facts, projection
 from storage.ledger import merge as merging
@@ -157,6 +158,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     definitions = {(row, key): score_type.definition for row in rows for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)
     await projection.delete_projection(session, rows)
+    await redact_events(session, rows)
     await posted_messages.enqueue_hiding(session, workspace, rows, now=plan.submission.received_at)
     await followup_moves.delete_follow_ups(session, rows)
     remaining = await facts.contacts_with_facts(session, rows)

@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storage.db.database import Session
+from storage.domain.errors import ContactChanged, ContactExists
+from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
@@ -91,6 +93,22 @@ async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
                 for (workspace, undo), rows in marked.items()
             ]
         )
+
+
+async def check_expected(session: Session, plan: Plan) -> Plan:
+    """Return the plan, refused if its contacts are not as the submission expects. Their rows are locked.
+
+    A contact that is gone is a new one again.
+    """
+    expected = plan.submission.expects
+    if expected is None:
+        return plan
+    existing = sorted({plan.roots.get(row, row) for planned in plan.items for row in planned.rows if row > 0})
+    known = await contacts.load_contacts(session, plan.workspace, ids=existing)
+    if expected == NEW_CONTACT:
+        present = [contact.id for contact in known if not contact.is_gone]
+        return plan.refuse_whole(ContactExists(present[0])) if present else plan
+    return plan if [contact.version for contact in known] == [expected] else plan.refuse_whole(ContactChanged())
 
 
 async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:

@@ -22,11 +22,12 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import projection
+from storage.ledger.announce import announce_changes
 from storage.ledger.append import append_facts
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
 from storage.ledger.facts import Scored
-from storage.ledger.lock import Returned, check_folded, insert_newcomers, lock_contacts
+from storage.ledger.lock import Returned, check_expected, check_folded, insert_newcomers, lock_contacts
 from storage.ledger.merge import carry_state, regroup_contacts
 from storage.ledger.plan import ItemKind, Name, Plan, arrange_turns, cut_group, plan_submission
 from storage.ledger.project import Known, project, save_fields, save_scores
@@ -54,7 +55,7 @@ async def record_group(
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}
     await definitions.lock_shared(session, workspaces)
-    live_types, drafts = await definitions.live_and_drafts(session, workspaces)
+    live_types, drafts, readerships = await definitions.load_for_writing(session, workspaces)
     rules = await alert_rules.load_rules(session, workspaces)
     plans = [
         plan_submission(position, workspace, submission, live_types[workspace.id])
@@ -64,6 +65,7 @@ async def record_group(
     plans, returned = await lock_contacts(session, cut_group(plans), blocked)
     await check_folded(session, plans)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
+    plans = [await check_expected(session, plan) for plan in plans]
     plans = await insert_newcomers(session, plans, now=now)
     await ask_newcomers_of_plans(session, plans, rules, now=now)
     # Scores are read in a statement after the lock: read together with the lock, they might be older.
@@ -76,6 +78,7 @@ async def record_group(
     await save_scores(session, known)
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
+    await announce_changes(session, recorded, readerships, now=now)
     await _save_deliveries(session, recorded)
     for plan in recorded:
         outcomes[plan.position] = plan.refusal or Recorded(

@@ -1,10 +1,13 @@
 """Load how a score developed: its history, its explanation and its timeline."""
 
+import base64
+import json
 from dataclasses import dataclass
 
 from storage.db import database
 from storage.db.database import Row
 from storage.domain.decay import shown
+from storage.domain.errors import BadCursor
 from storage.domain.explain import Explanation, explain
 from storage.domain.facts import Deed, FieldOrder, Op
 from storage.domain.people import Workspace
@@ -109,6 +112,36 @@ async def history(
         )
         for row in rows
     ]
+
+
+async def history_page(
+    workspace: Workspace, *, contact: int, score: str | None, limit: int, cursor: str | None
+) -> tuple[ScoreType, list[HistoryEntry], str | None]:
+    """Return a score type, a page of a contact's history of it, newest first, and the cursor of the next page.
+
+    *cursor* is that of the previous page; None: the first page. Raises BadCursor.
+    """
+    before = _read_cursor(cursor)
+    score_type, entries = await history(workspace, contact=contact, score=score, most=limit + 1, before=before)
+    return score_type, entries[:limit], _write_cursor(entries[limit - 1].order) if len(entries) > limit else None
+
+
+def _write_cursor(order: FieldOrder) -> str:
+    at, *texts = order
+    document = json.dumps([at, *(text.decode() for text in texts)])
+    return base64.urlsafe_b64encode(document.encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str | None) -> FieldOrder | None:
+    if cursor is None:
+        return None
+    try:
+        at, source, key, subject = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if type(at) is not int or not 0 <= at < 2**63 or "\0" in source + key + subject:
+            raise ValueError
+        return (at, source.encode(), key.encode(), subject.encode())
+    except (ValueError, TypeError, AttributeError, RecursionError) as exc:
+        raise BadCursor("that cursor does not belong to this history: start again without it") from exc
 
 
 def _get_operation(row: Row, score_type: ScoreType) -> Op | Deed:

@@ -7,17 +7,13 @@ from dataclasses import dataclass, replace
 
 from storage.db import database
 from storage.db.database import Row, Session
-from storage.domain.errors import Refusal
+from storage.domain.errors import BadCursor
 from storage.domain.facts import DAY
 from storage.domain.filters.terms import All, Filter, Term
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, cards_of
 from storage.reading.filter_sql import Sql, write_membership
-
-
-class BadCursor(Refusal):
-    """That cursor does not belong to this filter: start again without it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +57,35 @@ async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str |
     cards = await cards_of(workspace, ids=[row["id"] for _, row in collected[:limit]], now=instant)
     next_cursor = _write_cursor(*collected[limit - 1], instant=instant) if len(collected) > limit else None
     return Page(cards=tuple(cards), next_cursor=next_cursor)
+
+
+async def page_within_limit(workspace: Workspace, *, query: Filter, limit: int, cursor: str | None, now: int) -> Page:
+    """Return a page like `page`; all pages together have at most as many contacts as the filter's own limit says.
+
+    The cursor is `7.CURSOR` if the filter has a limit: at most seven more contacts follow. Raises BadCursor.
+    """
+    remaining, cursor = _read_remaining(query.limit, cursor)
+    size = limit if remaining is None else min(limit, remaining)
+    listing = await page(workspace, query=query, limit=size, cursor=cursor, now=now)
+    if remaining is None or listing.next_cursor is None:
+        return listing
+    return replace(listing, next_cursor=f"{remaining - size}.{listing.next_cursor}" if remaining > size else None)
+
+
+def _read_remaining(limit: int | None, cursor: str | None) -> tuple[int | None, str | None]:
+    """Return how many contacts may still follow, and the cursor of `page`; raises BadCursor."""
+    if limit is None or cursor is None:
+        return limit, cursor
+    remaining, dot, rest = cursor.partition(".")
+    if (
+        not dot
+        or not remaining.isdecimal()
+        or not remaining.isascii()
+        or len(remaining) > 4
+        or not 1 <= int(remaining) < limit
+    ):
+        raise BadCursor
+    return int(remaining), rest
 
 
 async def count(workspace: Workspace, *, query: Filter, now: int) -> int:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from storage.audit import AuditAction, Document, record_change
 from storage.db import database
@@ -12,6 +12,7 @@ from storage.domain.people import Workspace
 from storage.domain.sources import DAY, Source, SourceSettings, check_slug
 from storage.scoring.definitions import live, lock_names
 from storage.sources import readback_queue
+from storage.vault import CannotUnlock
 
 
 async def add_source(
@@ -164,7 +165,7 @@ async def link_templates(workspace: Workspace) -> dict[str, str]:
 async def _load_document(session: Session, workspace: Workspace, slug: str, *, has_secrets: bool = False) -> Document:
     """Return a source for the record of changes, and lock it; with *has_secrets* also the number of its secrets.
 
-    Raises UnknownSource, and with *has_secrets* CannotUnlock if the vault lacks the key.
+    The number is None if the vault lacks their key. Raises UnknownSource.
     """
     rows = await session.rows(
         "SELECT provider, settings, secrets, api_token IS NOT NULL AS api_token FROM sources"
@@ -180,7 +181,10 @@ async def _load_document(session: Session, workspace: Workspace, slug: str, *, h
         "settings": json.loads(row["settings"]),
         "api_token": bool(row["api_token"]),
     }
-    return document | ({"secrets": len(_unseal_secrets(row["secrets"])[0])} if has_secrets else {})
+    if not has_secrets:
+        return document
+    unsealed = _try_unseal(row["secrets"])
+    return document | {"secrets": None if unsealed is None else len(unsealed[0])}
 
 
 _SELECT_SOURCE = (
@@ -216,7 +220,8 @@ async def sources(workspace: Workspace) -> list[Source]:
 def _make_source(rows: Sequence[Row]) -> Source:
     """Return the source that *rows* describe; there is one row for each score type of its workspace."""
     row = rows[0]
-    secrets, retiring = _unseal_secrets(row["secrets"])
+    unsealed = _try_unseal(row["secrets"])
+    secrets, retiring = unsealed or ([], {})
     return Source(
         id=row["id"],
         workspace=Workspace(id=row["workspace_id"], team=row["team"], name=row["name"]),
@@ -227,6 +232,7 @@ def _make_source(rows: Sequence[Row]) -> Source:
         settings=SourceSettings(**json.loads(row["settings"])),
         score_types=tuple(source_row["key"] for source_row in rows if source_row["key"] is not None),
         reads=bool(row["reads"]),
+        is_locked=unsealed is None,
     )
 
 
@@ -247,7 +253,37 @@ def _unseal_secrets(sealed: str) -> tuple[list[str], dict[str, int]]:
     return [secret for secret, _ in pairs], {secret: until for secret, until in pairs if until is not None}
 
 
-async def check_keys() -> None:
-    """Raise CannotUnlock if the keys of this process cannot decrypt the newest source's secrets; called at startup."""
-    for row in await database.read("SELECT secrets FROM sources ORDER BY id DESC LIMIT 1"):
-        database.current_database().vault.unseal(row["secrets"])
+def _try_unseal(sealed: str) -> tuple[list[str], dict[str, int]] | None:
+    """Return the secrets of a source, or None if the vault lacks their key."""
+    try:
+        return _unseal_secrets(sealed)
+    except CannotUnlock:
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedSecrets:
+    """The secrets of a workspace that need a key that this process does not have."""
+
+    sources: tuple[str, ...]  #: the sources whose signing secrets cannot be opened; their deliveries wait
+    api_tokens: tuple[str, ...]  #: the sources whose API tokens cannot be opened; contacts are not read back
+    deletions: bool  #: whether the key of its deleted contacts cannot be opened; then nothing is recorded
+
+    @property
+    def is_any(self) -> bool:
+        """Whether any secret cannot be opened."""
+        return bool(self.sources or self.api_tokens or self.deletions)
+
+
+async def find_locked_secrets(workspace: Workspace) -> LockedSecrets:
+    """Return the secrets of a workspace that cannot be opened."""
+    vault = database.current_database().vault
+    rows = await database.read(
+        "SELECT slug, secrets, api_token FROM sources WHERE workspace_id = $1 ORDER BY slug", workspace.id
+    )
+    (deletions,) = await database.read("SELECT tombstone_key FROM workspaces WHERE id = $1", workspace.id)
+    return LockedSecrets(
+        sources=tuple(row["slug"] for row in rows if not vault.opens(row["secrets"])),
+        api_tokens=tuple(row["slug"] for row in rows if not vault.opens(row["api_token"])),
+        deletions=not vault.opens(deletions["tombstone_key"]),
+    )

@@ -7,10 +7,11 @@ from storage import jobs
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.backoff import SECOND
-from storage.domain.errors import UnknownSource
+from storage.domain.errors import StorageUnavailable, UnknownSource
 from storage.domain.people import Workspace
 from storage.jobs import Job, NewJob
 from storage.ledger.contacts import Identity
+from storage.vault import CannotUnlock
 
 READ = "read"  #: the kind of the job that reads one contact back
 LANE = "read/"  #: lane prefix, followed by the slug of a source; each source's lane reads one contact at a time
@@ -100,7 +101,10 @@ async def load_request(workspace: Workspace, *, job: Job) -> Wanted | None:
     )
     if not rows:
         return None
-    token = database.current_database().vault.unseal(rows[0]["api_token"])
+    try:
+        token = database.current_database().vault.unseal(rows[0]["api_token"])
+    except CannotUnlock as exc:  # the job waits until the operator adds the key
+        raise StorageUnavailable(str(exc).rstrip(".")) from exc
     return Wanted(source=rows[0]["namespace"], id=rows[0]["value"], api_token=token)
 
 

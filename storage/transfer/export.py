@@ -1,8 +1,9 @@
 """Export contacts with their scores, one page at a time."""
 
 import csv
+import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -15,6 +16,7 @@ from storage.domain.csv_cells import guard_formula, join_tags, write_attribute, 
 from storage.domain.filters import Filter
 from storage.domain.numbers import show_unambiguous
 from storage.domain.people import Workspace
+from storage.reading import documents
 from storage.reading.current_scores import Card, cards_of
 from storage.reading.filter_sql import write_condition
 from storage.reading.pages import count, page
@@ -22,6 +24,8 @@ from storage.scoring.definitions import score_types
 from storage.vault import open_private
 
 PAGE = 1000
+#: the fields of a contact that differ between databases with the same facts
+INTERNAL_FIELDS = ("id", "created_at", "updated_at")
 
 
 async def export(workspace: Workspace, *, query: Filter, text: str, by: str, now: int) -> AsyncIterator[Card]:
@@ -123,14 +127,26 @@ async def write_csv(
 ) -> int:
     """Write the contacts that match a filter as CSV that can be imported again, and return their number.
 
-    *text* is the text of the filter. *progress* is called with the number of contacts written so far. Scores are
-    written as numbers. Texts that a spreadsheet program would run as a formula are escaped.
+    *text* is the text of the filter. *progress* is called with the number of contacts written so far.
+    """
+    number = -1  # the first line is the header
+    async for line in csv_lines(workspace, query=query, text=text, by=by, now=now):
+        file.write(line)
+        number += 1
+        if number:
+            progress(number)
+    return number
+
+
+async def csv_lines(workspace: Workspace, *, query: Filter, text: str, by: str, now: int) -> AsyncIterator[str]:
+    """Yield the lines of the CSV file, the header first.
+
+    Scores are written as numbers. Texts that a spreadsheet program would run as a formula are escaped.
     """
     types = await score_types(workspace)
     sources, attributes = await _list_sources(workspace), await list_attributes(workspace)
-    table, number = csv.writer(file), 0
     ids = [ID + source for source in sources]
-    table.writerow(
+    yield _write_line(
         [*FIELDS, *(score_type.key for score_type in types), *ids, *(ATTRIBUTE + name for name in attributes)]
     )
     async for card in export(workspace, query=query, text=text, by=by, now=now):
@@ -143,16 +159,33 @@ async def write_csv(
             *(contact.ids.get(source, "") for source in sources),
             *(write_attribute(contact.attributes[name]) if name in contact.attributes else "" for name in attributes),
         ]
-        table.writerow(
+        yield _write_line(
             [
                 *(guard_formula(texts[name]) for name in FIELDS),
                 *(values.get(score_type.key, "") for score_type in types),
                 *map(guard_formula, extra_values),
             ]
         )
-        number += 1
-        progress(number)
-    return number
+
+
+def _write_line(cells: Sequence[str]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
+
+
+async def json_lines(workspace: Workspace, *, query: Filter, text: str, by: str, now: int) -> AsyncIterator[str]:
+    """Yield one JSON document per line for each contact that matches a filter."""
+    async for card in export(workspace, query=query, text=text, by=by, now=now):
+        yield render_json(card) + "\n"
+
+
+def render_json(card: Card) -> str:
+    """Return a contact as JSON, without row ids and times of receipt, which differ in another database."""
+    contact = documents.contact(card)
+    return json.dumps(
+        {name: value for name, value in contact.items() if name not in INTERNAL_FIELDS}, ensure_ascii=False
+    )
 
 
 async def _list_sources(workspace: Workspace) -> list[str]:

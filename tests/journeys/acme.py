@@ -235,9 +235,8 @@ class Acme:
 
 
 def _wake_jobs() -> None:
-    wake = current_database().wake_job_runner
-    assert wake is not None
-    wake()
+    for wake in current_database().job_wakers:
+        wake()
 
 
 def _is_welcome(call: ReceivedCall) -> bool:

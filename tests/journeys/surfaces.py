@@ -29,8 +29,10 @@ COMMANDS = (
     "settings",
     "rules",
     "sources",
+    "subscriptions",
     "audit",
     "merge ida into grace@example.com",
+    "split ada crm:17",
     "delete ida",
 )
 #: The buttons of the answer to each line.
@@ -47,6 +49,9 @@ BUTTONS = (
     ("filter score>=40", "Share to channel"),
     ("settings", "Add a score type"),
     ("rules", "Add a rule"),
+    ("merge ida into hopper@example.com", "Merge"),
+    ("merge ida into hopper@example.com", "Cancel"),
+    ("split ada crm:17", "Split"),
     ("sources", "Add a source"),
     ("sources", "Show"),
     ("sources", "Pause"),
@@ -73,6 +78,9 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     await acme.sandbox.push(json.dumps({"type": "score.set", "contact": {"id": "q"}, "score": "none", "value": 1}))
     await acme.pushed(
         *({"type": "contact.upsert", "contact": {"id": f"x{n}", "name": f"Xenia {n}"}} for n in range(20))
+    )
+    await acme.pushed(
+        *({"type": "contact.upsert", "contact": {"id": id, "email": "ada@example.com"}} for id in ("16", "17"))
     )
     messages: dict[str, Sent] = {}
     for line in COMMANDS:

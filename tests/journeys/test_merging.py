@@ -48,8 +48,10 @@ async def test_the_receipt_of_a_merge_shows_what_changed_for_the_contact_merged_
     await acme.ask("set kelly@example.com satisfaction=2")
     await acme.ask("set ada@example.com fit=9")
 
-    answer = await acme.press(await acme.ask("merge kelly@example.com into ada", user=ADMIN), "Merge", user=ADMIN)
+    preview = await acme.ask("merge kelly@example.com into ada", user=ADMIN)
+    answer = await acme.press(preview, "Merge", user=ADMIN)
 
+    assert "\nScore: 62 (warm)\nFit: 9 (good)\nSatisfaction: — → *2*" in acme.seen(preview)
     assert acme.seen(answer).startswith("Ada Lovelace · Satisfaction — → *2*")
     assert "Score" not in acme.seen(answer)
     assert "Fit" not in acme.seen(answer)

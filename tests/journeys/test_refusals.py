@@ -3,17 +3,21 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
 
 from bot.demo.world import Channel
+from bot.mcp.tools import TOOLS
+from storage.domain.people import Setters
 from storage.scoring.definitions import drafts, score_types
 from storage.sources.config import sources
+from storage.workspaces import choose_setters
 from tests.conftest import on_both
 from tests.counts import COUNTS
-from tests.journeys.acme import REP, SALES, Acme, other
+from tests.journeys.acme import REP, SALES, TEAM, Acme, other
+from tests.journeys.agents import Agent
 from tests.journeys.surfaces import COMMANDS, COUNT, DECISIONS, FORMS, surfaces
 from tests.slack.faults import Fault
 from tests.slack.foreign import ReceivedCall, Sent
@@ -37,7 +41,18 @@ UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try
 ADMINS = "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
 ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
 
-OF_ADMINS = ("settings", "rules", "sources", "audit", "a preview", "delete ida", "merge ida into grace@example.com")
+OF_ADMINS = (
+    "settings",
+    "rules",
+    "sources",
+    "subscriptions",
+    "audit",
+    "a preview",
+    "delete ida",
+    "merge ida into grace@example.com",
+    "merge ida into hopper@example.com",
+    "split ada crm:17",
+)
 DIRECT = "D0REPJANE"  # direct messages between two people, without the app
 WORDS = re.compile(
     r"\b(ada|lovelace|analytical|engines|grace|hopper|kelly|navy|monaco|studio|pete|mitchell|gun|ida|rhodes|zoe|xenia)\b"
@@ -145,6 +160,57 @@ async def test_refused(acme: Acme, name: str) -> None:
     assert await acme.ledger() == before
 
 
+async def test_agents_are_refused(acme: Acme) -> None:
+    """Every tool refuses a person who may not see scores, without data about contacts; nothing is recorded."""
+    arguments: dict[str, dict[str, object]] = {
+        "find_contacts": {"filter": "score>=40"}, "get_contact": {"contact": "ada"},
+        "explain_score": {"contact": "ada"}, "score_history": {"contact": "ada"}, "list_followups": {},
+        "set_score": {"contact": "ada", "value": 85}, "add_to_score": {"contact": "ada", "amount": 5}, "undo": {},
+        "claim_followup": {"id": 1}, "finish_followup": {"id": 1},
+    }  # fmt: skip  # grouped by what they do
+    assert arguments.keys() == TOOLS.keys()
+    await acme.ask("set ada 70")  # so that there is something to undo
+    before, member = await acme.ledger(), acme.sandbox.world.people[REP]
+    cells: dict[tuple[str, str], str] = {}
+    for name, condition in CONDITIONS.items():
+        if condition.sentence in (SHARED, UNSEEN):  # an agent is in no channel
+            continue
+        acme.sandbox.world.people[REP] = replace(member)
+        condition.becomes(acme)
+        acme.sandbox.clock.advance(31)  # expire the cached lookup
+        agent = Agent(acme=acme, team=TEAM if condition.commands else "T0OTHER")
+        for tool, values in arguments.items():
+            answer = await agent.call(tool, **values)
+            is_refused = (answer.text, answer.document, answer.is_mistake) == (condition.sentence, None, True)
+            cells[name, tool] = "refused" if is_refused else answer.text
+        acme.sandbox.faults.clear()
+    acme.sandbox.world.people[REP] = member
+    acme.sandbox.clock.advance(31)
+    unknown = await Agent(acme=acme, user="").call("get_contact", contact="ada")
+
+    COUNTS["cells of the refusal matrix for agents"] += len(cells)
+    assert {cell: text for cell, text in cells.items() if text != "refused"} == {}
+    assert len(cells) == 7 * len(TOOLS)
+    assert (unknown.text, unknown.is_mistake) == ("Slack did not say who asks, so nothing is shown.", True)
+    assert await acme.ledger() == before
+    assert not (await Agent(acme=acme).call("get_contact", contact="ada")).is_mistake
+
+
+async def test_viewers_change_nothing_through_agents(acme: Acme) -> None:
+    """Where only admins set scores, the tools of a member read, and refuse to change a score."""
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    await choose_setters(acme.workspace, setters=Setters.ADMINS, by="U0ADMIN", now=now)
+    before = await acme.ledger()
+    agent = Agent(acme=acme)
+    for tool, arguments in (("set_score", {"value": 1}), ("add_to_score", {"amount": 1}), ("undo", {})):
+        contact = {} if tool == "undo" else {"contact": "ada"}
+        answer = await agent.call(tool, **contact, **arguments)
+        assert (answer.is_mistake, answer.text.partition(";")[0]) == (True, "Only admins set scores here")
+    assert not (await agent.call("get_contact", contact="ada")).is_mistake
+    assert not (await Agent(acme=acme, user="U0ADMIN").call("set_score", contact="kelly", value=1)).is_mistake
+    assert len(await acme.ledger()) == len(before) + 1
+
+
 async def outcome(acme: Acme, sent: Sent, sentence: str) -> str:
     """Send a request, and return `refused` or what happened instead."""
     before = len(acme.sandbox.calls)
@@ -213,16 +279,16 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
 
     COUNTS["surfaces of admins refused to a member"] += len(results)
     assert results == dict.fromkeys(results, ADMINS)
-    assert len(results) == 6 + 7 + len(FORMS) + len(DECISIONS) + 1
+    assert len(results) == 7 + 11 + len(FORMS) + len(DECISIONS) + 1
     assert (await score_types(acme.workspace), await drafts(acme.workspace)) == (before, drafts_before)
     assert await sources(acme.workspace) == sources_before
 
 
 def test_the_matrix_is_whole() -> None:
-    """The matrix has eleven reasons to refuse and fifty-two surfaces."""
+    """The matrix has eleven reasons to refuse and fifty-seven surfaces."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
-    assert (len(CONDITIONS), COUNT, cells) == (11, 52, 548)
+    assert (len(CONDITIONS), COUNT, cells) == (11, 57, 602)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:

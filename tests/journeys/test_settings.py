@@ -13,6 +13,7 @@ from storage.domain.score_types import Band, ScoreType
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import drafts, score_types
 from storage.scoring.drafts import BUILD, apply, draft, lane_of
+from storage.scoring.removal import remove_score_type
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of, entered, form
 from tests.journeys.admin import ADMIN, HERE, ask, form_of, hand_in, press, refused
@@ -288,3 +289,18 @@ async def edited(acme: Acme, message: Message) -> Message:
         return [post] if post is not None and post.blocks != message.blocks else []
 
     return (await acme.sandbox.wait_for(find))[0]
+
+
+async def test_a_type_that_was_removed_comes_back_with_its_scores(acme: Acme) -> None:
+    """Added again by the form, with its old key, the type has the scores that its changes give in the new range."""
+    await remove_score_type(
+        acme.workspace, key="fit", by="U0ADMIN", clock=lambda: int(acme.sandbox.clock.now() * 1_000_000)
+    )
+    assert "Fit" not in acme.seen(await ask(acme, "ada"))
+
+    view = await form_of(acme, await ask(acme, "settings"), "Add a score type")
+    answer = await hand_in(acme, view, key="fit", label="Fit", minimum="0", maximum="5", step="1", bands="")
+
+    assert acme.seen(answer).startswith("Added the score type Fit `fit`: 0 to 5.")
+    assert await acme.value("ada", "fit") == 5_000
+    await sound(acme)

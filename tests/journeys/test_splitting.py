@@ -27,8 +27,8 @@ async def test_a_split_is_previewed_confirmed_and_undone(acme: Acme) -> None:
     assert acme.seen(preview) == (
         "Split *crm:17* from *Ada Lovelace*? Nothing is changed yet.\n"
         "*Ada Lovelace* keeps its data: 5 changes stay\nE-mail: ada@example.com\nCompany: Analytical Engines\n"
-        "Owner: rep@acme.example\nTags: vip, trial\nIds: crm:16\nFit: 8 (good)\nScore: 82 → 62 (warm)\n"
-        "*crm:17* becomes a contact: 2 changes move\nCompany: Other Engines\nIds: crm:17\nScore: — → 20 (cold)\n"
+        "Owner: rep@acme.example\nTags: vip, trial\nIds: crm:16\nFit: 8 (good)\nScore: 82 → *62* (warm)\n"
+        "*crm:17* becomes a contact: 2 changes move\nCompany: Other Engines\nIds: crm:17\nScore: — → *20* (cold)\n"
         "(5 changes of crm stay: they did not name this id, or an earlier version recorded them without the id.)\n"
         "(No follow-up is created; open follow-ups stay where they are. Undo joins the two again.)\n[Split] [Cancel]"
     )
@@ -37,8 +37,8 @@ async def test_a_split_is_previewed_confirmed_and_undone(acme: Acme) -> None:
     assert acme.seen(receipt) == (
         "crm:17 is a contact of its own now, with 2 changes.\n"
         "*Ada Lovelace*\nE-mail: ada@example.com\nCompany: Analytical Engines\nOwner: rep@acme.example\n"
-        "Tags: vip, trial\nIds: crm:16\nFit: 8 (good)\nScore: 82 → 62 (warm)\n"
-        "*crm:17*\nCompany: Other Engines\nIds: crm:17\nScore: — → 20 (cold)\n[Undo]"
+        "Tags: vip, trial\nIds: crm:16\nFit: 8 (good)\nScore: 82 → *62* (warm)\n"
+        "*crm:17*\nCompany: Other Engines\nIds: crm:17\nScore: — → *20* (cold)\n[Undo]"
     )
     assert [await acme.value("ada@example.com"), await acme.value("crm:17")] == [62_000, 20_000]
     undone = acme.seen(await acme.ask("undo", user=ADMIN))

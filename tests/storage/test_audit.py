@@ -33,6 +33,7 @@ from storage.domain.people import Setters
 from storage.domain.score_types import Band, Rule, RuleCap
 from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Delivered, ItemOutcome, Raw, Status
+from storage.events.deliveries import redeliver
 from storage.job_runner import run_here
 from storage.jobs import NewJob
 from storage.ledger.committer import record
@@ -44,6 +45,7 @@ from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_hand
 from storage.scoring.removal import add_again, remove_score_type
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
 from storage.sources.deliveries import deliveries, discard_items, settle_replay
+from storage.sources.subscriptions import add_subscription, remove_subscription, rotate_subscription
 from storage.tokens import create_token, revoke_token
 from storage.transfer.csv_files import recognize
 from storage.transfer.export import create_file, export, write_csv
@@ -68,12 +70,15 @@ NO_SETTINGS = {
     "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
     "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
     "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
+    "events.deliveries.postpone_delivery", "events.deliveries.record_failure", "events.deliveries.record_success",
+    "events.deliveries.wake_slots", "events.publish.delete_old_events", "events.publish.publish_events",
+    "events.segment_events.sweep_segments",
     "ledger.erase.record_request_names", "notices.clear_notice", "notices.record_notice",
     "posted_messages.forget_message", "posted_messages.record_posted", "scoring.definitions.delete",
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
     "remove_workspace.remove_workspace", "sources.readback_queue.clear_failure",
-    "sources.readback_queue.record_failure", "workspaces.record_welcome",
+    "sources.readback_queue.record_failure", "tokens.record_token_use", "workspaces.record_welcome",
 }  # fmt: skip  # names
 # They write a part of what another function records.
 PARTS = {"scoring.definitions.record_applicant", "transfer.import_batch.record_import"}
@@ -140,6 +145,7 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
     await _check_types(witness)
     await _check_alerts(witness)
     await _check_sources(witness)
+    await _check_subscriptions(witness)
     text = {"text": "score>=80"}
     await witness.check(
         "reading.segments.save_segment", save_segment(workspace, name="hot", text="score>=80", by=ADMIN, now=NOW),
@@ -399,6 +405,34 @@ async def _check_sources(witness: Witness) -> None:
         ("source.removed", "crm", paused, None),
     )  # fmt: skip  # the act and its entry
     assert [word for word in ("whsec", "pat-1") if word in str(await audit_entries(workspace))] == []
+
+
+async def _check_subscriptions(witness: Witness) -> None:
+    workspace = witness.team.workspace
+    added = {"url": "https://example.com/hook", "events": ["contact.deleted"], "segments": [], "imports": True}
+    subscription = await witness.check(
+        "sources.subscriptions.add_subscription",
+        add_subscription(
+            workspace, url="https://example.com/hook", events=["contact.deleted"], imports=True, secret="whsec_1",
+            by=ADMIN, now=NOW,
+        ),
+        ("subscription.added", "1", None, added),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "sources.subscriptions.rotate_subscription",
+        rotate_subscription(workspace, id=subscription.id, secret="whsec_2", by=ADMIN, now=NOW),
+        ("subscription.rotated", "1", {"secrets": 1}, {"secrets": 2}),
+    )
+    await witness.check(
+        "events.deliveries.redeliver", redeliver(workspace, subscription=subscription.id, by=ADMIN, now=NOW),
+        ("subscription.redelivered", "1", None, {"events": 0}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "sources.subscriptions.remove_subscription",
+        remove_subscription(workspace, id=subscription.id, by=ADMIN, now=NOW),
+        ("subscription.removed", "1", added, None),
+    )
+    assert "whsec" not in str(await audit_entries(workspace))
 
 
 def change_ada() -> Any:

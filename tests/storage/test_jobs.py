@@ -406,7 +406,7 @@ async def test_a_runner_runs_lanes_at_once_and_stops_after_what_it_began(team: T
 async def test_a_commit_that_enqueues_a_due_job_wakes_the_runner(team: Team) -> None:
     """The runner is woken after a commit with a due job, not by a later job and not by a rolled-back transaction."""
     woken, key = list[str](), ""
-    current_database().wake_job_runner = lambda: woken.append(key)
+    current_database().job_wakers.append(lambda: woken.append(key))
     put = partial(jobs.enqueue_one, team.workspace, kind=KIND, lane=LANE, subject=1, now=NOW)
     for key, due_at in (("due", NOW), ("later", NOW + SECOND), ("overdue", NOW - SECOND)):
         await put(key=key, due_at=due_at)
@@ -423,5 +423,5 @@ async def test_a_commit_that_enqueues_a_due_job_wakes_the_runner(team: Team) -> 
 
     runner = JobRunner({}, clock=lambda: NOW)
     runner.start()
-    assert current_database().wake_job_runner == runner.wake
+    assert runner.wake in current_database().job_wakers
     await runner.stop(patience=5)

@@ -7,12 +7,13 @@ import pytest
 from cryptography.fernet import Fernet
 
 from storage.bootstrap import open_storage
-from storage.sources.config import add_source, find_source, sources
+from storage.domain.sources import SourceSettings
+from storage.sources.config import add_source, find_source, rotate_source, set_source, sources
 from storage.vault import CannotUnlock, NoKeys, Vault, load_or_create_keys
 from storage.workspaces import add_workspace, find_workspace
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once
-from tests.storage.teams import NOW
+from tests.storage.teams import NOW, Team, set_to
 from tests.storage.worlds import everything
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
@@ -114,6 +115,30 @@ async def test_a_sqlite_database_brings_its_own_key(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "scores.db.key").stat().st_mode) == 0o600
 
 
+async def test_a_new_key_is_made_only_beside_a_database_without_secrets(tmp_path: Path) -> None:
+    """If the key file is lost, no new one hides that: the sources are locked, and nothing new can be sealed."""
+    url, key_file = f"sqlite://{tmp_path / 'scores.db'}", tmp_path / "scores.db.key"
+    opened_storage = await open_storage(url)
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
+    await opened_storage.close()
+    key_file.unlink()
+    opened_storage = await open_storage(url)
+    assert key_file.exists()
+    await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], by="U0ADMIN", now=NOW)
+    await opened_storage.close()
+    key_file.unlink()
+
+    opened_storage = await open_storage(url)
+
+    try:
+        assert not key_file.exists()
+        assert (await find_source("T0ACME", slug="crm")).is_locked
+        with pytest.raises(NoKeys):
+            await add_source(workspace, slug="two", provider="generic", secrets=["x"], by="U0ADMIN", now=NOW)
+    finally:
+        await opened_storage.close()
+
+
 async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
     """Secrets are not in a row, in the bytes of the file or its log, or in the repr of a source."""
     opened_storage = await open_storage(database_url, secret_keys=[NEW])
@@ -133,18 +158,31 @@ async def test_secrets_are_nowhere_in_the_database(database_url: str) -> None:
             assert b"very-secret" not in path.read_bytes()
 
 
-async def test_a_database_whose_secrets_do_not_fit_is_not_opened(database_url: str) -> None:
-    """A database with secrets of another key is refused at the start, and opens if the old key is added."""
+async def test_a_database_whose_secrets_do_not_fit_works_without_them(database_url: str) -> None:
+    """With another key its sources are locked, and all else works; with the old key added they are not."""
     opened_storage = await open_storage(database_url, secret_keys=[OLD])
     workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
     await add_source(workspace, slug="crm", provider="generic", secrets=[SECRET], by="U0ADMIN", now=NOW)
     await opened_storage.close()
 
-    with pytest.raises(CannotUnlock) as error:
-        await open_storage(database_url, secret_keys=[NEW])
+    opened_storage = await open_storage(database_url, secret_keys=[NEW])
+    assert [(source.secrets, source.is_locked) for source in await sources(workspace)] == [((), True)]
+    team = Team(workspace)
+    await team.deliver(set_to("a", "ada@example.com", 5))
+    assert await team.value("ada@example.com") == 5_000
+    settings = SourceSettings(map={"fit": "score"})
+    changed = await set_source(workspace, slug="crm", settings=settings, by="U0ADMIN", now=NOW)
+    assert changed.is_locked
+    with pytest.raises(CannotUnlock) as error:  # it would drop the secret that the sender signs with
+        await rotate_source(workspace, slug="crm", secret="new", by="U0ADMIN", now=NOW)
     assert str(error.value) == LOCKED
+    await opened_storage.close()
     opened_storage = await open_storage(database_url, secret_keys=[NEW, OLD])
     assert [source.secrets for source in await sources(workspace)] == [(SECRET,)]
+    await opened_storage.close()
+    opened_storage = await open_storage(database_url, secret_keys=[NEW])
+    repaired = await set_source(workspace, slug="crm", settings=settings, secrets=["third"], by="U0ADMIN", now=NOW)
+    assert (repaired.secrets, repaired.is_locked) == (("third",), False)
     await opened_storage.close()
 
 

@@ -7,6 +7,7 @@ from storage.db.database import current_database
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
+from storage.events.publish import publish_events
 from storage.late_answers import LateAnswer, save_answer
 from storage.ledger.refold import mark_contacts
 from storage.notices import record_notice
@@ -14,6 +15,7 @@ from storage.posted_messages import record_posted
 from storage.reading.segments import save_segment
 from storage.sources.config import add_source
 from storage.sources.deliveries import count_refusal
+from storage.sources.subscriptions import add_subscription
 from storage.tokens import create_token
 from storage.workspaces import add_workspace
 from tests.storage import raw
@@ -30,6 +32,10 @@ async def fill(url: str) -> None:
         source = await add_source(workspace, slug="crm", provider="generic", secrets=["whsec_x"], by="U0ADMIN", now=NOW)
         await create_token(workspace, name="script", scopes=["read"], by="U0ADMIN", now=NOW)
         await save_segment(workspace, name="hot", text="score>=80", by="U0ADMIN", now=NOW)
+        await add_subscription(
+            workspace, url="https://example.com/hook", events=["score.changed"], segments=["hot"], secret="whsec_x",
+            by="U0ADMIN", now=NOW,
+        )  # fmt: skip  # what, then who and when
         await count_refusal(workspace, source=source.id, reason="no signature", hint="", now=NOW)
         team = Team(workspace)
         ada = Reference(email="ada@example.com", source="crm", id="17")
@@ -46,6 +52,7 @@ async def fill(url: str) -> None:
         await team.undo("p", batch="u")
         await choose_channel(workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
         await team.ask(set_to("q", "ada@example.com", 90), batch="q")
+        await publish_events(workspace, now=NOW)
         await set_digest(workspace, place="C0SALES", zone="Europe/Berlin", minute=540, made_by="U1", now=NOW)
         await record_notice(workspace, notice="C0GONE", now=NOW)
         await record_posted(workspace, channel="C0SALES", ts="1.5", contacts=[1])

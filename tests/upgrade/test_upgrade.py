@@ -56,7 +56,7 @@ _ENDED = r"(claimed it|marked it done|snoozed it) already|closed automatically"
 _NO_DRAFT = "draft no longer exists"
 #: action → pattern of the answer when it took effect, and when somebody else was faster
 ANSWERS: dict[str, tuple[str, str | None]] = {
-    "undo": (r"· undone\n", "that was undone already"),
+    "undo": (r"· undone(; the contact is no longer listed)?\n", "that was undone already"),
     "history": (r"· Score|· Heat", None),
     "chart": (r"set to", None),
     "set": (r"Extra six\n", None),
@@ -113,7 +113,7 @@ FEWEST = {
     "buttons pressed": 434,
     "forms handed in": 11,
     "pages turned": 19,
-    "pages of the API turned": 39,
+    "pages of the API turned": 37,
     "jobs run": 12,
     "deliveries repeated": 18,
 }

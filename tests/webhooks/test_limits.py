@@ -11,7 +11,17 @@ from aiohttp import ClientSession, web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.limits import CHUNK, MAX_BODY, MAX_DEPTH, MAX_ITEMS, FailureRate, TooLarge, read_body
+from webhooks.limits import (
+    CHUNK,
+    MAX_BODY,
+    MAX_DEPTH,
+    MAX_ITEMS,
+    Allowance,
+    FailureRate,
+    TokenRate,
+    TooLarge,
+    read_body,
+)
 
 LIMIT = 150_000  # more than a chunk, and not a multiple of one
 SECOND = 1_000_000
@@ -227,3 +237,18 @@ def test_no_minute_of_counting_passes_more(steps: list[tuple[str, int]]) -> None
         assert (waited > 0) == (len(minute) > 2)
         assert json.dumps(waited).isdigit()  # valid for a Retry-After header
         assert waited <= 60
+
+
+def test_a_token_has_so_many_requests_a_minute() -> None:
+    """Beyond the number a token waits until its minute ends; another token does not."""
+    rate, now = TokenRate(most=2), 1_000 * SECOND
+    assert [rate.count(1, now=now + n * SECOND) for n in range(3)] == [
+        Allowance(remaining=1, resets_in=60, wait=0),
+        Allowance(remaining=0, resets_in=59, wait=0),
+        Allowance(remaining=0, resets_in=58, wait=58),
+    ]
+    assert rate.count(2, now=now).wait == 0
+    assert rate.count(1, now=now + 60 * SECOND).wait == 0
+    rate.count(1, now=now + 60 * SECOND)
+    assert rate.count(1, now=now + 61 * SECOND).wait == 59
+    assert rate.count(1, now=now - SECOND).wait == 0

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from multidict import CIMultiDict
 
 from storage.domain.facts import Unusable
@@ -15,6 +16,7 @@ from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.sources.config import add_source
 from storage.sources.deliveries import delivery
+from storage.vault import Vault
 from storage.workspaces import add_workspace
 from tests.storage import raw
 from tests.webhooks.receiving import SLUG, Receiving, check_problem, furnish
@@ -675,3 +677,25 @@ async def test_a_sender_that_hangs_up_keeps_nothing_waiting(service: Receiving) 
 
     assert (await service.sender.push(item())).counts == (1, 0, 0, 0)
     assert len(await service.kept_deliveries()) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_deliveries_wait_while_the_secret_of_their_source_cannot_be_opened(
+    service: Receiving, database_url: str
+) -> None:
+    """With another key the answer is 503 with Retry-After, signed or not; when the key is back, they apply."""
+    (row,) = await raw.rows(database_url, "SELECT secrets FROM sources")
+    other = Vault([Fernet.generate_key().decode()]).seal("[]")
+    await raw.rows(database_url, "UPDATE sources SET secrets = $1", other)
+
+    answers = [
+        await service.sender.push(item(value=5, id="a")),
+        await service.sending(secret=OTHER_SECRET).push(item()),
+    ]
+
+    for answer in answers:
+        check_problem(answer, 503, "Service Unavailable")
+        assert answer.headers["Retry-After"] == "300"
+    assert await service.kept_deliveries() == []
+    await raw.rows(database_url, "UPDATE sources SET secrets = $1", row["secrets"])
+    assert (await service.sender.push(item(value=5, id="a"))).counts == (1, 0, 0, 0)

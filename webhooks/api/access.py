@@ -7,21 +7,27 @@ from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
+from storage.alerts.followups import UnknownFollowUp
 from storage.domain.contacts import find_broken_text
 from storage.domain.errors import (
+    BadItem,
     Changed,
     Conflict,
+    ContactChanged,
     OffStep,
     OutcomeUnknown,
     OutOfRange,
     Refusal,
+    SlackUnavailable,
     StorageUnavailable,
     UnknownContact,
     UnknownScoreType,
+    UnknownSegment,
 )
+from storage.domain.followups import TooLate
 from storage.domain.people import Workspace
-from storage.tokens import find_token
-from webhooks.limits import MAX_BODY, FailureRate, TooLarge, read_body
+from storage.tokens import TokenUses, find_token
+from webhooks.limits import MAX_BODY, FailureRate, TokenRate, TooLarge, read_body
 from webhooks.problems import problem
 
 
@@ -53,9 +59,11 @@ class ApiRequest:
 class Api:
     """The authorization and error handling that all API handlers share."""
 
-    def __init__(self, *, clock: Callable[[], int]) -> None:
+    def __init__(self, *, clock: Callable[[], int], uses: TokenUses) -> None:
         self._clock = clock
+        self._uses = uses
         self._failures = FailureRate()
+        self._rate = TokenRate()
 
     def needs(
         self, scope: str, handler: Callable[[ApiRequest], Awaitable[web.Response]]
@@ -63,41 +71,65 @@ class Api:
         """Return a handler that calls *handler* for requests with a token that has *scope*."""
 
         async def answer(request: web.Request) -> web.Response:
+            headers: dict[str, str] = {}
+            response = await answer_refusals(request, headers)
+            response.headers.update(headers)
+            return response
+
+        async def answer_refusals(request: web.Request, headers: dict[str, str]) -> web.Response:
             try:
-                return await self._authorize_and_handle(request, scope, handler)
+                return await self._authorize_and_handle(request, scope, handler, headers)
             except Mistake as mistake:
                 return problem(mistake.status, mistake.detail)
             except TooLarge as exc:
                 return problem(413, str(exc), headers={"Connection": "close"})
-            except (UnknownContact, UnknownScoreType) as exc:
+            except (UnknownContact, UnknownFollowUp, UnknownScoreType, UnknownSegment) as exc:
                 return problem(404, _format_sentence(exc))
-            except (OutOfRange, OffStep) as exc:
+            except (BadItem, OutOfRange, OffStep) as exc:
                 return problem(422, _format_sentence(exc))
+            except TooLate as exc:
+                holder = f" by {exc.holder}" if exc.holder else ""
+                return problem(409, f"The follow-up is {exc.state.value} already{holder}.")
             except Conflict:
                 return problem(422, "This Idempotency-Key was used before with another body: use a new one.")
             except Changed:
                 return problem(412, "The score has changed since you read it: read it again.")
+            except ContactChanged:
+                return problem(412, "The contact has changed since you read it: read it again.")
             except OutcomeUnknown:
                 detail = "This may have been recorded. Send it again, with the same Idempotency-Key if it had one."
                 return problem(503, detail, headers={"Retry-After": "5"})
             except StorageUnavailable:
                 return problem(503, "Nothing was recorded. Send it again.", headers={"Retry-After": "5"})
+            except SlackUnavailable as exc:
+                return problem(503, str(exc), headers={"Retry-After": "60"})
             except Refusal as exc:
                 return problem(400, _format_sentence(exc))
 
         return answer
 
     async def _authorize_and_handle(
-        self, request: web.Request, scope: str, handler: Callable[[ApiRequest], Awaitable[web.Response]]
+        self,
+        request: web.Request,
+        scope: str,
+        handler: Callable[[ApiRequest], Awaitable[web.Response]],
+        headers: dict[str, str],
     ) -> web.Response:
+        """Answer a request; *headers* gets the headers of the answer, whatever it is."""
         now = self._clock()
         kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-        token = await find_token(secret.strip()) if kind.casefold() == "bearer" and secret.isascii() else None
+        token = await find_token(secret.strip(), now=now) if kind.casefold() == "bearer" and secret.isascii() else None
         if token is None:
             wait = self._failures.failed(request.remote or "", now=now)
             if wait:
                 return problem(429, headers={"Retry-After": str(wait)})
             return problem(401, headers={"WWW-Authenticate": "Bearer"})
+        self._uses.note(token, now=now)
+        allowance = self._rate.count(token.id, now=now)
+        headers["RateLimit-Policy"] = f'"token";q={self._rate.most};w=60'
+        headers["RateLimit"] = f'"token";r={allowance.remaining};t={allowance.resets_in}'
+        if allowance.wait:
+            return problem(429, "This token sends too many requests.", headers={"Retry-After": str(allowance.wait)})
         if scope not in token.scopes:
             return problem(403, f"This token lacks the scope `{scope}`.")
         _check_address(request)

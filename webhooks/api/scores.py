@@ -1,29 +1,27 @@
 """Show, set, adjust and clear the scores of a contact."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from storage.domain.contacts import Contact, Reference, looks_like_address
 from storage.domain.errors import BadNumber, UnknownContact
 from storage.domain.facts import Item, Op
 from storage.domain.numbers import from_json
 from storage.domain.score_types import ScoreType
+from storage.reading import documents
 from storage.reading.current_scores import CurrentScore, card
 from storage.scoring.definitions import score_type, score_types
-from webhooks.api import schemas
 from webhooks.api.access import ApiRequest, Mistake
+from webhooks.api.answers import answer, is_match, parse_body
 from webhooks.api.contacts import contact_of, record
-from webhooks.read.bodies import Unparseable
-from webhooks.read.json_bodies import parse_json
 
-T = TypeVar("T", bound=BaseModel)
-
+_LIMIT = "as JSON; a reason has 1,000 characters at most"
 NEVER = -(2**63)  # earlier than any fact, and than the time of a score without facts
 
 
-class _ScoreBody(BaseModel):
+class ScoreBody(BaseModel):
     """The value to set a score to, and the reason."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -32,7 +30,7 @@ class _ScoreBody(BaseModel):
     reason: Annotated[str, Field(max_length=1000)] | None = None
 
 
-class _Adjustment(BaseModel):
+class Adjustment(BaseModel):
     """The amount to add to a score, and the reason."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -43,20 +41,20 @@ class _Adjustment(BaseModel):
 
 async def list_types(call: ApiRequest) -> web.Response:
     """Answer `GET /score-types`."""
-    items = [schemas.score_type(score_type) for score_type in await score_types(call.workspace)]
-    return web.json_response({"items": items, "next_cursor": None})
+    items = [documents.score_type(score_type) for score_type in await score_types(call.workspace)]
+    return answer(call, {"items": items, "next_cursor": None})
 
 
 async def show_score(call: ApiRequest) -> web.Response:
     """Answer `GET …/scores/{type}`; a missing score is 404."""
     score_type = await _load_score_type(call)
-    return _render_answer(await _load_current_score(call, (await contact_of(call)).contact.id, score_type))
+    return _render_answer(call, await _load_current_score(call, (await contact_of(call)).contact.id, score_type))
 
 
 async def put_score(call: ApiRequest) -> web.Response:
     """Answer `PUT …/scores/{type}`; an unknown address creates a contact."""
     score_type = await _load_score_type(call)
-    body = await _parse_body(call, _ScoreBody, '{"value": 87, "reason": "optional"}')
+    body = await parse_body(call, ScoreBody, f'{{"value": 87, "reason": "optional"}}, {_LIMIT}')
     amount = _parse_amount(body.value, "value")
     score_type.check_set(amount)
     contact, current_score = await _find_or_name_contact(call, score_type)
@@ -65,7 +63,7 @@ async def put_score(call: ApiRequest) -> web.Response:
     recorded = await record(call, item, unless_later=_read_precondition(call, current_score), creates=is_new)
     if not recorded.moved:
         raise UnknownContact("that contact was deleted just now: send it again")
-    return _render_answer(await _load_current_score(call, recorded.moved[0].contact, score_type))
+    return _render_answer(call, await _load_current_score(call, recorded.moved[0].contact, score_type))
 
 
 async def adjust_score(call: ApiRequest) -> web.Response:
@@ -74,13 +72,13 @@ async def adjust_score(call: ApiRequest) -> web.Response:
     if not 1 <= len(key) <= 255 or not key.isprintable():
         raise Mistake(400, "Send an Idempotency-Key of 1 to 255 characters, a new one for each adjustment.")
     score_type = await _load_score_type(call)
-    body = await _parse_body(call, _Adjustment, '{"delta": 5, "reason": "optional"}')
+    body = await parse_body(call, Adjustment, f'{{"delta": 5, "reason": "optional"}}, {_LIMIT}')
     amount = _parse_amount(body.delta, "delta")
     contact, current_score = await _find_contact(call, score_type)
     key = f"{call.token}/{key}"
     item = Item(key=key, contact=contact.reference, score=score_type.key, op=Op.ADD, amount=amount, reason=body.reason)
     await record(call, item, unless_later=_read_precondition(call, current_score), creates=False)
-    return _render_answer(await _load_current_score(call, contact.id, score_type))
+    return _render_answer(call, await _load_current_score(call, contact.id, score_type))
 
 
 async def clear_score(call: ApiRequest) -> web.Response:
@@ -101,22 +99,13 @@ def _read_precondition(call: ApiRequest, current_score: CurrentScore | None) -> 
     if_match = call.request.headers.get("If-Match")
     if if_match is None:
         return None
-    tags = [tag.strip() for tag in if_match.split(",")]
-    is_match = current_score is not None and ("*" in tags or schemas.etag(current_score) in tags)
-    return current_score.seen if current_score is not None and is_match else NEVER
+    if current_score is None or not is_match(if_match, documents.score_version(current_score)):
+        return NEVER
+    return current_score.seen
 
 
 async def _load_score_type(call: ApiRequest) -> ScoreType:
     return await score_type(call.workspace, key=call.request.match_info["type"])
-
-
-async def _parse_body(call: ApiRequest, model: type[T], example: str) -> T:
-    try:
-        return model.model_validate(parse_json(await call.body()))
-    except Unparseable as exc:
-        raise Mistake(400, str(exc)) from exc
-    except ValidationError as exc:
-        raise Mistake(400, f"The body must be {example}, as JSON; a reason has 1,000 characters at most.") from exc
 
 
 def _parse_amount(value: object, name: str) -> int:
@@ -159,5 +148,5 @@ def _build_missing_error(score_type: ScoreType) -> UnknownContact:
     return UnknownContact(f"this contact has no value of {score_type.label}")
 
 
-def _render_answer(current_score: CurrentScore) -> web.Response:
-    return web.json_response(schemas.score(current_score), headers={"ETag": schemas.etag(current_score)})
+def _render_answer(call: ApiRequest, current_score: CurrentScore) -> web.Response:
+    return answer(call, documents.score(current_score), version=documents.score_version(current_score))

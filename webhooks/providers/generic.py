@@ -2,7 +2,6 @@
 
 https://www.standardwebhooks.com"""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,9 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 from pydantic.dataclasses import dataclass
 
 from storage.domain.contacts import (
-    ATTRIBUTE,
     MOST_CHARACTERS,
-    MOST_IN_ATTRIBUTE,
     MOST_IN_ATTRIBUTE_NAME,
     MOST_IN_TAG,
     MOST_TAGS,
@@ -34,6 +31,7 @@ from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
 from webhooks.providers.contract import Arrived, BadBody, Provider
+from webhooks.read.attributes import read_attributes
 from webhooks.read.extract import Event, find_address_problem, get_path, text
 from webhooks.read.json_bodies import Rejected
 
@@ -202,20 +200,7 @@ def _read_contact_fields(contact: _Contact, *, upsert: bool) -> Mapping[str, Jso
         fields["email"] = contact.email
     if contact.tags is not None:
         fields["tags"] = list[Json](contact.tags)
-    return clean_fields(fields | _read_attributes(contact.attributes or {}))
-
-
-def _read_attributes(attributes: Mapping[str, object]) -> dict[str, Json]:
-    """Return attributes with JSON's numbers; raises Refusal if they are too long or have a number that is too large."""
-    text = json.dumps(attributes, default=float)
-    if len(text) > MOST_IN_ATTRIBUTE:
-        raise Refusal(f"`contact.attributes` is longer than {MOST_IN_ATTRIBUTE:,} characters")
-    plain: dict[str, Json] = json.loads(text, parse_constant=_refuse_constant)
-    return {ATTRIBUTE + name: value for name, value in plain.items()}
-
-
-def _refuse_constant(name: str) -> None:
-    raise Refusal("`contact.attributes` holds a number that is too large")
+    return clean_fields(fields | read_attributes(contact.attributes or {}, name="contact.attributes"))
 
 
 def _parse_time(timestamp: str | None) -> int | None:

@@ -29,7 +29,9 @@ MIGRATIONS = [
     "0016_gone_contacts",
     "0017_undone_alerts",
     "0018_undone_changes",
-    "0019_followup_rules",
+    "0019_token_uses",
+    "0020_events",
+    "0021_followup_rules",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -419,21 +421,32 @@ async def test_tokens(terminal: Terminal) -> None:
     listing, again = await asyncio.gather(terminal.run("token list"), terminal.run("token revoke 1"))
     assert listing.out == "No tokens yet. Create one: contact-score token create NAME --scope read\n"
     assert (again.code, again.out, len(again.err.splitlines())) == (1, "", 1)
-    unknown = await terminal.run("token create x --scope all")
-    assert (unknown.code, unknown.out, len(unknown.err.splitlines())) == (1, "", 1)
+    unknown, wrong, brief = await asyncio.gather(
+        terminal.run("token create x --scope all"),
+        terminal.run("token create x --scope read --expires soon"),
+        terminal.run("token create brief --scope read --expires 90d --json"),
+    )
+    for refused in (unknown, wrong):
+        assert (refused.code, refused.out, len(refused.err.splitlines())) == (1, "", 1)
+    assert "`soon` is not a length of time: write 24h, 30d or 2w" in wrong.err
+    assert set(brief.document) == {"id", "name", "scopes", "expires_at", "token"}
 
 
 @pytest.mark.slow
 @on_postgres
 async def test_another_key_is_told(terminal: Terminal) -> None:
-    """Secrets encrypted with another key are refused in a line that names the setting; a rotation keeps both keys."""
+    """With another key everything but the secrets works, and `doctor` says what waits; a rotation keeps both keys."""
     await terminal.run("source add crm")
     other = KEY.replace("dGVz", "AAAA")
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = other
     complaint = (
-        "The stored secrets need another key: add it to CONTACT_SCORE_SECRET_KEYS or the .key file beside the database."
+        "The secret of `crm` needs a key that is missing, so it cannot stay valid for another day;"
+        " set a new one instead: contact-score source set crm --secret …"
     )
-    await terminal.check_refused(("source list", complaint), ("serve --no-slack", complaint))
+    assert (await terminal.run("source show crm --json")).document["locked"]
+    await terminal.check_refused(("source rotate crm", complaint))
+    found = (await terminal.run("doctor --json")).document
+    assert [row["sources"] for row in found["locked_secrets"]] == [["crm"]]
     terminal.env["CONTACT_SCORE_SECRET_KEYS"] = f"{other}, {KEY}"
     assert (await terminal.run("source list")).code == 0
 

@@ -1,5 +1,6 @@
 """The report of `contact-score doctor`."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
     assert document == {
         "several_ids": [{"workspace": "T0123", "contact": "ada@example.com", "source": "crm", "ids": ["1", "2"]}],
         "alike_addresses": [{"workspace": "T0123", "address": "ada@example.com", "contacts": [1, 2]}],
+        "locked_secrets": [],
+        "sources": [],
+        "public_url": None,
     }
     assert (await run("doctor", env=env, cwd=tmp_path)).out.splitlines() == [
         "T0123: ada@example.com has 2 ids of crm, which came with one address: 1, 2."
@@ -61,3 +65,32 @@ async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
     assert sorted((row["contact_id"], row["rank"]) for row in ranks) == [(1, 8000), (2, 7000)]
     names = await raw.rows(database_url, "SELECT id, name FROM contacts ORDER BY id")
     assert [(row["id"], row["name"]) for row in names] == [(1, "Ada"), (2, "Not Ada"), (3, None)]
+
+
+async def test_sources_secrets_and_the_address_to_look_at(tmp_path: Path, free_port: int) -> None:
+    """Locked secrets, mappings to missing types and addresses that nobody reaches are named, each with its cure."""
+    env = {**environment(f"sqlite://{tmp_path}/scores.db"), "CONTACT_SCORE_PUBLIC_URL": "http://127.0.0.1:9"}
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env, cwd=tmp_path)
+    await run("source", "add", "crm", "--provider", "hubspot", "--map", "lead=fit", env=env, cwd=tmp_path)
+    env["CONTACT_SCORE_SECRET_KEYS"] = KEY.replace("dGVz", "AAAA")
+
+    found = await run("doctor", "--json", env=env, cwd=tmp_path)
+    shown = await run("doctor", env=env, cwd=tmp_path)
+    env["CONTACT_SCORE_PUBLIC_URL"] = f"http://{socket.gethostname()}.invalid:{free_port}"
+    silent = await run("doctor", "--json", env=env, cwd=tmp_path)
+
+    document = found.document
+    assert document["locked_secrets"] == [
+        {"workspace": "T0123", "sources": ["crm"], "api_tokens": [], "deletions": False}
+    ]
+    assert [(row["source"], row["problem"].partition(":")[0]) for row in document["sources"]] == [
+        ("crm", "`lead` is mapped to a score type that does not exist")
+    ]
+    assert document["public_url"]["problem"].startswith(
+        "The addresses of the sources begin with http://127.0.0.1:9, which other machines do not reach: set"
+    )
+    assert len(shown.out.splitlines()) == 3
+    assert shown.out.startswith(
+        "T0123: secrets need another key, so the deliveries of crm are answered 503 and wait. Add the key"
+    )
+    assert "/healthz does not answer: is the service running" in silent.document["public_url"]["problem"]

@@ -183,13 +183,27 @@ def test_the_manifest_for_socket_mode() -> None:
     assert document["features"]["slash_commands"][0]["command"] == COMMAND
 
 
+def test_the_manifest_with_the_tools() -> None:
+    """With the tools, Slackbot may connect to them, signed by Slack; nothing else of the manifest changes."""
+    without, document = (
+        manifest("https://scores.example.com/", socket_mode=False, with_mcp=on) for on in (False, True)
+    )
+    servers = document.pop("mcp_servers")
+    scopes = document["oauth_config"]["scopes"]["bot"]
+
+    assert servers == {"contact-score": {"url": "https://scores.example.com/mcp", "auth_type": "slack_identity_auth"}}
+    assert scopes.pop() == "mcp:connect"
+    assert document == without
+
+
 @pytest.mark.slow
 async def test_the_command_prints_it() -> None:
     """The command prints the document; a URL that Slack cannot reach is a usage error."""
     env = environment(None)
     url = "https://scores.example.com"
-    by_option, set_up, socket, bare, plain = await asyncio.gather(
+    by_option, with_tools, set_up, socket, bare, plain = await asyncio.gather(
         run("manifest", "--public-url", url, env=env),
+        run("manifest", "--public-url", url, "--with-mcp", env=env),
         run("manifest", env={**env, "CONTACT_SCORE_PUBLIC_URL": url}),
         run("manifest", "--socket-mode", env=env),
         run("manifest", env=env),
@@ -197,6 +211,7 @@ async def test_the_command_prints_it() -> None:
     )
 
     assert by_option.document == set_up.document == manifest(url, socket_mode=False)
+    assert with_tools.document == manifest(url, socket_mode=False, with_mcp=True)
     assert socket.document == manifest("", socket_mode=True)
     for result in (bare, plain):
         assert (result.code, result.out) == (2, "")

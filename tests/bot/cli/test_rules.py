@@ -105,7 +105,7 @@ async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
             "points = 20", "points = 0.5"
         ): 'Line 10 of rules.toml: rule `A "VIP"`: 0.5 points is not possible',
         RULES.replace('score = "score"', 'score = "fti"', 1): "Line 1 of rules.toml: there is no score type `fti`",
-        RULES.replace("points = 10", 'points = "10"'): "Line 1 of rules.toml: `points`",
+        RULES.replace("points = 10", 'points = "10"'): "Line 1 of rules.toml: `points` must be a number",
         RULES.replace("points = 10", "pionts = 10"): (
             "Line 1 of rules.toml: a rule has no `pionts`. Did you mean `points`?"
         ),

@@ -1,6 +1,7 @@
 """Settings from the environment."""
 
 import pytest
+from pydantic import ValidationError
 
 from bot.settings import Settings
 from tests.conftest import KEY
@@ -12,6 +13,7 @@ NAMES = {
     "CONTACT_SCORE_HOST": "127.0.0.1",
     "CONTACT_SCORE_PORT": 8080,
     "CONTACT_SCORE_SECRET_KEYS": "",
+    "CONTACT_SCORE_ALLOW_NETWORKS": "",
     "CONTACT_SCORE_METRICS_TOKEN": None,
     "CONTACT_SCORE_LOG_LEVEL": "info",
     "CONTACT_SCORE_LOG_FORMAT": "console",
@@ -111,3 +113,12 @@ def test_what_slack_needs_is_named(values: dict[str, object], missing: list[str]
 def test_keys_are_asked_for_where_no_file_can_hold_them(values: dict[str, object], missing: list[str]) -> None:
     """PostgreSQL requires explicit keys, because several processes may share the database."""
     assert [line.partition(":")[0] for line in load_settings_from(**values).missing_keys()] == missing
+
+
+def test_networks_are_listed_and_checked() -> None:
+    """Networks and single addresses are separated by commas or spaces; anything else is refused with an example."""
+    networks = load_settings_from(allow_networks="10.0.0.0/8, 192.168.1.5 fd00::/8").networks
+
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "192.168.1.5/32", "fd00::/8"]
+    with pytest.raises(ValidationError, match=r"use networks like 10\.0\.0\.0/8 or 192\.168\.1\.5"):
+        load_settings_from(allow_networks="10.0.0.0/8, n8n")

@@ -139,6 +139,17 @@ async def test_a_score_that_is_inside_for_another_reason_keeps_its_follow_up(tea
     assert await follow_ups(team) == [(65, "open", False)]
 
 
+async def test_a_score_that_stays_inside_at_another_value_keeps_its_follow_up(team: Team, database_url: str) -> None:
+    """The undo lowers the score, but what came later alone keeps it inside."""
+    await team.ask(change("a", ADA, Op.ADD, 65), batch="a")
+    await team.deliver(change("b", ADA, Op.ADD, 65), received=NOW + SECOND)
+    await team.undo("a", batch="u", received=NOW + 2 * SECOND)
+
+    assert await team.value(ADA) == 65_000
+    assert await memory(database_url) == [(True, None, NOW)]
+    assert await follow_ups(team) == [(65, "open", False)]
+
+
 async def test_an_undo_re_arms_without_a_margin(team: Team, database_url: str) -> None:
     """Where the undone change alone kept the score inside, the follow-up closes, even if the margin is not reached."""
     await team.ask(change("a", ADA, Op.ADD, 58), batch="a")
@@ -165,6 +176,23 @@ async def test_a_movement_that_is_undone_is_forgotten(storage: Storage, database
 
     await team.deliver(set_to("c", ADA, 40), received=NOW + 3 * SECOND)
     assert await follow_ups(team) == [(30, "closed", True), (40, "open", False)]
+
+
+async def test_a_change_that_is_in_force_again_is_not_taken_back(storage: Storage, database_url: str) -> None:
+    """The undo of an undo restores the change, so the follow-up of the change stays."""
+    workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
+    await add_alert_rule(workspace, words="score rises 15 in 7d", made_by="U1", owners={}, now=NOW)
+    team = Team(workspace)
+    await team.deliver(set_to("0", ADA, 10, at=NOW - 8 * DAY))
+    await team.ask(set_to("a", ADA, 30), batch="a")
+    await team.ask(set_to("b", ADA, 40), batch="b", received=NOW + SECOND)
+    for number, batch in enumerate(("a", "b"), start=2):  # the first undo does not change the value
+        await team.undo(batch, batch=f"u{batch}", received=NOW + number * SECOND)
+    await team.undo("ua", batch="v", received=NOW + 8 * DAY)
+
+    assert await team.value(ADA) == 30_000
+    assert await memory(database_url) == [(False, None, NOW)]
+    assert await follow_ups(team) == [(30, "open", False)]
 
 
 async def test_undos_in_a_row_put_back_what_each_found(team: Team, database_url: str) -> None:

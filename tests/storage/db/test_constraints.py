@@ -39,6 +39,8 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "jobs_key": ("jobs", "workspace_id, kind, job_key", {"job_key": "other"}),
     "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
     "pending_refolds_contact": ("pending_refolds", "contact_id, undo", {"undo": "other"}),
+    "event_deliveries_event": ("event_deliveries", "subscription_id, event_id", {"subscription_id": 2}),
+    "segment_members_contact": ("segment_members", "workspace_id, segment, contact_id", {"contact_id": 2}),
     "tombstones_hash": ("tombstones", "workspace_id, hash", {"hash": "other"}),
 }
 # name → table of another parent that the valid copy needs, and the changes that make the parent
@@ -47,6 +49,7 @@ PARENTS: dict[str, tuple[str, dict[str, object]]] = {
     "refusals_source": ("sources", {"slug": "other"}),
     "raw_deliveries_delivery": ("deliveries", {}),
     "followup_rules_pair": ("alert_rules", {}),
+    "event_deliveries_event": ("subscriptions", {}),
 }
 # name → table, changes that break the constraint, and changes that keep it
 CHECKS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
@@ -77,6 +80,8 @@ KEYS = [
     ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"),
     ("followup_rules", "follow_up_id"), ("followup_rules", "rule_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
+    ("subscriptions", "workspace_id"), ("events", "workspace_id"), ("event_deliveries", "subscription_id"),
+    ("event_deliveries", "event_id"), ("segment_members", "workspace_id"),
     ("late_answers", "workspace_id"), ("pending_refolds", "contact_id"),
     ("tombstones", "workspace_id"), ("attribute_values", "contact_id"), ("audit_entries", "workspace_id"),
 ]  # fmt: skip  # a table of pairs

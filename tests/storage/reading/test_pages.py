@@ -8,6 +8,7 @@ import pytest
 from storage.bootstrap import Storage
 from storage.db.database import current_database
 from storage.domain.contacts import Json, Reference
+from storage.domain.errors import BadCursor
 from storage.domain.facts import Item, Op
 from storage.domain.filters import Candidate, Filter, parse
 from storage.domain.filters.terms import Has
@@ -16,7 +17,7 @@ from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Submission
 from storage.domain.texts import match_key
 from storage.ledger.committer import record
-from storage.reading.pages import BadCursor, count, find_emptying_term, matching_contacts, page
+from storage.reading.pages import count, find_emptying_term, matching_contacts, page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
 from tests.counts import report_counts

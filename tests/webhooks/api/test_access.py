@@ -6,7 +6,7 @@ import pytest
 from yarl import URL
 
 from storage.scoring.definitions import add_score_type
-from storage.tokens import revoke_token, tokens
+from storage.tokens import create_token, revoke_token, tokens
 from storage.workspaces import add_workspace
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
@@ -14,8 +14,10 @@ from tests.webhooks.sender import SECOND, Answer, item
 
 ADA = "/contacts/ada@example.com"
 SCORE = f"{ADA}/scores/score"
-READS = (("GET", "/contacts"), ("GET", ADA), ("GET", SCORE), ("GET", "/score-types"))
+READS = (("GET", "/contacts"), ("GET", ADA), ("GET", SCORE), ("GET", "/score-types"), ("GET", "/segments"))
 WRITES = (
+    ("POST", "/contacts"),
+    ("PATCH", ADA),
     ("PUT", SCORE),
     ("DELETE", SCORE),
     ("POST", f"{SCORE}/adjustments"),
@@ -108,6 +110,38 @@ async def test_guessing_is_slowed_down(service: Receiving, api: Program) -> None
     check_stranger(await guesser.call("GET", "/contacts"))
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_token_expires_and_shows_its_last_use(service: Receiving, api: Program) -> None:
+    """An expired token is refused; the list of tokens shows when each was used last."""
+    _, secret = await create_token(
+        service.workspace, name="short", scopes=["read"], lifetime=SECOND, by="U0ADMIN", now=service.clock()
+    )
+    short = api.saying(f"Bearer {secret}")
+    assert (await short.call("GET", "/contacts")).status == 200
+    service.clock.now += SECOND
+    check_stranger(await short.call("GET", "/contacts"))
+    used = service.clock()
+    assert (await api.call("GET", "/contacts")).status == 200
+    async with asyncio.timeout(30):
+        while [token.last_used_at for token in await tokens(service.workspace)] != [used, used - SECOND]:
+            await api.call("GET", "/contacts")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_rate_of_a_token_is_shown(service: Receiving, api: Program) -> None:
+    """Every answer to a token says how many requests it has left in this minute, refusals too."""
+    limits = []
+    for path in ("/contacts", ADA, "/contacts?limit=0"):
+        answer = await api.call("GET", path)
+        assert answer.headers["RateLimit-Policy"] == '"token";q=30000;w=60'
+        limits.append(answer.headers["RateLimit"])
+        service.clock.now += SECOND
+    assert limits == ['"token";r=29999;t=60', '"token";r=29998;t=59', '"token";r=29997;t=58']
+    service.clock.now += 57 * SECOND
+    assert (await api.call("GET", "/contacts")).headers["RateLimit"] == '"token";r=29999;t=60'
+    assert "RateLimit" not in (await api.saying(None).call("GET", "/contacts")).headers
+
+
 async def test_workspaces_never_see_each_other(service: Receiving, api: Program) -> None:
     """No id, address, source id, filter or cursor reaches another workspace, and neither changes the other."""
     other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=service.clock())
@@ -140,6 +174,7 @@ async def test_workspaces_never_see_each_other(service: Receiving, api: Program)
             ("PUT", f"/contacts/{their_contact['id']}/scores/score", {"value": 1}),
             ("DELETE", f"/contacts/{their_contact['id']}/scores/score", None),
             ("POST", f"/contacts/{their_contact['id']}/scores/score/adjustments", {"delta": 1}),
+            ("PATCH", f"/contacts/{their_contact['id']}", {"name": "x"}),
             ("DELETE", f"/contacts/{their_contact['id']}", None),
             ("POST", f"/contacts/{their_contact['id']}/merge", {"into": "p1@example.com"}),
             ("POST", "/contacts/p1@example.com/merge", {"into": str(their_contact["id"])}),
@@ -160,12 +195,13 @@ async def test_workspaces_never_see_each_other(service: Receiving, api: Program)
 async def test_what_is_not_offered(service: Receiving, api: Program) -> None:
     """Another method gets the list of methods, another path a 404; both are problem documents."""
     for path, allowed in (
-        ("/contacts", {"GET", "HEAD"}),
-        (ADA, {"GET", "HEAD", "DELETE"}),
+        ("/contacts", {"GET", "HEAD", "POST"}),
+        (ADA, {"GET", "HEAD", "PATCH", "DELETE"}),
         (f"{ADA}/merge", {"POST"}),
         (SCORE, {"GET", "HEAD", "PUT", "DELETE"}),
         (f"{SCORE}/adjustments", {"POST"}),
         ("/score-types", {"GET", "HEAD"}),
+        ("/segments/hot/contacts", {"GET", "HEAD"}),
     ):
         for method in {"GET", "PUT", "POST", "DELETE", "PATCH"} - allowed:
             answer = await api.call(method, path, {"value": 1})

@@ -175,7 +175,7 @@ async def test_what_a_score_cannot_be_set_to(service: Receiving, api: Program) -
         answer = await api.call("PUT", SCORE, body)
         assert answer.status == 400, (body[:80], answer)
         check_problem(answer, 400, "Bad Request", detail=True)
-        assert answer.document["detail"] == complaint or complaint is None
+        assert answer.document["detail"].startswith(complaint or "")  # then it may name the first field that is wrong
     answer = await api.call("PUT", SCORE, b'{"value": "' + b"5" * 1024 * 1024 + b'"}')
     check_problem(answer, 413, "Request Entity Too Large", detail=True)
     unknown = await api.call("PUT", f"{ADA}/fti", {"value": 5})
@@ -345,7 +345,7 @@ async def test_an_adjustment_needs_a_key_and_an_amount(service: Receiving, api: 
     for document in documents:
         answer = await api.call("POST", f"{SCORE}/adjustments", document, headers={"Idempotency-Key": "k"})
         check_problem(answer, 400, "Bad Request")
-        assert answer.document["detail"] == PUT.replace('"value": 87', '"delta": 5')
+        assert answer.document["detail"].startswith(PUT.replace('"value": 87', '"delta": 5'))
     assert await service.scores("ada@example.com") == {"score": 50_000, "fit": 5000}
     assert (await adjusted(api, -0.5, "x" * 255, path=FIT)).document["value"] == 4.5
     # a missing score starts at the start value

@@ -11,7 +11,7 @@ from tortoise.migrations.constraints import UniqueConstraint
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0018_undone_changes")]
+    dependencies = [("storage", "0020_events")]
 
     operations = [
         ops.AddField(model_name="Workspace", name="zone", field=fields.CharField(max_length=64, null=True)),

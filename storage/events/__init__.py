@@ -1,0 +1,1 @@
+"""Write events to the outbox, publish them, and record their deliveries to subscriptions."""

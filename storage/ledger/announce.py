@@ -1,0 +1,79 @@
+"""Phase 6: write the events of recorded submissions to the outbox."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from storage.db.database import Session
+from storage.domain.events import IMPORT, WRITTEN, EventType, NewEvent, Readership, list_score_events
+from storage.domain.facts import Deleted
+from storage.events.outbox import emit_events, forget_members
+from storage.ledger.plan import Plan
+
+
+async def announce_changes(
+    session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int
+) -> None:
+    """Write the events of plans to the outbox, in their order, for workspaces whose events somebody may read.
+
+    *readerships* are by workspace id.
+    """
+    events: list[NewEvent] = []
+    for plan in plans:
+        readership = readerships.get(plan.workspace.id)
+        if readership is None or readership.kept_until <= now:
+            continue
+        merged = _list_merged(plan)
+        events += _list_events(plan, merged)
+        if readership.watches_segments:
+            await forget_members(session, merged)
+            events += [_make_event(plan, WRITTEN, contact, {}) for contact in sorted(_list_written(plan))]
+    await emit_events(session, events, now=now)
+
+
+def _list_merged(plan: Plan) -> Mapping[int, int]:
+    """Return the contacts that a plan merged into others: contact → the contact merged into."""
+    roots = plan.regrouping.roots if plan.regrouping else {}
+    merged = {contact: roots.get(contact, contact) for contact in sorted(set(plan.members.values()))}
+    return {contact: root for contact, root in merged.items() if contact != root}
+
+
+def _list_written(plan: Plan) -> set[int]:
+    """Return the contacts whose fields, scores or existence a plan may have changed."""
+    return {
+        *(new.contact for new in plan.new),
+        *(moved.contact for moved in plan.moved),
+        *plan.spoken_of,
+        *plan.regrouped,
+        *plan.members.values(),
+    }
+
+
+def _list_events(plan: Plan, merged: Mapping[int, int]) -> list[NewEvent]:
+    """Return the deletions and merges of a plan, then its changed scores of contacts that still exist."""
+    origin = {"source": plan.submission.source, "actor": plan.submission.actor}
+    deleted = {plan.members[row] for new in plan.new if isinstance(new.fact, Deleted) for row in new.planned.rows}
+    return [
+        *(_make_event(plan, EventType.CONTACT_DELETED, contact, {}) for contact in sorted(deleted)),
+        *(
+            _make_event(plan, EventType.CONTACT_MERGED, root, {"merged": {"id": contact}})
+            for contact, root in merged.items()
+            if contact not in deleted
+        ),
+        *(
+            _make_event(plan, type, moved.contact, {**data, **origin})
+            for moved in plan.moved
+            if moved.contact not in deleted and moved.contact not in merged
+            for type, data in list_score_events(moved)
+        ),
+    ]
+
+
+def _make_event(plan: Plan, type: str, contact: int, data: Mapping[str, Any]) -> NewEvent:
+    return NewEvent(
+        workspace=plan.workspace.id,
+        type=type,
+        contact=contact,
+        at=plan.submission.received_at,
+        data=data,
+        cause=IMPORT if plan.submission.source == IMPORT else None,
+    )

@@ -1,0 +1,316 @@
+"""Store the subscriptions: the addresses that events are sent to. Their secrets are encrypted."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from storage.audit import AuditAction, Document, record_change
+from storage.db import database
+from storage.db.database import LARGEST_ID, Row, Session
+from storage.domain.errors import BadName, StorageUnavailable, UnknownSegment, UnknownSubscription
+from storage.domain.events import IMPORT, SEGMENT_EVENTS, EventType
+from storage.domain.facts import DAY
+from storage.domain.people import Workspace
+from storage.events.outbox import FOREVER, KEPT_FOR, keep_events
+from storage.events.segment_events import store_members
+from storage.vault import CannotUnlock, NoKeys
+
+LONGEST_URL = 2000
+SYSTEM = "system"  #: who, in the record of changes, if this app disabled a subscription by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """An address that events are sent to. Times in µs UTC."""
+
+    id: int
+    url: str
+    secrets: tuple[str, ...]  #: every request is signed with each of them, newest first; blank in a list
+    events: tuple[str, ...]  #: the types of events that it gets
+    segments: tuple[str, ...]  #: the segments whose `segment.entered` and `segment.left` it gets
+    imports: bool  #: whether it gets the events that the import of a file produced
+    failing_since: int | None  #: the first failure since the last success
+    paused_until: int  #: the receiver asked for a pause
+    disabled_at: int | None
+    problem: str | None  #: why the latest attempt failed
+    created_at: int
+
+    def wants(self, *, type: str, cause: str | None, data: Mapping[str, object]) -> bool:
+        """Return whether the subscription gets an event."""
+        if type not in self.events or (cause == IMPORT and not self.imports):
+            return False
+        return type not in SEGMENT_EVENTS or data.get("segment") in self.segments
+
+
+async def add_subscription(
+    workspace: Workspace,
+    *,
+    url: str,
+    events: Collection[str],
+    segments: Collection[str] = (),
+    imports: bool = False,
+    secret: str,
+    by: str,
+    now: int,
+) -> Subscription:
+    """Create a subscription and return it. *segments* add the events of these segments to *events*.
+
+    Without either it gets every type of event that needs no segment. Raises BadName for an invalid address or event,
+    UnknownSegment for a segment that does not exist, NoKeys if the vault has no key.
+    """
+    _check_url(url)
+    chosen = _choose_events(events, segments)
+    sealed = _seal_secrets({secret: None})
+
+    async def body(session: Session) -> int:
+        await _check_segments(session, workspace, segments)
+        watched = await _load_watched(session, workspace)
+        rows = await session.rows(
+            "INSERT INTO subscriptions (workspace_id, url, secrets, events, segments, imports, paused_until,"
+            " created_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7) RETURNING id",
+            workspace.id,
+            url,
+            sealed,
+            json.dumps(chosen),
+            json.dumps(sorted(segments)),
+            imports,
+            now,
+        )
+        id = int(rows[0]["id"])
+        await store_members(session, workspace, set(segments) - watched, now=now)
+        await _update_keeping(session, workspace, now=now)
+        document = {"url": url, "events": chosen, "segments": sorted(segments), "imports": imports}
+        await record_subscription_change(
+            session, workspace, AuditAction.SUBSCRIPTION_ADDED, id, None, document, by=by, now=now
+        )
+        return id
+
+    return await find_subscription(workspace, id=await database.write(body), now=now)
+
+
+async def rotate_subscription(workspace: Workspace, *, id: int, secret: str, by: str, now: int) -> Subscription:
+    """Replace the secret of a subscription and return the subscription. Raises UnknownSubscription.
+
+    Requests are signed with the previous secret as well for one more day.
+    """
+
+    async def body(session: Session) -> None:
+        row = await _lock(session, workspace, id)
+        current = _unseal_secrets(row["secrets"])
+        remaining = {
+            old: now + DAY if retires_at is None else retires_at
+            for old, retires_at in current.items()
+            if old != secret and (retires_at is None or retires_at > now)
+        }
+        await session.rows(
+            "UPDATE subscriptions SET secrets = $2 WHERE id = $1", row["id"], _seal_secrets({secret: None, **remaining})
+        )
+        counts: list[Document] = [{"secrets": len(current)}, {"secrets": 1 + len(remaining)}]
+        await record_subscription_change(
+            session, workspace, AuditAction.SUBSCRIPTION_ROTATED, row["id"], *counts, by=by, now=now
+        )
+
+    await database.write(body)
+    return await find_subscription(workspace, id=id, now=now)
+
+
+async def remove_subscription(workspace: Workspace, *, id: int, by: str, now: int) -> None:
+    """Delete a subscription with its deliveries. Raises UnknownSubscription."""
+
+    async def body(session: Session) -> None:
+        row = await _lock(session, workspace, id)
+        await session.rows("DELETE FROM event_deliveries WHERE subscription_id = $1", row["id"])
+        await session.rows("DELETE FROM subscriptions WHERE id = $1", row["id"])
+        await _update_keeping(session, workspace, now=now)
+        await record_subscription_change(
+            session, workspace, AuditAction.SUBSCRIPTION_REMOVED, row["id"], _describe(row), None, by=by, now=now
+        )
+
+    await database.write(body)
+
+
+async def disable(session: Session, workspace: Workspace, *, id: int, because: str, now: int) -> bool:
+    """Stop sending to a subscription, in a transaction of the caller. Return False if it was disabled already."""
+    disabled = await session.rows(
+        "UPDATE subscriptions SET disabled_at = $2, problem = $3 WHERE id = $1 AND disabled_at IS NULL RETURNING id",
+        id,
+        now,
+        because,
+    )
+    if disabled:
+        await _update_keeping(session, workspace, now=now)
+        after = {"because": because}
+        await record_subscription_change(
+            session, workspace, AuditAction.SUBSCRIPTION_DISABLED, id, None, after, by=SYSTEM, now=now
+        )
+    return bool(disabled)
+
+
+async def resume(session: Session, workspace: Workspace, *, id: int, now: int) -> str | None:
+    """Send to a subscription again, in a transaction of the caller. Return why it was disabled; None: it was not.
+
+    Raises UnknownSubscription.
+    """
+    row = await _lock(session, workspace, id)
+    if row["disabled_at"] is None:
+        return None
+    unwatched = set(json.loads(row["segments"])) - await _load_watched(session, workspace)
+    await store_members(session, workspace, unwatched, now=now)
+    await session.rows(
+        "UPDATE subscriptions SET disabled_at = NULL, failing_since = NULL, paused_until = 0 WHERE id = $1", row["id"]
+    )
+    await _update_keeping(session, workspace, now=now)
+    return str(row["problem"])
+
+
+async def find_subscription(workspace: Workspace, *, id: int, now: int) -> Subscription:
+    """Return a subscription with the secrets that are valid *now*.
+
+    Raises UnknownSubscription, or StorageUnavailable if the vault lacks their key.
+    """
+    rows = await database.read(
+        "SELECT * FROM subscriptions WHERE workspace_id = $1 AND id = $2", workspace.id, min(id, LARGEST_ID)
+    )
+    if not rows:
+        raise _make_unknown_error(id)
+    try:
+        secrets = _unseal_secrets(rows[0]["secrets"])
+    except (CannotUnlock, NoKeys) as exc:
+        raise StorageUnavailable(str(exc)) from exc
+    valid = tuple(secret for secret, retires_at in secrets.items() if retires_at is None or retires_at > now)
+    return replace(_make_subscription(rows[0]), secrets=valid)
+
+
+async def subscriptions(workspace: Workspace) -> list[Subscription]:
+    """Return the subscriptions of a workspace without their secrets, oldest first."""
+    return await load_subscriptions(database.current_database().reader, workspace)
+
+
+async def load_subscriptions(session: Session, workspace: Workspace) -> list[Subscription]:
+    """Return the subscriptions of a workspace without their secrets, oldest first, as the session sees them."""
+    rows = await session.rows("SELECT * FROM subscriptions WHERE workspace_id = $1 ORDER BY id", workspace.id)
+    return [_make_subscription(row) for row in rows]
+
+
+async def _update_keeping(session: Session, workspace: Workspace, *, now: int) -> None:
+    """Store until when events are written, and whether segments are watched, after a change of subscriptions."""
+    await session.rows(
+        "UPDATE workspaces SET watches_segments = $2 WHERE id = $1",
+        workspace.id,
+        bool(await _load_watched(session, workspace)),
+    )
+    sql = "SELECT id FROM subscriptions WHERE workspace_id = $1 AND disabled_at IS NULL LIMIT 1"
+    if await session.rows(sql, workspace.id):
+        await keep_events(session, workspace.id, until=FOREVER)
+    else:  # the feed may still be read
+        await session.rows(
+            "UPDATE workspaces SET events_kept_until = least(events_kept_until, CAST($2 AS BIGINT)) WHERE id = $1",
+            workspace.id,
+            now + KEPT_FOR,
+        )
+
+
+async def watched_segments(workspace: Workspace) -> set[str]:
+    """Return the names of the segments whose events a subscription gets."""
+    return await _load_watched(database.current_database().reader, workspace)
+
+
+async def _load_watched(session: Session, workspace: Workspace) -> set[str]:
+    rows = await session.rows(
+        "SELECT segments FROM subscriptions WHERE workspace_id = $1 AND disabled_at IS NULL", workspace.id
+    )
+    return {name for row in rows for name in json.loads(row["segments"])}
+
+
+async def _lock(session: Session, workspace: Workspace, id: int) -> Row:
+    rows = await session.rows(
+        "SELECT * FROM subscriptions WHERE workspace_id = $1 AND id = $2 FOR NO KEY UPDATE",
+        workspace.id,
+        min(id, LARGEST_ID),
+    )
+    if not rows:
+        raise _make_unknown_error(id)
+    return rows[0]
+
+
+async def record_subscription_change(
+    session: Session,
+    workspace: Workspace,
+    what: AuditAction,
+    id: int,
+    before: Document | None,
+    after: Document | None,
+    *,
+    by: str,
+    now: int,
+) -> None:
+    """Record a change of a subscription, in the transaction that makes it."""
+    await record_change(session, workspace, who=by, what=what, subject=str(id), before=before, after=after, now=now)
+
+
+async def _check_segments(session: Session, workspace: Workspace, segments: Collection[str]) -> None:
+    rows = await session.rows("SELECT name FROM segments WHERE workspace_id = $1", workspace.id)
+    if missing := sorted(set(segments) - {row["name"] for row in rows}):
+        raise UnknownSegment(f"there is no segment `{missing[0][:40]}`; save it first: /score segment save")
+
+
+def _check_url(url: str) -> None:
+    """Raise BadName unless *url* is an address that events can be sent to."""
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid or not url.isascii() or not url.isprintable() or " " in url or len(url) > LONGEST_URL:
+        raise BadName("give the address that receives events, like https://example.com/hook")
+    if parts.username is not None or parts.password is not None:
+        raise BadName("an address with a password in it would be shown in lists: leave the password out")
+
+
+def _choose_events(events: Collection[str], segments: Collection[str]) -> list[str]:
+    known = [type.value for type in EventType]
+    if unknown := sorted(set(events) - set(known)):
+        raise BadName(f"there is no event `{unknown[0][:40]}`; existing: {', '.join(known)}")
+    if not segments and set(events) & set(SEGMENT_EVENTS):
+        raise BadName("name the segments whose events it gets: --segment hot")
+    wanted = set(events)
+    if segments and not wanted & set(SEGMENT_EVENTS):
+        wanted |= set(SEGMENT_EVENTS)
+    if not wanted:
+        wanted = set(known) - set(SEGMENT_EVENTS)
+    return [type for type in known if type in wanted]
+
+
+def _describe(row: Row) -> Document:
+    return {
+        "url": row["url"],
+        "events": json.loads(row["events"]),
+        "segments": json.loads(row["segments"]),
+        "imports": bool(row["imports"]),
+    }
+
+
+def _make_subscription(row: Row) -> Subscription:
+    names = ("id", "url", "failing_since", "paused_until", "disabled_at", "problem", "created_at")
+    return Subscription(
+        **{name: row[name] for name in names},
+        secrets=(),
+        events=tuple(json.loads(row["events"])),
+        segments=tuple(json.loads(row["segments"])),
+        imports=bool(row["imports"]),
+    )
+
+
+def _make_unknown_error(id: int) -> UnknownSubscription:
+    return UnknownSubscription(f"there is no subscription {id}; `contact-score subscription list` lists them")
+
+
+def _seal_secrets(secrets: Mapping[str, int | None]) -> str:
+    return database.current_database().vault.seal(json.dumps(list(secrets.items())))
+
+
+def _unseal_secrets(sealed: str) -> dict[str, int | None]:
+    """Return the secrets, newest first, each with the time at which it retires; None: it does not."""
+    pairs: Sequence[tuple[str, int | None]] = json.loads(database.current_database().vault.unseal(sealed))
+    return dict(pairs)

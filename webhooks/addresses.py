@@ -1,0 +1,58 @@
+"""Decide which IP addresses events may be sent to, so that a subscription cannot reach into the operator's network."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+_UNICAST = IPv6Network("2000::/3")  # every other IPv6 address is local, multicast, or reserved
+_NAT64 = IPv6Network("64:ff9b::/96")
+#: services of a cloud's host, in ranges that count as public: Azure's, Oracle's
+_HOST_SERVICES = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
+
+
+class AddressRefused(OSError):
+    """Events are not sent to that address. It is an OSError, as a refused connection is."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedAddresses:
+    """The public addresses, and the networks that the operator allows.
+
+    Only these *networks* get events without TLS.
+    """
+
+    networks: Sequence[IPv4Network | IPv6Network] = ()
+
+    def check(self, text: str, *, has_tls: bool) -> None:
+        """Raise AddressRefused if events may not be sent to an IP address."""
+        address = ip_address(text.partition("%")[0])
+        if any(_is_in(form, network) for network in self.networks for form in _list_forms(address)):
+            return
+        if not has_tls:
+            raise AddressRefused("events are sent with https, or to a network in CONTACT_SCORE_ALLOW_NETWORKS")
+        if not all(_is_public(form) for form in _list_forms(address)):
+            raise AddressRefused("the address is not public, and not in CONTACT_SCORE_ALLOW_NETWORKS")
+
+
+def _is_in(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Network) -> bool:
+    return address.version == network.version and address in network
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped is not None or address in _NAT64 or (address in _UNICAST and address.is_global)
+    return address.is_global and not address.is_multicast and not any(address in network for network in _HOST_SERVICES)
+
+
+def _list_forms(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
+    """Yield an address, and the IPv4 addresses that it stands for: packets to it may end there."""
+    yield address
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            yield address.ipv4_mapped
+        if address.sixtofour is not None:
+            yield address.sixtofour
+        if address.teredo is not None:
+            yield from address.teredo
+        if address in _NAT64:
+            yield IPv4Address(int(address) & 0xFFFFFFFF)
