@@ -140,7 +140,7 @@ async def list_in_states(
         match_key(owner or ""),
         most,
     )
-    return [_make_follow_up(row) for row in rows]
+    return await _make_follow_ups(rows)
 
 
 async def list_overdue(
