@@ -38,6 +38,8 @@ SEGMENT_EVENTS = (EventType.SEGMENT_ENTERED, EventType.SEGMENT_LEFT)
 _FOLLOW_UP_EVENTS: Mapping[str, EventType] = {
     "asked": EventType.FOLLOWUP_OPENED,
     FollowUpMove.CLAIM: EventType.FOLLOWUP_CLAIMED,
+    FollowUpMove.ASSIGN: EventType.FOLLOWUP_CLAIMED,
+    FollowUpMove.TAKE_OVER: EventType.FOLLOWUP_CLAIMED,
     FollowUpMove.SNOOZE: EventType.FOLLOWUP_SNOOZED,
     FollowUpMove.DONE: EventType.FOLLOWUP_DONE,
     FollowUpMove.FALL_BACK: EventType.FOLLOWUP_CLOSED,

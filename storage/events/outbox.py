@@ -14,6 +14,7 @@ from storage import jobs
 from storage.db.database import Row, Session
 from storage.domain.events import WRITTEN, NewEvent, find_follow_up_event
 from storage.domain.facts import DAY
+from storage.domain.followups import FollowUpMove
 from storage.domain.numbers import to_json
 from storage.jobs import NewJob
 
@@ -61,7 +62,7 @@ async def emit_events(session: Session, events: Sequence[NewEvent], *, now: int)
 async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: int) -> None:
     """Write the events of entries in the history of follow-ups, in the transaction that writes these entries.
 
-    The entries have the keys workspace, follow_up, move, state, by and at.
+    The entries have the keys workspace, follow_up, move, state, by, detail and at.
     """
     announced = [(step, type) for step in steps if (type := find_follow_up_event(step["move"], step["state"]))]
     if not announced:
@@ -80,12 +81,13 @@ async def emit_follow_up_events(session: Session, steps: Sequence[Row], *, now: 
         row = follow_ups.get(step["follow_up"])
         if row is None:
             continue
+        user = step["detail"] if step["move"] == FollowUpMove.ASSIGN else step["by"]
         data = {
             "followup": {
                 "id": row["id"], "rule": row["rule_id"], "score": row["score"],
                 "previous": None if row["before"] is None else to_json(row["before"]),
                 "value": None if row["after"] is None else to_json(row["after"]),
-                "state": step["state"], "user": step["by"],
+                "state": step["state"], "user": user,
             }
         }  # fmt: skip  # what it is about, then its state
         events.append(
