@@ -90,16 +90,17 @@ async def record_change(
     before: Document | None,
     after: Document | None,
     now: int,
-) -> None:
-    """Record a change, in the transaction that makes it."""
+) -> int:
+    """Record a change, in the transaction that makes it. Return the id of the entry."""
     entry = NewEntry(what=what, subject=subject, before=before, after=after)
-    await record_changes(session, workspace, [entry], who=who, now=now)
+    (id,) = await record_changes(session, workspace, [entry], who=who, now=now)
+    return id
 
 
 async def record_changes(
     session: Session, workspace: Workspace, entries: Sequence[NewEntry], *, who: str, now: int
-) -> None:
-    """Record changes in this order, in the transaction that makes them."""
+) -> list[int]:
+    """Record changes in this order, in the transaction that makes them. Return the ids of the entries."""
     rows = []
     for position, entry in enumerate(entries):
         contact, other = (*entry.contacts, None, None)[:2]
@@ -114,17 +115,19 @@ async def record_changes(
                 "other": other,
             }
         )
-    if rows:
-        await session.rows(
-            "INSERT INTO audit_entries (workspace_id, at, who, what, subject, before, after, contact_id, other_id)"
-            " SELECT CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS TEXT), what, subject, before, after, contact,"
-            " other FROM given(position bigint, what text, subject text, before text, after text, contact bigint,"
-            " other bigint) ORDER BY position",
-            rows,
-            workspace.id,
-            now,
-            who,
-        )
+    if not rows:
+        return []
+    inserted = await session.rows(
+        "INSERT INTO audit_entries (workspace_id, at, who, what, subject, before, after, contact_id, other_id)"
+        " SELECT CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS TEXT), what, subject, before, after, contact,"
+        " other FROM given(position bigint, what text, subject text, before text, after text, contact bigint,"
+        " other bigint) ORDER BY position RETURNING id",
+        rows,
+        workspace.id,
+        now,
+        who,
+    )
+    return sorted(row["id"] for row in inserted)
 
 
 async def redact_changes(
@@ -165,6 +168,17 @@ async def audit_entries(
         *([what.value] if what is not None else []),
     )
     return [_make_entry(row) for row in rows]
+
+
+async def load_entry(workspace: Workspace, *, id: int) -> AuditEntry | None:
+    """Return a recorded change by its row id, or None."""
+    rows = await database.read(
+        "SELECT id, at, who, what, subject, before, after, contact_id, other_id FROM audit_entries"
+        " WHERE workspace_id = $1 AND id = $2",
+        workspace.id,
+        id,
+    )
+    return _make_entry(rows[0]) if rows else None
 
 
 async def count_audit_entries(workspace: Workspace) -> int:

@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bot.blocks.alerts import list_numbers
 from bot.blocks.elements import actions, button, context, format_with_band, score_called, section, sections, short_name
 from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
+from storage.alerts.rules import AlertRule
 from storage.domain.attributes import has_value
 from storage.domain.contacts import Json
 from storage.domain.csv_cells import write_cell
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card
+from storage.reading.segments import Segment
 
 
 def filter_reply(
@@ -50,6 +53,30 @@ def segments_reply(segments: Mapping[str, str]) -> Reply:
     title = f"{len(segments)} {'segment' if len(segments) == 1 else 'segments'}"
     footer = context("`/score segment show hot` lists its contacts; `segment:hot` uses it in any filter.")
     return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), footer])
+
+
+def segment_saved_reply(name: str, text: str, previous: str | None, rules: Sequence[AlertRule], *, by: str) -> Reply:
+    """Return the reply for a saved segment; *rules* are the alert rules that a change of its filter affects."""
+    sentence = f"Saved *{escape(name)}*: `{escape_code(text)}`."
+    if previous not in (None, text):
+        sentence += f" It was `{escape_code(previous or '')}`."
+    if rules:
+        numbers = list_numbers(rules)
+        sentence += f" {numbers[:1].upper()}{numbers[1:]} {'uses' if len(rules) == 1 else 'use'} it from now on"
+        others = sorted({rule.made_by for rule in rules if rule.made_by not in (None, by)})
+        told = ", ".join(f"<@{maker}>" for maker in others)
+        sentence += f"; {told} will be told." if told else "."
+    sentence += f" Use it: `/score filter segment:{name}`"
+    return Reply(text=sentence, blocks=[section(sentence)])
+
+
+def not_your_segment_reply(segment: Segment, action: str) -> Reply:
+    """Return the refusal to a person who may not change or delete a segment."""
+    maker = f"<@{segment.made_by}>, who saved it, or an admin" if segment.made_by else "an admin"
+    sentence = f"Nothing was changed. Only {maker} can {action} the segment *{escape(segment.name)}*."
+    if action == "change":
+        sentence += f" To save yours under another name: `/score segment save my-{escape_code(segment.name)} …`"
+    return Reply(text=sentence, blocks=[section(sentence)])
 
 
 def shared_reply(reply: Reply, *, by: str) -> Reply:

@@ -15,6 +15,7 @@ from storage.domain.errors import (
     OutcomeUnknown,
     OutOfRange,
     Refusal,
+    SegmentInUse,
     StorageUnavailable,
     TooBusy,
     UnknownContact,
@@ -24,6 +25,8 @@ from storage.domain.errors import (
 from storage.domain.filters import BadFilter
 from storage.domain.filters.errors import did_you_mean
 from storage.domain.followups import FollowUpState, TooLate
+
+MOST_USERS = 10  # segments, and alert rules, that a refusal names
 
 
 def plain_reply(sentence: str) -> Reply:
@@ -74,10 +77,25 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
         case UnknownSegment():
             message = _uppercase_first(str(refusal)).rstrip(".")
             return f"{message}{'' if message.endswith('?') else '.'} Saved segments: `/score segment list`"
+        case SegmentInUse():
+            return _explain_segment_in_use(refusal)
         case OutOfRange() | OffStep():
             return f"Nothing was changed: {refusal}."
         case _:
             return _uppercase_first(str(refusal))
+
+
+def _explain_segment_in_use(refusal: SegmentInUse) -> str:
+    """Return what uses a segment, and what to do before it can be deleted."""
+    parts = [f"the segment `{name}`" for name in refusal.segments[:MOST_USERS]]
+    parts += [f"alert rule {number}" for number in refusal.rules[:MOST_USERS]]
+    hidden = len(refusal.segments) + len(refusal.rules) - len(parts)
+    parts += [f"{hidden} more"] if hidden else []
+    users = " and ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])
+    verb = "uses" if len(parts) == 1 and not hidden else "use"
+    steps = [f"`/score alerts remove {refusal.rules[0]}`"] if refusal.rules else []
+    steps += [f"`/score segment save {refusal.segments[0]} …` without it"] if refusal.segments else []
+    return f"The segment `{refusal.name}` was not deleted: {users} {verb} it. First type {' and '.join(steps)}"
 
 
 def _uppercase_first(message: str) -> str:

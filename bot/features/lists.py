@@ -5,7 +5,14 @@ import re
 from dataclasses import dataclass, replace
 
 from bot.blocks.elements import BUTTON_VALUE
-from bot.blocks.lists import filter_reply, segments_reply, shared_reply, top_reply
+from bot.blocks.lists import (
+    filter_reply,
+    not_your_segment_reply,
+    segment_saved_reply,
+    segments_reply,
+    shared_reply,
+    top_reply,
+)
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
@@ -15,7 +22,15 @@ from bot.slack.text import MENTION, escape, escape_code
 from storage.domain.filters import BadFilter, Filter, Sort, parse
 from storage.reading.current_scores import top
 from storage.reading.pages import count, find_emptying_term, page
-from storage.reading.segments import delete_segment, save_segment, segment, segments
+from storage.reading.segments import (
+    Segment,
+    delete_segment,
+    dependent_rules,
+    find_segment,
+    save_segment,
+    segment,
+    segments,
+)
 
 HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
 PER_PAGE, MOST_PER_PAGE = 10, 50
@@ -163,12 +178,24 @@ async def manage_segments(request: Request) -> Reply:
         case ("save", name, text) if name and text:
             return await _save_segment(request, name, text)
         case ("show", name, "") if name:
-            return await answer_filter(request, FilterPage(await segment(request.workspace, name=name)))
+            return await answer_filter(request, FilterPage((await segment(request.workspace, name=name)).text))
         case ("delete", name, "") if name:
-            previous = await delete_segment(request.workspace, name=name, by=request.person.id, now=request.now)
-            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(previous)}`.")
+            return await _delete_segment(request, name)
         case _:
             return plain_reply(HOW)
+
+
+async def _delete_segment(request: Request, name: str) -> Reply:
+    existing = await segment(request.workspace, name=name)
+    if not _may_change(request, existing):
+        return not_your_segment_reply(existing, "delete")
+    previous = await delete_segment(request.workspace, name=name, by=request.person.id, now=request.now)
+    return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(previous)}`.")
+
+
+def _may_change(request: Request, existing: Segment) -> bool:
+    """Return whether the person made a segment or is an admin."""
+    return existing.made_by == request.person.id or Need.ADMINISTER in request.rights
 
 
 async def _save_segment(request: Request, name: str, text: str) -> Reply:
@@ -179,13 +206,14 @@ async def _save_segment(request: Request, name: str, text: str) -> Reply:
         if addresses[mention[1]] is None:
             sentence = "I do not know that colleague's address; type it: owner:rep@example.com"
             raise BadFilter(sentence, text=text, column=mention.start(), width=len(mention[0]))
+    existing = await find_segment(request.workspace, name=name)
+    if existing is not None and not _may_change(request, existing):
+        return not_your_segment_reply(existing, "change")
     # A mention is saved as an address, which has the same meaning everywhere.
     text = MENTION.sub(lambda mention: addresses[mention[1]] or "", text)
     previous = await save_segment(request.workspace, name=name, text=text, by=request.person.id, now=request.now)
-    instead = f" It was `{escape_code(previous)}`." if previous not in (None, text) else ""
-    return plain_reply(
-        f"Saved *{escape(name)}*: `{escape_code(text)}`.{instead} Use it: `/score filter segment:{name}`"
-    )
+    rules = await dependent_rules(request.workspace, name=name) if previous not in (None, text) else []
+    return segment_saved_reply(name, text, previous, rules, by=request.person.id)
 
 
 async def top_contacts(request: Request) -> Reply:

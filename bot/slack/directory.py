@@ -127,6 +127,16 @@ class People:
 
         ALLOWED means that the channel is not shared and that every member is a full member of this workspace.
         """
+        verdict = await self.may_reach(channel, now=now)
+        if verdict is not Verdict.ALLOWED:
+            return verdict
+        return Verdict.ALLOWED if await self._are_all_members(channel, now=now) else Verdict.MIXED
+
+    async def may_reach(self, channel: str, *, now: int) -> Verdict:
+        """Return whether the app can post in a channel that is not shared, whoever its members are.
+
+        Raises if Slack cannot answer now.
+        """
         conversation = await self._load_conversation(channel, now=now)
         if conversation is None:
             return Verdict.UNFOUND
@@ -136,7 +146,7 @@ class People:
             return Verdict.ARCHIVED
         if not conversation.is_ours:
             return Verdict.ABSENT
-        return Verdict.ALLOWED if await self._are_all_members(channel, now=now) else Verdict.MIXED
+        return Verdict.ALLOWED
 
     async def may_post_now(self, channel: str, *, now: int) -> Verdict:
         """Return whether everyone who reads a channel may see scores; MIXED if Slack cannot answer now."""

@@ -293,7 +293,8 @@ async def _parse_condition(
     Conditions refer to score types, bands and segments.
     """
     try:
-        return parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
+        saved = await segments.load_segments(session, workspace)
+        return parse(rule.condition, types, owners=rule.owners, segments=saved)
     except Refusal:
         return None
 

@@ -121,18 +121,18 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
     await _check_types(witness)
     await _check_alerts(witness)
     await _check_sources(witness)
-    text = {"text": "score>=80"}
+    text = {"text": "score>=80", "made_by": ADMIN}
     await witness.check(
         "reading.segments.save_segment", save_segment(workspace, name="hot", text="score>=80", by=ADMIN, now=NOW),
         ("segment.saved", "hot", None, text),
     )  # fmt: skip  # the act and its entry
     await witness.check(
         "reading.segments.save_segment", save_segment(workspace, name="hot", text="score>=70", by=ADMIN, now=NOW),
-        ("segment.saved", "hot", text, {"text": "score>=70"}),
+        ("segment.saved", "hot", text, text | {"text": "score>=70"}),
     )  # fmt: skip  # the act and its entry
     await witness.check(
         "reading.segments.delete_segment", delete_segment(workspace, name="hot", by=ADMIN, now=NOW),
-        ("segment.deleted", "hot", {"text": "score>=70"}, None),
+        ("segment.deleted", "hot", text | {"text": "score>=70"}, None),
     )  # fmt: skip  # the act and its entry
     made: dict[str, object] = {"id": 1, "name": "script", "scopes": ["read"]}
     await witness.check(

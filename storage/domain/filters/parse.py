@@ -97,6 +97,15 @@ def parse(
     return Filter(where, tuple(reader.sort), reader.limit, tuple(written for _, written in parts))
 
 
+def is_readable(text: str, types: Sequence[ScoreType], *, segments: Mapping[str, str]) -> bool:
+    """Return whether `parse` reads a filter for a reader without an address, so that `owner:me` has no meaning."""
+    try:
+        parse(text, types, segments=segments)
+    except BadFilter:
+        return False
+    return True
+
+
 def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
     """Return a filter's text with colleagues replaced by addresses, so that `me` does not depend on the reader.
 
@@ -114,6 +123,14 @@ def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
             written = address if _ONE_WORD.fullmatch(address) else f'"{address}"'
             text = f"{text[: value.start_pos]}{written}{text[value.end_pos :]}"
     return text
+
+
+def list_segments(text: str) -> frozenset[str]:
+    """Return the names of the segments that a filter's text refers to directly. Raises BadFilter."""
+    members = [
+        tree for tree in _parse_tree(text).find_data("member") if _find_first_token(tree).casefold() == "segment"
+    ]
+    return frozenset(_unquote(value).casefold() for tree in members for value in _list_values(tree))
 
 
 def _parse_tree(text: str) -> Tree[Token]:

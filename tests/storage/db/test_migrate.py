@@ -313,7 +313,7 @@ async def test_scores_of_the_first_version_are_folded_again(database_url: str, t
     unchanged = [name for name in before if name not in ("definitions", "effects", "scores")]
     after_without = without(
         after, "api_token", "unread", "unread_at", "standing", "standing_at", "told", "in_a_row",
-        "enrollment", "enrolled_at", "split_at", "named_id",
+        "enrollment", "enrolled_at", "split_at", "named_id", "maker_address",
     )  # fmt: skip  # columns of later versions
     assert {name: after_without[name] for name in unchanged} == {name: before[name] for name in unchanged}
     assert (migrated.applied, migrated.folded) == (FIRST[1:], 4)
@@ -581,6 +581,7 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
         "split_at",
         "named_id",
         "applied_by",
+        "maker_address",
     )
     later = ("name_key", "company_key")  # recomputed by another migration
     remaining = without({name: after[name] for name in before}, *added, *later)
@@ -711,7 +712,7 @@ async def test_the_record_of_changes_begins_with_the_migration(database_url: str
         await opened_storage.close()
     entries = (await everything(database_url))["audit_entries"]
     assert picked(entries, "who what subject") == [("U1", "segment.saved", "hot"), ("unknown", "type.changed", "score")]
-    assert json.loads(str(entries[0]["before"])) == {"text": "score>=80"}
+    assert json.loads(str(entries[0]["before"])) == {"text": "score>=80", "made_by": None}
 
 
 # Garbage collection takes most of the time.
@@ -780,3 +781,37 @@ async def test_a_model_that_differs_is_noticed(tmp_path: Path) -> None:
 
     (new_migration,) = {path.stem for path in (house / "storage/db" / "migrations").glob("[0-9]*.py")} - set(FIRST)
     assert "moon" in (house / "storage/db" / "migrations" / f"{new_migration}.py").read_text()
+
+
+async def test_a_segment_of_before_is_of_whoever_saved_it(database_url: str, tmp_path: Path) -> None:
+    """The maker of a segment is who saved it first since it was last deleted; unknown, if that is not on record."""
+    await tables_until("0014_audit", database_url, tmp_path)
+    entries = [
+        (1, "U0JANE", "segment.saved", "hot", "NULL", "'{}'"),
+        (2, "U0JANE", "segment.deleted", "hot", "'{}'", "NULL"),
+        (3, "U0REP", "segment.saved", "hot", "NULL", "'{}'"),
+        (4, "U0ADMIN", "segment.saved", "hot", "'{}'", "'{}'"),
+        (5, "U0ADMIN", "segment.saved", "old", "'{}'", "'{}'"),
+    ]
+    for sql in (
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
+        *(
+            f"INSERT INTO segments (workspace_id, name, text, saved_at) VALUES (1, '{name}', 'score>=80', 5)"
+            for name in ("hot", "old", "older")
+        ),
+        *(
+            "INSERT INTO audit_entries (id, workspace_id, at, who, what, subject, before, after)"
+            f" VALUES ({id}, 1, {id}, '{who}', '{what}', '{subject}', {before}, {after})"
+            for id, who, what, subject, before, after in entries
+        ),
+    ):
+        await raw.rows(database_url, sql)
+    before_rows = await everything(database_url)
+
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0014_audit") + 1 :]
+
+    after_rows = await everything(database_url)
+    makers = {"hot": "U0REP", "old": None, "older": None}
+    assert after_rows["segments"] == [{**row, "made_by": makers[str(row["name"])]} for row in before_rows["segments"]]
+    assert after_rows["audit_entries"] == before_rows["audit_entries"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from storage.domain.errors import BadName, UnknownSegment
+from storage.domain.errors import BadName, SegmentInUse, UnknownSegment
 from storage.domain.filters import BadFilter
 from storage.reading.segments import delete_segment, save_segment, segment, segments
 from storage.workspaces import add_workspace
@@ -22,9 +22,9 @@ async def test_segments_are_kept_by_name(team: Team) -> None:
 
     assert await segments(workspace) == {"hot": "score>=90 sort:-score", "vips": "segment:hot tag:vip OR owner:me"}
     assert await segments(other) == {}
-    with pytest.raises(BadName) as error:
+    with pytest.raises(SegmentInUse) as error:
         await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW)
-    assert str(error.value) == "the segment `vips` is built on `hot`: change or delete that one first"
+    assert (error.value.segments, error.value.rules) == (("vips",), ())
     assert await delete_segment(workspace, name="vips", by="U0ADMIN", now=NOW) == "segment:hot tag:vip OR owner:me"
     assert await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW) == "score>=90 sort:-score"
     assert await segments(workspace) == {}
