@@ -92,7 +92,7 @@ def _explain_segment_in_use(refusal: SegmentInUse) -> str:
     hidden = len(refusal.segments) + len(refusal.rules) - len(parts)
     parts += [f"{hidden} more"] if hidden else []
     users = " and ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])
-    verb = "uses" if len(parts) == 1 and not hidden else "use"
+    verb = "uses" if len(parts) == 1 else "use"
     steps = [f"`/score alerts remove {refusal.rules[0]}`"] if refusal.rules else []
     steps += [f"`/score segment save {refusal.segments[0]} …` without it"] if refusal.segments else []
     return f"The segment `{refusal.name}` was not deleted: {users} {verb} it. First type {' and '.join(steps)}"

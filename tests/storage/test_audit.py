@@ -50,15 +50,16 @@ ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 # They change nothing that people chose: data of jobs, messages and notices, what programs found out, and drafts, which
 # nobody sees until they are applied.
 NO_SETTINGS = {
-    "alerts.decide.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
-    "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
-    "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
-    "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
-    "ledger.erase.record_request_names", "notices.clear_notice", "notices.record_notice",
-    "posted_messages.forget_message", "posted_messages.record_posted", "scoring.definitions.delete",
-    "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
-    "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
-    "sources.readback_queue.clear_failure", "sources.readback_queue.record_failure", "workspaces.record_welcome",
+    "alerts.broken.report_breakages", "alerts.decide.sweep", "alerts.digests.record_digest_sent",
+    "alerts.followup_moves.move_message", "alerts.followup_moves.record_message", "jobs.claim",
+    "jobs.delete_abandoned", "jobs.enqueue_one", "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone",
+    "jobs.proceed", "jobs.renew", "jobs.reschedule", "jobs.settle", "jobs.start", "late_answers.delete_answer",
+    "late_answers.save_answer", "ledger.erase.record_request_names", "notices.clear_notice",
+    "notices.record_notice", "posted_messages.forget_message", "posted_messages.record_posted",
+    "scoring.definitions.delete", "scoring.drafts.cancel", "scoring.fold_marked.fold_again",
+    "sources.deliveries.count_refusal", "sources.deliveries.delete_old_deliveries",
+    "sources.health.record_reported", "sources.readback_queue.clear_failure",
+    "sources.readback_queue.record_failure", "workspaces.record_welcome",
 }  # fmt: skip  # names
 # The history of a follow-up records who moved it.
 IN_ANOTHER_RECORD = {"alerts.followup_moves.apply_move", "alerts.followup_moves.record_outcome"}
