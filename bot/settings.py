@@ -1,11 +1,14 @@
 """Read the settings from the environment, and report everything that is missing or invalid at once."""
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from storage.domain.validation import explain_invalid
 
 SLACK_API = "https://slack.com/api/"
 
@@ -121,11 +124,14 @@ def _load_settings(missing: list[str]) -> Settings:
     try:
         return Settings()
     except ValidationError as exc:
-        lines = [f"{error['loc'][0]}: {_explain_error(str(error['msg']))}" for error in exc.errors(include_input=False)]
+        lines = [f"{error['loc'][0]}: {_explain_error(error)}" for error in exc.errors(include_input=False)]
         raise BadSettings("\n".join([*lines, *missing])) from exc
 
 
-def _explain_error(message: str) -> str:
+def _explain_error(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"])
     if "Fernet" in message:
         return "it needs 32 bytes in url-safe base64, 44 characters"
-    return message.removeprefix("Value error, ")  # pydantic's prefix
+    if error["type"] == "value_error":
+        return message.removeprefix("Value error, ")  # our own message, with pydantic's prefix
+    return f"it {explain_invalid(error)}"

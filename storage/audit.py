@@ -30,6 +30,7 @@ class AuditAction(StrEnum):
     SETTERS_SET = "workspace.setters_set"
     TYPE_ADDED = "type.added"
     TYPE_CHANGED = "type.changed"  #: its definition, and so its rules
+    TYPE_REMOVED = "type.removed"
     DEFAULT_TYPE_SET = "type.default_set"
     ALERT_ADDED = "alert.added"
     ALERT_PAUSED = "alert.paused"
@@ -46,6 +47,7 @@ class AuditAction(StrEnum):
     TOKEN_CREATED = "token.created"  # noqa: S105  # the name of a change
     TOKEN_REVOKED = "token.revoked"  # noqa: S105  # the name of a change
     DELIVERY_REPLAYED = "delivery.replayed"
+    ITEMS_DISCARDED = "delivery.discarded"
     IMPORT_BEGUN = "import.begun"
     IMPORT_UNDONE = "import.undone"
     IMPORT_RESTORED = "import.restored"

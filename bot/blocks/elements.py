@@ -10,10 +10,11 @@ from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 
 MISSING = "—"
-BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, OPTION_TEXT = 75, 2000, 3000, 75
+BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, FIELD_TEXT, OPTION_TEXT = 75, 2000, 3000, 2000, 75
 # Slack rejects a message if its blocks exceed about 13,200 characters of JSON; headings and buttons need the rest.
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
+MOST_ROWS = 20
 CONTEXT_TEXT = 800
 
 
@@ -45,6 +46,12 @@ def section(text: str, *, accessory: Block | None = None) -> Block:
     return block | ({"accessory": accessory} if accessory else {})
 
 
+def side_by_side(heading: str, columns: Sequence[str]) -> Block:
+    """Return a section with a heading and two columns of mrkdwn below it; a narrow screen shows one below the other."""
+    fields = [_mrkdwn(truncate_markup(column, FIELD_TEXT)) for column in columns]
+    return {**section(heading), "fields": fields}
+
+
 def sections(lines: Sequence[str]) -> list[Block]:
     """Return as many sections as the lines need; lines beyond Slack's limit are replaced by their number."""
     texts, total = [""], 0
@@ -59,6 +66,24 @@ def sections(lines: Sequence[str]) -> list[Block]:
         if total > ALL_SECTIONS:
             break
     return [section(text) for text in texts if text]
+
+
+def contact_rows(
+    lines: Sequence[str], contacts: Sequence[int], *, label: str = "Open", command: str = "view {}"
+) -> list[Block]:
+    """Return a section for each line, with a button that runs *command*, in which {} stands for the contact.
+
+    *contacts* are the row ids in the order of the lines. Without room for the buttons, only the lines are returned.
+    """
+    rows = [
+        section(
+            truncate_markup(line, LONGEST_LINE),
+            accessory=button(label, action=f"run:{contact}", value=command.replace("{}", f"id:{contact}", 1)),
+        )
+        for line, contact in zip(lines, contacts, strict=True)
+    ]
+    has_room = len(rows) <= MOST_ROWS and len(json.dumps(rows)) <= ALL_SECTIONS
+    return rows if has_room else sections(lines)
 
 
 def context(text: str) -> Block:
@@ -92,11 +117,6 @@ def actions(buttons: Sequence[Block]) -> Block:
 def format_value(value: int | None) -> str:
     """Return a value as text, or a dash if it is None."""
     return MISSING if value is None else show(value)
-
-
-def format_signed(amount: int) -> str:
-    """Return an amount with its sign, such as +5 or -3."""
-    return f"{'-' if amount < 0 else '+'}{show(abs(amount))}"
 
 
 def format_with_band(value: int | None, score_type: ScoreType, *, bold: bool = False) -> str:

@@ -1,7 +1,6 @@
 """Render the changes of a score, and the contributions that it consists of; both newest first."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from bot.blocks.audit import describe_redefinition
 from bot.blocks.elements import (
@@ -9,7 +8,6 @@ from bot.blocks.elements import (
     button,
     context,
     format_actor,
-    format_signed,
     format_with_band,
     moment,
     score_called,
@@ -20,9 +18,10 @@ from bot.slack.handling import Picture, Reply
 from bot.slack.text import escape
 from storage.audit import AuditEntry
 from storage.domain.contacts import Contact
+from storage.domain.describe import describe_contribution, name_causes
 from storage.domain.explain import MONTH, Contribution, Explanation
 from storage.domain.facts import Deed, Op
-from storage.domain.numbers import show
+from storage.domain.numbers import show, show_signed
 from storage.domain.score_types import ScoreType
 from storage.reading.history import HistoryEntry
 
@@ -67,11 +66,11 @@ def _render_entry(entry: HistoryEntry, score_type: ScoreType) -> str:
         case Op.SET:
             change = f"set to {show(entry.amount)}"
         case Op.ADD:
-            change = f"{'+' if entry.amount >= 0 else '-'}{show(abs(entry.amount))}"
+            change = show_signed(entry.amount)
         case Op.CLEAR:
             change = "cleared"
         case Deed():
-            change = f"{escape(entry.activity or 'fields of the contact')} {format_signed(entry.amount)}"
+            change = f"{escape(entry.activity or 'fields of the contact')} {show_signed(entry.amount)}"
     after = "" if entry.undone else f" → {format_with_band(entry.value, score_type, bold=True)}"
     text = f"~{change}~" if entry.undone else f"{change}{after}"
     reason = f' · "{escape(entry.reason)}"' if entry.reason else ""
@@ -100,32 +99,13 @@ def why_reply(contact: Contact, score_type: ScoreType, explanation: Explanation 
 
 
 def _render_contribution(contribution: Contribution, score_type: ScoreType) -> str:
-    effect = f"*{format_signed(contribution.effect)}*"
+    effect = f"*{show_signed(contribution.effect)}*"
+    words = escape(describe_contribution(contribution, score_type))
+    summary = f"{effect}  {words}" if words else effect
     if contribution.occurred_at is None:
-        return f"{effect}  where {escape(score_type.label)} starts"
-    losses = _render_losses(contribution, score_type)
+        return summary
+    is_month = contribution.op == MONTH
     origin = [moment(contribution.occurred_at), format_actor(contribution.actor, contribution.source)]
-    if contribution.op == MONTH:
-        month = f"{datetime.fromtimestamp(contribution.occurred_at / 1_000_000, UTC):%B %Y}"
-        causes, origin = [f"{contribution.count} changes in {month}: {format_signed(contribution.asked)}"], []
-    elif contribution.op == Op.SET:
-        causes = [f"set to {show(contribution.asked)}"]
-    else:
-        causes = [f"of {format_signed(contribution.asked)}"] if losses else []
-    summary = f"{effect}  {', '.join([*causes, *losses])}" if causes else effect
     reason = [f'"{escape(contribution.reason)}"'] if contribution.reason else []
-    activity = [escape(contribution.activity)] if contribution.activity else []
-    rule = [f"rule {escape(contribution.rule)}{' ended' if contribution.ended else ''}"] if contribution.rule else []
-    return " · ".join([summary, *activity, *rule, *origin, *reason])
-
-
-def _render_losses(contribution: Contribution, score_type: ScoreType) -> list[str]:
-    """Return the losses to the cap, the range, rounding and fading, without those that are zero."""
-    rounding = "up" if contribution.rounded < 0 else "down"
-    losses = (
-        (contribution.cut_by_cap, "over the cap"),
-        (contribution.cut_by_range, f"cut by the range {score_type.range_shown}"),
-        (contribution.rounded, f"rounded {rounding}"),
-        (contribution.faded, "faded"),
-    )
-    return [f"{show(abs(amount))} {words}" for amount, words in losses if amount]
+    causes = [escape(cause) for cause in name_causes(contribution)]
+    return " · ".join([summary, *causes, *([] if is_month else origin), *reason])

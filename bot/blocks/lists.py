@@ -4,7 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bot.blocks.alerts import list_numbers
-from bot.blocks.elements import actions, button, context, format_with_band, score_called, section, sections, short_name
+from bot.blocks.elements import (
+    actions,
+    button,
+    contact_rows,
+    context,
+    format_with_band,
+    score_called,
+    section,
+    sections,
+    short_name,
+)
 from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.alerts.rules import AlertRule
@@ -40,7 +50,7 @@ def filter_reply(
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
     buttons.append(button("Share to channel", action="share", value=current))
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
-    blocks = [head, *sections(lines), actions(buttons)]
+    blocks = [head, *contact_rows(lines, [card.contact.id for card in cards]), actions(buttons)]
     return Reply(text=f"{title} {escape(text)}", blocks=blocks, contacts=_list_contacts(cards))
 
 
@@ -81,7 +91,8 @@ def not_your_segment_reply(segment: Segment, action: str) -> Reply:
 
 def shared_reply(reply: Reply, *, by: str) -> Reply:
     """Return a reply for everyone in a channel: the same blocks without buttons, and who shared it."""
-    blocks = [block for block in reply.blocks if block["type"] != "actions"]
+    kept = [block for block in reply.blocks if block["type"] != "actions"]
+    blocks = [{name: part for name, part in block.items() if name != "accessory"} for block in kept]
     return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True)
 
 
@@ -105,8 +116,8 @@ def _format_attribute(value: Json) -> str:
     return ", ".join(map(write_cell, value)) if isinstance(value, list) else write_cell(value)
 
 
-def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
-    """Return the contacts with the highest scores of a type."""
+def top_reply(cards: Sequence[Card], score_type: ScoreType, *, text: str = "") -> Reply:
+    """Return the contacts with the highest scores of a type; *text* is the filter that they match."""
     if not cards:
         sentence = f"Nobody has a {score_called(score_type.label)} yet."
         hint = f"Set one: `/score set ada@example.com {score_type.key}={show(score_type.maximum)}`"
@@ -116,9 +127,10 @@ def top_reply(cards: Sequence[Card], score_type: ScoreType) -> Reply:
         value = next(score.value for score in card.standings if score.score_type.key == score_type.key)
         company = f" · {short_name(card.contact.company)}" if card.contact.company else ""
         lines.append(
-            f"{rank}. *{short_name(card.contact.shown)}*{company}  {format_with_band(value, score_type, bold=True)}"
+            f"{rank}. *{short_name(card.contact.shown)}*{company} · {format_with_band(value, score_type, bold=True)}"
         )
     title = f"Top {len(cards)} by {escape(score_type.label)}"
+    head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
     ties = context("With equal scores, the contact known longest comes first.")
-    blocks = [section(f"*{title}*"), *sections(lines), ties]
+    blocks = [head, *contact_rows(lines, [card.contact.id for card in cards]), ties]
     return Reply(text=title, blocks=blocks, contacts=_list_contacts(cards))

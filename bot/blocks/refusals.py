@@ -1,8 +1,9 @@
 """Render refusals: what happened, and what to type instead."""
 
+import json
 from collections.abc import Sequence
 
-from bot.blocks.elements import BUTTON_VALUE, actions, button, section, short_name
+from bot.blocks.elements import BUTTON_VALUE, MOST_ROWS, actions, button, contact_rows, context, section, short_name
 from bot.slack.access import Need, NotAllowed
 from bot.slack.handling import Block, Reply
 from bot.slack.text import code_block, escape, escape_code, escape_sentence
@@ -121,33 +122,45 @@ def _explain_too_late(refusal: TooLate, asker: str) -> str:
             return f"It is {refusal.state.value} already."
 
 
-def no_contact_reply(words: str, nearest: Sequence[Contact], *, line: str) -> Reply:
-    """Return the reply for an unknown contact; the buttons run *line*, in which {} stands for the suggested contact."""
-    sentence = f"No contact is called “{short_name(words)}”."
-    if looks_like_address(words):
-        return plain_reply(
-            f"No contact has the address {escape(words)} yet."
-            f" To add it, set a score: `/score set {escape_code(words)} 85`"
-        )
-    if not nearest:
-        return plain_reply(f"{sentence} Type more of the name, a company, or an address.")
-    return choose_contact_reply(f"{sentence} Did you mean one of these?", _list_choices(nearest, line))
+def no_contact_reply(
+    words: str, nearest: Sequence[Contact], *, command: str, add: tuple[str, str, str] | None = None
+) -> Reply:
+    """Return the reply for an unknown contact; the buttons run *command*, in which {} stands for the contact.
 
-
-def ambiguous_contact_reply(words: str, matches: Sequence[Contact], *, line: str) -> Reply:
-    """Return the question which contact is meant; the buttons run *line*, in which {} stands for the contact."""
-    if len(matches) > 10:
-        return plain_reply(f"More than ten contacts match “{short_name(words)}”. Type more of the name, or an address.")
-    return choose_contact_reply(
-        f"{len(matches)} contacts match “{short_name(words)}”. Which one?", _list_choices(matches, line)
+    For an address, one more button adds it: *add* is its label, action and value, by default to add it without a score.
+    """
+    is_address = looks_like_address(words)
+    sentence = (
+        f"No contact has the address {escape(words)} yet."
+        if is_address
+        else f"No contact is called “{short_name(words)}”."
     )
+    label, action, value = add or (f"Add {words}", "run", f"add {words}")
+    adding = [actions([button(label, action=action, value=value)])] if is_address and len(value) <= BUTTON_VALUE else []
+    if nearest:
+        question = f"{sentence} Did you mean {'this one' if len(nearest) == 1 else 'one of these'}?"
+        return Reply(text=question, blocks=[section(question), *_list_choices(nearest, command), *adding])
+    if is_address:
+        return Reply(text=sentence, blocks=[section(sentence), *adding])
+    return plain_reply(f"{sentence} Type more of the name, a company, or an address.")
 
 
-def _list_choices(contacts: Sequence[Contact], line: str) -> list[tuple[str, str]]:
-    return [(distinct_name(contact), line.replace("{}", f"id:{contact.id}", 1)) for contact in contacts]
+def ambiguous_contact_reply(words: str, matches: Sequence[Contact], *, command: str) -> Reply:
+    """Return the question which contact is meant; the buttons run *command*, in which {} stands for the contact."""
+    shown = matches[:MOST_ROWS]
+    count = f"{len(matches)} contacts match" if shown == matches else f"More than {MOST_ROWS} contacts match"
+    question = f"{count} “{short_name(words)}”. Which one?"
+    more = f"All of them: `/score filter {escape_code(json.dumps(words, ensure_ascii=False))}`"
+    rest = [] if shown == matches else [context(more)]
+    return Reply(text=question, blocks=[section(question), *_list_choices(shown, command), *rest])
 
 
-def choose_contact_reply(question: str, choices: Sequence[tuple[str, str]], *, action: str = "run") -> Reply:
+def _list_choices(contacts: Sequence[Contact], command: str) -> list[Block]:
+    lines = [short_name(distinct_name(contact)) for contact in contacts]
+    return contact_rows(lines, [contact.id for contact in contacts], label="Choose", command=command)
+
+
+def choose_contact_reply(question: str, choices: Sequence[tuple[str, str]]) -> Reply:
     """Return a question with one button per choice; each choice is (label, command).
 
     A choice is left out if its command is too long for the value of a button.
@@ -155,7 +168,7 @@ def choose_contact_reply(question: str, choices: Sequence[tuple[str, str]], *, a
     choices = [(label, line) for label, line in choices if len(line) <= BUTTON_VALUE]
     rows = [choices[index : index + 5] for index in range(0, len(choices), 5)]
     buttons: list[Block] = [
-        actions([button(label, action=f"{action}:{number}", value=line) for label, line in row])
+        actions([button(label, action=f"run:{number}", value=line) for label, line in row])
         for number, row in enumerate(rows)
     ]
     return Reply(text=question, blocks=[section(question), *buttons])

@@ -7,7 +7,6 @@ from bot.blocks.elements import (
     actions,
     button,
     context,
-    format_signed,
     format_value,
     section,
     short_name,
@@ -19,7 +18,7 @@ from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
-from storage.domain.numbers import show
+from storage.domain.numbers import show, show_signed
 from storage.domain.rules import Period
 from storage.domain.score_types import COLOURS, Band, Rule, ScoreType
 from storage.scoring.drafts import Preview
@@ -154,7 +153,7 @@ def _render_rule(rule: Rule) -> str:
 def describe_rule(rule: Rule) -> str:
     """Return a rule in words, such as "demo_booked: +10 each, at most 20 a day, if `tag:vip`"."""
     condition = f"`{escape_code(truncate(rule.condition.strip(), 200))}`"
-    points = format_signed(rule.points)
+    points = show_signed(rule.points)
     if rule.for_each:
         limit = f", at most {show(rule.at_most)}" if rule.at_most is not None else ""
         points += f" for each `{escape_code(truncate(rule.for_each.strip(), 200))}`{limit}"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bot.cli import contacts, deliveries, rules, sources, tokens, types, workspaces
+from bot.cli import contact_delete, contacts, deliveries, rules, sources, tokens, types, workspaces
 from bot.cli.audit import audit
 from bot.cli.demo import demo
 from bot.cli.doctor import doctor
@@ -14,10 +14,11 @@ from bot.cli.manifest import print_manifest
 from bot.cli.migrate import migrate
 from bot.cli.serve import serve
 from bot.cli.transfer import export_contacts, import_contacts
+from bot.cli.usage import Group
 from bot.cli.verify import verify
 
 app = typer.Typer(
-    no_args_is_help=True,
+    cls=Group,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -54,5 +55,6 @@ app.add_typer(sources.app, name="source")
 sources.app.command("try")(try_source)
 sources.app.command("send")(send_file)
 app.add_typer(contacts.app, name="contact")
+contacts.app.command("delete")(contact_delete.delete)
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(tokens.app, name="token")

@@ -1,30 +1,79 @@
-"""`contact-score contact`: split an id of a source from a contact."""
+"""`contact-score contact`: explain a score of a contact, or split an id of a source from a contact."""
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from bot.blocks.elements import format_value
+from bot.blocks.elements import format_value, format_with_band
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.run import AsJson, Team, find_contact, run, terminal_user, the_workspace
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.contacts import Contact, Reference
+from storage.domain.describe import describe_contribution, name_causes
 from storage.domain.errors import Refusal
-from storage.domain.numbers import to_json
+from storage.domain.explain import MONTH, Contribution
+from storage.domain.numbers import show, show_signed, to_json
+from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger.split import SplitResult, preview_split, split_contact
-from storage.reading.search import find_by_key
+from storage.reading.history import why as load_explanation
+from webhooks.api.explaining import MOST_CONTRIBUTIONS, render_explanation
 
-app = typer.Typer(no_args_is_help=True, help="Contacts: split one that is two people.")
+app = typer.Typer(cls=Group, help="Contacts: explain a score, split one that is two people.")
 
 
 @app.callback()
 def group() -> None:
-    """Contacts: split one that is two people."""
+    """Contacts: explain a score, split one that is two people."""
+
+
+@app.command()
+def why(
+    contact: Annotated[str, typer.Argument(metavar="CONTACT", help="Its address, SOURCE:ID, or id:NUMBER.")],
+    score: Annotated[str | None, typer.Argument(metavar="[TYPE]", help="The score type, else the default.")] = None,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain a score: the lines that add up to it, newest first, and what caps, range, rounding and fading took.
+
+    With --json, print the document of the API's explanation.
+    """
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace, now = await the_workspace(team), system_clock()
+        known = await find_contact(workspace, contact)
+        score_type, explanation = await load_explanation(
+            workspace, contact=known.id, score=score, most=MOST_CONTRIBUTIONS, now=now
+        )
+        if explanation is None:
+            raise Refusal(f"{known.shown} has no score of the type `{score_type.key}`, so there is nothing to explain")
+        if as_json:
+            output.document(render_explanation(explanation))
+            return
+        output.lines(
+            f"{known.shown} · {score_type.label} {format_with_band(explanation.value, score_type)}",
+            *[f"  {_describe_line(contribution, score_type)}" for contribution in explanation.contributions],
+            f"These add up to {show(explanation.value)}."
+            if explanation.contributions
+            else "What was added has faded away.",
+        )
+
+    run(body)
+
+
+def _describe_line(contribution: Contribution, score_type: ScoreType) -> str:
+    """Return one line of an explanation, with its time in UTC and who changed the score."""
+    parts = [describe_contribution(contribution, score_type), *name_causes(contribution)]
+    if contribution.occurred_at is not None and contribution.op != MONTH:
+        parts.append(output.moment(contribution.occurred_at))
+        if contribution.actor or contribution.source:
+            parts.append(f"by {contribution.actor}" if contribution.actor else f"from {contribution.source}")
+    parts += [f'"{contribution.reason}"'] if contribution.reason else []
+    return f"{show_signed(contribution.effect)}  {' · '.join(part for part in parts if part)}"
 
 
 @app.command()
@@ -47,14 +96,11 @@ def split(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace, now = await the_workspace(team), system_clock()
-        known = await find_by_key(workspace, key=contact.strip().removeprefix("id:"))
-        if known is None:
-            raise Refusal(f"there is no contact `{contact}`: give its e-mail address, an id as SOURCE:ID, or id:NUMBER")
+        known = await find_contact(workspace, contact)
         result = await preview_split(workspace, contact=known.id, id=id, now=now)
         if not as_json:
             output.lines(*_describe(known, source_id, result))
-        is_asked = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
-        is_confirmed = yes or (is_asked and typer.confirm("Split it?", err=True))
+        is_confirmed = yes or (not as_json and output.confirm("Split it?"))
         if is_confirmed:
             batch = f"split/{now}"
             result = await split_contact(

@@ -1,4 +1,4 @@
-"""`contact-score deliveries`: list, show and replay deliveries of sources."""
+"""`contact-score deliveries`: list, show and replay deliveries of sources, and discard items in quarantine."""
 
 from typing import Annotated, TypedDict
 
@@ -6,6 +6,7 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -13,10 +14,10 @@ from storage.domain.errors import UnknownDelivery
 from storage.domain.people import Workspace
 from storage.domain.submissions import Status
 from storage.sources.config import find_source
-from storage.sources.deliveries import Delivery, deliveries, delivery, list_refusals, raw_delivery
+from storage.sources.deliveries import Delivery, deliveries, delivery, discard_items, list_refusals, raw_delivery
 from webhooks.read.parse_delivery import replay as replay_delivery
 
-app = typer.Typer(no_args_is_help=True, help="Deliveries: the requests of sources.")
+app = typer.Typer(cls=Group, help="Deliveries: the requests of sources.")
 
 
 @app.command("list")
@@ -111,6 +112,36 @@ def replay(id: int, team: Team = None, as_json: AsJson = False) -> None:
         )
         quarantined = [outcome for outcome in recorded.outcomes if outcome.status is Status.QUARANTINED]
         output.lines(*(f"  Still set aside: {outcome.reason}" for outcome in quarantined))
+
+    run(body)
+
+
+@app.command()
+def discard(
+    ids: Annotated[list[int], typer.Argument(metavar="ID…", help="The deliveries whose items are discarded.")],
+    item: Annotated[
+        list[int] | None, typer.Option(help="Only this item, as `deliveries show` numbers it; repeatable.")
+    ] = None,
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Discard the items of deliveries that are in quarantine: they are never replayed, and nobody is told of them."""
+    if item and len(ids) > 1:
+        raise typer.BadParameter("--item goes with one delivery")
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace = await the_workspace(team)
+        rows: list[dict[str, object]] = []
+        for id in ids:
+            await delivery(workspace, id=id)  # refuse before anything is discarded
+        for id in ids:
+            number = await discard_items(workspace, id=id, positions=item, by=terminal_user(), now=system_clock())
+            rows.append({"id": id, "discarded": number})
+        if as_json:
+            output.document({"deliveries": rows})
+            return
+        for row in rows:
+            output.lines(f"Delivery {row['id']}: {row['discarded']} discarded.")
 
     run(body)
 

@@ -2,9 +2,11 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -44,6 +46,40 @@ def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
     for row in rows:
         rich_table.add_row(*("—" if value in (None, "") else _sanitize(str(value)) for value in row.values()))
     Console(width=None if sys.stdout.isatty() else 1000).print(rich_table, markup=False)
+
+
+def is_interactive() -> bool:
+    """Return whether a person can answer a question: input and output are a terminal."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def confirm(question: str) -> bool:
+    """Ask a yes-or-no question on a terminal. Return False if the answer is no, or if nobody can be asked."""
+    return is_interactive() and typer.confirm(question, err=True)
+
+
+def ask(question: str) -> str | None:
+    """Return what a person types after a question on a terminal, or None if nobody can be asked."""
+    if not is_interactive():
+        return None
+    return str(typer.prompt(question, default="", show_default=False, err=True)).strip()
+
+
+@contextmanager
+def progress_bar(name: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal, and nothing in a pipe. It yields a function that moves it.
+
+    *total* is its end, or None if the end is not known.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    from rich.progress import Progress  # it takes a while to import
+
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def moment(at: int) -> str:

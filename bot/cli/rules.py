@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +15,20 @@ from bot.cli import output
 from bot.cli.definition_changes import as_document, print_preview, redefine
 from bot.cli.rules_csv import read_csv_rules
 from bot.cli.run import AsJson, Team, run, the_workspace
+from bot.cli.usage import Group
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.contacts import check_text
 from storage.domain.errors import BadDefinition, BadNumber, Refusal
+from storage.domain.filters.errors import did_you_mean
 from storage.domain.numbers import from_json, show
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
+from storage.domain.validation import explain_invalid
 from storage.scoring.definitions import score_types
 from storage.transfer.export import list_attributes
 
-app = typer.Typer(no_args_is_help=True, help="Rules: what activities and attributes are worth.")
+app = typer.Typer(cls=Group, help="Rules: what activities and attributes are worth.")
 
 
 _RULE_HEADER = re.compile(r"\s*\[\[\s*rule\s*\]\]")
@@ -77,11 +81,15 @@ def apply_rules(
     ask: Annotated[
         bool, typer.Option("--ask", help="Create follow-ups for contacts that newly meet an alert rule.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove rules that the file does not have, without asking.")
+    ] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
     """Replace the rules with those in a file. --dry-run previews the changes.
 
+    If rules are removed, it says which and asks; elsewhere than on a terminal it needs --yes.
     A TOML file has the rules of every score type; a type that it does not name has none afterwards.
     A CSV file has the columns attribute, value and points, and score if the rules are not for the default score.
     A value is a text, a comparison (>=50) or a range (3..5). The file replaces only the rules about the value of one
@@ -100,6 +108,9 @@ def apply_rules(
             for score_type in types
             if rules_by_type[score_type.key] != score_type.rules
         ]
+        removed = [name for score_type in types for name in _list_removed(score_type, rules_by_type[score_type.key])]
+        if removed:
+            _confirm_removal(removed, file, is_allowed=yes or dry_run, as_json=as_json)
         changes = await redefine(workspace, changed_types, dry_run=dry_run, should_ask=ask)
         if as_json:
             output.document({"types": [as_document(change) for change in changes], "applied": not dry_run})
@@ -110,6 +121,23 @@ def apply_rules(
             await print_preview(workspace, change, dry_run=dry_run, should_ask=ask)
 
     run(body)
+
+
+def _list_removed(score_type: ScoreType, rules: Sequence[Rule]) -> list[str]:
+    """Return the rules of a score type that have no rule of the same name among the new *rules*."""
+    left = Counter(rule.name for rule in score_type.rules) - Counter(rule.name for rule in rules)
+    return [f"{name} ({score_type.key})" for name in left.elements()]
+
+
+def _confirm_removal(removed: Sequence[str], file: Path, *, is_allowed: bool, as_json: bool) -> None:
+    """Say which rules are removed, and ask on a terminal. Raises a Refusal if nobody agrees."""
+    count = output.count(len(removed), "rule")
+    sentence = f"The file {file.name} removes {count}: {', '.join(removed)}."
+    if not as_json and (is_allowed or output.is_interactive()):
+        output.note(sentence)
+    if is_allowed or (not as_json and output.confirm(f"Remove {count}?")):
+        return
+    raise Refusal(f"{sentence} Nothing was changed; add --yes to remove {'it' if len(removed) == 1 else 'them'}")
 
 
 def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule, ...]]:
@@ -137,6 +165,7 @@ def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule,
     for index, row in enumerate(rows):
         location = f"line {lines[index]} of {file.name}" if index < len(lines) else f"rule {index + 1} of {file.name}"
         try:
+            _check_keys(row)
             entry = _RuleEntry.model_validate(row)
             if entry.score not in by_key:
                 raise BadDefinition(f"there is no score type `{entry.score}`; existing: {', '.join(by_key)}")
@@ -144,11 +173,20 @@ def _read_rules(file: Path, types: Sequence[ScoreType]) -> dict[str, tuple[Rule,
             check_rules([*rules_by_type[entry.score], rule], by_key[entry.score])
         except ValidationError as exc:
             error = exc.errors(include_url=False, include_input=False)[0]
-            raise BadRules(f"{location}: `{error['loc'][0]}`: {error['msg']}") from exc
+            name = f"`{error['loc'][0]}`" if error["loc"] else "the rule"
+            raise BadRules(f"{location}: {name} {explain_invalid(error)}") from exc
         except (BadDefinition, BadNumber) as exc:
             raise BadRules(f"{location}: {exc}") from exc
         rules_by_type[entry.score].append(rule)
     return {key: tuple(rules) for key, rules in rules_by_type.items()}
+
+
+def _check_keys(row: object) -> None:
+    """Raise BadDefinition if a rule has a key that rules do not have."""
+    known = [field.alias or name for name, field in _RuleEntry.model_fields.items()]
+    unknown = [key for key in row if key not in known] if isinstance(row, dict) else []
+    if unknown:
+        raise BadDefinition(f"a rule has no `{unknown[0][:40]}`. {did_you_mean(unknown[0], known)}")
 
 
 def _build_rule(entry: _RuleEntry) -> Rule:

@@ -11,6 +11,7 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from bot.source_admin import explain_missing_token, fill_steps, webhook_url
@@ -25,7 +26,7 @@ from storage.sources.readback_queue import readback_status
 from webhooks.providers import PROVIDERS
 from webhooks.source_settings import SourceOptions, configure, find_provider, next_secret, unknown_score_types
 
-app = typer.Typer(no_args_is_help=True, help="Sources: the systems that send scores.")
+app = typer.Typer(cls=Group, help="Sources: the systems that send scores.")
 
 TOKEN_PLACES = {
     "header": "in the header {name}: {token}",

@@ -6,12 +6,13 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.tokens import create_token, revoke_token, tokens
 
-app = typer.Typer(no_args_is_help=True, help="Tokens: what programs call the API with.")
+app = typer.Typer(cls=Group, help="Tokens: what programs call the API with.")
 
 
 @app.command()

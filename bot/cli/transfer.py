@@ -2,31 +2,25 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from bot.cli import output
-from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.run import AsJson, Team, read_filter, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.contacts import ATTRIBUTE
 from storage.domain.csv_headers import name_attribute
 from storage.domain.errors import Refusal
-from storage.domain.filters import BadFilter, Filter, parse
-from storage.domain.score_types import ScoreType
 from storage.limits import DEFAULT_LIMITS, MAINTENANCE
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
-from storage.reading.segments import segments
-from storage.scoring.definitions import score_types
 from storage.transfer.csv_files import CsvFile, Mending, Row, recognize
 from storage.transfer.export import create_file, export, write_csv
 from storage.transfer.import_batch import batch_of, undo_import
@@ -81,7 +75,7 @@ def import_contacts(
         workspace = await the_workspace(team)
         csv_file = recognize(file)
         if undo:
-            with _show_progress(100, file.name) as on_percent:
+            with output.progress_bar(file.name, total=100) as on_percent:
                 undone = await undo_import(
                     workspace,
                     file=csv_file,
@@ -94,7 +88,7 @@ def import_contacts(
         mapping = dict(_parse_pair(text) for text in map_column or ())
         columns = await choose_columns(workspace, file=csv_file, mapping=mapping, all_columns=all_columns)
         if not dry_run and not yes:
-            _confirm_columns(columns, file, asks=not as_json and sys.stdin.isatty() and sys.stdout.isatty())
+            _confirm_columns(columns, file, asks=not as_json and output.is_interactive())
         mending, bad_lines = Mending(csv_file), list[tuple[int, str]]()
 
         def record_wrong_line(row: Row, reason: str) -> None:
@@ -104,7 +98,7 @@ def import_contacts(
                 mending.add(row, reason)
 
         try:
-            with _show_progress(csv_file.size, file.name) as on_progress:
+            with output.progress_bar(file.name, total=csv_file.size) as on_progress:
                 report = await import_file(
                     workspace,
                     file=csv_file,
@@ -160,18 +154,6 @@ def _confirm_columns(columns: Columns, file: Path, *, asks: bool) -> None:
 
 def _describe_columns(columns: Columns) -> str:
     return "Columns: " + ", ".join(f"{name} → {target}" for name, target in columns.shown)
-
-
-@contextmanager
-def _show_progress(size: int, name: str) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar up to *size* on a terminal; show nothing in a pipe."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _ignore_progress
-        return
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(name, total=size)
-        yield lambda done: bar.update(task, completed=done)
 
 
 def _print_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> None:
@@ -255,12 +237,12 @@ def export_contacts(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
-        types = await score_types(workspace)
         now = system_clock()
-        contact_filter = _parse_filter(filter_text, types, await segments(workspace))
+        contact_filter = await read_filter(workspace, filter_text)
         total = await count(workspace, query=contact_filter, now=now) if out else 0
         target = create_file(out) if out else nullcontext(sys.stdout)
-        with target as file, _show_progress(total, out.name) if out else nullcontext(_ignore_progress) as on_progress:
+        progress = output.progress_bar(out.name, total=total) if out else nullcontext(_ignore_progress)
+        with target as file, progress as on_progress:
             if as_json or form is Form.JSONL:
                 cards = export(workspace, query=contact_filter, text=filter_text, by=terminal_user(), now=now)
                 number_written = await _write_json(file, cards, on_progress, as_document=as_json)
@@ -282,13 +264,6 @@ def export_contacts(
 
 def _ignore_progress(done: int) -> None:
     """Ignore progress: the output itself goes to the terminal, and a progress bar would disturb it."""
-
-
-def _parse_filter(text: str, types: tuple[ScoreType, ...], saved_filters: Mapping[str, str]) -> Filter:
-    try:
-        return parse(text, types, segments=saved_filters)
-    except BadFilter as exc:
-        raise Refusal(f"{exc}\n{exc.pointed}") from exc
 
 
 async def _write_json(

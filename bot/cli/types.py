@@ -1,13 +1,14 @@
 """`contact-score type`: add, change and list score types."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bot.cli import output
 from bot.cli.definition_changes import as_document, print_preview, redefine
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -15,10 +16,11 @@ from storage.domain.durations import parse_span, write_span
 from storage.domain.numbers import parse, show
 from storage.domain.score_types import ScoreType, parse_band
 from storage.scoring.definitions import add_score_type, score_type, score_types
+from storage.scoring.removal import add_again, is_removed, remove_score_type
 
 BAND = "NAME:FROM[:COLOR]"
 
-app = typer.Typer(no_args_is_help=True, help="Score types: their ranges, bands and half-lives.")
+app = typer.Typer(cls=Group, help="Score types: their ranges, bands and half-lives.")
 
 
 @app.command()
@@ -39,23 +41,27 @@ def add(
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a score type."""
+    """Add a score type. One that was removed gets its scores back: they are recalculated from its changes."""
 
     async def body(_: Storage, __: Settings) -> None:
-        added = await add_score_type(
-            await the_workspace(team),
-            key=key,
-            label=label or key.replace("_", " ").capitalize(),
-            minimum=parse(minimum),
-            maximum=parse(maximum),
-            step=parse(step),
-            start=None if start is None else parse(start),
-            bands=[parse_band(text) for text in band or ()],
-            half_life=None if half_life is None else parse_span(half_life),
-            is_default=default,
-            by=terminal_user(),
-            now=system_clock(),
-        )
+        workspace = await the_workspace(team)
+        values: dict[str, Any] = {
+            "key": key,
+            "label": label or key.replace("_", " ").capitalize(),
+            "minimum": parse(minimum),
+            "maximum": parse(maximum),
+            "step": parse(step),
+            "start": None if start is None else parse(start),
+            "bands": [parse_band(text) for text in band or ()],
+            "half_life": None if half_life is None else parse_span(half_life),
+            "is_default": default,
+            "by": terminal_user(),
+        }
+        if await is_removed(workspace, key=key):
+            added = await add_again(workspace, **values, clock=system_clock)
+            assert added is not None  # it waits without a limit
+        else:
+            added = await add_score_type(workspace, **values, now=system_clock())
         if as_json:
             output.document(_render_document(added))
         else:
@@ -112,6 +118,28 @@ def change(
             output.document({**_render_document(changed), **as_document(preview), "applied": not dry_run})
         else:
             await print_preview(workspace, preview, dry_run=dry_run, should_ask=ask)
+
+    run(body)
+
+
+@app.command("remove")
+def remove(
+    key: Annotated[str, typer.Argument(help="The key of the type to remove.")],
+    team: Team = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a score type that nothing uses. Its changes stay: adding it again brings its scores back."""
+
+    async def body(_: Storage, __: Settings) -> None:
+        removed = await remove_score_type(await the_workspace(team), key=key, by=terminal_user(), clock=system_clock)
+        if as_json:
+            output.document({"key": removed.key, "removed": True, "rules": len(removed.rules)})
+            return
+        rules = f" and its {output.count(len(removed.rules), 'rule')}" if removed.rules else ""
+        output.lines(
+            f"Removed the score type `{removed.key}`{rules}.",
+            f"Its changes stay in the ledger: contact-score type add {removed.key} recalculates its scores from them.",
+        )
 
     run(body)
 

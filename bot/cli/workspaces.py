@@ -7,16 +7,19 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, run, terminal_user
+from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.alerts.enroll import choose_channel
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
+from storage.limits import MAINTENANCE
+from storage.remove_workspace import count_contents, remove_workspace
 from storage.workspaces import add_workspace, all_workspaces, find_workspace, load_choices, name_admins
 
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,31}", re.ASCII)
 
-app = typer.Typer(no_args_is_help=True, help="Workspaces: one for each Slack team.")
+app = typer.Typer(cls=Group, help="Workspaces: one for each Slack team.")
 
 
 @app.command()
@@ -69,6 +72,49 @@ def set_up(
             )
 
     run(body)
+
+
+@app.command("remove")
+def remove(
+    team: Annotated[str, typer.Argument(metavar="T0123", help="Slack's id of the team.")],
+    yes: Annotated[
+        str | None, typer.Option("--yes", metavar="T0123", help="Remove without asking: its id once more.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete a workspace with all its contacts, scores, sources and settings, for good. It asks for the id once more.
+
+    Messages that the app posted in Slack stay there. Stop the service first, or remove the app from that Slack.
+    """
+
+    async def body(_: Storage, __: Settings) -> None:
+        workspace = await find_workspace(team)
+        if yes is not None and yes != team:
+            raise Refusal(f"nothing was deleted: --yes names `{yes}`, and the workspace is {team}")
+        contents = await count_contents(workspace)
+        sizes = ", ".join(
+            output.count(number, noun)
+            for number, noun in (
+                (contents.contacts, "contact"),
+                (contents.changes, "change"),
+                (contents.sources, "source"),
+            )
+        )
+        if not as_json:
+            output.note(
+                f"To be deleted for good: {workspace.team}, {workspace.name}, with {sizes}.",
+                f"To keep a copy, first: contact-score export --workspace {team} --json -o {team}.json",
+            )
+        if yes is None and (as_json or output.ask(f"Type {team} to delete it") != team):
+            raise Refusal(f"nothing was deleted; to delete the workspace, add --yes {team}")
+        with output.progress_bar("Deleting", total=None) as on_progress:
+            rows = await remove_workspace(workspace, progress=on_progress)
+        if as_json:
+            output.document({"workspace": team, "removed": True, "contacts": contents.contacts, "rows": rows})
+        else:
+            output.lines(f"Deleted the workspace {team}, with {sizes}.")
+
+    run(body, limits=MAINTENANCE)
 
 
 @app.command("list")

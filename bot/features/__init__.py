@@ -18,6 +18,7 @@ from bot.features import (
     scoring,
     setup,
     sources,
+    split,
     undo,
 )
 from bot.features.help import help_reply
@@ -26,7 +27,7 @@ from bot.slack.feature import join
 from bot.slack.handling import Reply, Request
 from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_contact, read_set, verb_of
 from bot.slack.lookup import find_all, is_name
-from bot.slack.text import MENTION, escape_code
+from bot.slack.text import escape_code
 from storage.sources.config import sources as list_sources
 
 #: the order of the verbs in `/score help`
@@ -41,6 +42,7 @@ FEATURES = (
     scoring.FEATURE,
     sources.FEATURE,
     merge.FEATURE,
+    split.FEATURE,
     delete.FEATURE,
     setup.FEATURE,
     audit.FEATURE,
@@ -50,6 +52,7 @@ TABLES = join(FEATURES)
 #: what the Home tab shows, from the top
 HOME_SECTIONS = (failures.list_problems, alerts.list_broken_at_home, setup.ask_at_home, followups.list_at_home)
 VERBS = ("help", *TABLES.verbs)
+ASKING_HELP = ("?", "-h", "--help")  #: lines that mean `help`
 LONGEST_LINE = 10_000  # characters; a line that sets ninety score types is half as long
 
 
@@ -62,19 +65,24 @@ async def run_line(request: Request) -> Reply:
     if len(line) > LONGEST_LINE:
         raise Unclear(f"A line has at most {LONGEST_LINE:,} characters; this one has {len(line):,}.")
     asking = verb_of(line, VERBS)
-    if not line or asking.verb == "help":
-        return help_reply(replace(request, text=asking.rest), TABLES.verbs)
+    if not line or asking.verb == "help" or line in ASKING_HELP:
+        return help_reply(replace(request, text=asking.rest if asking.verb else ""), TABLES.verbs)
     if asking.verb is not None:
         command = TABLES.verbs[asking.verb]
         request.needs(command.need)
         return await command.handler(replace(request, text=asking.rest))
-    if MENTION.fullmatch(line) or await find_all(request, read_contact(line)):
+    matches = await find_all(request, read_contact(line))
+    if lists.is_word_filter(request) and not is_name(line, matches):
+        return await lists.filter_contacts(request)
+    if matches:
         return await scores.view_score(request)
     suggestion = await _suggest_line(request, line)
     if suggestion:
         shown = f"/score {suggestion}"
         return choose_contact_reply(f"Did you mean `{escape_code(shown)}`?", [(shown, suggestion)])
     if is_filter(line) and not await _is_source_id(request, line):
+        return await lists.filter_contacts(request)
+    if await lists.has_matches(request):
         return await lists.filter_contacts(request)
     return await scores.view_score(request)
 

@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 
-from bot.blocks.elements import BUTTON_VALUE
+from bot.blocks.elements import BUTTON_VALUE, score_called
 from bot.blocks.lists import (
     filter_reply,
     not_your_segment_reply,
@@ -19,7 +19,8 @@ from bot.slack.feature import Command, Feature
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.line import read_top
 from bot.slack.text import MENTION, escape, escape_code
-from storage.domain.filters import BadFilter, Filter, Sort, parse
+from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresses
+from storage.domain.filters.terms import All, Any, Has, InBand, Is, Not, Term
 from storage.reading.current_scores import top
 from storage.reading.pages import count, find_emptying_term, page
 from storage.reading.segments import (
@@ -33,9 +34,9 @@ from storage.reading.segments import (
 )
 
 HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
-PER_PAGE, MOST_PER_PAGE = 10, 50
+PER_PAGE, MOST_PER_PAGE = 20, 50
 _SEVERAL = re.compile(
-    r'(?P<field>company|name|tag):(?P<words>[^\s"():<>=~]+(?:\s+(?!OR\b|AND\b|NOT\b)[^\s"():<>=~-]+(?=\s|$))+)'
+    r'(?P<field>company|name|tag):(?P<words>[^\s"():<>=~]+(?:\s+(?!(?i:OR|AND|NOT)\b)[^\s"():<>=~-]+(?=\s|$))+)'
 )
 _WHOLE = re.compile(r'(?P<field>company|name|email):(?P<words>"[^"]+"|[^\s"()]+)')
 LONGEST = 1400  # characters; the value of a page button contains the filter and has room for 2,000
@@ -43,11 +44,11 @@ LONGEST = 1400  # characters; the value of a page button contains the filter and
 
 @dataclass(frozen=True, slots=True)
 class FilterPage:
-    """The position in a filter's result: the filter, the cursors of recent pages, and the number of pages turned."""
+    """The position in a filter's result: the filter, the cursors of recent pages, and the contacts before this page."""
 
     text: str
     cursors: tuple[str, ...] = ()
-    pages_turned: int = 0
+    skipped: int = 0
 
     def carried(self) -> str | None:
         """Return the position as the value of a button, or None if it does not fit.
@@ -55,28 +56,29 @@ class FilterPage:
         The oldest cursors are dropped if the value would be too long.
         """
         for first in range(max(len(self.cursors), 1)):
-            state = {"q": self.text, "c": self.cursors[first:], "n": self.pages_turned}
+            state = {"q": self.text, "c": self.cursors[first:], "s": self.skipped}
             encoded = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
             if len(encoded) <= BUTTON_VALUE:
                 return encoded
         return None
 
-    def onward(self, cursor: str) -> "FilterPage":
-        """Return the position of the next page."""
-        return replace(self, cursors=(*self.cursors, cursor), pages_turned=self.pages_turned + 1)
+    def onward(self, cursor: str, *, shown: int) -> "FilterPage":
+        """Return the position of the next page, after a page of *shown* contacts."""
+        return replace(self, cursors=(*self.cursors, cursor), skipped=self.skipped + shown)
 
     def back(self) -> "FilterPage":
         """Return the position of the previous page, or of the first page if the cursor was dropped."""
-        return replace(
-            self, cursors=self.cursors[:-1], pages_turned=self.pages_turned - 1 if len(self.cursors) > 1 else 0
-        )
+        skipped = max(self.skipped - PER_PAGE, 0) if len(self.cursors) > 1 else 0
+        return replace(self, cursors=self.cursors[:-1], skipped=skipped)
 
     @staticmethod
     def read(encoded: str) -> "FilterPage":
         """Parse the value of a button; raises Outlived."""
         try:
             state = json.loads(encoded)
-            return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), int(state["n"]))
+            # Earlier versions counted pages of ten contacts.
+            skipped = int(state["s"]) if "s" in state else int(state["n"]) * 10
+            return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), skipped)
         except (ValueError, KeyError, TypeError) as exc:
             raise Outlived from exc
 
@@ -84,6 +86,37 @@ class FilterPage:
 async def filter_contacts(request: Request) -> Reply:
     """Handle `filter TERMS`, also without the verb."""
     return await answer_filter(request, FilterPage(request.text))
+
+
+def is_word_filter(request: Request) -> bool:
+    """Return whether all words of a line stand for contacts: a band, a colleague, `me`, `mine`, an owner."""
+    owners = {"me": request.person.email or "me"} | {
+        mention[1]: mention[1] for mention in MENTION.finditer(request.text)
+    }
+    try:
+        query = parse(request.text, request.types, owners=owners)
+    except BadFilter:
+        return False
+    return bool(query.texts) and _has_no_words(query.where)
+
+
+def _has_no_words(term: Term) -> bool:
+    match term:
+        case All(parts=parts) | Any(parts=parts):
+            return all(_has_no_words(part) for part in parts)
+        case Not(part=part):
+            return _has_no_words(part)
+        case _:
+            return isinstance(term, (Is, InBand))
+
+
+async def has_matches(request: Request) -> bool:
+    """Return whether a line without operators matches contacts as a filter, for example by a tag."""
+    try:
+        query = await _parse_filter(request, request.text)
+    except BadFilter:
+        return False
+    return await count(request.workspace, query=query, now=request.now) > 0
 
 
 async def turn_page(request: Request) -> Reply:
@@ -115,14 +148,16 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         now=request.now,
     )
     next_page = (
-        filter_page.onward(result.next_cursor) if result.next_cursor is not None and query.limit is None else None
+        filter_page.onward(result.next_cursor, shown=len(result.cards))
+        if result.next_cursor is not None and query.limit is None
+        else None
     )
     return filter_reply(
         result.cards,
         query.scores or (request.types[0],),
         query.attributes,
-        text=filter_page.text,
-        first=filter_page.pages_turned * size + 1,
+        text=await _name_mentions(request, filter_page.text),
+        first=filter_page.skipped + 1,
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,
@@ -144,10 +179,17 @@ async def mentioned_addresses(request: Request, text: str) -> dict[str, str | No
     return {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(text)}
 
 
+async def _name_mentions(request: Request, text: str) -> str:
+    """Return a text with the names of the mentioned colleagues, because code does not show mentions."""
+    names = {mention[1]: await request.name_of(mention[1]) for mention in MENTION.finditer(text)}
+    return MENTION.sub(lambda mention: f"@{names[mention[1]] or mention[1]}", text)
+
+
 async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
     term = await find_emptying_term(request.workspace, query=query, now=request.now)
     reason = f" No contacts are left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
-    return plain_reply(f"No contacts match `{escape_code(text)}`.{reason}{_suggest_syntax(text, term or text)}")
+    shown = escape_code(await _name_mentions(request, text))
+    return plain_reply(f"No contacts match `{shown}`.{reason}{_suggest_syntax(text, term or text)}")
 
 
 def _is_part_of(term: str, match: re.Match[str]) -> bool:
@@ -157,8 +199,6 @@ def _is_part_of(term: str, match: re.Match[str]) -> bool:
 
 def _suggest_syntax(text: str, term: str) -> str:
     """Return a hint how to write *term*, after which no contact is left; blank if there is none."""
-    if term in ("and", "or", "not"):
-        return f" `{term}` was searched as a word; write AND, OR and NOT in capitals."
     if match := next((candidate for candidate in _SEVERAL.finditer(text) if _is_part_of(term, candidate)), None):
         words = match["words"].strip("'")
         quoted = f'{match["field"]}:"{words}"'
@@ -209,18 +249,28 @@ async def _save_segment(request: Request, name: str, text: str) -> Reply:
     existing = await find_segment(request.workspace, name=name)
     if existing is not None and not _may_change(request, existing):
         return not_your_segment_reply(existing, "change")
-    # A mention is saved as an address, which has the same meaning everywhere.
-    text = MENTION.sub(lambda mention: addresses[mention[1]] or "", text)
+    text = with_addresses(text, addresses)  # an address has the same meaning everywhere
     previous = await save_segment(request.workspace, name=name, text=text, by=request.person.id, now=request.now)
     rules = await dependent_rules(request.workspace, name=name) if previous not in (None, text) else []
     return segment_saved_reply(name, text, previous, rules, by=request.person.id)
 
 
 async def top_contacts(request: Request) -> Reply:
-    """Handle `top [N] [TYPE]`."""
-    count, score = read_top(request.text, request.types)
-    score_type, cards = await top(request.workspace, score=score, count=count, now=request.now)
-    return top_reply(cards, score_type)
+    """Handle `top [N] [TYPE] [TERMS]`."""
+    count, score, terms = read_top(request.text, request.types)
+    if not terms:
+        score_type, cards = await top(request.workspace, score=score, count=count, now=request.now)
+        return top_reply(cards, score_type)
+    score_type = request.type(score or request.types[0].key)
+    query = await _parse_filter(request, terms)
+    scored = replace(query, where=All((query.where, Has(score_type))), sort=(Sort(score_type, True),), limit=None)
+    result = await page(request.workspace, query=scored, limit=count, cursor=None, now=request.now)
+    if not result.cards:
+        keys = ", ".join(known.key for known in request.types)
+        return plain_reply(
+            f"No contacts with a {score_called(score_type.label)} match `{escape_code(terms)}`. Score types: {keys}."
+        )
+    return top_reply(result.cards, score_type, text=await _name_mentions(request, terms))
 
 
 FEATURE = Feature(
@@ -241,7 +291,7 @@ FEATURE = Feature(
             "save a filter under a name",
             ("segment save hot score>=80", "segment show hot", "filter segment:hot owner:me"),
         ),
-        "top": Command(top_contacts, "top [N] [TYPE]", "the highest scores", ("top", "top 5 fit")),
+        "top": Command(top_contacts, "top [N] [TYPE] [TERMS]", "the highest scores", ("top", "top 5 fit", "top me")),
     },
     buttons={"page": (Need.SEE, turn_page), "share": (Need.SEE, share_page)},
 )

@@ -1,7 +1,9 @@
-"""Merge two contacts."""
+"""Merge two contacts, after a preview with a button that confirms."""
 
 import re
+from dataclasses import replace
 
+from bot.blocks.merge import CANCEL, MERGE, canceled_reply, changed_meanwhile_reply, merge_preview_reply
 from bot.blocks.refusals import plain_reply
 from bot.blocks.scores import receipt_reply
 from bot.slack.access import Need
@@ -10,13 +12,16 @@ from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
+from storage.ledger.facts import is_recorded
+from storage.ledger.merge_preview import preview_merge
+from storage.reading.current_scores import cards_of
 from storage.reading.search import find_by_key
 
 _INTO = re.compile(r"\s+into\s+", re.IGNORECASE)
 
 
-async def merge_contacts(request: Request) -> Reply:
-    """Handle `merge CONTACT into CONTACT`."""
+async def show_merge(request: Request) -> Reply:
+    """Handle `merge CONTACT into CONTACT`: preview the merge, with a button that confirms."""
     words = _INTO.split(f" {request.text} ")
     if len(words) != 2 or not all(part.strip() for part in words):
         return plain_reply("Name both contacts: `/score merge ada.l@example.com into ada@example.com`")
@@ -29,21 +34,46 @@ async def merge_contacts(request: Request) -> Reply:
         return second
     if first.id == second.id:
         return plain_reply(f"{escape(first.shown)} and {escape(second.shown)} are already one contact.")
+    cards = await cards_of(request.workspace, ids=[first.id, second.id], now=request.now)
+    if len(cards) < 2:  # merged or deleted since the look-up
+        return changed_meanwhile_reply(f"merge id:{first.id} into id:{second.id}")
+    preview = await preview_merge(request.workspace, contact=first.id, into=second.id, now=request.now)
+    return merge_preview_reply(cards[0], cards[1], preview, request.types)
+
+
+async def confirm_merge(request: Request) -> Reply:
+    """Merge the two contacts of a preview, and return the receipt in its place."""
+    ids = [int(id) for id in request.text.split()]
+    if await is_recorded(request.workspace, batch=request.batch):
+        return Reply()  # a retry of the same click
+    cards = await cards_of(request.workspace, ids=ids, now=request.now)
+    if len(cards) < 2:
+        return changed_meanwhile_reply(f"merge id:{ids[0]} into id:{ids[1]}")
+    first, second = (card.contact for card in cards)
     recorded = await request.merge(first, second)
     merged = await find_by_key(request.workspace, key=str(second.id)) or second
+    # The receipt shows what the merge changed for the contact merged into, whichever row the contact keeps.
+    before = {score.score_type.key: score.value for score in cards[1].standings}
+    moved = [replace(change, before=before.get(change.score_type.key)) for change in recorded.moved]
     note = f"{escape(first.shown)} and {escape(second.shown)} are one contact now"
-    moved = [change for change in recorded.moved if change.before != change.after]
-    return receipt_reply(merged, moved, batch=request.batch, note=note)
+    changed = [change for change in moved if change.before != change.after]
+    return receipt_reply(merged, changed, batch=request.batch, note=note, replaces=True)
+
+
+async def cancel_preview(request: Request) -> Reply:
+    """Replace the preview of a merge or of a split; nothing was changed."""
+    return canceled_reply(request.text)
 
 
 FEATURE = Feature(
     verbs={
         "merge": Command(
-            merge_contacts,
+            show_merge,
             "merge CONTACT into CONTACT",
             "for admins: merge two contacts; Undo splits them again",
             ("merge ada.l@example.com into ada@example.com",),
             Need.ADMINISTER,
         ),
     },
+    buttons={MERGE: (Need.ADMINISTER, confirm_merge), CANCEL: (Need.ADMINISTER, cancel_preview)},
 )

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 from bot.blocks.elements import OPTION_TEXT, plain_text, score_called
-from bot.blocks.refusals import choose_contact_reply, distinct_name, plain_reply, refusal_sentence
+from bot.blocks.refusals import distinct_name, no_contact_reply, plain_reply, refusal_sentence
 from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
@@ -20,6 +20,7 @@ from storage.domain.facts import Op
 from storage.domain.numbers import parse, show
 from storage.ledger.contacts import contacts
 from storage.reading.current_scores import Card
+from storage.reading.search import nearest
 
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
@@ -42,9 +43,9 @@ async def set_score(request: Request) -> Reply:
         return _open_modal(request)
     setting = read_set(request.text, request.types)
     if looks_like_address(setting.contact) and not await find_all(request, setting.contact):
-        return (
-            await _set_scores(request, setting, setting.contact) if request.creates else _offer_to_add(request, setting)
-        )
+        if request.creates:
+            return await _set_scores(request, setting, setting.contact)
+        return await _offer_to_add(request, setting)
     match = await find_one(request, setting.contact, line=_format_line(setting))
     if isinstance(match, Reply):
         is_unknown = not await find_all(request, setting.contact)
@@ -63,7 +64,11 @@ def _format_line(setting: Setting, contact: str = "{}") -> str:
     return f"set {contact} {' '.join(value.typed() for value in setting.values)}{reason}"
 
 
-def _offer_to_add(request: Request, setting: Setting) -> Reply:
+async def _offer_to_add(request: Request, setting: Setting) -> Reply:
+    """Return the contacts with nearly the address of a line, and a button that adds the address. Raises Refusal."""
+    for value in setting.values:
+        if value.op is Op.SET:
+            request.type(value.score).check_set(value.amount)
     first = setting.values[0]
     change = f"set {request.type(first.score).label} to {show(first.amount)}"
     if first.op is Op.ADD:
@@ -73,8 +78,12 @@ def _offer_to_add(request: Request, setting: Setting) -> Reply:
         )
     more = f" and {len(setting.values) - 1} more" if len(setting.values) > 1 else ""
     label = f"Add {setting.contact} and {change}{more}"
-    question = f"No contact has the address {escape(setting.contact)} yet."
-    return choose_contact_reply(question, [(label, _format_line(setting, setting.contact))], action="create")
+    return no_contact_reply(
+        setting.contact,
+        await nearest(request.workspace, text=setting.contact),
+        command=_format_line(setting),
+        add=(label, "create", _format_line(setting, setting.contact)),
+    )
 
 
 async def _set_scores(request: Request, setting: Setting, contact: Contact | str) -> Reply:

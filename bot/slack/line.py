@@ -275,24 +275,28 @@ def ends_with_number(contact: str) -> bool:
     return bool(first) and _BARE.fullmatch(last) is not None
 
 
-def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None]:
-    """Parse the arguments of `top`: the count (10 if left out) and the key of a score type or None. Raises Unclear."""
-    count, score = None, None
+def read_top(rest: str, types: Sequence[ScoreType]) -> tuple[int, str | None, str]:
+    """Parse the arguments of `top`: the count (10 if left out), the key of a score type or None, and filter terms.
+
+    The count and the type may stand before or after the terms. Raises Unclear.
+    """
+    count, score, terms = None, None, rest.split(" ")
     keys = [score_type.key for score_type in types]
-    for word in rest.split():
-        if count is None and word.isdecimal() and word.isascii() and len(word) <= 2 and 1 <= int(word) <= 50:
-            count = int(word)
-        elif score is None and word.casefold() in keys:
-            score = word.casefold()
-        elif word.casefold() in keys:
-            raise Unclear(f"One score type at a time: `/score top {count or 10} {score}`")
-        else:
-            named = f", or for a contact of that name `/score view top {rest[:80]}`" if word[0].isalpha() else ""
-            raise Unclear(
-                f"`{word[:80]}` is neither a number from 1 to 50 nor a score type ({', '.join(keys)})."
-                f" Type `/score top 10`{named}."
-            )
-    return count or 10, score
+    for end in (0, -1):
+        while terms:
+            word = terms[end].casefold()
+            if not word or (word.isdecimal() and word.isascii()):
+                if word and (count is not None or not 1 <= int(word[:3]) <= 50):
+                    raise Unclear(f"`{word[:80]}` is not a number from 1 to 50. Type `/score top 10`.")
+                count = int(word) if word else count
+            elif word in keys:
+                if score is not None:
+                    raise Unclear(f"One score type at a time: `/score top {count or 10} {score}`")
+                score = word
+            else:
+                break
+            terms.pop(end)
+    return count or 10, score, " ".join(terms)
 
 
 def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, ...]]:

@@ -26,10 +26,10 @@ async def find_one(request: Request, words: str, *, line: str) -> Contact | Repl
     if len(matches) == 1:
         return matches[0]
     if matches:
-        return ambiguous_contact_reply(words, matches, line=line)
+        return ambiguous_contact_reply(words, matches, command=line)
     if MENTION.fullmatch(words):
         return plain_reply(f"{words} is a colleague, not a contact. Their contacts: `/score filter owner:`{words}")
-    return no_contact_reply(words, await nearest(request.workspace, text=words), line=line)
+    return no_contact_reply(words, await nearest(request.workspace, text=words), command=line)
 
 
 async def find_scored(request: Request, words: str, *, line: str) -> Contact | Reply:

@@ -15,7 +15,7 @@ from storage.db.database import Session
 from storage.domain.alerts.kinds import Watch
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.alerts.syntax import read_alert
-from storage.domain.filters import is_readable, parse, with_addresses
+from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
 from storage.domain.fold import beginning
 from storage.domain.people import Workspace
@@ -50,7 +50,7 @@ async def add_alert_rule(
         condition = with_addresses(parsed.condition, owners)
         saved, me = await segments.load_segments(session, workspace), owners.get("me")
         parse(condition, types, owners={"me": me}, segments=saved)
-        is_mine = not is_readable(condition, types, segments=saved)  # without `me`
+        is_mine = not segments.is_readable(condition, types, saved, owners={})
         for existing in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
             if existing.does(
                 parsed, condition, types, default_channel=row["alert_channel"], me=me if is_mine else None

@@ -95,3 +95,13 @@ def translate_errors() -> Iterator[None]:
     except Exception as exc:
         translated = translate_error(exc)
         raise translated from (exc if translated is not exc else None)
+
+
+def is_reference_error(exc: Exception) -> bool:
+    """Return whether a statement failed because another row refers to a row that it deletes, or to one that is gone."""
+    cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps it
+    code = getattr(cause, "sqlite_errorcode", None)  # a trigger implements ON DELETE RESTRICT
+    return isinstance(cause, asyncpg.ForeignKeyViolationError | asyncpg.RestrictViolationError) or code in (
+        sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY,
+        sqlite3.SQLITE_CONSTRAINT_TRIGGER,
+    )

@@ -121,6 +121,11 @@ def show(thousandths: int) -> str:
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
+def show_signed(thousandths: int) -> str:
+    """Return thousandths with their sign, such as +5 or -3."""
+    return f"{'-' if thousandths < 0 else '+'}{show(abs(thousandths))}"
+
+
 def show_unambiguous(thousandths: int) -> str:
     """Return thousandths as text that `parse` accepts as typed: 12.3450, because 12.345 would be ambiguous."""
     shown = show(thousandths)

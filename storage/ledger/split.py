@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.contacts import Reference
+from storage.domain.contacts import Contact, Reference
 from storage.domain.facts import Split
 from storage.domain.people import Workspace
 from storage.domain.submissions import Moved, Recorded, Submission
@@ -24,6 +24,7 @@ class SplitResult:
 
     contact: int  #: the contact that the id left
     new_contact: int  #: the contact that has the id now; in a preview an id that is not used yet
+    contacts: tuple[Contact, ...]  #: both contacts after the split, in this order
     moved: int  #: the number of facts that moved: changes, activities and field values, undone or not
     stayed: int  #: the number of facts that stayed with the contact
     stayed_of_source: int  #: how many of these the source of the id sent
@@ -66,9 +67,11 @@ def _make_reader(
         new_contact = owner[workspace.id, source, key]
         counts = await facts.count_facts(session, [contact, new_contact])
         stayed, by_source = counts[contact]
+        after = await contacts.load_contacts(session, workspace, ids=[contact, new_contact])
         return SplitResult(
-            contact=contact, new_contact=new_contact, moved=counts[new_contact][0], stayed=stayed,
-            stayed_of_source=by_source.get(source, 0), scores=recorded.moved,
+            contact=contact, new_contact=new_contact, contacts=tuple(after),
+            moved=counts[new_contact][0], stayed=stayed, stayed_of_source=by_source.get(source, 0),
+            scores=recorded.moved,
         )  # fmt: skip  # arguments grouped: contacts, facts, scores
 
     return read_result

@@ -283,7 +283,8 @@ def _write_contains(term: Contains, sql: Sql) -> str:
 
 def _write_words(term: Words, sql: Sql) -> str:
     pattern = sql.bind(_format_like_pattern(term.value))
-    return f"({' OR '.join(_write_part_of(f'c.{name}_key', pattern) for name in ('name', 'email', 'company'))})"
+    texts = [_write_part_of(f"c.{name}_key", pattern) for name in ("name", "email", "company")]
+    return f"({' OR '.join([*texts, _write_tagged(Tagged((term.value,)), sql)])})"
 
 
 def _write_tagged(term: Tagged, sql: Sql) -> str:

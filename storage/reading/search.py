@@ -18,16 +18,18 @@ MOST_WORDS = 8
 #: the most characters of a search text: patterns are limited, and a matching key may be 18 times as long as its text
 MOST_CHARACTERS = 500
 LIKE_ENOUGH = 0.6
+MOST_TYPOS = 2  #: the letters by which an address may differ from one that is suggested for it
 
 #: (row that was looked up, contact that it belongs to, the id that it was looked up by)
 _Owner: TypeAlias = tuple[int, int, Reference | None]
 
 
-async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Contact]:
+async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Contact]:
     """Return the contacts that match a person's search text, at most *most* plus one.
 
     An address or `source:id` identifies one contact exactly. Any other text is searched in names, companies and
-    addresses: first as whole words, then as beginnings of words, then anywhere. Raises BadItem if the text is too long.
+    addresses: first as whole words, then as beginnings of words, then anywhere. If whole names equal the text, only
+    these contacts are returned. Raises BadItem if the text is too long.
     """
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
@@ -35,17 +37,19 @@ async def find(workspace: Workspace, *, text: str, most: int = 10) -> list[Conta
         return await _load_named(workspace, exact)
     words = [_escape_pattern(word) for word in match_key(text).split()[:MOST_WORDS]]
     for pattern in ("% {} %", "% {}%", "%{}%") if words else ():
-        ids = [
-            row["id"]
-            for row in await _search_by_patterns(workspace, [pattern.format(word) for word in words], most=most + 1)
-        ]
-        if ids:
-            return await contacts(workspace, ids=ids)
+        patterns = [pattern.format(word) for word in words]
+        rows = await _search_by_patterns(workspace, patterns, most=most + 1, first=match_key(text))
+        same_name = [row for row in rows if row["name_key"] == match_key(text)]
+        if rows:
+            return await contacts(workspace, ids=[row["id"] for row in same_name or rows])
     return []
 
 
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
-    """Return the contacts with the name, company or address most similar to a text that no contact matches."""
+    """Return the contacts with the name, company or address most similar to a text that no contact matches.
+
+    For an address, these are the contacts whose address differs by one or two letters.
+    """
     _check_length(text)
     query = match_key(text)
     words = [_escape_pattern(word) for word in query.split()[:MOST_WORDS]]
@@ -59,7 +63,16 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
         (id for id, similarity in similarities.items() if similarity >= LIKE_ENOUGH),
         key=lambda id: (-similarities[id], id),
     )
+    if looks_like_address(text.strip()):
+        keys = {row["id"]: row["email_key"] or "" for row in rows}
+        best = [id for id in best if _is_typo(keys[id], address_key(text.strip()))]
     return await contacts(workspace, ids=best[:most])
+
+
+def _is_typo(left: str, right: str) -> bool:
+    """Return whether two addresses differ by at most two inserted, deleted, replaced or swapped letters."""
+    blocks = SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks()
+    return max(len(left), len(right)) - sum(block.size for block in blocks) <= MOST_TYPOS
 
 
 def _check_length(text: str) -> None:
@@ -98,9 +111,12 @@ async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
 
 
 async def _search_by_patterns(
-    workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True
+    workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True, first: str = ""
 ) -> list[Row]:
-    """Return contacts that match all patterns in name, company and address, or with *match_all* false any of them."""
+    """Return contacts that match all patterns in name, company and address, or with *match_all* false any of them.
+
+    Contacts whose name has the matching key *first* come first; the others follow by name.
+    """
     haystack = (
         "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
         " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
@@ -110,10 +126,12 @@ async def _search_by_patterns(
     )
     return await database.read(
         "SELECT id, name_key, company_key, email_key FROM contacts"
-        f" WHERE workspace_id = $1 AND merged_into IS NULL AND ({condition}) ORDER BY name_key, id LIMIT $2",
+        f" WHERE workspace_id = $1 AND merged_into IS NULL AND ({condition})"
+        f" ORDER BY CASE WHEN name_key = ${len(patterns) + 3} THEN 0 ELSE 1 END, name_key, id LIMIT $2",
         workspace.id,
         most,
         *patterns,
+        first,
     )
 
 

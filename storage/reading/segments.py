@@ -5,7 +5,7 @@ rules that depend on it are told.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.alerts import rules as alert_rules
@@ -18,11 +18,12 @@ from storage.domain.errors import BadName, SegmentInUse, UnknownSegment
 from storage.domain.filters import BadFilter, list_segments, parse
 from storage.domain.filters.errors import did_you_mean
 from storage.domain.people import Workspace
+from storage.domain.score_types import ScoreType
 from storage.scoring.definitions import score_types
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)
 # A filter may contain `owner:me`. To validate it, any address stands for the current user.
-SOMEBODY = {"me": "somebody@example.com"}
+SOMEBODY: Mapping[str, str | None] = {"me": "somebody@example.com"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,3 +171,14 @@ def _read_references(text: str) -> frozenset[str]:
         return list_segments(text)
     except BadFilter:
         return frozenset()
+
+
+def is_readable(
+    text: str, types: Sequence[ScoreType], saved: Mapping[str, str], *, owners: Mapping[str, str | None] = SOMEBODY
+) -> bool:
+    """Return whether a filter can be parsed with these score types and segments; *owners* as for `filters.parse`."""
+    try:
+        parse(text, types, owners=owners, segments=saved)
+    except BadFilter:
+        return False
+    return True

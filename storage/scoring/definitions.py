@@ -230,14 +230,35 @@ async def rename(
         )  # fmt: skip  # who and what, then the states
 
 
-async def insert_draft(session: Session, live: ScoreType, proposed: ScoreType, *, now: int) -> ScoreType:
-    """Insert a draft: a new version of a score type that is not live yet. Return it with its row id and number."""
+async def retire(session: Session, removed: ScoreType) -> None:
+    """Make a score type have no live version: it is removed. Its versions stay."""
+    await session.rows("UPDATE score_types SET live = 0 WHERE id = $1", removed.id)
+
+
+async def find_removed(session: Session, workspace: Workspace, key: str) -> int | None:
+    """Return the row id of a removed score type; None if there is none, or if it is being added again."""
+    rows = await session.rows(
+        "SELECT id FROM score_types t WHERE workspace_id = $1 AND key = $2 AND live = 0"
+        " AND NOT EXISTS (SELECT 1 FROM definitions d WHERE d.score_type_id = t.id AND d.is_draft)",
+        workspace.id,
+        key,
+    )
+    return int(rows[0]["id"]) if rows else None
+
+
+async def insert_draft(
+    session: Session, live: ScoreType, proposed: ScoreType, *, by: str | None = None, now: int
+) -> ScoreType:
+    """Insert a draft: a new version of a score type that is not live yet. Return it with its row id and number.
+
+    *by* is who applies it, if that is known already.
+    """
     # Drafts of one type are inserted one at a time: concurrent transactions would compute the same number.
     await session.rows("SELECT id FROM score_types WHERE id = $1 FOR NO KEY UPDATE", live.id)
     rows = await session.rows(
         "INSERT INTO definitions (score_type_id, number, label, minimum, maximum, step, start, bands, half_life, rules,"
-        " is_draft, created_at)"
-        " SELECT $1, max(number) + 1, $2, $3, $4, $5, $6, $7, $8, $9, true, $10 FROM definitions"
+        " is_draft, created_at, applied_by)"
+        " SELECT $1, max(number) + 1, $2, $3, $4, $5, $6, $7, $8, $9, true, $10, $11 FROM definitions"
         " WHERE score_type_id = $1 RETURNING id, number",
         live.id,
         proposed.label,
@@ -249,6 +270,7 @@ async def insert_draft(session: Session, live: ScoreType, proposed: ScoreType, *
         proposed.half_life,
         _dump_rules(proposed.rules),
         now,
+        by,
     )
     return replace(proposed, definition=rows[0]["id"], number=rows[0]["number"])
 
@@ -270,30 +292,38 @@ async def record_applicant(workspace: Workspace, *, draft: ScoreType, by: str) -
 
 
 async def point_at_draft(
-    session: Session, workspace: Workspace, draft: ScoreType, *, previous: ScoreType, now: int
+    session: Session, workspace: Workspace, draft: ScoreType, *, previous: ScoreType | None, now: int
 ) -> bool:
-    """Make a draft the live version of its type, in place of *previous*. Return False if it is no longer a draft."""
+    """Make a draft the live version of its type. Return False if it is no longer a draft.
+
+    *previous* is the live version until now, or None if the type was removed and is added again.
+    """
     rows = await session.rows(
         "UPDATE definitions SET is_draft = false WHERE id = $1 AND is_draft RETURNING applied_by", draft.definition
     )
     if rows:
         await session.rows("UPDATE score_types SET live = $2 WHERE id = $1", draft.id, draft.number)
         await record_change(
-            session, workspace, who=rows[0]["applied_by"] or UNKNOWN, what=AuditAction.TYPE_CHANGED, subject=draft.key,
-            before=describe_type(previous), after=describe_type(draft), now=now,
+            session, workspace, who=rows[0]["applied_by"] or UNKNOWN,
+            what=AuditAction.TYPE_ADDED if previous is None else AuditAction.TYPE_CHANGED, subject=draft.key,
+            before=None if previous is None else describe_type(previous), after=describe_type(draft), now=now,
         )  # fmt: skip  # who and what, then the states
     return bool(rows)
 
 
 async def drafts(workspace: Workspace) -> tuple[ScoreType, ...]:
-    """Return the drafts of a workspace's score types, the latest of a type last."""
-    definitions = await live_and_drafts(database.current_database().reader, {workspace.id})
-    return tuple(definitions[1].get(workspace.id, ()))
+    """Return the drafts of a workspace's score types, the latest of a type last.
+
+    The draft of a removed type that is being added again is left out: there is no live version to compare it with.
+    """
+    live_types, pending = await live_and_drafts(database.current_database().reader, {workspace.id})
+    return tuple(draft for draft in pending.get(workspace.id, ()) if draft.key in live_types[workspace.id])
 
 
 async def load_draft(workspace: Workspace, *, definition: int) -> ScoreType | None:
     """Return a draft by its row id, or None if there is no such draft."""
-    return next((draft for draft in await drafts(workspace) if draft.definition == definition), None)
+    _, pending = await live_and_drafts(database.current_database().reader, {workspace.id})
+    return next((draft for draft in pending.get(workspace.id, ()) if draft.definition == definition), None)
 
 
 async def is_in_use(session: Session, *, definition: int) -> bool:

@@ -166,8 +166,7 @@ async def apply(
         return None
     rules = [rule for rule in await alert_rules.alert_rules(workspace) if rule.score == draft.key]
     await enroll.fill_memory(workspace, rules=rules, clock=clock, patience=patience)
-    deletion = _make_job(workspace, DELETE, previous.definition, now=clock())
-    await run_here(workspace, handler=handlers[DELETE], job=deletion, clock=clock, patience=patience)
+    await delete_scores(workspace, definition=previous, clock=clock, patience=patience)
     return await definitions.count_asked(workspace, definition=draft.definition)
 
 
@@ -184,6 +183,35 @@ async def cancel(
 
     await database.write(body)
     await run_here(workspace, handler=make_handlers(clock)[DELETE], job=deletion, clock=clock, patience=patience)
+
+
+async def finish(
+    workspace: Workspace, *, draft: ScoreType, clock: Callable[[], int], patience: float | None = None
+) -> bool:
+    """Build a draft whose applying job is queued, and make it live, in this process.
+
+    Return False if *patience* seconds were not enough; the service then continues the job.
+    """
+    job = make_apply_job(workspace, draft, now=clock())
+    return await run_here(workspace, handler=make_handlers(clock)[APPLY], job=job, clock=clock, patience=patience)
+
+
+async def delete_scores(
+    workspace: Workspace, *, definition: ScoreType, clock: Callable[[], int], patience: float | None = None
+) -> None:
+    """Delete the scores and effects of a definition that is not in use, in a job of this process."""
+    job = make_deletion_job(workspace, definition, now=clock())
+    await run_here(workspace, handler=make_handlers(clock)[DELETE], job=job, clock=clock, patience=patience)
+
+
+def make_apply_job(workspace: Workspace, draft: ScoreType, *, now: int) -> NewJob:
+    """Return the job that builds a draft and makes it live without follow-ups."""
+    return _make_job(workspace, APPLY, draft.definition, now=now)
+
+
+def make_deletion_job(workspace: Workspace, definition: ScoreType, *, now: int) -> NewJob:
+    """Return the job that deletes the scores and effects of a definition that is not in use."""
+    return _make_job(workspace, DELETE, definition.definition, now=now)
 
 
 def lane_of(draft: ScoreType) -> str:
@@ -249,7 +277,7 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
     """Build the rest of a draft and make it live under the exclusive lock of the definitions. Raises NoDraft."""
     await definitions.lock_exclusively(session, workspace)
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    previous = types[draft.key]
+    previous = types.get(draft.key)  # None: a removed type is added again
     while ids := await load_next_ids(session, workspace, draft, after=0, built=False):
         await fold_contacts(session, workspace, draft, ids)
     if not await definitions.point_at_draft(session, workspace, draft, previous=previous, now=now):
@@ -258,7 +286,8 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
         count = await alert_decisions.open_for_newcomers(session, workspace, types.values(), score=draft.key, now=now)
         await definitions.record_asked(session, draft, count=count)
     await _reenroll(session, workspace, types.values(), now=now)
-    await enqueue(session, [_make_job(workspace, DELETE, previous.definition, now=now)], now=now)
+    if previous is not None:
+        await enqueue(session, [make_deletion_job(workspace, previous, now=now)], now=now)
 
 
 async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:

@@ -179,7 +179,8 @@ async def _load_document(session: Session, workspace: Workspace, slug: str, *, h
 _SELECT_SOURCE = (
     "SELECT w.id AS workspace_id, w.team, w.name, s.id, s.slug, s.provider, s.secrets, s.settings,"
     " s.api_token IS NOT NULL AS reads, t.key"
-    " FROM sources s JOIN workspaces w ON w.id = s.workspace_id LEFT JOIN score_types t ON t.workspace_id = w.id"
+    " FROM sources s JOIN workspaces w ON w.id = s.workspace_id"
+    " LEFT JOIN score_types t ON t.workspace_id = w.id AND t.live > 0"
 )
 
 

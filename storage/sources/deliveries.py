@@ -300,6 +300,51 @@ async def settle_replay(
     await database.write(body)
 
 
+async def discard_items(
+    workspace: Workspace, *, id: int, positions: Collection[int] | None = None, by: str, now: int
+) -> int:
+    """Discard items of a delivery that are in quarantine, all of them or those at *positions*. Return their number.
+
+    They count as ignored from then on. Raises UnknownDelivery if there is no such delivery, or no such item.
+    """
+    _, items = await delivery(workspace, id=id)
+    chosen = [item.position for item in items if positions is None or item.position in positions]
+    if missing := sorted(set(positions or ()) - set(chosen)):
+        raise UnknownDelivery(f"delivery {id} has no item {missing[0]} in quarantine")
+
+    async def body(session: Session) -> int:
+        before = await _load_counts(session, workspace, id)
+        discarded = await session.rows(
+            "DELETE FROM quarantine WHERE workspace_id = $2 AND delivery_id = $3"
+            " AND position IN (SELECT position FROM given(position bigint)) RETURNING position",
+            [{"position": position} for position in chosen],
+            workspace.id,
+            id,
+        )
+        if not discarded:
+            return 0
+        await session.rows(
+            "UPDATE deliveries SET quarantined = quarantined - $3, ignored = ignored + $3"
+            " WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            id,
+            len(discarded),
+        )
+        await session.rows(
+            "UPDATE raw_deliveries SET is_needed = false WHERE delivery_id = $2 AND workspace_id = $1"
+            " AND NOT EXISTS (SELECT 1 FROM quarantine q WHERE q.delivery_id = $2)",
+            workspace.id,
+            id,
+        )
+        await record_change(
+            session, workspace, who=by, what=AuditAction.ITEMS_DISCARDED, subject=f"delivery {id}",
+            before=before, after=await _load_counts(session, workspace, id), now=now,
+        )  # fmt: skip  # who and what, then the states
+        return len(discarded)
+
+    return await database.write(body)
+
+
 async def _load_counts(session: Session, workspace: Workspace, id: int) -> Document | None:
     """Return the number of items of a delivery by outcome, and lock it; None if it was deleted meanwhile."""
     rows = await session.rows(

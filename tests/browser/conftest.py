@@ -8,7 +8,6 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page, async_playwright, expect
@@ -101,9 +100,9 @@ async def open_page(only_page: Page, demo_url: str) -> AsyncIterator[Open]:
     only_page.on("console", note)
     only_page.on("pageerror", fail)
 
-    async def open_one(*, size: tuple[int, int] = WIDE, colours: Any = "light") -> Page:
+    async def open_one(*, size: tuple[int, int] = WIDE) -> Page:
         await only_page.set_viewport_size({"width": size[0], "height": size[1]})
-        await only_page.emulate_media(color_scheme=colours)
+        await only_page.emulate_media(color_scheme="light")
         await only_page.goto(demo_url)
         await expect(only_page.locator("#messages")).to_have_attribute("aria-busy", "false")
         return only_page

@@ -245,12 +245,12 @@ def _is_welcome(call: ReceivedCall) -> bool:
 
 
 def button_of(message: Message, label: str, *, nth: int | None = None) -> dict[str, str]:
-    """Return the button *label*; *nth* chooses between several."""
+    """Return the button *label*, or the button of the row with that text; *nth* chooses between several."""
     buttons = [
         {"action_id": element["action_id"], "block_id": block["block_id"], "value": element["value"]}
         for block in message.blocks
         for element in _buttons(block)
-        if element["text"]["text"] == label
+        if label in (element["text"]["text"], block.get("text", {}).get("text"))
     ]
     assert buttons, f"no button says {label!r}"
     assert len(buttons) == 1 or nth is not None, f"{len(buttons)} buttons say {label!r}"
@@ -284,6 +284,7 @@ def drawn(blocks: Any, *, now: float) -> str:
                 lines.append(
                     " ".join([block["text"]["text"], *(f"[{button['text']['text']}]" for button in _buttons(block))])
                 )
+                lines += [field["text"] for field in block.get("fields", ())]
             case "context":
                 lines.append(f"({block['elements'][0]['text']})")
             case "actions":

@@ -72,7 +72,7 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     acme.sandbox.world.people[user].is_admin = True  # an admin, so that only the reason under test leads to a refusal
     await acme.sandbox.push(json.dumps({"type": "score.set", "contact": {"id": "q"}, "score": "none", "value": 1}))
     await acme.pushed(
-        *({"type": "contact.upsert", "contact": {"id": f"x{n}", "name": f"Xenia {n}"}} for n in range(10))
+        *({"type": "contact.upsert", "contact": {"id": f"x{n}", "name": f"Xenia {n}"}} for n in range(20))
     )
     messages: dict[str, Sent] = {}
     for line in COMMANDS:

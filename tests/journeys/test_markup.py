@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from bot.demo.world import Message
 from bot.features import VERBS
 from storage.scoring.definitions import add_score_type
 from tests.journeys.acme import REP, Acme, entered, form
@@ -152,7 +151,9 @@ async def test_nothing_is_parsed(evil: Acme, line: str) -> None:
 async def test_nothing_is_parsed_in_what_follows(evil: Acme) -> None:
     """Slack finds no markup in foreign text of choices, forms, receipts, undo receipts and histories."""
     choice = await evil.ask("set evil mood=7 because <!channel>")
-    receipt = await evil.press(choice, "Evil <!channel> & <https://evil.example|Free> · <!here> Ltd")
+    receipt = await evil.press(
+        choice, "Evil &lt;!channel&gt; &amp; &lt;https://evil.example|Free&gt; · &lt;!here&gt; Ltd"
+    )
     undone = await evil.press(receipt, "Undo")
     await evil.press(undone, "History")
     view = await evil.press_for_form(await evil.ask("crm:evil"), "Set")
@@ -231,19 +232,13 @@ async def test_nothing_that_is_sent_styles_or_turns_anything(styled: Acme) -> No
     for line in ("merge crm:styled into crm:styled2", "rules", "sources", "settings", "undo"):
         await styled.ask(line, user=ADMIN)
     choice = await styled.ask("set styled mood=7 because *x*")
-    await styled.press(choice, button_labels(choice)[0])
+    await styled.press(choice, next(block["text"]["text"] for block in choice.blocks if "accessory" in block))
     view = await styled.press_for_form(await styled.ask("crm:styled"), "Set")
 
     assert "\u202e" not in str(form(view))
     assert len(styled.answers) == len(LOOKS) + 9
     assert raw_in(styled) == []
     assert [link for call in styled.answers for link in made_into_links(call.arguments)] == []
-
-
-def button_labels(message: Message) -> list[str]:
-    """Return the labels of a message's buttons, from the first row on."""
-    rows = [block["elements"] for block in message.blocks if block["type"] == "actions"]
-    return [element["text"]["text"] for row in rows for element in row]
 
 
 EVIL_WORD = "<!here>*x*_x_~x~:joy:\u202e"

@@ -36,7 +36,7 @@ HELP = """\
 `/score add EMAIL [name:… company:… owner:…]`: add a contact, or change its name, company or owner
 `/score filter TERMS`: list the contacts that match; the word filter may be left out
 `/score segment save NAME TERMS | list | show NAME | delete NAME`: save a filter under a name
-`/score top [N] [TYPE]`: the highest scores
+`/score top [N] [TYPE] [TERMS]`: the highest scores
 `/score history CONTACT [TYPE] [90d]`: every change of a score; with a number of days also a chart
 `/score why CONTACT [TYPE]`: what a score is made of, in lines that add up to it
 `/score undo`: undo your last change
@@ -46,6 +46,7 @@ HELP = """\
 `/score rules`: for admins: the points for activities and attributes
 `/score sources`: for admins: the systems that send scores, and what they sent
 `/score merge CONTACT into CONTACT`: for admins: merge two contacts; Undo splits them again
+`/score split CONTACT SOURCE:ID`: for admins: make an id of a source a contact of its own; Undo joins the two again
 `/score delete CONTACT`: for admins: delete a contact for good
 `/score setup`: for admins: where follow-ups go, who sets scores
 `/score audit`: for admins: who changed settings, imported, exported, merged or deleted
@@ -58,14 +59,14 @@ COLLEAGUE = "<@U0JANE|jane> is a colleague, not a contact. Their contacts: `/sco
 
 TOP = """\
 *Top 2 by Score*
-1. *Ada Lovelace* · Analytical Engines  *62* (warm)
-2. *Grace Hopper* · Navy  *41* (warm)
+1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]
+2. *Grace Hopper* · Navy · *41* (warm) [Open]
 (With equal scores, the contact known longest comes first.)"""
 
 TOP_FIT = """\
 *Top 2 by Fit*
-1. *Ada Lovelace* · Analytical Engines  *7* (fair)
-2. *Grace Kelly* · Monaco  *3* (poor)
+1. *Ada Lovelace* · Analytical Engines · *7* (fair) [Open]
+2. *Grace Kelly* · Monaco · *3* (poor) [Open]
 (With equal scores, the contact known longest comes first.)"""
 
 HISTORY = """\
@@ -89,7 +90,10 @@ LINES = [
         "`/score set ada fit=8 renewal=60 because great demo`\n"
         "`/score set ada +5`",
     ),
-    ("help top", "`/score top [N] [TYPE]`: the highest scores\n`/score top`\n`/score top 5 fit`"),
+    (
+        "help top",
+        "`/score top [N] [TYPE] [TERMS]`: the highest scores\n`/score top`\n`/score top 5 fit`\n`/score top me`",
+    ),
     ("help undo", "`/score undo`: undo your last change\n`/score undo`"),
     ("ada@example.com", ADA_CARD),
     ("ADA@Example.COM", ADA_CARD),  # addresses match in any case
@@ -108,22 +112,22 @@ LINES = [
     (
         "grace",
         "2 contacts match “grace”. Which one?\n"
-        "[Grace Hopper · Navy · hopper@example.com] [Grace Kelly · Monaco · kelly@example.com]",
+        "Grace Hopper · Navy · hopper@example.com [Choose]\nGrace Kelly · Monaco · kelly@example.com [Choose]",
     ),
     (
         "adaa",
-        "No contact is called “adaa”. Did you mean one of these?\n"
-        "[Ada Lovelace · Analytical Engines · ada@example.com]",
+        "No contact is called “adaa”. Did you mean this one?\n"
+        "Ada Lovelace · Analytical Engines · ada@example.com [Choose]",
     ),
     (
         "view lovelacce",  # a typo in the last name counts like one in the first name
-        "No contact is called “lovelacce”. Did you mean one of these?\n"
-        "[Ada Lovelace · Analytical Engines · ada@example.com]",
+        "No contact is called “lovelacce”. Did you mean this one?\n"
+        "Ada Lovelace · Analytical Engines · ada@example.com [Choose]",
     ),
     ("qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
     (
         "view zoe@example.com",
-        "No contact has the address zoe@example.com yet. To add it, set a score: `/score set zoe@example.com 85`",
+        "No contact has the address zoe@example.com yet.\n[Add zoe@example.com]",
     ),
     ("view top", PETE_CARD),  # a contact with the name of a verb is found
     ('"top"', PETE_CARD),
@@ -142,10 +146,19 @@ LINES = [
         "Did you mean `/score filter fit rising 3 in 7d`?\n[/score filter fit rising 3 in 7d]",
     ),
     ("ｖｉｅｗ \u200eada", ADA_CARD),  # full-width as in Japanese, and with a direction mark
-    (
-        "tag:vip and score>50",
-        "No contacts match `tag:vip and score&gt;50`. No contacts are left after `and`."
-        " `and` was searched as a word; write AND, OR and NOT in capitals.",
+    *(
+        (
+            line,
+            f"*1 contact fits* `{shown}`\n"
+            "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n[Share to channel]",
+        )
+        for line, shown in (
+            ("tag:vip and score>50", "tag:vip and score&gt;50"),  # operators in any case
+            ("filter warm and Mine", "warm and Mine"),
+            ("warm mine", "warm mine"),
+            ("me", "me"),
+            ("vip", "vip"),
+        )
     ),
     (
         "score>1 company:Top Gun",
@@ -161,11 +174,11 @@ LINES = [
     ("ada 85", "Did you mean `/score set ada 85`?\n[/score set ada 85]"),  # not `add`, which is one letter off `ada`
     ("ada@example.com +5", "Did you mean `/score set ada@example.com +5`?\n[/score set ada@example.com +5]"),
     ("crm:123", "No contact is called “crm:123”. Type more of the name, a company, or an address."),
-    ("@jane", COLLEAGUE),
+    ("@jane", "No contacts match `@Jane Kim`."),  # the contacts of a colleague
     ("view @jane", COLLEAGUE),
     ("top", TOP),
     ("TOP 5", TOP),
-    ("top 1", TOP.replace("Top 2", "Top 1").replace("2. *Grace Hopper* · Navy  *41* (warm)\n", "")),
+    ("top 1", TOP.replace("Top 2", "Top 1").replace("2. *Grace Hopper* · Navy · *41* (warm) [Open]\n", "")),
     ("top fit", TOP_FIT),
     ("top 5 Fit", TOP_FIT),
     (
@@ -175,16 +188,21 @@ LINES = [
     *(
         (
             f"top {word}",
-            f"`{word}` is neither a number from 1 to 50 nor a score type (score, fit, satisfaction)."
-            f" Type `/score top 10`{suggestion}.",
+            f"`{word}` is not a number from 1 to 50. Type `/score top 10`.",
         )
-        for word, suggestion in (
-            ("0", ""),
-            ("51", ""),
-            ("-1", ""),
-            ("gun", ", or for a contact of that name `/score view top gun`"),
-        )
+        for word in ("0", "51")
     ),
+    ("top nobody", "No contacts with a Score match `nobody`. Score types: score, fit, satisfaction."),
+    *(
+        (
+            f"top {words}",
+            f"*Top 1 by Score* `{shown}`\n1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+            "(With equal scores, the contact known longest comes first.)",
+        )
+        for words, shown in (("me", "me"), ("3 owner:me score>50", "owner:me score&gt;50"), ("vip 5 score", "vip"))
+    ),
+    ("?", HELP),
+    ("--help", HELP),
     ("history ada", HISTORY),
     ("history ada@example.com score", HISTORY),
     (
@@ -249,7 +267,9 @@ async def test_the_nearest_three(acme: Acme) -> None:
     await acme.pushed(*({"type": "contact.upsert", "contact": {"id": name, "name": name}} for name in names))
     answer = acme.seen(await acme.ask("roberd"))
 
-    assert answer == "No contact is called “roberd”. Did you mean one of these?\n[Robert] [Roberto] [Roberta]"
+    assert answer == "No contact is called “roberd”. Did you mean one of these?\n" + "\n".join(
+        f"{name} [Choose]" for name in ("Robert", "Roberto", "Roberta")
+    )
 
 
 async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
@@ -260,24 +280,29 @@ async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
     assert answer == "*Tops*\nScore  —\nFit  —\nSatisfaction  —\n[Set] [History] [Make me the owner]"
 
 
-@pytest.mark.parametrize(
-    ("count", "answer"),
-    [
-        (
-            10,
-            "10 contacts match “sam”. Which one?\n"
-            "[Sam A] [Sam B] [Sam C] [Sam D] [Sam E]\n[Sam F] [Sam G] [Sam H] [Sam I] [Sam J]",
-        ),
-        (11, "More than ten contacts match “sam”. Type more of the name, or an address."),
-    ],
-)
-async def test_up_to_ten_are_offered(acme: Acme, count: int, answer: str) -> None:
-    """Ten contacts with the same name are listed; eleven are too many."""
-    letters = "ABCDEFGHIJK"[:count]
-    people = [{"type": "contact.upsert", "contact": {"id": letter, "name": f"Sam {letter}"}} for letter in letters]
-    await acme.pushed(*people)
+async def test_contacts_of_a_name_are_rows_and_more_than_twenty_are_a_list(acme: Acme) -> None:
+    """Each contact with the name has a row with a button; for more than twenty, the reply says how to list all."""
+    people = [{"type": "contact.upsert", "contact": {"id": f"{n}", "name": f"Sam {n:02d}"}} for n in range(21)]
+    rows = "\n".join(f"Sam {n:02d} [Choose]" for n in range(20))
+    await acme.pushed(*people[:20])
+    assert acme.seen(await acme.ask("sam")) == f"20 contacts match “sam”. Which one?\n{rows}"
+    await acme.pushed(people[20])
 
-    assert acme.seen(await acme.ask("sam")) == answer
+    assert acme.seen(await acme.ask("sam")) == (
+        f'More than 20 contacts match “sam”. Which one?\n{rows}\n(All of them: `/score filter "sam"`)'
+    )
+    title, *lines = acme.seen(await acme.ask('filter "sam"')).splitlines()
+    assert (title, len(lines)) == ('*1–20 of 21 contacts fit* `"sam"`', 21)
+    chosen = await acme.press(await acme.ask("set sam 5"), "Sam 03")
+    assert acme.seen(chosen).startswith("Sam 03 · Score — → *5*")
+
+
+async def test_a_row_of_a_list_opens_its_contact(acme: Acme) -> None:
+    """The button of a row shows the card below the list, as often as it is clicked."""
+    top = await acme.ask("top")
+
+    assert acme.seen(await acme.press(top, "1. *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
+    assert acme.seen(await acme.press(top, "1. *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
 
 
 async def test_the_card_tells_a_colleagues_change_from_the_crms(acme: Acme) -> None:
@@ -308,8 +333,8 @@ async def test_a_score_that_is_missing_is_not_in_the_top(acme: Acme) -> None:
 
     assert acme.seen(await acme.ask("top")) == (
         "*Top 2 by Score*\n"
-        "1. *Ada Lovelace* · Analytical Engines  *62* (warm)\n"
-        "2. *Grace Kelly* · Monaco  *0* (cold)\n"
+        "1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+        "2. *Grace Kelly* · Monaco · *0* (cold) [Open]\n"
         "(With equal scores, the contact known longest comes first.)"
     )
 
@@ -321,9 +346,9 @@ async def test_equal_scores(acme: Acme) -> None:
 
     assert acme.seen(await acme.ask("top")) == (
         "*Top 3 by Score*\n"
-        "1. *Ada Lovelace* · Analytical Engines  *62* (warm)\n"
-        "2. *Grace Hopper* · Navy  *62* (warm)\n"
-        "3. *Studio 54*  *62* (warm)\n"
+        "1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+        "2. *Grace Hopper* · Navy · *62* (warm) [Open]\n"
+        "3. *Studio 54* · *62* (warm) [Open]\n"
         "(With equal scores, the contact known longest comes first.)"
     )
 
@@ -382,8 +407,8 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
 
     assert text == (
         "*2 contacts fit* `score&gt;=40`\n"
-        "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
-        "*Grace Hopper* · Navy · Score *41* (warm)\n"
+        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
+        "*Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
         "[Share to channel]"
     )
     assert wrong == (
@@ -405,7 +430,7 @@ async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
 
     assert text == (
         '*1 contact fits* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
-        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt;\n"
+        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt; [Open]\n"
         "[Share to channel]"
     )
     unquoted = acme.seen(await acme.ask("attributes.Seats Used>5"))

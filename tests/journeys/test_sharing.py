@@ -58,5 +58,7 @@ async def test_the_contacts_of_a_colleague(acme: Acme) -> None:
     answers = {line: acme.seen(await acme.ask(line)).splitlines() for line in ("owner:me", "filter owner:@robin")}
     nobody = acme.seen(await acme.ask("filter owner:@jane"))
 
-    assert [lines[1] for lines in answers.values()] == ["*Ada Lovelace* · Analytical Engines · Score *62* (warm)"] * 2
+    assert [lines[1] for lines in answers.values()] == [
+        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]"
+    ] * 2
     assert nobody.startswith("No contacts match")

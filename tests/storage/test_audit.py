@@ -24,12 +24,14 @@ from storage.domain.submissions import Delivered, ItemOutcome, Raw, Status
 from storage.job_runner import run_here
 from storage.jobs import NewJob
 from storage.ledger.committer import record
+from storage.ledger.erase_many import delete_contacts, list_matching
 from storage.ledger.split import preview_split, split_contact
 from storage.reading.segments import delete_segment, save_segment
 from storage.scoring.definitions import add_score_type, score_type, score_types
 from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_handlers
+from storage.scoring.removal import add_again, remove_score_type
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
-from storage.sources.deliveries import deliveries, settle_replay
+from storage.sources.deliveries import deliveries, discard_items, settle_replay
 from storage.tokens import create_token, revoke_token
 from storage.transfer.csv_files import recognize
 from storage.transfer.export import create_file, export, write_csv
@@ -48,17 +50,18 @@ ADMIN = "U0ADMIN"
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 
 # They change nothing that people chose: data of jobs, messages and notices, what programs found out, and drafts, which
-# nobody sees until they are applied.
+# nobody sees until they are applied. The record of a removed workspace is deleted with it.
 NO_SETTINGS = {
-    "alerts.broken.report_breakages", "alerts.decide.sweep", "alerts.digests.record_digest_sent",
-    "alerts.followup_moves.move_message", "alerts.followup_moves.record_message", "jobs.claim",
-    "jobs.delete_abandoned", "jobs.enqueue_one", "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone",
-    "jobs.proceed", "jobs.renew", "jobs.reschedule", "jobs.settle", "jobs.start", "late_answers.delete_answer",
-    "late_answers.save_answer", "ledger.erase.record_request_names", "notices.clear_notice",
-    "notices.record_notice", "posted_messages.forget_message", "posted_messages.record_posted",
-    "scoring.definitions.delete", "scoring.drafts.cancel", "scoring.fold_marked.fold_again",
-    "sources.deliveries.count_refusal", "sources.deliveries.delete_old_deliveries",
-    "sources.health.record_reported", "sources.readback_queue.clear_failure",
+    "alerts.broken.report_breakages",
+    "alerts.decide.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
+    "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
+    "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
+    "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
+    "ledger.erase.record_request_names", "notices.clear_notice", "notices.record_notice",
+    "posted_messages.forget_message", "posted_messages.record_posted", "scoring.definitions.delete",
+    "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
+    "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
+    "remove_workspace.remove_workspace", "sources.readback_queue.clear_failure",
     "sources.readback_queue.record_failure", "workspaces.record_welcome",
 }  # fmt: skip  # names
 # The history of a follow-up records who moved it.
@@ -144,6 +147,12 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
         "tokens.revoke_token", revoke_token(workspace, id=1, by=ADMIN, now=NOW), ("token.revoked", "script", made, None)
     )
     await _check_transfers(witness, tmp_path)
+    (ada,) = await list_matching(workspace, query=parse("name:ada OR email:ada@example.com", ()), now=NOW)
+    await witness.check(
+        "ledger.erase_many.delete_contacts",
+        delete_contacts(workspace, ids=[ada], progress=lambda _: None, by=ADMIN, clock=lambda: NOW + 4 * SECOND),
+        ("contact.deleted", None, None, None),
+    )
     authored = {name for name in VERBS if has_author(name)} - IN_ANOTHER_RECORD - PARTS
     assert witness.seen | {"workspaces.add_workspace"} == authored
 
@@ -195,6 +204,20 @@ async def _check_types(witness: Witness) -> None:
         "scoring.drafts.apply", apply(workspace, draft=pending, asks=False, by=ADMIN, clock=lambda: NOW),
         ("type.changed", "fit", renamed, renamed | {"version": 2, "rules": [document]}),
     )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "scoring.removal.remove_score_type",
+        remove_score_type(workspace, key="fit", by=ADMIN, clock=lambda: NOW),
+        ("type.removed", "fit", renamed | {"version": 2, "rules": [document]}, None),
+    )
+    again = fit | {"version": 3, "half_life": None, "bands": []}
+    await witness.check(
+        "scoring.removal.add_again",
+        add_again(
+            workspace, key="fit", label="Fit", minimum=1_000, maximum=10_000, step=500, start=None, bands=(),
+            is_default=False, by=ADMIN, clock=lambda: NOW,
+        ),
+        ("type.added", "fit", None, again),
+    )  # fmt: skip  # one definition
 
 
 async def _check_alerts(witness: Witness) -> None:
@@ -297,6 +320,14 @@ async def _check_sources(witness: Witness) -> None:
             by=ADMIN, now=NOW,
         ),
         ("delivery.replayed", f"delivery {delivery.id}", counts, counts | {"applied": 1, "quarantined": 0}),
+    )  # fmt: skip  # the act and its entry
+    await witness.team.deliver(
+        Unusable(key="l", reason="no good", raw="{}"), delivered=Delivered(source=source.id, key="e", raw=request)
+    )
+    (delivery, _) = await deliveries(workspace, source=None, most=9)
+    await witness.check(
+        "sources.deliveries.discard_items", discard_items(workspace, id=delivery.id, by=ADMIN, now=NOW),
+        ("delivery.discarded", f"delivery {delivery.id}", counts, counts | {"ignored": 1, "quarantined": 0}),
     )  # fmt: skip  # the act and its entry
     del paused["secrets"]
     await witness.check(

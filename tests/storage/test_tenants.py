@@ -1,14 +1,28 @@
 """Two workspaces with the same names for everything neither show nor change anything of each other."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
+from tortoise.exceptions import IntegrityError
 
+from storage.alerts.digests import set_digest
+from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.bootstrap import Storage
+from storage.db import database
+from storage.db.errors import is_reference_error
+from storage.db.tables import TableInfo, list_tables
 from storage.domain.contacts import Reference
-from storage.domain.errors import NothingToUndo, UnknownContact, UnknownDelivery, UnknownScoreType, UnknownSource
-from storage.domain.facts import Op, Unusable
+from storage.domain.errors import (
+    NothingToUndo,
+    UnknownContact,
+    UnknownDelivery,
+    UnknownScoreType,
+    UnknownSource,
+    UnknownWorkspace,
+)
+from storage.domain.facts import Deletion, Merge, Op, Unusable
 from storage.domain.score_types import Band
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Status
@@ -17,10 +31,14 @@ from storage.ledger.facts import last_command
 from storage.reading.current_scores import card, cards_of, top
 from storage.reading.history import history, load_timeline
 from storage.reading.search import find, nearest
+from storage.reading.segments import save_segment
+from storage.remove_workspace import remove_workspace
 from storage.scoring.definitions import add_score_type, score_types
 from storage.sources.config import add_source, find_source, sources
 from storage.sources.deliveries import count_refusal, deliveries, delivery, list_refusals
-from storage.workspaces import add_workspace
+from storage.tokens import create_token
+from storage.workspaces import add_workspace, find_workspace
+from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -252,3 +270,60 @@ async def test_a_score_type_of_the_other_workspace_is_unknown(houses: tuple[Hous
         *(house.team.deliver(set_to("k9", BOB, 5, at=NOW, score="renewal"), batch="crm/d9") for house in houses)
     )
     assert [answer.outcomes[0].status for answer in both] == [Status.QUARANTINED, Status.APPLIED]
+
+
+async def test_a_removed_workspace_leaves_no_row_and_the_other_stays(
+    houses: tuple[House, House], database_url: str
+) -> None:
+    """Everything of one workspace is deleted, whatever refers to what; nothing of the other is."""
+    first, two = houses
+    workspace = first.team.workspace
+    await choose_channel(workspace, channel="C1", by="U0ADMIN", now=NOW)
+    await add_alert_rule(workspace, words="score crosses 60", made_by="U0ADMIN", owners={}, now=NOW)
+    await first.team.deliver(set_to("k9", BOB, 90), received=NOW + SECOND)
+    await first.team.ask(Merge(key="m", contact=Reference(email=ADA), into=Reference(email=BOB)), batch="slack/m")
+    await create_token(workspace, name="script", scopes=["read"], by="U0ADMIN", now=NOW)
+    await save_segment(workspace, name="hot", text="score>=80", by="U0ADMIN", now=NOW)
+    await set_digest(workspace, place="C1", zone="UTC", minute=540, made_by="U0ADMIN", now=NOW)
+    await first.team.ask(Deletion(key="x", contact=Reference(email=ADA)), batch="slack/x")
+    tables = [table for table in list_tables() if table.name != "jobs"]
+    before, shown = await view(two), await count_rows(database_url, tables, two)
+    assert sum(await count_rows(database_url, tables, first)) > 20
+    numbers: list[int] = []
+
+    await remove_workspace(workspace, progress=numbers.append)
+
+    assert set(await count_rows(database_url, tables, first)) == {0}
+    assert numbers == sorted(numbers)
+    assert (await view(two), await count_rows(database_url, tables, two)) == (before, shown)
+    with pytest.raises(UnknownWorkspace):
+        await find_workspace("T1")
+    await remove_workspace(two.team.workspace)
+    for table in list_tables():
+        assert await raw.rows(database_url, count_all(table)) == [{"number": 0}]
+
+
+async def test_a_row_that_others_refer_to_is_told_from_other_errors(houses: tuple[House, House]) -> None:
+    """The error of a contact that facts refer to is recognized, on both databases; another error is not."""
+    workspace = houses[0].team.workspace
+    with pytest.raises(IntegrityError) as refused:
+        await database.change("DELETE FROM contacts WHERE workspace_id = $1", workspace.id)
+    assert is_reference_error(refused.value)
+    with pytest.raises(IntegrityError) as refused:
+        await database.change("UPDATE workspaces SET team = 'T1'")
+    assert not is_reference_error(refused.value)
+
+
+def count_all(table: TableInfo) -> str:
+    """Return a statement that counts the rows of a table."""
+    return f"SELECT count(*) AS number FROM {table.name}"
+
+
+async def count_rows(database_url: str, tables: Sequence[TableInfo], house: House) -> list[int]:
+    """Return the number of rows that a workspace has in each table."""
+    counts = []
+    for table in tables:
+        sql = f"{count_all(table)} WHERE {table.of_workspace}"
+        (row,) = await raw.rows(database_url, sql, house.team.workspace.id)
+        counts.append(int(str(row["number"])))
+    return counts

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from storage.domain.errors import UnknownContact
-from storage.domain.explain import Contribution
+from storage.domain.explain import Contribution, Explanation
 from storage.domain.facts import FieldOrder
 from storage.domain.numbers import to_json
 from storage.reading.history import HistoryEntry, history, why
@@ -27,8 +27,7 @@ async def show_explanation(call: ApiRequest) -> web.Response:
     )
     if explanation is None:
         raise UnknownContact(f"this contact has no score `{score_type.key}`")
-    contributions = [_render_contribution(contribution) for contribution in explanation.contributions]
-    return web.json_response({"value": to_json(explanation.value), "contributions": contributions})
+    return web.json_response(render_explanation(explanation))
 
 
 async def show_history(call: ApiRequest) -> web.Response:
@@ -40,6 +39,12 @@ async def show_history(call: ApiRequest) -> web.Response:
     )
     next_cursor = _write_cursor(entries[limit - 1].order) if len(entries) > limit else None
     return web.json_response({"items": [_render_entry(entry) for entry in entries[:limit]], "next_cursor": next_cursor})
+
+
+def render_explanation(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation as JSON; the terminal prints the same document."""
+    contributions = [_render_contribution(contribution) for contribution in explanation.contributions]
+    return {"value": to_json(explanation.value), "contributions": contributions}
 
 
 def _render_contribution(contribution: Contribution) -> dict[str, Any]:

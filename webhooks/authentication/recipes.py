@@ -6,6 +6,7 @@ from dataclasses import asdict, fields, replace
 from pydantic import TypeAdapter, ValidationError
 
 from storage.domain.sources import Source
+from storage.domain.validation import explain_invalid
 from webhooks.authentication.credentials import Authenticator, Basic, Signature, TokenCredential
 from webhooks.authentication.signatures import Recipe
 
@@ -84,7 +85,7 @@ def recipes(definition: str | Mapping[str, object]) -> Sequence[Recipe]:
         recipe = _READER.validate_python(definition)
     except ValidationError as exc:
         error = exc.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"The recipe's `{error['loc'][0]}` cannot be used: {error['msg']}.") from exc
+        raise ValueError(f"The recipe's `{error['loc'][0]}` cannot be used: it {explain_invalid(error)}.") from exc
     _check_recipe(recipe)
     changes = {name: value.lower() for name, value in asdict(recipe).items() if name in _HEADERS and value}
     if recipe.listed == "pairs":

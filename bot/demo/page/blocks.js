@@ -36,11 +36,17 @@ export function valuesOf(fields) {
 
 function drawSection(block, scene) {
   const label = wordsOf(block.text).replace(/[*_~`]/g, "").slice(0, 80);
+  const fields = (block.fields ?? []).map((field) => node("div", { class: "section-field words" }, drawText(field, scene)));
   const beside = block.accessory && drawElement(block.accessory, block, scene, { label });
   return node(
     "div",
     { class: "block-section" },
-    node("div", { class: "section-words words" }, drawText(block.text, scene)),
+    node(
+      "div",
+      { class: "section-words" },
+      node("div", { class: "words" }, drawText(block.text, scene)),
+      fields.length > 0 && node("div", { class: "section-fields" }, ...fields),
+    ),
     beside && node("div", { class: "accessory" }, beside),
   );
 }

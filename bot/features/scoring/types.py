@@ -7,15 +7,16 @@ from typing import Any
 
 from bot.blocks.refusals import plain_reply, refusal_sentence
 from bot.blocks.scoring import settings_reply, type_modal
-from bot.features.scoring.changes import propose_change
+from bot.features.scoring.changes import PATIENCE, propose_change
 from bot.slack.handling import Reply, Request
-from bot.slack.text import escape, parse_number
+from bot.slack.text import escape, escape_code, parse_number
 from storage.domain.durations import parse_span
 from storage.domain.errors import AlreadyThere, BadName, Refusal
 from storage.domain.numbers import parse
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Band, ScoreType, check_definition, check_key, parse_band
 from storage.scoring.definitions import add_score_type, drafts
+from storage.scoring.removal import add_again, is_removed
 
 
 async def show_settings(request: Request) -> Reply:
@@ -64,10 +65,18 @@ async def submit_type(request: Request) -> Reply:
 
 async def _add_type(request: Request, entered: "_EnteredType", values: dict[str, Any]) -> Reply:
     key = entered.text("key")
+    values |= {"key": key, "is_default": entered.is_default, "by": request.person.id}
     try:
-        score_type = await add_score_type(
-            request.workspace, key=key, is_default=entered.is_default, by=request.person.id, now=request.now, **values
-        )
+        if await is_removed(request.workspace, key=key):
+            added = await add_again(request.workspace, **values, clock=request.clock, patience=PATIENCE)
+            if added is None:
+                return plain_reply(
+                    f"`{escape_code(key)}` was removed earlier: its scores are being recalculated from its changes."
+                    " It is in `/score settings` when that is done."
+                )
+            score_type = added
+        else:
+            score_type = await add_score_type(request.workspace, **values, now=request.now)
     except (AlreadyThere, BadName) as refusal:
         return Reply(errors={"key": refusal_sentence(refusal)})
     example = f"Set one: `/score set ada@example.com {score_type.key}={_example_value(score_type)}`"

@@ -1,7 +1,7 @@
 """Parse filters and match contacts: `score>=80 -tag:churned sort:-score limit:20`."""
 
 from storage.domain.filters.errors import BadFilter
-from storage.domain.filters.parse import is_readable, list_segments, parse, with_addresses
+from storage.domain.filters.parse import list_segments, parse, with_addresses
 from storage.domain.filters.terms import Candidate, Filter, Sort, Words
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Filter",
     "Sort",
     "Words",
-    "is_readable",
     "list_segments",
     "parse",
     "with_addresses",

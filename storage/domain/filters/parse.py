@@ -97,31 +97,20 @@ def parse(
     return Filter(where, tuple(reader.sort), reader.limit, tuple(written for _, written in parts))
 
 
-def is_readable(text: str, types: Sequence[ScoreType], *, segments: Mapping[str, str]) -> bool:
-    """Return whether `parse` reads a filter for a reader without an address, so that `owner:me` has no meaning."""
-    try:
-        parse(text, types, segments=segments)
-    except BadFilter:
-        return False
-    return True
-
-
 def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
     """Return a filter's text with colleagues replaced by addresses, so that `me` does not depend on the reader.
 
     *owners* is as for `parse`. A colleague without an address in *owners* stays as written. Raises BadFilter.
     """
-    values = [
-        value
-        for tree in _parse_tree(text).find_data("member")
-        if _find_first_token(tree).casefold() == "owner"
-        for value in _list_values(tree)
-    ]
-    for value in sorted(values, key=lambda token: token.start_pos or 0, reverse=True):
-        address = owners.get(_get_owner_key(value) or "")
+    tree = _parse_tree(text)
+    members = [member for member in tree.find_data("member") if _find_first_token(member).casefold() == "owner"]
+    values = [(value, "") for member in members for value in _list_values(member)]
+    values += [(value, "owner:") for words in tree.find_data("words") for value in _list_values(words)]
+    for value, prefix in sorted(values, key=lambda value: value[0].start_pos or 0, reverse=True):
+        address = owners.get(_get_owner_key(value) or "") if value.type != "STRING" or not prefix else None
         if address is not None:
             written = address if _ONE_WORD.fullmatch(address) else f'"{address}"'
-            text = f"{text[: value.start_pos]}{written}{text[value.end_pos :]}"
+            text = f"{text[: value.start_pos]}{prefix}{written}{text[value.end_pos :]}"
     return text
 
 
@@ -403,6 +392,15 @@ class _Reader:
 
     def _read_words(self, tree: Tree[Token]) -> Term:
         word = _list_values(tree)[0]
+        if _names_owner(word) and (word.type == "MENTION" or "me" in self.owners):
+            return Is("owner", (self._find_owner(word),))
+        if word.type != "STRING" and not self.about_fields:
+            band = word.casefold()
+            score = next(
+                (score for score in self.types.values() if band in {known.name for known in score.bands}), None
+            )
+            if score is not None:
+                return InBand(score, (band,))
         if not self.about_fields and word.type != "STRING" and word.casefold().startswith(ATTRIBUTE):
             unquoted = _find_unquoted(self.text, word.start_pos or 0)
             examples = f"write an attribute like this: {_EXAMPLES['attributes']}"
@@ -521,7 +519,12 @@ def _get_owner_key(value: Token) -> str | None:
     owner = _unquote(value)
     if owner.startswith("<@"):
         return owner[2:].partition("|")[0].rstrip(">")
-    return "me" if owner.casefold() == "me" else None
+    return "me" if owner.casefold() in ("me", "mine") else None
+
+
+def _names_owner(word: Token) -> bool:
+    """Return whether a word without an operator stands for a colleague: a mention, `me` or `mine`."""
+    return word.type != "STRING" and _get_owner_key(word) is not None
 
 
 def _unquote(token: Token) -> str:

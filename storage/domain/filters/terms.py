@@ -206,15 +206,15 @@ class HasAttribute:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Match contacts with the words as a part of their name, email address or company."""
+    """Match contacts with the words as a part of their name, email address or company, or as a whole tag."""
 
     value: str
 
     def matches(self, candidate: Candidate) -> bool:
         """Return whether the contact matches this term."""
-        return any(
-            text is not None and self.value in field_key(field, text)
-            for field, text in (("name", candidate.name), ("email", candidate.email), ("company", candidate.company))
+        texts = (("name", candidate.name), ("email", candidate.email), ("company", candidate.company))
+        return any(text is not None and self.value in field_key(field, text) for field, text in texts) or any(
+            match_key(tag) == self.value for tag in candidate.tags
         )
 
 

@@ -11,7 +11,7 @@ from bot.blocks.elements import button, format_actor, format_value, format_with_
 from bot.blocks.followups import ended_blocks, list_reply
 from bot.blocks.history import history_reply, why_reply
 from bot.blocks.lists import segments_reply, top_reply
-from bot.blocks.refusals import choose_contact_reply, distinct_name
+from bot.blocks.refusals import ambiguous_contact_reply, choose_contact_reply, distinct_name, no_contact_reply
 from bot.blocks.scores import MOST_TYPES, card_reply, receipt_reply, set_modal
 from bot.features.followups.lists import MOST_ENDED, PER_PAGE, FollowUpPage
 from bot.slack.handling import Reply
@@ -127,7 +127,8 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
         "top": top_reply(cards, types[0]),
         "empty top": top_reply([], types[0]),
         "choice": choose_contact_reply("Which one?", [(distinct_name(person), "set id:7 " + "x" * 2000)] * 10),
-        "offer": choose_contact_reply("Add?", [(distinct_name(person), "set id:7")], action="create"),
+        "offer": no_contact_reply("a" * 60 + "@example.com", [person] * 3, command="set {} score=85"),
+        "ambiguous": ambiguous_contact_reply("&" * 300, [person] * 21, command="set {} score=85 because " + "x" * 300),
     }
 
 
@@ -139,7 +140,7 @@ def test_every_message_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]
     complaints = {name: check_blocks(list(reply.blocks)) for name, reply in replies.items()}
 
     assert {name: complaint for name, complaint in complaints.items() if complaint} == {}
-    assert len(replies) == 13
+    assert len(replies) == 14
 
 
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])

@@ -87,29 +87,38 @@ def test_every_refusal_has_a_sentence() -> None:
     family = [
         refusal for refusal in vars(errors).values() if isinstance(refusal, type) and issubclass(refusal, Refusal)
     ]
-    arguments = {
-        errors.UnknownScoreType: lambda: errors.UnknownScoreType("renewal"),
-        errors.SegmentInUse: lambda: errors.SegmentInUse("hot", segments=("best",), rules=()),
+    examples: dict[type[Refusal], Refusal] = {
+        errors.UnknownScoreType: errors.UnknownScoreType("renewal"),
+        errors.SegmentInUse: errors.SegmentInUse("hot", segments=("best",), rules=()),
     }
-    sentences = [refusal_sentence(arguments[refusal]() if refusal in arguments else refusal()) for refusal in family]
+    sentences = [refusal_sentence(examples.get(refusal) or refusal()) for refusal in family]
 
     assert len(family) > 12
     assert [sentence for sentence in sentences if not sentence or sentence[0].islower()] == []
 
 
-@pytest.mark.parametrize(("count", "buttons"), [(2, 2), (10, 10), (11, 0), (30, 0)])
-def test_how_many_are_offered(count: int, buttons: int) -> None:
-    """Two to ten matches are listed; more matches are too many to choose from."""
-    reply = ambiguous_contact_reply("ada", [contact()] * count, line="set {} score=85 because {}")
-    offered = [element for block in reply.blocks[1:] for element in block["elements"]]
+@pytest.mark.parametrize(
+    ("count", "buttons", "question"),
+    [
+        (2, 2, "2 contacts match “ada”. Which one?"),
+        (20, 20, "20 contacts match “ada”. Which one?"),
+        (21, 20, "More than 20 contacts match “ada”. Which one?"),
+    ],
+)
+def test_how_many_are_offered(count: int, buttons: int, question: str) -> None:
+    """Up to twenty matches have a row with a button each; for more, the reply says how to list all."""
+    reply = ambiguous_contact_reply("ada", [contact()] * count, command="set {} score=85 because {}")
+    offered = [block["accessory"] for block in reply.blocks if "accessory" in block]
+    hints = [block["elements"][0]["text"] for block in reply.blocks if block["type"] == "context"]
 
-    assert len(offered) == buttons
-    assert {element["value"] for element in offered} <= {"set id:7 score=85 because {}"}
+    assert (reply.text, len(offered)) == (question, buttons)
+    assert {element["value"] for element in offered} == {"set id:7 score=85 because {}"}
+    assert hints == ['All of them: `/score filter "ada"`'] * (count > 20)
 
 
 def test_nobody() -> None:
     """If no contact matches, the typed words are quoted without markup."""
-    assert no_contact_reply("<!channel>", [], line="view {}").text == (
+    assert no_contact_reply("<!channel>", [], command="view {}").text == (
         "No contact is called “&lt;!channel&gt;”. Type more of the name, a company, or an address."
     )
 

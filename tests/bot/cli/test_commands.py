@@ -419,6 +419,37 @@ async def test_another_key_is_told(terminal: Terminal) -> None:
     assert (await terminal.run("source list")).code == 0
 
 
+async def test_a_command_without_a_verb_shows_its_help(terminal: Terminal) -> None:
+    """The bare command and a bare noun print their help and exit with 0; flags are shown without a type."""
+    for words, shown in (("", "workspace"), ("type", "remove"), ("type set --help", "--dry-run")):
+        result = await terminal.run(words)
+        assert (result.code, result.err) == (0, "")
+        assert shown in result.out
+        assert "<bool>" not in result.out
+
+
+async def test_bad_usage_is_explained_in_plain_words(terminal: Terminal) -> None:
+    """The explanation names the mistake and what to type, in no words of a library."""
+    for words, complaint in (
+        ("typ list", "There is no command typ. Did you mean `type`?"),
+        ("type list --wrokspace T1", "There is no option --wrokspace. Did you mean `--workspace`?"),
+        ("type set", "KEY is missing."),
+        ("type list --workspace", "--workspace needs a value."),
+        ("type list a b", "`a b` is too much: the command takes fewer words. Put a text with blanks in quotes."),
+        ("deliveries show one", "ID must be a whole number, not `one`."),
+        ("deliveries list --limit 0", "--limit must be at least 1, not `0`."),
+        ("export --format xml", "--format: 'xml' is not one of 'csv', 'jsonl'."),
+        ("import nowhere.csv", "FILE.csv: file 'nowhere.csv' does not exist."),
+    ):
+        result = await terminal.run(words)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.splitlines()[1] == complaint
+    settings = {**terminal.env, "CONTACT_SCORE_PORT": "abc", "CONTACT_SCORE_LOG_FORMAT": "x"}
+    (await run("type", "list", env=settings)).check_refused(
+        "CONTACT_SCORE_PORT: it must be a whole number", "CONTACT_SCORE_LOG_FORMAT: it must be `console` or `json`"
+    )
+
+
 @pytest.mark.slow
 async def test_bad_usage_ends_with_2(terminal: Terminal) -> None:
     """Usage errors are printed on standard error and exit with 2; standard output stays empty."""

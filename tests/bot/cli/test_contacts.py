@@ -1,5 +1,6 @@
-"""The command `contact-score contact split`."""
+"""The commands `contact-score contact why` and `contact split`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,45 @@ async def test_splitting_a_contact_shows_what_moves_and_asks_first(database_url:
     again = (await run("import", "all.csv", "--json", env=env, cwd=tmp_path)).document
     assert (again["new"], again["changed"], again["wrong"]) == (0, 0, 0)
     assert (await run("verify", "--json", env=env, cwd=tmp_path)).document["number_of_differences"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_the_terminal_explains_a_score_as_slack_and_the_api_do(database_url: str, tmp_path: Path) -> None:
+    """Each line says what counts, what was lost and from whom; `--json` is the document of the API."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env, cwd=tmp_path)
+    opened_storage = await open_storage(database_url, secret_keys=[KEY])
+    try:
+        team = Team(await find_workspace("T0123"))
+        await team.deliver(
+            set_to("a", "ada@example.com", 90, at=NOW - 9, fields={"name": "Ada"}),
+            change("b", "ada@example.com", Op.ADD, 30, at=NOW - 8),
+            change("c", "bob@example.com", Op.ADD, 30, at=NOW - 8),
+        )
+    finally:
+        await opened_storage.close()
+
+    shown = await run("contact", "why", "ada@example.com", env=env, cwd=tmp_path)
+
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.splitlines() == [
+        "Ada · Score 100 (hot)",
+        f"  +10  of +30, 20 cut by the range 0 to 100 · {_second(NOW - 8)} · from crm",
+        f"  +90  set to 90 · {_second(NOW - 9)} · from crm",
+        "These add up to 100.",
+    ]
+    document = (await run("contact", "why", "ada@example.com", "score", "--json", env=env, cwd=tmp_path)).document
+    assert document["value"] == 100
+    lines = [(line["effect"], line["op"], line["asked"], line["cut_by_range"]) for line in document["contributions"]]
+    assert lines == [(10, "add", 30, 20), (90, "set", 90, 0)]
+
+    (await run("contact", "why", "eve@example.com", env=env, cwd=tmp_path)).check_refused(
+        "There is no contact `eve@example.com`: give its e-mail address, an id as SOURCE:ID, or id:NUMBER"
+    )
+    unknown = await run("contact", "why", "ada@example.com", "fitt", env=env, cwd=tmp_path)
+    assert (unknown.code, unknown.out, len(unknown.err.splitlines())) == (1, "", 1)
+
+
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at / 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

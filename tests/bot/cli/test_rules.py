@@ -68,6 +68,31 @@ async def test_rules_go_out_and_in(database_url: str, tmp_path: Path) -> None:
     assert (await run("verify", env=env)).code == 0
 
 
+async def test_a_file_that_removes_rules_says_which_and_needs_yes(tmp_path: Path) -> None:
+    """Without --yes a file that lacks rules changes nothing, and names them; with it they are removed."""
+    env = environment(f"sqlite://{tmp_path}/scores.db")
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    full, empty = tmp_path / "rules.toml", tmp_path / "empty.toml"
+    full.write_text(RULES)
+    empty.write_text("")
+    assert (await run("rules", "apply", str(full), env=env)).code == 0
+
+    refused = await run("rules", "apply", str(empty), env=env)
+
+    refused.check_refused(
+        'The file empty.toml removes 3 rules: Demo (score), A "VIP" (score), Minutes (score). Nothing was changed;'
+        " add --yes to remove them"
+    )
+    assert (await run("rules", "export", env=env)).out.count("[[rule]]") == 3
+    looked = await run("rules", "apply", str(empty), "--dry-run", env=env)
+    assert (looked.code, looked.err) == (
+        0,
+        'The file empty.toml removes 3 rules: Demo (score), A "VIP" (score), Minutes (score).\n',
+    )
+    assert (await run("rules", "apply", str(empty), "--yes", "--json", env=env)).document["applied"]
+    assert (await run("rules", "export", env=env)).out == ""
+
+
 @pytest.mark.slow
 async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
     """A file with invalid rules is refused with the line of the mistake and what to write instead."""
@@ -81,7 +106,9 @@ async def test_files_that_hold_no_rules_are_told_where(tmp_path: Path) -> None:
         ): 'Line 10 of rules.toml: rule `A "VIP"`: 0.5 points is not possible',
         RULES.replace('score = "score"', 'score = "fti"', 1): "Line 1 of rules.toml: there is no score type `fti`",
         RULES.replace("points = 10", 'points = "10"'): "Line 1 of rules.toml: `points`",
-        RULES.replace("points = 10", "pionts = 10"): "Line 1 of rules.toml: `points`: Field required",
+        RULES.replace("points = 10", "pionts = 10"): (
+            "Line 1 of rules.toml: a rule has no `pionts`. Did you mean `points`?"
+        ),
         RULES + 'name = "again"': "The file rules.toml is not TOML: Cannot overwrite a value (at ",
         "a = " + "[" * 5000 + "]" * 5000: "The lists in rules.toml are nested too deep",
         RULES.replace("Demo", "Demo\\u0000"): "A text in rules.toml holds the character NUL: remove it",

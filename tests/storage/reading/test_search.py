@@ -106,9 +106,9 @@ async def test_what_is_longer_than_any_name_is_refused(team: Team) -> None:
 
 async def test_a_list_says_that_there_are_more(team: Team) -> None:
     """One contact more than the limit is returned, so that the caller knows that there are more."""
-    await team.deliver(*(field_item(f"k{n:02d}", f"p{n}@example.com", name=f"Ada {n:02d}") for n in range(14)))
+    await team.deliver(*(field_item(f"k{n:02d}", f"p{n}@example.com", name=f"Ada {n:02d}") for n in range(24)))
 
-    assert len(await find(team.workspace, text="ada")) == 11
+    assert len(await find(team.workspace, text="ada")) == 21
     assert [contact.name for contact in await find(team.workspace, text="ada", most=2)] == [
         "Ada 00",
         "Ada 01",
@@ -186,3 +186,25 @@ async def test_the_id_of_a_merged_contact_names_the_survivor(team: Team) -> None
     assert named is not None
     assert (named.id, named.row) == (survivor.id, other.id)
     assert await contacts(team.workspace, ids=[other.id]) == []
+
+
+async def test_a_whole_name_goes_before_names_that_contain_it(team: Team) -> None:
+    """If names equal the text, only these contacts are returned, however many contacts contain the words."""
+    await team.deliver(
+        *(field_item(f"k{n:02d}", f"a{n}@example.com", name=f"Person 4 {n:02d}") for n in range(24)),
+        field_item("one", "z@example.com", name="Person 4"),
+        field_item("two", "y@example.com", company="Person 4 GmbH"),
+    )
+
+    assert [contact.email for contact in await find(team.workspace, text="person  4")] == ["z@example.com"]
+
+
+async def test_an_address_suggests_addresses_that_differ_by_a_letter_or_two(team: Team) -> None:
+    """Other people of the same domain or the same name are not suggested for an address."""
+    await team.deliver(
+        *(field_item(email, email) for email in ("adalove@example.com", "adam@example.com", "ada.lovell@example.org"))
+    )
+    for typed in ("adalov@example.com", "adalvoe@example.com", "adalove@exampel.com", "adaloove@example.co"):
+        nearby = await nearest(team.workspace, text=typed)
+        assert [contact.email for contact in nearby] == ["adalove@example.com"], typed
+    assert await nearest(team.workspace, text="bob@example.com") == []

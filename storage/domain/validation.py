@@ -1,0 +1,42 @@
+"""Describe what is wrong with a value that a validator refused, without the validator's own words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def explain_invalid(error: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value, worded to follow its name: "must be a whole number".
+
+    *error* is an error of pydantic: its type, message and limits.
+    """
+    kind, limits = str(error["type"]), error.get("ctx") or {}
+    match kind:
+        case "missing":
+            return "is missing"
+        case "greater_than_equal":
+            return f"must be at least {limits['ge']}"
+        case "less_than_equal":
+            return f"must be at most {limits['le']}"
+        case "enum" | "literal_error":
+            return f"must be {str(limits['expected']).replace(chr(39), '`')}"
+        case "value_error":
+            return f"cannot be used: {str(error['msg']).removeprefix('Value error, ')}"
+    for beginning, kind_of_value in _KINDS.items():
+        if kind.startswith(beginning):
+            return f"must be {kind_of_value}"
+    return "cannot be used"
+
+
+#: the beginning of an error's type → what the value must be
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "finite": "a number",
+    "string": "text",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "an object",
+    "mapping": "an object",
+}
