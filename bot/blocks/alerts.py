@@ -125,13 +125,14 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices, bre
     options = "".join(f" `{option}`" for option in _list_options(rule))
     # Slack renders a mention only outside of code.
     options += f" `escalate to` <@{rule.escalate_to}>" if rule.escalate_to else ""
-    status = f" · *broken*: {_describe_breakage(breakage)}" if breakage is not None else ""
+    status = f" · *broken*: {describe_breakage(breakage)}" if breakage is not None else ""
     if rule.paused_at is not None:
         status += " · off until `/score setup` is done" if rule.is_default and not choices.set_up_at else " · paused"
     return f"{when}{condition}{destination}{options}{status}"
 
 
-def _describe_breakage(breakage: Breakage) -> str:
+def describe_breakage(breakage: Breakage) -> str:
+    """Return why a rule is broken, in words."""
     if breakage.channel is not None:
         return UNUSABLE_CHANNEL.format(breakage.channel)
     return escape_sentence(breakage.reason)

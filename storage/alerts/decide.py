@@ -420,13 +420,23 @@ async def open_for_newcomers(
     return len(firings)
 
 
-async def count_newcomers(workspace: Workspace, *, draft: ScoreType, now: int) -> int:
-    """Return the number of follow-ups that `open_for_newcomers` would open if a built draft went live."""
+async def preview_newcomers(
+    workspace: Workspace, *, draft: ScoreType, most: int, now: int
+) -> tuple[int, list[NewFollowUp]]:
+    """Return the number of follow-ups that `open_for_newcomers` would open if a built draft went live.
+
+    The first *most* of them are returned too.
+    """
     reader = database.current_database().reader
     live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
     types = {**live_types, draft.key: draft}
     before = tuple(live_types.values())
-    return len(await _list_newcomers(reader, workspace, before, types.values(), score=draft.key, now=now))
+    newcomers = await _list_newcomers(reader, workspace, before, types.values(), score=draft.key, now=now)
+    firings = [
+        _Instant(evaluation, now, None, evaluation.state.value(evaluation.watch.score_type, now=now), by_time=True)
+        for evaluation, _ in newcomers[:most]
+    ]
+    return len(newcomers), await _make_follow_ups(reader, firings)
 
 
 async def _list_newcomers(

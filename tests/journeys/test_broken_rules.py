@@ -11,6 +11,7 @@ from storage.scoring.definitions import score_type
 from storage.scoring.drafts import apply, draft
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, drawn
+from tests.journeys.admin import ask, form_of, hand_in
 from tests.journeys.test_following_up import SUCCESS, hot, until_posted
 from tests.journeys.test_segments_in_use import ADMIN, JANE, REP, notices, until_noticed
 
@@ -141,3 +142,28 @@ async def test_a_rule_that_every_workspace_has_is_broken_without_bands(acme: Acm
     acme.sandbox.clock.advance(CHECK)
     (notice,) = await until_noticed(acme, ADMIN, 1)
     assert "*broken*: Score has fewer than two bands, so there is no top band" in notice
+
+
+async def test_a_preview_names_whom_it_alerts_and_what_it_breaks(acme: Acme) -> None:
+    """A preview lists where each follow-up goes and the rules that it breaks, and so does a new name of a band."""
+    await choose_channel(acme.workspace, channel=None, by=ADMIN, now=now(acme))
+    for line in ("score crosses 75", "score crosses 50 if score:warm", "fit crosses 9 if fit:good"):
+        assert "Added rule" in acme.seen(await acme.ask(f"alerts add when {line}"))
+    view = await form_of(acme, await ask(acme, "settings"), "Change")
+    preview = await hand_in(acme, view, maximum="70", bands="cold:0\nhot:40")
+    view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
+    renamed = await hand_in(acme, view, bands="poor:1\nfair:4\ngreat:8")
+
+    lines = acme.seen(preview).splitlines()
+    assert lines[0].endswith("0 contacts change, 2 become hot, 0 leave hot, 2 follow-ups would be created.")
+    assert lines[1:5] == [
+        "Into hot: Ada Lovelace 62 (warm) → 62 (hot), Grace Hopper 41 (warm) → 41 (hot)",
+        "Alerts to rep@acme.example: Ada Lovelace",
+        "Alerts to an admin: Grace Hopper",
+        "*Broken by this:* alert rule 2 (Score runs from 0 to 70, so it never reaches 75), rule 3 (Score has no band"
+        " `warm`. Choose from `cold`, `hot`). See `/score alerts`",
+    ]
+    assert acme.seen(renamed).splitlines()[1] == (
+        "*Broken by this:* alert rule 4 (Fit has no band `good`. Choose from `poor`, `fair`, `great`)."
+        " See `/score alerts`"
+    )
