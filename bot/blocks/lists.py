@@ -89,11 +89,14 @@ def not_your_segment_reply(segment: Segment, action: str) -> Reply:
     return Reply(text=sentence, blocks=[section(sentence)])
 
 
-def shared_reply(reply: Reply, *, by: str) -> Reply:
-    """Return a reply for everyone in a channel: the same blocks without buttons, and who shared it."""
+def shared_reply(reply: Reply, *, by: str, value: str) -> Reply:
+    """Return a reply for everyone in a channel: the same blocks without buttons, and who shared it.
+
+    *value* is the value of the button that sends the page to the requester alone.
+    """
     kept = [block for block in reply.blocks if block["type"] != "actions"]
     blocks = [{name: part for name, part in block.items() if name != "accessory"} for block in kept]
-    return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True)
+    return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True, share_value=value)
 
 
 def _list_contacts(cards: Sequence[Card]) -> frozenset[int]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from bot.blocks.elements import BUTTON_VALUE, MOST_ROWS, actions, button, contact_rows, context, section, short_name
-from bot.slack.access import Need, NotAllowed
+from bot.slack.access import Need, NotAllowed, Person, Verdict
 from bot.slack.handling import Block, Reply
 from bot.slack.text import code_block, escape, escape_code, escape_sentence
 from storage.alerts.followups import UnknownFollowUp
@@ -27,6 +27,7 @@ from storage.domain.filters import BadFilter
 from storage.domain.filters.errors import did_you_mean
 from storage.domain.followups import FollowUpState, TooLate
 
+MOST_NAMED = 3  # people that a refusal names
 MOST_USERS = 10  # segments, and alert rules, that a refusal names
 
 
@@ -120,6 +121,21 @@ def _explain_too_late(refusal: TooLate, asker: str) -> str:
             return "It was closed automatically: the score fell back."
         case _:
             return f"It is {refusal.state.value} already."
+
+
+def not_shared_reply(verdict: Verdict, outsiders: Sequence[Person], *, value: str) -> Reply:
+    """Return why a page was not posted in a channel, and a button that sends it to the requester alone.
+
+    *outsiders* are people in the channel who may not see scores, *value* is the value of the button.
+    """
+    sentence = verdict.value
+    if outsiders:
+        kinds = {True: "a guest", False: "from another organization"}
+        people = " and ".join(f"<@{person.id}> is {kinds[person.is_guest]}" for person in outsiders)
+        sentence = f"Nothing was posted: in this channel {people}, and scores are for members of this workspace."
+        sentence += " Choose a channel with members only."
+    buttons = [actions([button("Send it to me", action="share_direct", value=value)])] if value else []
+    return Reply(text=sentence, blocks=[section(sentence), *buttons])
 
 
 def no_contact_reply(

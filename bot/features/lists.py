@@ -126,7 +126,13 @@ async def turn_page(request: Request) -> Reply:
 
 async def share_page(request: Request) -> Reply:
     """Post the page in the button's value to the channel, with current values."""
-    return shared_reply(await answer_filter(request, FilterPage.read(request.text)), by=request.person.id)
+    reply = await answer_filter(request, FilterPage.read(request.text))
+    return shared_reply(reply, by=request.person.id, value=request.text)
+
+
+async def send_page_to_me(request: Request) -> Reply:
+    """Send the page in the button's value to the person alone, with current values."""
+    return replace(await answer_filter(request, FilterPage.read(request.text)), direct=True)
 
 
 async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
@@ -293,5 +299,9 @@ FEATURE = Feature(
         ),
         "top": Command(top_contacts, "top [N] [TYPE] [TERMS]", "the highest scores", ("top", "top 5 fit", "top me")),
     },
-    buttons={"page": (Need.SEE, turn_page), "share": (Need.SEE, share_page)},
+    buttons={
+        "page": (Need.SEE, turn_page),
+        "share": (Need.SEE, share_page),
+        "share_direct": (Need.SEE, send_page_to_me),
+    },
 )

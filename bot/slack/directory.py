@@ -156,6 +156,24 @@ class People:
             log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return Verdict.MIXED
 
+    async def list_outsiders(self, channel: str, *, most: int, now: int) -> list[Person]:
+        """Return the first guests and people of other organizations in a channel; none if Slack cannot answer now."""
+        try:
+            members = await self._load_members(channel, now=now) or frozenset()
+            await self._list_members(now=now)
+        except Exception as exc:  # whatever went wrong, they are unknown
+            log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
+            return []
+        outsiders = list[Person]()
+        unlisted = sorted(id for id in members - {self._bot_user} if not self._full_members.get(id))
+        for id in unlisted[:MOST_LOOKED_UP]:
+            person = await self.person(id, now=now)
+            if person is not None and (person.is_guest or person.is_outsider):
+                outsiders.append(person)
+            if len(outsiders) == most:
+                break
+        return outsiders
+
     async def by_address(self, address: str, *, now: int) -> str | None:
         """Return the Slack id of the active member with an e-mail address, or None."""
         try:
