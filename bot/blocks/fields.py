@@ -83,13 +83,14 @@ def choice_field(
     action: str = "value",
     initial: str | None = None,
     hint: str | None = None,
+    optional: bool = False,
 ) -> Block:
     """Return an input block with a menu; *choices* maps each value to its label."""
     options = [{"text": plain_text(text, most=OPTION_TEXT), "value": value} for value, text in choices.items()]
     element: Block = {"type": "static_select", "action_id": action, "options": options}
     chosen = next((option for option in options if option["value"] == initial), None)
     element |= {"initial_option": chosen} if chosen else {}
-    return field(name, label, element, hint=hint)
+    return field(name, label, element, hint=hint, optional=optional)
 
 
 def tick_field(name: str, label: str, text: str, *, value: str, action: str = "value", optional: bool = False) -> Block:

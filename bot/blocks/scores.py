@@ -17,7 +17,7 @@ from bot.blocks.elements import (
     short_name,
     trend,
 )
-from bot.blocks.fields import field, form, number_field, plain, text_field
+from bot.blocks.fields import choice_field, field, form, number_field, plain, text_field
 from bot.blocks.followups import standing_line
 from bot.slack.handling import Block, Reply
 from bot.slack.line import LONGEST_REASON
@@ -146,10 +146,13 @@ def set_modal(types: Sequence[ScoreType], *, contact: Contact | None = None, val
     more = [context(f"The first {MOST_TYPES} score types. Set another by name: `/score set ada {types[-1].key}=8`")]
     reason = text_field("reason", "Because", action="reason", optional=True, most=LONGEST_REASON)
     current = {score_type.key: values[score_type.key] for score_type in shown if score_type.key in values}
+    clearable = {score_type.key: score_type.label for score_type in shown if score_type.key in current}
+    hint = "The score is missing then, not zero. A field that is left blank changes nothing."
+    clear = [choice_field("clear", "Clear a score", clearable, hint=hint, optional=True)] if clearable else []
     return form(
         SET_FORM,
         "Set scores",
-        [contact_block, *scores, *(more if len(types) > MOST_TYPES else []), reason],
+        [contact_block, *scores, *(more if len(types) > MOST_TYPES else []), *clear, reason],
         submit="Set",
         # The initial values come back with the form, so that the handler sets only the values that were changed.
         metadata={"contact": contact.row if contact else None, "was": current},

@@ -135,9 +135,9 @@ async def offer_contacts(request: Request) -> list[Block]:
 
 
 async def submit_scores(request: Request) -> Reply:
-    """Set the scores that were changed in the form, and clear those that were emptied."""
+    """Set the scores that were changed in the form, and clear the score that was chosen."""
     contact = request.metadata.get("contact") or int(request.fields.get("contact") or 0)
-    values, errors = _parse_scores(request)
+    values, errors = _parse_scores(request, contact)
     if not contact:
         errors["contact"] = "Choose a contact: type a part of the name or the address."
     if errors:
@@ -152,7 +152,7 @@ async def submit_scores(request: Request) -> Reply:
     return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason)
 
 
-def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
+def _parse_scores(request: Request, contact: int) -> tuple[list[Value], dict[str, str]]:
     values: list[Value] = []
     errors: dict[str, str] = {}
     shown = request.metadata.get("was", {})
@@ -160,8 +160,14 @@ def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
         block = f"{SCORE}{score_type.key}"
         text = (request.fields.get(block) or "").strip()
         before = shown.get(score_type.key)
+        is_cleared = request.fields.get("clear") == score_type.key
+        if is_cleared:
+            values.append(Value(score_type.key, Op.CLEAR, 0))
         if not text:
-            values += [Value(score_type.key, Op.CLEAR, 0)] if before is not None else []
+            continue
+        if text.startswith("+"):
+            line = f"/score set {f'id:{contact}' if contact else 'ada'} {score_type.key}{text}"
+            errors[block] = f"This form sets scores: type {text[1:].strip()} to set it. To add, type {line}"
             continue
         try:
             amount = parse(text)
@@ -169,7 +175,9 @@ def _parse_scores(request: Request) -> tuple[list[Value], dict[str, str]]:
         except Refusal as refusal:
             errors[block] = refusal_sentence(refusal)
             continue
-        if amount != before:
+        if amount != before and is_cleared:
+            errors["clear"] = f"{score_type.label} is set and cleared: do one of the two."
+        elif amount != before:
             values.append(Value(score_type.key, Op.SET, amount))
     return values, errors
 

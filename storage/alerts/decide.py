@@ -9,11 +9,11 @@ folded to that instant, so that the result does not depend on when the rule is e
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from storage.alerts import enroll, followup_moves
 from storage.alerts import memory as alert_memory
@@ -42,6 +42,7 @@ from storage.reading import current_scores, pages, segments
 from storage.reading.past_contacts import load_contact_ledgers
 from storage.scoring import definitions
 
+T = TypeVar("T")
 OWNERS, ADMINS = "owner:", "admins"  # lanes of follow-ups without a channel: an owner (prefix), or the admins
 
 SWEEP = "sweep"  #: the kind and the lane of the job that evaluates rules that may fire or re-arm by time alone
@@ -49,6 +50,7 @@ SWEEP_EVERY = 60_000_000
 #: µs that a sweep looks back before the last one: a write that was uncommitted during that sweep is evaluated now
 OVERLAP = 120_000_000
 MOST_SWEPT = 500  # contacts in one transaction
+MOST_ASKED = 500  # contact rows in one transaction that asks for newcomers
 MOST_TRIES = 8
 
 
@@ -401,86 +403,190 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
     )
 
 
-async def open_for_newcomers(
-    session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, score: str, now: int
-) -> int:
-    """Open follow-ups for contacts that a new definition of *score* moved into the region of a rule.
-
-    Return the number of follow-ups. Only rules for the score type *score* are evaluated. *types_before* are the
-    previous definitions. The caller enrolls the contacts.
-    """
-    types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    newcomers = await _list_newcomers(session, workspace, types_before, types.values(), score=score, now=now)
-    firings = [
-        _Instant(evaluation, now, None, evaluation.state.value(evaluation.watch.score_type, now=now), by_time=True)
-        for evaluation, _ in newcomers
-    ]
-    await followup_moves.open_follow_ups(session, await _make_follow_ups(session, firings), now=now)
-    await alert_memory.save_memory(session, {evaluation.watched: memory for evaluation, memory in newcomers})
-    return len(firings)
-
-
 async def preview_newcomers(
     workspace: Workspace, *, draft: ScoreType, most: int, now: int
 ) -> tuple[int, list[NewFollowUp]]:
-    """Return the number of follow-ups that `open_for_newcomers` would open if a built draft went live.
+    """Return the number of follow-ups that would be opened for newcomers if a built draft went live.
 
     The first *most* of them are returned too.
     """
     reader = database.current_database().reader
     live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
-    types = {**live_types, draft.key: draft}
-    before = tuple(live_types.values())
-    newcomers = await _list_newcomers(reader, workspace, before, types.values(), score=draft.key, now=now)
-    firings = [
-        _Instant(evaluation, now, None, evaluation.state.value(evaluation.watch.score_type, now=now), by_time=True)
-        for evaluation, _ in newcomers[:most]
+    types = tuple({**live_types, draft.key: draft}.values())
+    asking = [
+        (rule, watch, await _parse_condition(reader, workspace, rule, types))
+        for rule in (await alert_rules.load_rules(reader, [workspace.id])).get(workspace.id, [])
+        if (watch := rule.watch(types)) is not None and asks_newcomers(rule, watch, score=draft.key)
     ]
-    return len(newcomers), await _make_follow_ups(reader, firings)
+    count = last_id = 0
+    first = list[_Instant]()
+    while asking and (values := await _load_values(reader, workspace, draft, after=last_id, at=now)):
+        for rule, watch, condition in asking:
+            inside = [id for id, value in values.items() if watch.region.holds(value)]
+            before = rule.watch(live_types.values())
+            newcomers = await _list_newcomers(reader, workspace, rule, before, watch, inside, at=now)
+            if condition is not None and newcomers:
+                by_id = {evaluation.contact: evaluation for evaluation, _ in newcomers}
+                where = condition.where
+                ids = await pages.matching_contacts(reader, workspace, where=where, among=list(by_id), now=now)
+                count += len(ids)
+                first += [
+                    _Instant(by_id[id], now, None, values[id], by_time=True) for id in sorted(ids)[: most - len(first)]
+                ]
+        last_id = max(values)
+    return count, await _make_follow_ups(reader, first)
+
+
+def asks_newcomers(rule: AlertRule, watch: Watch, *, score: str | None) -> bool:
+    """Return whether a rule may fire for contacts that a new definition of *score* moves into its region."""
+    return watch.fires_for_newcomers and watch.score_type.key == score and rule.paused_at is None
+
+
+async def ask_next_newcomers(workspace: Workspace, *, definition: int, now: int) -> bool:
+    """Open follow-ups for the newcomers among the next contacts, after a definition was applied with follow-ups.
+
+    Newcomers are the contacts that the definition moved into the region of a rule. They are asked for as of the instant
+    at which it became live: a later change of a contact first does the same, see `ask_newcomers_of_plans`. Return False
+    if no contact is left.
+    """
+
+    async def body(session: Session) -> bool:
+        await definitions.lock_shared(session, {workspace.id})
+        asking = await definitions.lock_asking(session, definition=definition)
+        if asking is None:
+            return False
+        types = (await definitions.live(session, {workspace.id}))[workspace.id]
+        score_type = next(live for live in types.values() if live.definition == definition)
+        watches = [
+            (rule, watch)
+            for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
+            if rule.is_asking and (watch := rule.watch([score_type])) is not None
+        ]
+        values = await _load_values(session, workspace, score_type, after=asking.up_to, at=asking.at)
+        inside = {id for id, value in values.items() if any(watch.region.holds(value) for _, watch in watches)}
+        await contacts.lock(session, {id: id for id in inside})
+        for rule, watch in watches:
+            await _open_for_newcomers(session, workspace, rule, watch, inside, now=now)
+        count = await followup_moves.count_opened(session, values, score=score_type.key, at=asking.at)
+        up_to = max(values, default=None)
+        await definitions.record_asked(session, definition=definition, up_to=up_to, count=count)
+        if up_to is None:
+            await alert_rules.end_asking(session, [rule.id for rule, _ in watches])
+        return up_to is not None
+
+    return await _write_unless_merged(body)
+
+
+async def ask_newcomers_of_plans(
+    session: Session, plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRule]], *, now: int
+) -> None:
+    """Open the follow-ups for newcomers among the contacts that plans are about to change. They are locked."""
+    for workspace in {plan.workspace for plan in plans}:
+        own_plans = [plan for plan in plans if plan.workspace == workspace]
+        for rule in rules.get(workspace.id, ()):
+            watch = rule.watch(tuple(own_plans[0].types.values())) if rule.is_asking else None
+            if watch is not None:
+                roots = {root for plan in own_plans for root in plan.locks.values()}
+                await _open_for_newcomers(session, workspace, rule, watch, roots, now=now)
+
+
+async def _open_for_newcomers(
+    session: Session, workspace: Workspace, rule: AlertRule, watch: Watch, among: Collection[int], *, now: int
+) -> None:
+    """Enroll contacts in a rule that asks for newcomers, and open follow-ups for those that are. They are locked.
+
+    Each contact is evaluated once: then its memory has the enrollment of the rule. A contact that was not evaluated has
+    had the same score since the definition became live.
+    """
+    assert rule.previous_enrolled_at is not None
+    loaded = await alert_memory.load_memory(session, {(rule.id, id) for id in among})
+    stale = [id for id in sorted(among) if loaded.get((rule.id, id), AlertMemory()).enrollment != rule.enrollment]
+    replaced = await definitions.load_replaced(session, definition=watch.score_type.definition) if stale else None
+    if replaced is None:
+        return
+    at, before = rule.enrolled_at, rule.watch([replaced])
+    rule_before = replace(rule, enrollment=rule.enrollment - 1, enrolled_at=rule.previous_enrolled_at)
+    memory = await enroll.load_enrolled_memory(session, rule, watch, stale)
+    newcomers = await _list_newcomers(session, workspace, rule_before, before, watch, stale, at=at)
+    ids = [evaluation.contact for evaluation, _ in newcomers]
+    matching = await _match_at(session, workspace, rule, ids, at=at) if rule.condition and ids else frozenset(ids)
+    firings = list[_Instant]()
+    for evaluation, memory_after in newcomers:
+        if evaluation.contact in matching:
+            value = evaluation.state.value(watch.score_type, now=at)
+            firings.append(_Instant(replace(evaluation, rule=rule), at, None, value, by_time=True))
+            memory[evaluation.contact] = memory_after
+    await followup_moves.open_follow_ups(session, await _make_follow_ups(session, firings), now=now)
+    await alert_memory.save_memory(
+        session,
+        {
+            (rule.id, id): replace(contact_memory, enrollment=rule.enrollment)
+            for id, contact_memory in memory.items()
+            if (rule.id, id) in loaded or contact_memory != AlertMemory()
+        },
+    )
 
 
 async def _list_newcomers(
     session: Session,
     workspace: Workspace,
-    types_before: Collection[ScoreType],
-    types: Iterable[ScoreType],
+    rule: AlertRule,
+    before: Watch | None,
+    watch: Watch,
+    among: Collection[int],
     *,
-    score: str,
-    now: int,
+    at: int,
 ) -> list[tuple[_Evaluation, AlertMemory]]:
-    """Return the contacts for which rules about *score* open a follow-up, each with the memory of the rule after it.
+    """Return the contacts that are inside what a rule watches now, and were not inside *before*, past the cool-down.
 
-    These contacts are inside the region and were outside before, match the condition and are past the cool-down. A
-    contact with a pending hold is left out: its follow-up is opened when the hold ends.
+    Each is returned with the memory of the rule after it fires. *rule* has the enrollment under which it watched
+    *before*. The condition is not checked. A contact with a pending hold is left out: its follow-up is opened when the
+    hold ends.
     """
-    newcomers: list[tuple[_Evaluation, AlertMemory]] = []
-    types = tuple(types)
-    for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
-        watch = rule.watch(types)
-        if (
-            watch is None
-            or not watch.fires_for_newcomers
-            or watch.score_type.key != score
-            or rule.paused_at is not None
-        ):
-            continue
-        inside = await enroll.contacts_inside(session, workspace, watch, now=now)
-        memory = await enroll.load_enrolled_memory(session, rule, rule.watch(types_before), inside)
-        new_ids = frozenset(id for id, before in memory.items() if before.pending_until is None)
-        condition = await _parse_condition(session, workspace, rule, types)
-        if condition is None:
-            continue
-        matching = await pages.matching_contacts(
-            session, workspace, where=condition.where, among=sorted(new_ids), now=now
-        )
-        states = await projection.load_states(
-            session, dict.fromkeys(((id, score) for id in matching), watch.score_type.definition)
-        )
-        for (id, _), state in sorted(states.items()):
-            decision = replace(watch, hold=0).evaluate(memory[id], state, now=now)
-            if decision.fires:
-                newcomers.append((_Evaluation(workspace, rule, watch, id, state), decision.memory))
+    memory = await enroll.load_enrolled_memory(session, rule, before, among)
+    key = watch.score_type.key
+    states = await projection.load_states(
+        session, {(id, key): watch.score_type.definition for id in among if memory[id].pending_until is None}
+    )
+    newcomers = list[tuple[_Evaluation, AlertMemory]]()
+    for (id, _), state in sorted(states.items()):
+        decision = replace(watch, hold=0).evaluate(memory[id], state, now=at)
+        if decision.fires:
+            newcomers.append((_Evaluation(workspace, rule, watch, id, state), decision.memory))
     return newcomers
+
+
+async def _match_at(
+    session: Session, workspace: Workspace, rule: AlertRule, among: Collection[int], *, at: int
+) -> frozenset[int]:
+    """Return the contacts that met the condition of a rule at an instant, with everything received up to then."""
+    types = (await definitions.live(session, {workspace.id}))[workspace.id]
+    condition = await _parse_condition(session, workspace, rule, tuple(types.values()))
+    if condition is None:
+        return frozenset()
+    ledgers = await load_contact_ledgers(session, workspace, among)
+
+    def match_all() -> frozenset[int]:
+        candidates = (fold_as_known(ledger, condition.scores, at=at + 1) for ledger in ledgers.values())
+        return frozenset(candidate.id for candidate in candidates if condition.matches(candidate))
+
+    return await asyncio.to_thread(match_all)
+
+
+async def _load_values(
+    session: Session, workspace: Workspace, score_type: ScoreType, *, after: int, at: int
+) -> dict[int, int | None]:
+    """Return the score at an instant, or None, of the next contact rows after a row. An empty dict: none are left."""
+    rows = await session.rows(
+        "SELECT c.id, s.rank FROM (SELECT id, merged_into FROM contacts WHERE workspace_id = $1 AND id > $2"
+        " ORDER BY id LIMIT $3) AS c LEFT JOIN scores s ON s.contact_id = c.id AND s.definition_id = $4"
+        " AND c.merged_into IS NULL ORDER BY c.id",
+        workspace.id,
+        after,
+        MOST_ASKED,
+        score_type.definition,
+    )
+    return {row["id"]: None if row["rank"] is None else shown(score_type, row["rank"], now=at) for row in rows}
 
 
 async def sweep(workspace: Workspace, *, now: int) -> int:
@@ -513,6 +619,8 @@ async def _sweep_batch(
         if not ids:
             return None, 0
         await contacts.lock(session, {id: id for id in ids})
+        if rule.is_asking:
+            await _open_for_newcomers(session, workspace, rule, watch, ids, now=now)
         key = watch.score_type.key
         states = await projection.load_states(session, {(id, key): watch.score_type.definition for id in ids})
         evaluations = [_Evaluation(workspace, rule, watch, id, state) for (id, _), state in sorted(states.items())]
@@ -530,8 +638,13 @@ async def _sweep_batch(
         await _save(session, all_decisions, loaded, now=now)
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
 
+    return await _write_unless_merged(body)
+
+
+async def _write_unless_merged(body: Callable[[Session], Awaitable[T]]) -> T:
+    """Run *body* in a transaction, again if a contact that it read was merged before it was locked."""
     for _ in range(MOST_TRIES):
-        with suppress(StartAgain):  # a contact was just merged, and is no longer due
+        with suppress(StartAgain):
             return await database.write(body)
     return await database.write(body)
 

@@ -16,13 +16,12 @@ from storage.domain.alerts.kinds import Watch
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.filters import parse, with_addresses
-from storage.domain.filters.terms import All, Compare, Comparison, Has, Term
 from storage.domain.fold import beginning
 from storage.domain.people import Workspace
 from storage.job_runner import Handler, JobResult, run_here
 from storage.jobs import Job, NewJob, enqueue
 from storage.ledger import projection
-from storage.reading import pages, segments
+from storage.reading import segments
 from storage.scoring import definitions
 
 ENROLL = "enroll"  #: the kind of the job that enrolls contacts in a rule; with the rule's row id its lane
@@ -191,12 +190,3 @@ async def load_enrolled_memory(
         )
         for contact in stale
     }
-
-
-async def contacts_inside(session: Session, workspace: Workspace, watch: Watch, *, now: int) -> list[int]:
-    """Return the ids of the contacts in a rule's region."""
-    score, region = watch.score_type, watch.region
-    terms: list[Term] = [Has(score)]
-    terms += [Compare(score, Comparison.AT_LEAST, region.low)] if region.low is not None else []
-    terms += [Compare(score, Comparison.BELOW, region.high)] if region.high is not None else []
-    return await pages.matching_contacts(session, workspace, where=All(tuple(terms)), among=None, now=now)

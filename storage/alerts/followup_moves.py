@@ -120,6 +120,18 @@ async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp
     )
 
 
+async def count_opened(session: Session, contacts: Collection[int], *, score: str, at: int) -> int:
+    """Return how many follow-ups about a score were opened for newcomers among these contact rows at an instant."""
+    rows = await session.rows(
+        "SELECT count(*) AS number FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " WHERE f.score = $2 AND f.asked_at = $3 AND f.source = '' AND f.before IS NULL",
+        [{"id": contact} for contact in sorted(contacts)],
+        score,
+        at,
+    )
+    return int(rows[0]["number"])
+
+
 async def close_fallen_back(session: Session, pairs: Mapping[tuple[int, int], int], *, now: int) -> None:
     """Close the open, escalated and snoozed follow-ups of these (rule, contact) pairs, because the score fell back.
 

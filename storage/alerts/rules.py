@@ -57,7 +57,13 @@ class AlertRule:
     paused_at: int | None  #: None: the rule is on
     enrollment: int  #: how often the enrollment was restarted; memories with another number are outdated
     enrolled_at: int  #: when the enrollment was last restarted
+    previous_enrolled_at: int | None  #: when it was restarted before that, while newcomers are asked for; else None
     created_at: int
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether newcomers are asked for, after a new definition was applied."""
+        return self.previous_enrolled_at is not None
 
     @property
     def is_default(self) -> bool:
@@ -216,7 +222,8 @@ async def load_rule(workspace: Workspace, *, rule: int) -> AlertRule | None:
 
 async def pause_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
     """Pause a rule: it opens no follow-ups until it is resumed. Raises UnknownRule."""
-    await _update_rule(workspace, rule, "paused_at = $3", now, what=AuditAction.ALERT_PAUSED, by=by, now=now)
+    assignments = "paused_at = $3, previous_enrolled_at = NULL"
+    await _update_rule(workspace, rule, assignments, now, what=AuditAction.ALERT_PAUSED, by=by, now=now)
 
 
 async def resume_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
@@ -226,16 +233,29 @@ async def resume_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> 
 
 async def remove_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
     """Remove a rule permanently. Its follow-ups stay. Raises UnknownRule."""
-    await _update_rule(workspace, rule, "removed_at = $3", now, what=AuditAction.ALERT_REMOVED, by=by, now=now)
+    assignments = "removed_at = $3, previous_enrolled_at = NULL"
+    await _update_rule(workspace, rule, assignments, now, what=AuditAction.ALERT_REMOVED, by=by, now=now)
 
 
-async def restart_enrollment(session: Session, rules: Collection[int], *, now: int) -> None:
-    """Restart the enrollment of rules: each contact is enrolled when the rule evaluates it the next time."""
+async def restart_enrollment(session: Session, rules: Collection[int], *, asks: bool = False, now: int) -> None:
+    """Restart the enrollment of rules: each contact is enrolled when the rule evaluates it the next time.
+
+    With *asks*, newcomers are asked for until `end_asking`; see `decide.ask_next_newcomers`.
+    """
+    previous = "enrolled_at" if asks else "NULL"
     await session.rows(
-        "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2"
+        f"UPDATE alert_rules SET enrollment = enrollment + 1, previous_enrolled_at = {previous}, enrolled_at = $2"
         " WHERE id IN (SELECT id FROM given(id bigint))",
         [{"id": rule} for rule in sorted(rules)],
         now,
+    )
+
+
+async def end_asking(session: Session, rules: Collection[int]) -> None:
+    """Record that every newcomer of these rules was asked for."""
+    await session.rows(
+        "UPDATE alert_rules SET previous_enrolled_at = NULL WHERE id IN (SELECT id FROM given(id bigint))",
+        [{"id": rule} for rule in sorted(rules)],
     )
 
 
@@ -253,7 +273,7 @@ async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None
 
 
 async def _update_rule(
-    workspace: Workspace, rule: int, assignment: str, at: int | None, *, what: AuditAction, by: str, now: int
+    workspace: Workspace, rule: int, assignments: str, at: int | None, *, what: AuditAction, by: str, now: int
 ) -> None:
     id = min(rule, database.LARGEST_ID)
 
@@ -266,7 +286,7 @@ async def _update_rule(
         if not rows:
             raise UnknownRule
         (updated,) = await session.rows(
-            f"UPDATE alert_rules SET {assignment} WHERE workspace_id = $1 AND id = $2 RETURNING *",
+            f"UPDATE alert_rules SET {assignments} WHERE workspace_id = $1 AND id = $2 RETURNING *",
             workspace.id,
             id,
             at,
@@ -340,5 +360,6 @@ def _make_rule(row: Row) -> AlertRule:
         paused_at=row["paused_at"],
         enrollment=row["enrollment"],
         enrolled_at=row["enrolled_at"],
+        previous_enrolled_at=row["previous_enrolled_at"],
         created_at=row["created_at"],
     )

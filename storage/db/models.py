@@ -78,6 +78,9 @@ class Definition(Table):
     )  # must be recalculated: an older version of the program calculated it
     asked = fields.BigIntField(null=True)  # how many follow-ups were opened for newcomers when it was applied
     applied_by = fields.TextField(null=True)  # who applied it, for the record of changes
+    applied_at = fields.BigIntField(null=True)  # when it became live
+    replaces = fields.BigIntField(null=True)  # the row id of the definition that was live before
+    asked_up_to = fields.BigIntField(null=True)  # newcomers are asked for up to this contact; NULL: nothing is left
     created_at = fields.BigIntField()
 
     class Meta:
@@ -414,6 +417,7 @@ class AlertRule(Table):
     removed_at = fields.BigIntField(null=True)
     enrollment = fields.IntField(db_default=0)  # how often it began to watch
     enrolled_at = fields.BigIntField(db_default=0)  # when it began the last time
+    previous_enrolled_at = fields.BigIntField(null=True)  # when it began before, while newcomers are asked for
     created_at = fields.BigIntField()
 
     class Meta:

@@ -10,7 +10,7 @@ group of its own.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from storage.alerts import rules as alert_rules
-from storage.alerts.decide import decide_all, reads_scores
+from storage.alerts.decide import ask_newcomers_of_plans, decide_all, reads_scores
 from storage.alerts.memory import Watched
 from storage.alerts.rules import AlertRule
 from storage.db.database import Session
@@ -64,6 +64,7 @@ async def record_group(
     await check_folded(session, plans)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
     plans = await insert_newcomers(session, plans, now=now)
+    await ask_newcomers_of_plans(session, plans, rules, now=now)
     # Scores are read in a statement after the lock: read together with the lock, they might be older.
     known = Known(states=await _load_states(session, plans))
     memory: Mapping[Watched, AlertMemory] = {}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from storage.audit import UNKNOWN, AuditAction, Document, record_change
@@ -35,6 +35,25 @@ SELECT t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
   JOIN definitions d ON d.score_type_id = t.id
  WHERE w.id = $1 AND t.key = $2 AND d.number = $3 AND NOT d.is_draft
 """
+
+
+_REPLACED = """
+SELECT t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
+       d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life, d.rules
+  FROM definitions n
+  JOIN definitions d ON d.id = n.replaces
+  JOIN score_types t ON t.id = d.score_type_id
+  JOIN workspaces w ON w.id = t.workspace_id
+ WHERE n.id = $1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How far newcomers were asked for after a definition became live."""
+
+    at: int  #: when it became live, in µs
+    up_to: int  #: the last contact row that was looked at
 
 
 async def score_types(workspace: Workspace) -> tuple[ScoreType, ...]:
@@ -94,7 +113,7 @@ async def add_score_type(
                 workspace.id,
             )
             await session.rows(
-                "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2"
+                "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2, previous_enrolled_at = NULL"
                 " WHERE workspace_id = $1 AND score IS NULL",
                 workspace.id,
                 now,
@@ -231,8 +250,9 @@ async def rename(
 
 
 async def retire(session: Session, removed: ScoreType) -> None:
-    """Make a score type have no live version: it is removed. Its versions stay."""
+    """Make a score type have no live version: it is removed. Its versions stay; newcomers are no longer asked for."""
     await session.rows("UPDATE score_types SET live = 0 WHERE id = $1", removed.id)
+    await session.rows("UPDATE definitions SET asked_up_to = NULL WHERE id = $1", removed.definition)
 
 
 async def find_removed(session: Session, workspace: Workspace, key: str) -> int | None:
@@ -299,7 +319,11 @@ async def point_at_draft(
     *previous* is the live version until now, or None if the type was removed and is added again.
     """
     rows = await session.rows(
-        "UPDATE definitions SET is_draft = false WHERE id = $1 AND is_draft RETURNING applied_by", draft.definition
+        "UPDATE definitions SET is_draft = false, applied_at = $2, replaces = $3 WHERE id = $1 AND is_draft"
+        " RETURNING applied_by",
+        draft.definition,
+        now,
+        None if previous is None else previous.definition,
     )
     if rows:
         await session.rows("UPDATE score_types SET live = $2 WHERE id = $1", draft.id, draft.number)
@@ -337,19 +361,57 @@ async def is_in_use(session: Session, *, definition: int) -> bool:
     )
 
 
-async def record_asked(session: Session, draft: ScoreType, *, count: int) -> None:
-    """Record how many follow-ups were opened when a draft was applied."""
-    await session.rows("UPDATE definitions SET asked = $2 WHERE id = $1", draft.definition, count)
-
-
-async def count_asked(workspace: Workspace, *, definition: int) -> int:
-    """Return how many follow-ups were opened when a definition was applied; 0 if no number was recorded."""
+async def is_applied(workspace: Workspace, *, definition: int) -> bool:
+    """Return whether a definition is or was live."""
     rows = await database.read(
-        "SELECT d.asked FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
+        "SELECT d.id FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
+        " WHERE t.workspace_id = $1 AND d.id = $2 AND (d.number = t.live OR d.applied_at IS NOT NULL)",
+        workspace.id,
+        definition,
+    )
+    return bool(rows)
+
+
+async def load_replaced(session: Session, *, definition: int) -> ScoreType | None:
+    """Return the definition that a definition replaced when it became live, or None if that is not known."""
+    rows = await session.rows(_REPLACED, definition)
+    return _build_score_type(rows[0]) if rows else None
+
+
+async def begin_asking(session: Session, *, definition: int) -> None:
+    """Record that newcomers are to be asked for, because a definition became live."""
+    await session.rows("UPDATE definitions SET asked = 0, asked_up_to = 0 WHERE id = $1", definition)
+
+
+async def lock_asking(session: Session, *, definition: int) -> Asking | None:
+    """Lock a definition for the next slice of contacts to ask for. Return None if none are left."""
+    rows = await session.rows(
+        "SELECT applied_at, asked_up_to FROM definitions WHERE id = $1 AND asked_up_to IS NOT NULL FOR NO KEY UPDATE",
+        definition,
+    )
+    return Asking(at=rows[0]["applied_at"], up_to=rows[0]["asked_up_to"]) if rows else None
+
+
+async def record_asked(session: Session, *, definition: int, up_to: int | None, count: int) -> None:
+    """Record a slice that opened *count* follow-ups: newcomers were asked for up to a contact; None: all were."""
+    await session.rows(
+        "UPDATE definitions SET asked_up_to = $2, asked = asked + $3 WHERE id = $1", definition, up_to, count
+    )
+
+
+async def count_asked(workspace: Workspace, *, definition: int) -> int | None:
+    """Return how many follow-ups were opened for newcomers when a definition was applied; 0 if it asked for none.
+
+    Return None while newcomers are still asked for.
+    """
+    rows = await database.read(
+        "SELECT d.asked, d.asked_up_to FROM definitions d JOIN score_types t ON t.id = d.score_type_id"
         " WHERE t.workspace_id = $1 AND d.id = $2",
         workspace.id,
         definition,
     )
+    if rows and rows[0]["asked_up_to"] is not None:
+        return None
     return int(rows[0]["asked"] or 0) if rows else 0
 
 

@@ -181,8 +181,9 @@ async def apply(
 ) -> int | None:
     """Make a draft the live definition, in a job of this process. With *asks*, follow-ups are opened for newcomers.
 
-    Newcomers are the contacts that enter the region of an alert rule. Return the number of these follow-ups, or None if
-    *patience* seconds were not enough; the service then continues the job. Raises NoDraft.
+    Newcomers are the contacts that enter the region of an alert rule; they are asked for in slices, after the draft is
+    live. Return the number of these follow-ups, or None if *patience* seconds were not enough; the service then
+    continues the job. Raises NoDraft.
     """
     previous = await definitions.score_type(workspace, key=draft.key)
     await definitions.record_applicant(workspace, draft=draft, by=by)
@@ -267,16 +268,24 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
         return JobResult(next_position=ids[-1]) if ids else JobResult()
 
     async def apply_slice(workspace: Workspace, job: Job) -> JobResult:
-        draft = await definitions.load_draft(workspace, definition=job.subject)
-        if draft is None and job.subject in {live.definition for live in await definitions.score_types(workspace)}:
-            return JobResult()  # an earlier attempt applied it
+        draft, now = await definitions.load_draft(workspace, definition=job.subject), clock()
         if draft is None:
-            raise NoDraft
+            if not await definitions.is_applied(workspace, definition=job.subject):
+                raise NoDraft
+            if await alert_decisions.ask_next_newcomers(workspace, definition=job.subject, now=now):
+                return JobResult(next_position=job.position)
+            await _enqueue_deletion(workspace, job.subject, now=now)
+            return JobResult()
         if ids := await _build_next(workspace, draft, after=job.position):
             return JobResult(next_position=ids[-1])
-        asks, now = job.key.endswith(ASKING), clock()
+        for live in await definitions.score_types(workspace):  # an earlier application is finished first
+            if live.key == draft.key and await alert_decisions.ask_next_newcomers(
+                workspace, definition=live.definition, now=now
+            ):
+                return JobResult(next_position=job.position)
+        asks = job.key.endswith(ASKING)
         await database.write(partial(make_live, workspace=workspace, draft=draft, asks=asks, now=now))
-        return JobResult()
+        return JobResult(next_position=job.position)
 
     async def delete_slice(workspace: Workspace, job: Job) -> JobResult:
         if await definitions.is_in_use(database.current_database().reader, definition=job.subject):
@@ -299,21 +308,34 @@ async def _build_next(workspace: Workspace, draft: ScoreType, *, after: int) -> 
     return ids
 
 
+async def _enqueue_deletion(workspace: Workspace, definition: int, *, now: int) -> None:
+    """Enqueue the job that deletes the scores of the definition that a definition replaced."""
+
+    async def body(session: Session) -> None:
+        replaced = await definitions.load_replaced(session, definition=definition)
+        if replaced is not None:
+            await enqueue(session, [make_deletion_job(workspace, replaced, now=now)], now=now)
+
+    await database.write(body)
+
+
 async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> None:
-    """Build the rest of a draft and make it live under the exclusive lock of the definitions. Raises NoDraft."""
+    """Build the rest of a draft and make it live under the exclusive lock of the definitions. Raises NoDraft.
+
+    Nothing changes if newcomers of the definition before are still asked for. With *asks*, newcomers are asked for
+    afterwards, by `decide.ask_next_newcomers`.
+    """
     await definitions.lock_exclusively(session, workspace)
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
     previous = types.get(draft.key)  # None: a removed type is added again
+    if previous and await definitions.lock_asking(session, definition=previous.definition) is not None:
+        return
     while ids := await load_next_ids(session, workspace, draft, after=0, built=False):
         await fold_contacts(session, workspace, draft, ids)
     if not await definitions.point_at_draft(session, workspace, draft, previous=previous, now=now):
         raise NoDraft
-    if asks:
-        count = await alert_decisions.open_for_newcomers(session, workspace, types.values(), score=draft.key, now=now)
-        await definitions.record_asked(session, draft, count=count)
-    await _reenroll(session, workspace, types.values(), now=now)
-    if previous is not None:
-        await enqueue(session, [make_deletion_job(workspace, previous, now=now)], now=now)
+    if await _reenroll(session, workspace, types.values(), asks_about=draft.key if asks else None, now=now):
+        await definitions.begin_asking(session, definition=draft.definition)
 
 
 async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
@@ -325,15 +347,30 @@ async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[
     await run_in_transaction(body, ids)
 
 
-async def _reenroll(session: Session, workspace: Workspace, types_before: Collection[ScoreType], *, now: int) -> None:
-    """Restart the enrollment of the rules that no longer watch the same as under *types_before*."""
+async def _reenroll(
+    session: Session,
+    workspace: Workspace,
+    types_before: Collection[ScoreType],
+    *,
+    asks_about: str | None = None,
+    now: int,
+) -> bool:
+    """Restart the enrollment of the rules that no longer watch the same as under *types_before*.
+
+    Return whether rules ask for newcomers: those about the score type *asks_about* that may.
+    """
     types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
-    changed = []
+    changed, asking = list[int](), list[int]()
     for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
         old_watch, new_watch = rule.watch(types_before), rule.watch(types)
-        if old_watch is None or new_watch is None or not _is_same_watch(old_watch, new_watch):
+        if new_watch is None:
             changed.append(rule.id)
+        elif old_watch is None or not _is_same_watch(old_watch, new_watch):
+            asks = alert_decisions.asks_newcomers(rule, new_watch, score=asks_about)
+            (asking if asks else changed).append(rule.id)
     await restart_enrollment(session, workspace, changed, now=now)
+    await alert_rules.restart_enrollment(session, asking, asks=True, now=now)
+    return bool(asking)
 
 
 async def restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:

@@ -31,7 +31,7 @@ async def test_top_five(open_page: Open) -> None:
         "data-handle", str(await typed.get_attribute("data-handle"))
     )
     clicked = await kept_message(page)
-    values = [int(value) for value in re.findall(r"^.+ · .+ (\d+) \(\w+\)$", texts[1], re.MULTILINE)]
+    values = [int(match[1]) for text in texts[1:] if (match := re.match(r".+ · .+ · (\d+) \(\w+\)\s+Open", text))]
 
     assert texts[0] == "Top 5 by Score"
     assert len(values) == 5

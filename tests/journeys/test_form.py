@@ -19,6 +19,7 @@ async def test_the_form_of_a_card_shows_the_values_now(acme: Acme) -> None:
         "Score": ("62", HINTS[0]),
         "Fit": ("7", HINTS[1]),
         "Satisfaction": (None, HINTS[2]),
+        "Clear a score": (None, "The score is missing then, not zero. A field that is left blank changes nothing."),
         "Because": None,
     }
 
@@ -48,12 +49,36 @@ async def test_the_receipt_of_a_form_can_be_undone(acme: Acme) -> None:
     assert by_verb == "Ada Lovelace · Fit 8 → *7* (fair) · Score 85 → *62* (warm) · undone" + BUTTONS
 
 
-async def test_an_emptied_field_clears(acme: Acme) -> None:
-    """An emptied field clears the score; a field that was empty stays unchanged."""
+async def test_a_blank_field_changes_nothing_and_clearing_is_a_choice(acme: Acme) -> None:
+    """A score is cleared only by the menu for it; a field that was emptied leaves its score as it is."""
     view = await acme.press_for_form(await acme.ask("ada"), "Set")
-    receipt = await acme.hand_in(view, score_fit=None)
+    await acme.sandbox.submit(view.id, entered(view, {"score_fit": None}))
+    (unchanged,) = acme.sandbox.open_views()
+    receipt = await acme.hand_in(unchanged, score_fit=None, clear="fit")
 
+    assert unchanged.errors == {"score_score": "Change at least one score, or press Cancel."}
     assert acme.seen(receipt) == "Ada Lovelace · Fit 7 → —" + BUTTONS
+
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    await acme.sandbox.submit(view.id, entered(view, {"score_score": "85", "clear": "score"}))
+    (both,) = acme.sandbox.open_views()
+    assert both.errors == {"clear": "Score is set and cleared: do one of the two."}
+
+
+async def test_a_plus_sign_is_refused_with_the_line_that_adds(acme: Acme) -> None:
+    """`+5` in a field neither sets nor adds; the refusal has the command that adds it."""
+    view = await acme.press_for_form(await acme.ask("ada"), "Set")
+    sent = await acme.written(lambda: acme.sandbox.submit(view.id, entered(view, {"score_fit": "5"})))
+    state = {"score_fit": {"value": {"type": "number_input", "value": "+1"}}}
+    response = await acme.sandbox.again(other(sent, view=sent.payload["view"] | {"state": {"values": state}}))
+    ada = await acme.contact("ada@example.com")
+    line = f"/score set id:{ada.id} fit+1"
+
+    assert response.json() == {
+        "response_action": "errors",
+        "errors": {"score_fit": f"This form sets scores: type 1 to set it. To add, type {line}"},
+    }
+    assert acme.seen(await acme.ask(line.removeprefix("/score "))) == "Ada Lovelace · Fit 7 → *8* (good)" + BUTTONS
 
 
 async def test_an_unchanged_form(acme: Acme) -> None:

@@ -137,6 +137,8 @@ async def render_answer(workspace: Workspace, answer: LateAnswer, *, now: int) -
     if outcome is _Outcome.REVERTED:
         return _reverted_reply(before, live)
     count = await count_asked(workspace, definition=live.definition)
+    if count is None:
+        return None
     return applied_reply(before, live, follow_up_count=count if outcome is _Outcome.ASKED else None)
 
 

@@ -173,7 +173,7 @@ def test_a_form_of_many_types_shows_the_first() -> None:
 
     assert block_ids == [f"score_{score_type.key}" for score_type in MANY[:MOST_TYPES]]
     assert set(metadata["was"]) == {score_type.key for score_type in MANY[:MOST_TYPES]}
-    assert view["blocks"][-2]["elements"][0]["text"] == (
+    assert next(block for block in view["blocks"] if block["type"] == "context")["elements"][0]["text"] == (
         f"The first {MOST_TYPES} score types. Set another by name: `/score set ada {MANY[-1].key}=8`"
     )
 

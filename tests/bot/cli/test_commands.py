@@ -25,7 +25,8 @@ MIGRATIONS = [
     "0012_attribute_values",
     "0013_named_ids",
     "0014_audit",
-    "0015_makers",
+    "0015_asking_newcomers",
+    "0016_makers",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
