@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from storage.db import database
 from storage.db.database import Row, Session
+from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
 from storage.domain.texts import match_key
 
@@ -40,6 +41,7 @@ class AuditAction(StrEnum):
     DIGEST_STOPPED = "digest.stopped"
     SEGMENT_SAVED = "segment.saved"
     SEGMENT_DELETED = "segment.deleted"
+    FOLLOW_UP_CHANGED = "followup.changed"  #: a person claimed, snoozed or finished it
     SOURCE_ADDED = "source.added"
     SOURCE_CHANGED = "source.changed"
     SOURCE_ROTATED = "source.rotated"
@@ -69,17 +71,26 @@ class AuditEntry:
     before: Document | None  #: None if it did not exist
     after: Document | None  #: None if it does not exist any more
     contacts: tuple[int, ...] = ()  #: the rows of the contacts that it names
+    undoes: int | None = None  #: the id of the entry whose change it took back
+
+
+class ChangedMeanwhile(Refusal):
+    """That was changed meanwhile, so it cannot be undone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEntry:
-    """A change to record. *contacts* are the rows of at most two contacts that it names."""
+    """A change to record. *contacts* are the rows of at most two contacts that it names.
+
+    *undoes* is the id of the entry whose change it takes back.
+    """
 
     what: AuditAction
     subject: str | None
     before: Document | None
     after: Document | None
     contacts: Sequence[int] = ()
+    undoes: int | None = None
 
 
 async def record_change(
@@ -91,10 +102,11 @@ async def record_change(
     subject: str | None,
     before: Document | None,
     after: Document | None,
+    undoes: int | None = None,
     now: int,
 ) -> int:
-    """Record a change, in the transaction that makes it. Return the id of the entry."""
-    entry = NewEntry(what=what, subject=subject, before=before, after=after)
+    """Record a change, in the transaction that makes it. Return the id of its entry."""
+    entry = NewEntry(what=what, subject=subject, before=before, after=after, undoes=undoes)
     (id,) = await record_changes(session, workspace, [entry], who=who, now=now)
     return id
 
@@ -102,7 +114,7 @@ async def record_change(
 async def record_changes(
     session: Session, workspace: Workspace, entries: Sequence[NewEntry], *, who: str, now: int
 ) -> list[int]:
-    """Record changes in this order, in the transaction that makes them. Return the ids of the entries."""
+    """Record changes in this order, in the transaction that makes them. Return the ids of their entries."""
     rows = []
     for position, entry in enumerate(entries):
         contact, other = (*entry.contacts, None, None)[:2]
@@ -115,21 +127,23 @@ async def record_changes(
                 "after": _dump(entry.after),
                 "contact": contact,
                 "other": other,
+                "undoes": entry.undoes,
             }
         )
     if not rows:
         return []
-    inserted = await session.rows(
-        "INSERT INTO audit_entries (workspace_id, at, who, what, subject, before, after, contact_id, other_id)"
+    written = await session.rows(
+        "INSERT INTO audit_entries"
+        " (workspace_id, at, who, what, subject, before, after, contact_id, other_id, undoes)"
         " SELECT CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($4 AS TEXT), what, subject, before, after, contact,"
-        " other FROM given(position bigint, what text, subject text, before text, after text, contact bigint,"
-        " other bigint) ORDER BY position RETURNING id",
+        " other, undoes FROM given(position bigint, what text, subject text, before text, after text, contact bigint,"
+        " other bigint, undoes bigint) WHERE true ORDER BY position RETURNING id",
         rows,
         workspace.id,
         now,
         who,
     )
-    return sorted(row["id"] for row in inserted)
+    return sorted(row["id"] for row in written)
 
 
 async def redact_changes(
@@ -160,7 +174,7 @@ async def audit_entries(
 ) -> list[AuditEntry]:
     """Return the recorded changes from *since* (µs UTC) on, newest first; with *what* only those of this kind."""
     rows = await database.read(
-        "SELECT id, at, who, what, subject, before, after, contact_id, other_id FROM audit_entries"
+        f"SELECT {_COLUMNS} FROM audit_entries"
         f" WHERE workspace_id = $1 AND at >= $2{' AND what = $5' if what is not None else ''}"
         " ORDER BY id DESC LIMIT $3 OFFSET $4",
         workspace.id,
@@ -172,15 +186,52 @@ async def audit_entries(
     return [_make_entry(row) for row in rows]
 
 
+_COLUMNS = "id, at, who, what, subject, before, after, contact_id, other_id, undoes"
+
+
 async def load_entry(workspace: Workspace, *, id: int) -> AuditEntry | None:
-    """Return a recorded change by its row id, or None."""
+    """Return an entry, or None if there is none with this id."""
     rows = await database.read(
-        "SELECT id, at, who, what, subject, before, after, contact_id, other_id FROM audit_entries"
-        " WHERE workspace_id = $1 AND id = $2",
+        f"SELECT {_COLUMNS} FROM audit_entries WHERE workspace_id = $1 AND id = $2",
         workspace.id,
-        id,
+        min(id, database.LARGEST_ID),
     )
     return _make_entry(rows[0]) if rows else None
+
+
+async def load_changes_of(workspace: Workspace, *, who: str, limit: int) -> list[AuditEntry]:
+    """Return the last changes of a person, newest first. Undos and undone changes are left out."""
+    rows = await database.read(
+        f"SELECT {_COLUMNS} FROM audit_entries WHERE workspace_id = $1 AND who = $2 ORDER BY id DESC LIMIT $3",
+        workspace.id,
+        who,
+        limit,
+    )
+    entries = [_make_entry(row) for row in rows if row["undoes"] is None]
+    undone = await find_undone(workspace, ids=[entry.id for entry in entries])
+    return [entry for entry in entries if entry.id not in undone]
+
+
+async def find_undone(workspace: Workspace, *, ids: Collection[int]) -> frozenset[int]:
+    """Return the ids of the entries among these that are undone. An undo that is itself undone does not count."""
+    undoers: dict[int, list[int]] = {}
+    unread = set(ids)
+    while unread:
+        rows = await database.read(
+            "SELECT id, undoes FROM audit_entries"
+            " WHERE workspace_id = $2 AND undoes IN (SELECT id FROM given(id bigint)) ORDER BY id",
+            [{"id": id} for id in sorted(unread)],
+            workspace.id,
+        )
+        for row in rows:
+            undoers.setdefault(row["undoes"], []).append(row["id"])
+        unread = {row["id"] for row in rows}
+    undone: set[int] = set()
+    # An undo has a higher id than what it undoes.
+    for id in sorted(undoers, reverse=True):
+        if any(undo not in undone for undo in undoers[id]):
+            undone.add(id)
+    return frozenset(undone & set(ids))
 
 
 async def count_audit_entries(workspace: Workspace) -> int:
@@ -191,7 +242,7 @@ async def count_audit_entries(workspace: Workspace) -> int:
 
 def _make_entry(row: Row) -> AuditEntry:
     return AuditEntry(
-        **{name: row[name] for name in ("id", "at", "who", "what", "subject")},
+        **{name: row[name] for name in ("id", "at", "who", "what", "subject", "undoes")},
         before=_load(row["before"]),
         after=_load(row["after"]),
         contacts=tuple(row[name] for name in ("contact_id", "other_id") if row[name] is not None),

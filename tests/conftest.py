@@ -26,6 +26,9 @@ ran = dict.fromkeys(DIALECTS, 0)  # number of tests by dialect
 # Tests start hundreds of processes. Without stored bytecode each process would compile the product again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Imports and collection create objects that stay, so collecting garbage would only take time until the tests start.
+gc.disable()
+
 # The time of an example depends on the load of the machine and on coverage, so no deadline is set.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
@@ -122,6 +125,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -16,6 +16,7 @@ from storage.domain.score_types import ScoreType
 MOST_BROKEN = 10  # rules on the Home tab
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 _VERBS = {
+    AuditAction.ALERT_ADDED: "restored",
     AuditAction.ALERT_PAUSED: "paused",
     AuditAction.ALERT_RESUMED: "resumed",
     AuditAction.ALERT_REMOVED: "removed",
@@ -81,7 +82,7 @@ def destination_changed_notice(entry: AuditEntry, rules: Sequence[AlertRule]) ->
 
 
 def rule_changed_notice(entry: AuditEntry, rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
-    """Return the message to the maker of a rule that somebody else paused, resumed or removed."""
+    """Return the message to the maker of a rule that somebody else paused, resumed, removed or restored."""
     what = AuditAction(entry.what)
     text = f"{_mention(entry.who)} {_VERBS[what]} your alert rule {rule.id}: {rule_line(rule, types, choices)}"
     if what is AuditAction.ALERT_PAUSED:

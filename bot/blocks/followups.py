@@ -71,7 +71,8 @@ def standing_line(follow_up: FollowUp) -> str:
         case FollowUpState.OPEN:
             return ""
         case FollowUpState.CLAIMED:
-            return f"Claimed by {holder} · {when}"
+            note = " · the change was undone meanwhile" if follow_up.taken_back_at is not None else ""
+            return f"Claimed by {holder} · {when}{note}"
         case FollowUpState.ESCALATED:
             target = f" to <@{follow_up.escalate_to}>" if follow_up.escalate_to else ""
             return f"Nobody claimed it in time: escalated{target} · {when}"
@@ -81,6 +82,8 @@ def standing_line(follow_up: FollowUp) -> str:
             outcome = f": {follow_up.outcome.value}" if follow_up.outcome else ""
             return f"Done by {holder}{outcome} · {when}"
         case FollowUpState.CLOSED:
+            if follow_up.taken_back_at is not None:
+                return f"Taken back: the change was undone · {when}"
             return f"Closed automatically: the score fell back · {when}"
 
 
@@ -151,6 +154,10 @@ def _describe_step(step: Step, follow_up: FollowUp) -> str:
             return f"Nobody claimed it in time: escalated{target}"
         case FollowUpMove.FALL_BACK:
             return "Closed automatically: the score fell back"
+        case "undo":
+            return f"Undone by {actor}"
+        case FollowUpMove.TAKE_BACK:
+            return "Taken back: the change was undone"
         case outcome:
             return f"Outcome recorded by {actor}: {outcome}"
 

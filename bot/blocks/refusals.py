@@ -8,6 +8,7 @@ from bot.slack.access import Need, NotAllowed, Person, Verdict
 from bot.slack.handling import Block, Reply
 from bot.slack.text import code_block, escape, escape_code, escape_sentence
 from storage.alerts.followups import UnknownFollowUp
+from storage.audit import ChangedMeanwhile
 from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import (
     Conflict,
@@ -81,7 +82,7 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
             return f"{message}{'' if message.endswith('?') else '.'} Saved segments: `/score segment list`"
         case SegmentInUse():
             return _explain_segment_in_use(refusal)
-        case OutOfRange() | OffStep():
+        case OutOfRange() | OffStep() | ChangedMeanwhile():
             return f"Nothing was changed: {refusal}."
         case _:
             return _uppercase_first(str(refusal))

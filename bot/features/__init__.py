@@ -31,12 +31,11 @@ from bot.slack.text import escape_code
 from storage.sources.config import sources as list_sources
 
 #: the order of the verbs in `/score help`
-FEATURES = (
+_FEATURES = (
     scores.FEATURE,
     contacts.FEATURE,
     lists.FEATURE,
     history.FEATURE,
-    undo.FEATURE,
     alerts.FEATURE,
     followups.FEATURE,
     scoring.FEATURE,
@@ -48,6 +47,7 @@ FEATURES = (
     audit.FEATURE,
     failures.FEATURE,
 )
+FEATURES = (*_FEATURES[:4], undo.make_feature(join(_FEATURES).inverses), *_FEATURES[4:])
 TABLES = join(FEATURES)
 #: what the Home tab shows, from the top
 HOME_SECTIONS = (failures.list_problems, alerts.list_broken_at_home, setup.ask_at_home, followups.list_at_home)

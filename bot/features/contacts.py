@@ -62,7 +62,7 @@ async def _resolve_owner(request: Request, words: str) -> str | Reply:
 
 async def become_owner(request: Request) -> Reply:
     """Record the person who clicks as owner, unless the contact has an owner in the meantime."""
-    contact = await find_by_key(request.workspace, key=request.text)
+    contact = await find_by_key(request.workspace, key=request.text, include_gone=True)
     if contact is None:
         raise UnknownContact
     if request.person.email is None:

@@ -21,7 +21,11 @@ async def delete_contact(request: Request) -> Reply:
         return plain_reply("Name the contact: `/score delete ada@example.com`")
     contact = await find_one(request, words, line="delete {}")
     if isinstance(contact, Reply):
-        return contact
+        # What was recorded about a contact that is gone is still stored, and must be deletable.
+        gone = None if words.isdecimal() else await find_by_key(request.workspace, key=words, include_gone=True)
+        if gone is None:
+            return contact
+        contact = gone
     return Reply(modal=delete_modal(contact, await count_holdings(request.workspace, contact=contact.id)))
 
 

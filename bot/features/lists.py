@@ -19,6 +19,7 @@ from bot.slack.feature import Command, Feature
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.line import read_top
 from bot.slack.text import MENTION, escape, escape_code
+from storage.audit import AuditAction
 from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresses
 from storage.domain.filters.terms import All, Any, Has, InBand, Is, Not, Term
 from storage.reading.current_scores import top
@@ -28,6 +29,7 @@ from storage.reading.segments import (
     delete_segment,
     dependent_rules,
     find_segment,
+    restore_segment,
     save_segment,
     segment,
     segments,
@@ -304,4 +306,5 @@ FEATURE = Feature(
         "share": (Need.SEE, share_page),
         "share_direct": (Need.SEE, send_page_to_me),
     },
+    inverses=dict.fromkeys((AuditAction.SEGMENT_SAVED, AuditAction.SEGMENT_DELETED), restore_segment),
 )

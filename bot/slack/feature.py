@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from bot.slack.access import Need
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.job_handling import JobHandler
+from storage.audit import AuditEntry
+from storage.domain.people import Workspace
 
 RequestHandler: TypeAlias = Callable[[Request], Awaitable[Reply]]
 OptionLister: TypeAlias = Callable[[Request], Awaitable[list[Block]]]
@@ -24,6 +26,13 @@ class Command:
     need: Need = Need.SEE
 
 
+class Inverse(Protocol):
+    """A function of storage that undoes a recorded change, and returns the id of the undo's entry."""
+
+    def __call__(self, workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> Awaitable[int]:
+        """Undo the change, if everything is still as the change left it; else raise ChangedMeanwhile."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
     """The handlers of one feature. A button, form or shortcut has the permission that it requires and its handler."""
@@ -33,6 +42,7 @@ class Feature:
     forms: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by callback id
     options: Mapping[str, OptionLister] = field(default_factory=dict)  #: by the action id of a menu in a form
     shortcuts: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by callback id
+    inverses: Mapping[str, Inverse] = field(default_factory=dict)  #: by the kind of recorded change that each undoes
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)  #: by kind
     recurring: Collection[str] = ()  #: the kinds of jobs that every workspace has and that are never given up
 
@@ -45,6 +55,7 @@ def join(features: Sequence[Feature]) -> Feature:
         forms=_join_tables([feature.forms for feature in features]),
         options=_join_tables([feature.options for feature in features]),
         shortcuts=_join_tables([feature.shortcuts for feature in features]),
+        inverses=_join_tables([feature.inverses for feature in features]),
         jobs=_join_tables([feature.jobs for feature in features]),
         recurring=[kind for feature in features for kind in feature.recurring],
     )

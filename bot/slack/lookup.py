@@ -53,16 +53,20 @@ async def find_all(request: Request, words: str) -> list[Contact]:
     """Return the contacts that match *words*: by `id:` number, or by address or name (at most eleven)."""
     match = _OUR_ID.fullmatch(words)
     if match:
-        return await contacts(request.workspace, ids=[int(match[1])])
+        matches = await contacts(request.workspace, ids=[int(match[1])])
+        return [contact for contact in matches if not contact.is_gone]
     return await find(request.workspace, text=words)
 
 
 async def load_card(request: Request, contact: Contact | str) -> Card:
     """Return a contact, or the contact in the value of a button, with its scores; raises UnknownContact.
 
-    The card's contact keeps the row that was named, if it was merged into another.
+    The card's contact keeps the row that was named, if it was merged into another. A button works for a contact that is
+    gone, too: its history shows what was undone.
     """
-    named = await find_by_key(request.workspace, key=contact) if isinstance(contact, str) else contact
+    named = (
+        await find_by_key(request.workspace, key=contact, include_gone=True) if isinstance(contact, str) else contact
+    )
     contact_card = await card(request.workspace, contact=named.id, now=request.now) if named is not None else None
     if named is None or contact_card is None:
         raise UnknownContact

@@ -70,6 +70,11 @@ class _Evaluation:
     def watched(self) -> Watched:
         return (self.rule.id, self.contact)
 
+    @property
+    def batch(self) -> str | None:
+        """The batch of the write, if an undo can name it: the write of a person."""
+        return self.plan.submission.batch if self.plan is not None and self.plan.submission.actor else None
+
 
 @dataclass(frozen=True, slots=True)
 class _Instant:
@@ -88,10 +93,14 @@ _Condition: TypeAlias = Callable[[_Instant], bool]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """First close the open follow-up at *closes_at*, then open a follow-up for *opens*. None: do not close, or open."""
+    """Close the open follow-up at *closes_at*, or take it back at *taken_back_at*; then open one for *opens*.
 
-    closes_at: int | None
-    opens: _Instant | None
+    None: do not close, take back or open a follow-up.
+    """
+
+    closes_at: int | None = None
+    taken_back_at: int | None = None
+    opens: _Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +115,19 @@ class _Decisions:
     def apply(self, instant: _Instant, decision: Decision, *, is_met: _Condition) -> "_Decisions":
         """Add the decision for the next instant. The cool-down starts only if a follow-up was opened."""
         memory, opens, unasked = decision.memory, False, self.unasked
+        plan, rule = self.evaluation.plan, self.evaluation.rule
         if decision.fires:
-            plan, rule = self.evaluation.plan, self.evaluation.rule
             is_matching = rule.paused_at is None and (not rule.condition or is_met(instant))
-            opens = is_matching and (instant.by_time or plan is None or not plan.submission.muted)
+            is_muted = plan is not None and (plan.submission.muted or plan.undo is not None)
+            opens = is_matching and (instant.by_time or not is_muted)
             if not opens:
                 unasked += is_matching and plan is not None
                 memory = replace(memory, fired_at=self.memory.fired_at)
+        if not memory.has_same_state(self.memory):
+            ends_hold = instant.by_time and self.memory.pending_until is not None and memory.taken
+            if not ends_hold:  # the change that began the hold is the cause of what its end decides
+                batch = None if instant.by_time else self.evaluation.batch
+                memory = memory.attribute(self.memory, batch=batch)
         steps = _add_closing(self.steps, instant.at) if decision.closes else self.steps
         if opens:
             steps = _add_opening(steps, instant)
@@ -123,7 +138,7 @@ class _Decisions:
         rule = self.evaluation.rule
         if self.memory.enrollment == rule.enrollment:
             return self
-        memory = self.evaluation.watch.enroll(self.memory, state, since=rule.enrolled_at)
+        memory = self.evaluation.watch.enroll(self.memory.forget_cause(), state, since=rule.enrolled_at)
         return replace(self, memory=replace(memory, enrollment=rule.enrollment))
 
     def settle(self, state: ScoreState, *, until: int, is_met: _Condition) -> "_Decisions":
@@ -150,18 +165,59 @@ class _Decisions:
         """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
         decision = self.evaluation.watch.evaluate(self.memory, state, now=at)
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
+        if not memory.has_same_state(self.memory):
+            memory = memory.forget_cause()
         return replace(self, memory=memory, steps=_add_closing(self.steps, at) if decision.closes else self.steps)
+
+    def undo(self, instant: _Instant, earlier: int | None, *, is_met: _Condition) -> "_Decisions":
+        """Evaluate a score that an undo changed. The undo opens no follow-up.
+
+        If the undone change decided last, the memory that it found is put back, and the follow-up that it opened is
+        taken back; unless the score is inside for another reason. Otherwise the rule is evaluated as usual, but a score
+        that the undo moves out of the region re-arms the rule without a margin.
+        """
+        watch, state, plan = self.evaluation.watch, self.evaluation.state, self.evaluation.plan
+        assert plan is not None
+        assert plan.undo is not None
+        at, found = instant.at, self.memory.found
+        if found is not None and plan.undo.reverts(self.memory.cause):
+            decision = watch.evaluate_change(replace(found, enrollment=self.memory.enrollment), state, earlier, now=at)
+            begins = decision.fires or (decision.memory.taken and not found.taken)
+            begins |= decision.memory.pending_until is not None and found.pending_until is None
+            if not begins:
+                return self._put_back(decision, at)
+        decisions = self.apply(instant, watch.evaluate_change(self.memory, state, earlier, now=at), is_met=is_met)
+        is_left = watch.is_left_by_undo(instant.before, instant.after)
+        if not is_left or not (decisions.memory.taken or watch.compares):
+            return decisions
+        memory = replace(decisions.memory, taken=False).attribute(self.memory, batch=self.evaluation.batch)
+        return replace(decisions, memory=memory, steps=_add_closing(decisions.steps, at))
+
+    def _put_back(self, decision: Decision, at: int) -> "_Decisions":
+        """Restore the memory of *decision*. The follow-up of the undone change is taken back, if it opened one."""
+        fired_at = self.memory.fired_at
+        if fired_at == decision.memory.fired_at:
+            steps = _add_closing(self.steps, at) if decision.closes else self.steps
+        elif any(step.opens is not None and step.opens.at == fired_at for step in self.steps):
+            # The end of a hold has opened it just now, before the undo: it need not be opened.
+            steps = tuple(
+                replace(step, opens=None) if step.opens is not None and step.opens.at == fired_at else step
+                for step in self.steps
+            )
+        else:
+            steps = (*self.steps, _Step(taken_back_at=at))
+        return replace(self, memory=decision.memory, steps=steps)
 
 
 def _add_closing(steps: tuple[_Step, ...], at: int) -> tuple[_Step, ...]:
-    return (*steps, _Step(at, None))
+    return (*steps, _Step(closes_at=at))
 
 
 def _add_opening(steps: tuple[_Step, ...], instant: _Instant) -> tuple[_Step, ...]:
     """Add the opening of a follow-up: to the last step if that only closes one, else as a step of its own."""
-    if steps and steps[-1].opens is None:
+    if steps and steps[-1].opens is None and steps[-1].taken_back_at is None:
         return (*steps[:-1], replace(steps[-1], opens=instant))
-    return (*steps, _Step(None, instant))
+    return (*steps, _Step(opens=instant))
 
 
 async def decide_all(
@@ -220,8 +276,10 @@ def _decide(decisions: _Decisions, earlier: int | None, *, is_met: _Condition) -
     if silent is not None:
         decisions = decisions.regroup(silent, at=at)
         before = silent.value(watch.score_type, now=at)
-    decision = watch.evaluate_change(decisions.memory, evaluation.state, earlier, now=at)
     instant = _Instant(evaluation, at, earlier if watch.compares else before, moved.after, by_time=False)
+    if plan.undo is not None:
+        return decisions.undo(replace(instant, before=before), earlier, is_met=is_met)
+    decision = watch.evaluate_change(decisions.memory, evaluation.state, earlier, now=at)
     return decisions.apply(instant, decision, is_met=is_met)
 
 
@@ -311,6 +369,8 @@ async def _save(
         ]
         closing = {watched: step.closes_at for watched, step in current if step.closes_at is not None}
         await followup_moves.close_fallen_back(session, closing, now=now)
+        taking_back = {watched: step.taken_back_at for watched, step in current if step.taken_back_at is not None}
+        await followup_moves.take_back(session, taking_back, now=now)
         opening = sorted((step.opens for _, step in current if step.opens), key=lambda instant: instant.at)
         await followup_moves.open_follow_ups(session, await _make_follow_ups(session, opening), now=now)
     changed = dict[Watched, AlertMemory]()

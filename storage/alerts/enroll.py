@@ -4,12 +4,13 @@ A rule enrolls a contact when it evaluates it for the first time, as of the inst
 costs nothing when a rule is added or a definition is applied, however many contacts there are."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.alerts import rules as alert_rules
 from storage.alerts.maker_notices import enqueue_maker_notices
 from storage.alerts.rules import AlertRule, RuleThere
-from storage.audit import AuditAction, record_change
+from storage.audit import AuditAction, AuditEntry, record_change
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.alerts.kinds import Watch
@@ -68,6 +69,26 @@ async def add_alert_rule(
     rule = await database.write(body)
     await fill_memory(workspace, rules=[rule], clock=lambda: now, patience=PATIENCE)
     return rule
+
+
+async def restore_rule(workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> int:
+    """Undo a recorded change of a rule. Return the id of the undo's entry.
+
+    A removed rule that is back asks nobody for what happened meanwhile. Raises ChangedMeanwhile.
+    """
+
+    async def body(session: Session) -> tuple[int, list[AlertRule]]:
+        entry, rule = await alert_rules.write_back(session, workspace, change=change, by=by, now=now)
+        if rule is None:
+            return entry, []
+        await alert_rules.restart_enrollment(session, [rule.id], now=now)
+        enrolled = replace(rule, enrollment=rule.enrollment + 1, enrolled_at=now)
+        await begin_to_watch(session, workspace, [enrolled], now=now)
+        return entry, [enrolled]
+
+    entry, rules = await database.write(body)
+    await fill_memory(workspace, rules=rules, clock=lambda: now, patience=PATIENCE)
+    return entry
 
 
 async def choose_channel(workspace: Workspace, *, channel: str | None, by: str, now: int) -> None:

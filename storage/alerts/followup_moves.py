@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from storage import jobs
 from storage.alerts.followups import DIGEST, READ, FollowUp, UnknownFollowUp, follow_up, states_sql, status_of_row
+from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, NewEntry, record_changes
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.followups import (
     BY_TIME,
     CLAIM_LASTS,
     LETS_GO,
+    WAITING,
     FollowUpMove,
     FollowUpOutcome,
     FollowUpState,
@@ -24,6 +26,7 @@ from storage.jobs import NewJob
 
 #: kinds of jobs: post a new follow-up, update its message, and make the moves that time causes
 ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate"
+UNDO = "undo"  #: the step of a follow-up's history by which a person took a move back
 _JOB_KINDS = ", ".join(f"'{kind}'" for kind in (ASK, EDIT, WAKE, RELEASE, ESCALATE))
 
 
@@ -139,13 +142,7 @@ async def close_fallen_back(session: Session, pairs: Mapping[tuple[int, int], in
     """
     if not pairs:
         return
-    rows = await session.rows(
-        "SELECT f.id, f.workspace_id, f.lane, given.at FROM given(rule bigint, contact bigint, at bigint)"
-        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
-        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.rule AND f.state IN ({states_sql(LETS_GO)})"
-        " ORDER BY f.id",
-        [{"rule": rule, "contact": contact, "at": at} for (rule, contact), at in sorted(pairs.items())],
-    )
+    rows = await _load_moving(session, pairs, LETS_GO)
     if not rows:
         return
     await session.rows(
@@ -165,6 +162,47 @@ async def close_fallen_back(session: Session, pairs: Mapping[tuple[int, int], in
         ],
     )
     await jobs.enqueue(session, [_make_job(row, EDIT, at=row["at"]) for row in rows], now=now)
+
+
+async def take_back(session: Session, pairs: Mapping[tuple[int, int], int], *, now: int) -> None:
+    """Close the waiting follow-ups of these (rule, contact) pairs, because the change that they are about was undone.
+
+    A claimed follow-up stays with its holder, with a note. *pairs* and locks are as in `close_fallen_back`.
+    """
+    if not pairs:
+        return
+    rows = await _load_moving(session, pairs, WAITING)
+    if not rows:
+        return
+    states = [FollowUpState.CLAIMED if row["state"] == FollowUpState.CLAIMED else FollowUpState.CLOSED for row in rows]
+    reset = ", ".join(
+        f"{column} = CASE WHEN given.state = '{FollowUpState.CLOSED.value}' THEN {value} ELSE follow_ups.{column} END"
+        for column, value in (("holder", "NULL"), ("until", "NULL"), ("late_at", "NULL"), ("changed_at", "given.at"))
+    )
+    await session.rows(
+        f"UPDATE follow_ups SET state = given.state, taken_back_at = given.at, {reset}"
+        " FROM given(id bigint, at bigint, state text) WHERE follow_ups.id = given.id",
+        [{"id": row["id"], "at": row["at"], "state": state.value} for row, state in zip(rows, states, strict=True)],
+    )
+    steps = [
+        _make_step(row, FollowUpMove.TAKE_BACK, state, by=None, at=row["at"], workspace=row["workspace_id"])
+        for row, state in zip(rows, states, strict=True)
+    ]
+    await _write_steps(session, steps)
+    await jobs.enqueue(session, [_make_job(row, EDIT, at=row["at"]) for row in rows], now=now)
+
+
+async def _load_moving(
+    session: Session, pairs: Mapping[tuple[int, int], int], states: Collection[FollowUpState]
+) -> list[Row]:
+    """Return the follow-ups of (rule, contact) pairs in one of *states*, each with the instant *at* of its pair."""
+    return await session.rows(
+        "SELECT f.id, f.workspace_id, f.lane, f.state, given.at FROM given(rule bigint, contact bigint, at bigint)"
+        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
+        f" JOIN follow_ups f ON f.contact_id = m.id AND f.rule_id = given.rule AND f.state IN ({states_sql(states)})"
+        " ORDER BY f.id",
+        [{"rule": rule, "contact": contact, "at": at} for (rule, contact), at in sorted(pairs.items())],
+    )
 
 
 def _make_step(row: Row, move: str, state: FollowUpState, *, by: str | None, at: int, workspace: int) -> Row:
@@ -225,24 +263,92 @@ async def apply_move(
         )
         if not unlocked_rows:
             raise UnknownFollowUp
-        # Lock the contact before its follow-up, in the same order as a change of its score, to avoid a deadlock.
-        await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", unlocked_rows[0]["about"])
-        rows = await session.rows(f"{READ} WHERE f.id = $1", id)
-        if not rows:
-            raise UnknownFollowUp  # it was deleted with its contact before the lock was taken
-        row = rows[0]
-        if row["about"] != unlocked_rows[0]["about"]:
-            return False  # its contact was merged or split before the lock was taken: lock the other contact
+        row = await _lock_follow_up(session, unlocked_rows[0])
+        if row is None:
+            return False
         due = row["late_at"] if move is FollowUpMove.ESCALATE else row["until"]
         if move in BY_TIME and (due is None or due > now):
             return True  # the follow-up was snoozed or claimed again meanwhile
         after = move_status(status_of_row(row), move, by=by)
-        await _write_move(session, row, move, after, by=by, until=until, now=now)
+        updated = await _write_move(session, row, move, after, by=by, until=until, now=now)
+        if by is not None:
+            await _record(session, workspace, row, updated, by=by, now=now)
         return True
 
     while not await database.write(body):
         continue
     return await follow_up(workspace, id=id)
+
+
+async def _lock_follow_up(session: Session, row: Row) -> Row | None:
+    """Lock the contact of a follow-up, and return the follow-up as it is now.
+
+    The contact is locked before its follow-up, in the same order as a change of its score, to avoid a deadlock. Return
+    None if the contact was merged or split before the lock was taken: lock the other contact. Raises UnknownFollowUp if
+    the follow-up was deleted.
+    """
+    await session.rows("SELECT id FROM contacts WHERE id = $1 FOR NO KEY UPDATE", row["about"])
+    rows = await session.rows(f"{READ} WHERE f.id = $1", row["id"])
+    if not rows:
+        raise UnknownFollowUp
+    return rows[0] if rows[0]["about"] == row["about"] else None
+
+
+#: the columns that a person's move changes
+_MOVED = ("state", "holder", "until", "late_at", "outcome")
+
+
+async def _record(
+    session: Session, workspace: Workspace, row: Row, updated: Row, *, by: str, undoes: int | None = None, now: int
+) -> int:
+    """Record what a person changed in a follow-up, from the row before to the row after. Return the entry's id."""
+    (contact,) = await session.rows(
+        "SELECT r.id, coalesce(r.name, r.email) AS name FROM contacts c"
+        " JOIN contacts r ON r.id = coalesce(c.merged_into, c.id) WHERE c.id = $1",
+        row["contact_id"],
+    )
+    before, after = ({"id": state["id"], **{name: state[name] for name in _MOVED}} for state in (row, updated))
+    entry = NewEntry(
+        what=AuditAction.FOLLOW_UP_CHANGED, subject=contact["name"], before=before, after=after,
+        contacts=[contact["id"]], undoes=undoes,
+    )  # fmt: skip  # what, then whose
+    (id,) = await record_changes(session, workspace, [entry], who=by, now=now)
+    return id
+
+
+async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> int:
+    """Undo a recorded change of a follow-up: it is as before the change. Return the id of the undo's entry.
+
+    Raises ChangedMeanwhile if the follow-up is not as the change left it, UnknownFollowUp if it was deleted.
+    """
+    before, after = change.before, change.after
+    assert before is not None
+    assert after is not None
+
+    async def body(session: Session) -> int | None:
+        rows = await session.rows(f"{READ} WHERE f.workspace_id = $1 AND f.id = $2", workspace.id, after["id"])
+        if not rows:
+            raise UnknownFollowUp
+        row = await _lock_follow_up(session, rows[0])
+        if row is None:
+            return None
+        if {name: row[name] for name in _MOVED} != {name: after[name] for name in _MOVED}:
+            raise ChangedMeanwhile(f"the follow-up is {row['state']} now, so that change cannot be undone")
+        (updated,) = await session.rows(
+            "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, outcome = $6, changed_at = $7"
+            " WHERE id = $1 RETURNING *",
+            row["id"],
+            *(before[name] for name in _MOVED),
+            now,
+        )
+        state = FollowUpState(before["state"])
+        await _write_steps(session, [_make_step(row, UNDO, state, by=by, at=now, workspace=workspace.id)])
+        await _enqueue_jobs(session, updated, now=now)
+        return await _record(session, workspace, row, updated, by=by, undoes=change.id, now=now)
+
+    while (entry := await database.write(body)) is None:
+        continue
+    return entry
 
 
 async def _write_move(
@@ -254,14 +360,18 @@ async def _write_move(
     by: str | None,
     until: int | None,
     now: int,
-) -> None:
-    """Save the status of a follow-up after a move, add the move to its history, and enqueue its jobs."""
+) -> Row:
+    """Save the status of a follow-up after a move, add the move to its history, and enqueue its jobs.
+
+    Return the row after the move.
+    """
     late_at = now + row["sla"] if after.state is FollowUpState.OPEN and row["sla"] is not None else None
     if move is FollowUpMove.ESCALATE:
         late_at = row["late_at"]  # an escalated follow-up stays overdue
     ends_at = {FollowUpState.SNOOZED: until, FollowUpState.CLAIMED: now + CLAIM_LASTS}.get(after.state)
-    await session.rows(
-        "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, changed_at = $6 WHERE id = $1",
+    (updated,) = await session.rows(
+        "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, changed_at = $6 WHERE id = $1"
+        " RETURNING *",
         row["id"],
         after.state.value,
         after.holder,
@@ -270,11 +380,17 @@ async def _write_move(
         now,
     )
     await _write_steps(session, [_make_step(row, move, after.state, by=by, at=now, workspace=row["workspace_id"])])
+    await _enqueue_jobs(session, updated, now=now)
+    return updated
+
+
+async def _enqueue_jobs(session: Session, row: Row, *, now: int) -> None:
+    """Enqueue the update of a follow-up's message, and the move that time causes next."""
     new_jobs = [_make_job(row, EDIT, at=now)]
-    if ends_at is not None:
-        new_jobs.append(_make_job(row, WAKE if after.state is FollowUpState.SNOOZED else RELEASE, at=ends_at))
-    if late_at is not None and after.state is FollowUpState.OPEN and row["escalate_to"] is not None:
-        new_jobs.append(_make_job(row, ESCALATE, at=late_at))
+    if row["until"] is not None:
+        new_jobs.append(_make_job(row, WAKE if row["state"] == FollowUpState.SNOOZED else RELEASE, at=row["until"]))
+    if row["late_at"] is not None and row["state"] == FollowUpState.OPEN and row["escalate_to"] is not None:
+        new_jobs.append(_make_job(row, ESCALATE, at=row["late_at"]))
     await jobs.enqueue(session, new_jobs, now=now)
 
 
@@ -285,9 +401,14 @@ async def record_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutc
     """
 
     async def body(session: Session) -> None:
+        before = await session.rows(
+            "SELECT * FROM follow_ups WHERE workspace_id = $1 AND id = $2 FOR NO KEY UPDATE",
+            workspace.id,
+            min(id, database.LARGEST_ID),
+        )
         rows = await session.rows(
             "UPDATE follow_ups SET outcome = $4, changed_at = $5"
-            " WHERE workspace_id = $1 AND id = $2 AND state = $6 AND holder = $3 RETURNING id, workspace_id, lane",
+            " WHERE workspace_id = $1 AND id = $2 AND state = $6 AND holder = $3 RETURNING *",
             workspace.id,
             min(id, database.LARGEST_ID),
             by,
@@ -300,6 +421,8 @@ async def record_outcome(workspace: Workspace, *, id: int, outcome: FollowUpOutc
         ]
         await _write_steps(session, steps)
         await jobs.enqueue(session, [_make_job(row, EDIT, at=now) for row in rows], now=now)
+        for row in rows:
+            await _record(session, workspace, before[0], row, by=by, now=now)
 
     await database.write(body)
     return await follow_up(workspace, id=id)

@@ -43,6 +43,7 @@ class FollowUp:
     outcome: FollowUpOutcome | None
     asked_at: int  #: when the rule fired
     changed_at: int
+    taken_back_at: int | None  #: when the change that it was opened for was undone
     posted_at: int | None
     message_channel: str | None
     message_ts: str | None
@@ -203,7 +204,7 @@ def status_of_row(row: Row) -> FollowUpStatus:
 
 def _make_follow_up(row: Row) -> FollowUp:
     names = ("id", "score", "before", "after", "source", "actor", "reason", "why", "lane", "until", "asked_at")
-    more = ("late_at", "escalate_to", "changed_at", "posted_at", "message_channel", "message_ts")
+    more = ("late_at", "escalate_to", "changed_at", "taken_back_at", "posted_at", "message_channel", "message_ts")
     return FollowUp(
         **{name: row[name] for name in (*names, *more)},
         rule=row["rule_id"],

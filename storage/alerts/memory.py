@@ -1,6 +1,9 @@
 """Store what each alert rule remembers about each contact: its last decision, a pending hold, the last follow-up."""
 
+import json
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
+from typing import Any
 
 from storage.db import database
 from storage.db.database import Session
@@ -20,7 +23,7 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
     """
     rows = await session.rows(
         "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent,"
-        " m.enrollment FROM given(rule bigint, contact bigint)"
+        " m.enrollment, m.cause, m.found FROM given(rule bigint, contact bigint)"
         " JOIN alert_memory m ON m.rule_id = given.rule AND m.contact_id = given.contact",
         [{"rule": rule, "contact": contact} for rule, contact in sorted(pairs)],
     )
@@ -28,9 +31,19 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
         (row["rule_id"], row["contact_id"]): AlertMemory(
             taken=bool(row["taken"]) and row["pending_until"] is None, pending_until=row["pending_until"],
             fired_at=row["fired_at"], seen_at=row["seen_at"], spent=row["spent"], enrollment=row["enrollment"],
+            cause=row["cause"], found=None if row["found"] is None else _parse_found(json.loads(row["found"])),
         )
         for row in rows
     }  # fmt: skip  # columns grouped by meaning
+
+
+def _parse_found(document: Mapping[str, Any]) -> AlertMemory:
+    found = document.get("found")
+    return AlertMemory(**{**document, "found": None if found is None else _parse_found(found)})
+
+
+def _dump_found(found: AlertMemory | None) -> str | None:
+    return None if found is None else json.dumps(asdict(found))
 
 
 async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:
@@ -38,23 +51,16 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
     if memory:
         await session.rows(
             "INSERT INTO alert_memory"
-            " (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent, enrollment)"
-            " SELECT rule, contact, taken, pending_until, fired_at, seen_at, spent, enrollment"
+            " (rule_id, contact_id, taken, pending_until, fired_at, seen_at, spent, enrollment, cause, found)"
+            " SELECT rule, contact, taken, pending_until, fired_at, seen_at, spent, enrollment, cause, found"
             " FROM given(rule bigint, contact bigint, taken boolean, pending_until bigint, fired_at bigint,"
-            " seen_at bigint, spent bigint, enrollment bigint)"
+            " seen_at bigint, spent bigint, enrollment bigint, cause text, found text)"
             " WHERE true ORDER BY rule, contact ON CONFLICT (rule_id, contact_id) DO UPDATE"
             " SET taken = excluded.taken, pending_until = excluded.pending_until, fired_at = excluded.fired_at,"
-            " seen_at = excluded.seen_at, spent = excluded.spent, enrollment = excluded.enrollment",
+            " seen_at = excluded.seen_at, spent = excluded.spent, enrollment = excluded.enrollment,"
+            " cause = excluded.cause, found = excluded.found",
             [
-                {
-                    "rule": rule,
-                    "contact": contact,
-                    "taken": contact_memory.taken,
-                    "pending_until": contact_memory.pending_until,
-                    "fired_at": contact_memory.fired_at,
-                }
-                | {"seen_at": contact_memory.seen_at, "spent": contact_memory.spent}
-                | {"enrollment": contact_memory.enrollment}
+                {"rule": rule, "contact": contact, **asdict(contact_memory), "found": _dump_found(contact_memory.found)}
                 for (rule, contact), contact_memory in sorted(memory.items())
             ],
         )
@@ -73,7 +79,7 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
         " JOIN alert_memory m ON m.contact_id = given.id WHERE m.fired_at IS NOT NULL"
         " GROUP BY m.rule_id, given.root ORDER BY m.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO UPDATE"
         " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
-        " THEN alert_memory.fired_at ELSE excluded.fired_at END",
+        " THEN alert_memory.fired_at ELSE excluded.fired_at END, cause = NULL, found = NULL",
         parts,
     )
     await session.rows(

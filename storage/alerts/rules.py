@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from storage.alerts.maker_notices import enqueue_maker_notices
-from storage.audit import AuditAction, Document, record_change
+from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.alerts.kinds import KINDS, Crosses, Kind, Region, Watch
@@ -235,6 +235,44 @@ async def remove_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> 
     """Remove a rule permanently. Its follow-ups stay. Raises UnknownRule."""
     assignments = "removed_at = $3, previous_enrolled_at = NULL"
     await _update_rule(workspace, rule, assignments, now, what=AuditAction.ALERT_REMOVED, by=by, now=now)
+
+
+async def write_back(
+    session: Session, workspace: Workspace, *, change: AuditEntry, by: str, now: int
+) -> tuple[int, AlertRule | None]:
+    """Undo a recorded change of a rule: the rule is as before the change. Record the undo, and return its entry's id.
+
+    Also return the rule, if it had been removed and is back: the caller must enroll contacts in it.
+    Raises ChangedMeanwhile if the rule is not as the change left it.
+    """
+    target = change.before
+    rows = await session.rows(
+        "SELECT * FROM alert_rules WHERE workspace_id = $1 AND id = $2 FOR NO KEY UPDATE",
+        workspace.id,
+        (change.after or change.before or {})["id"],
+    )
+    current = describe_rule(_make_rule(rows[0])) if rows and rows[0]["removed_at"] is None else None
+    if not rows or current != change.after:
+        state = "changed" if current is not None else "removed"
+        raise ChangedMeanwhile(f"{change.subject} was {state} meanwhile, so that change cannot be undone")
+    id, paused_at = rows[0]["id"], rows[0]["paused_at"]
+    what = AuditAction.ALERT_REMOVED
+    if target is not None:
+        paused_at = (paused_at or now) if target["paused"] else None
+        what = AuditAction.ALERT_PAUSED if target["paused"] else AuditAction.ALERT_RESUMED
+        what = AuditAction.ALERT_ADDED if current is None else what
+    (updated,) = await session.rows(
+        "UPDATE alert_rules SET removed_at = $2, paused_at = $3, previous_enrolled_at = NULL WHERE id = $1 RETURNING *",
+        id,
+        now if target is None else None,
+        paused_at,
+    )
+    entry = await record_change(
+        session, workspace, who=by, what=what, subject=name_rule(id), before=current, after=target, undoes=change.id,
+        now=now,
+    )  # fmt: skip  # who and what, then the states
+    await enqueue_maker_notices(session, workspace, [updated["made_by"]], entry=entry, by=by, now=now)
+    return entry, _make_rule(updated) if current is None else None
 
 
 async def restart_enrollment(session: Session, rules: Collection[int], *, asks: bool = False, now: int) -> None:

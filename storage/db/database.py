@@ -205,19 +205,19 @@ class Session:
 
 
 class _WatchedSession(Session):
-    """A session that is in the set *silent* while one of its statements takes longer than *patience* seconds."""
+    """A session that is in *waiting* while one of its statements runs, with the loop's time when that began."""
 
-    def __init__(self, client: BaseDBAsyncClient, dialect: str, *, silent: set[Session], patience: float) -> None:
+    def __init__(self, client: BaseDBAsyncClient, dialect: str, *, waiting: dict[Session, float]) -> None:
         super().__init__(client, dialect)
-        self._silent, self._patience = silent, patience
+        self._waiting = waiting
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
-        timer = asyncio.get_running_loop().call_later(self._patience, self._silent.add, self)
+        # A timer for each statement would take longer than this, and fill the loop's heap.
+        self._waiting[self] = asyncio.get_running_loop().time()
         try:
             return await super().rows(sql, *params)
         finally:
-            timer.cancel()
-            self._silent.discard(self)
+            self._waiting.pop(self, None)
 
 
 def encode_rows(rows: Iterable[object]) -> str:
@@ -265,7 +265,7 @@ class Database:
         self._reader = context.db("reader") if address.path is not None else self._writer
         self.limits = limits
         self.wake_job_runner: Callable[[], None] | None = None  #: called after each commit that enqueued due jobs
-        self._silent: set[Session] = set()  # sessions with a statement that waits too long for an answer
+        self._waiting: dict[Session, float] = {}  # sessions with a running statement, and when it began
         self._refusal: StorageUnavailable | None = None  # why a change was refused in the last REFUSAL_LASTS seconds
 
     @property
@@ -288,7 +288,7 @@ class Database:
         async def run() -> T:
             try:
                 async with in_transaction(self.dialect) as client:
-                    session = _WatchedSession(client, self.dialect, silent=self._silent, patience=self.limits.silence)
+                    session = _WatchedSession(client, self.dialect, waiting=self._waiting)
                     result = await body(session)
             except Exception as exc:
                 translated = translate_error(exc)
@@ -342,7 +342,8 @@ class Database:
                 raise StorageUnavailable(READ_ONLY)
         if self._refusal is not None:
             raise StorageUnavailable(self._refusal.because)
-        if self._silent:
+        latest = asyncio.get_running_loop().time() - self.limits.silence
+        if any(begun < latest for begun in self._waiting.values()):
             raise StorageUnavailable
 
     def _remember_refusal(self, refusal: StorageUnavailable) -> None:

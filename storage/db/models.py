@@ -116,6 +116,7 @@ class Contact(Table):
     tags_key = fields.TextField()
     stamps = fields.TextField()  # JSON: field → the order of the fact that stated its value
     split_at = fields.BigIntField(null=True)  # when a split last took an id from this row or gave it one
+    is_gone = fields.BooleanField(db_default=False)  # all facts about it are undone; see `ledger.existence`
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 
@@ -436,6 +437,8 @@ class AlertMemory(Table):
     seen_at = fields.BigIntField()  # everything up to this instant was evaluated
     spent = fields.BigIntField()  # how many times the cool-down kept the rule from firing
     enrollment = fields.IntField(db_default=0)  # the rule's when this was written; another one is out of date
+    cause = fields.TextField(null=True)  # the batch of the person's change that decided last
+    found = fields.TextField(null=True)  # the memory that this change found, as JSON; an undo puts it back
 
     class Meta:
         table = "alert_memory"
@@ -466,6 +469,7 @@ class FollowUp(Table):
     outcome = fields.CharField(max_length=16, null=True)
     asked_at = fields.BigIntField()
     changed_at = fields.BigIntField()
+    taken_back_at = fields.BigIntField(null=True)  # when the change that it was opened for was undone
     # The Slack message that shows it; when many follow-ups open at once, they share a message.
     posted_at = fields.BigIntField(null=True)
     message_channel = fields.CharField(max_length=32, null=True)
@@ -644,6 +648,7 @@ class AuditEntry(Table):
     # The rows of the contacts that the entry names: it is emptied when one of them is deleted.
     contact_id = fields.BigIntField(null=True)
     other_id = fields.BigIntField(null=True)
+    undoes = fields.BigIntField(null=True)  # the id of the entry whose change this one took back
 
     class Meta:
         table = "audit_entries"
@@ -652,4 +657,6 @@ class AuditEntry(Table):
             Index(fields=("workspace_id", "what", "id"), name="audit_entries_what"),
             Index(fields=("contact_id",), name="audit_entries_contact"),
             Index(fields=("other_id",), name="audit_entries_other"),
+            Index(fields=("workspace_id", "who", "id"), name="audit_entries_who"),
+            Index(fields=("undoes",), name="audit_entries_undoes"),
         )

@@ -95,6 +95,7 @@ class Contact(ContactFields):
     attributes: Mapping[str, Json] = field(default_factory=dict)
     created_at: int
     updated_at: int
+    is_gone: bool = False  #: everything that was recorded about it is undone; lists, searches and exports leave it out
     named_row: int | None = None  #: the row that was looked up in a merged contact; None: the contact's own row
     named_id: Reference | None = field(default=None, compare=False)  #: the id of a source that it was looked up by
 

@@ -14,7 +14,7 @@ class FollowUpState(StrEnum):
     SNOOZED = "snoozed"
     ESCALATED = "escalated"  #: nobody claimed it in time, and it was escalated to another person
     DONE = "done"
-    CLOSED = "closed"  #: closed automatically because the score fell back
+    CLOSED = "closed"  #: closed automatically: the score fell back, or its change was undone
 
 
 class FollowUpMove(StrEnum):
@@ -27,6 +27,7 @@ class FollowUpMove(StrEnum):
     RELEASE = "release"  #: the claim expired without a result
     ESCALATE = "escalate"  #: nobody claimed the follow-up in time
     FALL_BACK = "fall back"  #: the score left the rule's region
+    TAKE_BACK = "take back"  #: the change that it was opened for was undone
 
 
 class FollowUpOutcome(StrEnum):
@@ -44,10 +45,12 @@ MOVES: dict[tuple[FollowUpState, FollowUpMove], FollowUpState] = {
     (FollowUpState.OPEN, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.OPEN, FollowUpMove.ESCALATE): FollowUpState.ESCALATED,
     (FollowUpState.OPEN, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
+    (FollowUpState.OPEN, FollowUpMove.TAKE_BACK): FollowUpState.CLOSED,
     (FollowUpState.ESCALATED, FollowUpMove.CLAIM): FollowUpState.CLAIMED,
     (FollowUpState.ESCALATED, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
     (FollowUpState.ESCALATED, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.ESCALATED, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
+    (FollowUpState.ESCALATED, FollowUpMove.TAKE_BACK): FollowUpState.CLOSED,
     (FollowUpState.CLAIMED, FollowUpMove.SNOOZE): FollowUpState.SNOOZED,
     (FollowUpState.CLAIMED, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.CLAIMED, FollowUpMove.RELEASE): FollowUpState.OPEN,
@@ -55,6 +58,7 @@ MOVES: dict[tuple[FollowUpState, FollowUpMove], FollowUpState] = {
     (FollowUpState.SNOOZED, FollowUpMove.DONE): FollowUpState.DONE,
     (FollowUpState.SNOOZED, FollowUpMove.WAKE): FollowUpState.OPEN,
     (FollowUpState.SNOOZED, FollowUpMove.FALL_BACK): FollowUpState.CLOSED,
+    (FollowUpState.SNOOZED, FollowUpMove.TAKE_BACK): FollowUpState.CLOSED,
 }
 #: the states of follow-ups that are not finished
 WAITING = (FollowUpState.OPEN, FollowUpState.ESCALATED, FollowUpState.CLAIMED, FollowUpState.SNOOZED)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from storage.db import database
@@ -31,6 +32,15 @@ _TEXT_COLUMNS = tuple(column for name in TEXT_FIELDS for column in (name, f"{nam
 
 #: the value of merged_into in a deleted contact; its emptied row stays, because other transactions may wait for it
 NOBODY = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """The result of an attempt to lock contact rows."""
+
+    elsewhere: set[int]  #: the rows that other transactions have locked
+    split: set[int]  #: the locked rows that a split took an id from or gave an id to
+    gone: frozenset[int]  #: the locked contacts that are gone
 
 
 class StartAgain(Exception):
@@ -107,7 +117,7 @@ async def lock(session: Session, expected: Mapping[int, int]) -> None:
 
     The lock of a contact's row covers everything stored about the contact. *expected*: row → contact that it belongs to
     (itself if it is not merged). The lock of the contact also covers which rows belong to it. Raises StartAgain if a
-    row belongs to another contact by now or is gone.
+    row belongs to another contact by now or was deleted.
     """
     rows = await session.rows(
         "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))"
@@ -118,14 +128,13 @@ async def lock(session: Session, expected: Mapping[int, int]) -> None:
         raise StartAgain
 
 
-async def lock_available(session: Session, expected: Mapping[int, int]) -> tuple[set[int], set[int]]:
+async def lock_available(session: Session, expected: Mapping[int, int]) -> Locked:
     """Lock the contact rows that no other transaction has locked.
 
-    Return the rows that others have locked, and the locked rows that a split took an id from or gave an id to.
-    *expected* is as in `lock`. Raises StartAgain if a row belongs to another contact by now or is gone.
+    *expected* is as in `lock`. Raises StartAgain if a row belongs to another contact by now or was deleted.
     """
     rows = await session.rows(
-        "SELECT id, coalesce(merged_into, id) AS root, split_at FROM contacts"
+        "SELECT id, coalesce(merged_into, id) AS root, split_at, is_gone FROM contacts"
         " WHERE id IN (SELECT id FROM given(id bigint)) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED",
         [{"id": id} for id in sorted(expected)],
     )
@@ -135,7 +144,11 @@ async def lock_available(session: Session, expected: Mapping[int, int]) -> tuple
     others = expected.keys() - locked.keys()
     if others and (await roots(session, others)).keys() != others:
         raise StartAgain
-    return others, {row["id"] for row in rows if row["split_at"] is not None}
+    return Locked(
+        elsewhere=others,
+        split={row["id"] for row in rows if row["split_at"] is not None},
+        gone=frozenset(row["id"] for row in rows if row["is_gone"]),
+    )
 
 
 async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
@@ -238,7 +251,7 @@ async def erase(session: Session, rows: Iterable[int]) -> None:
         await session.rows(f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
     await session.rows(
         f"UPDATE contacts SET merged_into = $2, first_email = NULL, {' = NULL, '.join(_TEXT_COLUMNS)} = NULL,"
-        " tags = '[]', tags_key = '', attributes = '{}', stamps = '{}', split_at = NULL"
+        " tags = '[]', tags_key = '', attributes = '{}', stamps = '{}', split_at = NULL, is_gone = false"
         " WHERE id IN (SELECT id FROM given(id bigint))",
         ids,
         NOBODY,
@@ -385,7 +398,10 @@ def _list_tags(tags: Json) -> list[Json]:
 
 
 async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
-    """Return the contacts with these row ids, in the given order. Merged, deleted and unknown rows are left out."""
+    """Return the contacts with these row ids, in the given order. Merged, deleted and unknown rows are left out.
+
+    Contacts that are gone are included: receipts and follow-ups name them.
+    """
     return await load_contacts(database.current_database().reader, workspace, ids=ids)
 
 
@@ -393,7 +409,7 @@ async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence
     """Return the same as `contacts`, as this transaction sees it."""
     id_rows = [{"id": min(id, database.LARGEST_ID)} for id in ids]
     rows = await session.rows(
-        f"SELECT id, {', '.join(FIELDS)}, attributes, created_at, updated_at FROM contacts"
+        f"SELECT id, {', '.join(FIELDS)}, attributes, created_at, updated_at, is_gone FROM contacts"
         " WHERE workspace_id = $2 AND merged_into IS NULL AND id IN (SELECT id FROM given(id bigint))",
         id_rows,
         workspace.id,
@@ -415,7 +431,7 @@ async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence
 
 def _make_contact(row: Row, ids: Mapping[str, str]) -> Contact:
     values = {**row, "tags": tuple(json.loads(row["tags"])), "attributes": json.loads(row["attributes"])}
-    return Contact(**values, ids=ids)
+    return Contact(**{**values, "is_gone": bool(row["is_gone"])}, ids=ids)
 
 
 async def verify_contact_ids(session: Session, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], int]:

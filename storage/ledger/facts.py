@@ -372,6 +372,21 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
     return by_contact
 
 
+async def find_gone(session: Session, workspace: int, contacts: Collection[int]) -> set[int]:
+    """Return those of these contacts that are gone: they have changes, activities or field values, all undone.
+
+    Facts of merged rows count.
+    """
+    rows = await session.rows(
+        "SELECT DISTINCT given.id, f.batch FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id AND f.kind IN ('change', 'activity', 'fields')",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    undone = await undone_of(session, workspace, {row["batch"] for row in rows})
+    return {row["id"] for row in rows} - {row["id"] for row in rows if row["batch"] not in undone}
+
+
 async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Return those of *batches* that are undone. An undo that is itself undone does not count."""
     requested = frozenset(batches)
@@ -408,19 +423,21 @@ async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
     return str(rows[0]["batch"])
 
 
-async def load_undone_batch(session: Session, workspace: int, batch: str) -> str | None:
+async def load_undone_batch(session: Session, workspace: int, batch: str) -> tuple[str, bool] | None:
     """Return the batch of the facts that are undone or restored if *batch* is undone; None if *batch* has no facts.
 
-    If *batch* is an undo, this is the batch that it undoes, and so on.
+    If *batch* is an undo, this is the batch that it undoes, and so on. The result also says whether the facts are
+    restored: only a batch in force can be undone, so every second undo restores.
     """
+    restores = False
     while rows := await session.rows(
         "SELECT kind, undoes FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL LIMIT 1",
         workspace,
         batch,
     ):
         if rows[0]["kind"] != "undo":
-            return batch
-        batch = str(rows[0]["undoes"])
+            return batch, restores
+        batch, restores = str(rows[0]["undoes"]), not restores
     return None
 
 
@@ -503,6 +520,29 @@ async def keys_of_batch(session: Session, workspace: int, batch: str, contacts: 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
     """Return whether a person's batch is in the ledger."""
     return bool(await batch_members(database.current_database().reader, workspace.id, batch))
+
+
+async def load_batch_origin(workspace: Workspace, *, batch: str) -> tuple[str, int] | None:
+    """Return who recorded a person's batch, and when it was received (µs); None if there is no such batch."""
+    rows = await database.read(
+        "SELECT actor, received_at FROM facts WHERE workspace_id = $1 AND batch = $2 AND actor IS NOT NULL"
+        " ORDER BY id DESC LIMIT 1",
+        workspace.id,
+        batch,
+    )
+    return (str(rows[0]["actor"]), int(rows[0]["received_at"])) if rows else None
+
+
+async def load_batch_subjects(workspace: Workspace, *, batch: str) -> list[tuple[int, str]]:
+    """Return (contact, subject) of a person's batch: a score type, blank for fields, or a merge; at most three."""
+    rows = await database.read(
+        "SELECT DISTINCT coalesce(c.merged_into, c.id) AS contact, f.subject FROM facts f"
+        " JOIN contacts c ON c.id = f.contact_id WHERE f.workspace_id = $1 AND f.batch = $2 AND f.actor IS NOT NULL"
+        " ORDER BY contact, f.subject LIMIT 3",
+        workspace.id,
+        batch,
+    )
+    return [(row["contact"], row["subject"]) for row in rows]
 
 
 async def last_command(workspace: Workspace, *, actor: str) -> str | None:

@@ -36,8 +36,8 @@ async def lock_contacts(
     expected: dict[int, int] = {}
     for plan in plans:
         expected |= plan.locks
-    locked_elsewhere, split = await contacts.lock_available(session, expected) if expected else (set(), set())
-    waiting: set[Name] = {*blocked, *locked_elsewhere}
+    locked = await contacts.lock_available(session, expected) if expected else None
+    waiting: set[Name] = {*blocked, *(locked.elsewhere if locked else ())}
     unblocked: list[Plan] = []
     returned: dict[int, Returned] = {}
     for plan in plans:
@@ -51,9 +51,11 @@ async def lock_contacts(
         # Rows join or leave a contact only under the lock of that contact, so its members stay the same from here on.
         if plan.members and await merging.load_members(session, plan) != plan.members:
             raise StartAgain
-    if split:
-        await _check_ids(session, unblocked, split)
-    return unblocked, returned
+    if locked is None:
+        return unblocked, returned
+    if locked.split:
+        await _check_ids(session, unblocked, locked.split)
+    return [replace(plan, gone=locked.gone) for plan in unblocked] if locked.gone else unblocked, returned
 
 
 async def _check_ids(session: Session, plans: Sequence[Plan], split: set[int]) -> None:

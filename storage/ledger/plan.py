@@ -134,10 +134,15 @@ class UndoScope:
 
     undo: Undo
     batch: str  #: the batch of the facts that come into force or go out of force, if *undo* is the undo of an undo
+    restores: bool  #: whether these facts come into force
     scores: tuple[Scored, ...] = ()
     contacts: tuple[int, ...] = ()
     links: tuple[int, ...] = ()  #: the contacts that the undone batch merged or split
     deferred: bool = False  #: a job recalculates its contacts
+
+    def reverts(self, batch: str | None) -> bool:
+        """Return whether the undo takes back the change or the undo with this batch."""
+        return batch is not None and (batch == self.undo.undoes or (batch == self.batch and not self.restores))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +175,7 @@ class Plan:
     )  #: the tombstones that were known when the plan was resolved
     roots: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all rows that the plan names
     members: Mapping[int, int] = field(default_factory=dict)  #: row → contact before it, of all rows that it regroups
+    gone: frozenset[int] = frozenset()  #: contacts that were gone when they were locked, maybe of other plans too
     undo: UndoScope | None = None
     pending: int = 0  #: the number of contacts that a job recalculates after its undo
     regrouping: Regrouping | None = None

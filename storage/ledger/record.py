@@ -24,6 +24,7 @@ from storage.domain.submissions import Recorded, Submission
 from storage.ledger import projection
 from storage.ledger.append import append_facts
 from storage.ledger.erase import erase_contacts, stamp_deletions
+from storage.ledger.existence import save_existence
 from storage.ledger.facts import Scored
 from storage.ledger.lock import Returned, check_folded, insert_newcomers, lock_contacts
 from storage.ledger.merge import carry_state, regroup_contacts
@@ -116,6 +117,7 @@ async def _record_turn(
     if drafts:
         await project_into_drafts(session, plans, drafts)
     await save_fields(session, plans, now=now)  # last: both projections above start from the fields before the plans
+    await save_existence(session, plans)
     plans, memory = await decide_all(session, plans, rules, memory, now=now)
     return plans, known, memory
 

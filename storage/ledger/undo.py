@@ -25,13 +25,15 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # arguments grouped by meaning
     workspace = plan.workspace.id
-    batch = await facts.load_undone_batch(session, workspace, submission.undoes)
-    if batch is None:
+    undone = await facts.load_undone_batch(session, workspace, submission.undoes)
+    if undone is None:
         return plan.refuse_whole(NothingToUndo())
+    batch, restores = undone
+    restores ^= bool(submission.refolds)  # such a submission names the undo itself
     if submission.defers:
         number = await facts.count_contacts(session, workspace, batch, most=UNDO_AT_ONCE + 1)
         if number > UNDO_AT_ONCE:
-            return replace(plan, undo=UndoScope(undo=undo, batch=batch, deferred=True))
+            return replace(plan, undo=UndoScope(undo=undo, batch=batch, restores=restores, deferred=True))
     members = await facts.batch_members(session, workspace, batch, contacts=submission.refolds)
     scores = [
         (row["contact_id"], key)
@@ -41,7 +43,10 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
     ]
     links = tuple(id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"]))
     spoken_of = tuple(sorted({*(row["contact_id"] for row in members), *links}))
-    scope = UndoScope(undo=undo, batch=batch, scores=tuple(dict.fromkeys(scores)), contacts=spoken_of, links=links)
+    scope = UndoScope(
+        undo=undo, batch=batch, restores=restores,
+        scores=tuple(dict.fromkeys(scores)), contacts=spoken_of, links=links,
+    )  # fmt: skip  # the undo, then what it affects
     return replace(plan, undo=scope, roots=await contacts.roots(session, spoken_of))
 
 

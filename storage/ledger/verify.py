@@ -84,8 +84,8 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
 async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
     """Compare contacts with the ledger. Return the number of their scores, and all differences.
 
-    Scores, effects, fields and the lookup values of attributes are compared. Contacts that a job has yet to recalculate
-    are skipped.
+    Scores, effects, fields and the lookup values of attributes are compared, and whether the contact is gone. Contacts
+    that a job has yet to recalculate are skipped.
     """
     marked = await refold.find_marked_roots(session, ids)
     ids = [id for id in ids if id not in marked]
@@ -108,7 +108,13 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
     stored_values = await contacts.load_attribute_values(session, ids)
     merged_fields = await load_merged_fields(session, workspace.id, ids)
     split = await contacts.find_split(session, ids)
+    stored_gone = {contact.id: contact.is_gone for contact in await contacts.load_contacts(session, workspace, ids=ids)}
+    gone = await facts.find_gone(session, workspace.id, ids)
     for id in ids:
+        if stored_gone[id] != (id in gone):
+            differences.append(
+                Difference(contact=id, what="gone", kept=_describe(stored_gone[id]), folded=_describe(id in gone))
+            )
         facts_in_force = [fact for fact in facts_of[id] if fact.batch not in undone]
         folded_fields = merged_fields.get(id) or fold_fields(facts_in_force, {})
         differences += _compare_fields(id, stored_fields.get(id, {}), folded_fields, is_split=id in split)

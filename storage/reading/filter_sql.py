@@ -75,8 +75,8 @@ def write_condition(workspace: Workspace, contact_filter: Filter, *, now: int) -
 
 
 def write_membership(term: Term, sql: Sql) -> str:
-    """Return the SQL condition that contact `c` matches the term, is of the workspace and was not merged away."""
-    membership = f"c.workspace_id = {sql.bind(sql.workspace.id)} AND c.merged_into IS NULL"
+    """Return the SQL condition that contact `c` matches the term, is of the workspace, and was not merged or undone."""
+    membership = f"c.workspace_id = {sql.bind(sql.workspace.id)} AND c.merged_into IS NULL AND NOT c.is_gone"
     return f"{membership} AND {_write_term(term, sql)}"
 
 

@@ -81,12 +81,16 @@ def _check_length(text: str) -> None:
         raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
 
 
-async def find_by_key(workspace: Workspace, *, key: str) -> Contact | None:
-    """Return the contact that a key from a program or a button identifies: a row id, an address, or `source:id`."""
-    return next(iter(await _load_named(workspace, await _find_row(workspace, key))), None)
+async def find_by_key(workspace: Workspace, *, key: str, include_gone: bool = False) -> Contact | None:
+    """Return the contact that a key from a program or a button identifies: a row id, an address, or `source:id`.
+
+    A contact that is gone is returned with *include_gone* only.
+    """
+    owner = await _find_row(workspace, key)
+    return next(iter(await _load_named(workspace, owner, include_gone=include_gone)), None)
 
 
-async def _load_named(workspace: Workspace, owner: _Owner | None) -> list[Contact]:
+async def _load_named(workspace: Workspace, owner: _Owner | None, *, include_gone: bool = False) -> list[Contact]:
     """Return the contact of *owner*, or an empty list for None."""
     if owner is None:
         return []
@@ -94,6 +98,7 @@ async def _load_named(workspace: Workspace, owner: _Owner | None) -> list[Contac
     return [
         replace(contact, named_row=None if row == root else row, named_id=id)
         for contact in await contacts(workspace, ids=[root])
+        if include_gone or not contact.is_gone
     ]
 
 
@@ -126,7 +131,7 @@ async def _search_by_patterns(
     )
     return await database.read(
         "SELECT id, name_key, company_key, email_key FROM contacts"
-        f" WHERE workspace_id = $1 AND merged_into IS NULL AND ({condition})"
+        f" WHERE workspace_id = $1 AND merged_into IS NULL AND NOT is_gone AND ({condition})"
         f" ORDER BY CASE WHEN name_key = ${len(patterns) + 3} THEN 0 ELSE 1 END, name_key, id LIMIT $2",
         workspace.id,
         most,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from storage.alerts import rules as alert_rules
 from storage.alerts.maker_notices import enqueue_maker_notices
 from storage.alerts.rules import AlertRule
-from storage.audit import AuditAction, Document, record_change
+from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, Document, record_change
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.errors import BadName, SegmentInUse, UnknownSegment
@@ -62,28 +62,37 @@ async def save_segment(workspace: Workspace, *, name: str, text: str, by: str, n
 
     async def body(session: Session) -> str | None:
         before = await _lock_segment(session, workspace, name)
-        (row,) = await session.rows(
-            "INSERT INTO segments (workspace_id, name, text, saved_at, made_by) VALUES ($1, $2, $3, $4, $5)"
-            " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at,"
-            " made_by = coalesce(segments.made_by, excluded.made_by) RETURNING name, text, made_by",
-            workspace.id,
-            name,
-            text,
-            now,
-            by,
-        )
+        maker = before.made_by if before is not None else None
+        after = Segment(name=name, text=text, made_by=maker or by)
+        await _write_segment(session, workspace, after, now=now)
         entry = await record_change(
             session, workspace, who=by, what=AuditAction.SEGMENT_SAVED, subject=name,
-            before=None if before is None else _describe_segment(before), after=_describe_segment(Segment(**row)),
-            now=now,
+            before=None if before is None else _describe_segment(before), after=_describe_segment(after), now=now,
         )  # fmt: skip  # who and what, then the states
         if before is not None and before.text != text:
-            rules = await load_dependent_rules(session, workspace, name=name)
-            makers = [rule.made_by for rule in rules]
-            await enqueue_maker_notices(session, workspace, makers, entry=entry, by=by, now=now)
+            await _tell_makers(session, workspace, name, entry=entry, by=by, now=now)
         return None if before is None else before.text
 
     return await database.write(body)
+
+
+async def _write_segment(session: Session, workspace: Workspace, segment: Segment, *, now: int) -> None:
+    await session.rows(
+        "INSERT INTO segments (workspace_id, name, text, saved_at, made_by) VALUES ($1, $2, $3, $4, $5)"
+        " ON CONFLICT (workspace_id, name) DO UPDATE SET text = excluded.text, saved_at = excluded.saved_at,"
+        " made_by = excluded.made_by",
+        workspace.id,
+        segment.name,
+        segment.text,
+        now,
+        segment.made_by,
+    )
+
+
+async def _tell_makers(session: Session, workspace: Workspace, name: str, *, entry: int, by: str, now: int) -> None:
+    """Queue messages to the makers of the rules that use a segment, about a change of it by *by*."""
+    makers = [rule.made_by for rule in await load_dependent_rules(session, workspace, name=name)]
+    await enqueue_maker_notices(session, workspace, makers, entry=entry, by=by, now=now)
 
 
 async def _lock_segment(session: Session, workspace: Workspace, name: str) -> Segment | None:
@@ -128,11 +137,7 @@ async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) 
         locked = await _lock_segment(session, workspace, name)
         if locked is None:  # somebody else deleted it meanwhile
             return None
-        saved = await load_segments(session, workspace)
-        used_by = [other for other, text in saved.items() if name in _read_references(text)]
-        rules = await _load_rules_using(session, workspace, {name})
-        if used_by or rules:
-            raise SegmentInUse(name, segments=tuple(used_by), rules=tuple(rule.id for rule in rules))
+        await _check_unused(session, workspace, name)
         await session.rows("DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name)
         await record_change(
             session, workspace, who=by, what=AuditAction.SEGMENT_DELETED, subject=name,
@@ -142,6 +147,48 @@ async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) 
 
     text = await database.write(body)
     return text if text is not None else (await segment(workspace, name=name)).text
+
+
+async def _check_unused(session: Session, workspace: Workspace, name: str) -> None:
+    """Raise SegmentInUse if another segment or an alert rule uses the segment with this name."""
+    saved = await load_segments(session, workspace)
+    used_by = [other for other, text in saved.items() if name in _read_references(text)]
+    rules = await _load_rules_using(session, workspace, {name})
+    if used_by or rules:
+        raise SegmentInUse(name, segments=tuple(used_by), rules=tuple(rule.id for rule in rules))
+
+
+async def restore_segment(workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> int:
+    """Undo a recorded change of a segment: it is as before the change. Return the id of the undo's entry.
+
+    Raises ChangedMeanwhile if the segment is not as the change left it, SegmentInUse if it would be deleted.
+    """
+    name = str(change.subject)
+
+    async def body(session: Session) -> int:
+        current = await _lock_segment(session, workspace, name)
+        if (None if current is None else current.text) != (change.after or {}).get("text"):
+            state = f"is `{current.text}` now" if current is not None else "was deleted"
+            raise ChangedMeanwhile(f"the segment `{name}` {state}, so that change cannot be undone")
+        before = None
+        if change.before is None:
+            await _check_unused(session, workspace, name)
+            await session.rows("DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name)
+        else:
+            maker = change.before.get("made_by", current.made_by if current is not None else None)
+            before = Segment(name=name, text=change.before["text"], made_by=maker)
+            await _write_segment(session, workspace, before, now=now)
+        what = AuditAction.SEGMENT_DELETED if before is None else AuditAction.SEGMENT_SAVED
+        entry = await record_change(
+            session, workspace, who=by, what=what, subject=name,
+            before=None if current is None else _describe_segment(current),
+            after=None if before is None else _describe_segment(before), undoes=change.id, now=now,
+        )  # fmt: skip  # who and what, then the states
+        if before is not None and current is not None and before.text != current.text:
+            await _tell_makers(session, workspace, name, entry=entry, by=by, now=now)
+        return entry
+
+    return await database.write(body)
 
 
 async def dependent_rules(workspace: Workspace, *, name: str) -> list[AlertRule]:

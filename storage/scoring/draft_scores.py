@@ -154,7 +154,8 @@ async def compare_values(
             "SELECT c.id, a.rank AS rank_before, b.rank AS rank_after FROM contacts c"
             " LEFT JOIN scores a ON a.contact_id = c.id AND a.definition_id = $3"
             " LEFT JOIN scores b ON b.contact_id = c.id AND b.definition_id = $4"
-            " WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL ORDER BY c.id LIMIT $5",
+            " WHERE c.workspace_id = $1 AND c.id > $2 AND c.merged_into IS NULL AND NOT c.is_gone"
+            " ORDER BY c.id LIMIT $5",
             workspace.id,
             last_id,
             live.definition,

@@ -65,7 +65,7 @@ async def restart_readback(session: Session, workspace: int, source: str, *, now
     identities = await session.rows(
         "SELECT i.id, i.workspace_id, i.namespace FROM identities i JOIN contacts c ON c.id = i.contact_id"
         " JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
-        " WHERE i.workspace_id = $1 AND i.namespace = $2 AND r.email IS NULL",
+        " WHERE i.workspace_id = $1 AND i.namespace = $2 AND r.email IS NULL AND NOT r.is_gone",
         workspace,
         source,
     )

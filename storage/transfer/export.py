@@ -158,7 +158,10 @@ async def write_csv(
 async def _list_sources(workspace: Workspace) -> list[str]:
     """Return the sources that any contact has an id in, sorted."""
     rows = await database.read(
-        "SELECT DISTINCT namespace FROM identities WHERE workspace_id = $1 AND namespace <> ''", workspace.id
+        "SELECT DISTINCT i.namespace FROM identities i JOIN contacts m ON m.id = i.contact_id"
+        " JOIN contacts c ON c.id = coalesce(m.merged_into, m.id)"
+        " WHERE i.workspace_id = $1 AND i.namespace <> '' AND NOT c.is_gone",
+        workspace.id,
     )
     return sorted(row["namespace"] for row in rows)
 

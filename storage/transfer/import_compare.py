@@ -39,7 +39,9 @@ async def load_stored_contacts(
     )
     contact_ids = sorted(set(ids.values()))
     stored = {
-        contact.id: _build_stored_contact(contact) for contact in await contacts.contacts(workspace, ids=contact_ids)
+        contact.id: _build_stored_contact(contact)
+        for contact in await contacts.contacts(workspace, ids=contact_ids)
+        if not contact.is_gone
     }
     types = columns.scores.values()
     definitions = {(id, score_type.key): score_type.definition for id in contact_ids for score_type in types}

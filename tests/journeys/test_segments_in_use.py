@@ -78,6 +78,27 @@ async def test_a_segment_in_use_is_not_deleted_and_its_change_is_told(acme: Acme
     assert saved == [{"text": text, "made_by": REP} for text in ("tag:partner", "tag:partner", "tag:vip")]
 
 
+async def test_an_undo_of_a_segment_or_a_rule_is_told_too(acme: Acme) -> None:
+    """An undo tells the makers as the change did; a segment that is in use by now stays; its maker is restored."""
+    await acme.ask("segment save vips tag:vip")
+    await acme.ask(f"alerts add when score crosses 66 if segment:vips in <#{SUCCESS}>", user=JANE)
+    assert "was not deleted: alert rule 2 uses it" in acme.seen(await acme.ask("undo"))
+    await acme.ask("segment save vips tag:partner", user=ADMIN)
+    await acme.ask("undo", user=ADMIN)
+    (first, second) = await until_noticed(acme, JANE, 2)
+    assert "`tag:vip` → `tag:partner`" in first
+    assert "<@U0ADMIN> changed the segment *vips*, which your alert rule 2 uses: `tag:partner` → `tag:vip`" in second
+    await acme.ask("alerts remove 2", user=ADMIN)
+    await acme.ask("undo", user=ADMIN)
+    (*_, third, fourth) = await until_noticed(acme, JANE, 4)
+    rule = "your alert rule 2: `when score crosses 66` `if segment:vips` → <#C0SUCCESS>"
+    assert (third, fourth) == (f"<@U0ADMIN> removed {rule}", f"<@U0ADMIN> restored {rule}")
+    await acme.ask("alerts remove 2", user=JANE)
+    await acme.ask("segment delete vips", user=ADMIN)
+    await acme.ask("undo", user=ADMIN)
+    assert "Saved *vips*" in acme.seen(await acme.ask("segment save vips tag:lost"))  # it is the rep's again
+
+
 async def test_makers_are_told_where_an_admin_sends_their_alerts(acme: Acme) -> None:
     """A rule without a place of its own follows the workspace's choice, and its maker is told; the admin is not."""
     for line in ("score crosses 66", "score crosses 67", f"score crosses 68 in <#{SUCCESS}>"):

@@ -119,13 +119,16 @@ async def test_an_undo_is_exact_whatever_came_later(acme: Acme) -> None:
 
 
 async def test_the_undo_of_a_contact_that_was_added(acme: Acme) -> None:
-    """After the undo the score is missing, and the contact stays."""
+    """After the undo the contact is found no more; its history still opens from the receipt."""
     offer = await acme.ask("set zoe@example.com 85")
     added = await acme.press(offer, "Add zoe@example.com and set Score to 85")
-    text = acme.seen(await acme.press(added, "Undo"))
+    undone = await acme.press(added, "Undo")
+    text = acme.seen(undone)
 
-    assert text == "zoe@example.com · Score 85 → — · undone" + BUTTONS
-    assert acme.seen(await acme.ask("zoe@example.com")).splitlines()[0] == "*zoe@example.com*"
+    assert text == "zoe@example.com · Score 85 → — · undone; the contact is no longer listed" + BUTTONS
+    assert acme.seen(await acme.ask("zoe@example.com")).startswith("No contact has the address zoe@example.com")
+    history = acme.seen(await acme.press(undone, "History"))
+    assert "~set to 85~" in history
 
 
 async def test_history_on_a_receipt_that_was_undone(acme: Acme) -> None:

@@ -10,7 +10,7 @@ from storage.domain.submissions import Delivered, Recorded, Submission
 from storage.ledger.committer import Committer, record
 from storage.reading.current_scores import card
 from storage.reading.history import HistoryEntry, history
-from storage.reading.search import find
+from storage.reading.search import find, find_by_key
 from storage.sources.deliveries import delivery
 
 NOW = 1_767_225_600_000_000  # 2026-01-01, 00:00 UTC
@@ -123,8 +123,9 @@ class Team:
         )  # fmt: skip  # the submission
 
     async def contact(self, text: str) -> Contact:
-        """Return the only contact that *text* finds."""
-        (contact,) = await find(self.workspace, text=text)
+        """Return the only contact that *text* finds, or the contact with this address or id that is gone."""
+        gone = await find_by_key(self.workspace, key=text, include_gone=True)
+        (contact,) = await find(self.workspace, text=text) or ([gone] if gone is not None else [])
         return contact
 
     async def value(self, text: str, score: str = "score") -> int | None:

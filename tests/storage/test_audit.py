@@ -10,13 +10,24 @@ from typing import Any, TypeVar
 import pytest
 
 from storage.alerts.digests import set_digest, stop_digest
-from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.enroll import add_alert_rule, choose_channel, restore_rule
+from storage.alerts.followup_moves import apply_move, record_outcome, restore_follow_up
 from storage.alerts.rules import UnknownRule, pause_rule, remove_rule, resume_rule
-from storage.audit import AuditAction, Document, audit_entries, count_audit_entries
+from storage.audit import (
+    AuditAction,
+    ChangedMeanwhile,
+    Document,
+    audit_entries,
+    count_audit_entries,
+    find_undone,
+    load_changes_of,
+    load_entry,
+)
 from storage.domain.contacts import Reference
 from storage.domain.errors import AlreadyThere, BadDefinition, BadName, UnknownSource
 from storage.domain.facts import Deletion, Merge, Op, Unusable
 from storage.domain.filters import parse
+from storage.domain.followups import FollowUpMove, FollowUpOutcome
 from storage.domain.people import Setters
 from storage.domain.score_types import Band, Rule, RuleCap
 from storage.domain.sources import SourceSettings
@@ -26,7 +37,7 @@ from storage.jobs import NewJob
 from storage.ledger.committer import record
 from storage.ledger.erase_many import delete_contacts, list_matching
 from storage.ledger.split import preview_split, split_contact
-from storage.reading.segments import delete_segment, save_segment
+from storage.reading.segments import delete_segment, restore_segment, save_segment
 from storage.scoring.definitions import add_score_type, score_type, score_types
 from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_handlers
 from storage.scoring.removal import add_again, remove_score_type
@@ -64,8 +75,6 @@ NO_SETTINGS = {
     "remove_workspace.remove_workspace", "sources.readback_queue.clear_failure",
     "sources.readback_queue.record_failure", "workspaces.record_welcome",
 }  # fmt: skip  # names
-# The history of a follow-up records who moved it.
-IN_ANOTHER_RECORD = {"alerts.followup_moves.apply_move", "alerts.followup_moves.record_outcome"}
 # They write a part of what another function records.
 PARTS = {"scoring.definitions.record_applicant", "transfer.import_batch.record_import"}
 
@@ -138,6 +147,13 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
         "reading.segments.delete_segment", delete_segment(workspace, name="hot", by=ADMIN, now=NOW),
         ("segment.deleted", "hot", text | {"text": "score>=70"}, None),
     )  # fmt: skip  # the act and its entry
+    (deletion,) = await audit_entries(workspace, limit=1)
+    await witness.check(
+        "reading.segments.restore_segment", restore_segment(workspace, change=deletion, by=ADMIN, now=NOW),
+        ("segment.saved", "hot", None, text | {"text": "score>=70"}),
+    )  # fmt: skip  # the act and its entry
+    with pytest.raises(ChangedMeanwhile):
+        await restore_segment(workspace, change=deletion, by=ADMIN, now=NOW)
     made: dict[str, object] = {"id": 1, "name": "script", "scopes": ["read"]}
     await witness.check(
         "tokens.create_token", create_token(workspace, name="script", scopes=["read"], by=ADMIN, now=NOW),
@@ -146,6 +162,7 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
     await witness.check(
         "tokens.revoke_token", revoke_token(workspace, id=1, by=ADMIN, now=NOW), ("token.revoked", "script", made, None)
     )
+    await _check_follow_ups(witness)
     await _check_transfers(witness, tmp_path)
     (ada,) = await list_matching(workspace, query=parse("name:ada OR email:ada@example.com", ()), now=NOW)
     await witness.check(
@@ -153,7 +170,7 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
         delete_contacts(workspace, ids=[ada], progress=lambda _: None, by=ADMIN, clock=lambda: NOW + 4 * SECOND),
         ("contact.deleted", None, None, None),
     )
-    authored = {name for name in VERBS if has_author(name)} - IN_ANOTHER_RECORD - PARTS
+    authored = {name for name in VERBS if has_author(name)} - PARTS
     assert witness.seen | {"workspaces.add_workspace"} == authored
 
 
@@ -220,6 +237,38 @@ async def _check_types(witness: Witness) -> None:
     )  # fmt: skip  # one definition
 
 
+async def _check_follow_ups(witness: Witness) -> None:
+    workspace = witness.team.workspace
+    await add_alert_rule(workspace, words="score crosses 30", made_by=ADMIN, owners={}, now=NOW)
+    await witness.team.deliver(set_to("hot", EVE, 40, fields={"name": "Eve"}))
+    waiting = {"id": 1, "state": "open", "holder": None, "until": None, "late_at": None, "outcome": None}
+    done = waiting | {"state": "done", "holder": ADMIN}
+    await witness.check(
+        "alerts.followup_moves.apply_move", apply_move(workspace, id=1, move=FollowUpMove.DONE, by=ADMIN, now=NOW + 1),
+        ("followup.changed", "Eve", waiting, done),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "alerts.followup_moves.record_outcome",
+        record_outcome(workspace, id=1, outcome=FollowUpOutcome.MEETING, by=ADMIN, now=NOW + 2),
+        ("followup.changed", "Eve", done, done | {"outcome": "meeting"}),
+    )
+    outcome, move = await audit_entries(workspace, limit=2)
+    with pytest.raises(ChangedMeanwhile):
+        await restore_follow_up(workspace, change=move, by=ADMIN, now=NOW + 3)
+    for moved, before, after in ((outcome, done | {"outcome": "meeting"}, done), (move, done, waiting)):
+        await witness.check(
+            "alerts.followup_moves.restore_follow_up",
+            restore_follow_up(workspace, change=moved, by=ADMIN, now=NOW + 3),
+            ("followup.changed", "Eve", before, after),
+        )
+    last = (await audit_entries(workspace, limit=1))[0]
+    assert await find_undone(workspace, ids=[outcome.id, move.id, last.id]) == {outcome.id, move.id}
+    assert [entry.id for entry in await load_changes_of(workspace, who=ADMIN, limit=4)] == []
+    await restore_follow_up(workspace, change=last, by=ADMIN, now=NOW + 4)
+    assert await find_undone(workspace, ids=[outcome.id, move.id, last.id]) == {outcome.id, last.id}
+    assert await load_entry(workspace, id=2**70) is None
+
+
 async def _check_alerts(witness: Witness) -> None:
     workspace = witness.team.workspace
     alert = {
@@ -260,6 +309,14 @@ async def _check_alerts(witness: Witness) -> None:
         "alerts.rules.remove_rule", remove_rule(workspace, rule=2, by=ADMIN, now=NOW),
         ("alert.removed", "rule 2", alert, None),
     )  # fmt: skip  # the act and its entry
+    (removal,) = await audit_entries(workspace, limit=1)
+    entry = await witness.check(
+        "alerts.enroll.restore_rule", restore_rule(workspace, change=removal, by=ADMIN, now=NOW),
+        ("alert.added", "rule 2", None, alert),
+    )  # fmt: skip  # the act and its entry
+    assert entry == (await audit_entries(workspace, limit=1))[0].id
+    with pytest.raises(ChangedMeanwhile):
+        await restore_rule(workspace, change=removal, by=ADMIN, now=NOW)
     digest = {"place": "C1", "zone": "Europe/Berlin", "time": "9:00", "made_by": ADMIN}
     for minute, before in ((540, None), (570, digest)):
         await witness.check(

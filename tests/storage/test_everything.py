@@ -282,6 +282,14 @@ class Everything(RuleBasedStateMachine):
         outcomes = await asyncio.gather(
             *(self.team.record(submission) for _, submission in submissions), return_exceptions=True
         )
+        if submissions and all(submission.undoes for _, submission in submissions):
+            self.seen["undos that must ask nobody"] += 1
+            # A follow-up that time alone opened just then has no source.
+            sql = (
+                "SELECT f.id FROM follow_ups f JOIN alert_rules r ON r.id = f.rule_id"
+                f" WHERE r.workspace_id = $1 AND f.asked_at = {self.now} AND f.source <> ''"
+            )
+            assert await self._rows(sql) == []
         await self._count_holds(
             pending, roots, undone={submission.undoes for _, submission in submissions if submission.undoes}
         )

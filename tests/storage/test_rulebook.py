@@ -96,6 +96,7 @@ class Life:
     team: Team
     dice: random.Random
     measures: Sequence[Measure]
+    undoes: bool  #: histories with undos have no alert rules: `watchbook` does not know what an undo puts back
     watchings: dict[int, dict[str, Watching]] = field(default_factory=dict)  #: by rule and email
     ids: dict[str, int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -140,7 +141,7 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
     """Create a workspace with contacts, their tags and alert rules, before any score exists."""
     dice = random.Random(number)
     workspace = await add_workspace(f"T{number}", name="Acme", by="U0ADMIN", now=NOW)
-    life = Life(Team(workspace), dice, measures(dice))
+    life = Life(Team(workspace), dice, measures(dice), undoes=number % 3 == 2)
     for measure in life.measures[1:]:
         score_rules = [
             ours.Rule(
@@ -158,7 +159,7 @@ async def begin(storage: Storage, number: int, counted: Counter[str]) -> Life:
     for email, tags in PEOPLE.items():
         await life.team.deliver(field_item(email, email, at=0, tags=list(tags)), batch=email)
         life.ids[email] = (await life.team.contact(email)).id
-    for words, rule in rules(dice, life.measures).items():
+    for words, rule in (rules(dice, life.measures) if not life.undoes else {}).items():
         made_of = await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
         life.watchings[made_of.id] = {email: Watching(rule, tags) for email, tags in PEOPLE.items()}
     counted["histories"] += 1
@@ -218,7 +219,7 @@ async def act(life: Life, counted: Counter[str]) -> None:
     for _ in range(together):
         life.number += 1
         batch = f"{life.number:04d}"
-        if life.person_batches and not submissions and dice.random() < 0.15:
+        if life.undoes and life.person_batches and not submissions and dice.random() < 0.15:
             submissions.append(life.team.undoing(dice.choice(life.person_batches[-3:]), batch=batch, received=life.now))
             break
         # The order of the submissions in a commit is undefined, so the stamp of a person's change would be too.
@@ -447,5 +448,5 @@ async def test_whatever_happens_is_as_the_rules_say(storage: Storage) -> None:
         await check(life, counts)
     report_counts(f"told by the rules on {storage.dialect}", counts)
     assert counts["effects"] >= 60 * HISTORIES
-    assert counts["follow-ups"] >= 10 * HISTORIES
-    assert counts["closed"] >= 3 * HISTORIES
+    assert counts["follow-ups"] >= 6 * HISTORIES
+    assert counts["closed"] >= 2 * HISTORIES

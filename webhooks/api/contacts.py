@@ -84,8 +84,8 @@ async def show_contact(call: ApiRequest) -> web.Response:
 
 
 async def delete_contact(call: ApiRequest) -> web.Response:
-    """Answer `DELETE /contacts/{key}`: all data of the contact is erased."""
-    contact_card = await contact_of(call)
+    """Answer `DELETE /contacts/{key}`: all data of the contact is erased, also of one that is gone by an undo."""
+    contact_card = await _load_card(call, call.request.match_info["key"], include_gone=True)
     await record(call, Deletion(key=call.key, contact=contact_card.contact.id))
     return web.Response(status=204)
 
@@ -129,8 +129,8 @@ async def contact_of(call: ApiRequest) -> Card:
     return await _load_card(call, call.request.match_info["key"])
 
 
-async def _load_card(call: ApiRequest, key: str) -> Card:
-    contact = await find_by_key(call.workspace, key=key)
+async def _load_card(call: ApiRequest, key: str, *, include_gone: bool = False) -> Card:
+    contact = await find_by_key(call.workspace, key=key, include_gone=include_gone)
     contact_card = await card(call.workspace, contact=contact.id, now=call.now) if contact is not None else None
     if contact is None or contact_card is None:
         raise UnknownContact(f"there is no contact `{key[:80]}`")

@@ -8,7 +8,9 @@ from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from storage.alerts.broken import CHECK_RULES, TELL_BROKEN
 from storage.alerts.digests import DIGEST_JOB
+from storage.alerts.enroll import restore_rule
 from storage.alerts.maker_notices import TELL_MAKER
+from storage.audit import AuditAction
 
 __all__ = ["FEATURE", "list_broken_at_home"]
 
@@ -32,4 +34,8 @@ FEATURE = Feature(
     forms={ALERT_FORM: (Need.SET, submit_alert)},
     jobs={DIGEST_JOB: send_digest, TELL_MAKER: tell_maker, TELL_BROKEN: tell_broken, CHECK_RULES: check_rules},
     recurring=(DIGEST_JOB, CHECK_RULES),
+    inverses=dict.fromkeys(
+        (AuditAction.ALERT_ADDED, AuditAction.ALERT_PAUSED, AuditAction.ALERT_RESUMED, AuditAction.ALERT_REMOVED),
+        restore_rule,
+    ),
 )

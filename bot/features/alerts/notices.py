@@ -63,7 +63,7 @@ async def _render_change(tools: JobTools, entry: AuditEntry, maker: str) -> Repl
             rules = [rule for rule in rules if rule.follows_workspace]
             return destination_changed_notice(entry, rules) if rules else None
         case _:
-            state = entry.before or {}
+            state = entry.before or entry.after or {}
             rule = await load_rule(tools.workspace, rule=int(state["id"]))
             types, choices = await score_types(tools.workspace), await load_choices(tools.workspace)
             return None if rule is None else rule_changed_notice(entry, replace(rule, paused_at=None), types, choices)

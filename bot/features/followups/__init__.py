@@ -5,7 +5,8 @@ from bot.features.followups.lists import list_at_home, list_follow_ups, turn_fol
 from bot.features.followups.messages import apply_timed_move, edit_message, hide_message, post_follow_up
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
-from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE
+from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, RELEASE, WAKE, restore_follow_up
+from storage.audit import AuditAction
 from storage.posted_messages import HIDE
 
 __all__ = ["FEATURE", "list_at_home"]
@@ -35,4 +36,5 @@ FEATURE = Feature(
         ESCALATE: apply_timed_move,
         HIDE: hide_message,
     },
+    inverses={AuditAction.FOLLOW_UP_CHANGED: restore_follow_up},
 )

@@ -121,6 +121,10 @@ class Watch(ABC):
         """Return whether to evaluate the rule for a fact that changed the current value from *before* to *after*."""
         return before != after or (self.needs_time and not is_same_state)
 
+    def is_left_by_undo(self, before: int | None, after: int | None) -> bool:
+        """Return whether an undo took the score out of what the rule watches, by however little."""
+        return after is None
+
     def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
         """Return the memory for a contact that the rule watches from *since* on, without firing for it.
 
@@ -222,6 +226,10 @@ class Crosses(Watch):
         if high is not None:
             values += [high, min(score_type.maximum, high + self.margin)]
         return tuple((value, 0) for value in dict.fromkeys(values))
+
+    def is_left_by_undo(self, before: int | None, after: int | None) -> bool:
+        """Return whether an undo took the score out of the region, without regard to the margin."""
+        return after is None or (self.region.holds(before) and not self.region.holds(after))
 
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
         """Fire inside the region, re-arm at the re-arm line."""

@@ -6,6 +6,8 @@ a margin.
 
 from dataclasses import dataclass, replace
 
+MOST_FOUND = 3  #: how many decisions in a row can be undone with the memory that each found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertMemory:
@@ -17,10 +19,37 @@ class AlertMemory:
     seen_at: int = 0  #: everything up to this instant was evaluated
     spent: int = 0  #: how many times the cool-down kept the rule from firing
     enrollment: int = 0  #: the enrollment of the rule for which it holds
+    cause: str | None = None  #: the batch of the person's change that decided last; None: time or a program did
+    found: "AlertMemory | None" = None  #: the memory that this change found; an undo of the change puts it back
 
     def __post_init__(self) -> None:
         if self.taken and self.pending_until is not None:
             raise ValueError("an alert rule cannot have taken a contact and wait for the end of its hold at once")
+
+    def has_same_state(self, other: "AlertMemory") -> bool:
+        """Return whether another memory differs at most in how far it was evaluated, and in what caused it."""
+        return self.forget_cause() == replace(other.forget_cause(), seen_at=self.seen_at, enrollment=self.enrollment)
+
+    def forget_cause(self) -> "AlertMemory":
+        """Return the memory without its cause: no undo puts an earlier memory back."""
+        return replace(self, cause=None, found=None)
+
+    def attribute(self, found: "AlertMemory", *, batch: str | None) -> "AlertMemory":
+        """Return the memory after a change, which found the memory *found*, with the batch of the change as its cause.
+
+        *batch* is None for a change that cannot be undone. A further change of the same batch keeps what the first one
+        found.
+        """
+        if batch is None:
+            return self.forget_cause()
+        earlier = found.found if found.cause == batch else found
+        return replace(self, cause=batch, found=None if earlier is None else earlier.shorten(MOST_FOUND - 1))
+
+    def shorten(self, most: int) -> "AlertMemory":
+        """Return the memory with at most *most* earlier memories."""
+        if self.found is None:
+            return self
+        return self.forget_cause() if most == 0 else replace(self, found=self.found.shorten(most - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

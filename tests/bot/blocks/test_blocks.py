@@ -8,7 +8,7 @@ import pytest
 
 from bot.blocks.digest import digest_reply
 from bot.blocks.elements import button, format_actor, format_value, format_with_band, moment, sections, trend, truncate
-from bot.blocks.followups import ended_blocks, list_reply
+from bot.blocks.followups import ended_blocks, list_reply, standing_line
 from bot.blocks.history import history_reply, why_reply
 from bot.blocks.lists import segments_reply, top_reply
 from bot.blocks.refusals import ambiguous_contact_reply, choose_contact_reply, distinct_name, no_contact_reply
@@ -314,9 +314,16 @@ def follow_up(state: FollowUpState, *, outcome: FollowUpOutcome | None = None) -
     return FollowUp(
         id=2**53, rule=1, contact=7, score="score", before=WIDEST, after=WIDEST, source="crm", actor=None, reason=None,
         why=None, lane="C0SALES", standing=Stand(state=state, holder="U0123456789"), until=AT, late_at=None,
-        escalate_to="U0123456789", outcome=outcome, asked_at=AT, changed_at=AT, posted_at=AT, message_channel=None,
-        message_ts=None, in_list=False,
+        escalate_to="U0123456789", outcome=outcome, asked_at=AT, changed_at=AT, taken_back_at=AT, posted_at=AT,
+        message_channel=None, message_ts=None, in_list=False,
     )  # fmt: skip  # the fields of one follow-up
+
+
+def test_a_follow_up_of_an_undone_change_says_so() -> None:
+    """A follow-up that was taken back says why it is closed; a claimed one has a note."""
+    assert standing_line(follow_up(FollowUpState.CLOSED)) == f"Taken back: the change was undone · {DATE}"
+    claimed = standing_line(follow_up(FollowUpState.CLAIMED))
+    assert claimed == f"Claimed by <@U0123456789> · {DATE} · the change was undone meanwhile"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,11 +5,13 @@ arguments, the environment and the working directory of a command, and the files
 answer is the exit code.
 """
 
+import atexit
 import json
 import os
 import signal
 import socket
 import sys
+import traceback
 from typing import Any
 
 import bot.cli  # so that it is loaded, which `main` would do
@@ -55,8 +57,20 @@ def become(request: dict[str, Any], out: int, err: int) -> None:
     os.environ.update(request["env"])
     os.chdir(request["folder"])
     sys.argv = ["contact-score", *request["words"]]
-    main()
-    sys.exit(0)
+    code = 0
+    try:
+        main()
+    except SystemExit as stopped:
+        code = int(stopped.code or 0)  # the program exits with numbers only
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    # An ordinary exit would destroy the modules one by one, and copy their memory for that, which takes as long as most
+    # commands.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ MIGRATIONS = [
     "0013_named_ids",
     "0014_audit",
     "0015_asking_newcomers",
-    "0016_makers",
+    "0016_gone_contacts",
+    "0017_undone_alerts",
+    "0018_undone_changes",
+    "0019_makers",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -43,6 +43,7 @@ class RandomWalk:
         self.now = NOW
         self.history: list[str] = []
         self.checked: dict[int, FollowUp] = {}
+        self.most = 8  # more ids than there are follow-ups
 
     async def step(self) -> None:
         """Perform one random action, then check the follow-ups that changed."""
@@ -56,6 +57,14 @@ class RandomWalk:
                 await self._wait(self.dice.choice([1, 3, 5, 30, 80]))
         await self._check()
 
+    async def _load_all(self) -> list[FollowUp]:
+        """Load all follow-ups. Their ids are consecutive, so that the ids to ask for are known from the last load."""
+        follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, self.most + 1))
+        while len(follow_ups) == self.most:
+            self.most *= 2
+            follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, self.most + 1))
+        return follow_ups
+
     async def _push(self, score: str, value: int) -> None:
         """Set a score of one of the two contacts."""
         contact = f"p{self.dice.randint(0, 1)}@example.com"
@@ -65,7 +74,7 @@ class RandomWalk:
 
     async def _click(self, move: FollowUpMove, by: str) -> None:
         """Click a button of one of the two newest follow-ups."""
-        follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, 500))
+        follow_ups = await self._load_all()
         if not follow_ups:
             return
         follow_up = self.dice.choice(follow_ups[-2:])
@@ -104,7 +113,7 @@ class RandomWalk:
                     self.seen["time was too late"] += 1
             await jobs.settle(self.team.workspace, job=job, pace=0, now=self.now)
         # Everything that was due by now must be done.
-        for follow_up in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
+        for follow_up in await self._load_all():
             assert follow_up.until is None or follow_up.until > self.now
             is_open = follow_up.standing.state is FollowUpState.OPEN
             assert not is_open or follow_up.late_at is None or follow_up.late_at > self.now
@@ -113,7 +122,7 @@ class RandomWalk:
 
     async def _check(self) -> None:
         """Fail if a follow-up made a move without an arrow, or if its holder does not match its state."""
-        for follow_up in await load_follow_ups(self.team.workspace, ids=range(1, 500)):
+        for follow_up in await self._load_all():
             if self.checked.get(follow_up.id) == follow_up:
                 continue
             self.checked[follow_up.id] = follow_up

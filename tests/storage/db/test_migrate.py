@@ -32,6 +32,8 @@ from tests.storage.worlds import KEYS, everything, fill, tables
 MIGRATOR = str(HOUSE / "tests" / "storage" / "migrator.py")
 FIRST = sorted(path.stem for path in (HOUSE / "storage/db" / "migrations").glob("[0-9]*.py"))
 NEXT = "9000_next"
+#: columns that later migrations added to tables that earlier ones fill
+LATER = ("split_at", "is_gone", "cause", "found", "taken_back_at")
 TOO_NEW = (
     f"The database was made by a newer version: this one does not know its migration {NEXT}. Install the newer version."
 )
@@ -545,7 +547,7 @@ async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Pat
 
     after = await everything(database_url)
     keys = ("email_key", "name_key", "company_key", "tags_key")
-    assert without(after, *keys, "split_at")["contacts"] == without(before, *keys)["contacts"]
+    assert without(after, *keys, *LATER)["contacts"] == without(before, *keys)["contacts"]
     assert picked(after["contacts"], "id email_key name_key company_key tags_key") == [
         (1, "zw@example.com", "zo\u00eb o'hara", None, "\nq3-q4\n\nvip\n"),
         (2, "ada@example.com", None, "acme", ""),
@@ -626,7 +628,7 @@ async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Pat
     assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0010_matching_keys") + 1 :]
 
     after = await everything(database_url)
-    assert without({"contacts": after["contacts"]}, "split_at") == {"contacts": before["contacts"]}
+    assert without({"contacts": after["contacts"]}, *LATER) == {"contacts": before["contacts"]}
     rows = sorted(picked(after["attribute_values"], "contact_id name key number instant"), key=lambda row: row[:2])
     assert rows[:1000] == [(n, "n", str(n), n * 1_000_000, None) for n in range(1, 1001)]
     assert rows[1000:] == [
@@ -714,6 +716,57 @@ async def test_the_record_of_changes_begins_with_the_migration(database_url: str
     assert json.loads(str(entries[0]["before"])) == {"text": "score>=80", "made_by": None}
 
 
+async def test_contacts_of_undone_facts_are_gone_after_the_migration(database_url: str, tmp_path: Path) -> None:
+    """A contact is gone if it has facts and all are undone, counted with the rows merged into it; batches are one."""
+    await tables_until("0014_audit", database_url, tmp_path)
+    await raw.rows(
+        database_url,
+        "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
+        " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5), (2, 'T0OTHER', 'O', 'score', '[]', 'members', 5)",
+    )
+    await raw.rows(
+        database_url,
+        "INSERT INTO contacts (id, workspace_id, merged_into, tags, tags_key, attributes, stamps, created_at,"
+        " updated_at) WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 1010)"
+        " SELECT n, CASE WHEN n = 9 THEN 2 ELSE 1 END, CASE WHEN n = 1010 THEN 2 WHEN n = 1009 THEN 3 END,"
+        " '[]', '', '{}', '{}', 5, 5 FROM g",
+    )
+    facts = [
+        (1, "a"), (2, "a"), (1010, "b"), (3, "a"), (1009, "a"), (4, "c"), (5, "d"), (6, "a"), (6, "d"),
+        (8, "a"), (8, "b"), (9, "a"), (1005, "a"),
+    ]  # fmt: skip  # contact and batch; 7 has none
+    undos = [("u", "a"), ("v", "c"), ("w", "v"), ("x", "d"), ("y", "x"), ("z", "y")]
+    for id, (contact, batch) in enumerate(facts, start=1):
+        sql = (
+            "INSERT INTO facts (id, workspace_id, contact_id, kind, source, dedupe_key, subject, said, occurred_at,"
+            " received_at, batch, actor) SELECT $1, workspace_id, id, 'fields', 'slack', $2, '', '{}', 5, 5, $3, 'U1'"
+            " FROM contacts WHERE id = $4"
+        )
+        await raw.rows(database_url, sql, id, str(id), batch, contact)
+    for id, (batch, undoes) in enumerate(undos, start=101):
+        sql = (
+            "INSERT INTO facts (id, workspace_id, kind, source, dedupe_key, subject, said, undoes, occurred_at,"
+            " received_at, batch, actor) VALUES ($4, 1, 'undo', 'slack', $1, '', '{}', $2, 5, 5, $3, 'U1')"
+        )
+        await raw.rows(database_url, sql, batch, undoes, batch, id)
+    before = await everything(database_url)
+
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0014_audit") + 1 :]
+
+    after = await everything(database_url)
+    # 2 has a fact in force in a row merged into it, 3 has none; c is restored, d is undone again; 9 is elsewhere.
+    assert [row["id"] for row in after["contacts"] if row["is_gone"]] == [1, 3, 5, 6, 1005]
+    assert without(after, *LATER)["contacts"] == without(before, *LATER)["contacts"]
+    assert after["facts"] == before["facts"]
+    storage = await open_storage(database_url, secret_keys=KEYS)
+    try:
+        for workspace in await all_workspaces():
+            differences = (await verify_next(workspace, most=2_000)).differences
+            assert [difference for difference in differences if difference.what == "gone"] == []
+    finally:
+        await storage.close()
+
+
 # Garbage collection takes most of the time.
 TORTOISE = "import gc, sys; gc.disable(); from tortoise.cli import main; sys.exit(main())"
 CONFIGURATION = """
@@ -784,7 +837,7 @@ async def test_a_model_that_differs_is_noticed(tmp_path: Path) -> None:
 
 async def test_a_segment_of_before_is_of_whoever_saved_it(database_url: str, tmp_path: Path) -> None:
     """The maker of a segment is who saved it first since it was last deleted; unknown, if that is not on record."""
-    await tables_until("0015_asking_newcomers", database_url, tmp_path)
+    await tables_until("0018_undone_changes", database_url, tmp_path)
     entries = [
         (1, "U0JANE", "segment.saved", "hot", "NULL", "'{}'"),
         (2, "U0JANE", "segment.deleted", "hot", "'{}'", "NULL"),
@@ -808,7 +861,7 @@ async def test_a_segment_of_before_is_of_whoever_saved_it(database_url: str, tmp
         await raw.rows(database_url, sql)
     before_rows = await everything(database_url)
 
-    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0015_asking_newcomers") + 1 :]
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0018_undone_changes") + 1 :]
 
     after_rows = await everything(database_url)
     makers = {"hot": "U0REP", "old": None, "older": None}

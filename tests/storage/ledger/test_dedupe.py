@@ -12,6 +12,7 @@ from storage.domain.errors import Conflict, OffStep, OutOfRange, UnknownContact,
 from storage.domain.facts import Deletion, Item, Op, Unusable
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status
+from storage.reading.history import history
 from storage.reading.search import find
 from storage.scoring.definitions import add_score_type, score_type
 from storage.scoring.drafts import apply, draft
@@ -178,13 +179,14 @@ async def test_what_an_earlier_version_wrote_otherwise_is_a_repeat(
     said = json.dumps(dict(fields), ensure_ascii=False, sort_keys=True)
     await raw.rows(database_url, "UPDATE facts SET said = $1, reason = $2", said, "met\u200b her")
     await raw.rows(database_url, "UPDATE identities SET value = $1", typed)
+    contact = (await team.contact("zw")).id
     if is_undone:
         await team.undo("b", batch="u")
-    before = await team.lines("zw")
+    before = await history(team.workspace, contact=contact, score="score", most=10)
 
     again = await team.ask(item, batch="b2", creates=True)
     assert again.outcomes == (DUPLICATE,)
-    assert await team.lines("zw") == before
+    assert await history(team.workspace, contact=contact, score="score", most=10) == before
     (known,) = await raw.rows(database_url, "SELECT count(*) AS n FROM contacts")
     assert known["n"] == 1
     conflict = replace(item, fields={**fields, "name": "Somebody"})

@@ -20,7 +20,7 @@ from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of, top
 from storage.reading.history import HistoryEntry, history
-from storage.reading.search import find
+from storage.reading.search import find, find_by_key
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
@@ -295,8 +295,13 @@ async def check_stories(team: Team, facts: list[Told], *, without: set[str]) -> 
     for names in persons(facts, without=without):
         person = min(names)
         about_contact = [fact for fact in facts if fact.contact in names and fact.into is None]
-        (contact,) = await find(team.workspace, text=person)
-        assert {contact.id for name in names for contact in await find(team.workspace, text=name)} == {contact.id}
+        by_name = [await find_by_key(team.workspace, key=name, include_gone=True) for name in sorted(names)]
+        contact = by_name[0]
+        assert contact is not None
+        assert {named and named.id for named in by_name} == {contact.id}
+        is_gone = bool(about_contact) and all(fact.batch in without for fact in about_contact)
+        listed = [match.id for name in sorted(names) for match in await find(team.workspace, text=name)]
+        assert listed == ([] if is_gone else [contact.id] * len(names))
         (seen_card,) = await cards_of(team.workspace, ids=[contact.id], now=LATER)
         values = {standing.score_type.key: Decimal(standing.value) / 1_000 for standing in seen_card.standings}
         for score, limits in RANGES.items():

@@ -92,6 +92,7 @@ TAMPERED = {
     "UPDATE effects SET at = at + 1 WHERE id = {effect}": "effect",
     "DELETE FROM effects WHERE id = {effect}": "effect",
     "UPDATE contacts SET name = 'Eve' WHERE id = {contact}": "name",
+    "UPDATE contacts SET is_gone = true WHERE id = {contact}": "gone",
 }
 
 
@@ -104,7 +105,12 @@ async def test_whatever_was_tampered_with_is_found(busy: Team, database_url: str
         " JOIN definitions d ON d.id = k.definition_id JOIN score_types t ON t.id = d.score_type_id"
         " WHERE k.rank > 0 AND e.rank_after > 0 ORDER BY e.id LIMIT 1",
     )
-    whats = {"score": f"score {some['of']}", "effect": f"effect of fact {some['fact']} on {some['of']}", "name": "name"}
+    whats = {
+        "score": f"score {some['of']}",
+        "effect": f"effect of fact {some['fact']} on {some['of']}",
+        "name": "name",
+        "gone": "gone",
+    }
     found_by_statement = {}
     for sql in TAMPERED:
         table = sql.removeprefix("DELETE FROM ").removeprefix("UPDATE ").partition(" ")[0]
@@ -116,7 +122,7 @@ async def test_whatever_was_tampered_with_is_found(busy: Team, database_url: str
         ]
         await raw.rows(database_url, f"DELETE FROM {table} WHERE {place}" if table != "contacts" else "SELECT 1 AS one")
         if table == "contacts":
-            await raw.rows(database_url, f"UPDATE contacts SET name = $1 WHERE {place}", row["name"])
+            await raw.rows(database_url, f"UPDATE contacts SET name = $1, is_gone = false WHERE {place}", row["name"])
             continue
         marks = ", ".join(f"${number}" for number in range(1, len(row) + 1))
         await raw.rows(database_url, f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())

@@ -8,7 +8,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0015_asking_newcomers")]
+    dependencies = [("storage", "0018_undone_changes")]
 
     operations = [
         ops.AddField(model_name="Segment", name="made_by", field=fields.TextField(null=True, unique=False)),
