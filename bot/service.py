@@ -35,6 +35,7 @@ from bot.slack.poster import Poster
 from bot.slack.socket import Socket
 from bot.source_admin import Senders
 from storage import job_handlers as storage_jobs
+from storage.alerts.broken import CHECK_RULES
 from storage.bootstrap import Storage, open_storage
 from storage.domain.errors import SlackUnavailable, UnknownWorkspace
 from storage.domain.facts import ItemRequest
@@ -299,8 +300,9 @@ class Service:
         )
         bolt = make_bolt(dispatcher, client=posting_client, known=authorization)
         now = self._clock()
-        if (await load_choices(workspace)).welcomed_at is None:
-            await enqueue_one(workspace, kind=WELCOME, lane=WELCOME, key=WELCOME, subject=0, due_at=now, now=now)
+        is_welcomed = (await load_choices(workspace)).welcomed_at is not None
+        for kind in (CHECK_RULES,) if is_welcomed else (CHECK_RULES, WELCOME):
+            await enqueue_one(workspace, kind=kind, lane=kind, key=kind, subject=0, due_at=now, now=now)
         # This step is the last: if it came earlier, a later failure would repeat all steps while requests arrive.
         if self._settings.slack_app_token is not None:
             app_token = self._settings.slack_app_token.get_secret_value()

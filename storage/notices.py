@@ -1,5 +1,7 @@
 """Record the notices that admins were sent, so that each is sent once."""
 
+from collections.abc import Collection
+
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.people import Workspace
@@ -14,16 +16,58 @@ async def is_noticed(workspace: Workspace, *, notice: str) -> bool:
     return bool(await database.read(sql, workspace.id, notice))
 
 
+async def noticed(workspace: Workspace, *, notices: Collection[str]) -> set[str]:
+    """Return which of these notices are recorded."""
+    return await load_noticed(database.current_database().reader, workspace, notices)
+
+
+async def load_noticed(session: Session, workspace: Workspace, notices: Collection[str]) -> set[str]:
+    """Return which of these notices are recorded, as the session sees them."""
+    rows = await session.rows(
+        "SELECT n.what FROM given(what text) JOIN notices n ON n.what = given.what WHERE n.workspace_id = $2",
+        [{"what": notice} for notice in sorted(notices)],
+        workspace.id,
+    )
+    return {row["what"] for row in rows}
+
+
+async def insert_notices(session: Session, workspace: Workspace, notices: Collection[str], *, now: int) -> set[str]:
+    """Record notices. Return those that were not recorded before."""
+    rows = await session.rows(
+        "INSERT INTO notices (workspace_id, what, told_at) SELECT CAST($2 AS BIGINT), what, CAST($3 AS BIGINT)"
+        " FROM given(what text) WHERE true ORDER BY what ON CONFLICT DO NOTHING RETURNING what",
+        [{"what": notice} for notice in sorted(notices)],
+        workspace.id,
+        now,
+    )
+    return {row["what"] for row in rows}
+
+
+async def delete_notices(session: Session, workspace: Workspace, notices: Collection[str]) -> None:
+    """Delete notices because their causes are gone."""
+    await session.rows(
+        "DELETE FROM notices WHERE workspace_id = $2 AND what IN (SELECT what FROM given(what text))",
+        [{"what": notice} for notice in sorted(notices)],
+        workspace.id,
+    )
+
+
 async def load_told_at(session: Session, workspace: Workspace, *, notice: str) -> int | None:
     """Return when a notice was last recorded, in µs UTC, or None."""
     rows = await session.rows("SELECT told_at FROM notices WHERE workspace_id = $1 AND what = $2", workspace.id, notice)
     return int(rows[0]["told_at"]) if rows else None
 
 
-async def list_notices(workspace: Workspace, *, prefix: str, since: int) -> list[str]:
-    """Return the notices that begin with *prefix*, without the prefix, recorded after *since* (µs UTC)."""
+async def list_notices(workspace: Workspace, *, prefix: str, since: int, until: int | None = None) -> list[str]:
+    """Return the notices that begin with *prefix*, without the prefix.
+
+    Only those recorded after *since* and, if given, at most at *until*, in µs UTC.
+    """
     rows = await database.read(
-        "SELECT what FROM notices WHERE workspace_id = $1 AND told_at > $2 ORDER BY what", workspace.id, since
+        "SELECT what FROM notices WHERE workspace_id = $1 AND told_at > $2 AND told_at <= $3 ORDER BY what",
+        workspace.id,
+        since,
+        database.LARGEST_ID if until is None else until,
     )
     return [row["what"].removeprefix(prefix) for row in rows if row["what"].startswith(prefix)]
 

@@ -7,7 +7,8 @@ from typing import Any
 from bot.blocks.elements import actions, button, context, moment, section, sections, short_name
 from bot.blocks.fields import channel_menu, choice_field, field, form, plain, text_field
 from bot.slack.handling import Block, Reply
-from bot.slack.text import escape, escape_code
+from bot.slack.text import UNUSABLE_CHANNEL, escape, escape_code, escape_sentence
+from storage.alerts.broken import Breakage
 from storage.alerts.digests import Digest
 from storage.alerts.rules import COOLDOWN, AlertRule
 from storage.alerts.simulate import DAYS, Simulation
@@ -35,11 +36,12 @@ def alerts_reply(
     counts: Mapping[int, Mapping[str, int]],
     suppressed: Mapping[int, int],
     digests: Sequence[Digest],
+    breakages: Mapping[int, Breakage],
 ) -> Reply:
     """Return the list of alert rules with the results of their follow-ups, and the schedules of digests.
 
-    *counts* maps a rule id to the number of its follow-ups by state or outcome, *suppressed* to the number that the
-    cool-down suppressed.
+    *breakages* says why rules are broken, by rule id. *counts* maps a rule id to the number of its follow-ups by state
+    or outcome, *suppressed* to the number that the cool-down suppressed.
     """
     add = "Add one: `/score alerts add when score crosses 80 if owner:me in #sales`"
     adding = actions([button("Add a rule", action="alert_form", value="-")])
@@ -47,7 +49,7 @@ def alerts_reply(
         text = f"There are no alert rules. {add}"
         return Reply(text="There are no alert rules.", blocks=[section(text), adding, *_render_digests(digests)])
     lines = [
-        f"{rule.id}. {rule_line(rule, types, choices)}"
+        f"{rule.id}. {rule_line(rule, types, choices, breakages.get(rule.id))}"
         f"{_summarize_counts(counts.get(rule.id, {}), suppressed.get(rule.id, 0))}"
         for rule in rules
     ]
@@ -86,9 +88,9 @@ def simulation_reply(simulation: Simulation, words: str, people: Mapping[int, Co
     return Reply(text=text.replace("*", ""), blocks=[section(text), *sections([*lines, *more]), footer])
 
 
-def rule_added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> Reply:
+def rule_added_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choices, breakage: Breakage | None) -> Reply:
     """Return the reply for a new rule."""
-    text = f"Added rule {rule.id}: {rule_line(rule, types, choices)}"
+    text = f"Added rule {rule.id}: {rule_line(rule, types, choices, breakage)}"
     footer = context("Contacts that meet it already are not alerted. Remove it: " + f"`/score alerts remove {rule.id}`")
     return Reply(text=text.replace("`", ""), blocks=[section(text), footer])
 
@@ -102,7 +104,15 @@ def rule_exists_reply(rule: AlertRule, types: Sequence[ScoreType], choices: Choi
     return Reply(text=text.replace("`", ""), blocks=[section(text), context(hint)])
 
 
-def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> str:
+def list_numbers(rules: Sequence[AlertRule]) -> str:
+    """Return the numbers of rules in words, such as "alert rules 2, 3 and 5"."""
+    numbers = [str(rule.id) for rule in rules]
+    if len(numbers) == 1:
+        return f"alert rule {numbers[0]}"
+    return f"alert rules {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+
+def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices, breakage: Breakage | None = None) -> str:
     """Return a rule as one line: trigger, condition, recipient, options and status."""
     watch = rule.watch(types)
     when = f"`when {rule.score or 'the top band'}`"
@@ -115,10 +125,17 @@ def rule_line(rule: AlertRule, types: Sequence[ScoreType], choices: Choices) -> 
     options = "".join(f" `{option}`" for option in _list_options(rule))
     # Slack renders a mention only outside of code.
     options += f" `escalate to` <@{rule.escalate_to}>" if rule.escalate_to else ""
-    status = " · watches nothing now" if watch is None else ""
+    status = f" · *broken*: {describe_breakage(breakage)}" if breakage is not None else ""
     if rule.paused_at is not None:
-        status = " · off until `/score setup` is done" if rule.is_default and not choices.set_up_at else " · paused"
+        status += " · off until `/score setup` is done" if rule.is_default and not choices.set_up_at else " · paused"
     return f"{when}{condition}{destination}{options}{status}"
+
+
+def describe_breakage(breakage: Breakage) -> str:
+    """Return why a rule is broken, in words."""
+    if breakage.channel is not None:
+        return UNUSABLE_CHANNEL.format(breakage.channel)
+    return escape_sentence(breakage.reason)
 
 
 def _list_options(rule: AlertRule) -> list[str]:

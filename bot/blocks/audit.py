@@ -65,8 +65,12 @@ _PLAIN = (AuditAction.CONTACTS_MERGED, AuditAction.CONTACT_SPLIT)
 _OF_PLACES = (AuditAction.DIGEST_SET, AuditAction.DIGEST_STOPPED)
 #: the parts of a state that are Slack ids of people or channels
 _IDS = ("admins", "made_by", "escalate_to", "channel", "alert_channel", "place", "holder")
-#: the parts of a follow-up's state that are not shown: instants that follow from the state
-_HIDDEN = ("until", "late_at")
+#: the parts of a state that are not shown: instants that follow from a follow-up's state, and the maker of a segment
+_HIDDEN = {
+    AuditAction.FOLLOW_UP_CHANGED: ("until", "late_at"),
+    AuditAction.SEGMENT_SAVED: ("made_by",),
+    AuditAction.SEGMENT_DELETED: ("made_by",),
+}
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{2,31}", re.ASCII)
 
@@ -120,7 +124,7 @@ def describe_states(entry: AuditEntry, *, in_slack: bool = False) -> str:
     if entry.what == AuditAction.SOURCE_CHANGED and before == after and before:
         return "secret or API token replaced"
     differences = []
-    hidden = _HIDDEN if entry.what == AuditAction.FOLLOW_UP_CHANGED else ()
+    hidden = _HIDDEN.get(AuditAction(entry.what), ())
     for name in [name for name in {**before, **after} if name not in hidden]:
         old, new = _drop_common(before.get(name), after.get(name))
         texts = [_write_value(value, is_id=in_slack and name in _IDS) for value in (old, new)]

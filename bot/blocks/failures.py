@@ -5,9 +5,11 @@ from collections.abc import Collection
 from bot.blocks.elements import section
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape
+from storage.alerts.broken import CHECK_RULES, TELL_BROKEN
 from storage.alerts.decide import SWEEP
 from storage.alerts.digests import DIGEST_JOB
 from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
+from storage.alerts.maker_notices import TELL_MAKER
 from storage.events.deliveries import DELIVER
 from storage.events.deliveries import TELL as TELL_DISABLED
 from storage.events.outbox import PUBLISH
@@ -25,6 +27,9 @@ _WORK = {
     HAND_OVER: "Notifying a person of a follow-up",
     DIGEST_JOB: "Sending a digest",
     TELL: "Reporting a source that stopped working",
+    TELL_MAKER: "Telling the maker of an alert rule about a change",
+    TELL_BROKEN: "Telling somebody about broken alert rules",
+    CHECK_RULES: "Checking the alert rules",
     SWEEP: "Evaluating alert rules over time",
     WATCH: "Checking the sources",
     READ: "Reading a contact at its source",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bot.blocks.alerts import list_numbers
 from bot.blocks.elements import (
     actions,
     button,
@@ -16,12 +17,14 @@ from bot.blocks.elements import (
 )
 from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
+from storage.alerts.rules import AlertRule
 from storage.domain.attributes import has_value
 from storage.domain.contacts import Json
 from storage.domain.csv_cells import write_cell
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card
+from storage.reading.segments import Segment
 
 
 def filter_reply(
@@ -62,11 +65,38 @@ def segments_reply(segments: Mapping[str, str]) -> Reply:
     return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), footer])
 
 
-def shared_reply(reply: Reply, *, by: str) -> Reply:
-    """Return a reply for everyone in a channel: the same blocks without buttons, and who shared it."""
+def segment_saved_reply(name: str, text: str, previous: str | None, rules: Sequence[AlertRule], *, by: str) -> Reply:
+    """Return the reply for a saved segment; *rules* are the alert rules that a change of its filter affects."""
+    sentence = f"Saved *{escape(name)}*: `{escape_code(text)}`."
+    if previous not in (None, text):
+        sentence += f" It was `{escape_code(previous or '')}`."
+    if rules:
+        numbers = list_numbers(rules)
+        sentence += f" {numbers[:1].upper()}{numbers[1:]} {'uses' if len(rules) == 1 else 'use'} it from now on"
+        others = sorted({rule.made_by for rule in rules if rule.made_by not in (None, by)})
+        told = ", ".join(f"<@{maker}>" for maker in others)
+        sentence += f"; {told} will be told." if told else "."
+    sentence += f" Use it: `/score filter segment:{name}`"
+    return Reply(text=sentence, blocks=[section(sentence)])
+
+
+def not_your_segment_reply(segment: Segment, action: str) -> Reply:
+    """Return the refusal to a person who may not change or delete a segment."""
+    maker = f"<@{segment.made_by}>, who saved it, or an admin" if segment.made_by else "an admin"
+    sentence = f"Nothing was changed. Only {maker} can {action} the segment *{escape(segment.name)}*."
+    if action == "change":
+        sentence += f" To save yours under another name: `/score segment save my-{escape_code(segment.name)} …`"
+    return Reply(text=sentence, blocks=[section(sentence)])
+
+
+def shared_reply(reply: Reply, *, by: str, value: str) -> Reply:
+    """Return a reply for everyone in a channel: the same blocks without buttons, and who shared it.
+
+    *value* is the value of the button that sends the page to the requester alone.
+    """
     kept = [block for block in reply.blocks if block["type"] != "actions"]
     blocks = [{name: part for name, part in block.items() if name != "accessory"} for block in kept]
-    return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True)
+    return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True, share_value=value)
 
 
 def _list_contacts(cards: Sequence[Card]) -> frozenset[int]:

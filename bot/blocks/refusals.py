@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from bot.blocks.elements import BUTTON_VALUE, MOST_ROWS, actions, button, contact_rows, context, section, short_name
-from bot.slack.access import Need, NotAllowed
+from bot.slack.access import Need, NotAllowed, Person, Verdict
 from bot.slack.handling import Block, Reply
 from bot.slack.text import code_block, escape, escape_code, escape_sentence
 from storage.alerts.followups import UnknownFollowUp
@@ -17,6 +17,7 @@ from storage.domain.errors import (
     OutcomeUnknown,
     OutOfRange,
     Refusal,
+    SegmentInUse,
     StorageUnavailable,
     TooBusy,
     UnknownContact,
@@ -26,6 +27,9 @@ from storage.domain.errors import (
 from storage.domain.filters import BadFilter
 from storage.domain.filters.errors import did_you_mean
 from storage.domain.followups import FollowUpState, NotTheirs, TooLate
+
+MOST_NAMED = 3  # people that a refusal names
+MOST_USERS = 10  # segments, and alert rules, that a refusal names
 
 
 def plain_reply(sentence: str) -> Reply:
@@ -78,10 +82,25 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
         case UnknownSegment():
             message = _uppercase_first(str(refusal)).rstrip(".")
             return f"{message}{'' if message.endswith('?') else '.'} Saved segments: `/score segment list`"
+        case SegmentInUse():
+            return _explain_segment_in_use(refusal)
         case OutOfRange() | OffStep() | ChangedMeanwhile():
             return f"Nothing was changed: {refusal}."
         case _:
             return _uppercase_first(str(refusal))
+
+
+def _explain_segment_in_use(refusal: SegmentInUse) -> str:
+    """Return what uses a segment, and what to do before it can be deleted."""
+    parts = [f"the segment `{name}`" for name in refusal.segments[:MOST_USERS]]
+    parts += [f"alert rule {number}" for number in refusal.rules[:MOST_USERS]]
+    hidden = len(refusal.segments) + len(refusal.rules) - len(parts)
+    parts += [f"{hidden} more"] if hidden else []
+    users = " and ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])
+    verb = "uses" if len(parts) == 1 else "use"
+    steps = [f"`/score alerts remove {refusal.rules[0]}`"] if refusal.rules else []
+    steps += [f"`/score segment save {refusal.segments[0]} …` without it"] if refusal.segments else []
+    return f"The segment `{refusal.name}` was not deleted: {users} {verb} it. First type {' and '.join(steps)}"
 
 
 def _uppercase_first(message: str) -> str:
@@ -105,6 +124,21 @@ def _explain_too_late(refusal: TooLate, asker: str) -> str:
             return "It was closed automatically."
         case _:
             return f"It is {refusal.state.value} already."
+
+
+def not_shared_reply(verdict: Verdict, outsiders: Sequence[Person], *, value: str) -> Reply:
+    """Return why a page was not posted in a channel, and a button that sends it to the requester alone.
+
+    *outsiders* are people in the channel who may not see scores, *value* is the value of the button.
+    """
+    sentence = verdict.value
+    if outsiders:
+        kinds = {True: "a guest", False: "from another organization"}
+        people = " and ".join(f"<@{person.id}> is {kinds[person.is_guest]}" for person in outsiders)
+        sentence = f"Nothing was posted: in this channel {people}, and scores are for members of this workspace."
+        sentence += " Choose a channel with members only."
+    buttons = [actions([button("Send it to me", action="share_direct", value=value)])] if value else []
+    return Reply(text=sentence, blocks=[section(sentence), *buttons])
 
 
 def no_contact_reply(

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bot.blocks.alerts import describe_breakage
 from bot.blocks.elements import (
     actions,
     button,
     context,
-    format_value,
+    format_with_band,
     section,
     short_name,
     truncate,
@@ -16,6 +17,9 @@ from bot.blocks.elements import (
 from bot.blocks.fields import choice_field, form, number_field, plain, text_field, tick_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code
+from storage.alerts.broken import Breakage
+from storage.alerts.decide import ADMINS, OWNERS
+from storage.alerts.followups import DIGEST
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
 from storage.domain.numbers import show, show_signed
@@ -29,6 +33,7 @@ MOST_CHOICES = 100
 PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", Period.EVER: "in all"}
 _DONE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
 PER_PAGE, MOST_DRAFTS = 12, 3
+MOST_STOPPING = 5  # rules that a preview names
 
 
 def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, first: int = 0) -> Reply:
@@ -229,7 +234,8 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
 def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
     """Return the difference between two definitions in words.
 
-    For example "Narrowing Fit to 0 to 50, with steps of 0.5 instead of 1". *is_done*: in the past tense.
+    For example "Narrowing Fit to 0 to 50 instead of 0 to 100, with steps of 0.5 instead of 1". *is_done*: in the past
+    tense.
     """
     others = _describe_settings(live, draft) + _describe_rules(live, draft)
     label = escape(live.label)
@@ -239,7 +245,8 @@ def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
     inside = live.minimum <= draft.minimum and draft.maximum <= live.maximum
     around = draft.minimum <= live.minimum and live.maximum <= draft.maximum
     verb = "Narrowing" if inside else "Widening" if around else "Moving"
-    target = f"{label} to {draft.range_shown}{', with ' if others else ''}{', '.join(others)}"
+    target = f"{label} to {draft.range_shown} instead of {live.range_shown}"
+    target += f", with {', '.join(others)}" if others else ""
     return f"{_DONE[verb] if is_done else verb} {target}"
 
 
@@ -252,7 +259,8 @@ def _describe_settings(live: ScoreType, draft: ScoreType) -> list[str]:
     if live.half_life != draft.half_life:
         changes.append(f"half-life {_format_span(draft.half_life)} instead of {_format_span(live.half_life)}")
     if live.bands != draft.bands:
-        changes.append(f"bands {', '.join(band.shown for band in draft.bands) or 'none'}")
+        new, old = (", ".join(band.shown for band in definition.bands) or "none" for definition in (draft, live))
+        changes.append(f"bands {new} instead of {old}")
     return changes
 
 
@@ -262,21 +270,32 @@ def _format_span(half_life: int | None) -> str:
 
 def _describe_rules(live: ScoreType, draft: ScoreType) -> list[str]:
     before, after = {rule.name: rule for rule in live.rules}, {rule.name: rule for rule in draft.rules}
+
+    def quote(name: str) -> str:
+        old, new = before.get(name), after.get(name)
+        was = f" ({describe_rule(old)} → {describe_rule(new)})" if old and new else ""
+        return f"“{short_name(name)}”{was}"
+
     changes = (
         ("new", [name for name in after if name not in before]),
         ("changed", [name for name in after if name in before and before[name] != after[name]]),
         ("removed", [name for name in before if name not in after]),
     )
     return [
-        f"{change} rule{'s' if len(names) > 1 else ''} “{'”, “'.join(short_name(name) for name in names[:5])}”"
+        f"{change} rule{'s' if len(names) > 1 else ''} {', '.join(quote(name) for name in names[:5])}"
         + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         for change, names in changes
         if names
     ]
 
 
-def preview_reply(live: ScoreType, preview: Preview, contacts: Mapping[int, Contact]) -> Reply:
-    """Return the effects of a draft, with buttons to apply or cancel it."""
+def preview_reply(
+    live: ScoreType, preview: Preview, contacts: Mapping[int, Contact], stopping: Mapping[int, Breakage]
+) -> Reply:
+    """Return the effects of a draft, with buttons to apply or cancel it.
+
+    *contacts* are the contacts that the preview names, by id, *stopping* the alert rules that the draft would break.
+    """
     sentence = f"{heading(live, preview.draft)}: {', '.join(_describe_counts(live, preview))}."
     value = f"{preview.draft.key} {preview.draft.number}"
     buttons = [
@@ -285,15 +304,29 @@ def preview_reply(live: ScoreType, preview: Preview, contacts: Mapping[int, Cont
         button("Cancel", action="draft_cancel", value=value),
     ]
     hint = "*Apply and alert* creates these follow-ups, *Apply without alerts* creates none." if preview.asking else ""
+    lines = _list_changes(live, preview, contacts)
+    lines += _list_alerts(preview, contacts) if preview.asking else []
+    lines += [describe_stopping(stopping)] if stopping else []
     return Reply(
         text=sentence,
         blocks=[
             section(f"*{heading(live, preview.draft)}:* {', '.join(_describe_counts(live, preview))}."),
-            *([section(_list_first_contacts(preview, contacts))] if preview.first else []),
+            *(section(line) for line in lines),
             context(f"Until you decide, nobody sees a different score. {hint}".strip()),
             actions(buttons),
         ],
+        contacts=frozenset(contacts),
     )
+
+
+def describe_stopping(stopping: Mapping[int, Breakage]) -> str:
+    """Return a warning about the alert rules that a change breaks."""
+    rules = [
+        f"rule {id} ({describe_breakage(breakage).rstrip('.')})"
+        for id, breakage in list(stopping.items())[:MOST_STOPPING]
+    ]
+    rules += [f"{len(stopping) - MOST_STOPPING} more"] if len(stopping) > MOST_STOPPING else []
+    return f"*Broken by this:* alert {', '.join(rules)}. See `/score alerts`"
 
 
 def _describe_counts(live: ScoreType, preview: Preview) -> list[str]:
@@ -309,14 +342,46 @@ def _pluralize(count: int, singular: str, plural: str) -> str:
     return f"{count:,} {singular if count == 1 else plural}"
 
 
-def _list_first_contacts(preview: Preview, contacts: Mapping[int, Contact]) -> str:
-    named = [
-        f"{short_name(contacts[id].shown)} {format_value(before)} → {format_value(after)}"
-        for id, before, after in preview.first
-        if id in contacts
-    ]
-    rest = preview.entering - len(named)
-    return f"Into {preview.draft.bands[-1].name}: {', '.join(named)}{f' and {rest:,} more' if rest else ''}"
+def _list_changes(live: ScoreType, preview: Preview, contacts: Mapping[int, Contact]) -> list[str]:
+    """Return the first contacts that enter or leave the top band, or otherwise change, a line for each."""
+    draft = preview.draft
+    groups = []
+    if preview.first:
+        groups.append((f"Into {draft.bands[-1].name}", preview.first, preview.entering))
+    if preview.first_leaving:
+        groups.append((f"Out of {live.bands[-1].name}", preview.first_leaving, preview.leaving))
+    if preview.first_others:
+        groups.append(("Other changes", preview.first_others, preview.others))
+    lines = []
+    for title, changes, count in groups:
+        named = [
+            f"{short_name(contacts[id].shown)} {format_with_band(before, live)} → {format_with_band(after, draft)}"
+            for id, before, after in changes
+            if id in contacts
+        ]
+        rest = count - len(named)
+        lines.append(f"{title}: {', '.join(named)}{f' and {rest:,} more' if rest else ''}")
+    return lines
+
+
+def _list_alerts(preview: Preview, contacts: Mapping[int, Contact]) -> list[str]:
+    """Return where the first follow-ups of a draft would be posted and about whom, a line for each place."""
+    names: dict[str, list[str]] = {}
+    for follow_up in preview.first_asking:
+        if follow_up.contact in contacts:
+            names.setdefault(follow_up.lane, []).append(short_name(contacts[follow_up.contact].shown))
+    lines = [f"Alerts {_describe_lane(lane)}: {', '.join(dict.fromkeys(names[lane]))}" for lane in names]
+    rest = preview.asking - sum(map(len, names.values()))
+    return [*lines, f"… and {_pluralize(rest, 'more alert', 'more alerts')}"] if rest else lines
+
+
+def _describe_lane(lane: str) -> str:
+    """Return where the follow-ups of a lane are posted, in words."""
+    if lane == DIGEST:
+        return "in the digest"
+    if lane.startswith(OWNERS):
+        return f"to {escape(lane.removeprefix(OWNERS))}"
+    return "to an admin" if lane == ADMINS else f"in <#{lane}>"
 
 
 def applied_reply(before: ScoreType, after: ScoreType, *, follow_up_count: int | None) -> Reply:

@@ -13,9 +13,16 @@ from storage.domain.score_types import ScoreType
 _WHO = {Setters.MEMBERS: "Every member", Setters.ADMINS: "Admins only"}
 
 
-def setup_reply(choices: Choices, types: Sequence[ScoreType]) -> Reply:
-    """Return the setup questions as a message, with the current choices selected."""
-    return Reply(text="Three questions, and Contact Score is ready.", blocks=setup_blocks(choices, types))
+def setup_reply(choices: Choices, types: Sequence[ScoreType], *, note: str = "") -> Reply:
+    """Return the setup questions as a message, with the current choices selected. *note* stands above them."""
+    blocks = [*([section(note)] if note else []), *setup_blocks(choices, types)]
+    return Reply(text=note or _head(choices), blocks=blocks)
+
+
+def _head(choices: Choices) -> str:
+    if choices.set_up_at is None:
+        return "Three questions, and Contact Score is ready."
+    return "Contact Score is set up. You can change the answers at any time."
 
 
 def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
@@ -31,8 +38,11 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
         "initial_option": options[list(_WHO).index(choices.setters)],
     }
     return [
-        section("*Three questions, and Contact Score is ready.*"),
-        section(f"*1. Where should follow-ups go?* {_explain_follow_ups(types)}", accessory=channels),
+        section(f"*{_head(choices)}*"),
+        section(
+            f"*1. Where should follow-ups go?* {_explain_follow_ups(types)}{_describe_answer(choices)}",
+            accessory=channels,
+        ),
         context("To use a private channel, type `/invite @Contact Score` there first."),
         actions([button("Straight to the contact's owner", action="setup_direct", value="-")]),
         section(
@@ -46,6 +56,23 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
             "Add one: `/score add ada@example.com`"
         ),
     ]
+
+
+def _describe_answer(choices: Choices) -> str:
+    if choices.set_up_at is None:
+        return ""
+    return f"\n:white_check_mark: Now: {_describe_place(choices.alert_channel)}"
+
+
+def describe_earlier_place(choices: Choices, channel: str | None) -> str:
+    """Return where follow-ups went before they go to *channel*; blank if nothing changes or nothing was chosen yet."""
+    if choices.set_up_at is None or choices.alert_channel == channel:
+        return ""
+    return f" Before: {_describe_place(choices.alert_channel)}."
+
+
+def _describe_place(channel: str | None) -> str:
+    return f"<#{channel}>" if channel else "the contact's owner, else an admin"
 
 
 def _explain_follow_ups(types: Sequence[ScoreType]) -> str:

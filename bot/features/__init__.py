@@ -52,7 +52,7 @@ _FEATURES = (
 FEATURES = (*_FEATURES[:4], undo.make_feature(join(_FEATURES).inverses), *_FEATURES[4:])
 TABLES = join(FEATURES)
 #: what the Home tab shows, from the top
-HOME_SECTIONS = (failures.list_problems, setup.ask_at_home, followups.list_at_home)
+HOME_SECTIONS = (failures.list_problems, alerts.list_broken_at_home, setup.ask_at_home, followups.list_at_home)
 VERBS = ("help", *TABLES.verbs)
 ASKING_HELP = ("?", "-h", "--help")  #: lines that mean `help`
 LONGEST_LINE = 10_000  # characters; a line that sets ninety score types is half as long

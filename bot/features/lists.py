@@ -5,7 +5,14 @@ import re
 from dataclasses import dataclass, replace
 
 from bot.blocks.elements import BUTTON_VALUE, score_called
-from bot.blocks.lists import filter_reply, segments_reply, shared_reply, top_reply
+from bot.blocks.lists import (
+    filter_reply,
+    not_your_segment_reply,
+    segment_saved_reply,
+    segments_reply,
+    shared_reply,
+    top_reply,
+)
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
@@ -17,7 +24,16 @@ from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresse
 from storage.domain.filters.terms import All, Any, Has, InBand, Is, Not, Term
 from storage.reading.current_scores import top
 from storage.reading.pages import count, find_emptying_term, page
-from storage.reading.segments import delete_segment, restore_segment, save_segment, segment, segments
+from storage.reading.segments import (
+    Segment,
+    delete_segment,
+    dependent_rules,
+    find_segment,
+    restore_segment,
+    save_segment,
+    segment,
+    segments,
+)
 
 HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
 PER_PAGE, MOST_PER_PAGE = 20, 50
@@ -112,7 +128,13 @@ async def turn_page(request: Request) -> Reply:
 
 async def share_page(request: Request) -> Reply:
     """Post the page in the button's value to the channel, with current values."""
-    return shared_reply(await answer_filter(request, FilterPage.read(request.text)), by=request.person.id)
+    reply = await answer_filter(request, FilterPage.read(request.text))
+    return shared_reply(reply, by=request.person.id, value=request.text)
+
+
+async def send_page_to_me(request: Request) -> Reply:
+    """Send the page in the button's value to the person alone, with current values."""
+    return replace(await answer_filter(request, FilterPage.read(request.text)), direct=True)
 
 
 async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
@@ -204,12 +226,24 @@ async def manage_segments(request: Request) -> Reply:
         case ("save", name, text) if name and text:
             return await _save_segment(request, name, text)
         case ("show", name, "") if name:
-            return await answer_filter(request, FilterPage(await segment(request.workspace, name=name)))
+            return await answer_filter(request, FilterPage((await segment(request.workspace, name=name)).text))
         case ("delete", name, "") if name:
-            previous = await delete_segment(request.workspace, name=name, by=request.person.id, now=request.now)
-            return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(previous)}`.")
+            return await _delete_segment(request, name)
         case _:
             return plain_reply(HOW)
+
+
+async def _delete_segment(request: Request, name: str) -> Reply:
+    existing = await segment(request.workspace, name=name)
+    if not _may_change(request, existing):
+        return not_your_segment_reply(existing, "delete")
+    previous = await delete_segment(request.workspace, name=name, by=request.person.id, now=request.now)
+    return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(previous)}`.")
+
+
+def _may_change(request: Request, existing: Segment) -> bool:
+    """Return whether the person made a segment or is an admin."""
+    return existing.made_by == request.person.id or Need.ADMINISTER in request.rights
 
 
 async def _save_segment(request: Request, name: str, text: str) -> Reply:
@@ -220,12 +254,13 @@ async def _save_segment(request: Request, name: str, text: str) -> Reply:
         if addresses[mention[1]] is None:
             sentence = "I do not know that colleague's address; type it: owner:rep@example.com"
             raise BadFilter(sentence, text=text, column=mention.start(), width=len(mention[0]))
+    existing = await find_segment(request.workspace, name=name)
+    if existing is not None and not _may_change(request, existing):
+        return not_your_segment_reply(existing, "change")
     text = with_addresses(text, addresses)  # an address has the same meaning everywhere
     previous = await save_segment(request.workspace, name=name, text=text, by=request.person.id, now=request.now)
-    instead = f" It was `{escape_code(previous)}`." if previous not in (None, text) else ""
-    return plain_reply(
-        f"Saved *{escape(name)}*: `{escape_code(text)}`.{instead} Use it: `/score filter segment:{name}`"
-    )
+    rules = await dependent_rules(request.workspace, name=name) if previous not in (None, text) else []
+    return segment_saved_reply(name, text, previous, rules, by=request.person.id)
 
 
 async def top_contacts(request: Request) -> Reply:
@@ -266,6 +301,10 @@ FEATURE = Feature(
         ),
         "top": Command(top_contacts, "top [N] [TYPE] [TERMS]", "the highest scores", ("top", "top 5 fit", "top me")),
     },
-    buttons={"page": (Need.SEE, turn_page), "share": (Need.SEE, share_page)},
+    buttons={
+        "page": (Need.SEE, turn_page),
+        "share": (Need.SEE, share_page),
+        "share_direct": (Need.SEE, send_page_to_me),
+    },
     inverses=dict.fromkeys((AuditAction.SEGMENT_SAVED, AuditAction.SEGMENT_DELETED), restore_segment),
 )

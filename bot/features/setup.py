@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from bot.blocks.refusals import plain_reply
-from bot.blocks.setup import invited_reply, setup_blocks, setup_reply
+from bot.blocks.setup import describe_earlier_place, invited_reply, setup_blocks, setup_reply
 from bot.slack.access import Need, Verdict
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Block, Outlived, Reply, Request
@@ -44,26 +44,39 @@ async def ask_for_place(request: Request) -> Reply:
 
 async def choose_place(request: Request) -> Reply:
     """Send follow-ups to a channel, if everyone who reads it may see scores."""
-    verdict = await request.may_post(request.text)
-    if verdict is not Verdict.ALLOWED:
-        return plain_reply(f"Nothing was changed. {verdict.value}")
-    await request.learn_zone()
-    await choose_channel(request.workspace, channel=request.text, by=request.person.id, now=request.now)
-    return plain_reply(f"Follow-ups go to <#{request.text}> from now on. Alert rules: `/score alerts`")
+    sentence, is_done = await _choose_channel(request)
+    if is_done:
+        await request.learn_zone()
+    return await _confirm(request, sentence) if is_done else plain_reply(sentence)
 
 
 async def choose_here(request: Request) -> Reply:
     """Send follow-ups to the channel that the app was invited to; if another channel is set, this requires an admin."""
     if request.choices.alert_channel not in (None, request.text):
         request.needs(Need.ADMINISTER)
-    return replace(await choose_place(request), replaces=True)
+    sentence, _ = await _choose_channel(request)
+    return replace(plain_reply(sentence), replaces=True)
+
+
+async def _choose_channel(request: Request) -> tuple[str, bool]:
+    """Send follow-ups to the channel in the request's text. Return what to say, and whether it was done."""
+    verdict = await request.may_post(request.text)
+    if verdict is not Verdict.ALLOWED:
+        return f"Nothing was changed. {verdict.value}", False
+    await choose_channel(request.workspace, channel=request.text, by=request.person.id, now=request.now)
+    before = describe_earlier_place(request.choices, request.text)
+    return f"Follow-ups go to <#{request.text}> from now on.{before} Alert rules: `/score alerts`", True
 
 
 async def choose_direct_messages(request: Request) -> Reply:
     """Send follow-ups to the owner of each contact, or to an admin if there is no owner."""
     await request.learn_zone()
     await choose_channel(request.workspace, channel=None, by=request.person.id, now=request.now)
-    return plain_reply("Follow-ups go to the owner of each contact from now on, or to an admin if there is no owner.")
+    before = describe_earlier_place(request.choices, None)
+    return await _confirm(
+        request,
+        f"Follow-ups go to the owner of each contact from now on, or to an admin if there is no owner.{before}",
+    )
 
 
 async def choose_who_sets(request: Request) -> Reply:
@@ -73,7 +86,18 @@ async def choose_who_sets(request: Request) -> Reply:
         raise Outlived
     await choose_setters(request.workspace, setters=setters, by=request.person.id, now=request.now)
     sentence = "Every member may set scores" if setters is Setters.MEMBERS else "Only admins set scores"
-    return plain_reply(f"{sentence} from now on.")
+    earlier = "every member" if request.choices.setters is Setters.MEMBERS else "admins only"
+    return await _confirm(
+        request, f"{sentence} from now on.{'' if request.choices.setters is setters else f' Before: {earlier}.'}"
+    )
+
+
+async def _confirm(request: Request, sentence: str) -> Reply:
+    """Return a sentence, and the questions with the answers of now in place of the message with the question."""
+    if request.answer_to is None:  # answered on the Home tab, which is drawn again
+        return plain_reply(sentence)
+    choices = await load_choices(request.workspace)
+    return replace(setup_reply(choices, request.types, note=sentence), replaces=True)
 
 
 async def dismiss_question(request: Request) -> Reply:

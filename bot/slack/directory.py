@@ -127,6 +127,16 @@ class People:
 
         ALLOWED means that the channel is not shared and that every member is a full member of this workspace.
         """
+        verdict = await self.may_reach(channel, now=now)
+        if verdict is not Verdict.ALLOWED:
+            return verdict
+        return Verdict.ALLOWED if await self._are_all_members(channel, now=now) else Verdict.MIXED
+
+    async def may_reach(self, channel: str, *, now: int) -> Verdict:
+        """Return whether the app can post in a channel that is not shared, whoever its members are.
+
+        Raises if Slack cannot answer now.
+        """
         conversation = await self._load_conversation(channel, now=now)
         if conversation is None:
             return Verdict.UNFOUND
@@ -136,7 +146,7 @@ class People:
             return Verdict.ARCHIVED
         if not conversation.is_ours:
             return Verdict.ABSENT
-        return Verdict.ALLOWED if await self._are_all_members(channel, now=now) else Verdict.MIXED
+        return Verdict.ALLOWED
 
     async def may_post_now(self, channel: str, *, now: int) -> Verdict:
         """Return whether everyone who reads a channel may see scores; MIXED if Slack cannot answer now."""
@@ -145,6 +155,24 @@ class People:
         except Exception as exc:  # whatever went wrong, the readers are unknown
             log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
             return Verdict.MIXED
+
+    async def list_outsiders(self, channel: str, *, most: int, now: int) -> list[Person]:
+        """Return the first guests and people of other organizations in a channel; none if Slack cannot answer now."""
+        try:
+            members = await self._load_members(channel, now=now) or frozenset()
+            await self._list_members(now=now)
+        except Exception as exc:  # whatever went wrong, they are unknown
+            log.warning("members not looked up", because=type(exc).__name__, error=error_code(exc))
+            return []
+        outsiders = list[Person]()
+        unlisted = sorted(id for id in members - {self._bot_user} if not self._full_members.get(id))
+        for id in unlisted[:MOST_LOOKED_UP]:
+            person = await self.person(id, now=now)
+            if person is not None and (person.is_guest or person.is_outsider):
+                outsiders.append(person)
+            if len(outsiders) == most:
+                break
+        return outsiders
 
     async def by_address(self, address: str, *, now: int) -> str | None:
         """Return the Slack id of the active member with an e-mail address, or None."""

@@ -12,6 +12,7 @@ from bot.slack.client import is_outage
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Reply
 from bot.slack.poster import NO_PLACE, NotShown, Poster, Unheard, retry_after
+from bot.slack.text import UNUSABLE_CHANNEL
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -27,8 +28,6 @@ log = structlog.get_logger(__name__)
 NOTICE = "notice"
 #: the reason of a job that is given up because it has nobody to notify
 NO_ADMIN_FOUND = "no admin can be reached"
-#: the reason why the app does not post in a channel
-UNUSABLE_CHANNEL = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
 
 
 class AnswerLate(Protocol):

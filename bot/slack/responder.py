@@ -12,7 +12,7 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.blocks.refusals import plain_reply
+from bot.blocks.refusals import MOST_NAMED, not_shared_reply, plain_reply
 from bot.slack.access import Verdict, may_see
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Block, Reply
@@ -54,6 +54,9 @@ class Answers:
                 await self._open_modal(payload, reply.modal, instead=reply.instead)
             elif reply.public:
                 await self._post_publicly(payload, reply)
+            elif reply.direct:
+                await self._send_directly(payload, reply)
+                await self.answer(payload, plain_reply("Sent to you: open Contact Score under Apps."))
             elif reply.picture is not None:
                 await send_with_image(
                     reply,
@@ -102,8 +105,12 @@ class Answers:
             if verdict is not Verdict.ALLOWED:
                 raise NotShown(verdict)
             await self._poster.send(payload.channel, reply)
-        except NotShown:
-            await self.send(payload, plain_reply(Verdict.MIXED.value))
+        except NotShown as exc:
+            channel, now = payload.channel, self._clock()
+            outsiders = []
+            if exc.verdict is Verdict.MIXED:
+                outsiders = await self._people.list_outsiders(channel, most=MOST_NAMED, now=now)
+            await self.send(payload, not_shared_reply(exc.verdict, outsiders, value=reply.share_value))
         except (SlackApiError, Unheard) as exc:
             log.warning("not posted", because=type(exc).__name__, error=error_code(exc))
             sentence = "Slack did not let me post here. Invite me with `/invite @Contact Score`, then share again."

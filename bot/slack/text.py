@@ -5,6 +5,9 @@ import unicodedata
 from string import ascii_letters, digits
 from urllib.parse import unquote
 
+#: why the app does not post in a channel
+UNUSABLE_CHANNEL = "<#{}> was archived or shared, has guests in it, or I am not in it any more"
+
 _MAIL_LINK = re.compile(r"<mailto:([^<>|?]*)(?:\?[^<>|]*)?(?:\|[^<>]*)?>", re.IGNORECASE)
 _LINK = re.compile(r"<(?:tel:([^<>|]*)|(https?://[^<>|]*))(?:\|([^<>]*))?>")
 #: quoted words, with straight or typographic quotes, where a quotation may begin

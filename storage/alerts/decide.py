@@ -386,7 +386,8 @@ async def _parse_condition(
     Conditions refer to score types, bands and segments.
     """
     try:
-        return parse(rule.condition, types, segments=await segments.load_segments(session, workspace))
+        saved = await segments.load_segments(session, workspace)
+        return parse(rule.condition, types, owners=rule.owners, segments=saved)
     except Refusal:
         return None
 
@@ -520,8 +521,13 @@ def _find_reason(evaluation: _Evaluation) -> str | None:
     )
 
 
-async def count_newcomers(workspace: Workspace, *, draft: ScoreType, now: int) -> int:
-    """Return the number of follow-ups that would be opened for newcomers if a built draft went live."""
+async def preview_newcomers(
+    workspace: Workspace, *, draft: ScoreType, most: int, now: int
+) -> tuple[int, list[NewFollowUp]]:
+    """Return the number of follow-ups that would be opened for newcomers if a built draft went live.
+
+    The first *most* of them are returned too.
+    """
     reader = database.current_database().reader
     live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
     types = tuple({**live_types, draft.key: draft}.values())
@@ -531,17 +537,22 @@ async def count_newcomers(workspace: Workspace, *, draft: ScoreType, now: int) -
         if (watch := rule.watch(types)) is not None and asks_newcomers(rule, watch, score=draft.key)
     ]
     count = last_id = 0
+    first = list[_Instant]()
     while asking and (values := await _load_values(reader, workspace, draft, after=last_id, at=now)):
         for rule, watch, condition in asking:
             inside = [id for id, value in values.items() if watch.region.holds(value)]
             before = rule.watch(live_types.values())
             newcomers = await _list_newcomers(reader, workspace, rule, before, watch, inside, at=now)
             if condition is not None and newcomers:
-                ids = [evaluation.contact for evaluation, _ in newcomers]
+                by_id = {evaluation.contact: evaluation for evaluation, _ in newcomers}
                 where = condition.where
-                count += len(await pages.matching_contacts(reader, workspace, where=where, among=ids, now=now))
+                ids = await pages.matching_contacts(reader, workspace, where=where, among=list(by_id), now=now)
+                count += len(ids)
+                first += [
+                    _Instant(by_id[id], now, None, values[id], by_time=True) for id in sorted(ids)[: most - len(first)]
+                ]
         last_id = max(values)
-    return count
+    return count, await _make_follow_ups(reader, first)
 
 
 def asks_newcomers(rule: AlertRule, watch: Watch, *, score: str | None) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.alerts import rules as alert_rules
+from storage.alerts.maker_notices import enqueue_maker_notices
 from storage.alerts.rules import AlertRule, RuleThere
 from storage.audit import AuditAction, AuditEntry, record_change
 from storage.db import database
@@ -34,7 +35,8 @@ async def add_alert_rule(
 ) -> AlertRule:
     """Parse and add a rule, and enroll the contacts that are already in its region.
 
-    *owners* maps the names in `owner:` terms of the condition to addresses, see `filters.with_addresses`.
+    *owners* maps the names in `owner:` terms of the condition to addresses, see `filters.with_addresses`. Segments
+    that the condition uses may contain `owner:me`: it means the maker of the rule.
     Raises BadAlert, UnknownScoreType, BadFilter, RuleThere.
     """
 
@@ -46,12 +48,16 @@ async def add_alert_rule(
         types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
         parsed = read_alert(words, types)
         condition = with_addresses(parsed.condition, owners)
-        parse(condition, types, segments=await segments.load_segments(session, workspace))
+        saved, me = await segments.load_segments(session, workspace), owners.get("me")
+        parse(condition, types, owners={"me": me}, segments=saved)
+        is_mine = not segments.is_readable(condition, types, saved, owners={})
         for existing in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
-            if existing.does(parsed, condition, types, default_channel=row["alert_channel"]):
+            if existing.does(
+                parsed, condition, types, default_channel=row["alert_channel"], me=me if is_mine else None
+            ):
                 raise RuleThere(existing)
         rule = await alert_rules.insert_rule(
-            session, workspace, words=parsed, condition=condition, made_by=made_by, now=now
+            session, workspace, words=parsed, condition=condition, made_by=made_by, maker_address=me, now=now
         )
         await record_change(
             session, workspace, who=made_by, what=AuditAction.ALERT_ADDED, subject=alert_rules.name_rule(rule.id),
@@ -88,7 +94,8 @@ async def restore_rule(workspace: Workspace, *, change: AuditEntry, by: str, now
 async def choose_channel(workspace: Workspace, *, channel: str | None, by: str, now: int) -> None:
     """Set the channel for follow-ups, mark the workspace as set up, and resume the default rule.
 
-    *channel* is the Slack channel id; None: follow-ups go to the contact's owner, else to an admin.
+    *channel* is the Slack channel id; None: follow-ups go to the contact's owner, else to an admin. The makers of the
+    rules that this sends elsewhere are told, except *by*.
     """
 
     async def body(session: Session) -> None:
@@ -106,11 +113,15 @@ async def choose_channel(workspace: Workspace, *, channel: str | None, by: str, 
             " AND paused_at IS NOT NULL RETURNING id",
             workspace.id,
         )
-        await record_change(
+        entry = await record_change(
             session, workspace, who=by, what=AuditAction.CHANNEL_SET, subject=workspace.team,
             before={"alert_channel": before["alert_channel"], "default_rule": "paused" if resumed else "on"},
             after={"alert_channel": channel, "default_rule": "on"}, now=now,
         )  # fmt: skip  # who and what, then the states
+        if before["alert_channel"] != channel:
+            rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
+            makers = [rule.made_by for rule in rules if rule.follows_workspace]
+            await enqueue_maker_notices(session, workspace, makers, entry=entry, by=by, now=now)
 
     await database.write(body)
 

@@ -1,8 +1,9 @@
 """Store the alert rules of each workspace."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from storage.alerts.maker_notices import enqueue_maker_notices
 from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, Document, record_change
 from storage.db import database
 from storage.db.database import Row, Session
@@ -52,6 +53,7 @@ class AlertRule:
     escalate_to: str | None  #: the Slack user id to escalate to after *sla*
     swept_until: int  #: everything that time alone decided up to this instant is evaluated
     made_by: str | None
+    maker_address: str | None  #: the maker's e-mail address: `owner:me` in a segment that the condition uses
     paused_at: int | None  #: None: the rule is on
     enrollment: int  #: how often the enrollment was restarted; memories with another number are outdated
     enrolled_at: int  #: when the enrollment was last restarted
@@ -95,12 +97,29 @@ class AlertRule:
             hold=self.hold, cooldown=self.cooldown,
         )  # fmt: skip
 
+    @property
+    def follows_workspace(self) -> bool:
+        """Whether the rule is on and posts where the workspace sends follow-ups."""
+        return self.channel is None and not self.in_digest and self.paused_at is None
+
+    @property
+    def owners(self) -> Mapping[str, str | None]:
+        """The meaning of `owner:me` in a segment that the condition uses, for `filters.parse`."""
+        return {"me": self.maker_address}
+
     def does(
-        self, words: AlertWords, condition: str, types: Collection[ScoreType], *, default_channel: str | None
+        self,
+        words: AlertWords,
+        condition: str,
+        types: Collection[ScoreType],
+        *,
+        default_channel: str | None,
+        me: str | None,
     ) -> bool:
         """Return whether this rule duplicates a new one: same trigger, condition, channel and escalation.
 
-        *default_channel* is the channel of rules without a channel. A paused default rule is not a duplicate: a person
+        *default_channel* is the channel of rules without a channel. *me* is the address of the new rule's maker if
+        *condition* depends on it, else None. A paused default rule is not a duplicate: a person
         who adds the same rule wants follow-ups.
         """
         watch = None if self.is_default and self.paused_at is not None else self.watch(types)
@@ -109,6 +128,7 @@ class AlertRule:
             and replace(watch, rule=0) == watch_for(words)
             and (self.channel or default_channel) == (words.channel or default_channel)
             and (self.condition, self.in_digest) == (condition, words.in_digest)
+            and (me is None or self.maker_address == me)
             and (self.sla, self.escalate_to) == (words.sla, words.escalate_to)
         )
 
@@ -136,13 +156,21 @@ async def insert_default(session: Session, workspace: Workspace, *, now: int) ->
 
 
 async def insert_rule(
-    session: Session, workspace: Workspace, *, words: AlertWords, condition: str, made_by: str, now: int
+    session: Session,
+    workspace: Workspace,
+    *,
+    words: AlertWords,
+    condition: str,
+    made_by: str,
+    maker_address: str | None,
+    now: int,
 ) -> AlertRule:
     """Insert a rule and return it. *condition* replaces the condition of *words*."""
     rows = await session.rows(
         "INSERT INTO alert_rules (workspace_id, score, kind, low, high, amount, span, condition, channel, in_digest,"
-        " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at, enrollment, enrolled_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, 1, $17) RETURNING *",
+        " hold, margin, cooldown, sla, escalate_to, made_by, swept_until, created_at, enrollment, enrolled_at,"
+        " maker_address) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, 1,"
+        " $17, $18) RETURNING *",
         workspace.id,
         words.score_type.key,
         words.kind.name,
@@ -160,6 +188,7 @@ async def insert_rule(
         words.escalate_to,
         made_by,
         now,
+        maker_address,
     )
     return _make_rule(rows[0])
 
@@ -183,6 +212,12 @@ async def load_rules(session: Session, workspaces: Collection[int]) -> dict[int,
 async def alert_rules(workspace: Workspace) -> list[AlertRule]:
     """Load the rules of a workspace, in the order they were added: the default rule first."""
     return (await load_rules(database.current_database().reader, [workspace.id])).get(workspace.id, [])
+
+
+async def load_rule(workspace: Workspace, *, rule: int) -> AlertRule | None:
+    """Return a rule by its id, also a removed one; None if there is no such rule."""
+    rows = await database.read("SELECT * FROM alert_rules WHERE workspace_id = $1 AND id = $2", workspace.id, rule)
+    return _make_rule(rows[0]) if rows else None
 
 
 async def pause_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
@@ -237,6 +272,7 @@ async def write_back(
         session, workspace, who=by, what=what, subject=name_rule(id), before=current, after=target, undoes=change.id,
         now=now,
     )  # fmt: skip  # who and what, then the states
+    await enqueue_maker_notices(session, workspace, [updated["made_by"]], entry=entry, by=by, now=now)
     return entry, _make_rule(updated) if current is None else None
 
 
@@ -295,10 +331,11 @@ async def _update_rule(
             at,
         )
         before, after = describe_rule(_make_rule(rows[0])), describe_rule(_make_rule(updated))
-        await record_change(
+        entry = await record_change(
             session, workspace, who=by, what=what, subject=name_rule(id),
             before=before, after=None if what is AuditAction.ALERT_REMOVED else after, now=now,
         )  # fmt: skip  # who and what, then the states
+        await enqueue_maker_notices(session, workspace, [rows[0]["made_by"]], entry=entry, by=by, now=now)
 
     await database.write(body)
 
@@ -358,6 +395,7 @@ def _make_rule(row: Row) -> AlertRule:
         escalate_to=row["escalate_to"],
         swept_until=row["swept_until"],
         made_by=row["made_by"],
+        maker_address=row["maker_address"],
         paused_at=row["paused_at"],
         enrollment=row["enrollment"],
         enrolled_at=row["enrolled_at"],

@@ -70,9 +70,8 @@ async def try_alert(workspace: Workspace, *, words: str, owners: dict[str, str |
     types = await score_types(workspace)
     parsed = read_alert(words, types)
     reader = database.current_database().reader
-    condition = parse(
-        with_addresses(parsed.condition, owners), types, segments=await segments.load_segments(reader, workspace)
-    )
+    saved = await segments.load_segments(reader, workspace)
+    condition = parse(with_addresses(parsed.condition, owners), types, owners={"me": owners.get("me")}, segments=saved)
     replay = partial(_replay_courses, watch_for(parsed), since=now - DAYS * DAY, until=now)
     newest, number, spent = list[tuple[int, int]](), 0, 0
     async for courses in _load_batches(workspace, watch_for(parsed), now=now):

@@ -374,6 +374,7 @@ class Segment(Table):
     name = fields.CharField(max_length=32)
     text = fields.TextField()
     saved_at = fields.BigIntField()
+    made_by = fields.TextField(null=True)  # null: saved before makers were recorded
 
     class Meta:
         table = "segments"
@@ -420,6 +421,7 @@ class AlertRule(Table):
     escalate_to = fields.CharField(max_length=32, null=True)
     swept_until = fields.BigIntField()  # everything that time alone decided up to this instant was evaluated
     made_by = fields.TextField(null=True)
+    maker_address = fields.TextField(null=True)  # what `owner:me` means in the segments of the condition
     paused_at = fields.BigIntField(null=True)
     removed_at = fields.BigIntField(null=True)
     enrollment = fields.IntField(db_default=0)  # how often it began to watch

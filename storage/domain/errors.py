@@ -57,6 +57,16 @@ class UnknownSegment(Refusal):
     """There is no such segment."""
 
 
+class SegmentInUse(Refusal):
+    """That segment is in use."""
+
+    def __init__(self, name: str, *, segments: tuple[str, ...], rules: tuple[int, ...]) -> None:
+        super().__init__(f"the segment `{name}` is in use")
+        self.name = name
+        self.segments = segments  #: the names of the segments that use it
+        self.rules = rules  #: the row ids of the alert rules that use it
+
+
 class UnknownContact(Refusal):
     """There is no such contact."""
 

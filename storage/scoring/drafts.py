@@ -6,12 +6,14 @@ in slices, so that a restart loses at most one slice.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeAlias
 
 from storage.alerts import decide as alert_decisions
 from storage.alerts import enroll
 from storage.alerts import rules as alert_rules
+from storage.alerts.followup_moves import NewFollowUp
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.alerts.kinds import Watch
@@ -37,6 +39,10 @@ ASKING, CANCELED = "/ask", "/canceled"  #: suffixes of a job key: open follow-up
 FIRST = 10  #: the number of contacts that a preview lists
 
 
+#: the change of a contact's score: the contact, and the value before and after, in thousandths
+Change: TypeAlias = tuple[int, int | None, int | None]
+
+
 class NoDraft(Refusal):
     """That draft no longer exists: it was applied or canceled."""
 
@@ -49,10 +55,12 @@ class Preview:
     changed: int  #: contacts with a score that would change, appear or disappear
     entering: int  #: contacts that would enter the top band
     leaving: int
+    others: int  #: contacts that would change and neither enter nor leave
     asking: int  #: follow-ups that the alert rules would open, after conditions and cool-downs
-    first: tuple[
-        tuple[int, int | None, int | None], ...
-    ]  #: (contact, before, after) of the first to enter, in thousandths
+    first: tuple[Change, ...]  #: the first to enter
+    first_leaving: tuple[Change, ...]
+    first_others: tuple[Change, ...]
+    first_asking: tuple[NewFollowUp, ...]  #: the first of the follow-ups
 
 
 async def draft(workspace: Workspace, *, wanted: ScoreType, by: str, now: int) -> ScoreType | None:
@@ -131,17 +139,35 @@ async def is_built(workspace: Workspace, *, draft: ScoreType) -> bool:
 async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Preview:
     """Compare a built draft with the live definition. Raises UnknownScoreType if the score type does not exist."""
     live = await definitions.score_type(workspace, key=draft.key)
-    changed = entering = leaving = 0
-    first = list[tuple[int, int | None, int | None]]()
+    changed, entering, leaving, others = 0, _Changes(), _Changes(), _Changes()
     async for values in compare_values(workspace, live, draft, now=now):
         for contact, before, after in values:
             changed += before != after
             was_top, is_top = live.is_top(before), draft.is_top(after)
-            entering, leaving = entering + (is_top and not was_top), leaving + (was_top and not is_top)
-            if is_top and not was_top and len(first) < FIRST:
-                first.append((contact, before, after))
-    asking = await alert_decisions.count_newcomers(workspace, draft=draft, now=now)
-    return Preview(draft=draft, changed=changed, entering=entering, leaving=leaving, asking=asking, first=tuple(first))
+            if is_top is not was_top:
+                (entering if is_top else leaving).add((contact, before, after))
+            elif before != after:
+                others.add((contact, before, after))
+    asking, first_asking = await alert_decisions.preview_newcomers(workspace, draft=draft, most=FIRST, now=now)
+    return Preview(
+        draft=draft, changed=changed, asking=asking, first_asking=tuple(first_asking),
+        entering=entering.count, leaving=leaving.count, others=others.count,
+        first=tuple(entering.first), first_leaving=tuple(leaving.first), first_others=tuple(others.first),
+    )  # fmt: skip  # the counts, and whom they count
+
+
+@dataclass(slots=True)
+class _Changes:
+    """The number of some changes, and the first of them."""
+
+    count: int = 0
+    first: list[Change] = field(default_factory=list)
+
+    def add(self, change: Change) -> None:
+        """Count a change."""
+        self.count += 1
+        if len(self.first) < FIRST:
+            self.first.append(change)
 
 
 async def apply(

@@ -285,6 +285,10 @@ async def test_a_digest_comes_once_a_day_in_working_hours(acme: Acme) -> None:
     await choose_channel(acme.workspace, channel=None, by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000))
     answer_text = acme.seen(await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>"))
     assert answer_text == "A digest goes to <#C0SUCCESS> Monday to Friday at 11:00 (Europe/Berlin), if there is news."
+    assert acme.seen(await acme.ask(f"alerts digest 10:30 in <#{SUCCESS}|success>")).endswith(
+        "at 10:30 (Europe/Berlin), if there is news. Before: at 11:00 (Europe/Berlin)."
+    )
+    await acme.ask(f"alerts digest 11:00 in <#{SUCCESS}|success>")
     assert "not within working hours" in acme.seen(await acme.ask("alerts digest 23:00"))
     assert "no time zone" in acme.seen(await acme.ask("alerts digest 9:00 Europe/Nowhere"))
     await acme.ask("alerts add when score crosses 50 in digest")

@@ -12,6 +12,7 @@ from storage.alerts.enroll import choose_channel
 from storage.alerts.followups import load_follow_ups
 from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
+from tests.journeys.admin import ask
 from tests.slack.faults import Fault
 
 DAY = 86_400
@@ -466,18 +467,27 @@ async def test_the_first_questions(acme: Acme) -> None:
     assert "Where should follow-ups go?" in str(question.blocks)
     answer = await acme.ask("setup", user=REP)
     assert "That is for admins" in acme.seen(answer)
-    for channel, beginning in (
-        ("C0SHARED", "Nothing was changed. "),
-        (SUCCESS, "Follow-ups go to <#C0SUCCESS> from now on."),
-    ):
-        _, _ = await acme.answered(
-            lambda channel=channel: acme.sandbox.click(  # type: ignore[misc]  # bound now
-                question.id, "setup_channel", user="U0ADMIN", selected=channel
-            )
-        )
-        assert acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN")).startswith(beginning)
-    await acme.answered(lambda: acme.sandbox.click(question.id, "setup_setters", user="U0ADMIN", selected="admins"))
-    assert "Only admins set scores from now on." in acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN"))
+
+    async def choose(action: str, value: str) -> str:
+        await acme.answered(lambda: acme.sandbox.click(question.id, action, user="U0ADMIN", selected=value))
+        changed = acme.sandbox.world.find(question.ts)
+        assert changed is not None
+        return acme.seen(changed)
+
+    assert (await choose("setup_channel", "C0SHARED")).startswith("*Three questions, and Contact Score is ready.*")
+    assert acme.seen(acme.latest(user="U0ADMIN", channel="D0ADMIN")).startswith("Nothing was changed. ")
+    first = await choose("setup_channel", SUCCESS)
+    assert first.startswith("Follow-ups go to <#C0SUCCESS> from now on. Alert rules: `/score alerts`\n")
+    assert "*Contact Score is set up. You can change the answers at any time.*" in first
+    assert "reaches 80 (hot).\n:white_check_mark: Now: <#C0SUCCESS>" in first
+    answer = await acme.press(question, "Straight to the contact's owner", user="U0ADMIN")
+    assert "if there is no owner. Before: <#C0SUCCESS>.\n" in acme.seen(answer)
+    assert ":white_check_mark: Now: the contact's owner, else an admin" in acme.seen(await ask(acme, "setup"))
+    assert (await choose("setup_channel", SUCCESS)).startswith(
+        "Follow-ups go to <#C0SUCCESS> from now on. Before: the contact's owner, else an admin. Alert rules:"
+    )
+    assert (await choose("setup_setters", "admins")).startswith("Only admins set scores from now on. Before: every")
+    assert (await choose("setup_setters", "admins")).startswith("Only admins set scores from now on.\n")
     assert "Only admins set scores here" in acme.seen(await acme.ask("set ada@example.com 5"))
     assert acme.seen(await acme.ask("set ada@example.com 84", user="U0ADMIN")).startswith("Ada Lovelace")
     (message,) = await until_posted(acme, 1)

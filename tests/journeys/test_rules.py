@@ -47,7 +47,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     preview = await hand_in(acme, view, **fields)
     assert acme.seen(preview).startswith(
         "*Changing Score: new rule “Demo”:* 1 contact changes, 1 becomes hot, 0 leave hot, 0 follow-ups would be"
-        " created.\nInto hot: Ada Lovelace 62 → 82\n"
+        " created.\nInto hot: Ada Lovelace 62 (warm) → 82 (hot)\n"
     )
     assert await rules(acme) == ()
     answer = await press(acme, preview, "Apply without alerts")
@@ -74,7 +74,11 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
         "If": "tag:vip", "Maximum points": "20", "In a": None, "Shared with a group": None,
     }  # fmt: skip  # a form
     preview = await hand_in(acme, view, points="5", cap=None)
-    assert "Changing Score: changed rule “Demo”:* 1 contact changes, 0 become hot, 1 leaves hot" in acme.seen(preview)
+    assert acme.seen(preview).startswith(
+        "*Changing Score: changed rule “Demo” (demo_booked: +10 each, at most 20 a day, if `tag:vip` → demo_booked: +5"
+        " each, if `tag:vip`):* 1 contact changes, 0 become hot, 1 leaves hot, 0 follow-ups would be created.\n"
+        "Out of hot: Ada Lovelace 82 (hot) → 77 (warm)\n"
+    )
     await press(acme, preview, "Apply and alert")
     listed = await ask(acme, "rules")
     assert "Demo\ndemo_booked: +5 each, if `tag:vip`\n" in acme.seen(listed)

@@ -52,7 +52,8 @@ async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
         "Saved *mine*: `segment:hot owner:rep@acme.example`. Use it: `/score filter segment:mine`",
         "*1 contact fits* `segment:mine`\n*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
         "[Share to channel]",
-        "The segment `mine` is built on `hot`: change or delete that one first",
+        "The segment `hot` was not deleted: the segment `mine` uses it."
+        " First type `/score segment save mine …` without it",
         "In the segment `mine`: a segment cannot name itself: hot → mine → hot\n```segment:mine\n        ^^^^```",
         "Saved *hot*: `score&gt;=60`. It was `score&gt;=40`. Use it: `/score filter segment:hot`",
         "There is no segment `hto`. Did you mean `hot`?\n```segment:hto\n        ^^^```",

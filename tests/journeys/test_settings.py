@@ -66,11 +66,20 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
     preview = await hand_in(acme, view, maximum="50", bands="cold:0\nhot:30")
     # 62 (Ada) and 55 to 100 come down to 50; 41 (Hopper), Ada and 30 to 100 are hot, of which 80 to 100 were before.
     assert acme.seen(preview) == (
-        "*Narrowing Score to 0 to 50, with bands cold from 0, hot from 30:*"
+        "*Narrowing Score to 0 to 50 instead of 0 to 100, with bands cold from 0, hot from 30"
+        " instead of cold from 0, warm from 40, hot from 80:*"
         " 11 contacts change, 12 become hot, 0 leave hot, 12 follow-ups would be created.\n"
-        "Into hot: Ada Lovelace 62 → 50, Grace Hopper 41 → 41, p06@example.com 30 → 30, p07@example.com 35 → 35,"
-        " p08@example.com 40 → 40, p09@example.com 45 → 45, p10@example.com 50 → 50, p11@example.com 55 → 50,"
-        " p12@example.com 60 → 50, p13@example.com 65 → 50 and 2 more\n"
+        "Into hot: Ada Lovelace 62 (warm) → 50 (hot), Grace Hopper 41 (warm) → 41 (hot),"
+        " p06@example.com 30 (cold) → 30 (hot), p07@example.com 35 (cold) → 35 (hot),"
+        " p08@example.com 40 (warm) → 40 (hot), p09@example.com 45 (warm) → 45 (hot),"
+        " p10@example.com 50 (warm) → 50 (hot), p11@example.com 55 (warm) → 50 (hot),"
+        " p12@example.com 60 (warm) → 50 (hot), p13@example.com 65 (warm) → 50 (hot) and 2 more\n"
+        "Other changes: p16@example.com 80 (hot) → 50 (hot), p17@example.com 85 (hot) → 50 (hot),"
+        " p18@example.com 90 (hot) → 50 (hot), p19@example.com 95 (hot) → 50 (hot),"
+        " p20@example.com 100 (hot) → 50 (hot)\n"
+        "Alerts in <#C0SUCCESS>: Ada Lovelace, Grace Hopper, p06@example.com, p07@example.com, p08@example.com,"
+        " p09@example.com, p10@example.com, p11@example.com, p12@example.com, p13@example.com\n"
+        "… and 2 more alerts\n"
         "(Until you decide, nobody sees a different score."
         " *Apply and alert* creates these follow-ups, *Apply without alerts* creates none.)\n"
         f"{BUTTONS}"
@@ -80,7 +89,8 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
 
     answer = await press(acme, preview, "Apply without alerts")
     assert acme.seen(answer) == (
-        "*Narrowed Score to 0 to 50, with bands cold from 0, hot from 30.* No follow-ups were created.\n[Take it back]"
+        "*Narrowed Score to 0 to 50 instead of 0 to 100, with bands cold from 0, hot from 30"
+        " instead of cold from 0, warm from 40, hot from 80.* No follow-ups were created.\n[Take it back]"
     )
     assert "Score  *50* (hot)" in acme.seen(await ask(acme, "ada"))
     assert await drafts(acme.workspace) == ()
@@ -88,8 +98,8 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
 
     back = await press(acme, answer, "Take it back")
     assert (
-        acme.seen(back) == "*Taken back.* Widened Score to 0 to 100, with bands cold from 0, warm from 40, hot from 80."
-        " No follow-ups were created."
+        acme.seen(back) == "*Taken back.* Widened Score to 0 to 100 instead of 0 to 50, with bands cold from 0,"
+        " warm from 40, hot from 80 instead of cold from 0, hot from 30. No follow-ups were created."
     )
     again = await live(acme, "score")
     assert (again.number, again.maximum, [band.name for band in again.bands]) == (3, 100_000, ["cold", "warm", "hot"])
@@ -129,8 +139,9 @@ async def test_what_only_names_things_is_changed_at_once(acme: Acme) -> None:
     view = await form_of(acme, await ask(acme, "settings"), "Change", nth=1)
     answer = await hand_in(acme, view, label="Fitness", bands="low:1\nfair:4\ntop:8:purple", default=["yes"])
     assert acme.seen(answer) == (
-        "Fit is called Fitness now; the bands of Fitness are low:1, fair:4, top:8:purple;"
-        " Fitness is the default score type. No score changed, and no follow-ups were created."
+        "Fit is called Fitness now; the bands of Fitness are low:1, fair:4, top:8:purple,"
+        " not poor:1, fair:4, good:8;"
+        " Fitness is the default score type, not Score. No score changed, and no follow-ups were created."
     )
     fit = await live(acme, "fit")
     assert (fit.number, fit.label, [band.name for band in fit.bands], fit.is_default) == (
@@ -209,7 +220,10 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert waits is not None
     assert "0 contacts change" in acme.seen(await press(acme, await ask(acme, "settings"), "See what it changes"))
     cancelled = await press(acme, await ask(acme, "settings"), "Cancel")
-    assert acme.seen(cancelled) == "Canceled: nothing was changed. The change was: Widening Fit to 1 to 20."
+    assert (
+        acme.seen(cancelled)
+        == "Canceled: nothing was changed. The change was: Widening Fit to 1 to 20 instead of 1 to 10."
+    )
     assert await drafts(acme.workspace) == ()
 
     now = int(acme.sandbox.clock.now() * 1_000_000)
@@ -250,7 +264,8 @@ async def test_what_takes_longer_than_a_moment_is_answered_when_it_is_done(acme:
     await jobs.proceed(acme.workspace, job=held, position=0, keeps_lane=False, now=time_of(acme))
     preview = await edited(acme, pending)
     assert acme.seen(preview).startswith(
-        "*Changing Score: bands cold from 0, hot from 60:* 0 contacts change, 1 becomes hot"
+        "*Changing Score: bands cold from 0, hot from 60 instead of cold from 0, warm from 40, hot from 80:*"
+        " 0 contacts change, 1 becomes hot"
     )
 
     held = await hold(acme, BUILD, waiting)
@@ -260,7 +275,10 @@ async def test_what_takes_longer_than_a_moment_is_answered_when_it_is_done(acme:
     await jobs.settle(acme.workspace, job=held, pace=0, now=time_of(acme))
     applied = await edited(acme, applying)
     outcome = "1 follow-up was created." if asks else "No follow-ups were created."
-    assert acme.seen(applied) == f"*Changed Score: bands cold from 0, hot from 60.* {outcome}\n[Take it back]"
+    assert acme.seen(applied) == (
+        "*Changed Score: bands cold from 0, hot from 60 instead of cold from 0, warm from 40, hot from 80.*"
+        f" {outcome}\n[Take it back]"
+    )
     assert (await live(acme, "score")).bands == bands
     await sound(acme)
 

@@ -1,12 +1,8 @@
 """Share a page of a filter with a channel, and filter by owner."""
 
 from bot.demo.world import Channel
-from tests.journeys.acme import REP, Acme
+from tests.journeys.acme import REP, Acme, button_of
 
-MIXED = (
-    "This channel has guests or people from other organizations, or I cannot check whether it has,"
-    " so nothing was posted. Choose a channel with members only."
-)
 FOUND = (
     "*2 contacts fit* `score&gt;=40`\n"
     "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
@@ -32,11 +28,42 @@ async def test_among_members(acme: Acme) -> None:
 
 
 async def test_where_a_guest_reads_along(acme: Acme) -> None:
-    """If a guest is in the channel nothing is posted, and only the requester is told why."""
+    """If a guest is in the channel nothing is posted; the requester alone is told who it is, and can have it sent."""
     method = await shared(acme, "C0SALES")
+    refusal = acme.latest()
 
-    assert (method, acme.seen(acme.latest())) == ("response_url", MIXED)
+    assert (method, acme.seen(refusal)) == (
+        "response_url",
+        "Nothing was posted: in this channel <@U0GUEST> is a guest, and scores are for members of this workspace."
+        " Choose a channel with members only.\n[Send it to me]",
+    )
     assert [message for message in acme.sandbox.messages("C0SALES", "U0JANE") if message.user == "U0BOT"] == []
+
+    button = button_of(refusal, "Send it to me")
+    await acme.sandbox.click(refusal.id, button["action_id"], block_id=button["block_id"])
+    sent = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0REP", REP))
+    await acme.sandbox.wait_for(lambda: "Sent to you" in acme.latest().text)
+
+    assert acme.seen(sent[-1]).startswith(FOUND.split("\n")[0])
+    assert acme.seen(acme.latest()) == "Sent to you: open Contact Score under Apps."
+    assert [message for message in acme.sandbox.messages("C0SALES", "U0JANE") if message.user == "U0BOT"] == []
+
+
+async def test_where_another_organization_reads_along(acme: Acme) -> None:
+    """In a channel with people of other organizations the refusal names them, and never a contact or a number."""
+    acme.sandbox.world.add_channel(Channel(id="C0MIXED", name="mixed", members=[REP, "U0BOT", "U0OUT", "U0GUEST"]))
+    answer = await acme.ask("filter score>=40", channel="C0MIXED")
+    (action,) = [
+        element["action_id"]
+        for block in answer.blocks
+        for element in block.get("elements", ())
+        if element.get("text", {}).get("text") == "Share to channel"
+    ]
+    await acme.answered(lambda: acme.sandbox.click(answer.id, action))
+
+    text = acme.seen(acme.latest(channel="C0MIXED"))
+    assert "<@U0GUEST> is a guest and <@U0OUT> is from another organization" in text
+    assert "Ada" not in text
 
 
 async def test_where_the_app_is_not_invited(acme: Acme) -> None:

@@ -16,4 +16,5 @@ async def list_segments(call: ApiRequest) -> web.Response:
 
 async def list_segment_contacts(call: ApiRequest) -> web.Response:
     """Answer `GET /segments/{name}/contacts?limit=&cursor=`."""
-    return await answer_page(call, await segment(call.workspace, name=call.request.match_info["name"]))
+    saved = await segment(call.workspace, name=call.request.match_info["name"])
+    return await answer_page(call, saved.text)

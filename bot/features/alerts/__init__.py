@@ -2,12 +2,17 @@
 
 from bot.blocks.alerts import ALERT_FORM
 from bot.features.alerts.digest import send_digest
+from bot.features.alerts.notices import check_rules, list_broken_at_home, tell_broken, tell_maker
 from bot.features.alerts.rules import manage_alerts, open_alert_form, show_more, submit_alert
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
+from storage.alerts.broken import CHECK_RULES, TELL_BROKEN
 from storage.alerts.digests import DIGEST_JOB
 from storage.alerts.enroll import restore_rule
+from storage.alerts.maker_notices import TELL_MAKER
 from storage.audit import AuditAction
+
+__all__ = ["FEATURE", "list_broken_at_home"]
 
 FEATURE = Feature(
     verbs={
@@ -27,8 +32,8 @@ FEATURE = Feature(
     },
     buttons={"alert_form": (Need.SET, open_alert_form), "alert_more": (Need.SET, show_more)},
     forms={ALERT_FORM: (Need.SET, submit_alert)},
-    jobs={DIGEST_JOB: send_digest},
-    recurring=(DIGEST_JOB,),
+    jobs={DIGEST_JOB: send_digest, TELL_MAKER: tell_maker, TELL_BROKEN: tell_broken, CHECK_RULES: check_rules},
+    recurring=(DIGEST_JOB, CHECK_RULES),
     inverses=dict.fromkeys(
         (AuditAction.ALERT_ADDED, AuditAction.ALERT_PAUSED, AuditAction.ALERT_RESUMED, AuditAction.ALERT_REMOVED),
         restore_rule,

@@ -10,7 +10,7 @@ from bot.slack.access import Need, Verdict
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import JobTools, explain_refusal
 from bot.slack.poster import NotShown
-from storage.alerts.digests import DIGEST_JOB, digests, gather_news, record_digest_sent, set_digest, stop_digest
+from storage.alerts.digests import DIGEST_JOB, Digest, digests, gather_news, record_digest_sent, set_digest, stop_digest
 from storage.alerts.followups import Assignee
 from storage.domain.business_hours import is_at_work, is_same_day, next_time, parse_time, write_time
 from storage.domain.facts import DAY
@@ -41,12 +41,18 @@ async def change_digest(request: Request, words: str) -> Reply:
         return plain_reply(DIGEST_USAGE)
     if match and (verdict := await request.may_post(place)) is not Verdict.ALLOWED:
         return plain_reply(f"Nothing was changed. {verdict.value}")
+    earlier = next((digest for digest in await digests(request.workspace) if digest.place == place), None)
     digest = await set_digest(
         request.workspace, place=place, zone=zone.strip() or request.person.zone or "UTC", minute=parse_time(at),
         made_by=request.person.id, now=request.now,
     )  # fmt: skip  # one logical group per line
-    when = f"at {write_time(digest.minute)} ({digest.zone})"
-    return plain_reply(f"A digest goes {destination} Monday to Friday {when}, if there is news.")
+    when = _describe_time(digest)
+    before = f" Before: {_describe_time(earlier)}." if earlier and _describe_time(earlier) != when else ""
+    return plain_reply(f"A digest goes {destination} Monday to Friday {when}, if there is news.{before}")
+
+
+def _describe_time(digest: Digest) -> str:
+    return f"at {write_time(digest.minute)} ({digest.zone})"
 
 
 async def send_digest(tools: JobTools, job: Job) -> JobResult:

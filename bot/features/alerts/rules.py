@@ -19,6 +19,7 @@ from bot.features.alerts.digest import change_digest
 from bot.slack.access import Need, Verdict
 from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION
+from storage.alerts.broken import find_breakages
 from storage.alerts.digests import digests
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followups import count_by_rule
@@ -68,13 +69,15 @@ async def manage_alerts(request: Request) -> Reply:
 
 async def render_alerts_page(request: Request) -> Reply:
     """Return the list of alert rules with the results of their follow-ups, and the digests."""
+    rules = await alert_rules(request.workspace)
     return alerts_reply(
-        await alert_rules(request.workspace),
+        rules,
         request.types,
         request.choices,
         await count_by_rule(request.workspace),
         await count_cooled_down(request.workspace),
         await digests(request.workspace),
+        await find_breakages(request.workspace, rules=rules, types=request.types),
     )
 
 
@@ -131,7 +134,8 @@ async def add_rule(request: Request, words: str) -> Reply:
         )
     except RuleThere as exc:
         return rule_exists_reply(exc.rule, request.types, request.choices)
-    return rule_added_reply(rule, request.types, request.choices)
+    breakages = await find_breakages(request.workspace, rules=[rule], types=request.types)
+    return rule_added_reply(rule, request.types, request.choices, breakages.get(rule.id))
 
 
 async def find_outside_destinations(request: Request, words: str) -> dict[str, str]:

@@ -11,9 +11,9 @@ from bot.blocks.elements import context, section
 from bot.blocks.followups import EVENT, Reader, follow_up_reply, headline, storm_reply
 from bot.slack.access import Need, rights
 from bot.slack.handling import Reply
-from bot.slack.job_handling import NO_ADMIN_FOUND, UNUSABLE_CHANNEL, JobTools, explain_refusal
+from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools, explain_refusal
 from bot.slack.poster import NotShown
-from bot.slack.text import escape
+from bot.slack.text import UNUSABLE_CHANNEL, escape
 from storage import jobs, posted_messages
 from storage.alerts import followup_moves, followups
 from storage.alerts.decide import OWNERS

@@ -4,23 +4,26 @@ In a small workspace the result is shown at once. Otherwise jobs do the work, an
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
 from bot.blocks.elements import context, section
 from bot.blocks.refusals import plain_reply
-from bot.blocks.scoring import applied_reply, format_bands, heading, preview_reply
+from bot.blocks.scoring import applied_reply, describe_stopping, format_bands, heading, preview_reply
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.job_handling import JobTools
 from bot.slack.text import escape
+from storage.alerts.broken import Breakage, find_breakages
+from storage.alerts.rules import alert_rules
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.job_runner import JobResult, RetryLater
 from storage.jobs import Job
 from storage.late_answers import LateAnswer, delete_answer, load_answer, save_answer
 from storage.ledger.contacts import contacts
-from storage.scoring.definitions import count_asked, drafts, load_version, score_type
+from storage.scoring.definitions import count_asked, drafts, load_version, score_type, score_types
 from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, is_built, lane_of, preview
 
 PATIENCE = 2.0  #: seconds to wait for a result before it is left to jobs
@@ -51,7 +54,8 @@ async def propose_change(request: Request, proposed: ScoreType) -> Reply:
             with suppress(NoDraft):  # another request applied or canceled the draft first
                 await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
     if new_draft is None:
-        return _reply_to_rename(live, proposed)
+        stopping = await _find_stopping(request.workspace, request.types, await score_types(request.workspace))
+        return _reply_to_rename(request, proposed, stopping)
     reply = await show_preview(request, new_draft)
     if proposed.is_default and not live.is_default:  # moves no score, so the change took effect at once
         note = f"{escape(live.label)} is already the default score type."
@@ -140,9 +144,23 @@ async def render_answer(workspace: Workspace, answer: LateAnswer, *, now: int) -
 
 async def _render_preview(workspace: Workspace, pending: ScoreType, *, now: int) -> Reply:
     changes = await preview(workspace, draft=pending, now=now)
-    existing = await contacts(workspace, ids=[id for id, _, _ in changes.first])
-    live = await score_type(workspace, key=pending.key)
-    return preview_reply(live, changes, {contact.id: contact for contact in existing})
+    named = [id for id, _, _ in (*changes.first, *changes.first_leaving, *changes.first_others)]
+    named += [follow_up.contact for follow_up in changes.first_asking]
+    existing = {contact.id: contact for contact in await contacts(workspace, ids=sorted(set(named)))}
+    live = await score_types(workspace)
+    current = next(score_type for score_type in live if score_type.key == pending.key)
+    proposed = [pending if score_type.key == pending.key else score_type for score_type in live]
+    return preview_reply(current, changes, existing, await _find_stopping(workspace, live, proposed))
+
+
+async def _find_stopping(
+    workspace: Workspace, before: Sequence[ScoreType], after: Sequence[ScoreType]
+) -> dict[int, Breakage]:
+    """Return the alert rules that a change of score types breaks, by rule id."""
+    rules = [rule for rule in await alert_rules(workspace) if rule.paused_at is None]
+    broken_before = await find_breakages(workspace, rules=rules, types=before)
+    broken_after = await find_breakages(workspace, rules=rules, types=after)
+    return {id: breakage for id, breakage in broken_after.items() if id not in broken_before}
 
 
 def _reverted_reply(live: ScoreType, restored: ScoreType) -> Reply:
@@ -216,20 +234,24 @@ def _split_value(text: str) -> list[str]:
     return words
 
 
-def _reply_to_rename(live: ScoreType, proposed: ScoreType) -> Reply:
-    """Return a reply that lists changes that move no score: label, bands and default."""
+def _reply_to_rename(request: Request, proposed: ScoreType, stopping: Mapping[int, Breakage]) -> Reply:
+    """Return a reply that lists changes that move no score: label, bands and default; from what to what."""
+    live, default = request.type(proposed.key), request.types[0]
     changes = []
     if proposed.label != live.label:
         changes.append(f"{escape(live.label)} is called {escape(proposed.label)} now")
     if proposed.bands != live.bands:
-        bands = ", ".join(format_bands(proposed.bands).split("\n")) if proposed.bands else "none"
-        changes.append(f"the bands of {escape(proposed.label)} are {bands}")
+        new, old = (", ".join(format_bands(bands).split("\n")) or "none" for bands in (proposed.bands, live.bands))
+        changes.append(f"the bands of {escape(proposed.label)} are {new}, not {old}")
     if proposed.is_default and not live.is_default:
-        changes.append(f"{escape(proposed.label)} is the default score type")
+        changes.append(f"{escape(proposed.label)} is the default score type, not {escape(default.label)}")
     if not changes:
         return plain_reply(f"{escape(live.label)} already has these settings; nothing was changed.")
     sentence = "; ".join(changes)
-    return plain_reply(f"{sentence[:1].upper()}{sentence[1:]}. No score changed, and no follow-ups were created.")
+    warning = f"\n{describe_stopping(stopping)}" if stopping else ""
+    return plain_reply(
+        f"{sentence[:1].upper()}{sentence[1:]}. No score changed, and no follow-ups were created.{warning}"
+    )
 
 
 async def send_late_answer(tools: JobTools, job: Job) -> JobResult:

@@ -95,6 +95,11 @@ class Watch(ABC):
         """The trigger as it would be typed: `fit crosses 8`."""
 
     @property
+    def problem(self) -> str | None:
+        """Why no score of this type can make the rule fire, as a clause; None if one can."""
+        return None
+
+    @property
     def needs_time(self) -> bool:
         """Whether the rule may fire or re-arm by time alone, without a change of the score."""
         return self.score_type.half_life is not None or self.hold > 0
@@ -200,6 +205,16 @@ class Crosses(Watch):
         return f"{key} is scored"
 
     @property
+    def problem(self) -> str | None:
+        """Why no score can enter the region: the range of the score type lies outside it."""
+        score_type, region = self.score_type, self.region
+        if region.low is not None and region.low > score_type.maximum:
+            return f"{score_type.label} runs from {score_type.range_shown}, so it never reaches {show(region.low)}"
+        if region.high is not None and region.high <= score_type.minimum:
+            return f"{score_type.label} runs from {score_type.range_shown}, so it is never below {show(region.high)}"
+        return None
+
+    @property
     def crossings(self) -> tuple[tuple[int, int], ...]:
         """The edges of the region and the re-arm lines."""
         low, high, score_type = self.region.low, self.region.high, self.score_type
@@ -243,13 +258,20 @@ class Moves(Watch):
             return None
         amount = parse_number(trend["amount"])
         if not 0 < amount <= score_type.maximum - score_type.minimum:
-            raise BadAlert(f"{score_type.label} runs from {score_type.range_shown}, so it never moves {show(amount)}")
+            raise BadAlert(_explain_move(amount, score_type))
         return Trigger(amount=amount, span=parse_length(trend["span"]))
 
     @property
     def words(self) -> str:
         """The trigger as it would be typed."""
         return f"{self.score_type.key} {self.name} {show(self.amount)} in {write_span(self.span)}"
+
+    @property
+    def problem(self) -> str | None:
+        """Why no score can move that far: the range of the score type is smaller."""
+        score_type = self.score_type
+        is_possible = self.amount <= score_type.maximum - score_type.minimum
+        return None if is_possible else _explain_move(self.amount, score_type)
 
     @property
     def needs_time(self) -> bool:
@@ -376,11 +398,9 @@ class Cooling(Watch):
         cooling = cls._WORDS.fullmatch(text)
         if cooling is None:
             return None
-        if score_type.half_life is None:
-            raise BadAlert(f"{score_type.label} does not fade, so no contact falls out of a band by itself")
-        low, _ = parse_band(cooling["band"], score_type)
-        if low is None or low <= score_type.start:
-            raise BadAlert(f"{score_type.label} fades to {show(score_type.start)}, so no contact falls below that band")
+        low = parse_band(cooling["band"], score_type)[0] if score_type.half_life is not None else None
+        if problem := _explain_no_fading(low, score_type):
+            raise BadAlert(problem)
         return Trigger(region=Region(low=low), span=parse_length(cooling["span"]) if cooling["span"] else LEAD)
 
     @property
@@ -388,6 +408,14 @@ class Cooling(Watch):
         """The trigger as it would be typed."""
         band_name = self.score_type.band(self._edge) or show(self._edge)
         return f"{self.score_type.key} about to fall out of {band_name} in {write_span(self.span)}"
+
+    @property
+    def problem(self) -> str | None:
+        """Why no score fades below the edge."""
+        if self._edge > self.score_type.maximum:
+            label, range_shown = self.score_type.label, self.score_type.range_shown
+            return f"{label} runs from {range_shown}, so it is always below {show(self._edge)}"
+        return _explain_no_fading(self._edge, self.score_type)
 
     @property
     def crossings(self) -> tuple[tuple[int, int], ...]:
@@ -408,6 +436,19 @@ class Cooling(Watch):
     @property
     def _rearm_line(self) -> int:
         return min(self.score_type.maximum, self._edge + self.margin)
+
+
+def _explain_move(amount: int, score_type: ScoreType) -> str:
+    return f"{score_type.label} runs from {score_type.range_shown}, so it never moves {show(amount)}"
+
+
+def _explain_no_fading(edge: int | None, score_type: ScoreType) -> str | None:
+    """Return why no score fades below an edge, None if some do. *edge*: None is the start of the lowest band."""
+    if score_type.half_life is None:
+        return f"{score_type.label} does not fade, so no contact falls out of a band by itself"
+    if edge is None or edge <= score_type.start:
+        return f"{score_type.label} fades to {show(score_type.start)}, so no contact falls below that band"
+    return None
 
 
 #: a kind of alert rule

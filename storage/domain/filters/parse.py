@@ -114,6 +114,14 @@ def with_addresses(text: str, owners: Mapping[str, str | None]) -> str:
     return text
 
 
+def list_segments(text: str) -> frozenset[str]:
+    """Return the names of the segments that a filter's text refers to directly. Raises BadFilter."""
+    members = [
+        tree for tree in _parse_tree(text).find_data("member") if _find_first_token(tree).casefold() == "segment"
+    ]
+    return frozenset(_unquote(value).casefold() for tree in members for value in _list_values(tree))
+
+
 def _parse_tree(text: str) -> Tree[Token]:
     if len(text) > MOST_CHARACTERS:
         raise BadFilter(f"a filter has at most {MOST_CHARACTERS} characters", text=text, column=MOST_CHARACTERS)

@@ -59,6 +59,17 @@ from tests.bot.blocks.test_blocks import contact
             errors.UnknownSegment("there is no segment `hto`"),
             "There is no segment `hto`. Saved segments: `/score segment list`",
         ),
+        (
+            errors.SegmentInUse("hot", segments=("best",), rules=(2, 3)),
+            "The segment `hot` was not deleted: the segment `best`, alert rule 2 and alert rule 3 use it."
+            " First type `/score alerts remove 2` and `/score segment save best …` without it",
+        ),
+        (
+            errors.SegmentInUse("hot", segments=(), rules=tuple(range(2, 14))),
+            "The segment `hot` was not deleted: alert rule 2, alert rule 3, alert rule 4, alert rule 5, alert rule 6,"
+            " alert rule 7, alert rule 8, alert rule 9, alert rule 10, alert rule 11 and 2 more use it."
+            " First type `/score alerts remove 2`",
+        ),
         (errors.BadItem("that says too little"), "That says too little"),
         (Refusal(), "This cannot be done."),
     ],
@@ -76,9 +87,11 @@ def test_every_refusal_has_a_sentence() -> None:
     family = [
         refusal for refusal in vars(errors).values() if isinstance(refusal, type) and issubclass(refusal, Refusal)
     ]
-    sentences = [
-        refusal_sentence(refusal("renewal") if refusal is errors.UnknownScoreType else refusal()) for refusal in family
-    ]
+    examples: dict[type[Refusal], Refusal] = {
+        errors.UnknownScoreType: errors.UnknownScoreType("renewal"),
+        errors.SegmentInUse: errors.SegmentInUse("hot", segments=("best",), rules=()),
+    }
+    sentences = [refusal_sentence(examples.get(refusal) or refusal()) for refusal in family]
 
     assert len(family) > 12
     assert [sentence for sentence in sentences if not sentence or sentence[0].islower()] == []

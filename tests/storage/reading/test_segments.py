@@ -2,9 +2,10 @@
 
 import pytest
 
-from storage.domain.errors import BadName, UnknownSegment
+from storage.alerts.enroll import add_alert_rule
+from storage.domain.errors import BadName, SegmentInUse, UnknownSegment
 from storage.domain.filters import BadFilter
-from storage.reading.segments import delete_segment, save_segment, segment, segments
+from storage.reading.segments import delete_segment, dependent_rules, save_segment, segment, segments
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team
 
@@ -22,9 +23,9 @@ async def test_segments_are_kept_by_name(team: Team) -> None:
 
     assert await segments(workspace) == {"hot": "score>=90 sort:-score", "vips": "segment:hot tag:vip OR owner:me"}
     assert await segments(other) == {}
-    with pytest.raises(BadName) as error:
+    with pytest.raises(SegmentInUse) as error:
         await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW)
-    assert str(error.value) == "the segment `vips` is built on `hot`: change or delete that one first"
+    assert (error.value.segments, error.value.rules) == (("vips",), ())
     assert await delete_segment(workspace, name="vips", by="U0ADMIN", now=NOW) == "segment:hot tag:vip OR owner:me"
     assert await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW) == "score>=90 sort:-score"
     assert await segments(workspace) == {}
@@ -55,3 +56,16 @@ async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:
     with pytest.raises(UnknownSegment, match=r"^there is no segment `zzz`\. Choose from `a`, `b`\.$"):
         await delete_segment(workspace, name="zzz", by="U0ADMIN", now=NOW)
     assert await segments(workspace) == {"a": "has:score", "b": "segment:a"}
+
+
+async def test_the_rules_that_depend_on_a_segment(team: Team) -> None:
+    """A rule depends on the segments in its condition, and on the segments that these use, however deep."""
+    workspace = team.workspace
+    for name, text in (("a", "tag:a"), ("b", "segment:a"), ("c", "-(segment:b OR tag:c)"), ("d", "tag:d")):
+        await save_segment(workspace, name=name, text=text, by="U0ADMIN", now=NOW)
+    for words in ("score crosses 50 if segment:c", "score crosses 60 if segment:(d,b)", "score crosses 70"):
+        await add_alert_rule(workspace, words=words, made_by="U1", owners={}, now=NOW)
+
+    dependent = {name: [rule.id for rule in await dependent_rules(workspace, name=name)] for name in "abcd"}
+
+    assert dependent == {"a": [2, 3], "b": [2, 3], "c": [2], "d": [3]}

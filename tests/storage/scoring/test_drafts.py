@@ -135,6 +135,13 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     hot = [n for n, value in expected.items() if value >= 40]
     assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (19, len(hot), 0, len(hot))
     assert counts.first[0] == (32, 31_000, 40_000)
+    # Those from 25 to 30 become 34 to 39.
+    assert (counts.others, counts.first_others[0], counts.first_leaving) == (6, (26, 25_000, 34_000), ())
+    assert [(new.contact, new.lane, new.after) for new in counts.first_asking[:2]] == [
+        (32, "C0SALES", 40_000),
+        (33, "C0SALES", 41_000),
+    ]
+    assert len(counts.first) == len(counts.first_asking) == 10
 
     assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: NOW) == counts.asking
     after = {
