@@ -15,7 +15,9 @@ MANY = (
     "INSERT INTO tokens (workspace_id, name, scopes, hash, created_at)"
     " SELECT 1, 'script', '', format('%s', number), 0 FROM generate_series(1, 3000) AS of(number)"
 )
-RANDOM = ("tokens", "sources", "tombstones", "workspaces")  # tables with secrets, which differ each time
+RANDOM = (
+    *("tokens", "sources", "tombstones", "workspaces", "subscriptions", "events"),
+)  # tables with secrets or random ids, which differ each time
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from aiohttp import AddrInfoType, ClientError, ClientSession, ClientTimeout, Dum
 from yarl import URL
 
 from storage.domain.backoff import EVENT_WAITS, SECOND, pause_event
-from storage.domain.errors import BadName, UnknownSubscription
+from storage.domain.errors import UnknownSubscription
 from storage.domain.people import Workspace
 from storage.events.deliveries import (
     DELIVER,
@@ -34,9 +34,9 @@ from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, list_due_in_lane
 from storage.sources.subscriptions import Subscription, find_subscription
 from webhooks.addresses import AddressRefused, AllowedAddresses
-from webhooks.authentication.recipes import RECIPES
-from webhooks.authentication.signatures import SignedRequest, check_secret, new_secret, sign
+from webhooks.authentication.signatures import SignedRequest, sign
 from webhooks.event_bodies import render_events
+from webhooks.signing_secrets import STANDARD
 
 log = structlog.get_logger(__name__)
 
@@ -44,21 +44,6 @@ AT_ONCE = 16  # requests of one process at the same time
 PATIENCE = 15.0  # seconds to wait for an answer
 MOST_IN_A_ROW = 50  # events that one job sends before other jobs get their turn
 MOST_READ = 1024  # bytes of an answer that are read, so that its connection can be used again
-STANDARD = RECIPES["standard-webhooks"][0]
-
-
-def new_signing_secret() -> str:
-    """Return a new secret for a subscription, `whsec_…`."""
-    return new_secret(STANDARD)
-
-
-def check_signing_secret(secret: str) -> str:
-    """Return a secret that an operator chose. Raises BadName if it cannot be a secret of Standard Webhooks."""
-    try:
-        check_secret(secret, recipes=[STANDARD])
-    except ValueError as exc:
-        raise BadName(str(exc)) from exc
-    return secret
 
 
 class EventSender:

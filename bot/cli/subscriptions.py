@@ -21,7 +21,7 @@ from storage.sources.subscriptions import (
     rotate_subscription,
     subscriptions,
 )
-from webhooks.outgoing import check_signing_secret, new_signing_secret
+from webhooks.signing_secrets import check_signing_secret, new_signing_secret
 
 app = typer.Typer(cls=Group, help="Subscriptions: addresses that events are sent to.")
 

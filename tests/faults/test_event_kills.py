@@ -20,7 +20,8 @@ from tests.faults.lives import Lives, living
 from tests.webhooks.event_receiver import receiving_events
 from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
 from tests.webhooks.sender import Sender, item, session
-from webhooks.outgoing import EventSender, new_signing_secret
+from webhooks.outgoing import EventSender
+from webhooks.signing_secrets import new_signing_secret
 
 KILLS = 3
 CHANGES = 96  # recorded before each kill

@@ -26,7 +26,7 @@ async def test_who_changed_what(acme: Acme) -> None:
     await acme.ask("alerts digest 9:00 Europe/Berlin")
     await acme.ask("segment save hot score>=80")
     await acme.ask("segment save hot score>=70")
-    await ask(acme, "merge kelly@example.com into ada")
+    await press(acme, await ask(acme, "merge kelly@example.com into ada"), "Merge")
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await choose_channel(acme.workspace, channel="C0SUCCESS", by="cli:jane", now=now)
 
@@ -78,7 +78,7 @@ async def test_older_changes_are_on_the_next_page(acme: Acme) -> None:
 
 async def test_a_deleted_contact_is_named_no_more(acme: Acme) -> None:
     """After a deletion the record shows who merged and deleted contacts, but not which contacts."""
-    await ask(acme, "merge kelly@example.com into ada")
+    await press(acme, await ask(acme, "merge kelly@example.com into ada"), "Merge")
     view = await ask_for_form(acme, "delete ada")
     await acme.answered(lambda: acme.sandbox.submit(view.id, entered(view, {"sure": TICKED}), user=ADMIN))
 

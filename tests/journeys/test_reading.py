@@ -39,12 +39,13 @@ HELP = """\
 `/score top [N] [TYPE] [TERMS]`: the highest scores
 `/score history CONTACT [TYPE] [90d]`: every change of a score; with a number of days also a chart
 `/score why CONTACT [TYPE]`: what a score is made of, in lines that add up to it
-`/score undo`: undo your last change
+`/score undo`: undo your last command
 `/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
 `/score followups [mine | open | overdue]`: the open follow-ups
 `/score settings`: for admins: see, change and add score types
 `/score rules`: for admins: the points for activities and attributes
 `/score sources`: for admins: the systems that send scores, and what they sent
+`/score subscriptions`: for admins: the programs that get events, and whether they accept them
 `/score merge CONTACT into CONTACT`: for admins: merge two contacts; Undo splits them again
 `/score split CONTACT SOURCE:ID`: for admins: make an id of a source a contact of its own; Undo joins the two again
 `/score delete CONTACT`: for admins: delete a contact for good
@@ -94,7 +95,7 @@ LINES = [
         "help top",
         "`/score top [N] [TYPE] [TERMS]`: the highest scores\n`/score top`\n`/score top 5 fit`\n`/score top me`",
     ),
-    ("help undo", "`/score undo`: undo your last change\n`/score undo`"),
+    ("help undo", "`/score undo`: undo your last command\n`/score undo`"),
     ("ada@example.com", ADA_CARD),
     ("ADA@Example.COM", ADA_CARD),  # addresses match in any case
     ("view ada@example.com", ADA_CARD),

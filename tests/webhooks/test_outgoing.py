@@ -43,7 +43,8 @@ from storage.workspaces import add_workspace
 from tests.storage.teams import Team, change, set_to
 from tests.webhooks.event_receiver import EventReceiver, receiving_events, types_of
 from tests.webhooks.sender import Clock
-from webhooks.outgoing import EventSender, check_signing_secret, new_signing_secret, read_retry_after
+from webhooks.outgoing import EventSender, read_retry_after
+from webhooks.signing_secrets import check_signing_secret, new_signing_secret
 
 TEAM, ADMIN = "T0123", "U0ADMIN"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

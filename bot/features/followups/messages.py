@@ -1,6 +1,7 @@
 """Post and update the messages of follow-ups, and reply in their threads when a follow-up wakes or escalates."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -189,16 +190,13 @@ async def apply_timed_move(tools: JobTools, job: Job) -> JobResult:
     if follow_up is None:
         return JobResult()
     now, channel = tools.clock(), follow_up.message_channel
-    try:
-        updated = await followup_moves.apply_move(
-            tools.workspace, id=follow_up.id, move=timed_move.move, by=None, now=now
-        )
-    except TooLate:  # claimed or completed in the meantime, or moved by an earlier attempt of this job
-        updated = follow_up
+    with suppress(TooLate):  # claimed or completed in the meantime, or moved by an earlier attempt of this job
+        await followup_moves.apply_move(tools.workspace, id=follow_up.id, move=timed_move.move, by=None, now=now)
     *earlier, last = await _list_moves(tools, follow_up)
-    # An earlier attempt of this job made the move, but did not post the reply.
-    was_moved_before = job.attempts > 1 and last.move == timed_move.move and last.by is None
-    if updated.standing == follow_up.standing and not was_moved_before:
+    # Another job may have moved the follow-up meanwhile. An earlier attempt of this one may have moved it, but not have
+    # posted the reply.
+    is_moved_by_this_job = last.move == timed_move.move and last.by is None and (last.at == now or job.attempts > 1)
+    if not is_moved_by_this_job:
         return JobResult()
     if timed_move.move is FollowUpMove.ESCALATE and (channel is None or follow_up.in_list or channel.startswith("D")):
         return await _notify_escalation(tools, job, follow_up, since=last.at)

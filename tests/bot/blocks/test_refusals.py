@@ -89,6 +89,7 @@ def test_every_refusal_has_a_sentence() -> None:
     ]
     examples: dict[type[Refusal], Refusal] = {
         errors.UnknownScoreType: errors.UnknownScoreType("renewal"),
+        errors.ContactExists: errors.ContactExists(7),
         errors.SegmentInUse: errors.SegmentInUse("hot", segments=("best",), rules=()),
     }
     sentences = [refusal_sentence(examples.get(refusal) or refusal()) for refusal in family]

@@ -354,7 +354,7 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
         [of_bob.id],
     )
     assert await count(team.workspace, query=waiting_too, now=NOW) == 1
-    await apply_move(team.workspace, id=of_bob.id, move=FollowUpMove.CLAIM, by="U0REP", now=later)
+    await apply_move(team.workspace, id=of_bob.id, move=FollowUpMove.DONE, by="U0REP", now=later)
     for number, value in enumerate((10, 95)):  # out and in again
         await team.deliver(set_to(f"z{number}", ADA, value, at=later + number), batch=f"z{number}", received=later + 9)
     of_both = (await list_waiting(team.workspace, most=10))[0]
@@ -366,9 +366,9 @@ async def test_follow_ups_go_back_to_whom_they_were_about(team: Team) -> None:
         follow_up.id: (follow_up.contact, follow_up.standing.state.value)
         for follow_up in await load_follow_ups(team.workspace, ids=range(1, 9))
     }
-    assert states == {of_bob.id: (bob, "claimed"), of_both.id: (ada, "open")}
-    assert [follow_up.id for follow_up in await list_waiting(team.workspace, contact=bob, most=10)] == [of_bob.id]
-    assert await count(team.workspace, query=waiting_too, now=later) == 1  # the other is claimed
+    assert states == {of_bob.id: (bob, "done"), of_both.id: (ada, "open")}
+    assert await list_waiting(team.workspace, contact=bob, most=10) == []
+    assert await count(team.workspace, query=waiting_too, now=later) == 1  # the other is done
     await team.undo("u", batch="v", received=later + 2 * SECOND)
     assert {follow_up.contact for follow_up in await load_follow_ups(team.workspace, ids=range(1, 9))} == {ada}
     await whole(team)

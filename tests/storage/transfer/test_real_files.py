@@ -303,8 +303,9 @@ async def test_what_an_earlier_version_read_otherwise_is_the_same(team: Team, tm
     ]
     imported = Submission(source="import", batch=batch_of(file), received_at=NOW, items=items, actor="import")
     await team.record(imported)
-    await team.undo(imported.batch, batch="undo")
     before = await desk.seen()
+    await team.undo(imported.batch, batch="undo")
+    assert await desk.seen() == {}
 
-    assert await desk.take(text) == [0, 0, 2, 0]
+    assert await desk.take(text) == [0, 0, 2, 0]  # in force again
     assert (await desk.seen()).keys() == before.keys()
