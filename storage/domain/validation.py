@@ -15,6 +15,12 @@ def explain_invalid(error: Mapping[str, Any]) -> str:
     match kind:
         case "missing":
             return "is missing"
+        case "extra_forbidden":
+            return "is not known here"
+        case "string_too_long" | "too_long":
+            return f"is longer than {limits['max_length']}"
+        case "string_too_short" | "too_short":
+            return f"is shorter than {limits['min_length']}"
         case "greater_than_equal":
             return f"must be at least {limits['ge']}"
         case "less_than_equal":

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from storage.domain.validation import explain_invalid
 from webhooks.api.access import ApiRequest, Mistake
 from webhooks.read.bodies import Unparseable
 from webhooks.read.json_bodies import parse_json
@@ -52,7 +53,7 @@ async def parse_body(call: ApiRequest, model: type[Body], expected: str) -> Body
     except Unparseable as exc:
         raise Mistake(400, str(exc)) from exc
     except ValidationError as exc:
-        error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        error = exc.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in error["loc"])[:80]
-        problem = f" `{place}`: {error['msg']}." if place else ""
+        problem = f" `{place}` {explain_invalid(error)}." if place else ""
         raise Mistake(400, f"The body must be {expected}.{problem}") from exc
