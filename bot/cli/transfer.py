@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -16,13 +16,15 @@ from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.contacts import ATTRIBUTE
 from storage.domain.csv_headers import name_attribute
-from storage.domain.errors import Refusal
+from storage.domain.errors import NothingToUndo, Refusal
+from storage.domain.people import Workspace
+from storage.ledger.erase_many import delete_contacts, list_gone
 from storage.limits import DEFAULT_LIMITS, MAINTENANCE
 from storage.reading.current_scores import Card
 from storage.reading.pages import count
 from storage.transfer.csv_files import CsvFile, Mending, Row, recognize
 from storage.transfer.export import create_file, export, render_json, write_csv
-from storage.transfer.import_batch import batch_of, undo_import
+from storage.transfer.import_batch import UndoneImport, batch_of, undo_import
 from storage.transfer.import_columns import Columns, choose_columns, format_columns
 from storage.transfer.import_csv import Report, import_file
 from storage.transfer.import_numbers import ScoreOptions
@@ -55,6 +57,9 @@ def import_contacts(
         False
     ),
     undo: Annotated[bool, typer.Option("--undo", help="Undo the import of this file.")] = False,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="With --undo: delete for good the contacts that only this import made.")
+    ] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +69,9 @@ def import_contacts(
     also activity, occurred_at and quantity.
     """
     if undo and (dry_run or map_column or all_columns or option):
-        raise typer.BadParameter("--undo undoes a whole import, and takes no other options")
+        raise typer.BadParameter("--undo undoes a whole import, and takes no other options but --erase and --yes")
+    if erase and not undo:
+        raise typer.BadParameter("--erase goes with --undo: it deletes the contacts that only an undone import made")
     if unknown := [text for text in option or () if text not in OPTIONS]:
         raise typer.BadParameter(f"`{unknown[0]}` is not an option; choose from {' and '.join(OPTIONS)}")
 
@@ -72,15 +79,20 @@ def import_contacts(
         workspace = await the_workspace(team)
         csv_file = recognize(file)
         if undo:
+            if erase and not (yes or (not as_json and output.confirm("Undo, and delete its contacts for good?"))):
+                raise Refusal("nothing was undone; add --yes to undo the import and delete its contacts for good")
             with output.progress_bar(file.name, total=100) as on_percent:
-                undone = await undo_import(
-                    workspace,
-                    file=csv_file,
-                    progress=lambda done, total: on_percent(100 * done // total),
-                    by=terminal_user(),
-                    clock=system_clock,
-                )
-            _print_undone(file, scores=undone.scores, contacts=undone.contacts, as_json=as_json)
+                undone = UndoneImport(scores=0, contacts=0)
+                with suppress(NothingToUndo) if erase else nullcontext():  # it may have been undone before
+                    undone = await undo_import(
+                        workspace,
+                        file=csv_file,
+                        progress=lambda done, total: on_percent(100 * done // total),
+                        by=terminal_user(),
+                        clock=system_clock,
+                    )
+            erased = await _erase_gone(workspace, csv_file) if erase else None
+            _print_undone(file, undone, erased=erased, as_json=as_json)
             return True
         mapping = dict(_parse_pair(text) for text in map_column or ())
         columns = await choose_columns(workspace, file=csv_file, mapping=mapping, all_columns=all_columns)
@@ -153,13 +165,25 @@ def _describe_columns(columns: Columns) -> str:
     return "Columns: " + ", ".join(f"{name} → {target}" for name, target in columns.shown)
 
 
-def _print_undone(file: Path, *, scores: int, contacts: int, as_json: bool) -> None:
+async def _erase_gone(workspace: Workspace, file: CsvFile) -> int:
+    """Delete the contacts that only the undone import of a file made. Return their number."""
+    ids = await list_gone(workspace, batch=batch_of(file))
+    with output.progress_bar("Deleting", total=len(ids)) as on_progress:
+        return await delete_contacts(workspace, ids=ids, progress=on_progress, by=terminal_user(), clock=system_clock)
+
+
+def _print_undone(file: Path, undone: UndoneImport, *, erased: int | None, as_json: bool) -> None:
     if as_json:
-        output.document({"undone": file.name, "scores": scores, "contacts": contacts})
+        counts = {"scores": undone.scores, "contacts": undone.contacts}
+        output.document({"undone": file.name, **counts, **({} if erased is None else {"erased": erased})})
         return
+    made = "are no longer listed; --undo --erase deletes them for good"
+    if erased is not None:
+        made = f"were deleted for good: {output.count(erased, 'contact')}"
     output.lines(
-        f"Undid the import of {file.name}: {output.count(scores, 'score')} of {output.count(contacts, 'contact')}"
-        " are as they would be without it. Contacts that it added stay, with only their address.",
+        f"Undid the import of {file.name}: {output.count(undone.scores, 'score')} of"
+        f" {output.count(undone.contacts, 'contact')} are as they would be without it."
+        f" Contacts that only it made {made}.",
         f"Import it again: contact-score import {file}",
     )
 

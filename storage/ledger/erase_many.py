@@ -19,6 +19,18 @@ async def list_matching(workspace: Workspace, *, query: Filter, now: int) -> lis
     return await matching_contacts(reader, workspace, where=query.where, among=None, now=now)
 
 
+async def list_gone(workspace: Workspace, *, batch: str) -> list[int]:
+    """Return the row ids of the contacts of a batch that are gone: no fact about them is in force."""
+    rows = await database.read(
+        "SELECT DISTINCT r.id FROM facts f JOIN contacts c ON c.id = f.contact_id"
+        " JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
+        " WHERE f.workspace_id = $1 AND f.batch = $2 AND r.is_gone ORDER BY r.id",
+        workspace.id,
+        batch,
+    )
+    return [row["id"] for row in rows]
+
+
 async def delete_contacts(
     workspace: Workspace, *, ids: Sequence[int], progress: Callable[[int], None], by: str, clock: Callable[[], int]
 ) -> int:

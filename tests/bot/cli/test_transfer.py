@@ -118,7 +118,7 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
         0,
         [
             "Undid the import of contacts.csv: 3 scores of 2 contacts are as they would be without it."
-            " Contacts that it added stay, with only their address.",
+            " Contacts that only it made are no longer listed; --undo --erase deletes them for good.",
             "Import it again: contact-score import contacts.csv",
         ],
     )
@@ -128,6 +128,15 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
     back = await terminal.run("import", "contacts.csv")
     assert "It had been undone, and is in force again." in back.out.splitlines()
     assert (await terminal.run("export")).out == exported
+
+    (await terminal.run("import", "contacts.csv", "--undo", "--erase")).check_refused(
+        "Nothing was undone; add --yes to undo the import and delete its contacts for good"
+    )
+    erased = (await terminal.run("import", "contacts.csv", "--undo", "--erase", "--yes", "--json")).document
+    assert {**erased, "scores": 3, "contacts": 2} == erased
+    assert erased["erased"] > 0
+    again = (await terminal.run("import", "contacts.csv", "--undo", "--erase", "--yes", "--json")).document
+    assert again["erased"] == 0
 
 
 @on_both
