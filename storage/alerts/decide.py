@@ -526,7 +526,8 @@ async def preview_newcomers(
 ) -> tuple[int, list[NewFollowUp]]:
     """Return the number of follow-ups that would be opened for newcomers if a built draft went live.
 
-    The first *most* of them are returned too.
+    Rules that fire for a contact in one place have one follow-up, and join one that is unfinished there. The first
+    *most* of the follow-ups are returned too.
     """
     reader = database.current_database().reader
     live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
@@ -537,8 +538,9 @@ async def preview_newcomers(
         if (watch := rule.watch(types)) is not None and asks_newcomers(rule, watch, score=draft.key)
     ]
     count = last_id = 0
-    first = list[_Instant]()
+    first = list[NewFollowUp]()
     while asking and (values := await _load_values(reader, workspace, draft, after=last_id, at=now)):
+        instants = list[_Instant]()
         for rule, watch, condition in asking:
             inside = [id for id, value in values.items() if watch.region.holds(value)]
             before = rule.watch(live_types.values())
@@ -547,12 +549,14 @@ async def preview_newcomers(
                 by_id = {evaluation.contact: evaluation for evaluation, _ in newcomers}
                 where = condition.where
                 ids = await pages.matching_contacts(reader, workspace, where=where, among=list(by_id), now=now)
-                count += len(ids)
-                first += [
-                    _Instant(by_id[id], now, None, values[id], by_time=True) for id in sorted(ids)[: most - len(first)]
-                ]
+                instants += [_Instant(by_id[id], now, None, values[id], by_time=True) for id in sorted(ids)]
+        new = await _make_follow_ups(reader, instants)
+        unfinished = await followup_moves.load_unfinished(reader, new)
+        opened = {place: item for item in new if (place := (item.contact, item.lane)) not in unfinished}
+        count += len(opened)
+        first += list(opened.values())[: most - len(first)]
         last_id = max(values)
-    return count, await _make_follow_ups(reader, first)
+    return count, first
 
 
 def asks_newcomers(rule: AlertRule, watch: Watch, *, score: str | None) -> bool:

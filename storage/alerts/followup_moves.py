@@ -73,7 +73,7 @@ async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp
     """
     if not new_follow_ups:
         return
-    existing = await _load_unfinished(session, new_follow_ups)
+    existing = await load_unfinished(session, new_follow_ups)
     hours = await load_working_hours(session, {new.workspace for new in new_follow_ups})
     places = dict.fromkeys((new.contact, new.lane) for new in new_follow_ups)
     opening = [place for place in places if place not in existing]
@@ -118,7 +118,7 @@ async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp
     await _follow_first_due(session, id_of.values(), now=now)
 
 
-async def _load_unfinished(session: Session, new_follow_ups: Sequence[NewFollowUp]) -> dict[tuple[int, str], Row]:
+async def load_unfinished(session: Session, new_follow_ups: Sequence[NewFollowUp]) -> dict[tuple[int, str], Row]:
     """Return the id and state of the oldest unfinished follow-up by contact and lane."""
     places = sorted({(new.contact, new.lane) for new in new_follow_ups})
     rows = await session.rows(
@@ -166,10 +166,10 @@ async def _insert_follow_ups(session: Session, rows: Sequence[Row]) -> None:
 
 
 async def count_opened(session: Session, contacts: Collection[int], *, score: str, at: int) -> int:
-    """Return how many rules about a score fired for newcomers among these contact rows at an instant."""
+    """Return how many follow-ups rules about a score opened for newcomers among these contact rows at an instant."""
     rows = await session.rows(
-        "SELECT count(*) AS number FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
-        " JOIN followup_rules r ON r.follow_up_id = f.id"
+        "SELECT count(DISTINCT f.id) AS number FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " JOIN followup_rules r ON r.follow_up_id = f.id AND r.fired_at = f.asked_at"
         " WHERE r.score = $2 AND r.fired_at = $3 AND r.source = '' AND r.before IS NULL",
         [{"id": contact} for contact in sorted(contacts)],
         score,

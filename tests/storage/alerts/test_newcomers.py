@@ -122,6 +122,26 @@ async def test_it_is_live_before_anybody_is_asked_for(scored: Team, database_url
     assert await raw.rows(database_url, "SELECT id FROM jobs WHERE kind IN ('apply_draft', 'delete_scores')") == []
 
 
+async def test_the_preview_counts_a_contact_once_in_a_place(scored: Team) -> None:
+    """Two rules for one place open one follow-up for a contact, or join one there; preview and result say so."""
+    for words in ("when score crosses 50 cooldown 1h", "when score crosses 45 cooldown 1h"):
+        await watch(scored, words)
+    await watch(scored, "when score crosses 20 cooldown 1h")
+    await scored.deliver(set_to("again", email(2), 25), batch="b", received=NOW)  # an unfinished follow-up to join
+    (joined,) = await load_follow_ups(scored.workspace, ids=range(1, 100))
+    new_draft = await draft_demo(scored)
+    counts = await preview(scored.workspace, draft=new_draft, now=LIVE)
+    await make_live(scored, new_draft)
+    await finish(scored)
+
+    items = await load_follow_ups(scored.workspace, ids=range(1, 100))
+    opened = [item for item in items if item.id != joined.id]
+    assert len({item.contact for item in opened}) == len(opened)
+    assert counts.asking == len(opened) == await count_asked(scored.workspace, definition=new_draft.definition) == 7
+    assert {len(item.rules) for item in items} >= {2}
+    assert joined.contact not in {item.contact for item in opened}
+
+
 async def test_each_slice_is_asked_for_once(team: Team) -> None:
     """A process that dies between two slices, before its job records the first one, asks for nobody twice."""
     await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
