@@ -142,7 +142,7 @@ def canceled_reply(what: str) -> Reply:
 
 
 def changed_meanwhile_reply(line: str) -> Reply:
-    """Return the refusal of a preview whose contacts have changed; *line* previews again."""
+    """Return the refusal of a merge, because its contacts have changed since the preview; *line* previews it again."""
     return plain_reply(
         "Nothing was changed: a contact of this preview was merged or deleted in the meantime."
         f" Look again: `/score {escape_code(line)}`"

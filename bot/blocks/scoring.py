@@ -365,7 +365,7 @@ def _list_changes(live: ScoreType, preview: Preview, contacts: Mapping[int, Cont
 
 
 def _list_alerts(preview: Preview, contacts: Mapping[int, Contact]) -> list[str]:
-    """Return where the first follow-ups of a draft would be posted and about whom, a line for each place."""
+    """Return a line for each place in which a draft would post follow-ups, with the names of the first contacts."""
     names: dict[str, list[str]] = {}
     for follow_up in preview.first_asking:
         if follow_up.contact in contacts:

@@ -118,7 +118,7 @@ def replay(id: int, team: Team = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def discard(
-    ids: Annotated[list[int], typer.Argument(metavar="ID…", help="The deliveries whose items are discarded.")],
+    ids: Annotated[list[int], typer.Argument(metavar="ID…", help="Deliveries with items to discard.")],
     item: Annotated[
         list[int] | None, typer.Option(help="Only this item, as `deliveries show` numbers it; repeatable.")
     ] = None,

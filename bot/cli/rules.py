@@ -130,7 +130,7 @@ def _list_removed(score_type: ScoreType, rules: Sequence[Rule]) -> list[str]:
 
 
 def _confirm_removal(removed: Sequence[str], file: Path, *, is_allowed: bool, as_json: bool) -> None:
-    """Say which rules are removed, and ask on a terminal. Raises a Refusal if nobody agrees."""
+    """Print which rules would be removed, and ask for confirmation. Raises Refusal without a confirmation."""
     count = output.count(len(removed), "rule")
     sentence = f"The file {file.name} removes {count}: {', '.join(removed)}."
     if not as_json and (is_allowed or output.is_interactive()):

@@ -84,7 +84,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def rotate(id: int, team: Team = None, as_json: AsJson = False) -> None:
-    """Give a subscription a new signing secret. Events are signed with the previous one as well for a day."""
+    """Replace the signing secret of a subscription. For a day, events have a signature of each of the two secrets."""
 
     async def body(_: Storage, __: Settings) -> None:
         secret = new_signing_secret()

@@ -1,4 +1,4 @@
-"""Tell the makers of alert rules, and an admin, that a rule is broken; and makers what others changed about it."""
+"""Send the makers of alert rules messages about broken rules, and about changes by other people."""
 
 from collections.abc import Iterable
 from dataclasses import replace
