@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.audit import AuditAction, Document, NewEntry, record_changes
-from storage.db.database import Session
+from storage.db.database import Session, StartAgain
 from storage.domain.contacts import Contact, id_spellings
 from storage.domain.facts import Fact, resolve_merges
 from storage.domain.fold import ScoreState, beginning
 from storage.ledger import contacts, facts, projection
-from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import FactKey, Scored
 from storage.ledger.plan import ItemKind, Plan, Regrouping
 from storage.sources.named_contacts import make_name

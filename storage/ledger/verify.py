@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from storage.db import database
-from storage.db.database import Session
+from storage.db.database import Session, StartAgain
 from storage.domain.attributes import AttributeKeys, index_value
 from storage.domain.contacts import ATTRIBUTE
 from storage.domain.facts import Fact
@@ -76,7 +76,7 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
             await contacts.lock(session, {id: id})
             return (await _compare_contacts(session, workspace, [id]))[1]
 
-        with suppress(contacts.StartAgain):  # the contact was just merged or deleted
+        with suppress(StartAgain):  # the contact was just merged or deleted
             differences += await database.write(body)
     return differences
 

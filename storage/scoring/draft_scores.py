@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
 from storage.db import database
-from storage.db.database import Session
+from storage.db.database import Session, StartAgain
 from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.facts import Fact
@@ -11,7 +11,6 @@ from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
-from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import Scored
 from storage.ledger.plan import Plan
 from storage.ledger.project import find_late
