@@ -24,6 +24,7 @@ from storage.domain.csv_cells import write_cell
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card
+from storage.reading.pages import MOST_COUNTED
 from storage.reading.segments import Segment
 
 
@@ -44,7 +45,8 @@ def filter_reply(
     *back*, *onward* and *current* are the values of its buttons.
     """
     lines = [_render_line(card, scores, attributes) for card in cards]
-    shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
+    number = f"{total}" if total <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
+    shown = f"{first}–{first + len(cards) - 1} of {number}" if total > len(cards) else number
     title = f"{shown} {'contact fits' if total == 1 else 'contacts fit'}"
     pages = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]

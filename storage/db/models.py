@@ -128,7 +128,7 @@ class Contact(Table):
 
     class Meta:
         table = "contacts"
-        indexes = (Index(fields=("workspace_id", "name_key"), name="contacts_name_key"),)
+        # Migration 0023 indexes the keys of the address, the name, the owner and the company, as bytes.
 
 
 # A value of an attribute of a contact, of a list one of its elements, so that filters find it; the rows of a contact
@@ -235,10 +235,7 @@ class Effect(Table):
     class Meta:
         table = "effects"
         constraints = (UniqueConstraint(fields=("fact_id", "definition_id"), name="effects_fact"),)
-        indexes = (
-            Index(fields=("contact_id", "definition_id", "at"), name="effects_contact"),
-            Index(fields=("definition_id",), name="effects_definition"),
-        )
+        indexes = (Index(fields=("contact_id", "definition_id", "at"), name="effects_contact"),)
 
 
 # The current score of a contact under one definition; derived, can be recalculated from the ledger.
@@ -261,7 +258,7 @@ class Score(Table):
     class Meta:
         table = "scores"
         constraints = (UniqueConstraint(fields=("contact_id", "definition_id"), name="scores_contact"),)
-        indexes = (Index(fields=("definition_id", "rank", "contact_id"), name="scores_rank"),)
+        # Migration 0023 indexes (definition_id, rank DESC, contact_id).
 
 
 # A configured sender. Its secrets are encrypted.

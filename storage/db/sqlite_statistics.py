@@ -10,7 +10,9 @@ from storage.db.database import Session
 #: index → (its table, statistics: the number of rows, the average number of rows with equal first column, first two, …)
 EXPECTED: Final = {
     "contacts_email_key": ("contacts", "100000 100000 1 1"),
-    "contacts_name_key": ("contacts", "100000 100000 2"),
+    "contacts_name_key": ("contacts", "100000 100000 2 1"),
+    "contacts_owner_key": ("contacts", "100000 100000 2000 1"),
+    "contacts_company_key": ("contacts", "100000 100000 20 1"),
     "contacts_merged": ("contacts", "1000 2"),
     "identities_value": ("identities", "200000 200000 100000 1"),
     "identities_contact": ("identities", "200000 2"),
@@ -22,7 +24,7 @@ EXPECTED: Final = {
     "facts_other": ("facts", "1000 2"),
     "effects_fact": ("effects", "1000000 2 1"),
     "effects_contact": ("effects", "1000000 10 5 1"),
-    "effects_definition": ("effects", "1000000 500000"),
+    "effects_definition": ("effects", "1000000 500000 2"),
     "scores_contact": ("scores", "200000 2 1"),
     "scores_rank": ("scores", "200000 100000 2 1"),
 }

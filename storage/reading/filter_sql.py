@@ -44,6 +44,7 @@ class Sql:
     now: int
     values: list[object] = field(default_factory=list)
     is_required: bool = True  #: whether the condition must hold for every match: no NOT or OR encloses it
+    leading: int | None = None  #: the definition of the scores `s0` that the statement reads; None: it reads contacts
 
     def bind(self, value: object) -> str:
         """Add a value and return its placeholder."""
@@ -57,9 +58,9 @@ class Sql:
     def found_in(self, subselect: str) -> str:
         """Return the condition that contact `c` is in *subselect*, which uses `of_contact` in its WHERE clause.
 
-        For a list of ids (IN) both databases use the index on the requested value; for EXISTS, SQLite does not. Under a
-        NOT or an OR, PostgreSQL reads a list that exceeds its work memory again for each contact, so EXISTS looks up
-        one contact at a time.
+        Use it for subselects that find few contacts through an index: with IN, both databases find these first; with
+        EXISTS, SQLite does not. Under a NOT or an OR, PostgreSQL reads a list that exceeds its work memory again for
+        each contact, so EXISTS looks up one contact at a time.
         """
         return f"{'c.id IN' if self.is_required else 'EXISTS'} ({subselect})"
 
@@ -80,6 +81,16 @@ def write_membership(term: Term, sql: Sql) -> str:
     return f"{membership} AND {_write_term(term, sql)}"
 
 
+def list_required(term: Term) -> list[Term]:
+    """Return the terms that a contact must match to match *term*: its parts, if it is an AND."""
+    return [required for part in term.parts for required in list_required(part)] if isinstance(term, All) else [term]
+
+
+def find_leading_score(term: Term) -> ScoreType | None:
+    """Return a score that every match of *term* has within a range, so that its index finds the matches, or None."""
+    return next((part.score for part in list_required(term) if isinstance(part, Compare | InBand)), None)
+
+
 def _write_term(term: Term, sql: Sql) -> str:
     """Return the SQL of a term. The condition is true or false for every contact, never NULL."""
     writer: Callable[[Term, Sql], str] = _WRITERS[type(term)]
@@ -90,17 +101,17 @@ def _write_compare(term: Compare, sql: Sql) -> str:
     low, high = (bound(term.score, value, now=sql.now) for value in (term.value, term.value + 1))
     match term.comparison:
         case Comparison.ABOVE:
-            condition = f"rank >= {sql.bind(high)}"
+            condition = f"s0.rank >= {sql.bind(high)}"
         case Comparison.AT_LEAST:
-            condition = f"rank >= {sql.bind(low)}"
+            condition = f"s0.rank >= {sql.bind(low)}"
         case Comparison.BELOW:
-            condition = f"rank < {sql.bind(low)}"
+            condition = f"s0.rank < {sql.bind(low)}"
         case Comparison.AT_MOST:
-            condition = f"rank < {sql.bind(high)}"
+            condition = f"s0.rank < {sql.bind(high)}"
         case Comparison.EQUAL:
-            condition = f"rank >= {sql.bind(low)} AND rank < {sql.bind(high)}"
+            condition = f"s0.rank >= {sql.bind(low)} AND s0.rank < {sql.bind(high)}"
         case Comparison.NOT_EQUAL:
-            condition = f"(rank < {sql.bind(low)} OR rank >= {sql.bind(high)})"
+            condition = f"(s0.rank < {sql.bind(low)} OR s0.rank >= {sql.bind(high)})"
     return _write_score_condition(term.score, condition, sql)
 
 
@@ -109,22 +120,32 @@ def _write_in_band(term: InBand, sql: Sql) -> str:
     alternatives = []
     for band, next_band in zip(bands, [*bands[1:], None], strict=True):
         if band.name in term.bands:
-            alternative = f"rank >= {sql.bind(bound(term.score, band.start, now=sql.now))}"
+            alternative = f"s0.rank >= {sql.bind(bound(term.score, band.start, now=sql.now))}"
             alternatives.append(
                 alternative
                 if next_band is None
-                else f"{alternative} AND rank < {sql.bind(bound(term.score, next_band.start, now=sql.now))}"
+                else f"{alternative} AND s0.rank < {sql.bind(bound(term.score, next_band.start, now=sql.now))}"
             )
     return _write_score_condition(term.score, f"({' OR '.join(alternatives)})", sql)
 
 
 def _write_has(term: Has, sql: Sql) -> str:
-    return _write_score_condition(term.score, "rank IS NOT NULL", sql)
+    return _write_score_condition(term.score, "s0.rank IS NOT NULL", sql)
 
 
 def _write_score_condition(score: ScoreType, condition: str, sql: Sql) -> str:
-    definition, of_contact = sql.bind(score.definition), sql.of_contact("scores")
-    return sql.found_in(f"SELECT contact_id FROM scores WHERE definition_id = {definition} AND {condition}{of_contact}")
+    """Return the condition that contact `c` has a score `s0` that meets *condition*.
+
+    The scores that the statement reads anyway are compared directly; others are looked up one contact at a time,
+    because a list of all contacts with such a score may be as long as the workspace is large.
+    """
+    if sql.is_required and sql.leading == score.definition:
+        return condition
+    definition = sql.bind(score.definition)
+    return (
+        f"EXISTS (SELECT 1 FROM scores s0 WHERE s0.contact_id = c.id AND s0.definition_id = {definition}"
+        f" AND {condition})"
+    )
 
 
 def _write_trend(term: Trend, sql: Sql) -> str:
@@ -140,12 +161,23 @@ def _write_trend(term: Trend, sql: Sql) -> str:
         else f"{change} >= {amount}"
     )
     start = sql.now - term.window
-    subselect = (
-        f"SELECT contact_id, {_write_shown_value(term.score, 'rank', sql.now, sql)} AS value_now,"
-        f" {_write_shown_value(term.score, 'rank_then', start, sql)} AS value_then"
-        f" FROM {_write_scores_since(term.score, start, sql)} WHERE rank_then IS NOT NULL OFFSET 0"
-    )
-    return sql.found_in(f"SELECT contact_id FROM ({subselect}) AS v WHERE {condition}")
+
+    def write_values(rank: str, rank_then: str, rest: str) -> str:
+        """Return a subselect of contact ids; OFFSET 0 makes the database calculate each value once."""
+        now, then = (_write_shown_value(term.score, *at, sql) for at in ((rank, sql.now), (rank_then, start)))
+        return (
+            f"SELECT contact_id FROM (SELECT contact_id, {now} AS value_now, {then} AS value_then FROM {rest} OFFSET 0)"
+            f" AS v WHERE {condition}"
+        )
+
+    changed = f"{_write_changed_since(term.score, start, sql)} WHERE rank_then IS NOT NULL"
+    subselect = write_values("rank", "rank_then", changed)
+    if term.score.half_life:
+        # A score of which nothing was left at the start has not changed by time alone.
+        left = f"(k.rank > {sql.bind(start)} OR k.rank < {sql.bind(-start)})"
+        unchanged = f"{_write_unchanged_since(term.score, start, sql)} AND {left}"
+        subselect += f" UNION ALL {write_values('k.rank', 'k.rank', unchanged)}"
+    return sql.found_in(subselect)
 
 
 def _write_crossed(term: Crossed, sql: Sql) -> str:
@@ -156,19 +188,40 @@ def _write_crossed(term: Crossed, sql: Sql) -> str:
         if term.above
         else f"rank < {edge} AND rank_then >= {edge_then}"
     )
-    return sql.found_in(f"SELECT contact_id FROM {_write_scores_since(term.score, start, sql)} WHERE {condition}")
+    subselect = f"SELECT contact_id FROM {_write_changed_since(term.score, start, sql)} WHERE {condition}"
+    if term.score.half_life:
+        low, high = (edge, edge_then) if term.above else (edge_then, edge)
+        faded = f"k.rank >= {low} AND k.rank < {high}"
+        subselect += f" UNION ALL SELECT contact_id FROM {_write_unchanged_since(term.score, start, sql)} AND {faded}"
+    return sql.found_in(subselect)
 
 
-def _write_scores_since(score: ScoreType, start: int, sql: Sql) -> str:
-    """Return a FROM item with the current rank of each score and its rank at *start*.
+def _write_changed_since(score: ScoreType, start: int, sql: Sql) -> str:
+    """Return a FROM item with the current rank of each score that a fact has changed since *start*, and the rank then.
 
-    Scores that have not changed since *start* are left out, unless the score type has a half-life.
+    The item reads a few more scores, which have not changed.
     """
     definition, instant = sql.bind(score.definition), f"CAST({sql.bind(start)} AS BIGINT)"
-    changed = "" if score.half_life else f" AND k.last_at > {instant}"
+    changed = (
+        f" AND k.contact_id IN (SELECT e.contact_id FROM effects e WHERE e.definition_id = {definition}"
+        f" AND e.at > {instant})"
+        if sql.is_required
+        else f"{sql.of_contact('k')} AND k.last_at > {instant}"
+    )
     return (
         f"(SELECT k.contact_id, k.rank, {rank_at(instant)} AS rank_then FROM scores k"
-        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{changed}{sql.of_contact('k')} OFFSET 0) AS m"
+        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{changed} OFFSET 0) AS m"
+    )
+
+
+def _write_unchanged_since(score: ScoreType, start: int, sql: Sql) -> str:
+    """Return a FROM item and a condition for the scores `k` that no fact has changed since *start*."""
+    definition, instant = sql.bind(score.definition), f"CAST({sql.bind(start)} AS BIGINT)"
+    # The last fact may be undone: then only its effects say when the score changed.
+    last = f"SELECT max(e.at) FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = {definition}"
+    return (
+        f"scores k WHERE k.definition_id = {definition}{sql.of_contact('k')}"
+        f" AND (k.last_at <= {instant} OR ({last}) <= {instant})"
     )
 
 
@@ -200,12 +253,9 @@ def _write_shown_value(score: ScoreType, rank: str, instant: int, sql: Sql) -> s
 
 
 def _write_stale(term: Stale, sql: Sql) -> str:
-    definition, instant = sql.bind(term.score.definition), sql.bind(sql.now - term.window)
-    last = "SELECT max(e.at) FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id"
-    return sql.found_in(
-        "SELECT k.contact_id FROM scores k"
-        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{sql.of_contact('k')} AND ({last}) <= {instant}"
-    )
+    instant = sql.bind(sql.now - term.window)
+    last = "SELECT max(e.at) FROM effects e WHERE e.contact_id = s0.contact_id AND e.definition_id = s0.definition_id"
+    return _write_score_condition(term.score, f"s0.rank IS NOT NULL AND ({last}) <= {instant}", sql)
 
 
 def _write_updated(term: Updated, sql: Sql) -> str:
@@ -226,15 +276,23 @@ def _write_any_fact(where: str = "") -> str:
 
 
 def _write_followed_up(term: FollowedUp, sql: Sql) -> str:
-    alternatives = [_write_any_follow_up(", ".join(sql.bind(state) for state in term.states))] if term.states else []
-    if "none" in term.words:
-        alternatives.append("NOT " + _write_any_follow_up(", ".join(sql.bind(state.value) for state in WAITING)))
+    if "none" not in term.words:
+        return _write_any_follow_up(", ".join(sql.bind(state) for state in term.states), sql)
+    sql = sql.optional()
+    alternatives = ["NOT " + _write_any_follow_up(", ".join(sql.bind(state.value) for state in WAITING), sql)]
+    if term.states:
+        alternatives.append(_write_any_follow_up(", ".join(sql.bind(state) for state in term.states), sql))
     return f"({' OR '.join(alternatives)})"
 
 
-def _write_any_follow_up(states: str) -> str:
+def _write_any_follow_up(states: str, sql: Sql) -> str:
     """Return the condition that contact `c`, or a contact merged into it, has a follow-up in one of *states*."""
     where = f"f.state IN ({states})"
+    if sql.is_required:
+        return (
+            "c.id IN (SELECT coalesce(m.merged_into, m.id) FROM follow_ups f JOIN contacts m ON m.id = f.contact_id"
+            f" WHERE f.workspace_id = {sql.bind(sql.workspace.id)} AND {where})"
+        )
     return (
         f"(EXISTS (SELECT 1 FROM follow_ups f WHERE f.contact_id = c.id AND {where}) OR EXISTS"
         f" (SELECT 1 FROM contacts m JOIN follow_ups f ON f.contact_id = m.id WHERE m.merged_into = c.id AND {where}))"
@@ -273,7 +331,7 @@ def _write_attribute_condition(name: str, condition: str, sql: Sql) -> str:
 
 
 def _write_is(term: Is, sql: Sql) -> str:
-    column = f"c.{term.field}_key"
+    column = f'c.{term.field}_key COLLATE "C"'
     return f"({column} IS NOT NULL AND {column} IN ({', '.join(sql.bind(value) for value in term.values)}))"
 
 

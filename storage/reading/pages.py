@@ -9,11 +9,26 @@ from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.errors import BadCursor
 from storage.domain.facts import DAY
-from storage.domain.filters.terms import All, Filter, Term
+from storage.domain.filters.terms import (
+    All,
+    Compare,
+    Contains,
+    Crossed,
+    Filter,
+    Has,
+    InBand,
+    Is,
+    Not,
+    Stale,
+    Term,
+    Trend,
+)
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, cards_of
-from storage.reading.filter_sql import Sql, write_membership
+from storage.reading.filter_sql import Sql, find_leading_score, list_required, write_membership
+
+MOST_COUNTED = 1_000  # matches; of more, people are told that there are more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,27 +51,45 @@ class _Key:
 async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str | None = None, now: int) -> Page:
     """Return up to *limit* contacts that match a filter, after *cursor*; None: the first page. Raises BadCursor.
 
-    If the first sort key is a score, there are two phases: contacts with the score, read in the order of its index,
-    then contacts without it.
+    There are two phases: contacts that have the first sort key, read in the order of its index, then those without it.
     All pages show the scores as of the instant of the first page, so that fading moves no contact to another page.
     """
-    phases = [True, False] if query.sort and isinstance(query.sort[0].by, ScoreType) else [False]
+    phases = _list_phases(query)
     phase, last_values, instant = _read_cursor(cursor, phases, query, now=now)
     collected: list[tuple[int, Row]] = []
     while phase < len(phases) and len(collected) <= limit:
-        rows = await _load_rows(
-            workspace,
-            query,
-            has_score=phases[phase],
-            last_values=last_values,
-            limit=limit + 1 - len(collected),
-            now=instant,
-        )
-        collected += [(phase, row) for row in rows]
+        if _may_match(query, has_key=phases[phase]):
+            rows = await _load_rows(
+                workspace,
+                query,
+                has_key=phases[phase],
+                last_values=last_values,
+                limit=limit + 1 - len(collected),
+                now=instant,
+            )
+            collected += [(phase, row) for row in rows]
         phase, last_values = phase + 1, None
     cards = await cards_of(workspace, ids=[row["id"] for _, row in collected[:limit]], now=instant)
     next_cursor = _write_cursor(*collected[limit - 1], instant=instant) if len(collected) > limit else None
     return Page(cards=tuple(cards), next_cursor=next_cursor)
+
+
+def _list_phases(query: Filter) -> list[bool]:
+    """Return the phases of reading a sorted result: whether contacts have the first sort key."""
+    return [True, False] if query.sort else [False]
+
+
+def _may_match(query: Filter, *, has_key: bool) -> bool:
+    """Return whether a filter may match contacts that have, or lack, its first sort key."""
+    if not query.sort:
+        return True
+    key, required = query.sort[0].by, list_required(query.where)
+    if isinstance(key, str):
+        return has_key or not any(isinstance(part, Is | Contains) and part.field == key for part in required)
+    if has_key:
+        return Not(Has(key)) not in required
+    needs_score = Compare | InBand | Has | Trend | Crossed | Stale
+    return not any(isinstance(part, needs_score) and part.score == key for part in required)
 
 
 async def page_within_limit(workspace: Workspace, *, query: Filter, limit: int, cursor: str | None, now: int) -> Page:
@@ -91,9 +124,36 @@ def _read_remaining(limit: int | None, cursor: str | None) -> tuple[int | None, 
 async def count(workspace: Workspace, *, query: Filter, now: int) -> int:
     """Return the number of contacts that match a filter."""
     sql = Sql(workspace, now)
-    where = write_membership(query.where, sql)
-    rows = await database.read(f"SELECT count(*) AS number FROM contacts c WHERE {where}", *sql.values)
+    source, where = _write_matches(query.where, sql)
+    rows = await database.read(f"SELECT count(*) AS number FROM {source} WHERE {where}", *sql.values)
     return int(rows[0]["number"])
+
+
+async def count_up_to(workspace: Workspace, most: int, *, query: Filter, now: int) -> int:
+    """Return the number of contacts that match a filter, or *most* if there are more.
+
+    It takes as long as reading *most* contacts does, however many match.
+    """
+    found, query = 0, replace(query, sort=query.sort[:1])
+    for has_key in _list_phases(query):
+        if found < most and _may_match(query, has_key=has_key):
+            rows = await _load_rows(workspace, query, has_key=has_key, last_values=None, limit=most - found, now=now)
+            found += len(rows)
+    return found
+
+
+def _write_matches(where: Term, sql: Sql) -> tuple[str, str]:
+    """Return the FROM item and the condition of a statement that reads every match `c` of a term."""
+    score = find_leading_score(where)
+    if score is None:
+        return "contacts c", write_membership(where, sql)
+    return _lead_with(score, sql), f"s0.definition_id = {sql.bind(score.definition)} AND {write_membership(where, sql)}"
+
+
+def _lead_with(score: ScoreType, sql: Sql) -> str:
+    """Return a FROM item that reads contacts `c` by their score `s0`. The caller writes the condition for `s0`."""
+    sql.leading = score.definition
+    return "scores s0 JOIN contacts c ON c.id = s0.contact_id"
 
 
 async def matching_contacts(
@@ -103,11 +163,14 @@ async def matching_contacts(
 
     With *among*, only these contacts are considered.
     """
-    sql = Sql(workspace, now, [] if among is None else [[{"id": id} for id in among]])
-    condition = write_membership(where, sql)
-    if among is not None:
-        condition += " AND c.id IN (SELECT id FROM given(id bigint))"
-    rows = await session.rows(f"SELECT c.id FROM contacts c WHERE {condition} ORDER BY c.id", *sql.values)
+    if among is None:
+        sql = Sql(workspace, now)
+        source, condition = _write_matches(where, sql)
+    else:  # each term is looked up for these contacts alone
+        sql = Sql(workspace, now, [[{"id": id} for id in among]], is_required=False)
+        source, among_them = "contacts c", "c.id IN (SELECT id FROM given(id bigint))"
+        condition = f"{among_them} AND {write_membership(where, sql)}"
+    rows = await session.rows(f"SELECT c.id FROM {source} WHERE {condition} ORDER BY c.id", *sql.values)
     return [row["id"] for row in rows]
 
 
@@ -115,7 +178,7 @@ async def find_emptying_term(workspace: Workspace, *, query: Filter, now: int) -
     """Return the text of the first term that, together with the terms before it, no contact matches, or None."""
     parts = query.where.parts if isinstance(query.where, All) else (query.where,)
     for length, text in enumerate(query.texts, start=1):
-        if not await count(workspace, query=replace(query, where=All(parts[:length])), now=now):
+        if not await count_up_to(workspace, 1, query=replace(query, where=All(parts[:length])), now=now):
             return text
     return None
 
@@ -124,21 +187,28 @@ async def _load_rows(
     workspace: Workspace,
     contact_filter: Filter,
     *,
-    has_score: bool,
+    has_key: bool,
     last_values: list[object] | None,
     limit: int,
     now: int,
 ) -> list[Row]:
+    """Return the next contacts that have, or lack, the first sort key, with their sort keys."""
     sql = Sql(workspace, now)
-    where = [write_membership(contact_filter.where, sql)]
-    source, keys = "contacts c", list[_Key]()
+    source, id, where, keys = "contacts c", "c.id", list[str](), list[_Key]()
     for number, sort in enumerate(contact_filter.sort):
         if isinstance(sort.by, str):
-            keys.append(_Key(f'c.{sort.by}_key COLLATE "C"', sort.descending))
+            column = f'c.{sort.by}_key COLLATE "C"'
+            if number:
+                keys.append(_Key(column, sort.descending))
+            elif has_key:
+                where.append(f"{column} IS NOT NULL")
+                keys.append(_Key(column, sort.descending, is_always_present=True))
+            else:
+                where.append(f"{column} IS NULL")
             continue
         definition = sql.bind(sort.by.definition)
-        if number == 0 and has_score:
-            source = "scores s0 JOIN contacts c ON c.id = s0.contact_id"
+        if number == 0 and has_key:
+            source, id = _lead_with(sort.by, sql), "s0.contact_id"
             where.append(f"s0.definition_id = {definition} AND s0.rank IS NOT NULL")
             keys.append(_Key("s0.rank", sort.descending, is_always_present=True))
         elif number == 0:
@@ -148,13 +218,14 @@ async def _load_rows(
             alias = f"s{number}"
             source += f" LEFT JOIN scores {alias} ON {alias}.contact_id = c.id AND {alias}.definition_id = {definition}"
             keys.append(_Key(f"{alias}.rank", sort.descending))
+    where.append(write_membership(contact_filter.where, sql))
     if last_values is not None:
-        where.append(_write_after(keys, last_values, sql))
+        where.append(_write_after(keys, last_values, sql, id=id))
     columns = "".join(f", {key.expression} AS key{number}" for number, key in enumerate(keys))
     order = [("" if key.is_always_present else f"{key.expression} IS NULL, ") + _write_order(key) for key in keys]
     return await database.read(
         f"SELECT c.id{columns} FROM {source} WHERE {' AND '.join(where)}"
-        f" ORDER BY {', '.join([*order, 'c.id'])} LIMIT {sql.bind(limit)}",
+        f" ORDER BY {', '.join([*order, id])} LIMIT {sql.bind(limit)}",
         *sql.values,
     )
 
@@ -163,7 +234,7 @@ def _write_order(key: _Key) -> str:
     return f"{key.expression} {'DESC' if key.descending else 'ASC'}"
 
 
-def _write_after(keys: Sequence[_Key], values: Sequence[object], sql: Sql) -> str:
+def _write_after(keys: Sequence[_Key], values: Sequence[object], sql: Sql, *, id: str) -> str:
     """Return a SQL condition for the rows that sort after the row with *values*: its sort keys, then its id."""
     alternatives, equalities = list[str](), list[str]()
     for key, value in zip(keys, values[:-1], strict=True):
@@ -178,7 +249,7 @@ def _write_after(keys: Sequence[_Key], values: Sequence[object], sql: Sql) -> st
             equalities.append(f"{key.expression} = {bound}")
         else:
             equalities.append(f"{key.expression} IS NULL")
-    alternatives.append(" AND ".join([*equalities, f"c.id > {sql.bind(values[-1])}"]))
+    alternatives.append(" AND ".join([*equalities, f"{id} > {sql.bind(values[-1])}"]))
     start = ""
     if keys and keys[0].is_always_present:  # redundant, but it makes the index scan start at the right entry
         start = f"{keys[0].expression} {'<=' if keys[0].descending else '>='} {sql.bind(values[0])} AND "
@@ -206,7 +277,9 @@ def _read_cursor(
         if type(phase) is not int or not 0 <= phase < len(phases):
             raise BadCursor
         if phases[phase] and values[0] is None:
-            raise BadCursor
+            if isinstance(contact_filter.sort[0].by, ScoreType):
+                raise BadCursor
+            phase, values = 1, values[1:]  # written by an earlier version, in which texts had one phase
         if any(isinstance(value, int) and abs(value) > database.LARGEST_ID for value in values):
             raise BadCursor
         # Refuse NUL, and an unpaired surrogate: encode() raises ValueError for it.

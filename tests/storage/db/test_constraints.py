@@ -86,7 +86,8 @@ KEYS = [
     ("tombstones", "workspace_id"), ("attribute_values", "contact_id"), ("audit_entries", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 INDEXES = {
-    "contacts_name_key", "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
+    "contacts_name_key", "contacts_owner_key", "contacts_company_key", "effects_definition",
+    "facts_contact_subject", "identities_contact", "effects_contact", "scores_rank",
     "deliveries_source", "deliveries_received", "raw_deliveries_source", "facts_actor", "facts_batch",
     "facts_undoes", "facts_other", "contacts_merged",
     "alert_rules_workspace", "follow_ups_state", "follow_ups_contact", "follow_ups_lane", "jobs_lane",
