@@ -106,6 +106,8 @@ async def migrate(url: str, *, now: int) -> Migrated:
     opened = await _open_database(url, (), MIGRATION)
     try:
         applied = await migrating.migrate(opened, database.parse_url(url))
+        if opened.dialect == "sqlite":
+            await sqlite_statistics.write_statistics(opened.writer)
         return Migrated(applied, await fold_again(now=now))
     finally:
         await opened.close()

@@ -20,6 +20,7 @@ from storage.domain.errors import (
     SegmentInUse,
     StorageUnavailable,
     TooBusy,
+    TooSlow,
     UnknownContact,
     UnknownScoreType,
     UnknownSegment,
@@ -51,6 +52,8 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
     match refusal:
         case TooBusy():
             return "Nothing was changed: too many changes are waiting. Send it again in a minute."
+        case TooSlow():
+            return str(refusal)
         case StorageUnavailable(because=because) if because:
             return f"Nothing was changed. {because}. Ask whoever runs Contact Score to fix that, then try again."
         case OutcomeUnknown(contact=contact):

@@ -23,7 +23,7 @@ from storage.audit import AuditAction
 from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresses
 from storage.domain.filters.terms import All, Any, Has, InBand, Is, Not, Term
 from storage.reading.current_scores import top
-from storage.reading.pages import MOST_COUNTED, count_up_to, find_emptying_term, page
+from storage.reading.pages import MOST_COUNTED, count, find_emptying_term, page
 from storage.reading.segments import (
     Segment,
     delete_segment,
@@ -118,7 +118,7 @@ async def has_matches(request: Request) -> bool:
         query = await _parse_filter(request, request.text)
     except BadFilter:
         return False
-    return await count_up_to(request.workspace, 1, query=query, now=request.now) > 0
+    return await count(request.workspace, query=query, most=1, now=request.now) > 0
 
 
 async def turn_page(request: Request) -> Reply:
@@ -145,7 +145,7 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{note}.")
     query = await _parse_filter(request, filter_page.text)
     size = min(query.limit or PER_PAGE, MOST_PER_PAGE)
-    total = await count_up_to(request.workspace, MOST_COUNTED + 1, query=query, now=request.now)
+    total = await count(request.workspace, query=query, most=MOST_COUNTED + 1, now=request.now)
     if not total:
         return await _reply_no_match(request, query, filter_page.text)
     result = await page(

@@ -30,6 +30,7 @@ from storage.domain.errors import OutcomeUnknown
 from storage.limits import Limits
 
 BEGIN = "BEGIN"
+GRACE = 0.5  # seconds
 _NEWEST = "transaction_timeout"  # a setting that servers before PostgreSQL 17 do not have
 _OF_CONNECTIONS = ("application_name", "options")  # startup parameters that poolers accept; never set per transaction
 #: errors after which it is unknown whether the server executed the statement
@@ -49,7 +50,9 @@ class _Client(AsyncpgDBClient):
         Otherwise each transaction begins with the limits (`begin_statement`).
         """
         settings: dict[str, str] = options.pop("server_settings") | _write_settings(self.limits)
-        options |= {"timeout": self.limits.connect, "command_timeout": self.limits.statement, "reset": _keep_session}
+        # The driver gives up a little later than the server, which says that the statement took too long.
+        statement = None if self.limits.statement is None else self.limits.statement + GRACE
+        options |= {"timeout": self.limits.connect, "command_timeout": statement, "reset": _keep_session}
         for parameters in (settings, {name: value for name, value in settings.items() if name != _NEWEST}):
             with suppress(asyncpg.UndefinedObjectError, asyncpg.ProtocolViolationError):
                 async with _opened(server_settings=parameters, **options) as pool:

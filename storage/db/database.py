@@ -25,8 +25,8 @@ from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError
 from tortoise.transactions import in_transaction
 
-from storage.db.errors import READ_ONLY, translate_error
-from storage.domain.errors import BadText, Refusal, StorageUnavailable
+from storage.db.errors import READ_ONLY, translate_error, was_canceled
+from storage.domain.errors import BadText, Refusal, StorageUnavailable, TooSlow
 from storage.limits import DEFAULT_LIMITS, Limits
 from storage.vault import Vault
 
@@ -77,15 +77,15 @@ class Address:
     path: Path | None = None  #: the SQLite file; None for PostgreSQL
 
     def tortoise(self, *, writer: Mapping[str, Any] | None = None, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
-        """Return Tortoise's configuration: a connection for writing, and on SQLite another one for reading."""
+        """Return Tortoise's configuration: a connection for writing, and on SQLite others for reading."""
         connections = {self.dialect: dict(writer or self.config)}
         if self.path is None:
             connections[self.dialect]["credentials"] = {**self.config["credentials"], "limits": limits}
         else:
             waiting = {**connections[self.dialect]["credentials"], "busy_timeout": round(limits.file * 1000)}
             connections[self.dialect]["credentials"] = waiting
-            reading = {**waiting, "query_only": "ON"}
-            connections["reader"] = {"engine": "tortoise.backends.sqlite", "credentials": reading}
+            reading = {**waiting, "query_only": "ON", "limit": limits.statement}
+            connections["reader"] = {"engine": "storage.db.sqlite_readers", "credentials": reading}
         # Connections are named by dialect because Tortoise caches statements by that name.
         app = {
             "models": ["storage.db.models"],
@@ -227,6 +227,16 @@ class _WatchedSession(Session):
             self._waiting.pop(self, None)
 
 
+class _ReadingSession(Session):
+    async def rows(self, sql: str, *params: object) -> list[Row]:
+        try:
+            return await super().rows(sql, *params)
+        except StorageUnavailable as exc:
+            if exc.__cause__ is not None and was_canceled(exc.__cause__):
+                raise TooSlow from exc
+            raise
+
+
 def encode_rows(rows: Iterable[object]) -> str:
     """Encode rows as JSON for `given(…)`. Raises BadText."""
     text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
@@ -282,8 +292,11 @@ class Database:
 
     @property
     def reader(self) -> Session:
-        """A session for reads of committed data, which do not wait for a running write."""
-        return Session(self._reader, self.dialect)
+        """A session for reads of committed data, which do not wait for a running write.
+
+        A statement that takes longer than the limit raises TooSlow.
+        """
+        return _ReadingSession(self._reader, self.dialect)
 
     async def transaction(self, body: Callable[[Session], Awaitable[T]]) -> T:
         """Run *body* in one transaction, in its own task, and return the result of *body*.

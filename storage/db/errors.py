@@ -87,6 +87,13 @@ def translate_error(exc: Exception) -> Exception:
     return StorageUnavailable() if is_busy else exc
 
 
+def was_canceled(exc: BaseException) -> bool:
+    """Return whether the database ended a statement because it took too long."""
+    cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps some
+    is_interrupted = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_INTERRUPT
+    return is_interrupted or isinstance(cause, asyncpg.QueryCanceledError)
+
+
 @contextmanager
 def translate_errors() -> Iterator[None]:
     """Raise the errors of a database driver inside the block as `translate_error` returns them."""

@@ -139,6 +139,14 @@ class StorageUnavailable(Refusal):
         self.because = because
 
 
+class TooSlow(StorageUnavailable):
+    """Reading this took too long, so it was stopped. Narrow it, for example with `owner:me`, a band or a company."""
+
+    def __init__(self) -> None:
+        Refusal.__init__(self)
+        self.because = str(self).rstrip(".")
+
+
 class TooBusy(StorageUnavailable):
     """Too many changes are waiting; nothing was recorded."""
 

@@ -137,10 +137,11 @@ def _write_score_condition(score: ScoreType, condition: str, sql: Sql) -> str:
     """Return the condition that contact `c` has a score `s0` that meets *condition*.
 
     The scores that the statement reads anyway are compared directly; others are looked up one contact at a time,
-    because a list of all contacts with such a score may be as long as the workspace is large.
+    because a list of all contacts with such a score may be as long as the workspace is large. *condition* is not NULL
+    for a score whose rank is not NULL.
     """
-    if sql.is_required and sql.leading == score.definition:
-        return condition
+    if sql.leading == score.definition:
+        return f"({condition})"
     definition = sql.bind(score.definition)
     return (
         f"EXISTS (SELECT 1 FROM scores s0 WHERE s0.contact_id = c.id AND s0.definition_id = {definition}"
@@ -161,6 +162,8 @@ def _write_trend(term: Trend, sql: Sql) -> str:
         else f"{change} >= {amount}"
     )
     start = sql.now - term.window
+    if term.score.half_life:  # time changes every score, so that a list of all matches takes long
+        sql = sql.optional()
 
     def write_values(rank: str, rank_then: str, rest: str) -> str:
         """Return a subselect of contact ids; OFFSET 0 makes the database calculate each value once."""
@@ -255,7 +258,8 @@ def _write_shown_value(score: ScoreType, rank: str, instant: int, sql: Sql) -> s
 def _write_stale(term: Stale, sql: Sql) -> str:
     instant = sql.bind(sql.now - term.window)
     last = "SELECT max(e.at) FROM effects e WHERE e.contact_id = s0.contact_id AND e.definition_id = s0.definition_id"
-    return _write_score_condition(term.score, f"s0.rank IS NOT NULL AND ({last}) <= {instant}", sql)
+    is_stale = f"coalesce(({last}), CAST({instant} AS BIGINT) + 1) <= {instant}"
+    return _write_score_condition(term.score, f"s0.rank IS NOT NULL AND {is_stale}", sql)
 
 
 def _write_updated(term: Updated, sql: Sql) -> str:

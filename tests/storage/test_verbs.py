@@ -17,7 +17,8 @@ from tests.storage.processes import HOUSE
 # They know no team yet: they open or migrate the database of all teams, or are called with a session only.
 INTERNAL = {
     "bootstrap", "db.backup", "db.database", "db.errors", "db.migrate", "db.models", "db.sqlite_engine",
-    "ledger.committer", "ledger.plan", "ledger.project", "ledger.queue", "ledger.record", "scoring.draft_scores",
+    "db.sqlite_readers", "ledger.committer", "ledger.plan", "ledger.project", "ledger.queue", "ledger.record",
+    "scoring.draft_scores",
     "vault",
 }  # fmt: skip  # names
 # They are for all teams, or return the team.

@@ -20,6 +20,7 @@ from storage.domain.errors import (
     Refusal,
     SlackUnavailable,
     StorageUnavailable,
+    TooSlow,
     UnknownContact,
     UnknownScoreType,
     UnknownSegment,
@@ -106,6 +107,8 @@ class Api:
             except OutcomeUnknown:
                 detail = "This may have been recorded. Send it again, with the same Idempotency-Key if it had one."
                 return problem(503, detail, headers={"Retry-After": "5"})
+            except TooSlow as exc:
+                return problem(422, str(exc))
             except StorageUnavailable:
                 return problem(503, "Nothing was recorded. Send it again.", headers={"Retry-After": "5"})
             except SlackUnavailable as exc:
