@@ -1,6 +1,6 @@
 """Define a provider: how its sender authenticates, which events it sends, and how each event is handled."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -90,6 +90,7 @@ class Provider:
     username: bool = False  #: authenticates by HTTP Basic by default
     ack: tuple[str, str] | None = None  #: content type and body of a 200, if the sender requires a certain answer
     by_item: bool = False  #: a fault in its JSON rejects one item; for other senders broken text is replaced
+    list_ignored_fields: Callable[[object], Sequence[str]] | None = None  #: the fields of a document that are not read
     readback: Readback | None = None  #: set if its deliveries lack the contacts' fields
 
     @property

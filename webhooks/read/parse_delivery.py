@@ -60,13 +60,30 @@ def delivery_key(request: SignedRequest, *, proof_id: str | None) -> str:
     return proof_id or "sha256:" + hashlib.sha256(request.body).hexdigest()
 
 
-def read_items(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
-    """Return the items of an authentic request, or of an answer from the sender's API; raises BadBody."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRequest:
+    """The items of a request, and the names of the fields in its body that the provider does not read."""
+
+    items: list[ItemRequest]
+    ignored_fields: Sequence[str] = ()
+
+
+def read_request(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> ReadRequest:
+    """Return what an authentic request, or an answer from the sender's API, contains; raises BadBody."""
     clean_request = replace(request, headers=_clean_headers(request), query=_clean_text(request.query))
     arrived = provider.arrived(clean_request, source=source, key=key)
     if clean_request.method == ANSWER:
-        return provider.read_back(arrived, id=unquote(clean_request.query))
-    return provider.read(arrived)
+        return ReadRequest(items=provider.read_back(arrived, id=unquote(clean_request.query)))
+    items = provider.read(arrived)
+    list_ignored_fields = provider.list_ignored_fields
+    return ReadRequest(
+        items=items, ignored_fields=list_ignored_fields(arrived.document) if list_ignored_fields is not None else ()
+    )
+
+
+def read_items(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
+    """Return the items of an authentic request, or of an answer from the sender's API; raises BadBody."""
+    return read_request(provider, request, source=source, key=key).items
 
 
 async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[ItemRequest]:
@@ -122,12 +139,17 @@ class DryRun:
 def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
     """Parse a request without recording it, and return its items and warnings."""
     request = _build_request(raw)
+    ignored_fields: Sequence[str] = ()
     try:
-        items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
+        content = read_request(PROVIDERS[source.provider], request, source=source, key=key)
+        items, ignored_fields = content.items, content.ignored_fields
     except BadBody as exc:
         items = quarantine_body(key, str(exc))
+    ignored = [f"not read, because no field has this name: {', '.join(ignored_fields)}"] if ignored_fields else []
     notes = dict.fromkeys(item.note for item in items if isinstance(item, Item) and item.note is not None)
-    return DryRun(items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items), *notes])
+    return DryRun(
+        items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items), *ignored, *notes]
+    )
 
 
 def _warn_of_missing_ids(items: Sequence[ItemRequest], key: str) -> list[str]:
