@@ -1,7 +1,7 @@
 """Save, load and delete segments: filters saved under a name, which other filters use as `segment:name`.
 
-A segment that an alert rule, another segment or a subscription uses is not deleted. When its filter changes, the makers of the alert
-rules that depend on it are told.
+A segment that an alert rule, another segment or a subscription uses is not deleted. When its filter changes, the makers
+of the alert rules that depend on it are told.
 """
 
 import json

@@ -418,9 +418,10 @@ async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An item in quarantine, with its delivery's id and time of receipt in µs UTC."""
+    """An item in quarantine, with its delivery's id, its index there, and the time of receipt in µs UTC."""
 
     delivery: int
+    position: int
     received_at: int
     reason: str
     item: str
@@ -439,7 +440,7 @@ async def count_quarantined(workspace: Workspace) -> dict[str, int]:
 async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:
     """Return up to *most* items of a source in quarantine, those of the latest delivery first."""
     rows = await database.read(
-        "SELECT d.id AS delivery, d.received_at, q.reason, q.item FROM quarantine q"
+        "SELECT d.id AS delivery, q.position, d.received_at, q.reason, q.item FROM quarantine q"
         " JOIN deliveries d ON d.id = q.delivery_id JOIN sources s ON s.id = d.source_id"
         " WHERE q.workspace_id = $1 AND s.slug = $2 ORDER BY d.id DESC, q.position LIMIT $3",
         workspace.id,

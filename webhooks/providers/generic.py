@@ -28,6 +28,7 @@ from storage.domain.contacts import (
 from storage.domain.errors import BadItem, Refusal
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.numbers import THOUSAND, from_json
+from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
@@ -264,8 +265,8 @@ def _parse_time(timestamp: str | None) -> int | None:
 
 PROVIDER = Provider(
     steps=(
-        "Send POST requests with a JSON body to {url}",
-        "Sign them as Standard Webhooks does, with the secret {secret}",
+        SetupStep("Send POST requests with a JSON body to {url}"),
+        SetupStep("Sign them as Standard Webhooks does, with the secret {secret}"),
     ),
     reads="scores, activities, fields of contacts, merges and deletions, as *Push scores in* shows them",
     leaves="unknown fields; the answer lists them as `ignored_fields`",

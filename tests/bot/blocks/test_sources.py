@@ -16,8 +16,10 @@ async def never(*_: Any, **__: Any) -> Any:
     raise AssertionError
 
 
+SIGNED_WITH = {name: provider.signed_with for name, provider in PROVIDERS.items() if provider.signed_with}
 SENDERS = Senders(
-    steps={name: provider.steps for name, provider in PROVIDERS.items()}, id_only=(), address="https://acme.example/_/",
+    steps={name: provider.steps for name, provider in PROVIDERS.items()}, takes={}, signed_with=SIGNED_WITH,
+    id_only=(), address="https://acme.example/_/",
     configure=never, next_secret=never, attempt=never, replay=never,  # type: ignore[arg-type]  # none is called
 )  # fmt: skip  # what is drawn, then what is done
 
