@@ -143,10 +143,10 @@ def add(
             api_token=options.api_token, by=terminal_user(), now=system_clock(),
         )  # fmt: skip  # identity, settings and credentials
         url, name = webhook_url(settings.url, source), source.settings.username
-        output.note(*unknown_score_types(source), *_explain_reach(settings))
-        if awaits_secret(source):
-            output.note(f"Its requests are refused until it has a secret; {explain_missing_secret(source)}")
+        output.note(*unknown_score_types(source), *_warn_of_reach(settings, as_json=as_json))
+        missing = f"Its requests are refused until it has a secret; {explain_missing_secret(source)}"
         if as_json:
+            output.note(*([missing] if awaits_secret(source) else []))
             document: dict[str, object] = {"slug": source.slug, "provider": provider, "url": url, "secrets": [*secrets]}
             output.document(document | ({"username": name} if name else {}))
             return
@@ -160,7 +160,9 @@ def add(
         output.lines(
             f"Added the source `{source.slug}`.",
             *lines,
-            ("The secret is not shown again. " if is_shown else "")
+            missing
+            if awaits_secret(source)
+            else ("The secret is not shown again. " if is_shown else "")
             + f"Try it: contact-score source send {source.slug} FILE.json",
         )
 
@@ -171,9 +173,12 @@ def _terminal_steps(spec: Provider) -> list[str]:
     return [step.in_terminal for step in spec.steps]
 
 
-def _explain_reach(settings: Settings) -> list[str]:
-    """Return a warning if senders do not reach the addresses of sources, as a list of at most one line."""
-    problem = explain_unreachable(settings.url)
+def _warn_of_reach(settings: Settings, *, as_json: bool) -> list[str]:
+    """Return a warning if senders do not reach the addresses of sources, as a list of at most one line.
+
+    Programs, which read JSON, get the same from `contact-score doctor --json`.
+    """
+    problem = None if as_json else explain_unreachable(settings.url)
     return [f"Warning: {problem}"] if problem is not None else []
 
 
@@ -219,7 +224,7 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
             for source in await sources(await the_workspace(team))
         ]
         if rows:
-            output.note(*_explain_reach(settings))
+            output.note(*_warn_of_reach(settings, as_json=as_json))
         if as_json:
             output.document({"sources": rows})
         else:
@@ -268,7 +273,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "last_delivery_at": output.moment(counts.last_at) if counts.last_at is not None else None,
             "last_day": last_day,
         }
-        output.note(*_explain_reach(settings))
+        output.note(*_warn_of_reach(settings, as_json=as_json))
         if as_json:
             output.document(details)
             return
@@ -328,7 +333,6 @@ def set_(
         )  # fmt: skip  # in the order of the parameters
         output.note(*unknown_score_types(changed))
         if as_json:
-            output.note(*_explain_reach(settings))
             url = webhook_url(settings.url, changed)
             output.document({"slug": changed.slug, "provider": changed.provider, "url": url})
         else:
