@@ -102,7 +102,7 @@ def _render_buttons(listed: ListedSource, senders: Senders, first: int) -> list[
     else:
         pause = button("Pause", action="source_pause", value=f"{slug} {first}")
         pause |= _confirm(f"Pause {slug}?", PAUSING, "Pause")
-    buttons = [button("Show", action="source_show", value=slug), button("Test", action="source_try", value=slug), pause]
+    buttons = [button("Show", action="source_show", value=slug), _test_button(slug), pause]
     if listed.source.secrets:
         buttons.append(button("Rotate", action="source_rotate", value=slug))
     if senders.awaits_secret(listed.source):
@@ -130,6 +130,16 @@ def _secret_button(slug: str) -> Block:
 
 def _edit_button(slug: str) -> Block:
     return button("Edit", action="source_edit", value=slug)
+
+
+def _test_button(slug: str) -> Block:
+    return button("Test", action="source_try", value=slug)
+
+
+def _render_steps_buttons(source: Source, senders: Senders) -> Block:
+    """Return the buttons that the setup steps name."""
+    secret = [_secret_button(source.slug)] if senders.awaits_secret(source) else []
+    return actions([*secret, _edit_button(source.slug), _test_button(source.slug)])
 
 
 def _count_secrets(source: Source) -> str:
@@ -170,9 +180,7 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
             *sections(_number_steps(source, senders)),
             *sections(lines),
             *_warn_of_missing_secret(source, senders),
-            actions(
-                [*([_secret_button(source.slug)] if senders.awaits_secret(source) else []), _edit_button(source.slug)]
-            ),
+            _render_steps_buttons(source, senders),
         ],
     )
 
@@ -251,7 +259,7 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
             *_warn_of_reach(senders),
             *notes,
             *_warn_of_missing_secret(source, senders),
-            *([actions([_secret_button(source.slug)])] if senders.awaits_secret(source) else []),
+            _render_steps_buttons(source, senders),
         ],
     )
 
@@ -350,8 +358,9 @@ def edit_modal(source: Source, senders: Senders) -> Block:
     settings, takes = source.settings, senders.takes[source.provider]
     own = senders.signed_with.get(source.provider)
     hint = f"Paste {own}." if own else "It replaces the current one at once; Rotate accepts both for a day."
+    hint += "" if senders.awaits_secret(source) else " Blank keeps the current one."
     fields = [
-        (True, text_field("secret", LABELS["secret"], optional=True, hint=f"{hint} Blank keeps the current one.")),
+        (True, text_field("secret", LABELS["secret"], optional=True, hint=hint)),
         _prefilled("map", LABELS["map"], _write_pairs(settings.map), "One per line: hubspotscore=score.", lines=True),
         _prefilled(
             "mapping", LABELS["mapping"],

@@ -273,13 +273,13 @@ async def _render_quarantine(request: Request, slug: str) -> Reply:
 
 
 async def discard_quarantined(request: Request) -> Reply:
-    """Discard one item in quarantine (SLUG DELIVERY POSITION), or all items of a source, at most AT_ONCE deliveries."""
+    """Discard items in quarantine: one (SLUG DELIVERY POSITION), or those of the AT_ONCE oldest deliveries (SLUG)."""
     slug, *item = request.text.split(" ")
-    ids = await set_aside_deliveries(request.workspace, source=slug, after=0, most=AT_ONCE)
-    positions = None
     if item:
-        delivery, position = (parse_number(number) for number in item)
-        ids, positions = [id for id in ids if id == delivery], [position]
+        ids, positions = [parse_number(item[0])], [parse_number(item[-1])]
+    else:
+        ids = await set_aside_deliveries(request.workspace, source=slug, after=0, most=AT_ONCE)
+        positions = None
     for id in ids:
         with suppress(UnknownDelivery):  # somebody else discarded or replayed it
             await discard_items(

@@ -47,7 +47,8 @@ async def test_a_source_is_added_heard_paused_and_rotated(acme: Acme) -> None:
         f"The secret is `{secret}`\n"
         "(:warning: Other machines do not reach 127.0.0.1: set CONTACT_SCORE_PUBLIC_URL to the address at which they"
         " reach the service, such as https://scores.example.com)\n"
-        "(Copy the secret now: it is not shown again.)"
+        "(Copy the secret now: it is not shown again.)\n"
+        "[Edit] [Test]"
     )
     assert secret.startswith("whsec_")
     acme.sandbox.crm_url, acme.sandbox.crm_secret = url, secret
@@ -188,7 +189,8 @@ async def test_the_secret_of_a_sender_that_makes_it_is_asked_for(acme: Acme) -> 
     assert "press Edit, and enter `hubspotscore=score` under “Which field is which score”" in text
     assert ("contact-score source" in text, "shown again" in text) == (False, False)
     assert text.endswith(
-        "\n:warning: Its requests are refused until you enter the client secret of your app.\n[Enter its secret]"
+        "\n:warning: Its requests are refused until you enter the client secret of your app.\n"
+        "[Enter its secret] [Edit] [Test]"
     )
     listed = await ask(acme, "sources")
     assert "*hub* `hubspot` · *needs its secret*" in acme.seen(listed)
@@ -286,7 +288,8 @@ async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_
     hub = await add_source(acme.workspace, slug="hub", provider="hubspot", secrets=["s"], by="U0ADMIN", now=now)
     message = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
     assert acme.seen(message).endswith(
-        "\nIts contacts are known by their ids alone; for addresses and names give it an API token: press Edit\n[Edit]"
+        "\nIts contacts are known by their ids alone; for addresses and names give it an API token: press Edit\n"
+        "[Edit] [Test]"
     )
     await set_source(acme.workspace, slug="hub", settings=hub.settings, api_token="pat-1", by="U0ADMIN", now=now)
     await record_failure(
@@ -295,7 +298,7 @@ async def test_a_source_of_ids_alone_says_what_is_missing_and_what_could_not_be_
     message = await press_nth(acme, await ask(acme, "sources"), "Show", 1)
     assert acme.seen(message).endswith(
         "\nAddresses and names are read through its API"
-        "\nNot read ‹now›: hub:7 was answered 404: there is no &lt;such&gt; contact\n[Edit]"
+        "\nNot read ‹now›: hub:7 was answered 404: there is no &lt;such&gt; contact\n[Edit] [Test]"
     )
     assert "pat-1" not in acme.seen(message)
 

@@ -15,7 +15,7 @@ from storage.domain.facts import Ignored, Item
 from storage.domain.sources import Source, SourceSettings
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source
-from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, count_recent, delivery, raw_delivery
+from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, count_recent, delivery, list_refusals, raw_delivery
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.webhooks.events import EVENTS
@@ -404,6 +404,23 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("custom", {"mapping": {"mail": "x"}}, "A mapping has no `mail`"),
     ("generic", {"rate": "often"}, "`often` is not a rate: write 200/s"),
 ]
+
+
+async def test_a_source_without_the_secret_of_its_sender_accepts_nothing(service: Receiving) -> None:
+    """Until the sender's secret is entered no signature is right, and the hint says what is missing."""
+    configured = configure(service.workspace, slug="hub", provider="hubspot", options=SourceOptions())
+    assert configured.secrets == ()
+    hub = await add_source(
+        service.workspace, slug="hub", provider="hubspot", secrets=(), settings=configured.settings, by="U0ADMIN",
+        now=START,
+    )  # fmt: skip  # identity, settings and who
+    for secret in ("guess", " "):
+        assert (await send(service, hub, b"[]", secret=secret)).status == 401
+    (refusal,) = await list_refusals(service.workspace)
+    assert (refusal.count, refusal.hint) == (2, "the source has no secret yet: give it the sender's")
+
+    await set_source(service.workspace, slug="hub", settings=hub.settings, secrets=["guess"], by="U0ADMIN", now=START)
+    assert (await send(service, hub, b"[]", secret="guess")).status == 200
 
 
 async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url: str) -> None:

@@ -1,11 +1,15 @@
 """The README's five steps and the other source commands, run as real processes."""
 
+import asyncio
 import json
+import os
+import pty
 from pathlib import Path
 
 import pytest
 
-from tests.bot.cli.program import environment, run, serving
+from tests.bot.cli.program import PROGRAM, environment, run, serving
+from tests.bot.cli.test_transfer import all_shown
 from tests.webhooks.sender import session
 
 pytestmark = pytest.mark.slow
@@ -181,6 +185,25 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
         assert (unread.code, unread.err.partition(":")[0]) == (1, "The file bad.json cannot be read as JSON")
     unknown = await run("deliveries", "list", "--source", "huub", env=env)
     unknown.check_refused("There is no source `huub` in T0123")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_terminal_is_asked_for_the_secret_of_the_sender(database_url: str) -> None:
+    """On a terminal the secret that the sender makes is asked for, and stored."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    own_end, terminal_end = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, "source", "add", "hub", "--provider", "hubspot", env={**env, "TERM": "dumb"},
+        stdin=terminal_end, stdout=terminal_end, stderr=terminal_end,
+    )  # fmt: skip  # all three are the terminal
+    os.close(terminal_end)
+    os.write(own_end, b"client-secret\n")
+    shown, ended = await asyncio.gather(asyncio.to_thread(all_shown, own_end), process.wait())
+
+    assert ended == 0, shown
+    assert "Paste the client secret of your app, or leave it blank to add it later: " in shown
+    assert (await run("source", "show", "hub", "--json", env=env)).document["live_secrets"] == 1
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

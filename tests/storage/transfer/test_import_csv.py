@@ -527,7 +527,7 @@ async def test_the_reasons_of_what_is_left_out_are_counted(desk: Desk) -> None:
         ("score: Score runs from 0 to 100; 101 is outside it", 2, 2),
         ("`nobody` is not an e-mail address", 4, 2),
         ("score: Score goes in steps of 1; use 92 or 93", 6, 1),
-        ("Owner: `owner` is longer than 255 characters", 7, 1),
+        ("Owner: it has 300 characters; cut it to 255", 7, 1),
     ]
     assert dict(report.adjustable) == {"clamps": 2, "rounds": 1}
 
