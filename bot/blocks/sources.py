@@ -307,8 +307,8 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
 def _render_quarantined(source: str, items: Sequence[Waiting]) -> list[Block]:
     """Return a section for each item with a button that discards it; without room for the buttons, only the lines."""
     lines = [
-        f"{moment(item.received_at)} delivery {item.delivery}: {escape_sentence(truncate(item.reason, 300))}"
-        + (f"\n      `{escape_code(truncate(item.item, 200))}`" if item.item else "")
+        f"{moment(item.received_at)} delivery {item.delivery}: {escape_sentence(truncate(item.reason, 250))}"
+        + (f"\n      `{escape_code(truncate(item.item, 150))}`" if item.item else "")
         for item in items
     ]
     rows = [
@@ -368,25 +368,24 @@ def edit_modal(source: Source, senders: Senders) -> Block:
             'JMESPath expressions: {"email": "item.email", "property": "\'fit\'", "value": "item.score"}',
             lines=True,
         ),
-        _prefilled("options", LABELS["option"], _write_pairs(settings.options), "One per line: KEY=VALUE.", lines=True),
+        _prefilled(
+            "options", LABELS["option"], _write_pairs(settings.options),
+            "One per line, such as off_step=round or out_of_range=clamp.", lines=True,
+        ),
         _prefilled(
             "token_in", LABELS["token-in"], settings.token_in or "", "bearer, header:NAME, query:NAME or form:NAME."
         ),
         _prefilled("public_url", LABELS["public-url"], settings.public_url or "", "If a proxy changes the address."),
         (True, text_field("api_token", LABELS["api-token"], optional=True, hint="Blank keeps the current one.")),
-    ]  # fmt: skip  # one field per line
-    blocks = [block for fits, block in fields if fits and block["block_id"] in {*takes, "secret"}]
-    about_link = (
-        "With {id} for the contact's id. Follow-ups link to it: https://app.hubspot.com/contacts/1/contact/{id}"
-    )
-    blocks += [
-        text_field("link", "Link to a contact in the CRM", initial=settings.link, hint=about_link, optional=True),
-        text_field("rate", "Most requests", initial=settings.rate, hint="200/s, 1000/min or 5000/h.", optional=True),
-        choice_field(
-            "follow_ups", "Follow-ups", {LOUD: "Its changes create follow-ups", MUTED: "Its changes create none"},
-            initial=MUTED if settings.muted else LOUD,
+        _prefilled(
+            "link", "Link to a contact in the CRM", settings.link or "",
+            "With {id} for the contact's id. Follow-ups link to it: https://app.hubspot.com/contacts/1/contact/{id}",
         ),
+        _prefilled("rate", "Most requests", settings.rate or "", "200/s, 1000/min or 5000/h."),
     ]  # fmt: skip  # one field per line
+    blocks = [block for fits, block in fields if fits and block["block_id"] in {*takes, "secret", "link", "rate"}]
+    choices = {LOUD: "Its changes create follow-ups", MUTED: "Its changes create none"}
+    blocks.append(choice_field("follow_ups", "Follow-ups", choices, initial=MUTED if settings.muted else LOUD))
     return form(EDIT_FORM, truncate(f"Edit {source.slug}", 24), blocks, submit="Save", metadata={"slug": source.slug})
 
 
