@@ -43,10 +43,14 @@ class AllowedAddresses:
             found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             return None
+        return self.explain_refusal([str(target[0]) for *_, target in found], has_tls=parts.scheme == "https")
+
+    def explain_refusal(self, addresses: Sequence[str], *, has_tls: bool) -> str | None:
+        """Return why events may be sent to none of the IP addresses of a host, or None."""
         problem: str | None = None
-        for *_, target in found:
+        for address in addresses:
             try:
-                self.check(str(target[0]), has_tls=parts.scheme == "https")
+                self.check(address, has_tls=has_tls)
             except AddressRefused as refused:
                 problem = str(refused)
             else:

@@ -38,7 +38,7 @@ HEALTH_NOTES = {
     SourceHealth.SILENT: " · *silent*",
 }
 QUARANTINE_HINT = "Everything is in quarantine: `/score sources` shows it. Replay it after you fix the cause."
-DISCARDING = "It is never applied or replayed. This cannot be undone."
+DISCARDING = "This cannot be undone."
 SENDER_HINT = "Check at the sender that its webhook is still on."
 
 
@@ -308,7 +308,7 @@ def _render_quarantined(source: str, items: Sequence[Waiting]) -> list[Block]:
     """Return a section for each item with a button that discards it; without room for the buttons, only the lines."""
     lines = [
         f"{moment(item.received_at)} delivery {item.delivery}: {escape_sentence(truncate(item.reason, 250))}"
-        + (f"\n      `{escape_code(truncate(item.item, 150))}`" if item.item else "")
+        + (f"\n      `{escape_code(truncate(item.item, 140))}`" if item.item else "")
         for item in items
     ]
     rows = [

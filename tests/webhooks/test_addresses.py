@@ -62,6 +62,8 @@ async def test_an_address_is_judged_before_the_first_event() -> None:
     assert {url: await AllowedAddresses().find_problem(url) for url in problems} == problems
     allowed = AllowedAddresses([ip_network("127.0.0.0/8")])
     assert await allowed.find_problem("http://127.0.0.1:9/hook") is None
+    assert allowed.explain_refusal(["10.0.0.5", "127.0.0.1", "10.0.0.6"], has_tls=False) is None
+    assert allowed.explain_refusal(["10.0.0.5", "10.0.0.6"], has_tls=True) == private
 
 
 @pytest.mark.parametrize("host", ["localhost", socket.gethostname()])
