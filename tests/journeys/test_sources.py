@@ -143,22 +143,22 @@ async def test_items_in_quarantine_are_mended_and_discarded(acme: Acme) -> None:
         by=ADMIN, now=now,
     )  # fmt: skip  # what, then who and when
     acme.sandbox.crm_url = f"{acme.sandbox.app_url}/webhooks/{TEAM}/zap"
-    for number in range(3):
-        body = {"email": "ada@example.com", "event_id": f"e{number}", "score": 900 + number}
-        assert (await send_as_zapier(acme, body))["quarantined"] == 1
+    bodies = [{"email": "ada@example.com", "event_id": f"e{number}", "score": 900 + number} for number in range(3)]
+    for body in (bodies[:2], bodies[2]):
+        await send_as_zapier(acme, body)
     message = await press(acme, await ask(acme, "sources"), "Quarantine (3)")
     assert acme.seen(message).count("[Discard]") == 3
     assert "contact-score" not in acme.seen(message)
 
     left = await press_nth(acme, message, "Discard", 1)
     assert acme.seen(left).startswith("*Quarantine of zap:* 2 items\n")
-    assert ["901" in acme.seen(left), "902" in acme.seen(left)] == [False, True]
+    assert [number in acme.seen(left) for number in ("900", "901", "902")] == [False, True, True]
     view = await form_of(acme, left, "Edit")
     edited = await hand_in(acme, view, options="out_of_range=clamp", link="https://z.example/{id}")
     assert "Options: out_of_range=clamp" in acme.seen(edited)
     assert "Contacts link to: https://z.example/{id}" in acme.seen(edited)
     replayed = await press(acme, left, "Replay all")
-    assert acme.seen(replayed) == "Replayed 2 deliveries of *zap*: 2 applied."
+    assert acme.seen(replayed) == "Replayed 2 deliveries of *zap*: 2 applied, 1 ignored."
     assert await acme.value("ada") == 100_000
 
     for number in range(2):
@@ -169,7 +169,7 @@ async def test_items_in_quarantine_are_mended_and_discarded(acme: Acme) -> None:
     assert [entry.who for entry in discarded] == [ADMIN] * 3
 
 
-async def send_as_zapier(acme: Acme, body: dict[str, Any]) -> dict[str, Any]:
+async def send_as_zapier(acme: Acme, body: object) -> dict[str, Any]:
     """Post a body to the source `zap`, and return the answer's document."""
     answer = await post(
         acme.sandbox.http, f"{acme.sandbox.app_url}/webhooks/{TEAM}/zap", body=json.dumps(body).encode(),

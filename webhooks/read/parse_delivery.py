@@ -8,7 +8,7 @@ from fractions import Fraction
 from urllib.parse import quote, unquote
 
 from storage.domain.errors import Refusal
-from storage.domain.facts import Item, ItemRequest, Op, Unusable
+from storage.domain.facts import Ignored, Item, ItemRequest, Op, Unusable
 from storage.domain.numbers import show
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -19,7 +19,14 @@ from storage.ledger.erase import record_request_names
 from storage.ledger.former_keys import find_simultaneous, use_former_keys
 from storage.scoring.definitions import score_types
 from storage.sources.config import find_source
-from storage.sources.deliveries import delivery, list_unnamed_deliveries, raw_delivery, settle_replay
+from storage.sources.deliveries import (
+    delivery,
+    discarded_items,
+    list_unnamed_deliveries,
+    mark_item,
+    raw_delivery,
+    settle_replay,
+)
 from webhooks.authentication.credentials import WITHHELD, Authenticator
 from webhooks.authentication.signatures import DELIVERY_ID, SignedRequest
 from webhooks.providers import PROVIDERS
@@ -177,8 +184,8 @@ def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:
 async def replay(workspace: Workspace, *, id: int, by: str, now: int) -> Recorded:
     """Parse a stored delivery again with the source's current settings, and record it as of its time of receipt.
 
-    Items that were applied before are duplicates. A replay opens no follow-ups. Raises UnknownDelivery, and Refusal if
-    the delivery still cannot be parsed.
+    Items that were applied before are duplicates, and items that were discarded are ignored. A replay opens no
+    follow-ups. Raises UnknownDelivery, and Refusal if the delivery still cannot be parsed.
     """
     stored, _ = await delivery(workspace, id=id)
     raw = await raw_delivery(workspace, id=id)
@@ -189,6 +196,13 @@ async def replay(workspace: Workspace, *, id: int, by: str, now: int) -> Recorde
         )
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
+    discarded = await discarded_items(workspace, id=id)
+    items = [
+        Ignored(key=item.key, reason="it was discarded", raw=item.raw)
+        if mark_item(position, item.key) in discarded
+        else item
+        for position, item in enumerate(items)
+    ]
     submission = Submission(
         source=source.slug,
         batch=f"{source.slug}/{stored.key}",
