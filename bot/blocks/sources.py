@@ -210,7 +210,8 @@ def _describe_reading(reading: Reading) -> list[str]:
 
 def _number_steps(source: Source, senders: Senders, *, secret: str = HIDDEN) -> list[str]:
     """Return the setup steps at the sender. The URL and the secret are not reformatted, so that they can be copied."""
-    steps = [escape_sentence(write_step_for_slack(step)) for step in senders.steps.get(source.provider, ())]
+    open_steps = [step for step in senders.steps.get(source.provider, ()) if not step.is_done(source)]
+    steps = [escape_sentence(write_step_for_slack(step)) for step in open_steps]
     url = escape_entities(senders.url(source))
     filled = fill_steps(steps, source=source, url=url, secret=escape_entities(secret))
     return [f"{number}. {step}" for number, step in enumerate(filled, start=1)]

@@ -25,7 +25,6 @@ from storage.sources.deliveries import count_recent
 from storage.sources.health import list_troubled
 from storage.sources.readback_queue import readback_status
 from webhooks.providers import PROVIDERS
-from webhooks.providers.contract import Provider
 from webhooks.source_settings import (
     SourceOptions,
     awaits_secret,
@@ -150,7 +149,7 @@ def add(
             document: dict[str, object] = {"slug": source.slug, "provider": provider, "url": url, "secrets": [*secrets]}
             output.document(document | ({"username": name} if name else {}))
             return
-        steps = fill_steps(_terminal_steps(spec), source=source, url=url, secret=secrets[0] if secrets else "")
+        steps = fill_steps(_terminal_steps(source), source=source, url=url, secret=secrets[0] if secrets else "")
         lines = [
             *_number_steps(steps),
             *([f"The user name is {name}, the password {secrets[0]}"] if name else []),
@@ -169,8 +168,9 @@ def add(
     run(body)
 
 
-def _terminal_steps(spec: Provider) -> list[str]:
-    return [step.in_terminal for step in spec.steps]
+def _terminal_steps(source: Source) -> list[str]:
+    """Return the steps to set up the sender of a source, without those that are done."""
+    return [step.in_terminal for step in PROVIDERS[source.provider].steps if not step.is_done(source)]
 
 
 def _warn_of_reach(settings: Settings, *, as_json: bool) -> list[str]:
@@ -280,9 +280,8 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
         output.table(
             [{"what": name.replace("_", " "), "is": _format_value(value)} for name, value in details.items()], none=""
         )
-        steps = _terminal_steps(PROVIDERS[source.provider])
         url = webhook_url(settings.url, source)
-        output.lines("", *_number_steps(fill_steps(steps, source=source, url=url)))
+        output.lines("", *_number_steps(fill_steps(_terminal_steps(source), source=source, url=url)))
         if awaits_secret(source):
             output.lines(f"Its requests are refused until it has a secret; {explain_missing_secret(source)}")
 

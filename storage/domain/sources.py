@@ -25,6 +25,21 @@ class SetupStep:
     settings: Mapping[str, str] = field(default_factory=dict)
     in_slack: str | None = None
 
+    def is_done(self, source: "Source") -> bool:
+        """Return whether the source has every setting that the step is about."""
+        settings = source.settings
+        done = {
+            "secret": bool(source.secrets),
+            "token": bool(source.secrets),
+            "token-in": settings.token_in == self.settings.get("token-in"),
+            "api-token": source.reads,
+            "map": bool(settings.map),
+            "mapping": settings.mapping is not None,
+            "option": self.settings.get("option", "").partition("=")[0] in settings.options,
+            "public-url": settings.public_url is not None,
+        }
+        return bool(self.settings) and all(done[name] for name in self.settings)
+
     @property
     def in_terminal(self) -> str:
         """The step for somebody at a terminal. SLUG stands for the name of the source."""

@@ -201,6 +201,8 @@ async def test_the_secret_of_a_sender_that_makes_it_is_asked_for(acme: Acme) -> 
     shown = await hand_in(acme, view, secret="client-secret", map="hubspotscore=score")
     hub = await find_source(TEAM, slug="hub")
     assert (hub.secrets, hub.settings.map) == (("client-secret",), {"hubspotscore": "score"})
+    assert ["client secret" in acme.seen(shown), "hubspotscore=score" in acme.seen(shown)] == [False, False]
+    assert "3. HubSpot names contacts by their ids alone" in acme.seen(shown)
     assert "Enter its secret" not in acme.seen(shown) + acme.seen(await ask(acme, "sources"))
     assert "client-secret" not in acme.seen(shown)
 
