@@ -1,5 +1,6 @@
 """How sources are named."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,7 @@ def test_a_step_is_done_when_its_settings_are_made(
 ) -> None:
     """A step without settings is never done; one with several is done when all are made."""
     workspace = Workspace(id=1, team="T1", name="Acme")
-    made = Source(**{"id": 1, "workspace": workspace, "slug": "crm", "provider": "hubspot", "secrets": ()} | source)
+    bare = Source(id=1, workspace=workspace, slug="crm", provider="hubspot", secrets=())
+    made = replace(bare, **source)
 
     assert SetupStep("Do it", settings).is_done(made) is is_done
