@@ -128,7 +128,10 @@ class Contact(Table):
 
     class Meta:
         table = "contacts"
-        indexes = (Index(fields=("workspace_id", "name_key"), name="contacts_name_key"),)
+        indexes = (
+            Index(fields=("workspace_id", "name_key"), name="contacts_name_key"),
+            Index(fields=("workspace_id", "owner_key", "id"), name="contacts_owner_key"),
+        )
 
 
 # A value of an attribute of a contact, of a list one of its elements, so that filters find it; the rows of a contact
@@ -363,6 +366,7 @@ class Quarantined(Table):
     class Meta:
         table = "quarantine"
         constraints = (UniqueConstraint(fields=("delivery_id", "position"), name="quarantine_item"),)
+        indexes = (Index(fields=("workspace_id",), name="quarantine_workspace"),)
 
 
 # A saved filter. Its text is parsed whenever it is used.
