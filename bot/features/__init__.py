@@ -71,7 +71,7 @@ async def run_line(request: Request) -> Reply:
         raise Unclear(f"A line has at most {LONGEST_LINE:,} characters; this one has {len(line):,}.")
     asking = verb_of(line, VERBS)
     if not line or asking.verb == "help" or line in ASKING_HELP:
-        return help_reply(replace(request, text=asking.rest if asking.verb else ""), TABLES.verbs)
+        return await help_reply(replace(request, text=asking.rest if asking.verb else ""), TABLES.verbs)
     if asking.verb is not None:
         command = TABLES.verbs[asking.verb]
         request.needs(command.need)

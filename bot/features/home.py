@@ -7,7 +7,9 @@ from bot.blocks.elements import context, section
 from bot.blocks.failures import name_work
 from bot.blocks.home import health_blocks, portfolio_blocks, settings_blocks
 from bot.slack.access import Need
+from bot.slack.examples import fill_examples
 from bot.slack.handling import Block, Reply, Request
+from bot.slack.text import escape_code
 from storage.domain.facts import DAY
 from storage.jobs import FAILED
 from storage.notices import list_notices
@@ -30,7 +32,8 @@ async def home_reply(request: Request, home_sections: Sequence[HomeSection]) -> 
     for list_blocks in home_sections:
         if shown := await list_blocks(request):
             blocks += [*shown, {"type": "divider"}]
-    blocks.append(section("*What to type*\n`/score ada@example.com` · `/score top 10` · `/score help`"))
+    lines = await fill_examples(request, ["{contact}", "top 10", "help"])
+    blocks.append(section("*What to type*\n" + " · ".join(f"`/score {escape_code(line)}`" for line in lines)))
     blocks.append(context("Scores are for members of this workspace; a contact never sees one."))
     return Reply(text="Contact Score", blocks=blocks)
 

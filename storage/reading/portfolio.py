@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.db import database
+from storage.domain.contacts import Contact
 from storage.domain.decay import shown
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.texts import match_key
+from storage.ledger.contacts import contacts
 from storage.reading.current_scores import Card, cards_of, rank_at
 
 WEEK = 7  # days
@@ -51,6 +53,11 @@ async def load_portfolio(
     return Portfolio(
         hottest=_pick(cards, highest), rising=_pick(cards, rising), falling=_pick(cards, falling), is_own=bool(owned)
     )
+
+
+async def list_highest(workspace: Workspace, *, score_type: ScoreType, count: int) -> list[Contact]:
+    """Return the *count* contacts with the highest scores, highest first."""
+    return await contacts(workspace, ids=await _list_ranked(score_type, count=count))
 
 
 def week_trend(card: Card, score_type: ScoreType) -> int:
