@@ -52,7 +52,7 @@ def _render_line(card: Card, score_type: ScoreType, *, shows_trend: bool) -> str
     company = f" · {short_name(card.contact.company)}" if card.contact.company else ""
     value = format_with_band(score.value if score else None, score_type, bold=True)
     trend = f" {'▲' if moved > 0 else '▼'} {show(abs(moved))}" if shows_trend else ""
-    return f"*{short_name(card.contact.shown)}*{company} · {escape(score_type.label)} {value}{trend}"
+    return f"*{short_name(card.contact.shown)}*{company}\n{escape(score_type.label)} {value}{trend}"
 
 
 def health_blocks(
