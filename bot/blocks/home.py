@@ -115,7 +115,7 @@ def settings_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]
         ("Rules", "rules"),
         ("Alerts", "alerts"),
         ("Setup", "setup"),
-        ("Log", "audit"),
+        ("Audit log", "audit"),
     )
     buttons = [button(label, action="run", value=line) for label, line in shown]
     return [section("*Settings*\n" + "\n".join(lines)), actions(buttons)]

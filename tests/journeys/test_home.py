@@ -148,7 +148,7 @@ async def test_only_admins_see_health_and_settings(acme: Acme) -> None:
     assert "*Health*\n:warning: Items in quarantine: 1\n[Sources]" in after
     assert (
         f"*Settings*\nFollow-ups go to <#{SUCCESS}>\nScores are set by every member\n"
-        "Score types: Score, Fit, Satisfaction\n[Score types] [Rules] [Alerts] [Setup] [Log]"
+        "Score types: Score, Fit, Satisfaction\n[Score types] [Rules] [Alerts] [Setup] [Audit log]"
     ) in after
     assert not {"Health", "Settings"} & set((await open_home(acme)).replace("*", " ").split())
 
