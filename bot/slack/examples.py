@@ -3,6 +3,7 @@
 An example is a template, such as `set {contact} {value}`. It is left out if the workspace has nothing for a word of it.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from string import Formatter
 
@@ -20,6 +21,8 @@ from storage.reading.segments import segments
 
 #: the contact of the README and the demo; in a workspace without contacts, `add` creates it
 ADA = "ada@example.com"
+LONGEST = 60  # characters of a word
+_WORD = re.compile(r"[\w-]+")
 LOOKED_UP = 10  # contacts with the highest scores among which one for the examples is chosen
 
 
@@ -93,20 +96,16 @@ async def _load_contacts(request: Request) -> dict[str, str]:
 
 
 def _describe_contact(contact: Contact | None) -> dict[str, str]:
+    """Return the words that describe a contact; a text that is long or has quotes is no good example."""
     if contact is None:
         return {}
-    words: dict[str, str] = {}
-    for source, id in contact.ids.items():
-        words["id"] = f"{source}:{id}"
-    if contact.name:
-        words["name"] = contact.name.replace('"', "")
-    if contact.company:
-        words["company"] = contact.company.replace('"', "")
-    if contact.owner:
-        words["owner"] = contact.owner
-    if contact.tags:
-        words["tag"] = f'"{contact.tags[0]}"' if " " in contact.tags[0] else contact.tags[0]
-    return words
+    id = next((f"{source}:{id}" for source, id in contact.ids.items()), None)
+    tag = next(iter(contact.tags), None)
+    words = {"id": id, "name": contact.name, "company": contact.company, "tag": tag}
+    usable = {name: text for name, text in words.items() if text and len(text) <= LONGEST and '"' not in text}
+    if "tag" in usable and not _WORD.fullmatch(usable["tag"]):
+        usable["tag"] = f'"{usable["tag"]}"'
+    return usable
 
 
 async def _load_segment(request: Request) -> dict[str, str]:
@@ -124,7 +123,7 @@ async def _load_rule(request: Request) -> dict[str, str]:
 
 #: (function that loads words, the words that it loads)
 _LOADERS: tuple[tuple[Callable[[Request], Awaitable[dict[str, str]]], Collection[str]], ...] = (
-    (_load_contacts, ("contact", "duplicate", "name", "company", "owner", "tag", "id")),
+    (_load_contacts, ("contact", "duplicate", "name", "company", "tag", "id")),
     (_load_segment, ("segment",)),
     (_load_rule, ("rule",)),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bot.cli.program import environment, run
+from tests.bot.cli.program import Ended, environment, run
 from tests.storage.processes import HOUSE
 
 #: what the README writes for the reader's own names → what the test has
@@ -33,14 +33,14 @@ async def test_the_commands_of_the_readme(database_url: str, tmp_path: Path) -> 
     (tmp_path / "rules.toml").write_text('[[rule]]\nscore = "score"\nname = "Demo"\nactivity = "demo"\npoints = 10\n')
     (tmp_path / "points.csv").write_text("attribute,value,points\nplan,pro,5\n")
     (tmp_path / "map.json").write_text('{"email": "body.email", "property": "\'score\'", "value": "body.score"}')
-    for words in (
+    for prepared in (
         "workspace add T0123 --name Acme",
         "type add fit --min 1 --max 10",
         "source add hubspot-eu --provider hubspot --secret s",
         "import contacts.csv",
     ):
-        assert (await run(*words.split(), env=env, cwd=tmp_path)).code == 0
-    complaints, count = {}, 0
+        assert (await run(*prepared.split(), env=env, cwd=tmp_path)).code == 0
+    complaints, count = dict[str, Ended](), 0
     for line in dict.fromkeys(re.findall(r"`contact-score ([^`]+)`", readme)):
         names = NAMES | ({"FILE.csv": "points.csv"} if line.startswith("rules") else {})
         words = [names.get(word, word) for word in shlex.split(line)]
