@@ -67,9 +67,12 @@ def overview_reply(
     """Return the help for all verbs: *lines* maps those that the reader may use to a line each."""
     grouped = {verb for verbs in GROUPS.values() for verb in verbs}
     groups = {**GROUPS, MORE: tuple(verb for verb in lines if verb not in grouped)}
-    blocks: list[Block] = [section(f"`/score {escape_code(contact)}`: see a contact; a name or a company works too")]
+    blocks: list[Block] = []
     for title, verbs in groups.items():
-        if shown := [lines[verb] for verb in verbs if verb in lines]:
+        shown = [lines[verb] for verb in verbs if verb in lines]
+        if not blocks:
+            shown.insert(0, f"`/score {escape_code(contact)}`: see a contact; a name or a company works too")
+        if shown:
             blocks.append(section(f"*{title}*\n" + "\n".join(shown)))
     blocks.append(section("*Score types*\n" + "\n".join(_describe_types(types))))
     blocks.append(context(f"{_describe_rights(rights)} Only you see the answers."))

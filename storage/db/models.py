@@ -128,10 +128,7 @@ class Contact(Table):
 
     class Meta:
         table = "contacts"
-        indexes = (
-            Index(fields=("workspace_id", "name_key"), name="contacts_name_key"),
-            Index(fields=("workspace_id", "owner_key", "id"), name="contacts_owner_key"),
-        )
+        indexes = (Index(fields=("workspace_id", "name_key"), name="contacts_name_key"),)
 
 
 # A value of an attribute of a contact, of a list one of its elements, so that filters find it; the rows of a contact

@@ -33,8 +33,8 @@ Satisfaction  —
 [Set] [History] [Make me the owner]"""
 
 HELP = """\
-`/score ada@example.com`: see a contact; a name or a company works too
 *Contacts and scores*
+`/score ada@example.com`: see a contact; a name or a company works too
 `/score view CONTACT`: see all scores of a contact
 `/score set CONTACT VALUES [because …]`: set scores, or add to them; `set` alone opens a form
 `/score clear CONTACT [TYPE…]`: clear a score; a cleared score is missing, not zero
