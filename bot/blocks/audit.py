@@ -42,6 +42,7 @@ _NAMES = {
     AuditAction.SOURCE_CHANGED: "Source changed",
     AuditAction.SOURCE_ROTATED: "Secret of a source rotated",
     AuditAction.SOURCE_REMOVED: "Source removed",
+    AuditAction.WRITING_PAUSED: "Writing scores to a source stopped",
     AuditAction.TOKEN_CREATED: "API token created",
     AuditAction.TOKEN_REVOKED: "API token revoked",
     AuditAction.SUBSCRIPTION_ADDED: "Subscription added",

@@ -32,6 +32,9 @@ class SourceSettings:
     rate: str | None = None  #: the rate limit, as `200/s`
     api_url: str | None = None  #: the base URL of its API, in place of the provider's default
     link: str | None = None  #: the address of a contact in the sender's own pages; `{id}` stands for the contact's id
+    write_back: Mapping[str, str] = field(
+        default_factory=dict
+    )  #: the key of a score type → the property it is written to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +59,17 @@ class Source:
         return replace(self, secrets=tuple(secret for secret in self.secrets if self.retiring.get(secret, now) >= now))
 
     def score_type(self, name: str) -> str | None:
-        """Return the key of the score type for a sender's property: the mapped one, or the same name, or None."""
+        """Return the key of the score type for a sender's property: the mapped one, or the same name, or None.
+
+        A property that scores are written to is not read.
+        """
+        if self.writes(name):
+            return None
         return self.settings.map.get(name) or (name if name in self.score_types else None)
+
+    def writes(self, name: str) -> bool:
+        """Return whether scores are written to a property of the sender."""
+        return name in self.settings.write_back.values()
 
 
 def check_link(link: str) -> str | None:

@@ -79,7 +79,10 @@ NO_SETTINGS = {
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
     "remove_workspace.remove_workspace", "sources.readback_queue.clear_failure",
-    "sources.readback_queue.record_failure", "tokens.record_token_use", "workspaces.record_welcome",
+    "sources.readback_queue.record_failure", "sources.writeback_queue.clear_refusal",
+    "sources.writeback_queue.pause_writing", "sources.writeback_queue.record_refusal",
+    "sources.writeback_queue.record_written", "sources.writeback_queue.refresh", "jobs.drop_repeated",
+    "tokens.record_token_use", "workspaces.record_welcome",
 }  # fmt: skip  # names
 # They write a part of what another function records.
 PARTS = {"scoring.definitions.record_applicant", "transfer.import_batch.record_import"}
@@ -358,6 +361,7 @@ async def _check_sources(witness: Witness) -> None:
         "rate": None,
         "api_url": None,
         "link": None,
+        "write_back": {},
     }
     crm = {"provider": "generic", "settings": settings, "api_token": False, "secrets": 1}
     source = await witness.check(
