@@ -51,6 +51,7 @@ class AuditAction(StrEnum):
     TOKEN_CREATED = "token.created"  # noqa: S105  # the name of a change
     TOKEN_REVOKED = "token.revoked"  # noqa: S105  # the name of a change
     SUBSCRIPTION_ADDED = "subscription.added"
+    SUBSCRIPTION_CHANGED = "subscription.changed"
     SUBSCRIPTION_ROTATED = "subscription.rotated"
     SUBSCRIPTION_REDELIVERED = "subscription.redelivered"  #: also turns it on, if it was disabled
     SUBSCRIPTION_DISABLED = "subscription.disabled"  #: its receiver failed for days, or is gone

@@ -46,6 +46,7 @@ _NAMES = {
     AuditAction.TOKEN_CREATED: "API token created",
     AuditAction.TOKEN_REVOKED: "API token revoked",
     AuditAction.SUBSCRIPTION_ADDED: "Subscription added",
+    AuditAction.SUBSCRIPTION_CHANGED: "Subscription changed",
     AuditAction.SUBSCRIPTION_ROTATED: "Secret of a subscription rotated",
     AuditAction.SUBSCRIPTION_REDELIVERED: "Events sent again",
     AuditAction.SUBSCRIPTION_DISABLED: "Subscription turned off",

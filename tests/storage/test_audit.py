@@ -45,7 +45,12 @@ from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_hand
 from storage.scoring.removal import add_again, remove_score_type
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
 from storage.sources.deliveries import deliveries, discard_items, settle_replay
-from storage.sources.subscriptions import add_subscription, remove_subscription, rotate_subscription
+from storage.sources.subscriptions import (
+    add_subscription,
+    change_subscription,
+    remove_subscription,
+    rotate_subscription,
+)
 from storage.tokens import create_token, revoke_token
 from storage.transfer.csv_files import recognize
 from storage.transfer.export import create_file, export, write_csv
@@ -423,6 +428,12 @@ async def _check_subscriptions(witness: Witness) -> None:
         ),
         ("subscription.added", "1", None, added),
     )  # fmt: skip  # the act and its entry
+    without_imports = added | {"imports": False}
+    await witness.check(
+        "sources.subscriptions.change_subscription",
+        change_subscription(workspace, id=subscription.id, imports=False, by=ADMIN, now=NOW),
+        ("subscription.changed", "1", added, without_imports),
+    )
     await witness.check(
         "sources.subscriptions.rotate_subscription",
         rotate_subscription(workspace, id=subscription.id, secret="whsec_2", by=ADMIN, now=NOW),
@@ -435,7 +446,7 @@ async def _check_subscriptions(witness: Witness) -> None:
     await witness.check(
         "sources.subscriptions.remove_subscription",
         remove_subscription(workspace, id=subscription.id, by=ADMIN, now=NOW),
-        ("subscription.removed", "1", added, None),
+        ("subscription.removed", "1", without_imports, None),
     )
     assert "whsec" not in str(await audit_entries(workspace))
 
