@@ -24,11 +24,13 @@ from storage.ledger.committer import record
 from storage.reading.current_scores import cards_of
 from storage.scoring.definitions import add_score_type
 from storage.scoring.drafts import apply, draft
+from storage.scoring.removal import TypeInUse, remove_score_type
 from storage.sources.config import add_source, remove_source, set_source
 from storage.sources.writeback_queue import REFRESH, TELL, WRITE, Writing, writing_status
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage import raw
+from tests.storage.reading.test_query_plans import Recorder
 from tests.storage.teams import ContactLike, Team, change, set_to
 from tests.webhooks.echoing_crm import EchoingCrm, open_echoing_crm, serving_app
 from tests.webhooks.events import hubspot, pipedrive_one, pipedrive_two
@@ -385,6 +387,37 @@ async def test_contacts_are_written_when_writing_begins_and_not_when_it_ends(wor
     assert (await world.queued(), await raw.rows(world.url, "SELECT id FROM write_backs")) == (0, [])
     await world.work()
     assert world.crm.take() == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_change_costs_two_statements_more_only_where_scores_are_written(world: World) -> None:
+    """Without a source that writes, a commit runs the statements it always did; with one, it also queues a job."""
+    statements = []
+    source = await world.add_source(write_back={})
+    for number in range(3):
+        await world.set((ADA, 10 + number))
+        with Recorder() as recorder:
+            await world.set((ADA, 20 + number))
+        statements.append([record.getMessage() for record in recorder.records])
+        settings = replace(source.settings, write_back={"score": "contact_score"} if number == 0 else {})
+        await set_source(world.workspace, slug="hub", settings=settings, by=ADMIN, now=world.clock())
+
+    without, writing, after = statements
+    assert [len(writing) - len(without), len(after) - len(without)] == [2, 0]
+    added = [text for text in writing if "INSERT INTO jobs" in text or "INSERT INTO lanes" in text]
+    assert len(added) == 2
+
+
+async def test_a_score_type_that_is_written_cannot_be_removed(world: World) -> None:
+    """The refusal names the source that it is written to."""
+    await add_score_type(
+        world.workspace, key="fit", label="Fit", minimum=0, maximum=100_000, step=1000, bands=[], start=None,
+        is_default=False, by=ADMIN, now=world.clock(),
+    )  # fmt: skip  # the numbers of one definition
+    await world.add_source(write_back={"fit": "contact_score"})
+    with pytest.raises(TypeInUse) as refused:
+        await remove_score_type(world.workspace, key="fit", by=ADMIN, clock=world.clock)
+    assert refused.value.uses == ("the source `hub`, which it is written to",)
 
 
 async def test_nothing_is_sent_to_an_address_that_is_not_allowed(world: World) -> None:
