@@ -4,7 +4,7 @@ import base64
 import hmac
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +36,7 @@ class EchoingCrm:
     unwritable: set[str] = field(default_factory=set)  #: contacts that cannot be written, for a reason of their own
     answers: list[tuple[int, Mapping[str, str]]] = field(default_factory=list)
     troubles: float = 0.0  #: the share of requests that are answered 429 or 500
+    during: Callable[[], Awaitable[None]] | None = None  #: what happens while the next request is answered
     calls: list[Call] = field(default_factory=list)
     echoes: list[dict[str, Any]] = field(default_factory=list)  #: changes that no webhook was sent for yet
     writes: int = 0  #: properties that were written
@@ -56,6 +57,9 @@ class EchoingCrm:
         self.calls.append(Call(method=request.method, path=request.path, headers=headers, body=body))
         if self.token not in (headers.get("authorization", "").removeprefix("Bearer "), headers.get("x-api-token")):
             return web.json_response({"message": "The token is expired."}, status=401)
+        if self.during is not None:
+            happening, self.during = self.during, None
+            await happening()
         if self.answers:
             status, extra = self.answers.pop(0)
             return web.json_response({"message": "not now"}, status=status, headers=extra)

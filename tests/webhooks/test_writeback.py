@@ -148,6 +148,19 @@ async def test_several_changes_are_one_request_with_the_newest_values(world: Wor
     assert await world.queued() == 0
 
 
+async def test_a_change_during_a_request_is_written_afterwards(world: World) -> None:
+    """The request has the value of before, and the change that came meanwhile has a job of its own."""
+    world.crm.add("1")
+    await world.add_source()
+    await world.work()  # the daily comparison, which would find the change too
+    await world.set((ADA, 10))
+    world.crm.during = lambda: world.set((ADA, 20))
+    await world.work()
+    await world.work()
+
+    assert [entry["properties"]["contact_score"] for entry in world.written()] == ["10", "20"]
+
+
 async def test_a_batch_has_a_hundred_contacts(world: World) -> None:
     """250 contacts are written in three requests, half a second apart or more."""
     ids = [str(number) for number in range(250)]
