@@ -31,7 +31,7 @@ from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.reading.test_query_plans import Recorder
-from tests.storage.teams import ContactLike, Team, change, set_to
+from tests.storage.teams import ContactLike, Team, change, field_item, set_to
 from tests.webhooks.echoing_crm import EchoingCrm, open_echoing_crm, serving_app
 from tests.webhooks.events import hubspot, pipedrive_one, pipedrive_two
 from tests.webhooks.sender import Clock, session
@@ -295,7 +295,7 @@ async def test_a_property_that_does_not_exist_stops_the_writing(world: World) ->
 
 
 async def test_deleted_contacts_are_not_written_and_merged_ones_share_their_score(world: World) -> None:
-    """A merge writes the score to the ids of both contacts, a split takes it back, and a deletion empties the queue."""
+    """The score of a merged contact is written to the ids of both; what waits for a deleted contact is not written."""
     world.crm.add("1", "2", "3")
     await world.add_source()
     await world.set((ADA, 10), (BOB, 20), (("hub", "3"), 30))
@@ -329,18 +329,22 @@ async def test_deleted_contacts_are_not_written_and_merged_ones_share_their_scor
 
 
 async def test_a_merge_alone_is_written(world: World) -> None:
-    """The contact merged into had no id of the CRM; the id of the other one gets its score. A split undoes that."""
-    world.crm.add("1")
+    """The id of a contact without a score gets that of the contact merged into; an undo takes that back."""
+    world.crm.add("1", "2")
     await world.add_source()
-    await world.set(("ada@example.com", 60), (ADA, 10))
+    await world.set((ADA, 10))
+    await world.team.deliver(field_item("b", BOB, name="Bob"), batch="b", received=world.clock())
     await world.work()
-    world.crm.take()
-    ada, other = Reference(email="ada@example.com"), Reference(source="hub", id="1")
+    assert world.written() == [{"id": "1", "properties": {"contact_score": "10"}}]
+    ada, bob = Reference(source="hub", id="1"), Reference(source="hub", id="2")
     at = world.clock()
-    await world.team.deliver(Merge(key="m", contact=other, into=ada, occurred_at=at, raw=""), batch="m", received=at)
+    await world.team.ask(Merge(key="m", contact=bob, into=ada, occurred_at=at, raw=""), batch="m", received=at)
     await world.work()
-    (survivor,) = await cards_of(world.workspace, ids=[(await world.team.contact("hub:1")).id], now=world.clock())
-    assert world.crm.contacts["1"]["contact_score"] == str(survivor.standings[0].value // 1000)
+    assert world.written() == [{"id": "2", "properties": {"contact_score": "10"}}]
+
+    await world.team.undo("m", batch="u", received=world.clock())
+    await world.work()
+    assert world.written() == [{"id": "2", "properties": {"contact_score": ""}}]
 
 
 async def test_an_id_that_a_known_contact_gets_is_written(world: World) -> None:
