@@ -275,8 +275,10 @@ async def _describe_writeback(source: Source) -> dict[str, object]:
     """Return the settings and status of the write-back; empty if no scores are written to the source."""
     if not source.settings.write_back:
         return {}
+    writeback = PROVIDERS[source.provider].writeback
     status = await writing_status(source.workspace, source=source.slug)
     return {
+        "api_url": source.settings.api_url or (writeback.base if writeback is not None else None),
         "write_back": dict(source.settings.write_back),
         "contacts_to_write": status.waiting,
         "writing_paused": status.paused_at is not None,

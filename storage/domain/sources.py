@@ -32,9 +32,8 @@ class SourceSettings:
     rate: str | None = None  #: the rate limit, as `200/s`
     api_url: str | None = None  #: the base URL of its API, in place of the provider's default
     link: str | None = None  #: the address of a contact in the sender's own pages; `{id}` stands for the contact's id
-    write_back: Mapping[str, str] = field(
-        default_factory=dict
-    )  #: the key of a score type → the property it is written to
+    #: the key of a score type → the sender's property that it is written to
+    write_back: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

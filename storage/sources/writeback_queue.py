@@ -116,7 +116,7 @@ async def stop_writing(session: Session, workspace: Workspace, slug: str) -> Non
 
 
 async def enqueue_refresh(session: Session, workspace: Workspace, *, now: int) -> None:
-    """Look now for scores that differ from what was written. Nothing happens if no source writes."""
+    """Enqueue a job that queues the scores which differ from what was written, if any source gets scores."""
     (row,) = await session.rows("SELECT write_backs FROM workspaces WHERE id = $1", workspace.id)
     if row["write_backs"] is not None:
         key = f"now/{secrets.token_hex(8)}"
