@@ -10,6 +10,7 @@ from storage.domain.contacts import Reference
 from storage.domain.facts import ItemRequest, Merge
 from storage.domain.moments import Moment
 from storage.domain.numbers import to_json
+from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Basic
 from webhooks.providers.contract import ApiCall, Arrived, Handler, Provider, Writeback, Writes, ignore
 from webhooks.read.extract import (
@@ -124,13 +125,18 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In Pipedrive, under Tools and apps, Webhooks, choose Create new webhook",
-        "Set the event action to *, the event object to person, and the endpoint URL to {url}",
-        "Set HTTP Auth to the user name of the source and the password {secret}",
-        "Say which field is which score, by the field's API key (40 characters, under Data fields):"
-        " contact-score source set SLUG --map API_KEY=score",
-        "To write scores to Pipedrive, create a numerical field for persons, and name its API key:"
-        " contact-score source set SLUG --write-back score=API_KEY --api-token TOKEN (under Personal preferences, API)",
+        SetupStep("In Pipedrive, under Tools and apps, Webhooks, choose Create new webhook"),
+        SetupStep("Set the event action to *, the event object to person, and the endpoint URL to {url}"),
+        SetupStep("Set HTTP Auth to the user name of the source and the password {secret}"),
+        SetupStep(
+            "Say which field is which score, by the field's API key (40 characters, under Data fields)",
+            {"map": "API_KEY=score"},
+        ),
+        SetupStep(
+            "To write scores to Pipedrive, create a numerical field for persons, and name its API key; your API token"
+            " is under Personal preferences, API",
+            {"write-back": "score=API_KEY", "api-token": "TOKEN"},
+        ),
     ),
     reads=(
         "the mapped fields of a person that changed (a field that became empty is cleared), `name`, the first"
