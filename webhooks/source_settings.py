@@ -64,7 +64,9 @@ def used_options(provider: str) -> frozenset[str]:
     names = set(spec.takes)
     names |= {"options"} if spec.all_options else set()
     names |= {"token_in"} if "token" in spec.takes else set()
-    return frozenset(names | ({"api_token", "api_url"} if spec.readback is not None else set()))
+    names |= {"write_back"} if spec.writeback is not None else set()
+    has_api = spec.readback is not None or spec.writeback is not None
+    return frozenset(names | ({"api_token", "api_url"} if has_api else set()))
 
 
 def authenticator_for(workspace: Workspace, *, slug: str, provider: str, settings: SourceSettings) -> Authenticator:
@@ -94,7 +96,7 @@ def configure(
     )
     has_token = before is not None and before.reads if options.api_token is None else bool(options.api_token)
     if settings.write_back and not has_token:
-        raise Refusal(f"scores are written through the API of `{slug}`, which needs a token: --api-token TOKEN")
+        raise Refusal(f"scores are written through the API of `{slug}`: give it --api-token TOKEN")
     proof = authenticator_for(workspace, slug=slug, provider=provider, settings=settings)
     if options.secrets and not isinstance(proof, Signature):
         option = "--password" if isinstance(proof, Basic) else "--token"

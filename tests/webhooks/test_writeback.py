@@ -489,7 +489,7 @@ REFUSED = [
         {"write_back": ["score=theirs"]},
         "`theirs` is read as `fit`, and a property is either read or written",
     ),
-    ("hubspot", {"write_back": ["score=ours"], "api_token": ""}, "needs a token: --api-token TOKEN"),
+    ("hubspot", {"write_back": ["score=ours"], "api_token": ""}, "give it --api-token TOKEN"),
     ("zapier", {"write_back": ["score=ours"], "api_token": None}, "`zapier` takes no --write-back"),
 ]
 
