@@ -53,8 +53,8 @@ from webhooks.app import handle_errors, routes
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site
 from webhooks.limits import FailureRate
 from webhooks.metrics import Metrics
-from webhooks.outgoing import AT_ONCE as EVENTS_AT_ONCE
 from webhooks.outgoing import EventSender
+from webhooks.outgoing_sessions import AT_ONCE as OUTGOING_AT_ONCE
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
 from webhooks.readback import Reader
@@ -66,6 +66,7 @@ from webhooks.source_settings import (
     used_options,
     with_secret,
 )
+from webhooks.writeback import Writer
 
 log = structlog.get_logger(__name__)
 
@@ -103,6 +104,7 @@ class Service:
         self._socket: Socket | None = None
         self._job_runner: JobRunner | None = None
         self._event_sender: EventSender | None = None
+        self._writer: Writer | None = None
         self._event_runner: JobRunner | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._address = ""
@@ -193,8 +195,10 @@ class Service:
         )
         self._job_runner.start()
         self._event_sender = EventSender(clock=self._clock, allowed_networks=self._settings.networks)
+        self._writer = Writer(clock=self._clock, allowed_networks=self._settings.networks)
         # A runner of its own: a receiver that does not answer must not delay messages to people.
-        self._event_runner = JobRunner(self._event_sender.handlers, clock=self._clock, at_once=EVENTS_AT_ONCE)
+        handlers = {**self._event_sender.handlers, **self._writer.handlers}
+        self._event_runner = JobRunner(handlers, clock=self._clock, at_once=OUTGOING_AT_ONCE)
         self._event_runner.start()
         if self._with_slack:
             self._connecting = asyncio.create_task(self._connect())
@@ -242,6 +246,8 @@ class Service:
         await asyncio.gather(*(runner.stop(patience=PATIENCE) for runner in runners))
         if self._event_sender is not None:
             await self._event_sender.close()
+        if self._writer is not None:
+            await self._writer.close()
         await self._token_uses.drain()
         if self._storage is not None:
             await self._storage.close()

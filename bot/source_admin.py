@@ -22,6 +22,7 @@ LABELS: Mapping[str, str] = {
     "mapping": "Where each value is",
     "option": "Options",
     "public-url": "Address that it signs",
+    "write-back": "Scores to write to it",
 }
 #: ends of host names that exist only in one network
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")

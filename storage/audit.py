@@ -47,9 +47,11 @@ class AuditAction(StrEnum):
     SOURCE_CHANGED = "source.changed"
     SOURCE_ROTATED = "source.rotated"
     SOURCE_REMOVED = "source.removed"
+    WRITING_PAUSED = "source.writing_paused"  #: its scores are no longer written to it, because it refused them
     TOKEN_CREATED = "token.created"  # noqa: S105  # the name of a change
     TOKEN_REVOKED = "token.revoked"  # noqa: S105  # the name of a change
     SUBSCRIPTION_ADDED = "subscription.added"
+    SUBSCRIPTION_CHANGED = "subscription.changed"
     SUBSCRIPTION_ROTATED = "subscription.rotated"
     SUBSCRIPTION_REDELIVERED = "subscription.redelivered"  #: also turns it on, if it was disabled
     SUBSCRIPTION_DISABLED = "subscription.disabled"  #: its receiver failed for days, or is gone

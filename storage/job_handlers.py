@@ -18,11 +18,12 @@ from storage.scoring import drafts
 from storage.scoring.drafts import NoDraft
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
 from storage.sources.health import WATCH, WATCH_EVERY, check_sources
+from storage.sources.writeback_queue import REFRESH, REFRESH_EVERY, refresh
 
 log = structlog.get_logger(__name__)
 
 #: the kinds of which every workspace has a job
-RECURRING = (SWEEP, WATCH, RETENTION, SWEEP_EVENTS)
+RECURRING = (SWEEP, WATCH, RETENTION, SWEEP_EVENTS, REFRESH)
 
 
 def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
@@ -49,6 +50,12 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         await delete_abandoned(workspace, now=now)
         return JobResult(repeat_at=now + RETENTION_EVERY)
 
+    async def refresh_write_backs(workspace: Workspace, job: Job) -> JobResult:
+        """Queue the scores that differ from what was written to CRMs, and again in a day."""
+        now = clock()
+        await refresh(workspace, now=now)
+        return JobResult(repeat_at=now + REFRESH_EVERY) if job.key == REFRESH else JobResult()
+
     async def ignore_missing_draft(handler: Handler, workspace: Workspace, job: Job) -> JobResult:
         """Handle a job of a draft; a draft that was canceled needs no work."""
         try:
@@ -67,4 +74,5 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         SWEEP: run_sweep,
         WATCH: check_all_sources,
         RETENTION: delete_old,
+        REFRESH: refresh_write_backs,
     }

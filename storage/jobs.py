@@ -458,14 +458,33 @@ async def _release_lane(session: Session, workspace: Workspace, job: Job, *, at:
     return bool(freed)
 
 
-async def list_due_in_lane(workspace: Workspace, *, lane: str, kind: str, now: int) -> dict[int, int]:
-    """Return the due jobs of a kind in a lane, in order: row id of the job → its subject."""
+async def list_due_in_lane(
+    workspace: Workspace, *, lane: str, kind: str, now: int, most: int = database.LARGEST_ID
+) -> dict[int, int]:
+    """Return the due jobs of a kind in a lane, at most *most*, in order: row id of the job → its subject."""
     rows = await database.read(
         "SELECT id, subject FROM jobs WHERE workspace_id = $1 AND lane = $2 AND kind = $3 AND due_at <= $4"
-        " AND given_up_at IS NULL ORDER BY due_at, id",
+        " AND given_up_at IS NULL ORDER BY due_at, id LIMIT $5",
         workspace.id,
         lane,
         kind,
         now,
+        most,
     )
     return {row["id"]: row["subject"] for row in rows}
+
+
+async def drop_repeated(workspace: Workspace, *, job: Job) -> None:
+    """Delete the jobs in the lane of a claimed job that have the subject of an earlier one, so that the queue is short.
+
+    The handler must read what it needs of the subject when it runs, because an earlier job stands for later ones.
+    """
+    await database.change(
+        "DELETE FROM jobs WHERE workspace_id = $1 AND lane = $2 AND kind = $3 AND given_up_at IS NULL AND id <> $4"
+        " AND id NOT IN (SELECT min(j.id) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $2 AND j.kind = $3"
+        " AND j.given_up_at IS NULL GROUP BY j.subject)",
+        workspace.id,
+        job.lane,
+        job.kind,
+        job.id,
+    )

@@ -1,4 +1,4 @@
-"""Decide which IP addresses events may be sent to, so that a subscription cannot reach into the operator's network."""
+"""Decide which IP addresses requests may go to, so that a subscription cannot reach into the operator's network."""
 
 import asyncio
 import socket
@@ -14,25 +14,25 @@ _HOST_SERVICES = (IPv4Network("168.63.129.16/32"), IPv4Network("192.0.0.0/24"))
 
 
 class AddressRefused(OSError):
-    """Events are not sent to that address. It is an OSError, as a refused connection is."""
+    """Requests are not sent to that address. It is an OSError, as a refused connection is."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllowedAddresses:
     """The public addresses, and the networks that the operator allows.
 
-    Only these *networks* get events without TLS.
+    Only these *networks* get requests without TLS.
     """
 
     networks: Sequence[IPv4Network | IPv6Network] = ()
 
     def check(self, text: str, *, has_tls: bool) -> None:
-        """Raise AddressRefused if events may not be sent to an IP address."""
+        """Raise AddressRefused if requests may not be sent to an IP address."""
         address = ip_address(text.partition("%")[0])
         if any(_is_in(form, network) for network in self.networks for form in _list_forms(address)):
             return
         if not has_tls:
-            raise AddressRefused("events are sent with https, or to a network in CONTACT_SCORE_ALLOW_NETWORKS")
+            raise AddressRefused("it needs https, or a network in CONTACT_SCORE_ALLOW_NETWORKS")
         if not all(_is_public(form) for form in _list_forms(address)):
             raise AddressRefused("the address is not public, and not in CONTACT_SCORE_ALLOW_NETWORKS")
 

@@ -6,14 +6,13 @@ Events are sent at least once; a receiver recognizes a repeat by its `webhook-id
 
 import json
 import random
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
 
 import structlog
-from aiohttp import AddrInfoType, ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientError
 from yarl import URL
 
 from storage.domain.backoff import EVENT_WAITS, SECOND, pause_event
@@ -33,15 +32,13 @@ from storage.events.deliveries import (
 from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, list_due_in_lane
 from storage.sources.subscriptions import Subscription, find_subscription
-from webhooks.addresses import AddressRefused, AllowedAddresses
 from webhooks.authentication.signatures import SignedRequest, sign
 from webhooks.event_bodies import render_events
+from webhooks.outgoing_sessions import PATIENCE, OutgoingSessions
 from webhooks.signing_secrets import STANDARD
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE = 16  # requests of one process at the same time
-PATIENCE = 15.0  # seconds to wait for an answer
 MOST_IN_A_ROW = 50  # events that one job sends before other jobs get their turn
 MOST_READ = 1024  # bytes of an answer that are read, so that its connection can be used again
 
@@ -57,9 +54,7 @@ class EventSender:
         patience: float = PATIENCE,
     ) -> None:
         self._clock = clock
-        self._allowed = AllowedAddresses(allowed_networks)
-        self._patience = patience
-        self._sessions: dict[str, ClientSession] = {}
+        self._sessions = OutgoingSessions(allowed_networks, patience=patience)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
@@ -68,9 +63,7 @@ class EventSender:
 
     async def close(self) -> None:
         """Close all connections."""
-        for session in self._sessions.values():
-            await session.close()
-        self._sessions.clear()
+        await self._sessions.close()
 
     async def _run_job(self, workspace: Workspace, job: Job) -> JobResult:
         """Send the events of a slot in order, until one fails or none is left."""
@@ -103,13 +96,13 @@ class EventSender:
         url = URL(subscription.url, encoded=True)
         wait = pause_event(delivery.attempts + 1, jitter=random.random())  # noqa: S311  # spreads retries
         try:
-            async with self._open_session(url.scheme).post(
+            async with self._sessions.open(url.scheme).post(
                 url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 await response.content.read(MOST_READ)
                 status, retry_after = response.status, response.headers.get("retry-after", "")
         except (ClientError, OSError, TimeoutError) as exc:
-            return Failure(problem=self._describe_error(exc), retry_at=self._clock() + wait)
+            return Failure(problem=self._sessions.describe_error(exc), retry_at=self._clock() + wait)
         now = self._clock()
         if 200 <= status < 300:
             await record_success(workspace, delivery=delivery, subscription=subscription, status=status, now=now)
@@ -131,33 +124,6 @@ class EventSender:
         log.warning("event not delivered", subscription=subscription.id, because=failure.problem)
         state = await record_failure(workspace, delivery=delivery, subscription=subscription, failure=failure, now=now)
         return state is DeliveryState.WAITING
-
-    def _describe_error(self, exc: Exception) -> str:
-        cause: BaseException | None = exc
-        while cause is not None:
-            if isinstance(cause, AddressRefused):
-                return str(cause)
-            cause = cause.__cause__ or cause.__context__
-        if isinstance(exc, TimeoutError):
-            return f"it did not answer within {self._patience:g} seconds"
-        return f"it did not answer: {type(exc).__name__}"
-
-    def _open_session(self, scheme: str) -> ClientSession:
-        """Return the session for a scheme. Every address that it connects to is checked, after it was looked up."""
-        if scheme not in self._sessions:
-
-            def make_socket(address: AddrInfoType) -> socket.socket:
-                family, type_, protocol, _, target = address
-                self._allowed.check(str(target[0]), has_tls=scheme == "https")
-                return socket.socket(family, type_, protocol)
-
-            self._sessions[scheme] = ClientSession(
-                connector=TCPConnector(limit=AT_ONCE, socket_factory=make_socket),
-                cookie_jar=DummyCookieJar(),
-                timeout=ClientTimeout(total=self._patience),
-                auto_decompress=False,
-            )
-        return self._sessions[scheme]
 
 
 def sign_event(body: bytes, *, uid: str, secrets: Sequence[str], now: int) -> dict[str, str]:

@@ -17,6 +17,7 @@ from webhooks.providers.contract import Provider
 from webhooks.read.mapping import BadMapping, check_mapping
 
 _ORGANIZATION = re.compile(r"00D[A-Za-z0-9]{12}(?:[A-Za-z0-9]{3})?", re.ASCII)
+LONGEST_PROPERTY = 200  # characters of the name of a property that scores are written to
 _NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,100}", re.ASCII)
 
 
@@ -39,6 +40,7 @@ class SourceOptions:
     api_token: str | None = field(default=None, repr=False)  #: a blank deletes the current token
     api_url: str | None = None
     link: str | None = None  #: a blank deletes the current link
+    write_back: Sequence[str] = ()  #: TYPE=PROPERTY; a blank property stops writing the type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,9 @@ def used_options(provider: str) -> frozenset[str]:
     names = set(spec.takes)
     names |= {"options"} if spec.all_options else set()
     names |= {"token_in"} if "token" in spec.takes else set()
-    return frozenset(names | ({"api_token", "api_url"} if spec.readback is not None else set()))
+    names |= {"write_back"} if spec.writeback is not None else set()
+    has_api = spec.readback is not None or spec.writeback is not None
+    return frozenset(names | ({"api_token", "api_url"} if has_api else set()))
 
 
 def authenticator_for(workspace: Workspace, *, slug: str, provider: str, settings: SourceSettings) -> Authenticator:
@@ -90,6 +94,9 @@ def configure(
     settings = _merge_settings(
         slug, provider, spec, options, before.settings if before is not None else SourceSettings()
     )
+    has_token = before is not None and before.reads if options.api_token is None else bool(options.api_token)
+    if settings.write_back and not has_token:
+        raise Refusal(f"scores are written through the API of `{slug}`: give it --api-token TOKEN")
     proof = authenticator_for(workspace, slug=slug, provider=provider, settings=settings)
     if options.secrets and not isinstance(proof, Signature):
         option = "--password" if isinstance(proof, Basic) else "--token"
@@ -121,11 +128,13 @@ def explain_missing_secret(source: Source) -> str:
 
 
 def unknown_score_types(source: Source) -> list[str]:
-    """Return a warning for each property that is mapped to a missing score type, which may be created later."""
+    """Return a warning for each property with a missing score type, which may be created later."""
+    pairs = [(name, "mapped to", key) for name, key in source.settings.map.items()]
+    pairs += [(name, "written from", key) for key, name in source.settings.write_back.items()]
     return [
-        f"`{name}` is mapped to a score type that does not exist: {UnknownScoreType(key, known=source.score_types)}."
+        f"`{name}` is {how} a score type that does not exist: {UnknownScoreType(key, known=source.score_types)}."
         f" Add it: contact-score type add {key}"
-        for name, key in source.settings.map.items()
+        for name, how, key in pairs
         if key not in source.score_types
     ]
 
@@ -166,6 +175,7 @@ def check_secret(proof: Authenticator, secret: str) -> None:
 
 
 def _check_options_used(provider: str, spec: Provider, options: SourceOptions) -> None:
+    has_api = spec.readback is not None or spec.writeback is not None
     values = {
         "map": options.map,
         "username": options.username or options.password,
@@ -173,8 +183,9 @@ def _check_options_used(provider: str, spec: Provider, options: SourceOptions) -
         "recipe": options.recipe,
         "mapping": options.mapping,
         "public_url": options.public_url,
-        "api_token": options.api_token if spec.readback is None else None,
-        "api_url": options.api_url if spec.readback is None else None,
+        "api_token": None if has_api else options.api_token,
+        "api_url": None if has_api else options.api_url,
+        "write_back": options.write_back if spec.writeback is None else None,
     }
     for name, value in values.items():
         if value and name not in spec.takes:
@@ -201,7 +212,13 @@ def _merge_settings(
         api_url=_check_address(options.api_url, "--api-url https://api.example.com") or before.api_url,
         muted=before.muted if options.muted is None else options.muted,
         link=before.link if options.link is None else check_link(options.link),
+        write_back=_merge_write_back(options.write_back, before.write_back),
     )
+    if both := sorted(settings.map.keys() & set(settings.write_back.values())):
+        raise Refusal(
+            f"`{both[0][:60]}` is read as `{settings.map[both[0]]}`, and a property is either read or written:"
+            " write to another property"
+        )
     try:
         if options.rate is not None:
             read_rate(options.rate)
@@ -214,6 +231,23 @@ def _merge_settings(
     except (BadMapping, ValueError) as exc:
         raise Refusal(str(exc)) from exc
     return _choose_proof_settings(slug, spec, options, settings)
+
+
+def _merge_write_back(texts: Sequence[str], before: Mapping[str, str]) -> dict[str, str]:
+    """Return the property that each score type is written to. Raises Refusal for a property with two score types."""
+    chosen = dict(before)
+    for text in texts:
+        key, equals, property = (part.strip() for part in text.partition("="))
+        if not equals or not property.isprintable() or len(property) > LONGEST_PROPERTY:
+            raise Refusal(f"`{text[:60]}` cannot be read: write --write-back TYPE=PROPERTY")
+        check_key(key)
+        chosen[key] = property
+    chosen = {key: property for key, property in chosen.items() if property}
+    for property in chosen.values():
+        keys = sorted(key for key, other in chosen.items() if other == property)
+        if len(keys) > 1:
+            raise Refusal(f"`{keys[0]}` and `{keys[1]}` cannot both be written to `{property[:60]}`: choose one")
+    return chosen
 
 
 def _choose_proof_settings(

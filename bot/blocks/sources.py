@@ -379,6 +379,10 @@ def edit_modal(source: Source, senders: Senders) -> Block:
         _prefilled("public_url", LABELS["public-url"], settings.public_url or "", "If a proxy changes the address."),
         (True, text_field("api_token", LABELS["api-token"], optional=True, hint="Blank keeps the current one.")),
         _prefilled(
+            "write_back", LABELS["write-back"], _write_pairs(settings.write_back),
+            "One per line, with the CRM's property: score=contact_score. It needs an API token.", lines=True,
+        ),
+        _prefilled(
             "link", "Link to a contact in the CRM", settings.link or "",
             "With {id} for the contact's id. Follow-ups link to it: https://app.hubspot.com/contacts/1/contact/{id}",
         ),

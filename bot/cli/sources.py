@@ -24,6 +24,7 @@ from storage.sources.config import add_source, find_source, remove_source, rotat
 from storage.sources.deliveries import count_recent
 from storage.sources.health import list_troubled
 from storage.sources.readback_queue import readback_status
+from storage.sources.writeback_queue import writing_status
 from webhooks.providers import PROVIDERS
 from webhooks.source_settings import (
     SourceOptions,
@@ -82,6 +83,12 @@ SHARED_OPTIONS: Final = {
         typer.Option(
             metavar="URL",
             help="The address of a contact in the CRM, with {id} in place of the contact's id; a blank removes it.",
+        ),
+    ],
+    "write_back": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TYPE=PROPERTY", help="A score, and the CRM's property to write it to; a blank property stops it."
         ),
     ],
 }
@@ -269,6 +276,7 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "rate": source_settings.rate,
             "link": source_settings.link,
             **(await _describe_readback(source)),
+            **(await _describe_writeback(source)),
             "standing": (await list_troubled(workspace)).get(slug, SourceHealth.WORKS),
             "last_delivery_at": output.moment(counts.last_at) if counts.last_at is not None else None,
             "last_day": last_day,
@@ -300,6 +308,22 @@ async def _describe_readback(source: Source) -> dict[str, object]:
         "contacts_to_read": status.waiting,
         "not_read": status.problem if source.reads else explain_missing_token(source.slug),
         "not_read_at": output.moment(status.problem_at) if status.problem_at is not None else None,
+    }
+
+
+async def _describe_writeback(source: Source) -> dict[str, object]:
+    """Return the settings and status of the write-back; empty if no scores are written to the source."""
+    if not source.settings.write_back:
+        return {}
+    writeback = PROVIDERS[source.provider].writeback
+    status = await writing_status(source.workspace, source=source.slug)
+    return {
+        "api_url": source.settings.api_url or (writeback.base if writeback is not None else None),
+        "write_back": dict(source.settings.write_back),
+        "contacts_to_write": status.waiting,
+        "writing_paused": status.paused_at is not None,
+        "not_written": status.problem,
+        "not_written_at": output.moment(status.problem_at) if status.problem_at is not None else None,
     }
 
 

@@ -21,6 +21,7 @@ from bot.features import (
     split,
     subscriptions,
     undo,
+    write_backs,
 )
 from bot.features.help import help_reply
 from bot.features.home import home_reply, list_contacts, list_health, show_settings
@@ -42,6 +43,7 @@ _FEATURES = (
     scoring.FEATURE,
     sources.FEATURE,
     subscriptions.FEATURE,
+    write_backs.FEATURE,
     merge.FEATURE,
     split.FEATURE,
     delete.FEATURE,

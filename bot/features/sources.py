@@ -175,10 +175,11 @@ async def submit_edit(request: Request) -> Reply:
 
 #: the settings that a form shows as a text, without their values
 _REMOVED: Mapping[str, Any] = {
-    "options": {}, "map": {}, "mapping": None, "public_url": None, "link": None, "rate": None
+    "options": {}, "map": {}, "mapping": None, "public_url": None, "link": None, "rate": None,
+    "write_back": {},
 }  # fmt: skip  # a row
 #: The fields of the forms, in the order in which they are validated: options may decide what the others may be.
-_ORDER = ("options", "map", "mapping", "token_in", "public_url", "link", "rate", "secret", "api_token")
+_ORDER = ("options", "map", "mapping", "token_in", "public_url", "link", "rate", "secret", "api_token", "write_back")
 
 
 _OPTION = re.compile(r"--[a-z-]+ ")
@@ -218,11 +219,13 @@ def _read_form(
     known = {score_type.key for score_type in request.types}
     if unknown := [key for key in settings.map.values() if key not in known]:
         raise _WrongField("map", f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
+    if unknown := [key for key in settings.write_back if key not in known]:
+        raise _WrongField("write_back", f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
     return settings, secrets, options.get("api_token")
 
 
 def _parse_field(name: str, text: str) -> object:
-    if name in ("options", "map"):
+    if name in ("options", "map", "write_back"):
         return _split_lines(text)
     if name != "mapping":
         return text

@@ -38,6 +38,7 @@ class Workspace(Table):
     events_kept_until = fields.BigIntField(db_default=0)  # events are written until then: somebody may read them
     events_position = fields.BigIntField(db_default=0)  # the position of the latest published event
     watches_segments = fields.BooleanField(db_default=False)  # whether a subscription names a segment
+    write_backs = fields.TextField(null=True)  # as JSON: source → the score types that are written to its contacts
     zone = fields.CharField(max_length=64, null=True)  # of its working hours, such as Europe/Berlin
     opens = fields.IntField(db_default=540)  # its working hours, in minutes of the local day, Monday to Friday
     closes = fields.IntField(db_default=1020)
@@ -277,12 +278,28 @@ class Source(Table):
     standing = fields.CharField(max_length=12, db_default="works")
     standing_at = fields.BigIntField(null=True)  # when *standing* last changed
     told = fields.CharField(max_length=12, db_default="works")  # the standing that an admin was last notified of
+    unwritten = fields.TextField(null=True)  # why the last scores were not written to a contact
+    unwritten_at = fields.BigIntField(null=True)
+    writing_paused_at = fields.BigIntField(null=True)  # when this app stopped writing scores, because of refusals
     created_at = fields.BigIntField()
     updated_at = fields.BigIntField()
 
     class Meta:
         table = "sources"
         constraints = (UniqueConstraint(fields=("workspace_id", "slug"), name="sources_slug"),)
+
+
+# The scores that were last written to a contact of a source.
+class WriteBack(Table):
+    id = fields.BigIntField(primary_key=True)
+    source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
+    identity: fields.ForeignKeyRelation[Identity] = fields.ForeignKeyField("storage.Identity", on_delete=fields.CASCADE)
+    written = fields.TextField()  # as JSON: property → value in thousandths, null if it was cleared
+
+    class Meta:
+        table = "write_backs"
+        constraints = (UniqueConstraint(fields=("identity_id",), name="write_backs_identity"),)
+        indexes = (Index(fields=("source_id",), name="write_backs_source"),)
 
 
 # The number of requests to a source that failed authentication, and the reason of the last one.

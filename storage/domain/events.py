@@ -1,6 +1,6 @@
 """Define the events that programs are sent, and derive those of a changed score."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -52,10 +52,12 @@ BARE = (EventType.CONTACT_MERGED, EventType.CONTACT_DELETED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readership:
-    """Who may read the events of a workspace. *watches_segments*: a subscription names a segment."""
+    """Who follows the changes of a workspace. *watches_segments*: a subscription names a segment."""
 
     kept_until: int  #: events are written until then, in µs UTC
     watches_segments: bool
+    #: the slug of a source → the keys of the score types that are written to its contacts
+    write_backs: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

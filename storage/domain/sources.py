@@ -37,6 +37,7 @@ class SetupStep:
             "mapping": settings.mapping is not None,
             "option": self.settings.get("option", "").partition("=")[0] in settings.options,
             "public-url": settings.public_url is not None,
+            "write-back": bool(settings.write_back),
         }
         return bool(self.settings) and all(done[name] for name in self.settings)
 
@@ -67,6 +68,8 @@ class SourceSettings:
     rate: str | None = None  #: the rate limit, as `200/s`
     api_url: str | None = None  #: the base URL of its API, in place of the provider's default
     link: str | None = None  #: the address of a contact in the sender's own pages; `{id}` stands for the contact's id
+    #: the key of a score type → the sender's property that it is written to
+    write_back: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +94,17 @@ class Source:
         return replace(self, secrets=tuple(secret for secret in self.secrets if self.retiring.get(secret, now) >= now))
 
     def score_type(self, name: str) -> str | None:
-        """Return the key of the score type for a sender's property: the mapped one, or the same name, or None."""
+        """Return the key of the score type for a sender's property: the mapped one, or the same name, or None.
+
+        A property that scores are written to is not read.
+        """
+        if self.writes(name):
+            return None
         return self.settings.map.get(name) or (name if name in self.score_types else None)
+
+    def writes(self, name: str) -> bool:
+        """Return whether scores are written to a property of the sender."""
+        return name in self.settings.write_back.values()
 
 
 def check_link(link: str) -> str | None:

@@ -117,15 +117,24 @@ async def next_delivery(workspace: Workspace, *, subscription: int, slot: int) -
 
 
 async def list_deliveries(
-    workspace: Workspace, *, subscription: int, state: DeliveryState | None = None, limit: int
+    workspace: Workspace,
+    *,
+    subscription: int,
+    state: DeliveryState | None = None,
+    before: int | None = None,
+    limit: int,
 ) -> list[EventDelivery]:
-    """Return the latest deliveries of a subscription, newest first; with *state* only those in this state."""
+    """Return the latest deliveries of a subscription, newest first; with *state* only those in this state.
+
+    *before* is the id of a delivery that the list begins after.
+    """
     rows = await database.read(
-        f"{_SELECT} WHERE e.workspace_id = $1 AND d.subscription_id = $2"
-        f"{' AND d.state = $4' if state is not None else ''} ORDER BY d.id DESC LIMIT $3",
+        f"{_SELECT} WHERE e.workspace_id = $1 AND d.subscription_id = $2 AND d.id < $4"
+        f"{' AND d.state = $5' if state is not None else ''} ORDER BY d.id DESC LIMIT $3",
         workspace.id,
         min(subscription, LARGEST_ID),
         limit,
+        LARGEST_ID if before is None else min(before, LARGEST_ID),
         *([state.value] if state is not None else []),
     )
     return [_make_delivery(row) for row in rows]

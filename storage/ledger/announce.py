@@ -1,6 +1,6 @@
-"""Phase 6: write the events of recorded submissions to the outbox."""
+"""Phase 6: write the events of recorded submissions to the outbox, and queue the scores to write to CRMs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from storage.db.database import Session
@@ -8,6 +8,7 @@ from storage.domain.events import IMPORT, WRITTEN, EventType, NewEvent, Readersh
 from storage.domain.facts import Deleted
 from storage.events.outbox import emit_events, forget_members
 from storage.ledger.plan import Plan
+from storage.sources.writeback_queue import TOGETHER, enqueue_write_backs
 
 
 async def announce_changes(
@@ -28,6 +29,30 @@ async def announce_changes(
             await forget_members(session, merged)
             events += [_make_event(plan, WRITTEN, contact, {}) for contact in sorted(_list_written(plan))]
     await emit_events(session, events, now=now)
+
+
+async def queue_write_backs(
+    session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int
+) -> None:
+    """Queue the contacts whose scores are to be written to a source. *readerships* are by workspace id."""
+    contacts = [
+        (plan.workspace.id, slug, contact)
+        for plan in plans
+        if plan.workspace.id in readerships
+        for slug, keys in readerships[plan.workspace.id].write_backs.items()
+        for contact in _list_written_back(plan, slug, keys)
+    ]
+    if contacts:
+        await enqueue_write_backs(session, contacts, at=now + TOGETHER, now=now)
+
+
+def _list_written_back(plan: Plan, slug: str, keys: Collection[str]) -> set[int]:
+    """Return the contacts with a changed score of a type among *keys*, or with another id in a source."""
+    changed = {moved.contact for moved in plan.moved if moved.score_type.key in keys and moved.before != moved.after}
+    named = {
+        plan.roots.get(row, row) for (_, namespace, _), row in plan.identities.items() if namespace == slug and row > 0
+    }
+    return {*changed, *named, *plan.regrouped}
 
 
 def _list_merged(plan: Plan) -> Mapping[int, int]:

@@ -24,7 +24,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import projection
-from storage.ledger.announce import announce_changes
+from storage.ledger.announce import announce_changes, queue_write_backs
 from storage.ledger.append import append_facts
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
@@ -81,6 +81,7 @@ async def record_group(
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
     await announce_changes(session, recorded, readerships, now=now)
+    await queue_write_backs(session, recorded, readerships, now=now)
     await _save_deliveries(session, recorded)
     for plan in recorded:
         outcomes[plan.position] = plan.refusal or Recorded(

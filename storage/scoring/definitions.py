@@ -19,7 +19,7 @@ from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_def
 Types: TypeAlias = Mapping[int, Mapping[str, ScoreType]]
 
 _LIVE = """
-SELECT w.id AS workspace_id, w.events_kept_until, w.watches_segments,
+SELECT w.id AS workspace_id, w.events_kept_until, w.watches_segments, w.write_backs,
        t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
        d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life, d.rules, d.is_draft
   FROM workspaces w
@@ -226,7 +226,7 @@ async def load_for_writing(
 ) -> tuple[Types, Mapping[int, Sequence[ScoreType]], Mapping[int, Readership]]:
     """Return what a write must know of several workspaces, in one statement.
 
-    These are the live definitions and, by workspace id, the drafts and who reads the events.
+    These are the live definitions and, by workspace id, the drafts and who follows the changes.
     """
     live_types: dict[int, dict[str, ScoreType]] = {id: {} for id in workspaces}
     drafts: dict[int, list[ScoreType]] = {}
@@ -238,7 +238,9 @@ async def load_for_writing(
         else:
             live_types[row["workspace_id"]][row["key"]] = _build_score_type(row)
         readerships[row["workspace_id"]] = Readership(
-            kept_until=row["events_kept_until"], watches_segments=bool(row["watches_segments"])
+            kept_until=row["events_kept_until"],
+            watches_segments=bool(row["watches_segments"]),
+            write_backs=json.loads(row["write_backs"] or "{}"),
         )
     return live_types, drafts, readerships
 

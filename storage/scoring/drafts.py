@@ -31,6 +31,7 @@ from storage.scoring.draft_scores import (
     load_next_ids,
     run_in_transaction,
 )
+from storage.sources.writeback_queue import enqueue_refresh
 
 BUILD, APPLY, DELETE = "build_draft", "apply_draft", "delete_scores"  #: the kinds of the jobs
 LANE = "draft/"  #: prefix of the lane of a definition's jobs; the definition's row id follows
@@ -333,6 +334,7 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
         await fold_contacts(session, workspace, draft, ids)
     if not await definitions.point_at_draft(session, workspace, draft, previous=previous, now=now):
         raise NoDraft
+    await enqueue_refresh(session, workspace, now=now)
     if await _reenroll(session, workspace, types.values(), asks_about=draft.key if asks else None, now=now):
         await definitions.begin_asking(session, definition=draft.definition)
 

@@ -75,8 +75,10 @@ async def _list_uses(
             uses.append(f"alert rule {rule.id}")
     uses += [f"the segment `{name}`" for name, text in saved.items() if _uses_type(text, key, types, saved)]
     for row in await session.rows("SELECT slug, settings FROM sources WHERE workspace_id = $1", workspace.id):
-        mapped = [name for name, mapped_key in json.loads(row["settings"])["map"].items() if mapped_key == key]
+        settings = json.loads(row["settings"])
+        mapped = [name for name, mapped_key in settings["map"].items() if mapped_key == key]
         uses += [f"the source `{row['slug']}`, which maps {', '.join(mapped)} to it"] if mapped else []
+        uses += [f"the source `{row['slug']}`, which it is written to"] if key in settings.get("write_back", ()) else []
     (waiting,) = await session.rows(
         "SELECT count(*) AS number FROM follow_ups WHERE workspace_id = $1 AND score = $2 AND state NOT IN ($3, $4)",
         workspace.id,

@@ -10,8 +10,8 @@ from storage.db.database import Row, Session
 from storage.domain.errors import AlreadyThere, UnknownSource
 from storage.domain.people import Workspace
 from storage.domain.sources import DAY, Source, SourceSettings, check_slug
-from storage.scoring.definitions import live, lock_names
-from storage.sources import readback_queue
+from storage.scoring.definitions import live, lock_exclusively, lock_names
+from storage.sources import readback_queue, writeback_queue
 from storage.vault import CannotUnlock
 
 
@@ -49,6 +49,9 @@ async def add_source(
         )
         if not inserted:
             raise AlreadyThere(f"the source `{slug}` already exists; choose another name")
+        if settings is not None and settings.write_back:
+            await lock_exclusively(session, workspace)
+            await writeback_queue.restart_writing(session, workspace, slug, anew=False, now=now)
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_ADDED, subject=slug,
             before=None, after=await _load_document(session, workspace, slug, has_secrets=True), now=now,
@@ -71,12 +74,14 @@ async def set_source(
     """Replace the settings of a source and return the source; raises UnknownSource.
 
     *secrets* None keeps the current secrets. *api_token* None keeps the current token, and a blank deletes it. A new
-    token queues a read-back for every contact of the source that has no address.
+    token queues a read-back for every contact of the source that has no address. Scores that differ from what was last
+    written to the source are written, also if writing was paused.
     """
     sealed = None if secrets is None else _seal_secrets(secrets, {})
     token = database.current_database().vault.seal(api_token) if api_token else api_token
 
     async def body(session: Session) -> None:
+        await lock_exclusively(session, workspace)
         before = await _load_document(session, workspace, slug, has_secrets=True)
         await session.rows(
             "UPDATE sources SET settings = $3, secrets = coalesce($4, secrets),"
@@ -95,6 +100,12 @@ async def set_source(
         )  # fmt: skip  # who and what, then the states
         if token:
             await readback_queue.restart_readback(session, workspace.id, slug, now=now)
+        written_before = before["settings"].get("write_back", {})
+        if settings.write_back or written_before:
+            is_elsewhere = settings.write_back != written_before or settings.api_url != before["settings"].get(
+                "api_url"
+            )
+            await writeback_queue.restart_writing(session, workspace, slug, anew=is_elsewhere, now=now)
 
     await database.write(body)
     return await find_source(workspace.team, slug=slug)
@@ -135,18 +146,22 @@ async def remove_source(workspace: Workspace, *, slug: str, by: str, now: int) -
     """Delete a source with its deliveries; raises UnknownSource. Changes that its deliveries made to contacts stay."""
 
     async def body(session: Session) -> None:
+        await lock_exclusively(session, workspace)
         rows = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, slug)
         if not rows:
             raise _make_unknown_error(slug, workspace.team)
         id = rows[0]["id"]
+        await session.rows("DELETE FROM write_backs WHERE source_id = $1", id)
         in_source = "delivery_id IN (SELECT id FROM deliveries WHERE source_id = $1)"
         await session.rows(f"DELETE FROM quarantine WHERE {in_source}", id)
         await session.rows(f"DELETE FROM raw_deliveries WHERE {in_source}", id)
         for table in ("deliveries", "refusals"):
             await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
         await readback_queue.stop_readback(session, workspace.id, slug)
+        await writeback_queue.stop_writing(session, workspace, slug)
         before = await _load_document(session, workspace, slug)
         await session.rows("DELETE FROM sources WHERE id = $1", id)
+        await writeback_queue.update_writing(session, workspace)
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_REMOVED, subject=slug,
             before=before, after=None, now=now,

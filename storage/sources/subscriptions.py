@@ -89,6 +89,64 @@ async def add_subscription(
     return await find_subscription(workspace, id=await database.write(body), now=now)
 
 
+async def change_subscription(
+    workspace: Workspace,
+    *,
+    id: int,
+    url: str | None = None,
+    events: Collection[str] | None = None,
+    segments: Collection[str] | None = None,
+    imports: bool | None = None,
+    by: str,
+    now: int,
+) -> Subscription:
+    """Change a subscription and return it without its secrets; None keeps a setting.
+
+    Raises UnknownSubscription, and what `add_subscription` raises. Events that wait are still sent, to the new address.
+    """
+    if url is not None:
+        _check_url(url)
+
+    async def body(session: Session) -> Subscription:
+        row = await _lock(session, workspace, id)
+        before = _describe(row)
+        chosen_segments = sorted(before["segments"] if segments is None else set(segments))
+        await _check_segments(session, workspace, [] if segments is None else segments)
+        wanted = events
+        if wanted is None:
+            wanted = [type for type in before["events"] if chosen_segments or type not in SEGMENT_EVENTS]
+            if not wanted:
+                raise BadName("without segments it would get no events: name its events too, or remove it")
+        after = {
+            "url": before["url"] if url is None else url,
+            "events": _choose_events(wanted, chosen_segments),
+            "segments": chosen_segments,
+            "imports": before["imports"] if imports is None else imports,
+        }
+        if after != before:
+            unwatched = set(chosen_segments) - await _load_watched(session, workspace)
+            await session.rows(
+                "UPDATE subscriptions SET url = $2, events = $3, segments = $4, imports = $5,"
+                " failing_since = CASE WHEN url = $2 THEN failing_since END,"
+                " problem = CASE WHEN url = $2 THEN problem END,"
+                " paused_until = CASE WHEN url = $2 THEN paused_until ELSE 0 END WHERE id = $1",
+                row["id"],
+                after["url"],
+                json.dumps(after["events"]),
+                json.dumps(after["segments"]),
+                after["imports"],
+            )
+            if row["disabled_at"] is None:
+                await store_members(session, workspace, unwatched, now=now)
+            await _update_keeping(session, workspace, now=now)
+            await record_subscription_change(
+                session, workspace, AuditAction.SUBSCRIPTION_CHANGED, row["id"], before, after, by=by, now=now
+            )
+        return _make_subscription(await _lock(session, workspace, id))
+
+    return await database.write(body)
+
+
 async def rotate_subscription(workspace: Workspace, *, id: int, secret: str, by: str, now: int) -> Subscription:
     """Replace the secret of a subscription and return the subscription. Raises UnknownSubscription.
 
@@ -279,7 +337,7 @@ def _choose_events(events: Collection[str], segments: Collection[str]) -> list[s
     if unknown := sorted(set(events) - set(known)):
         raise BadName(f"there is no event `{unknown[0][:40]}`; existing: {', '.join(known)}")
     if not segments and set(events) & set(SEGMENT_EVENTS):
-        raise BadName("name the segments whose events it gets: --segment hot")
+        raise BadName("name the segments whose events it gets, such as hot")
     wanted = set(events)
     if segments and not wanted & set(SEGMENT_EVENTS):
         wanted |= set(SEGMENT_EVENTS)

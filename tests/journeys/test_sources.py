@@ -197,7 +197,7 @@ async def test_the_secret_of_a_sender_that_makes_it_is_asked_for(acme: Acme) -> 
 
     view = await form_of(acme, added, "Enter its secret")
     fields = [block["block_id"] for block in view.blocks]
-    assert fields == ["secret", "map", "options", "public_url", "api_token", "link", "rate", "follow_ups"]
+    assert fields == ["secret", "map", "options", "public_url", "api_token", "write_back", "link", "rate", "follow_ups"]
     shown = await hand_in(acme, view, secret="client-secret", map="hubspotscore=score")
     hub = await find_source(TEAM, slug="hub")
     assert (hub.secrets, hub.settings.map) == (("client-secret",), {"hubspotscore": "score"})
@@ -205,6 +205,11 @@ async def test_the_secret_of_a_sender_that_makes_it_is_asked_for(acme: Acme) -> 
     assert "3. HubSpot names contacts by their ids alone" in acme.seen(shown)
     assert "Enter its secret" not in acme.seen(shown) + acme.seen(await ask(acme, "sources"))
     assert "client-secret" not in acme.seen(shown)
+    view = await form_of(acme, shown, "Edit")
+    errors = await refused(acme, view, write_back="score=ours")
+    assert errors == {"write_back": "Scores are written through the API of `hub`: give it API token TOKEN"}
+    await hand_in(acme, await form_of(acme, shown, "Edit"), api_token="pat-1", write_back="score=ours")
+    assert (await find_source(TEAM, slug="hub")).settings.write_back == {"score": "ours"}
 
 
 @on_both

@@ -46,7 +46,12 @@ from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_hand
 from storage.scoring.removal import add_again, remove_score_type
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
 from storage.sources.deliveries import deliveries, discard_items, settle_replay
-from storage.sources.subscriptions import add_subscription, remove_subscription, rotate_subscription
+from storage.sources.subscriptions import (
+    add_subscription,
+    change_subscription,
+    remove_subscription,
+    rotate_subscription,
+)
 from storage.tokens import create_token, revoke_token
 from storage.transfer.csv_files import recognize
 from storage.transfer.export import create_file, export, write_csv
@@ -80,7 +85,10 @@ NO_SETTINGS = {
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
     "remove_workspace.remove_workspace", "sources.readback_queue.clear_failure",
-    "sources.readback_queue.record_failure", "tokens.record_token_use", "workspaces.record_welcome",
+    "sources.readback_queue.record_failure", "sources.writeback_queue.clear_refusal",
+    "sources.writeback_queue.pause_writing", "sources.writeback_queue.record_refusal",
+    "sources.writeback_queue.record_written", "sources.writeback_queue.refresh", "jobs.drop_repeated",
+    "tokens.record_token_use", "workspaces.record_welcome",
 }  # fmt: skip  # names
 # They write a part of what another function records.
 PARTS = {"scoring.definitions.record_applicant", "transfer.import_batch.record_import"}
@@ -359,6 +367,7 @@ async def _check_sources(witness: Witness) -> None:
         "rate": None,
         "api_url": None,
         "link": None,
+        "write_back": {},
     }
     crm = {"provider": "generic", "settings": settings, "api_token": False, "secrets": 1}
     source = await witness.check(
@@ -422,6 +431,12 @@ async def _check_subscriptions(witness: Witness) -> None:
         ),
         ("subscription.added", "1", None, added),
     )  # fmt: skip  # the act and its entry
+    without_imports = added | {"imports": False}
+    await witness.check(
+        "sources.subscriptions.change_subscription",
+        change_subscription(workspace, id=subscription.id, imports=False, by=ADMIN, now=NOW),
+        ("subscription.changed", "1", added, without_imports),
+    )
     await witness.check(
         "sources.subscriptions.rotate_subscription",
         rotate_subscription(workspace, id=subscription.id, secret="whsec_2", by=ADMIN, now=NOW),
@@ -434,7 +449,7 @@ async def _check_subscriptions(witness: Witness) -> None:
     await witness.check(
         "sources.subscriptions.remove_subscription",
         remove_subscription(workspace, id=subscription.id, by=ADMIN, now=NOW),
-        ("subscription.removed", "1", added, None),
+        ("subscription.removed", "1", without_imports, None),
     )
     assert "whsec" not in str(await audit_entries(workspace))
 

@@ -16,6 +16,7 @@ from storage.reading.segments import save_segment
 from storage.sources.config import add_source
 from storage.sources.deliveries import count_refusal
 from storage.sources.subscriptions import add_subscription
+from storage.sources.writeback_queue import ContactWrite, record_written
 from storage.tokens import create_token
 from storage.workspaces import add_workspace
 from tests.storage import raw
@@ -57,6 +58,8 @@ async def fill(url: str) -> None:
         await record_notice(workspace, notice="C0GONE", now=NOW)
         await record_posted(workspace, channel="C0SALES", ts="1.5", contacts=[1])
         await mark_contacts(current_database().writer, workspace, batch="q", undo="u", now=NOW)
+        write = ContactWrite(identity=1, id="17", contact=1, values={"ours": 90_000}, written={"ours": 90_000})
+        await record_written(workspace, source=source, writes=[write])
         await save_answer(workspace, answer=LateAnswer(user="U1", answer_to=None, about={}), lane="draft/1", now=NOW)
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:

@@ -70,24 +70,26 @@ class Receiving:
         return await deliveries(self.workspace, source=None, most=1000)
 
 
-def settings(database_url: str, *, secret_keys: str = KEY) -> Settings:
-    """Return the settings of the service."""
+def settings(database_url: str, *, secret_keys: str = KEY, networks: str = "") -> Settings:
+    """Return the settings of the service. *networks* are those that events may be sent to."""
     chosen = {
         "database_url": database_url,
         "host": "127.0.0.1",
         "port": 0,
         "secret_keys": secret_keys,
         "metrics_token": METRICS_TOKEN,
+        "allow_networks": networks,
     }
     return Settings.model_validate(chosen)
 
 
 @asynccontextmanager
 async def serving(
-    database_url: str, *, clock: Clock, secret_keys: str = KEY, limits: Limits = DEFAULT_LIMITS
+    database_url: str, *, clock: Clock, secret_keys: str = KEY, limits: Limits = DEFAULT_LIMITS, networks: str = ""
 ) -> AsyncIterator[str]:
     """Run the service, and yield its URL."""
-    service = Service(settings(database_url, secret_keys=secret_keys), with_slack=False, clock=clock, limits=limits)
+    chosen = settings(database_url, secret_keys=secret_keys, networks=networks)
+    service = Service(chosen, with_slack=False, clock=clock, limits=limits)
     try:
         url = await service.start()
         await service.connected()  # returns at once without Slack
@@ -121,10 +123,12 @@ async def furnish_for_a_process(database_url: str) -> None:
 
 
 @asynccontextmanager
-async def receiving(database_url: str, *, limits: Limits = DEFAULT_LIMITS) -> AsyncIterator[Receiving]:
+async def receiving(
+    database_url: str, *, limits: Limits = DEFAULT_LIMITS, networks: str = ""
+) -> AsyncIterator[Receiving]:
     """Run the service with a workspace and a source."""
     clock = Clock()
-    async with serving(database_url, clock=clock, limits=limits) as url, session() as open_session:
+    async with serving(database_url, clock=clock, limits=limits, networks=networks) as url, session() as open_session:
         workspace = await furnish(clock)
         sender = Sender(open_session, f"{url}/webhooks/{TEAM}/{SLUG}", clock=clock)
         yield Receiving(url=url, clock=clock, workspace=workspace, session=open_session, sender=sender)

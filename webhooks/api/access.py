@@ -24,6 +24,7 @@ from storage.domain.errors import (
     UnknownContact,
     UnknownScoreType,
     UnknownSegment,
+    UnknownSubscription,
 )
 from storage.domain.followups import BadNote, NotTheirs, TooLate
 from storage.domain.people import Workspace
@@ -74,7 +75,7 @@ class Api:
     def needs(
         self, scope: str, handler: Callable[[ApiRequest], Awaitable[web.Response]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Return a handler that calls *handler* for requests with a token that has *scope*."""
+        """Return a handler that calls *handler* for requests with a token that has each scope in *scope*."""
 
         async def answer(request: web.Request) -> web.Response:
             headers: dict[str, str] = {}
@@ -89,7 +90,13 @@ class Api:
                 return problem(mistake.status, mistake.detail)
             except TooLarge as exc:
                 return problem(413, str(exc), headers={"Connection": "close"})
-            except (UnknownContact, UnknownFollowUp, UnknownScoreType, UnknownSegment) as exc:
+            except (
+                UnknownContact,
+                UnknownFollowUp,
+                UnknownScoreType,
+                UnknownSegment,
+                UnknownSubscription,
+            ) as exc:
                 return problem(404, _format_sentence(exc))
             except (BadItem, BadNote, OutOfRange, OffStep) as exc:
                 return problem(422, _format_sentence(exc))
@@ -140,8 +147,9 @@ class Api:
         headers["RateLimit"] = f'"token";r={allowance.remaining};t={allowance.resets_in}'
         if allowance.wait:
             return problem(429, "This token sends too many requests.", headers={"Retry-After": str(allowance.wait)})
-        if scope not in token.scopes:
-            return problem(403, f"This token lacks the scope `{scope}`.")
+        for needed in scope.split():
+            if needed not in token.scopes:
+                return problem(403, f"This token lacks the scope `{needed}`.")
         _check_address(request)
         return await handler(
             ApiRequest(

@@ -32,7 +32,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "key": ("path", _TEXT, "The contact's id, e-mail address, or `source:id`."),
     "type": ("path", _TEXT, "The key of a score type."),
     "name": ("path", _TEXT, "The name of a segment."),
-    "id": ("path", _TEXT, "The id of a follow-up."),
+    "id": ("path", _TEXT, "The id of the follow-up or the subscription."),
     "If-Match": ("header", _TEXT, "The ETag that was read: refuse with 412 if it has changed since."),
     "If-None-Match": ("header", _TEXT, "The ETag that was read: answer 304 if nothing has changed since."),
     "Idempotency-Key": (
@@ -111,7 +111,7 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
     unchanged = {"304": {"description": "Not Modified"}} if is_conditional else {}
     return {
         "summary": operation.summary,
-        "description": f"The token needs the scope `{operation.scope}`.",
+        "description": f"The token needs the scope `{operation.scope.replace(' ', '` and the scope `')}`.",
         "operationId": operation.handler.__name__,
         "parameters": [_describe_parameter(name) for name in (*in_path, *operation.query, *headers)],
         **body,

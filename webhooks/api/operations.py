@@ -33,17 +33,32 @@ from webhooks.api.scores import (
     show_score,
 )
 from webhooks.api.segments import list_segment_contacts, list_segments
+from webhooks.api.subscriptions import (
+    NewSubscription,
+    Redelivery,
+    SubscriptionPatch,
+    create_subscription,
+    delete_subscription,
+    list_event_deliveries,
+    list_subscriptions,
+    patch_subscription,
+    redeliver_events,
+    rotate_secret,
+    show_subscription,
+)
 
 BASE = "/api/v1"
 CONTACT = "/contacts/{key}"
 SCORE = f"{CONTACT}/scores/{{type}}"
 FOLLOW_UP = "/followups/{id}"
+SUBSCRIPTION = "/subscriptions/{id}"
+SHOWING = "read write"  #: the scopes of calls that decide where the events of contacts go
 PAGES = ("limit", "cursor")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """A call of the API. *path* is below BASE, *scope* is what the token needs."""
+    """A call of the API. *path* is below BASE; *scope* is what the token needs, or several with blanks between them."""
 
     method: str
     path: str
@@ -138,6 +153,43 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
             method="GET", path="/events", scope="read", handler=list_events,
             summary="List the events of the last seven days, oldest first, for programs that poll",
             query=("imports", *PAGES), result=shapes.EventPage,
+        ),
+        Operation(
+            method="GET", path="/subscriptions", scope="read", handler=list_subscriptions,
+            summary="List the subscriptions to events, without their secrets", result=shapes.SubscriptionPage,
+        ),
+        Operation(
+            method="POST", path="/subscriptions", scope=SHOWING, handler=create_subscription,
+            summary="Send events to an address; the answer has the secret that signs them",
+            body=NewSubscription, status=201, result=shapes.SubscriptionSecret, problems=(404, 413),
+        ),
+        Operation(
+            method="GET", path=SUBSCRIPTION, scope="read", handler=show_subscription, summary="Show a subscription",
+            result=shapes.Subscription, problems=(404,),
+        ),
+        Operation(
+            method="PATCH", path=SUBSCRIPTION, scope=SHOWING, handler=patch_subscription,
+            summary="Change a subscription, as a JSON merge patch", body=SubscriptionPatch,
+            result=shapes.Subscription, problems=(404, 413),
+        ),
+        Operation(
+            method="DELETE", path=SUBSCRIPTION, scope="write", handler=delete_subscription,
+            summary="Remove a subscription; events that wait are not sent any more", status=204, problems=(404,),
+        ),
+        Operation(
+            method="POST", path=f"{SUBSCRIPTION}/rotate", scope="write", handler=rotate_secret,
+            summary="Replace the secret; for a day requests are signed with both", result=shapes.SubscriptionSecret,
+            problems=(404,),
+        ),
+        Operation(
+            method="GET", path=f"{SUBSCRIPTION}/deliveries", scope="read", handler=list_event_deliveries,
+            summary="List the latest deliveries of a subscription, newest first", query=PAGES,
+            result=shapes.EventDeliveryPage, problems=(404,),
+        ),
+        Operation(
+            method="POST", path=f"{SUBSCRIPTION}/redeliver", scope="write", handler=redeliver_events,
+            summary="Send events again, with the same ids; a subscription that is off is turned on", body=Redelivery,
+            result=shapes.Redelivered, problems=(404, 413),
         ),
         Operation(
             method="GET", path="/export.csv", scope="export", handler=export_csv,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, create_model
 
 from storage.domain.contacts import TEXT_FIELDS
 from storage.domain.followups import FollowUpOutcome, FollowUpState
+from storage.events.deliveries import DeliveryState
 
 Number = int | float
 Band = Annotated[str | None, Field(description="The name of the band that the value is in.")]
@@ -182,6 +183,61 @@ class EventPage(BaseModel):
 
     items: list[Event]
     next_cursor: str
+
+
+class Subscription(BaseModel):
+    """An address that events are sent to."""
+
+    id: int
+    url: str
+    events: list[str]
+    segments: list[str]
+    imports: bool
+    state: Annotated[Literal["works", "failing", "off"], Field(description="`off`: it failed for days, or is gone.")]
+    problem: Annotated[str | None, Field(description="Why the latest attempt failed.")]
+    created_at: datetime
+
+
+class SubscriptionSecret(Subscription):
+    """A subscription with its new signing secret, which is shown only once."""
+
+    secret: str
+
+
+class SubscriptionPage(BaseModel):
+    """All subscriptions."""
+
+    items: list[Subscription]
+    next_cursor: Cursor
+
+
+class EventDelivery(BaseModel):
+    """An event for a subscription, and what became of it."""
+
+    id: int
+    event: Annotated[str, Field(description="The id of the event, which is the `webhook-id` of its requests.")]
+    type: str
+    contact: int
+    happened_at: datetime
+    state: DeliveryState
+    attempts: int
+    last_attempt_at: datetime | None
+    next_attempt_at: datetime | None
+    status: Annotated[int | None, Field(description="The status of the latest answer.")]
+    problem: str | None
+
+
+class EventDeliveryPage(BaseModel):
+    """A page of deliveries, newest first."""
+
+    items: list[EventDelivery]
+    next_cursor: Cursor
+
+
+class Redelivered(BaseModel):
+    """The number of events that will be sent again."""
+
+    redelivered: int
 
 
 class Problem(BaseModel):

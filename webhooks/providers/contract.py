@@ -62,6 +62,38 @@ class Readback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiCall:
+    """A request to a sender's API. *path* is below the base URL; *body* is sent as JSON."""
+
+    method: str
+    path: str
+    body: object
+
+
+#: the contacts to write: the sender's id of a contact, and property → value in thousandths; None clears the property
+Writes: TypeAlias = Sequence[tuple[str, Mapping[str, int | None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writeback:
+    """How to write properties of contacts through the sender's API.
+
+    *base* is the URL of the API. *call* returns the request that writes at most *most* contacts, and *authorize* the
+    header with the API token. *refused* returns the contacts that an answer of 2xx did not accept: id → why.
+    *problem* returns the message of an answer that refuses the whole request, or a blank. *pace* is the time between
+    two requests in µs.
+    """
+
+    base: str
+    most: int
+    pace: int
+    call: Callable[[Writes], ApiCall]
+    authorize: Callable[[str], Mapping[str, str]]
+    refused: Callable[[object, Writes], Mapping[str, str]]
+    problem: Callable[[object], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
     """One kind of sender, as data.
 
@@ -94,6 +126,7 @@ class Provider:
     by_item: bool = False  #: a fault in its JSON rejects one item; for other senders broken text is replaced
     list_ignored_fields: Callable[[object], Sequence[str]] | None = None  #: the fields of a document that are not read
     readback: Readback | None = None  #: set if its deliveries lack the contacts' fields
+    writeback: Writeback | None = None  #: set if scores can be written to its contacts
 
     @property
     def ignored_events(self) -> Mapping[str, str]:

@@ -6,18 +6,21 @@ Event ids are not unique and a retry changes the body, so the key of an event is
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
+from storage.domain.backoff import SECOND
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge
+from storage.domain.numbers import show
 from storage.domain.sources import SetupStep, Source
 from webhooks.authentication.credentials import Authenticator, Signature
 from webhooks.authentication.recipes import RECIPES
-from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
+from webhooks.providers.contract import ApiCall, Arrived, Handler, Provider, Readback, Writeback, Writes, ignore
 from webhooks.read.extract import (
     Event,
     bounded_key,
     contact_fields,
     get_path,
     key_of,
+    lists,
     objects,
     require_list,
     require_object,
@@ -25,6 +28,7 @@ from webhooks.read.extract import (
     text,
 )
 
+API = "https://api.hubapi.com"
 CONTACT = "0-1"  # the objectTypeId of contacts
 WORKFLOW, OBJECT = "workflow", "workflow.other"
 OTHER = "it is about other objects than contacts"
@@ -108,7 +112,7 @@ def _read_workflow(event: Event) -> list[ItemRequest]:
     items: list[ItemRequest] = []
     about = _read_contact_fields(contact, values)
     for name, value in values.items():
-        if event.source.score_type(name) is None:
+        if event.source.score_type(name) is None and not event.source.writes(name):
             continue
         changed = get_path(properties[name], "versions", 0, "timestamp") or body.get("updatedAt")
         is_blank = isinstance(value, str) and not value.strip()
@@ -142,6 +146,27 @@ def _read_answer(event: Event) -> list[ItemRequest]:
     return [Item(key=event.key, contact=contact, fields=about, occurred_at=at, raw=event.raw)]
 
 
+def _build_write(writes: Writes) -> ApiCall:
+    """Return the request that updates up to 100 contacts; a blank clears a property.
+
+    https://developers.hubspot.com/docs/api-reference/legacy/crm/objects/contacts/batch/update-contacts
+    """
+    inputs = [
+        {"id": id, "properties": {name: "" if value is None else show(value) for name, value in values.items()}}
+        for id, values in writes
+    ]
+    return ApiCall(method="POST", path="/crm/v3/objects/contacts/batch/update", body={"inputs": inputs})
+
+
+def _find_refused(answer: object, writes: Writes) -> dict[str, str]:
+    """Return the contacts that the errors in an answer are about; an error without ids is about all of them."""
+    refused: dict[str, str] = {}
+    for error in lists(get_path(answer, "errors")):
+        ids = [str(id) for id in lists(get_path(error, "context", "ids"))] or [id for id, _ in writes]
+        refused |= dict.fromkeys(ids, str(get_path(error, "message") or get_path(error, "category") or "refused"))
+    return refused
+
+
 EVENTS: Mapping[str, Handler] = {
     "contact.propertyChange": _read_change,
     "object.propertyChange": _read_change,
@@ -169,6 +194,11 @@ PROVIDER = Provider(
             " private app with the scope crm.objects.contacts.read",
             {"api-token": "TOKEN"},
         ),
+        SetupStep(
+            "To write scores to HubSpot, create a number property for contacts, give the private app the scope"
+            " crm.objects.contacts.write too, and name the property",
+            {"write-back": "score=PROPERTY"},
+        ),
         SetupStep("Where a proxy changes the address, say which one HubSpot calls", {"public-url": "URL"}),
         SetupStep(
             "For the action Send a webhook of a workflow add a second source with --option signature=v2",
@@ -186,5 +216,14 @@ PROVIDER = Provider(
     split=_split_events,
     options={"signature": ("v3", "v2", "v1")},
     takes=frozenset({"map", "public_url"}),
-    readback=Readback(base="https://api.hubapi.com", path=_build_path, handler=_read_answer),
+    readback=Readback(base=API, path=_build_path, handler=_read_answer),
+    writeback=Writeback(
+        base=API,
+        most=100,
+        pace=SECOND // 2,  # with the read-backs, less than the 100 requests in 10 seconds that every app may make
+        call=_build_write,
+        authorize=lambda token: {"authorization": f"Bearer {token}"},
+        refused=_find_refused,
+        problem=lambda answer: str(get_path(answer, "message") or ""),
+    ),
 )

@@ -3,13 +3,16 @@
 https://pipedrive.readme.io/docs/guide-for-webhooks-v2"""
 
 from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
+from storage.domain.backoff import SECOND
 from storage.domain.contacts import Reference
 from storage.domain.facts import ItemRequest, Merge
 from storage.domain.moments import Moment
+from storage.domain.numbers import to_json
 from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Basic
-from webhooks.providers.contract import Arrived, Handler, Provider, ignore
+from webhooks.providers.contract import ApiCall, Arrived, Handler, Provider, Writeback, Writes, ignore
 from webhooks.read.extract import (
     Event,
     choose_address,
@@ -104,6 +107,13 @@ def _read_deletion(event: Event) -> list[ItemRequest]:
     return [Merge(key=key, contact=duplicate, into=into, occurred_at=event.time(meta.get("timestamp")), raw=event.raw)]
 
 
+def _build_write(writes: Writes) -> ApiCall:
+    """Return the request that updates one person: https://developers.pipedrive.com/docs/api/v1/Persons#updatePerson"""
+    ((id, values),) = writes
+    fields = {name: None if value is None else to_json(value) for name, value in values.items()}
+    return ApiCall(method="PATCH", path=f"/api/v2/persons/{quote(id, safe='')}", body={"custom_fields": fields})
+
+
 EVENTS: Mapping[str, Handler] = {
     "added.person": _read_version_1,
     "updated.person": _read_version_1,
@@ -122,6 +132,11 @@ PROVIDER = Provider(
             "Say which field is which score, by the field's API key (40 characters, under Data fields)",
             {"map": "API_KEY=score"},
         ),
+        SetupStep(
+            "To write scores to Pipedrive, create a numerical field for persons, and name its API key; your API token"
+            " is under Personal preferences, API",
+            {"write-back": "score=API_KEY", "api-token": "TOKEN"},
+        ),
     ),
     reads=(
         "the mapped fields of a person that changed (a field that became empty is cleared), `name`, the first"
@@ -133,4 +148,13 @@ PROVIDER = Provider(
     split=_split_events,
     takes=frozenset({"map", "username"}),
     username=True,
+    writeback=Writeback(
+        base="https://api.pipedrive.com",
+        most=1,
+        pace=SECOND // 5,  # half of the 20 requests in 2 seconds that the smallest plan allows
+        call=_build_write,
+        authorize=lambda token: {"x-api-token": token},
+        refused=lambda answer, writes: {},
+        problem=lambda answer: str(get_path(answer, "error") or ""),
+    ),
 )

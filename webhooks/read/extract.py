@@ -18,6 +18,7 @@ from storage.domain.sources import Source
 from webhooks.read.bodies import BROKEN
 
 LONGEST = 255
+WRITTEN = "we write this property"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +103,9 @@ def scores(
     """
     Return an item that sets the score for every property that is mapped to a score type, or named like one.
 
-    The item of an invalid number is quarantined, and the item of a null is ignored. A property among those *cleared*
-    clears its score instead. If no property is a score, the event is ignored. *about* are fields of the contact itself.
+    The item of an invalid number is quarantined; the item of a null, or of a property that scores are written to, is
+    ignored. A property among those *cleared* clears its score instead. If no property is a score, the event is ignored.
+    *about* are fields of the contact itself.
     *was* is the score before the change in thousandths, if the sender includes it and the key sorts by it.
     With *by_value* the key includes the property and its value. *former_key* is the key that earlier versions used.
     """
@@ -112,6 +114,9 @@ def scores(
     used_keys: set[tuple[str, str]] = set()
     used_former_keys: set[tuple[str, str]] = set()
     for name, value in properties.items():
+        if event.source.writes(name):
+            items += event.ignored(WRITTEN)
+            continue
         score = event.source.score_type(name)
         if score is None:
             continue

@@ -119,7 +119,8 @@ async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: s
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     await run("source", "add", "hub", "--provider", "hubspot", "--secret", "client-secret", env=env)
     alone = await run("source", "show", "hub", "--json", env=env)
-    set_result = await run("source", "set", "hub", "--api-token", "pat-1", "--api-url", "http://127.0.0.1:9", env=env)
+    options = ["--api-token", "pat-1", "--api-url", "http://127.0.0.1:9", "--write-back", "score=ours"]
+    set_result = await run("source", "set", "hub", *options, env=env)
     shown_source = await run("source", "show", "hub", "--json", env=env)
     other = await run("source", "add", "crm", "--api-token", "pat-2", env=env)
     wrong = await run("source", "set", "hub", "--api-url", "hubapi.com", env=env)
@@ -133,6 +134,9 @@ async def test_a_sender_of_ids_alone_is_given_a_token_of_its_api(database_url: s
     assert [shown_source.document[name] for name in names] == [True, "http://127.0.0.1:9", 0, None, None]
     assert (set_result.code, "pat-1" in set_result.out + shown_source.out) == (0, False)
     assert shown_source.document["standing"] == "works"
+    names = ("write_back", "contacts_to_write", "writing_paused", "not_written", "not_written_at")
+    assert [shown_source.document[name] for name in names] == [{"score": "ours"}, 0, False, None, None]
+    assert "write_back" not in alone.document
     other.check_refused("`generic` takes no --api-token")
     wrong.check_refused("`hubapi.com` is not an address: --api-url https://api.example.com")
 

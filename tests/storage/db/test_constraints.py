@@ -41,6 +41,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "pending_refolds_contact": ("pending_refolds", "contact_id, undo", {"undo": "other"}),
     "event_deliveries_event": ("event_deliveries", "subscription_id, event_id", {"subscription_id": 2}),
     "segment_members_contact": ("segment_members", "workspace_id, segment, contact_id", {"contact_id": 2}),
+    "write_backs_identity": ("write_backs", "identity_id", {"identity_id": 2}),
     "tombstones_hash": ("tombstones", "workspace_id, hash", {"hash": "other"}),
 }
 # name → table of another parent that the valid copy needs, and the changes that make the parent
@@ -82,6 +83,7 @@ KEYS = [
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
     ("subscriptions", "workspace_id"), ("events", "workspace_id"), ("event_deliveries", "subscription_id"),
     ("event_deliveries", "event_id"), ("segment_members", "workspace_id"),
+    ("write_backs", "source_id"), ("write_backs", "identity_id"),
     ("late_answers", "workspace_id"), ("pending_refolds", "contact_id"),
     ("tombstones", "workspace_id"), ("attribute_values", "contact_id"), ("audit_entries", "workspace_id"),
 ]  # fmt: skip  # a table of pairs

@@ -1,0 +1,325 @@
+"""Queue the write-backs: the scores that are written to a property of a contact in its CRM.
+
+The transaction that changes a score queues a job for the contact, in the lane of the source. What is written are the
+scores at the time of writing, so that several changes of a contact become one request. The table `write_backs` has what
+was written last: scores that time or a new definition changed are found by comparing with it, once a day.
+"""
+
+import json
+import secrets
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from storage import jobs
+from storage.audit import AuditAction, record_change
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.backoff import SECOND
+from storage.domain.decay import shown
+from storage.domain.errors import StorageUnavailable, UnknownSource
+from storage.domain.facts import DAY
+from storage.domain.people import Workspace
+from storage.domain.sources import Source
+from storage.jobs import Job, NewJob
+from storage.scoring import definitions
+from storage.vault import CannotUnlock
+
+WRITE = "write_back"  #: the kind of the jobs that write the scores of a contact to a source
+LANE = "write/"  #: lane prefix, followed by the slug of a source; each source's lane makes one request at a time
+REFRESH = "refresh_write_backs"  #: the kind and the lane of the job that looks for scores to write, every REFRESH_EVERY
+REFRESH_EVERY = DAY
+TELL = "writing_paused"  #: the kind and the lane of the jobs that tell an admin that scores are no longer written
+TOGETHER = 2 * SECOND  #: the delay in which changes are collected
+PAGE = 500  #: contacts compared at once
+SYSTEM = "system"  #: who, in the record of changes, if this app stopped writing by itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactWrite:
+    """The scores to write to a contact of a source. Values in thousandths; None clears the property."""
+
+    identity: int  #: the row id of the contact's id
+    id: str  #: the contact's id in the source's system
+    contact: int
+    values: Mapping[str, int | None]  #: property → value, without those that the contact has already
+    written: Mapping[str, int | None]  #: what it has afterwards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The contacts to write next, and the jobs that are done with them."""
+
+    writes: Sequence[ContactWrite]
+    jobs: Collection[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writing:
+    """The state of the write-backs of a source. Times in µs UTC."""
+
+    waiting: int  #: number of contacts in the queue
+    problem: str | None  #: why the last scores were not written
+    problem_at: int | None
+    paused_at: int | None
+
+
+async def enqueue_write_backs(session: Session, contacts: Iterable[tuple[int, str, int]], *, at: int, now: int) -> None:
+    """Queue contacts to be written at *at*, each as (workspace id, slug of the source, contact)."""
+    # The key is unique: a job that is being worked on may have read the scores already.
+    new_jobs = [
+        NewJob(
+            workspace=workspace, kind=WRITE, lane=LANE + slug, key=f"{slug}/{contact}/{secrets.token_hex(8)}",
+            subject=contact, due_at=at,
+        )
+        for workspace, slug, contact in sorted(set(contacts))
+    ]  # fmt: skip  # owner and lane, content, time
+    await jobs.enqueue(session, new_jobs, now=now)
+
+
+async def update_writing(session: Session, workspace: Workspace) -> None:
+    """Store which sources get scores, after a change of the sources. The caller holds the definitions exclusively."""
+    rows = await session.rows(
+        "SELECT slug, settings FROM sources WHERE workspace_id = $1 AND writing_paused_at IS NULL ORDER BY slug",
+        workspace.id,
+    )
+    writing = {row["slug"]: sorted(json.loads(row["settings"]).get("write_back", ())) for row in rows}
+    chosen = {slug: keys for slug, keys in writing.items() if keys}
+    await session.rows(
+        "UPDATE workspaces SET write_backs = $2 WHERE id = $1", workspace.id, json.dumps(chosen) if chosen else None
+    )
+
+
+async def restart_writing(session: Session, workspace: Workspace, slug: str, *, anew: bool, now: int) -> None:
+    """Write the scores of all contacts of a source that differ from what was written; *anew*: of all contacts.
+
+    If the source does not write, its queue is deleted. The caller holds the definitions exclusively.
+    """
+    rows = await session.rows(
+        "UPDATE sources SET unwritten = NULL, unwritten_at = NULL, writing_paused_at = NULL"
+        " WHERE workspace_id = $1 AND slug = $2 RETURNING id, settings",
+        workspace.id,
+        slug,
+    )
+    if anew:
+        await session.rows("DELETE FROM write_backs WHERE source_id = $1", rows[0]["id"])
+    await update_writing(session, workspace)
+    if json.loads(rows[0]["settings"]).get("write_back"):
+        await enqueue_refresh(session, workspace, now=now)
+    else:
+        await stop_writing(session, workspace, slug)
+
+
+async def stop_writing(session: Session, workspace: Workspace, slug: str) -> None:
+    """Delete the queue of a source, and its lane."""
+    for table, column in (("jobs", "lane"), ("lanes", "name")):
+        await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace.id, LANE + slug)
+
+
+async def enqueue_refresh(session: Session, workspace: Workspace, *, now: int) -> None:
+    """Enqueue a job that queues the scores which differ from what was written, if any source gets scores."""
+    (row,) = await session.rows("SELECT write_backs FROM workspaces WHERE id = $1", workspace.id)
+    if row["write_backs"] is not None:
+        key = f"now/{secrets.token_hex(8)}"
+        job = NewJob(workspace=workspace.id, kind=REFRESH, lane=REFRESH, key=key, subject=0, due_at=now)
+        await jobs.enqueue(session, [job], now=now)
+
+
+async def load_token(workspace: Workspace, *, source: Source) -> str | None:
+    """Return the API token of a source that writes scores, or None if it has none or is paused."""
+    rows = await database.read(
+        "SELECT api_token FROM sources WHERE workspace_id = $1 AND id = $2 AND api_token IS NOT NULL"
+        " AND writing_paused_at IS NULL",
+        workspace.id,
+        source.id,
+    )
+    if not rows:
+        return None
+    try:
+        return database.current_database().vault.unseal(rows[0]["api_token"])
+    except CannotUnlock as exc:  # the job waits until the operator adds the key
+        raise StorageUnavailable(str(exc).rstrip(".")) from exc
+
+
+async def load_batch(workspace: Workspace, *, source: Source, job: Job, most: int, now: int) -> Batch:
+    """Return the first contacts of the queue of a source, at most *most*; *job* is the claimed job."""
+    # Listed before the scores are read: a later change has a job of its own.
+    due = await jobs.list_due_in_lane(workspace, lane=job.lane, kind=WRITE, now=now, most=10 * most)
+    due = {job.id: job.subject, **due}
+    contacts = set(list(dict.fromkeys(due.values()))[:most])
+    rows = await database.read(
+        "SELECT i.id, i.value, r.id AS root, b.written FROM given(contact bigint)"
+        " JOIN contacts c ON c.id = given.contact AND c.workspace_id = $2"
+        " JOIN contacts r ON r.id = CASE WHEN c.merged_into > 0 THEN c.merged_into ELSE c.id END"
+        " JOIN contacts m ON m.id = r.id OR m.merged_into = r.id"
+        " JOIN identities i ON i.contact_id = m.id AND i.namespace = $3"
+        " LEFT JOIN write_backs b ON b.identity_id = i.id",
+        [{"contact": contact} for contact in sorted(contacts)],
+        workspace.id,
+        source.slug,
+    )
+    writes = await _compare(workspace, source.settings.write_back, rows, now=now)
+    return Batch(writes=writes, jobs=[id for id, contact in due.items() if contact in contacts])
+
+
+async def record_written(workspace: Workspace, *, source: Source, writes: Collection[ContactWrite]) -> None:
+    """Record what was written to contacts."""
+    await database.change(
+        "INSERT INTO write_backs (source_id, identity_id, written)"
+        " SELECT CAST($2 AS BIGINT), i.id, given.written FROM given(identity bigint, written text)"
+        " JOIN identities i ON i.id = given.identity AND i.workspace_id = $3 WHERE true ORDER BY i.id"
+        " ON CONFLICT (identity_id) DO UPDATE SET source_id = excluded.source_id, written = excluded.written",
+        [{"identity": write.identity, "written": json.dumps(dict(write.written))} for write in writes],
+        source.id,
+        workspace.id,
+    )
+
+
+async def clear_refusal(workspace: Workspace, *, source: Source) -> None:
+    """Clear the last problem of a source, because scores were written to it."""
+    await database.change(
+        "UPDATE sources SET unwritten = NULL, unwritten_at = NULL"
+        " WHERE workspace_id = $1 AND id = $2 AND unwritten IS NOT NULL",
+        workspace.id,
+        source.id,
+    )
+
+
+async def record_refusal(workspace: Workspace, *, source: Source, because: str, now: int) -> str | None:
+    """Record why scores were not written to a contact. Return the problem before, if nothing was written since."""
+    rows = await database.read(
+        "SELECT unwritten FROM sources WHERE workspace_id = $1 AND id = $2", workspace.id, source.id
+    )
+    await database.change(
+        "UPDATE sources SET unwritten = $3, unwritten_at = $4 WHERE workspace_id = $1 AND id = $2",
+        workspace.id,
+        source.id,
+        because,
+        now,
+    )
+    return rows[0]["unwritten"] if rows else None
+
+
+async def pause_writing(workspace: Workspace, *, source: Source, because: str, now: int) -> None:
+    """Stop writing to a source until its settings are changed, and tell an admin once."""
+
+    async def body(session: Session) -> None:
+        await definitions.lock_exclusively(session, workspace)
+        paused = await session.rows(
+            "UPDATE sources SET unwritten = $3, unwritten_at = $4, writing_paused_at = $4"
+            " WHERE workspace_id = $1 AND id = $2 AND writing_paused_at IS NULL RETURNING id",
+            workspace.id,
+            source.id,
+            because,
+            now,
+        )
+        if not paused:
+            return
+        await update_writing(session, workspace)
+        await stop_writing(session, workspace, source.slug)
+        await record_change(
+            session, workspace, who=SYSTEM, what=AuditAction.WRITING_PAUSED, subject=source.slug,
+            before=None, after={"because": because}, now=now,
+        )  # fmt: skip  # who and what, then the states
+        job = NewJob(
+            workspace=workspace.id, kind=TELL, lane=TELL, key=f"{source.id}/{now}", subject=source.id, due_at=now
+        )
+        await jobs.enqueue(session, [job], now=now)
+
+    await database.write(body)
+
+
+async def writing_status(workspace: Workspace, *, source: str) -> Writing:
+    """Return the state of a source's write-backs. Raises UnknownSource."""
+    rows = await database.read(
+        "SELECT s.unwritten, s.unwritten_at, s.writing_paused_at, (SELECT count(DISTINCT j.subject) FROM jobs j"
+        " WHERE j.workspace_id = $1 AND j.lane = $3 AND j.given_up_at IS NULL) AS waiting"
+        " FROM sources s WHERE s.workspace_id = $1 AND s.slug = $2",
+        workspace.id,
+        source,
+        LANE + source,
+    )
+    if not rows:
+        raise UnknownSource
+    (row,) = rows
+    return Writing(
+        waiting=row["waiting"],
+        problem=row["unwritten"],
+        problem_at=row["unwritten_at"],
+        paused_at=row["writing_paused_at"],
+    )
+
+
+async def refresh(workspace: Workspace, *, now: int) -> int:
+    """Queue the contacts whose scores differ from what was written to their source, and return their number."""
+    count = 0
+    rows = await database.read(
+        "SELECT slug, settings FROM sources WHERE workspace_id = $1 AND writing_paused_at IS NULL ORDER BY slug",
+        workspace.id,
+    )
+    for row in rows:
+        slug, write_back = row["slug"], json.loads(row["settings"]).get("write_back")
+        after: str | None = "" if write_back else None
+        while after is not None:
+            contacts, after = await _find_differing(workspace, slug, write_back, after=after, now=now)
+            chosen = [(workspace.id, slug, contact) for contact in contacts]
+
+            async def body(session: Session, chosen: Sequence[tuple[int, str, int]] = chosen) -> None:
+                await enqueue_write_backs(session, chosen, at=now, now=now)
+
+            if chosen:
+                await database.write(body)
+            count += len(chosen)
+    return count
+
+
+async def _find_differing(
+    workspace: Workspace, slug: str, write_back: Mapping[str, str], *, after: str, now: int
+) -> tuple[set[int], str | None]:
+    """Return the contacts on a page of a source's contacts whose scores differ from what was written.
+
+    *after* is the id that the page begins after. The second value is the one for the next page; None: it was the last.
+    """
+    rows = await database.read(
+        "SELECT i.id, i.value, CASE WHEN c.merged_into > 0 THEN c.merged_into ELSE c.id END AS root, b.written"
+        " FROM identities i JOIN contacts c ON c.id = i.contact_id LEFT JOIN write_backs b ON b.identity_id = i.id"
+        " WHERE i.workspace_id = $1 AND i.namespace = $2 AND i.value > $3 ORDER BY i.value LIMIT $4",
+        workspace.id,
+        slug,
+        after,
+        PAGE,
+    )
+    differing = {write.contact for write in await _compare(workspace, write_back, rows, now=now)}
+    return differing, rows[-1]["value"] if len(rows) == PAGE else None
+
+
+async def _compare(
+    workspace: Workspace, write_back: Mapping[str, str], rows: Sequence[Row], *, now: int
+) -> list[ContactWrite]:
+    """Return the contacts whose scores differ from what was written. *rows* have the columns id, value, root, written.
+
+    *write_back* has the property of each score type. A property is cleared only if a value was written to it.
+    """
+    types = {score_type.key: score_type for score_type in await definitions.score_types(workspace)}
+    by_property = {property: types[key] for key, property in sorted(write_back.items()) if key in types}
+    scores = await database.read(
+        "SELECT k.contact_id, k.definition_id, k.rank FROM scores k"
+        " WHERE k.contact_id IN (SELECT contact FROM given(contact bigint)) AND k.rank IS NOT NULL",
+        [{"contact": contact} for contact in sorted({row["root"] for row in rows})],
+    )
+    ranks = {(row["contact_id"], row["definition_id"]): row["rank"] for row in scores}
+    writes = []
+    for row in rows:
+        written: dict[str, int | None] = json.loads(row["written"] or "{}")
+        values: dict[str, int | None] = {}
+        for property, score_type in by_property.items():
+            rank = ranks.get((row["root"], score_type.definition))
+            value = None if rank is None else shown(score_type, rank, now=now)
+            if value != written.get(property):
+                values[property] = value
+        if values:
+            writes.append(
+                ContactWrite(
+                    identity=row["id"], id=row["value"], contact=row["root"], values=values, written=written | values
+                )
+            )
+    return writes
