@@ -16,7 +16,12 @@ from tests.postgres import postgres_url
 from tests.storage import raw
 
 MIGRATIONS = [
-    *("0001_initial", "0002_reading", "0003_standing", "0004_finding", "0005_folding_again", "0006_pending_holds"),
+    "0001_initial",
+    "0002_reading",
+    "0003_standing",
+    "0004_finding",
+    "0005_folding_again",
+    "0006_pending_holds",
     "0007_finding_effects",
     "0008_background_jobs",
     "0009_named_contacts",
@@ -35,6 +40,7 @@ MIGRATIONS = [
     "0022_makers",
     "0023_owners",
     "0024_filter_indexes",
+    "0025_write_backs",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -8,7 +8,7 @@ from tortoise.migrations.constraints import UniqueConstraint
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0023_owners")]
+    dependencies = [("storage", "0024_filter_indexes")]
 
     operations = [
         ops.CreateModel(
