@@ -1,8 +1,7 @@
 """Search contacts by what a person types or a program sends: an address, an id, or words of a name or company."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import SequenceMatcher
 from typing import TypeAlias
 
 from storage.db import database
@@ -11,68 +10,235 @@ from storage.domain.contacts import EMAIL, Contact, Reference, address_key, id_k
 from storage.domain.errors import BadItem
 from storage.domain.people import Workspace
 from storage.domain.texts import match_key
+from storage.domain.words import (
+    LAST,
+    contact_runs,
+    count_typos,
+    cut_for_typos,
+    make_trigram,
+    most_typos,
+    split_query,
+    split_runs,
+    split_words,
+    swap_neighbors,
+    trigram_range,
+)
 from storage.ledger.contacts import NOBODY, contacts, load_identity_owners
+from storage.reading.word_sql import WORDS_OF_CONTACT, Bind, Match, escape_pattern, write_contacts_of_word
 
-CANDIDATES = 500
 MOST_WORDS = 8
-#: the most characters of a search text: patterns are limited, and a matching key may be 18 times as long as its text
+#: the most characters of a search text; a matching key may be 18 times as long as its text
 MOST_CHARACTERS = 500
-LIKE_ENOUGH = 0.6
+#: The most contacts of a search that are sorted. Of more, those that the index has first are returned.
+MOST_SORTED = 2_000
+#: up to which number the contacts with a word are counted, to look up the rarest word of a search
+MOST_COUNTED = 50_000
+#: the most words and contacts with them that are looked at for each word of a mistyped text, and contacts in the end
+MOST_NEAR_WORDS, MOST_NEAR_CONTACTS, MOST_COMPARED = 5_000, 5_000, 500
 MOST_TYPOS = 2  #: the letters by which an address may differ from one that is suggested for it
 
 #: (row that was looked up, contact that it belongs to, the id that it was looked up by)
 _Owner: TypeAlias = tuple[int, int, Reference | None]
+_IS_LISTED = "c.workspace_id = $1 AND c.merged_into IS NULL AND NOT c.is_gone"
+
+
+class _Values(list[object]):
+    """The values of a statement."""
+
+    def bind(self, value: object) -> str:
+        """Add a value and return its placeholder."""
+        self.append(value)
+        return f"${len(self)}"
 
 
 async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Contact]:
     """Return the contacts that match a person's search text, at most *most* plus one.
 
     An address or `source:id` identifies one contact exactly. Any other text is searched in names, companies and
-    addresses: first as whole words, then as beginnings of words, then anywhere. If whole names equal the text, only
-    these contacts are returned. Raises BadItem if the text is too long.
+    addresses: first as a whole name, then as whole words, as beginnings of words, and anywhere in words. The first
+    search that matches any contact decides; its contacts are sorted by name, unless they are more than MOST_SORTED.
+    A text of nothing but `.`, `_`, `+` and `-` matches no contact. Raises BadItem if the text is too long.
     """
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
         return await _load_named(workspace, exact)
-    words = [_escape_pattern(word) for word in match_key(text).split()[:MOST_WORDS]]
-    for pattern in ("% {} %", "% {}%", "%{}%") if words else ():
-        patterns = [pattern.format(word) for word in words]
-        rows = await _search_by_patterns(workspace, patterns, most=most + 1, first=match_key(text))
-        same_name = [row for row in rows if row["name_key"] == match_key(text)]
-        if rows:
-            return await contacts(workspace, ids=[row["id"] for row in same_name or rows])
-    return []
+    key = match_key(text)
+    words = split_words(key)[:MOST_WORDS]
+    if not any(map(split_runs, words)):
+        return []
+    ids = await _find_by_name(workspace, key, most=most + 1)
+    for match in Match:
+        ids = ids or await _find_by_words(workspace, words, match, most=most + 1)
+    return await contacts(workspace, ids=ids) if ids else []
+
+
+async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[int]:
+    rows = await database.read(
+        f"SELECT c.id FROM contacts c WHERE {_IS_LISTED} AND c.name_key = $2 ORDER BY c.id LIMIT $3",
+        workspace.id,
+        key,
+        most,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _find_by_words(workspace: Workspace, words: Sequence[str], match: Match, *, most: int) -> list[int]:
+    """Return the contacts in which every word occurs as *match* demands. The rarest word is looked up in the index."""
+    indexed = [word for word in words if split_runs(word)]
+    rarest = indexed[0] if len(indexed) == 1 else await _find_rarest(workspace, indexed, match)
+    values = _Values([workspace.id])
+    candidates = write_contacts_of_word(rarest, match, workspace="$1", bind=values.bind)
+    patterns = [f"{WORDS_OF_CONTACT} LIKE {values.bind(match.pattern(word))} ESCAPE '!'" for word in words]
+    rows = await database.read(
+        f"SELECT id FROM (SELECT c.id, c.name_key FROM ({candidates}) AS p JOIN contacts c ON c.id = p.contact_id"
+        f" WHERE {_IS_LISTED} AND {' AND '.join(patterns)} LIMIT {MOST_SORTED}) AS m GROUP BY id, name_key"
+        f' ORDER BY name_key IS NULL, name_key COLLATE "C", id LIMIT {values.bind(most)}',
+        *values,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match) -> str:
+    """Return the word that occurs in the fewest contacts."""
+    values = _Values([workspace.id])
+    counts = [
+        f"(SELECT count(*) FROM (SELECT 1 FROM"
+        f" ({write_contacts_of_word(word, match, workspace='$1', bind=values.bind)}) AS p"
+        f" LIMIT {MOST_COUNTED}) AS l) AS count_{number}"
+        for number, word in enumerate(words)
+    ]
+    (row,) = await database.read(f"SELECT {', '.join(counts)}", *values)
+    _, _, rarest = min((count, -len(word), word) for count, word in zip(row.values(), words, strict=True))
+    return rarest
 
 
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
-    """Return the contacts with the name, company or address most similar to a text that no contact matches.
+    """Return the contacts most similar to a text that no contact matches, because one or two letters are wrong.
 
-    For an address, these are the contacts whose address differs by one or two letters.
+    Each word must be similar to a word of the contact's name, company or address, or be a part of one. Contacts with
+    the fewest wrong letters come first. For an address, they are the contacts with an address that differs by one or
+    two letters. A contact that lacks words yet (see `ledger.words`) is not suggested.
     """
     _check_length(text)
-    query = match_key(text)
-    words = [_escape_pattern(word) for word in query.split()[:MOST_WORDS]]
-    if not words:
-        return []
-    # Candidates share the beginning or the end of a word with the text.
-    shared = [pattern for word in words for pattern in (f"% {word[:2]}%", f"%{word[-3:]} %")]
-    rows = await _search_by_patterns(workspace, shared, most=CANDIDATES, match_all=False)
-    similarities = {row["id"]: _measure_similarity(query, row) for row in rows}
-    best = sorted(
-        (id for id, similarity in similarities.items() if similarity >= LIKE_ENOUGH),
-        key=lambda id: (-similarities[id], id),
-    )
+    runs = split_query(match_key(text))[:MOST_WORDS]
+    near = await _load_near_words(workspace, runs)
     if looks_like_address(text.strip()):
-        keys = {row["id"]: row["email_key"] or "" for row in rows}
-        best = [id for id in best if _is_typo(keys[id], address_key(text.strip()))]
-    return await contacts(workspace, ids=best[:most])
+        ids = await _rank_addresses(workspace, address_key(text.strip()), runs, near)
+    else:
+        ids = await _rank_names(workspace, runs, near)
+    return await contacts(workspace, ids=ids[:most]) if ids else []
 
 
-def _is_typo(left: str, right: str) -> bool:
-    """Return whether two addresses differ by at most two inserted, deleted, replaced or swapped letters."""
-    blocks = SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks()
-    return max(len(left), len(right)) - sum(block.size for block in blocks) <= MOST_TYPOS
+#: for each run of a text the indexed words similar to it: word → (id of the word, number of wrong letters)
+_Near: TypeAlias = Sequence[Mapping[str, tuple[int, int]]]
+
+
+async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
+    ranks = []
+    for row in await _load_similar(workspace, runs, near, looked_up=range(len(runs))):
+        words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
+        typos = [min((similar[word][1] for word in words & similar.keys()), default=None) for similar in near]
+        ranks.append((sum(filter(None, typos)), typos.count(None), row["name_key"] or LAST, row["id"]))
+    return [id for *_, id in sorted(ranks)]
+
+
+async def _rank_addresses(workspace: Workspace, address: str, runs: Sequence[str], near: _Near) -> list[int]:
+    """Return the contacts with an address that differs by at most MOST_TYPOS letters."""
+    local, _, _ = address.rpartition("@")
+    rows = await database.read(
+        # Other candidates than by words: a dot may be missing, which separates words.
+        f"SELECT c.id, c.email_key FROM contacts c WHERE {_IS_LISTED}"
+        f' AND c.email_key COLLATE "C" >= $2 AND c.email_key COLLATE "C" < $3 LIMIT {MOST_COMPARED}',
+        workspace.id,
+        local[: (len(local) + 1) // 2],
+        local[: (len(local) + 1) // 2] + LAST,
+    )
+    rows += await _load_similar(workspace, runs, near, looked_up=range(len(runs) - 1))  # the last is the domain
+    addresses = {row["id"]: row["email_key"] for row in rows if row["email_key"] is not None}
+    typos = {id: count_typos(address, email, most=MOST_TYPOS) for id, email in addresses.items()}
+    return [id for _, id in sorted((number, id) for id, number in typos.items() if number is not None)]
+
+
+async def _load_near_words(workspace: Workspace, runs: Sequence[str]) -> _Near:
+    """Return the indexed words that differ from each run by at most as many letters as may be wrong."""
+    if not runs:
+        return []
+    values = _Values([workspace.id])
+    parts = [part for number, run in enumerate(runs) for part in _write_candidates(number, run, values.bind)]
+    rows = await database.read(" UNION ALL ".join(f"SELECT * FROM ({part}) AS p" for part in parts), *values)
+    near: list[dict[str, tuple[int, int]]] = [{} for _ in runs]
+    letters = [set(run) for run in runs]
+    for row in rows:
+        number, word = row["number"], row["word"]
+        run, most = runs[number], most_typos(runs[number])
+        # Most candidates have too many other letters, which takes a tenth of the time to see.
+        if len(letters[number].difference(word)) <= most and word not in near[number]:
+            typos = count_typos(run, word, most=most)
+            if typos is not None:
+                near[number][word] = (row["id"], typos)
+    return near
+
+
+def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
+    """Return the SELECTs of words of which one has each word that differs from a run by few enough letters."""
+    select, most = f"SELECT {number} AS number, w.id, w.word FROM", most_typos(run)
+    of_words, of_trigrams = (
+        "words w WHERE w.workspace_id = $1",
+        "word_trigrams t JOIN words w ON w.id = t.word_id WHERE",
+    )
+    column = 'w.word COLLATE "C"'
+    same = ", ".join(bind(spelling) for spelling in (run, *(swap_neighbors(run) if most == 1 else ())))
+    candidates = [f"{select} {of_words} AND {column} IN ({same})"]
+    if not most:
+        return candidates
+    beginning, middle, end = cut_for_typos(run)
+    length = f"length(w.word) BETWEEN {len(run) - most} AND {len(run) + most} LIMIT {MOST_NEAR_WORDS}"
+    candidates.append(
+        f"{select} {of_words} AND {column} >= {bind(beginning)} AND {column} < {bind(beginning + LAST)} AND {length}"
+    )
+    ranges = [(make_trigram(end[-2:]),) * 2, *([trigram_range(middle[:3])] if middle else [])]
+    for low, high in ranges:
+        trigram = f"t.workspace_id = $1 AND t.trigram BETWEEN {bind(low)} AND {bind(high)}"
+        candidates.append(f"{select} {of_trigrams} {trigram} AND {length}")
+    return candidates
+
+
+async def _load_similar(
+    workspace: Workspace, runs: Sequence[str], near: _Near, *, looked_up: Sequence[int]
+) -> list[Row]:
+    """Return contacts that have each run as a part of a word, or have a word similar to it.
+
+    Contacts are looked up by the words similar to the runs with the numbers *looked_up*.
+    """
+    words = [
+        {"number": number, "word": id}
+        for number, similar in enumerate(near)
+        for id, _ in sorted(similar.values(), key=lambda word: word[1])
+    ]
+    lookups = [
+        "SELECT contact_id FROM (SELECT p.contact_id FROM given(number bigint, word bigint)"
+        f" JOIN contact_words p ON p.word_id = given.word WHERE given.number = {number} LIMIT {MOST_NEAR_CONTACTS})"
+        f" AS p{number}"
+        for number in looked_up
+        if near[number]
+    ]
+    if not lookups:
+        return []
+    values = _Values([words, workspace.id])
+    conditions = [
+        f" AND ({WORDS_OF_CONTACT} LIKE {values.bind(f'%{escape_pattern(run)}%')} ESCAPE '!' OR EXISTS (SELECT 1"
+        " FROM contact_words e WHERE e.contact_id = c.id AND e.word_id IN"
+        f" (SELECT word FROM given(number bigint, word bigint) WHERE number = {number})))"
+        for number, run in enumerate(runs)
+        if len(runs) > 1
+    ]
+    return await database.read(
+        "SELECT DISTINCT c.id, c.name_key, c.company_key, c.email_key"
+        f" FROM ({' UNION ALL '.join(lookups)}) AS p JOIN contacts c ON c.id = p.contact_id"
+        f" WHERE {_IS_LISTED.replace('$1', '$2')}{''.join(conditions)} LIMIT {MOST_COMPARED}",
+        *values,
+    )
 
 
 def _check_length(text: str) -> None:
@@ -115,40 +281,6 @@ async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
     return await _find_by_identity(workspace, key)
 
 
-async def _search_by_patterns(
-    workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True, first: str = ""
-) -> list[Row]:
-    """Return contacts that match all patterns in name, company and address, or with *match_all* false any of them.
-
-    Contacts whose name has the matching key *first* come first; the others follow by name.
-    """
-    haystack = (
-        "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
-        " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
-    )
-    condition = (" AND " if match_all else " OR ").join(
-        f"{haystack} LIKE ${number} ESCAPE '!'" for number in range(3, len(patterns) + 3)
-    )
-    return await database.read(
-        "SELECT id, name_key, company_key, email_key FROM contacts"
-        f" WHERE workspace_id = $1 AND merged_into IS NULL AND NOT is_gone AND ({condition})"
-        f" ORDER BY CASE WHEN name_key = ${len(patterns) + 3} THEN 0 ELSE 1 END, name_key, id LIMIT $2",
-        workspace.id,
-        most,
-        *patterns,
-        first,
-    )
-
-
-def _measure_similarity(query: str, row: Row) -> float:
-    local, at, _ = query.partition("@")
-    if at:  # the address without its domain, which half of a company shares
-        return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio() - 0.05
-    texts = [text for text in (row["name_key"], row["company_key"], (row["email_key"] or "").partition("@")[0]) if text]
-    words = [word for text in texts for word in (text, *text.split())]
-    return max((SequenceMatcher(None, query, word).ratio() for word in words), default=0)
-
-
 async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
     """Return the owner of an address or `source:id`, or None if no contact has it."""
     trimmed = text.strip()
@@ -163,7 +295,3 @@ async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
     for (_, namespace, value), (row, root) in matches.items():
         return row, root, None if namespace == EMAIL else Reference(source=namespace, id=value)
     return None
-
-
-def _escape_pattern(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

@@ -21,6 +21,9 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "definitions_number": ("definitions", "score_type_id, number", {"number": 2}),
     "identities_value": ("identities", "workspace_id, namespace, value", {"value": "other@example.com"}),
     "attribute_values_contact": ("attribute_values", "contact_id, name, key", {"key": "other"}),
+    "words_word": ("words", "workspace_id, word", {"word": "other"}),
+    "word_trigrams_trigram": ("word_trigrams", "workspace_id, trigram, word_id", {"trigram": 1}),
+    "contact_words_word": ("contact_words", "word_id, contact_id", {"contact_id": 99}),
     "facts_key": ("facts", "workspace_id, source, dedupe_key, subject", {"dedupe_key": "other"}),
     "effects_fact": ("effects", "fact_id, definition_id", {"fact_id": 3}),
     "scores_contact": ("scores", "contact_id, definition_id", {"definition_id": 2}),
@@ -93,7 +96,7 @@ INDEXES = {
     "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message", "late_answers_workspace",
     "message_contacts_contact", "pending_refolds_undo",
     "audit_entries_workspace", "audit_entries_what", "audit_entries_contact", "audit_entries_other",
-    "attribute_values_key", "attribute_values_number", "attribute_values_instant",
+    "contact_words_contact", "attribute_values_key", "attribute_values_number", "attribute_values_instant",
 }  # fmt: skip  # names
 
 

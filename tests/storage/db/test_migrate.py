@@ -35,7 +35,7 @@ NEXT = "9000_next"
 #: columns that later migrations added to tables that earlier ones fill
 LATER = (
     *("applied_at", "replaces", "asked_up_to", "previous_enrolled_at", "split_at", "is_gone", "cause", "found"),
-    *("events_kept_until", "events_position", "watches_segments"),
+    *("events_kept_until", "events_position", "watches_segments", "words_after"),
 )
 TOO_NEW = (
     f"The database was made by a newer version: this one does not know its migration {NEXT}. Install the newer version."
