@@ -83,6 +83,14 @@ def swap_neighbors(run: str) -> Iterator[str]:
         yield f"{run[:place]}{run[place + 1]}{run[place]}{run[place + 2 :]}"
 
 
+def count_shared_beginning(left: str, right: str) -> int:
+    """Return how many characters two texts have in common at their beginning."""
+    return next(
+        (place for place, pair in enumerate(zip(left, right, strict=False)) if pair[0] != pair[1]),
+        min(len(left), len(right)),
+    )
+
+
 def count_typos(typed: str, text: str, *, most: int) -> int | None:
     """Return how many letters must be inserted, deleted or replaced in a text to get the other; None if over *most*.
 

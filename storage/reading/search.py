@@ -13,6 +13,7 @@ from storage.domain.texts import match_key
 from storage.domain.words import (
     LAST,
     contact_runs,
+    count_shared_beginning,
     count_typos,
     cut_for_typos,
     make_trigram,
@@ -117,8 +118,9 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
     """Return the contacts most similar to a text that no contact matches, because one or two letters are wrong.
 
     Each word must be similar to a word of the contact's name, company or address, or be a part of one. Contacts with
-    the fewest wrong letters come first. For an address, they are the contacts with an address that differs by one or
-    two letters. A contact that lacks words yet (see `ledger.words`) is not suggested.
+    the fewest wrong letters come first, then those with the most letters before the first wrong one. For an address,
+    they are the contacts with an address that differs by one or two letters. A contact that lacks words yet (see
+    `ledger.words`) is not suggested.
     """
     _check_length(text)
     runs = split_query(match_key(text))[:MOST_WORDS]
@@ -138,8 +140,15 @@ async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) ->
     ranks = []
     for row in await _load_similar(workspace, runs, near, looked_up=range(len(runs))):
         words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
-        typos = [min((similar[word][1] for word in words & similar.keys()), default=None) for similar in near]
-        ranks.append((sum(filter(None, typos)), typos.count(None), row["name_key"] or LAST, row["id"]))
+        best = [
+            min(
+                ((similar[word][1], -count_shared_beginning(run, word)) for word in words & similar.keys()),
+                default=None,
+            )
+            for run, similar in zip(runs, near, strict=True)
+        ]
+        typos, differing = (sum(pair[place] for pair in best if pair) for place in (0, 1))
+        ranks.append((typos, best.count(None), differing, row["id"]))
     return [id for *_, id in sorted(ranks)]
 
 

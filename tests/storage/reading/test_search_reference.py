@@ -7,7 +7,7 @@ from storage.domain.contacts import Contact, Reference
 from storage.domain.facts import Deletion, Merge
 from storage.domain.filters import parse
 from storage.domain.texts import match_key
-from storage.domain.words import contact_runs, count_typos, most_typos, split_query
+from storage.domain.words import contact_runs, count_shared_beginning, count_typos, most_typos, split_query
 from storage.ledger.verify import verify_next
 from storage.reading.search import find, nearest
 from storage.scoring.definitions import score_types
@@ -68,17 +68,17 @@ def rank_naively(people: Iterable[Contact], text: str) -> list[int]:
     for contact in people:
         keys = {name: match_key(value) if (value := getattr(contact, name)) else None for name in ("name", "company")}
         runs = contact_runs(email=match_key(contact.email) if contact.email else None, **keys)
-        near: list[int | None] = []
+        near: list[tuple[int, int] | None] = []
         for run in split_query(match_key(text)):
-            typos = [count_typos(run, own, most=most_typos(run)) for own in runs]
-            close = [number for number in typos if number is not None]
+            typos = [(count_typos(run, own, most=most_typos(run)), -count_shared_beginning(run, own)) for own in runs]
+            close = [(number, shared) for number, shared in typos if number is not None]
             if not close and not any(run in word for word in list_words(contact)):
                 break
             near.append(min(close, default=None))
         else:
-            if any(number is not None for number in near):
-                name = match_key(contact.name) if contact.name else "\U0010ffff"
-                ranks.append((sum(number or 0 for number in near), near.count(None), name, contact.id))
+            if any(near):
+                typos_and_shared = [sum(pair[place] for pair in near if pair) for place in (0, 1)]
+                ranks.append((typos_and_shared[0], near.count(None), typos_and_shared[1], contact.id))
     return [id for *_, id in sorted(ranks)][:3]
 
 
