@@ -25,7 +25,14 @@ from storage.domain.words import (
     trigram_range,
 )
 from storage.ledger.contacts import NOBODY, contacts, load_identity_owners
-from storage.reading.word_sql import WORDS_OF_CONTACT, Bind, Match, escape_pattern, write_contacts_of_word
+from storage.reading.word_sql import (
+    WORDS_OF_CONTACT,
+    Bind,
+    Match,
+    escape_pattern,
+    is_searched_inside,
+    write_contacts_of_word,
+)
 
 MOST_WORDS = 8
 #: the most characters of a search text; a matching key may be 18 times as long as its text
@@ -58,7 +65,8 @@ async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Conta
     An address or `source:id` identifies one contact exactly. Any other text is searched in names, companies and
     addresses: first as a whole name, then as whole words, as beginnings of words, and anywhere in words. The first
     search that matches any contact decides; its contacts are sorted by name, unless they are more than MOST_SORTED.
-    A text of nothing but `.`, `_`, `+` and `-` matches no contact. Raises BadItem if the text is too long.
+    A text of nothing but `.`, `_`, `+` and `-` matches no contact, and a word such as `a.b` with no three letters or
+    digits in a row is not searched for inside of words. Raises BadItem if the text is too long.
     """
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
@@ -69,8 +77,9 @@ async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Conta
     if not any(map(split_runs, words)):
         return []
     ids = await _find_by_name(workspace, key, most=most + 1)
+    lacking = await _load_lacking(workspace) if not ids else None
     for match in Match:
-        ids = ids or await _find_by_words(workspace, words, match, most=most + 1)
+        ids = ids or await _find_by_words(workspace, words, match, lacking=lacking, most=most + 1)
     return await contacts(workspace, ids=ids) if ids else []
 
 
@@ -84,17 +93,39 @@ async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[in
     return [row["id"] for row in rows]
 
 
-async def _find_by_words(workspace: Workspace, words: Sequence[str], match: Match, *, most: int) -> list[int]:
-    """Return the contacts in which every word occurs as *match* demands. The rarest word is looked up in the index."""
+async def _load_lacking(workspace: Workspace) -> int | None:
+    """Return the id after which contacts may lack words, or None; see `ledger.words`."""
+    (row,) = await database.read("SELECT words_after FROM workspaces WHERE id = $1", workspace.id)
+    last: int | None = row["words_after"]
+    return last
+
+
+async def _find_by_words(
+    workspace: Workspace, words: Sequence[str], match: Match, *, lacking: int | None, most: int
+) -> list[int]:
+    """Return the contacts in which every word occurs as *match* demands. The rarest word is looked up in the index.
+
+    With *lacking*, the contacts after that id are read, too.
+    """
     indexed = [word for word in words if split_runs(word)]
+    if match is Match.PART and not all(map(is_searched_inside, indexed)):
+        return []
     rarest = indexed[0] if len(indexed) == 1 else await _find_rarest(workspace, indexed, match)
     values = _Values([workspace.id])
     candidates = write_contacts_of_word(rarest, match, workspace="$1", bind=values.bind)
+    if lacking is not None:
+        after = values.bind(lacking)
+        candidates += (
+            f" UNION ALL SELECT c.id AS contact_id FROM contacts c WHERE c.workspace_id = $1 AND c.id > {after}"
+        )
     patterns = [f"{WORDS_OF_CONTACT} LIKE {values.bind(match.pattern(word))} ESCAPE '!'" for word in words]
+    # The contact of each candidate is looked up by its id: PostgreSQL would rather read all contacts for a join.
+    contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {_IS_LISTED} AND {' AND '.join(patterns)}"
     rows = await database.read(
-        f"SELECT id FROM (SELECT c.id, c.name_key FROM ({candidates}) AS p JOIN contacts c ON c.id = p.contact_id"
-        f" WHERE {_IS_LISTED} AND {' AND '.join(patterns)} LIMIT {MOST_SORTED}) AS m GROUP BY id, name_key"
-        f' ORDER BY name_key IS NULL, name_key COLLATE "C", id LIMIT {values.bind(most)}',
+        "SELECT c.id FROM (SELECT DISTINCT id FROM (SELECT id FROM"
+        f" (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL LIMIT {MOST_SORTED})"
+        " AS l) AS d JOIN contacts c ON c.id = d.id"
+        f' ORDER BY c.name_key IS NULL, c.name_key COLLATE "C", c.id LIMIT {values.bind(most)}',
         *values,
     )
     return [row["id"] for row in rows]
@@ -123,12 +154,12 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
     `ledger.words`) is not suggested.
     """
     _check_length(text)
-    runs = split_query(match_key(text))[:MOST_WORDS]
-    near = await _load_near_words(workspace, runs)
-    if looks_like_address(text.strip()):
-        ids = await _rank_addresses(workspace, address_key(text.strip()), runs, near)
+    address = address_key(text.strip()) if looks_like_address(text.strip()) else None
+    if address is not None:
+        ids = await _rank_addresses(workspace, address)
     else:
-        ids = await _rank_names(workspace, runs, near)
+        runs = split_query(match_key(text))[:MOST_WORDS]
+        ids = await _rank_names(workspace, runs, await _load_near_words(workspace, runs))
     return await contacts(workspace, ids=ids[:most]) if ids else []
 
 
@@ -138,7 +169,7 @@ _Near: TypeAlias = Sequence[Mapping[str, tuple[int, int]]]
 
 async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
     ranks = []
-    for row in await _load_similar(workspace, runs, near, looked_up=range(len(runs))):
+    for row in await _load_similar(workspace, runs, near):
         words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
         best = [
             min(
@@ -152,18 +183,22 @@ async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) ->
     return [id for *_, id in sorted(ranks)]
 
 
-async def _rank_addresses(workspace: Workspace, address: str, runs: Sequence[str], near: _Near) -> list[int]:
-    """Return the contacts with an address that differs by at most MOST_TYPOS letters."""
-    local, _, _ = address.rpartition("@")
-    rows = await database.read(
-        # Other candidates than by words: a dot may be missing, which separates words.
+async def _rank_addresses(workspace: Workspace, address: str) -> list[int]:
+    """Return the contacts with an address that differs by at most MOST_TYPOS letters, the most similar first.
+
+    Candidates have the same local part, half of it, or the same domain and similar words in the local part.
+    """
+    local, _, domain = address.rpartition("@")
+    values = _Values([workspace.id])
+    parts = [
         f"SELECT c.id, c.email_key FROM contacts c WHERE {_IS_LISTED}"
-        f' AND c.email_key COLLATE "C" >= $2 AND c.email_key COLLATE "C" < $3 LIMIT {MOST_COMPARED}',
-        workspace.id,
-        local[: (len(local) + 1) // 2],
-        local[: (len(local) + 1) // 2] + LAST,
-    )
-    rows += await _load_similar(workspace, runs, near, looked_up=range(len(runs) - 1))  # the last is the domain
+        f' AND c.email_key COLLATE "C" >= {values.bind(beginning)}'
+        f' AND c.email_key COLLATE "C" < {values.bind(beginning + LAST)} LIMIT {MOST_COMPARED}'
+        for beginning in (f"{local}@", local[: (len(local) + 1) // 2])
+    ]
+    rows = await database.read(" UNION ALL ".join(f"SELECT * FROM ({part}) AS p" for part in parts), *values)
+    runs = split_runs(local)[:MOST_WORDS]
+    rows += await _load_similar(workspace, runs, await _load_near_words(workspace, runs), domain=domain)
     addresses = {row["id"]: row["email_key"] for row in rows if row["email_key"] is not None}
     typos = {id: count_typos(address, email, most=MOST_TYPOS) for id, email in addresses.items()}
     return [id for _, id in sorted((number, id) for id, number in typos.items() if number is not None)]
@@ -214,11 +249,11 @@ def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
 
 
 async def _load_similar(
-    workspace: Workspace, runs: Sequence[str], near: _Near, *, looked_up: Sequence[int]
+    workspace: Workspace, runs: Sequence[str], near: _Near, *, domain: str | None = None
 ) -> list[Row]:
-    """Return contacts that have each run as a part of a word, or have a word similar to it.
+    """Return contacts that have each run as a part of a word, or have a word similar to it; one of them is similar.
 
-    Contacts are looked up by the words similar to the runs with the numbers *looked_up*.
+    With *domain*, their address also has this domain.
     """
     words = [
         {"number": number, "word": id}
@@ -229,23 +264,25 @@ async def _load_similar(
         "SELECT contact_id FROM (SELECT p.contact_id FROM given(number bigint, word bigint)"
         f" JOIN contact_words p ON p.word_id = given.word WHERE given.number = {number} LIMIT {MOST_NEAR_CONTACTS})"
         f" AS p{number}"
-        for number in looked_up
-        if near[number]
+        for number, similar in enumerate(near)
+        if similar
     ]
     if not lookups:
         return []
     values = _Values([words, workspace.id])
     conditions = [
-        f" AND ({WORDS_OF_CONTACT} LIKE {values.bind(f'%{escape_pattern(run)}%')} ESCAPE '!' OR EXISTS (SELECT 1"
+        f"({WORDS_OF_CONTACT} LIKE {values.bind(Match.PART.pattern(run))} ESCAPE '!' OR EXISTS (SELECT 1"
         " FROM contact_words e WHERE e.contact_id = c.id AND e.word_id IN"
         f" (SELECT word FROM given(number bigint, word bigint) WHERE number = {number})))"
         for number, run in enumerate(runs)
         if len(runs) > 1
     ]
+    if domain is not None:
+        conditions.append(f"c.email_key LIKE {values.bind(f'%@{escape_pattern(domain)}')} ESCAPE '!'")
     return await database.read(
         "SELECT DISTINCT c.id, c.name_key, c.company_key, c.email_key"
         f" FROM ({' UNION ALL '.join(lookups)}) AS p JOIN contacts c ON c.id = p.contact_id"
-        f" WHERE {_IS_LISTED.replace('$1', '$2')}{''.join(conditions)} LIMIT {MOST_COMPARED}",
+        f" WHERE {' AND '.join([_IS_LISTED.replace('$1', '$2'), *conditions])} LIMIT {MOST_COMPARED}",
         *values,
     )
 

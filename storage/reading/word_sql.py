@@ -1,4 +1,4 @@
-"""Write SQL that looks up contacts by their indexed words. A contact that lacks words yet is always looked at.
+"""Write SQL that looks up contacts by their indexed words.
 
 The index tells which contacts may match; the caller compares their texts. See `domain.words` for what a word is cut
 into.
@@ -39,6 +39,12 @@ def escape_pattern(text: str) -> str:
     return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
 
 
+def is_searched_inside(word: str) -> bool:
+    """Return whether a word is searched for inside of words. Short runs with separators would match too many words."""
+    runs = split_runs(word)
+    return len(runs) == 1 or max(map(len, runs)) >= 3
+
+
 def write_contacts_of_word(word: str, match: Match, *, workspace: str, bind: Bind) -> str:
     """Return a SELECT of the ids of contacts in which a word may occur, some of them repeatedly.
 
@@ -47,8 +53,6 @@ def write_contacts_of_word(word: str, match: Match, *, workspace: str, bind: Bin
     return (
         f"SELECT p.contact_id FROM ({_write_words(word, match, workspace, bind)}) AS d"
         " JOIN contact_words p ON p.word_id = d.word_id"
-        " UNION ALL SELECT c.id AS contact_id FROM workspaces s JOIN contacts c"
-        f" ON c.workspace_id = s.id AND c.id > s.words_after WHERE s.id = {workspace}"
     )
 
 
@@ -60,11 +64,12 @@ def _write_words(word: str, match: Match, workspace: str, bind: Bind) -> str:
     looked up by the whole word.
     """
     runs = split_runs(word)
-    longest, whole = max(runs, key=len), word[:MOST_IN_RUN]
+    place = max(range(len(runs)), key=lambda number: len(runs[number]))
+    longest, whole = runs[place], word[:MOST_IN_RUN]
     column = 'w.word COLLATE "C"'
-    is_last = longest == runs[-1]
+    is_first, is_last = place == 0, place == len(runs) - 1
     if match is Match.PART:
-        run_pattern = f"{'%' if longest == runs[0] else ''}{escape_pattern(longest)}{'%' if is_last else ''}"
+        run_pattern = f"{'%' if is_first else ''}{escape_pattern(longest)}{'%' if is_last else ''}"
         patterns = dict.fromkeys([run_pattern, match.pattern(whole)])
         likes = " OR ".join(f"w.word LIKE {bind(pattern)} ESCAPE '!'" for pattern in patterns)
         condition = write_trigram_condition(longest, workspace=workspace, bind=bind)

@@ -7,7 +7,7 @@ from storage.domain.contacts import Contact, Reference
 from storage.domain.facts import Deletion, Merge
 from storage.domain.filters import parse
 from storage.domain.texts import match_key
-from storage.domain.words import contact_runs, count_shared_beginning, count_typos, most_typos, split_query
+from storage.domain.words import contact_runs, count_shared_beginning, count_typos, most_typos, split_query, split_runs
 from storage.ledger.verify import verify_next
 from storage.reading.search import find, nearest
 from storage.scoring.definitions import score_types
@@ -51,7 +51,8 @@ def search_naively(people: Iterable[Contact], text: str) -> list[int]:
         return []
     if same := [contact.id for contact in listed if contact.name and match_key(contact.name) == key]:
         return same[:21]
-    for matches in (str.__eq__, str.startswith, str.__contains__):
+    short = any(len(runs) > 1 and max(map(len, runs)) < 3 for runs in map(split_runs, words))
+    for matches in (str.__eq__, str.startswith, *(() if short else (str.__contains__,))):
         found = [
             contact.id
             for contact in listed
