@@ -182,7 +182,7 @@ class ContactWord(Table):
     class Meta:
         table = "contact_words"
         constraints = (UniqueConstraint(fields=("word_id", "contact_id"), name="contact_words_word"),)
-        indexes = (Index(fields=("contact_id", "word_id"), name="contact_words_contact"),)
+        indexes = (Index(fields=("contact_id",), name="contact_words_contact"),)
 
 
 # An address (namespace "") or an id in a source's system, and its contact.

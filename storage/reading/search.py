@@ -41,8 +41,9 @@ MOST_CHARACTERS = 500
 MOST_SORTED = 2_000
 #: up to which number the contacts with a word are counted, to look up the rarest word of a search
 MOST_COUNTED = 50_000
-#: the most words and contacts with them that are looked at for each word of a mistyped text, and contacts in the end
-MOST_NEAR_WORDS, MOST_NEAR_CONTACTS, MOST_COMPARED = 5_000, 5_000, 500
+#: The most words that are compared with each word of a mistyped text, and contacts with a similar word; of all these
+#: contacts the most that are read, those with the most similar words first; and that are compared with the text.
+MOST_NEAR_WORDS, MOST_NEAR_CONTACTS, MOST_CHECKED, MOST_COMPARED = 5_000, 20_000, 5_000, 500
 MOST_TYPOS = 2  #: the letters by which an address may differ from one that is suggested for it
 
 #: (row that was looked up, contact that it belongs to, the id that it was looked up by)
@@ -119,16 +120,25 @@ async def _find_by_words(
             f" UNION ALL SELECT c.id AS contact_id FROM contacts c WHERE c.workspace_id = $1 AND c.id > {after}"
         )
     patterns = [f"{WORDS_OF_CONTACT} LIKE {values.bind(match.pattern(word))} ESCAPE '!'" for word in words]
-    # The contact of each candidate is looked up by its id: PostgreSQL would rather read all contacts for a join.
-    contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {_IS_LISTED} AND {' AND '.join(patterns)}"
+    checked = _write_checked(candidates, [_IS_LISTED, *patterns], most=MOST_SORTED)
     rows = await database.read(
-        "SELECT c.id FROM (SELECT DISTINCT id FROM (SELECT id FROM"
-        f" (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL LIMIT {MOST_SORTED})"
-        " AS l) AS d JOIN contacts c ON c.id = d.id"
+        f"SELECT c.id FROM (SELECT DISTINCT id FROM ({checked}) AS l) AS d JOIN contacts c ON c.id = d.id"
         f' ORDER BY c.name_key IS NULL, c.name_key COLLATE "C", c.id LIMIT {values.bind(most)}',
         *values,
     )
     return [row["id"] for row in rows]
+
+
+def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> str:
+    """Return a SELECT of the ids of the contacts `c` of *candidates* `p` that meet the conditions.
+
+    Each is looked up by its id: PostgreSQL would rather read all contacts for a join.
+    """
+    contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {' AND '.join(conditions)}"
+    return (
+        f"SELECT id FROM (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL"
+        f" LIMIT {most}"
+    )
 
 
 async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match) -> str:
@@ -226,25 +236,28 @@ async def _load_near_words(workspace: Workspace, runs: Sequence[str]) -> _Near:
 
 def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
     """Return the SELECTs of words of which one has each word that differs from a run by few enough letters."""
-    select, most = f"SELECT {number} AS number, w.id, w.word FROM", most_typos(run)
-    of_words, of_trigrams = (
-        "words w WHERE w.workspace_id = $1",
-        "word_trigrams t JOIN words w ON w.id = t.word_id WHERE",
-    )
-    column = 'w.word COLLATE "C"'
+    most, column = most_typos(run), 'w.word COLLATE "C"'
     same = ", ".join(bind(spelling) for spelling in (run, *(swap_neighbors(run) if most == 1 else ())))
-    candidates = [f"{select} {of_words} AND {column} IN ({same})"]
+    select = f"SELECT {number} AS number, w.id, w.word FROM words w WHERE w.workspace_id = $1 AND {column}"
+    candidates = [f"{select} IN ({same})"]
     if not most:
         return candidates
     beginning, middle, end = cut_for_typos(run)
-    length = f"length(w.word) BETWEEN {len(run) - most} AND {len(run) + most} LIMIT {MOST_NEAR_WORDS}"
+    length = f"length(w.word) BETWEEN {len(run) - most} AND {len(run) + most}"
     candidates.append(
-        f"{select} {of_words} AND {column} >= {bind(beginning)} AND {column} < {bind(beginning + LAST)} AND {length}"
+        f"{select} >= {bind(beginning)} AND {column} < {bind(beginning + LAST)} AND {length} LIMIT {MOST_NEAR_WORDS}"
     )
-    ranges = [(make_trigram(end[-2:]),) * 2, *([trigram_range(middle[:3])] if middle else [])]
-    for low, high in ranges:
-        trigram = f"t.workspace_id = $1 AND t.trigram BETWEEN {bind(low)} AND {bind(high)}"
-        candidates.append(f"{select} {of_trigrams} {trigram} AND {length}")
+    conditions = [f"t.trigram = {bind(make_trigram(end[-2:]))}"]
+    if middle:
+        low, high = trigram_range(middle[:3])
+        conditions.append(f"t.trigram BETWEEN {bind(low)} AND {bind(high)}")
+    word = f"SELECT w.word FROM words w WHERE w.id = t.word_id AND {length}"
+    candidates += [
+        # By its id, like a candidate of `_write_checked`.
+        f"SELECT {number} AS number, word_id AS id, word FROM (SELECT t.word_id, ({word}) AS word FROM word_trigrams t"
+        f" WHERE t.workspace_id = $1 AND {condition} OFFSET 0) AS m WHERE word IS NOT NULL LIMIT {MOST_NEAR_WORDS}"
+        for condition in conditions
+    ]
     return candidates
 
 
@@ -255,34 +268,32 @@ async def _load_similar(
 
     With *domain*, their address also has this domain.
     """
-    words = [
-        {"number": number, "word": id}
-        for number, similar in enumerate(near)
-        for id, _ in sorted(similar.values(), key=lambda word: word[1])
-    ]
+    numbers = [number for number, similar in enumerate(near) if similar]
+    if not numbers:
+        return []
+    values = _Values([[{"number": number, "word": id} for number in numbers for id, _ in near[number].values()]])
+    workspace_id = values.bind(workspace.id)
     lookups = [
-        "SELECT contact_id FROM (SELECT p.contact_id FROM given(number bigint, word bigint)"
+        f"SELECT * FROM (SELECT given.number, p.contact_id FROM given(number bigint, word bigint)"
         f" JOIN contact_words p ON p.word_id = given.word WHERE given.number = {number} LIMIT {MOST_NEAR_CONTACTS})"
         f" AS p{number}"
-        for number, similar in enumerate(near)
-        if similar
+        for number in numbers
     ]
-    if not lookups:
-        return []
-    values = _Values([words, workspace.id])
-    conditions = [
-        f"({WORDS_OF_CONTACT} LIKE {values.bind(Match.PART.pattern(run))} ESCAPE '!' OR EXISTS (SELECT 1"
-        " FROM contact_words e WHERE e.contact_id = c.id AND e.word_id IN"
-        f" (SELECT word FROM given(number bigint, word bigint) WHERE number = {number})))"
-        for number, run in enumerate(runs)
-        if len(runs) > 1
-    ]
+    flags = ", ".join(f"max(CASE WHEN number = {number} THEN 1 ELSE 0 END) AS near_{number}" for number in numbers)
+    candidates = (
+        f"SELECT contact_id, {flags} FROM ({' UNION ALL '.join(lookups)}) AS p GROUP BY contact_id"
+        f" ORDER BY count(DISTINCT number) DESC LIMIT {MOST_CHECKED}"
+    )
+    conditions = [_IS_LISTED.replace("$1", workspace_id)]
+    for number, run in enumerate(runs):
+        is_near = f"p.near_{number} = 1 OR " if number in numbers else ""
+        pattern = values.bind(Match.PART.pattern(run))
+        conditions.append(f"({is_near}{WORDS_OF_CONTACT} LIKE {pattern} ESCAPE '!')")
     if domain is not None:
         conditions.append(f"c.email_key LIKE {values.bind(f'%@{escape_pattern(domain)}')} ESCAPE '!'")
     return await database.read(
-        "SELECT DISTINCT c.id, c.name_key, c.company_key, c.email_key"
-        f" FROM ({' UNION ALL '.join(lookups)}) AS p JOIN contacts c ON c.id = p.contact_id"
-        f" WHERE {' AND '.join([_IS_LISTED.replace('$1', '$2'), *conditions])} LIMIT {MOST_COMPARED}",
+        "SELECT c.id, c.name_key, c.company_key, c.email_key"
+        f" FROM ({_write_checked(candidates, conditions, most=MOST_COMPARED)}) AS l JOIN contacts c ON c.id = l.id",
         *values,
     )
 

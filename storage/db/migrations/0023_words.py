@@ -60,9 +60,7 @@ class Migration(migrations.Migration):
             model_name="ContactWord",
             constraint=UniqueConstraint(fields=("word_id", "contact_id"), name="contact_words_word"),
         ),
-        ops.AddIndex(
-            model_name="ContactWord", index=Index(fields=["contact_id", "word_id"], name="contact_words_contact")
-        ),
+        ops.AddIndex(model_name="ContactWord", index=Index(fields=["contact_id"], name="contact_words_contact")),
         ops.RunPython(_index_words, reverse_code=ops.RunPython.noop),
         ops.AddField(model_name="Workspace", name="words_after", field=fields.BigIntField(null=True)),
         ops.RunSQL(
