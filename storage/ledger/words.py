@@ -8,10 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from storage.db import database
-from storage.db.database import Row, Session
+from storage.db.database import Row, Session, StartAgain
 from storage.domain.people import Workspace
 from storage.domain.words import contact_runs, list_trigrams
-from storage.ledger.contacts import StartAgain
 
 WORDS = "words"  #: kind of the job that runs `fill_words`
 SLICE = 200  #: contacts in one transaction of `fill_words`
