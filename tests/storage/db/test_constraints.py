@@ -97,7 +97,8 @@ INDEXES = {
     "follow_up_moves_of", "alert_memory_due", "alert_memory_merging", "follow_ups_message", "late_answers_workspace",
     "message_contacts_contact", "pending_refolds_undo",
     "audit_entries_workspace", "audit_entries_what", "audit_entries_contact", "audit_entries_other",
-    "contact_words_contact", "words_word", "attribute_values_key", "attribute_values_number", "attribute_values_instant",
+    "contact_words_contact", "words_word",
+    "attribute_values_key", "attribute_values_number", "attribute_values_instant",
 }  # fmt: skip  # names
 
 
