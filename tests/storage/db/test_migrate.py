@@ -949,7 +949,7 @@ async def test_a_segment_of_before_is_of_whoever_saved_it(database_url: str, tmp
 
 async def test_contacts_of_before_are_found_and_get_their_words(database_url: str, tmp_path: Path) -> None:
     """A workspace with contacts gets a job that stores their words; searches find the contacts before it has run."""
-    await tables_until("0022_makers", database_url, tmp_path)
+    await tables_until("0023_owners", database_url, tmp_path)
     for number, team in ((1, "T0ACME"), (2, "T0EMPTY")):
         await raw.rows(
             database_url,
@@ -961,7 +961,7 @@ async def test_contacts_of_before_are_found_and_get_their_words(database_url: st
         "INSERT INTO contacts (id, workspace_id, name, name_key, tags, tags_key, attributes, stamps, created_at,"
         " updated_at) VALUES (1, 1, 'Ada Lovelace', 'ada lovelace', '[]', '', '{}', '{}', 5, 5)",
     )
-    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0022_makers") + 1 :]
+    assert (await migrate(database_url, now=NOW)).applied == FIRST[FIRST.index("0023_owners") + 1 :]
 
     storage = await open_storage(database_url, secret_keys=KEYS)
     try:

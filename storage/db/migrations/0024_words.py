@@ -15,7 +15,7 @@ async def _index_words(apps, editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0022_makers")]
+    dependencies = [("storage", "0023_owners")]
 
     operations = [
         ops.CreateModel(
