@@ -14,6 +14,7 @@ from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, delete_abandoned
 from storage.ledger.refold import REFOLD
 from storage.ledger.refold_job import make_refold_handler
+from storage.ledger.words import WORDS, fill_words
 from storage.scoring import drafts
 from storage.scoring.drafts import NoDraft
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
@@ -56,6 +57,10 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         await refresh(workspace, now=now)
         return JobResult(repeat_at=now + REFRESH_EVERY) if job.key == REFRESH else JobResult()
 
+    async def fill_next_words(workspace: Workspace, _: Job) -> JobResult:
+        """Save the words of the next contacts that an earlier version recorded."""
+        return JobResult(next_position=await fill_words(workspace))
+
     async def ignore_missing_draft(handler: Handler, workspace: Workspace, job: Job) -> JobResult:
         """Handle a job of a draft; a draft that was canceled needs no work."""
         try:
@@ -69,6 +74,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
     return {
         **draft_handlers,
         REFOLD: make_refold_handler(clock),
+        WORDS: fill_next_words,
         **enroll.HANDLERS,
         **make_event_handlers(clock),
         SWEEP: run_sweep,

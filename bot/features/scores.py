@@ -131,8 +131,8 @@ def _open_modal(request: Request, contact_card: Card | None = None) -> Reply:
 
 
 async def offer_contacts(request: Request) -> list[Block]:
-    """Return a menu option for each contact that matches the typed text."""
-    matches = await find_all(request, request.text)
+    """Return a menu option for each contact that matches the typed text, or else for those most similar to it."""
+    matches = await find_all(request, request.text) or await nearest(request.workspace, text=request.text)
     return [
         {"text": plain_text(distinct_name(contact), most=OPTION_TEXT), "value": str(contact.row)} for contact in matches
     ]

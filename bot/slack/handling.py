@@ -50,6 +50,8 @@ class Request:
     creates: bool = False  #: create the contact if no contact matches
     fields: Mapping[str, Any] = field(default_factory=dict)  #: block id → entered value
     metadata: Mapping[str, Any] = field(default_factory=dict)  #: private_metadata of the modal
+    #: the results of the searches for contacts of this request, by their text, so that each text is searched once
+    searches: dict[str, list[Contact]] = field(default_factory=dict, compare=False)
 
     @property
     def batch(self) -> str:

@@ -37,20 +37,23 @@ async def find_scored(request: Request, words: str, *, line: str) -> Contact | R
 
     Raises UnknownScoreType if only the last word keeps the line from matching a contact.
     """
-    result = await find_one(request, words, line=line)
     contact, _, last = words.rpartition(" ")
-    if (
-        isinstance(result, Reply)
-        and contact
-        and not await find_all(request, words)
-        and await find_all(request, contact)
-    ):
+    if contact and not await find_all(request, words) and await find_all(request, contact):
         raise UnknownScoreType(last, known=tuple(score_type.key for score_type in request.types))
-    return result
+    return await find_one(request, words, line=line)
 
 
 async def find_all(request: Request, words: str) -> list[Contact]:
-    """Return the contacts that match *words*: by `id:` number, or by address or name (at most eleven)."""
+    """Return the contacts that match *words*: by `id:` number, or by address or name.
+
+    Each text is searched once in a request, so the result does not have what the request changed since.
+    """
+    if words not in request.searches:
+        request.searches[words] = await _search(request, words)
+    return request.searches[words]
+
+
+async def _search(request: Request, words: str) -> list[Contact]:
     match = _OUR_ID.fullmatch(words)
     if match:
         matches = await contacts(request.workspace, ids=[int(match[1])])

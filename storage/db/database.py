@@ -2,8 +2,8 @@
 
 Statements are written once, in PostgreSQL's dialect, and translated for SQLite:
 - `given(a bigint, b text)` is a table of the rows passed as the first parameter, on both databases.
-- `FOR NO KEY UPDATE`, also with `OF … SKIP LOCKED`, and `COLLATE "C"` are removed: SQLite locks the whole database and
-  compares bytes by default.
+- `FOR NO KEY UPDATE` and `FOR SHARE`, also with `OF … SKIP LOCKED`, and `COLLATE "C"` are removed: SQLite locks the
+  whole database and compares bytes by default.
 - `least(…)` and `greatest(…)` become `min(…)` and `max(…)`.
 - `OFFSET 0`, which keeps the planner from flattening a subquery, becomes `LIMIT -1 OFFSET 0`."""
 
@@ -53,7 +53,7 @@ _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 _NAMES = {"least(": "min(", "greatest(": "max(", "OFFSET 0": "LIMIT -1 OFFSET 0"}
 _RENAMED = re.compile(r"\b(?:least\(|greatest\(|OFFSET 0\b)")
-_POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE(?: OF \w+)?(?: SKIP LOCKED)?|\s*COLLATE "C"')
+_POSTGRES_ONLY = re.compile(r'\s*FOR (?:NO KEY UPDATE|SHARE)(?: OF \w+)?(?: SKIP LOCKED)?|\s*COLLATE "C"')
 
 
 class BadDatabaseUrl(Refusal):
@@ -192,6 +192,7 @@ class Session:
         self._client = client
         self.dialect = dialect
         self.has_enqueued_jobs = False  #: whether the transaction enqueued jobs that are due already
+        self.reworded: set[int] = set()  #: contact rows whose texts the transaction changed; see `ledger.words`
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Run one statement and return its rows as dictionaries.

@@ -42,6 +42,7 @@ class Workspace(Table):
     zone = fields.CharField(max_length=64, null=True)  # of its working hours, such as Europe/Berlin
     opens = fields.IntField(db_default=540)  # its working hours, in minutes of the local day, Monday to Friday
     closes = fields.IntField(db_default=1020)
+    words_after = fields.BigIntField(null=True)  # contacts after this id may lack words yet; NULL: none do
     created_at = fields.BigIntField()
 
     class Meta:
@@ -147,6 +148,42 @@ class AttributeValue(Table):
         table = "attribute_values"
         constraints = (UniqueConstraint(fields=("contact_id", "name", "key"), name="attribute_values_contact"),)
         indexes = (Index(fields=("workspace_id", "name", "key", "contact_id"), name="attribute_values_key"),)
+
+
+# A word that contacts are searched by: a run of `domain.words`. Words of no contact are deleted.
+class Word(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    word = fields.TextField()  # unique, in an index of bytes that only the migration can create
+
+    class Meta:
+        table = "words"
+
+
+# Three characters of a word, as a number, so that words are found by a part of them.
+class WordTrigram(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    trigram = fields.BigIntField()
+    word_id = fields.BigIntField()
+
+    class Meta:
+        table = "word_trigrams"
+        constraints = (UniqueConstraint(fields=("workspace_id", "trigram", "word_id"), name="word_trigrams_trigram"),)
+
+
+# A word of a contact's name, company or address. The rows of a contact say what its columns say, also while it is
+# merged into another contact.
+class ContactWord(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace_id = fields.BigIntField()
+    contact_id = fields.BigIntField()
+    word_id = fields.BigIntField()
+
+    class Meta:
+        table = "contact_words"
+        constraints = (UniqueConstraint(fields=("word_id", "contact_id"), name="contact_words_word"),)
+        indexes = (Index(fields=("contact_id",), name="contact_words_contact"),)
 
 
 # An address (namespace "") or an id in a source's system, and its contact.

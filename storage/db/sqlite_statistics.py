@@ -26,6 +26,10 @@ EXPECTED: Final = {
     "effects_contact": ("effects", "1000000 10 5 1"),
     "effects_definition": ("effects", "1000000 500000 2"),
     "scores_contact": ("scores", "200000 2 1"),
+    "words_word": ("words", "100000 100000 1"),
+    "word_trigrams_trigram": ("word_trigrams", "1000000 1000000 100 1"),
+    "contact_words_word": ("contact_words", "1000000 10 1"),
+    "contact_words_contact": ("contact_words", "1000000 5"),
     "scores_rank": ("scores", "200000 100000 2 1"),
 }
 

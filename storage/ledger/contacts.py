@@ -1,7 +1,7 @@
 """Load contacts, insert new ones, lock them, and store their fields."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,6 +29,8 @@ Fields: TypeAlias = dict[str, tuple[Json, FieldOrder]]
 
 #: the columns of the text fields, and their matching keys
 _TEXT_COLUMNS = tuple(column for name in TEXT_FIELDS for column in (name, f"{name}_key"))
+#: the columns with the words that contacts are searched by
+_WORD_COLUMNS = ("name_key", "company_key", "email_key")
 
 #: the value of merged_into in a deleted contact; its emptied row stays, because other transactions may wait for it
 NOBODY = 0
@@ -88,6 +90,7 @@ async def insert_contacts(session: Session, people: Sequence[tuple[int, str | No
         rows,
         now,
     )
+    session.reworded.update(ids)
     return ids
 
 
@@ -240,7 +243,7 @@ async def count_identities(session: Session, contacts: Iterable[int]) -> dict[in
     return {row["id"]: row["number"] for row in rows}
 
 
-async def erase(session: Session, rows: Iterable[int]) -> None:
+async def erase(session: Session, rows: Collection[int]) -> None:
     """Empty contact rows, and delete their identities and attribute values. The caller holds the locks."""
     ids = [{"id": row} for row in sorted(rows)]
     for table in ("identities", "attribute_values"):
@@ -252,6 +255,7 @@ async def erase(session: Session, rows: Iterable[int]) -> None:
         ids,
         NOBODY,
     )
+    session.reworded.update(rows)
 
 
 async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
@@ -286,15 +290,19 @@ def _parse_fields(row: Row) -> Fields:
 async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
     """Save all fields of contacts with their matching keys and attribute values. The caller holds the locks."""
     member_rows = await session.rows(
-        "SELECT given.id, m.id AS member, m.first_email, m.attributes, m.split_at FROM given(id bigint)"
+        "SELECT given.id, m.id AS member, m.first_email, m.attributes, m.split_at,"
+        f" {', '.join(f'm.{column}' for column in _WORD_COLUMNS)} FROM given(id bigint)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id DESC",
         [{"id": id} for id in sorted(changed)],
     )
     first_email = {row["id"]: row["first_email"] for row in member_rows if row["first_email"]}  # of the oldest row
     own_addresses = await _load_addresses(session, {row["id"] for row in member_rows if row["split_at"] is not None})
     attributes_before = {row["id"]: json.loads(row["attributes"]) for row in member_rows if row["id"] == row["member"]}
+    texts_before = {
+        row["id"]: [row[name] for name in _WORD_COLUMNS] for row in member_rows if row["id"] == row["member"]
+    }
     attributes_after: dict[int, dict[str, Json]] = {}
-    rows = []
+    rows: list[Row] = []
     for id, contact_fields in sorted(changed.items()):
         values: dict[str, Json] = {name: value for name, (value, _) in contact_fields.items()}
         email = values.get("email")
@@ -327,6 +335,7 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         rows,
         now,
     )
+    session.reworded |= {row["id"] for row in rows if texts_before[row["id"]] != [row[name] for name in _WORD_COLUMNS]}
     await _write_attribute_values(session, attributes_before, attributes_after)
 
 

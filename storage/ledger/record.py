@@ -35,6 +35,7 @@ from storage.ledger.plan import ItemKind, Name, Plan, arrange_turns, cut_group, 
 from storage.ledger.project import Known, project, save_fields, save_scores
 from storage.ledger.resolve import resolve
 from storage.ledger.undo import append_undo, find_undo_scope
+from storage.ledger.words import save_words
 from storage.scoring import definitions
 from storage.scoring.draft_scores import project_into_drafts
 from storage.sources import deliveries, readback_queue
@@ -78,6 +79,7 @@ async def record_group(
         turn, known, memory = await _record_turn(session, turn, rules, drafts, known, memory, now=now)
         recorded += turn
     await save_scores(session, known)
+    await save_words(session, session.reworded)
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
     await announce_changes(session, recorded, readerships, now=now)

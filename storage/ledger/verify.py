@@ -12,7 +12,7 @@ from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, beginning, fold_fields, fold_ledger
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.ledger import contacts, facts, projection, refold
+from storage.ledger import contacts, facts, projection, refold, words
 from storage.ledger.facts import Scored
 from storage.ledger.merged_fields import load_merged_fields
 from storage.scoring.definitions import live
@@ -84,8 +84,8 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
 async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
     """Compare contacts with the ledger. Return the number of their scores, and all differences.
 
-    Scores, effects, fields and the lookup values of attributes are compared, and whether the contact is gone. Contacts
-    that a job has yet to recalculate are skipped.
+    Scores, effects, fields, the lookup values of attributes and the words for searches are compared, and whether the
+    contact is gone. Contacts that a job has yet to recalculate are skipped.
     """
     marked = await refold.find_marked_roots(session, ids)
     ids = [id for id in ids if id not in marked]
@@ -110,6 +110,7 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
     split = await contacts.find_split(session, ids)
     stored_gone = {contact.id: contact.is_gone for contact in await contacts.load_contacts(session, workspace, ids=ids)}
     gone = await facts.find_gone(session, workspace.id, ids)
+    words_of = await words.load_words(session, workspace, ids)
     for id in ids:
         if stored_gone[id] != (id in gone):
             differences.append(
@@ -119,6 +120,11 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
         folded_fields = merged_fields.get(id) or fold_fields(facts_in_force, {})
         differences += _compare_fields(id, stored_fields.get(id, {}), folded_fields, is_split=id in split)
         differences += _compare_attribute_values(id, stored_values.get(id, {}), folded_fields)
+        stored_words, own_words = words_of.get(id, ([], []))
+        if stored_words != own_words:
+            differences.append(
+                Difference(contact=id, what="words", kept=_describe(stored_words), folded=_describe(own_words))
+            )
     return sum(state.rank is not None for state in states.values()), differences
 
 

@@ -1,8 +1,7 @@
 """Search contacts by what a person types or a program sends: an address, an id, or words of a name or company."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import SequenceMatcher
 from typing import TypeAlias
 
 from storage.db import database
@@ -11,68 +10,292 @@ from storage.domain.contacts import EMAIL, Contact, Reference, address_key, id_k
 from storage.domain.errors import BadItem
 from storage.domain.people import Workspace
 from storage.domain.texts import match_key
+from storage.domain.words import (
+    LAST,
+    contact_runs,
+    count_shared_beginning,
+    count_typos,
+    cut_for_typos,
+    make_trigram,
+    most_typos,
+    split_query,
+    split_runs,
+    split_words,
+    swap_neighbors,
+    trigram_range,
+)
 from storage.ledger.contacts import NOBODY, contacts, load_identity_owners
+from storage.reading.word_sql import (
+    WORDS_OF_CONTACT,
+    Bind,
+    Match,
+    escape_pattern,
+    is_searched_inside,
+    write_contacts_of_word,
+)
 
-CANDIDATES = 500
 MOST_WORDS = 8
-#: the most characters of a search text: patterns are limited, and a matching key may be 18 times as long as its text
+#: the most characters of a search text; a matching key may be 18 times as long as its text
 MOST_CHARACTERS = 500
-LIKE_ENOUGH = 0.6
+#: The most contacts of a search that are sorted. Of more, those that the index has first are returned.
+MOST_SORTED = 2_000
+#: up to which number the contacts with a word are counted, to look up the rarest word of a search
+MOST_COUNTED = 50_000
+#: The most words that are compared with each word of a mistyped text, and contacts with a similar word; of all these
+#: contacts the most that are read, those with the most similar words first; and that are compared with the text.
+MOST_NEAR_WORDS, MOST_NEAR_CONTACTS, MOST_CHECKED, MOST_COMPARED = 5_000, 20_000, 5_000, 500
 MOST_TYPOS = 2  #: the letters by which an address may differ from one that is suggested for it
 
 #: (row that was looked up, contact that it belongs to, the id that it was looked up by)
 _Owner: TypeAlias = tuple[int, int, Reference | None]
+_IS_LISTED = "c.workspace_id = $1 AND c.merged_into IS NULL AND NOT c.is_gone"
+
+
+class _Values(list[object]):
+    """The values of a statement."""
+
+    def bind(self, value: object) -> str:
+        """Add a value and return its placeholder."""
+        self.append(value)
+        return f"${len(self)}"
 
 
 async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Contact]:
     """Return the contacts that match a person's search text, at most *most* plus one.
 
     An address or `source:id` identifies one contact exactly. Any other text is searched in names, companies and
-    addresses: first as whole words, then as beginnings of words, then anywhere. If whole names equal the text, only
-    these contacts are returned. Raises BadItem if the text is too long.
+    addresses: first as a whole name, then as whole words, as beginnings of words, and anywhere in words. The first
+    search that matches any contact decides; its contacts are sorted by name, unless they are more than MOST_SORTED.
+    A text of nothing but `.`, `_`, `+` and `-` matches no contact, and a word such as `a.b` with no three letters or
+    digits in a row is not searched for inside of words. Raises BadItem if the text is too long.
     """
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
         return await _load_named(workspace, exact)
-    words = [_escape_pattern(word) for word in match_key(text).split()[:MOST_WORDS]]
-    for pattern in ("% {} %", "% {}%", "%{}%") if words else ():
-        patterns = [pattern.format(word) for word in words]
-        rows = await _search_by_patterns(workspace, patterns, most=most + 1, first=match_key(text))
-        same_name = [row for row in rows if row["name_key"] == match_key(text)]
-        if rows:
-            return await contacts(workspace, ids=[row["id"] for row in same_name or rows])
-    return []
+    key = match_key(text)
+    words = split_words(key)[:MOST_WORDS]
+    if not any(map(split_runs, words)):
+        return []
+    ids = await _find_by_name(workspace, key, most=most + 1)
+    lacking = await _load_lacking(workspace) if not ids else None
+    for match in Match:
+        ids = ids or await _find_by_words(workspace, words, match, lacking=lacking, most=most + 1)
+    return await contacts(workspace, ids=ids) if ids else []
+
+
+async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[int]:
+    rows = await database.read(
+        f'SELECT c.id FROM contacts c WHERE {_IS_LISTED} AND c.name_key COLLATE "C" = $2 ORDER BY c.id LIMIT $3',
+        workspace.id,
+        key,
+        most,
+    )
+    return [row["id"] for row in rows]
+
+
+async def _load_lacking(workspace: Workspace) -> int | None:
+    """Return the id after which contacts may lack words, or None; see `ledger.words`."""
+    (row,) = await database.read("SELECT words_after FROM workspaces WHERE id = $1", workspace.id)
+    last: int | None = row["words_after"]
+    return last
+
+
+async def _find_by_words(
+    workspace: Workspace, words: Sequence[str], match: Match, *, lacking: int | None, most: int
+) -> list[int]:
+    """Return the contacts in which every word occurs as *match* demands. The rarest word is looked up in the index.
+
+    With *lacking*, the contacts after that id are read, too.
+    """
+    indexed = [word for word in words if split_runs(word)]
+    if match is Match.PART and not all(map(is_searched_inside, indexed)):
+        return []
+    rarest = indexed[0] if len(indexed) == 1 else await _find_rarest(workspace, indexed, match)
+    values = _Values([workspace.id])
+    candidates = write_contacts_of_word(rarest, match, workspace="$1", bind=values.bind)
+    if lacking is not None:
+        after = values.bind(lacking)
+        candidates += (
+            f" UNION ALL SELECT c.id AS contact_id FROM contacts c WHERE c.workspace_id = $1 AND c.id > {after}"
+        )
+    patterns = [f"{WORDS_OF_CONTACT} LIKE {values.bind(match.pattern(word))} ESCAPE '!'" for word in words]
+    checked = _write_checked(candidates, [_IS_LISTED, *patterns], most=MOST_SORTED)
+    rows = await database.read(
+        f"SELECT c.id FROM (SELECT DISTINCT id FROM ({checked}) AS l) AS d JOIN contacts c ON c.id = d.id"
+        f' ORDER BY c.name_key IS NULL, c.name_key COLLATE "C", c.id LIMIT {values.bind(most)}',
+        *values,
+    )
+    return [row["id"] for row in rows]
+
+
+def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> str:
+    """Return a SELECT of the ids of the contacts `c` of *candidates* `p` that meet the conditions.
+
+    Each is looked up by its id: PostgreSQL would rather read all contacts for a join.
+    """
+    contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {' AND '.join(conditions)}"
+    return (
+        f"SELECT id FROM (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL"
+        f" LIMIT {most}"
+    )
+
+
+async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match) -> str:
+    """Return the word that occurs in the fewest contacts."""
+    values = _Values([workspace.id])
+    counts = [
+        f"(SELECT count(*) FROM (SELECT 1 FROM"
+        f" ({write_contacts_of_word(word, match, workspace='$1', bind=values.bind)}) AS p"
+        f" LIMIT {MOST_COUNTED}) AS l) AS count_{number}"
+        for number, word in enumerate(words)
+    ]
+    (row,) = await database.read(f"SELECT {', '.join(counts)}", *values)
+    _, _, rarest = min((count, -len(word), word) for count, word in zip(row.values(), words, strict=True))
+    return rarest
 
 
 async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
-    """Return the contacts with the name, company or address most similar to a text that no contact matches.
+    """Return the contacts most similar to a text that no contact matches, because one or two letters are wrong.
 
-    For an address, these are the contacts whose address differs by one or two letters.
+    Each word must be similar to a word of the contact's name, company or address, or be a part of one. Contacts with
+    the fewest wrong letters come first, then those with the most letters before the first wrong one. For an address,
+    they are the contacts with an address that differs by one or two letters. A contact that lacks words yet (see
+    `ledger.words`) is not suggested.
     """
     _check_length(text)
-    query = match_key(text)
-    words = [_escape_pattern(word) for word in query.split()[:MOST_WORDS]]
-    if not words:
+    address = address_key(text.strip()) if looks_like_address(text.strip()) else None
+    if address is not None:
+        ids = await _rank_addresses(workspace, address)
+    else:
+        runs = split_query(match_key(text))[:MOST_WORDS]
+        ids = await _rank_names(workspace, runs, await _load_near_words(workspace, runs))
+    return await contacts(workspace, ids=ids[:most]) if ids else []
+
+
+#: for each run of a text the indexed words similar to it: word → (id of the word, number of wrong letters)
+_Near: TypeAlias = Sequence[Mapping[str, tuple[int, int]]]
+
+
+async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
+    ranks = []
+    for row in await _load_similar(workspace, runs, near):
+        words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
+        best = [
+            min(
+                ((similar[word][1], -count_shared_beginning(run, word)) for word in words & similar.keys()),
+                default=None,
+            )
+            for run, similar in zip(runs, near, strict=True)
+        ]
+        typos, differing = (sum(pair[place] for pair in best if pair) for place in (0, 1))
+        ranks.append((typos, best.count(None), differing, row["id"]))
+    return [id for *_, id in sorted(ranks)]
+
+
+async def _rank_addresses(workspace: Workspace, address: str) -> list[int]:
+    """Return the contacts with an address that differs by at most MOST_TYPOS letters, the most similar first.
+
+    Candidates have the same local part, half of it, or the same domain and similar words in the local part.
+    """
+    local, _, domain = address.rpartition("@")
+    values = _Values([workspace.id])
+    parts = [
+        f"SELECT c.id, c.email_key FROM contacts c WHERE {_IS_LISTED}"
+        f' AND c.email_key COLLATE "C" >= {values.bind(beginning)}'
+        f' AND c.email_key COLLATE "C" < {values.bind(beginning + LAST)} LIMIT {MOST_COMPARED}'
+        for beginning in (f"{local}@", local[: (len(local) + 1) // 2])
+    ]
+    rows = await database.read(" UNION ALL ".join(f"SELECT * FROM ({part}) AS p" for part in parts), *values)
+    runs = split_runs(local)[:MOST_WORDS]
+    rows += await _load_similar(workspace, runs, await _load_near_words(workspace, runs), domain=domain)
+    addresses = {row["id"]: row["email_key"] for row in rows if row["email_key"] is not None}
+    typos = {id: count_typos(address, email, most=MOST_TYPOS) for id, email in addresses.items()}
+    return [id for _, id in sorted((number, id) for id, number in typos.items() if number is not None)]
+
+
+async def _load_near_words(workspace: Workspace, runs: Sequence[str]) -> _Near:
+    """Return the indexed words that differ from each run by at most as many letters as may be wrong."""
+    if not runs:
         return []
-    # Candidates share the beginning or the end of a word with the text.
-    shared = [pattern for word in words for pattern in (f"% {word[:2]}%", f"%{word[-3:]} %")]
-    rows = await _search_by_patterns(workspace, shared, most=CANDIDATES, match_all=False)
-    similarities = {row["id"]: _measure_similarity(query, row) for row in rows}
-    best = sorted(
-        (id for id, similarity in similarities.items() if similarity >= LIKE_ENOUGH),
-        key=lambda id: (-similarities[id], id),
+    values = _Values([workspace.id])
+    parts = [part for number, run in enumerate(runs) for part in _write_candidates(number, run, values.bind)]
+    rows = await database.read(" UNION ALL ".join(f"SELECT * FROM ({part}) AS p" for part in parts), *values)
+    near: list[dict[str, tuple[int, int]]] = [{} for _ in runs]
+    letters = [set(run) for run in runs]
+    for row in rows:
+        number, word = row["number"], row["word"]
+        run, most = runs[number], most_typos(runs[number])
+        # Most candidates have too many other letters, which takes a tenth of the time to see.
+        if len(letters[number].difference(word)) <= most and word not in near[number]:
+            typos = count_typos(run, word, most=most)
+            if typos is not None:
+                near[number][word] = (row["id"], typos)
+    return near
+
+
+def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
+    """Return the SELECTs of words of which one has each word that differs from a run by few enough letters."""
+    most, column = most_typos(run), 'w.word COLLATE "C"'
+    same = ", ".join(bind(spelling) for spelling in (run, *(swap_neighbors(run) if most == 1 else ())))
+    select = f"SELECT {number} AS number, w.id, w.word FROM words w WHERE w.workspace_id = $1 AND {column}"
+    candidates = [f"{select} IN ({same})"]
+    if not most:
+        return candidates
+    beginning, middle, end = cut_for_typos(run)
+    length = f"length(w.word) BETWEEN {len(run) - most} AND {len(run) + most}"
+    candidates.append(
+        f"{select} >= {bind(beginning)} AND {column} < {bind(beginning + LAST)} AND {length} LIMIT {MOST_NEAR_WORDS}"
     )
-    if looks_like_address(text.strip()):
-        keys = {row["id"]: row["email_key"] or "" for row in rows}
-        best = [id for id in best if _is_typo(keys[id], address_key(text.strip()))]
-    return await contacts(workspace, ids=best[:most])
+    conditions = [f"t.trigram = {bind(make_trigram(end[-2:]))}"]
+    if middle:
+        low, high = trigram_range(middle[:3])
+        conditions.append(f"t.trigram BETWEEN {bind(low)} AND {bind(high)}")
+    word = f"SELECT w.word FROM words w WHERE w.id = t.word_id AND {length}"
+    candidates += [
+        # By its id, like a candidate of `_write_checked`.
+        f"SELECT {number} AS number, word_id AS id, word FROM (SELECT t.word_id, ({word}) AS word FROM word_trigrams t"
+        f" WHERE t.workspace_id = $1 AND {condition} OFFSET 0) AS m WHERE word IS NOT NULL LIMIT {MOST_NEAR_WORDS}"
+        for condition in conditions
+    ]
+    return candidates
 
 
-def _is_typo(left: str, right: str) -> bool:
-    """Return whether two addresses differ by at most two inserted, deleted, replaced or swapped letters."""
-    blocks = SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks()
-    return max(len(left), len(right)) - sum(block.size for block in blocks) <= MOST_TYPOS
+async def _load_similar(
+    workspace: Workspace, runs: Sequence[str], near: _Near, *, domain: str | None = None
+) -> list[Row]:
+    """Return contacts that have each run as a part of a word, or have a word similar to it; one of them is similar.
+
+    With *domain*, their address also has this domain.
+    """
+    numbers = [number for number, similar in enumerate(near) if similar]
+    if not numbers:
+        return []
+    values = _Values([[{"number": number, "word": id} for number in numbers for id, _ in near[number].values()]])
+    workspace_id = values.bind(workspace.id)
+    lookups = [
+        f"SELECT * FROM (SELECT given.number, p.contact_id FROM given(number bigint, word bigint)"
+        f" JOIN contact_words p ON p.word_id = given.word WHERE given.number = {number} LIMIT {MOST_NEAR_CONTACTS})"
+        f" AS p{number}"
+        for number in numbers
+    ]
+    flags = ", ".join(f"max(CASE WHEN number = {number} THEN 1 ELSE 0 END) AS near_{number}" for number in numbers)
+    candidates = (
+        f"SELECT contact_id, {flags} FROM ({' UNION ALL '.join(lookups)}) AS p GROUP BY contact_id"
+        f" ORDER BY count(DISTINCT number) DESC LIMIT {MOST_CHECKED}"
+    )
+    conditions = [_IS_LISTED.replace("$1", workspace_id)]
+    for number, run in enumerate(runs):
+        is_near = f"p.near_{number} = 1 OR " if number in numbers else ""
+        pattern = values.bind(Match.PART.pattern(run))
+        conditions.append(f"({is_near}{WORDS_OF_CONTACT} LIKE {pattern} ESCAPE '!')")
+    if domain is not None:
+        conditions.append(f"c.email_key LIKE {values.bind(f'%@{escape_pattern(domain)}')} ESCAPE '!'")
+    return await database.read(
+        "SELECT c.id, c.name_key, c.company_key, c.email_key"
+        f" FROM ({_write_checked(candidates, conditions, most=MOST_COMPARED)}) AS l JOIN contacts c ON c.id = l.id",
+        *values,
+    )
 
 
 def _check_length(text: str) -> None:
@@ -115,40 +338,6 @@ async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
     return await _find_by_identity(workspace, key)
 
 
-async def _search_by_patterns(
-    workspace: Workspace, patterns: Sequence[str], *, most: int, match_all: bool = True, first: str = ""
-) -> list[Row]:
-    """Return contacts that match all patterns in name, company and address, or with *match_all* false any of them.
-
-    Contacts whose name has the matching key *first* come first; the others follow by name.
-    """
-    haystack = (
-        "' ' || coalesce(name_key, '') || ' ' || coalesce(company_key, '') || ' '"
-        " || replace(coalesce(email_key, ''), '@', ' ') || ' '"
-    )
-    condition = (" AND " if match_all else " OR ").join(
-        f"{haystack} LIKE ${number} ESCAPE '!'" for number in range(3, len(patterns) + 3)
-    )
-    return await database.read(
-        "SELECT id, name_key, company_key, email_key FROM contacts"
-        f" WHERE workspace_id = $1 AND merged_into IS NULL AND NOT is_gone AND ({condition})"
-        f" ORDER BY CASE WHEN name_key = ${len(patterns) + 3} THEN 0 ELSE 1 END, name_key, id LIMIT $2",
-        workspace.id,
-        most,
-        *patterns,
-        first,
-    )
-
-
-def _measure_similarity(query: str, row: Row) -> float:
-    local, at, _ = query.partition("@")
-    if at:  # the address without its domain, which half of a company shares
-        return SequenceMatcher(None, local, (row["email_key"] or "").partition("@")[0]).ratio() - 0.05
-    texts = [text for text in (row["name_key"], row["company_key"], (row["email_key"] or "").partition("@")[0]) if text]
-    words = [word for text in texts for word in (text, *text.split())]
-    return max((SequenceMatcher(None, query, word).ratio() for word in words), default=0)
-
-
 async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
     """Return the owner of an address or `source:id`, or None if no contact has it."""
     trimmed = text.strip()
@@ -163,7 +352,3 @@ async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
     for (_, namespace, value), (row, root) in matches.items():
         return row, root, None if namespace == EMAIL else Reference(source=namespace, id=value)
     return None
-
-
-def _escape_pattern(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

@@ -516,3 +516,24 @@ async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
 def test_the_past_has_every_kind_of_item() -> None:
     """The pushed fixture has every type of item except clear."""
     assert {item["type"] for _, item in PAST} == {"contact.upsert", "score.set", "score.add"}
+
+
+async def test_a_command_searches_once_for_each_text(acme: Acme, caplog: pytest.LogCaptureFixture) -> None:
+    """However a line is answered, no text is searched twice; only a line that matches no contact tries another text."""
+    searched = {}
+    for line in ("ada", "view lovelace", "set ada 50", "set qqqq 50", "history qqqq fit", "why ada qqqq", "clear qqqq"):
+        caplog.clear()
+        with caplog.at_level("DEBUG", logger="tortoise.db_client"):
+            await acme.ask(line)
+        statements = [record.args for record in caplog.records if isinstance(record.args, tuple)]
+        searched[line] = [args[1][1] for args in statements if "c.name_key = " in str(args[0])]  # type: ignore[index]
+
+    assert searched == {
+        "ada": ["ada"],
+        "view lovelace": ["lovelace"],
+        "set ada 50": ["ada"],
+        "set qqqq 50": ["qqqq"],
+        "history qqqq fit": ["qqqq"],
+        "why ada qqqq": ["ada qqqq", "ada"],
+        "clear qqqq": ["qqqq"],
+    }

@@ -41,6 +41,7 @@ MIGRATIONS = [
     "0023_owners",
     "0024_filter_indexes",
     "0025_write_backs",
+    "0026_words",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

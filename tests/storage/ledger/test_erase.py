@@ -76,7 +76,7 @@ async def test_nothing_is_left_of_a_deleted_contact(team: Team, crm: Source, dat
     )
     words = ("ada@example", "countess", "lovelace", "secret-17", "poet")
     holders = ["audit_entries", "contacts", "facts", "follow_ups", "followup_rules", "identities", "quarantine"]
-    holders += ["raw_deliveries"]
+    holders += ["raw_deliveries", "words"]
     assert await traces(database_url, *words) == holders
 
     recorded = await team.deliver(delete("x", ADA), batch="d3", received=NOW + SECOND)

@@ -83,6 +83,7 @@ async def test_a_contact_without_any_fact_stays(team: Team, database_url: str) -
         f" created_at, updated_at) VALUES ({team.workspace.id}, '{EVE}', '{EVE}', '{EVE}', '[]', '', '{{}}', '{{}}',"
         " 0, 0)",
     )
+    await raw.rows(database_url, "UPDATE workspaces SET words_after = 0")  # it has no words yet
     assert await listed(team) == [EVE]
 
 

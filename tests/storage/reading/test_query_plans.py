@@ -21,6 +21,7 @@ from storage.reading.current_scores import cards_of, top
 from storage.reading.history import history, why
 from storage.reading.pages import count, page
 from storage.reading.portfolio import load_portfolio
+from storage.reading.search import find, nearest
 from storage.scoring.definitions import add_score_type, score_types
 from storage.scoring.drafts import build, cancel, draft
 from storage.transfer.export import export
@@ -154,6 +155,13 @@ async def fill(url: str, contacts: int) -> None:
     inserts = (
         f"INSERT INTO contacts (id, email, email_key, {same})"
         f" SELECT g.n, 'x', 'p' || g.n || '@example.com', {same} FROM contacts, {numbers} WHERE contacts.id = 1",
+        f"INSERT INTO words (id, workspace_id, word) SELECT g.n, 1, 'zo' || g.n || 'x' FROM {numbers} WHERE g.n < 2000",
+        "INSERT INTO word_trigrams (workspace_id, trigram, word_id)"
+        f" SELECT 1, (t.trigram * 31 + g.n * t.id) % 5000, g.n FROM word_trigrams t, {numbers}"
+        " WHERE g.n < 2000 AND t.id < 12 ON CONFLICT DO NOTHING",
+        "INSERT INTO contact_words (workspace_id, contact_id, word_id)"
+        f" SELECT 1, g.n, 10 + (g.n * p.id) % 1990 FROM contact_words p, {numbers} WHERE g.n > 1"
+        " ON CONFLICT DO NOTHING",
         "INSERT INTO identities (workspace_id, contact_id, namespace, value)"
         f" SELECT 1, g.n, 'crm', 'k' || g.n FROM {known_numbers}",
         f"INSERT INTO scores (workspace_id, contact_id, definition_id, {state})"
@@ -466,3 +474,24 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
     assert short[-1][1] < 100 < facts < long[-1][1]
     report_counts("a push for a long history", {"statements": long[1][0], "rows read": long[1][1]})
     assert (await verify_next(team.workspace)).differences == ()
+
+
+@pytest.mark.slow
+async def test_contacts_are_searched_through_their_words(
+    crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A whole word, a beginning, a part and a mistyped word are found through indexes, without reading all contacts."""
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        (ada,) = await find(crowded.workspace, text="example.com ada")
+        await find(crowded.workspace, text="qqqqq")
+        await nearest(crowded.workspace, text="qqqqq adq")
+        assert await nearest(crowded.workspace, text="adw@example.com") == [ada]
+
+    recorded = [record for part in ("words", "c.email_key FROM") for record in statements(caplog.records, part)]
+    assert len(recorded) >= 8
+    plans = [await plan(crowd, statement) for statement in recorded]
+    for plan_text in plans:
+        for whole in ("Seq Scan on", "SCAN w", "SCAN t", "SCAN p USING", "SCAN c", "(workspace_id=?)"):
+            assert whole not in plan_text.replace("Seq Scan on workspaces", ""), plan_text
+    for index in ("words_word", "word_trigrams_trigram", "contact_words_word", "contacts_email_key"):
+        assert any(index in plan_text for plan_text in plans), index

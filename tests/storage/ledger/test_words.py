@@ -1,0 +1,130 @@
+"""The words of contacts are stored in the transaction that changes them, and none is left without a contact."""
+
+import asyncio
+
+import pytest
+
+from storage.db.database import current_database
+from storage.domain.contacts import Reference
+from storage.domain.facts import Deletion, Merge
+from storage.ledger.committer import Committer
+from storage.ledger.verify import verify_next
+from storage.ledger.words import SLICE, fill_words
+from storage.reading.search import find, nearest
+from tests.storage import raw
+from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
+
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+async def words(url: str) -> list[str]:
+    """Return all stored words, after checking that each trigram and each contact's word belongs to one of them."""
+    for table in ("word_trigrams", "contact_words"):
+        rows = await raw.rows(url, f"SELECT * FROM {table} WHERE word_id NOT IN (SELECT id FROM words)")
+        assert rows == [], table
+    return sorted(str(row["word"]) for row in await raw.rows(url, "SELECT word FROM words"))
+
+
+async def test_a_word_is_stored_once_and_goes_with_its_last_contact(team: Team, database_url: str) -> None:
+    """A word that two contacts have stays when one is renamed, and is deleted when the other is deleted."""
+    await team.deliver(
+        field_item("a", ADA, name="Ada Zweig"), field_item("b", BOB, name="Bob Zweig", company="Ada Ltd")
+    )
+    assert await words(database_url) == ["ada", "bob", "example.com", "ltd", "zweig"]
+
+    await team.ask(field_item("c", ADA, name="Ada Lovelace"), batch="c", received=NOW + SECOND)
+    assert await words(database_url) == ["ada", "bob", "example.com", "lovelace", "ltd", "zweig"]
+
+    await team.deliver(Deletion(key="d", contact=Reference(email=BOB)), batch="d", received=NOW + 2 * SECOND)
+    assert await words(database_url) == ["ada", "example.com", "lovelace"]
+    await team.undo("c", batch="u", received=NOW + 3 * SECOND)
+    assert await words(database_url) == ["ada", "example.com", "zweig"]
+    await team.deliver(Deletion(key="e", contact=Reference(email=ADA)), batch="e", received=NOW + 4 * SECOND)
+    assert await words(database_url) == []
+
+
+async def test_what_changes_no_text_writes_no_word(team: Team, caplog: pytest.LogCaptureFixture) -> None:
+    """A score or an attribute of a known contact causes no statement about words, a new contact six at most."""
+    with caplog.at_level("DEBUG", logger="tortoise.db_client"):
+        await team.deliver(field_item("a", ADA, name="Ada Lovelace"))
+        for_new = [record for record in caplog.records if "words" in str(record.args)]
+        caplog.clear()
+        await team.deliver(set_to("b", ADA, 5, fields={"attributes.plan": "pro", "name": "Ada Lovelace"}), batch="b")
+        for_known = [record for record in caplog.records if "words" in str(record.args)]
+
+    assert 3 <= len(for_new) <= 6
+    assert for_known == []
+
+
+async def test_transactions_that_share_a_word_leave_none_behind(team: Team, database_url: str) -> None:
+    """Deletions at the same time in two processes leave no word, and a contact added meanwhile keeps its words."""
+    other = Team(team.workspace, Committer(current_database()))
+    for turn in range(4):
+        left, right, new = (f"{name}{turn}@zweig.example" for name in ("left", "right", "new"))
+        people = [field_item(email, email, name="Nobody Else") for email in (left, right)]
+        await team.deliver(*people, batch=f"a{turn}", received=NOW + turn * SECOND)
+        deletions = [Deletion(key=f"d{email}", contact=Reference(email=email)) for email in (left, right)]
+        await asyncio.gather(
+            team.deliver(deletions[0], batch=f"l{turn}", received=NOW + turn * SECOND),
+            other.deliver(deletions[1], batch=f"r{turn}", received=NOW + turn * SECOND),
+            *([other.deliver(field_item(new, new, name="Else"), batch=f"n{turn}")] if turn % 2 else ()),
+        )
+        kept = {"else", "new", str(turn), "zweig.example"} if turn % 2 else set()
+        assert set(await words(database_url)) == kept
+        assert (await verify_next(team.workspace)).differences == ()
+        if kept:
+            gone = Deletion(key=f"g{turn}", contact=Reference(email=new))
+            await team.deliver(gone, batch=f"g{turn}", received=NOW + (turn + 1) * SECOND)
+
+
+async def test_words_are_of_every_row_of_a_merged_contact(team: Team, database_url: str) -> None:
+    """A merged row keeps its words, so that a split needs no others, and searches find the contact by what it shows."""
+    await team.deliver(field_item("a", ADA, name="Ada Lovelace"), field_item("b", BOB, name="Bob Zweig"))
+    merge = Merge(key="m", contact=Reference(email=BOB), into=Reference(email=ADA))
+    await team.ask(merge, batch="m", received=NOW + SECOND)
+    assert (await verify_next(team.workspace)).differences == ()
+    (merged,) = await find(team.workspace, text=ADA)
+    assert [contact.id for contact in await find(team.workspace, text=str(merged.name))] == [merged.id]
+
+    await team.undo("m", batch="u", received=NOW + 2 * SECOND)
+    assert [contact.email for contact in await find(team.workspace, text="zweig")] == [BOB]
+    assert (await verify_next(team.workspace)).differences == ()
+    assert await words(database_url) == ["ada", "bob", "example.com", "lovelace", "zweig"]
+
+
+async def test_verify_finds_words_that_are_stored_otherwise(team: Team, database_url: str) -> None:
+    """Verification finds a word that a contact lacks, and one that is not its own."""
+    await team.deliver(field_item("a", ADA, name="Ada Lovelace"), field_item("b", BOB, name="Bob"))
+    for change in (
+        "DELETE FROM contact_words WHERE word_id = (SELECT id FROM words WHERE word = 'lovelace')",
+        "INSERT INTO contact_words (workspace_id, contact_id, word_id) SELECT 1, 1, id FROM words WHERE word = 'bob'",
+    ):
+        await raw.rows(database_url, change)
+        differences = (await verify_next(team.workspace)).differences
+        assert [(difference.contact, difference.what) for difference in differences] == [(1, "words")], change
+
+
+async def test_contacts_of_an_earlier_version_are_found_while_their_words_are_filled(
+    team: Team, database_url: str
+) -> None:
+    """Searches find contacts without words, before the filling, between two slices, and after it."""
+    people = [field_item(f"k{n}", f"p{n}@example.com", name=f"Ada N{n:03}") for n in range(SLICE + 50)]
+    await team.deliver(*people)
+    for table in ("contact_words", "word_trigrams", "words"):
+        await raw.rows(database_url, f"DELETE FROM {table}")
+    await raw.rows(database_url, "UPDATE workspaces SET words_after = 0")
+    await team.deliver(field_item("new", "new@example.com", name="New One"), batch="new")
+
+    async def check_searches() -> None:
+        assert (await verify_next(team.workspace)).differences == ()
+        for text, number in (("n001", 1), ("n24", 10), ("007", 1), ("ada", 21), ("new", 1)):
+            assert (text, len(await find(team.workspace, text=text))) == (text, number)
+
+    await check_searches()
+    last = await fill_words(team.workspace)
+    await check_searches()
+    await team.ask(field_item("r", "p0@example.com", name="Zoe"), batch="r", received=NOW + SECOND)
+    assert (last, await fill_words(team.workspace)) == (SLICE, None)
+    await check_searches()
+    assert [contact.name for contact in await nearest(team.workspace, text="ada n0077")] == ["Ada N007", "Ada N077"]
+    assert (await raw.rows(database_url, "SELECT words_after FROM workspaces")) == [{"words_after": None}]
