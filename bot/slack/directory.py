@@ -5,7 +5,7 @@ Users and conversations that cannot be looked up are None, so access checks deny
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from slack_sdk.errors import SlackApiError
@@ -13,12 +13,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.access import Conversation, Person, Verdict, may_see
+from bot.slack.cache import TimedCache
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 KEPT = 30_000_000  # µs; the longest delay until a new guest or a newly shared channel is noticed
-MOST = 5_000
 #: µs; Slack allows about 20 calls of users.list a minute, and a workspace needs one call per 1,000 people
 LISTED_EVERY = 300_000_000
 #: The most channel members missing from users.list that are looked up individually. A channel with more is treated as
@@ -30,36 +30,6 @@ UNSURE = frozenset({"internal_error", "fatal_error"})
 PASSING = frozenset({"ratelimited", "rate_limited", "service_unavailable", "request_timeout", *UNSURE})
 #: errors by which Slack rejects the app's token, whatever the request
 SHUT_OUT = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
-
-
-class _Cache(Generic[T]):
-    """A cache with an expiry of KEPT µs."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, tuple[int, T]] = {}
-        self._invalidations: dict[str, int] = {}
-
-    async def get(self, key: str, load: Callable[[], Awaitable[T | None]], *, now: int) -> T | None:
-        """Return the cached value, or else the result of *load*; None is not cached."""
-        at, value = self._entries.get(key, (None, None))
-        if at is not None and 0 <= now - at < KEPT:
-            return value
-        value = None
-        for _ in range(2):  # load again if the key was invalidated while loading
-            started = self._invalidations.get(key)
-            value = await load()
-            if self._invalidations.get(key) == started:
-                break
-        if value is not None:
-            if len(self._entries) >= MOST:
-                self._entries.clear()
-            self._entries[key] = (now, value)
-        return value
-
-    def forget(self, key: str) -> None:
-        """Invalidate a key, so that the next `get` loads it again."""
-        self._entries.pop(key, None)
-        self._invalidations[key] = self._invalidations.get(key, 0) + 1
 
 
 class _NoAnswer(Exception):
@@ -76,9 +46,9 @@ class People:
         self._bot_user = bot_user
         self._team = team
         self._enterprise = enterprise
-        self._people = _Cache[Person]()
-        self._places = _Cache[Conversation]()
-        self._members = _Cache[frozenset[str]]()
+        self._people = TimedCache[Person](lifetime=KEPT)
+        self._places = TimedCache[Conversation](lifetime=KEPT)
+        self._members = TimedCache[frozenset[str]](lifetime=KEPT)
         # From users.list: whether each user id belongs to a full member of this workspace, and the ids of the admins.
         self._full_members: dict[str, bool] = {}
         self._admins: Sequence[str] = ()

@@ -9,7 +9,8 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.slack.access import Conversation, Person, Verdict
-from bot.slack.directory import KEPT, LISTED_EVERY, MOST, MOST_LOOKED_UP, People
+from bot.slack.cache import MOST
+from bot.slack.directory import KEPT, LISTED_EVERY, MOST_LOOKED_UP, People
 from tests.bot.fakes import ToldSlack, told_slack
 
 TEAM, ORG = "T0OURS", "E0OURS"
