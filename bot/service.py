@@ -25,9 +25,10 @@ from bot.mcp.server import McpServer
 from bot.settings import BadSettings, Settings
 from bot.slack.access import Verdict
 from bot.slack.client import CountedClient
-from bot.slack.directory import SHUT_OUT, People, error_code
+from bot.slack.directory import People
 from bot.slack.dispatch import Dispatcher
 from bot.slack.door import Door, make_bolt
+from bot.slack.errors import SHUT_OUT, error_code
 from bot.slack.handling import SLACK, Request
 from bot.slack.job_handling import JobTools, bind_handlers
 from bot.slack.payloads import SlackPayload

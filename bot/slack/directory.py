@@ -14,6 +14,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.slack.access import Conversation, Person, Verdict, may_see
 from bot.slack.cache import TimedCache
+from bot.slack.errors import PASSING, SHUT_OUT, error_code
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -24,12 +25,6 @@ LISTED_EVERY = 300_000_000
 #: The most channel members missing from users.list that are looked up individually. A channel with more is treated as
 #: mixed. Slack allows about 100 calls of users.info a minute.
 MOST_LOOKED_UP = 50
-#: errors after which the request may or may not have been carried out
-UNSURE = frozenset({"internal_error", "fatal_error"})
-#: temporary errors, which say nothing about the requested object
-PASSING = frozenset({"ratelimited", "rate_limited", "service_unavailable", "request_timeout", *UNSURE})
-#: errors by which Slack rejects the app's token, whatever the request
-SHUT_OUT = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
 
 
 class _NoAnswer(Exception):
@@ -325,14 +320,3 @@ def _read_name(user: dict[str, Any]) -> str | None:
     """Return a person's name: the real name, or else the display name, or else the account name."""
     profile = user.get("profile") or {}
     return profile.get("real_name") or profile.get("display_name") or user.get("real_name") or user.get("name")
-
-
-def error_code(exc: BaseException) -> str | None:
-    """Return Slack's error code, or None if the exception has none."""
-    answer = exc.response if isinstance(exc, SlackApiError) else None
-    # If Slack itself fails, the response body is not necessarily a JSON object.
-    return answer.get("error") if isinstance(answer, dict | AsyncSlackResponse) and _is_document(answer) else None
-
-
-def _is_document(answer: Any) -> bool:
-    return isinstance(getattr(answer, "data", answer), dict)

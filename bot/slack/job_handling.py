@@ -9,7 +9,8 @@ from slack_sdk.errors import SlackApiError
 
 from bot.blocks.refusals import plain_reply
 from bot.slack.client import is_outage
-from bot.slack.directory import People, error_code
+from bot.slack.directory import People
+from bot.slack.errors import error_code
 from bot.slack.handling import Reply
 from bot.slack.poster import NO_PLACE, NotShown, Poster, Unheard, retry_after
 from bot.slack.text import UNUSABLE_CHANNEL

@@ -12,7 +12,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.blocks.elements import context, section
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Verdict
-from bot.slack.directory import UNSURE, People, error_code
+from bot.slack.directory import People
+from bot.slack.errors import UNSURE, error_code
 from bot.slack.handling import Reply
 from storage.domain.backoff import SECOND
 from storage.domain.people import Workspace

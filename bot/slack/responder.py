@@ -14,7 +14,8 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.blocks.refusals import MOST_NAMED, not_shared_reply, plain_reply
 from bot.slack.access import Verdict, may_see
-from bot.slack.directory import People, error_code
+from bot.slack.directory import People
+from bot.slack.errors import error_code
 from bot.slack.handling import Block, Reply
 from bot.slack.payloads import SlackPayload
 from bot.slack.poster import NotShown, Poster, Unheard
