@@ -33,6 +33,7 @@ from bot.slack.handling import SLACK, Request
 from bot.slack.job_handling import JobTools, bind_handlers
 from bot.slack.payloads import SlackPayload
 from bot.slack.poster import Poster
+from bot.slack.roles import Roles
 from bot.slack.socket import Socket
 from bot.source_admin import Senders
 from storage import job_handlers as storage_jobs
@@ -269,6 +270,7 @@ class Service:
             team=workspace.team,
             enterprise=identity.get("enterprise_id"),
             bot_user=identity.get("user_id"),
+            roles=Roles(workspace, lookup_client),
         )
         dispatcher = Dispatcher(
             features=TABLES,

@@ -21,7 +21,6 @@ from storage.job_runner import Handler, JobResult, RetryLater
 from storage.jobs import Job
 from storage.notices import NO_ADMIN, clear_notice, is_noticed, record_notice
 from storage.scoring.definitions import score_types
-from storage.workspaces import load_choices
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +49,7 @@ class JobTools:
     async def find_admin(self) -> str | None:
         """Return the id of an admin, or None. Record or clear the notice NO_ADMIN, which the Home tab shows."""
         now = self.clock()
-        admin = await self.people.an_admin((await load_choices(self.workspace)).admins, now=now)
+        admin = await self.people.an_admin(now=now)
         if admin is None:
             log.error("no admin could be reached")
             await record_notice(self.workspace, notice=NO_ADMIN, now=now)

@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.blocks.refusals import MOST_NAMED, not_shared_reply, plain_reply
-from bot.slack.access import Verdict, may_see
+from bot.slack.access import Verdict
 from bot.slack.directory import People
 from bot.slack.errors import error_code
 from bot.slack.handling import Block, Reply
@@ -166,7 +166,7 @@ class Answers:
     async def _send_directly(self, payload: SlackPayload, reply: Reply) -> None:
         """Send a reply by direct message; a person who may not see scores receives the refusal instead."""
         direct = await self._poster.direct(payload.user)
-        verdict = may_see(await self._people.person(payload.user, now=self._clock()), None, somewhere=False)
+        verdict = await self._people.may_read_now(payload.user, now=self._clock())
         try:
             await self._poster.send(direct, reply if verdict is Verdict.ALLOWED else verdict)
         except SlackApiError as exc:

@@ -38,7 +38,7 @@ MIXED = (
     " so nothing was posted. Choose a channel with members only."
 )
 UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
-ADMINS = "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
+ADMINS = "That is for admins. Ask <@U0ADMIN>."
 ALL_REFUSALS = (GUEST, INACTIVE, OUTSIDER, SHARED, UNSEEN, MIXED, UNKNOWN)
 
 OF_ADMINS = (
