@@ -23,7 +23,11 @@ def help_reply(request: Request, commands: Mapping[str, Command]) -> Reply:
         near = get_close_matches(request.text.casefold(), list(commands), n=1)
         suggestion = f"Did you mean `/score help {near[0]}`? " if near else ""
         return plain_reply(f"There is no command `{short_name(request.text)}`. {suggestion}All commands: `/score help`")
-    verbs = [f"`/score {command.usage}`: {command.summary}" for command in commands.values()]
+    verbs = [
+        f"`/score {command.usage}`: {command.summary}"
+        for command in commands.values()
+        if command.is_for(request.rights)
+    ]
     first = "`/score ada@example.com`: see a contact; a name or a company works too"
     return Reply(
         text="What you can type after /score",

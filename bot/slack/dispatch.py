@@ -1,6 +1,7 @@
 """Dispatch Slack requests: acknowledge, load person and conversation, check access, call the handler, reply."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -10,10 +11,11 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.refusals import plain_reply, refusal_reply
-from bot.slack.access import Need, NotAllowed, Verdict, is_from_outside, may_see
+from bot.slack.access import Need, NotAllowed, Person, Verdict, is_from_outside, may_see
 from bot.slack.directory import People
 from bot.slack.feature import Feature, RequestHandler
 from bot.slack.handling import MOST_NAMED, Block, Outlived, Reply, Request
+from bot.slack.manifest import COMMAND
 from bot.slack.payloads import (
     SlackPayload,
     clicked_message,
@@ -21,6 +23,7 @@ from bot.slack.payloads import (
     parse_command,
     parse_form,
     parse_interaction,
+    parse_message,
     request_key,
 )
 from bot.slack.responder import Answers
@@ -159,6 +162,19 @@ class Dispatcher:
         need, handler = self._features.shortcuts[body["callback_id"]]
         await self._send(payload, await self._handle(payload, handler, need=need, text=message_text))
 
+    async def handle_message(self, event: Mapping[str, Any]) -> None:
+        """Run a direct message to the app, or a message that mentions it, as a line after `/score`."""
+        self._track_task()
+        is_mention = event.get("type") == "app_mention"
+        is_direct = str(event.get("channel")).startswith("D")
+        is_of_person = not (event.get("subtype") or event.get("bot_id")) and event.get("user") != self._bot_user
+        if not is_of_person or is_mention is is_direct:  # Slack also reports edits, and messages of apps
+            return
+        text = str(event.get("text") or "")
+        line = clean(re.sub(rf"<@{self._bot_user}(\|[^<>]*)?>", " ", text)).removeprefix(COMMAND).strip()
+        payload = parse_message(event)
+        await self._send(payload, await self._handle(payload, self._run_line, text=line))
+
     async def handle_join(self, event: Mapping[str, Any]) -> None:
         """Ask the person who invited the app to a channel, and nobody else, whether to post follow-ups there."""
         self._track_task()
@@ -286,6 +302,7 @@ class Dispatcher:
             answer_to=payload.answer_to,
             address_of=self._find_address,
             name_of=self._find_name,
+            find_person=self._find_person,
             is_colleague=self._is_colleague,
             may_post=self._may_post,
             list_admins=self._list_admins,
@@ -300,6 +317,9 @@ class Dispatcher:
     async def _find_name(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.name if person is not None else None
+
+    async def _find_person(self, user: str) -> Person | None:
+        return await self._people.person(user, now=self._clock())
 
     async def _is_colleague(self, user: str) -> bool:
         return await self._people.may_read_now(user, now=self._clock()) is Verdict.ALLOWED

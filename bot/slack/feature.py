@@ -25,6 +25,10 @@ class Command:
     examples: tuple[str, ...]
     need: Need = Need.SEE
 
+    def is_for(self, rights: Collection[Need]) -> bool:
+        """Return whether a person with these permissions may use the verb."""
+        return self.need in rights
+
 
 class Inverse(Protocol):
     """A function of storage that undoes a recorded change, and returns the id of the undo's entry."""

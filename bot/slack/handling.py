@@ -42,6 +42,7 @@ class Request:
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → email address of a colleague
     name_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → display name of a colleague
+    find_person: Callable[[str], Awaitable[Person | None]]  #: Slack user id → the person, also a guest or one who left
     is_colleague: Callable[[str], Awaitable[bool]]  #: Slack user id → whether the user is an active member
     may_post: Callable[[str], Awaitable[Verdict]]  #: channel id → whether follow-ups may be posted to the channel
     list_admins: Callable[[int], Awaitable[list[Admin]]]  #: the most to return → active admins

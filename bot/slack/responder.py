@@ -12,7 +12,7 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.blocks.refusals import MOST_NAMED, not_shared_reply, plain_reply
+from bot.blocks.refusals import MOST_NAMED, ask_admins, not_shared_reply, plain_reply
 from bot.slack.access import Verdict
 from bot.slack.directory import People
 from bot.slack.errors import error_code
@@ -89,13 +89,32 @@ class Answers:
             log.warning("home tab not published", because=type(exc).__name__, error=error_code(exc))
 
     async def answer(self, payload: SlackPayload, reply: Reply) -> None:
-        """Send a message to the response_url, or by direct message if there is none.
+        """Send a message to the response_url, where the app was mentioned, or by direct message.
 
         Raises BlocksRefused if Slack rejects the blocks, and other errors of Slack's API.
         """
         if payload.answer_to is not None:
             await self._use_response_url(payload, payload.answer_to, reply)
+        elif payload.is_mention:
+            await self._answer_alone(payload, reply)
         elif payload.user:
+            await self._send_directly(payload, reply)
+
+    async def _answer_alone(self, payload: SlackPayload, reply: Reply) -> None:
+        """Show a reply to the requester alone where the app was mentioned, or by direct message if that fails."""
+        try:
+            await self._client.chat_postEphemeral(
+                channel=str(payload.channel),
+                user=payload.user,
+                thread_ts=payload.thread,
+                text=reply.text,
+                blocks=list(reply.blocks),
+            )
+        except SlackApiError as exc:
+            code = error_code(exc)
+            if code == "invalid_blocks":
+                raise BlocksRefused from exc
+            log.warning("mention not answered in its channel", because=code)
             await self._send_directly(payload, reply)
 
     async def _post_publicly(self, payload: SlackPayload, reply: Reply) -> None:
@@ -123,6 +142,10 @@ class Answers:
             opened_with = json.loads(payload.view.get("private_metadata") or "{}")
             metadata |= {"to": opened_with.get("to"), "in": opened_with.get("in")}
         view = {**modal, "private_metadata": json.dumps(metadata)}
+        if payload.trigger is None and payload.view is None:
+            advice = f"Type it: `{instead}`" if instead else "Type `/score` and the command."
+            await self.send(payload, plain_reply(f"A message cannot open a form. {advice}"))
+            return
         try:
             if payload.view is not None:
                 await self._opening.views_update(view_id=payload.view["id"], hash=payload.view.get("hash"), view=view)
@@ -168,8 +191,18 @@ class Answers:
         direct = await self._poster.direct(payload.user)
         verdict = await self._people.may_read_now(payload.user, now=self._clock())
         try:
-            await self._poster.send(direct, reply if verdict is Verdict.ALLOWED else verdict)
+            if verdict is Verdict.ALLOWED:
+                await self._poster.send(direct, reply, thread=payload.thread)
+            else:
+                await self._poster.send(direct, verdict, advice=await self._advise(verdict), thread=payload.thread)
         except SlackApiError as exc:
             if error_code(exc) == "invalid_blocks":
                 raise BlocksRefused from exc
             raise
+
+    async def _advise(self, verdict: Verdict) -> str:
+        """Return whom to ask about a refusal; blank if nobody can help."""
+        if verdict is not Verdict.NO_ROLE:
+            return ""
+        admins = await self._people.list_admins(most=MOST_NAMED, now=self._clock())
+        return ask_admins([f"<@{admin.id}>" for admin in admins])
