@@ -11,7 +11,8 @@ from storage.workspaces import choose_setters, list_roles, load_choices, set_rol
 from tests.conftest import on_both
 from tests.journeys.acme import REP, SALES, Acme, button_of
 from tests.journeys.admin import ADMIN, HERE, ask, choose, form_of, hand_in, refused
-from tests.journeys.agents import Agent
+from tests.journeys.agents import Agent, call_api, program
+from tests.journeys.test_following_up import chosen, hot, until_posted
 
 JANE, GROUP = "U0JANE", "S0SALES"
 NO_ROLE = "Scores are only for people with a role here, and you have none. Ask <@U0ADMIN>."
@@ -273,18 +274,37 @@ async def test_roles_follow_the_menu_of_members_without_a_role(acme: Acme) -> No
 
 
 async def test_a_program_acts_with_the_role_of_its_person(acme: Acme) -> None:
-    """A token that acts for a person without a role is refused, and takes over only for an admin."""
-    now = int(acme.sandbox.clock.now() * 1_000_000)
-    find = acme.service._find_member  # what the API and the tools ask before a token acts for a person
-    await set_role(acme.workspace, subject=GROUP, role=Role.ADMIN, by=ADMIN, now=now)
-    member = await find(acme.workspace, JANE)
-    assert member is not None
-    assert member.is_admin
-    await set_role(acme.workspace, subject=JANE, role=Role.VIEWER, by=ADMIN, now=now)
-    member = await find(acme.workspace, JANE)
-    assert member is not None
-    assert not member.is_admin
-    await set_role(acme.workspace, subject=JANE, role=None, by=ADMIN, now=now)
-    await set_role(acme.workspace, subject=GROUP, role=None, by=ADMIN, now=now, has_other_admins=True)
-    await choose_setters(acme.workspace, setters=Setters.NAMED, by=ADMIN, now=now)
-    assert await find(acme.workspace, JANE) is None
+    """A token takes over a follow-up for an admin, not for a member, and does nothing for a person without a role."""
+    await chosen(acme)
+    await acme.pushed(hot())
+    await until_posted(acme, 1)
+    agent = await program(acme)
+    (follow_up,) = (await call_api(agent, "GET", "/followups"))[1]["items"]
+
+    async def move(name: str, user: str) -> tuple[int, str]:
+        status, answer = await call_api(agent, "POST", f"/followups/{follow_up['id']}/{name}", {"user": user})
+        return status, answer.get("detail", answer.get("state"))
+
+    assert await move("claim", REP) == (200, "claimed")
+    assert await move("release", JANE) == (409, "U0REP claimed it: only the contact's owner or an admin may do this.")
+    await admin_says(acme, "roles @sales-team admin")
+    assert await move("release", JANE) == (200, "open")
+    await admin_says(acme, "roles @sales-team viewer")
+    await admin_says(acme, "roles others none")
+    assert await move("claim", JANE) == (200, "claimed")  # who sees a follow-up may take it
+    await admin_says(acme, "roles remove @sales-team")
+    assert await move("snooze", JANE) == (422, "`user`: `U0JANE` is not an active member of this workspace.")
+    answer = await agent.call("claim_followup", id=follow_up["id"], user=JANE)
+    assert (answer.is_mistake, answer.text.split(" of ")[0]) == (True, "`U0JANE` is not an active member")
+    assert (await call_api(agent, "GET", "/contacts"))[0] == 200  # a token itself has scopes, not roles
+
+
+async def test_an_agent_in_slack_acts_with_the_role_of_its_person(acme: Acme) -> None:
+    """The tools of a viewer read, and the tools of a scorer change scores."""
+    agent = Agent(acme=acme, user=JANE)
+    await admin_says(acme, "roles @sales-team viewer")
+    refused_call = await agent.call("set_score", contact="ada", value=70)
+    assert (refused_call.is_mistake, refused_call.text) == (True, VIEWER.replace("<@U0ADMIN>", "Alex Admin"))
+    assert not (await agent.call("get_contact", contact="ada")).is_mistake
+    await admin_says(acme, "roles @jane scorer")
+    assert not (await agent.call("set_score", contact="ada", value=70)).is_mistake
