@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from storage.alerts import rules as alert_rules
 from storage.audit import AuditAction, record_change
@@ -23,6 +23,10 @@ _IS_GROUP = "subject >= 'S' AND subject < 'T'"
 
 class LastAdmin(Refusal):
     """Nobody would be an admin any more: add another admin first"""
+
+
+class NotAdmin(Refusal):
+    """The person is not an admin by name."""
 
 
 class TooManyRoles(Refusal):
@@ -111,14 +115,39 @@ async def name_admins(workspace: Workspace, *, people: Sequence[str], by: str, n
 
     Raises BadName for a malformed user id, TooManyRoles.
     """
-    admins = list(dict.fromkeys(people))
-    for person in admins:
-        if not _PERSON.fullmatch(person):
-            raise BadName(f"`{person[:40]}` is not a user id: Slack's look like U0123ABCD")
-    _check_number(admins)
+    await _change_admins(workspace, lambda _: people, by=by, now=now)
+
+
+async def change_admins(workspace: Workspace, *, add: Sequence[str], remove: Sequence[str], by: str, now: int) -> None:
+    """Add and remove people who are admins besides Slack's own workspace admins.
+
+    Raises LastAdmin if nobody would be left, NotAdmin for a person to remove who is not one, BadName for a malformed
+    user id, TooManyRoles.
+    """
+
+    def change(admins: Sequence[str]) -> Sequence[str]:
+        for person in remove:
+            if person not in admins:
+                raise NotAdmin(f"`{person[:40]}` is not an admin by name; named are: {', '.join(admins) or 'nobody'}")
+        changed = [person for person in [*admins, *add] if person not in remove]
+        if remove and not changed:
+            raise LastAdmin
+        return changed
+
+    await _change_admins(workspace, change, by=by, now=now)
+
+
+async def _change_admins(
+    workspace: Workspace, change: Callable[[Sequence[str]], Sequence[str]], *, by: str, now: int
+) -> None:
+    """Replace the named admins with the result of *change*; they lose any other role of their own."""
 
     async def body(session: Session) -> None:
         before = json.loads(await _lock_setting(session, workspace, "admins"))
+        admins = list(dict.fromkeys(change(before)))
+        for person in admins:
+            if not _PERSON.fullmatch(person):
+                raise BadName(f"`{person[:40]}` is not a user id: Slack's look like U0123ABCD")
         await _store_admins(session, workspace, admins)
         await session.rows(
             "DELETE FROM roles WHERE workspace_id = $2 AND subject IN (SELECT subject FROM given(subject text))",
@@ -191,15 +220,11 @@ def _is_group(subject: str) -> bool:
 
 
 async def _store_admins(session: Session, workspace: Workspace, admins: Sequence[str]) -> None:
-    _check_number(admins)
-    await session.rows("UPDATE workspaces SET admins = $2 WHERE id = $1", workspace.id, json.dumps(admins))
-
-
-def _check_number(admins: Sequence[str]) -> None:
     if len(admins) > MOST_ADMINS:
         raise TooManyRoles(
             f"at most {MOST_ADMINS} people can be named as admins: give the role to a user group instead"
         )
+    await session.rows("UPDATE workspaces SET admins = $2 WHERE id = $1", workspace.id, json.dumps(admins))
 
 
 async def choose_setters(workspace: Workspace, *, setters: Setters, by: str, now: int) -> None:

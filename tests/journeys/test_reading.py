@@ -42,15 +42,7 @@ HELP = """\
 `/score undo`: undo your last command
 `/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
 `/score followups [mine | open | overdue]`: the open follow-ups
-`/score settings`: for admins: see, change and add score types
-`/score rules`: for admins: the points for activities and attributes
-`/score sources`: for admins: the systems that send scores, and what they sent
-`/score subscriptions`: for admins: the programs that get events, and whether they accept them
-`/score merge CONTACT into CONTACT`: for admins: merge two contacts; Undo splits them again
-`/score split CONTACT SOURCE:ID`: for admins: make an id of a source a contact of its own; Undo joins the two again
-`/score delete CONTACT`: for admins: delete a contact for good
-`/score setup`: for admins: where follow-ups go, who sets scores
-`/score audit`: for admins: who changed settings, imported, exported, merged or deleted
+`/score admins [add|remove @name]`: who the admins are; admins add and remove others
 `score` Score: 0 to 100, in steps of 1 (default)
 `fit` Fit: 1 to 10, in steps of 1
 `satisfaction` Satisfaction: 1 to 5, in steps of 0.5

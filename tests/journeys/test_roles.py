@@ -170,6 +170,7 @@ async def test_people_without_a_role_see_nothing(acme: Acme, by_group: bool) -> 
     assert (agent.is_mistake, agent.text) == (True, NO_ROLE.replace("<@U0ADMIN>", "Alex Admin"))
     await acme.sandbox.open_home(JANE)
     home = await acme.sandbox.wait_for(lambda: acme.sandbox.home(JANE))
+    assert home is not None
     assert NO_ROLE in json.dumps(home.blocks)
     page = await acme.ask("filter score>=10", channel="C0SUCCESS")
     shared = acme.seen(await acme.press(page, "Share to channel"))
