@@ -51,7 +51,8 @@ class JobTools:
         now = self.clock()
         admin = await self.people.an_admin(now=now)
         if admin is None:
-            log.error("no admin could be reached")
+            remedy = f"contact-score workspace set {self.workspace.team} --add-admin U…"
+            log.error("no admin could be reached", remedy=remedy)
             await record_notice(self.workspace, notice=NO_ADMIN, now=now)
         else:
             await clear_notice(self.workspace, notice=NO_ADMIN)

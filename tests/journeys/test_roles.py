@@ -7,12 +7,13 @@ import pytest
 from bot.demo.world import Message
 from storage.audit import audit_entries
 from storage.domain.people import Role, Setters
-from storage.workspaces import choose_setters, list_roles, load_choices, set_role
+from storage.workspaces import change_admins, choose_setters, list_roles, load_choices, set_role
 from tests.conftest import on_both
 from tests.journeys.acme import REP, SALES, Acme, button_of
 from tests.journeys.admin import ADMIN, HERE, ask, choose, form_of, hand_in, refused
 from tests.journeys.agents import Agent, call_api, program
 from tests.journeys.test_following_up import chosen, hot, until_posted
+from tests.storage import raw
 
 JANE, GROUP = "U0JANE", "S0SALES"
 NO_ROLE = "Scores are only for people with a role here, and you have none. Ask <@U0ADMIN>."
@@ -309,3 +310,28 @@ async def test_an_agent_in_slack_acts_with_the_role_of_its_person(acme: Acme) ->
     assert not (await agent.call("get_contact", contact="ada")).is_mistake
     await admin_says(acme, "roles @jane scorer")
     assert not (await agent.call("set_score", contact="ada", value=70)).is_mistake
+
+
+async def test_a_welcome_that_finds_no_admin(acme: Acme) -> None:
+    """If the setup questions find no admin, the Home tab says how to name one, who gets them at the next start."""
+    alex = acme.sandbox.world.people[ADMIN]
+    alex.is_admin = alex.is_owner = False
+    await raw.rows(acme.database_url, "UPDATE workspaces SET welcomed_at = NULL")
+    await acme.restart()
+    await acme.sandbox.wait_for(lambda: [call for call in acme.sandbox.calls if call.method == "users.list"])
+    await acme.restart()  # the job is finished
+    before = len(acme.sandbox.calls)
+    await acme.sandbox.open_home(REP)
+    (call,) = await acme.sandbox.wait_for(
+        lambda: [call for call in acme.sandbox.calls[before:] if call.method == "views.publish"]
+    )
+    shown = json.dumps(call.arguments, ensure_ascii=False)
+    assert (
+        "type `contact-score workspace set T0DEMO --add-admin U…` in a terminal, then start the service again" in shown
+    )
+
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    await change_admins(acme.workspace, add=[JANE], remove=[], by="cli:ops", now=now)
+    await acme.restart()
+    (message,) = await acme.sandbox.wait_for(lambda: acme.sandbox.messages("D0JANE", JANE))
+    assert acme.seen(message).startswith("*Three questions")
