@@ -120,5 +120,5 @@ async def _mark_undone(session: Session, plan: Plan) -> Plan:
     """Mark a plan if its batch was undone before. Only batches with an actor can be undone."""
     if not (plan.submission.actor and plan.new):
         return plan
-    undone = await facts.undone_of(session, plan.workspace.id, [plan.submission.batch])
+    undone = await facts.load_undone_batches(session, plan.workspace.id, [plan.submission.batch])
     return replace(plan, is_undone=bool(undone))

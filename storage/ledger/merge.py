@@ -171,7 +171,7 @@ async def _resolve_links(session: Session, plan: Plan, rows: Collection[int]) ->
 async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[Scored, ...]:
     """Return the scores of these contacts that any fact affects."""
     types = {(contact, key): score_type for contact in regrouped for key, score_type in plan.types.items()}
-    return tuple(pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger)
+    return tuple(pair for pair, ledger in (await facts.load_ledgers(session, types)).items() if ledger)
 
 
 def carry_state(plan: Plan, pair: Scored) -> ScoreState:
