@@ -74,9 +74,7 @@ class Answers:
     async def ask_alone(self, payload: SlackPayload, reply: Reply) -> None:
         """Show a question to one person in a channel; errors are logged and not raised."""
         try:
-            await self._client.chat_postEphemeral(
-                channel=str(payload.channel), user=payload.user, text=reply.text, blocks=list(reply.blocks)
-            )
+            await self._show_alone(payload, reply)
         except Exception as exc:
             log.warning("question not asked", because=type(exc).__name__, error=error_code(exc))
 
@@ -103,19 +101,23 @@ class Answers:
     async def _answer_alone(self, payload: SlackPayload, reply: Reply) -> None:
         """Show a reply to the requester alone where the app was mentioned, or by direct message if that fails."""
         try:
-            await self._client.chat_postEphemeral(
-                channel=str(payload.channel),
-                user=payload.user,
-                thread_ts=payload.thread,
-                text=reply.text,
-                blocks=list(reply.blocks),
-            )
+            await self._show_alone(payload, reply)
         except SlackApiError as exc:
             code = error_code(exc)
             if code == "invalid_blocks":
                 raise BlocksRefused from exc
             log.warning("mention not answered in its channel", because=code)
             await self._send_directly(payload, reply)
+
+    async def _show_alone(self, payload: SlackPayload, reply: Reply) -> None:
+        """Show a message to one person in a channel, or in a thread of it."""
+        await self._client.chat_postEphemeral(
+            channel=str(payload.channel),
+            user=payload.user,
+            thread_ts=payload.thread,
+            text=reply.text,
+            blocks=list(reply.blocks),
+        )
 
     async def _post_publicly(self, payload: SlackPayload, reply: Reply) -> None:
         """Post a message for everyone in the conversation, or tell the requester why that is not possible."""
