@@ -169,12 +169,20 @@ async def _save(request: Request, subject: str, role: Role | None) -> str:
             " Add another admin first: `/score admins add @name`"
         )
     if before is role:
-        return f"{who} is {role.value} already." if role else f"{who} has no role."
+        return f"{_state_role(subject, role)} already." if role else f"{who} has no role."
     ending = f"; before: {before.value}." if before else "."
-    sentence = f"{who} is {role.value} from now on{ending}" if role else f"{who} has no role any more{ending}"
+    sentence = f"{_state_role(subject, role)} from now on" if role else f"{who} has no role any more"
+    sentence += ending
     if is_of_slack and role is not Role.ADMIN:
         sentence += " Still an admin here, as an owner or admin of this Slack workspace."
     return sentence
+
+
+def _state_role(subject: str, role: Role) -> str:
+    who = mention_subject(subject)
+    if subject.startswith("S"):
+        return f"The members of {who} are {role.value}s"
+    return f"{who} is {'an' if role is Role.ADMIN else 'a'} {role.value}"
 
 
 async def _explain_no_name(request: Request, subject: str) -> str:

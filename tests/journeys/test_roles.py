@@ -49,12 +49,12 @@ async def pick(acme: Acme, message: Message, value: str) -> str:
 async def test_a_role_by_command_counts_at_once(acme: Acme) -> None:
     """A viewer sees scores and sets none, a scorer sets them, and an admin changes settings; the record says so."""
     assert (await says(acme, SET)).startswith("Ada Lovelace")
-    assert await admin_says(acme, "roles @robin viewer") == "<@U0REP> is viewer from now on."
+    assert await admin_says(acme, "roles @robin viewer") == "<@U0REP> is a viewer from now on."
     assert await says(acme, SET) == VIEWER
     assert (await says(acme, "ada")).startswith("*Ada Lovelace*")
     assert await says(acme, "alerts add when score crosses 80") == VIEWER
     assert await says(acme, "roles") == OF_ADMINS
-    assert await admin_says(acme, "roles @robin admin") == "<@U0REP> is admin from now on; before: viewer."
+    assert await admin_says(acme, "roles @robin admin") == "<@U0REP> is an admin from now on; before: viewer."
     assert await says(acme, "settings") == "*Score types*"
     assert await admin_says(acme, "roles remove @robin") == "<@U0REP> has no role any more; before: admin."
     assert (await says(acme, SET)).startswith("Ada Lovelace")
@@ -76,10 +76,10 @@ async def test_a_role_by_clicks(acme: Acme) -> None:
         acme, await form_of(acme, await ask(acme, "roles"), "Add a role"), person=JANE, role="viewer"
     )
     assert acme.seen(message).startswith(
-        "<@U0JANE> is viewer from now on.\n*Members without a role*\n<@U0JANE> · viewer:"
+        "<@U0JANE> is a viewer from now on.\n*Members without a role*\n<@U0JANE> · viewer:"
     )
     assert await says(acme, SET, user=JANE) == VIEWER
-    assert await pick(acme, message, f"scorer:{JANE}") == "<@U0JANE> is scorer from now on; before: viewer."
+    assert await pick(acme, message, f"scorer:{JANE}") == "<@U0JANE> is a scorer from now on; before: viewer."
     assert (await says(acme, SET, user=JANE)).startswith("Ada Lovelace")
     message = await ask(acme, "roles")
     assert await pick(acme, message, f"none:{JANE}") == "<@U0JANE> has no role any more; before: scorer."
@@ -93,13 +93,16 @@ async def test_a_role_by_clicks(acme: Acme) -> None:
     assert guest == {"person": "That is not an active full member of this workspace. Scores are for members."}
     view = await form_of(acme, await ask(acme, "roles"), "Add a role")
     message = await hand_in(acme, view, group=GROUP, role="viewer")
-    assert acme.seen(message).startswith("<!subteam^S0SALES> is viewer from now on.")
+    assert acme.seen(message).startswith("The members of <!subteam^S0SALES> are viewers from now on.")
     assert await list_roles(acme.workspace) == {GROUP: Role.VIEWER}
 
 
 async def test_a_role_of_a_user_group(acme: Acme) -> None:
     """A group's role counts for its members, a person's own role before it; of several groups the highest counts."""
-    assert await admin_says(acme, "roles @sales-team viewer") == "<!subteam^S0SALES> is viewer from now on."
+    assert (
+        await admin_says(acme, "roles @sales-team viewer")
+        == "The members of <!subteam^S0SALES> are viewers from now on."
+    )
     assert await says(acme, SET) == VIEWER
     await admin_says(acme, "roles @robin scorer")
     assert (await says(acme, SET)).startswith("Ada Lovelace")
@@ -107,7 +110,9 @@ async def test_a_role_of_a_user_group(acme: Acme) -> None:
     acme.sandbox.world.groups["S0OPS"] = type(acme.sandbox.world.groups[GROUP])(
         id="S0OPS", handle="ops", name="Operations", users=[JANE]
     )
-    assert await admin_says(acme, "roles ops admin") == "<!subteam^S0OPS> is admin from now on."  # typed without @
+    assert (
+        await admin_says(acme, "roles ops admin") == "The members of <!subteam^S0OPS> are admins from now on."
+    )  # typed without @
     assert await says(acme, "settings", user=JANE) == "*Score types*"
     assert "<@U0JANE> · by <!subteam^S0OPS>" in acme.seen(await acme.ask("admins"))
     assert await admin_says(acme, "roles remove @ops") == "<!subteam^S0OPS> has no role any more; before: admin."
@@ -208,9 +213,9 @@ async def test_admins_are_named_listed_and_removed(acme: Acme) -> None:
     assert await says(acme, "admins add @jane") == OF_ADMINS
     added = acme.seen(await ask(acme, "admins add @jane"))
     listed = "*Admins of Contact Score*\n<@U0JANE> · named here\n<@U0ADMIN> · owner or admin of this Slack workspace"
-    assert added.startswith(f"<@U0JANE> is admin from now on.\n{listed}\n")
+    assert added.startswith(f"<@U0JANE> is an admin from now on.\n{listed}\n")
     assert await says(acme, "rules") == "That is for admins. Ask <@U0JANE> or <@U0ADMIN>."
-    assert await says(acme, "admins add @robin", user=JANE) == "<@U0REP> is admin from now on."
+    assert await says(acme, "admins add @robin", user=JANE) == "<@U0REP> is an admin from now on."
     assert await says(acme, "admins remove @jane", user=JANE) == "<@U0JANE> has no role any more; before: admin."
     assert await says(acme, "rules", user=JANE) == "That is for admins. Ask <@U0REP> or <@U0ADMIN>."
     assert await says(acme, "admins remove @alex") == (
