@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from bot.blocks.elements import MOST_ROWS, actions, button, context, section, sections
 from bot.blocks.fields import choice_field, field, form, plain
+from bot.slack.access import Admin, UserGroup
 from bot.slack.handling import Block, Reply
-from bot.slack.roles import Admin
 from bot.slack.text import mention_subject
-from bot.slack.user_groups import UserGroup
 from storage.domain.people import Choices, Role, Setters
 
 ROLE_FORM = "role"

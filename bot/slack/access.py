@@ -99,6 +99,29 @@ def is_from_outside(
     return bool(set(teams) - {None, team})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """A person who is an admin by one of three ways: named in the app, by a user group, or as an admin in Slack."""
+
+    id: str
+    group: str | None = None  #: the id of the user group
+    is_of_slack: bool = False
+
+    @property
+    def is_named(self) -> bool:
+        """Return whether the person was named in the app."""
+        return self.group is None and not self.is_of_slack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserGroup:
+    """A user group of the Slack workspace."""
+
+    id: str
+    handle: str  #: what people type after the @
+    name: str
+
+
 class Need(Enum):
     """The permission that a request requires."""
 

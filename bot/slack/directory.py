@@ -12,11 +12,10 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.access import Access, Conversation, Person, Verdict, may_see
+from bot.slack.access import Access, Admin, Conversation, Person, UserGroup, Verdict, may_see
 from bot.slack.cache import TimedCache
 from bot.slack.errors import PASSING, SHUT_OUT, error_code
-from bot.slack.roles import Admin, Roles
-from bot.slack.user_groups import UserGroup
+from bot.slack.roles import Roles
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.refusals import plain_reply, refusal_reply
-from bot.slack.access import Need, NotAllowed, Person, Verdict, is_from_outside, may_see
+from bot.slack.access import Admin, Need, NotAllowed, Person, Verdict, is_from_outside, may_see
 from bot.slack.directory import People
 from bot.slack.feature import Feature, RequestHandler
 from bot.slack.handling import MOST_NAMED, Block, Outlived, Reply, Request
@@ -27,7 +27,6 @@ from bot.slack.payloads import (
     request_key,
 )
 from bot.slack.responder import Answers
-from bot.slack.roles import Admin
 from bot.slack.text import clean
 from bot.source_admin import Senders
 from storage.domain.contacts import check_text

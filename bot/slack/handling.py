@@ -5,10 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from bot.slack.access import Need, NotAllowed, Person, Verdict
+from bot.slack.access import Admin, Need, NotAllowed, Person, UserGroup, Verdict
 from bot.slack.line import Value
-from bot.slack.roles import Admin
-from bot.slack.user_groups import UserGroup
 from bot.source_admin import Senders
 from storage.alerts.hours import choose_working_hours
 from storage.domain.business_hours import UnknownZone

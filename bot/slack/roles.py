@@ -4,30 +4,15 @@ Roles are read from the database for every request; only the members of user gro
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.access import Access, Person, find_role
+from bot.slack.access import Access, Admin, Person, find_role
 from bot.slack.user_groups import UserGroups
 from storage.domain.people import Choices, Role, Workspace
 from storage.workspaces import list_roles, load_choices
 
 MOST_OF_GROUP = 20  #: members of a user group that are looked up to find an active admin
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admin:
-    """A person who is an admin by one of three ways: named in the app, by a user group, or as an admin in Slack."""
-
-    id: str
-    group: str | None = None  #: the id of the user group
-    is_of_slack: bool = False
-
-    @property
-    def is_named(self) -> bool:
-        """Return whether the person was named in the app."""
-        return self.group is None and not self.is_of_slack
 
 
 class Roles:

@@ -1,11 +1,11 @@
 """Look up Slack's user groups and their members, for roles that are given to a group."""
 
 import asyncio
-from dataclasses import dataclass
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.slack.access import UserGroup
 from bot.slack.cache import TimedCache
 from bot.slack.errors import error_code
 
@@ -14,15 +14,6 @@ log = structlog.get_logger(__name__)
 #: µs; the longest delay until a change of members counts, if Slack does not report it by an event. Slack allows about
 #: 20 calls of usergroups.users.list a minute.
 KEPT = 60_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UserGroup:
-    """A user group of the Slack workspace."""
-
-    id: str
-    handle: str  #: what people type after the @
-    name: str
 
 
 class UserGroups:
