@@ -201,7 +201,7 @@ FEATURE = Feature(
         "roles": Command(
             show_roles,
             "roles [@name viewer|scorer|admin]",
-            "for admins: who may view and set scores, by person and user group",
+            "who may view and set scores, by person and user group",
             ("roles", "roles @jane viewer", "roles remove @jane", "roles others viewer"),
             Need.ADMINISTER,
         ),
