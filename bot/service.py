@@ -26,13 +26,15 @@ from bot.mcp.server import McpServer
 from bot.settings import BadSettings, Settings
 from bot.slack.access import Verdict
 from bot.slack.client import CountedClient
-from bot.slack.directory import SHUT_OUT, People, error_code
+from bot.slack.directory import People
 from bot.slack.dispatch import Dispatcher
 from bot.slack.door import Door, make_bolt
+from bot.slack.errors import SHUT_OUT, error_code
 from bot.slack.handling import SLACK, Request
 from bot.slack.job_handling import JobTools, bind_handlers
 from bot.slack.payloads import SlackPayload
 from bot.slack.poster import Poster
+from bot.slack.roles import Roles
 from bot.slack.socket import Socket
 from bot.source_admin import Senders
 from storage import job_handlers as storage_jobs
@@ -284,6 +286,7 @@ class Service:
             team=workspace.team,
             enterprise=identity.get("enterprise_id"),
             bot_user=identity.get("user_id"),
+            roles=Roles(workspace, lookup_client),
         )
         dispatcher = Dispatcher(
             features=TABLES,

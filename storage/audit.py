@@ -29,6 +29,7 @@ class AuditAction(StrEnum):
     CHANNEL_SET = "workspace.channel_set"
     ADMINS_SET = "workspace.admins_set"
     SETTERS_SET = "workspace.setters_set"
+    ROLE_SET = "role.set"  #: of a person or a user group
     HOURS_SET = "workspace.hours_set"
     TYPE_ADDED = "type.added"
     TYPE_CHANGED = "type.changed"  #: its definition, and so its rules

@@ -14,7 +14,7 @@ from bot.blocks.elements import (
     truncate_markup,
 )
 from bot.slack.handling import Reply
-from bot.slack.text import escape
+from bot.slack.text import escape, mention_subject
 from storage.audit import AuditAction, AuditEntry, Document
 
 PER_PAGE = 10
@@ -25,6 +25,7 @@ _NAMES = {
     AuditAction.CHANNEL_SET: "Follow-up channel set",
     AuditAction.ADMINS_SET: "Admins set",
     AuditAction.SETTERS_SET: "Who may set scores changed",
+    AuditAction.ROLE_SET: "Role set",
     AuditAction.TYPE_ADDED: "Score type added",
     AuditAction.TYPE_CHANGED: "Score type changed",
     AuditAction.TYPE_REMOVED: "Score type removed",
@@ -64,8 +65,8 @@ _NAMES = {
 }
 #: the changes that their subject describes completely
 _PLAIN = (AuditAction.CONTACTS_MERGED, AuditAction.CONTACT_SPLIT)
-#: the changes with a channel or a person as their subject
-_OF_PLACES = (AuditAction.DIGEST_SET, AuditAction.DIGEST_STOPPED)
+#: the changes with a channel, a person or a user group as their subject
+_OF_PLACES = (AuditAction.DIGEST_SET, AuditAction.DIGEST_STOPPED, AuditAction.ROLE_SET)
 #: the parts of a state that are Slack ids of people or channels
 _IDS = ("admins", "made_by", "escalate_to", "channel", "alert_channel", "place", "holder")
 #: the parts of a state that are not shown: instants that follow from a follow-up's state, the maker of a segment, and
@@ -78,6 +79,7 @@ _HIDDEN = {
 }
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{2,31}", re.ASCII)
+_GROUP = re.compile(r"S[A-Z0-9]{2,31}", re.ASCII)
 
 
 def audit_reply(entries: Sequence[AuditEntry], *, first: int, total: int) -> Reply:
@@ -175,6 +177,6 @@ def _write_value(value: object, *, is_id: bool) -> str:
 
 def _mention(id: str) -> str:
     """Return the mention of a Slack id; another text is escaped."""
-    if _PERSON.fullmatch(id):
-        return f"<@{id}>"
+    if _PERSON.fullmatch(id) or _GROUP.fullmatch(id):
+        return mention_subject(id)
     return f"<#{id}>" if _CHANNEL.fullmatch(id) else escape(id)

@@ -43,8 +43,9 @@ _WORK = {
     TELL_DISABLED: "Reporting a subscription that was turned off",
 }
 _NO_ADMIN = (
-    "*No admin could be reached*, so follow-ups that cannot be shown in their place were sent to nobody. See them"
-    " with `/score followups`. To name an admin, type `contact-score workspace set {} --admin U…` in a terminal."
+    "*No admin could be reached*, so the setup questions, and follow-ups that cannot be shown in their place, were sent"
+    " to nobody. See them with `/score followups`. To name an admin, type"
+    " `contact-score workspace set {} --add-admin U…` in a terminal, then start the service again."
 )
 
 

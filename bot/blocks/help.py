@@ -17,7 +17,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "History": ("history", "why"),
     "Follow-ups": ("alerts", "followups"),
     "For admins: contacts": ("merge", "split", "delete"),
-    "For admins: settings": ("settings", "rules", "sources", "subscriptions", "setup", "audit"),
+    "For admins: settings": ("settings", "rules", "sources", "subscriptions", "setup", "roles", "audit"),
 }
 MORE = "More"
 

@@ -15,6 +15,7 @@ from bot.blocks.elements import (
     sections,
     short_name,
 )
+from bot.blocks.refusals import ask_admins
 from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.alerts.rules import AlertRule
@@ -84,10 +85,11 @@ def segment_saved_reply(name: str, text: str, previous: str | None, rules: Seque
     return Reply(text=sentence, blocks=[section(sentence)])
 
 
-def not_your_segment_reply(segment: Segment, action: str) -> Reply:
-    """Return the refusal to a person who may not change or delete a segment."""
+def not_your_segment_reply(segment: Segment, action: str, *, admins: Sequence[str]) -> Reply:
+    """Return the refusal to a person who may not change or delete a segment; *admins* are Slack user ids."""
     maker = f"<@{segment.made_by}>, who saved it, or an admin" if segment.made_by else "an admin"
     sentence = f"Nothing was changed. Only {maker} can {action} the segment *{escape(segment.name)}*."
+    sentence += f" {ask_admins([f'<@{admin}>' for admin in admins])}"
     if action == "change":
         sentence += f" To save yours under another name: `/score segment save my-{escape_code(segment.name)} …`"
     return Reply(text=sentence, blocks=[section(sentence)])

@@ -28,6 +28,7 @@ from storage.domain.errors import (
 from storage.domain.filters import BadFilter
 from storage.domain.filters.errors import did_you_mean
 from storage.domain.followups import FollowUpState, NotTheirs, TooLate
+from storage.domain.people import Setters
 
 MOST_NAMED = 3  # people that a refusal names
 MOST_USERS = 10  # segments, and alert rules, that a refusal names
@@ -38,17 +39,18 @@ def plain_reply(sentence: str) -> Reply:
     return Reply(text=sentence, blocks=[section(sentence)])
 
 
-def refusal_reply(refusal: Refusal, *, asker: str = "") -> Reply:
-    """Return the reply to a refused request; *asker* is the Slack user id of the person who sent it."""
+def refusal_reply(refusal: Refusal, *, asker: str = "", admins: Sequence[str] = ()) -> Reply:
+    """Return the reply to a refused request of the person *asker*; *admins* can help. Both are Slack user ids."""
     if isinstance(refusal, BadFilter):
         sentence = escape_sentence(refusal_sentence(refusal))
         return Reply(text=sentence, blocks=[section(f"{sentence}\n```{code_block(refusal.pointed)}```")])
-    sentence = refusal_sentence(refusal, asker=asker)
-    return plain_reply(sentence if isinstance(refusal, TooLate | NotTheirs) else escape_sentence(sentence))
+    mentions = [f"<@{admin}>" for admin in admins]
+    sentence = refusal_sentence(refusal, asker=asker, admins=mentions)
+    return plain_reply(sentence if isinstance(refusal, TooLate | NotTheirs | NotAllowed) else escape_sentence(sentence))
 
 
-def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
-    """Return a refusal as a sentence for the person who sent the request."""
+def refusal_sentence(refusal: Refusal, *, asker: str = "", admins: Sequence[str] = ()) -> str:
+    """Return a refusal as a sentence for the person who sent the request; *admins* are names or mentions."""
     match refusal:
         case TooBusy():
             return "Nothing was changed: too many changes are waiting. Send it again in a minute."
@@ -63,17 +65,19 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
             return "Nothing was changed: the database does not answer. Try again in a minute."
         case Conflict():
             return "Nothing was changed: this request was recorded before with other content. Send it as a new one."
+        case NotAllowed(need=Need.SEE):
+            return f"{Verdict.NO_ROLE.value} {ask_admins(admins)}"
+        case NotAllowed(need=Need.SET, setters=Setters.ADMINS):
+            return f"Only admins set scores here; you may view them all. {ask_admins(admins)}"
         case NotAllowed(need=Need.SET):
-            return (
-                "Only admins set scores here; you may view them all."
-                " Ask one of the workspace's owners and admins, or a person they named."
-            )
+            return f"You may view scores here, but not set them: your role is viewer. {ask_admins(admins)}"
         case NotAllowed():
-            return "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
+            return f"That is for admins. {ask_admins(admins)}"
         case TooLate():
             return _explain_too_late(refusal, asker)
         case NotTheirs():
-            return f"<@{refusal.holder}> claimed it. Only the contact's owner and admins can take it over or assign it."
+            sentence = "Only the contact's owner and admins can take it over or assign it."
+            return f"<@{refusal.holder}> claimed it. {sentence} {ask_admins(admins)}"
         case UnknownContact():
             return "That contact no longer exists. Search for it: `/score view ada@example.com`"
         case NothingToUndo():
@@ -91,6 +95,13 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "") -> str:
             return f"Nothing was changed: {refusal}."
         case _:
             return _uppercase_first(str(refusal))
+
+
+def ask_admins(admins: Sequence[str]) -> str:
+    """Return whom to ask, by name or mention; in general words if no admin is known."""
+    if not admins:
+        return "Ask an owner or admin of this Slack workspace."
+    return f"Ask {' or '.join([', '.join(admins[:-1]), admins[-1]] if len(admins) > 1 else admins)}."
 
 
 def _explain_segment_in_use(refusal: SegmentInUse) -> str:

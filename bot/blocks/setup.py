@@ -10,7 +10,11 @@ from storage.domain.numbers import show
 from storage.domain.people import Choices, Setters
 from storage.domain.score_types import ScoreType
 
-_WHO = {Setters.MEMBERS: "Every member", Setters.ADMINS: "Admins only"}
+_WHO = {
+    Setters.MEMBERS: "Every member",
+    Setters.ADMINS: "Admins only",
+    Setters.NAMED: "Only people with a role; others see nothing",
+}
 
 
 def setup_reply(choices: Choices, types: Sequence[ScoreType], *, note: str = "") -> Reply:
@@ -46,7 +50,8 @@ def setup_blocks(choices: Choices, types: Sequence[ScoreType]) -> list[Block]:
         context("To use a private channel, type `/invite @Contact Score` there first."),
         actions([button("Straight to the contact's owner", action="setup_direct", value="-")]),
         section(
-            "*2. Who may set scores?* Every member sees them; guests and other organizations never do.",
+            "*2. Who may set scores?* Guests and other organizations never see them."
+            " By person and user group: `/score roles`",
             accessory=setters_menu,
         ),
         section(

@@ -10,6 +10,7 @@ from storage.bootstrap import Storage
 from storage.domain.people import Workspace
 from storage.domain.source_health import SourceHealth
 from storage.limits import MAINTENANCE
+from storage.notices import NO_ADMIN, is_noticed
 from storage.reading.identity_checks import find_alike_addresses, find_several_ids
 from storage.sources.config import find_locked_secrets, sources
 from storage.sources.deliveries import count_quarantined
@@ -35,6 +36,7 @@ class _Report:
     alike_addresses: list[dict[str, object]] = field(default_factory=list)
     locked_secrets: list[dict[str, object]] = field(default_factory=list)
     sources: list[dict[str, object]] = field(default_factory=list)
+    without_admin: list[dict[str, object]] = field(default_factory=list)
     public_url: dict[str, object] | None = None
     lines: list[str] = field(default_factory=list)
 
@@ -48,6 +50,7 @@ def doctor(team: Team = None, as_json: AsJson = False) -> None:
         for workspace in workspaces:
             await _check_contacts(report, workspace)
             await _check_secrets(report, workspace)
+            await _check_admins(report, workspace)
             has_sources |= await _check_sources(report, workspace)
         if has_sources:
             await _check_address(report, settings)
@@ -89,6 +92,17 @@ async def _check_secrets(report: _Report, workspace: Workspace) -> None:
     report.lines.append(
         f"{workspace.team}: secrets need another key, so {'; '.join(parts)}. Add the key to CONTACT_SCORE_SECRET_KEYS"
         " or to the .key file beside the database, or set the secrets again: contact-score source set"
+    )
+
+
+async def _check_admins(report: _Report, workspace: Workspace) -> None:
+    """Report a workspace in which the service found no admin whom it could reach."""
+    if not await is_noticed(workspace, notice=NO_ADMIN):
+        return
+    report.without_admin.append({"workspace": workspace.team})
+    report.lines.append(
+        f"{workspace.team}: no admin could be reached in Slack, so messages to admins were sent to nobody. Name one,"
+        f" and start the service again: contact-score workspace set {workspace.team} --add-admin U…"
     )
 
 

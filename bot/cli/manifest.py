@@ -15,6 +15,12 @@ def print_manifest(
     public_url: Annotated[str, typer.Option(help="Where Slack reaches this service: https://scores.example.com")] = "",
     socket_mode: Annotated[bool, typer.Option("--socket-mode", help="Slack needs no address; for trying out.")] = False,
     with_mcp: Annotated[bool, typer.Option("--with-mcp", help="Let Slackbot call the tools, at --public-url.")] = False,
+    with_messages: Annotated[
+        bool,
+        typer.Option(
+            "--messages/--no-messages", help="Answer direct messages and mentions; else nobody can write any."
+        ),
+    ] = True,
 ) -> None:
     """Print the manifest to paste at api.slack.com/apps, Create New App, From a manifest."""
     with refusals():
@@ -23,4 +29,4 @@ def print_manifest(
         raise typer.BadParameter("the address of this service is missing: give --public-url https://scores.example.com")
     if url and (with_mcp or not socket_mode) and (problem := explain_unreachable(url)):
         output.note(f"Warning: {problem}")
-    output.document(manifest(url, socket_mode=socket_mode, with_mcp=with_mcp))
+    output.document(manifest(url, socket_mode=socket_mode, with_mcp=with_mcp, with_messages=with_messages))

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -16,9 +17,19 @@ from storage.alerts.hours import choose_working_hours, working_hours
 from storage.bootstrap import Storage
 from storage.domain.business_hours import check_zone, parse_hours, write_time
 from storage.domain.errors import Refusal
+from storage.domain.people import Role, Setters, Workspace
 from storage.limits import MAINTENANCE
 from storage.remove_workspace import count_contents, remove_workspace
-from storage.workspaces import add_workspace, all_workspaces, find_workspace, load_choices, name_admins
+from storage.workspaces import (
+    LastAdmin,
+    add_workspace,
+    all_workspaces,
+    change_admins,
+    find_workspace,
+    list_roles,
+    load_choices,
+    name_admins,
+)
 
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,31}", re.ASCII)
 
@@ -50,7 +61,15 @@ def set_up(
     team: Annotated[str, typer.Argument(metavar="T0123", help="Slack's id of the team.")],
     alert_channel: Annotated[str | None, typer.Option(metavar="C0123", help="Where follow-ups go.")] = None,
     admin: Annotated[
-        list[str] | None, typer.Option(metavar="U0123", help="An admin beside the workspace's own; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="U0123",
+            help="The admins beside the workspace's own, in place of those so far; '' for none; repeatable.",
+        ),
+    ] = None,
+    add_admin: Annotated[list[str] | None, typer.Option(metavar="U0123", help="One more admin; repeatable.")] = None,
+    remove_admin: Annotated[
+        list[str] | None, typer.Option(metavar="U0123", help="No longer an admin; repeatable.")
     ] = None,
     time_zone: Annotated[
         str | None, typer.Option(metavar="Europe/Berlin", help="The time zone of the working hours.")
@@ -61,6 +80,8 @@ def set_up(
     as_json: AsJson = False,
 ) -> None:
     """Set where follow-ups go, who is an admin, and the working hours. Settings not given here stay."""
+    if admin and (add_admin or remove_admin):
+        raise typer.BadParameter("--admin sets the whole list: give it alone, or use --add-admin and --remove-admin")
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await find_workspace(team)
@@ -69,7 +90,10 @@ def set_up(
         chosen_hours = parse_hours(hours) if hours else None
         zone = await asyncio.to_thread(check_zone, time_zone) if time_zone else None
         if admin:
-            await name_admins(workspace, people=admin, by=terminal_user(), now=system_clock())
+            people = [] if admin == [""] else admin
+            await name_admins(workspace, people=people, by=terminal_user(), now=system_clock())
+        if add_admin or remove_admin:
+            await _change_admins(workspace, add_admin or [], remove_admin or [])
         if alert_channel:
             await choose_channel(workspace, channel=alert_channel, by=terminal_user(), now=system_clock())
         if zone or chosen_hours:
@@ -86,10 +110,29 @@ def set_up(
             output.lines(
                 f"Follow-ups go to {choices.alert_channel or 'the owner of a contact, else an admin'}.",
                 f"Admins beside the workspace's own: {', '.join(choices.admins) or 'nobody'}.",
+                *_describe_roles(choices.setters, await list_roles(workspace)),
                 f"Working hours: Monday to Friday, {span} ({working.zone}).",
             )
 
     run(body)
+
+
+async def _change_admins(workspace: Workspace, add: list[str], remove: list[str]) -> None:
+    try:
+        await change_admins(workspace, add=add, remove=remove, by=terminal_user(), now=system_clock())
+    except LastAdmin as exc:
+        raise Refusal(
+            "nothing was changed: nobody would be named as an admin any more. Name another one with --add-admin; if the"
+            " owners and admins of the Slack workspace are enough:"
+            f" contact-score workspace set {workspace.team} --admin ''"
+        ) from exc
+
+
+def _describe_roles(setters: Setters, roles: Mapping[str, Role]) -> list[str]:
+    """Return the roles in words; nothing while nobody has one and all members may set scores."""
+    lines = [] if setters is Setters.MEMBERS else [f"Members without a role: {setters.role or 'see nothing'}."]
+    named = [f"{subject} {role.value}" for subject, role in roles.items()]
+    return lines + ([f"Roles: {', '.join(named)}."] if named else [])
 
 
 @app.command("remove")
@@ -137,13 +180,20 @@ def remove(
 
 @app.command("list")
 def list_all(as_json: AsJson = False) -> None:
-    """List the workspaces."""
+    """List the workspaces, with where follow-ups go, the named admins and the roles."""
 
     async def body(_: Storage, __: Settings) -> None:
-        rows = [{"workspace": workspace.team, "name": workspace.name} for workspace in await all_workspaces()]
+        rows: list[dict[str, Any]] = []
+        roles: list[dict[str, Any]] = []
+        for workspace in await all_workspaces():
+            choices = await load_choices(workspace)
+            place = {"alert_channel": choices.alert_channel, "admins": list(choices.admins)}
+            rows.append({"workspace": workspace.team, "name": workspace.name, **place})
+            roles.append({"others": choices.setters.role, "roles": await list_roles(workspace)})
         if as_json:
-            output.document({"workspaces": rows})
+            output.document({"workspaces": [row | more for row, more in zip(rows, roles, strict=True)]})
         else:
-            output.table(rows, none='No workspaces yet. Add one: contact-score workspace add T0123 --name "Acme"')
+            table_rows = [{**row, "admins": ", ".join(row["admins"])} for row in rows]
+            output.table(table_rows, none='No workspaces yet. Add one: contact-score workspace add T0123 --name "Acme"')
 
     run(body)

@@ -42,8 +42,10 @@ class Acts:
         """Send *text* as a slash command if it begins with a slash, else post it as a message."""
         person, place = self._find_person_and_channel(user, channel)
         if not text.startswith("/"):
-            self.world.post(channel=place.id, user=person.id, text=as_sent(text, world=self.world))
+            message = self.world.post(channel=place.id, user=person.id, text=as_sent(text, world=self.world))
             await self.changes.happened()
+            if event := payloads.message_event(self.world, message, person=person):
+                await self.event(event)
             return Response(status=200)
         command, _, rest = text.partition(" ")
         if command not in {entry["command"] for entry in self.world.commands}:

@@ -76,6 +76,7 @@ class PageFace:
             "team": {"id": self._world.team_id, "name": self._world.team_name},
             "me": _render_person(me),
             "people": [_render_person(person) for person in people],
+            "groups": [{"id": group.id, "handle": group.handle} for group in self._world.groups.values()],
             "channels": [self._render_channel(channel, me) for channel in channels],
             "messages": {
                 channel.id: [self._render_message(message) for message in self._world.seen_by(me.id, channel.id)]

@@ -98,6 +98,23 @@ def event_callback(world: World, event: Json) -> Json:
     }
 
 
+def message_event(world: World, message: Message, *, person: SlackUser) -> Json | None:
+    """Return the event of a message that a person wrote to the app or that mentions it, or None."""
+    channel = world.channels[message.channel]
+    event: Json = {
+        "user": person.id,
+        "team": person.team_id,
+        "channel": channel.id,
+        "text": message.text,
+        "ts": message.ts,
+        "client_msg_id": world.new_id("M"),
+    }
+    if channel.im_with and world.bot_user in channel.members:
+        return {"type": "message", "channel_type": "im"} | event
+    is_mention = f"<@{world.bot_user}" in message.text and world.bot_user in channel.members
+    return {"type": "app_mention"} | event if is_mention else None
+
+
 def message_json(world: World, message: Message) -> Json:
     """Return a message in the form of the Web API and of payloads."""
     rendered: Json = {"type": "message", "user": message.user, "text": message.text, "ts": message.ts}

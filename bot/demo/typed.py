@@ -13,7 +13,8 @@ _TOKEN = re.compile(
 
 
 def as_sent(text: str, *, world: World) -> str:
-    """Return *text* as Slack sends it: &, < and > escaped; addresses, links, people and channels in angle brackets.
+    """Return *text* as Slack sends it: &, < and > escaped; addresses, links, people, user groups and channels in
+    angle brackets.
 
     Slack sends messages in this form, and slash commands if the app asks for it (should_escape).
     """
@@ -26,6 +27,9 @@ def as_sent(text: str, *, world: World) -> str:
             return f"<{matched_text}>"
         if name := match["person"]:
             person = next((candidate for candidate in world.people.values() if candidate.name == name.lower()), None)
+            group = next((candidate for candidate in world.groups.values() if candidate.handle == name.lower()), None)
+            if group:
+                return f"<!subteam^{group.id}|@{group.handle}>"
             return f"<@{person.id}|{person.name}>" if person else matched_text
         channel = next((candidate for candidate in world.channels.values() if candidate.name == match["channel"]), None)
         return f"<#{channel.id}|{channel.name}>" if channel else matched_text

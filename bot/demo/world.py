@@ -39,6 +39,16 @@ class SlackUser:
 
 
 @dataclass(slots=True, kw_only=True)
+class UserGroup:
+    """A user group of the workspace."""
+
+    id: str
+    handle: str
+    name: str
+    users: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
 class Channel:
     """A channel or, with *im_with*, the direct messages of a person with the app."""
 
@@ -145,6 +155,7 @@ class World:
         self.commands: list[dict[str, str]] = []
         self.people: dict[str, SlackUser] = {}
         self.channels: dict[str, Channel] = {}
+        self.groups: dict[str, UserGroup] = {}
         self.posts: list[Message] = []
         self.modals: dict[str, View] = {}
         self.homes: dict[str, View] = {}

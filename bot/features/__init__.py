@@ -14,6 +14,7 @@ from bot.features import (
     history,
     lists,
     merge,
+    roles,
     scores,
     scoring,
     setup,
@@ -48,6 +49,7 @@ _FEATURES = (
     split.FEATURE,
     delete.FEATURE,
     setup.FEATURE,
+    roles.FEATURE,
     audit.FEATURE,
     failures.FEATURE,
 )

@@ -240,7 +240,7 @@ async def manage_segments(request: Request) -> Reply:
 async def _delete_segment(request: Request, name: str) -> Reply:
     existing = await segment(request.workspace, name=name)
     if not _may_change(request, existing):
-        return not_your_segment_reply(existing, "delete")
+        return not_your_segment_reply(existing, "delete", admins=await request.name_admins())
     previous = await delete_segment(request.workspace, name=name, by=request.person.id, now=request.now)
     return plain_reply(f"Deleted the segment *{escape(name)}*, which was `{escape_code(previous)}`.")
 
@@ -260,7 +260,7 @@ async def _save_segment(request: Request, name: str, text: str) -> Reply:
             raise BadFilter(sentence, text=text, column=mention.start(), width=len(mention[0]))
     existing = await find_segment(request.workspace, name=name)
     if existing is not None and not _may_change(request, existing):
-        return not_your_segment_reply(existing, "change")
+        return not_your_segment_reply(existing, "change", admins=await request.name_admins())
     text = with_addresses(text, addresses)  # an address has the same meaning everywhere
     previous = await save_segment(request.workspace, name=name, text=text, by=request.person.id, now=request.now)
     rules = await dependent_rules(request.workspace, name=name) if previous not in (None, text) else []

@@ -17,6 +17,12 @@ from storage.jobs import Job
 from storage.scoring.definitions import score_types
 from storage.workspaces import choose_setters, load_choices, record_welcome
 
+#: what the answer about each choice says, and how it is called later
+_SETTERS = {
+    Setters.MEMBERS: ("Every member may set scores", "every member"),
+    Setters.ADMINS: ("Only admins set scores", "admins only"),
+    Setters.NAMED: ("Only people with a role see and set scores", "only people with a role"),
+}
 WELCOME = "welcome"  #: the kind of job, its lane and key, and the event type in the metadata of the message
 
 
@@ -85,8 +91,8 @@ async def choose_who_sets(request: Request) -> Reply:
     if setters is None:
         raise Outlived
     await choose_setters(request.workspace, setters=setters, by=request.person.id, now=request.now)
-    sentence = "Every member may set scores" if setters is Setters.MEMBERS else "Only admins set scores"
-    earlier = "every member" if request.choices.setters is Setters.MEMBERS else "admins only"
+    sentence, _ = _SETTERS[setters]
+    _, earlier = _SETTERS[request.choices.setters]
     return await _confirm(
         request, f"{sentence} from now on.{'' if request.choices.setters is setters else f' Before: {earlier}.'}"
     )

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.slack.access import Need, NotAllowed, Person
+from bot.slack.access import Need, Person
 from bot.slack.handling import Block
 from storage.domain.contacts import Contact, Reference
 from storage.domain.errors import Refusal
@@ -84,11 +84,6 @@ class ToolCall:
             all_or_none=True, creates=creates, undoes=undoes, muted=is_import, defers=is_import,
         )  # fmt: skip  # arguments grouped by meaning
         return await record(self.workspace, submission, now=self.now)
-
-    def needs(self, need: Need) -> None:
-        """Raise NotAllowed unless the caller has this right."""
-        if need not in self.rights:
-            raise NotAllowed(need)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

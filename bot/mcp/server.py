@@ -44,7 +44,7 @@ from pydantic import BaseModel, ValidationError
 from bot.blocks.refusals import refusal_sentence
 from bot.mcp.calls import ToolCall, ToolMistake, ToolResult
 from bot.mcp.tools import TOOLS, ToolDefinition
-from bot.slack.access import Need, Verdict
+from bot.slack.access import Need, NotAllowed, Verdict
 from bot.slack.handling import SLACK, Request
 from bot.slack.payloads import SlackPayload
 from bot.slack.signatures import is_signed
@@ -220,7 +220,11 @@ class McpServer:
             raise ToolMistake("Contact Score is not connected to Slack yet. Try again in a minute.")
         if isinstance(request, Verdict):
             raise ToolMistake(request.value)
-        request.needs(tool.need)
+        try:
+            request.needs(tool.need)
+        except NotAllowed as refusal:
+            admins = [await request.name_of(id) or id for id in await request.name_admins()]
+            raise ToolMistake(refusal_sentence(refusal, admins=admins)) from refusal
         return ToolCall(
             workspace=request.workspace,
             types=request.types,

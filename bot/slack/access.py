@@ -3,12 +3,12 @@
 The functions are pure. Unknown people and unknown conversations are denied.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from storage.domain.errors import Refusal
-from storage.domain.people import Choices, Setters
+from storage.domain.people import Choices, Role, Setters
 
 
 class Verdict(Enum):
@@ -30,6 +30,11 @@ class Verdict(Enum):
         "This channel has guests or people from other organizations, or I cannot check whether it has,"
         " so nothing was posted. Choose a channel with members only."
     )
+    RESTRICTED = (
+        "This channel has people without a role, who may not see scores, so nothing was posted."
+        " Choose a channel in which everybody has one, or give them a role: `/score roles`"
+    )
+    NO_ROLE = "Scores are only for people with a role here, and you have none."
     FOREIGN = "That channel is shared with another organization, so nothing is posted to it. Choose another one."
     ARCHIVED = "That channel is archived, so nothing is posted to it. Choose another one."
     UNFOUND = "I cannot see that channel. Invite me there with `/invite @Contact Score`, then choose it again."
@@ -94,6 +99,29 @@ def is_from_outside(
     return bool(set(teams) - {None, team})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """A person who is an admin by one of three ways: named in the app, by a user group, or as an admin in Slack."""
+
+    id: str
+    group: str | None = None  #: the id of the user group
+    is_of_slack: bool = False
+
+    @property
+    def is_named(self) -> bool:
+        """Return whether the person was named in the app."""
+        return self.group is None and not self.is_of_slack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserGroup:
+    """A user group of the Slack workspace."""
+
+    id: str
+    handle: str  #: what people type after the @
+    name: str
+
+
 class Need(Enum):
     """The permission that a request requires."""
 
@@ -103,21 +131,45 @@ class Need(Enum):
 
 
 class NotAllowed(Refusal):
-    """This person may see scores, but may not do this."""
+    """This person's role does not allow this. *setters* is what members without a role may do."""
 
-    def __init__(self, need: Need) -> None:
+    def __init__(self, need: Need, *, setters: Setters) -> None:
         super().__init__(need.value)
         self.need = need
+        self.setters = setters
 
 
-def rights(person: Person, choices: Choices) -> frozenset[Need]:
-    """Return the permissions of a person in this workspace."""
+#: the permissions of each role, and of a member without a role
+_RIGHTS: Mapping[Role | None, frozenset[Need]] = {
+    None: frozenset(),
+    Role.VIEWER: frozenset({Need.SEE}),
+    Role.SCORER: frozenset({Need.SEE, Need.SET}),
+    Role.ADMIN: frozenset(Need),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What a person may do, and the settings that it follows from."""
+
+    choices: Choices
+    role: Role | None
+
+    @property
+    def rights(self) -> frozenset[Need]:
+        """Return the permissions of the person."""
+        return _RIGHTS[self.role]
+
+
+def find_role(person: Person, choices: Choices, groups: Collection[str]) -> Role | None:
+    """Return the role of a member. *groups* are the user groups with a role that the member is known to belong to.
+
+    An admin of the Slack workspace is an admin; else the role of the member counts, else the highest role of the
+    groups, else what the workspace lets members without a role do.
+    """
     if person.is_admin or person.id in choices.admins:
-        return frozenset(Need)
-    return frozenset({Need.SEE, Need.SET} if choices.setters is Setters.MEMBERS else {Need.SEE})
-
-
-def check_allowed(allowed: Collection[Need], need: Need) -> None:
-    """Raise NotAllowed unless *need* is among the allowed permissions."""
-    if need not in allowed:
-        raise NotAllowed(need)
+        return Role.ADMIN
+    if role := choices.roles.get(person.id):
+        return role
+    roles = [choices.roles[group] for group in groups]
+    return max(roles, key=lambda role: role.rank) if roles else choices.setters.role

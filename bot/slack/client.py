@@ -8,7 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.directory import PASSING, SHUT_OUT, error_code
+from bot.slack.errors import PASSING, SHUT_OUT, error_code
 
 
 class CountedClient(AsyncWebClient):

@@ -4,62 +4,28 @@ Users and conversations that cannot be looked up are None, so access checks deny
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.access import Conversation, Person, Verdict, may_see
+from bot.slack.access import Access, Admin, Conversation, Person, UserGroup, Verdict, may_see
+from bot.slack.cache import TimedCache
+from bot.slack.errors import PASSING, SHUT_OUT, error_code
+from bot.slack.roles import Roles
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 KEPT = 30_000_000  # µs; the longest delay until a new guest or a newly shared channel is noticed
-MOST = 5_000
 #: µs; Slack allows about 20 calls of users.list a minute, and a workspace needs one call per 1,000 people
 LISTED_EVERY = 300_000_000
 #: The most channel members missing from users.list that are looked up individually. A channel with more is treated as
 #: mixed. Slack allows about 100 calls of users.info a minute.
 MOST_LOOKED_UP = 50
-#: errors after which the request may or may not have been carried out
-UNSURE = frozenset({"internal_error", "fatal_error"})
-#: temporary errors, which say nothing about the requested object
-PASSING = frozenset({"ratelimited", "rate_limited", "service_unavailable", "request_timeout", *UNSURE})
-#: errors by which Slack rejects the app's token, whatever the request
-SHUT_OUT = frozenset({"invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"})
-
-
-class _Cache(Generic[T]):
-    """A cache with an expiry of KEPT µs."""
-
-    def __init__(self) -> None:
-        self._entries: dict[str, tuple[int, T]] = {}
-        self._invalidations: dict[str, int] = {}
-
-    async def get(self, key: str, load: Callable[[], Awaitable[T | None]], *, now: int) -> T | None:
-        """Return the cached value, or else the result of *load*; None is not cached."""
-        at, value = self._entries.get(key, (None, None))
-        if at is not None and 0 <= now - at < KEPT:
-            return value
-        value = None
-        for _ in range(2):  # load again if the key was invalidated while loading
-            started = self._invalidations.get(key)
-            value = await load()
-            if self._invalidations.get(key) == started:
-                break
-        if value is not None:
-            if len(self._entries) >= MOST:
-                self._entries.clear()
-            self._entries[key] = (now, value)
-        return value
-
-    def forget(self, key: str) -> None:
-        """Invalidate a key, so that the next `get` loads it again."""
-        self._entries.pop(key, None)
-        self._invalidations[key] = self._invalidations.get(key, 0) + 1
 
 
 class _NoAnswer(Exception):
@@ -67,18 +33,28 @@ class _NoAnswer(Exception):
 
 
 class People:
-    """The users and conversations of one workspace, as Slack describes them; cached for half a minute."""
+    """The users and conversations of one workspace, as Slack describes them; cached for half a minute.
+
+    With *roles*, people without a role may not see scores, if the workspace decided so.
+    """
 
     def __init__(
-        self, client: AsyncWebClient, *, team: str, enterprise: str | None, bot_user: str | None = None
+        self,
+        client: AsyncWebClient,
+        *,
+        team: str,
+        enterprise: str | None,
+        bot_user: str | None = None,
+        roles: Roles | None = None,
     ) -> None:
         self._client = client
+        self._roles = roles
         self._bot_user = bot_user
         self._team = team
         self._enterprise = enterprise
-        self._people = _Cache[Person]()
-        self._places = _Cache[Conversation]()
-        self._members = _Cache[frozenset[str]]()
+        self._people = TimedCache[Person](lifetime=KEPT)
+        self._places = TimedCache[Conversation](lifetime=KEPT)
+        self._members = TimedCache[frozenset[str]](lifetime=KEPT)
         # From users.list: whether each user id belongs to a full member of this workspace, and the ids of the admins.
         self._full_members: dict[str, bool] = {}
         self._admins: Sequence[str] = ()
@@ -103,9 +79,14 @@ class People:
             return None
 
     async def colleague(self, id: str, *, now: int) -> Person | None:
-        """Return an active member of this workspace, or None; raises if Slack cannot answer now."""
+        """Return an active member of this workspace who may see scores, or None; raises if Slack cannot answer now."""
         person = await self._load_person(id, now=now)
-        return person if may_see(person, None, somewhere=False) is Verdict.ALLOWED else None
+        return person if await self._check_person(person, now=now) is Verdict.ALLOWED else None
+
+    async def find_access(self, person: Person, *, now: int) -> Access:
+        """Return what an active member may do."""
+        assert self._roles is not None
+        return await self._roles.find_access(person, now=now)
 
     async def reader(self, direct: str, *, now: int) -> str | None:
         """Return the id of the other person in direct messages with the app, or None.
@@ -118,19 +99,26 @@ class People:
         others = (await self._load_members(direct, now=now) or frozenset()) - {self._bot_user}
         return next(iter(others)) if len(others) == 1 else None
 
+    async def may_read_now(self, person: str, *, now: int) -> Verdict:
+        """Return whether a person may see scores in direct messages; UNKNOWN if Slack cannot answer now."""
+        return await self._check_person(await self.person(person, now=now), now=now)
+
     async def may_read(self, person: str, *, now: int) -> Verdict:
         """Return whether a person may see scores in direct messages; raises if Slack cannot answer now."""
-        return may_see(await self._load_person(person, now=now), None, somewhere=False)
+        return await self._check_person(await self._load_person(person, now=now), now=now)
 
     async def may_post(self, channel: str, *, now: int) -> Verdict:
         """Return whether everyone who reads a channel may see scores; raises if Slack cannot answer now.
 
-        ALLOWED means that the channel is not shared and that every member is a full member of this workspace.
+        ALLOWED means that the channel is not shared, that every member is a full member of this workspace, and that
+        every member has a role, if only people with a role may see scores.
         """
         verdict = await self.may_reach(channel, now=now)
         if verdict is not Verdict.ALLOWED:
             return verdict
-        return Verdict.ALLOWED if await self._are_all_members(channel, now=now) else Verdict.MIXED
+        if not await self._are_all_members(channel, now=now):
+            return Verdict.MIXED
+        return Verdict.ALLOWED if await self._have_all_roles(channel, now=now) else Verdict.RESTRICTED
 
     async def may_reach(self, channel: str, *, now: int) -> Verdict:
         """Return whether the app can post in a channel that is not shared, whoever its members are.
@@ -185,16 +173,67 @@ class People:
         user_id = (response.get("user") or {}).get("id")
         return user_id if user_id and await self.colleague(user_id, now=now) else None
 
-    async def an_admin(self, candidates: Sequence[str], *, now: int) -> str | None:
-        """Return the first candidate that is an active member, or else the first active owner or admin, or None."""
-        for id in candidates:
-            if await self.colleague(id, now=now):
-                return id
+    async def an_admin(self, *, now: int) -> str | None:
+        """Return an active admin, or None: by name, else by a user group, else an owner or admin of the workspace.
+
+        Raises if Slack cannot answer now.
+        """
+        async for admin in self._find_admins(now=now):
+            if await self.colleague(admin.id, now=now):
+                return admin.id
+        return None
+
+    async def list_admins(self, *, most: int, now: int) -> list[Admin]:
+        """Return at most *most* active admins, in the order of `an_admin`; a person may be an admin in several ways.
+
+        Whoever cannot be looked up now is left out.
+        """
+        admins: list[Admin] = []
+        try:
+            async for admin in self._find_admins(now=now):
+                if may_see(await self.person(admin.id, now=now), None, somewhere=False) is Verdict.ALLOWED:
+                    admins.append(admin)
+                if len(admins) == most:
+                    break
+        except Exception as exc:  # whatever went wrong, the admins of the Slack workspace are unknown
+            log.warning("admins not looked up", because=type(exc).__name__, error=error_code(exc))
+        return admins
+
+    async def has_unnamed_admin(self, *, besides: str, now: int) -> bool:
+        """Return whether an active member is an admin in Slack, or by a user group other than *besides*."""
+        try:
+            async for admin in self._find_admins(now=now):
+                if admin.is_named or admin.group == besides:
+                    continue
+                if await self.colleague(admin.id, now=now):
+                    return True
+        except Exception as exc:  # whatever went wrong, it is not known that there is one
+            log.warning("admins not looked up", because=type(exc).__name__, error=error_code(exc))
+        return False
+
+    async def _find_admins(self, *, now: int) -> AsyncIterator[Admin]:
+        """Yield the admins, who may have left: those named in the app, of user groups, and of the Slack workspace."""
+        for admin in await self._roles.list_named_admins(now=now) if self._roles is not None else []:
+            yield admin
         await self._list_members(now=now)
         for id in self._admins:
-            if await self.colleague(id, now=now):
-                return id
-        return None
+            yield Admin(id=id, is_of_slack=True)
+
+    async def list_groups(self) -> list[UserGroup] | None:
+        """Return the user groups of this workspace, or None if Slack does not let the app read them."""
+        return await self._roles.groups.list_groups() if self._roles is not None else None
+
+    def forget_group(self, id: str) -> None:
+        """Invalidate the members of a user group."""
+        if self._roles is not None:
+            self._roles.groups.forget(id)
+
+    async def _check_person(self, person: Person | None, *, now: int) -> Verdict:
+        """Return whether a person may see scores where no conversation is involved."""
+        verdict = may_see(person, None, somewhere=False)
+        if person is None or verdict is not Verdict.ALLOWED or self._roles is None:
+            return verdict
+        return Verdict.ALLOWED if await self._roles.may_see(person, now=now) else Verdict.NO_ROLE
 
     async def _load_person(self, id: str, *, now: int) -> Person | None:
         return await self._people.get(id, lambda: _answer_or_none(self._fetch_person(id)), now=now)
@@ -225,6 +264,20 @@ class People:
         for id in unlisted:
             person = await self._load_person(id, now=now)
             if person is None or person.is_guest or person.is_outsider:
+                return False
+        return True
+
+    async def _have_all_roles(self, channel: str, *, now: int) -> bool:
+        """Return whether every member of a channel may see scores by a role or as an admin of the Slack workspace."""
+        if self._roles is None:
+            return True
+        members = await self._load_members(channel, now=now) or frozenset()
+        without = await self._roles.find_without_role(members - {self._bot_user}, now=now)
+        if len(without) > MOST_LOOKED_UP:
+            return False
+        for id in without:
+            person = await self._load_person(id, now=now)
+            if person is None or not person.is_admin:
                 return False
         return True
 
@@ -355,14 +408,3 @@ def _read_name(user: dict[str, Any]) -> str | None:
     """Return a person's name: the real name, or else the display name, or else the account name."""
     profile = user.get("profile") or {}
     return profile.get("real_name") or profile.get("display_name") or user.get("real_name") or user.get("name")
-
-
-def error_code(exc: BaseException) -> str | None:
-    """Return Slack's error code, or None if the exception has none."""
-    answer = exc.response if isinstance(exc, SlackApiError) else None
-    # If Slack itself fails, the response body is not necessarily a JSON object.
-    return answer.get("error") if isinstance(answer, dict | AsyncSlackResponse) and _is_document(answer) else None
-
-
-def _is_document(answer: Any) -> bool:
-    return isinstance(getattr(answer, "data", answer), dict)

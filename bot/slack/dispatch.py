@@ -1,6 +1,7 @@
 """Dispatch Slack requests: acknowledge, load person and conversation, check access, call the handler, reply."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -10,10 +11,11 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.refusals import plain_reply, refusal_reply
-from bot.slack.access import Need, Verdict, is_from_outside, may_see, rights
+from bot.slack.access import Admin, Need, NotAllowed, Person, Verdict, is_from_outside, may_see
 from bot.slack.directory import People
 from bot.slack.feature import Feature, RequestHandler
-from bot.slack.handling import Block, Outlived, Reply, Request
+from bot.slack.handling import MOST_NAMED, Block, Outlived, Reply, Request
+from bot.slack.manifest import COMMAND
 from bot.slack.payloads import (
     SlackPayload,
     clicked_message,
@@ -23,6 +25,7 @@ from bot.slack.payloads import (
     parse_command,
     parse_form,
     parse_interaction,
+    parse_message,
     request_key,
 )
 from bot.slack.responder import Answers
@@ -30,9 +33,9 @@ from bot.slack.text import clean
 from bot.source_admin import Senders
 from storage.domain.contacts import check_text
 from storage.domain.errors import Refusal, SlackUnavailable
+from storage.domain.followups import NotTheirs
 from storage.domain.people import Member, Workspace
 from storage.scoring.definitions import score_types
-from storage.workspaces import load_choices
 
 log = structlog.get_logger(__name__)
 
@@ -136,6 +139,7 @@ class Dispatcher:
         try:
             request = await self.authorize(parse_interaction(body))
             if isinstance(request, Request) and body["action_id"] in self._features.options:
+                request.needs(Need.SEE)
                 check_text(body.get("value"), "what you typed")
                 lister = self._features.options[body["action_id"]]
                 choices = await lister(replace(request, text=clean(body.get("value") or "")))
@@ -153,6 +157,10 @@ class Dispatcher:
         if isinstance(user, Mapping):
             self._people.person_changed(user)
 
+    async def handle_group_change(self, event: Mapping[str, Any]) -> None:
+        """Remove a user group from the cache: its members changed, or the group itself."""
+        self._people.forget_group(str(event.get("subteam_id") or (event.get("subteam") or {}).get("id")))
+
     async def handle_shortcut(self, body: Mapping[str, Any], ack: Ack) -> None:
         """Handle a message shortcut."""
         self._track_task()
@@ -161,6 +169,19 @@ class Dispatcher:
         message_text = clean(str((body.get("message") or {}).get("text") or ""))
         need, handler = self._features.shortcuts[body["callback_id"]]
         await self._send(payload, await self._handle(payload, handler, need=need, text=message_text))
+
+    async def handle_message(self, event: Mapping[str, Any]) -> None:
+        """Run a direct message to the app, or a message that mentions it, as a line after `/score`."""
+        self._track_task()
+        is_mention = event.get("type") == "app_mention"
+        is_direct = str(event.get("channel")).startswith("D")
+        is_of_person = not (event.get("subtype") or event.get("bot_id")) and event.get("user") != self._bot_user
+        if not is_of_person or is_mention is is_direct:  # Slack also reports edits, and messages of apps
+            return
+        text = str(event.get("text") or "")
+        line = clean(re.sub(rf"<@{self._bot_user}(\|[^<>]*)?>", " ", text)).removeprefix(COMMAND).strip()
+        payload = parse_message(event)
+        await self._send(payload, await self._handle(payload, self._run_line, text=line))
 
     async def handle_join(self, event: Mapping[str, Any]) -> None:
         """Ask the person who invited the app to a channel, and nobody else, whether to post follow-ups there."""
@@ -178,7 +199,8 @@ class Dispatcher:
             answer_to=None,
         )
         request = await self.authorize(payload)
-        if isinstance(request, Verdict):  # do not send an unprompted refusal to people who may not see scores
+        # do not send an unprompted refusal to people who may not see scores
+        if isinstance(request, Verdict) or Need.SEE not in request.rights:
             return
         reply = await self._ask_inviter(replace(request, text=str(event["channel"])))
         if reply != Reply():
@@ -215,8 +237,8 @@ class Dispatcher:
             raise SlackUnavailable from exc
         if person is None:
             return None
-        is_admin = Need.ADMINISTER in rights(person, await load_choices(self._workspace))
-        return Member(id=person.id, address=person.email, is_admin=is_admin)
+        access = await self._people.find_access(person, now=self._clock())
+        return Member(id=person.id, address=person.email, is_admin=Need.ADMINISTER in access.rights)
 
     async def drain(self, *, patience: float) -> None:
         """Wait at most *patience* seconds for requests that were acknowledged but not answered yet."""
@@ -248,6 +270,9 @@ class Dispatcher:
             check_text([text, *(fields or {}).values()], "What you sent")
             request = replace(request, text=text, creates=creates, fields=fields or {}, metadata=metadata or {})
             return await handler(request)
+        except (NotAllowed, NotTheirs) as refusal:
+            admins = await self._people.list_admins(most=MOST_NAMED, now=self._clock())
+            return refusal_reply(refusal, asker=payload.user, admins=[admin.id for admin in admins])
         except Refusal as refusal:
             return refusal_reply(refusal, asker=payload.user)
         except Exception:
@@ -275,11 +300,11 @@ class Dispatcher:
         if verdict is not Verdict.ALLOWED or person is None:
             log.info("refused", because=verdict.name)
             return verdict
-        choices = await load_choices(self._workspace)
+        access = await self._people.find_access(person, now=now)
         return Request(
             workspace=self._workspace,
-            choices=choices,
-            rights=rights(person, choices),
+            choices=access.choices,
+            rights=access.rights,
             types=await score_types(self._workspace),
             person=person,
             senders=self._senders,
@@ -289,8 +314,12 @@ class Dispatcher:
             answer_to=payload.answer_to,
             address_of=self._find_address,
             name_of=self._find_name,
+            find_person=self._find_person,
             is_colleague=self._is_colleague,
             may_post=self._may_post,
+            list_admins=self._list_admins,
+            has_unnamed_admin=self._has_unnamed_admin,
+            list_groups=self._people.list_groups,
         )
 
     async def _find_address(self, user: str) -> str | None:
@@ -301,12 +330,20 @@ class Dispatcher:
         person = await self._people.person(user, now=self._clock())
         return person.name if person is not None else None
 
+    async def _find_person(self, user: str) -> Person | None:
+        return await self._people.person(user, now=self._clock())
+
     async def _is_colleague(self, user: str) -> bool:
-        person = await self._people.person(user, now=self._clock())
-        return may_see(person, None, somewhere=False) is Verdict.ALLOWED
+        return await self._people.may_read_now(user, now=self._clock()) is Verdict.ALLOWED
 
     async def _may_post(self, channel: str) -> Verdict:
         return await self._people.may_post_now(channel, now=self._clock())
+
+    async def _list_admins(self, most: int) -> list[Admin]:
+        return await self._people.list_admins(most=most, now=self._clock())
+
+    async def _has_unnamed_admin(self, besides: str) -> bool:
+        return await self._people.has_unnamed_admin(besides=besides, now=self._clock())
 
     async def _send(self, payload: SlackPayload, reply: Reply) -> None:
         await self._answers.send(payload, reply)

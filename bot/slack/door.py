@@ -14,7 +14,7 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.dispatch import Dispatcher
-from bot.slack.manifest import CHANNEL_EVENTS, COMMAND, PERSON_EVENTS, SHORTCUT
+from bot.slack.manifest import CHANNEL_EVENTS, COMMAND, GROUP_EVENTS, PERSON_EVENTS, SHORTCUT
 from bot.slack.payloads import RecentRequests
 from bot.slack.signatures import is_signed
 
@@ -48,6 +48,12 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
     async def handle_person_change(event: Mapping[str, Any]) -> None:
         await dispatcher.handle_person_change(event)
 
+    async def handle_group_change(event: Mapping[str, Any]) -> None:
+        await dispatcher.handle_group_change(event)
+
+    async def handle_message(event: Mapping[str, Any]) -> None:
+        await dispatcher.handle_message(event)
+
     async def handle_join(event: Mapping[str, Any]) -> None:
         await dispatcher.handle_join(event)
 
@@ -63,6 +69,10 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
         bolt.event(event)(handle_channel_change)
     for event in PERSON_EVENTS:
         bolt.event(event)(handle_person_change)
+    for event in GROUP_EVENTS:
+        bolt.event(event)(handle_group_change)
+    for event in ("app_mention", "message"):
+        bolt.event(event)(handle_message)
     bolt.event("member_joined_channel")(handle_join)
     bolt.event("app_home_opened")(handle_home)
     return bolt

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from bot.slack.access import Need, Person, Verdict, check_allowed
+from bot.slack.access import Admin, Need, NotAllowed, Person, UserGroup, Verdict
 from bot.slack.line import Value
 from bot.source_admin import Senders
 from storage.alerts.hours import choose_working_hours
@@ -22,6 +22,7 @@ from storage.ledger.committer import record
 Block: TypeAlias = dict[str, Any]  # a Block Kit object
 
 SLACK = "slack"
+MOST_NAMED = 3  #: admins that a refusal names
 
 
 class Outlived(Refusal):
@@ -39,8 +40,12 @@ class Request:
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → email address of a colleague
     name_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → display name of a colleague
+    find_person: Callable[[str], Awaitable[Person | None]]  #: Slack user id → the person, also a guest or one who left
     is_colleague: Callable[[str], Awaitable[bool]]  #: Slack user id → whether the user is an active member
     may_post: Callable[[str], Awaitable[Verdict]]  #: channel id → whether follow-ups may be posted to the channel
+    list_admins: Callable[[int], Awaitable[list[Admin]]]  #: the most to return → active admins
+    has_unnamed_admin: Callable[[str], Awaitable[bool]]  #: a user group to leave out → whether anybody else is an admin
+    list_groups: Callable[[], Awaitable[list[UserGroup] | None]]  #: the user groups; None if the app may not read them
     choices: Choices
     rights: frozenset[Need]
     senders: Senders
@@ -60,7 +65,12 @@ class Request:
 
     def needs(self, need: Need) -> None:
         """Raise NotAllowed unless the person has this right."""
-        check_allowed(self.rights, need)
+        if need not in self.rights:
+            raise NotAllowed(need, setters=self.choices.setters)
+
+    async def name_admins(self) -> list[str]:
+        """Return the Slack user ids of the admins to name in a refusal."""
+        return list(dict.fromkeys(admin.id for admin in await self.list_admins(MOST_NAMED)))
 
     def type(self, key: str) -> ScoreType:
         """Return the score type with a key; raises UnknownScoreType."""

@@ -9,7 +9,8 @@ from slack_sdk.errors import SlackApiError
 
 from bot.blocks.refusals import plain_reply
 from bot.slack.client import is_outage
-from bot.slack.directory import People, error_code
+from bot.slack.directory import People
+from bot.slack.errors import error_code
 from bot.slack.handling import Reply
 from bot.slack.poster import NO_PLACE, NotShown, Poster, Unheard, retry_after
 from bot.slack.text import UNUSABLE_CHANNEL
@@ -20,7 +21,6 @@ from storage.job_runner import Handler, JobResult, RetryLater
 from storage.jobs import Job
 from storage.notices import NO_ADMIN, clear_notice, is_noticed, record_notice
 from storage.scoring.definitions import score_types
-from storage.workspaces import load_choices
 
 log = structlog.get_logger(__name__)
 
@@ -49,9 +49,10 @@ class JobTools:
     async def find_admin(self) -> str | None:
         """Return the id of an admin, or None. Record or clear the notice NO_ADMIN, which the Home tab shows."""
         now = self.clock()
-        admin = await self.people.an_admin((await load_choices(self.workspace)).admins, now=now)
+        admin = await self.people.an_admin(now=now)
         if admin is None:
-            log.error("no admin could be reached")
+            remedy = f"contact-score workspace set {self.workspace.team} --add-admin U…"
+            log.error("no admin could be reached", remedy=remedy)
             await record_notice(self.workspace, notice=NO_ADMIN, now=now)
         else:
             await clear_notice(self.workspace, notice=NO_ADMIN)

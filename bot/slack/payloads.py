@@ -22,6 +22,8 @@ class SlackPayload:
     trigger: str | None
     answer_to: str | None  #: Slack's response_url
     view: Mapping[str, Any] | None = None  #: the modal or Home tab of the click
+    is_mention: bool = False  #: a message in a channel that mentions the app
+    thread: str | None = None  #: the thread of a message to the app
 
 
 def parse_command(body: Mapping[str, Any]) -> SlackPayload:
@@ -53,6 +55,21 @@ def parse_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
         trigger=body.get("trigger_id"),
         answer_to=body.get("response_url"),
         view=body.get("view"),
+    )
+
+
+def parse_message(event: Mapping[str, Any]) -> SlackPayload:
+    """Parse the event of a direct message to the app, or of a message that mentions it."""
+    user, channel = str(event.get("user") or ""), str(event.get("channel") or "")
+    return SlackPayload(
+        user=user,
+        teams=frozenset({event.get("team"), event.get("user_team"), event.get("source_team")}),
+        channel=channel,
+        key=request_key({}, user, channel, str(event.get("ts"))),
+        trigger=None,
+        answer_to=None,
+        is_mention=event.get("type") == "app_mention",
+        thread=event.get("thread_ts"),
     )
 
 

@@ -12,7 +12,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.blocks.elements import context, section
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Verdict
-from bot.slack.directory import UNSURE, People, error_code
+from bot.slack.directory import People
+from bot.slack.errors import UNSURE, error_code
 from bot.slack.handling import Reply
 from storage.domain.backoff import SECOND
 from storage.domain.people import Workspace
@@ -84,16 +85,18 @@ class Poster:
         ts: str | None = None,
         thread: str | None = None,
         metadata: dict[str, Any] | None = None,
+        advice: str = "",
     ) -> str:
         """Post a message, or edit the message at *ts*, and return its ts. All posts and edits go through here.
 
         A Reply is sent only if every reader may see scores. Otherwise NotShown is raised, after the text of the message
-        at *ts* was replaced. A Verdict contains no contact data and is always sent. Editing a message that is gone or
-        not editable does nothing. Also raises Unheard if the outcome of a post is unknown, and Slack's other errors.
+        at *ts* was replaced. A Verdict contains no contact data and is always sent, with *advice*. Editing a message
+        that is gone or not editable does nothing. Also raises Unheard if the outcome of a post is unknown, and Slack's
+        other errors.
         """
         verdict = Verdict.ALLOWED if isinstance(content, Verdict) else await self._check_readers(channel)
         if isinstance(content, Verdict):
-            reply = plain_reply(content.value)
+            reply = plain_reply(f"{content.value} {advice}".rstrip())
         elif verdict is Verdict.ALLOWED:
             reply = content
         elif ts is None:

@@ -13,9 +13,10 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.blocks.refusals import MOST_NAMED, not_shared_reply, plain_reply
-from bot.slack.access import Verdict, may_see
-from bot.slack.directory import People, error_code
+from bot.blocks.refusals import MOST_NAMED, ask_admins, not_shared_reply, plain_reply
+from bot.slack.access import Verdict
+from bot.slack.directory import People
+from bot.slack.errors import error_code
 from bot.slack.handling import Block, Reply
 from bot.slack.payloads import SlackPayload, is_home, read_metadata
 from bot.slack.poster import NotShown, Poster, Unheard
@@ -76,9 +77,7 @@ class Answers:
     async def ask_alone(self, payload: SlackPayload, reply: Reply) -> None:
         """Show a question to one person in a channel; errors are logged and not raised."""
         try:
-            await self._client.chat_postEphemeral(
-                channel=str(payload.channel), user=payload.user, text=reply.text, blocks=list(reply.blocks)
-            )
+            await self._show_alone(payload, reply)
         except Exception as exc:
             log.warning("question not asked", because=type(exc).__name__, error=error_code(exc))
 
@@ -91,7 +90,7 @@ class Answers:
             log.warning("home tab not published", because=type(exc).__name__, error=error_code(exc))
 
     async def answer(self, payload: SlackPayload, reply: Reply) -> None:
-        """Send a message to the response_url, or by direct message if there is none.
+        """Send a message to the response_url, where the app was mentioned, or by direct message.
 
         A click in the Home tab, or in a modal that shows a message, is answered in a modal.
         Raises BlocksRefused if Slack rejects the blocks, and other errors of Slack's API.
@@ -100,8 +99,31 @@ class Answers:
             await self._show_in_modal(payload, reply)
         elif payload.answer_to is not None:
             await self._use_response_url(payload, payload.answer_to, reply)
+        elif payload.is_mention:
+            await self._answer_alone(payload, reply)
         elif payload.user:
             await self._send_directly(payload, reply)
+
+    async def _answer_alone(self, payload: SlackPayload, reply: Reply) -> None:
+        """Show a reply to the requester alone where the app was mentioned, or by direct message if that fails."""
+        try:
+            await self._show_alone(payload, reply)
+        except SlackApiError as exc:
+            code = error_code(exc)
+            if code == "invalid_blocks":
+                raise BlocksRefused from exc
+            log.warning("mention not answered in its channel", because=code)
+            await self._send_directly(payload, reply)
+
+    async def _show_alone(self, payload: SlackPayload, reply: Reply) -> None:
+        """Show a message to one person in a channel, or in a thread of it."""
+        await self._client.chat_postEphemeral(
+            channel=str(payload.channel),
+            user=payload.user,
+            thread_ts=payload.thread,
+            text=reply.text,
+            blocks=list(reply.blocks),
+        )
 
     async def _show_in_modal(self, payload: SlackPayload, reply: Reply) -> None:
         """Show a message in a modal, or by direct message if Slack does not open it; raises BlocksRefused."""
@@ -158,6 +180,10 @@ class Answers:
             await self.send(payload, plain_reply(sentence))
 
     async def _open_modal(self, payload: SlackPayload, modal: Block, *, instead: str) -> None:
+        if payload.trigger is None and payload.view is None:
+            advice = f"Type it: `{instead}`" if instead else "Type `/score` and the command."
+            await self.send(payload, plain_reply(f"A message cannot open a form. {advice}"))
+            return
         try:
             await self._show_view(payload, modal)
         except Exception as exc:  # whatever the error, tell the person another way
@@ -198,13 +224,23 @@ class Answers:
     async def _send_directly(self, payload: SlackPayload, reply: Reply) -> None:
         """Send a reply by direct message; a person who may not see scores receives the refusal instead."""
         direct = await self._poster.direct(payload.user)
-        verdict = may_see(await self._people.person(payload.user, now=self._clock()), None, somewhere=False)
+        verdict = await self._people.may_read_now(payload.user, now=self._clock())
         try:
-            await self._poster.send(direct, reply if verdict is Verdict.ALLOWED else verdict)
+            if verdict is Verdict.ALLOWED:
+                await self._poster.send(direct, reply, thread=payload.thread)
+            else:
+                await self._poster.send(direct, verdict, advice=await self._advise(verdict), thread=payload.thread)
         except SlackApiError as exc:
             if error_code(exc) == "invalid_blocks":
                 raise BlocksRefused from exc
             raise
+
+    async def _advise(self, verdict: Verdict) -> str:
+        """Return whom to ask about a refusal; blank if nobody can help."""
+        if verdict is not Verdict.NO_ROLE:
+            return ""
+        admins = await self._people.list_admins(most=MOST_NAMED, now=self._clock())
+        return ask_admins([f"<@{admin.id}>" for admin in admins])
 
 
 def _shows_answers(view: Mapping[str, Any] | None) -> bool:

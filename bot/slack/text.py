@@ -43,6 +43,7 @@ _TYPED = str.maketrans(
     }
 )
 MENTION = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^<>]*)?>")
+GROUP_MENTION = re.compile(r"<!subteam\^(S[A-Z0-9]+)(?:\|[^<>]*)?>")
 
 
 def clean(text: str) -> str:
@@ -108,6 +109,11 @@ def _isolate_direction(text: str) -> str:
         unicodedata.bidirectional(character) in ("R", "AL") for character in line
     )
     return f"\u2068{line}\u2069" if is_right_to_left else line
+
+
+def mention_subject(id: str) -> str:
+    """Return the mention of a person or of a user group, by its Slack id."""
+    return f"<!subteam^{id}>" if id.startswith("S") else f"<@{id}>"
 
 
 def parse_number(text: str) -> int:

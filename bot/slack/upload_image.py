@@ -8,7 +8,7 @@ import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.elements import context, section
-from bot.slack.directory import error_code
+from bot.slack.errors import error_code
 from bot.slack.handling import Block, Picture, Reply
 from bot.slack.text import escape
 from storage.domain.people import Workspace

@@ -50,6 +50,20 @@ class Workspace(Table):
         constraints = (UniqueConstraint(fields=("team",), name="workspaces_team"),)
 
 
+# The role of a person or a Slack user group. People who are admins are in the column `admins` of their workspace.
+class Role(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    subject = fields.CharField(max_length=32)  # a Slack user id, or the id of a Slack user group
+    role = fields.CharField(max_length=8)
+
+    class Meta:
+        table = "roles"
+        constraints = (UniqueConstraint(fields=("workspace_id", "subject"), name="roles_subject"),)
+
+
 # A score type; *live* is the number of the definition in use.
 class ScoreType(Table):
     id = fields.BigIntField(primary_key=True)

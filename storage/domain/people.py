@@ -1,6 +1,7 @@
-"""Define workspaces and their settings."""
+"""Define workspaces, their settings, and the roles of people."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -22,11 +23,30 @@ class Member:
     is_admin: bool
 
 
-class Setters(StrEnum):
-    """The people who may change scores."""
+class Role(StrEnum):
+    """What a person may do. Each role includes the roles before it."""
 
-    MEMBERS = "members"
-    ADMINS = "admins"
+    VIEWER = "viewer"  #: view scores
+    SCORER = "scorer"  #: change scores
+    ADMIN = "admin"  #: change settings, and undo what others did
+
+    @property
+    def rank(self) -> int:
+        """Return the position of the role: higher is more."""
+        return list(Role).index(self)
+
+
+class Setters(StrEnum):
+    """What members without a role may do."""
+
+    MEMBERS = "members"  #: view and change scores
+    ADMINS = "admins"  #: view scores
+    NAMED = "named"  #: nothing
+
+    @property
+    def role(self) -> Role | None:
+        """Return the role of members without a role of their own; None: they may not see scores."""
+        return {Setters.MEMBERS: Role.SCORER, Setters.ADMINS: Role.VIEWER}.get(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +58,5 @@ class Choices:
     setters: Setters
     welcomed_at: int | None  #: when an admin was sent the setup questions
     set_up_at: int | None  #: when setup was completed
+    #: by Slack user group; and by Slack user id, of the person for whom the settings were loaded
+    roles: Mapping[str, Role] = field(default_factory=dict)

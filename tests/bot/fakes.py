@@ -12,6 +12,7 @@ from bot.slack.directory import People
 from bot.slack.handling import Reply
 from bot.slack.job_handling import JobTools, bind_handlers
 from bot.slack.poster import Poster
+from bot.slack.roles import Roles
 from storage.domain.people import Workspace
 from storage.job_runner import Handler
 
@@ -25,7 +26,7 @@ async def answer_nobody(*, user: str, answer_to: str | None, reply: Reply) -> No
 
 def bind_jobs(workspace: Workspace, *, client: AsyncWebClient, clock: Callable[[], int]) -> dict[str, Handler]:
     """Return the job handlers of all features, for a workspace with this client."""
-    people = People(client, team=workspace.team, enterprise=None)
+    people = People(client, team=workspace.team, enterprise=None, roles=Roles(workspace, client))
     poster = Poster(client, workspace=workspace, people=people, clock=clock)
     tools = JobTools(workspace=workspace, people=people, poster=poster, answer_late=answer_nobody, clock=clock)
     return bind_handlers(TABLES.jobs, tools)

@@ -31,6 +31,8 @@ COMMANDS = (
     "sources",
     "subscriptions",
     "audit",
+    "roles",
+    "admins",
     "merge ida into grace@example.com",
     "split ada crm:17",
     "delete ida",
@@ -52,6 +54,7 @@ BUTTONS = (
     ("merge ida into hopper@example.com", "Merge"),
     ("merge ida into hopper@example.com", "Cancel"),
     ("split ada crm:17", "Split"),
+    ("roles", "Add a role"),
     ("sources", "Add a source"),
     ("sources", "Show"),
     ("sources", "Pause"),
@@ -64,6 +67,7 @@ FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("rules", "Add a rule", {"name": "Demo", "activity": "demo_booked", "points": "10"}),
     ("sources", "Add a source", {"slug": "shop", "provider": "generic"}),
     ("sources", "Rotate", {}),
+    ("roles", "Add a role", {"person": "U0JANE", "role": "viewer"}),
 )
 DECISIONS = ("Apply without alerts", "Apply and alert", "Cancel")
 COUNT = len(COMMANDS) + len(BUTTONS) + 4 + len(FORMS) + len(DECISIONS)

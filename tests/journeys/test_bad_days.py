@@ -337,6 +337,8 @@ FORGED = {
     "split_confirm": ("", "1", "x crm:1", "1 crm:", "1 nope", "999 crm:1", f"{'9' * 30} crm:1", "1 crm:1"),
     "merge_cancel": ("", "zz"),
     "setup_setters": ("zz", ""),
+    "role_others": ("zz", ""),
+    "role_menu": ("", "zz", "admin", "boss:U0JANE", "viewer:jane", "none:", "none:C0SALES", f"viewer:S{'9' * 99}"),
     "type_form": ("zz",),
     "source_replay": ("", "x y", f"x {'9' * 30}"),
 }

@@ -626,7 +626,7 @@ async def test_a_follow_up_is_handed_on_and_reopened(acme: Acme) -> None:
     message = await until_it_says(acme, message, "Claimed by <@U0JANE>")
     assert await choose(acme, message, "Take over") == "You took over Ada Lovelace."  # its contact is the rep's
     assert await choose(acme, message, "Release", user="U0JANE") == (
-        "<@U0REP> claimed it. Only the contact's owner and admins can take it over or assign it."
+        "<@U0REP> claimed it. Only the contact's owner and admins can take it over or assign it. Ask <@U0ADMIN>."
     )
     assert await choose(acme, message, "Release") == "Released Ada Lovelace: it is open again."
     threads = await acme.until(lambda: [post for post in acme.sandbox.world.posts if post.thread_ts == message.ts][1:])

@@ -50,6 +50,8 @@ HELP = """\
 *Follow-ups*
 `/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
 `/score followups [mine | open | overdue]`: the open follow-ups
+*More*
+`/score admins [add|remove @name]`: who the admins are; admins add and remove others
 *Score types*
 `score` Score: 0 to 100, in steps of 1 (default) · cold 0, warm 40, hot 80
 `fit` Fit: 1 to 10, in steps of 1 · poor 1, fair 4, good 8
@@ -68,10 +70,11 @@ HELP_OF_ADMINS = """\
 `/score sources`: the systems that send scores, and what they sent
 `/score subscriptions`: the programs that get events, and whether they accept them
 `/score setup`: where follow-ups go, who sets scores
+`/score roles [@name viewer|scorer|admin]`: who may view and set scores, by person and user group
 `/score audit`: who changed settings, imported, exported, merged or deleted
 """
 
-ADMINS_ALONE = "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
+ADMINS_ALONE = "That is for admins. Ask <@U0ADMIN>."
 
 HELP_FILTER = """\
 `/score filter TERMS`: list the contacts that match; the word filter may be left out
@@ -293,7 +296,7 @@ async def test_help_shows_what_the_reader_may_do(acme: Acme) -> None:
     viewers = acme.seen(await acme.ask("help"))
 
     rights = "You are an admin here: you may view and set every score, and use the commands for admins."
-    expected = HELP.replace("*Score types*", f"{HELP_OF_ADMINS}*Score types*")
+    expected = HELP.replace("*More*", f"{HELP_OF_ADMINS}*More*")
     assert admins == expected.replace("You may view and set every score here.", rights)
     assert not re.search(r"`/score (set|clear|add)\b", viewers.replace("help set", ""))
     assert "(With examples: `/score help top` · Filters: `/score help filter`)" in viewers

@@ -41,8 +41,8 @@ async def test_a_segment_in_use_is_not_deleted_and_its_change_is_told(acme: Acme
     by_admin = acme.seen(await acme.ask("segment save vips tag:partner", user=ADMIN))
 
     assert by_jane == [
-        "Nothing was changed. Only <@U0REP>, who saved it, or an admin can delete the segment *vips*.",
-        "Nothing was changed. Only <@U0REP>, who saved it, or an admin can change the segment *vips*."
+        "Nothing was changed. Only <@U0REP>, who saved it, or an admin can delete the segment *vips*. Ask <@U0ADMIN>.",
+        "Nothing was changed. Only <@U0REP>, who saved it, or an admin can change the segment *vips*. Ask <@U0ADMIN>."
         " To save yours under another name: `/score segment save my-vips …`",
         "Saved *mine*: `tag:mine`. Use it: `/score filter segment:mine`",
     ]

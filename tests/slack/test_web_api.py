@@ -50,6 +50,8 @@ CALLS: dict[str, Call] = {
     "files.getUploadURLExternal": lambda client, stage: client.files_getUploadURLExternal(
         filename="chart.png", length=3
     ),
+    "usergroups.list": lambda client, stage: client.usergroups_list(),
+    "usergroups.users.list": lambda client, stage: client.usergroups_users_list(usergroup="S0SALES"),
     "users.info": lambda client, stage: client.users_info(user="U0GUEST"),
     "users.list": lambda client, stage: client.users_list(),
     "users.lookupByEmail": lambda client, stage: client.users_lookupByEmail(email="Jane@Acme.example"),

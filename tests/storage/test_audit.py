@@ -30,7 +30,7 @@ from storage.domain.errors import AlreadyThere, BadDefinition, BadName, UnknownS
 from storage.domain.facts import Deletion, Merge, Op, Unusable
 from storage.domain.filters import parse
 from storage.domain.followups import FollowUpMove, FollowUpOutcome
-from storage.domain.people import Setters
+from storage.domain.people import Role, Setters
 from storage.domain.score_types import Band, Rule, RuleCap
 from storage.domain.sources import SourceSettings
 from storage.domain.submissions import Delivered, ItemOutcome, Raw, Status
@@ -58,7 +58,7 @@ from storage.transfer.export import create_file, export, write_csv
 from storage.transfer.import_batch import undo_import
 from storage.transfer.import_columns import choose_columns
 from storage.transfer.import_csv import import_file
-from storage.workspaces import add_workspace, choose_setters, name_admins
+from storage.workspaces import add_workspace, change_admins, choose_setters, name_admins, set_role
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
 from tests.storage.test_verbs import VERBS, writes
@@ -136,6 +136,15 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
     await witness.check(
         "workspaces.name_admins", name_admins(workspace, people=["U0JANE", "U0REP"], by=ADMIN, now=NOW),
         ("workspace.admins_set", "T0ACME", {"admins": []}, {"admins": ["U0JANE", "U0REP"]}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "workspaces.change_admins",
+        change_admins(workspace, add=["U0ALEX"], remove=["U0REP"], by=ADMIN, now=NOW),
+        ("workspace.admins_set", "T0ACME", {"admins": ["U0JANE", "U0REP"]}, {"admins": ["U0JANE", "U0ALEX"]}),
+    )  # fmt: skip  # the act and its entry
+    await witness.check(
+        "workspaces.set_role", set_role(workspace, subject="S0SALES", role=Role.VIEWER, by=ADMIN, now=NOW),
+        ("role.set", "S0SALES", None, {"role": "viewer"}),
     )  # fmt: skip  # the act and its entry
     await witness.check(
         "workspaces.choose_setters", choose_setters(workspace, setters=Setters.ADMINS, by=ADMIN, now=NOW),

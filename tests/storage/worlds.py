@@ -6,6 +6,7 @@ from storage.bootstrap import open_storage
 from storage.db.database import current_database
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
+from storage.domain.people import Role
 from storage.domain.submissions import Delivered, Raw
 from storage.events.publish import publish_events
 from storage.late_answers import LateAnswer, save_answer
@@ -18,7 +19,7 @@ from storage.sources.deliveries import count_refusal
 from storage.sources.subscriptions import add_subscription
 from storage.sources.writeback_queue import ContactWrite, record_written
 from storage.tokens import create_token
-from storage.workspaces import add_workspace
+from storage.workspaces import add_workspace, set_role
 from tests.storage import raw
 from tests.storage.teams import NOW, Team, change, field_item, set_to
 
@@ -31,6 +32,7 @@ async def fill(url: str) -> None:
     try:
         workspace = await add_workspace("T0ACME", name="Acme", by="U0ADMIN", now=NOW)
         source = await add_source(workspace, slug="crm", provider="generic", secrets=["whsec_x"], by="U0ADMIN", now=NOW)
+        await set_role(workspace, subject="U0REP", role=Role.VIEWER, by="U0ADMIN", now=NOW)
         await create_token(workspace, name="script", scopes=["read"], by="U0ADMIN", now=NOW)
         await save_segment(workspace, name="hot", text="score>=80", by="U0ADMIN", now=NOW)
         await add_subscription(

@@ -21,6 +21,8 @@ METHODS: dict[str, Callable[[Arguments], Json]] = {
     "files.completeUploadExternal": files.complete_upload,
     "files.delete": files.delete,
     "files.getUploadURLExternal": files.upload_url,
+    "usergroups.list": users.list_groups,
+    "usergroups.users.list": users.list_group_members,
     "users.info": users.info,
     "users.list": users.list_users,
     "users.lookupByEmail": users.look_up_by_email,

@@ -1,4 +1,4 @@
-"""Web API methods about users, the app's own among them."""
+"""Web API methods about users, the app's own among them, and about user groups."""
 
 from bot.demo.blocks import Json
 from bot.demo.errors import SlackError
@@ -27,6 +27,29 @@ def look_up_by_email(call: Arguments) -> Json:
         if is_colleague and person.email.casefold() == email:
             return {"user": user_json(person)}
     raise SlackError("users_not_found")
+
+
+def list_groups(call: Arguments) -> Json:
+    groups = call.world.groups.values()
+    return {
+        "usergroups": [
+            {
+                "id": group.id,
+                "team_id": call.world.team_id,
+                "handle": group.handle,
+                "name": group.name,
+                "date_delete": 0,
+            }
+            for group in groups
+        ]
+    }
+
+
+def list_group_members(call: Arguments) -> Json:
+    group = call.world.groups.get(call.needed("usergroup"))
+    if group is None:
+        raise SlackError("no_such_subteam")
+    return {"users": group.users}
 
 
 def user_json(person: SlackUser) -> Json:

@@ -82,6 +82,10 @@ function drawAngle(whole, target, words, scene) {
     const name = scene.channels?.find(({ id }) => id === target.slice(1))?.name ?? (words || "a channel you cannot see");
     return node("span", { class: "mention" }, `#${name}`);
   }
+  if (target.startsWith("!subteam^")) {
+    const handle = scene.groups?.find(({ id }) => id === target.slice(9))?.handle ?? (words.replace(/^@/, "") || "a user group");
+    return node("span", { class: "mention" }, `@${handle}`);
+  }
   if (target.startsWith("!date^")) {
     const [, seconds, format] = target.split("^");
     const about = { datetime: new Date(Number(seconds) * 1000).toISOString(), title: wholeMoment(seconds, scene) };

@@ -106,10 +106,10 @@ function withNotes(channel) {
 }
 
 function scene() {
-  const { me, people, channels, messages, now, shortcuts } = state;
+  const { me, people, groups, channels, messages, now, shortcuts } = state;
   const bots = Object.values(messages).flat().map(({ user }) => user).filter(({ bot }) => bot);
   return {
-    me, people, channels, bots, now, shortcuts,
+    me, people, groups, channels, bots, now, shortcuts,
     shortcut: ({ handle, callback_id }) => actAndLook("shortcut", { user: chosen.user, handle, callback_id }),
     click: ({ handle, action, values }) => click(handle, action, values),
     optionsFor: (handle) => (block_id, action_id, value) => fetchOptions({ handle, block_id, action_id, value }),

@@ -116,7 +116,8 @@ async def _move_follow_up(
     except (TooLate, NotTheirs, AlreadyOpen) as exc:
         if page is None:
             raise
-        return await redraw_list(request, page, refusal_sentence(exc, asker=request.person.id))
+        admins = [f"<@{admin}>" for admin in await request.name_admins()] if isinstance(exc, NotTheirs) else []
+        return await redraw_list(request, page, refusal_sentence(exc, asker=request.person.id, admins=admins))
     contact = await _find_contact(request, moved)
     notice = template.format(escape(contact.shown) if contact else "The contact")
     if move is FollowUpMove.SNOOZE and contact is not None:

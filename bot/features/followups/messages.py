@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.blocks.elements import context, section
 from bot.blocks.followups import EVENT, Reader, follow_up_reply, headline, storm_reply
-from bot.slack.access import Need, rights
+from bot.slack.access import Need
 from bot.slack.handling import Reply
 from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools, explain_refusal
 from bot.slack.poster import NotShown
@@ -27,7 +27,6 @@ from storage.ledger.contacts import contacts
 from storage.notices import clear_notice
 from storage.posted_messages import FILE, HIDE
 from storage.sources.config import link_templates
-from storage.workspaces import load_choices
 
 log = structlog.get_logger(__name__)
 
@@ -291,8 +290,8 @@ async def _find_reader(tools: JobTools, channel: str) -> Reader | None:
     person = await tools.people.colleague(reader, now=tools.clock()) if reader else None
     if person is None:
         return None
-    choices = await load_choices(tools.workspace)
-    return Reader(id=person.id, address=person.email, is_admin=Need.ADMINISTER in rights(person, choices))
+    access = await tools.people.find_access(person, now=tools.clock())
+    return Reader(id=person.id, address=person.email, is_admin=Need.ADMINISTER in access.rights)
 
 
 async def _render_storm(tools: JobTools, follow_ups: Sequence[FollowUp], _channel: str) -> Reply:

@@ -42,6 +42,7 @@ MIGRATIONS = [
     "0024_filter_indexes",
     "0025_write_backs",
     "0026_words",
+    "0027_roles",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
@@ -232,10 +233,18 @@ async def test_workspaces(database_url: str) -> None:
     assert second.document == {"workspace": "T0045", "name": "Second"}
 
     document, table = await asyncio.gather(terminal.run("workspace list --json"), terminal.run("workspace list"))
+    settings: dict[str, object] = {"alert_channel": None, "admins": [], "others": "scorer", "roles": {}}
     assert document.document == {
-        "workspaces": [{"workspace": "T0045", "name": "Second"}, {"workspace": "T0123", "name": "Acme Ümläut"}]
+        "workspaces": [
+            {"workspace": "T0045", "name": "Second", **settings},
+            {"workspace": "T0123", "name": "Acme Ümläut", **settings},
+        ]
     }
-    assert rows(table) == [["workspace", "name"], ["T0045", "Second"], ["T0123", "Acme Ümläut"]]
+    assert rows(table) == [
+        ["workspace", "name", "alert channel", "admins"],
+        ["T0045", "Second", "—", "—"],
+        ["T0123", "Acme Ümläut", "—", "—"],
+    ]
     await terminal.check_refused(
         ("workspace add T0123 --name Again", "The workspace T0123 already exists"),
         ("workspace add T --name Short", "`T` is not a workspace id: Slack's look like T0123ABCD"),
@@ -290,6 +299,28 @@ async def test_a_workspace_is_set_up(terminal: Terminal) -> None:
         "Follow-ups go to C0123.\nAdmins beside the workspace's own: U01, W02.\n"
         "Working hours: Monday to Friday, 8:00-16:30 (Europe/Berlin).\n"
     )
+
+
+@pytest.mark.slow
+async def test_admins_are_added_listed_and_removed(terminal: Terminal) -> None:
+    """Adding and removing leaves the others alone; the last admin is not removed, but the list can be emptied."""
+    added = await terminal.run("workspace set T0123 --add-admin U01 --add-admin U02 --add-admin U01 --json")
+    changed = await terminal.run("workspace set T0123 --add-admin U03 --remove-admin U01 --json")
+    assert (added.document["admins"], changed.document["admins"]) == (["U01", "U02"], ["U02", "U03"])
+    assert (await terminal.run("workspace list --json")).document["workspaces"][0]["admins"] == ["U02", "U03"]
+    last = (
+        "Nothing was changed: nobody would be named as an admin any more. Name another one with --add-admin; if the"
+        " owners and admins of the Slack workspace are enough: contact-score workspace set T0123 --admin ''"
+    )
+    await terminal.check_refused(
+        ("workspace set T0123 --remove-admin U02 --remove-admin U03", last),
+        ("workspace set T0123 --remove-admin U09", "`U09` is not an admin by name; named are: U02, U03"),
+        ("workspace set T0123 --add-admin jane", "`jane` is not a user id: Slack's look like U0123ABCD"),
+    )
+    mixed = await terminal.run("workspace set T0123 --admin U04 --add-admin U05")
+    assert (mixed.code, mixed.out) == (2, "")
+    result = await terminal.run("workspace", "set", "T0123", "--admin", "", "--json")
+    assert result.document["admins"] == []
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from storage.bootstrap import open_storage
 from storage.domain.contacts import Reference
 from storage.domain.submissions import Submission
 from storage.ledger.committer import record
+from storage.notices import NO_ADMIN, record_notice
 from storage.workspaces import find_workspace
 from tests.bot.cli.program import environment, run
 from tests.conftest import KEY, on_both
@@ -29,6 +30,7 @@ async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
         ada = [Reference(email="ada@example.com", source="crm", id=id) for id in ("1", "2")]
         await team.deliver(*(field_item(f"a{n}", reference) for n, reference in enumerate(ada)))
         await team.deliver(field_item("b", ("crm", "3")), field_item("c", "bob@example.com"), batch="d2")
+        await record_notice(team.workspace, notice=NO_ADMIN, now=NOW)
     finally:
         await opened_storage.close()
     await raw.rows(database_url, "UPDATE identities SET value = $1 WHERE value = '3'", "ada\u00ad@example.com")
@@ -40,6 +42,7 @@ async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
         "alike_addresses": [{"workspace": "T0123", "address": "ada@example.com", "contacts": [1, 2]}],
         "locked_secrets": [],
         "sources": [],
+        "without_admin": [{"workspace": "T0123"}],
         "public_url": None,
     }
     assert (await run("doctor", env=env, cwd=tmp_path)).out.splitlines() == [
@@ -47,6 +50,8 @@ async def test_contacts_to_look_at(database_url: str, tmp_path: Path) -> None:
         " If they are two people: contact-score contact split ada@example.com crm:2",
         "T0123: two contacts have the address ada@example.com, written in two ways."
         " If they are one person: /score merge id:2 into id:1",
+        "T0123: no admin could be reached in Slack, so messages to admins were sent to nobody. Name one,"
+        " and start the service again: contact-score workspace set T0123 --add-admin U…",
     ]
     # Later items with the spelling of the earlier version go to the same contact as before.
     opened_storage = await open_storage(database_url, secret_keys=[KEY])

@@ -17,7 +17,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 import bot
 from bot.slack.dispatch import Dispatcher
 from bot.slack.door import make_bolt
-from bot.slack.manifest import COMMAND, EVENTS, OPTIONAL_SCOPES, SCOPES, SHORTCUT, manifest
+from bot.slack.manifest import COMMAND, EVENTS, MESSAGE_EVENTS, OPTIONAL_SCOPES, SCOPES, SHORTCUT, manifest
 from tests.bot.cli.program import environment, run
 
 BOT = Path(inspect.getfile(bot)).parent
@@ -40,6 +40,8 @@ SCOPES_OF_METHODS: dict[str, set[str]] = {
     "files_delete": {"files:write"},
     # called by the SDK: files.getUploadURLExternal and files.completeUploadExternal
     "files_upload_v2": {"files:write"},
+    "usergroups_list": {"usergroups:read"},
+    "usergroups_users_list": {"usergroups:read"},
     "users_info": {"users:read"},
     "users_list": {"users:read"},
     "users_lookupByEmail": {"users:read.email"},
@@ -50,10 +52,14 @@ SCOPES_OF_METHODS: dict[str, set[str]] = {
 # From https://docs.slack.dev/reference/events: Slack sends an event to apps with any one of these scopes.
 SCOPES_OF_EVENTS = {
     "app_home_opened": set(),
+    "app_mention": {"app_mentions:read"},
     "channel_shared": {"channels:read", "groups:read"},
     "channel_unshared": {"channels:read", "groups:read"},
     "member_joined_channel": {"channels:read", "groups:read"},
     "member_left_channel": {"channels:read", "groups:read"},
+    "message.im": {"im:history"},
+    "subteam_members_changed": {"usergroups:read"},
+    "subteam_updated": {"usergroups:read"},
     "team_join": {"users:read"},
     "user_change": {"users:read"},
 }
@@ -78,7 +84,7 @@ def test_scopes_are_those_of_the_methods_used() -> None:
     assert {"auth_test", "users_info", "views_open"} <= used  # the search finds methods that are certainly used
     assert used == set(SCOPES_OF_METHODS)
 
-    needed = {"commands"}.union(*SCOPES_OF_METHODS.values())
+    needed = {"commands"}.union(*SCOPES_OF_METHODS.values(), *SCOPES_OF_EVENTS.values())
     words = {node.value for module in modules().values() for node in ast.walk(module) if isinstance(node, ast.Constant)}
     if "email" in words and "profile" in words:
         needed.add("users:read.email")  # without it profiles have no email address
@@ -88,9 +94,9 @@ def test_scopes_are_those_of_the_methods_used() -> None:
 
 def test_events_can_be_sent_to_us() -> None:
     """Each event in the manifest has a known scope, and the manifest has one of its scopes."""
-    assert set(EVENTS) == set(SCOPES_OF_EVENTS)
-    for event in EVENTS:
-        assert not SCOPES_OF_EVENTS[event] or SCOPES_OF_EVENTS[event] & set(SCOPES)
+    assert {*EVENTS, *MESSAGE_EVENTS} == set(SCOPES_OF_EVENTS)
+    for event in SCOPES_OF_EVENTS:
+        assert not SCOPES_OF_EVENTS[event] or SCOPES_OF_EVENTS[event] & {*SCOPES, *OPTIONAL_SCOPES}
 
 
 class Recorder:
@@ -113,7 +119,7 @@ class Recorder:
         """Record an event."""
         self._take(event["type"])
 
-    handle_join = handle_home = handle_person_change = handle_channel_change
+    handle_join = handle_home = handle_person_change = handle_group_change = handle_message = handle_channel_change
 
     def _take(self, kind: str) -> None:
         self.taken.append(kind)
@@ -123,7 +129,10 @@ class Recorder:
 REQUESTS: list[tuple[dict[str, Any], bool]] = [
     ({"command": COMMAND, "text": ""}, True),
     ({"command": "/other", "text": ""}, False),
-    *(({"type": "event_callback", "event": {"type": event, "channel": "C1"}}, True) for event in EVENTS),
+    *(
+        ({"type": "event_callback", "event": {"type": event.partition(".")[0], "channel": "C1"}}, True)
+        for event in (*EVENTS, *MESSAGE_EVENTS)
+    ),
     ({"type": "event_callback", "event": {"type": "channel_archive", "channel": "C1"}}, False),
     ({"type": "block_actions", "actions": [{"type": "button", "action_id": "undo", "block_id": "b"}]}, True),
     ({"type": "block_suggestion", "action_id": "contact", "block_id": "b", "value": "a"}, True),
@@ -157,8 +166,10 @@ def test_the_manifest_for_an_address() -> None:
 
     (command,) = document["features"]["slash_commands"]
     assert (command["command"], command["url"], command["should_escape"]) == ("/score", ADDRESS, True)
-    assert document["oauth_config"]["scopes"] == {"bot": list(SCOPES), "bot_optional": list(OPTIONAL_SCOPES)}
-    assert document["settings"]["event_subscriptions"] == {"request_url": ADDRESS, "bot_events": list(EVENTS)}
+    scopes = document["oauth_config"]["scopes"]  # Slack lists the optional ones twice
+    assert scopes == {"bot": [*SCOPES, *OPTIONAL_SCOPES], "bot_optional": list(OPTIONAL_SCOPES)}
+    events = [*EVENTS, *MESSAGE_EVENTS]
+    assert document["settings"]["event_subscriptions"] == {"request_url": ADDRESS, "bot_events": events}
     assert document["settings"]["interactivity"] == {
         "is_enabled": True,
         "request_url": ADDRESS,
@@ -177,7 +188,7 @@ def test_the_manifest_for_socket_mode() -> None:
     assert "http" not in json.dumps(document)
     assert document["settings"]["socket_mode_enabled"] is True
     assert document["settings"]["interactivity"] == {"is_enabled": True}
-    assert document["settings"]["event_subscriptions"] == {"bot_events": list(EVENTS)}
+    assert document["settings"]["event_subscriptions"] == {"bot_events": [*EVENTS, *MESSAGE_EVENTS]}
     other = manifest("https://scores.example.com", socket_mode=False)
     assert document["oauth_config"] == other["oauth_config"]
     assert document["features"]["slash_commands"][0]["command"] == COMMAND
@@ -192,7 +203,23 @@ def test_the_manifest_with_the_tools() -> None:
     scopes = document["oauth_config"]["scopes"]["bot"]
 
     assert servers == {"contact-score": {"url": "https://scores.example.com/mcp", "auth_type": "slack_identity_auth"}}
-    assert scopes.pop() == "mcp:connect"
+    scopes.remove("mcp:connect")
+    assert document == without
+
+
+def test_the_manifest_without_messages() -> None:
+    """The app's messages can be written to only if the app gets what is written, and mentions of it."""
+    document, without = (manifest("", socket_mode=True, with_messages=on) for on in (True, False))
+    is_read_only = "messages_tab_read_only_enabled"
+    homes = [each["features"]["app_home"].pop(is_read_only) for each in (document, without)]
+    events = [each["settings"]["event_subscriptions"].pop("bot_events") for each in (document, without)]
+    scopes = [each["oauth_config"].pop("scopes") for each in (document, without)]
+
+    assert homes == [False, True]
+    assert set(events[0]) - set(events[1]) == {"message.im", "app_mention"}
+    assert {name: set(scopes[0][name]) - set(scopes[1][name]) for name in scopes[0]} == {
+        "bot": {"app_mentions:read"}, "bot_optional": {"app_mentions:read"},
+    }  # fmt: skip  # im:history also finds messages that were posted already
     assert document == without
 
 
@@ -201,9 +228,10 @@ async def test_the_command_prints_it() -> None:
     """The command prints the document; a URL that Slack cannot reach is a usage error."""
     env = environment(None)
     url = "https://scores.example.com"
-    by_option, with_tools, set_up, socket, bare, plain = await asyncio.gather(
+    by_option, with_tools, silent, set_up, socket, bare, plain = await asyncio.gather(
         run("manifest", "--public-url", url, env=env),
         run("manifest", "--public-url", url, "--with-mcp", env=env),
+        run("manifest", "--public-url", url, "--no-messages", env=env),
         run("manifest", env={**env, "CONTACT_SCORE_PUBLIC_URL": url}),
         run("manifest", "--socket-mode", env=env),
         run("manifest", env=env),
@@ -212,6 +240,7 @@ async def test_the_command_prints_it() -> None:
 
     assert by_option.document == set_up.document == manifest(url, socket_mode=False)
     assert with_tools.document == manifest(url, socket_mode=False, with_mcp=True)
+    assert silent.document == manifest(url, socket_mode=False, with_messages=False)
     assert socket.document == manifest("", socket_mode=True)
     for result in (bare, plain):
         assert (result.code, result.out) == (2, "")

@@ -1,10 +1,12 @@
 """Who may see scores where: the complete decision table."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
-from bot.slack.access import Conversation, Person, Verdict, is_from_outside, may_see
+from bot.slack.access import Access, Conversation, Need, Person, Verdict, find_role, is_from_outside, may_see
+from storage.domain.people import Choices, Role, Setters
 
 MEMBER = Person(id="U1", is_guest=False, is_outsider=False, is_active=True)
 HERE, SHARED = Conversation(id="C1", is_shared=False), Conversation(id="C1", is_shared=True)
@@ -75,3 +77,45 @@ def test_what_a_request_says_itself(
 ) -> None:
     """For a click by an outsider, only the payload says which team the person belongs to."""
     assert is_from_outside(teams, organizations, "T0OURS", own_organization) is is_outside
+
+
+#: three user groups and three people with a role, besides an admin by name
+CHOICES = Choices(
+    alert_channel=None,
+    admins=("U0NAMED",),
+    setters=Setters.MEMBERS,
+    welcomed_at=None,
+    set_up_at=None,
+    roles={"S0VIEW": Role.VIEWER, "S0SET": Role.SCORER, "S0ADMIN": Role.ADMIN, "U0VIEW": Role.VIEWER},
+)
+
+
+@pytest.mark.parametrize(
+    ("id", "groups", "role"),
+    [
+        ("U1", (), Role.SCORER),  # what members without a role may do
+        ("U1", ("S0VIEW",), Role.VIEWER),  # a group's role counts before that, also if it is less
+        ("U1", ("S0VIEW", "S0SET"), Role.SCORER),
+        ("U1", ("S0ADMIN", "S0VIEW"), Role.ADMIN),
+        ("U0VIEW", ("S0ADMIN",), Role.VIEWER),  # a person's own role counts before those of groups
+        ("U0NAMED", ("S0VIEW",), Role.ADMIN),
+    ],
+)
+def test_the_role(id: str, groups: tuple[str, ...], role: Role) -> None:
+    """A person's own role counts, else the highest of the groups, else that of members without a role."""
+    member = replace(MEMBER, id=id)
+
+    assert find_role(member, CHOICES, groups) is role
+    assert find_role(replace(member, is_admin=True), CHOICES, groups) is Role.ADMIN
+
+
+def test_what_each_role_may_do() -> None:
+    """Each role may do what the roles before it may, and one thing more; without a role nothing is allowed."""
+    allowed = {role: Access(choices=CHOICES, role=role).rights for role in (None, *Role)}
+
+    assert allowed == {
+        None: set(), Role.VIEWER: {Need.SEE}, Role.SCORER: {Need.SEE, Need.SET},
+        Role.ADMIN: {Need.SEE, Need.SET, Need.ADMINISTER},
+    }  # fmt: skip  # from less to more
+    assert find_role(MEMBER, replace(CHOICES, setters=Setters.NAMED), ()) is None
+    assert find_role(MEMBER, replace(CHOICES, setters=Setters.ADMINS), ()) is Role.VIEWER

@@ -9,7 +9,8 @@ import pytest
 from slack_sdk.errors import SlackApiError
 
 from bot.slack.access import Conversation, Person, Verdict
-from bot.slack.directory import KEPT, LISTED_EVERY, MOST, MOST_LOOKED_UP, People
+from bot.slack.cache import MOST
+from bot.slack.directory import KEPT, LISTED_EVERY, MOST_LOOKED_UP, People
 from tests.bot.fakes import ToldSlack, told_slack
 
 TEAM, ORG = "T0OURS", "E0OURS"
@@ -280,7 +281,7 @@ async def test_everybody_is_listed_every_five_minutes_at_most() -> None:
         counts = []
         for now in (0, KEPT - 1, KEPT, LISTED_EVERY - 1, LISTED_EVERY, 1):
             await asyncio.gather(
-                people.may_post("C1", now=now), people.may_post("C2", now=now), people.an_admin([], now=now)
+                people.may_post("C1", now=now), people.may_post("C2", now=now), people.an_admin(now=now)
             )
             counts.append((slack.asked.count("conversations.members"), slack.asked.count("users.list")))
 
@@ -364,6 +365,7 @@ async def test_what_slack_does_not_say_just_now_is_not_taken_for_a_no(error: str
         slack.tells = {
             "conversations.info": error_answer,
             "users.info": error_answer,
+            "users.list": error_answer,
             "users.lookupByEmail": {"ok": True, "user": {"id": "U1"}},
         }
         people = People(client, team=TEAM, enterprise=None)
@@ -371,7 +373,7 @@ async def test_what_slack_does_not_say_just_now_is_not_taken_for_a_no(error: str
             people.may_post("C1", now=0),
             people.colleague("U1", now=0),
             people.by_address("a@acme.example", now=0),
-            people.an_admin(["U1"], now=0),
+            people.an_admin(now=0),
         ):
             with pytest.raises(SlackApiError):
                 await asking
@@ -387,7 +389,7 @@ async def test_what_slack_says_is_no_more_is_a_no() -> None:
         }
         people = People(client, team=TEAM, enterprise=None)
         assert await people.may_post("C1", now=0) is Verdict.UNFOUND
-        assert await people.an_admin(["U1"], now=0) is None
+        assert await people.an_admin(now=0) is None
         for more, active in (({"is_restricted": True}, False), ({"deleted": True}, False), ({}, True)):
             slack.tells["users.info"] = {"ok": True, "user": user(**more)}
             assert (await People(client, team=TEAM, enterprise=None).colleague("U1", now=0) is not None) is active

@@ -26,7 +26,7 @@ WRITERS = {
     "chat_postMessage": {("slack/poster.py", "Poster.send")},
     "chat_update": {("slack/poster.py", "Poster.send"), ("slack/poster.py", "Poster.hide_deleted")},
     # seen by one person alone, who was checked before; contains nothing about a contact
-    "chat_postEphemeral": {("slack/responder.py", "Answers.ask_alone")},
+    "chat_postEphemeral": {("slack/responder.py", "Answers._show_alone")},
     "chat_meMessage": set(),
     "chat_scheduleMessage": set(),
     "chat_startStream": set(),

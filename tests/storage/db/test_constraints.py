@@ -17,6 +17,7 @@ from tests.storage.worlds import everything, fill, tables
 # name → table, its columns, and changes that make a copy of a row valid
 UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "workspaces_team": ("workspaces", "team", {"team": "T0OTHER"}),
+    "roles_subject": ("roles", "workspace_id, subject", {"subject": "U0OTHER"}),
     "score_types_key": ("score_types", "workspace_id, key", {"key": "other"}),
     "definitions_number": ("definitions", "score_type_id, number", {"number": 2}),
     "identities_value": ("identities", "workspace_id, namespace, value", {"value": "other@example.com"}),
@@ -80,7 +81,7 @@ KEYS = [
     ("refusals", "source_id"), ("tokens", "workspace_id"),
     ("alert_rules", "workspace_id"), ("alert_memory", "rule_id"), ("alert_memory", "contact_id"),
     ("follow_ups", "rule_id"), ("follow_ups", "contact_id"), ("jobs", "workspace_id"), ("lanes", "workspace_id"),
-    ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"),
+    ("roles", "workspace_id"), ("segments", "workspace_id"), ("follow_up_moves", "follow_up_id"),
     ("followup_rules", "follow_up_id"), ("followup_rules", "rule_id"), ("digests", "workspace_id"),
     ("notices", "workspace_id"), ("posted_messages", "workspace_id"), ("message_contacts", "message_id"),
     ("subscriptions", "workspace_id"), ("events", "workspace_id"), ("event_deliveries", "subscription_id"),
