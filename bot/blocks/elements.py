@@ -7,15 +7,21 @@ from urllib.parse import quote
 
 from bot.slack.handling import SLACK, Block
 from bot.slack.text import escape, strip_bidi
-from storage.domain.contacts import Contact
+from storage.domain.contacts import Contact, Json
+from storage.domain.csv_cells import write_cell
 from storage.domain.numbers import show
-from storage.domain.score_types import ScoreType
+from storage.domain.score_types import ScoreType, default_colour
 
 MISSING = "—"
+#: color name of a band → the square that shows it
+SQUARES = {
+    "grey": "⬜", "blue": "🟦", "green": "🟩", "yellow": "🟨", "orange": "🟧", "red": "🟥", "purple": "🟪",
+}  # fmt: skip  # one table
 BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, FIELD_TEXT, OPTION_TEXT = 75, 2000, 3000, 2000, 75
 # Slack rejects a message if its blocks exceed about 13,200 characters of JSON; headings and buttons need the rest.
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
+MOST_FIELDS = 10  # of a section
 MOST_ROWS = 20
 CONTEXT_TEXT = 800
 
@@ -52,6 +58,28 @@ def side_by_side(heading: str, columns: Sequence[str]) -> Block:
     """Return a section with a heading and two columns of mrkdwn below it; a narrow screen shows one below the other."""
     fields = [_mrkdwn(truncate_markup(column, FIELD_TEXT)) for column in columns]
     return {**section(heading), "fields": fields}
+
+
+def field_sections(fields: Sequence[str], *, room: int = ALL_SECTIONS) -> list[Block]:
+    """Return as many sections as the fields need, ten in each; Slack shows them in two columns.
+
+    *room* is the most characters of JSON. Fields beyond it are replaced by their number.
+    """
+    shown, total = list[str](), 0
+    for index, text in enumerate(fields):
+        short = truncate_markup(text, LONGEST_LINE)
+        total += len(json.dumps(_mrkdwn(short)))
+        if total > room:
+            shown.append(f"… and {len(fields) - index} more")
+            break
+        shown.append(short)
+    rows = [shown[index : index + MOST_FIELDS] for index in range(0, len(shown), MOST_FIELDS)]
+    return [{"type": "section", "fields": [_mrkdwn(text) for text in row]} for row in rows]
+
+
+def labeled(label: str, *lines: str) -> str:
+    """Return a field: a bold label, and below it the lines that are not blank."""
+    return "\n".join([f"*{label}*", *(line for line in lines if line)])
 
 
 def sections(lines: Sequence[str]) -> list[Block]:
@@ -128,6 +156,19 @@ def format_with_band(value: int | None, score_type: ScoreType, *, bold: bool = F
     return f"{shown} ({band})" if band else shown
 
 
+def band_square(value: int | None, score_type: ScoreType) -> str:
+    """Return a square in the color of the band of a value, or nothing if the value has no band."""
+    index = score_type.band_index(value)
+    if index is None:
+        return ""
+    return SQUARES[score_type.bands[index].colour or default_colour(index, of=len(score_type.bands))]
+
+
+def join_words(*words: str) -> str:
+    """Return the words that are not blank, with a space between each two."""
+    return " ".join(word for word in words if word)
+
+
 def score_called(*labels: str) -> str:
     """Return the name of a score for the labels of its possible types, such as "Fit or Heat score"."""
     last = "" if labels[-1].casefold().endswith("score") else " score"
@@ -173,3 +214,8 @@ def crm_links(contact: Contact, links: Mapping[str, str]) -> list[str]:
         for source, id in contact.ids.items()
         if source in links
     ]
+
+
+def format_attribute(value: Json) -> str:
+    """Return the value of an attribute as text; the elements of a list are separated by commas."""
+    return ", ".join(map(write_cell, value)) if isinstance(value, list) else write_cell(value)

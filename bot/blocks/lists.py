@@ -9,6 +9,7 @@ from bot.blocks.elements import (
     button,
     contact_rows,
     context,
+    format_attribute,
     format_with_band,
     score_called,
     section,
@@ -19,8 +20,6 @@ from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.alerts.rules import AlertRule
 from storage.domain.attributes import has_value
-from storage.domain.contacts import Json
-from storage.domain.csv_cells import write_cell
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card
@@ -111,12 +110,8 @@ def _render_line(card: Card, scores: Sequence[ScoreType], attributes: Sequence[s
         for score_type in scores
     ]
     values = {name: card.contact.attributes.get(name) for name in attributes}
-    texts = [short_name(f"{name} {_format_attribute(value)}") for name, value in values.items() if has_value(value)]
+    texts = [short_name(f"{name} {format_attribute(value)}") for name, value in values.items() if has_value(value)]
     return " · ".join([f"*{short_name(card.contact.shown)}*{company}", ", ".join(numbers), *texts])
-
-
-def _format_attribute(value: Json) -> str:
-    return ", ".join(map(write_cell, value)) if isinstance(value, list) else write_cell(value)
 
 
 def top_reply(cards: Sequence[Card], score_type: ScoreType, *, text: str = "") -> Reply:

@@ -90,6 +90,17 @@ async def explain_score(request: Request) -> Reply:
     return why_reply(contact, score_type, explanation)
 
 
+async def explain_by_button(request: Request) -> Reply:
+    """Explain a score of the contact in the button's value: the score type in the value, or the contact's first."""
+    key, _, score = request.text.partition(" ")
+    contact_card = await load_card(request, key)
+    types = [standing.score_type for standing in contact_card.standings]
+    chosen = score or (types[0].key if types else request.types[0].key)
+    contact = contact_card.contact
+    score_type, explanation = await why(request.workspace, contact=contact.id, score=chosen, most=MOST, now=request.now)
+    return why_reply(contact, score_type, explanation, others=[other for other in types if other.key != chosen])
+
+
 async def chart_of(request: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
     """Return the chart of a score over the last *days* days, or None if the score was missing all the time."""
     timeline = await load_timeline(
@@ -151,5 +162,9 @@ FEATURE = Feature(
             explain_score, "why CONTACT [TYPE]", "what a score is made of, in lines that add up to it", ("why ada fit",)
         ),
     },
-    buttons={"history": (Need.SEE, open_history), "chart": (Need.SEE, show_chart)},
+    buttons={
+        "history": (Need.SEE, open_history),
+        "why": (Need.SEE, explain_by_button),
+        "chart": (Need.SEE, show_chart),
+    },
 )

@@ -5,7 +5,16 @@ from dataclasses import replace
 
 from bot.blocks.elements import OPTION_TEXT, plain_text, score_called
 from bot.blocks.refusals import distinct_name, no_contact_reply, plain_reply, refusal_sentence
-from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal, unsent_note
+from bot.blocks.scores import (
+    MOST_TYPES,
+    SCORE,
+    SET_FORM,
+    card_reply,
+    details_reply,
+    receipt_reply,
+    set_modal,
+    unsent_note,
+)
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Block, Reply, Request
@@ -13,14 +22,15 @@ from bot.slack.line import Setting, Value, ends_with_number, read_clear, read_co
 from bot.slack.lookup import find_all, find_one, find_scored, load_card
 from bot.slack.manifest import SHORTCUT
 from bot.slack.text import escape, escape_code
-from storage.alerts.followups import list_waiting
+from storage.alerts.followups import list_waiting, load_last_done
 from storage.domain.contacts import Contact, find_address, looks_like_address
 from storage.domain.errors import Refusal, UnknownContact
 from storage.domain.facts import Op
 from storage.domain.numbers import parse, show
-from storage.ledger.contacts import contacts
+from storage.ledger.contacts import contacts, list_identities
 from storage.reading.current_scores import Card
 from storage.reading.search import nearest
+from storage.sources.config import link_templates
 
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
@@ -34,7 +44,21 @@ async def view_score(request: Request) -> Reply:
     if isinstance(contact, Reply):
         return contact
     contact_card = await load_card(request, contact)
-    return card_reply(contact_card, request.types, await list_waiting(request.workspace, contact=contact.id, most=1))
+    return card_reply(
+        contact_card,
+        request.types,
+        await list_waiting(request.workspace, contact=contact.id, most=1),
+        last_done=await load_last_done(request.workspace, contact=contact.id),
+        owner=await request.user_of(contact.owner) if contact.owner else None,
+        links=await link_templates(request.workspace),
+    )
+
+
+async def show_details(request: Request) -> Reply:
+    """Show what the card of the contact in the button's value leaves out."""
+    contact = (await load_card(request, request.text)).contact
+    identities = await list_identities(request.workspace, contact=contact.id)
+    return details_reply(contact, identities, await link_templates(request.workspace))
 
 
 async def set_score(request: Request) -> Reply:
@@ -218,7 +242,7 @@ FEATURE = Feature(
             Need.SET,
         ),
     },
-    buttons={"set": (Need.SET, open_form)},
+    buttons={"set": (Need.SET, open_form), "details": (Need.SEE, show_details)},
     forms={SET_FORM: (Need.SET, submit_scores)},
     options={"contact": offer_contacts},
     shortcuts={SHORTCUT: (Need.SET, score_message)},

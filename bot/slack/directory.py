@@ -79,6 +79,7 @@ class People:
         self._people = _Cache[Person]()
         self._places = _Cache[Conversation]()
         self._members = _Cache[frozenset[str]]()
+        self._addresses = _Cache[str]()
         # From users.list: whether each user id belongs to a full member of this workspace, and the ids of the admins.
         self._full_members: dict[str, bool] = {}
         self._admins: Sequence[str] = ()
@@ -176,14 +177,18 @@ class People:
 
     async def by_address(self, address: str, *, now: int) -> str | None:
         """Return the Slack id of the active member with an e-mail address, or None."""
+        user_id = await self._addresses.get(address, lambda: self._look_up_address(address), now=now)
+        return user_id if user_id and await self.colleague(user_id, now=now) else None
+
+    async def _look_up_address(self, address: str) -> str:
+        """Return the Slack id of the user with an e-mail address; blank, which is cached, if there is none."""
         try:
             response = await self._client.users_lookupByEmail(email=address)
         except SlackApiError as exc:
             if error_code(exc) in ("users_not_found", "missing_scope", "unknown_method"):
-                return None
+                return ""
             raise
-        user_id = (response.get("user") or {}).get("id")
-        return user_id if user_id and await self.colleague(user_id, now=now) else None
+        return (response.get("user") or {}).get("id") or ""
 
     async def an_admin(self, candidates: Sequence[str], *, now: int) -> str | None:
         """Return the first candidate that is an active member, or else the first active owner or admin, or None."""

@@ -38,6 +38,7 @@ class Request:
     key: str  #: idempotency key: equal for every delivery of the same request
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → email address of a colleague
+    user_of: Callable[[str], Awaitable[str | None]]  #: email address → Slack user id of a colleague
     name_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → display name of a colleague
     is_colleague: Callable[[str], Awaitable[bool]]  #: Slack user id → whether the user is an active member
     may_post: Callable[[str], Awaitable[Verdict]]  #: channel id → whether follow-ups may be posted to the channel

@@ -123,6 +123,18 @@ async def list_waiting(
     return await _list_follow_ups(workspace, where, contact or 0, assignee=assignee, after=after, most=most)
 
 
+async def load_last_done(workspace: Workspace, *, contact: int) -> FollowUp | None:
+    """Return the follow-up of a contact that was marked done last, or None."""
+    rows = await database.read(
+        f"{READ} WHERE f.workspace_id = $1 AND f.state = '{FollowUpState.DONE.value}'"
+        " AND f.contact_id IN (SELECT id FROM contacts WHERE id = $2 OR merged_into = $2)"
+        " ORDER BY f.changed_at DESC, f.id DESC LIMIT 1",
+        workspace.id,
+        contact,
+    )
+    return next(iter(await _make_follow_ups(rows)), None)
+
+
 async def list_in_states(
     workspace: Workspace, *, states: Collection[FollowUpState], owner: str | None, after: int = 0, most: int
 ) -> list[FollowUp]:

@@ -120,6 +120,7 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
         "Claimed by <@U0JANE>\nSnoozed by <@U0JANE>\nReopened: the snooze ended\n"
         "Done by <@U0REP>\nOutcome recorded by <@U0REP>: meeting"
     )
+    assert "*Last follow-up*\nDone by <@U0REP>: meeting · ‹now›" in acme.seen(await acme.ask("ada"))
     assert len(list_follow_up_posts(acme)) == 1
     # the follow-up, and the reply in its thread
     assert [call.method for call in acme.sandbox.calls].count("chat.postMessage") == 2

@@ -5,28 +5,48 @@ import pytest
 from storage.scoring.definitions import add_score_type
 from tests.conftest import on_both
 from tests.journeys.acme import PAST, Acme, ago
+from tests.slack.faults import Fault
 
 ADA_CARD = """\
 *Ada Lovelace* · Analytical Engines · ada@example.com
-Score  *62* (warm) · ▲ 5 in 7 days · ‹5 d ago› from crm
-Fit  *7* (fair) · ‹4 d ago› from crm
-Satisfaction  —
-(Owner: rep@acme.example · Tags: vip, trial)
-[Set] [History]"""
+*Score*
+🟨 *62* (warm)
+▲ 5 in 7 days
+‹5 d ago› from crm
+*Fit*
+🟨 *7* (fair)
+‹4 d ago› from crm
+*Satisfaction*
+—
+*Owner*
+<@U0REP>
+*Tags*
+vip, trial
+[Set] [History] [Why] [More]"""
 
 PETE_CARD = """\
 *Pete Mitchell* · Top Gun · pete@topgun.example
-Score  —
-Fit  —
-Satisfaction  —
-[Set] [History] [Make me the owner]"""
+*Score*
+—
+*Fit*
+—
+*Satisfaction*
+—
+*Owner*
+Nobody
+[Set] [History] [More] [Make me the owner]"""
 
 IDA_CARD = """\
 *Ida Rhodes* · Mathematical Tables
-Score  —
-Fit  —
-Satisfaction  —
-[Set] [History] [Make me the owner]"""
+*Score*
+—
+*Fit*
+—
+*Satisfaction*
+—
+*Owner*
+Nobody
+[Set] [History] [More] [Make me the owner]"""
 
 HELP = """\
 `/score ada@example.com`: see a contact; a name or a company works too
@@ -72,9 +92,9 @@ TOP_FIT = """\
 
 HISTORY = """\
 *Ada Lovelace · Score*
-‹5 d ago› · +5 → *62* (warm) · from crm · "Read the pricing page"
-‹7 d ago› · set to 57 → *57* (warm) · from crm
-(The last 2 changes, newest first. Struck through: undone.)
+🟨 ‹5 d ago› · 57 → *62* (+5) · from crm · "Read the pricing page"
+🟨 ‹7 d ago› · — → *57*, warm · set from crm
+(The last 2 changes, newest first.)
 [Chart]"""
 
 
@@ -208,8 +228,7 @@ LINES = [
     ("history ada@example.com score", HISTORY),
     (
         "history ada fit",
-        "*Ada Lovelace · Fit*\n‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
-        "(The only change. Struck through: undone.)\n[Chart]",
+        "*Ada Lovelace · Fit*\n🟨 ‹4 d ago› · — → *7*, fair · set from crm\n(The only change.)\n[Chart]",
     ),
     ("history Top Gun", "*Pete Mitchell · Score*\nThere are no changes to show."),
     ("history ada fti 90d", "There is no score type `fti`. Did you mean `fit`?"),
@@ -237,10 +256,8 @@ async def test_a_choice_acts(acme: Acme) -> None:
     assert message.ts == answer.ts
     assert acme.seen(message) == (
         "*Grace Kelly* · Monaco · kelly@example.com\n"
-        "Score  —\n"
-        "Fit  *3* (poor) · ‹2 d ago› from crm\n"
-        "Satisfaction  —\n"
-        "[Set] [History] [Make me the owner]"
+        "*Score*\n—\n*Fit*\n🟦 *3* (poor)\n‹2 d ago› from crm\n*Satisfaction*\n—\n*Owner*\nNobody\n"
+        "[Set] [History] [Why] [More] [Make me the owner]"
     )
 
 
@@ -259,7 +276,7 @@ async def test_a_suggestion_acts(acme: Acme) -> None:
     )
 
     assert acme.seen(card) == ADA_CARD
-    assert acme.seen(history).startswith("*Ada Lovelace · Fit*\n‹4 d ago› · set to 7")
+    assert acme.seen(history).startswith("*Ada Lovelace · Fit*\n🟨 ‹4 d ago› · — → *7*, fair")
 
 
 async def test_the_nearest_three(acme: Acme) -> None:
@@ -278,7 +295,9 @@ async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
     await acme.pushed({"type": "contact.upsert", "contact": {"id": "1", "name": "Tops"}})
     answer = acme.seen(await acme.ask("tops"))
 
-    assert answer == "*Tops*\nScore  —\nFit  —\nSatisfaction  —\n[Set] [History] [Make me the owner]"
+    assert answer == (
+        "*Tops*\n*Score*\n—\n*Fit*\n—\n*Satisfaction*\n—\n*Owner*\nNobody\n[Set] [History] [More] [Make me the owner]"
+    )
 
 
 async def test_contacts_of_a_name_are_rows_and_more_than_twenty_are_a_list(acme: Acme) -> None:
@@ -310,12 +329,44 @@ async def test_the_card_tells_a_colleagues_change_from_the_crms(acme: Acme) -> N
     """Each score has its last change and author; times are formatted for the reader's zone."""
     await acme.ask("set ada satisfaction=4.5", user="U0JANE")
     message = await acme.ask("ada")
-    token = message.blocks[1]["text"]["text"].splitlines()[0]
+    token = message.blocks[1]["fields"][0]["text"]
 
-    assert acme.seen(message) == ADA_CARD.replace("Satisfaction  —", "Satisfaction  *4.5* · ‹now› by <@U0JANE>")
+    assert acme.seen(message) == ADA_CARD.replace("*Satisfaction*\n—", "*Satisfaction*\n*4.5*\n‹now› by <@U0JANE>")
     at, _, plain = token.partition("<!date^")[2].partition("|")[0].partition("^")
     assert plain == "{date_short_pretty} {time}"
     assert acme.sandbox.clock.now() - int(at) == pytest.approx(5.01 * 86_400, abs=120)
+
+
+@on_both
+async def test_why_and_more_on_a_card(acme: Acme) -> None:
+    """Why explains the first score, and from there each other one; More has further addresses, ids and attributes."""
+    fields = {"type": "contact.upsert", "contact": {"email": "ada@example.com", "attributes": {"plan": "pro"}}}
+    await acme.pushed(fields)
+    await acme.press(await acme.ask("merge kelly@example.com into ada", user="U0ADMIN"), "Merge", user="U0ADMIN")
+    card = await acme.ask("ada")
+    why = await acme.press(card, "Why")
+    fit = acme.seen(await acme.press(why, "Why Fit"))
+    more = acme.seen(await acme.press(card, "More"))
+
+    assert acme.seen(why).startswith("*Ada Lovelace · Score*  🟨 *62* (warm)\n*+5* · ‹5 d ago›")
+    assert acme.seen(why).endswith("[History] [Why Fit]")
+    assert fit.startswith("*Ada Lovelace · Fit*  🟦 *3* (poor)\n")
+    assert more.startswith(
+        "*More about Ada Lovelace*\n*E-mail*  ada@example.com, kelly@example.com\n*Owner*  rep@acme.example\n"
+        "*Tags*  vip, trial\n*plan*  pro\n*Known since*  "
+    )
+
+
+async def test_an_owner_whom_slack_does_not_know_is_an_address(acme: Acme) -> None:
+    """An owner is mentioned only if an active member has the address; else, or without an answer, the address shows."""
+    await acme.pushed({"type": "contact.upsert", "contact": {"email": "kelly@example.com", "owner": "x@away.example"}})
+    acme.sandbox.faults.add(Fault(method="users.lookupByEmail", kind="server_error"))
+    unanswered = acme.seen(await acme.ask("ada"))
+    unknown = acme.seen(await acme.ask("kelly"))
+
+    assert "*Owner*\nrep@acme.example\n" in unanswered
+    assert "*Owner*\nx@away.example\n" in unknown
+    assert acme.seen(await acme.ask("ada")) == ADA_CARD
 
 
 async def test_buttons_of_a_card(acme: Acme) -> None:
@@ -362,9 +413,9 @@ async def test_the_last_twenty_changes(acme: Acme) -> None:
     lines = acme.seen(await acme.ask("history ada")).splitlines()
 
     assert len(lines) == 23
-    assert lines[1].endswith(" · +1 → *87* (hot) · from crm")
-    assert lines[20].endswith(" · +1 → *68* (warm) · from crm")
-    assert lines[21] == "(The last 20 changes, newest first. Struck through: undone.)"
+    assert lines[1].endswith(" · 86 → *87* (+1) · from crm")
+    assert lines[20].endswith(" · 67 → *68* (+1) · from crm")
+    assert lines[21] == "(The last 20 changes, newest first.)"
 
 
 async def test_a_negative_change_and_a_cleared_one_in_a_history(acme: Acme) -> None:
@@ -377,10 +428,10 @@ async def test_a_negative_change_and_a_cleared_one_in_a_history(acme: Acme) -> N
     assert acme.seen(await acme.ask("history ada")) == (
         "*Ada Lovelace · Score*\n"
         '‹now› · ~set to 90~ · by <@U0REP> · "wrong Ada"\n'
-        "‹now› · cleared → — · by <@U0REP>\n"
-        "‹now› · -7 → *55* (warm) · by <@U0REP>\n"
-        '‹5 d ago› · +5 → *62* (warm) · from crm · "Read the pricing page"\n'
-        "‹7 d ago› · set to 57 → *57* (warm) · from crm\n"
+        "‹now› · 55 → — · cleared by <@U0REP>\n"
+        "🟨 ‹now› · 62 → *55* (-7) · by <@U0REP>\n"
+        '🟨 ‹5 d ago› · 57 → *62* (+5) · from crm · "Read the pricing page"\n'
+        "🟨 ‹7 d ago› · — → *57*, warm · set from crm\n"
         "(The last 5 changes, newest first. Struck through: undone.)\n[Chart]"
     )
 
@@ -396,7 +447,7 @@ async def test_another_default_type(acme: Acme) -> None:
     card = acme.seen(await acme.ask("ada")).splitlines()
 
     assert receipt == "Ada Lovelace · Mood — → *-5*\n[Undo] [History]"
-    assert card[1:3] == ["Mood  *-5* · ‹now› by <@U0REP>", "Score  *62* (warm) · ▲ 5 in 7 days · ‹5 d ago› from crm"]
+    assert card[1:6] == ["*Mood*", "*-5*", "‹now› by <@U0REP>", "*Score*", "🟨 *62* (warm)"]
     assert acme.seen(await acme.ask("top")).startswith("*Top 1 by Mood*\n1. *Ada Lovelace*")
 
 

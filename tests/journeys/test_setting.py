@@ -240,7 +240,7 @@ async def test_everybody_sees_what_a_colleague_set(acme: Acme) -> None:
 
     assert receipt.only_for == "U0JANE"
     assert [message for message in acme.sandbox.messages("C0SUCCESS", REP) if message.user == "U0BOT"] == []
-    assert "Score  *85* (hot) · ▲ 28 in 7 days · ‹now› by <@U0JANE>" in acme.seen(await acme.ask("ada")).splitlines()
+    assert "\n*Score*\n🟥 *85* (hot)\n▲ 28 in 7 days\n‹now› by <@U0JANE>\n" in acme.seen(await acme.ask("ada"))
 
 
 async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> None:
@@ -251,9 +251,9 @@ async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> N
     assert button_of(receipt, "History")["value"].endswith(" fit")
     assert history == (
         "*Ada Lovelace · Fit*\n"
-        "‹now› · set to 8 → *8* (good) · by <@U0REP>\n"
-        "‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
-        "(The last 2 changes, newest first. Struck through: undone.)\n[Chart]"
+        "🟥 ‹now› · 7 → *8* (+1), good · set by <@U0REP>\n"
+        "🟨 ‹4 d ago› · — → *7*, fair · set from crm\n"
+        "(The last 2 changes, newest first.)\n[Chart]"
     )
 
 
