@@ -67,7 +67,7 @@ ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 # nobody sees until they are applied. The record of a removed workspace is deleted with it.
 NO_SETTINGS = {
     "alerts.broken.report_breakages",
-    "alerts.decide.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
+    "alerts.sweep.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
     "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
     "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
     "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
