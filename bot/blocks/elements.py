@@ -23,6 +23,8 @@ ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
 MOST_FIELDS = 10  # of a section
 MOST_ROWS = 20
+#: the lengths to which the lines of rows with buttons are shortened until all have room
+ROW_LENGTHS = (LONGEST_LINE, 300, 200, 120, 60)
 CONTEXT_TEXT = 800
 
 
@@ -103,17 +105,20 @@ def contact_rows(
 ) -> list[Block]:
     """Return a section for each line, with a button that runs *command*, in which {} stands for the contact.
 
-    *contacts* are the row ids in the order of the lines. Without room for the buttons, only the lines are returned.
+    *contacts* are the row ids in the order of the lines. Lines beyond MOST_ROWS have no buttons. All lines are
+    shortened until they have room; with a command that leaves no room at all, only the lines are returned.
     """
-    rows = [
-        section(
-            truncate_markup(line, LONGEST_LINE),
-            accessory=button(label, action=f"run:{contact}", value=command.replace("{}", f"id:{contact}", 1)),
-        )
-        for line, contact in zip(lines, contacts, strict=True)
+    buttons = [
+        button(label, action=f"run:{contact}", value=command.replace("{}", f"id:{contact}", 1))
+        for contact in contacts[:MOST_ROWS]
     ]
-    has_room = len(rows) <= MOST_ROWS and len(json.dumps(rows)) <= ALL_SECTIONS
-    return rows if has_room else sections(lines)
+    for most in ROW_LENGTHS:
+        short = [truncate_markup(line, most) for line in lines]
+        rows = [section(line, accessory=accessory) for line, accessory in zip(short, buttons, strict=False)]
+        rows += sections(short[MOST_ROWS:])
+        if len(json.dumps(rows)) <= ALL_SECTIONS:
+            return rows
+    return sections(lines)
 
 
 def context(text: str) -> Block:

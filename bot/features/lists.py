@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.blocks.elements import BUTTON_VALUE, score_called
 from bot.blocks.lists import (
+    RowDetails,
     filter_reply,
     not_your_segment_reply,
     segment_saved_reply,
@@ -19,10 +21,24 @@ from bot.slack.feature import Command, Feature
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.line import read_top
 from bot.slack.text import MENTION, escape, escape_code
+from storage.alerts.followups import list_waiting_of
 from storage.audit import AuditAction
 from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresses
-from storage.domain.filters.terms import All, Any, Has, InBand, Is, Not, Term
-from storage.reading.current_scores import top
+from storage.domain.filters.terms import (
+    All,
+    Any,
+    Crossed,
+    FollowedUp,
+    Has,
+    InBand,
+    Is,
+    Not,
+    Term,
+    Trend,
+    Updated,
+    leaf_terms,
+)
+from storage.reading.current_scores import Card, last_touched, top, values_then
 from storage.reading.pages import count, find_emptying_term, page
 from storage.reading.segments import (
     Segment,
@@ -163,13 +179,28 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
     return filter_reply(
         result.cards,
         query.scores or (request.types[0],),
-        query.attributes,
+        query,
+        await _load_details(request, query, result.cards),
         text=await _name_mentions(request, filter_page.text),
         first=filter_page.skipped + 1,
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,
         current=filter_page.carried() or "",  # always fits: it was in a button before, or it has no cursor
+    )
+
+
+async def _load_details(request: Request, query: Filter, cards: Sequence[Card]) -> RowDetails:
+    """Return what the filter asks for of these contacts and their cards do not have."""
+    terms, ids = leaf_terms(query.where), [card.contact.id for card in cards]
+    windows = {(term.score, term.window) for term in terms if isinstance(term, Trend | Crossed)}
+    asks_updates = any(isinstance(term, Updated) for term in terms)
+    asks_follow_ups = any(isinstance(term, FollowedUp) for term in terms)
+    follow_ups = await list_waiting_of(request.workspace, contacts=ids) if asks_follow_ups else []
+    return RowDetails(
+        past=await values_then(request.workspace, contacts=ids, windows=windows, now=request.now),
+        touched=await last_touched(request.workspace, contacts=ids) if asks_updates else {},
+        follow_ups={follow_up.contact: follow_up for follow_up in reversed(follow_ups)},
     )
 
 
@@ -278,7 +309,8 @@ async def top_contacts(request: Request) -> Reply:
         return plain_reply(
             f"No contacts with a {score_called(score_type.label)} match `{escape_code(terms)}`. Score types: {keys}."
         )
-    return top_reply(result.cards, score_type, text=await _name_mentions(request, terms))
+    details = await _load_details(request, query, result.cards)
+    return top_reply(result.cards, score_type, query, details, text=await _name_mentions(request, terms))
 
 
 FEATURE = Feature(

@@ -80,14 +80,14 @@ COLLEAGUE = "<@U0JANE|jane> is a colleague, not a contact. Their contacts: `/sco
 
 TOP = """\
 *Top 2 by Score*
-1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]
-2. *Grace Hopper* · Navy · *41* (warm) [Open]
+1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]
+2. 🟨 *Grace Hopper* · Navy · *41* (warm) [Open]
 (With equal scores, the contact known longest comes first.)"""
 
 TOP_FIT = """\
 *Top 2 by Fit*
-1. *Ada Lovelace* · Analytical Engines · *7* (fair) [Open]
-2. *Grace Kelly* · Monaco · *3* (poor) [Open]
+1. 🟨 *Ada Lovelace* · Analytical Engines · *7* (fair) [Open]
+2. 🟦 *Grace Kelly* · Monaco · *3* (poor) [Open]
 (With equal scores, the contact known longest comes first.)"""
 
 HISTORY = """\
@@ -171,7 +171,7 @@ LINES = [
         (
             line,
             f"*1 contact fits* `{shown}`\n"
-            "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n[Share to channel]",
+            "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n[Share to channel]",
         )
         for line, shown in (
             ("tag:vip and score>50", "tag:vip and score&gt;50"),  # operators in any case
@@ -199,7 +199,7 @@ LINES = [
     ("view @jane", COLLEAGUE),
     ("top", TOP),
     ("TOP 5", TOP),
-    ("top 1", TOP.replace("Top 2", "Top 1").replace("2. *Grace Hopper* · Navy · *41* (warm) [Open]\n", "")),
+    ("top 1", TOP.replace("Top 2", "Top 1").replace("2. 🟨 *Grace Hopper* · Navy · *41* (warm) [Open]\n", "")),
     ("top fit", TOP_FIT),
     ("top 5 Fit", TOP_FIT),
     (
@@ -217,7 +217,7 @@ LINES = [
     *(
         (
             f"top {words}",
-            f"*Top 1 by Score* `{shown}`\n1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+            f"*Top 1 by Score* `{shown}`\n1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
             "(With equal scores, the contact known longest comes first.)",
         )
         for words, shown in (("me", "me"), ("3 owner:me score>50", "owner:me score&gt;50"), ("vip 5 score", "vip"))
@@ -321,8 +321,8 @@ async def test_a_row_of_a_list_opens_its_contact(acme: Acme) -> None:
     """The button of a row shows the card below the list, as often as it is clicked."""
     top = await acme.ask("top")
 
-    assert acme.seen(await acme.press(top, "1. *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
-    assert acme.seen(await acme.press(top, "1. *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
+    assert acme.seen(await acme.press(top, "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
+    assert acme.seen(await acme.press(top, "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
 
 
 async def test_the_card_tells_a_colleagues_change_from_the_crms(acme: Acme) -> None:
@@ -385,8 +385,8 @@ async def test_a_score_that_is_missing_is_not_in_the_top(acme: Acme) -> None:
 
     assert acme.seen(await acme.ask("top")) == (
         "*Top 2 by Score*\n"
-        "1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
-        "2. *Grace Kelly* · Monaco · *0* (cold) [Open]\n"
+        "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+        "2. 🟦 *Grace Kelly* · Monaco · *0* (cold) [Open]\n"
         "(With equal scores, the contact known longest comes first.)"
     )
 
@@ -398,9 +398,9 @@ async def test_equal_scores(acme: Acme) -> None:
 
     assert acme.seen(await acme.ask("top")) == (
         "*Top 3 by Score*\n"
-        "1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
-        "2. *Grace Hopper* · Navy · *62* (warm) [Open]\n"
-        "3. *Studio 54* · *62* (warm) [Open]\n"
+        "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+        "2. 🟨 *Grace Hopper* · Navy · *62* (warm) [Open]\n"
+        "3. 🟨 *Studio 54* · *62* (warm) [Open]\n"
         "(With equal scores, the contact known longest comes first.)"
     )
 
@@ -459,8 +459,8 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
 
     assert text == (
         "*2 contacts fit* `score&gt;=40`\n"
-        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
-        "*Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
+        "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
+        "🟨 *Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
         "[Share to channel]"
     )
     assert wrong == (
@@ -482,7 +482,7 @@ async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
 
     assert text == (
         '*1 contact fits* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
-        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt; [Open]\n"
+        "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt; [Open]\n"
         "[Share to channel]"
     )
     unquoted = acme.seen(await acme.ask("attributes.Seats Used>5"))

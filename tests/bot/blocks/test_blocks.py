@@ -22,7 +22,7 @@ from bot.blocks.elements import (
 )
 from bot.blocks.followups import Reader, ended_blocks, follow_up_reply, headline, list_reply
 from bot.blocks.history import history_reply, why_reply
-from bot.blocks.lists import segments_reply, top_reply
+from bot.blocks.lists import RowDetails, filter_reply, segments_reply, top_reply
 from bot.blocks.refusals import ambiguous_contact_reply, choose_contact_reply, distinct_name, no_contact_reply
 from bot.blocks.scores import MOST_TYPES, card_reply, details_reply, receipt_reply, set_modal
 from bot.features.followups.lists import MOST_ENDED, PER_PAGE, FollowUpPage
@@ -31,7 +31,21 @@ from storage.alerts.digests import News
 from storage.alerts.followups import FiredRule, FollowUp
 from storage.domain.contacts import Contact
 from storage.domain.explain import Contribution, Explanation
-from storage.domain.facts import Deed, Op
+from storage.domain.facts import DAY, Deed, Op
+from storage.domain.filters import Filter
+from storage.domain.filters.terms import (
+    All,
+    Comparison,
+    Contains,
+    Crossed,
+    Direction,
+    FollowedUp,
+    HasAttribute,
+    Stale,
+    Tagged,
+    Trend,
+    Updated,
+)
 from storage.domain.fold import beginning
 from storage.domain.followups import FollowUpOutcome, FollowUpState
 from storage.domain.followups import FollowUpStatus as Stand
@@ -93,6 +107,54 @@ MANY = tuple(
 )
 
 
+def asking(score_type: ScoreType) -> Filter:
+    """Return a filter that asks for everything that a row of a list can show."""
+    terms = (
+        Trend(score_type, Direction.MOVED, 1_000, True, 7 * DAY),
+        Crossed(score_type, above=True, edge=0, window=30 * DAY),
+        Stale(score_type, DAY),
+        Updated(Comparison.BELOW, DAY),
+        FollowedUp(("open", "none")),
+        Contains("owner", "a"),
+        Contains("email", "a"),
+        Tagged(("vip", "beta")),
+        HasAttribute("plan"),
+    )
+    return Filter(where=All(terms))
+
+
+def details(score_type: ScoreType, state: FollowUpState) -> RowDetails:
+    """Return what the filter of `asking` needs for the contact."""
+    return RowDetails(
+        past={(7, score_type.key, days * DAY): score_type.minimum for days in (7, 30)},
+        touched={7: AT},
+        follow_ups={7: follow_up(state)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (FollowUpState.OPEN, f"follow-up open since {DATE}"),
+        (FollowUpState.CLAIMED, f"follow-up claimed {DATE}"),
+        (FollowUpState.ESCALATED, f"follow-up escalated {DATE}"),
+        (FollowUpState.SNOOZED, f"follow-up snoozed until {DATE}"),
+    ],
+)
+def test_a_row_with_everything(state: FollowUpState, words: str) -> None:
+    """A row has what its filter asks for, in the order of the terms, and mentions nobody, because it may be shared."""
+    card = Card(contact=NAMES["usual"], standings=(standing(SCORE, 85_000),))
+    reply = filter_reply(
+        [card], (SCORE,), asking(SCORE), details(SCORE, state),
+        text="", first=1, total=1, back=None, onward=None, current="",
+    )  # fmt: skip  # one page
+
+    assert reply.blocks[1]["text"]["text"] == (
+        f"🟥 *Ada Lovelace* · Engines · Score *85* (hot) · rising by 85 in 7d · from 0 in 30d · last change {DATE}"
+        f" · updated {DATE} · {words} · ada@example.com · owner rep@acme.example · tags vip, trial"
+    )
+
+
 def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
     """Return every message about a contact."""
     standings = tuple(standing(score_type, score_type.minimum + 1, trends={30: 5000}) for score_type in types)
@@ -150,6 +212,18 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
         "history": history_reply(person, types[0], entries * 3),
         "empty history": history_reply(person, types[0], []),
         "top": top_reply(cards, types[0]),
+        "filter": filter_reply(
+            cards[:20],
+            types[:5],
+            asking(types[0]),
+            details(types[0], FollowUpState.SNOOZED),
+            text="&" * 1400,
+            first=1,
+            total=10**6,
+            back="b" * 2000,
+            onward="o" * 2000,
+            current="c" * 2000,
+        ),
         "empty top": top_reply([], types[0]),
         "choice": choose_contact_reply("Which one?", [(distinct_name(person), "set id:7 " + "x" * 2000)] * 10),
         "offer": no_contact_reply("a" * 60 + "@example.com", [person] * 3, command="set {} score=85"),
@@ -165,7 +239,9 @@ def test_every_message_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]
     complaints = {name: check_blocks(list(reply.blocks)) for name, reply in replies.items()}
 
     assert {name: complaint for name, complaint in complaints.items() if complaint} == {}
-    assert len(replies) == 15
+    assert len(replies) == 16
+    for reply in (replies["filter"], replies["top"]):
+        assert len([block for block in reply.blocks if "accessory" in block]) == 20
 
 
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
