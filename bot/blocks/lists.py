@@ -129,7 +129,12 @@ def _render_line(card: Card, scores: Sequence[ScoreType], query: Filter, details
     square = band_square(_value_of(card, scores[0]), scores[0])
     name = join_words(square, f"*{short_name(card.contact.shown)}*")
     company = [short_name(card.contact.company)] if card.contact.company else []
-    return " · ".join([name, *company, ", ".join(numbers), *_describe_asked(card, query, details)])
+    return _join_lines([name, *company, ", ".join(numbers)], _describe_asked(card, query, details))
+
+
+def _join_lines(*lines: Sequence[str]) -> str:
+    """Return lines of phrases, without those that have none."""
+    return "\n".join(" · ".join(phrases) for phrases in lines if phrases)
 
 
 def _value_of(card: Card, score_type: ScoreType) -> int | None:
@@ -213,7 +218,7 @@ def top_reply(
         name = join_words(f"{rank}.", band_square(value, score_type), f"*{short_name(card.contact.shown)}*")
         company = [short_name(card.contact.company)] if card.contact.company else []
         asked = _describe_asked(card, query, details) if query and details else []
-        lines.append(" · ".join([name, *company, format_with_band(value, score_type, bold=True), *asked]))
+        lines.append(_join_lines([name, *company, format_with_band(value, score_type, bold=True)], asked))
     title = f"Top {len(cards)} by {escape(score_type.label)}"
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
     ties = context("With equal scores, the contact known longest comes first.")

@@ -11,7 +11,7 @@ from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import SLACK, Outlived, Picture, Reply, Request
-from bot.slack.line import read_clear, read_days
+from bot.slack.line import EVER, read_clear, read_days
 from bot.slack.lookup import find_scored, load_card
 from bot.slack.text import parse_number
 from storage.audit import AuditAction, audit_entries
@@ -29,13 +29,14 @@ async def show_history(request: Request) -> Reply:
         return plain_reply("Name the contact: `/score history ada@example.com fit`")
     line, days = read_days(request.text)
     words, scores = read_clear(line, request.types)
-    period = f" {days}d" if days else ""
+    period = "" if days is None else " all" if days == EVER else f" {days}d"
     contact = await find_scored(request, words, line=f"history {{}} {scores[0]}{period}")
     if isinstance(contact, Reply):
         return contact
-    since = request.now - days * DAY if days else 0
+    since = max(0, request.now - days * DAY) if days else 0
     score_type, entries = await history(request.workspace, contact=contact.id, score=scores[0], most=MOST, since=since)
-    picture = await chart_of(request, contact, score=score_type.key, days=days) if days else None
+    chart_since = None if days == EVER else since
+    picture = await chart_of(request, contact, score=score_type.key, since=chart_since) if days is not None else None
     return await _reply(request, contact, score_type, entries, picture=picture)
 
 
@@ -57,7 +58,7 @@ async def show_chart(request: Request) -> Reply:
         raise Outlived
     since = request.now - days * DAY
     score_type, entries = await history(request.workspace, contact=contact.id, score=score, most=MOST, since=since)
-    picture = await chart_of(request, contact, score=score, days=days)
+    picture = await chart_of(request, contact, score=score, since=since)
     return replace(await _reply(request, contact, score_type, entries, picture=picture), replaces=True)
 
 
@@ -101,14 +102,17 @@ async def explain_by_button(request: Request) -> Reply:
     return why_reply(contact, score_type, explanation, others=[other for other in types if other.key != chosen])
 
 
-async def chart_of(request: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
-    """Return the chart of a score over the last *days* days, or None if the score was missing all the time."""
+async def chart_of(request: Request, contact: Contact, *, score: str, since: int | None) -> Picture | None:
+    """Return the chart of a score since an instant, or None if the score was missing all the time.
+
+    *since* is in µs; None: since the first change.
+    """
     timeline = await load_timeline(
         request.workspace,
         contact=contact.id,
         score=score,
         most=MOST_CHANGES,
-        since=request.now - days * DAY,
+        since=since,
         now=request.now,
     )
     if all(value is None for _, value in timeline.points):
@@ -155,8 +159,8 @@ FEATURE = Feature(
         "history": Command(
             show_history,
             "history CONTACT [TYPE] [90d]",
-            "every change of a score; with a number of days also a chart",
-            ("history ada fit", "history ada fit 90d"),
+            "every change of a score; with a period such as 90d, 2y or all also a chart",
+            ("history ada fit", "history ada fit 90d", "history ada all"),
         ),
         "why": Command(
             explain_score, "why CONTACT [TYPE]", "what a score is made of, in lines that add up to it", ("why ada fit",)

@@ -163,7 +163,7 @@ class Reply:
 
     *instead*: what to type if Slack does not open the modal.
     *replaces*: the message replaces the message with the clicked button.
-    *picture*: the image is shown below the message; if Slack rejects the image, the message says so and what to do.
+    *picture*: the image is shown below the first block; if Slack rejects the image, the message says so and what to do.
     *public*: the message is posted for everyone in the conversation, if every member of it may see scores. If not, the
     requester is told why, with a button that sends it to the requester alone; *share_value* is its value.
     *direct*: the message is sent to the requester by direct message.

@@ -27,7 +27,9 @@ _ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+")
 _IN_BRACKETS = re.compile(r"<[^\s<>@#!][^\s<>]*@[^\s<>]+>")  # mail programs write `Name <address>`
 _FIELD_WORD = re.compile(r'\w+:"[^"]*"|"[^"]*"|\S+')
 _FIELD = re.compile(r"(?P<field>[a-zA-Z]+):(?P<text>.*)")
-_PERIOD = re.compile(r"(?P<line>.*\S)\s(?P<number>\d{1,4})(?P<unit>[dDwW])", re.ASCII | re.DOTALL)
+_PERIOD = re.compile(r"(?P<line>.*\S)\s(?:(?P<number>\d{1,4})(?P<unit>[dwyDWY])|(?i:all))", re.ASCII | re.DOTALL)
+_DAYS_OF = {"d": 1, "w": 7, "y": 365}
+EVER = 0  #: the days of the period `all`
 LONGEST_REASON = 300
 #: the fields that `add` accepts, with an example of each
 ADDABLE = {name: example for name, example in TEXT_FIELDS.items() if name != "email"}
@@ -350,8 +352,12 @@ def _explain_not_addable(word: str, first: str) -> str:
 
 
 def read_days(rest: str) -> tuple[str, int | None]:
-    """Split a period such as `90d` or `12w` off the end of a line; return the rest and the days, None without one."""
+    """Split a period such as `90d`, `12w`, `2y` or `all` off the end of a line.
+
+    Return the rest and the days: EVER for `all`, None without a period.
+    """
     match = _PERIOD.fullmatch(rest)
     if match is None:
         return rest, None
-    return match["line"].strip(), int(match["number"]) * (7 if match["unit"] in "wW" else 1)
+    days = int(match["number"]) * _DAYS_OF[match["unit"].casefold()] if match["number"] else EVER
+    return match["line"].strip(), days

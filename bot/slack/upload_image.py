@@ -53,17 +53,18 @@ async def send_with_image(
         code = error_code(exc)
         log.warning("picture not uploaded", because=type(exc).__name__, error=code)
         reason = NOT_ALLOWED if code == "missing_scope" else NOT_TAKEN.format(f" (`{code}`)" if code else "")
-        await send(_append_blocks(reply, section(escape(picture.words)), context(reason)))
+        await send(_insert_blocks(reply, section(escape(picture.words)), context(reason)))
         return
     for pause in PAUSES:
         try:
-            await send(_append_blocks(reply, image))
+            await send(_insert_blocks(reply, image))
             return
         except BlocksRefused:
             await asyncio.sleep(pause)
     log.warning("picture not shown")
-    await send(_append_blocks(reply, section(escape(picture.words)), context(NOT_TAKEN.format(""))))
+    await send(_insert_blocks(reply, section(escape(picture.words)), context(NOT_TAKEN.format(""))))
 
 
-def _append_blocks(reply: Reply, *blocks: Block) -> Reply:
-    return replace(reply, blocks=[*reply.blocks, *blocks], picture=None)
+def _insert_blocks(reply: Reply, *blocks: Block) -> Reply:
+    """Return the reply with blocks below its title."""
+    return replace(reply, blocks=[*reply.blocks[:1], *blocks, *reply.blocks[1:]], picture=None)

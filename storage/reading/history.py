@@ -185,14 +185,16 @@ async def why(
 
 
 async def load_timeline(
-    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int
+    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int | None, now: int
 ) -> Course:
-    """Load the timeline of a score from *since* to *now*, without undone changes.
+    """Load the timeline of a score from *since* to *now*, without undone changes; None: from its first change.
 
     If there are more than *most* changes, the oldest are left out and the timeline begins later.
     """
     score_type = await definitions.score_type(workspace, key=score)
-    knots = await _load_knots(workspace, contact, score_type, since=since, until=now, limit=most + 1)
+    knots = await _load_knots(workspace, contact, score_type, since=since or 0, until=now, limit=most + 1)
+    if since is None:
+        since = min(knots[0].at, now - 1) if knots else now
     if len(knots) > most:
         since = max(since, knots[0].at + 1)
 

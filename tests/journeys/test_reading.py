@@ -57,7 +57,7 @@ HELP = """\
 `/score filter TERMS`: list the contacts that match; the word filter may be left out
 `/score segment save NAME TERMS | list | show NAME | delete NAME`: save a filter under a name
 `/score top [N] [TYPE] [TERMS]`: the highest scores
-`/score history CONTACT [TYPE] [90d]`: every change of a score; with a number of days also a chart
+`/score history CONTACT [TYPE] [90d]`: every change of a score; with a period such as 90d, 2y or all also a chart
 `/score why CONTACT [TYPE]`: what a score is made of, in lines that add up to it
 `/score undo`: undo your last command
 `/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
@@ -482,7 +482,7 @@ async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
 
     assert text == (
         '*1 contact fits* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
-        "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt; [Open]\n"
+        "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nSeats Used 12 · plan pro, beta &lt;1&gt; [Open]\n"
         "[Share to channel]"
     )
     unquoted = acme.seen(await acme.ask("attributes.Seats Used>5"))

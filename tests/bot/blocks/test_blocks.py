@@ -150,7 +150,7 @@ def test_a_row_with_everything(state: FollowUpState, words: str) -> None:
     )  # fmt: skip  # one page
 
     assert reply.blocks[1]["text"]["text"] == (
-        f"🟥 *Ada Lovelace* · Engines · Score *85* (hot) · rising by 85 in 7d · from 0 in 30d · last change {DATE}"
+        f"🟥 *Ada Lovelace* · Engines · Score *85* (hot)\nrising by 85 in 7d · from 0 in 30d · last change {DATE}"
         f" · updated {DATE} · {words} · ada@example.com · owner rep@acme.example · tags vip, trial"
     )
 
