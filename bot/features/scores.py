@@ -18,10 +18,20 @@ from bot.blocks.scores import (
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Block, Reply, Request
-from bot.slack.line import Setting, Value, ends_with_number, read_clear, read_contact, read_set, two_numbers_refusal
+from bot.slack.line import (
+    NoValue,
+    Setting,
+    Unclear,
+    Value,
+    ends_with_number,
+    read_clear,
+    read_contact,
+    read_set,
+    two_numbers_refusal,
+)
 from bot.slack.lookup import find_all, find_one, find_scored, load_card
 from bot.slack.manifest import SHORTCUT
-from bot.slack.text import escape, escape_code
+from bot.slack.text import escape
 from storage.alerts.followups import list_waiting, load_last_done
 from storage.domain.contacts import Contact, find_address, looks_like_address
 from storage.domain.errors import Refusal, UnknownContact
@@ -65,7 +75,10 @@ async def set_score(request: Request) -> Reply:
     """Handle `set CONTACT VALUES [because …]`. Without arguments, open the form."""
     if not request.text:
         return _open_modal(request)
-    setting = read_set(request.text, request.types)
+    try:
+        setting = read_set(request.text, request.types)
+    except NoValue as refusal:
+        raise await _explain_last_word(request) or refusal from None
     if looks_like_address(setting.contact) and not await find_all(request, setting.contact):
         if request.creates:
             return await _set_scores(request, setting, setting.contact)
@@ -78,9 +91,25 @@ async def set_score(request: Request) -> Reply:
         key, _, contact = setting.contact.partition(" ")
         if is_unknown and contact and key.casefold() in {score_type.key for score_type in request.types}:
             value = replace(setting.values[-1], score=key.casefold()).typed()
-            return plain_reply(f"Values go at the end: `/score set {escape_code(contact)} {value}`")
+            line = f"set {contact} {value}"
+            raise Unclear(f"Values go at the end: `/score {line}`", line=line)
         return match
     return await _set_scores(request, setting, match)
+
+
+async def _explain_last_word(request: Request) -> Unclear | None:
+    """Return the refusal of a line in which a word that is not a number follows a contact, or None."""
+    contact, _, word = request.text.rpartition(" ")
+    keys = {score_type.key: score_type for score_type in request.types}
+    name, _, key = contact.rpartition(" ")
+    score_type = keys.get(key.casefold()) if name else None
+    if score_type is not None:
+        contact = name
+    if not contact or await find_all(request, request.text) or not await find_all(request, read_contact(contact)):
+        return None
+    value = show((score_type or request.types[0]).maximum)
+    value = f"{score_type.key}={value}" if score_type else value
+    return Unclear(f"`{word}` is not a number. Type for example `/score set {contact} {value}`")
 
 
 def _format_line(setting: Setting, contact: str = "{}") -> str:

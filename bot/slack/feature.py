@@ -25,6 +25,11 @@ class Command:
     examples: tuple[str, ...]
     need: Need = Need.SEE
 
+    @property
+    def takes_words(self) -> bool:
+        """Return whether words may follow the verb."""
+        return " " in self.usage
+
 
 class Inverse(Protocol):
     """A function of storage that undoes a recorded change, and returns the id of the undo's entry."""

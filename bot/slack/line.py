@@ -36,7 +36,18 @@ ADDABLE = {name: example for name, example in TEXT_FIELDS.items() if name != "em
 
 
 class Unclear(Refusal):
-    """That line cannot be read; the message says what to type instead."""
+    """That line cannot be read; the message says what to type instead.
+
+    *line* is the line that was probably meant, if it can be run as it is.
+    """
+
+    def __init__(self, *message: str, line: str | None = None) -> None:
+        super().__init__(*message)
+        self.line = line
+
+
+class NoValue(Unclear):
+    """That `set` line has no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,17 +179,22 @@ def _ends_with_value(text: str, types: Sequence[ScoreType]) -> bool:
     return bool(words) and _is_value(words[-1])
 
 
+def _strip_dash(text: str) -> str:
+    """Return a text without the dash that some people type before `because`."""
+    return text.strip().removesuffix(" -").strip()
+
+
 def _split_reason(rest: str, types: Sequence[ScoreType]) -> tuple[str, str | None]:
     """Split off the reason, which follows the first `because` after a value. Raises Unclear if the reason is empty."""
     # Quoted text is masked: a company may be called "Just Because".
     masked = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), rest)
     matches = list(_BECAUSE.finditer(masked))
-    match = next((match for match in matches if _ends_with_value(rest[: match.start()], types)), None)
+    match = next((match for match in matches if _ends_with_value(_strip_dash(rest[: match.start()]), types)), None)
     if match is None and not _ends_with_value(rest, types):
         match = next((match for match in matches if match.end() < len(rest)), None)
     if match is None:
         return rest.strip(), None
-    text, reason = rest[: match.start()].strip(), strip_quotes(rest[match.end() :])
+    text, reason = _strip_dash(rest[: match.start()]), strip_quotes(rest[match.end() :])
     if not reason:
         raise Unclear(f"Type a reason after `because`, or leave `because` out: `/score set {text}`")
     if len(reason) > LONGEST_REASON:
@@ -238,7 +254,7 @@ def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], 
         example = contact if contact.replace(" ", "").isalpha() or _ADDRESS.fullmatch(contact) else "ada@example.com"
         value = f"{words[-1].casefold()}=8" if len(words) > 1 and words[-1].casefold() in keys else "85"
         example = " ".join(words[:-1]) if value != "85" and example == contact else example
-        raise Unclear(f"Type the value too: `/score set {example} {value}`")
+        raise NoValue(f"Type the value too: `/score set {example} {value}`")
     if not contact:
         raise Unclear(f"Name the contact: `/score set ada@example.com {values[0].typed()}`")
     if "@" in words[0] and len(words) > 1 and _BARE.fullmatch(words[-1]):
@@ -254,11 +270,12 @@ def _check_value_position(words: Sequence[str]) -> None:
     if len(words) < 2:
         return
     if _is_value(words[0]):
-        raise Unclear(f"Values go at the end: `/score set {' '.join(words[1:])} {words[0]}`")
+        line = f"set {' '.join(words[1:])} {words[0]}"
+        raise Unclear(f"Values go at the end: `/score {line}`", line=line)
     index = next((index for index, word in enumerate(words) if _is_value(word)), None)
     if index is not None:
-        line = f"{' '.join(words[: index + 1])} because {' '.join(words[index + 1 :])}"
-        raise Unclear(f"Values go at the end, and a reason after `because`: `/score set {line}`")
+        line = f"set {' '.join(words[: index + 1])} because {' '.join(words[index + 1 :])}"
+        raise Unclear(f"Values go at the end, and a reason after `because`: `/score {line}`", line=line)
     if _NO_NUMBER.fullmatch(words[-1]):
         raise Unclear(f"`{words[-1]}` is not a number. Type for example `/score set {' '.join(words[:-1])} 85`")
 

@@ -168,6 +168,14 @@ async def test_without_the_scope(acme: Acme) -> None:
     assert uploads(acme) == [UPLOADS[0]] * 2
 
 
+async def test_a_slack_without_uploads(acme: Acme) -> None:
+    """If this Slack has no method for uploads, the hint does not ask to try again."""
+    acme.sandbox.faults.add(Fault(method="files.getUploadURLExternal", kind="unknown_method"))
+    hint = "(No chart: this Slack takes no pictures from apps. The text above says what it would show.)"
+
+    assert acme.seen(await acme.ask("history ada 90d")) == with_hint(acme, hint)
+
+
 @pytest.mark.parametrize(
     "fault",
     [

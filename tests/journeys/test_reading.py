@@ -1,7 +1,11 @@
 """Ask for help, contacts, the top and histories, and compare the whole answers."""
 
+import re
+from functools import partial
+
 import pytest
 
+from bot.features import TABLES
 from storage.scoring.definitions import add_score_type
 from tests.conftest import on_both
 from tests.journeys.acme import PAST, Acme, ago
@@ -59,7 +63,7 @@ HELP = """\
 `/score top [N] [TYPE] [TERMS]`: the highest scores
 `/score history CONTACT [TYPE] [90d]`: every change of a score; with a period such as 90d, 2y or all also a chart
 `/score why CONTACT [TYPE]`: what a score is made of, in lines that add up to it
-`/score undo`: undo your last command
+`/score undo [import/ID]`: undo your last command, or an import
 `/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
 `/score followups [mine | open | overdue]`: the open follow-ups
 `/score settings`: for admins: see, change and add score types
@@ -115,7 +119,7 @@ LINES = [
         "help top",
         "`/score top [N] [TYPE] [TERMS]`: the highest scores\n`/score top`\n`/score top 5 fit`\n`/score top me`",
     ),
-    ("help undo", "`/score undo`: undo your last command\n`/score undo`"),
+    ("help undo", "`/score undo [import/ID]`: undo your last command, or an import\n`/score undo`"),
     ("ada@example.com", ADA_CARD),
     ("ADA@Example.COM", ADA_CARD),  # addresses match in any case
     ("view ada@example.com", ADA_CARD),
@@ -246,6 +250,31 @@ async def test_a_line_and_its_answer(acme: Acme, line: str, answer: str) -> None
 
     assert text == answer
     assert await acme.ledger() == before
+
+
+async def test_every_verb_uses_or_refuses_more_words(acme: Acme) -> None:
+    """No verb ignores words that follow it: it uses them, or its answer names them or says what to type."""
+    for verb, command in TABLES.verbs.items():
+        await acme.answered(partial(acme.sandbox.say, f"/score {verb} zzqx wvut", user="U0ADMIN"))
+        text = acme.seen(acme.latest(user="U0ADMIN"))
+        if " " not in command.usage:
+            assert text == (
+                f"`/score {verb}` takes no words, and nothing was done. Did you mean it alone?\n[/score {verb}]"
+            )
+            continue
+        used = re.findall(rf"zzqx|wvut|[Tt]ype `/score {verb}|[Nn]ame .* `/score {verb}|`/score {verb}` takes", text)
+        assert used, (verb, text)
+    assert [verb for verb, command in TABLES.verbs.items() if " " not in command.usage] == [
+        *("settings", "rules", "sources", "subscriptions", "setup", "audit"),
+    ]
+    assert "Alerts" not in acme.seen(await acme.ask("alerts list zzqx"))
+
+
+async def test_a_corrected_line_is_run_by_its_button(acme: Acme) -> None:
+    """The answer to a line in the wrong order has a button that runs the corrected line."""
+    receipt = await acme.press(await acme.ask("set 85 ada"), "/score set ada 85")
+
+    assert acme.seen(receipt).startswith("Ada Lovelace · Score 62 → *85* (hot)")
 
 
 async def test_a_choice_acts(acme: Acme) -> None:
