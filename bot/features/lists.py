@@ -193,7 +193,7 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
 async def _load_details(request: Request, query: Filter, cards: Sequence[Card]) -> RowDetails:
     """Return what the filter asks for of these contacts and their cards do not have."""
     terms, ids = leaf_terms(query.where), [card.contact.id for card in cards]
-    windows = {(term.score, term.window) for term in terms if isinstance(term, Trend | Crossed)}
+    windows = {(term.score.key, term.window) for term in terms if isinstance(term, Trend | Crossed)}
     asks_updates = any(isinstance(term, Updated) for term in terms)
     asks_follow_ups = any(isinstance(term, FollowedUp) for term in terms)
     follow_ups = await list_waiting_of(request.workspace, contacts=ids) if asks_follow_ups else []

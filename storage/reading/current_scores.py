@@ -133,16 +133,17 @@ async def ranks_then(session: Session, requests: Mapping[int, tuple[int, int, in
 
 
 async def values_then(
-    workspace: Workspace, *, contacts: Collection[int], windows: Collection[tuple[ScoreType, int]], now: int
+    workspace: Workspace, *, contacts: Collection[int], windows: Collection[tuple[str, int]], now: int
 ) -> dict[tuple[int, str, int], int | None]:
     """Return the values that scores of contacts were shown as earlier; None if a score was missing then.
 
-    *windows* are pairs of a score type and a time before *now* in µs. The result is by contact, key of the type, and
+    *windows* are pairs of the key of a score type and a time before *now* in µs. The result is by contact, key, and
     time.
     """
     if not windows:
         return {}
-    wanted = [(contact, score_type, window) for contact in contacts for score_type, window in windows]
+    types = {score_type.key: score_type for score_type in await definitions.score_types(workspace)}
+    wanted = [(contact, types[score], window) for contact in contacts for score, window in windows]
     ranks = await ranks_then(
         database.current_database().reader,
         {

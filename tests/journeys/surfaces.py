@@ -39,6 +39,9 @@ COMMANDS = (
 BUTTONS = (
     ("ada", "Set"),
     ("ada", "History"),
+    ("ada", "Why"),
+    ("ada", "More"),
+    ("why ada", "Why Fit"),
     ("history ada", "Chart"),
     ("set ada 85", "Undo"),
     ("set ada 85", "History"),

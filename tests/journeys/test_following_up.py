@@ -95,6 +95,9 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
         "[Claim] [Snooze] [Done]"
     )
 
+    row = acme.seen(await acme.ask("filter followup:open")).splitlines()[1:3]
+    assert row == ["🟥 *Ada Lovelace* · Analytical Engines · Score *85* (hot)", "follow-up open since ‹now› [Open]"]
+
     assert await press(acme, message, "Claim", user="U0JANE") == "You claimed Ada Lovelace."
     message = await until_it_says(acme, message, "Claimed by <@U0JANE> · ‹now›")
     assert "[Snooze] [Done]" in acme.seen(message)
