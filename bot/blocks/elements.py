@@ -19,6 +19,7 @@ SQUARES = {
 }  # fmt: skip  # one table
 BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, FIELD_TEXT, OPTION_TEXT = 75, 2000, 3000, 2000, 75
 # Slack rejects a message if its blocks exceed about 13,200 characters of JSON; headings and buttons need the rest.
+ALL_BLOCKS = 13_000
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
 MOST_FIELDS = 10  # of a section
@@ -84,30 +85,37 @@ def labeled(label: str, *lines: str) -> str:
     return "\n".join([f"*{label}*", *(line for line in lines if line)])
 
 
-def sections(lines: Sequence[str]) -> list[Block]:
-    """Return as many sections as the lines need; lines beyond Slack's limit are replaced by their number."""
+def sections(lines: Sequence[str], *, room: int = ALL_SECTIONS) -> list[Block]:
+    """Return as many sections as the lines need; lines beyond *room* characters are replaced by their number."""
     texts, total = [""], 0
     for index, line in enumerate(lines):
         short = truncate_markup(line, LONGEST_LINE)
         total += len(json.dumps(short))
-        if total > ALL_SECTIONS:
+        if total > room:
             short = f"… and {len(lines) - index} more"
         if len(texts[-1]) + len(short) + 1 > SECTION_TEXT:
             texts.append("")
         texts[-1] = f"{texts[-1]}\n{short}" if texts[-1] else short
-        if total > ALL_SECTIONS:
+        if total > room:
             break
     return [section(text) for text in texts if text]
 
 
 def contact_rows(
-    lines: Sequence[str], contacts: Sequence[int], *, label: str = "Open", command: str = "view {}"
+    lines: Sequence[str],
+    contacts: Sequence[int],
+    *,
+    label: str = "Open",
+    command: str = "view {}",
+    around: Sequence[Block] = (),
 ) -> list[Block]:
     """Return a section for each line, with a button that runs *command*, in which {} stands for the contact.
 
     *contacts* are the row ids in the order of the lines. Lines beyond MOST_ROWS have no buttons. All lines are
-    shortened until they have room; with a command that leaves no room at all, only the lines are returned.
+    shortened until they have room beside the blocks *around* them; with a command that leaves no room at all, only the
+    lines are returned.
     """
+    room = min(ALL_SECTIONS, ALL_BLOCKS - len(json.dumps(around)))
     buttons = [
         button(label, action=f"run:{contact}", value=command.replace("{}", f"id:{contact}", 1))
         for contact in contacts[:MOST_ROWS]
@@ -116,9 +124,9 @@ def contact_rows(
         short = [truncate_markup(line, most) for line in lines]
         rows = [section(line, accessory=accessory) for line, accessory in zip(short, buttons, strict=False)]
         rows += sections(short[MOST_ROWS:])
-        if len(json.dumps(rows)) <= ALL_SECTIONS:
+        if len(json.dumps(rows)) <= room:
             return rows
-    return sections(lines)
+    return sections(lines, room=room)
 
 
 def context(text: str) -> Block:

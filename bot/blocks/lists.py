@@ -68,7 +68,8 @@ def filter_reply(
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
     buttons.append(button("Share to channel", action="share", value=current))
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
-    blocks = [head, *contact_rows(lines, [card.contact.id for card in cards]), actions(buttons)]
+    below = actions(buttons)
+    blocks = [head, *contact_rows(lines, [card.contact.id for card in cards], around=[head, below]), below]
     return Reply(text=f"{title} {escape(text)}", blocks=blocks, contacts=_list_contacts(cards))
 
 

@@ -86,10 +86,11 @@ def card_reply(
 def _render_score(score_type: ScoreType, score: CurrentScore | None) -> str:
     """Return a score as a field: label, value with band, trend, and the last change."""
     if score is None:
-        return labeled(escape(score_type.label), MISSING)
-    value = join_words(band_square(score.value, score_type), format_with_band(score.value, score_type, bold=True))
+        return f"{escape(score_type.label)}\n{MISSING}"
+    label = join_words(band_square(score.value, score_type), escape(score_type.label))
+    value = format_with_band(score.value, score_type, bold=True)
     changed = f"{moment(score.as_of)} {format_actor(score.actor, score.source)}".strip()
-    return labeled(escape(score_type.label), value, *trend(score.trends), *_describe_band_end(score), changed)
+    return "\n".join([label, value, *trend(score.trends), *_describe_band_end(score), changed])
 
 
 def _describe_contact(

@@ -81,10 +81,10 @@ async def test_the_card_of_a_contact_with_markup(evil: Acme) -> None:
 
     assert text == (
         "*Evil &lt;!channel&gt; &amp; &lt;https://evil.example|Free&gt;* · &lt;!here&gt; Ltd\n"
-        "*Score*\n—\n"
-        "*Fit*\n—\n"
-        "*Satisfaction*\n—\n"
-        "*&lt;!here&gt; Mood*\n*5*\n‹now› from crm\n"
+        "Score\n—\n"
+        "Fit\n—\n"
+        "Satisfaction\n—\n"
+        "&lt;!here&gt; Mood\n*5*\n‹now› from crm\n"
         "*Owner*\n&lt;@U0ADMIN&gt;\n"
         "*Tags*\n&lt;!everyone&gt;, a &amp; b\n"
         "[Set] [History] [Why] [More]"

@@ -13,14 +13,14 @@ from tests.slack.faults import Fault
 
 ADA_CARD = """\
 *Ada Lovelace* · Analytical Engines · ada@example.com
-*Score*
-🟨 *62* (warm)
+🟨 Score
+*62* (warm)
 ▲ 5 in 7 days
 ‹5 d ago› from crm
-*Fit*
-🟨 *7* (fair)
+🟨 Fit
+*7* (fair)
 ‹4 d ago› from crm
-*Satisfaction*
+Satisfaction
 —
 *Owner*
 <@U0REP>
@@ -30,11 +30,11 @@ vip, trial
 
 PETE_CARD = """\
 *Pete Mitchell* · Top Gun · pete@topgun.example
-*Score*
+Score
 —
-*Fit*
+Fit
 —
-*Satisfaction*
+Satisfaction
 —
 *Owner*
 Nobody
@@ -42,11 +42,11 @@ Nobody
 
 IDA_CARD = """\
 *Ida Rhodes* · Mathematical Tables
-*Score*
+Score
 —
-*Fit*
+Fit
 —
-*Satisfaction*
+Satisfaction
 —
 *Owner*
 Nobody
@@ -285,7 +285,7 @@ async def test_a_choice_acts(acme: Acme) -> None:
     assert message.ts == answer.ts
     assert acme.seen(message) == (
         "*Grace Kelly* · Monaco · kelly@example.com\n"
-        "*Score*\n—\n*Fit*\n🟦 *3* (poor)\n‹2 d ago› from crm\n*Satisfaction*\n—\n*Owner*\nNobody\n"
+        "Score\n—\n🟦 Fit\n*3* (poor)\n‹2 d ago› from crm\nSatisfaction\n—\n*Owner*\nNobody\n"
         "[Set] [History] [Why] [More] [Make me the owner]"
     )
 
@@ -325,7 +325,7 @@ async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
     answer = acme.seen(await acme.ask("tops"))
 
     assert answer == (
-        "*Tops*\n*Score*\n—\n*Fit*\n—\n*Satisfaction*\n—\n*Owner*\nNobody\n[Set] [History] [More] [Make me the owner]"
+        "*Tops*\nScore\n—\nFit\n—\nSatisfaction\n—\n*Owner*\nNobody\n[Set] [History] [More] [Make me the owner]"
     )
 
 
@@ -360,7 +360,7 @@ async def test_the_card_tells_a_colleagues_change_from_the_crms(acme: Acme) -> N
     message = await acme.ask("ada")
     token = message.blocks[1]["fields"][0]["text"]
 
-    assert acme.seen(message) == ADA_CARD.replace("*Satisfaction*\n—", "*Satisfaction*\n*4.5*\n‹now› by <@U0JANE>")
+    assert acme.seen(message) == ADA_CARD.replace("Satisfaction\n—", "Satisfaction\n*4.5*\n‹now› by <@U0JANE>")
     at, _, plain = token.partition("<!date^")[2].partition("|")[0].partition("^")
     assert plain == "{date_short_pretty} {time}"
     assert acme.sandbox.clock.now() - int(at) == pytest.approx(5.01 * 86_400, abs=120)
@@ -476,7 +476,7 @@ async def test_another_default_type(acme: Acme) -> None:
     card = acme.seen(await acme.ask("ada")).splitlines()
 
     assert receipt == "Ada Lovelace · Mood — → *-5*\n[Undo] [History]"
-    assert card[1:6] == ["*Mood*", "*-5*", "‹now› by <@U0REP>", "*Score*", "🟨 *62* (warm)"]
+    assert card[1:6] == ["Mood", "*-5*", "‹now› by <@U0REP>", "🟨 Score", "*62* (warm)"]
     assert acme.seen(await acme.ask("top")).startswith("*Top 1 by Mood*\n1. *Ada Lovelace*")
 
 

@@ -60,11 +60,11 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
         cap=RuleCap(points=20_000, period="day"),
     )
     assert await rules(acme) == (demo,)
-    assert "*Score*\n🟥 *82* (hot)\n" in acme.seen(await ask(acme, "ada"))
+    assert "🟥 Score\n*82* (hot)\n" in acme.seen(await ask(acme, "ada"))
     assert "Demo" in acme.seen(await ask(acme, "why ada"))
 
     listed = await ask(acme, "rules")
-    assert "*Score*\nDemo\ndemo_booked: +10 each, at most 20 a day, if `tag:vip`\n" in acme.seen(listed)
+    assert "Score\nDemo\ndemo_booked: +10 each, at most 20 a day, if `tag:vip`\n" in acme.seen(listed)
     await choose(acme, listed, "rule_menu", "change score 2 0")
     view = acme.sandbox.open_views(ADMIN)[-1]
     form_values = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
@@ -82,15 +82,15 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     await press(acme, preview, "Apply and alert")
     listed = await ask(acme, "rules")
     assert "Demo\ndemo_booked: +5 each, if `tag:vip`\n" in acme.seen(listed)
-    assert "*Score*\n🟨 *77* (warm)\n" in acme.seen(await ask(acme, "ada"))
+    assert "🟨 Score\n*77* (warm)\n" in acme.seen(await ask(acme, "ada"))
 
     preview = await menu(acme, listed, "remove score 3 0")
     answer = await press(acme, preview, "Apply without alerts")
     assert "Changed Score: removed rule “Demo”." in acme.seen(answer)
-    assert "*Score*\n🟨 *62* (warm)\n" in acme.seen(await ask(acme, "ada"))
+    assert "🟨 Score\n*62* (warm)\n" in acme.seen(await ask(acme, "ada"))
     back = await press(acme, answer, "Take it back")
     assert "*Taken back.* Changed Score: new rule “Demo”." in acme.seen(back)
-    assert "*Score*\n🟨 *77* (warm)\n" in acme.seen(await ask(acme, "ada"))
+    assert "🟨 Score\n*77* (warm)\n" in acme.seen(await ask(acme, "ada"))
     assert (await verify_next(acme.workspace)).differences == ()
 
     await choose(acme, listed, "rule_menu", "remove score 3 0")  # not the live version
@@ -161,7 +161,7 @@ async def test_a_slope_is_made_in_the_form(acme: Acme) -> None:
     slope = Rule(name="Minutes", points=1_000, for_each="attributes.minutes / 5", at_most=10_000)
     assert await rules(acme) == (slope,)
     assert "Minutes\n+1 for each `attributes.minutes / 5`, at most 10\n" in acme.seen(await ask(acme, "rules"))
-    assert "*Score*\n🟨 *64* (warm)\n" in acme.seen(await ask(acme, "ada"))
+    assert "🟨 Score\n*64* (warm)\n" in acme.seen(await ask(acme, "ada"))
     assert acme.seen(await ask(acme, "why ada")).count("Minutes") == 1
     assert (await verify_next(acme.workspace)).differences == ()
 
@@ -176,6 +176,6 @@ async def test_many_rules_are_paged(acme: Acme) -> None:
     )  # fmt: skip  # the numbers of one definition
     first = await ask(acme, "rules")
     assert ("R10" in acme.seen(first), "R11" in acme.seen(first)) == (True, False)
-    assert "*Heat*\nOurs\n-5 while `tag:vip`\nR00\na00: +1 each\n" in acme.seen(first)
+    assert "Heat\nOurs\n-5 while `tag:vip`\nR00\na00: +1 each\n" in acme.seen(first)
     second = await press(acme, first, "More rules")
     assert ("R10" in acme.seen(second), "R11" in acme.seen(second), "R18" in acme.seen(second)) == (False, True, True)

@@ -260,7 +260,7 @@ async def test_everybody_sees_what_a_colleague_set(acme: Acme) -> None:
 
     assert receipt.only_for == "U0JANE"
     assert [message for message in acme.sandbox.messages("C0SUCCESS", REP) if message.user == "U0BOT"] == []
-    assert "\n*Score*\n🟥 *85* (hot)\n▲ 28 in 7 days\n‹now› by <@U0JANE>\n" in acme.seen(await acme.ask("ada"))
+    assert "\n🟥 Score\n*85* (hot)\n▲ 28 in 7 days\n‹now› by <@U0JANE>\n" in acme.seen(await acme.ask("ada"))
 
 
 async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> None:

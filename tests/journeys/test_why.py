@@ -51,7 +51,7 @@ async def test_why(acme: Acme) -> None:
     ]
     assert history.startswith("*Ada Lovelace · Fit*\n")
     # 34 is shown down to 29.5: about two days
-    assert heat.startswith("*Heat*\n🟥 *34* (hot)\n▲ 2 in 7 days\nfalls out of *hot* on <!date^")
+    assert heat.startswith("🟥 Heat\n*34* (hot)\n▲ 2 in 7 days\nfalls out of *hot* on <!date^")
     documents = await asked_by_api(acme, "heat/explanation", "heat", "score/history?limit=2", "gone/explanation")
     assert documents[0]["value"] == documents[1]["value"] == 34
     assert [
