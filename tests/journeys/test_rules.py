@@ -64,7 +64,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     assert "Demo" in acme.seen(await ask(acme, "why ada"))
 
     listed = await ask(acme, "rules")
-    assert "Score\nDemo\ndemo_booked: +10 each, at most 20 a day, if `tag:vip`\n" in acme.seen(listed)
+    assert "*Score*\nDemo\ndemo_booked: +10 each, at most 20 a day, if `tag:vip`\n" in acme.seen(listed)
     await choose(acme, listed, "rule_menu", "change score 2 0")
     view = acme.sandbox.open_views(ADMIN)[-1]
     form_values = {label: value[0] if isinstance(value, tuple) else value for label, value in form(view).items()}
@@ -176,6 +176,6 @@ async def test_many_rules_are_paged(acme: Acme) -> None:
     )  # fmt: skip  # the numbers of one definition
     first = await ask(acme, "rules")
     assert ("R10" in acme.seen(first), "R11" in acme.seen(first)) == (True, False)
-    assert "Heat\nOurs\n-5 while `tag:vip`\nR00\na00: +1 each\n" in acme.seen(first)
+    assert "*Heat*\nOurs\n-5 while `tag:vip`\nR00\na00: +1 each\n" in acme.seen(first)
     second = await press(acme, first, "More rules")
     assert ("R10" in acme.seen(second), "R11" in acme.seen(second), "R18" in acme.seen(second)) == (False, True, True)
