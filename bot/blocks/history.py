@@ -1,6 +1,6 @@
 """Render the changes of a score, and the contributions that it consists of; both newest first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bot.blocks.audit import describe_redefinition
 from bot.blocks.elements import (
@@ -32,6 +32,7 @@ from storage.reading.history import HistoryEntry
 MOST = 20
 MOST_OTHERS = 4  # buttons that explain other scores
 CHART_DAYS = 90
+_VERBS: Mapping[Op | Deed, str] = {Op.SET: "set", Op.CLEAR: "cleared"}
 
 
 def history_reply(
@@ -68,24 +69,27 @@ def history_reply(
 
 
 def _render_entry(entry: HistoryEntry, score_type: ScoreType) -> str:
+    cause = escape(entry.activity or "fields of the contact") if isinstance(entry.op, Deed) else ""
     origin = format_actor(entry.actor, entry.source)
-    match entry.op:
-        case Op.SET:
-            requested, cause = f"set to {show(entry.amount)}", ""
-            origin = f"set {origin}"
-        case Op.ADD:
-            requested, cause = show_signed(entry.amount), ""
-        case Op.CLEAR:
-            requested, cause = "cleared", ""
-            origin = f"cleared {origin}"
-        case Deed():
-            requested, cause = show_signed(entry.amount), escape(entry.activity or "fields of the contact")
-    change = f"~{requested}~" if entry.undone else _render_change(entry, score_type)
-    origin = format_actor(entry.actor, entry.source) if entry.undone else origin
+    if entry.undone:
+        square, change = "", f"~{_render_request(entry)}~"
+    else:
+        square, change = band_square(entry.value, score_type), _render_change(entry, score_type)
+        origin = join_words(_VERBS.get(entry.op, ""), origin)
     reason = f'"{escape(entry.reason)}"' if entry.reason else ""
-    square = "" if entry.undone else band_square(entry.value, score_type)
     parts = (join_words(square, moment(entry.occurred_at)), change, cause, origin, reason)
     return " · ".join(part for part in parts if part)
+
+
+def _render_request(entry: HistoryEntry) -> str:
+    """Return what an entry asked for."""
+    match entry.op:
+        case Op.SET:
+            return f"set to {show(entry.amount)}"
+        case Op.CLEAR:
+            return "cleared"
+        case _:
+            return show_signed(entry.amount)
 
 
 def _render_change(entry: HistoryEntry, score_type: ScoreType) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.blocks.elements import BUTTON_VALUE, score_called
@@ -38,8 +37,8 @@ from storage.domain.filters.terms import (
     Updated,
     leaf_terms,
 )
-from storage.reading.current_scores import Card, last_touched, top, values_then
-from storage.reading.pages import count, find_emptying_term, page
+from storage.reading.current_scores import last_touched, top, values_then
+from storage.reading.pages import Page, count, find_emptying_term, page
 from storage.reading.segments import (
     Segment,
     delete_segment,
@@ -180,7 +179,7 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         result.cards,
         query.scores or (request.types[0],),
         query,
-        await _load_details(request, query, result.cards),
+        await _load_details(request, query, result),
         text=await _name_mentions(request, filter_page.text),
         first=filter_page.skipped + 1,
         total=total,
@@ -190,15 +189,15 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
     )
 
 
-async def _load_details(request: Request, query: Filter, cards: Sequence[Card]) -> RowDetails:
-    """Return what the filter asks for of these contacts and their cards do not have."""
-    terms, ids = leaf_terms(query.where), [card.contact.id for card in cards]
+async def _load_details(request: Request, query: Filter, result: Page) -> RowDetails:
+    """Return what the filter asks for of the contacts of a page and their cards do not have."""
+    terms, ids = leaf_terms(query.where), [card.contact.id for card in result.cards]
     windows = {(term.score.key, term.window) for term in terms if isinstance(term, Trend | Crossed)}
     asks_updates = any(isinstance(term, Updated) for term in terms)
     asks_follow_ups = any(isinstance(term, FollowedUp) for term in terms)
     follow_ups = await list_waiting_of(request.workspace, contacts=ids) if asks_follow_ups else []
     return RowDetails(
-        past=await values_then(request.workspace, contacts=ids, windows=windows, now=request.now),
+        past=await values_then(request.workspace, contacts=ids, windows=windows, now=result.as_of),
         touched=await last_touched(request.workspace, contacts=ids) if asks_updates else {},
         follow_ups={follow_up.contact: follow_up for follow_up in reversed(follow_ups)},
     )
@@ -309,7 +308,7 @@ async def top_contacts(request: Request) -> Reply:
         return plain_reply(
             f"No contacts with a {score_called(score_type.label)} match `{escape_code(terms)}`. Score types: {keys}."
         )
-    details = await _load_details(request, query, result.cards)
+    details = await _load_details(request, query, result)
     return top_reply(result.cards, score_type, query, details, text=await _name_mentions(request, terms))
 
 
