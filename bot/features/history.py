@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.blocks.chart import Chart, Mark, describe_chart, png
 from bot.blocks.history import MOST, history_reply, why_reply
-from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
+from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import SLACK, Outlived, Picture, Reply, Request
 from bot.slack.line import EVER, read_clear, read_days
@@ -26,7 +26,7 @@ MOST_CHANGES = 20_000
 async def show_history(request: Request) -> Reply:
     """Handle `history CONTACT [TYPE] [90d]`."""
     if not request.text:
-        return plain_reply("Name the contact: `/score history ada@example.com fit`")
+        return await ask_for_contact(request, "history {contact}")
     line, days = read_days(request.text)
     words, scores = read_clear(line, request.types)
     period = "" if days is None else " all" if days == EVER else f" {days}d"
@@ -80,7 +80,7 @@ async def _reply(
 async def explain_score(request: Request) -> Reply:
     """Handle `why CONTACT [TYPE]`."""
     if not request.text:
-        return plain_reply("Name the contact: `/score why ada@example.com fit`")
+        return await ask_for_contact(request, "why {contact}")
     words, scores = read_clear(request.text, request.types)
     contact = await find_scored(request, words, line=f"why {{}} {scores[0]}")
     if isinstance(contact, Reply):
@@ -160,10 +160,13 @@ FEATURE = Feature(
             show_history,
             "history CONTACT [TYPE] [90d]",
             "every change of a score; with a period such as 90d, 2y or all also a chart",
-            ("history ada fit", "history ada fit 90d", "history ada all"),
+            ("history {contact}", "history {contact} {type} 90d", "history {contact} all"),
         ),
         "why": Command(
-            explain_score, "why CONTACT [TYPE]", "what a score is made of, in lines that add up to it", ("why ada fit",)
+            explain_score,
+            "why CONTACT [TYPE]",
+            "what a score is made of, in lines that add up to it",
+            ("why {contact} {type}",),
         ),
     },
     buttons={

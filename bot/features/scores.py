@@ -16,6 +16,7 @@ from bot.blocks.scores import (
     unsent_note,
 )
 from bot.slack.access import Need
+from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.line import (
@@ -49,7 +50,7 @@ async def view_score(request: Request) -> Reply:
     """Handle `view CONTACT`, and a line that is only CONTACT."""
     words = read_contact(request.text)
     if not words:
-        return plain_reply("Name the contact: `/score view ada@example.com`")
+        return await ask_for_contact(request, "view {contact}")
     contact = await find_one(request, words, line="view {}")
     if isinstance(contact, Reply):
         return contact
@@ -107,7 +108,7 @@ async def _explain_last_word(request: Request) -> Unclear | None:
         contact = name
     if not contact or await find_all(request, request.text) or not await find_all(request, read_contact(contact)):
         return None
-    value = show((score_type or request.types[0]).maximum)
+    value = show((score_type or request.types[0]).example)
     value = f"{score_type.key}={value}" if score_type else value
     return Unclear(f"`{word}` is not a number. Type for example `/score set {contact} {value}`")
 
@@ -253,21 +254,23 @@ async def score_message(request: Request) -> Reply:
 
 FEATURE = Feature(
     verbs={
-        "view": Command(
-            view_score, "view CONTACT", "see all scores of a contact", ("ada@example.com", "view ada", 'view "Top Gun"')
-        ),
+        "view": Command(view_score, "view CONTACT", "see all scores of a contact", ("{contact}", 'view "{name}"')),
         "set": Command(
             set_score,
             "set CONTACT VALUES [because …]",
             "set scores, or add to them; `set` alone opens a form",
-            ("set ada@example.com 85", "set ada fit=8 renewal=60 because great demo", "set ada +5"),
+            (
+                "set {contact} {value}",
+                "set {contact} +{change}",
+                "set {contact} {type}={value} {other_type}={other_value} because great demo",
+            ),
             Need.SET,
         ),
         "clear": Command(
             clear_score,
             "clear CONTACT [TYPE…]",
             "clear a score; a cleared score is missing, not zero",
-            ("clear ada@example.com fit",),
+            ("clear {contact} {type}",),
             Need.SET,
         ),
     },

@@ -41,7 +41,6 @@ BUTTONS = (
     ("ada", "History"),
     ("ada", "Why"),
     ("ada", "More"),
-    ("why ada", "Why Fit"),
     ("history ada", "Chart"),
     ("set ada 85", "Undo"),
     ("set ada 85", "History"),
