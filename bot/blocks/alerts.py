@@ -207,6 +207,14 @@ def alert_modal(types: Sequence[ScoreType], *, more: bool = False) -> Block:
     return form(ALERT_FORM, "Add an alert", blocks, submit="Add")
 
 
+def first_choices(types: Sequence[ScoreType]) -> dict[str, str]:
+    """Return what the menus of the form show first, by field.
+
+    Slack may lose the choice of a menu that the person did not touch when More adds fields; the menu is blank then.
+    """
+    return {"score": types[0].key, "kind": next(iter(_TRIGGERS)), "place": next(iter(_PLACES))}
+
+
 def _menu(name: str, label: str, choices: Mapping[str, str]) -> Block:
     return choice_field(name, label, choices, action=name, initial=next(iter(choices)))
 

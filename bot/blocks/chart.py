@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from math import dist
 from pathlib import Path
+from textwrap import wrap
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 from zoneinfo import ZoneInfo
 
 from storage.domain.numbers import show
-from storage.domain.score_types import Band, ScoreType
+from storage.domain.score_types import LADDER, Band, ScoreType
 from storage.domain.timeline import Point
 
 FONT: Final = Path(__file__).parent.parent / "fonts" / "DejaVuSans.ttf"
@@ -20,28 +21,30 @@ FAMILY: Final = "DejaVu Sans"
 #: them, so room is reserved by the number of characters.
 DIGIT, AVERAGE = 0.64, 0.6
 
-# The chart has its own background, so that it is readable in light and dark mode; a test checks the contrasts.
-PAPER: Final = "#ffffff"
-EDGE: Final = "#73757b"
-INK: Final = "#1d1c1d"
-QUIET: Final = "#4a4b50"
-LINE: Final = "#12355b"
-MARK: Final = "#a3123a"
-ON_MARK: Final = "#ffffff"
+# The chart has its own dark background, which does not dazzle in dark mode and is readable in light mode; a test checks
+# the contrasts.
+PAPER: Final = "#22262e"
+EDGE: Final = "#8b8f99"
+INK: Final = "#f4f5f7"
+QUIET: Final = "#c6c9d1"
+LINE: Final = "#ffffff"
+MARK: Final = "#ffb0c0"
+ON_MARK: Final = "#2a0d14"
 TINTS: Final = {
-    "grey": "#e4e5e8", "blue": "#dce8f7", "green": "#e3f1e4", "yellow": "#fdf3d0",
-    "orange": "#fde3cf", "red": "#fbd5d5", "purple": "#e9def6",
+    "grey": "#3d4048", "blue": "#1d3d66", "green": "#1c4a30", "yellow": "#4f430e",
+    "orange": "#5b3411", "red": "#601f27", "purple": "#45285f",
 }  # fmt: skip  # color name of a band → fill color
-#: fill colors from the lowest to the highest band, for bands without a color
-LADDER: Final = tuple(TINTS[name] for name in ("blue", "green", "yellow", "orange", "red"))
-NO_BAND: Final = "#f1f2f4"
+NO_BAND: Final = "#333842"
 
-WIDTH: Final = 720
+# The picture is narrow, because phones show it about 330 points wide.
+WIDTH: Final = 420
 SCALE: Final = 2  # pixels per unit, for high-resolution screens and zooming
-TOP, HEIGHT, LEGEND_LINE, MARGIN = 64, 250, 24, 20
+TOP, HEIGHT, LEGEND_LINE, MARGIN = 86, 200, 20, 16
 SMALL, NORMAL, LARGE = 13.0, 14.0, 18.0
 DISC = 9.5
-WIDEST_BAND_NAME = 120
+WIDEST_BAND_NAME = 80
+MOST_LEGEND_LINES = 2  # of each mark
+LEGEND, LEGEND_GAP = 36, 5  # from the plot to the legend, and below each mark of it
 MOST_DATES, MOST_VALUES = 8, 7
 ALT_TEXT = 1900  # characters as JSON; Slack accepts 2,000 and limits the blocks of a message together
 MISSING = "—"
@@ -73,8 +76,9 @@ class Chart:
 
     @property
     def height(self) -> int:
-        """Return the height of the picture, which has one line for each mark."""
-        return TOP + HEIGHT + 44 + LEGEND_LINE * len(self.marks) + (10 if self.marks else 0)
+        """Return the height of the picture, with the lines of all marks below the plot."""
+        lines = sum(len(_wrap_mark(self, mark)) for mark in self.marks)
+        return TOP + HEIGHT + LEGEND + LEGEND_LINE * lines + LEGEND_GAP * len(self.marks) + (6 if self.marks else 0)
 
 
 def png(chart: Chart) -> bytes:
@@ -182,19 +186,18 @@ def _choose_value_ticks(lowest: int, highest: int, step: int) -> list[int]:
 
 
 def _draw_head(chart: Chart) -> Iterator[str]:
-    score_type = chart.score_type
-    now = f"{_format_value(chart.points[-1][1], score_type)} now"
-    room = WIDTH - 2 * MARGIN - len(now) * AVERAGE * LARGE - 24
-    title = shorten_text(f"{chart.contact_name} · {score_type.label}", size=LARGE, room=room)
-    # The inner picture cuts off a title of wide characters before it reaches the value.
-    yield f'<svg x="{MARGIN}" width="{room:.1f}" height="{TOP}">'
-    yield _draw_text(title, 0, 30, size=LARGE, name="title") + "</svg>"
-    yield _draw_text(now, WIDTH - MARGIN, 30, size=LARGE, anchor="end", name="now")
+    now = f"{_format_value(chart.points[-1][1], chart.score_type)} now"
     span = (
         f"{_format_day(chart, chart.since, year=True)} to {_format_day(chart, chart.until, year=True)},"
-        f" days in {chart.zone.key}"
+        f" days in {chart.zone.key.rpartition('/')[2].replace('_', ' ')}"
     )
-    yield _draw_text(span, MARGIN, 50, size=SMALL, fill=QUIET, name="span")
+    room = WIDTH - 2 * MARGIN
+    # The inner picture cuts off texts of wide characters before they reach the edge.
+    yield f'<svg x="{MARGIN}" width="{room:.1f}" height="{TOP}">'
+    title = shorten_text(f"{chart.contact_name} · {chart.score_type.label}", size=LARGE, room=room)
+    yield _draw_text(title, 0, 30, size=LARGE, name="title")
+    yield _draw_text(shorten_text(now, size=NORMAL, room=room), 0, 52, size=NORMAL, name="now")
+    yield _draw_text(shorten_text(span, size=SMALL, room=room), 0, 72, size=SMALL, fill=QUIET, name="span") + "</svg>"
 
 
 def _draw_bands(frame: _Frame) -> Iterator[str]:
@@ -230,13 +233,14 @@ def band_color(bands: Sequence[Band], index: int) -> str:
     """Return the fill color of a band: its own color, or a mix of the default colors by its position."""
     if color := bands[index].colour:
         return TINTS[color]
+    ladder = [TINTS[color] for color in LADDER]
     if len(bands) == 1:
-        return LADDER[0]
-    exact = index * (len(LADDER) - 1) / (len(bands) - 1)
-    below = min(int(exact), len(LADDER) - 2)
+        return ladder[0]
+    exact = index * (len(ladder) - 1) / (len(bands) - 1)
+    below = min(int(exact), len(ladder) - 2)
     mixed = [
         round(lower + (upper - lower) * (exact - below))
-        for lower, upper in zip(_parse_color(LADDER[below]), _parse_color(LADDER[below + 1]), strict=True)
+        for lower, upper in zip(_parse_color(ladder[below]), _parse_color(ladder[below + 1]), strict=True)
     ]
     return "#{:02x}{:02x}{:02x}".format(*mixed)
 
@@ -329,15 +333,25 @@ def _draw_marks(frame: _Frame) -> Iterator[str]:
     chart = frame.chart
     spots = [_locate_mark(mark, frame) for mark in chart.marks]
     discs: list[tuple[float, float]] = []
+    below = TOP + HEIGHT + LEGEND
     for number, (mark, (x, y)) in enumerate(zip(chart.marks, spots, strict=True), 1):
         discs.append(_find_free_position(x, y, discs=discs, spots=spots, frame=frame))
         yield f'<path d="M{x:.1f} {y:.1f}L{discs[-1][0]:.1f} {discs[-1][1]:.1f}" stroke="{MARK}" stroke-width="1.5"/>'
         yield f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{MARK}" stroke="{PAPER}"/>'
         yield from _draw_number(number, *discs[-1])
-        below = TOP + HEIGHT + 44 + LEGEND_LINE * (number - 1) + 14
-        yield from _draw_number(number, MARGIN + DISC, below - SMALL / 3)
-        description = shorten_text(_describe_mark(chart, mark), size=NORMAL, room=WIDTH - 2 * MARGIN - 2 * DISC - 8)
-        yield _draw_text(description, MARGIN + 2 * DISC + 8, below, size=NORMAL, name="mark")
+        yield from _draw_number(number, MARGIN + DISC, below + NORMAL - SMALL / 3)
+        for line in _wrap_mark(chart, mark):
+            yield _draw_text(line, MARGIN + 2 * DISC + 8, below + NORMAL, size=NORMAL, name="mark")
+            below += LEGEND_LINE
+        below += LEGEND_GAP
+
+
+def _wrap_mark(chart: Chart, mark: Mark) -> list[str]:
+    """Return the description of a mark in lines that fit below the plot; an ellipsis marks what has no room."""
+    room = int((WIDTH - 2 * MARGIN - 2 * DISC - 8) / (AVERAGE * NORMAL))
+    lines = wrap(_keep_printable(_describe_mark(chart, mark)), room)
+    shown = lines[:MOST_LEGEND_LINES]
+    return shown if shown == lines else [*shown[:-1], f"{shown[-1][: room - 1].rstrip()}…"]
 
 
 def _locate_mark(mark: Mark, frame: _Frame) -> tuple[float, float]:
@@ -390,11 +404,11 @@ def _format_value(value: int | None, score_type: ScoreType, *, band: bool = True
 
 def _format_day(chart: Chart, instant: int, *, year: bool = False) -> str:
     day = datetime.fromtimestamp(instant / 1_000_000, UTC).astimezone(chart.zone).date()
-    return f"{_format_date(day)} {day.year}" if year else _format_date(day)
+    return f"{_format_date(day)}, {day.year}" if year else _format_date(day)
 
 
 def _format_date(day: date) -> str:
-    return f"{day.day} {MONTHS[day.month - 1]}"
+    return f"{MONTHS[day.month - 1]} {day.day}"
 
 
 def shorten_text(text: str, *, size: float, room: float) -> str:
@@ -402,9 +416,13 @@ def shorten_text(text: str, *, size: float, room: float) -> str:
 
     Some invisible characters would change the direction of the text after them, and XML forbids others.
     """
-    line = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    line = _keep_printable(text)
     most = int(room / (AVERAGE * size))
     return line if len(line) <= most else f"{line[: most - 1].rstrip()}…"
+
+
+def _keep_printable(text: str) -> str:
+    return "".join(character for character in " ".join(text.split()) if character.isprintable())
 
 
 def _draw_text(text: str, x: float, y: float, *, size: float, name: str, fill: str = INK, anchor: str = "start") -> str:

@@ -7,16 +7,25 @@ from urllib.parse import quote
 
 from bot.slack.handling import SLACK, Block
 from bot.slack.text import escape, strip_bidi
-from storage.domain.contacts import Contact
+from storage.domain.contacts import Contact, Json
+from storage.domain.csv_cells import write_cell
 from storage.domain.numbers import show
-from storage.domain.score_types import ScoreType
+from storage.domain.score_types import ScoreType, default_colour
 
 MISSING = "—"
+#: color name of a band → the square that shows it
+SQUARES = {
+    "grey": "⬜", "blue": "🟦", "green": "🟩", "yellow": "🟨", "orange": "🟧", "red": "🟥", "purple": "🟪",
+}  # fmt: skip  # one table
 BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, FIELD_TEXT, OPTION_TEXT = 75, 2000, 3000, 2000, 75
 # Slack rejects a message if its blocks exceed about 13,200 characters of JSON; headings and buttons need the rest.
+ALL_BLOCKS = 13_000
 ALL_SECTIONS = 9_500
 LONGEST_LINE = 600
+MOST_FIELDS = 10  # of a section
 MOST_ROWS = 20
+#: the lengths to which the lines of rows with buttons are shortened until all have room
+ROW_LENGTHS = (LONGEST_LINE, 300, 200, 120, 60)
 CONTEXT_TEXT = 800
 
 
@@ -54,38 +63,70 @@ def side_by_side(heading: str, columns: Sequence[str]) -> Block:
     return {**section(heading), "fields": fields}
 
 
-def sections(lines: Sequence[str]) -> list[Block]:
-    """Return as many sections as the lines need; lines beyond Slack's limit are replaced by their number."""
+def field_sections(fields: Sequence[str], *, room: int = ALL_SECTIONS) -> list[Block]:
+    """Return as many sections as the fields need, ten in each; Slack shows them in two columns.
+
+    *room* is the most characters of JSON. Fields beyond it are replaced by their number.
+    """
+    shown, total = list[str](), 0
+    for index, text in enumerate(fields):
+        short = truncate_markup(text, LONGEST_LINE)
+        total += len(json.dumps(_mrkdwn(short)))
+        if total > room:
+            shown.append(f"… and {len(fields) - index} more")
+            break
+        shown.append(short)
+    rows = [shown[index : index + MOST_FIELDS] for index in range(0, len(shown), MOST_FIELDS)]
+    return [{"type": "section", "fields": [_mrkdwn(text) for text in row]} for row in rows]
+
+
+def labeled(label: str, *lines: str) -> str:
+    """Return a field: a bold label, and below it the lines that are not blank."""
+    return "\n".join([f"*{label}*", *(line for line in lines if line)])
+
+
+def sections(lines: Sequence[str], *, room: int = ALL_SECTIONS) -> list[Block]:
+    """Return as many sections as the lines need; lines beyond *room* characters are replaced by their number."""
     texts, total = [""], 0
     for index, line in enumerate(lines):
         short = truncate_markup(line, LONGEST_LINE)
         total += len(json.dumps(short))
-        if total > ALL_SECTIONS:
+        if total > room:
             short = f"… and {len(lines) - index} more"
         if len(texts[-1]) + len(short) + 1 > SECTION_TEXT:
             texts.append("")
         texts[-1] = f"{texts[-1]}\n{short}" if texts[-1] else short
-        if total > ALL_SECTIONS:
+        if total > room:
             break
     return [section(text) for text in texts if text]
 
 
 def contact_rows(
-    lines: Sequence[str], contacts: Sequence[int], *, label: str = "Open", command: str = "view {}"
+    lines: Sequence[str],
+    contacts: Sequence[int],
+    *,
+    label: str = "Open",
+    command: str = "view {}",
+    around: Sequence[Block] = (),
 ) -> list[Block]:
     """Return a section for each line, with a button that runs *command*, in which {} stands for the contact.
 
-    *contacts* are the row ids in the order of the lines. Without room for the buttons, only the lines are returned.
+    *contacts* are the row ids in the order of the lines. Lines beyond MOST_ROWS have no buttons. All lines are
+    shortened until they have room beside the blocks *around* them; with a command that leaves no room at all, only the
+    lines are returned.
     """
-    rows = [
-        section(
-            truncate_markup(line, LONGEST_LINE),
-            accessory=button(label, action=f"run:{contact}", value=command.replace("{}", f"id:{contact}", 1)),
-        )
-        for line, contact in zip(lines, contacts, strict=True)
+    room = min(ALL_SECTIONS, ALL_BLOCKS - len(json.dumps(around)))
+    buttons = [
+        button(label, action=f"run:{contact}", value=command.replace("{}", f"id:{contact}", 1))
+        for contact in contacts[:MOST_ROWS]
     ]
-    has_room = len(rows) <= MOST_ROWS and len(json.dumps(rows)) <= ALL_SECTIONS
-    return rows if has_room else sections(lines)
+    for most in ROW_LENGTHS:
+        short = [truncate_markup(line, most) for line in lines]
+        rows = [section(line, accessory=accessory) for line, accessory in zip(short, buttons, strict=False)]
+        rows += sections(short[MOST_ROWS:])
+        if len(json.dumps(rows)) <= room:
+            return rows
+    return sections(lines, room=room)
 
 
 def context(text: str) -> Block:
@@ -126,6 +167,19 @@ def format_with_band(value: int | None, score_type: ScoreType, *, bold: bool = F
     band = score_type.band(value)
     shown = f"*{format_value(value)}*" if bold and value is not None else format_value(value)
     return f"{shown} ({band})" if band else shown
+
+
+def band_square(value: int | None, score_type: ScoreType) -> str:
+    """Return a square in the color of the band of a value, or nothing if the value has no band."""
+    index = score_type.band_index(value)
+    if index is None:
+        return ""
+    return SQUARES[score_type.bands[index].colour or default_colour(index, of=len(score_type.bands))]
+
+
+def join_words(*words: str) -> str:
+    """Return the words that are not blank, with a space between each two."""
+    return " ".join(word for word in words if word)
 
 
 def score_called(*labels: str) -> str:
@@ -173,3 +227,8 @@ def crm_links(contact: Contact, links: Mapping[str, str]) -> list[str]:
         for source, id in contact.ids.items()
         if source in links
     ]
+
+
+def format_attribute(value: Json) -> str:
+    """Return the value of an attribute as text; the elements of a list are separated by commas."""
+    return ", ".join(map(write_cell, value)) if isinstance(value, list) else write_cell(value)

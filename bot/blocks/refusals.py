@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from bot.blocks.elements import BUTTON_VALUE, MOST_ROWS, actions, button, contact_rows, context, section, short_name
 from bot.slack.access import Need, NotAllowed, Person, Verdict
 from bot.slack.handling import Block, Reply
+from bot.slack.line import Unclear
 from bot.slack.text import code_block, escape, escape_code, escape_sentence
 from storage.alerts.followups import UnknownFollowUp
 from storage.audit import ChangedMeanwhile
@@ -46,6 +47,8 @@ def refusal_reply(refusal: Refusal, *, asker: str = "", admins: Sequence[str] = 
         return Reply(text=sentence, blocks=[section(f"{sentence}\n```{code_block(refusal.pointed)}```")])
     mentions = [f"<@{admin}>" for admin in admins]
     sentence = refusal_sentence(refusal, asker=asker, admins=mentions)
+    if isinstance(refusal, Unclear) and refusal.line is not None:
+        return choose_contact_reply(escape_sentence(sentence), [(f"/score {refusal.line}", refusal.line)])
     return plain_reply(sentence if isinstance(refusal, TooLate | NotTheirs | NotAllowed) else escape_sentence(sentence))
 
 

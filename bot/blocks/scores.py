@@ -1,16 +1,24 @@
 """Render the scores of a contact: the card, the receipt of a change, and the form that sets scores."""
 
+import json
 from collections.abc import Mapping, Sequence
 
 from bot.blocks.elements import (
+    ALL_SECTIONS,
     MISSING,
     actions,
+    band_square,
     button,
     context,
+    crm_links,
     day,
+    field_sections,
     format_actor,
+    format_attribute,
     format_value,
     format_with_band,
+    join_words,
+    labeled,
     moment,
     section,
     sections,
@@ -23,7 +31,8 @@ from bot.slack.handling import Block, Reply
 from bot.slack.line import LONGEST_REASON
 from bot.slack.text import escape
 from storage.alerts.followups import FollowUp
-from storage.domain.contacts import Contact
+from storage.domain.attributes import has_value
+from storage.domain.contacts import Contact, fold_address
 from storage.domain.facts import Op
 from storage.domain.numbers import THOUSAND, show
 from storage.domain.score_types import ScoreType
@@ -32,52 +41,104 @@ from storage.reading.current_scores import Card, CurrentScore
 
 SET_FORM = "set_score"
 SCORE = "score_"
+DETAILS = 3_500  # characters of JSON for what a card says beside the scores
 MOST_TYPES = 40  # private_metadata is limited to 3,000 characters
 
 
-def card_reply(card: Card, types: Sequence[ScoreType], follow_ups: Sequence[FollowUp]) -> Reply:
-    """Return the card of a contact: scores, owner, tags and waiting follow-ups."""
+def card_reply(
+    card: Card,
+    types: Sequence[ScoreType],
+    follow_ups: Sequence[FollowUp],
+    *,
+    last_done: FollowUp | None = None,
+    owner: str | None = None,
+    links: Mapping[str, str] | None = None,
+) -> Reply:
+    """Return the card of a contact: its scores as fields, then owner, tags, and follow-ups.
+
+    *last_done* is the last follow-up that was marked done, *owner* the Slack user id of the contact's owner if it is
+    known, and *links* are the link templates of sources.
+    """
     contact = card.contact
     about = [short_name(text) for text in (contact.company, contact.email if contact.name else None) if text]
-    head = " · ".join([f"*{short_name(contact.shown)}*", *about])
-    scores = {score.score_type.key: score for score in card.standings}
-    lines = []
-    for score_type in types:
-        score = scores.get(score_type.key)
-        if score is None:
-            lines.append(f"{escape(score_type.label)}  {MISSING}")
-            continue
-        changed = f"{moment(score.as_of)} {format_actor(score.actor, score.source)}".strip()
-        parts = [
-            format_with_band(score.value, score_type, bold=True),
-            *trend(score.trends),
-            *_describe_band_end(score),
-            changed,
-        ]
-        lines.append(f"{escape(score_type.label)}  {' · '.join(parts)}")
-    blocks: list[Block] = [section(head), *sections(lines)]
-    notes = [f"Owner: {escape(contact.owner)}"] if contact.owner else []
-    notes += [f"Tags: {', '.join(escape(tag) for tag in contact.tags)}"] if contact.tags else []
-    notes += [
-        f"Follow-up: {standing_line(follow_up) or f'open since {moment(follow_up.asked_at)}'}"
-        for follow_up in follow_ups
-    ]
-    if notes:
-        blocks.append(context(" · ".join(notes)))
-    value = str(contact.row)
-    owner_button = [] if contact.owner else [button("Make me the owner", action="owner", value=value)]
+    head = " · ".join([f"*{short_name(contact.shown)}*", *about, *crm_links(contact, links or {})])
+    details = field_sections(_describe_contact(contact, follow_ups, last_done, owner), room=DETAILS)
+    room = ALL_SECTIONS - len(json.dumps(details))
+    scores = field_sections(
+        [_render_score(score_type, card.standing(score_type.key)) for score_type in types], room=room
+    )
     buttons = [
-        button("Set", action="set", value=value),
-        button("History", action="history", value=value),
-        *owner_button,
+        button("Set", action="set", value=str(contact.row)),
+        button("History", action="history", value=str(contact.row)),
+        *([button("Why", action="why", value=str(contact.row))] if card.standings else []),
+        button("More", action="details", value=str(contact.row)),
+        *([] if contact.owner else [button("Make me the owner", action="owner", value=str(contact.row))]),
     ]
-    blocks.append(actions(buttons))
     summary = ", ".join(
         f"{escape(score.score_type.label)} {format_with_band(score.value, score.score_type)}"
         for score in card.standings
     )
     text = f"{escape(contact.shown)}: {summary or 'no score yet'}"
+    blocks = [section(head), *scores, *details, actions(buttons)]
     return Reply(text=text, blocks=blocks, contacts=frozenset({contact.id}))
+
+
+def _render_score(score_type: ScoreType, score: CurrentScore | None) -> str:
+    """Return a score as a field: label, value with band, trend, and the last change."""
+    if score is None:
+        return f"{escape(score_type.label)}\n{MISSING}"
+    label = join_words(band_square(score.value, score_type), escape(score_type.label))
+    value = format_with_band(score.value, score_type, bold=True)
+    changed = f"{moment(score.as_of)} {format_actor(score.actor, score.source)}".strip()
+    return "\n".join([label, value, *trend(score.trends), *_describe_band_end(score), changed])
+
+
+def _describe_contact(
+    contact: Contact, follow_ups: Sequence[FollowUp], last_done: FollowUp | None, owner: str | None
+) -> list[str]:
+    """Return what a card says beside the scores, as fields."""
+    fields = [labeled("Owner", f"<@{owner}>" if owner else short_name(contact.owner or "Nobody"))]
+    fields += [labeled("Tags", ", ".join(escape(tag) for tag in contact.tags))] if contact.tags else []
+    fields += [
+        labeled("Follow-up", standing_line(follow_up) or f"Open since {moment(follow_up.asked_at)}")
+        for follow_up in follow_ups
+    ]
+    fields += [labeled("Last follow-up", standing_line(last_done))] if last_done else []
+    return fields
+
+
+def details_reply(contact: Contact, identities: Sequence[tuple[str, str]], links: Mapping[str, str]) -> Reply:
+    """Return everything about a contact that its card leaves out: addresses, ids, tags and attributes.
+
+    *identities* are the (source, id) pairs of the contact; the source of an address is blank.
+    """
+    addresses = [contact.email] if contact.email else []
+    addresses += [id for source, id in identities if not source and id != fold_address(contact.email or "")]
+    ids = [f"{source}:{id}" for source, id in identities if source]
+    lines = [
+        _render_detail("E-mail", addresses),
+        _render_detail("Ids", ids),
+        " · ".join(crm_links(contact, links)),
+        _render_detail("Owner", [contact.owner] if contact.owner else []),
+        _render_detail("Tags", contact.tags),
+        *(
+            _render_detail(name, [format_attribute(value)])
+            for name, value in sorted(contact.attributes.items())
+            if has_value(value)
+        ),
+        f"*Known since*  {moment(contact.created_at)}",
+    ]
+    title = f"More about {short_name(contact.shown)}"
+    return Reply(
+        text=title,
+        blocks=[section(f"*{title}*"), *sections([line for line in lines if line])],
+        contacts=frozenset({contact.id}),
+    )
+
+
+def _render_detail(label: str, texts: Sequence[str]) -> str:
+    """Return a line with a bold label and texts, or nothing without texts."""
+    return f"*{escape(label)}*  {', '.join(escape(text) for text in texts)}" if texts else ""
 
 
 def _describe_band_end(score: CurrentScore) -> list[str]:

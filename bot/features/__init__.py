@@ -79,6 +79,9 @@ async def run_line(request: Request) -> Reply:
     if asking.verb is not None:
         command = TABLES.verbs[asking.verb]
         request.needs(command.need)
+        if asking.rest and not command.takes_words:
+            question = f"`/score {asking.verb}` takes no words, and nothing was done. Did you mean it alone?"
+            return choose_contact_reply(question, [(f"/score {asking.verb}", asking.verb)])
         return await command.handler(replace(request, text=asking.rest))
     matches = await find_all(request, read_contact(line))
     if lists.is_word_filter(request) and not is_name(line, matches):

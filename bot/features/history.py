@@ -11,7 +11,7 @@ from bot.slack.access import Need
 from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import SLACK, Outlived, Picture, Reply, Request
-from bot.slack.line import read_clear, read_days
+from bot.slack.line import EVER, read_clear, read_days
 from bot.slack.lookup import find_scored, load_card
 from bot.slack.text import parse_number
 from storage.audit import AuditAction, audit_entries
@@ -29,13 +29,14 @@ async def show_history(request: Request) -> Reply:
         return await ask_for_contact(request, "history {contact}")
     line, days = read_days(request.text)
     words, scores = read_clear(line, request.types)
-    period = f" {days}d" if days else ""
+    period = "" if days is None else " all" if days == EVER else f" {days}d"
     contact = await find_scored(request, words, line=f"history {{}} {scores[0]}{period}")
     if isinstance(contact, Reply):
         return contact
-    since = request.now - days * DAY if days else 0
+    since = max(0, request.now - days * DAY) if days else 0
     score_type, entries = await history(request.workspace, contact=contact.id, score=scores[0], most=MOST, since=since)
-    picture = await chart_of(request, contact, score=score_type.key, days=days) if days else None
+    chart_since = None if days == EVER else since
+    picture = await chart_of(request, contact, score=score_type.key, since=chart_since) if days is not None else None
     return await _reply(request, contact, score_type, entries, picture=picture)
 
 
@@ -57,7 +58,7 @@ async def show_chart(request: Request) -> Reply:
         raise Outlived
     since = request.now - days * DAY
     score_type, entries = await history(request.workspace, contact=contact.id, score=score, most=MOST, since=since)
-    picture = await chart_of(request, contact, score=score, days=days)
+    picture = await chart_of(request, contact, score=score, since=since)
     return replace(await _reply(request, contact, score_type, entries, picture=picture), replaces=True)
 
 
@@ -90,14 +91,28 @@ async def explain_score(request: Request) -> Reply:
     return why_reply(contact, score_type, explanation)
 
 
-async def chart_of(request: Request, contact: Contact, *, score: str, days: int) -> Picture | None:
-    """Return the chart of a score over the last *days* days, or None if the score was missing all the time."""
+async def explain_by_button(request: Request) -> Reply:
+    """Explain a score of the contact in the button's value: the score type in the value, or the contact's first."""
+    key, _, score = request.text.partition(" ")
+    contact_card = await load_card(request, key)
+    types = [standing.score_type for standing in contact_card.standings]
+    chosen = score or (types[0].key if types else request.types[0].key)
+    contact = contact_card.contact
+    score_type, explanation = await why(request.workspace, contact=contact.id, score=chosen, most=MOST, now=request.now)
+    return why_reply(contact, score_type, explanation, others=[other for other in types if other.key != chosen])
+
+
+async def chart_of(request: Request, contact: Contact, *, score: str, since: int | None) -> Picture | None:
+    """Return the chart of a score since an instant, or None if the score was missing all the time.
+
+    *since* is in µs; None: since the first change.
+    """
     timeline = await load_timeline(
         request.workspace,
         contact=contact.id,
         score=score,
         most=MOST_CHANGES,
-        since=request.now - days * DAY,
+        since=since,
         now=request.now,
     )
     if all(value is None for _, value in timeline.points):
@@ -144,8 +159,8 @@ FEATURE = Feature(
         "history": Command(
             show_history,
             "history CONTACT [TYPE] [90d]",
-            "every change of a score; with a number of days also a chart",
-            ("history {contact}", "history {contact} {type} 90d"),
+            "every change of a score; with a period such as 90d, 2y or all also a chart",
+            ("history {contact}", "history {contact} {type} 90d", "history {contact} all"),
         ),
         "why": Command(
             explain_score,
@@ -154,5 +169,9 @@ FEATURE = Feature(
             ("why {contact} {type}",),
         ),
     },
-    buttons={"history": (Need.SEE, open_history), "chart": (Need.SEE, show_chart)},
+    buttons={
+        "history": (Need.SEE, open_history),
+        "why": (Need.SEE, explain_by_button),
+        "chart": (Need.SEE, show_chart),
+    },
 )

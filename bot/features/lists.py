@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from bot.blocks.elements import BUTTON_VALUE, score_called
 from bot.blocks.lists import (
+    RowDetails,
     filter_reply,
     not_your_segment_reply,
     segment_saved_reply,
@@ -20,11 +21,25 @@ from bot.slack.feature import Command, Feature
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.line import read_top
 from bot.slack.text import MENTION, escape, escape_code
+from storage.alerts.followups import list_waiting_of
 from storage.audit import AuditAction
 from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresses
-from storage.domain.filters.terms import All, Any, Has, InBand, Is, Not, Term
-from storage.reading.current_scores import top
-from storage.reading.pages import MOST_COUNTED, count, find_emptying_term, page
+from storage.domain.filters.terms import (
+    All,
+    Any,
+    Crossed,
+    FollowedUp,
+    Has,
+    InBand,
+    Is,
+    Not,
+    Term,
+    Trend,
+    Updated,
+    leaf_terms,
+)
+from storage.reading.current_scores import last_touched, top, values_then
+from storage.reading.pages import MOST_COUNTED, Page, count, find_emptying_term, page
 from storage.reading.segments import (
     Segment,
     delete_segment,
@@ -167,13 +182,28 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
     return filter_reply(
         result.cards,
         query.scores or (request.types[0],),
-        query.attributes,
+        query,
+        await _load_details(request, query, result),
         text=await _name_mentions(request, filter_page.text),
         first=filter_page.skipped + 1,
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,
         current=filter_page.carried() or "",  # always fits: it was in a button before, or it has no cursor
+    )
+
+
+async def _load_details(request: Request, query: Filter, result: Page) -> RowDetails:
+    """Return what the filter asks for of the contacts of a page and their cards do not have."""
+    terms, ids = leaf_terms(query.where), [card.contact.id for card in result.cards]
+    windows = {(term.score.key, term.window) for term in terms if isinstance(term, Trend | Crossed)}
+    asks_updates = any(isinstance(term, Updated) for term in terms)
+    asks_follow_ups = any(isinstance(term, FollowedUp) for term in terms)
+    follow_ups = await list_waiting_of(request.workspace, contacts=ids) if asks_follow_ups else []
+    return RowDetails(
+        past=await values_then(request.workspace, contacts=ids, windows=windows, now=result.as_of),
+        touched=await last_touched(request.workspace, contacts=ids) if asks_updates else {},
+        follow_ups={follow_up.contact: follow_up for follow_up in reversed(follow_ups)},
     )
 
 
@@ -282,7 +312,8 @@ async def top_contacts(request: Request) -> Reply:
         return plain_reply(
             f"No contacts with a {score_called(score_type.label)} match `{escape_code(terms)}`. Score types: {keys}."
         )
-    return top_reply(result.cards, score_type, text=await _name_mentions(request, terms))
+    details = await _load_details(request, query, result)
+    return top_reply(result.cards, score_type, query, details, text=await _name_mentions(request, terms))
 
 
 FEATURE = Feature(

@@ -5,23 +5,43 @@ from dataclasses import replace
 
 from bot.blocks.elements import OPTION_TEXT, plain_text, score_called
 from bot.blocks.refusals import distinct_name, no_contact_reply, plain_reply, refusal_sentence
-from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal, unsent_note
+from bot.blocks.scores import (
+    MOST_TYPES,
+    SCORE,
+    SET_FORM,
+    card_reply,
+    details_reply,
+    receipt_reply,
+    set_modal,
+    unsent_note,
+)
 from bot.slack.access import Need
 from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Block, Reply, Request
-from bot.slack.line import Setting, Value, ends_with_number, read_clear, read_contact, read_set, two_numbers_refusal
+from bot.slack.line import (
+    NoValue,
+    Setting,
+    Unclear,
+    Value,
+    ends_with_number,
+    read_clear,
+    read_contact,
+    read_set,
+    two_numbers_refusal,
+)
 from bot.slack.lookup import find_all, find_one, find_scored, load_card
 from bot.slack.manifest import SHORTCUT
-from bot.slack.text import escape, escape_code
-from storage.alerts.followups import list_waiting
+from bot.slack.text import escape
+from storage.alerts.followups import list_waiting, load_last_done
 from storage.domain.contacts import Contact, find_address, looks_like_address
 from storage.domain.errors import Refusal, UnknownContact
 from storage.domain.facts import Op
 from storage.domain.numbers import parse, show
-from storage.ledger.contacts import contacts
+from storage.ledger.contacts import contacts, list_identities
 from storage.reading.current_scores import Card
 from storage.reading.search import nearest
+from storage.sources.config import link_templates
 
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
 
@@ -35,14 +55,31 @@ async def view_score(request: Request) -> Reply:
     if isinstance(contact, Reply):
         return contact
     contact_card = await load_card(request, contact)
-    return card_reply(contact_card, request.types, await list_waiting(request.workspace, contact=contact.id, most=1))
+    return card_reply(
+        contact_card,
+        request.types,
+        await list_waiting(request.workspace, contact=contact.id, most=1),
+        last_done=await load_last_done(request.workspace, contact=contact.id),
+        owner=await request.user_of(contact.owner) if contact.owner else None,
+        links=await link_templates(request.workspace),
+    )
+
+
+async def show_details(request: Request) -> Reply:
+    """Show what the card of the contact in the button's value leaves out."""
+    contact = (await load_card(request, request.text)).contact
+    identities = await list_identities(request.workspace, contact=contact.id)
+    return details_reply(contact, identities, await link_templates(request.workspace))
 
 
 async def set_score(request: Request) -> Reply:
     """Handle `set CONTACT VALUES [because …]`. Without arguments, open the form."""
     if not request.text:
         return _open_modal(request)
-    setting = read_set(request.text, request.types)
+    try:
+        setting = read_set(request.text, request.types)
+    except NoValue as refusal:
+        raise await _explain_last_word(request) or refusal from None
     if looks_like_address(setting.contact) and not await find_all(request, setting.contact):
         if request.creates:
             return await _set_scores(request, setting, setting.contact)
@@ -55,9 +92,25 @@ async def set_score(request: Request) -> Reply:
         key, _, contact = setting.contact.partition(" ")
         if is_unknown and contact and key.casefold() in {score_type.key for score_type in request.types}:
             value = replace(setting.values[-1], score=key.casefold()).typed()
-            return plain_reply(f"Values go at the end: `/score set {escape_code(contact)} {value}`")
+            line = f"set {contact} {value}"
+            raise Unclear(f"Values go at the end: `/score {line}`", line=line)
         return match
     return await _set_scores(request, setting, match)
+
+
+async def _explain_last_word(request: Request) -> Unclear | None:
+    """Return the refusal of a line in which a word that is not a number follows a contact, or None."""
+    contact, _, word = request.text.rpartition(" ")
+    keys = {score_type.key: score_type for score_type in request.types}
+    name, _, key = contact.rpartition(" ")
+    score_type = keys.get(key.casefold()) if name else None
+    if score_type is not None:
+        contact = name
+    if not contact or await find_all(request, request.text) or not await find_all(request, read_contact(contact)):
+        return None
+    value = show((score_type or request.types[0]).example)
+    value = f"{score_type.key}={value}" if score_type else value
+    return Unclear(f"`{word}` is not a number. Type for example `/score set {contact} {value}`")
 
 
 def _format_line(setting: Setting, contact: str = "{}") -> str:
@@ -221,7 +274,7 @@ FEATURE = Feature(
             Need.SET,
         ),
     },
-    buttons={"set": (Need.SET, open_form)},
+    buttons={"set": (Need.SET, open_form), "details": (Need.SEE, show_details)},
     forms={SET_FORM: (Need.SET, submit_scores)},
     options={"contact": offer_contacts},
     shortcuts={SHORTCUT: (Need.SET, score_message)},

@@ -151,7 +151,7 @@ def make_feature(inverses: _Inverses) -> Feature:
     """Return the feature; *inverses* are those that the other features register."""
     verb = partial(undo, inverses=inverses)
     return Feature(
-        verbs={"undo": Command(verb, "undo", "undo your last command", ("undo",))},
+        verbs={"undo": Command(verb, "undo [import/ID]", "undo your last command, or an import", ("undo",))},
         buttons={
             "undo": (Need.SET, undo_by_button),
             "undo_change": (Need.SEE, partial(undo_change_by_button, inverses=inverses)),

@@ -55,6 +55,7 @@ class People:
         self._people = TimedCache[Person](lifetime=KEPT)
         self._places = TimedCache[Conversation](lifetime=KEPT)
         self._members = TimedCache[frozenset[str]](lifetime=KEPT)
+        self._addresses = TimedCache[str](lifetime=KEPT)
         # From users.list: whether each user id belongs to a full member of this workspace, and the ids of the admins.
         self._full_members: dict[str, bool] = {}
         self._admins: Sequence[str] = ()
@@ -164,14 +165,18 @@ class People:
 
     async def by_address(self, address: str, *, now: int) -> str | None:
         """Return the Slack id of the active member with an e-mail address, or None."""
+        user_id = await self._addresses.get(address, lambda: self._look_up_address(address), now=now)
+        return user_id if user_id and await self.colleague(user_id, now=now) else None
+
+    async def _look_up_address(self, address: str) -> str:
+        """Return the Slack id of the user with an e-mail address; blank, which is cached, if there is none."""
         try:
             response = await self._client.users_lookupByEmail(email=address)
         except SlackApiError as exc:
             if error_code(exc) in ("users_not_found", "missing_scope", "unknown_method"):
-                return None
+                return ""
             raise
-        user_id = (response.get("user") or {}).get("id")
-        return user_id if user_id and await self.colleague(user_id, now=now) else None
+        return (response.get("user") or {}).get("id") or ""
 
     async def an_admin(self, *, now: int) -> str | None:
         """Return an active admin, or None: by name, else by a user group, else an owner or admin of the workspace.

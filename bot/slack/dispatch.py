@@ -313,6 +313,7 @@ class Dispatcher:
             clock=self._clock,
             answer_to=payload.answer_to,
             address_of=self._find_address,
+            user_of=self._find_user,
             name_of=self._find_name,
             find_person=self._find_person,
             is_colleague=self._is_colleague,
@@ -325,6 +326,14 @@ class Dispatcher:
     async def _find_address(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())
         return person.email if person is not None and not person.is_outsider else None
+
+    async def _find_user(self, address: str) -> str | None:
+        """Return the Slack user id of the colleague with an address; None also if Slack does not answer."""
+        try:
+            return await self._people.by_address(address, now=self._clock())
+        except Exception as exc:  # the answer names the address instead
+            log.warning("address not looked up", because=type(exc).__name__)
+            return None
 
     async def _find_name(self, user: str) -> str | None:
         person = await self._people.person(user, now=self._clock())

@@ -29,6 +29,11 @@ class Command:
     need: Need = Need.SEE
     examples_of_setters: tuple[str, ...] = ()
 
+    @property
+    def takes_words(self) -> bool:
+        """Return whether words may follow the verb."""
+        return " " in self.usage
+
 
 class Inverse(Protocol):
     """A function of storage that undoes a recorded change, and returns the id of the undo's entry."""

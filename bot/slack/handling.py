@@ -39,6 +39,7 @@ class Request:
     key: str  #: idempotency key: equal for every delivery of the same request
     now: int
     address_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → email address of a colleague
+    user_of: Callable[[str], Awaitable[str | None]]  #: email address → Slack user id of a colleague
     name_of: Callable[[str], Awaitable[str | None]]  #: Slack user id → display name of a colleague
     find_person: Callable[[str], Awaitable[Person | None]]  #: Slack user id → the person, also a guest or one who left
     is_colleague: Callable[[str], Awaitable[bool]]  #: Slack user id → whether the user is an active member
@@ -174,7 +175,7 @@ class Reply:
 
     *instead*: what to type if Slack does not open the modal.
     *replaces*: the message replaces the message with the clicked button.
-    *picture*: the image is shown below the message; if Slack rejects the image, the message says so and what to do.
+    *picture*: the image is shown below the first block; if Slack rejects the image, the message says so and what to do.
     *public*: the message is posted for everyone in the conversation, if every member of it may see scores. If not, the
     requester is told why, with a button that sends it to the requester alone; *share_value* is its value.
     *direct*: the message is sent to the requester by direct message.

@@ -32,14 +32,27 @@ _ADDRESS = re.compile(r"[\w.+-]+@[\w.-]+")
 _IN_BRACKETS = re.compile(r"<[^\s<>@#!][^\s<>]*@[^\s<>]+>")  # mail programs write `Name <address>`
 _FIELD_WORD = re.compile(r'\w+:"[^"]*"|"[^"]*"|\S+')
 _FIELD = re.compile(r"(?P<field>[a-zA-Z]+):(?P<text>.*)")
-_PERIOD = re.compile(r"(?P<line>.*\S)\s(?P<number>\d{1,4})(?P<unit>[dDwW])", re.ASCII | re.DOTALL)
+_PERIOD = re.compile(r"(?P<line>.*\S)\s(?:(?P<number>\d{1,4})(?P<unit>[dwyDWY])|(?i:all))", re.ASCII | re.DOTALL)
+_DAYS_OF = {"d": 1, "w": 7, "y": 365}
+EVER = 0  #: the days of the period `all`
 LONGEST_REASON = 300
 #: the fields that `add` accepts, with an example of each
 ADDABLE = {name: example for name, example in TEXT_FIELDS.items() if name != "email"}
 
 
 class Unclear(Refusal):
-    """That line cannot be read; the message says what to type instead."""
+    """That line cannot be read; the message says what to type instead.
+
+    *line* is the line that was probably meant, if it can be run as it is.
+    """
+
+    def __init__(self, *message: str, line: str | None = None) -> None:
+        super().__init__(*message)
+        self.line = line
+
+
+class NoValue(Unclear):
+    """That `set` line has no value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,17 +184,22 @@ def _ends_with_value(text: str, types: Sequence[ScoreType]) -> bool:
     return bool(words) and _is_value(words[-1])
 
 
+def _strip_dash(text: str) -> str:
+    """Return a text without the dash that some people type before `because`."""
+    return text.strip().removesuffix(" -").strip()
+
+
 def _split_reason(rest: str, types: Sequence[ScoreType]) -> tuple[str, str | None]:
     """Split off the reason, which follows the first `because` after a value. Raises Unclear if the reason is empty."""
     # Quoted text is masked: a company may be called "Just Because".
     masked = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), rest)
     matches = list(_BECAUSE.finditer(masked))
-    match = next((match for match in matches if _ends_with_value(rest[: match.start()], types)), None)
+    match = next((match for match in matches if _ends_with_value(_strip_dash(rest[: match.start()]), types)), None)
     if match is None and not _ends_with_value(rest, types):
         match = next((match for match in matches if match.end() < len(rest)), None)
     if match is None:
         return rest.strip(), None
-    text, reason = rest[: match.start()].strip(), strip_quotes(rest[match.end() :])
+    text, reason = _strip_dash(rest[: match.start()]), strip_quotes(rest[match.end() :])
     if not reason:
         raise Unclear(f"Type a reason after `because`, or leave `because` out: `/score set {text}`")
     if len(reason) > LONGEST_REASON:
@@ -248,7 +266,7 @@ def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], 
         key = words[-1].casefold() if len(words) > 1 and words[-1].casefold() in keys else None
         value = example_of[keys[0]] if key is None else f"{key}={example_of[key]}"
         example = " ".join(words[:-1]) if key is not None and example == contact else example
-        raise Unclear(f"Type the value too: `/score set {example} {value}`")
+        raise NoValue(f"Type the value too: `/score set {example} {value}`")
     if not contact:
         raise Unclear(f"Name the contact: `/score set ada@example.com {values[0].typed()}`")
     if "@" in words[0] and len(words) > 1 and _BARE.fullmatch(words[-1]):
@@ -267,11 +285,12 @@ def _check_value_position(words: Sequence[str], example: str) -> None:
     if len(words) < 2:
         return
     if _is_value(words[0]):
-        raise Unclear(f"Values go at the end: `/score set {' '.join(words[1:])} {words[0]}`")
+        line = f"set {' '.join(words[1:])} {words[0]}"
+        raise Unclear(f"Values go at the end: `/score {line}`", line=line)
     index = next((index for index, word in enumerate(words) if _is_value(word)), None)
     if index is not None:
-        line = f"{' '.join(words[: index + 1])} because {' '.join(words[index + 1 :])}"
-        raise Unclear(f"Values go at the end, and a reason after `because`: `/score set {line}`")
+        line = f"set {' '.join(words[: index + 1])} because {' '.join(words[index + 1 :])}"
+        raise Unclear(f"Values go at the end, and a reason after `because`: `/score {line}`", line=line)
     if _NO_NUMBER.fullmatch(words[-1]) or _SPELLED.fullmatch(words[-1]):
         raise Unclear(f"`{words[-1]}` is not a number. Type for example `/score set {' '.join(words[:-1])} {example}`")
 
@@ -365,8 +384,12 @@ def _explain_not_addable(word: str, first: str) -> str:
 
 
 def read_days(rest: str) -> tuple[str, int | None]:
-    """Split a period such as `90d` or `12w` off the end of a line; return the rest and the days, None without one."""
+    """Split a period such as `90d`, `12w`, `2y` or `all` off the end of a line.
+
+    Return the rest and the days: EVER for `all`, None without a period.
+    """
     match = _PERIOD.fullmatch(rest)
     if match is None:
         return rest, None
-    return match["line"].strip(), int(match["number"]) * (7 if match["unit"] in "wW" else 1)
+    days = int(match["number"]) * _DAYS_OF[match["unit"].casefold()] if match["number"] else EVER
+    return match["line"].strip(), days

@@ -24,6 +24,7 @@ NOT_ALLOWED = (
     " *OAuth & Permissions*, add the bot scope `files:write`, then *Reinstall to Workspace*."
 )
 NOT_TAKEN = "No chart: Slack did not take the picture{}. The text above says what it would show; try again in a minute."
+NEVER_TAKEN = "No chart: this Slack takes no pictures from apps. The text above says what it would show."
 
 
 class BlocksRefused(Exception):
@@ -52,18 +53,31 @@ async def send_with_image(
     except Exception as exc:  # whatever went wrong, the description is sent instead
         code = error_code(exc)
         log.warning("picture not uploaded", because=type(exc).__name__, error=code)
-        reason = NOT_ALLOWED if code == "missing_scope" else NOT_TAKEN.format(f" (`{code}`)" if code else "")
-        await send(_append_blocks(reply, section(escape(picture.words)), context(reason)))
+        await send(_insert_blocks(reply, section(escape(picture.words)), context(_explain_refusal(code))))
         return
     for pause in PAUSES:
         try:
-            await send(_append_blocks(reply, image))
+            await send(_insert_blocks(reply, image))
             return
         except BlocksRefused:
             await asyncio.sleep(pause)
     log.warning("picture not shown")
-    await send(_append_blocks(reply, section(escape(picture.words)), context(NOT_TAKEN.format(""))))
+    await send(_insert_blocks(reply, section(escape(picture.words)), context(NOT_TAKEN.format(""))))
 
 
-def _append_blocks(reply: Reply, *blocks: Block) -> Reply:
-    return replace(reply, blocks=[*reply.blocks, *blocks], picture=None)
+def _explain_refusal(code: str | None) -> str:
+    """Return why there is no chart, and what to do, for Slack's error code; None if there was no answer."""
+    match code:
+        case None:
+            return NOT_TAKEN.format("")
+        case "missing_scope":
+            return NOT_ALLOWED
+        case "unknown_method":
+            return NEVER_TAKEN
+        case _:
+            return NOT_TAKEN.format(f" (`{code}`)")
+
+
+def _insert_blocks(reply: Reply, *blocks: Block) -> Reply:
+    """Return the reply with blocks below its title."""
+    return replace(reply, blocks=[*reply.blocks[:1], *blocks, *reply.blocks[1:]], picture=None)

@@ -125,6 +125,30 @@ async def list_waiting(
     return await _list_follow_ups(workspace, where, contact or 0, assignee=assignee, after=after, most=most)
 
 
+async def list_waiting_of(workspace: Workspace, *, contacts: Collection[int]) -> list[FollowUp]:
+    """Return the unfinished follow-ups of contacts, newest first."""
+    rows = await database.read(
+        f"{READ} WHERE f.workspace_id = $2 AND f.state IN ({states_sql(WAITING)}) AND f.contact_id IN"
+        " (SELECT m.id FROM given(id bigint) JOIN contacts m ON m.id = given.id OR m.merged_into = given.id)"
+        " ORDER BY f.id DESC",
+        [{"id": contact} for contact in contacts],
+        workspace.id,
+    )
+    return await _make_follow_ups(rows)
+
+
+async def load_last_done(workspace: Workspace, *, contact: int) -> FollowUp | None:
+    """Return the follow-up of a contact that was marked done last, or None."""
+    rows = await database.read(
+        f"{READ} WHERE f.workspace_id = $1 AND f.state = '{FollowUpState.DONE.value}'"
+        " AND f.contact_id IN (SELECT id FROM contacts WHERE id = $2 OR merged_into = $2)"
+        " ORDER BY f.changed_at DESC, f.id DESC LIMIT 1",
+        workspace.id,
+        contact,
+    )
+    return next(iter(await _make_follow_ups(rows)), None)
+
+
 async def list_in_states(
     workspace: Workspace, *, states: Collection[FollowUpState], owner: str | None, after: int = 0, most: int
 ) -> list[FollowUp]:

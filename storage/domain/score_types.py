@@ -24,6 +24,9 @@ TAKEN_WORDS = frozenset(
 #: the colors of bands; charts draw a light tint, so that text on it stays readable
 COLOURS = ("grey", "blue", "green", "yellow", "orange", "red", "purple")
 
+#: the colors of bands without a color of their own, from the lowest to the highest
+LADDER = ("blue", "green", "yellow", "orange", "red")
+
 SHORTEST_HALF_LIFE, LONGEST_HALF_LIFE = 3_600_000_000, 36_500 * 86_400_000_000
 MOST_FADING_STEPS = 10**9
 
@@ -110,9 +113,14 @@ class ScoreType:
 
     def band(self, value: int | None) -> str | None:
         """Return the name of the band of a value, or None if the value is missing or the type has no bands."""
+        index = self.band_index(value)
+        return None if index is None else self.bands[index].name
+
+    def band_index(self, value: int | None) -> int | None:
+        """Return the position of the band of a value, or None if the value is missing or the type has no bands."""
         if value is None:
             return None
-        return next((band.name for band in reversed(self.bands) if value >= band.start), None)
+        return next((index for index in reversed(range(len(self.bands))) if value >= self.bands[index].start), None)
 
     def is_top(self, value: int | None) -> bool:
         """Return whether a value is in the highest band. A type with a single band has no highest band."""
@@ -141,6 +149,11 @@ class ScoreType:
     def _suggest_neighbors(self, value: int) -> str:
         below = value - (value - self.minimum) % self.step
         return f"use {show(below)} or {show(below + self.step)}"
+
+
+def default_colour(index: int, *, of: int) -> str:
+    """Return the color in the ladder that is nearest to a band's position; *of* is the number of bands."""
+    return LADDER[0] if of == 1 else LADDER[round(index * (len(LADDER) - 1) / (of - 1))]
 
 
 def parse_band(text: str) -> Band:

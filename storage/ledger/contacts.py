@@ -410,6 +410,17 @@ async def contacts(workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]
     return await load_contacts(database.current_database().reader, workspace, ids=ids)
 
 
+async def list_identities(workspace: Workspace, *, contact: int) -> list[tuple[str, str]]:
+    """Return all addresses and ids of a contact as (namespace, key), the addresses first."""
+    rows = await database.read(
+        "SELECT i.namespace, i.value FROM contacts m JOIN identities i ON i.contact_id = m.id"
+        " WHERE i.workspace_id = $1 AND (m.id = $2 OR m.merged_into = $2) ORDER BY i.namespace, i.id",
+        workspace.id,
+        contact,
+    )
+    return [(row["namespace"], row["value"]) for row in rows]
+
+
 async def load_contacts(session: Session, workspace: Workspace, *, ids: Sequence[int]) -> list[Contact]:
     """Return the same as `contacts`, as this transaction sees it."""
     id_rows = [{"id": min(id, database.LARGEST_ID)} for id in ids]

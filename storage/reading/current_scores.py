@@ -132,6 +132,44 @@ async def ranks_then(session: Session, requests: Mapping[int, tuple[int, int, in
     return {row["request"]: row["rank_then"] for row in rows}
 
 
+async def values_then(
+    workspace: Workspace, *, contacts: Collection[int], windows: Collection[tuple[str, int]], now: int
+) -> dict[tuple[int, str, int], int | None]:
+    """Return the values that scores of contacts were shown as earlier; None if a score was missing then.
+
+    *windows* are pairs of the key of a score type and a time before *now* in µs. The result is by contact, key, and
+    time.
+    """
+    if not windows:
+        return {}
+    types = {score_type.key: score_type for score_type in await definitions.score_types(workspace)}
+    wanted = [(contact, types[score], window) for contact in contacts for score, window in windows]
+    ranks = await ranks_then(
+        database.current_database().reader,
+        {
+            number: (contact, score_type.definition, now - window)
+            for number, (contact, score_type, window) in enumerate(wanted)
+        },
+    )
+    values: dict[tuple[int, str, int], int | None] = {}
+    for number, (contact, score_type, window) in enumerate(wanted):
+        rank = ranks.get(number)
+        values[contact, score_type.key, window] = None if rank is None else shown(score_type, rank, now=now - window)
+    return values
+
+
+async def last_touched(workspace: Workspace, *, contacts: Collection[int]) -> dict[int, int]:
+    """Return when the latest fact of each contact happened, in µs: what the filter `updated` compares."""
+    rows = await database.read(
+        "SELECT given.id, max(f.occurred_at) AS at FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id AND f.workspace_id = $2 GROUP BY given.id",
+        [{"id": contact} for contact in contacts],
+        workspace.id,
+    )
+    return {row["id"]: row["at"] for row in rows}
+
+
 async def top(workspace: Workspace, *, score: str | None, count: int, now: int) -> tuple[ScoreType, list[Card]]:
     """Return a score type and the *count* contacts with its highest scores; the older contact wins a tie.
 

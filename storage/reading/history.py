@@ -20,12 +20,16 @@ from storage.scoring import definitions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
-    """An entry of a score's history. *value* is the score after it; None if that is missing or the entry is undone."""
+    """An entry of a score's history. *value* is the score after it; None if that is missing or the entry is undone.
+
+    *before* is the score just before it, None if it was missing then.
+    """
 
     occurred_at: int
     op: Op | Deed
     amount: int  #: the requested points or value, before caps and the range, in thousandths
     effective: int | None
+    before: int | None
     value: int | None
     source: str
     actor: str | None
@@ -56,6 +60,17 @@ class Course:
     causes: tuple[Cause, ...]
 
 
+# The rank that the effect `p` before the effect `e` left, in the order of the fold; `f` is the fact of `e`.
+_RANK_BEFORE = (
+    "SELECT p.rank_after FROM effects p JOIN facts g ON g.id = p.fact_id"
+    " WHERE p.contact_id = e.contact_id AND p.definition_id = e.definition_id AND p.at <= e.at"
+    ' AND (p.at < e.at OR g.source COLLATE "C" < f.source OR (g.source = f.source'
+    ' AND (g.dedupe_key COLLATE "C" < f.dedupe_key OR (g.dedupe_key = f.dedupe_key'
+    ' AND g.subject COLLATE "C" < f.subject))))'
+    ' ORDER BY p.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC LIMIT 1'
+)
+
+
 async def history(
     workspace: Workspace,
     *,
@@ -74,7 +89,7 @@ async def history(
     rows = await database.read(
         "SELECT f.occurred_at, f.subject, f.op, f.amount, e.asked, f.activity,"
         " f.source, f.dedupe_key, f.actor, f.reason, f.batch,"
-        " e.effective, e.rank_after"
+        f" e.effective, e.rank_after, ({_RANK_BEFORE}) AS rank_before"
         " FROM facts f LEFT JOIN effects e ON e.fact_id = f.id AND e.definition_id = $4"
         " WHERE f.contact_id IN (SELECT id FROM contacts WHERE id = $2 OR merged_into = $2)"
         " AND (f.subject = $3 OR e.effective <> 0 OR e.asked <> 0)"
@@ -105,6 +120,9 @@ async def history(
             amount=row["amount"] if row["subject"] == score_type.key else row["asked"],
             activity=row["activity"],
             effective=row["effective"],
+            before=None
+            if row["rank_before"] is None
+            else shown(score_type, row["rank_before"], now=row["occurred_at"]),
             value=None if row["rank_after"] is None else shown(score_type, row["rank_after"], now=row["occurred_at"]),
             source=row["source"],
             actor=row["actor"],
@@ -167,14 +185,16 @@ async def why(
 
 
 async def load_timeline(
-    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int, now: int
+    workspace: Workspace, *, contact: int, score: str | None, most: int, since: int | None, now: int
 ) -> Course:
-    """Load the timeline of a score from *since* to *now*, without undone changes.
+    """Load the timeline of a score from *since* to *now*, without undone changes; None: from its first change.
 
     If there are more than *most* changes, the oldest are left out and the timeline begins later.
     """
     score_type = await definitions.score_type(workspace, key=score)
-    knots = await _load_knots(workspace, contact, score_type, since=since, until=now, limit=most + 1)
+    knots = await _load_knots(workspace, contact, score_type, since=since or 0, until=now, limit=most + 1)
+    if since is None:
+        since = min(knots[0].at, now - 1) if knots else now
     if len(knots) > most:
         since = max(since, knots[0].at + 1)
 

@@ -37,6 +37,7 @@ class Page:
 
     cards: tuple[Card, ...]
     next_cursor: str | None  #: the cursor of the next page; None: this is the last page
+    as_of: int  #: the instant of the first page, in µs: the cards have the scores as of then
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str |
         phase, last_values = phase + 1, None
     cards = await cards_of(workspace, ids=[row["id"] for _, row in collected[:limit]], now=instant)
     next_cursor = _write_cursor(*collected[limit - 1], instant=instant) if len(collected) > limit else None
-    return Page(cards=tuple(cards), next_cursor=next_cursor)
+    return Page(cards=tuple(cards), next_cursor=next_cursor, as_of=instant)
 
 
 def _list_phases(query: Filter) -> list[bool]:

@@ -280,9 +280,9 @@ def drawn(blocks: Any, *, now: float) -> str:
     for block in blocks:
         match block["type"]:
             case "section":
-                lines.append(
-                    " ".join([block["text"]["text"], *(f"[{button['text']['text']}]" for button in _buttons(block))])
-                )
+                texts = [block["text"]["text"]] if "text" in block else []
+                texts += [f"[{button['text']['text']}]" for button in _buttons(block)]
+                lines += [" ".join(texts)] if texts else []
                 lines += [field["text"] for field in block.get("fields", ())]
             case "context":
                 lines.append(f"({block['elements'][0]['text']})")

@@ -41,6 +41,8 @@ COMMANDS = (
 BUTTONS = (
     ("ada", "Set"),
     ("ada", "History"),
+    ("ada", "Why"),
+    ("ada", "More"),
     ("history ada", "Chart"),
     ("set ada 85", "Undo"),
     ("set ada 85", "History"),

@@ -13,7 +13,7 @@ from storage.domain.followups import FollowUpMove
 from storage.domain.score_types import Band
 from storage.scoring.definitions import add_score_type
 from tests.conftest import on_both
-from tests.journeys.acme import REP, Acme, ago, button_of, drawn, entered
+from tests.journeys.acme import REP, Acme, ago, button_of, drawn, entered, other
 from tests.journeys.test_following_up import (
     BAD_ANSWERS,
     SUCCESS,
@@ -154,8 +154,8 @@ async def test_a_rule_that_is_there_is_not_made_again(acme: Acme) -> None:
     assert acme.seen(await acme.ask(f"alerts add when {words}")).endswith(
         "→ <#C0SUCCESS> · paused\n(Resume it: `/score alerts resume 2`)"
     )
-    for other in (f"{words} hold 1h", words.replace("owner:me", "tag:vip"), words.replace(" in ", " sla 4h in ")):
-        assert "Added rule" in acme.seen(await acme.ask(f"alerts add when {other}"))
+    for variant in (f"{words} hold 1h", words.replace("owner:me", "tag:vip"), words.replace(" in ", " sla 4h in ")):
+        assert "Added rule" in acme.seen(await acme.ask(f"alerts add when {variant}"))
     await chosen(acme)  # rule 1 then posts to this channel too, as the default
     assert "Rule 1 is the same" in acme.seen(await acme.ask(f"alerts add when score crosses 80 in <#{SUCCESS}>"))
     await acme.ask("alerts remove 2")
@@ -226,6 +226,21 @@ async def test_a_rule_by_form(acme: Acme) -> None:
     message = acme.latest()
     complaint = acme.seen(message)
     assert "`when score rises 15 in 7d` `if owner:rep@acme.example` → <#C0SUCCESS> `sla 4h`" in complaint
+
+
+async def test_a_menu_that_slack_lost_is_its_first_choice(acme: Acme) -> None:
+    """Slack may lose the choices that a form shows when More adds fields: a blank menu means its first choice."""
+    await acme.answered(lambda: acme.sandbox.say("/score alerts add", user=REP))
+    view = acme.sandbox.open_views()[-1]
+    filled = {"value": {"value": "80"}, "condition": {"condition": "owner:me"}}
+    menus = entered(view, {"score": "score", "kind": "crosses", "place": "-"})
+    sent = await acme.written(lambda: acme.sandbox.submit(view.id, {**filled, **menus}))
+    values = dict(sent.payload["view"]["state"]["values"])
+    values |= {name: {name: {"type": "static_select", "selected_option": None}} for name in menus}
+    state = sent.payload["view"] | {"state": {"values": values}}
+    await acme.answered(lambda: acme.sandbox.again(other(sent, view=state)))
+
+    assert "`when score crosses 80` `if owner:rep@acme.example` → the contact's owner" in acme.seen(acme.latest())
 
 
 async def test_whoever_owns_nobody_can_become_the_owner(acme: Acme) -> None:

@@ -103,8 +103,8 @@ async def test_a_history_says_when_rules_changed(acme: Acme) -> None:
 
     assert [line.partition(" · ")[2] for line in shown.splitlines()[:5]] == [
         "Heat*",
-        "set to 70 → *70* (warm) · by <@U0REP>",
+        "62 → *70* (+8) · set by <@U0REP>",
         "Score type changed by cli:jane",
         "Rules changed by <@U0ADMIN>",
-        '+5 → *62* (warm) · from crm · "Read the pricing page"',
+        '57 → *62* (+5) · from crm · "Read the pricing page"',
     ]

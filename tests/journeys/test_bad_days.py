@@ -325,6 +325,8 @@ FORGED = {
     "share": ("x",),
     "chart": ("1", "1 score", "1 score x", "1 nope 90", f"1 score {'9' * 20}", f"{'9' * 30} score 90"),
     "history": ("1 nope", "9" * 30),
+    "why": ("1 nope", "zz", "9" * 30),
+    "details": ("", "zz", "9" * 30),
     "set": ("9" * 30,),
     "owner": ("zz", "9" * 30),
     "undo": ("", "x"),

@@ -13,7 +13,7 @@ from tests.journeys.acme import REP, SALES, Acme, button_of
 from tests.journeys.test_reading import HISTORY
 from tests.slack.faults import Fault
 
-LIST = HISTORY.removesuffix("\n[Chart]")
+TITLE, _, LIST = HISTORY.removesuffix("\n[Chart]").partition("\n")
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 UPLOADS = ("files.getUploadURLExternal", "upload", "files.completeUploadExternal")
 NOT_ALLOWED = (
@@ -29,7 +29,7 @@ def day(acme: Acme, ago: float, zone: str = "Europe/Berlin", *, year: bool = Tru
     """Format the day *ago* days before now, in the reader's zone."""
     moment = datetime.fromtimestamp(acme.sandbox.clock.now(), UTC) - timedelta(days=ago)
     local = moment.astimezone(ZoneInfo(zone))
-    return f"{local.day} {MONTHS[local.month - 1]}{f' {local.year}' if year else ''}"
+    return f"{MONTHS[local.month - 1]} {local.day}{f', {local.year}' if year else ''}"
 
 
 def picture(acme: Acme, *, days: int, zone: str = "Europe/Berlin") -> str:
@@ -43,9 +43,15 @@ def picture(acme: Acme, *, days: int, zone: str = "Europe/Berlin") -> str:
     )
 
 
-def in_words(acme: Acme) -> str:
-    """Return the expected text in place of the chart."""
-    return picture(acme, days=90).replace("‹picture: ", "").replace("›", "")
+def charted(acme: Acme, *, days: int, zone: str = "Europe/Berlin") -> str:
+    """Return the expected history with its chart below the title."""
+    return f"{TITLE}{picture(acme, days=days, zone=zone)}\n{LIST}"
+
+
+def with_hint(acme: Acme, hint: str) -> str:
+    """Return the expected history with the facts in words and a hint in place of the chart."""
+    words = picture(acme, days=90).replace("‹picture: ", "").replace("›", "")
+    return f"{TITLE}{words}\n{hint}\n{LIST}"
 
 
 def uploads(acme: Acme) -> list[str]:
@@ -61,17 +67,17 @@ def file_of(message: Message) -> str:
 
 @on_both
 async def test_a_history_of_so_many_days_has_a_chart(acme: Acme) -> None:
-    """The chart stands below the history, in the asker's zone; its file is shared with no channel and names nobody."""
+    """The chart stands above the list, in the asker's zone; its file is shared with no channel and names nobody."""
     answer = await acme.ask("history ada 90d")
     file = acme.sandbox.world.files[file_of(answer)]
     image = read_png(file.content or b"")
     (completed,) = [call for call in acme.sandbox.calls if call.method == UPLOADS[2]]
 
-    assert acme.seen(answer) == LIST + picture(acme, days=90)
+    assert acme.seen(answer) == charted(acme, days=90)
     assert answer.only_for == REP
     assert uploads(acme) == list(UPLOADS)
     assert completed.arguments.keys() & {"channel_id", "channels", "initial_comment", "thread_ts"} == set()
-    assert (file.name, file.title, image.width) == ("chart.png", "Chart", 1440)
+    assert (file.name, file.title, image.width) == ("chart.png", "Chart", 840)
     for other in acme.sandbox.world.people:
         if other != REP:
             assert file.id not in str(acme.sandbox.messages(SALES, other))
@@ -79,18 +85,29 @@ async def test_a_history_of_so_many_days_has_a_chart(acme: Acme) -> None:
 
 async def test_the_button_under_a_history(acme: Acme) -> None:
     """The button replaces the history by one with a chart of ninety days, and the button is gone."""
-    charted = await acme.press(await acme.ask("history ada"), "Chart")
+    answer = await acme.press(await acme.ask("history ada"), "Chart")
 
-    assert acme.seen(charted) == LIST + picture(acme, days=90)
-    assert charted.only_for == REP
+    assert acme.seen(answer) == charted(acme, days=90)
+    assert answer.only_for == REP
+
+
+async def test_long_periods(acme: Acme) -> None:
+    """A chart of years begins when they began, a chart of `all` with the first change; both list every change."""
+    years, ever = [acme.seen(await acme.ask(f"history ada {period}")) for period in ("2y", "all")]
+    first = picture(acme, days=7).replace(day(acme, 7), day(acme, 7.01)).replace("— at first", "57 (warm) at first")
+
+    assert years == charted(acme, days=730)
+    assert ever == f"{TITLE}{first.replace(' It was missing for some of the time.', '')}\n{LIST}"
+    assert "There are no changes to show" in acme.seen(await acme.ask("history Top Gun all"))
+    assert "from Jan 1, 1970 to " in acme.seen(await acme.ask("history ada 9999y"))
 
 
 async def test_one_of_several_is_charted_when_it_is_chosen(acme: Acme) -> None:
     """The period is kept while the person chooses between several contacts."""
     choice = await acme.ask("history adda 30d")
-    charted = await acme.press(choice, "Ada Lovelace · Analytical Engines · ada@example.com")
+    answer = await acme.press(choice, "Ada Lovelace · Analytical Engines · ada@example.com")
 
-    assert acme.seen(charted) == LIST + picture(acme, days=30)
+    assert acme.seen(answer) == charted(acme, days=30)
 
 
 async def test_what_moved_a_score_is_told_with_names(acme: Acme) -> None:
@@ -111,11 +128,11 @@ async def test_long_reasons(acme: Acme, letter: str) -> None:
     """Slack accepts the longest list together with the longest alternative text."""
     add = {"type": "score.add", "contact": {"email": "ada@example.com"}, "score": "score", "value": 1}
     await acme.pushed(*(add | {"reason": letter * 400} for _ in range(20)))
-    charted = await acme.ask("history ada 90d")
+    answer = await acme.ask("history ada 90d")
 
-    assert "The last 20 changes" in acme.seen(charted) or "… and " in acme.seen(charted)
-    assert file_of(charted) in acme.sandbox.world.files
-    assert len(charted.blocks[-1]["alt_text"]) > 200
+    assert "The last 20 changes" in acme.seen(answer) or "… and " in acme.seen(answer)
+    assert file_of(answer) in acme.sandbox.world.files
+    assert len(answer.blocks[1]["alt_text"]) > 200
 
 
 async def test_nothing_to_draw(acme: Acme) -> None:
@@ -136,8 +153,8 @@ async def test_the_days_of_the_reader(acme: Acme) -> None:
     east = acme.seen(await acme.ask("history ada 90d", user="U0JANE"))
     west = acme.seen(await acme.ask("history ada 90d", user="U0ADMIN"))
 
-    assert east == LIST + picture(acme, days=90, zone="Pacific/Kiritimati")
-    assert west == LIST + picture(acme, days=90, zone="Pacific/Pago_Pago")
+    assert east == charted(acme, days=90, zone="Pacific/Kiritimati")
+    assert west == charted(acme, days=90, zone="Pacific/Pago_Pago")
     assert east != west
 
 
@@ -147,8 +164,16 @@ async def test_without_the_scope(acme: Acme) -> None:
     text = acme.seen(await acme.ask("history ada 90d"))
     pressed = acme.seen(await acme.press(await acme.ask("history ada"), "Chart"))
 
-    assert text == pressed == f"{LIST}{in_words(acme)}\n{NOT_ALLOWED}"
+    assert text == pressed == with_hint(acme, NOT_ALLOWED)
     assert uploads(acme) == [UPLOADS[0]] * 2
+
+
+async def test_a_slack_without_uploads(acme: Acme) -> None:
+    """If this Slack has no method for uploads, the hint does not ask to try again."""
+    acme.sandbox.faults.add(Fault(method="files.getUploadURLExternal", kind="unknown_method"))
+    hint = "(No chart: this Slack takes no pictures from apps. The text above says what it would show.)"
+
+    assert acme.seen(await acme.ask("history ada 90d")) == with_hint(acme, hint)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +192,8 @@ async def test_where_slack_does_not_take_it(acme: Acme, fault: Fault) -> None:
     first = acme.seen(await acme.ask("history ada 90d"))
     second = acme.seen(await acme.ask("history ada 90d"))
 
-    assert first == f"{LIST}{in_words(acme)}\n{NOT_TAKEN.format('')}"
-    assert second == LIST + picture(acme, days=90)
+    assert first == with_hint(acme, NOT_TAKEN.format(""))
+    assert second == charted(acme, days=90)
 
 
 async def test_slack_looks_at_a_picture_first(acme: Acme) -> None:
@@ -178,7 +203,7 @@ async def test_slack_looks_at_a_picture_first(acme: Acme) -> None:
     await acme.sandbox.say("/score history ada 90d")
     messages = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
 
-    assert acme.seen(messages[-1]) == LIST + picture(acme, days=90)
+    assert acme.seen(messages[-1]) == charted(acme, days=90)
     assert [call.answer.get("error") for call in acme.answers] == ["invalid_blocks", None]
 
 
@@ -190,7 +215,7 @@ async def test_slack_never_shows_it(acme: Acme) -> None:
     await acme.sandbox.say("/score history ada 90d")
     messages = await acme.sandbox.wait_for(lambda: acme.sandbox.messages(SALES, REP)[before:])
 
-    assert acme.seen(messages[-1]) == f"{LIST}{in_words(acme)}\n{NOT_TAKEN.format('')}"
+    assert acme.seen(messages[-1]) == with_hint(acme, NOT_TAKEN.format(""))
     assert len(acme.answers) == 4
 
 

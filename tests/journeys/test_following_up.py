@@ -95,6 +95,9 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
         "[Claim] [Snooze] [Done]"
     )
 
+    row = acme.seen(await acme.ask("filter followup:open")).splitlines()[1:3]
+    assert row == ["🟥 *Ada Lovelace* · Analytical Engines · Score *85* (hot)", "follow-up open since ‹now› [Open]"]
+
     assert await press(acme, message, "Claim", user="U0JANE") == "You claimed Ada Lovelace."
     message = await until_it_says(acme, message, "Claimed by <@U0JANE> · ‹now›")
     assert "[Snooze] [Done]" in acme.seen(message)
@@ -120,6 +123,7 @@ async def test_from_a_push_to_the_outcome(acme: Acme) -> None:
         "Claimed by <@U0JANE>\nSnoozed by <@U0JANE>\nReopened: the snooze ended\n"
         "Done by <@U0REP>\nOutcome recorded by <@U0REP>: meeting"
     )
+    assert "*Last follow-up*\nDone by <@U0REP>: meeting · ‹now›" in acme.seen(await acme.ask("ada"))
     assert len(list_follow_up_posts(acme)) == 1
     # the follow-up, and the reply in its thread
     assert [call.method for call in acme.sandbox.calls].count("chat.postMessage") == 2
@@ -381,7 +385,7 @@ async def test_the_list_of_what_waits(acme: Acme) -> None:
     text = acme.seen(await acme.ask("followups mine"))
     assert text == "You have no open follow-ups. Alert rules: `/score alerts`"
     (card,) = [acme.seen(await acme.ask("p03@example.com"))]
-    assert "Follow-up: open since ‹now›" in card
+    assert "*Follow-up*\nOpen since ‹now›" in card
     assert "for all open follow-ups" in acme.seen(await acme.ask("followups yesterday"))
 
 

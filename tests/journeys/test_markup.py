@@ -81,12 +81,13 @@ async def test_the_card_of_a_contact_with_markup(evil: Acme) -> None:
 
     assert text == (
         "*Evil &lt;!channel&gt; &amp; &lt;https://evil.example|Free&gt;* · &lt;!here&gt; Ltd\n"
-        "Score  —\n"
-        "Fit  —\n"
-        "Satisfaction  —\n"
-        "&lt;!here&gt; Mood  *5* · ‹now› from crm\n"
-        "(Owner: &lt;@U0ADMIN&gt; · Tags: &lt;!everyone&gt;, a &amp; b)\n"
-        "[Set] [History]"
+        "Score\n—\n"
+        "Fit\n—\n"
+        "Satisfaction\n—\n"
+        "&lt;!here&gt; Mood\n*5*\n‹now› from crm\n"
+        "*Owner*\n&lt;@U0ADMIN&gt;\n"
+        "*Tags*\n&lt;!everyone&gt;, a &amp; b\n"
+        "[Set] [History] [Why] [More]"
     )
     assert raw_in(evil) == []
 

@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
 
-LINE = re.compile(r"^\*(?:<[^|>]*\|)?(Person \d+)")
+LINE = re.compile(r"^(?:[🟦🟨🟥] )?\*(?:<[^|>]*\|)?(Person \d+)")
 
 
 async def people(acme: Acme, count: int, *, name: str = "Person {:03d}") -> None:
@@ -106,3 +106,37 @@ async def test_a_filter_says_who_emptied_it_and_how_many_it_takes(acme: Acme) ->
     )
     assert (three[0], three[2]) == ("*1–3 of 60 contacts fit* `company:Crowd limit:3`", ["Share to channel"])
     assert (len(three[1]), len(fifty[1])) == (3, 50)
+
+
+ROWS = [
+    ("score rising 5 in 6d", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nrising by 5 in 6d"),
+    ("score rising 5% in 6d", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nrising by 5 (9%) in 6d"),
+    ("score falling 20 in 48h", "🟦 *Grace Hopper* · Navy · Score *10* (cold)\nfalling by 31 in 2d"),
+    ("score crossed above 60 in 6d", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nfrom 57 in 6d"),
+    ("score crossed above 60 in 30d", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nfrom — in 30d"),
+    ("score stale 4d", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nlast change ‹5 d ago›"),
+    ("updated>2d ada", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nupdated ‹4 d ago›"),
+    ("followup:none fit:poor", "🟦 *Grace Kelly* · Monaco · Fit *3* (poor)\nno follow-up"),
+    (
+        "owner:(rep@acme.example,x@acme.example)",
+        "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nowner rep@acme.example",
+    ),
+    ("-owner:me fit:poor", "🟦 *Grace Kelly* · Monaco · Fit *3* (poor)\nno owner"),
+    ("owner:me", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)"),
+    ("tag:(vip,beta)", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\ntags vip, trial"),
+    ("tag:vip -tag:churned", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)"),
+    ("email~ada", "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nada@example.com"),
+    ("top ada score rising 1 in 6d", "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm)\nrising by 5 in 6d"),
+]
+
+
+@on_both
+async def test_a_row_shows_what_was_asked_for(acme: Acme) -> None:
+    """A row shows what its filter asks for: the change, the value before, a date, a follow-up, the owner, the tags."""
+    await acme.pushed({"type": "score.set", "contact": {"email": "hopper@example.com"}, "score": "score", "value": 10})
+    rows = {}
+    for line, _ in ROWS:
+        answer = acme.seen(await acme.ask(line if line.startswith("top") else f"filter {line}"))
+        rows[line] = answer.partition("\n")[2].partition(" [Open]")[0]
+
+    assert rows == dict(ROWS)

@@ -1,36 +1,58 @@
 """Ask for help, contacts, the top and histories, and compare the whole answers."""
 
 import re
+from functools import partial
 
 import pytest
 
+from bot.features import TABLES
 from storage.domain.people import Setters
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import choose_setters
 from tests.conftest import on_both
 from tests.journeys.acme import PAST, Acme, ago
+from tests.slack.faults import Fault
 
 ADA_CARD = """\
 *Ada Lovelace* · Analytical Engines · ada@example.com
-Score  *62* (warm) · ▲ 5 in 7 days · ‹5 d ago› from crm
-Fit  *7* (fair) · ‹4 d ago› from crm
-Satisfaction  —
-(Owner: rep@acme.example · Tags: vip, trial)
-[Set] [History]"""
+🟨 Score
+*62* (warm)
+▲ 5 in 7 days
+‹5 d ago› from crm
+🟨 Fit
+*7* (fair)
+‹4 d ago› from crm
+Satisfaction
+—
+*Owner*
+<@U0REP>
+*Tags*
+vip, trial
+[Set] [History] [Why] [More]"""
 
 PETE_CARD = """\
 *Pete Mitchell* · Top Gun · pete@topgun.example
-Score  —
-Fit  —
-Satisfaction  —
-[Set] [History] [Make me the owner]"""
+Score
+—
+Fit
+—
+Satisfaction
+—
+*Owner*
+Nobody
+[Set] [History] [More] [Make me the owner]"""
 
 IDA_CARD = """\
 *Ida Rhodes* · Mathematical Tables
-Score  —
-Fit  —
-Satisfaction  —
-[Set] [History] [Make me the owner]"""
+Score
+—
+Fit
+—
+Satisfaction
+—
+*Owner*
+Nobody
+[Set] [History] [More] [Make me the owner]"""
 
 HELP = """\
 *Contacts and scores*
@@ -39,13 +61,13 @@ HELP = """\
 `/score set CONTACT VALUES [because …]`: set scores, or add to them; `set` alone opens a form
 `/score clear CONTACT [TYPE…]`: clear a score; a cleared score is missing, not zero
 `/score add EMAIL [name:… company:… owner:…]`: add a contact, or change its name, company or owner
-`/score undo`: undo your last command
+`/score undo [import/ID]`: undo your last command, or an import
 *Lists*
 `/score filter TERMS`: list the contacts that match; the word filter may be left out
 `/score top [N] [TYPE] [TERMS]`: the highest scores
 `/score segment save NAME TERMS | list | show NAME | delete NAME`: save a filter under a name
 *History*
-`/score history CONTACT [TYPE] [90d]`: every change of a score; with a number of days also a chart
+`/score history CONTACT [TYPE] [90d]`: every change of a score; with a period such as 90d, 2y or all also a chart
 `/score why CONTACT [TYPE]`: what a score is made of, in lines that add up to it
 *Follow-ups*
 `/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
@@ -116,21 +138,21 @@ COLLEAGUE = "<@U0JANE|jane> is a colleague, not a contact. Their contacts: `/sco
 
 TOP = """\
 *Top 2 by Score*
-1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]
-2. *Grace Hopper* · Navy · *41* (warm) [Open]
+1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]
+2. 🟨 *Grace Hopper* · Navy · *41* (warm) [Open]
 (With equal scores, the contact known longest comes first.)"""
 
 TOP_FIT = """\
 *Top 2 by Fit*
-1. *Ada Lovelace* · Analytical Engines · *7* (fair) [Open]
-2. *Grace Kelly* · Monaco · *3* (poor) [Open]
+1. 🟨 *Ada Lovelace* · Analytical Engines · *7* (fair) [Open]
+2. 🟦 *Grace Kelly* · Monaco · *3* (poor) [Open]
 (With equal scores, the contact known longest comes first.)"""
 
 HISTORY = """\
 *Ada Lovelace · Score*
-‹5 d ago› · +5 → *62* (warm) · from crm · "Read the pricing page"
-‹7 d ago› · set to 57 → *57* (warm) · from crm
-(The last 2 changes, newest first. Struck through: undone.)
+🟨 ‹5 d ago› · 57 → *62* (+5) · from crm · "Read the pricing page"
+🟨 ‹7 d ago› · — → *57*, warm · set from crm
+(The last 2 changes, newest first.)
 [Chart]"""
 
 
@@ -153,7 +175,7 @@ LINES = [
     ),
     ("help filter", HELP_FILTER.replace(">", "&gt;").replace("<", "&lt;")),
     ("help settings", ADMINS_ALONE),
-    ("help undo", "`/score undo`: undo your last command\n`/score undo`"),
+    ("help undo", "`/score undo [import/ID]`: undo your last command, or an import\n`/score undo`"),
     ("ada@example.com", ADA_CARD),
     ("ADA@Example.COM", ADA_CARD),  # addresses match in any case
     ("view ada@example.com", ADA_CARD),
@@ -209,7 +231,7 @@ LINES = [
         (
             line,
             f"*1 contact fits* `{shown}`\n"
-            "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n[Share to channel]",
+            "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n[Share to channel]",
         )
         for line, shown in (
             ("tag:vip and score>50", "tag:vip and score&gt;50"),  # operators in any case
@@ -237,7 +259,7 @@ LINES = [
     ("view @jane", COLLEAGUE),
     ("top", TOP),
     ("TOP 5", TOP),
-    ("top 1", TOP.replace("Top 2", "Top 1").replace("2. *Grace Hopper* · Navy · *41* (warm) [Open]\n", "")),
+    ("top 1", TOP.replace("Top 2", "Top 1").replace("2. 🟨 *Grace Hopper* · Navy · *41* (warm) [Open]\n", "")),
     ("top fit", TOP_FIT),
     ("top 5 Fit", TOP_FIT),
     (
@@ -255,7 +277,7 @@ LINES = [
     *(
         (
             f"top {words}",
-            f"*Top 1 by Score* `{shown}`\n1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+            f"*Top 1 by Score* `{shown}`\n1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
             "(With equal scores, the contact known longest comes first.)",
         )
         for words, shown in (("me", "me"), ("3 owner:me score>50", "owner:me score&gt;50"), ("vip 5 score", "vip"))
@@ -266,8 +288,7 @@ LINES = [
     ("history ada@example.com score", HISTORY),
     (
         "history ada fit",
-        "*Ada Lovelace · Fit*\n‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
-        "(The only change. Struck through: undone.)\n[Chart]",
+        "*Ada Lovelace · Fit*\n🟨 ‹4 d ago› · — → *7*, fair · set from crm\n(The only change.)\n[Chart]",
     ),
     ("history Top Gun", "*Pete Mitchell · Score*\nThere are no changes to show."),
     ("history ada fti 90d", "There is no score type `fti`. Did you mean `fit`?"),
@@ -285,6 +306,31 @@ async def test_a_line_and_its_answer(acme: Acme, line: str, answer: str) -> None
 
     assert text == answer
     assert await acme.ledger() == before
+
+
+async def test_every_verb_uses_or_refuses_more_words(acme: Acme) -> None:
+    """No verb ignores words that follow it: it uses them, or its answer names them or says what to type."""
+    for verb, command in TABLES.verbs.items():
+        await acme.answered(partial(acme.sandbox.say, f"/score {verb} zzqx wvut", user="U0ADMIN"))
+        text = acme.seen(acme.latest(user="U0ADMIN"))
+        if " " not in command.usage:
+            assert text == (
+                f"`/score {verb}` takes no words, and nothing was done. Did you mean it alone?\n[/score {verb}]"
+            )
+            continue
+        used = re.findall(rf"zzqx|wvut|[Tt]ype `/score {verb}|[Nn]ame .* `/score {verb}|`/score {verb}` takes", text)
+        assert used, (verb, text)
+    assert [verb for verb, command in TABLES.verbs.items() if " " not in command.usage] == [
+        *("settings", "rules", "sources", "subscriptions", "setup", "audit"),
+    ]
+    assert "Alerts" not in acme.seen(await acme.ask("alerts list zzqx"))
+
+
+async def test_a_corrected_line_is_run_by_its_button(acme: Acme) -> None:
+    """The answer to a line in the wrong order has a button that runs the corrected line."""
+    receipt = await acme.press(await acme.ask("set 85 ada"), "/score set ada 85")
+
+    assert acme.seen(receipt).startswith("Ada Lovelace · Score 62 → *85* (hot)")
 
 
 async def test_help_shows_what_the_reader_may_do(acme: Acme) -> None:
@@ -313,10 +359,8 @@ async def test_a_choice_acts(acme: Acme) -> None:
     assert message.ts == answer.ts
     assert acme.seen(message) == (
         "*Grace Kelly* · Monaco · kelly@example.com\n"
-        "Score  —\n"
-        "Fit  *3* (poor) · ‹2 d ago› from crm\n"
-        "Satisfaction  —\n"
-        "[Set] [History] [Make me the owner]"
+        "Score\n—\n🟦 Fit\n*3* (poor)\n‹2 d ago› from crm\nSatisfaction\n—\n*Owner*\nNobody\n"
+        "[Set] [History] [Why] [More] [Make me the owner]"
     )
 
 
@@ -335,7 +379,7 @@ async def test_a_suggestion_acts(acme: Acme) -> None:
     )
 
     assert acme.seen(card) == ADA_CARD
-    assert acme.seen(history).startswith("*Ada Lovelace · Fit*\n‹4 d ago› · set to 7")
+    assert acme.seen(history).startswith("*Ada Lovelace · Fit*\n🟨 ‹4 d ago› · — → *7*, fair")
 
 
 async def test_the_nearest_three(acme: Acme) -> None:
@@ -354,7 +398,9 @@ async def test_a_contact_called_almost_like_a_verb(acme: Acme) -> None:
     await acme.pushed({"type": "contact.upsert", "contact": {"id": "1", "name": "Tops"}})
     answer = acme.seen(await acme.ask("tops"))
 
-    assert answer == "*Tops*\nScore  —\nFit  —\nSatisfaction  —\n[Set] [History] [Make me the owner]"
+    assert answer == (
+        "*Tops*\nScore\n—\nFit\n—\nSatisfaction\n—\n*Owner*\nNobody\n[Set] [History] [More] [Make me the owner]"
+    )
 
 
 async def test_contacts_of_a_name_are_rows_and_more_than_twenty_are_a_list(acme: Acme) -> None:
@@ -378,20 +424,52 @@ async def test_a_row_of_a_list_opens_its_contact(acme: Acme) -> None:
     """The button of a row shows the card below the list, as often as it is clicked."""
     top = await acme.ask("top")
 
-    assert acme.seen(await acme.press(top, "1. *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
-    assert acme.seen(await acme.press(top, "1. *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
+    assert acme.seen(await acme.press(top, "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
+    assert acme.seen(await acme.press(top, "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm)")) == ADA_CARD
 
 
 async def test_the_card_tells_a_colleagues_change_from_the_crms(acme: Acme) -> None:
     """Each score has its last change and author; times are formatted for the reader's zone."""
     await acme.ask("set ada satisfaction=4.5", user="U0JANE")
     message = await acme.ask("ada")
-    token = message.blocks[1]["text"]["text"].splitlines()[0]
+    token = message.blocks[1]["fields"][0]["text"]
 
-    assert acme.seen(message) == ADA_CARD.replace("Satisfaction  —", "Satisfaction  *4.5* · ‹now› by <@U0JANE>")
+    assert acme.seen(message) == ADA_CARD.replace("Satisfaction\n—", "Satisfaction\n*4.5*\n‹now› by <@U0JANE>")
     at, _, plain = token.partition("<!date^")[2].partition("|")[0].partition("^")
     assert plain == "{date_short_pretty} {time}"
     assert acme.sandbox.clock.now() - int(at) == pytest.approx(5.01 * 86_400, abs=120)
+
+
+@on_both
+async def test_why_and_more_on_a_card(acme: Acme) -> None:
+    """Why explains the first score, and from there each other one; More has further addresses, ids and attributes."""
+    fields = {"type": "contact.upsert", "contact": {"email": "ada@example.com", "attributes": {"plan": "pro"}}}
+    await acme.pushed(fields)
+    await acme.press(await acme.ask("merge kelly@example.com into ada", user="U0ADMIN"), "Merge", user="U0ADMIN")
+    card = await acme.ask("ada")
+    why = await acme.press(card, "Why")
+    fit = acme.seen(await acme.press(why, "Why Fit"))
+    more = acme.seen(await acme.press(card, "More"))
+
+    assert acme.seen(why).startswith("*Ada Lovelace · Score*  🟨 *62* (warm)\n*+5* · ‹5 d ago›")
+    assert acme.seen(why).endswith("[History] [Why Fit]")
+    assert fit.startswith("*Ada Lovelace · Fit*  🟦 *3* (poor)\n")
+    assert more.startswith(
+        "*More about Ada Lovelace*\n*E-mail*  ada@example.com, kelly@example.com\n*Owner*  rep@acme.example\n"
+        "*Tags*  vip, trial\n*plan*  pro\n*Known since*  "
+    )
+
+
+async def test_an_owner_whom_slack_does_not_know_is_an_address(acme: Acme) -> None:
+    """An owner is mentioned only if an active member has the address; else, or without an answer, the address shows."""
+    await acme.pushed({"type": "contact.upsert", "contact": {"email": "kelly@example.com", "owner": "x@away.example"}})
+    acme.sandbox.faults.add(Fault(method="users.lookupByEmail", kind="server_error"))
+    unanswered = acme.seen(await acme.ask("ada"))
+    unknown = acme.seen(await acme.ask("kelly"))
+
+    assert "*Owner*\nrep@acme.example\n" in unanswered
+    assert "*Owner*\nx@away.example\n" in unknown
+    assert acme.seen(await acme.ask("ada")) == ADA_CARD
 
 
 async def test_buttons_of_a_card(acme: Acme) -> None:
@@ -410,8 +488,8 @@ async def test_a_score_that_is_missing_is_not_in_the_top(acme: Acme) -> None:
 
     assert acme.seen(await acme.ask("top")) == (
         "*Top 2 by Score*\n"
-        "1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
-        "2. *Grace Kelly* · Monaco · *0* (cold) [Open]\n"
+        "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+        "2. 🟦 *Grace Kelly* · Monaco · *0* (cold) [Open]\n"
         "(With equal scores, the contact known longest comes first.)"
     )
 
@@ -423,9 +501,9 @@ async def test_equal_scores(acme: Acme) -> None:
 
     assert acme.seen(await acme.ask("top")) == (
         "*Top 3 by Score*\n"
-        "1. *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
-        "2. *Grace Hopper* · Navy · *62* (warm) [Open]\n"
-        "3. *Studio 54* · *62* (warm) [Open]\n"
+        "1. 🟨 *Ada Lovelace* · Analytical Engines · *62* (warm) [Open]\n"
+        "2. 🟨 *Grace Hopper* · Navy · *62* (warm) [Open]\n"
+        "3. 🟨 *Studio 54* · *62* (warm) [Open]\n"
         "(With equal scores, the contact known longest comes first.)"
     )
 
@@ -438,9 +516,9 @@ async def test_the_last_twenty_changes(acme: Acme) -> None:
     lines = acme.seen(await acme.ask("history ada")).splitlines()
 
     assert len(lines) == 23
-    assert lines[1].endswith(" · +1 → *87* (hot) · from crm")
-    assert lines[20].endswith(" · +1 → *68* (warm) · from crm")
-    assert lines[21] == "(The last 20 changes, newest first. Struck through: undone.)"
+    assert lines[1].endswith(" · 86 → *87* (+1) · from crm")
+    assert lines[20].endswith(" · 67 → *68* (+1) · from crm")
+    assert lines[21] == "(The last 20 changes, newest first.)"
 
 
 async def test_a_negative_change_and_a_cleared_one_in_a_history(acme: Acme) -> None:
@@ -453,10 +531,10 @@ async def test_a_negative_change_and_a_cleared_one_in_a_history(acme: Acme) -> N
     assert acme.seen(await acme.ask("history ada")) == (
         "*Ada Lovelace · Score*\n"
         '‹now› · ~set to 90~ · by <@U0REP> · "wrong Ada"\n'
-        "‹now› · cleared → — · by <@U0REP>\n"
-        "‹now› · -7 → *55* (warm) · by <@U0REP>\n"
-        '‹5 d ago› · +5 → *62* (warm) · from crm · "Read the pricing page"\n'
-        "‹7 d ago› · set to 57 → *57* (warm) · from crm\n"
+        "‹now› · 55 → — · cleared by <@U0REP>\n"
+        "🟨 ‹now› · 62 → *55* (-7) · by <@U0REP>\n"
+        '🟨 ‹5 d ago› · 57 → *62* (+5) · from crm · "Read the pricing page"\n'
+        "🟨 ‹7 d ago› · — → *57*, warm · set from crm\n"
         "(The last 5 changes, newest first. Struck through: undone.)\n[Chart]"
     )
 
@@ -472,7 +550,7 @@ async def test_another_default_type(acme: Acme) -> None:
     card = acme.seen(await acme.ask("ada")).splitlines()
 
     assert receipt == "Ada Lovelace · Mood — → *-5*\n[Undo] [History]"
-    assert card[1:3] == ["Mood  *-5* · ‹now› by <@U0REP>", "Score  *62* (warm) · ▲ 5 in 7 days · ‹5 d ago› from crm"]
+    assert card[1:6] == ["Mood", "*-5*", "‹now› by <@U0REP>", "🟨 Score", "*62* (warm)"]
     assert acme.seen(await acme.ask("top")).startswith("*Top 1 by Mood*\n1. *Ada Lovelace*")
 
 
@@ -484,8 +562,8 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
 
     assert text == (
         "*2 contacts fit* `score&gt;=40`\n"
-        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
-        "*Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
+        "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
+        "🟨 *Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
         "[Share to channel]"
     )
     assert wrong == (
@@ -507,7 +585,7 @@ async def test_a_filter_shows_the_attributes_it_asks_about(acme: Acme) -> None:
 
     assert text == (
         '*1 contact fits* `attributes.plan:pro attributes."Seats Used":10..20 -attributes.churn&gt;0`\n'
-        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) · Seats Used 12 · plan pro, beta &lt;1&gt; [Open]\n"
+        "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\nSeats Used 12 · plan pro, beta &lt;1&gt; [Open]\n"
         "[Share to channel]"
     )
     unquoted = acme.seen(await acme.ask("attributes.Seats Used>5"))

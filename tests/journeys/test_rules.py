@@ -60,7 +60,7 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
         cap=RuleCap(points=20_000, period="day"),
     )
     assert await rules(acme) == (demo,)
-    assert "Score  *82* (hot)" in acme.seen(await ask(acme, "ada"))
+    assert "🟥 Score\n*82* (hot)\n" in acme.seen(await ask(acme, "ada"))
     assert "Demo" in acme.seen(await ask(acme, "why ada"))
 
     listed = await ask(acme, "rules")
@@ -82,15 +82,15 @@ async def test_a_rule_is_made_changed_and_removed(acme: Acme) -> None:
     await press(acme, preview, "Apply and alert")
     listed = await ask(acme, "rules")
     assert "Demo\ndemo_booked: +5 each, if `tag:vip`\n" in acme.seen(listed)
-    assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
+    assert "🟨 Score\n*77* (warm)\n" in acme.seen(await ask(acme, "ada"))
 
     preview = await menu(acme, listed, "remove score 3 0")
     answer = await press(acme, preview, "Apply without alerts")
     assert "Changed Score: removed rule “Demo”." in acme.seen(answer)
-    assert "Score  *62* (warm)" in acme.seen(await ask(acme, "ada"))
+    assert "🟨 Score\n*62* (warm)\n" in acme.seen(await ask(acme, "ada"))
     back = await press(acme, answer, "Take it back")
     assert "*Taken back.* Changed Score: new rule “Demo”." in acme.seen(back)
-    assert "Score  *77* (warm)" in acme.seen(await ask(acme, "ada"))
+    assert "🟨 Score\n*77* (warm)\n" in acme.seen(await ask(acme, "ada"))
     assert (await verify_next(acme.workspace)).differences == ()
 
     await choose(acme, listed, "rule_menu", "remove score 3 0")  # not the live version
@@ -161,7 +161,7 @@ async def test_a_slope_is_made_in_the_form(acme: Acme) -> None:
     slope = Rule(name="Minutes", points=1_000, for_each="attributes.minutes / 5", at_most=10_000)
     assert await rules(acme) == (slope,)
     assert "Minutes\n+1 for each `attributes.minutes / 5`, at most 10\n" in acme.seen(await ask(acme, "rules"))
-    assert "Score  *64* (warm)" in acme.seen(await ask(acme, "ada"))
+    assert "🟨 Score\n*64* (warm)\n" in acme.seen(await ask(acme, "ada"))
     assert acme.seen(await ask(acme, "why ada")).count("Minutes") == 1
     assert (await verify_next(acme.workspace)).differences == ()
 

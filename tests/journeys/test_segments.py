@@ -8,8 +8,8 @@ from tests.journeys.acme import Acme
 
 FOUND = (
     "*2 contacts fit* `{}`\n"
-    "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
-    "*Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
+    "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
+    "🟨 *Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
     "[Share to channel]"
 )
 
@@ -53,7 +53,7 @@ async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
         FOUND.format("score&gt;=40"),
         FOUND.format("segment:hot -tag:nobody"),
         "Saved *mine*: `segment:hot owner:rep@acme.example`. Use it: `/score filter segment:mine`",
-        "*1 contact fits* `segment:mine`\n*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
+        "*1 contact fits* `segment:mine`\n🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
         "[Share to channel]",
         "The segment `hot` was not deleted: the segment `mine` uses it."
         " First type `/score segment save mine …` without it",

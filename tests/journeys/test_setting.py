@@ -9,6 +9,7 @@ BUTTONS = "\n[Undo] [History]"
 RECEIPTS = [
     ("set ada@example.com 85", "Ada Lovelace · Score 62 → *85* (hot)"),
     ("set ada 85 because great demo", 'Ada Lovelace · Score 62 → *85* (hot) · "great demo"'),
+    ("set ada 85 — because great demo", 'Ada Lovelace · Score 62 → *85* (hot) · "great demo"'),
     ("set ada 85 BECAUSE “great demo”", 'Ada Lovelace · Score 62 → *85* (hot) · "great demo"'),
     (
         "set ada fit=8 satisfaction=4.5 because great demo",
@@ -85,6 +86,16 @@ REFUSALS = [
     ("set ada 1.2345", "`1.2345` has more than three digits after the point."),
     ("set ada 9999999999", "`9999999999` is larger than a score can be (1,000,000,000)."),
     ("set ada", "Type the value too: `/score set ada 85`"),
+    ("set ada good", "`good` is not a number. Type for example `/score set ada 85`"),
+    ("set Ada Lovelace fit high", "`high` is not a number. Type for example `/score set Ada Lovelace fit=8`"),
+    ("set qqq good", "Type the value too: `/score set qqq good 85`"),
+    ("clear ada good", "There is no score type `good`. Choose from `score`, `fit`, `satisfaction`."),
+    ("history ada 90", "There is no score type `90`. Choose from `score`, `fit`, `satisfaction`."),
+    (
+        "add ada@example.com good",
+        '`good` is not a field of a contact. After the address you can type `name:"Ada Lovelace"`, `company:Acme`,'
+        " `owner:me`.",
+    ),
     ("set ada because great demo", "Type the value too: `/score set ada 85`"),
     ("set because great demo", "Type the value too: `/score set ada@example.com 85`"),
     ("set 85", "Name the contact: `/score set ada@example.com score=85`"),
@@ -100,8 +111,17 @@ REFUSALS = [
     ("clear qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
     ("clear ada fti", "There is no score type `fti`. Did you mean `fit`?"),  # instead of the default score type
     ("clear Studio 54 fit satisfaction", "Studio 54 has no Fit or Satisfaction score, so there is nothing to clear."),
-    ("set fit ada 8", "Values go at the end: `/score set ada fit=8`"),
-    ("set satisfaction ada =-8", "Values go at the end: `/score set ada satisfaction=-8`"),
+    ("set fit ada 8", "Values go at the end: `/score set ada fit=8`\n[/score set ada fit=8]"),
+    (
+        "set satisfaction ada =-8",
+        "Values go at the end: `/score set ada satisfaction=-8`\n[/score set ada satisfaction=-8]",
+    ),
+    ("set 85 ada", "Values go at the end: `/score set ada 85`\n[/score set ada 85]"),
+    (
+        "set ada 85 great demo",
+        "Values go at the end, and a reason after `because`: `/score set ada 85 because great demo`\n"
+        "[/score set ada 85 because great demo]",
+    ),
     ("clear Studio 54", "Studio 54 has no Score, so there is nothing to clear."),
     (
         "undo ada",
@@ -240,7 +260,7 @@ async def test_everybody_sees_what_a_colleague_set(acme: Acme) -> None:
 
     assert receipt.only_for == "U0JANE"
     assert [message for message in acme.sandbox.messages("C0SUCCESS", REP) if message.user == "U0BOT"] == []
-    assert "Score  *85* (hot) · ▲ 28 in 7 days · ‹now› by <@U0JANE>" in acme.seen(await acme.ask("ada")).splitlines()
+    assert "\n🟥 Score\n*85* (hot)\n▲ 28 in 7 days\n‹now› by <@U0JANE>\n" in acme.seen(await acme.ask("ada"))
 
 
 async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> None:
@@ -251,9 +271,9 @@ async def test_the_receipt_of_a_score_of_a_type_has_its_history(acme: Acme) -> N
     assert button_of(receipt, "History")["value"].endswith(" fit")
     assert history == (
         "*Ada Lovelace · Fit*\n"
-        "‹now› · set to 8 → *8* (good) · by <@U0REP>\n"
-        "‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
-        "(The last 2 changes, newest first. Struck through: undone.)\n[Chart]"
+        "🟥 ‹now› · 7 → *8* (+1), good · set by <@U0REP>\n"
+        "🟨 ‹4 d ago› · — → *7*, fair · set from crm\n"
+        "(The last 2 changes, newest first.)\n[Chart]"
     )
 
 

@@ -92,7 +92,7 @@ async def test_a_narrowed_range_is_seen_before_it_is_applied_and_can_be_taken_ba
         "*Narrowed Score to 0 to 50 instead of 0 to 100, with bands cold from 0, hot from 30"
         " instead of cold from 0, warm from 40, hot from 80.* No follow-ups were created.\n[Take it back]"
     )
-    assert "Score  *50* (hot)" in acme.seen(await ask(acme, "ada"))
+    assert "🟥 Score\n*50* (hot)\n" in acme.seen(await ask(acme, "ada"))
     assert await drafts(acme.workspace) == ()
     await sound(acme)
 

@@ -5,8 +5,8 @@ from tests.journeys.acme import REP, Acme, button_of
 
 FOUND = (
     "*2 contacts fit* `score&gt;=40`\n"
-    "*Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
-    "*Grace Hopper* · Navy · Score *41* (warm)"
+    "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm)\n"
+    "🟨 *Grace Hopper* · Navy · Score *41* (warm)"
 )
 
 
@@ -86,6 +86,6 @@ async def test_the_contacts_of_a_colleague(acme: Acme) -> None:
     nobody = acme.seen(await acme.ask("filter owner:@jane"))
 
     assert [lines[1] for lines in answers.values()] == [
-        "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]"
+        "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]"
     ] * 2
     assert nobody.startswith("No contacts match")

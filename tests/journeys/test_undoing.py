@@ -113,7 +113,7 @@ async def test_an_undo_is_exact_whatever_came_later(acme: Acme) -> None:
 
     assert text == "Ada Lovelace · Score 90 → *67* (warm) · undone" + BUTTONS
     assert acme.seen(await acme.ask("history ada")).splitlines()[1:3] == [
-        "‹now› · +5 → *67* (warm) · from crm",
+        "🟨 ‹now› · 62 → *67* (+5) · from crm",
         "‹now› · ~set to 85~ · by <@U0REP>",
     ]
 
@@ -139,7 +139,7 @@ async def test_history_on_a_receipt_that_was_undone(acme: Acme) -> None:
     assert history == (
         "*Ada Lovelace · Fit*\n"
         "‹now› · ~set to 8~ · by <@U0REP>\n"
-        "‹4 d ago› · set to 7 → *7* (fair) · from crm\n"
+        "🟨 ‹4 d ago› · — → *7*, fair · set from crm\n"
         "(The last 2 changes, newest first. Struck through: undone.)\n[Chart]"
     )
 

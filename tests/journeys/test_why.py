@@ -32,16 +32,16 @@ async def test_why(acme: Acme) -> None:
     await acme.ask("undo")
     texts = [acme.seen(await acme.ask(line)) for line in ("why ada", "why ada heat", "why ada satisfaction", "why")]
     history = acme.seen(await acme.press(await acme.ask("why ada fit"), "History"))
-    card = (await acme.ask("ada")).blocks[1]["text"]["text"].splitlines()[-1]
+    heat = (await acme.ask("ada")).blocks[1]["fields"][-1]["text"]
 
     assert texts == [
-        "*Ada Lovelace · Score*  *100* (hot)\n"
+        "*Ada Lovelace · Score*  🟥 *100* (hot)\n"
         '*+38*  of +50, 12 cut by the range 0 to 100 · ‹now› · by <@U0REP> · "great demo"\n'
         '*+5* · ‹5 d ago› · from crm · "Read the pricing page"\n'
         "*+57*  set to 57 · ‹7 d ago› · from crm\n"
         "(These add up to 100.)\n"
         "[History]",
-        "*Ada Lovelace · Heat*  *34* (hot)\n"
+        "*Ada Lovelace · Heat*  🟥 *34* (hot)\n"
         "*+14*  of +15, 0.014 rounded up, 1.014 faded · ‹1 d ago› · from crm\n"
         "*+20*  set to 80, 0.014 rounded up, 60.014 faded · ‹20 d ago› · from crm\n"
         "(These add up to 34.)\n"
@@ -51,7 +51,7 @@ async def test_why(acme: Acme) -> None:
     ]
     assert history.startswith("*Ada Lovelace · Fit*\n")
     # 34 is shown down to 29.5: about two days
-    assert card.startswith("Heat  *34* (hot) · ▲ 2 in 7 days · falls out of *hot* on <!date^")
+    assert heat.startswith("🟥 Heat\n*34* (hot)\n▲ 2 in 7 days\nfalls out of *hot* on <!date^")
     documents = await asked_by_api(acme, "heat/explanation", "heat", "score/history?limit=2", "gone/explanation")
     assert documents[0]["value"] == documents[1]["value"] == 34
     assert [

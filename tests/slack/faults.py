@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-Kind = Literal["rate_limited", "server_error", "no_answer", "late", "dropped_after_accepting", "failed_after_accepting"]
+Kind = Literal[
+    "rate_limited", "server_error", "unknown_method", "no_answer", "late", "dropped_after_accepting",
+    "failed_after_accepting",
+]  # fmt: skip  # names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,10 +16,10 @@ class Fault:
     """A fault to inject: the kind, the affected method, and how often.
 
     *method* is a Web API method, "response_url", "upload", or a pattern such as "chat.*" or "*". *retry_after* is in
-    seconds. With rate_limited, server_error and no_answer, the call has no effect. With late, the call takes effect and
-    the answer is held until `Faults.release`. With dropped_after_accepting, the call takes effect and the connection is
-    closed. With failed_after_accepting, the call takes effect and the answer is an error, as Slack documents:
-    docs.slack.dev/reference/methods/chat.postMessage
+    seconds. With rate_limited, server_error, unknown_method and no_answer, the call has no effect. With late, the call
+    takes effect and the answer is held until `Faults.release`. With dropped_after_accepting, the call takes effect and
+    the connection is closed. With failed_after_accepting, the call takes effect and the answer is an error, as Slack
+    documents: docs.slack.dev/reference/methods/chat.postMessage
     """
 
     method: str

@@ -156,6 +156,8 @@ class ForeignSlack(Sandbox):
             return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=wait)
         if fault and fault.kind == "server_error":
             return web.Response(status=500, text="Internal Server Error")
+        if fault and fault.kind == "unknown_method":
+            return web.json_response({"ok": False, "error": "unknown_method"})
         if fault and fault.kind == "no_answer":
             return web.Response()
         if "." in method:

@@ -26,9 +26,9 @@ from storage.domain.facts import Deletion, Merge, Op, Unusable
 from storage.domain.score_types import Band
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Status
-from storage.ledger.contacts import contacts
+from storage.ledger.contacts import contacts, list_identities
 from storage.ledger.facts import find_last_command
-from storage.reading.current_scores import card, cards_of, top
+from storage.reading.current_scores import card, cards_of, last_touched, top, values_then
 from storage.reading.history import history, load_timeline
 from storage.reading.search import find, nearest
 from storage.reading.segments import save_segment
@@ -211,6 +211,10 @@ async def test_a_contact_of_the_other_workspace_is_unknown(houses: tuple[House, 
     assert (await history(workspace, contact=other_bob, score=None, most=10))[1] == []
     followed = await load_timeline(workspace, contact=other_bob, score=None, most=10, since=0, now=NOW)
     assert (followed.points, followed.causes) == (((0, None),), ())
+    assert await list_identities(workspace, contact=other_bob) == []
+    assert await last_touched(workspace, contacts=[other_bob]) == {}
+    then = await values_then(workspace, contacts=[other_bob], windows=[("score", 1)], now=NOW + 9)
+    assert then == {(other_bob, "score", 1): None}
     with pytest.raises(UnknownContact):
         await first.team.ask(set_to("p9", other_bob, 9), batch="slack/p9", received=NOW + 9)
     recorded = await first.team.deliver(

@@ -4,6 +4,8 @@ import { formatDate, wholeMoment } from "./dates.js";
 import { link, node, safeAddress } from "./nodes.js";
 
 const EMOJI = { warning: "⚠️", white_check_mark: "✅", tada: "🎉", fire: "🔥", eyes: "👀", wave: "👋", "+1": "👍" };
+// Squares are drawn by the style sheet, because not every machine has a font with them.
+const SQUARES = { "⬜": "grey", "🟦": "blue", "🟩": "green", "🟨": "yellow", "🟧": "orange", "🟥": "red", "🟪": "purple" };
 const LISTS = [
   ["ul", /^ *[•-] +/],
   ["ol", /^ *\d+\. +/],
@@ -16,6 +18,7 @@ const MARKUP = [
   [styled("_"), ([, words], scene) => node("em", {}, inline(words, scene))],
   [styled("~"), ([, words], scene) => node("s", {}, inline(words, scene))],
   [/:([a-z0-9_+-]+):/, ([whole, name]) => (EMOJI[name] ? node("span", { role: "img", "aria-label": name }, EMOJI[name]) : whole)],
+  [/[⬜🟦🟩🟨🟧🟥🟪]/u, ([square]) => node("span", { class: `square ${SQUARES[square]}`, role: "img", "aria-label": SQUARES[square] }, square)],
 ];
 const ANY_MARKUP = new RegExp(MARKUP.map(([pattern]) => pattern.source.replace(/\((?!\?)/g, "(?:")).join("|"), "u");
 

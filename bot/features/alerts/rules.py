@@ -7,6 +7,7 @@ from bot.blocks.alerts import (
     MORE,
     alert_modal,
     alerts_reply,
+    first_choices,
     format_alert_words,
     rule_added_reply,
     rule_exists_reply,
@@ -48,7 +49,7 @@ async def manage_alerts(request: Request) -> Reply:
     """Handle `alerts [add …|try …|pause N|resume N|remove N|digest …]`."""
     verb, _, rest = request.text.partition(" ")
     match verb.casefold():
-        case "" | "list":
+        case "" | "list" if not rest.strip():
             return await render_alerts_page(request)
         case "add" if not rest.strip():
             request.needs(Need.SET)
@@ -94,7 +95,8 @@ async def show_more(request: Request) -> Reply:
 
 async def submit_alert(request: Request) -> Reply:
     """Add the entered rule, or return the refusals by form field."""
-    fields = {name: value for name, value in request.fields.items() if value != "-"}
+    entered = {name: value for name, value in request.fields.items() if value is not None}
+    fields = {name: value for name, value in (first_choices(request.types) | entered).items() if value != "-"}
     if fields.get("place") == "digest" and fields.get("channel"):
         return Reply(
             errors={"channel": "The digest is sent elsewhere: leave the channel blank, or do not choose the digest."}

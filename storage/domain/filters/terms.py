@@ -426,10 +426,38 @@ class Filter:
         return tuple(dict.fromkeys([*sorted_by, *_list_scores(self.where)]))
 
     @property
+    def fields(self) -> frozenset[str]:
+        """The names of the fields that the filter asks for and in which its contacts differ."""
+        return _list_differing_fields(self.where) | {key.by for key in self.sort if isinstance(key.by, str)}
+
+    @property
     def attributes(self) -> tuple[str, ...]:
         """The names of the attributes that the filter refers to, sorted."""
         names = (name for name in asked_fields(self.where) if name.startswith(ATTRIBUTE))
         return tuple(sorted(name.removeprefix(ATTRIBUTE) for name in names))
+
+
+def leaf_terms(term: Term) -> tuple[Term, ...]:
+    """Return the terms that a term combines, each once, in order; negated ones too."""
+    match term:
+        case Not():
+            return leaf_terms(term.part)
+        case All() | Any():
+            return tuple(dict.fromkeys(leaf for part in term.parts for leaf in leaf_terms(part)))
+        case _:
+            return (term,)
+
+
+def _list_differing_fields(term: Term) -> frozenset[str]:
+    """Return the fields that a term names, without those that have one value in all contacts that match."""
+    match term:
+        case Is(values=(_,)) | Tagged(values=(_,)) | Not(part=Tagged()):
+            return frozenset()
+        case All(parts=parts):
+            return frozenset(field for part in parts for field in _list_differing_fields(part))
+        case _:
+            named = [leaf for leaf in leaf_terms(term) if isinstance(leaf, Is | Contains | Tagged)]
+            return frozenset("tags" if isinstance(leaf, Tagged) else leaf.field for leaf in named)
 
 
 def _list_scores(term: Term) -> list[ScoreType]:

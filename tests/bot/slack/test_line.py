@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.slack.line import (
+    EVER,
     Asking,
     Setting,
     Unclear,
@@ -294,6 +295,9 @@ def test_a_clear_of_nobody() -> None:
         ("ada 7D", ("ada", 7)),
         ("ada 9999d", ("ada", 9999)),
         ("ada fit 12w", ("ada fit", 84)),
+        ("ada fit 2Y", ("ada fit", 730)),
+        ("ada fit all", ("ada fit", EVER)),
+        ("all", ("all", None)),
         ("ada 99999d", ("ada 99999d", None)),  # too many days for a period: part of a name
         ("90d", ("90d", None)),  # a single word is the contact
         ("ada d", ("ada d", None)),

@@ -7,6 +7,7 @@ from storage.domain.facts import Op
 from storage.reading.current_scores import CurrentScore, card, cards_of, top
 from storage.reading.history import history, load_timeline
 from storage.scoring.definitions import add_score_type
+from tests.conftest import on_both
 from tests.storage.teams import DAY, NOW, Team, change, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
@@ -109,6 +110,52 @@ async def test_a_history_is_told_newest_first(measured: Team) -> None:
     _, since = await history(measured.workspace, contact=ada.id, score="score", most=10, since=NOW - 8)
     _, fit = await history(measured.workspace, contact=ada.id, score=None, most=10)
     assert (two, since, len(fit)) == (lines[:2], lines[:3], 1)
+
+
+@on_both
+async def test_a_history_has_the_value_before_each_change(measured: Team) -> None:
+    """The value before is that of the change before in the ledger's order, without undone ones; None if missing."""
+    await measured.deliver(
+        change("b", ADA, Op.ADD, 30, at=NOW - 9),
+        change("c", ADA, Op.ADD, 90, at=NOW - 9),  # at the same instant: the key decides
+        change("a", ADA, Op.ADD, 5, at=NOW - 9),
+        change("d", ADA, Op.CLEAR, at=NOW - 7),
+        set_to("e", ADA, 0, at=NOW - 6),
+        set_to("f", ADA, 20, at=NOW - 4),
+    )
+    await measured.ask(set_to("p", ADA, 50), batch="p", actor="U1", received=NOW - 5)
+    await measured.undo("p", batch="u", received=NOW)
+    await measured.ask(set_to("q", ADA, 60), batch="q", received=NOW)
+    ada = await measured.contact(ADA)
+    _, lines = await history(measured.workspace, contact=ada.id, score="score", most=10)
+
+    assert [(line.before, line.value) for line in lines] == [
+        (20_000, 60_000),
+        (None, None),  # undone
+        (0, 20_000),
+        (None, 0),
+        (100_000, None),
+        (35_000, 100_000),
+        (5_000, 35_000),
+        (None, 5_000),
+    ]
+
+
+async def test_a_fading_score_has_faded_before_a_change(team: Team) -> None:
+    """The value before a change of a fading score is the value as shown just then."""
+    await add_score_type(
+        team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=None,
+        bands=[], half_life=10 * DAY, is_default=False, by="U0ADMIN", now=NOW,
+    )  # fmt: skip  # one definition
+    await team.deliver(
+        set_to("a", ADA, 80, at=NOW - 20 * DAY, score="heat"), set_to("b", ADA, 85, at=NOW - 10 * DAY, score="heat")
+    )
+    _, lines = await history(team.workspace, contact=(await team.contact(ADA)).id, score="heat", most=10)
+
+    assert [(line.before, line.value, line.effective) for line in lines] == [
+        (40_000, 85_000, 45_000),
+        (None, 80_000, 80_000),
+    ]
 
 
 TRENDS: list[tuple[list[tuple[int, Op, int]], int | None]] = [
