@@ -38,10 +38,13 @@ def filter_reply(
     back: str | None,
     onward: str | None,
     current: str,
+    change: str | None = None,
+    changes: int = 0,
 ) -> Reply:
     """Return a page of contacts that match a filter, with these scores and attributes of each contact.
 
-    *back*, *onward* and *current* are the values of its buttons.
+    *back*, *onward*, *current* and *change* are the values of its buttons; *changes* is the number of contacts that the
+    last one changes.
     """
     lines = [_render_line(card, scores, attributes) for card in cards]
     shown = f"{first}–{first + len(cards) - 1} of {total}" if total > len(cards) else f"{total}"
@@ -49,6 +52,8 @@ def filter_reply(
     pages = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
     buttons.append(button("Share to channel", action="share", value=current))
+    if change is not None and changes > 1:
+        buttons.append(button(f"Change all {changes:,}", action="bulk", value=change))
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
     blocks = [head, *contact_rows(lines, [card.contact.id for card in cards]), actions(buttons)]
     return Reply(text=f"{title} {escape(text)}", blocks=blocks, contacts=_list_contacts(cards))

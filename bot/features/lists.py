@@ -16,12 +16,13 @@ from bot.blocks.lists import (
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
+from bot.slack.filters import mentioned_addresses, name_mentions, parse_filter
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.line import read_top
 from bot.slack.text import MENTION, escape, escape_code
 from storage.audit import AuditAction
-from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresses
-from storage.domain.filters.terms import All, Any, Has, InBand, Is, Not, Term
+from storage.domain.filters import BadFilter, Filter, Sort, with_addresses
+from storage.domain.filters.terms import All, Has
 from storage.reading.current_scores import top
 from storage.reading.pages import count, find_emptying_term, page
 from storage.reading.segments import (
@@ -90,32 +91,10 @@ async def filter_contacts(request: Request) -> Reply:
     return await answer_filter(request, FilterPage(request.text))
 
 
-def is_word_filter(request: Request) -> bool:
-    """Return whether all words of a line stand for contacts: a band, a colleague, `me`, `mine`, an owner."""
-    owners = {"me": request.person.email or "me"} | {
-        mention[1]: mention[1] for mention in MENTION.finditer(request.text)
-    }
-    try:
-        query = parse(request.text, request.types, owners=owners)
-    except BadFilter:
-        return False
-    return bool(query.texts) and _has_no_words(query.where)
-
-
-def _has_no_words(term: Term) -> bool:
-    match term:
-        case All(parts=parts) | Any(parts=parts):
-            return all(_has_no_words(part) for part in parts)
-        case Not(part=part):
-            return _has_no_words(part)
-        case _:
-            return isinstance(term, (Is, InBand))
-
-
 async def has_matches(request: Request) -> bool:
     """Return whether a line without operators matches contacts as a filter, for example by a tag."""
     try:
-        query = await _parse_filter(request, request.text)
+        query = await parse_filter(request, request.text)
     except BadFilter:
         return False
     return await count(request.workspace, query=query, now=request.now) > 0
@@ -143,7 +122,7 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
     if length > LONGEST:
         note = ", quotation marks counted twice" if length > len(filter_page.text) else ""
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{note}.")
-    query = await _parse_filter(request, filter_page.text)
+    query = await parse_filter(request, filter_page.text)
     size = min(query.limit or PER_PAGE, MOST_PER_PAGE)
     total = await count(request.workspace, query=query, now=request.now)
     if not total:
@@ -164,39 +143,21 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         result.cards,
         query.scores or (request.types[0],),
         query.attributes,
-        text=await _name_mentions(request, filter_page.text),
+        text=await name_mentions(request, filter_page.text),
         first=filter_page.skipped + 1,
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,
         current=filter_page.carried() or "",  # always fits: it was in a button before, or it has no cursor
+        change=filter_page.text if Need.SET in request.rights else None,
+        changes=min(total, query.limit or total),
     )
-
-
-async def _parse_filter(request: Request, text: str) -> Filter:
-    """Parse a filter; without a sort term it sorts by its first score, or the default score, highest first."""
-    owners = {"me": request.person.email, **await mentioned_addresses(request, text)}
-    query = parse(text, request.types, owners=owners, segments=await segments(request.workspace))
-    if query.sort:
-        return query
-    return replace(query, sort=(Sort((query.scores or (request.types[0],))[0], True),))
-
-
-async def mentioned_addresses(request: Request, text: str) -> dict[str, str | None]:
-    """Return the e-mail addresses of the colleagues mentioned in a text by Slack user id; None if unknown."""
-    return {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(text)}
-
-
-async def _name_mentions(request: Request, text: str) -> str:
-    """Return a text with the names of the mentioned colleagues, because code does not show mentions."""
-    names = {mention[1]: await request.name_of(mention[1]) for mention in MENTION.finditer(text)}
-    return MENTION.sub(lambda mention: f"@{names[mention[1]] or mention[1]}", text)
 
 
 async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
     term = await find_emptying_term(request.workspace, query=query, now=request.now)
     reason = f" No contacts are left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
-    shown = escape_code(await _name_mentions(request, text))
+    shown = escape_code(await name_mentions(request, text))
     return plain_reply(f"No contacts match `{shown}`.{reason}{_suggest_syntax(text, term or text)}")
 
 
@@ -270,7 +231,7 @@ async def top_contacts(request: Request) -> Reply:
         score_type, cards = await top(request.workspace, score=score, count=count, now=request.now)
         return top_reply(cards, score_type)
     score_type = request.type(score or request.types[0].key)
-    query = await _parse_filter(request, terms)
+    query = await parse_filter(request, terms)
     scored = replace(query, where=All((query.where, Has(score_type))), sort=(Sort(score_type, True),), limit=None)
     result = await page(request.workspace, query=scored, limit=count, cursor=None, now=request.now)
     if not result.cards:
@@ -278,7 +239,7 @@ async def top_contacts(request: Request) -> Reply:
         return plain_reply(
             f"No contacts with a {score_called(score_type.label)} match `{escape_code(terms)}`. Score types: {keys}."
         )
-    return top_reply(result.cards, score_type, text=await _name_mentions(request, terms))
+    return top_reply(result.cards, score_type, text=await name_mentions(request, terms))
 
 
 FEATURE = Feature(

@@ -784,3 +784,26 @@ class SegmentMember(Table):
             UniqueConstraint(fields=("workspace_id", "segment", "contact_id"), name="segment_members_contact"),
         )
         indexes = (Index(fields=("contact_id",), name="segment_members_of"),)
+
+
+# A change of many contacts, first as a preview. The contacts are fixed when the row is written.
+class BulkChange(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    batch = fields.TextField()  # of the facts that it records
+    made_by = fields.CharField(max_length=32)
+    address = fields.TextField(null=True)  # the e-mail address of its maker
+    text = fields.TextField(null=True)  # the filter that found the contacts
+    change = fields.TextField()  # as JSON
+    contacts = fields.TextField()  # their ids, as JSON
+    preview = fields.TextField(null=True)  # the result of the preview so far, as JSON
+    result = fields.TextField(null=True)  # the result so far, as JSON
+    asks = fields.BooleanField()  # whether follow-ups are created
+    confirmed_at = fields.BigIntField(null=True)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "bulk_changes"
+        constraints = (UniqueConstraint(fields=("workspace_id", "batch"), name="bulk_changes_batch"),)

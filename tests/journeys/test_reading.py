@@ -37,6 +37,9 @@ HELP = """\
 `/score filter TERMS`: list the contacts that match; the word filter may be left out
 `/score segment save NAME TERMS | list | show NAME | delete NAME`: save a filter under a name
 `/score top [N] [TYPE] [TERMS]`: the highest scores
+`/score tag CONTACTS TAG`: tag a contact, or all of a filter
+`/score untag CONTACTS TAG`: remove a tag from a contact, or from all of a filter
+`/score assign CONTACTS to OWNER`: set the owner of a contact, or of all of a filter
 `/score history CONTACT [TYPE] [90d]`: every change of a score; with a number of days also a chart
 `/score why CONTACT [TYPE]`: what a score is made of, in lines that add up to it
 `/score undo`: undo your last command

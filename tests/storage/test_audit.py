@@ -24,6 +24,8 @@ from storage.audit import (
     load_changes_of,
     load_entry,
 )
+from storage.bulk_changes import add_bulk_change, confirm_bulk_change
+from storage.domain.bulk_changes import make_bulk_change
 from storage.domain.contacts import Reference
 from storage.domain.errors import AlreadyThere, BadDefinition, BadName, UnknownSource
 from storage.domain.facts import Deletion, Merge, Op, Unusable
@@ -66,7 +68,8 @@ ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 # They change nothing that people chose: data of jobs, messages and notices, what programs found out, and drafts, which
 # nobody sees until they are applied. The record of a removed workspace is deleted with it.
 NO_SETTINGS = {
-    "alerts.broken.report_breakages",
+    "alerts.broken.report_breakages", "bulk_changes.cancel_bulk_change", "bulk_changes.delete_old_bulk_changes",
+    "bulk_changes.save_progress",
     "alerts.decide.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
     "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
     "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
@@ -177,6 +180,18 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
     )
     await _check_follow_ups(witness)
     await _check_transfers(witness, tmp_path)
+    change = make_bulk_change(tags=["vip"])
+    await witness.check(
+        "bulk_changes.add_bulk_change",
+        add_bulk_change(
+            workspace, batch="slack/b", change=change, contacts=[1, 2], text="score>1", by=ADMIN, address=None, now=NOW
+        ),
+    )
+    await witness.check(
+        "bulk_changes.confirm_bulk_change",
+        confirm_bulk_change(workspace, id=1, asks=True, by=ADMIN, words="tag vip", now=NOW),
+        ("contacts.changed", "score>1", None, {"change": "tag vip", "contacts": 2, "batch": "slack/b"}),
+    )
     (ada,) = await list_matching(workspace, query=parse("name:ada OR email:ada@example.com", ()), now=NOW)
     await witness.check(
         "ledger.erase_many.delete_contacts",

@@ -3,7 +3,9 @@
 from storage.alerts.digests import set_digest
 from storage.alerts.enroll import choose_channel
 from storage.bootstrap import open_storage
+from storage.bulk_changes import add_bulk_change
 from storage.db.database import current_database
+from storage.domain.bulk_changes import make_bulk_change
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.submissions import Delivered, Raw
@@ -58,6 +60,10 @@ async def fill(url: str) -> None:
         await record_posted(workspace, channel="C0SALES", ts="1.5", contacts=[1])
         await mark_contacts(current_database().writer, workspace, batch="q", undo="u", now=NOW)
         await save_answer(workspace, answer=LateAnswer(user="U1", answer_to=None, about={}), lane="draft/1", now=NOW)
+        await add_bulk_change(
+            workspace, batch="slack/b", change=make_bulk_change(tags=["vip"]), contacts=[1], text="has:score", by="U1",
+            address=None, now=NOW,
+        )  # fmt: skip  # what, then who and when
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:
         await opened_storage.close()
