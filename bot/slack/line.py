@@ -228,7 +228,8 @@ def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], 
             meant = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(keys)}."
             raise Unclear(f"There is no score type `{assigned['key']}`. {meant}")
         with_colon = _ASKED.fullmatch(word)
-        if with_colon and not values and with_colon["key"].casefold() in keys:
+        is_filter_term = with_colon and values and with_colon["rest"] and not _BARE.fullmatch(with_colon["rest"])
+        if with_colon and not is_filter_term and with_colon["key"].casefold() in keys:
             number = with_colon["rest"] if _BARE.fullmatch(with_colon["rest"]) else "8"
             raise Unclear(f"A colon is for filters. To set the score, type `{with_colon['key'].casefold()}={number}`")
     if not values:

@@ -24,7 +24,7 @@ from storage.job_runner import Handler, JobResult, RetryLater, run_here
 from storage.jobs import Job
 from storage.ledger import contacts
 from storage.ledger.committer import record, rehearse
-from storage.ledger.facts import undo_in_force
+from storage.ledger.facts import find_undo_in_force
 from storage.reading.pages import count, matching_contacts, page
 
 #: records or rehearses a submission; returns the outcome and, of a rehearsal, the number of follow-ups it opens
@@ -103,7 +103,7 @@ def make_handlers(clock: Callable[[], int]) -> dict[str, Handler]:
         if stored is None or stored.confirmed_at is None or stored.is_applied:
             return JobResult()
         result = stored.result
-        if await undo_in_force(workspace, batch=stored.batch) is not None:  # undone while it was applied
+        if await find_undo_in_force(workspace, batch=stored.batch) is not None:  # undone while it was applied
             result.done = len(stored.contacts)
         else:
             await _take_slice(workspace, stored, result, _record, now=clock())

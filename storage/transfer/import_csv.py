@@ -11,7 +11,7 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Recorded, Status, Submission
 from storage.ledger import contacts
 from storage.ledger.committer import record, rehearse
-from storage.ledger.facts import undo_in_force
+from storage.ledger.facts import find_undo_in_force
 from storage.ledger.refold_job import fold_pending
 from storage.transfer.csv_files import CsvFile, Row
 from storage.transfer.import_activities import ActivityReader
@@ -84,7 +84,7 @@ async def import_file(
     report, offset, rows = Report(unused=columns.unused), 0, file.rows()
     if not dry_run:
         await record_import(workspace, file=file, by=by, now=now)
-    undo = await undo_in_force(workspace, batch=batch)
+    undo = await find_undo_in_force(workspace, batch=batch)
     if undo is not None:
         report.restored = True
         restoring = build_undo(undo, defers=not dry_run, by=by, now=now)

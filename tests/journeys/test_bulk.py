@@ -13,6 +13,7 @@ LINES = [
     ("set has:score 500", "Nothing was changed: Score runs from 0 to 100"),
     ("set has:score fit=8 satisfaction+1", "Change 2 contacts that match `has:score`? Fit → 8 · Satisfaction +1."),
     ("clear has:score fit", "Change 2 contacts that match `has:score`? clear Fit. Nothing is changed yet."),
+    ("set score:warm 50", "Change 2 contacts that match `score:warm`? Score → 50."),
     ("set company:Navy 50", "Change 1 contact that matches `company:Navy`? Score → 50."),
     ("tag has:score key", "Change 2 contacts that match `has:score`? tag key."),
     ("untag tag:vip vip", "Change 1 contact that matches `tag:vip`? remove the tag vip."),

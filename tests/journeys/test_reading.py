@@ -413,7 +413,7 @@ async def test_a_filter_and_its_mistake(acme: Acme) -> None:
         "*2 contacts fit* `score&gt;=40`\n"
         "*Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
         "*Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
-        "[Share to channel]"
+        "[Share to channel] [Change all 2]"
     )
     assert wrong == (
         "There is no field `xyz`. Choose from `score`, `fit`, `satisfaction`, `email`, `name`, `company`, `owner`,"

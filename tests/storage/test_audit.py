@@ -70,7 +70,7 @@ ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 NO_SETTINGS = {
     "alerts.broken.report_breakages", "bulk_changes.cancel_bulk_change", "bulk_changes.delete_old_bulk_changes",
     "bulk_changes.save_progress",
-    "alerts.decide.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
+    "alerts.sweep.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
     "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
     "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
     "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
