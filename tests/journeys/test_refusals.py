@@ -285,10 +285,10 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
 
 
 def test_the_matrix_is_whole() -> None:
-    """The matrix has eleven reasons to refuse and fifty-seven surfaces."""
+    """The matrix has eleven reasons to refuse and sixty-five surfaces."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
-    assert (len(CONDITIONS), COUNT, cells) == (11, 57, 601)
+    assert (len(CONDITIONS), COUNT, cells) == (11, 65, 685)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:
