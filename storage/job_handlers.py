@@ -17,9 +17,10 @@ from storage.ledger.refold import REFOLD
 from storage.ledger.refold_job import make_refold_handler
 from storage.scoring import drafts
 from storage.scoring.drafts import NoDraft
+from storage.sent_files import delete_old_files
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
 from storage.sources.health import WATCH, WATCH_EVERY, check_sources
-from storage.transfer import change_many
+from storage.transfer import change_many, import_jobs
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         await delete_old_deliveries(workspace, now=now)
         await delete_old_events(workspace, now=now)
         await delete_old_bulk_changes(workspace, now=now)
+        await delete_old_files(workspace, now=now)
         await delete_abandoned(workspace, now=now)
         return JobResult(repeat_at=now + RETENTION_EVERY)
 
@@ -65,6 +67,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
     return {
         **draft_handlers,
         **change_many.make_handlers(clock),
+        **import_jobs.make_handlers(clock),
         REFOLD: make_refold_handler(clock),
         **enroll.HANDLERS,
         **make_event_handlers(clock),

@@ -807,3 +807,38 @@ class BulkChange(Table):
     class Meta:
         table = "bulk_changes"
         constraints = (UniqueConstraint(fields=("workspace_id", "batch"), name="bulk_changes_batch"),)
+
+
+# A file that a program or a person sent to be imported, and the result of the import.
+class Import(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    request_key = fields.TextField()  # equal for a repeat of the same request
+    digest = fields.CharField(max_length=64)  # of the file and the settings
+    name = fields.TextField()  # of the file
+    made_by = fields.TextField()
+    settings = fields.TextField()  # how to read the file, as JSON
+    state = fields.CharField(max_length=12)
+    summary = fields.TextField(null=True)  # as JSON
+    errors = fields.TextField(null=True)  # the first lines that were not imported, as JSON
+    problem = fields.TextField(null=True)  # why it failed
+    created_at = fields.BigIntField()
+    finished_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "imports"
+        constraints = (UniqueConstraint(fields=("workspace_id", "request_key"), name="imports_key"),)
+
+
+# A part of such a file, compressed, as Base64. The parts are deleted when the import has ended.
+class ImportPart(Table):
+    id = fields.BigIntField(primary_key=True)
+    file: fields.ForeignKeyRelation[Import] = fields.ForeignKeyField("storage.Import", on_delete=fields.RESTRICT)
+    position = fields.IntField()
+    content = fields.TextField()
+
+    class Meta:
+        table = "import_parts"
+        constraints = (UniqueConstraint(fields=("file_id", "position"), name="import_parts_position"),)

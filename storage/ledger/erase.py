@@ -25,6 +25,7 @@ from storage.ledger import contacts, facts, projection
 from storage.ledger import merge as merging
 from storage.ledger.contacts import Identity
 from storage.ledger.plan import ItemKind, Plan, PlannedItem
+from storage.sent_files import redact_files
 from storage.sources import deliveries
 from storage.sources.named_contacts import find_names, find_request_names, make_name, split_name
 
@@ -147,6 +148,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     words = addresses | shown_names | {key for _, namespace, key in identities if namespace == EMAIL}
     await redact_changes(session, plan.workspace, rows, words=words)
     await redact_bulk_changes(session, workspace, words=words)
+    await redact_files(session, workspace, words=words)
     entries = [
         NewEntry(what=AuditAction.CONTACT_DELETED, subject=None, before=None, after=None, contacts=[deletion.contact])
         for deletion in deletions

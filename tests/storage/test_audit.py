@@ -45,6 +45,7 @@ from storage.reading.segments import delete_segment, restore_segment, save_segme
 from storage.scoring.definitions import add_score_type, score_type, score_types
 from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_handlers
 from storage.scoring.removal import add_again, remove_score_type
+from storage.sent_files import ImportSettings, store_file
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
 from storage.sources.deliveries import deliveries, discard_items, settle_replay
 from storage.sources.subscriptions import add_subscription, remove_subscription, rotate_subscription
@@ -69,7 +70,8 @@ ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 # nobody sees until they are applied. The record of a removed workspace is deleted with it.
 NO_SETTINGS = {
     "alerts.broken.report_breakages", "bulk_changes.cancel_bulk_change", "bulk_changes.delete_old_bulk_changes",
-    "bulk_changes.save_progress",
+    "bulk_changes.save_progress", "sent_files.cancel_file", "sent_files.confirm_file", "sent_files.delete_old_files",
+    "sent_files.record_end", "sent_files.record_start",
     "alerts.sweep.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
     "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
     "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
@@ -191,6 +193,18 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
         "bulk_changes.confirm_bulk_change",
         confirm_bulk_change(workspace, id=1, asks=True, by=ADMIN, words="tag vip", now=NOW),
         ("contacts.changed", "score>1", None, {"change": "tag vip", "contacts": 2, "batch": "slack/b"}),
+    )
+    await witness.check(
+        "sent_files.store_file",  # the import itself is on record when its job begins
+        store_file(
+            workspace,
+            path=tmp_path / "contacts.csv",
+            name="contacts.csv",
+            key="k",
+            settings=ImportSettings(),
+            by=ADMIN,
+            now=NOW,
+        ),
     )
     (ada,) = await list_matching(workspace, query=parse("name:ada OR email:ada@example.com", ()), now=NOW)
     await witness.check(

@@ -109,6 +109,7 @@ def test_what_writes_is_told_the_time() -> None:
         "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
         "late_answers.delete_answer", "sources.readback_queue.clear_failure", "remove_workspace.remove_workspace",
         "bulk_changes.cancel_bulk_change", "bulk_changes.save_progress",
+        "sent_files.cancel_file", "sent_files.record_start",
     }  # fmt: skip  # names
 
 

@@ -34,6 +34,7 @@ MIGRATIONS = [
     "0021_followup_rules",
     "0022_makers",
     "0023_bulk_changes",
+    "0024_imports",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
