@@ -55,6 +55,7 @@ from storage.transfer.export import create_file, export, write_csv
 from storage.transfer.import_batch import undo_import
 from storage.transfer.import_columns import choose_columns
 from storage.transfer.import_csv import import_file
+from storage.transfer.ledger_file import import_ledger, ledger_lines
 from storage.workspaces import add_workspace, choose_setters, name_admins
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
@@ -212,6 +213,16 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
         delete_contacts(workspace, ids=[ada], progress=lambda _: None, by=ADMIN, clock=lambda: NOW + 4 * SECOND),
         ("contact.deleted", None, None, None),
     )
+    path = tmp_path / "ledger.jsonl"
+    path.write_text("".join([line async for line in ledger_lines(workspace, by=ADMIN, now=NOW)]))
+    other = Witness(Team(await add_workspace("T0OTHER", name="Other", by=ADMIN, now=NOW)))
+    of_types = [entry for entry in await entries_of(team) if entry[0].startswith("type.")]
+    await other.check(
+        "transfer.ledger_file.import_ledger",
+        import_ledger(other.team.workspace, path=path, progress=lambda _: None, by=ADMIN, now=NOW),
+        *of_types, ("import.begun", "ledger.jsonl", None, {"contacts": 2, "facts": 6}),
+    )  # fmt: skip  # the act and its entries
+    witness.seen |= other.seen
     authored = {name for name in VERBS if has_author(name)} - PARTS
     assert witness.seen | {"workspaces.add_workspace"} == authored
 

@@ -24,6 +24,7 @@ _REF = "#/components/schemas/{model}"
 _TEXT: dict[str, Any] = {"type": "string"}
 _PARAMETERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "q": ("query", _TEXT, "A filter, as in `/score filter`: `score>=80 owner:rep@example.com sort:-score`."),
+    "full": ("query", {"type": "string", "enum": ["true", "false"]}, "`true`: everything that scores are made of."),
     "limit": ("query", {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT}, "How many to return."),
     "cursor": ("query", {"type": "string", "minLength": 1}, "The `next_cursor` of the previous page."),
     "imports": ("query", {"type": "string", "enum": ["true"]}, "`true` adds what imports changed."),

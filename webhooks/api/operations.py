@@ -147,7 +147,8 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
         ),
         Operation(
             method="GET", path="/export.jsonl", scope="export", handler=export_json,
-            summary="Export contacts as JSON Lines, one contact per line", query=("q",), kind="application/jsonl",
+            summary="Export contacts as JSON Lines, one contact per line, or the whole ledger", query=("q", "full"),
+            kind="application/jsonl",
         ),
         Operation(
             method="POST", path="/imports", scope="write", handler=create_import,
