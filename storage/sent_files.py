@@ -154,7 +154,7 @@ async def cancel_file(workspace: Workspace, *, id: int) -> bool:
 
     async def body(session: Session) -> bool:
         rows = await session.rows(
-            "SELECT id FROM imports WHERE workspace_id = $1 AND id = $2 AND state = $3 FOR UPDATE",
+            "SELECT id FROM imports WHERE workspace_id = $1 AND id = $2 AND state = $3 FOR NO KEY UPDATE",
             workspace.id,
             id,
             ImportState.WAITING.value,

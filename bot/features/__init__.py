@@ -13,6 +13,7 @@ from bot.features import (
     failures,
     followups,
     history,
+    imports,
     lists,
     merge,
     scores,
@@ -49,6 +50,7 @@ _FEATURES = (
     delete.FEATURE,
     setup.FEATURE,
     audit.FEATURE,
+    imports.FEATURE,
     failures.FEATURE,
 )
 FEATURES = (*_FEATURES[:5], undo.make_feature(join(_FEATURES).inverses), *_FEATURES[5:])

@@ -2,8 +2,10 @@
 
 import asyncio
 import secrets
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -11,6 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.access import Need, Verdict, is_from_outside, may_see, rights
+from bot.slack.client import NotDownloaded, download_file
 from bot.slack.directory import People
 from bot.slack.feature import Feature, RequestHandler
 from bot.slack.handling import Block, Outlived, Reply, Request
@@ -21,6 +24,7 @@ from bot.slack.payloads import (
     parse_command,
     parse_form,
     parse_interaction,
+    parse_message,
     request_key,
 )
 from bot.slack.responder import Answers
@@ -68,6 +72,7 @@ class Dispatcher:
         self._enterprise = enterprise
         self._bot_user = bot_user
         self._answers = Answers(workspace=workspace, posting=posting, opening=opening, people=people, clock=clock)
+        self._downloading = posting
         self._clock = clock
         self._senders = senders
         self._people = people
@@ -152,6 +157,27 @@ class Dispatcher:
         message_text = clean(str((body.get("message") or {}).get("text") or ""))
         need, handler = self._features.shortcuts[body["callback_id"]]
         await self._send(payload, await self._handle(payload, handler, need=need, text=message_text))
+
+    async def handle_file(self, event: Mapping[str, Any]) -> None:
+        """Handle a file in a direct message to the app: the first one, whatever else the message says."""
+        self._track_task()
+        sent = next(iter(event.get("files") or ()), None)
+        if event.get("channel_type") != "im" or event.get("bot_id") or self._features.file is None or sent is None:
+            return
+        need, handler = self._features.file
+        name = str(sent.get("name") or "file")
+
+        async def download(request: Request) -> Reply:
+            with tempfile.TemporaryDirectory(prefix="contact-score-") as folder:
+                path = Path(folder) / "file.csv"
+                try:
+                    await download_file(self._downloading, str(sent.get("url_private_download") or ""), path)
+                except NotDownloaded as exc:
+                    return plain_reply(str(exc))
+                return await handler(replace(request, metadata={"path": str(path), "name": name}))
+
+        payload = parse_message(event)
+        await self._send(payload, await self._handle(payload, download, need=need))
 
     async def handle_join(self, event: Mapping[str, Any]) -> None:
         """Ask the person who invited the app to a channel, and nobody else, whether to post follow-ups there."""

@@ -42,6 +42,12 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
         ssl_check_enabled=False,
     )
 
+    async def handle_file(event: Mapping[str, Any]) -> None:
+        await dispatcher.handle_file(event)
+
+    async def ignore_message() -> None:
+        """Answer an event about any other message, so that Slack does not send it again."""
+
     async def handle_channel_change(event: Mapping[str, Any]) -> None:
         await dispatcher.handle_channel_change(event)
 
@@ -59,6 +65,8 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
     bolt.view(ANY)(dispatcher.handle_form)
     bolt.options(ANY)(dispatcher.handle_menu)
     bolt.shortcut(SHORTCUT)(dispatcher.handle_shortcut)
+    bolt.event({"type": "message", "subtype": "file_share"})(handle_file)
+    bolt.event("message")(ignore_message)
     for event in CHANNEL_EVENTS:
         bolt.event(event)(handle_channel_change)
     for event in PERSON_EVENTS:

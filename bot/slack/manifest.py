@@ -6,7 +6,7 @@ COMMAND = "/score"
 SHORTCUT = "score_message"
 CHANNEL_EVENTS = ("channel_shared", "channel_unshared", "member_left_channel")
 PERSON_EVENTS = ("team_join", "user_change")
-EVENTS = (*CHANNEL_EVENTS, *PERSON_EVENTS, "app_home_opened", "member_joined_channel")
+EVENTS = (*CHANNEL_EVENTS, *PERSON_EVENTS, "app_home_opened", "member_joined_channel", "message.im")
 SCOPES = (
     "channels:read",  # read whether a channel is shared with another organization
     "chat:write",
@@ -20,7 +20,8 @@ SCOPES = (
 )
 # The history scopes find a message that Slack may have accepted before a retry; without them it is posted again.
 # files:write uploads charts; without it the reply has the same facts in words.
-OPTIONAL_SCOPES = ("channels:history", "files:write", "groups:history", "im:history")
+# files:read and im:history let an admin send a CSV file in the direct messages of the app, to import it.
+OPTIONAL_SCOPES = ("channels:history", "files:read", "files:write", "groups:history", "im:history")
 AGENT_SCOPE = "mcp:connect"  # lets Slackbot call the tools
 
 

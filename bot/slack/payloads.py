@@ -56,6 +56,19 @@ def parse_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
     )
 
 
+def parse_message(event: Mapping[str, Any]) -> SlackPayload:
+    """Parse a message to the app, which has no response_url."""
+    user, channel = str(event.get("user") or ""), str(event.get("channel") or "")
+    return SlackPayload(
+        user=user,
+        teams=frozenset({event.get("user_team") or event.get("team")}),
+        channel=channel,
+        key=request_key({}, user, channel, str(event.get("ts") or "")),
+        trigger=None,
+        answer_to=None,
+    )
+
+
 def parse_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | None], dict[str, Any]]:
     """Parse a submitted form: return the payload, the entered values by block id, and the form's metadata."""
     view = body["view"]
