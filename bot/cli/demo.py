@@ -83,7 +83,7 @@ async def _run_demo(path: Path) -> None:
     def clock() -> int:
         return int(sandbox.clock.now() * 1_000_000)  # the page can move the time forward for Slack and service
 
-    service = Service(settings, with_slack=True, clock=clock)
+    service = Service(settings, with_slack=True, clock=clock, is_demo=True)
     try:
         sandbox.app_url = await service.start()
         await service.connected()

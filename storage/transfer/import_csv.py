@@ -1,5 +1,7 @@
 """Import contacts and scores from a CSV file, in chunks, so that the import of a large file can be resumed."""
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +25,8 @@ from storage.transfer.import_rows import ImportRow, parse_row
 
 CONFLICT = "conflict"  #: the reason of an item with a recorded key but different content
 CHUNK = 500  # the number of rows in a submission
+MOST_REASONS = 100  # the most kinds of reasons that a report counts
+_DIFFERENT = re.compile(r"`[^`]*`|[+-]?\d[\d.,]*")  # values and numbers in a reason
 FIRST = 10  # the most contacts that a report lists by name
 
 
@@ -41,6 +45,15 @@ class Movement:
 
 
 @dataclass(slots=True)
+class Reason:
+    """Why rows, or cells of rows, were not imported: as it reads for the first of these rows, and their number."""
+
+    text: str
+    line: int  #: of the first row
+    count: int = 0
+
+
+@dataclass(slots=True)
 class Report:
     """The result of an import. The numbers are numbers of rows if not noted otherwise."""
 
@@ -53,6 +66,16 @@ class Report:
     restored: bool = False  #: whether the import had been undone, and is now in force again
     unused: tuple[str, ...] = ()  #: names of the columns that were not imported
     scores: dict[str, Movement] = field(default_factory=dict)  #: by the key of the score type
+    reasons: dict[str, Reason] = field(default_factory=dict)  #: by the text without what differs from row to row
+    adjustable: Counter[str] = field(default_factory=Counter)  #: rows that a field of ScoreOptions would accept
+
+    def count_reasons(self, import_row: ImportRow) -> None:
+        """Count why a row, or cells of it, are not imported. After MOST_REASONS, further reasons are not listed."""
+        self.adjustable.update(import_row.adjustable)
+        for text in dict.fromkeys([*import_row.complaints, *import_row.lost]):
+            kind = _DIFFERENT.sub("…", text)
+            if kind in self.reasons or len(self.reasons) < MOST_REASONS:
+                self.reasons.setdefault(kind, Reason(text, import_row.row.line)).count += 1
 
 
 async def import_file(
@@ -160,6 +183,7 @@ def _apply_outcomes(import_rows: Sequence[ImportRow], recorded: Recorded) -> Non
 
 def _count_rows(report: Report, import_rows: Sequence[ImportRow], wrong: Callable[[Row, str], None]) -> None:
     for import_row in import_rows:
+        report.count_reasons(import_row)
         if import_row.complaints:
             report.wrong += 1
             wrong(import_row.row, "; ".join([*import_row.complaints, *import_row.lost]))
