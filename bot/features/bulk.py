@@ -24,7 +24,7 @@ from bot.slack.filters import is_word_filter, mentioned_addresses, name_mentions
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import JobTools
 from bot.slack.line import is_filter, read_assignment, read_clear, read_contact, read_set, read_tags
-from bot.slack.lookup import find_all, find_one, is_source_id, resolve_owner
+from bot.slack.lookup import OUR_ID, find_all, find_one, is_source_id, resolve_owner
 from bot.slack.text import MENTION, escape, escape_code, parse_number
 from storage.bulk_changes import (
     StoredBulkChange,
@@ -71,41 +71,56 @@ async def change_several(request: Request, verb: str) -> Reply | None:
         return None
     if not await _names_several(request, words):
         return None
-    return await _preview(request, words, make_bulk_change(scores=scores, reason=reason))
+    return await _preview(request, words, make_bulk_change(scores=scores, reason=reason), verb=verb)
 
 
 async def _names_several(request: Request, words: str) -> bool:
     """Return whether words name several contacts, and not one by its name, its address or an id of a source."""
     if await find_all(request, words):
         return False
-    if is_filter(words) and not await is_source_id(request, words):
+    if is_filter(words) and not await _is_id(request, words):
         return True
-    return "," in words or (not MENTION.fullmatch(words) and is_word_filter(request, words))
+    return bool(await _list_names(request, words)) or (not MENTION.fullmatch(words) and is_word_filter(request, words))
+
+
+async def _list_names(request: Request, words: str) -> list[str]:
+    """Return the names of a list with commas between them; none if the words are a filter."""
+    parts = [part for part in map(str.strip, words.split(",")) if part]
+    for part in parts:
+        if is_filter(part) and not await _is_id(request, part):
+            return []
+    return parts if len(parts) > 1 else []
+
+
+async def _is_id(request: Request, words: str) -> bool:
+    return OUR_ID.fullmatch(words) is not None or await is_source_id(request, words)
 
 
 async def tag_contacts(request: Request) -> Reply:
     """Handle `tag CONTACTS TAG`."""
     words, tags = read_tags(request.text)
-    return await _change(request, words, make_bulk_change(tags=tags))
+    return await _change(request, words, make_bulk_change(tags=tags), verb="tag")
 
 
 async def untag_contacts(request: Request) -> Reply:
     """Handle `untag CONTACTS TAG`."""
     words, tags = read_tags(request.text)
-    return await _change(request, words, make_bulk_change(untags=tags))
+    return await _change(request, words, make_bulk_change(untags=tags), verb="untag")
 
 
 async def assign_contacts(request: Request) -> Reply:
     """Handle `assign CONTACTS to OWNER`."""
     words, typed = read_assignment(request.text)
     owner = await resolve_owner(request, typed)
-    return owner if isinstance(owner, Reply) else await _change(request, words, make_bulk_change(owner=owner))
+    if isinstance(owner, Reply):
+        return owner
+    return await _change(request, words, make_bulk_change(owner=owner), verb="assign")
 
 
-async def _change(request: Request, words: str, change: BulkChange) -> Reply:
+async def _change(request: Request, words: str, change: BulkChange, *, verb: str) -> Reply:
     """Change one contact at once, or preview the change of several."""
     if await _names_several(request, words):
-        return await _preview(request, words, change)
+        return await _preview(request, words, change, verb=verb)
     contact = await find_one(request, read_contact(words), line=_format_line(change))
     if isinstance(contact, Reply):
         return contact
@@ -123,15 +138,16 @@ def _format_line(change: BulkChange) -> str:
     return f"{'tag' if change.tags else 'untag'} {{}} {tags}"
 
 
-async def _preview(request: Request, words: str, change: BulkChange) -> Reply:
-    """Preview a change of the contacts that words name. Raises BadFilter and other refusals."""
+async def _preview(request: Request, words: str, change: BulkChange, *, verb: str = "set") -> Reply:
+    """Preview a change of the contacts that words name, of a line with this verb. Raises BadFilter and others."""
     for score in change.scores:
         if score.op is Op.SET:
             request.type(score.score).check_set(score.amount)
         elif score.op is Op.ADD:
             request.type(score.score).check_add(score.amount)
     text: str | None = None
-    if is_filter(words) or is_word_filter(request, words):
+    names = await _list_names(request, words)
+    if not names:
         query = await parse_filter(request, words)
         text = with_addresses(words, await mentioned_addresses(request, words))
         try:
@@ -141,7 +157,7 @@ async def _preview(request: Request, words: str, change: BulkChange) -> Reply:
         if not ids:
             return plain_reply(f"No contacts match `{escape_code(await name_mentions(request, words))}`.")
     else:
-        named = await _find_named(request, words)
+        named = await _find_named(request, names, line=f"{verb} {{}}{request.text.removeprefix(words)}")
         if isinstance(named, Reply):
             return named
         ids = [contact.id for contact in named]
@@ -155,11 +171,15 @@ async def _preview(request: Request, words: str, change: BulkChange) -> Reply:
     return await _answer_later(request, id, len(ids), is_confirmed=False)
 
 
-async def _find_named(request: Request, words: str) -> list[Contact] | Reply:
-    """Return the contacts of a list of names with commas between them, or a reply with suggestions for one of them."""
+async def _find_named(request: Request, names: Sequence[str], *, line: str) -> list[Contact] | Reply:
+    """Return the contacts with these names, or a reply with suggestions for one of them.
+
+    The buttons of the reply run *line*, in which {} stands for the names, with the contact in place of its name.
+    """
     named: dict[int, Contact] = {}
-    for part in filter(None, map(str.strip, words.split(","))):
-        contact = await find_one(request, read_contact(part), line="view {}")
+    for place, name in enumerate(names):
+        others = ", ".join([*names[:place], "{}", *names[place + 1 :]])
+        contact = await find_one(request, read_contact(name), line=line.replace("{}", others, 1))
         if isinstance(contact, Reply):
             return contact
         named[contact.id] = contact

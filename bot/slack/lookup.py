@@ -15,7 +15,7 @@ from storage.reading.current_scores import Card, card
 from storage.reading.search import find, find_by_key, nearest
 from storage.sources.config import sources
 
-_OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
+OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
 
 
 async def find_one(request: Request, words: str, *, line: str) -> Contact | Reply:
@@ -52,7 +52,7 @@ async def find_scored(request: Request, words: str, *, line: str) -> Contact | R
 
 async def find_all(request: Request, words: str) -> list[Contact]:
     """Return the contacts that match *words*: by `id:` number, or by address or name (at most eleven)."""
-    match = _OUR_ID.fullmatch(words)
+    match = OUR_ID.fullmatch(words)
     if match:
         matches = await contacts(request.workspace, ids=[int(match[1])])
         return [contact for contact in matches if not contact.is_gone]

@@ -13,6 +13,8 @@ LINES = [
     ("set has:score 500", "Nothing was changed: Score runs from 0 to 100"),
     ("set has:score fit=8 satisfaction+1", "Change 2 contacts that match `has:score`? Fit → 8 · Satisfaction +1."),
     ("clear has:score fit", "Change 2 contacts that match `has:score`? clear Fit. Nothing is changed yet."),
+    ("set score:(warm,hot) 50", "Change 2 contacts that match `score:(warm,hot)`? Score → 50."),
+    ("tag ada, crm:4711 key", "Change 2 contacts? tag key."),
     ("set score:warm 50", "Change 2 contacts that match `score:warm`? Score → 50."),
     ("set company:Navy 50", "Change 1 contact that matches `company:Navy`? Score → 50."),
     ("tag has:score key", "Change 2 contacts that match `has:score`? tag key."),
@@ -65,6 +67,15 @@ async def test_lines_for_several_contacts(acme: Acme) -> None:
     """A filter or a list of names is previewed; a single contact is changed at once; everything else is explained."""
     for line, start in LINES:
         assert acme.seen(await acme.ask(line)).startswith(start), line
+
+
+async def test_a_name_in_a_list_that_several_contacts_have(acme: Acme) -> None:
+    """The line goes on with the contact that was chosen."""
+    choice = await acme.ask("set ada, grace 50 because why not")
+    values = [block["accessory"]["value"] for block in choice.blocks if "accessory" in block]
+    assert values == [f"set ada, id:{id} 50 because why not" for id in (2, 3)]
+    preview = await acme.ask(values[0])
+    assert acme.seen(preview).startswith('Change 2 contacts? Score → 50 · "why not". Nothing is changed yet.')
 
 
 async def test_a_single_contact_is_tagged_and_untagged(acme: Acme) -> None:

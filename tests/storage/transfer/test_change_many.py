@@ -20,7 +20,8 @@ from storage.bulk_changes import (
     make_job,
 )
 from storage.db import database
-from storage.domain.bulk_changes import BulkChange, ScoreChange, make_bulk_change
+from storage.domain.bulk_changes import BulkChange, ScoreChange, build_items, make_bulk_change
+from storage.domain.errors import ContactChanged
 from storage.domain.facts import DAY, Merge, Op
 from storage.domain.filters import parse
 from storage.domain.submissions import Submission
@@ -232,6 +233,24 @@ async def test_a_change_that_is_undone_while_it_is_applied_stops(storage: Storag
         pass
 
     assert {await team.value(f"p{index}@example.com") for index in range(SLICE + 1)} == {50_000}
+    assert await count_rows("SELECT count(*) AS number FROM facts WHERE source = 'slack' AND op = 'add'") == SLICE
+
+
+async def test_tags_are_not_stated_of_a_contact_that_changed_meanwhile(storage: Storage) -> None:
+    """A list of tags is recorded only if the contact is as it was when its tags were read."""
+    team = await make_team(1)
+    read = await team.contact("p0@example.com")
+    (item,) = build_items(make_bulk_change(tags=["vip"]), read, key="slack/late")
+    late = replace(team.asking(item, batch="slack/late"), expects_each={read.id: read.version})
+    await team.deliver(field_item("f", "p0@example.com", tags=["beta"]))
+
+    with pytest.raises(ContactChanged):
+        await team.record(late)
+
+    stored = await plan(team, make_bulk_change(tags=["vip"]))
+    assert await confirm(team, stored)
+    assert await apply_bulk_change(team.workspace, id=stored.id, clock=clock)
+    assert (await team.contact("p0@example.com")).tags == ("beta", "vip")
 
 
 async def test_too_many_contacts_and_old_previews(storage: Storage) -> None:
