@@ -72,12 +72,18 @@ def authenticator_for(workspace: Workspace, *, slug: str, provider: str, setting
 
 
 def configure(
-    workspace: Workspace, *, slug: str, provider: str, options: SourceOptions, before: Source | None = None
+    workspace: Workspace,
+    *,
+    slug: str,
+    provider: str,
+    options: SourceOptions,
+    before: Source | None = None,
+    always_generates: bool = False,
 ) -> Configured:
     """Return the validated settings and secrets for a new source, or for the existing source *before*.
 
     Raises Refusal, with advice, for options that do not suit the provider. A new source without a secret gets a random
-    secret if its authentication needs one and the sender does not make it itself.
+    secret if its authentication needs one and the sender does not make it itself, or with *always_generates*.
     """
     spec = find_provider(provider)
     _check_options_used(provider, spec, options)
@@ -99,7 +105,8 @@ def configure(
         return Configured(settings=settings, secrets=None)
     if new_secrets:
         return Configured(settings=settings, secrets=tuple(new_secrets))
-    needs_no_secret = bool(spec.signed_with) or (isinstance(proof, Organization) and proof.token is None)
+    brings_its_own = bool(spec.signed_with) and not always_generates
+    needs_no_secret = brings_its_own or (isinstance(proof, Organization) and proof.token is None)
     return Configured(settings=settings, secrets=() if needs_no_secret else (proof.new_secret(),))
 
 

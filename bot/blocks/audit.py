@@ -29,6 +29,7 @@ _NAMES = {
     AuditAction.TYPE_CHANGED: "Score type changed",
     AuditAction.TYPE_REMOVED: "Score type removed",
     AuditAction.DEFAULT_TYPE_SET: "Default score type set",
+    AuditAction.HOURS_SET: "Working hours set",
     AuditAction.ALERT_ADDED: "Alert rule added",
     AuditAction.ALERT_PAUSED: "Alert rule paused",
     AuditAction.ALERT_RESUMED: "Alert rule resumed",

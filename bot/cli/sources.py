@@ -135,7 +135,8 @@ def add(
         if spec.signed_with and not options.secrets and not as_json:
             secret = output.ask(f"Paste {spec.signed_with}, or leave it blank to add it later")
             options = replace(options, secrets=(secret,)) if secret else options
-        configured = configure(workspace, slug=slug, provider=provider, options=options)
+        # A program cannot be asked: it gets a secret, and sets the sender's own one later.
+        configured = configure(workspace, slug=slug, provider=provider, options=options, always_generates=as_json)
         secrets = configured.secrets or ()
         source = await add_source(
             workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
@@ -145,7 +146,6 @@ def add(
         output.note(*unknown_score_types(source), *_warn_of_reach(settings, as_json=as_json))
         missing = f"Its requests are refused until it has a secret; {explain_missing_secret(source)}"
         if as_json:
-            output.note(*([missing] if awaits_secret(source) else []))
             document: dict[str, object] = {"slug": source.slug, "provider": provider, "url": url, "secrets": [*secrets]}
             output.document(document | ({"username": name} if name else {}))
             return

@@ -321,7 +321,7 @@ FEATURE = Feature(
         "sources": Command(
             show_sources,
             "sources",
-            "for admins: the systems that send scores, and what they sent",
+            "the systems that send scores, and what they sent",
             ("sources",),
             Need.ADMINISTER,
         ),

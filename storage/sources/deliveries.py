@@ -452,6 +452,12 @@ async def count_quarantined(workspace: Workspace) -> dict[str, int]:
     return {row["slug"]: row["count"] for row in rows}
 
 
+async def count_quarantined_up_to(workspace: Workspace, *, most: int) -> int:
+    """Return the number of items in quarantine, at most *most*."""
+    rows = await database.read("SELECT id FROM quarantine WHERE workspace_id = $1 LIMIT $2", workspace.id, most)
+    return len(rows)
+
+
 async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:
     """Return up to *most* items of a source in quarantine, those of the latest delivery first."""
     rows = await database.read(

@@ -33,8 +33,9 @@ MIGRATIONS = [
     "0020_events",
     "0021_followup_rules",
     "0022_makers",
-    "0023_bulk_changes",
-    "0024_imports",
+    "0023_owners",
+    "0024_bulk_changes",
+    "0025_imports",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -150,14 +150,17 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
     ]
     missing = (
         "Its requests are refused until it has a secret; give it the client secret of your app:"
-        " contact-score source set hub --secret SECRET"
+        " contact-score source set hub-eu --secret SECRET"
     )
     document = json.loads(added.out)
-    assert (added.code, document["slug"], document["secrets"]) == (0, "hub", [])
-    assert added.err.splitlines() == [*words, missing]
+    assert (added.code, document["slug"], len(document["secrets"])) == (0, "hub", 1)
+    assert added.err.splitlines() == words
+    by_hand = await run("source", "add", "hub-eu", "--provider", "hubspot", env=env)
+    assert (by_hand.code, by_hand.out.splitlines()[-1]) == (0, missing)
     (tmp_path / "event.json").write_text("[]")
-    (await run("source", "send", "hub", "event.json", env=env, cwd=tmp_path)).check_refused(
-        "`hub` has no secret yet; give it the client secret of your app: contact-score source set hub --secret SECRET"
+    (await run("source", "send", "hub-eu", "event.json", env=env, cwd=tmp_path)).check_refused(
+        "`hub-eu` has no secret yet; give it the client secret of your app:"
+        " contact-score source set hub-eu --secret SECRET"
     )
     await run("type", "add", "fit", env=env)
     again = await run("source", "set", "hub", "--public-url", "https://scores.example.com/hub", env=env)

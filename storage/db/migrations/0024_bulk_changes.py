@@ -7,7 +7,7 @@ from tortoise.migrations.constraints import UniqueConstraint
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0022_makers")]
+    dependencies = [("storage", "0023_owners")]
 
     operations = [
         ops.CreateModel(

@@ -13,7 +13,7 @@ def _parent(model: str, column: str) -> object:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("storage", "0023_bulk_changes")]
+    dependencies = [("storage", "0024_bulk_changes")]
 
     operations = [
         ops.CreateModel(
