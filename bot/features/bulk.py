@@ -76,11 +76,11 @@ async def change_several(request: Request, verb: str) -> Reply | None:
 
 async def _names_several(request: Request, words: str) -> bool:
     """Return whether words name several contacts, and not one by its name, its address or an id of a source."""
-    if await find_all(request, words):
+    if MENTION.fullmatch(words) or await find_all(request, words):
         return False
     if is_filter(words) and not await _is_id(request, words):
         return True
-    return bool(await _list_names(request, words)) or (not MENTION.fullmatch(words) and is_word_filter(request, words))
+    return bool(await _list_names(request, words)) or is_word_filter(request, words)
 
 
 async def _list_names(request: Request, words: str) -> list[str]:
