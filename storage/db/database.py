@@ -275,6 +275,7 @@ class Database:
     """The open database of this process."""
 
     def __init__(self, address: Address, context: TortoiseContext, vault: Vault, limits: Limits) -> None:
+        self.address = address
         self.dialect = address.dialect
         self.vault = vault
         self.jobs_checked_at = 0  #: when `storage.jobs` last corrected times from a wrong clock, in µs
