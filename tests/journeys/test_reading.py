@@ -315,7 +315,7 @@ async def test_the_card_tells_a_colleagues_change_from_the_crms(acme: Acme) -> N
     assert acme.seen(message) == ADA_CARD.replace("Satisfaction  —", "Satisfaction  *4.5* · ‹now› by <@U0JANE>")
     at, _, plain = token.partition("<!date^")[2].partition("|")[0].partition("^")
     assert plain == "{date_short_pretty} {time}"
-    assert acme.sandbox.clock.now() - int(at) == pytest.approx(5.01 * 86_400, abs=120)
+    assert acme.sandbox.clock.now() - int(at) == pytest.approx(5.01 * 86_400, abs=3_600)
 
 
 async def test_buttons_of_a_card(acme: Acme) -> None:
