@@ -3,8 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from socket import gaierror
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -57,7 +58,14 @@ from webhooks.outgoing import EventSender
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
 from webhooks.readback import Reader
-from webhooks.source_settings import SourceOptions, authenticator_for, configure, next_secret, with_secret
+from webhooks.source_settings import (
+    SourceOptions,
+    authenticator_for,
+    configure,
+    next_secret,
+    used_options,
+    with_secret,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +89,10 @@ class Service:
         with_slack: bool,
         clock: Callable[[], int] = system_clock,
         limits: Limits = DEFAULT_LIMITS,
+        is_demo: bool = False,
     ) -> None:
         self._settings = settings
+        self._is_demo = is_demo
         self._limits = limits
         self._with_slack = with_slack
         self._clock = clock
@@ -320,8 +330,11 @@ class Service:
 
         return Senders(
             steps={name: provider.steps for name, provider in PROVIDERS.items()},
+            takes={name: used_options(name) for name in PROVIDERS},
+            signed_with={name: provider.signed_with for name, provider in PROVIDERS.items() if provider.signed_with},
             id_only=[name for name, provider in PROVIDERS.items() if provider.readback is not None],
             address=self._settings.public_url or self._address,
+            is_demo=self._is_demo,
             configure=_configure_source,
             next_secret=next_secret,
             attempt=_attempt_delivery,
@@ -363,18 +376,17 @@ def _configure_source(
     slug: str,
     provider: str,
     secret: str | None,
-    map: Sequence[str],
-    options: Sequence[str],
-    api_token: str | None,
-) -> tuple[SourceSettings, tuple[str, ...]]:
-    """Return the validated settings and the secrets of a new source; raises Refusal."""
-    entered = SourceOptions(map=map, options=options, api_token=api_token)
-    configured = configure(workspace, slug=slug, provider=provider, options=entered)
+    options: Mapping[str, Any],
+    before: Source | None = None,
+) -> tuple[SourceSettings, tuple[str, ...] | None]:
+    """Return the validated settings and the secrets of a source; raises Refusal."""
+    entered = SourceOptions(**options)
+    configured = configure(workspace, slug=slug, provider=provider, options=entered, before=before)
     if secret is not None:
         proof = authenticator_for(workspace, slug=slug, provider=provider, settings=configured.settings)
         entered = with_secret(entered, secret, proof=proof)
-        configured = configure(workspace, slug=slug, provider=provider, options=entered)
-    return configured.settings, configured.secrets or ()
+        configured = configure(workspace, slug=slug, provider=provider, options=entered, before=before)
+    return configured.settings, configured.secrets
 
 
 async def _warn_of_locked_secrets() -> None:

@@ -176,18 +176,29 @@ async def redact_changes(
 
 
 async def audit_entries(
-    workspace: Workspace, *, since: int = 0, what: AuditAction | None = None, limit: int | None = None, offset: int = 0
+    workspace: Workspace,
+    *,
+    since: int = 0,
+    what: AuditAction | None = None,
+    subject: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
 ) -> list[AuditEntry]:
-    """Return the recorded changes from *since* (µs UTC) on, newest first; with *what* only those of this kind."""
+    """Return the recorded changes from *since* (µs UTC) on, newest first.
+
+    With *what* only those of this kind, with *subject* only those of this subject.
+    """
+    chosen = {"what": None if what is None else what.value, "subject": subject}
+    values = {name: value for name, value in chosen.items() if value is not None}
+    conditions = "".join(f" AND {name} = ${number}" for number, name in enumerate(values, start=5))
     rows = await database.read(
-        f"SELECT {_COLUMNS} FROM audit_entries"
-        f" WHERE workspace_id = $1 AND at >= $2{' AND what = $5' if what is not None else ''}"
+        f"SELECT {_COLUMNS} FROM audit_entries WHERE workspace_id = $1 AND at >= $2{conditions}"
         " ORDER BY id DESC LIMIT $3 OFFSET $4",
         workspace.id,
         since,
         database.LARGEST_ID if limit is None else limit,
         min(offset, database.LARGEST_ID),
-        *([what.value] if what is not None else []),
+        *values.values(),
     )
     return [_make_entry(row) for row in rows]
 

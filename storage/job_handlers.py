@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from storage.alerts import enroll
-from storage.alerts.decide import SWEEP, SWEEP_EVERY, sweep
+from storage.alerts.sweep import SWEEP, SWEEP_EVERY, sweep
 from storage.domain.people import Workspace
 from storage.events.event_jobs import SWEEP_EVENTS, make_event_handlers
 from storage.events.publish import delete_old_events

@@ -67,7 +67,8 @@ def test_the_steps_to_connect_a_sender_are_those_that_are_printed() -> None:
     sections = re.findall(r"<summary><code>(\w+)</code></summary>\n\n(.+?)\n\n</details>", README, re.DOTALL)
     printed = {
         name: "\n".join(
-            f"{n}. {step.format(url='URL', secret='SECRET')}" for n, step in enumerate(provider.steps, start=1)
+            f"{n}. {step.in_terminal.format(url='URL', secret='SECRET')}"
+            for n, step in enumerate(provider.steps, start=1)
         )
         for name, provider in PROVIDERS.items()
     }

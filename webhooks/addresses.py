@@ -1,8 +1,11 @@
 """Decide which IP addresses events may be sent to, so that a subscription cannot reach into the operator's network."""
 
+import asyncio
+import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urlsplit
 
 _UNICAST = IPv6Network("2000::/3")  # every other IPv6 address is local, multicast, or reserved
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -32,6 +35,27 @@ class AllowedAddresses:
             raise AddressRefused("events are sent with https, or to a network in CONTACT_SCORE_ALLOW_NETWORKS")
         if not all(_is_public(form) for form in _list_forms(address)):
             raise AddressRefused("the address is not public, and not in CONTACT_SCORE_ALLOW_NETWORKS")
+
+    async def find_problem(self, url: str) -> str | None:
+        """Return why no event could be sent to a URL now, or None. A name that is not known now may be known later."""
+        parts = urlsplit(url)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            return None
+        return self.explain_refusal([str(target[0]) for *_, target in found], has_tls=parts.scheme == "https")
+
+    def explain_refusal(self, addresses: Sequence[str], *, has_tls: bool) -> str | None:
+        """Return why events may be sent to none of the IP addresses of a host, or None."""
+        problem: str | None = None
+        for address in addresses:
+            try:
+                self.check(address, has_tls=has_tls)
+            except AddressRefused as refused:
+                problem = str(refused)
+            else:
+                return None
+        return problem
 
 
 def _is_in(address: IPv4Address | IPv6Address, network: IPv4Network | IPv6Network) -> bool:

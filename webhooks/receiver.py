@@ -23,7 +23,7 @@ from webhooks.problems import problem
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
 from webhooks.read.bodies import kind_of
-from webhooks.read.parse_delivery import delivery_key, prepare_items, quarantine_body, read_items, redact_request
+from webhooks.read.parse_delivery import delivery_key, prepare_items, quarantine_body, read_request, redact_request
 
 log = structlog.get_logger(__name__)
 
@@ -117,8 +117,10 @@ class Receiver:
             check_room()
         key = delivery_key(signed_request, proof_id=delivery_id)
         parse_error: BadBody | None = None
+        ignored_fields: Sequence[str] = ()
         try:
-            item_requests = await prepare_items(source, read_items(provider, signed_request, source=source, key=key))
+            content = read_request(provider, signed_request, source=source, key=key)
+            item_requests, ignored_fields = await prepare_items(source, content.items), content.ignored_fields
         except BadBody as exc:
             parse_error, item_requests = exc, quarantine_body(key, str(exc))
         submission = Submission(
@@ -140,7 +142,7 @@ class Receiver:
             return problem(400, str(parse_error))
         if provider.ack is not None:
             return web.Response(text=provider.ack[1], content_type=provider.ack[0], charset="utf-8")
-        return web.json_response(_render_answer(recorded, item_requests))
+        return web.json_response(_render_answer(recorded, item_requests, ignored_fields))
 
     def _build_head(self, request: web.Request, source: Source) -> SignedRequest:
         """Return the request without its body. The URL is the address that the sender signs, with the query as sent."""
@@ -177,14 +179,16 @@ def _explain_outage(exc: StorageUnavailable) -> str:
     return "Nothing was recorded. Send it again."
 
 
-def _render_answer(recorded: Recorded, items: Sequence[ItemRequest]) -> dict[str, object]:
-    """Return the number of items by status, and the status and reason of each item."""
+def _render_answer(
+    recorded: Recorded, items: Sequence[ItemRequest], ignored_fields: Sequence[str]
+) -> dict[str, object]:
+    """Return the number of items by status, the status and reason of each item, and the ignored fields if any."""
     counts: dict[str, object] = {status.value: recorded.count(status) for status in Status}
     outcomes = [
         {"status": outcome.status, "reason": _find_reason(outcome, item)}
         for outcome, item in zip(recorded.outcomes, items, strict=True)
     ]
-    return {**counts, "items": outcomes}
+    return {**counts, "items": outcomes} | ({"ignored_fields": list(ignored_fields)} if ignored_fields else {})
 
 
 def _find_reason(outcome: ItemOutcome, item: ItemRequest) -> str | None:

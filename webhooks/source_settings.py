@@ -56,6 +56,15 @@ def find_provider(name: str) -> Provider:
     return PROVIDERS[name]
 
 
+def used_options(provider: str) -> frozenset[str]:
+    """Return the names of the fields of `SourceOptions` that a provider uses, besides those that all providers use."""
+    spec = PROVIDERS[provider]
+    names = set(spec.takes)
+    names |= {"options"} if spec.all_options else set()
+    names |= {"token_in"} if "token" in spec.takes else set()
+    return frozenset(names | ({"api_token", "api_url"} if spec.readback is not None else set()))
+
+
 def authenticator_for(workspace: Workspace, *, slug: str, provider: str, settings: SourceSettings) -> Authenticator:
     """Return the authenticator of a source with these settings."""
     source = Source(id=0, workspace=workspace, slug=slug, provider=provider, secrets=(), settings=settings)
@@ -63,12 +72,18 @@ def authenticator_for(workspace: Workspace, *, slug: str, provider: str, setting
 
 
 def configure(
-    workspace: Workspace, *, slug: str, provider: str, options: SourceOptions, before: Source | None = None
+    workspace: Workspace,
+    *,
+    slug: str,
+    provider: str,
+    options: SourceOptions,
+    before: Source | None = None,
+    always_generates: bool = False,
 ) -> Configured:
     """Return the validated settings and secrets for a new source, or for the existing source *before*.
 
     Raises Refusal, with advice, for options that do not suit the provider. A new source without a secret gets a random
-    secret if its authentication needs one.
+    secret if its authentication needs one and the sender does not make it itself, or with *always_generates*.
     """
     spec = find_provider(provider)
     _check_options_used(provider, spec, options)
@@ -90,8 +105,19 @@ def configure(
         return Configured(settings=settings, secrets=None)
     if new_secrets:
         return Configured(settings=settings, secrets=tuple(new_secrets))
-    needs_no_secret = isinstance(proof, Organization) and proof.token is None
+    brings_its_own = bool(spec.signed_with) and not always_generates
+    needs_no_secret = brings_its_own or (isinstance(proof, Organization) and proof.token is None)
     return Configured(settings=settings, secrets=() if needs_no_secret else (proof.new_secret(),))
+
+
+def awaits_secret(source: Source) -> bool:
+    """Return whether a source lacks the secret that its sender makes itself; its requests are refused until then."""
+    return bool(PROVIDERS[source.provider].signed_with) and not source.secrets and not source.is_locked
+
+
+def explain_missing_secret(source: Source) -> str:
+    """Return what to do about a source that awaits the secret of its sender."""
+    return f"give it {PROVIDERS[source.provider].signed_with}: contact-score source set {source.slug} --secret SECRET"
 
 
 def unknown_score_types(source: Source) -> list[str]:
@@ -119,6 +145,8 @@ def next_secret(source: Source, secret: str | None) -> str:
             f"the secret of `{source.slug}` needs a key that is missing, so it cannot stay valid for another day;"
             f" set a new one instead: contact-score source set {source.slug} --secret …"
         )
+    if awaits_secret(source):
+        raise Refusal(f"`{source.slug}` has no secret yet; {explain_missing_secret(source)}")
     if not source.secrets:
         raise Refusal(
             f"`{source.slug}` has no secret to rotate; give it a token:"

@@ -8,6 +8,7 @@ from storage.domain.sources import Source
 from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.read.bodies import FORM, JSON, XML
+from webhooks.source_settings import awaits_secret, explain_missing_secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,8 @@ def kind_of_file(body: bytes) -> str:
 def prepare_request(source: Source, body: bytes, *, url: str, delivery: str, now: int) -> Outgoing:
     """Return the request that the sender would send; raises Refusal if only the sender can sign it."""
     headers = {"content-type": kind_of_file(body)}
+    if awaits_secret(source):
+        raise Refusal(f"`{source.slug}` has no secret yet; {explain_missing_secret(source)}")
     request = SignedRequest(url=source.settings.public_url or url, headers=headers, body=body)
     if source.secrets:
         try:

@@ -13,6 +13,7 @@ from storage.alerts.digests import Digest
 from storage.alerts.rules import COOLDOWN, AlertRule
 from storage.alerts.simulate import DAYS, Simulation
 from storage.domain.alerts.kinds import KINDS
+from storage.domain.alerts.values import write_example
 from storage.domain.business_hours import write_time
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
@@ -43,7 +44,7 @@ def alerts_reply(
     *breakages* says why rules are broken, by rule id. *counts* maps a rule id to the number of its follow-ups by state
     or outcome, *suppressed* to the number that the cool-down suppressed.
     """
-    add = "Add one: `/score alerts add when score crosses 80 if owner:me in #sales`"
+    add = f"Add one: {write_example(types[0])}"
     adding = actions([button("Add a rule", action="alert_form", value="-")])
     if not rules:
         text = f"There are no alert rules. {add}"

@@ -29,6 +29,7 @@ _NAMES = {
     AuditAction.TYPE_CHANGED: "Score type changed",
     AuditAction.TYPE_REMOVED: "Score type removed",
     AuditAction.DEFAULT_TYPE_SET: "Default score type set",
+    AuditAction.HOURS_SET: "Working hours set",
     AuditAction.ALERT_ADDED: "Alert rule added",
     AuditAction.ALERT_PAUSED: "Alert rule paused",
     AuditAction.ALERT_RESUMED: "Alert rule resumed",
@@ -65,11 +66,13 @@ _PLAIN = (AuditAction.CONTACTS_MERGED, AuditAction.CONTACT_SPLIT)
 _OF_PLACES = (AuditAction.DIGEST_SET, AuditAction.DIGEST_STOPPED)
 #: the parts of a state that are Slack ids of people or channels
 _IDS = ("admins", "made_by", "escalate_to", "channel", "alert_channel", "place", "holder")
-#: the parts of a state that are not shown: instants that follow from a follow-up's state, and the maker of a segment
+#: the parts of a state that are not shown: instants that follow from a follow-up's state, the maker of a segment, and
+#: the hashes of discarded items
 _HIDDEN = {
     AuditAction.FOLLOW_UP_CHANGED: ("until", "late_at"),
     AuditAction.SEGMENT_SAVED: ("made_by",),
     AuditAction.SEGMENT_DELETED: ("made_by",),
+    AuditAction.ITEMS_DISCARDED: ("discarded",),
 }
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{2,31}", re.ASCII)

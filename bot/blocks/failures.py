@@ -6,10 +6,10 @@ from bot.blocks.elements import section
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape
 from storage.alerts.broken import CHECK_RULES, TELL_BROKEN
-from storage.alerts.decide import SWEEP
 from storage.alerts.digests import DIGEST_JOB
 from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
 from storage.alerts.maker_notices import TELL_MAKER
+from storage.alerts.sweep import SWEEP
 from storage.events.deliveries import DELIVER
 from storage.events.deliveries import TELL as TELL_DISABLED
 from storage.events.outbox import PUBLISH
@@ -50,7 +50,7 @@ def failures_reply(kind: str, failures: Failures) -> Reply:
         outcome = f"failed and was given up, {times}."
     else:
         outcome = "keeps failing. It is retried every hour."
-    text = f"{_name_work(kind)} {outcome} The last reason: {escape(failures.problem or 'unknown')}."
+    text = f"{name_work(kind)} {outcome} The last reason: {escape(failures.problem or 'unknown')}."
     return Reply(text=text, blocks=[section(text)])
 
 
@@ -61,11 +61,12 @@ def no_admin_blocks(team: str, kinds: Collection[str]) -> list[Block]:
     """
     blocks = [section(_NO_ADMIN.format(team))]
     if kinds:
-        names = ", ".join(_name_work(kind).lower() for kind in sorted(kinds))
+        names = ", ".join(name_work(kind).lower() for kind in sorted(kinds))
         text = f"*These jobs failed, and no admin could be notified*: {names}. The reasons are in the log."
         blocks.append(section(text))
     return blocks
 
 
-def _name_work(kind: str) -> str:
+def name_work(kind: str) -> str:
+    """Return a description of a kind of job."""
     return _WORK.get(kind, f"A job of the kind `{kind}`")

@@ -54,14 +54,16 @@ def filter_reply(
     return Reply(text=f"{title} {escape(text)}", blocks=blocks, contacts=_list_contacts(cards))
 
 
-def segments_reply(segments: Mapping[str, str]) -> Reply:
-    """Return the list of saved segments; *segments* maps names to filters."""
+def segments_reply(segments: Mapping[str, str], default: ScoreType) -> Reply:
+    """Return the list of saved segments; *segments* maps names to filters, *default* is a score type for an example."""
     if not segments:
         sentence = "No segment is saved yet."
-        return Reply(text=sentence, blocks=[section(f"{sentence} Save one: `/score segment save hot score&gt;=80`")])
+        example = f"segment save hot {default.key}&gt;={show(default.example_edge)}"
+        return Reply(text=sentence, blocks=[section(f"{sentence} Save one: `/score {example}`")])
     lines = [f"*{escape(name)}*  `{escape_code(text)}`" for name, text in segments.items()]
     title = f"{len(segments)} {'segment' if len(segments) == 1 else 'segments'}"
-    footer = context("`/score segment show hot` lists its contacts; `segment:hot` uses it in any filter.")
+    name = next(iter(segments))
+    footer = context(f"`/score segment show {name}` lists its contacts; `segment:{name}` uses it in any filter.")
     return Reply(text=title, blocks=[section(f"*{title}*"), *sections(lines), footer])
 
 

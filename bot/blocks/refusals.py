@@ -94,12 +94,18 @@ def _explain_segment_in_use(refusal: SegmentInUse) -> str:
     """Return what uses a segment, and what to do before it can be deleted."""
     parts = [f"the segment `{name}`" for name in refusal.segments[:MOST_USERS]]
     parts += [f"alert rule {number}" for number in refusal.rules[:MOST_USERS]]
-    hidden = len(refusal.segments) + len(refusal.rules) - len(parts)
+    parts += [f"subscription {number}" for number in refusal.subscriptions[:MOST_USERS]]
+    hidden = len(refusal.segments) + len(refusal.rules) + len(refusal.subscriptions) - len(parts)
     parts += [f"{hidden} more"] if hidden else []
     users = " and ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])
     verb = "uses" if len(parts) == 1 else "use"
     steps = [f"`/score alerts remove {refusal.rules[0]}`"] if refusal.rules else []
     steps += [f"`/score segment save {refusal.segments[0]} …` without it"] if refusal.segments else []
+    steps += (
+        [f"`contact-score subscription remove {refusal.subscriptions[0]}` in a terminal"]
+        if refusal.subscriptions
+        else []
+    )
     return f"The segment `{refusal.name}` was not deleted: {users} {verb} it. First type {' and '.join(steps)}"
 
 

@@ -18,8 +18,7 @@ from bot.blocks.fields import choice_field, form, number_field, plain, text_fiel
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code
 from storage.alerts.broken import Breakage
-from storage.alerts.decide import ADMINS, OWNERS
-from storage.alerts.followups import DIGEST
+from storage.alerts.followups import ADMINS, DIGEST, OWNERS
 from storage.domain.contacts import Contact
 from storage.domain.durations import write_span
 from storage.domain.numbers import show, show_signed

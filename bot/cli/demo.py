@@ -83,11 +83,11 @@ async def _run_demo(path: Path) -> None:
     def clock() -> int:
         return int(sandbox.clock.now() * 1_000_000)  # the page can move the time forward for Slack and service
 
-    service = Service(settings, with_slack=True, clock=clock)
+    service = Service(settings, with_slack=True, clock=clock, is_demo=True)
     try:
         sandbox.app_url = await service.start()
         await service.connected()
-        is_new = await _add_sample_data(clock(), secret=crm_secret)
+        is_new = await add_sample_data(clock(), secret=crm_secret)
         sandbox.crm_url = f"{sandbox.app_url}/webhooks/{TEAM}/{SOURCE}"
         sandbox.crm_secret = (await find_source(TEAM, slug=SOURCE)).secrets[0]
         for body in bodies(sandbox.clock.now()) if is_new else ():
@@ -115,7 +115,7 @@ def _choose_port() -> int:
     return PORT
 
 
-async def _add_sample_data(now: int, *, secret: str) -> bool:
+async def add_sample_data(now: int, *, secret: str) -> bool:
     """Add the score types and the source of the demo; return False if they already exist."""
     workspace = await find_workspace(TEAM)
     if await sources(workspace):

@@ -1,12 +1,11 @@
 """`contact-score doctor`: report what needs an operator: contacts, secrets, sources and the public address."""
 
-import ipaddress
 from dataclasses import asdict, dataclass, field
-from urllib.parse import urlsplit
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run
 from bot.settings import Settings
+from bot.source_admin import explain_unreachable, is_local
 from storage.bootstrap import Storage
 from storage.domain.people import Workspace
 from storage.domain.source_health import SourceHealth
@@ -16,7 +15,7 @@ from storage.sources.config import find_locked_secrets, sources
 from storage.sources.deliveries import count_quarantined
 from storage.sources.health import list_troubled
 from storage.workspaces import all_workspaces, find_workspace
-from webhooks.source_settings import unknown_score_types
+from webhooks.source_settings import awaits_secret, explain_missing_secret, unknown_score_types
 from webhooks.test_delivery import find_complaint
 
 PATIENCE = 5.0  #: seconds to wait for the public address
@@ -99,6 +98,8 @@ async def _check_sources(report: _Report, workspace: Workspace) -> bool:
     known = await sources(workspace)
     for source in known:
         problems = unknown_score_types(source)
+        if awaits_secret(source):
+            problems.append(f"it has no secret yet, so its requests are refused: {explain_missing_secret(source)}")
         if source.slug in troubles:
             problems.append(f"{_TROUBLE[troubles[source.slug]]}: contact-score deliveries list --source {source.slug}")
         if number := quarantined.get(source.slug):
@@ -114,21 +115,15 @@ async def _check_sources(report: _Report, workspace: Workspace) -> bool:
 async def _check_address(report: _Report, settings: Settings) -> None:
     """Report if senders do not reach the addresses of the sources."""
     problem = None
-    if settings.public_url is None or _is_local(settings.public_url):
+    if settings.public_url is None or is_local(settings.public_url):
         problem = (
             f"The addresses of the sources begin with {settings.url}, which other machines do not reach:"
             " set CONTACT_SCORE_PUBLIC_URL to the address at which they reach the service"
         )
     elif complaint := await find_complaint(f"{settings.url}/healthz", patience=PATIENCE):
         problem = f"{settings.url}/healthz {complaint}: is the service running, and does the web server forward to it?"
+    else:
+        problem = explain_unreachable(settings.url)
     if problem is not None:
         report.public_url = {"url": settings.url, "problem": problem}
         report.lines.append(problem)
-
-
-def _is_local(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

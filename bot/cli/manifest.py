@@ -8,6 +8,7 @@ from bot.cli import output
 from bot.cli.run import refusals
 from bot.settings import read_settings
 from bot.slack.manifest import manifest
+from bot.source_admin import explain_unreachable
 
 
 def print_manifest(
@@ -20,4 +21,6 @@ def print_manifest(
         url = public_url or read_settings().public_url or ""
     if (with_mcp or not socket_mode) and not url.startswith("https://"):
         raise typer.BadParameter("the address of this service is missing: give --public-url https://scores.example.com")
+    if url and (with_mcp or not socket_mode) and (problem := explain_unreachable(url)):
+        output.note(f"Warning: {problem}")
     output.document(manifest(url, socket_mode=socket_mode, with_mcp=with_mcp))

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,7 +15,7 @@ from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
-from bot.source_admin import explain_missing_token, fill_steps, webhook_url
+from bot.source_admin import explain_missing_token, explain_unreachable, fill_steps, webhook_url
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.source_health import SourceHealth
@@ -24,7 +25,15 @@ from storage.sources.deliveries import count_recent
 from storage.sources.health import list_troubled
 from storage.sources.readback_queue import readback_status
 from webhooks.providers import PROVIDERS
-from webhooks.source_settings import SourceOptions, configure, find_provider, next_secret, unknown_score_types
+from webhooks.source_settings import (
+    SourceOptions,
+    awaits_secret,
+    configure,
+    explain_missing_secret,
+    find_provider,
+    next_secret,
+    unknown_score_types,
+)
 
 app = typer.Typer(cls=Group, help="Sources: the systems that send scores.")
 
@@ -117,33 +126,60 @@ def add(
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a source. Its secret is shown only once."""
+    """Add a source. A secret that is generated for it is shown only once."""
 
     async def body(_: Storage, settings: Settings) -> None:
         spec = find_provider(provider)
         workspace = await the_workspace(team)
         options = read_options()
-        configured = configure(workspace, slug=slug, provider=provider, options=options)
+        if spec.signed_with and not options.secrets and not as_json:
+            secret = output.ask(f"Paste {spec.signed_with}, or leave it blank to add it later")
+            options = replace(options, secrets=(secret,)) if secret else options
+        # A program cannot be asked: it gets a secret, and sets the sender's own one later.
+        configured = configure(workspace, slug=slug, provider=provider, options=options, always_generates=as_json)
         secrets = configured.secrets or ()
         source = await add_source(
             workspace, slug=slug, provider=provider, secrets=secrets, settings=configured.settings,
             api_token=options.api_token, by=terminal_user(), now=system_clock(),
         )  # fmt: skip  # identity, settings and credentials
         url, name = webhook_url(settings.url, source), source.settings.username
-        output.note(*unknown_score_types(source))
+        output.note(*unknown_score_types(source), *_warn_of_reach(settings, as_json=as_json))
+        missing = f"Its requests are refused until it has a secret; {explain_missing_secret(source)}"
         if as_json:
             document: dict[str, object] = {"slug": source.slug, "provider": provider, "url": url, "secrets": [*secrets]}
             output.document(document | ({"username": name} if name else {}))
             return
-        output.lines(
-            f"Added the source `{source.slug}`.",
-            *_number_steps(fill_steps(spec.steps, source=source, url=url, secret=secrets[0] if secrets else "")),
+        steps = fill_steps(_terminal_steps(source), source=source, url=url, secret=secrets[0] if secrets else "")
+        lines = [
+            *_number_steps(steps),
             *([f"The user name is {name}, the password {secrets[0]}"] if name else []),
             *_explain_token_place(source, secrets),
-            f"The secret is not shown again. Try it: contact-score source send {source.slug} FILE.json",
+        ]
+        is_shown = any(secret in line for secret in secrets for line in lines)
+        output.lines(
+            f"Added the source `{source.slug}`.",
+            *lines,
+            missing
+            if awaits_secret(source)
+            else ("The secret is not shown again. " if is_shown else "")
+            + f"Try it: contact-score source send {source.slug} FILE.json",
         )
 
     run(body)
+
+
+def _terminal_steps(source: Source) -> list[str]:
+    """Return the steps to set up the sender of a source, without those that are done."""
+    return [step.in_terminal for step in PROVIDERS[source.provider].steps if not step.is_done(source)]
+
+
+def _warn_of_reach(settings: Settings, *, as_json: bool) -> list[str]:
+    """Return a warning if senders do not reach the addresses of sources, as a list of at most one line.
+
+    Programs, which read JSON, get the same from `contact-score doctor --json`.
+    """
+    problem = None if as_json else explain_unreachable(settings.url)
+    return [f"Warning: {problem}"] if problem is not None else []
 
 
 def _number_steps(steps: Sequence[str]) -> list[str]:
@@ -187,6 +223,8 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
             {"slug": source.slug, "provider": source.provider, "url": webhook_url(settings.url, source)}
             for source in await sources(await the_workspace(team))
         ]
+        if rows:
+            output.note(*_warn_of_reach(settings, as_json=as_json))
         if as_json:
             output.document({"sources": rows})
         else:
@@ -235,15 +273,17 @@ def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
             "last_delivery_at": output.moment(counts.last_at) if counts.last_at is not None else None,
             "last_day": last_day,
         }
+        output.note(*_warn_of_reach(settings, as_json=as_json))
         if as_json:
             output.document(details)
             return
         output.table(
             [{"what": name.replace("_", " "), "is": _format_value(value)} for name, value in details.items()], none=""
         )
-        steps = PROVIDERS[source.provider].steps
         url = webhook_url(settings.url, source)
-        output.lines("", *_number_steps(fill_steps(steps, source=source, url=url)))
+        output.lines("", *_number_steps(fill_steps(_terminal_steps(source), source=source, url=url)))
+        if awaits_secret(source):
+            output.lines(f"Its requests are refused until it has a secret; {explain_missing_secret(source)}")
 
     run(body)
 
@@ -328,6 +368,10 @@ def remove(slug: str, team: Team = None, as_json: AsJson = False) -> None:
     """Remove a source and its deliveries. The scores that it set stay."""
 
     async def body(_: Storage, __: Settings) -> None:
+        await find_source((await the_workspace(team)).team, slug=slug)  # refuse before the question
+        question = f"Remove `{slug}` and its deliveries? Its scores stay, and its requests will be answered 404."
+        if not as_json and output.is_interactive() and not output.confirm(question):
+            raise Refusal("nothing was removed")
         await remove_source(await the_workspace(team), slug=slug, by=terminal_user(), now=system_clock())
         if as_json:
             output.document({"removed": slug})

@@ -21,6 +21,7 @@ from storage.sources.subscriptions import (
     rotate_subscription,
     subscriptions,
 )
+from webhooks.addresses import AllowedAddresses
 from webhooks.signing_secrets import check_signing_secret, new_signing_secret
 
 app = typer.Typer(cls=Group, help="Subscriptions: addresses that events are sent to.")
@@ -46,12 +47,14 @@ def add(
 ) -> None:
     """Add a subscription and show its signing secret, which is not shown again."""
 
-    async def body(_: Storage, __: Settings) -> None:
+    async def body(_: Storage, settings: Settings) -> None:
         signing_secret = check_signing_secret(secret) if secret is not None else new_signing_secret()
         subscription = await add_subscription(
             await the_workspace(team), url=url, events=event or (), segments=segment or (), imports=imports,
             secret=signing_secret, by=terminal_user(), now=system_clock(),
         )  # fmt: skip  # what, then who and when
+        if problem := await AllowedAddresses(settings.networks).find_problem(url):
+            output.note(f"Warning: no event will be sent to this address: {problem}")
         _show_secret(subscription, signing_secret, f"Added the subscription {subscription.id}.", as_json=as_json)
 
     run(body)

@@ -26,12 +26,17 @@ from storage.transfer.csv_files import CsvFile, Mending, Row, recognize
 from storage.transfer.export import create_file, export, render_json, write_csv
 from storage.transfer.import_batch import UndoneImport, batch_of, undo_import
 from storage.transfer.import_columns import Columns, choose_columns, format_columns
-from storage.transfer.import_csv import Report, import_file
+from storage.transfer.import_csv import Reason, Report, import_file
 from storage.transfer.import_numbers import ScoreOptions
 
 #: value of `--option` → field of ScoreOptions
 OPTIONS = {"off_step=round": "rounds", "out_of_range=clamp": "clamps"}
-SHOWN = 5  # number of rejected lines to print; the file of rejected lines has all of them
+SHOWN = 10  # reasons to print; the file of rejected lines has every line with its reason
+#: what each field of ScoreOptions does with a score that its type does not accept
+ADJUSTING = {
+    "rounds": "round scores that are off the step",
+    "clamps": "bring scores outside the range to its nearest end",
+}
 
 
 class Form(StrEnum):
@@ -98,11 +103,9 @@ def import_contacts(
         columns = await choose_columns(workspace, file=csv_file, mapping=mapping, all_columns=all_columns)
         if not dry_run and not yes:
             _confirm_columns(columns, file, asks=not as_json and output.is_interactive())
-        mending, bad_lines = Mending(csv_file), list[tuple[int, str]]()
+        mending = Mending(csv_file)
 
         def record_wrong_line(row: Row, reason: str) -> None:
-            if len(bad_lines) < SHOWN:
-                bad_lines.append((row.line, reason))
             if not dry_run:
                 mending.add(row, reason)
 
@@ -122,7 +125,7 @@ def import_contacts(
         finally:
             has_lines = mending.close()
         _print_report(
-            report, csv_file, columns, bad_lines, mending.path if has_lines else None,
+            report, csv_file, columns, mending.path if has_lines else None,
             dry_run=dry_run, as_json=as_json,
         )  # fmt: skip  # what was done, and how it is shown
         return not report.wrong and not report.lost
@@ -192,7 +195,6 @@ def _print_report(
     report: Report,
     file: CsvFile,
     columns: Columns,
-    bad_lines: list[tuple[int, str]],
     mend_path: Path | None,
     *,
     dry_run: bool,
@@ -206,6 +208,9 @@ def _print_report(
         ]
         extra = {
             "scores": scores,
+            "reasons": [
+                {"reason": reason.text, "line": reason.line, "count": reason.count} for reason in _sort_reasons(report)
+            ],
             "errors": str(mend_path) if mend_path else None,
             "columns": dict(columns.shown),
             "unused_columns": list(report.unused),
@@ -226,9 +231,7 @@ def _print_report(
             moved.score_type, changed=moved.changed, entering=moved.entering, leaving=moved.leaving,
             first=moved.first, dry_run=dry_run,
         )  # fmt: skip  # what moved, and how far
-    output.lines(*[f"  Line {line}: {reason}" for line, reason in bad_lines])
-    if report.wrong + report.lost > len(bad_lines):
-        output.lines(f"  … and {report.wrong + report.lost - len(bad_lines):,} more")
+    _print_reasons(report)
     if mend_path is not None:
         output.lines(f"They are in {mend_path}: fix them there, then run contact-score import {mend_path}")
     if report.restored:
@@ -243,6 +246,24 @@ def _print_report(
         output.lines(f"It would have created {output.count(report.unasked, 'follow-up')}; an import creates none.")
     if not dry_run and report.new + report.changed:
         output.lines(f"Undo it: contact-score import {file.path} --undo (in Slack: /score undo {batch_of(file)})")
+
+
+def _sort_reasons(report: Report) -> list[Reason]:
+    """Return the reasons, the most frequent first."""
+    return sorted(report.reasons.values(), key=lambda reason: (-reason.count, reason.line))
+
+
+def _print_reasons(report: Report) -> None:
+    """Print why lines and cells were left out: each reason with its first line, and what would import them."""
+    reasons = _sort_reasons(report)
+    for reason in reasons[:SHOWN]:
+        others = f" and {reason.count - 1:,} more" if reason.count > 1 else ""
+        output.lines(f"  Line {reason.line}{others}: {reason.text}")
+    if len(reasons) > SHOWN:
+        output.lines(f"  … and {output.count(len(reasons) - SHOWN, 'other reason')}")
+    for text, name in OPTIONS.items():
+        if number := report.adjustable[name]:
+            output.lines(f"To {ADJUSTING[name]} ({output.count(number, 'line')}), add --option {text}")
 
 
 def export_contacts(

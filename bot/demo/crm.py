@@ -29,6 +29,23 @@ _COMPANIES = (
 )
 _OWNERS = ("rep@acme.example", "jane@acme.example", "admin@acme.example")
 _TAGS = ("trial", "customer", "partner", "vip", "churn risk")
+_PLANS = ("free", "team", "pro")
+#: the first contact, whose id in the CRM somebody else may need, one whose company is two words, and one known twice
+_ADA: dict[str, object] = {
+    "email": "ada@example.com",
+    "id": "17",
+    "name": "Ada Lovelace",
+    "company": "Analytical Engines",
+    "owner": _OWNERS[0],
+    "tags": ["vip"],
+}
+_PETE: dict[str, object] = {
+    "email": "pete@topgun.example",
+    "name": "Pete Mitchell",
+    "company": "Top Gun",
+    "owner": _OWNERS[0],
+}
+_ADA_AGAIN: dict[str, object] = {"email": "ada.l@example.com", "name": "A. Lovelace", "company": "Analytical Engines"}
 _VISITS = (
     "Read the pricing page",
     "Opened the newsletter",
@@ -47,24 +64,24 @@ def bodies(now: float) -> Iterator[str]:
 
 def _generate_items(now: datetime) -> Iterator[dict[str, object]]:
     rng = random.Random(SEED)  # noqa: S311  # sample people, not secrets
-    ada: dict[str, object] = {
-        "email": "ada@example.com",
-        "name": "Ada Lovelace",
-        "company": "Analytical Engines",
-        "owner": _OWNERS[0],
-    }
-    contacts: list[dict[str, object]] = [
-        ada | {"tags": ["vip"]},
-        *(_generate_contact(number, rng) for number in range(1, PEOPLE)),
-    ]
-    for number, contact in enumerate(contacts):
+    generated = [_generate_contact(number, rng) for number in range(1, PEOPLE)]
+    for number, contact in enumerate((_ADA, *generated, _PETE, _ADA_AGAIN)):
         person = {"email": contact["email"]}
-        events: list[dict[str, object]] = [{"type": "contact.upsert", "contact": contact}]
+        attributes = {
+            "plan": _PLANS[number * 5 % 3],
+            "employees": 10 + number * 37 % 490,
+            "last_seen": _write_time(now - timedelta(hours=1 + number * 11)),
+        }
+        events: list[dict[str, object]] = [{"type": "contact.upsert", "contact": {**contact, "attributes": attributes}}]
         events += [_generate_score(person, rng) for _ in range(rng.randint(2, 9))]
         days = sorted((rng.uniform(0.05, DAYS) for _ in events), reverse=True)
         for index, (item, days_ago) in enumerate(zip(events, days, strict=True)):
-            at = (now - timedelta(days=days_ago)).isoformat(timespec="seconds").replace("+00:00", "Z")
+            at = _write_time(now - timedelta(days=days_ago))
             yield {"id": f"crm-{number}-{index}", "occurred_at": at, **item}
+
+
+def _write_time(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _generate_contact(number: int, rng: random.Random) -> dict[str, object]:

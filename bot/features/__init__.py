@@ -23,7 +23,7 @@ from bot.features import (
     undo,
 )
 from bot.features.help import help_reply
-from bot.features.home import home_reply
+from bot.features.home import home_reply, list_contacts, list_health, show_settings
 from bot.slack.feature import join
 from bot.slack.handling import Reply, Request
 from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_contact, read_set, verb_of
@@ -52,7 +52,10 @@ _FEATURES = (
 FEATURES = (*_FEATURES[:4], undo.make_feature(join(_FEATURES).inverses), *_FEATURES[4:])
 TABLES = join(FEATURES)
 #: what the Home tab shows, from the top
-HOME_SECTIONS = (failures.list_problems, alerts.list_broken_at_home, setup.ask_at_home, followups.list_at_home)
+HOME_SECTIONS = (
+    *(failures.list_problems, alerts.list_broken_at_home, setup.ask_at_home, followups.list_at_home),
+    *(list_contacts, list_health, show_settings),
+)
 VERBS = ("help", *TABLES.verbs)
 ASKING_HELP = ("?", "-h", "--help")  #: lines that mean `help`
 LONGEST_LINE = 10_000  # characters; a line that sets ninety score types is half as long
@@ -68,7 +71,7 @@ async def run_line(request: Request) -> Reply:
         raise Unclear(f"A line has at most {LONGEST_LINE:,} characters; this one has {len(line):,}.")
     asking = verb_of(line, VERBS)
     if not line or asking.verb == "help" or line in ASKING_HELP:
-        return help_reply(replace(request, text=asking.rest if asking.verb else ""), TABLES.verbs)
+        return await help_reply(replace(request, text=asking.rest if asking.verb else ""), TABLES.verbs)
     if asking.verb is not None:
         command = TABLES.verbs[asking.verb]
         request.needs(command.need)

@@ -30,7 +30,7 @@ FEATURE = Feature(
         "audit": Command(
             show_audit,
             "audit",
-            "for admins: who changed settings, imported, exported, merged or deleted",
+            "who changed settings, imported, exported, merged or deleted",
             ("audit",),
             Need.ADMINISTER,
         ),

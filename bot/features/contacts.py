@@ -81,7 +81,7 @@ FEATURE = Feature(
             add_contact,
             "add EMAIL [name:… company:… owner:…]",
             "add a contact, or change its name, company or owner",
-            ("add ada@example.com", 'add ada@example.com name:"Ada Lovelace" company:Acme owner:me'),
+            ("add sam@example.com", 'add sam@example.com name:"Sam Doe" company:Acme owner:me'),
             Need.SET,
         ),
     },

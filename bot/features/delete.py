@@ -3,6 +3,7 @@
 from bot.blocks.delete import DELETE_FORM, TICK, delete_modal, describe_holdings
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
+from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
@@ -18,7 +19,7 @@ async def delete_contact(request: Request) -> Reply:
     """Handle `delete CONTACT`: return the form that lists what will be deleted."""
     words = read_contact(request.text)
     if not words:
-        return plain_reply("Name the contact: `/score delete ada@example.com`")
+        return await ask_for_contact(request, "delete {contact}")
     contact = await find_one(request, words, line="delete {}")
     if isinstance(contact, Reply):
         # What was recorded about a contact that is gone is still stored, and must be deletable.
@@ -64,8 +65,8 @@ FEATURE = Feature(
         "delete": Command(
             delete_contact,
             "delete CONTACT",
-            "for admins: delete a contact for good",
-            ("delete ada@example.com",),
+            "delete a contact for good",
+            ("delete {contact}",),
             Need.ADMINISTER,
         ),
     },

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bot.blocks.chart import Chart, Mark, describe_chart, png
 from bot.blocks.history import MOST, history_reply, why_reply
-from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
+from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import SLACK, Outlived, Picture, Reply, Request
 from bot.slack.line import read_clear, read_days
@@ -26,7 +26,7 @@ MOST_CHANGES = 20_000
 async def show_history(request: Request) -> Reply:
     """Handle `history CONTACT [TYPE] [90d]`."""
     if not request.text:
-        return plain_reply("Name the contact: `/score history ada@example.com fit`")
+        return await ask_for_contact(request, "history {contact}")
     line, days = read_days(request.text)
     words, scores = read_clear(line, request.types)
     period = f" {days}d" if days else ""
@@ -79,7 +79,7 @@ async def _reply(
 async def explain_score(request: Request) -> Reply:
     """Handle `why CONTACT [TYPE]`."""
     if not request.text:
-        return plain_reply("Name the contact: `/score why ada@example.com fit`")
+        return await ask_for_contact(request, "why {contact}")
     words, scores = read_clear(request.text, request.types)
     contact = await find_scored(request, words, line=f"why {{}} {scores[0]}")
     if isinstance(contact, Reply):
@@ -145,10 +145,13 @@ FEATURE = Feature(
             show_history,
             "history CONTACT [TYPE] [90d]",
             "every change of a score; with a number of days also a chart",
-            ("history ada fit", "history ada fit 90d"),
+            ("history {contact}", "history {contact} {type} 90d"),
         ),
         "why": Command(
-            explain_score, "why CONTACT [TYPE]", "what a score is made of, in lines that add up to it", ("why ada fit",)
+            explain_score,
+            "why CONTACT [TYPE]",
+            "what a score is made of, in lines that add up to it",
+            ("why {contact} {type}",),
         ),
     },
     buttons={"history": (Need.SEE, open_history), "chart": (Need.SEE, show_chart)},

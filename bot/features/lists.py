@@ -15,6 +15,7 @@ from bot.blocks.lists import (
 )
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
+from bot.slack.examples import describe_types
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.line import read_top
@@ -35,7 +36,10 @@ from storage.reading.segments import (
     segments,
 )
 
-HOW = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
+HOW = (
+    "Type `/score segment save hot {type}&gt;={edge}`, `/score segment list`, `segment show NAME` or"
+    " `segment delete NAME`."
+)
 PER_PAGE, MOST_PER_PAGE = 20, 50
 _SEVERAL = re.compile(
     r'(?P<field>company|name|tag):(?P<words>[^\s"():<>=~]+(?:\s+(?!(?i:OR|AND|NOT)\b)[^\s"():<>=~-]+(?=\s|$))+)'
@@ -222,7 +226,7 @@ async def manage_segments(request: Request) -> Reply:
     name, _, text = rest.strip().partition(" ")
     match action.casefold(), name.casefold(), text.strip():
         case ("" | "list", "", ""):
-            return segments_reply(await segments(request.workspace))
+            return segments_reply(await segments(request.workspace), request.types[0])
         case ("save", name, text) if name and text:
             return await _save_segment(request, name, text)
         case ("show", name, "") if name:
@@ -230,7 +234,7 @@ async def manage_segments(request: Request) -> Reply:
         case ("delete", name, "") if name:
             return await _delete_segment(request, name)
         case _:
-            return plain_reply(HOW)
+            return plain_reply(HOW.format_map(describe_types(request.types)))
 
 
 async def _delete_segment(request: Request, name: str) -> Reply:
@@ -288,18 +292,20 @@ FEATURE = Feature(
             "filter TERMS",
             "list the contacts that match; the word filter may be left out",
             (
-                "filter score>=80 owner:me -tag:churned sort:-score limit:20",
-                "fit:hot OR (fit:7..10 has:renewal)",
-                "filter attributes.plan:pro attributes.employees>=50 attributes.last_seen<7d",
+                "filter {type}>={low} owner:me -tag:churned sort:-{type} limit:20",
+                "{type}:{band} OR (has:{other_type} tag:{tag})",
+                "filter {type} rising {change} in 30d",
             ),
         ),
         "segment": Command(
             manage_segments,
             "segment save NAME TERMS | list | show NAME | delete NAME",
             "save a filter under a name",
-            ("segment save hot score>=80", "segment show hot", "filter segment:hot owner:me"),
+            ("segment save hot {type}>={edge}", "segment list", "segment show {segment}", "filter segment:{segment}"),
         ),
-        "top": Command(top_contacts, "top [N] [TYPE] [TERMS]", "the highest scores", ("top", "top 5 fit", "top me")),
+        "top": Command(
+            top_contacts, "top [N] [TYPE] [TERMS]", "the highest scores", ("top", "top 5 {other_type}", "top me")
+        ),
     },
     buttons={
         "page": (Need.SEE, turn_page),

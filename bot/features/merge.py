@@ -7,6 +7,7 @@ from bot.blocks.merge import CANCEL, MERGE, canceled_reply, changed_meanwhile_re
 from bot.blocks.refusals import plain_reply
 from bot.blocks.scores import receipt_reply
 from bot.slack.access import Need
+from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
@@ -26,7 +27,9 @@ async def show_merge(request: Request) -> Reply:
     """Handle `merge CONTACT into CONTACT`: preview the merge, with a button that confirms."""
     words = _INTO.split(f" {request.text} ")
     if len(words) != 2 or not all(part.strip() for part in words):
-        return plain_reply("Name both contacts: `/score merge ada.l@example.com into ada@example.com`")
+        return await ask_for_contact(
+            request, "merge {duplicate} into {contact}", what="Name both contacts", usage="merge CONTACT into CONTACT"
+        )
     source, target = (read_contact(part.strip()) for part in words)
     first = await find_one(request, source, line=f"merge {{}} into {words[1].strip()}")
     if isinstance(first, Reply):
@@ -75,8 +78,8 @@ FEATURE = Feature(
         "merge": Command(
             show_merge,
             "merge CONTACT into CONTACT",
-            "for admins: merge two contacts; Undo splits them again",
-            ("merge ada.l@example.com into ada@example.com",),
+            "merge two contacts; Undo splits them again",
+            ("merge {duplicate} into {contact}",),
             Need.ADMINISTER,
         ),
     },

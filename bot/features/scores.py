@@ -7,6 +7,7 @@ from bot.blocks.elements import OPTION_TEXT, plain_text, score_called
 from bot.blocks.refusals import distinct_name, no_contact_reply, plain_reply, refusal_sentence
 from bot.blocks.scores import MOST_TYPES, SCORE, SET_FORM, card_reply, receipt_reply, set_modal, unsent_note
 from bot.slack.access import Need
+from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.line import Setting, Value, ends_with_number, read_clear, read_contact, read_set, two_numbers_refusal
@@ -29,7 +30,7 @@ async def view_score(request: Request) -> Reply:
     """Handle `view CONTACT`, and a line that is only CONTACT."""
     words = read_contact(request.text)
     if not words:
-        return plain_reply("Name the contact: `/score view ada@example.com`")
+        return await ask_for_contact(request, "view {contact}")
     contact = await find_one(request, words, line="view {}")
     if isinstance(contact, Reply):
         return contact
@@ -200,21 +201,23 @@ async def score_message(request: Request) -> Reply:
 
 FEATURE = Feature(
     verbs={
-        "view": Command(
-            view_score, "view CONTACT", "see all scores of a contact", ("ada@example.com", "view ada", 'view "Top Gun"')
-        ),
+        "view": Command(view_score, "view CONTACT", "see all scores of a contact", ("{contact}", 'view "{name}"')),
         "set": Command(
             set_score,
             "set CONTACT VALUES [because …]",
             "set scores, or add to them; `set` alone opens a form",
-            ("set ada@example.com 85", "set ada fit=8 renewal=60 because great demo", "set ada +5"),
+            (
+                "set {contact} {value}",
+                "set {contact} +{change}",
+                "set {contact} {type}={value} {other_type}={other_value} because great demo",
+            ),
             Need.SET,
         ),
         "clear": Command(
             clear_score,
             "clear CONTACT [TYPE…]",
             "clear a score; a cleared score is missing, not zero",
-            ("clear ada@example.com fit",),
+            ("clear {contact} {type}",),
             Need.SET,
         ),
     },

@@ -118,9 +118,7 @@ async def send_welcome(tools: JobTools, job: Job) -> JobResult:
 
 FEATURE = Feature(
     verbs={
-        "setup": Command(
-            show_setup, "setup", "for admins: where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER
-        ),
+        "setup": Command(show_setup, "setup", "where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER),
     },
     buttons={
         "setup_channel": (Need.ADMINISTER, choose_place),

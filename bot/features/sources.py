@@ -1,18 +1,25 @@
 """Sources (systems that send scores): list, add, pause, test and rotate them, and replay their quarantine."""
 
+import json
+import re
 from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from bot.blocks.refusals import refusal_sentence
 from bot.blocks.sources import (
+    EDIT_FORM,
     HEALTH_EVENT,
     MOST_ITEMS,
+    MUTED,
     PER_PAGE,
     ROTATE_FORM,
     SOURCE_FORM,
     ListedSource,
     dry_run_reply,
+    edit_modal,
     no_delivery_reply,
     quarantine_reply,
     replay_reply,
@@ -30,9 +37,9 @@ from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools
 from bot.slack.text import parse_number
 from storage.domain.backoff import PACE
-from storage.domain.errors import AlreadyThere, BadName, Refusal
+from storage.domain.errors import AlreadyThere, BadName, Refusal, UnknownDelivery
 from storage.domain.source_health import SourceHealth
-from storage.domain.sources import DAY
+from storage.domain.sources import DAY, Source, SourceSettings
 from storage.domain.submissions import Status
 from storage.job_runner import GiveUp, JobResult
 from storage.jobs import Job
@@ -41,6 +48,7 @@ from storage.sources.config import add_source, find_source, rotate_source, set_s
 from storage.sources.deliveries import (
     count_quarantined,
     count_recent,
+    discard_items,
     latest_raw,
     list_refusals,
     quarantine,
@@ -75,12 +83,17 @@ async def render_sources_page(request: Request, *, first: int = 0) -> Reply:
         )
         for source in all_sources[first : first + PER_PAGE]
     ]
-    return sources_reply(listed, first=first, total=len(all_sources))
+    return sources_reply(listed, request.senders, first=first, total=len(all_sources))
 
 
 async def show_source(request: Request) -> Reply:
     """Show the settings of a source and the steps to set up the sender."""
-    source = (await find_source(request.workspace.team, slug=request.text)).at(request.now)
+    return await render_source(request, request.text)
+
+
+async def render_source(request: Request, slug: str) -> Reply:
+    """Return the settings of a source and the steps to set up the sender."""
+    source = (await find_source(request.workspace.team, slug=slug)).at(request.now)
     refused = next(
         (refusal for refusal in await list_refusals(request.workspace) if refusal.source == source.slug), None
     )
@@ -95,7 +108,9 @@ async def try_source(request: Request) -> Reply:
         return no_delivery_reply(source.slug)
     delivery, raw = latest
     items, warnings = request.senders.attempt(source, raw, delivery.key)
-    return dry_run_reply(delivery, items, warnings, {score_type.key: score_type for score_type in request.types})
+    types = {score_type.key: score_type for score_type in request.types}
+    sent = raw.body.decode("utf-8", "replace") if "mapping" in request.senders.takes[source.provider] else None
+    return dry_run_reply(delivery, items, warnings, types, sent=sent)
 
 
 async def pause_source(request: Request) -> Reply:
@@ -118,32 +133,108 @@ async def _set_paused(request: Request, *, paused: bool) -> Reply:
 
 async def open_source_form(request: Request) -> Reply:
     """Open the form for a new source."""
-    return Reply(modal=source_modal(request.senders.steps))
+    return Reply(modal=source_modal(request.senders))
 
 
 async def submit_source(request: Request) -> Reply:
     """Add the source and return its setup steps and secret; the secret is not shown again."""
-    entered = {name: (value or "").strip() for name, value in request.fields.items()}
-    slug, provider = entered["slug"], entered["provider"]
-    values: dict[str, Any] = {"secret": None, "map": (), "options": (), "api_token": None}
-    # Add one value at a time, so that the refusal is shown at the field that causes it.
-    for name in ("options", "map", "secret", "api_token"):
-        values[name] = _split_lines(entered[name]) if name in ("options", "map") else entered[name] or None
-        try:
-            settings, secrets = request.senders.configure(request.workspace, slug=slug, provider=provider, **values)
-        except Refusal as refusal:
-            return Reply(errors={name: refusal_sentence(refusal)})
-    for score in settings.map.values():
-        if score not in {score_type.key for score_type in request.types}:
-            return Reply(errors={"map": f"There is no score type `{score}`; existing: {_list_keys(request)}."})
+    slug, provider = ((request.fields[name] or "").strip() for name in ("slug", "provider"))
     try:
+        settings, secrets, api_token = _read_form(request, slug=slug, provider=provider)
         source = await add_source(
-            request.workspace, slug=slug, provider=provider, secrets=secrets, settings=settings,
-            api_token=values["api_token"], by=request.person.id, now=request.now,
+            request.workspace, slug=slug, provider=provider, secrets=secrets or (), settings=settings,
+            api_token=api_token, by=request.person.id, now=request.now,
         )  # fmt: skip  # identity, secrets and token
+    except _WrongField as wrong:
+        return Reply(errors={wrong.field: wrong.problem})
     except (AlreadyThere, BadName) as refusal:
         return Reply(errors={"slug": refusal_sentence(refusal)})
     return source_added_reply(source, request.senders)
+
+
+async def open_edit_form(request: Request) -> Reply:
+    """Open the form that changes a source."""
+    return Reply(modal=edit_modal(await find_source(request.workspace.team, slug=request.text), request.senders))
+
+
+async def submit_edit(request: Request) -> Reply:
+    """Change the settings of the source. A blank field removes its setting; a blank secret or token is kept."""
+    source = await find_source(request.workspace.team, slug=request.metadata["slug"])
+    shown = {name: value for name, value in _REMOVED.items() if name in request.fields}
+    before = replace(source, settings=replace(source.settings, **shown))
+    try:
+        settings, secrets, api_token = _read_form(request, slug=source.slug, provider=source.provider, before=before)
+    except _WrongField as wrong:
+        return Reply(errors={wrong.field: wrong.problem})
+    await set_source(
+        request.workspace, slug=source.slug, settings=settings, secrets=secrets, api_token=api_token,
+        by=request.person.id, now=request.now,
+    )  # fmt: skip  # what, then who and when
+    return await render_source(request, source.slug)
+
+
+#: the settings that a form shows as a text, without their values
+_REMOVED: Mapping[str, Any] = {
+    "options": {}, "map": {}, "mapping": None, "public_url": None, "link": None, "rate": None
+}  # fmt: skip  # a row
+#: The fields of the forms, in the order in which they are validated: options may decide what the others may be.
+_ORDER = ("options", "map", "mapping", "token_in", "public_url", "link", "rate", "secret", "api_token")
+
+
+_OPTION = re.compile(r"--[a-z-]+ ")
+
+
+class _WrongField(Exception):
+    """The value of a field cannot be used; *problem* is a sentence."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(problem)
+        self.field = field
+        self.problem = problem
+
+
+def _read_form(
+    request: Request, *, slug: str, provider: str, before: Source | None = None
+) -> tuple[SourceSettings, tuple[str, ...] | None, str | None]:
+    """Return the settings, the secrets (None: unchanged) and the API token of a source. Raises _WrongField."""
+    entered = {name: (request.fields.get(name) or "").strip() for name in _ORDER}
+    options: dict[str, Any] = {}
+    if "follow_ups" in request.fields:
+        options["muted"] = request.fields["follow_ups"] == MUTED
+    secret = None
+    settings, secrets = SourceSettings(), None
+    # Add one value at a time, so that the refusal is shown at the field that causes it.
+    for name, text in entered.items():
+        try:
+            if name == "secret":
+                secret = text or None
+            elif text:
+                options[name] = _parse_field(name, text)
+            settings, secrets = request.senders.configure(
+                request.workspace, slug=slug, provider=provider, secret=secret, options=options, before=before
+            )
+        except Refusal as refusal:
+            raise _WrongField(name, _write_for_slack(refusal_sentence(refusal))) from refusal
+    known = {score_type.key for score_type in request.types}
+    if unknown := [key for key in settings.map.values() if key not in known]:
+        raise _WrongField("map", f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
+    return settings, secrets, options.get("api_token")
+
+
+def _parse_field(name: str, text: str) -> object:
+    if name in ("options", "map"):
+        return _split_lines(text)
+    if name != "mapping":
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise Refusal(f"this is not JSON: {exc}") from exc
+
+
+def _write_for_slack(sentence: str) -> str:
+    """Return a refusal without the options of the command line, which a form does not have."""
+    return _OPTION.sub("", sentence.replace("--api-token", "API token"))
 
 
 def _split_lines(text: str) -> list[str]:
@@ -173,8 +264,28 @@ async def submit_rotation(request: Request) -> Reply:
 
 async def show_quarantine(request: Request) -> Reply:
     """Show a source's quarantined items and the reasons."""
-    items = await quarantine(request.workspace, source=request.text, most=MOST_ITEMS)
-    return quarantine_reply(request.text, items, (await count_quarantined(request.workspace)).get(request.text, 0))
+    return await _render_quarantine(request, request.text)
+
+
+async def _render_quarantine(request: Request, slug: str) -> Reply:
+    items = await quarantine(request.workspace, source=slug, most=MOST_ITEMS)
+    return quarantine_reply(slug, items, (await count_quarantined(request.workspace)).get(slug, 0))
+
+
+async def discard_quarantined(request: Request) -> Reply:
+    """Discard items in quarantine: one (SLUG DELIVERY POSITION), or those of the AT_ONCE oldest deliveries (SLUG)."""
+    slug, *item = request.text.split(" ")
+    if item:
+        ids, positions = [parse_number(item[0])], [parse_number(item[-1])]
+    else:
+        ids = await set_aside_deliveries(request.workspace, source=slug, after=0, most=AT_ONCE)
+        positions = None
+    for id in ids:
+        with suppress(UnknownDelivery):  # somebody else discarded or replayed it
+            await discard_items(
+                request.workspace, id=id, positions=positions, by=request.person.id, now=request.now
+            )  # fmt: skip  # what, then who and when
+    return replace(await _render_quarantine(request, slug), replaces=True)
 
 
 async def replay_source(request: Request) -> Reply:
@@ -210,7 +321,7 @@ FEATURE = Feature(
         "sources": Command(
             show_sources,
             "sources",
-            "for admins: the systems that send scores, and what they sent",
+            "the systems that send scores, and what they sent",
             ("sources",),
             Need.ADMINISTER,
         ),
@@ -225,7 +336,13 @@ FEATURE = Feature(
         "source_rotate": (Need.ADMINISTER, open_rotate_form),
         "source_aside": (Need.ADMINISTER, show_quarantine),
         "source_replay": (Need.ADMINISTER, replay_source),
+        "source_discard": (Need.ADMINISTER, discard_quarantined),
+        "source_edit": (Need.ADMINISTER, open_edit_form),
     },
-    forms={SOURCE_FORM: (Need.ADMINISTER, submit_source), ROTATE_FORM: (Need.ADMINISTER, submit_rotation)},
+    forms={
+        SOURCE_FORM: (Need.ADMINISTER, submit_source),
+        EDIT_FORM: (Need.ADMINISTER, submit_edit),
+        ROTATE_FORM: (Need.ADMINISTER, submit_rotation),
+    },
     jobs={TELL: report_source_health},
 )

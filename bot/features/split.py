@@ -3,8 +3,8 @@
 import re
 
 from bot.blocks.merge import SPLIT, changed_meanwhile_reply, split_preview_reply, split_receipt_reply
-from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
+from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
@@ -23,8 +23,11 @@ async def show_split(request: Request) -> Reply:
     words, _, last = request.text.rpartition(" ")
     id = _parse_id(last)
     if id is None or not words:
-        return plain_reply(
-            "Name the contact and the id that belongs to somebody else: `/score split ada@example.com crm:17`"
+        return await ask_for_contact(
+            request,
+            "split {contact} {id}",
+            what="Name the contact and the id that belongs to somebody else",
+            usage="split CONTACT SOURCE:ID",
         )
     contact = await find_one(request, read_contact(words), line=f"split {{}} {last}")
     if isinstance(contact, Reply):
@@ -65,8 +68,8 @@ FEATURE = Feature(
         "split": Command(
             show_split,
             "split CONTACT SOURCE:ID",
-            "for admins: make an id of a source a contact of its own; Undo joins the two again",
-            ("split ada@example.com crm:17",),
+            "make an id of a source a contact of its own; Undo joins the two again",
+            ("split {contact} {id}",),
             Need.ADMINISTER,
         ),
     },

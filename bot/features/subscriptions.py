@@ -35,7 +35,7 @@ FEATURE = Feature(
         "subscriptions": Command(
             show_subscriptions,
             "subscriptions",
-            "for admins: the programs that get events, and whether they accept them",
+            "the programs that get events, and whether they accept them",
             ("subscriptions",),
             Need.ADMINISTER,
         ),

@@ -27,7 +27,7 @@ from bot.slack.text import parse_number
 from storage.audit import AuditAction, AuditEntry, find_undone, load_changes_of, load_entry
 from storage.domain.errors import NothingToUndo
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import last_command, load_batch_origin, load_batch_subjects
+from storage.ledger.facts import find_last_command, load_batch_origin, load_batch_subjects
 
 _IMPORT = re.compile(r"import/[0-9a-f]{16}")
 SURE_FOR = 3_600_000_000  #: µs for which the last command is undone without asking
@@ -69,7 +69,7 @@ async def undo(request: Request, *, inverses: _Inverses) -> Reply:
 
 
 async def _find_last_command(request: Request, inverses: _Inverses) -> _LastCommand | None:
-    batch = await last_command(request.workspace, actor=request.person.id)
+    batch = await find_last_command(request.workspace, actor=request.person.id)
     origin = await load_batch_origin(request.workspace, batch=batch) if batch is not None else None
     batch_at = origin[1] if origin is not None else -1
     change, final_at = None, -1  #: when the person last did something that cannot be undone

@@ -29,7 +29,7 @@ from storage.domain.numbers import from_json, show, to_json
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import last_command, load_batch_origin
+from storage.ledger.facts import find_last_command, load_batch_origin
 from storage.reading import documents
 from storage.reading.current_scores import Card, card
 from storage.reading.history import history_page, why
@@ -393,7 +393,7 @@ def _render_move(change: Moved) -> dict[str, Any]:
 
 async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
     """Take back a change that the caller made."""
-    batch = arguments.change or await last_command(call.workspace, actor=call.actor)
+    batch = arguments.change or await find_last_command(call.workspace, actor=call.actor)
     if batch is None:
         raise NothingToUndo("you have no change to undo")
     origin = await load_batch_origin(call.workspace, batch=batch)

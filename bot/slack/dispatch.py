@@ -18,6 +18,8 @@ from bot.slack.payloads import (
     SlackPayload,
     clicked_message,
     entered_value,
+    is_from_home,
+    is_home,
     parse_command,
     parse_form,
     parse_interaction,
@@ -90,14 +92,18 @@ class Dispatcher:
         payload = parse_interaction(body, action["action_id"], value)
         if name in self._features.buttons:
             need, handler = self._features.buttons[name]
-            await self._send(payload, await self._handle(payload, handler, need=need, text=value))
+            reply = await self._handle(payload, handler, need=need, text=value)
+            if is_home(payload.view) and reply.modal is None:
+                await self._publish_home(payload.user, above=reply)
+                return
+            await self._send(payload, reply)
         elif name in ("run", "create"):  # the button's value is a whole command, to run only once
             payload = replace(payload, key=request_key({}, payload.user, clicked_message(body) or payload.key, value))
             creates = name == "create"
             await self._send(payload, await self._handle(payload, self._run_button_line, text=value, creates=creates))
         elif payload.view is None:  # an older version of the app posted the message with the button
             await self._send(payload, await self._handle(payload, _refuse_outdated))
-        if (body.get("view") or {}).get("type") == "home":
+        if is_from_home(payload.view):
             await self._publish_home(payload.user)
 
     async def handle_form(self, body: Mapping[str, Any], ack: Ack) -> None:
@@ -118,6 +124,9 @@ class Dispatcher:
         reply = await answer_task
         if reply.errors:  # too late for the form, which is already closed
             reply = plain_reply(f"Nothing was changed. {' '.join(reply.errors.values())}")
+        if is_from_home(payload.view) and reply.modal is None:
+            await self._publish_home(payload.user, above=reply)
+            return
         await self._send(payload, reply)
 
     async def handle_menu(self, body: Mapping[str, Any], ack: Ack) -> None:
@@ -182,9 +191,13 @@ class Dispatcher:
             return
         await self._publish_home(str(event.get("user") or ""))
 
-    async def _publish_home(self, user: str) -> None:
+    async def _publish_home(self, user: str, *, above: Reply | None = None) -> None:
+        """Publish the Home tab of a person, with the answer to their last action *above* it."""
         payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
-        await self._answers.draw_home(user, await self._handle(payload, self._draw_home))
+        home = await self._handle(payload, self._draw_home)
+        if above is not None and above.blocks and above.blocks != home.blocks:
+            home = replace(home, blocks=[*above.blocks, {"type": "divider"}, *home.blocks])
+        await self._answers.draw_home(user, home)
 
     async def answer_late(self, *, user: str, answer_to: str | None, reply: Reply) -> None:
         """Answer an earlier request: in the conversation of the request, or else by direct message."""

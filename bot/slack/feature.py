@@ -17,13 +17,17 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A verb of `/score`: its handler, syntax, summary, example lines and required permission."""
+    """A verb of `/score`: its handler, syntax, summary, examples and required permission.
+
+    The examples are templates, see `bot.slack.examples`; some may need the permission to set scores.
+    """
 
     handler: RequestHandler
     usage: str
     summary: str
     examples: tuple[str, ...]
     need: Need = Need.SEE
+    examples_of_setters: tuple[str, ...] = ()
 
 
 class Inverse(Protocol):

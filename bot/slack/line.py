@@ -18,6 +18,11 @@ _ASSIGNED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)=(?P<rest>\S*)", re.ASCII
 _APART = re.compile(rf"((?:^|\s)=?[+-]|(?:^|\s)=)\s+({_NUMBER}(?:\s|$))", re.ASCII)  # `+ 5` means `+5`
 _ASKED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*):(?P<rest>\S*)", re.ASCII)  # `fit:8`, as in a filter
 _NO_NUMBER = re.compile(r"[^a-zA-Z@]*\d[^@]*")  # `85%`, `1e3`: probably meant as a number
+_SPELLED = re.compile(
+    "(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)-?)?(?:one|two|three|four|five|six|seven|eight|nine)"
+    "|zero|ten|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred",
+    re.IGNORECASE,
+)
 _BECAUSE = re.compile(r"(?:^|(?<=\s))because(?:\s+|$)", re.IGNORECASE)
 _OPERATOR = re.compile(r"[:<>=~]")
 _DID = re.compile(r"(?:rising|falling|moved|crossed|stale)\s", re.IGNORECASE)
@@ -213,29 +218,36 @@ def _parse_value(score: str, sign: str, number: str) -> Value:
 
 def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], types: Sequence[ScoreType]) -> None:
     """Raise Unclear if the line is incomplete or ambiguous."""
-    keys = [score_type.key for score_type in types]
+    example_of = {score_type.key: show(score_type.example) for score_type in types}
+    keys = list(example_of)
     for word in words:
         assigned = _ASSIGNED.fullmatch(word)
-        if assigned and assigned["key"].casefold() in keys:
-            key = assigned["key"].casefold()
-            if not assigned["rest"]:
-                raise Unclear(f"Type the number too: `{key}=8`")
-            if _BARE.fullmatch(assigned["rest"]):
-                raise Unclear(f"Values go at the end: `/score set ada@example.com {key}={assigned['rest']}`")
-            raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{key}=8`.")
-        if assigned:
+        if assigned and assigned["key"].casefold() not in keys:
             near = get_close_matches(assigned["key"].casefold(), keys, n=1)
             meant = f"Did you mean {near[0]}?" if near else f"Choose from {', '.join(keys)}."
             raise Unclear(f"There is no score type `{assigned['key']}`. {meant}")
+    for word in words:
+        assigned = _ASSIGNED.fullmatch(word)
+        if assigned:
+            key = assigned["key"].casefold()
+            if not assigned["rest"]:
+                raise Unclear(f"Type the number too: `{key}={example_of[key]}`")
+            if _BARE.fullmatch(assigned["rest"]) and not values:
+                _check_value_position(words, example_of[keys[0]])
+            if _BARE.fullmatch(assigned["rest"]):
+                raise Unclear(f"Values go at the end: `/score set ada@example.com {key}={assigned['rest']}`")
+            raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{key}={example_of[key]}`.")
         with_colon = _ASKED.fullmatch(word)
         if with_colon and with_colon["key"].casefold() in keys:
-            number = with_colon["rest"] if _BARE.fullmatch(with_colon["rest"]) else "8"
-            raise Unclear(f"A colon is for filters. To set the score, type `{with_colon['key'].casefold()}={number}`")
+            number = with_colon["rest"] if _BARE.fullmatch(with_colon["rest"]) else None
+            key = with_colon["key"].casefold()
+            raise Unclear(f"A colon is for filters. To set the score, type `{key}={number or example_of[key]}`")
     if not values:
-        _check_value_position(words)
+        _check_value_position(words, example_of[keys[0]])
         example = contact if contact.replace(" ", "").isalpha() or _ADDRESS.fullmatch(contact) else "ada@example.com"
-        value = f"{words[-1].casefold()}=8" if len(words) > 1 and words[-1].casefold() in keys else "85"
-        example = " ".join(words[:-1]) if value != "85" and example == contact else example
+        key = words[-1].casefold() if len(words) > 1 and words[-1].casefold() in keys else None
+        value = example_of[keys[0]] if key is None else f"{key}={example_of[key]}"
+        example = " ".join(words[:-1]) if key is not None and example == contact else example
         raise Unclear(f"Type the value too: `/score set {example} {value}`")
     if not contact:
         raise Unclear(f"Name the contact: `/score set ada@example.com {values[0].typed()}`")
@@ -247,8 +259,11 @@ def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], 
         raise Unclear(f"{repeated} is given twice; type it once.")
 
 
-def _check_value_position(words: Sequence[str]) -> None:
-    """Raise Unclear if a line without a value at the end has a value, or something similar, elsewhere."""
+def _check_value_position(words: Sequence[str], example: str) -> None:
+    """Raise Unclear if a line without a value at the end has a value, or something similar, elsewhere.
+
+    *example* is a value of the default score type.
+    """
     if len(words) < 2:
         return
     if _is_value(words[0]):
@@ -257,8 +272,8 @@ def _check_value_position(words: Sequence[str]) -> None:
     if index is not None:
         line = f"{' '.join(words[: index + 1])} because {' '.join(words[index + 1 :])}"
         raise Unclear(f"Values go at the end, and a reason after `because`: `/score set {line}`")
-    if _NO_NUMBER.fullmatch(words[-1]):
-        raise Unclear(f"`{words[-1]}` is not a number. Type for example `/score set {' '.join(words[:-1])} 85`")
+    if _NO_NUMBER.fullmatch(words[-1]) or _SPELLED.fullmatch(words[-1]):
+        raise Unclear(f"`{words[-1]}` is not a number. Type for example `/score set {' '.join(words[:-1])} {example}`")
 
 
 def two_numbers_refusal(last: Value, types: Sequence[ScoreType]) -> str:
@@ -309,7 +324,7 @@ def read_clear(rest: str, types: Sequence[ScoreType]) -> tuple[str, tuple[str, .
     while len(words) > 1 and words[-1].casefold() in keys:
         named.insert(0, words.pop().casefold())
     if not words:
-        raise Unclear("Name the contact: `/score clear ada@example.com fit`")
+        raise Unclear(f"Name the contact: `/score clear ada@example.com {types[0].key}`")
     return read_contact(" ".join(words)), tuple(dict.fromkeys(named)) or (types[0].key,)
 
 

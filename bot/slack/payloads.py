@@ -59,7 +59,7 @@ def parse_interaction(body: Mapping[str, Any], *parts: str) -> SlackPayload:
 def parse_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | None], dict[str, Any]]:
     """Parse a submitted form: return the payload, the entered values by block id, and the form's metadata."""
     view = body["view"]
-    metadata = json.loads(view.get("private_metadata") or "{}")
+    metadata = read_metadata(view)
     fields = {
         block: entered_value(element)
         for block, elements in ((view.get("state") or {}).get("values") or {}).items()
@@ -71,6 +71,22 @@ def parse_form(body: Mapping[str, Any]) -> tuple[SlackPayload, dict[str, str | N
     # The answer goes where the form was opened, so access to that conversation is checked again.
     payload = replace(payload, key=request_key({}, *parts), answer_to=metadata.get("to"), channel=metadata.get("in"))
     return payload, fields, metadata
+
+
+def is_home(view: Mapping[str, Any] | None) -> bool:
+    """Return whether a view is the Home tab."""
+    return view is not None and view.get("type") == "home"
+
+
+def is_from_home(view: Mapping[str, Any] | None) -> bool:
+    """Return whether a view is the Home tab, or a modal that was opened from it."""
+    return is_home(view) or (view is not None and bool(read_metadata(view).get("home")))
+
+
+def read_metadata(view: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata that the app stored in a view."""
+    metadata: dict[str, Any] = json.loads(view.get("private_metadata") or "{}")
+    return metadata
 
 
 def clicked_message(body: Mapping[str, Any]) -> str | None:

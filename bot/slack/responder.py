@@ -3,8 +3,9 @@
 import asyncio
 import errno
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import structlog
 from slack_sdk.errors import SlackApiError
@@ -16,13 +17,15 @@ from bot.blocks.refusals import MOST_NAMED, not_shared_reply, plain_reply
 from bot.slack.access import Verdict, may_see
 from bot.slack.directory import People, error_code
 from bot.slack.handling import Block, Reply
-from bot.slack.payloads import SlackPayload
+from bot.slack.payloads import SlackPayload, is_home, read_metadata
 from bot.slack.poster import NotShown, Poster, Unheard
 from bot.slack.upload_image import BlocksRefused, send_with_image
 from storage.domain.people import Workspace
 
 log = structlog.get_logger(__name__)
 
+#: the callback id of a modal that shows a message, and the most blocks of a view
+ANSWER, MOST_BLOCKS = "answer", 100
 PAUSES = (0.5, 1.5)  # seconds before each retry of a response_url, which Slack accepts five times
 
 
@@ -82,7 +85,7 @@ class Answers:
     async def draw_home(self, user: str, reply: Reply) -> None:
         """Publish a reply as the Home tab; errors are logged and not raised."""
         try:
-            view = {"type": "home", "blocks": list(reply.blocks)}
+            view = {"type": "home", "blocks": list(reply.blocks)[:MOST_BLOCKS]}
             await self._client.views_publish(user_id=user, view=view)
         except Exception as exc:
             log.warning("home tab not published", because=type(exc).__name__, error=error_code(exc))
@@ -90,26 +93,64 @@ class Answers:
     async def answer(self, payload: SlackPayload, reply: Reply) -> None:
         """Send a message to the response_url, or by direct message if there is none.
 
+        A click in the Home tab, or in a modal that shows a message, is answered in a modal.
         Raises BlocksRefused if Slack rejects the blocks, and other errors of Slack's API.
         """
-        if payload.answer_to is not None:
+        if _shows_answers(payload.view):
+            await self._show_in_modal(payload, reply)
+        elif payload.answer_to is not None:
             await self._use_response_url(payload, payload.answer_to, reply)
         elif payload.user:
             await self._send_directly(payload, reply)
 
+    async def _show_in_modal(self, payload: SlackPayload, reply: Reply) -> None:
+        """Show a message in a modal, or by direct message if Slack does not open it; raises BlocksRefused."""
+        view: Block = {
+            "type": "modal",
+            "callback_id": ANSWER,
+            "title": {"type": "plain_text", "text": "Contact Score"},
+            "close": {"type": "plain_text", "text": "Close"},
+            "private_metadata": "{}",
+            "blocks": list(reply.blocks)[:MOST_BLOCKS],
+        }
+        try:
+            await self._show_view(payload, view)
+        except Exception as exc:  # whatever the error, tell the person another way
+            if error_code(exc) in ("invalid_blocks", "invalid_arguments"):
+                raise BlocksRefused from exc
+            log.warning("message not shown in a modal", because=type(exc).__name__, error=error_code(exc))
+            await self._send_directly(payload, reply)
+
+    async def _show_view(self, payload: SlackPayload, view: Block) -> None:
+        """Open a modal, in place of the one that was clicked. Its metadata says where to answer later clicks."""
+        metadata = {**json.loads(view["private_metadata"]), "to": payload.answer_to, "in": payload.channel}
+        if is_home(payload.view):
+            metadata["home"] = True
+        elif payload.view is not None:  # keep where the first one was opened, so that the receipt goes there
+            opened_with = read_metadata(payload.view)
+            metadata |= {name: opened_with.get(name) for name in ("to", "in", "home") if name in opened_with}
+        view = {**view, "private_metadata": json.dumps(metadata)}
+        if payload.view is not None and not is_home(payload.view):
+            await self._opening.views_update(view_id=payload.view["id"], hash=payload.view.get("hash"), view=view)
+        else:
+            await self._opening.views_open(trigger_id=payload.trigger, view=view)
+
     async def _post_publicly(self, payload: SlackPayload, reply: Reply) -> None:
         """Post a message for everyone in the conversation, or tell the requester why that is not possible."""
-        assert payload.channel is not None
+        if payload.channel is None:
+            await self.answer(
+                payload, plain_reply("There is no channel here. Type the filter in the channel to share it.")
+            )
+            return
         verdict = await self._people.may_post_now(payload.channel, now=self._clock())
         try:
             if verdict is not Verdict.ALLOWED:
                 raise NotShown(verdict)
             await self._poster.send(payload.channel, reply)
         except NotShown as exc:
-            channel, now = payload.channel, self._clock()
             outsiders = []
             if exc.verdict is Verdict.MIXED:
-                outsiders = await self._people.list_outsiders(channel, most=MOST_NAMED, now=now)
+                outsiders = await self._people.list_outsiders(payload.channel, most=MOST_NAMED, now=self._clock())
             await self.send(payload, not_shared_reply(exc.verdict, outsiders, value=reply.share_value))
         except (SlackApiError, Unheard) as exc:
             log.warning("not posted", because=type(exc).__name__, error=error_code(exc))
@@ -117,16 +158,8 @@ class Answers:
             await self.send(payload, plain_reply(sentence))
 
     async def _open_modal(self, payload: SlackPayload, modal: Block, *, instead: str) -> None:
-        metadata = {**json.loads(modal["private_metadata"]), "to": payload.answer_to, "in": payload.channel}
-        if payload.view is not None:  # keep where the first form was opened, so that the receipt goes there
-            opened_with = json.loads(payload.view.get("private_metadata") or "{}")
-            metadata |= {"to": opened_with.get("to"), "in": opened_with.get("in")}
-        view = {**modal, "private_metadata": json.dumps(metadata)}
         try:
-            if payload.view is not None:
-                await self._opening.views_update(view_id=payload.view["id"], hash=payload.view.get("hash"), view=view)
-                return
-            await self._opening.views_open(trigger_id=payload.trigger, view=view)
+            await self._show_view(payload, modal)
         except Exception as exc:  # whatever the error, tell the person another way
             code = error_code(exc)
             log.warning("form not opened", because=type(exc).__name__, error=code)
@@ -172,3 +205,8 @@ class Answers:
             if error_code(exc) == "invalid_blocks":
                 raise BlocksRefused from exc
             raise
+
+
+def _shows_answers(view: Mapping[str, Any] | None) -> bool:
+    """Return whether a click in a view is answered in a modal: the view is the Home tab or shows a message."""
+    return is_home(view) or (view is not None and view.get("callback_id") == ANSWER)

@@ -12,6 +12,8 @@ from storage.domain.texts import match_key
 
 #: the lane of follow-ups that are listed in the digest only
 DIGEST = "digest"
+#: the lanes of follow-ups without a channel: of an owner (a prefix), and of the admins
+OWNERS, ADMINS = "owner:", "admins"
 
 #: contact_id is the contact when the rule fired; *about* is the contact it is merged into today
 READ = "SELECT f.*, coalesce(c.merged_into, c.id) AS about FROM follow_ups f JOIN contacts c ON c.id = f.contact_id"

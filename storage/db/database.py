@@ -12,6 +12,7 @@ import json
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from storage.limits import DEFAULT_LIMITS, Limits
 from storage.vault import Vault
 
 T = TypeVar("T")
+MOST_TRIES = 8  # of a transaction that must be repeated
 Row: TypeAlias = dict[str, Any]  # values from a driver are untyped until a record is built from them
 
 REFUSAL_LASTS = 30.0  # seconds for which `check_writer` reports a refused change
@@ -56,6 +58,10 @@ _POSTGRES_ONLY = re.compile(r'\s*FOR NO KEY UPDATE(?: OF \w+)?(?: SKIP LOCKED)?|
 
 class BadDatabaseUrl(Refusal):
     """CONTACT_SCORE_DATABASE_URL must be sqlite:///absolute/file.db, sqlite://relative.db or postgres://…"""
+
+
+class StartAgain(Exception):
+    """Another transaction changed a contact that this one has read. Repeat the transaction to read the change."""
 
 
 class NotOpen(RuntimeError):
@@ -409,3 +415,11 @@ async def change(sql: str, *params: object) -> list[Row]:
 async def write(body: Callable[[Session], Awaitable[T]]) -> T:
     """Run *body* in one transaction of the open database, and return its result."""
     return await current_database().transaction(body)
+
+
+async def write_and_repeat(body: Callable[[Session], Awaitable[T]]) -> T:
+    """Run *body* in a transaction, again if it raises StartAgain."""
+    for _ in range(MOST_TRIES):
+        with suppress(StartAgain):
+            return await write(body)
+    return await write(body)

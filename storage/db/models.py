@@ -363,6 +363,7 @@ class Quarantined(Table):
     class Meta:
         table = "quarantine"
         constraints = (UniqueConstraint(fields=("delivery_id", "position"), name="quarantine_item"),)
+        indexes = (Index(fields=("workspace_id",), name="quarantine_workspace"),)
 
 
 # A saved filter. Its text is parsed whenever it is used.

@@ -27,9 +27,18 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "tags": ("tag", "labels", "label", "person - labels", "person - label", "group membership", "lists"),
     SCORE: ("lead score", "hubspot score", "contact score", "lead scoring", "engagement score"),
 }
-FIRST_NAME = ("first name", "firstname", "first_name", "given name", "person - first name", "contact: first name")
+FIRST_NAME = (
+    "first name",
+    "firstname",
+    "first_name",
+    "given name",
+    "person - first name",
+    "contact: first name",
+    "fname",
+)
 LAST_NAME = (
     *("last name", "lastname", "last_name", "family name", "surname", "person - last name", "contact: last name"),
+    "lname",
 )
 
 

@@ -60,11 +60,14 @@ class UnknownSegment(Refusal):
 class SegmentInUse(Refusal):
     """That segment is in use."""
 
-    def __init__(self, name: str, *, segments: tuple[str, ...], rules: tuple[int, ...]) -> None:
+    def __init__(
+        self, name: str, *, segments: tuple[str, ...], rules: tuple[int, ...], subscriptions: tuple[int, ...] = ()
+    ) -> None:
         super().__init__(f"the segment `{name}` is in use")
         self.name = name
         self.segments = segments  #: the names of the segments that use it
         self.rules = rules  #: the row ids of the alert rules that use it
+        self.subscriptions = subscriptions  #: the row ids of the subscriptions that get its events
 
 
 class UnknownContact(Refusal):

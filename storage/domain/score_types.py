@@ -123,6 +123,21 @@ class ScoreType:
         """The range as people read it: `0 to 100`."""
         return f"{show(self.minimum)} to {show(self.maximum)}"
 
+    @property
+    def example(self) -> int:
+        """A value to show in examples: on a step, in the upper part of the range."""
+        return self.minimum + (self.maximum - self.minimum) * 85 // 100 // self.step * self.step
+
+    @property
+    def example_change(self) -> int:
+        """An amount to show in examples of a change: on a step, about a tenth of the range."""
+        return max((self.maximum - self.minimum) // 10 // self.step, 1) * self.step
+
+    @property
+    def example_edge(self) -> int:
+        """A value that a score may cross, to show in examples: where the top band begins, if there are bands."""
+        return self.bands[-1].start if len(self.bands) > 1 else self.example
+
     def _suggest_neighbors(self, value: int) -> str:
         below = value - (value - self.minimum) % self.step
         return f"use {show(below)} or {show(below + self.step)}"

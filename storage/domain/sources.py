@@ -12,6 +12,41 @@ from storage.domain.score_types import TAKEN_WORDS
 DAY = 86_400_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class SetupStep:
+    """A step of setting up a sender. It may change settings of the source.
+
+    *text* may have the placeholders `{url}` and `{secret}`. *settings* are the options of `contact-score source set`
+    that the step uses, without the dashes, each with an example value. *in_slack* is the step for somebody in Slack,
+    if it is another one there.
+    """
+
+    text: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    in_slack: str | None = None
+
+    def is_done(self, source: "Source") -> bool:
+        """Return whether the source has every setting that the step is about."""
+        settings = source.settings
+        done = {
+            "secret": bool(source.secrets),
+            "token": bool(source.secrets),
+            "token-in": settings.token_in == self.settings.get("token-in"),
+            "api-token": source.reads,
+            "map": bool(settings.map),
+            "mapping": settings.mapping is not None,
+            "option": self.settings.get("option", "").partition("=")[0] in settings.options,
+            "public-url": settings.public_url is not None,
+        }
+        return bool(self.settings) and all(done[name] for name in self.settings)
+
+    @property
+    def in_terminal(self) -> str:
+        """The step for somebody at a terminal. SLUG stands for the name of the source."""
+        options = "".join(f" --{name} {value}" for name, value in self.settings.items())
+        return f"{self.text}: contact-score source set SLUG{options}" if options else self.text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSettings:
     """The settings of a source that are not secret.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from storage.db.database import Session
+from storage.db.database import Session, StartAgain
 from storage.domain.errors import Changed, Refusal
 from storage.domain.facts import Fact
 from storage.domain.fold import ScoreState
@@ -42,7 +42,7 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
     stored = await facts.load_stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
     roots = await contacts.roots(session, {row for row, _, _ in stored.values() if row is not None}) if stored else {}
     if any(contact_of[key] != (None if row is None else roots[row]) for key, (row, _, _) in stored.items()):
-        raise contacts.StartAgain
+        raise StartAgain
     settled = [_settle_facts(plan, stamped[plan.position], ids, stored) for plan in plans]
     return [await _mark_undone(session, plan) for plan in settled]
 
@@ -120,5 +120,5 @@ async def _mark_undone(session: Session, plan: Plan) -> Plan:
     """Mark a plan if its batch was undone before. Only batches with an actor can be undone."""
     if not (plan.submission.actor and plan.new):
         return plan
-    undone = await facts.undone_of(session, plan.workspace.id, [plan.submission.batch])
+    undone = await facts.load_undone_batches(session, plan.workspace.id, [plan.submission.batch])
     return replace(plan, is_undone=bool(undone))

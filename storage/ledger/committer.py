@@ -9,12 +9,11 @@ from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
-from storage.db.database import Database, Session, current_database
+from storage.db.database import MOST_TRIES, Database, Session, StartAgain, current_database
 from storage.domain.errors import Refusal, StorageUnavailable, TooBusy
 from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
-from storage.ledger.contacts import StartAgain
 from storage.ledger.lock import Returned
 from storage.ledger.plan import Name
 from storage.ledger.queue import MOST_ITEMS_OF_PUSH, MOST_SUBMISSIONS, Pending, Queue
@@ -23,7 +22,6 @@ from storage.ledger.refold import FoldFirst
 
 T = TypeVar("T")
 
-MOST_TRIES = 8
 #: How long a submission waits for its group, in seconds. Some senders never resend a rejected event, so it is long.
 PATIENCE = 10.0
 RETRY_LOCKED = 0.02

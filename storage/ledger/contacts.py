@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from storage.db import database
-from storage.db.database import Row, Session
+from storage.db.database import Row, Session, StartAgain
 from storage.domain.attributes import AttributeKeys, index_value
 from storage.domain.contacts import (
     ATTRIBUTE,
@@ -41,10 +41,6 @@ class Locked:
     elsewhere: set[int]  #: the rows that other transactions have locked
     split: set[int]  #: the locked rows that a split took an id from or gave an id to
     gone: frozenset[int]  #: the locked contacts that are gone
-
-
-class StartAgain(Exception):
-    """Another transaction changed one of these contacts meanwhile. Repeat the transaction to read the change."""
 
 
 async def load_known(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:

@@ -119,7 +119,7 @@ async def stamp_deletions(session: Session, plan: Plan) -> Plan:
     items = []
     for planned in plan.items:
         if planned.kind is ItemKind.DELETION and (planned.item.occurred_at is None or plan.submission.actor):
-            latest = await facts.latest(session, _list_members(plan, planned))
+            latest = await facts.load_latest_instant(session, _list_members(plan, planned))
             items.append(replace(planned, at=max(planned.at, latest + 1)))
         else:
             items.append(planned)
@@ -161,7 +161,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     await redact_events(session, rows)
     await posted_messages.enqueue_hiding(session, workspace, rows, now=plan.submission.received_at)
     await followup_moves.delete_follow_ups(session, rows)
-    remaining = await facts.contacts_with_facts(session, rows)
+    remaining = await facts.list_contacts_with_facts(session, rows)
     await contacts.erase(session, [row for row in rows if row not in remaining])
     regrouping = await merging.split_rest(session, plan, rows=rows, remaining=remaining, states_before=states_before)
     new = tuple(replace(new, contact=regrouping.roots.get(new.planned.rows[0], new.contact)) for new in plan.new)

@@ -49,7 +49,7 @@ _GIVEN = (
 _IS_SPLIT = f"f.subject = '{SPLIT}' AND f.kind = 'merge'"
 
 
-def fact_key(workspace: int, fact: Fact) -> FactKey:
+def make_fact_key(workspace: int, fact: Fact) -> FactKey:
     """Return the unique key of a fact."""
     return (workspace, fact.source, fact.key, fact.subject)
 
@@ -144,7 +144,7 @@ async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[Fact
     return {_make_key(row): row["named_id"] for row in rows}
 
 
-async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
+async def load_changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
     """Return all changes of these scores, by id of the fact. Facts of rows merged into the contacts are included."""
     pairs = sorted(set(scored))
     rows = await session.rows(
@@ -161,10 +161,10 @@ async def changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, di
     return by_score
 
 
-async def ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
+async def load_ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
     """Return all facts that affect these scores, undone or not, by id of the fact."""
     by_score: dict[Scored, dict[int, Fact]] = {
-        pair: dict(score_changes) for pair, score_changes in (await changes(session, types)).items()
+        pair: dict(score_changes) for pair, score_changes in (await load_changes(session, types)).items()
     }
     ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
     if ruled:
@@ -195,7 +195,7 @@ async def _load_other_facts(
     return by_contact
 
 
-async def activities_since(session: Session, instants: Mapping[int, int]) -> list[tuple[int, int, str]]:
+async def list_activities_since(session: Session, instants: Mapping[int, int]) -> list[tuple[int, int, str]]:
     """Return the activities of contacts since an instant, undone or not: (contact, id of the fact, activity).
 
     *instants*: contact → µs.
@@ -221,7 +221,7 @@ async def load_links(session: Session, workspace: int, rows: Collection[int]) ->
         ' ORDER BY occurred_at, source COLLATE "C", dedupe_key COLLATE "C", id',
         [{"id": id} for id in sorted(rows)],
     )
-    undone = await undone_of(session, workspace, {row["batch"] for row in links})
+    undone = await load_undone_batches(session, workspace, {row["batch"] for row in links})
     return [
         (row["contact_id"], row["other_id"], row["amount"])
         for row in links
@@ -339,7 +339,7 @@ async def redact_facts(session: Session, rows: Collection[int], *, until: int) -
     )
 
 
-async def contacts_with_facts(session: Session, rows: Collection[int]) -> set[int]:
+async def list_contacts_with_facts(session: Session, rows: Collection[int]) -> set[int]:
     """Return those of these contact rows that any fact refers to."""
     matches = await session.rows(
         "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
@@ -349,7 +349,7 @@ async def contacts_with_facts(session: Session, rows: Collection[int]) -> set[in
     return {row["id"] for row in matches}
 
 
-async def latest(session: Session, rows: Collection[int]) -> int:
+async def load_latest_instant(session: Session, rows: Collection[int]) -> int:
     """Return the time of the latest fact of these contact rows, in µs; -1 if there is none."""
     (row,) = await session.rows(
         "SELECT max(occurred_at) AS at FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
@@ -383,11 +383,11 @@ async def find_gone(session: Session, workspace: int, contacts: Collection[int])
         " JOIN facts f ON f.contact_id = m.id AND f.kind IN ('change', 'activity', 'fields')",
         [{"id": id} for id in sorted(contacts)],
     )
-    undone = await undone_of(session, workspace, {row["batch"] for row in rows})
+    undone = await load_undone_batches(session, workspace, {row["batch"] for row in rows})
     return {row["id"] for row in rows} - {row["id"] for row in rows if row["batch"] not in undone}
 
 
-async def undone_of(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
+async def load_undone_batches(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Return those of *batches* that are undone. An undo that is itself undone does not count."""
     requested = frozenset(batches)
     return undone_batches(await load_undos(session, workspace, requested)) & requested
@@ -411,10 +411,10 @@ async def load_undos(session: Session, workspace: int, batches: Iterable[str]) -
     return list(undos.values())
 
 
-async def undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
+async def find_undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
     """Return the batch of the undo that is in force for *batch*, or None if the batch is not undone."""
     reader = database.current_database().reader
-    if not await undone_of(reader, workspace.id, [batch]):
+    if not await load_undone_batches(reader, workspace.id, [batch]):
         return None
     # An undone undo cannot be undone again, so the last undo of the batch is the one in force.
     rows = await reader.rows(
@@ -453,7 +453,7 @@ async def count_contacts(session: Session, workspace: int, batch: str, *, most: 
     return int(row["number"])
 
 
-async def batch_members(
+async def list_batch_members(
     session: Session, workspace: int, batch: str, *, contacts: Collection[int] = ()
 ) -> Sequence[Row]:
     """Return the facts of a person's batch, all or only those of *contacts*, in the order in which they were appended.
@@ -503,7 +503,9 @@ def _parse_fact(row: Row) -> Fact:
             return FieldValue(**common)
 
 
-async def keys_of_batch(session: Session, workspace: int, batch: str, contacts: Iterable[int]) -> list[tuple[int, str]]:
+async def list_batch_keys(
+    session: Session, workspace: int, batch: str, contacts: Iterable[int]
+) -> list[tuple[int, str]]:
     """Return (contact, dedupe key) of the facts of a batch about these contacts. Facts of merged rows are included."""
     rows = await session.rows(
         # Look facts up by contact: the index on batches covers only facts with an actor, and the batch may be huge.
@@ -519,7 +521,7 @@ async def keys_of_batch(session: Session, workspace: int, batch: str, contacts: 
 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
     """Return whether a person's batch is in the ledger."""
-    return bool(await batch_members(database.current_database().reader, workspace.id, batch))
+    return bool(await list_batch_members(database.current_database().reader, workspace.id, batch))
 
 
 async def load_batch_origin(workspace: Workspace, *, batch: str) -> tuple[str, int] | None:
@@ -545,7 +547,7 @@ async def load_batch_subjects(workspace: Workspace, *, batch: str) -> list[tuple
     return [(row["contact"], row["subject"]) for row in rows]
 
 
-async def last_command(workspace: Workspace, *, actor: str) -> str | None:
+async def find_last_command(workspace: Workspace, *, actor: str) -> str | None:
     """Return a person's last batch that is not undone. Return None if all of the person's last 100 facts are undone."""
     rows = await database.read(
         "SELECT batch, max(id) AS latest FROM (SELECT batch, id FROM facts"
@@ -555,5 +557,7 @@ async def last_command(workspace: Workspace, *, actor: str) -> str | None:
         actor,
         100,
     )
-    left_out = await undone_of(database.current_database().reader, workspace.id, [row["batch"] for row in rows])
+    left_out = await load_undone_batches(
+        database.current_database().reader, workspace.id, [row["batch"] for row in rows]
+    )
     return next((row["batch"] for row in rows if row["batch"] not in left_out), None)

@@ -3,13 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storage.db.database import Session
+from storage.db.database import Session, StartAgain
 from storage.domain.errors import ContactChanged, ContactExists
 from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
-from storage.ledger.contacts import StartAgain
 from storage.ledger.plan import Name, Plan, make_links
 
 

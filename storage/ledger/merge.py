@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.audit import AuditAction, Document, NewEntry, record_changes
-from storage.db.database import Session
+from storage.db.database import Session, StartAgain
 from storage.domain.contacts import Contact, id_spellings
 from storage.domain.facts import Fact, resolve_merges
 from storage.domain.fold import ScoreState, beginning
 from storage.ledger import contacts, facts, projection
-from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import FactKey, Scored
 from storage.ledger.plan import ItemKind, Plan, Regrouping
 from storage.sources.named_contacts import make_name
@@ -172,7 +171,7 @@ async def _resolve_links(session: Session, plan: Plan, rows: Collection[int]) ->
 async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[Scored, ...]:
     """Return the scores of these contacts that any fact affects."""
     types = {(contact, key): score_type for contact in regrouped for key, score_type in plan.types.items()}
-    return tuple(pair for pair, ledger in (await facts.ledgers(session, types)).items() if ledger)
+    return tuple(pair for pair, ledger in (await facts.load_ledgers(session, types)).items() if ledger)
 
 
 def carry_state(plan: Plan, pair: Scored) -> ScoreState:

@@ -16,7 +16,9 @@ async def load_merged_fields(session: Session, workspace: int, ids: Collection[i
     rows = {row for members in merged.values() for row in members}
     ranks = rank_merged_rows(rows, await facts.load_links(session, workspace, rows))
     facts_of = await facts.load_row_field_facts(session, rows)
-    undone = await facts.undone_of(session, workspace, {fact.batch for row in facts_of.values() for fact in row})
+    undone = await facts.load_undone_batches(
+        session, workspace, {fact.batch for row in facts_of.values() for fact in row}
+    )
     in_force = {row: [fact for fact in row_facts if fact.batch not in undone] for row, row_facts in facts_of.items()}
     return {
         contact: fold_merged_fields(

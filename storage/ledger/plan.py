@@ -311,7 +311,7 @@ class Plan:
 
     def link_key(self, planned: PlannedItem, place: int) -> FactKey:
         """Return the key of the fact that links two contacts of an item."""
-        return facts.fact_key(self.workspace.id, self.link(planned, (place, 0, 0)))
+        return facts.make_fact_key(self.workspace.id, self.link(planned, (place, 0, 0)))
 
 
 def plan_submission(

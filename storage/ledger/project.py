@@ -103,7 +103,7 @@ async def save_scores(session: Session, known: Known) -> Known:
 async def _load_ledgers(
     session: Session, plans: Sequence[Plan], types: Mapping[Scored, ScoreType]
 ) -> dict[Scored, Ledger]:
-    loaded = await facts.ledgers(session, types) if types else {}
+    loaded = await facts.load_ledgers(session, types) if types else {}
     undone = await _load_undone_batches(session, plans, loaded)
     return {pair: Ledger(facts=ledger, undone=undone[pair]) for pair, ledger in loaded.items()}
 
@@ -238,7 +238,7 @@ async def _find_affected_scores(
         earliest[contact] = min(at, earliest.get(contact, at))
     new_ids = {new.fact_id for plan in plans for new in plan.new}  # `find_late` compared these already
     later: dict[int, set[str]] = {}
-    for contact, fact_id, activity in await facts.activities_since(session, earliest) if earliest else ():
+    for contact, fact_id, activity in await facts.list_activities_since(session, earliest) if earliest else ():
         if fact_id not in new_ids:
             later.setdefault(contact, set()).add(activity)
     return {pair for pair in since if any(map(compile_rules(types[pair].rules).bears, later.get(pair[0], ())))}
@@ -257,7 +257,7 @@ async def _load_undone_batches(
     for pair, ledger in ledgers.items():
         batches.setdefault(workspace_of[pair], set()).update(change.batch for change in ledger.values())
     undone = {
-        workspace: await facts.undone_of(session, workspace, workspace_batches)
+        workspace: await facts.load_undone_batches(session, workspace, workspace_batches)
         for workspace, workspace_batches in batches.items()
     }
     return {pair: undone[workspace_of[pair]] for pair in ledgers}
@@ -292,7 +292,7 @@ async def _refold_fields(session: Session, plan: Plan) -> dict[int, contacts.Fie
     """Fold the fields of the contacts that an undo affects, if they have field facts, or that were regrouped."""
     facts_of = await facts.load_field_facts(session, {*plan.spoken_of, *plan.regrouped})
     batches = {fact.batch for contact_facts in facts_of.values() for fact in contact_facts}
-    undone = await facts.undone_of(session, plan.workspace.id, batches)
+    undone = await facts.load_undone_batches(session, plan.workspace.id, batches)
     return {
         contact: fold_fields([fact for fact in contact_facts if fact.batch not in undone], {})
         for contact, contact_facts in facts_of.items()

@@ -10,8 +10,10 @@ group of its own.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from storage.alerts import rules as alert_rules
-from storage.alerts.decide import ask_newcomers_of_plans, decide_all, reads_scores
+from storage.alerts.decide import decide_all
+from storage.alerts.decisions import reads_scores
 from storage.alerts.memory import Watched
+from storage.alerts.newcomers import ask_newcomers_of_plans
 from storage.alerts.rules import AlertRule
 from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory

@@ -34,7 +34,7 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
         number = await facts.count_contacts(session, workspace, batch, most=UNDO_AT_ONCE + 1)
         if number > UNDO_AT_ONCE:
             return replace(plan, undo=UndoScope(undo=undo, batch=batch, restores=restores, deferred=True))
-    members = await facts.batch_members(session, workspace, batch, contacts=submission.refolds)
+    members = await facts.list_batch_members(session, workspace, batch, contacts=submission.refolds)
     scores = [
         (row["contact_id"], key)
         for row in members
@@ -69,15 +69,15 @@ async def append_undo(session: Session, plan: Plan) -> Plan:
     if submission.refolds:
         await refold.clear_marks(session, undo=submission.batch, contacts=submission.refolds)
         return plan
-    key = facts.fact_key(plan.workspace.id, scope.undo)
+    key = facts.make_fact_key(plan.workspace.id, scope.undo)
     if await facts.load_stored(session, [key]):
         return replace(plan, undo=None)  # a repeat of the same request
-    if await facts.undone_of(session, plan.workspace.id, [scope.undo.undoes]):
+    if await facts.load_undone_batches(session, plan.workspace.id, [scope.undo.undoes]):
         return plan.refuse_whole(NothingToUndo("that was undone already"))
     now = submission.received_at
     await facts.append(session, {key: (None, scope.undo)}, received_at={key: now})
     if scope.batch.startswith(IMPORT):
-        is_undo = await facts.undone_of(session, plan.workspace.id, [scope.batch])
+        is_undo = await facts.load_undone_batches(session, plan.workspace.id, [scope.batch])
         await record_change(
             session, plan.workspace, who=submission.author,
             what=AuditAction.IMPORT_UNDONE if is_undo else AuditAction.IMPORT_RESTORED, subject=scope.batch,

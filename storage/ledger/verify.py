@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from storage.db import database
-from storage.db.database import Session
+from storage.db.database import Session, StartAgain
 from storage.domain.attributes import AttributeKeys, index_value
 from storage.domain.contacts import ATTRIBUTE
 from storage.domain.facts import Fact
@@ -76,7 +76,7 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
             await contacts.lock(session, {id: id})
             return (await _compare_contacts(session, workspace, [id]))[1]
 
-        with suppress(contacts.StartAgain):  # the contact was just merged or deleted
+        with suppress(StartAgain):  # the contact was just merged or deleted
             differences += await database.write(body)
     return differences
 
@@ -91,11 +91,11 @@ async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequenc
     ids = [id for id in ids if id not in marked]
     types = (await live(session, {workspace.id}))[workspace.id]
     pairs = {(id, key): score_type for id in ids for key, score_type in types.items()}
-    ledgers = await facts.ledgers(session, pairs) if pairs else {}
+    ledgers = await facts.load_ledgers(session, pairs) if pairs else {}
     batches = {change.batch for ledger in ledgers.values() for change in ledger.values()}
     facts_of = await facts.load_field_facts(session, ids)
     batches |= {fact.batch for contact_facts in facts_of.values() for fact in contact_facts}
-    undone = await facts.undone_of(session, workspace.id, batches)
+    undone = await facts.load_undone_batches(session, workspace.id, batches)
     states = await projection.load_states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
     effects = await _load_effects(session, pairs)
     differences: list[Difference] = []

@@ -95,7 +95,9 @@ async def history(
         key.decode(),
         subject.decode(),
     )
-    undone = await facts.undone_of(database.current_database().reader, workspace.id, {row["batch"] for row in rows})
+    undone = await facts.load_undone_batches(
+        database.current_database().reader, workspace.id, {row["batch"] for row in rows}
+    )
     return score_type, [
         HistoryEntry(
             occurred_at=row["occurred_at"],
@@ -158,8 +160,8 @@ async def why(
     reader, pair = database.current_database().reader, (contact, score_type.key)
     if not await contacts.contacts(workspace, ids=[contact]):
         return score_type, None
-    ledger = (await facts.ledgers(reader, {pair: score_type}))[pair].values()
-    undone = await facts.undone_of(reader, workspace.id, {fact.batch for fact in ledger})
+    ledger = (await facts.load_ledgers(reader, {pair: score_type}))[pair].values()
+    undone = await facts.load_undone_batches(reader, workspace.id, {fact.batch for fact in ledger})
     standing_facts = [fact for fact in ledger if fact.batch not in undone]
     return score_type, explain(standing_facts, score_type, now=now, most=most)
 

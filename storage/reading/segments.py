@@ -1,9 +1,10 @@
 """Save, load and delete segments: filters saved under a name, which other filters use as `segment:name`.
 
-A segment that an alert rule or another segment uses is not deleted. When its filter changes, the makers of the alert
-rules that depend on it are told.
+A segment that an alert rule, another segment or a subscription uses is not deleted. When its filter changes, the makers
+of the alert rules that depend on it are told.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ async def segment(workspace: Workspace, *, name: str) -> Segment:
 async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) -> str:
     """Delete a segment and return its text. Callers check that *by* is its maker or an admin.
 
-    Raises UnknownSegment, or SegmentInUse if another segment or an alert rule uses it.
+    Raises UnknownSegment, or SegmentInUse if another segment, an alert rule or a subscription uses it.
     """
     await segment(workspace, name=name)
 
@@ -150,12 +151,23 @@ async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) 
 
 
 async def _check_unused(session: Session, workspace: Workspace, name: str) -> None:
-    """Raise SegmentInUse if another segment or an alert rule uses the segment with this name."""
+    """Raise SegmentInUse if another segment, an alert rule or a subscription uses the segment with this name."""
     saved = await load_segments(session, workspace)
     used_by = [other for other, text in saved.items() if name in _read_references(text)]
     rules = await _load_rules_using(session, workspace, {name})
-    if used_by or rules:
-        raise SegmentInUse(name, segments=tuple(used_by), rules=tuple(rule.id for rule in rules))
+    subscribed = await _load_subscriptions_to(session, workspace, name)
+    if used_by or rules or subscribed:
+        raise SegmentInUse(
+            name, segments=tuple(used_by), rules=tuple(rule.id for rule in rules), subscriptions=subscribed
+        )
+
+
+async def _load_subscriptions_to(session: Session, workspace: Workspace, name: str) -> tuple[int, ...]:
+    """Return the row ids of the subscriptions that get the events of a segment, also of those that are turned off."""
+    rows = await session.rows(
+        "SELECT id, segments FROM subscriptions WHERE workspace_id = $1 ORDER BY id", workspace.id
+    )
+    return tuple(row["id"] for row in rows if name in json.loads(row["segments"]))
 
 
 async def restore_segment(workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> int:

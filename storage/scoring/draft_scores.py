@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
 from storage.db import database
-from storage.db.database import Session
+from storage.db.database import Session, StartAgain
 from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.facts import Fact
@@ -11,7 +11,6 @@ from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
-from storage.ledger.contacts import StartAgain
 from storage.ledger.facts import Scored
 from storage.ledger.plan import Plan
 from storage.ledger.project import find_late
@@ -45,7 +44,7 @@ async def project_into_drafts(
         states = await projection.load_states(session, dict.fromkeys(pairs, definition))
         late_pairs, fields = await find_late(session, plans, states, dict.fromkeys(states, draft))
         # Pairs without a state are new contacts, regrouped contacts, and contacts that are left to the building job.
-        ledgers = await facts.ledgers(
+        ledgers = await facts.load_ledgers(
             session, {pair: draft for pair in pairs if pair in late_pairs or pair not in states}
         )
         new_pairs = {pair for pair, ledger in ledgers.items() if ledger.keys() <= new_fact_ids or pair[0] in regrouped}
@@ -99,14 +98,14 @@ async def run_in_transaction(body: Callable[[Session, Sequence[int]], Awaitable[
 async def fold_contacts(session: Session, workspace: Workspace, draft: ScoreType, ids: Collection[int]) -> None:
     """Calculate the scores of contacts from their ledgers, and lock the contacts. Raises StartAgain."""
     await contacts.lock(session, {id: id for id in ids})
-    ledgers = await facts.ledgers(session, {(id, draft.key): draft for id in ids})
+    ledgers = await facts.load_ledgers(session, {(id, draft.key): draft for id in ids})
     await _save_folded(session, workspace.id, draft, ledgers)
 
 
 async def _save_folded(
     session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
 ) -> None:
-    undone = await facts.undone_of(
+    undone = await facts.load_undone_batches(
         session, workspace, {fact.batch for ledger in ledgers.values() for fact in ledger.values()}
     )
     states, effects = {}, {}

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from storage.alerts import decide as alert_decisions
-from storage.alerts import enroll
+from storage.alerts import enroll, newcomers
 from storage.alerts import rules as alert_rules
 from storage.alerts.followup_moves import NewFollowUp
 from storage.db import database
@@ -148,7 +147,7 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
                 (entering if is_top else leaving).add((contact, before, after))
             elif before != after:
                 others.add((contact, before, after))
-    asking, first_asking = await alert_decisions.preview_newcomers(workspace, draft=draft, most=FIRST, now=now)
+    asking, first_asking = await newcomers.preview_newcomers(workspace, draft=draft, most=FIRST, now=now)
     return Preview(
         draft=draft, changed=changed, asking=asking, first_asking=tuple(first_asking),
         entering=entering.count, leaving=leaving.count, others=others.count,
@@ -272,14 +271,14 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
         if draft is None:
             if not await definitions.is_applied(workspace, definition=job.subject):
                 raise NoDraft
-            if await alert_decisions.ask_next_newcomers(workspace, definition=job.subject, now=now):
+            if await newcomers.ask_next_newcomers(workspace, definition=job.subject, now=now):
                 return JobResult(next_position=job.position)
             await _enqueue_deletion(workspace, job.subject, now=now)
             return JobResult()
         if ids := await _build_next(workspace, draft, after=job.position):
             return JobResult(next_position=ids[-1])
         for live in await definitions.score_types(workspace):  # an earlier application is finished first
-            if live.key == draft.key and await alert_decisions.ask_next_newcomers(
+            if live.key == draft.key and await newcomers.ask_next_newcomers(
                 workspace, definition=live.definition, now=now
             ):
                 return JobResult(next_position=job.position)
@@ -366,7 +365,7 @@ async def _reenroll(
         if new_watch is None:
             changed.append(rule.id)
         elif old_watch is None or not _is_same_watch(old_watch, new_watch):
-            asks = alert_decisions.asks_newcomers(rule, new_watch, score=asks_about)
+            asks = newcomers.asks_newcomers(rule, new_watch, score=asks_about)
             (asking if asks else changed).append(rule.id)
     await restart_enrollment(session, workspace, changed, now=now)
     await alert_rules.restart_enrollment(session, asking, asks=True, now=now)

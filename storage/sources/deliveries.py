@@ -1,11 +1,12 @@
 """Store deliveries, their quarantined items, the latest raw requests, and counts of refused requests."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from storage.audit import AuditAction, Document, record_change
+from storage.audit import AuditAction, Document, audit_entries, record_change
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import replace_broken_text
@@ -305,7 +306,8 @@ async def discard_items(
 ) -> int:
     """Discard items of a delivery that are in quarantine, all of them or those at *positions*. Return their number.
 
-    They count as ignored from then on. Raises UnknownDelivery if there is no such delivery, or no such item.
+    They count as ignored from then on, also if the delivery is replayed: the record of changes names them. Raises
+    UnknownDelivery if there is no such delivery, or no such item.
     """
     _, items = await delivery(workspace, id=id)
     chosen = [item.position for item in items if positions is None or item.position in positions]
@@ -316,7 +318,7 @@ async def discard_items(
         before = await _load_counts(session, workspace, id)
         discarded = await session.rows(
             "DELETE FROM quarantine WHERE workspace_id = $2 AND delivery_id = $3"
-            " AND position IN (SELECT position FROM given(position bigint)) RETURNING position",
+            " AND position IN (SELECT position FROM given(position bigint)) RETURNING position, dedupe_key",
             [{"position": position} for position in chosen],
             workspace.id,
             id,
@@ -336,13 +338,26 @@ async def discard_items(
             workspace.id,
             id,
         )
+        marks = sorted(mark_item(row["position"], row["dedupe_key"]) for row in discarded)
+        counts = await _load_counts(session, workspace, id)
         await record_change(
             session, workspace, who=by, what=AuditAction.ITEMS_DISCARDED, subject=f"delivery {id}",
-            before=before, after=await _load_counts(session, workspace, id), now=now,
+            before=before, after=None if counts is None else {**counts, "discarded": marks}, now=now,
         )  # fmt: skip  # who and what, then the states
         return len(discarded)
 
     return await database.write(body)
+
+
+def mark_item(position: int, key: str) -> str:
+    """Return the mark of a discarded item: its index in the delivery, and a hash of its dedupe key."""
+    return f"{position}:{hashlib.sha256(replace_broken_text(key).encode()).hexdigest()[:32]}"
+
+
+async def discarded_items(workspace: Workspace, *, id: int) -> frozenset[str]:
+    """Return the marks of the items of a delivery that were discarded."""
+    entries = await audit_entries(workspace, what=AuditAction.ITEMS_DISCARDED, subject=f"delivery {id}")
+    return frozenset(mark for entry in entries for mark in (entry.after or {}).get("discarded", ()))
 
 
 async def _load_counts(session: Session, workspace: Workspace, id: int) -> Document | None:
@@ -418,9 +433,10 @@ async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """An item in quarantine, with its delivery's id and time of receipt in µs UTC."""
+    """An item in quarantine, with its delivery's id, its index there, and the time of receipt in µs UTC."""
 
     delivery: int
+    position: int
     received_at: int
     reason: str
     item: str
@@ -436,10 +452,16 @@ async def count_quarantined(workspace: Workspace) -> dict[str, int]:
     return {row["slug"]: row["count"] for row in rows}
 
 
+async def count_quarantined_up_to(workspace: Workspace, *, most: int) -> int:
+    """Return the number of items in quarantine, at most *most*."""
+    rows = await database.read("SELECT id FROM quarantine WHERE workspace_id = $1 LIMIT $2", workspace.id, most)
+    return len(rows)
+
+
 async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:
     """Return up to *most* items of a source in quarantine, those of the latest delivery first."""
     rows = await database.read(
-        "SELECT d.id AS delivery, d.received_at, q.reason, q.item FROM quarantine q"
+        "SELECT d.id AS delivery, q.position, d.received_at, q.reason, q.item FROM quarantine q"
         " JOIN deliveries d ON d.id = q.delivery_id JOIN sources s ON s.id = d.source_id"
         " WHERE q.workspace_id = $1 AND s.slug = $2 ORDER BY d.id DESC, q.position LIMIT $3",
         workspace.id,

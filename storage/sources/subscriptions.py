@@ -250,7 +250,13 @@ async def record_subscription_change(
 
 
 async def _check_segments(session: Session, workspace: Workspace, segments: Collection[str]) -> None:
-    rows = await session.rows("SELECT name FROM segments WHERE workspace_id = $1", workspace.id)
+    """Raise UnknownSegment if a segment does not exist."""
+    if not segments:
+        return
+    # The rows are locked, so that nobody deletes a segment before the subscription to it is stored.
+    rows = await session.rows(
+        "SELECT name FROM segments WHERE workspace_id = $1 ORDER BY name FOR NO KEY UPDATE", workspace.id
+    )
     if missing := sorted(set(segments) - {row["name"] for row in rows}):
         raise UnknownSegment(f"there is no segment `{missing[0][:40]}`; save it first: /score segment save")
 

@@ -21,6 +21,7 @@ _PART = 1 << 20
 NOTES = ("error_line", "error_reason")
 #: A first line that tells Excel the delimiter, such as `sep=;`; further delimiters may follow.
 _SEPARATOR = re.compile(r"\"?sep=([^\w\s\"]|\t)\"?[,;\t]*", re.IGNORECASE)
+_EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how files of Excel begin, new and old
 _NOT_DECODED = re.compile("[\udc80-\udcff]")  # what surrogateescape makes of a byte that is not UTF-8
 #: A UTF-8 file has at most this many invalid bytes for each non-ASCII character; a file with more has another encoding.
 _MOST_WRONG = 8
@@ -170,6 +171,8 @@ def _scan_file(path: Path) -> tuple[str, int, str]:
     decoders: dict[str, codecs.IncrementalDecoder] = {}
     with path.open("rb") as file:
         while part := file.read(_PART):
+            if not size and part.startswith(_EXCEL):
+                raise BadFile(f"`{path.name}` is an Excel file: save it as “CSV UTF-8”, and import that")
             if not size:
                 decoders = {name: codecs.getincrementaldecoder(name)() for name in _list_encodings(part)}
             digest.update(part)

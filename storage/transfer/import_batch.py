@@ -10,7 +10,7 @@ from storage.domain.errors import NothingToUndo
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.committer import record
-from storage.ledger.facts import undo_in_force
+from storage.ledger.facts import find_undo_in_force
 from storage.ledger.refold_job import fold_pending
 from storage.transfer.csv_files import CsvFile
 
@@ -62,7 +62,7 @@ async def undo_import(
 
     *progress* is called with the number of recalculated contacts and their total. Raises NothingToUndo.
     """
-    if await undo_in_force(workspace, batch=batch_of(file)) is not None:
+    if await find_undo_in_force(workspace, batch=batch_of(file)) is not None:
         raise NothingToUndo(f"the import of {file.path.name} was undone already")
     now = clock()
     undo = build_undo(batch_of(file), defers=True, by=by, now=now)

@@ -135,6 +135,7 @@ def match_columns(
 
     A column gets the meaning that *mapping*, the user's choice, has for it. Otherwise it gets the field or score type
     that its header names. A field still without a column gets one with a header that other programs use for the field.
+    Two columns that *mapping* has for `name` are joined in the order of *mapping*, as first and last name.
     With *all_columns* the remaining columns become attributes. With *former* only the headers that versions before
     migration 0010 recognized are recognized. If no column identifies the contact, the first *rows* of the file are read
     to propose a column.
@@ -143,9 +144,14 @@ def match_columns(
         raise BadFile(f"the file has more than {MOST_COLUMNS:,} columns: remove those that you do not need")
     keys = {score_type.key: score_type for score_type in types}
     activity_names = [name for name in (ACTIVITY, OCCURRED_AT, QUANTITY) if name not in keys]
-    columns = _match_exact_headers(header, types, mapping, activity_names)
+    mapped = _apply_mapping(header, mapping, targets=(*FIELDS, *keys, *activity_names))
+    columns = _match_exact_headers(header, types, mapped, activity_names)
     default = types[0].key if types else None
     last_name = _recognize_headers(header, columns, _FORMER_HEADERS if former else HEADERS, default=default)
+    mapped_names = [index for index, target in mapped.items() if target == "name"]
+    if len(mapped_names) == 2:
+        last_name = mapped_names[1]
+        del columns[last_name]
     duplicate = next((target for target, count in Counter(columns.values()).items() if count > 1), None)
     if duplicate:
         raise BadFile(f"two columns are `{duplicate}`; choose one: --map COLUMN={duplicate}")
@@ -172,13 +178,12 @@ def match_columns(
 
 
 def _match_exact_headers(
-    header: Sequence[str], types: Sequence[ScoreType], mapping: Mapping[str, str], activity_names: Sequence[str]
+    header: Sequence[str], types: Sequence[ScoreType], mapped: Mapping[int, str], activity_names: Sequence[str]
 ) -> dict[int, str]:
-    """Return the targets of columns that are in *mapping*, or that are named exactly like a target, by index."""
+    """Return the targets of columns that are *mapped*, or that are named exactly like a target, by index."""
     targets = {name: name for name in activity_names}
     targets |= {score_type.label.casefold(): score_type.key for score_type in types}
     targets |= {name: name for name in (*(score_type.key for score_type in types), *FIELDS)}
-    mapped = _apply_mapping(header, mapping, targets=(*FIELDS, *(item.key for item in types), *activity_names))
     columns: dict[int, str] = {}
     for index, name in enumerate(header):
         if name in NOTES:

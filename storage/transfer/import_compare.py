@@ -11,7 +11,7 @@ from storage.domain.facts import Item, Op
 from storage.domain.people import Workspace
 from storage.ledger import contacts, projection
 from storage.ledger.contacts import Identity
-from storage.ledger.facts import keys_of_batch, load_stored, undone_of
+from storage.ledger.facts import list_batch_keys, load_stored, load_undone_batches
 from storage.transfer.import_activities import ACTIVITY_KEY
 from storage.transfer.import_batch import SOURCE
 from storage.transfer.import_columns import Columns
@@ -50,7 +50,7 @@ async def load_stored_contacts(
         value = state.value(by_key[key], now=now)
         if id in stored and value is not None:
             stored[id].values[key] = value
-    for id, key in await keys_of_batch(reader, workspace.id, batch, stored):
+    for id, key in await list_batch_keys(reader, workspace.id, batch, stored):
         if key.startswith(ACTIVITY_KEY):
             continue
         _, line, *column = key.split("/")  # the key of an item of `compare_row`
@@ -69,7 +69,7 @@ async def replace_undone_keys(workspace: Workspace, *, import_rows: Sequence[Imp
     while pending:
         stored = await load_stored(session, [(workspace.id, SOURCE, key, "") for key in pending])
         batches = {fact.batch for _, _, fact in stored.values()} - {batch}
-        undone = await undone_of(session, workspace.id, batches)
+        undone = await load_undone_batches(session, workspace.id, batches)
         rows = [pending[key] for (_, _, key, _), (_, _, fact) in stored.items() if fact.batch in undone]
         number += 1
         pending = {}

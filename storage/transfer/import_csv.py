@@ -1,5 +1,7 @@
 """Import contacts and scores from a CSV file, in chunks, so that the import of a large file can be resumed."""
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +13,7 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved, Recorded, Status, Submission
 from storage.ledger import contacts
 from storage.ledger.committer import record, rehearse
-from storage.ledger.facts import undo_in_force
+from storage.ledger.facts import find_undo_in_force
 from storage.ledger.refold_job import fold_pending
 from storage.transfer.csv_files import CsvFile, Row
 from storage.transfer.import_activities import ActivityReader
@@ -23,6 +25,8 @@ from storage.transfer.import_rows import ImportRow, parse_row
 
 CONFLICT = "conflict"  #: the reason of an item with a recorded key but different content
 CHUNK = 500  # the number of rows in a submission
+MOST_REASONS = 100  # the most kinds of reasons that a report counts
+_DIFFERENT = re.compile(r"`[^`]*`|[+-]?\d[\d.,]*")  # values and numbers in a reason
 FIRST = 10  # the most contacts that a report lists by name
 
 
@@ -41,6 +45,15 @@ class Movement:
 
 
 @dataclass(slots=True)
+class Reason:
+    """Why rows, or cells of rows, were not imported: as it reads for the first of these rows, and their number."""
+
+    text: str
+    line: int  #: of the first row
+    count: int = 0
+
+
+@dataclass(slots=True)
 class Report:
     """The result of an import. The numbers are numbers of rows if not noted otherwise."""
 
@@ -53,6 +66,16 @@ class Report:
     restored: bool = False  #: whether the import had been undone, and is now in force again
     unused: tuple[str, ...] = ()  #: names of the columns that were not imported
     scores: dict[str, Movement] = field(default_factory=dict)  #: by the key of the score type
+    reasons: dict[str, Reason] = field(default_factory=dict)  #: by the text without what differs from row to row
+    adjustable: Counter[str] = field(default_factory=Counter)  #: rows that a field of ScoreOptions would accept
+
+    def count_reasons(self, import_row: ImportRow) -> None:
+        """Count why a row, or cells of it, are not imported. After MOST_REASONS, further reasons are not listed."""
+        self.adjustable.update(import_row.adjustable)
+        for text in dict.fromkeys([*import_row.complaints, *import_row.lost]):
+            kind = _DIFFERENT.sub("…", text)
+            if kind in self.reasons or len(self.reasons) < MOST_REASONS:
+                self.reasons.setdefault(kind, Reason(text, import_row.row.line)).count += 1
 
 
 async def import_file(
@@ -84,7 +107,7 @@ async def import_file(
     report, offset, rows = Report(unused=columns.unused), 0, file.rows()
     if not dry_run:
         await record_import(workspace, file=file, by=by, now=now)
-    undo = await undo_in_force(workspace, batch=batch)
+    undo = await find_undo_in_force(workspace, batch=batch)
     if undo is not None:
         report.restored = True
         restoring = build_undo(undo, defers=not dry_run, by=by, now=now)
@@ -160,6 +183,7 @@ def _apply_outcomes(import_rows: Sequence[ImportRow], recorded: Recorded) -> Non
 
 def _count_rows(report: Report, import_rows: Sequence[ImportRow], wrong: Callable[[Row, str], None]) -> None:
     for import_row in import_rows:
+        report.count_reasons(import_row)
         if import_row.complaints:
             report.wrong += 1
             wrong(import_row.row, "; ".join([*import_row.complaints, *import_row.lost]))

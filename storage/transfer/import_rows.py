@@ -16,7 +16,7 @@ from storage.domain.contacts import (
     looks_like_address,
 )
 from storage.domain.csv_cells import read_attribute, read_cell, split_tags
-from storage.domain.errors import Refusal
+from storage.domain.errors import OffStep, OutOfRange, Refusal
 from storage.domain.facts import Item
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -40,6 +40,7 @@ class ImportRow:
     row: Row
     complaints: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)  #: why some cells are not imported, although the row is
+    adjustable: set[str] = field(default_factory=set)  #: the names of the ScoreOptions that would accept its scores
     references: list[Reference] = field(default_factory=list)
     fields: dict[str, Json] = field(default_factory=dict)
     values: dict[int, tuple[ScoreType, int]] = field(default_factory=dict)  #: (score type, thousandths) by column
@@ -78,6 +79,8 @@ def parse_row(row: Row, columns: Columns, numbers: NumberReader, activities: Act
         except Refusal as refusal:
             reasons = import_row.complaints if index in columns.scores else import_row.lost
             reasons.append(f"{columns.header[index].strip()}: {refusal}")
+            if isinstance(refusal, OffStep | OutOfRange):
+                import_row.adjustable.add("rounds" if isinstance(refusal, OffStep) else "clamps")
     _name_contact(import_row, cells, columns)
     if import_row.references:
         try:

@@ -109,7 +109,7 @@ async def test_who_is_one_already_and_who_is_nobody(acme: Acme) -> None:
     herself = acme.seen(await acme.ask("merge ada into ada@example.com", user=ADMIN))
     several = acme.seen(await acme.ask("merge ada into grace", user=ADMIN))
 
-    assert bare == "Name both contacts: `/score merge ada.l@example.com into ada@example.com`"
+    assert bare == "Name both contacts: `/score merge hopper@example.com into ada@example.com`"
     assert "nobody@example.com" in nobody
     assert herself == "Ada Lovelace and Ada Lovelace are already one contact."
     assert several.startswith("2 contacts match “grace”. Which one?")

@@ -1,8 +1,12 @@
 """Ask for help, contacts, the top and histories, and compare the whole answers."""
 
+import re
+
 import pytest
 
+from storage.domain.people import Setters
 from storage.scoring.definitions import add_score_type
+from storage.workspaces import choose_setters
 from tests.conftest import on_both
 from tests.journeys.acme import PAST, Acme, ago
 
@@ -29,32 +33,81 @@ Satisfaction  —
 [Set] [History] [Make me the owner]"""
 
 HELP = """\
+*Contacts and scores*
 `/score ada@example.com`: see a contact; a name or a company works too
 `/score view CONTACT`: see all scores of a contact
 `/score set CONTACT VALUES [because …]`: set scores, or add to them; `set` alone opens a form
 `/score clear CONTACT [TYPE…]`: clear a score; a cleared score is missing, not zero
 `/score add EMAIL [name:… company:… owner:…]`: add a contact, or change its name, company or owner
+`/score undo`: undo your last command
+*Lists*
 `/score filter TERMS`: list the contacts that match; the word filter may be left out
-`/score segment save NAME TERMS | list | show NAME | delete NAME`: save a filter under a name
 `/score top [N] [TYPE] [TERMS]`: the highest scores
+`/score segment save NAME TERMS | list | show NAME | delete NAME`: save a filter under a name
+*History*
 `/score history CONTACT [TYPE] [90d]`: every change of a score; with a number of days also a chart
 `/score why CONTACT [TYPE]`: what a score is made of, in lines that add up to it
-`/score undo`: undo your last command
+*Follow-ups*
 `/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
 `/score followups [mine | open | overdue]`: the open follow-ups
-`/score settings`: for admins: see, change and add score types
-`/score rules`: for admins: the points for activities and attributes
-`/score sources`: for admins: the systems that send scores, and what they sent
-`/score subscriptions`: for admins: the programs that get events, and whether they accept them
-`/score merge CONTACT into CONTACT`: for admins: merge two contacts; Undo splits them again
-`/score split CONTACT SOURCE:ID`: for admins: make an id of a source a contact of its own; Undo joins the two again
-`/score delete CONTACT`: for admins: delete a contact for good
-`/score setup`: for admins: where follow-ups go, who sets scores
-`/score audit`: for admins: who changed settings, imported, exported, merged or deleted
-`score` Score: 0 to 100, in steps of 1 (default)
-`fit` Fit: 1 to 10, in steps of 1
+*Score types*
+`score` Score: 0 to 100, in steps of 1 (default) · cold 0, warm 40, hot 80
+`fit` Fit: 1 to 10, in steps of 1 · poor 1, fair 4, good 8
 `satisfaction` Satisfaction: 1 to 5, in steps of 0.5
-(You may view and set every score here. Only you see the answers. More: `/score help set`)"""
+(You may view and set every score here. Only you see the answers.)
+(With examples: `/score help set` · Filters: `/score help filter`)"""
+
+HELP_OF_ADMINS = """\
+*For admins: contacts*
+`/score merge CONTACT into CONTACT`: merge two contacts; Undo splits them again
+`/score split CONTACT SOURCE:ID`: make an id of a source a contact of its own; Undo joins the two again
+`/score delete CONTACT`: delete a contact for good
+*For admins: settings*
+`/score settings`: see, change and add score types
+`/score rules`: the points for activities and attributes
+`/score sources`: the systems that send scores, and what they sent
+`/score subscriptions`: the programs that get events, and whether they accept them
+`/score setup`: where follow-ups go, who sets scores
+`/score audit`: who changed settings, imported, exported, merged or deleted
+"""
+
+ADMINS_ALONE = "That is for admins: the workspace's owners and admins, and people they name. Ask one of them."
+
+HELP_FILTER = """\
+`/score filter TERMS`: list the contacts that match; the word filter may be left out
+`/score filter score>=65 owner:me -tag:churned sort:-score limit:20`
+`/score score:hot OR (has:fit tag:vip)`
+`/score filter score rising 10 in 30d`
+*Scores*
+`score>=80` compares the score; also with >, <, <=, = and !=
+`score:65..100` from one number to another, both included
+`score:65..*` from a number up
+`score:hot` in a band
+`score:(warm,hot)` in one of several bands
+`has:fit` has that score; with -has: does not have it
+*Fields*
+`owner:me` you own it; also owner:@jane for a colleague, or an address
+`tag:vip` has the tag; several in parentheses, with commas
+`company:"Analytical Engines"` the whole company; also with name or email
+`company~"Analytical Engines"` a part of it; also with name or email
+`"Ada Lovelace"` words of a name, an address or a company
+`attributes.plan:pro` an attribute
+`attributes.employees>=50` an attribute that is a number; has: checks that there is one
+`attributes.last_seen<7d` an attribute that is a time: how long ago it was
+*Changes*
+`score rising 10 in 7d` rose by that much or more; also falling, or moved for either
+`score falling 20% in 30d` the same in percent
+`score crossed above 80 in 7d` went over a number; also below
+`score stale 30d` did not change for that long
+`updated<7d` something was recorded in that time
+*Follow-ups and segments*
+`followup:open` also claimed, snoozed, escalated, or none (no open follow-up)
+*Together*
+`score>=65 owner:me` both
+`score:hot OR tag:vip` one of the two; put it in parentheses beside other terms
+`-tag:churned` not
+`owner:me sort:-score limit:20` the highest first, and how many; sort:name is by name
+(To save a filter under a name: `/score help segment`)"""
 
 COLLEAGUE = "<@U0JANE|jane> is a colleague, not a contact. Their contacts: `/score filter owner:`<@U0JANE|jane>"
 
@@ -88,13 +141,15 @@ LINES = [
         "help set",
         "`/score set CONTACT VALUES [because …]`: set scores, or add to them; `set` alone opens a form\n"
         "`/score set ada@example.com 85`\n"
-        "`/score set ada fit=8 renewal=60 because great demo`\n"
-        "`/score set ada +5`",
+        "`/score set ada@example.com +10`\n"
+        "`/score set ada@example.com score=85 fit=8 because great demo`",
     ),
     (
         "help top",
         "`/score top [N] [TYPE] [TERMS]`: the highest scores\n`/score top`\n`/score top 5 fit`\n`/score top me`",
     ),
+    ("help filter", HELP_FILTER.replace(">", "&gt;").replace("<", "&lt;")),
+    ("help settings", ADMINS_ALONE),
     ("help undo", "`/score undo`: undo your last command\n`/score undo`"),
     ("ada@example.com", ADA_CARD),
     ("ADA@Example.COM", ADA_CARD),  # addresses match in any case
@@ -215,7 +270,7 @@ LINES = [
     ("history ada fti 90d", "There is no score type `fti`. Did you mean `fit`?"),
     ("why ada nonsense", "There is no score type `nonsense`. Choose from `score`, `fit`, `satisfaction`."),
     ("why Top Gun", "Pete Mitchell has no Score, so there is nothing to explain."),
-    ("history", "Name the contact: `/score history ada@example.com fit`"),
+    ("history", "Name the contact: `/score history ada@example.com`"),
 ]
 
 
@@ -227,6 +282,24 @@ async def test_a_line_and_its_answer(acme: Acme, line: str, answer: str) -> None
 
     assert text == answer
     assert await acme.ledger() == before
+
+
+async def test_help_shows_what_the_reader_may_do(acme: Acme) -> None:
+    """An admin sees the commands for admins too; a member who may only view sees none that sets scores."""
+    admins = acme.seen(await acme.ask("help", user="U0ADMIN"))
+    alerts = acme.seen(await acme.ask("help alerts"))
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    await choose_setters(acme.workspace, setters=Setters.ADMINS, by="U0ADMIN", now=now)
+    viewers = acme.seen(await acme.ask("help"))
+
+    rights = "You are an admin here: you may view and set every score, and use the commands for admins."
+    expected = HELP.replace("*Score types*", f"{HELP_OF_ADMINS}*Score types*")
+    assert admins == expected.replace("You may view and set every score here.", rights)
+    assert not re.search(r"`/score (set|clear|add)\b", viewers.replace("help set", ""))
+    assert "(With examples: `/score help top` · Filters: `/score help filter`)" in viewers
+    assert "alerts add when score crosses 80 if owner:me" in alerts
+    assert "alerts add when" not in acme.seen(await acme.ask("help alerts"))
+    assert acme.seen(await acme.ask("help set")).startswith("Only admins set scores here")
 
 
 async def test_a_choice_acts(acme: Acme) -> None:

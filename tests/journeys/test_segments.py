@@ -41,7 +41,10 @@ async def test_a_segment_from_its_first_day_to_its_last(acme: Acme) -> None:
         listed = await (await session.get(f"{acme.sandbox.app_url}/api/v1/segments")).json()
         page = await (await session.get(f"{acme.sandbox.app_url}/api/v1/contacts?q=segment:hot")).json()
 
-    usage = "Type `/score segment save hot score&gt;=80`, `segment list`, `segment show hot` or `segment delete hot`."
+    usage = (
+        "Type `/score segment save hot score&gt;=80`, `/score segment list`, `segment show NAME` or"
+        " `segment delete NAME`."
+    )
     assert answers == [
         "No segment is saved yet. Save one: `/score segment save hot score&gt;=80`",
         "Saved *hot*: `score&gt;=40`. Use it: `/score filter segment:hot`",

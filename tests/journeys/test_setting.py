@@ -96,7 +96,7 @@ REFUSALS = [
         "set @jane 85",
         "<@U0JANE|jane> is a colleague, not a contact. Their contacts: `/score filter owner:`<@U0JANE|jane>",
     ),
-    ("clear", "Name the contact: `/score clear ada@example.com fit`"),
+    ("clear", "Name the contact: `/score clear ada@example.com score`"),
     ("clear qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
     ("clear ada fti", "There is no score type `fti`. Did you mean `fit`?"),  # instead of the default score type
     ("clear Studio 54 fit satisfaction", "Studio 54 has no Fit or Satisfaction score, so there is nothing to clear."),

@@ -59,7 +59,7 @@ async def test_a_split_is_canceled(acme: Acme) -> None:
 
 async def test_what_cannot_be_split_is_refused_with_the_reason(acme: Acme) -> None:
     """A line without an id, an unknown id, another contact's id and a contact's only id change nothing."""
-    how = "Name the contact and the id that belongs to somebody else: `/score split ada@example.com crm:17`"
+    how = "Name the contact and the id that belongs to somebody else: `/score split CONTACT SOURCE:ID`"
 
     assert acme.seen(await acme.ask("split ada", user=ADMIN)) == how
     assert acme.seen(await acme.ask("split crm:17", user=ADMIN)) == how

@@ -47,7 +47,7 @@ async def test_why(acme: Acme) -> None:
         "(These add up to 34.)\n"
         "[History]",
         "Ada Lovelace has no Satisfaction score, so there is nothing to explain.",
-        "Name the contact: `/score why ada@example.com fit`",
+        "Name the contact: `/score why ada@example.com`",
     ]
     assert history.startswith("*Ada Lovelace · Fit*\n")
     # 34 is shown down to 29.5: about two days

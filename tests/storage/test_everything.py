@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
+from storage.alerts.sweep import sweep
 from storage.bootstrap import open_storage
 from storage.db.database import Row, read
 from storage.domain.contacts import Json, Reference

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import load_follow_ups
 from storage.alerts.memory import count_cooled_down
 from storage.alerts.rules import remove_rule
+from storage.alerts.sweep import sweep
 from storage.domain.facts import Op
 from storage.ledger.contacts import contacts
 from storage.scoring.definitions import add_score_type

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followups import load_follow_ups
 from storage.alerts.memory import count_cooled_down
+from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage
 from storage.domain import score_types as ours
 from storage.domain.contacts import Reference

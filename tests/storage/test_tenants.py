@@ -27,7 +27,7 @@ from storage.domain.score_types import Band
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Status
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import last_command
+from storage.ledger.facts import find_last_command
 from storage.reading.current_scores import card, cards_of, top
 from storage.reading.history import history, load_timeline
 from storage.reading.search import find, nearest
@@ -120,7 +120,7 @@ async def view(house: House) -> dict[str, object]:
             (delivery_.key, delivery_.source, delivery_.applied, delivery_.quarantined) for delivery_ in sent
         ],
         "quarantine": [await house.team.set_aside(delivery_.id) for delivery_ in sent],
-        "last command": await last_command(workspace, actor="U1"),
+        "last command": await find_last_command(workspace, actor="U1"),
     }
 
 
@@ -194,8 +194,8 @@ async def test_a_batch_of_the_other_workspace_cannot_be_undone(houses: tuple[Hou
     with pytest.raises(NothingToUndo):
         await two.team.undo("slack/only-here", batch="slack/u", received=NOW + 9)
 
-    assert await last_command(first.team.workspace, actor="U1") == "slack/only-here"
-    assert await last_command(two.team.workspace, actor="U1") == "slack/p2"
+    assert await find_last_command(first.team.workspace, actor="U1") == "slack/only-here"
+    assert await find_last_command(two.team.workspace, actor="U1") == "slack/p2"
     assert await first.team.value(BOB) == 9_000
 
 

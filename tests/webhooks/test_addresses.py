@@ -50,6 +50,22 @@ def test_an_allowed_network_is_called_with_and_without_tls() -> None:
         assert is_refused(allowed, address)
 
 
+async def test_an_address_is_judged_before_the_first_event() -> None:
+    """What would be refused at the first event is known when the address is added; an unknown name is left open."""
+    private = "the address is not public, and not in CONTACT_SCORE_ALLOW_NETWORKS"
+    insecure = "events are sent with https, or to a network in CONTACT_SCORE_ALLOW_NETWORKS"
+    problems = {
+        "https://8.8.8.8/hook": None, "https://[2001:4860:4860::8888]:8443/": None, "https://10.0.0.5/": private,
+        "https://localhost:9/": private, "https://[::1]/": private, "http://8.8.8.8/": insecure,
+        "http://127.0.0.1:9/hook": insecure, "https://example.invalid/": None,
+    }  # fmt: skip  # by address
+    assert {url: await AllowedAddresses().find_problem(url) for url in problems} == problems
+    allowed = AllowedAddresses([ip_network("127.0.0.0/8")])
+    assert await allowed.find_problem("http://127.0.0.1:9/hook") is None
+    assert allowed.explain_refusal(["10.0.0.5", "127.0.0.1", "10.0.0.6"], has_tls=False) is None
+    assert allowed.explain_refusal(["10.0.0.5", "10.0.0.6"], has_tls=True) == private
+
+
 @pytest.mark.parametrize("host", ["localhost", socket.gethostname()])
 def test_the_names_of_this_machine_are_local(host: str) -> None:
     """What the names of this machine resolve to is refused, so that the test of a name in a URL means something."""

@@ -16,7 +16,7 @@ from tests.webhooks.sender import SECRET, START, encoded, item, signed
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.providers.contract import BadBody
-from webhooks.read.parse_delivery import read_items as read_request
+from webhooks.read.parse_delivery import ReadRequest, read_request
 
 GENERIC = PROVIDERS["generic"]
 CRM = Source(id=1, workspace=Workspace(id=1, team="T1", name="Acme"), slug="crm", provider="generic", secrets=(SECRET,))
@@ -46,6 +46,11 @@ ITEMS = st.dictionaries(
 
 
 def read(document: object) -> list[ItemRequest]:
+    """Read the items of a document, or of bytes, of the delivery `d`."""
+    return read_whole(document).items
+
+
+def read_whole(document: object) -> ReadRequest:
     """Read a document, or bytes, of the delivery `d`."""
     request = SignedRequest(headers={"content-type": "application/json"}, body=encoded(document))
     return read_request(GENERIC, request, source=CRM, key="d")
@@ -232,6 +237,24 @@ def test_activities_merges_and_deletions_are_read() -> None:
     assert isinstance(deletion, Deletion)
     assert (deletion.contact, deletion.occurred_at) == (Reference(email="ada@example.com", source="crm"), START)
     assert not isinstance(deletion, Ignored)
+
+
+IGNORED_FIELDS: list[tuple[object, list[str]]] = [
+    (item(), []),
+    (item("contact.merge", into={"id": 7}, contact={"email": "a@b.example", "attributes": {"anything": 1}}), []),
+    (item(occured_at="2026-01-31T09:00:00Z", valeu=9), ["occured_at", "valeu"]),
+    (item(contact={"emial": "a@b.example", "id": 7}, into={"ID": 1}), ["contact.emial", "into.ID"]),
+    ({"zeta": 1, "items": [item(b=1), item(a=1, b=2), 5], "alpha": 2}, ["zeta", "b", "a", "alpha"]),
+    ({"items": [item() | {f"f{number}": 1} for number in range(30)]}, [f"f{number}" for number in range(20)]),
+    (item() | {"x" * 5000: 1}, ["x" * 100]),
+    (item(contact=[{"emial": 1}]), []),
+]
+
+
+@pytest.mark.parametrize(("document", "names"), IGNORED_FIELDS)
+def test_fields_that_are_not_read_are_named(document: object, names: list[str]) -> None:
+    """Unknown fields of the body, of items and of contacts are named once each, as sent, the first twenty of them."""
+    assert read_whole(document).ignored_fields == names
 
 
 HALF = "holds half of a character (an unpaired surrogate)"

@@ -14,7 +14,7 @@ from storage.domain.contacts import Reference
 from storage.domain.errors import BadTime
 from storage.domain.facts import Deletion, Ignored, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.people import Workspace
-from storage.domain.sources import Source, SourceSettings
+from storage.domain.sources import SetupStep, Source, SourceSettings
 from tests.webhooks.events import EVENTS, SOAP, close, hubspot, mautic, pipedrive_one, pipedrive_two, segment
 from webhooks.authentication.recipes import choose_authenticator
 from webhooks.authentication.signatures import NotAuthentic, SignedRequest
@@ -88,7 +88,7 @@ def test_a_fixture_is_the_event_it_is_named_by(provider: str, event: str) -> Non
 def test_every_provider_tells_how_to_connect_it() -> None:
     """The setup steps name the URL, and their placeholders can be filled in; a generated secret is valid."""
     for name, provider in PROVIDERS.items():
-        steps = [step.format(url="URL", secret="SECRET") for step in provider.steps]
+        steps = [step.in_terminal.format(url="URL", secret="SECRET") for step in provider.steps]
         assert any("URL" in step for step in steps), name
         assert not any("{url}" in step or "{secret}" in step for step in steps), name
         proof = provider.proof(source(name, token_in="bearer"))
@@ -106,7 +106,7 @@ def test_a_sender_is_added_by_one_row() -> None:
         return [(vote["kind"], vote) for vote in arrived.document]
 
     planted = Provider(
-        steps=("Post to {url}",), proof=choose_authenticator, split=polls,
+        steps=(SetupStep("Post to {url}"),), proof=choose_authenticator, split=polls,
         events={"vote": lambda event: event.ignored("noted"), "test": ignore("a test")},
     )  # fmt: skip  # a row
     request = SignedRequest(headers={"content-type": JSON}, body=b'[{"kind":"vote"},{"kind":"test"},{"kind":"spam"}]')

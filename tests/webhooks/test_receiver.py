@@ -64,6 +64,7 @@ async def test_a_mixed_batch_is_answered_item_by_item(service: Receiving) -> Non
             {"status": "quarantined", "reason": "there is no score type `renewal`; existing: score, fit, points"},
             {"status": "applied", "reason": None},
         ],
+        "ignored_fields": ["name"],  # it belongs into the contact
     }
     assert await service.scores("ada@example.com") == {"score": 67_000}
     assert await service.scores("bob@example.com") == {}
@@ -182,8 +183,13 @@ async def test_numbers_are_read_exactly(service: Receiving) -> None:
 
 
 LONG = "50." + "0" * 36 + "1"  # more digits than Python's default decimal precision
+NAMELESS = '`contact` has neither `email` nor `id`: send one of them, such as "email": "ada@example.com"'
+MISSING_TYPE = (
+    "`type` is missing: send one of score.set, score.add, score.clear, activity, contact.upsert, contact.merge,"
+    " contact.delete"
+)
 BAD: list[tuple[Any, str]] = [
-    (item(value=None), "the value is missing"),
+    (item(value=None), "`value` is missing: send a number, for example 87"),
     (item(value=True), "true is not a number"),  # in Python a bool is an int
     (item(value=""), "the value is blank, so there is no number to take"),
     (item(value="NaN"), "`NaN` is not a number"),
@@ -200,8 +206,10 @@ BAD: list[tuple[Any, str]] = [
     (item("score.add", value=0.5), "Score goes in steps of 1; 0.5 is not a multiple of that"),
     (item(score=None), "`score` is missing: name the score type, for example fit"),
     (item("score.clear", score="Fit"), "there is no score type `Fit`; existing: score, fit, points"),
-    (item(email=None), "`contact` has neither `email` nor `id`, so it names no contact"),
-    (item(contact={"email": "", "id": ""}), "`contact` has neither `email` nor `id`, so it names no contact"),
+    (item(email=None), NAMELESS),
+    (item(contact={"email": "", "id": ""}), NAMELESS),
+    ({"contact": {"email": "ada@example.com"}, "value": 9}, MISSING_TYPE),
+    ({"value": 9}, f"{MISSING_TYPE}; `contact` is missing: send its `email`, or the `id` that it has in your system"),
     (item(email="ada"), "`ada` is not an e-mail address"),
     (item(email="ada@localhost"), "`ada@localhost` is not an e-mail address"),
     (
@@ -364,6 +372,15 @@ async def test_no_items_are_no_mistake(service: Receiving) -> None:
     answer = await service.sender.push({"items": []})
 
     assert answer.document == {"applied": 0, "duplicate": 0, "ignored": 0, "quarantined": 0, "items": []}
+
+
+async def test_misspelled_fields_are_named_in_the_answer(service: Receiving) -> None:
+    """The answer lists the fields that are not read, in the order of the body; without any it has no such list."""
+    misspelled = item(value=9) | {"occured_at": "2026-01-31T09:00:00Z"}
+    answer = await service.sender.push(misspelled)
+
+    assert (answer.outcomes, answer.document["ignored_fields"]) == ([APPLIED], ["occured_at"])
+    assert "ignored_fields" not in (await service.sender.push(item(value=8))).document
 
 
 async def test_late_items_apply_and_change_only_what_they_should(service: Receiving) -> None:

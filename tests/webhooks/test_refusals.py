@@ -231,7 +231,7 @@ UNREADABLE: list[tuple[bytes, str]] = [
     (b'"score.set"', "The body must be one item"),
     (b"null", "The body must be one item"),
     (b"{}", "The body must be one item"),
-    (b'{"contact":{}}', "The body must be one item"),
+    (b'{"contact":{},"score":"fit"}', "`type` is missing: send one of score.set, score.add,"),
     (b'{"items":null}', "`items` must be a list."),
     (b'{"items":{}}', "`items` must be a list."),
     (encoded(item() | {"items": []}), "one item, or a list of them in `items`; this one is both"),

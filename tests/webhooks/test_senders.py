@@ -1,6 +1,7 @@
 """The life of a source on a real server: invalid input, rotation, rate limits, storage, trial and replay."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from yarl import URL
 from storage.bootstrap import open_storage
 from storage.domain.errors import Refusal, UnknownDelivery
 from storage.domain.facts import Ignored, Item
-from storage.domain.sources import Source
+from storage.domain.sources import Source, SourceSettings
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source
-from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, count_recent, delivery, raw_delivery
+from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, count_recent, delivery, list_refusals, raw_delivery
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.webhooks.events import EVENTS
@@ -25,7 +26,7 @@ from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.read.mapping import check_mapping
 from webhooks.read.parse_delivery import dry_run, replay, with_mapping
-from webhooks.source_settings import SourceOptions, configure
+from webhooks.source_settings import SourceOptions, authenticator_for, configure
 
 GIVEN: dict[str, dict[str, Any]] = {
     "salesforce": {"options": ["organization_id=00D1I000003qqqE"], "token": "t", "token_in": "query:token"},
@@ -51,10 +52,13 @@ SAID: dict[str, dict[str, Any]] = {
 
 
 async def connect(service: Receiving, slug: str, provider: str, **more: Any) -> Source:
-    """Add a source as the command line does."""
-    configured = configure(
-        service.workspace, slug=slug, provider=provider, options=SourceOptions(**{**GIVEN.get(provider, {}), **more})
-    )
+    """Add a source as the command line does, with a secret if the sender makes its own."""
+    options = SourceOptions(**{**GIVEN.get(provider, {}), **more})
+    if PROVIDERS[provider].signed_with and not options.secrets:
+        settings_so_far = SourceSettings(options=dict(pair.split("=") for pair in options.options))
+        proof = authenticator_for(service.workspace, slug=slug, provider=provider, settings=settings_so_far)
+        options = replace(options, secrets=[proof.new_secret()])
+    configured = configure(service.workspace, slug=slug, provider=provider, options=options)
     return await add_source(
         service.workspace,
         slug=slug,
@@ -402,6 +406,23 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+async def test_a_source_without_the_secret_of_its_sender_accepts_nothing(service: Receiving) -> None:
+    """Until the sender's secret is entered no signature is right, and the hint says what is missing."""
+    configured = configure(service.workspace, slug="hub", provider="hubspot", options=SourceOptions())
+    assert configured.secrets == ()
+    hub = await add_source(
+        service.workspace, slug="hub", provider="hubspot", secrets=(), settings=configured.settings, by="U0ADMIN",
+        now=START,
+    )  # fmt: skip  # identity, settings and who
+    for secret in ("guess", " "):
+        assert (await send(service, hub, b"[]", secret=secret)).status == 401
+    (refusal,) = await list_refusals(service.workspace)
+    assert (refusal.count, refusal.hint) == (2, "the source has no secret yet: give it the sender's")
+
+    await set_source(service.workspace, slug="hub", settings=hub.settings, secrets=["guess"], by="U0ADMIN", now=START)
+    assert (await send(service, hub, b"[]", secret="guess")).status == 200
+
+
 async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url: str) -> None:
     """An invalid source is refused with the reason, and nothing of it is stored."""
     storage = await open_storage(database_url, secret_keys=[KEY])
@@ -414,7 +435,9 @@ async def test_what_cannot_be_a_source_is_refused_with_what_to_say(database_url:
         for provider in PROVIDERS:
             given_fields = {"options": ["organization_id=00D1I000003qqqE"]} if provider == "salesforce" else {}
             configured = configure(workspace, slug="x", provider=provider, options=SourceOptions(**given_fields))
-            assert configured.secrets or provider == "salesforce"
+            has_own_secret = bool(PROVIDERS[provider].signed_with)
+            assert bool(configured.secrets) is not (has_own_secret or provider == "salesforce")
+            assert has_own_secret is (provider in ("hubspot", "intercom", "close", "customerio", "attio"))
         zapier_source = configure(
             workspace, slug="x", provider="zapier", options=SourceOptions(map=["a=b=fit", "a=b=fit"], muted=True)
         )

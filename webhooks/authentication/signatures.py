@@ -168,6 +168,8 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
         )
     ]
     if not any(matches):
+        if not secrets:
+            raise NotAuthentic(Reason.WRONG_SIGNATURE, "the source has no secret yet: give it the sender's")
         causes = "another secret, or a changed body?"
         if any("url" in recipe.parts for recipe in headers.candidates):
             causes = "another secret, a changed body, or another address than its --public-url?"

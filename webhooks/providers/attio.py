@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from storage.domain.errors import BadItem
 from storage.domain.facts import Item, ItemRequest, Merge
-from storage.domain.sources import Source
+from storage.domain.sources import SetupStep, Source
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
@@ -108,17 +108,26 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In Attio, under Workspace settings, Developers, add to your integration a webhook with the target URL {url}"
-        " and the events record.created, record.updated and record.merged",
-        "Attio shows a signing secret: contact-score source set SLUG --secret SIGNING_SECRET",
-        "Attio names records without their values; for addresses, names and scores give it an API token with the"
-        " scopes record_permission:read and object_configuration:read: contact-score source set SLUG --api-token TOKEN",
-        "Say which attribute is which score, by its slug: contact-score source set SLUG --map lead_score=score",
-        "Contacts are the records of people, or of the object you name; by its id, records of others are left alone:"
-        " contact-score source set SLUG --option object=OBJECT_ID",
+        SetupStep(
+            "In Attio, under Workspace settings, Developers, add to your integration a webhook with the target URL"
+            " {url} and the events record.created, record.updated and record.merged"
+        ),
+        SetupStep("Attio shows a signing secret", {"secret": "SIGNING_SECRET"}),
+        SetupStep(
+            "Attio names records without their values; for addresses, names and scores give it an API token with"
+            " the scopes record_permission:read and object_configuration:read",
+            {"api-token": "TOKEN"},
+        ),
+        SetupStep("Say which attribute is which score, by its slug", {"map": "lead_score=score"}),
+        SetupStep(
+            "Contacts are the records of people, or of the object you name; by its id, records of others are left"
+            " alone",
+            {"option": "object=OBJECT_ID"},
+        ),
     ),
     reads="the ids of records and merges; with an API token also address, name and mapped attributes",
     leaves="records of other objects",
+    signed_with="the signing secret of the webhook",
     proof=lambda source: Signature(RECIPES["attio"]),
     events=EVENTS,
     split=_split_events,

@@ -5,6 +5,7 @@ https://developer.close.com/resources/webhook-subscriptions/"""
 from collections.abc import Iterable, Mapping
 
 from storage.domain.facts import ItemRequest, Merge
+from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
@@ -78,16 +79,19 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In Close, by its API, make a webhook subscription with the url {url}"
-        " and the events lead.updated, lead.merged and contact.updated",
-        "Close answers with a signature_key: contact-score source set SLUG --secret SIGNATURE_KEY",
-        "Say which field is which score: contact-score source set SLUG --map custom.cf_…=score",
+        SetupStep(
+            "In Close, by its API, make a webhook subscription with the url {url} and the events lead.updated,"
+            " lead.merged and contact.updated"
+        ),
+        SetupStep("Close answers with a signature_key", {"secret": "SIGNATURE_KEY"}),
+        SetupStep("Say which field is which score", {"map": "custom.cf_…=score"}),
     ),
     reads=(
         "the mapped fields of a lead or contact that changed (a field that became empty is cleared), its name,"
         " the first valid address of a contact, and merges of leads"
     ),
     leaves="opportunities, activities and tasks",
+    signed_with="the signature_key of the webhook subscription",
     proof=lambda source: Signature(RECIPES["close"]),
     events=EVENTS,
     split=_split_events,

@@ -1,6 +1,6 @@
 """Define a provider: how its sender authenticates, which events it sends, and how each event is handled."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from storage.domain.contacts import Reference
 from storage.domain.errors import Refusal
 from storage.domain.facts import Ignored, Item, ItemRequest, Unusable
-from storage.domain.sources import Source
+from storage.domain.sources import SetupStep, Source
 from webhooks.authentication.credentials import Authenticator
 from webhooks.authentication.signatures import SignedRequest
 from webhooks.limits import MAX_ITEMS
@@ -65,7 +65,8 @@ class Readback:
 class Provider:
     """One kind of sender, as data.
 
-    *steps* are the instructions for setting the sender up, one line for each; `{url}` and `{secret}` are filled in.
+    *steps* are the instructions for setting the sender up; `{url}` and `{secret}` are filled in.
+    *signed_with* is what the sender calls the secret that it makes itself; blank if it takes one of ours.
     *reads* and *leaves* describe for the README which data of its deliveries is used, and which is not.
     *events* are the handlers of its events by name.
     *split* returns the events of a body as (name, body of the event), in order. The name of an event with an unknown
@@ -77,7 +78,7 @@ class Provider:
     *takes* are the further options of `source add` that it uses.
     """
 
-    steps: tuple[str, ...]
+    steps: tuple[SetupStep, ...]
     proof: Callable[[Source], Authenticator]
     events: Mapping[str, Handler]
     split: Callable[[Arrived], Iterable[tuple[str, object]]]
@@ -87,9 +88,11 @@ class Provider:
     takes: frozenset[str] = frozenset({"map"})
     reads: str = ""
     leaves: str = ""
+    signed_with: str = ""
     username: bool = False  #: authenticates by HTTP Basic by default
     ack: tuple[str, str] | None = None  #: content type and body of a 200, if the sender requires a certain answer
     by_item: bool = False  #: a fault in its JSON rejects one item; for other senders broken text is replaced
+    list_ignored_fields: Callable[[object], Sequence[str]] | None = None  #: the fields of a document that are not read
     readback: Readback | None = None  #: set if its deliveries lack the contacts' fields
 
     @property

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from storage.domain.errors import BadItem
 from storage.domain.facts import Item, ItemRequest, Op
 from storage.domain.numbers import THOUSAND
+from storage.domain.sources import SetupStep
 from webhooks.authentication.recipes import choose_authenticator
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.bodies import FORM, JSON, XML
@@ -113,13 +114,27 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "Have the sender POST JSON, a form or XML to {url}",
-        "Have it send the header Authorization: Bearer {secret}, or sign as set by --recipe",
-        "See what it really sends: contact-score deliveries list, then contact-score deliveries show ID",
-        "Write a file that says where each value is, for example"
-        ' {{"items": "[body]", "email": "item.email", "property": "\'fit\'", "value": "item.score", "id": "item.id"}}',
-        "Try it without effect, then use it: contact-score source try SLUG --delivery ID --mapping FILE.json,"
-        " contact-score source set SLUG --mapping FILE.json",
+        SetupStep("Have the sender POST JSON, a form or XML to {url}"),
+        SetupStep(
+            "Have it send the header Authorization: Bearer {secret}, or sign as set by --recipe",
+            in_slack="Have it send the header Authorization: Bearer {secret}; if it signs instead, set how in a"
+            " terminal: `contact-score source set SLUG --recipe NAME`",
+        ),
+        SetupStep(
+            "See what it really sends: contact-score deliveries list, then contact-score deliveries show ID",
+            in_slack="See what it really sends: press Test",
+        ),
+        SetupStep(
+            'Write a file that says where each value is, for example {{"items": "[body]", "email": "item.email",'
+            ' "property": "\'fit\'", "value": "item.score", "id": "item.id"}}',
+            in_slack='Press Edit, and enter under “Where each value is” for example `{{"items": "[body]", "email":'
+            ' "item.email", "property": "\'fit\'", "value": "item.score", "id": "item.id"}}`',
+        ),
+        SetupStep(
+            "Try it without effect, then use it: contact-score source try SLUG --delivery ID --mapping FILE.json,"
+            " contact-score source set SLUG --mapping FILE.json",
+            in_slack="Press Test to see what it would record",
+        ),
     ),
     reads=(
         "what the expressions of the mapping find: address, id, score, value or delta, activity, time, reason, event"

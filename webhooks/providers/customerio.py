@@ -5,6 +5,7 @@ After a 4xx answer Customer.io holds all deliveries back for an hour, so an unus
 
 from collections.abc import Iterable, Mapping
 
+from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
@@ -27,14 +28,17 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In Customer.io, add to a campaign the action Send and receive data with POST to {url}",
-        'Have it send {{"email": "{{{{customer.email}}}}", "lead_score": {{{{customer.lead_score}}}},'
-        ' "event_id": "{{{{event_id}}}}", "at": {{{{event_timestamp}}}}}}',
-        "Customer.io shows a webhook signing key: contact-score source set SLUG --secret SIGNING_KEY",
-        "Say which field is which score: contact-score source set SLUG --map lead_score=score",
+        SetupStep("In Customer.io, add to a campaign the action Send and receive data with POST to {url}"),
+        SetupStep(
+            'Have it send {{"email": "{{{{customer.email}}}}", "lead_score": {{{{customer.lead_score}}}},'
+            ' "event_id": "{{{{event_id}}}}", "at": {{{{event_timestamp}}}}}}'
+        ),
+        SetupStep("Customer.io shows a webhook signing key", {"secret": "SIGNING_KEY"}),
+        SetupStep("Say which field is which score", {"map": "lead_score=score"}),
     ),
     reads=flat_fields.READS,
     leaves=flat_fields.LEAVES,
+    signed_with="the webhook signing key",
     proof=lambda source: Signature(RECIPES["customerio"]),
     events=EVENTS,
     split=_split_events,

@@ -3,10 +3,11 @@
 https://www.standardwebhooks.com"""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
@@ -27,6 +28,7 @@ from storage.domain.contacts import (
 from storage.domain.errors import BadItem, Refusal
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge, Op, Unusable
 from storage.domain.numbers import THOUSAND, from_json
+from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
@@ -42,6 +44,12 @@ _OPS = {"score.set": Op.SET, "score.add": Op.ADD, "score.clear": Op.CLEAR}
 Named = Annotated[str, Field(min_length=1, max_length=MOST_IN_ATTRIBUTE_NAME)]
 Tag = Annotated[str, Field(min_length=1, max_length=MOST_IN_TAG)]
 ITEM = "item"
+MOST_IGNORED = 20  #: ignored fields that an answer names
+#: what to send for a field that an item must have
+_EXPECTED = {
+    "type": "send one of score.set, score.add, score.clear, activity, contact.upsert, contact.merge, contact.delete",
+    "contact": "send its `email`, or the `id` that it has in your system",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(str_max_length=MOST_CHARACTERS))
@@ -71,13 +79,18 @@ class _Item(BaseModel):
     reason: Annotated[str, Field(max_length=1000)] | None = None
 
 
+_ITEM_FIELDS = frozenset(_Item.model_fields)
+_CONTACT_FIELDS = frozenset(contact_field.name for contact_field in fields(_Contact))
+
+
 def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Return the single item, or the items of the list in `items`; raises BadBody."""
     document = arrived.document
     if isinstance(document, Rejected):
         return [(ITEM, document)]
     if not isinstance(document, dict) or not ({"items", "type"} & document.keys()):
-        raise BadBody('The body must be one item, {"type": …, "contact": …}, or {"items": […]}.')
+        missing = f" `type` is missing: {_EXPECTED['type']}." if isinstance(document, dict) and document else ""
+        raise BadBody(f'The body must be one item, {{"type": …, "contact": …}}, or {{"items": […]}}.{missing}')
     if "items" in document and {"contact", "score", "value", "activity"} & document.keys():
         raise BadBody("The body must be one item, or a list of them in `items`; this one is both.")
     items = document.get("items", [document])
@@ -87,6 +100,33 @@ def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
         raise BadBody(f"A body holds at most {MAX_ITEMS:,} items; this one has {len(items):,}. Send several.")
     # An element that is not an item is passed on too, so that the handler reports what is wrong with it.
     return ((ITEM, item) for item in items)
+
+
+def _list_ignored_fields(document: object) -> list[str]:
+    """Return the names of the fields of a body that are not read, as `contact.emial`: the first MOST_IGNORED."""
+    if not isinstance(document, dict):
+        return []
+    return list(islice(dict.fromkeys(_iterate_ignored_fields(document)), MOST_IGNORED))
+
+
+def _iterate_ignored_fields(document: Mapping[str, object]) -> Iterator[str]:
+    if "items" not in document:
+        yield from _iterate_unknown_names(document, _ITEM_FIELDS)
+        return
+    for name, value in document.items():
+        if name != "items":
+            yield name[:MOST_IN_ATTRIBUTE_NAME]
+        elif isinstance(value, list):
+            for item in value:
+                yield from _iterate_unknown_names(item, _ITEM_FIELDS)
+
+
+def _iterate_unknown_names(document: object, known: Collection[str], *, prefix: str = "") -> Iterator[str]:
+    for name, value in document.items() if isinstance(document, dict) else ():
+        if name not in known:
+            yield prefix + name[:MOST_IN_ATTRIBUTE_NAME]
+        elif name in ("contact", "into") and not prefix:
+            yield from _iterate_unknown_names(value, _CONTACT_FIELDS, prefix=f"{name}.")
 
 
 def _read_event(event: Event) -> list[ItemRequest]:
@@ -120,6 +160,8 @@ def _build_item(item: _Item, *, key: str, source: str, raw: str) -> ItemRequest:
         return Merge(key=key, contact=duplicate, into=into, occurred_at=at, raw=raw)
     if item.type == "contact.delete":
         return Deletion(key=key, contact=contact, occurred_at=at, raw=raw)
+    if op in (Op.SET, Op.ADD) and item.value is None:
+        raise Refusal("`value` is missing: send a number, for example 87")
     if op is not None and item.score is None:
         raise Refusal("`score` is missing: name the score type, for example fit")
     if item.type == "activity" and item.activity is None:
@@ -157,15 +199,17 @@ def _read_own_key(document: object) -> str | None:
 
 
 def _describe_error(exc: ValidationError) -> str:
-    """Return a sentence about the first field that is invalid."""
-    error = exc.errors(include_url=False, include_input=False)[0]
+    """Return a sentence about the fields that are missing, or else about the first field that is invalid."""
+    errors = exc.errors(include_url=False, include_input=False)
+    missing = [str(error["loc"][0]) for error in errors if error["type"] == "missing"]
+    if missing:
+        return "; ".join(f"`{name}` is missing: {_EXPECTED[name]}" for name in missing)
+    error = errors[0]
     # pydantic's path includes the types of a union that it tried, which are not part of the sender's document.
     path = [part for part in error["loc"] if isinstance(part, int) or part.isidentifier()]
     location = ".".join(str(part) for part in path if part not in ("str", "int"))
     limits = error.get("ctx", {})
     match error["type"]:
-        case "missing":
-            problem = "is missing"
         case "string_type" | "int_type":
             problem = "must be text" + (", like 2026-01-31T09:30:00Z" if location == "occurred_at" else "")
         case "list_type":
@@ -186,7 +230,7 @@ def _describe_error(exc: ValidationError) -> str:
 def _build_reference(contact: _Contact, *, source: str) -> Reference:
     own_id, email = text(contact.id), clean_address(contact.email or "") or None
     if email is None and own_id is None:
-        raise Refusal("`contact` has neither `email` nor `id`, so it names no contact")
+        raise Refusal('`contact` has neither `email` nor `id`: send one of them, such as "email": "ada@example.com"')
     return Reference(email=email, source=source, id=own_id)
 
 
@@ -221,14 +265,15 @@ def _parse_time(timestamp: str | None) -> int | None:
 
 PROVIDER = Provider(
     steps=(
-        "Send POST requests with a JSON body to {url}",
-        "Sign them as Standard Webhooks does, with the secret {secret}",
+        SetupStep("Send POST requests with a JSON body to {url}"),
+        SetupStep("Sign them as Standard Webhooks does, with the secret {secret}"),
     ),
     reads="scores, activities, fields of contacts, merges and deletions, as *Push scores in* shows them",
-    leaves="unknown keys",
+    leaves="unknown fields; the answer lists them as `ignored_fields`",
     proof=lambda source: Signature(RECIPES["standard-webhooks"]),
     events={ITEM: _read_event},
     split=_split_items,
     takes=frozenset(),
     by_item=True,
+    list_ignored_fields=_list_ignored_fields,
 )

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import Deletion, Item, ItemRequest, Merge
-from storage.domain.sources import Source
+from storage.domain.sources import SetupStep, Source
 from webhooks.authentication.credentials import Authenticator, Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
@@ -157,20 +157,30 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In your HubSpot app, under Webhooks, set the target URL to {url}",
-        "Subscribe to contact.propertyChange for each score property, and to contact.merge and contact.privacyDeletion",
-        "HubSpot signs with the app's client secret: contact-score source set SLUG --secret CLIENT_SECRET",
-        "Say which property is which score: contact-score source set SLUG --map hubspotscore=score",
-        "HubSpot names contacts by their ids alone; for their addresses and names give it the token of a private app"
-        " with the scope crm.objects.contacts.read: contact-score source set SLUG --api-token TOKEN",
-        "Where a proxy changes the address, say which one HubSpot calls: --public-url URL",
-        "For the action Send a webhook of a workflow make a second source with --option signature=v2",
+        SetupStep("In your HubSpot app, under Webhooks, set the target URL to {url}"),
+        SetupStep(
+            "Subscribe to contact.propertyChange for each score property, and to contact.merge and"
+            " contact.privacyDeletion"
+        ),
+        SetupStep("HubSpot signs with the app's client secret", {"secret": "CLIENT_SECRET"}),
+        SetupStep("Say which property is which score", {"map": "hubspotscore=score"}),
+        SetupStep(
+            "HubSpot names contacts by their ids alone; for their addresses and names give it the token of a"
+            " private app with the scope crm.objects.contacts.read",
+            {"api-token": "TOKEN"},
+        ),
+        SetupStep("Where a proxy changes the address, say which one HubSpot calls", {"public-url": "URL"}),
+        SetupStep(
+            "For the action Send a webhook of a workflow add a second source with --option signature=v2",
+            in_slack="For the action Send a webhook of a workflow add a second source with the option `signature=v2`",
+        ),
     ),
     reads=(
         "mapped properties (a blank property is cleared), merges, privacy deletions; of a workflow's contact"
         " also `email`, `firstname`, `lastname` and `company`"
     ),
     leaves="objects other than contacts, and properties without a mapping",
+    signed_with="the client secret of your app",
     proof=_build_authenticator,
     events=EVENTS,
     split=_split_events,

@@ -5,6 +5,7 @@ https://developers.intercom.com/docs/references/webhooks/webhook-models"""
 from collections.abc import Iterable, Mapping
 
 from storage.domain.facts import ItemRequest
+from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
@@ -52,13 +53,14 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In Intercom's Developer Hub, in your app under Webhooks, set the endpoint URL to {url}",
-        "Subscribe to contact.user.updated and contact.lead.updated",
-        "Intercom signs with the app's client secret: contact-score source set SLUG --secret CLIENT_SECRET",
-        "Say which custom attribute is which score: contact-score source set SLUG --map lead_score=score",
+        SetupStep("In Intercom's Developer Hub, in your app under Webhooks, set the endpoint URL to {url}"),
+        SetupStep("Subscribe to contact.user.updated and contact.lead.updated"),
+        SetupStep("Intercom signs with the app's client secret", {"secret": "CLIENT_SECRET"}),
+        SetupStep("Say which custom attribute is which score", {"map": "lead_score=score"}),
     ),
     reads="`id`, `email`, `name`, `updated_at` and mapped attributes, also custom ones",
     leaves="attributes without a mapping",
+    signed_with="the client secret of your app",
     proof=lambda source: Signature(RECIPES["intercom"]),
     events=EVENTS,
     split=_split_events,

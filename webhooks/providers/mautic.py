@@ -9,6 +9,7 @@ from contextlib import suppress
 from storage.domain.errors import BadNumber
 from storage.domain.facts import ItemRequest
 from storage.domain.numbers import from_json
+from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
@@ -62,9 +63,11 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In Mautic, under Settings, Webhooks, make one with the Webhook POST Url {url} and the secret {secret}",
-        "Choose the event Contact Points Changed Event",
-        "Say which score the points are: contact-score source set SLUG --map points=score",
+        SetupStep(
+            "In Mautic, under Settings, Webhooks, make one with the Webhook POST Url {url} and the secret {secret}"
+        ),
+        SetupStep("Choose the event Contact Points Changed Event"),
+        SetupStep("Say which score the points are", {"map": "points=score"}),
     ),
     reads=(
         "the points after the change, the contact's id, address, name and company; several changes of one"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from storage.domain.contacts import Reference
 from storage.domain.facts import ItemRequest, Merge
 from storage.domain.moments import Moment
+from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Basic
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.extract import (
@@ -114,11 +115,13 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In Pipedrive, under Tools and apps, Webhooks, choose Create new webhook",
-        "Set the event action to *, the event object to person, and the endpoint URL to {url}",
-        "Set HTTP Auth to the user name of the source and the password {secret}",
-        "Say which field is which score, by the field's API key (40 characters, under Data fields):"
-        " contact-score source set SLUG --map API_KEY=score",
+        SetupStep("In Pipedrive, under Tools and apps, Webhooks, choose Create new webhook"),
+        SetupStep("Set the event action to *, the event object to person, and the endpoint URL to {url}"),
+        SetupStep("Set HTTP Auth to the user name of the source and the password {secret}"),
+        SetupStep(
+            "Say which field is which score, by the field's API key (40 characters, under Data fields)",
+            {"map": "API_KEY=score"},
+        ),
     ),
     reads=(
         "the mapped fields of a person that changed (a field that became empty is cleared), `name`, the first"

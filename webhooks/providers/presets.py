@@ -10,53 +10,75 @@ Make: https://apps.make.com/http"""
 
 from collections.abc import Mapping
 
+from storage.domain.sources import SetupStep
 from webhooks.authentication.recipes import choose_authenticator
 from webhooks.providers.contract import Provider
 from webhooks.read import flat_fields
 from webhooks.read.bodies import FORM, JSON
 
-_BEARER = "Add the header Authorization: Bearer {secret}"
-_FIELDS = (
-    "Send the address as email, each score by its name, and an event_id or the time as occurred_at:"
-    " without either the same body again counts as a repeat"
+_BEARER = SetupStep("Add the header Authorization: Bearer {secret}")
+_FIELDS = SetupStep(
+    "Send the address as email, each score by its name, and an event_id or the time as occurred_at: without either"
+    " the same body again counts as a repeat"
 )
-_MAP = "Fields with other names are mapped: contact-score source set SLUG --map lead_score=score"
+_MAP = SetupStep("Fields with other names are mapped", {"map": "lead_score=score"})
 
-_STEPS: Mapping[str, tuple[str, ...]] = {
+_STEPS: Mapping[str, tuple[SetupStep, ...]] = {
     "activecampaign": (
-        "In ActiveCampaign, add to an automation the action Webhook with the URL {url}?token={secret}",
-        "It sends the contact with its custom fields as a form; add the source with --token-in query:token",
+        SetupStep("In ActiveCampaign, add to an automation the action Webhook with the URL {url}?token={secret}"),
+        SetupStep(
+            "It sends the contact with its custom fields as a form, and the token in the address",
+            {"token-in": "query:token"},
+        ),
         _MAP,
     ),
     "zoho": (
-        "In Zoho CRM, under Setup, Automation, Actions, Webhooks, make one with POST to {url}",
-        "Add the header Authorization with the value Bearer {secret}, or a parameter token with --token-in form:token",
-        "Add parameters: email, score, and modified (the modified time)",
+        SetupStep("In Zoho CRM, under Setup, Automation, Actions, Webhooks, make one with POST to {url}"),
+        SetupStep(
+            "Add the header Authorization with the value Bearer {secret}; for a parameter token instead",
+            {"token-in": "form:token"},
+        ),
+        SetupStep("Add parameters: email, score, and modified (the modified time)"),
         _MAP,
     ),
     "freshsales": (
-        "In Freshsales, under Admin Settings, Workflows, add the action Trigger webhook: POST, {url}, JSON",
+        SetupStep("In Freshsales, under Admin Settings, Workflows, add the action Trigger webhook: POST, {url}, JSON"),
         _BEARER,
-        "Send email, the score fields, and updated_at",
+        SetupStep("Send email, the score fields, and updated_at"),
         _MAP,
     ),
     "marketo": (
-        "In Marketo, under Admin, Webhooks, make one with POST to {url} and a JSON template",
+        SetupStep("In Marketo, under Admin, Webhooks, make one with POST to {url} and a JSON template"),
         _BEARER,
-        'Write the template with tokens: {{"email": "{{{{lead.Email Address}}}}",'
-        ' "leadScore": {{{{lead.Lead Score}}}}}}',
-        "Add the time to it as occurred_at: without it a score that comes back to an earlier value counts as a repeat",
-        "Call it from the flow of a trigger campaign",
+        SetupStep(
+            'Write the template with tokens: {{"email": "{{{{lead.Email Address}}}}", "leadScore": {{{{lead.Lead'
+            " Score}}}}}}"
+        ),
+        SetupStep(
+            "Add the time to it as occurred_at: without it a score that comes back to an earlier value counts as a"
+            " repeat"
+        ),
+        SetupStep("Call it from the flow of a trigger campaign"),
         _MAP,
     ),
     "zapier": (
-        "In Zapier, add the action Webhooks by Zapier, POST, to {url}, payload type json",
+        SetupStep("In Zapier, add the action Webhooks by Zapier, POST, to {url}, payload type json"),
         _BEARER,
         _FIELDS,
         _MAP,
     ),
-    "n8n": ("In n8n, add an HTTP Request node: POST to {url}, body JSON", _BEARER, _FIELDS, _MAP),
-    "make": ("In Make, add the module HTTP, Make a request: POST to {url}, body JSON", _BEARER, _FIELDS, _MAP),
+    "n8n": (
+        SetupStep("In n8n, add an HTTP Request node: POST to {url}, body JSON"),
+        _BEARER,
+        _FIELDS,
+        _MAP,
+    ),
+    "make": (
+        SetupStep("In Make, add the module HTTP, Make a request: POST to {url}, body JSON"),
+        _BEARER,
+        _FIELDS,
+        _MAP,
+    ),
 }
 
 

@@ -6,7 +6,7 @@ They are not signed: the organization's id and, if configured, a token in the UR
 from collections.abc import Iterable, Mapping
 
 from storage.domain.facts import ItemRequest
-from storage.domain.sources import Source
+from storage.domain.sources import SetupStep, Source
 from webhooks.authentication.credentials import Authenticator, Organization, TokenCredential
 from webhooks.providers.contract import Arrived, Handler, Provider
 from webhooks.read.bodies import XML
@@ -77,11 +77,17 @@ EVENTS: Mapping[str, Handler] = {NOTIFICATION: _read_notification}
 
 PROVIDER = Provider(
     steps=(
-        "In Salesforce Setup, under Outbound Messages, make one for Contact or Lead, with the endpoint URL {url}",
-        "Have it send Id, Email, LastModifiedDate and each score field, and start it from a flow or workflow rule",
-        "A token in the address makes it safer: contact-score source set SLUG --token TOKEN --token-in query:token,"
-        " and ?token=TOKEN at the end of the endpoint URL",
-        "Say which field is which score: contact-score source set SLUG --map Lead_Score__c=score",
+        SetupStep(
+            "In Salesforce Setup, under Outbound Messages, make one for Contact or Lead, with the endpoint URL {url}"
+        ),
+        SetupStep(
+            "Have it send Id, Email, LastModifiedDate and each score field, and start it from a flow or workflow rule"
+        ),
+        SetupStep(
+            "A token in the address makes it safer, with ?token=TOKEN at the end of the endpoint URL",
+            {"token": "TOKEN", "token-in": "query:token"},
+        ),
+        SetupStep("Say which field is which score", {"map": "Lead_Score__c=score"}),
     ),
     reads=(
         "mapped fields, `Id` (15 or 18 characters), `Email` or `PersonEmail`, `Name` or `FirstName` and"

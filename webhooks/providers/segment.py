@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import ItemRequest
-from storage.domain.sources import Source
+from storage.domain.sources import SetupStep, Source
 from webhooks.authentication.credentials import Authenticator, Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, BadBody, Handler, Provider, ignore
@@ -67,11 +67,16 @@ EVENTS: Mapping[str, Handler] = {
 
 PROVIDER = Provider(
     steps=(
-        "In Segment, add the destination Webhooks (Actions) with the URL {url} and the shared secret {secret}",
-        "Switch batching off: of a batch Segment signs only the first call, so anybody could have written the others;"
-        " to accept batches anyway, add --option batch=on",
-        "Send the calls that carry a score: a property named like a score type, or score_type and score",
-        "Other properties are mapped: contact-score source set SLUG --map lead_score=score",
+        SetupStep(
+            "In Segment, add the destination Webhooks (Actions) with the URL {url} and the shared secret {secret}"
+        ),
+        SetupStep(
+            "Switch batching off: of a batch Segment signs only the first call, so anybody could have written the"
+            " others; to accept batches anyway",
+            {"option": "batch=on"},
+        ),
+        SetupStep("Send the calls that carry a score: a property named like a score type, or score_type and score"),
+        SetupStep("Other properties are mapped", {"map": "lead_score=score"}),
     ),
     reads=(
         "traits and properties that are mapped, `score` beside `score_type`, `userId`, `email`, `name`, `timestamp`"

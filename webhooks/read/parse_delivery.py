@@ -8,7 +8,7 @@ from fractions import Fraction
 from urllib.parse import quote, unquote
 
 from storage.domain.errors import Refusal
-from storage.domain.facts import Item, ItemRequest, Op, Unusable
+from storage.domain.facts import Ignored, Item, ItemRequest, Op, Unusable
 from storage.domain.numbers import show
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
@@ -19,7 +19,14 @@ from storage.ledger.erase import record_request_names
 from storage.ledger.former_keys import find_simultaneous, use_former_keys
 from storage.scoring.definitions import score_types
 from storage.sources.config import find_source
-from storage.sources.deliveries import delivery, list_unnamed_deliveries, raw_delivery, settle_replay
+from storage.sources.deliveries import (
+    delivery,
+    discarded_items,
+    list_unnamed_deliveries,
+    mark_item,
+    raw_delivery,
+    settle_replay,
+)
 from webhooks.authentication.credentials import WITHHELD, Authenticator
 from webhooks.authentication.signatures import DELIVERY_ID, SignedRequest
 from webhooks.providers import PROVIDERS
@@ -60,13 +67,30 @@ def delivery_key(request: SignedRequest, *, proof_id: str | None) -> str:
     return proof_id or "sha256:" + hashlib.sha256(request.body).hexdigest()
 
 
-def read_items(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
-    """Return the items of an authentic request, or of an answer from the sender's API; raises BadBody."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRequest:
+    """The items of a request, and the names of the fields in its body that the provider does not read."""
+
+    items: list[ItemRequest]
+    ignored_fields: Sequence[str] = ()
+
+
+def read_request(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> ReadRequest:
+    """Return what an authentic request, or an answer from the sender's API, contains; raises BadBody."""
     clean_request = replace(request, headers=_clean_headers(request), query=_clean_text(request.query))
     arrived = provider.arrived(clean_request, source=source, key=key)
     if clean_request.method == ANSWER:
-        return provider.read_back(arrived, id=unquote(clean_request.query))
-    return provider.read(arrived)
+        return ReadRequest(items=provider.read_back(arrived, id=unquote(clean_request.query)))
+    items = provider.read(arrived)
+    list_ignored_fields = provider.list_ignored_fields
+    return ReadRequest(
+        items=items, ignored_fields=list_ignored_fields(arrived.document) if list_ignored_fields is not None else ()
+    )
+
+
+def read_items(provider: Provider, request: SignedRequest, *, source: Source, key: str) -> list[ItemRequest]:
+    """Return the items of an authentic request, or of an answer from the sender's API; raises BadBody."""
+    return read_request(provider, request, source=source, key=key).items
 
 
 async def prepare_items(source: Source, items: Sequence[ItemRequest]) -> list[ItemRequest]:
@@ -122,12 +146,17 @@ class DryRun:
 def dry_run(source: Source, raw: Raw, *, key: str) -> DryRun:
     """Parse a request without recording it, and return its items and warnings."""
     request = _build_request(raw)
+    ignored_fields: Sequence[str] = ()
     try:
-        items = read_items(PROVIDERS[source.provider], request, source=source, key=key)
+        content = read_request(PROVIDERS[source.provider], request, source=source, key=key)
+        items, ignored_fields = content.items, content.ignored_fields
     except BadBody as exc:
         items = quarantine_body(key, str(exc))
+    ignored = [f"not read, because no field has this name: {', '.join(ignored_fields)}"] if ignored_fields else []
     notes = dict.fromkeys(item.note for item in items if isinstance(item, Item) and item.note is not None)
-    return DryRun(items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items), *notes])
+    return DryRun(
+        items=items, warnings=[*_warn_of_missing_ids(items, key), *_warn_of_shared_ids(items), *ignored, *notes]
+    )
 
 
 def _warn_of_missing_ids(items: Sequence[ItemRequest], key: str) -> list[str]:
@@ -155,8 +184,8 @@ def _warn_of_shared_ids(items: Sequence[ItemRequest]) -> list[str]:
 async def replay(workspace: Workspace, *, id: int, by: str, now: int) -> Recorded:
     """Parse a stored delivery again with the source's current settings, and record it as of its time of receipt.
 
-    Items that were applied before are duplicates. A replay opens no follow-ups. Raises UnknownDelivery, and Refusal if
-    the delivery still cannot be parsed.
+    Items that were applied before are duplicates, and items that were discarded are ignored. A replay opens no
+    follow-ups. Raises UnknownDelivery, and Refusal if the delivery still cannot be parsed.
     """
     stored, _ = await delivery(workspace, id=id)
     raw = await raw_delivery(workspace, id=id)
@@ -167,6 +196,13 @@ async def replay(workspace: Workspace, *, id: int, by: str, now: int) -> Recorde
         )
     except BadBody as exc:
         raise Refusal(f"delivery {id} still cannot be read: {exc}") from exc
+    discarded = await discarded_items(workspace, id=id)
+    items = [
+        Ignored(key=item.key, reason="it was discarded", raw=item.raw)
+        if mark_item(position, item.key) in discarded
+        else item
+        for position, item in enumerate(items)
+    ]
     submission = Submission(
         source=source.slug,
         batch=f"{source.slug}/{stored.key}",

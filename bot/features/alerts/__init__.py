@@ -20,13 +20,9 @@ FEATURE = Feature(
             manage_alerts,
             "alerts [add | try | pause | resume | remove | digest]",
             "when the team is alerted to follow up",
-            (
-                *(
-                    "alerts",
-                    "alerts add when score crosses 80 if owner:me in #sales",
-                    "alerts try when score rises 15 in 7d",
-                ),
-                *("alerts pause 3", "alerts digest 9:00"),
+            ("alerts", "alerts try when {type} rises {change} in 7d", "alerts digest 9:00", "alerts digest off"),
+            examples_of_setters=(
+                *("alerts add when {type} crosses {edge} if owner:me", "alerts pause {rule}", "alerts resume {rule}"),
             ),
         ),
     },

@@ -20,10 +20,11 @@ from storage.notices import clear_notice
 from storage.reading.current_scores import cards_of
 
 DIGEST_USAGE = (
-    "Type `/score alerts digest 9:00`, `digest 9:00 Europe/Berlin in #sales`, `digest off` or `digest off in #sales`."
+    "Type `/score alerts digest 9:00`, `digest 9:00 Europe/Berlin in #channel`, or `digest off`,"
+    " also with `in #channel`."
 )
 _IN_CHANNEL = re.compile(r"(?:^|\s)in\s+<#(?P<id>[CG][A-Z0-9]+)(?:\|[^<>]*)?>\s*$", re.IGNORECASE)
-_NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #sales`"
+_NO_DIGEST = "So its digest is not sent. To send it elsewhere: `/score alerts digest 9:00 in #channel`"
 
 
 async def change_digest(request: Request, words: str) -> Reply:

@@ -17,6 +17,7 @@ from bot.blocks.elements import short_name
 from bot.blocks.refusals import plain_reply, refusal_sentence
 from bot.features.alerts.digest import change_digest
 from bot.slack.access import Need, Verdict
+from bot.slack.examples import describe_types
 from bot.slack.handling import Reply, Request
 from bot.slack.text import MENTION
 from storage.alerts.broken import find_breakages
@@ -27,6 +28,7 @@ from storage.alerts.memory import count_cooled_down
 from storage.alerts.rules import AlertRule, RuleThere, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
 from storage.alerts.simulate import try_alert
 from storage.domain.alerts.syntax import read_alert
+from storage.domain.alerts.values import write_example
 from storage.domain.errors import Refusal
 from storage.domain.filters import BadFilter
 from storage.ledger.contacts import contacts
@@ -35,10 +37,9 @@ NO_COLLEAGUE = (
     "The person to escalate to is not an active member of this workspace, and scores are for members"
     " only. Name a colleague: `sla 4h escalate to @jane`"
 )
-USAGE = (
-    "Type `/score alerts` for the list, `/score alerts add when score crosses 80 if owner:me in #sales`,"
-    " `/score alerts try when score rises 15 in 7d`, `/score alerts pause 3`, `resume 3`, `remove 3`,"
-    " or `/score alerts digest 9:00`."
+_USAGE = (
+    "Type `/score alerts` for the list, {add}, `/score alerts try when {type} rises {change} in 7d`,"
+    " `/score alerts digest 9:00`, or `pause`, `resume` or `remove` with the number of a rule."
 )
 MOST_TRIED = 20
 
@@ -64,7 +65,7 @@ async def manage_alerts(request: Request) -> Reply:
         case "pause" | "resume" | "remove" as action:
             return await _change_rule(request, action, rest.strip().lstrip("#"))
         case _:
-            return plain_reply(USAGE)
+            return plain_reply(_USAGE.format(add=write_example(request.types[0]), **describe_types(request.types)))
 
 
 async def render_alerts_page(request: Request) -> Reply:

@@ -36,7 +36,7 @@ FEATURE = Feature(
             list_follow_ups,
             "followups [mine | open | overdue]",
             "the open follow-ups",
-            ("followups", "followups mine"),
+            ("followups", "followups mine", "followups overdue"),
         ),
     },
     buttons={

@@ -118,6 +118,8 @@ async def _ask_outcomes(request: Request, page: FollowUpPage) -> list[Block]:
         for id in reversed(page.ended)
         if (item := ended.get(id)) and item.standing.state is FollowUpState.DONE and item.outcome is None
     ]
+    if not unanswered:
+        return []
     people = {
         contact.id: contact for contact in await contacts(request.workspace, ids=[item.contact for item in unanswered])
     }

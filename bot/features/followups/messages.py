@@ -17,9 +17,8 @@ from bot.slack.poster import NotShown
 from bot.slack.text import UNUSABLE_CHANNEL, escape
 from storage import jobs, posted_messages
 from storage.alerts import followup_moves, followups
-from storage.alerts.decide import OWNERS
 from storage.alerts.followup_moves import ASK, ESCALATE, JOINED, LEFT, RELEASE, WAKE
-from storage.alerts.followups import FollowUp, Step
+from storage.alerts.followups import OWNERS, FollowUp, Step
 from storage.domain.backoff import PACE, SECOND
 from storage.domain.followups import WAITING, FollowUpMove, TooLate
 from storage.job_runner import GiveUp, JobResult

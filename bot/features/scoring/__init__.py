@@ -20,13 +20,11 @@ FEATURE = Feature(
         "settings": Command(
             show_settings,
             "settings",
-            "for admins: see, change and add score types",
+            "see, change and add score types",
             ("settings",),
             Need.ADMINISTER,
         ),
-        "rules": Command(
-            show_rules, "rules", "for admins: the points for activities and attributes", ("rules",), Need.ADMINISTER
-        ),
+        "rules": Command(show_rules, "rules", "the points for activities and attributes", ("rules",), Need.ADMINISTER),
     },
     buttons={
         "settings": (Need.ADMINISTER, turn_settings_page),

@@ -256,7 +256,7 @@ class Moves(Watch):
         trend = re.fullmatch(pattern, text, re.IGNORECASE)
         if trend is None:
             return None
-        amount = parse_number(trend["amount"])
+        amount = parse_number(trend["amount"], score_type)
         if not 0 < amount <= score_type.maximum - score_type.minimum:
             raise BadAlert(_explain_move(amount, score_type))
         return Trigger(amount=amount, span=parse_length(trend["span"]))

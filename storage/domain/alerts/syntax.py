@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.domain.alerts.kinds import ANYWHERE, KINDS, Crosses, Kind, Region, Trigger
-from storage.domain.alerts.values import EXAMPLE, BadAlert, parse_length, parse_number
+from storage.domain.alerts.values import BadAlert, parse_length, parse_number, write_example
 from storage.domain.errors import UnknownScoreType
 from storage.domain.numbers import show
 from storage.domain.score_types import ScoreType
@@ -58,10 +58,10 @@ def read_alert(text: str, types: Sequence[ScoreType]) -> AlertWords:
     trigger, options = _split_options(parts[0], options)  # options may also stand before the condition
     clause = _WHEN.fullmatch(trigger.strip())
     if clause is None:
-        raise BadAlert(f"Type when to alert: {EXAMPLE}")
+        raise BadAlert(f"Type when to alert: {write_example(types[0])}")
     score_type = next((known_type for known_type in types if known_type.key == clause["type"].casefold()), None)
     if score_type is None and clause["type"].casefold() == "when":
-        raise BadAlert(f"Type when to alert: {EXAMPLE}")
+        raise BadAlert(f"Type when to alert: {write_example(types[0])}")
     if score_type is None:
         raise UnknownScoreType(clause["type"], known=tuple(known_type.key for known_type in types))
     kind, when = _parse_trigger(clause["rest"].strip(), score_type)
@@ -113,13 +113,14 @@ def _parse_trigger(text: str, score_type: ScoreType) -> tuple[Kind, Trigger]:
         trigger = kind.parse(text, score_type)
         if trigger is not None:
             return kind, trigger
+    example = write_example(score_type)
     raise BadAlert(
-        f"`{text}` does not say when. Type for example: {EXAMPLE}" if text else f"Type when to alert: {EXAMPLE}"
+        f"`{text}` does not say when. Type for example: {example}" if text else f"Type when to alert: {example}"
     )
 
 
 def _parse_margin(text: str, score_type: ScoreType) -> int:
-    margin = parse_number(text)
+    margin = parse_number(text, score_type)
     if not 0 < margin <= score_type.maximum - score_type.minimum:
         problem = f"a margin of {show(margin)} does not fit into {score_type.range_shown}"
         raise BadAlert(

@@ -10,11 +10,15 @@ import pytest
 from bot.blocks.digest import digest_reply
 from bot.blocks.elements import button, format_actor, format_value, format_with_band, moment, sections, trend, truncate
 from bot.blocks.followups import Reader, ended_blocks, follow_up_reply, headline, list_reply
+from bot.blocks.help import command_reply, overview_reply
 from bot.blocks.history import history_reply, why_reply
+from bot.blocks.home import health_blocks, portfolio_blocks, settings_blocks
 from bot.blocks.lists import segments_reply, top_reply
 from bot.blocks.refusals import ambiguous_contact_reply, choose_contact_reply, distinct_name, no_contact_reply
 from bot.blocks.scores import MOST_TYPES, card_reply, receipt_reply, set_modal
+from bot.features import TABLES
 from bot.features.followups.lists import MOST_ENDED, PER_PAGE, FollowUpPage
+from bot.slack.access import Need
 from bot.slack.handling import Reply
 from storage.alerts.digests import News
 from storage.alerts.followups import FiredRule, FollowUp
@@ -24,10 +28,14 @@ from storage.domain.facts import Op
 from storage.domain.fold import beginning
 from storage.domain.followups import FollowUpOutcome, FollowUpState
 from storage.domain.followups import FollowUpStatus as Stand
+from storage.domain.people import Choices, Setters
 from storage.domain.score_types import Band, ScoreType
+from storage.domain.source_health import SourceHealth
 from storage.domain.submissions import Moved
 from storage.reading.current_scores import Card, CurrentScore
 from storage.reading.history import HistoryEntry
+from storage.reading.portfolio import Portfolio
+from storage.sources.subscriptions import Subscription
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
 from tests.slack.block_kit import check_blocks, check_view
 
@@ -119,7 +127,16 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
         "card": card_reply(Card(contact=person, standings=standings), types, ()),
         "why": why_reply(person, types[0], Explanation(value=WIDEST, contributions=tuple(made_of))),
         "why nothing": why_reply(person, types[0], None),
-        "segments": segments_reply({f"{n:03d}{'s' * 29}": "&" * 1400 for n in range(90)}),
+        "segments": segments_reply({f"{n:03d}{'s' * 29}": "&" * 1400 for n in range(90)}, types[0]),
+        "help": overview_reply(
+            {verb: f"`/score {command.usage}`: {command.summary}" for verb, command in TABLES.verbs.items()},
+            types,
+            contact="a" * 60 + "@example.com",
+            rights=frozenset(Need),
+        ),
+        "help filter": command_reply(
+            "filter TERMS", "list", ["&" * 400] * 5, {title: [("<" * 90, "m" * 90)] * 8 for title in "abcdef"}
+        ),
         "card without scores": card_reply(Card(contact=person, standings=()), types, ()),
         "receipt": receipt_reply(person, moves, batch=f"slack/{'a' * 32}", reason="&" * 300),
         "undone": receipt_reply(person, moves, batch=f"slack/{'a' * 32}", note="undone"),
@@ -141,7 +158,7 @@ def test_every_message_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]
     complaints = {name: check_blocks(list(reply.blocks)) for name, reply in replies.items()}
 
     assert {name: complaint for name, complaint in complaints.items() if complaint} == {}
-    assert len(replies) == 14
+    assert len(replies) == 16
 
 
 @pytest.mark.parametrize("types", [TYPES, MANY], ids=["four types", "ninety types"])
@@ -153,6 +170,26 @@ def test_every_form_is_taken_by_slack(name: str, types: tuple[ScoreType, ...]) -
 
     assert [check_view(form) for form in forms] == [[], []]
     assert max(len(form["private_metadata"]) for form in forms) < 3000 - 300
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_home_tab_is_taken_by_slack(name: str) -> None:
+    """Slack accepts the sections of the Home tab with the longest names, and room is left for the follow-ups."""
+    cards = (Card(contact=NAMES[name], standings=(standing(SCORE, WIDEST, trends={7: WIDEST}),)),) * 5
+    failing = Subscription(
+        id=1, url="https://x.example", secrets=(), events=(), segments=(), imports=False, failing_since=AT,
+        paused_until=0, disabled_at=None, problem="&" * 500, created_at=AT,
+    )  # fmt: skip  # who, what, and since when
+    health = health_blocks(
+        {f"{n}{'s' * 39}": SourceHealth.UNUSABLE for n in range(50)}, 1_000, counts_all=False,
+        failed_jobs=["j" * 60] * 50, subscriptions=[failing] * 50,
+    )  # fmt: skip  # by kind of trouble
+    choices = Choices(alert_channel=None, admins=(), setters=Setters.MEMBERS, welcomed_at=None, set_up_at=AT)
+    portfolio = Portfolio(hottest=cards, rising=cards[:3], falling=cards[:3], is_own=False)
+    blocks = [*portfolio_blocks(portfolio, SCORE), *health, *settings_blocks(choices, MANY)]
+
+    assert check_view({"type": "home", "blocks": blocks}) == []
+    assert len(blocks) < 40
 
 
 def test_no_token_is_cut() -> None:

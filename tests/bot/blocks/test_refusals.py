@@ -65,6 +65,11 @@ from tests.bot.blocks.test_blocks import contact
             " First type `/score alerts remove 2` and `/score segment save best …` without it",
         ),
         (
+            errors.SegmentInUse("hot", segments=(), rules=(), subscriptions=(3,)),
+            "The segment `hot` was not deleted: subscription 3 uses it."
+            " First type `contact-score subscription remove 3` in a terminal",
+        ),
+        (
             errors.SegmentInUse("hot", segments=(), rules=tuple(range(2, 14))),
             "The segment `hot` was not deleted: alert rule 2, alert rule 3, alert rule 4, alert rule 5, alert rule 6,"
             " alert rule 7, alert rule 8, alert rule 9, alert rule 10, alert rule 11 and 2 more use it."

@@ -33,6 +33,7 @@ MIGRATIONS = [
     "0020_events",
     "0021_followup_rules",
     "0022_makers",
+    "0023_owners",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

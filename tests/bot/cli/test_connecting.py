@@ -1,11 +1,15 @@
 """The README's five steps and the other source commands, run as real processes."""
 
+import asyncio
 import json
+import os
+import pty
 from pathlib import Path
 
 import pytest
 
-from tests.bot.cli.program import environment, run, serving
+from tests.bot.cli.program import PROGRAM, environment, run, serving
+from tests.bot.cli.test_transfer import all_shown
 from tests.webhooks.sender import session
 
 pytestmark = pytest.mark.slow
@@ -144,7 +148,20 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
         f" Add it: contact-score type add {key}"
         for name, key in (("a", "fit"), ("c", "fti"))
     ]
-    assert (added.code, json.loads(added.out)["slug"], added.err.splitlines()) == (0, "hub", words)
+    missing = (
+        "Its requests are refused until it has a secret; give it the client secret of your app:"
+        " contact-score source set hub-eu --secret SECRET"
+    )
+    document = json.loads(added.out)
+    assert (added.code, document["slug"], len(document["secrets"])) == (0, "hub", 1)
+    assert added.err.splitlines() == words
+    by_hand = await run("source", "add", "hub-eu", "--provider", "hubspot", env=env)
+    assert (by_hand.code, by_hand.out.splitlines()[-1]) == (0, missing)
+    (tmp_path / "event.json").write_text("[]")
+    (await run("source", "send", "hub-eu", "event.json", env=env, cwd=tmp_path)).check_refused(
+        "`hub-eu` has no secret yet; give it the client secret of your app:"
+        " contact-score source set hub-eu --secret SECRET"
+    )
     await run("type", "add", "fit", env=env)
     again = await run("source", "set", "hub", "--public-url", "https://scores.example.com/hub", env=env)
     last = words[1].replace("existing: score", "existing: score, fit")
@@ -171,6 +188,41 @@ async def test_what_a_source_is_told_and_cannot_be_is_said_beside_it(database_ur
         assert (unread.code, unread.err.partition(":")[0]) == (1, "The file bad.json cannot be read as JSON")
     unknown = await run("deliveries", "list", "--source", "huub", env=env)
     unknown.check_refused("There is no source `huub` in T0123")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_terminal_is_asked_for_the_secret_of_the_sender(database_url: str) -> None:
+    """On a terminal the secret that the sender makes is asked for, and stored."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    own_end, terminal_end = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM, "source", "add", "hub", "--provider", "hubspot", env={**env, "TERM": "dumb"},
+        stdin=terminal_end, stdout=terminal_end, stderr=terminal_end,
+    )  # fmt: skip  # all three are the terminal
+    os.close(terminal_end)
+    os.write(own_end, b"client-secret\n")
+    shown, ended = await asyncio.gather(asyncio.to_thread(all_shown, own_end), process.wait())
+
+    assert ended == 0, shown
+    assert "Paste the client secret of your app, or leave it blank to add it later: " in shown
+    assert (await run("source", "show", "hub", "--json", env=env)).document["live_secrets"] == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_an_address_that_no_sender_reaches_is_warned_of(database_url: str) -> None:
+    """Every command that prints the address of a source warns if other machines do not reach it."""
+    env = environment(database_url)
+    await run("workspace", "add", "T0123", "--name", "Acme", env=env)
+    warning = "Warning: Other machines do not reach 127.0.0.1: set CONTACT_SCORE_PUBLIC_URL to"
+    assert (await run("source", "list", env=env)).err == ""
+    for command in (["add", "hub", "--provider", "hubspot", "--secret", "client-secret"], ["list"], ["show", "hub"]):
+        printed = await run("source", *command, env=env)
+        assert (printed.code, printed.err.startswith(warning), printed.err.count("\n")) == (0, True, 1)
+        assert "shown again" not in printed.out
+    env["CONTACT_SCORE_PUBLIC_URL"] = "https://scores.example.com"
+    added = await run("source", "add", "crm", env=env)
+    assert (added.err, "The secret is not shown again." in added.out) == ("", True)
 
 
 async def test_the_place_of_a_token_is_told(database_url: str) -> None:

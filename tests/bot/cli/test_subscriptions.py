@@ -63,6 +63,12 @@ async def test_a_subscription_gets_the_events_of_the_service(database_url: str, 
     (await ran("subscription add example.com")).check_refused(
         "Give the address that receives events, like https://example.com/hook"
     )
+    outside = await ran("subscription add https://10.0.0.5/ --json")
+    assert (outside.code, outside.err) == (
+        0,
+        "Warning: no event will be sent to this address:"
+        " the address is not public, and not in CONTACT_SCORE_ALLOW_NETWORKS\n",
+    )
     (await ran("subscription add https://example.com/ --event moon.rise")).check_refused(
         "There is no event `moon.rise`; existing: " + ", ".join(ALL)
     )

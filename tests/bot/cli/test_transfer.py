@@ -85,6 +85,8 @@ async def test_a_file_with_bad_lines_is_imported_mended_and_taken_back(terminal:
             "  Line 3: Fit: Fit goes in steps of 0.5; use 8 or 8.5",
             "  Line 4: `nobody` is not an e-mail address",
             "  Line 5: Score: Score runs from 0 to 100; 101 is outside it",
+            "To round scores that are off the step (1 line), add --option off_step=round",
+            "To bring scores outside the range to its nearest end (1 line), add --option out_of_range=clamp",
             "They are in contacts.errors.csv: fix them there, then run contact-score import contacts.errors.csv",
             "Left out: Phone. Import one with --map 'Phone=attributes.phone', or all with --all-columns",
             f"Undo it: contact-score import contacts.csv --undo (in Slack: /score undo {batch})",
@@ -246,7 +248,14 @@ async def test_columns_are_shown_and_asked_about(terminal: Terminal) -> None:
     assert ann["attributes"] == {"member_rating": "4", "optin_time": "x", "leid": "1", "euid": "2", "notes": "y"}
 
     terminal.save("email,fit\nann@example.com,7.3\nbob@example.com,12\nzoe@example.com,85%\n", "off.csv")
-    assert (await terminal.run("import", "off.csv", "--json")).code == 1
+    refused = json.loads((await terminal.run("import", "off.csv", "--json")).out)
+    assert (
+        refused["reasons"]
+        == [
+            {"reason": "fit: Fit goes in steps of 0.5; use 7 or 7.5", "line": 2, "count": 1},
+            {"reason": "fit: Fit runs from 1 to 10; 12 is outside it", "line": 3, "count": 2},
+        ][::-1]
+    )
     options = ("--option", "off_step=round", "--option", "out_of_range=clamp")
     mended = (await terminal.run("import", "off.csv", *options, "--json")).document
     assert (mended["new"], mended["changed"], mended["wrong"]) == (2, 1, 0)

@@ -189,7 +189,15 @@ UNCLEAR = [
     ),
     ("ada 85%", "`85%` is not a number. Type for example `/score set ada 85`"),
     ("ada lovelace 1e3", "`1e3` is not a number. Type for example `/score set ada lovelace 85`"),
-    ("ada fit=8 and more", "Values go at the end: `/score set ada@example.com fit=8`"),
+    (
+        "ada fit=8 and more",
+        "Values go at the end, and a reason after `because`: `/score set ada fit=8 because and more`",
+    ),
+    ("fit=8 ada", "Values go at the end: `/score set ada fit=8`"),
+    ("ada fit=8 renewal=60", "There is no score type `renewal`. Choose from score, fit, satisfaction, mood_2."),
+    ("ada eighty", "`eighty` is not a number. Type for example `/score set ada 85`"),
+    ("ada eighty-five", "`eighty-five` is not a number. Type for example `/score set ada 85`"),
+    ("ada satisfaction=", "Type the number too: `satisfaction=4`"),
 ]
 
 
@@ -276,7 +284,7 @@ def test_a_clear_of_nobody() -> None:
     with pytest.raises(Unclear) as unclear:
         read_clear("", TYPES)
 
-    assert str(unclear.value) == "Name the contact: `/score clear ada@example.com fit`"
+    assert str(unclear.value) == "Name the contact: `/score clear ada@example.com score`"
 
 
 @pytest.mark.parametrize(

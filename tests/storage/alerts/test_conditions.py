@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.rules import pause_rule
 from storage.alerts.simulate import try_alert
+from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.facts import Item, Merge, Op

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import ENROLL, HANDLERS, add_alert_rule, choose_channel
 from storage.alerts.followups import load_follow_ups
 from storage.alerts.rules import alert_rules, pause_rule
+from storage.alerts.sweep import sweep
 from storage.domain.facts import Op
 from storage.domain.score_types import Rule
 from storage.job_runner import JobRunner

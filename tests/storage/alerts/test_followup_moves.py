@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from storage import jobs
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import (
     ASK,
@@ -29,6 +28,7 @@ from storage.alerts.followup_moves import (
     record_outcome,
 )
 from storage.alerts.followups import FollowUp, Step, list_overdue, list_steps, load_follow_ups
+from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage, open_storage
 from storage.db import database
 from storage.domain.followups import (

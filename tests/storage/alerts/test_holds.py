@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import load_follow_ups
+from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.facts import Op

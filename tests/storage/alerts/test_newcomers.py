@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from storage import jobs
-from storage.alerts.decide import MOST_ASKED, ask_next_newcomers, sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import FollowUp, load_follow_ups
+from storage.alerts.newcomers import MOST_ASKED, ask_next_newcomers
 from storage.alerts.rules import pause_rule, remove_rule, resume_rule
+from storage.alerts.sweep import sweep
 from storage.db.database import current_database
 from storage.domain.backoff import LEASE
 from storage.domain.contacts import Reference

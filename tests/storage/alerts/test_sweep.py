@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pytest
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import list_overdue, list_steps, load_follow_ups
@@ -16,6 +15,7 @@ from storage.alerts.hours import choose_working_hours
 from storage.alerts.memory import count_cooled_down
 from storage.alerts.rules import alert_rules, pause_rule
 from storage.alerts.simulate import CHANGES, NEWEST, try_alert
+from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage
 from storage.domain.contacts import Json
 from storage.domain.facts import Op

@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 
 from storage.alerts.broken import find_breakages
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import FollowUp, load_follow_ups
 from storage.alerts.rules import alert_rules, pause_rule, remove_rule, resume_rule
+from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage
 from storage.db import database
 from storage.domain.contacts import Json, Reference

@@ -2,10 +2,10 @@
 
 import pytest
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followup_moves import ASK, apply_move
 from storage.alerts.followups import load_follow_ups
+from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage
 from storage.domain.facts import Op
 from storage.domain.followups import FollowUpMove

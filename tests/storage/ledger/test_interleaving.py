@@ -9,14 +9,13 @@ from typing import TypeVar
 import asyncpg
 import pytest
 
-from storage.db.database import Row, Session, current_database
+from storage.db.database import Row, Session, StartAgain, current_database
 from storage.domain.contacts import Reference
 from storage.domain.errors import CannotSplit, Refusal
 from storage.domain.facts import Item, Merge, Op, Split
 from storage.domain.score_types import Rule, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
-from storage.ledger.contacts import StartAgain
 from storage.ledger.lock import Returned
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next

@@ -18,7 +18,7 @@ from storage.domain.score_types import Rule
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import last_command
+from storage.ledger.facts import find_last_command
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.reading.history import HistoryEntry, why
@@ -246,7 +246,7 @@ async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
         field_item("b4", Reference(email=BOB, source="crm", id="b"), at=NOW - 4, company="Bobs"), batch="d3",
     )  # fmt: skip  # three items of one delivery
     assert await team.value(ADA) == 50_000
-    assert await last_command(team.workspace, actor="U0REP") == "m"
+    assert await find_last_command(team.workspace, actor="U0REP") == "m"
 
     parted = await team.undo("m", batch="u", received=NOW + 2 * SECOND)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.alerts.decide import sweep
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followups import load_follow_ups
+from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage
 from storage.db.database import read
 from storage.domain.contacts import Json, Reference

@@ -11,7 +11,7 @@ from storage.domain.facts import Op
 from storage.domain.score_types import Rule
 from storage.domain.submissions import Recorded
 from storage.ledger.committer import Committer
-from storage.ledger.facts import last_command
+from storage.ledger.facts import find_last_command
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import add_score_type
 from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
@@ -161,21 +161,21 @@ async def test_an_undo_and_what_it_bears_on_in_the_same_moment(team: Team) -> No
 
 async def test_the_last_command_is_the_asker_s_last_that_stands(team: Team) -> None:
     """The last command is the person's own last command in force: not another person's, a source's or an undo."""
-    assert await last_command(team.workspace, actor="U1") is None
+    assert await find_last_command(team.workspace, actor="U1") is None
     await team.ask(set_to("a", ADA, 1), set_to("a2", BOB, 1), batch="a", actor="U1")
     await team.ask(set_to("b", ADA, 2), batch="b", actor="U1", received=NOW + 1)
     await team.ask(set_to("c", ADA, 3), batch="c", actor="U2", received=NOW + 2)
     await team.deliver(set_to("d", ADA, 4), received=NOW + 3)
-    assert await last_command(team.workspace, actor="U1") == "b"
+    assert await find_last_command(team.workspace, actor="U1") == "b"
 
     await team.undo("b", batch="u1", actor="U1", received=NOW + 4)
-    assert await last_command(team.workspace, actor="U1") == "a"
+    assert await find_last_command(team.workspace, actor="U1") == "a"
 
     await team.undo("a", batch="u2", actor="U2", received=NOW + 5)
-    assert await last_command(team.workspace, actor="U1") is None
+    assert await find_last_command(team.workspace, actor="U1") is None
 
     await team.undo("u1", batch="u3", actor="U1", received=NOW + 6)
-    assert await last_command(team.workspace, actor="U1") == "b"
+    assert await find_last_command(team.workspace, actor="U1") == "b"
 
 
 async def test_a_change_after_a_restored_one_is_the_later(team: Team) -> None:

@@ -76,7 +76,7 @@ async def test_every_claim_of_320_explanations_is_true(storage: Storage) -> None
             score_type = types[standing.score_type.key]
             _, explanation = await why(team.workspace, contact=card.contact.id, score=score_type.key, most=9, now=NOW)
             pair = (card.contact.id, score_type.key)
-            ledger = (await ledger_facts.ledgers(current_database().reader, {pair: score_type}))[pair]
+            ledger = (await ledger_facts.load_ledgers(current_database().reader, {pair: score_type}))[pair]
             facts = sorted(
                 (fact for fact in ledger.values() if fact.batch not in undone),
                 key=lambda fact: (*fact.order, fact.subject.encode()),

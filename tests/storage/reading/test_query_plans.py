@@ -20,6 +20,7 @@ from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of, top
 from storage.reading.history import history, why
 from storage.reading.pages import count, page
+from storage.reading.portfolio import load_portfolio
 from storage.scoring.definitions import add_score_type, score_types
 from storage.scoring.drafts import build, cancel, draft
 from storage.transfer.export import export
@@ -213,6 +214,28 @@ async def test_the_top_is_read_from_its_index(crowded: Team, crowd: str, caplog:
     assert "scores_rank" in plan_text
     assert "Seq Scan" not in plan_text
     assert "SCAN k" not in plan_text
+
+
+@pytest.mark.slow
+async def test_the_home_tab_is_read_from_indexes(crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The contacts of an owner, and the highest scores for who owns none, are found without reading all contacts."""
+    (default, _) = await score_types(crowded.workspace)
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        portfolio = await load_portfolio(
+            crowded.workspace, owner="rep@example.com", score_type=default, hottest=5, movers=3, now=NOW
+        )
+
+    assert (len(portfolio.hottest), portfolio.is_own) == (5, False)
+    for part, index in (("owner_key", "contacts_owner_key"), ("rank DESC, contact_id", "scores_rank")):
+        plan_text = await plan(crowd, statements(caplog.records, part)[0])
+        assert index in plan_text, plan_text
+        for whole in (
+            "Seq Scan on contacts",
+            "Seq Scan on scores",
+            "SCAN contacts",
+            "SCAN scores USING INDEX scores_c",
+        ):
+            assert whole not in plan_text, plan_text
 
 
 @pytest.mark.slow

@@ -3,9 +3,11 @@
 import pytest
 
 from storage.alerts.enroll import add_alert_rule
+from storage.db import database
 from storage.domain.errors import BadName, SegmentInUse, UnknownSegment
 from storage.domain.filters import BadFilter
 from storage.reading.segments import delete_segment, dependent_rules, save_segment, segment, segments
+from storage.sources.subscriptions import add_subscription, disable, remove_subscription
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team
 
@@ -31,6 +33,30 @@ async def test_segments_are_kept_by_name(team: Team) -> None:
     assert await segments(workspace) == {}
     with pytest.raises(UnknownSegment, match=r"^there is no segment `hot`\. No segments are saved yet\.$"):
         await segment(workspace, name="hot")
+
+
+async def test_a_segment_with_subscriptions_is_not_deleted(team: Team) -> None:
+    """A segment is not deleted while a subscription, working or turned off, gets its events."""
+    workspace = team.workspace
+    await save_segment(workspace, name="hot", text="score>=80", by="U0ADMIN", now=NOW)
+    await save_segment(workspace, name="hotter", text="score>=90", by="U0ADMIN", now=NOW)
+    for segments_of_one in (["hotter"], ["hot", "hotter"], []):
+        await add_subscription(
+            workspace, url="https://example.com/", segments=segments_of_one, events=(), secret="whsec_x",
+            by="U0ADMIN", now=NOW,
+        )  # fmt: skip  # what, then who and when
+    await database.write(lambda session: disable(session, workspace, id=2, because="gone", now=NOW))
+
+    with pytest.raises(SegmentInUse) as error:
+        await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW)
+    assert (error.value.segments, error.value.rules, error.value.subscriptions) == ((), (), (2,))
+    await remove_subscription(workspace, id=2, by="U0ADMIN", now=NOW)
+    assert await delete_segment(workspace, name="hot", by="U0ADMIN", now=NOW) == "score>=80"
+    with pytest.raises(UnknownSegment):
+        await add_subscription(
+            workspace, url="https://example.com/", segments=["hot"], events=(), secret="whsec_x",
+            by="U0ADMIN", now=NOW,
+        )  # fmt: skip  # what, then who and when
 
 
 async def test_what_cannot_be_used_is_not_saved(team: Team) -> None:

@@ -51,6 +51,7 @@ def test_a_file_is_recognised(tmp_path: Path, encoding: str, name: str, delimite
     ("content", "reason"),
     [
         (b"", "`contacts.csv` is empty"),
+        (b"PK\x03\x04\x14\x00\x06\x00", "`contacts.csv` is an Excel file: save it as “CSV UTF-8”, and import that"),
         (b"\n\n", "`contacts.csv` has no header: its first line must name the columns, one of them email"),
         (b'"email,name\n', "`contacts.csv` has no header: its first line must name the columns, one of them email"),
         (

@@ -1,6 +1,7 @@
 """Contacts and scores are imported from CSV files, repeatedly, and exported again."""
 
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from storage.transfer.csv_files import LONGEST_LINE, BadFile, Row, recognize
 from storage.transfer.export import export
 from storage.transfer.import_batch import undo_import
 from storage.transfer.import_columns import MOST_COLUMNS, choose_columns, match_columns
-from storage.transfer.import_csv import Report, import_file
+from storage.transfer.import_csv import MOST_REASONS, Report, import_file
+from storage.transfer.import_rows import ImportRow
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 
@@ -512,3 +514,29 @@ async def test_what_a_person_says_of_a_column_goes_first(desk: Desk) -> None:
     columns = match_columns(["Mail", "email", "Score", "x"], types, mapping={"mail": "email", "X": "score"})
 
     assert (columns.email, list(columns.scores), columns.unused) == (0, [3], ("email", "Score"))
+
+
+async def test_the_reasons_of_what_is_left_out_are_counted(desk: Desk) -> None:
+    """Rows that are left out for one reason count together, whatever their values; the options that help count too."""
+    rows = ("ada@example.com,101", "bob@example.com,-7", "nobody,5", "no one,6", "zoe@example.com,92.5", "kay@x.org,1")
+    report = await desk.report(
+        "email,score,Owner\n" + "\n".join(f"{row},{'x' * (300 * (row[0] == 'k'))}" for row in rows)
+    )
+
+    assert [(reason.text, reason.line, reason.count) for reason in report.reasons.values()] == [
+        ("score: Score runs from 0 to 100; 101 is outside it", 2, 2),
+        ("`nobody` is not an e-mail address", 4, 2),
+        ("score: Score goes in steps of 1; use 92 or 93", 6, 1),
+        ("Owner: it has 300 characters; cut it to 255", 7, 1),
+    ]
+    assert dict(report.adjustable) == {"clamps": 2, "rounds": 1}
+
+
+def test_only_so_many_reasons_are_counted() -> None:
+    """The reasons of a file take bounded memory; those counted already are counted on."""
+    report, words = Report(), ["".join(letters) for letters in product("abcde", repeat=3)]
+    for word in [*words, words[0]]:
+        report.count_reasons(ImportRow(Row(line=2, cells=(), end=0), complaints=[word]))
+
+    assert len(words) > len(report.reasons) == MOST_REASONS
+    assert report.reasons[words[0]].count == 2

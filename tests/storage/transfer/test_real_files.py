@@ -204,6 +204,7 @@ EXPORTS: list[tuple[str, str, dict[str, str]]] = [
       "Person - Owner": "owner", "Person - Label": "tags"}),
     ("Mailchimp", "Email Address,First Name,Last Name,MEMBER_RATING,TAGS",
      {"Email Address": "email", "First Name": "name", "Last Name": "name", "TAGS": "tags"}),
+    ("Mailchimp's merge tags", "EMAIL,FNAME,LNAME", {"EMAIL": "email", "FNAME": "name", "LNAME": "name"}),
     ("Google", "First Name,Middle Name,Last Name,Organization Name,Labels,E-mail 1 - Value,E-mail 2 - Value",
      {"First Name": "name", "Last Name": "name", "Organization Name": "company", "Labels": "tags",
       "E-mail 1 - Value": "email"}),
@@ -234,6 +235,20 @@ async def test_names_in_two_columns_are_one(team: Team, tmp_path: Path) -> None:
     assert await desk.take(text) == [3, 0, 0, 0]
     names = {address: known["name"] for address, known in (await desk.seen()).items()}
     assert names == {ADA: "Ada Lovelace", BOB: "Byron", "zoe@example.com": "Zoe"}
+
+
+async def test_two_columns_mapped_to_the_name_are_one(team: Team, tmp_path: Path) -> None:
+    """Headers that are not recognized can be joined too, in the order in which they are mapped; a third is refused."""
+    desk = Desk(team, tmp_path)
+    text = "Nachname,Vorname,Titel,E-mail\nLovelace,Ada,Dr.,ada@example.com\nByron,,,bob@example.com\n"
+    names = {"Vorname": "name", "Nachname": "name"}
+    assert await desk.take(text, mapping=names) == [2, 0, 0, 0]
+    assert {address: known["name"] for address, known in (await desk.seen()).items()} == {
+        ADA: "Ada Lovelace",
+        BOB: "Byron",
+    }
+    with pytest.raises(BadFile, match="two columns are `name`; choose one: --map COLUMN=name"):
+        await desk.take(text, mapping=names | {"Titel": "name"})
 
 
 async def test_a_cell_that_looks_blank_is_blank(team: Team, tmp_path: Path) -> None:

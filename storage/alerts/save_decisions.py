@@ -1,0 +1,70 @@
+"""Save the decisions of alert rules: open and close follow-ups, and save the alert memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from storage.alerts import followup_moves
+from storage.alerts import memory as alert_memory
+from storage.alerts.decisions import Decisions, Instant, find_reason, list_turns
+from storage.alerts.followup_moves import NewFollowUp
+from storage.alerts.followups import ADMINS, DIGEST, OWNERS
+from storage.alerts.memory import Watched
+from storage.db.database import Row, Session
+from storage.domain.alerts.memory import AlertMemory
+from storage.domain.followups import FollowUpMove
+
+
+async def save_decisions(
+    session: Session, all_decisions: Sequence[Decisions], loaded: Mapping[Watched, AlertMemory], *, now: int
+) -> dict[Watched, AlertMemory]:
+    """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
+    for closing, opening in list_turns(all_decisions):
+        for move in (FollowUpMove.FALL_BACK, FollowUpMove.TAKE_BACK):
+            letting_go = {watched: event.at for watched, event in closing.items() if event.move is move}
+            await followup_moves.let_rules_go(session, letting_go, move=move, now=now)
+        await followup_moves.open_follow_ups(session, await make_follow_ups(session, opening), now=now)
+    changed = dict[Watched, AlertMemory]()
+    for decisions in all_decisions:
+        evaluation, memory = decisions.evaluation, decisions.memory
+        before = loaded.get(evaluation.watched, AlertMemory())
+        is_same = replace(memory, seen_at=before.seen_at, enrollment=before.enrollment) == before
+        if not is_same or evaluation.watch.is_behind(before, evaluation.state, now=memory.seen_at):
+            changed[evaluation.watched] = memory
+    await alert_memory.save_memory(session, changed)
+    return changed
+
+
+async def make_follow_ups(session: Session, instants: Sequence[Instant]) -> list[NewFollowUp]:
+    if not instants:
+        return []
+    rows = await session.rows(
+        "SELECT c.id, c.owner_key, w.alert_channel FROM given(id bigint) JOIN contacts c ON c.id = given.id"
+        " JOIN workspaces w ON w.id = c.workspace_id",
+        [{"id": id} for id in sorted({instant.evaluation.contact for instant in instants})],
+    )
+    rows_by_id = {row["id"]: row for row in rows}
+    return [_make_follow_up(instant, rows_by_id[instant.evaluation.contact]) for instant in instants]
+
+
+def _make_follow_up(instant: Instant, row: Row) -> NewFollowUp:
+    evaluation, rule = instant.evaluation, instant.evaluation.rule
+    # A follow-up opened by time alone has no source, actor or reason.
+    cause = None if evaluation.plan is None or instant.by_time else evaluation.plan.submission
+    owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
+    return NewFollowUp(
+        workspace=evaluation.workspace.id,
+        rule=rule.id,
+        contact=evaluation.contact,
+        score=evaluation.watch.score_type.key,
+        before=instant.before,
+        after=instant.after,
+        source="" if cause is None else cause.source,
+        actor=None if cause is None else cause.actor,
+        reason=None if cause is None else find_reason(evaluation),
+        lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
+        at=instant.at,
+        why=None if evaluation.watch.is_shown_by_score else evaluation.watch.words,
+        words=f"{evaluation.watch.words} if {rule.condition}" if rule.condition else evaluation.watch.words,
+        sla=rule.sla,
+        escalate_to=rule.escalate_to,
+    )
