@@ -403,7 +403,9 @@ async def open_database(address: Address, *, vault: Vault, limits: Limits = DEFA
     context = TortoiseContext()
     with context:
         # Without the global fallback only this task and its children would find the database.
-        await context.init(config=address.tortoise(limits=limits), _enable_global_fallback=True)
+        # With init_connections, Tortoise would also build the querysets of all models, which nothing uses.
+        config = address.tortoise(limits=limits)
+        await context.init(config=config, init_connections=False, _enable_global_fallback=True)
     _open = Database(address, context, vault, limits)
     return _open
 
