@@ -938,9 +938,9 @@ async def test_a_segment_of_before_is_of_whoever_saved_it(database_url: str) -> 
     assert after_rows["audit_entries"] == before_rows["audit_entries"]
 
 
-async def test_contacts_of_before_are_found_and_get_their_words(database_url: str, tmp_path: Path) -> None:
+async def test_contacts_of_before_are_found_and_get_their_words(database_url: str) -> None:
     """A workspace with contacts gets a job that stores their words; searches find the contacts before it has run."""
-    await tables_until("0025_write_backs", database_url, tmp_path)
+    await tables_until("0025_write_backs", database_url)
     for number, team in ((1, "T0ACME"), (2, "T0EMPTY")):
         await raw.rows(
             database_url,
