@@ -209,7 +209,7 @@ FEATURE = Feature(
             show_admins,
             "admins [add|remove @name]",
             "who the admins are; admins add and remove others",
-            ("admins", "admins add @jane", "admins remove @jane"),
+            ("admins",),
         ),
     },
     buttons={
