@@ -110,7 +110,7 @@ def test_what_writes_is_told_the_time() -> None:
         "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
         "late_answers.delete_answer", "sources.readback_queue.clear_failure", "remove_workspace.remove_workspace",
         "sources.writeback_queue.clear_refusal", "sources.writeback_queue.record_written", "jobs.drop_repeated",
-        "ledger.words.fill_words",
+        "jobs.delete_lane", "ledger.words.fill_words",
     }  # fmt: skip  # names
 
 
