@@ -59,6 +59,7 @@ _NAMES = {
     AuditAction.IMPORT_UNDONE: "Import undone",
     AuditAction.IMPORT_RESTORED: "Undone import restored",
     AuditAction.EXPORTED: "Export",
+    AuditAction.CONTACTS_CHANGED: "Contacts changed",
     AuditAction.CONTACTS_MERGED: "Contacts merged",
     AuditAction.CONTACT_SPLIT: "Contact split",
     AuditAction.CONTACT_DELETED: "Contact deleted",
@@ -76,6 +77,7 @@ _HIDDEN = {
     AuditAction.SEGMENT_SAVED: ("made_by",),
     AuditAction.SEGMENT_DELETED: ("made_by",),
     AuditAction.ITEMS_DISCARDED: ("discarded",),
+    AuditAction.CONTACTS_CHANGED: ("batch",),
 }
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{2,31}", re.ASCII)
