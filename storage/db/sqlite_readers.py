@@ -3,6 +3,7 @@
 With one connection, every look-up would wait for a slow filter of somebody else."""
 
 import asyncio
+import time
 from typing import Any
 
 import aiosqlite
@@ -26,21 +27,19 @@ class _Reader(SqliteClient):
         super().__init__(file_path, **settings)
         self.running = 0  # the statements that run or wait for this connection
         self._limit = limit  # seconds that a statement may take
-        self._latest = 0.0  # the event loop's time at which the current statement is ended
+        self._latest = 0.0  # the time of the monotonic clock at which the current statement is ended
 
     async def create_connection(self, with_db: bool) -> None:
         is_new = self._connection is None
         await super().create_connection(with_db)
         if is_new and self._limit is not None:
             assert self._connection is not None
-            loop = asyncio.get_running_loop()
-            await self._connection.set_progress_handler(lambda: loop.time() > self._latest, STEPS)
+            await self._connection.set_progress_handler(lambda: time.monotonic() > self._latest, STEPS)
 
     def begin_statement(self) -> None:
         """Begin the time of a statement. The connection must be locked."""
         if self._limit is not None:
-            loop = asyncio.get_running_loop()
-            self._latest = loop.time() + self._limit
+            self._latest = time.monotonic() + self._limit
 
     def acquire_connection(self) -> ConnectionWrapper[aiosqlite.Connection]:
         return _Acquired(self._lock, self)
