@@ -157,6 +157,19 @@ async def test_a_group_that_cannot_be_read_gives_nobody_more(acme: Acme) -> None
     assert "Or a user group" not in json.dumps(view.blocks)
 
 
+async def test_a_group_that_cannot_be_read_keeps_its_limits(acme: Acme) -> None:
+    """While a group of viewers cannot be read, anybody may belong to it; a group that is gone has no members."""
+    await admin_says(acme, "roles @sales-team viewer")
+    assert await says(acme, SET) == VIEWER
+    acme.sandbox.world.scopes.discard("usergroups:read")
+    acme.sandbox.clock.advance(61)
+    assert await says(acme, SET) == VIEWER
+    acme.sandbox.world.scopes.add("usergroups:read")
+    del acme.sandbox.world.groups[GROUP]
+    acme.sandbox.clock.advance(61)
+    assert (await says(acme, SET)).startswith("Ada Lovelace")
+
+
 @pytest.mark.parametrize("by_group", [False, True])
 async def test_people_without_a_role_see_nothing(acme: Acme, by_group: bool) -> None:
     """If only people with a role may see scores, others are refused on every surface, and posts do not reach them."""
