@@ -28,6 +28,7 @@ from storage.domain.people import Workspace
 from storage.ledger import contacts
 from storage.ledger.contacts import NOBODY
 from storage.ledger.verify import compare_contacts
+from storage.ledger.words import save_words
 from storage.scoring.definitions import live
 from storage.scoring.draft_scores import fold_contacts
 from storage.scoring.drafts import restart_enrollment
@@ -381,6 +382,7 @@ async def _fold_all(session: Session, workspace: Workspace, ids: "array[int]") -
         whole = sorted(id for id, root in roots.items() if id == root)
         for score_type in types:
             await fold_contacts(session, workspace, score_type, whole)
+        await save_words(session, ids[start : start + PAGE])
         _, differences = await compare_contacts(session, workspace, whole)
         if differences:
             what = differences[0]

@@ -86,7 +86,7 @@ NO_SETTINGS = {
     "events.deliveries.postpone_delivery", "events.deliveries.record_failure", "events.deliveries.record_success",
     "events.deliveries.wake_slots", "events.publish.delete_old_events", "events.publish.publish_events",
     "events.segment_events.sweep_segments",
-    "ledger.erase.record_request_names", "notices.clear_notice", "notices.record_notice",
+    "ledger.erase.record_request_names", "ledger.words.fill_words", "notices.clear_notice", "notices.record_notice",
     "posted_messages.forget_message", "posted_messages.record_posted", "scoring.definitions.delete",
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
