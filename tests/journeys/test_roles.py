@@ -211,7 +211,7 @@ async def test_a_person_without_a_role_gets_no_follow_up(acme: Acme) -> None:
     """The follow-up of an owner without a role goes to an admin, and nobody is assigned who may not see it."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await choose_setters(acme.workspace, setters=Setters.NAMED, by=ADMIN, now=now)
-    await acme.press(acme.sandbox.messages(HERE, ADMIN)[0], "Straight to the contact's owner", user=ADMIN)
+    await acme.press(await ask(acme, "setup"), "Straight to the contact's owner", user=ADMIN)
     await acme.pushed({"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "score", "value": 90})
     posted = await acme.until(
         lambda: [post for post in acme.sandbox.world.posts if post.metadata and "Ada" in str(post.blocks)]
@@ -291,7 +291,7 @@ async def test_roles_follow_the_menu_of_members_without_a_role(acme: Acme) -> No
         "Members without a role may view scores from now on. Before: view and set scores."
     )
     assert await says(acme, SET) == "Only admins set scores here; you may view them all. Ask <@U0ADMIN>."
-    await choose(acme, acme.sandbox.messages(HERE, ADMIN)[0], "setup_setters", "named")
+    await choose(acme, await ask(acme, "setup"), "setup_setters", "named")
     assert await says(acme, "ada") == NO_ROLE
     assert (await load_choices(acme.workspace)).setters is Setters.NAMED
 
