@@ -242,7 +242,7 @@ def _wake_jobs() -> None:
 
 
 def _is_welcome(call: ReceivedCall) -> bool:
-    return str(call.arguments.get("text")).startswith(WELCOME)
+    return call.method == "chat.postMessage" and str(call.arguments.get("text")).startswith(WELCOME)
 
 
 def button_of(message: Message, label: str, *, nth: int | None = None) -> dict[str, str]:

@@ -157,6 +157,19 @@ async def test_a_group_that_cannot_be_read_gives_nobody_more(acme: Acme) -> None
     assert "Or a user group" not in json.dumps(view.blocks)
 
 
+async def test_a_group_that_cannot_be_read_keeps_its_limits(acme: Acme) -> None:
+    """While a group of viewers cannot be read, anybody may belong to it; a group that is gone has no members."""
+    await admin_says(acme, "roles @sales-team viewer")
+    assert await says(acme, SET) == VIEWER
+    acme.sandbox.world.scopes.discard("usergroups:read")
+    acme.sandbox.clock.advance(61)
+    assert await says(acme, SET) == VIEWER
+    acme.sandbox.world.scopes.add("usergroups:read")
+    del acme.sandbox.world.groups[GROUP]
+    acme.sandbox.clock.advance(61)
+    assert (await says(acme, SET)).startswith("Ada Lovelace")
+
+
 @pytest.mark.parametrize("by_group", [False, True])
 async def test_people_without_a_role_see_nothing(acme: Acme, by_group: bool) -> None:
     """If only people with a role may see scores, others are refused on every surface, and posts do not reach them."""
@@ -198,7 +211,7 @@ async def test_a_person_without_a_role_gets_no_follow_up(acme: Acme) -> None:
     """The follow-up of an owner without a role goes to an admin, and nobody is assigned who may not see it."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await choose_setters(acme.workspace, setters=Setters.NAMED, by=ADMIN, now=now)
-    await acme.press(acme.sandbox.messages(HERE, ADMIN)[0], "Straight to the contact's owner", user=ADMIN)
+    await acme.press(await ask(acme, "setup"), "Straight to the contact's owner", user=ADMIN)
     await acme.pushed({"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "score", "value": 90})
     posted = await acme.until(
         lambda: [post for post in acme.sandbox.world.posts if post.metadata and "Ada" in str(post.blocks)]
@@ -278,7 +291,7 @@ async def test_roles_follow_the_menu_of_members_without_a_role(acme: Acme) -> No
         "Members without a role may view scores from now on. Before: view and set scores."
     )
     assert await says(acme, SET) == "Only admins set scores here; you may view them all. Ask <@U0ADMIN>."
-    await choose(acme, acme.sandbox.messages(HERE, ADMIN)[0], "setup_setters", "named")
+    await choose(acme, await ask(acme, "setup"), "setup_setters", "named")
     assert await says(acme, "ada") == NO_ROLE
     assert (await load_choices(acme.workspace)).setters is Setters.NAMED
 
