@@ -63,6 +63,7 @@ class AuditAction(StrEnum):
     IMPORT_UNDONE = "import.undone"
     IMPORT_RESTORED = "import.restored"
     EXPORTED = "export.begun"
+    CONTACTS_CHANGED = "contacts.changed"  #: many at once, by one command
     CONTACTS_MERGED = "contact.merged"
     CONTACT_SPLIT = "contact.split"
     CONTACT_DELETED = "contact.deleted"
@@ -160,15 +161,17 @@ async def redact_changes(
 ) -> None:
     """Empty what the entries of a workspace say about deleted contacts.
 
-    *contacts* are their rows, *words* their addresses and names: the filter of an export may contain them.
+    *contacts* are their rows, *words* their addresses and names: the filter of an export, or of a change of many
+    contacts, may contain them.
     """
     keys = [key for word in words if (key := match_key(word))]
-    exports = await session.rows(
-        "SELECT id, subject FROM audit_entries WHERE workspace_id = $1 AND what = $2 AND subject IS NOT NULL",
+    filters = await session.rows(
+        "SELECT id, subject FROM audit_entries WHERE workspace_id = $1 AND what IN ($2, $3) AND subject IS NOT NULL",
         workspace.id,
         AuditAction.EXPORTED.value,
+        AuditAction.CONTACTS_CHANGED.value,
     )
-    naming = [row["id"] for row in exports if any(key in match_key(row["subject"]) for key in keys)]
+    naming = [row["id"] for row in filters if any(key in match_key(row["subject"]) for key in keys)]
     for column, ids in (("contact_id", contacts), ("other_id", contacts), ("id", naming)):
         await session.rows(
             "UPDATE audit_entries SET subject = NULL, before = NULL, after = NULL"

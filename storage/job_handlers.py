@@ -7,6 +7,7 @@ import structlog
 
 from storage.alerts import enroll
 from storage.alerts.sweep import SWEEP, SWEEP_EVERY, sweep
+from storage.bulk_changes import delete_old_bulk_changes
 from storage.domain.people import Workspace
 from storage.events.event_jobs import SWEEP_EVENTS, make_event_handlers
 from storage.events.publish import delete_old_events
@@ -17,9 +18,11 @@ from storage.ledger.refold_job import make_refold_handler
 from storage.ledger.words import WORDS, fill_words
 from storage.scoring import drafts
 from storage.scoring.drafts import NoDraft
+from storage.sent_files import delete_old_files
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
 from storage.sources.health import WATCH, WATCH_EVERY, check_sources
 from storage.sources.writeback_queue import REFRESH, REFRESH_EVERY, refresh
+from storage.transfer import change_many, import_jobs
 
 log = structlog.get_logger(__name__)
 
@@ -44,10 +47,12 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
         return JobResult(repeat_at=now + WATCH_EVERY)
 
     async def delete_old(workspace: Workspace, _: Job) -> JobResult:
-        """Delete what was kept long enough: deliveries, and jobs that were given up; and again in an hour."""
+        """Delete what was kept long enough: deliveries, events, previews, jobs given up; and again in an hour."""
         now = clock()
         await delete_old_deliveries(workspace, now=now)
         await delete_old_events(workspace, now=now)
+        await delete_old_bulk_changes(workspace, now=now)
+        await delete_old_files(workspace, now=now)
         await delete_abandoned(workspace, now=now)
         return JobResult(repeat_at=now + RETENTION_EVERY)
 
@@ -73,6 +78,8 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
     }
     return {
         **draft_handlers,
+        **change_many.make_handlers(clock),
+        **import_jobs.make_handlers(clock),
         REFOLD: make_refold_handler(clock),
         WORDS: fill_next_words,
         **enroll.HANDLERS,

@@ -24,8 +24,11 @@ class LateAnswer:
     about: Mapping[str, Any]  #: what the answer is about, as the package that saved it encoded it
 
 
-async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, now: int) -> None:
-    """Save an answer and enqueue the job that sends it after the jobs that are already queued in *lane*."""
+async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, kind: str = ANSWER, now: int) -> None:
+    """Save an answer and enqueue the job that sends it after the jobs that are already queued in *lane*.
+
+    *kind* is the kind of that job.
+    """
     db = database.current_database()
     sealed = None
     if answer.answer_to is not None:
@@ -43,7 +46,7 @@ async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, no
             now,
         )
         job = NewJob(
-            workspace=workspace.id, kind=ANSWER, lane=lane, key=str(rows[0]["id"]), subject=rows[0]["id"], due_at=now
+            workspace=workspace.id, kind=kind, lane=lane, key=str(rows[0]["id"]), subject=rows[0]["id"], due_at=now
         )
         await enqueue(session, [job], now=now)
 

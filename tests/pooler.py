@@ -66,7 +66,7 @@ class Pooler:
 
 async def _answer(reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while part := await reader.read(65_536):
+        while (part := await reader.read(65_536)) and not client.is_closing():
             client.write(part)
             await client.drain()
     await _end(client)
@@ -74,7 +74,8 @@ async def _answer(reader: asyncio.StreamReader, client: asyncio.StreamWriter) ->
 
 async def _end(writer: asyncio.StreamWriter, message: bytes = b"") -> None:
     with suppress(OSError):
-        writer.write(message)
+        if not writer.is_closing():  # libuv's event loop raises RuntimeError for a write to a closed connection
+            writer.write(message)
         writer.close()
         await writer.wait_closed()
 

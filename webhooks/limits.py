@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 MAX_BODY = 1024 * 1024
+MAX_UPLOAD = 25 * MAX_BODY  #: the size of a file that is imported
+UPLOADS = "/api/v1/imports"  #: the path that takes such a file
 MAX_DEPTH = 64
 MAX_ITEMS = 1000
 MAX_CALLS = 30_000  # calls of the API a minute for each token, far more than one process can answer usefully

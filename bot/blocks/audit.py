@@ -60,6 +60,7 @@ _NAMES = {
     AuditAction.IMPORT_UNDONE: "Import undone",
     AuditAction.IMPORT_RESTORED: "Undone import restored",
     AuditAction.EXPORTED: "Export",
+    AuditAction.CONTACTS_CHANGED: "Contacts changed",
     AuditAction.CONTACTS_MERGED: "Contacts merged",
     AuditAction.CONTACT_SPLIT: "Contact split",
     AuditAction.CONTACT_DELETED: "Contact deleted",
@@ -77,6 +78,7 @@ _HIDDEN = {
     AuditAction.SEGMENT_SAVED: ("made_by",),
     AuditAction.SEGMENT_DELETED: ("made_by",),
     AuditAction.ITEMS_DISCARDED: ("discarded",),
+    AuditAction.CONTACTS_CHANGED: ("batch",),
 }
 #: the values of a state that are words of this program, as people read them
 _WORDS = {("setters", setters.value): text.lower() for setters, text in OTHERS.items()}

@@ -13,7 +13,7 @@ MOST_LINES = 8  # in a group
 #: title → verbs; a verb that is in no group is listed under MORE
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Contacts and scores": ("view", "set", "clear", "add", "undo"),
-    "Lists": ("filter", "top", "segment"),
+    "Lists": ("filter", "top", "segment", "tag", "untag", "assign"),
     "History": ("history", "why"),
     "Follow-ups": ("alerts", "followups"),
     "For admins: contacts": ("merge", "split", "delete"),

@@ -58,10 +58,13 @@ def filter_reply(
     back: str | None,
     onward: str | None,
     current: str,
+    change: str | None = None,
+    changes: int = 0,
 ) -> Reply:
     """Return a page of contacts that match a filter, with these scores and what the filter asks for of each contact.
 
-    *back*, *onward* and *current* are the values of its buttons.
+    *back*, *onward*, *current* and *change* are the values of its buttons; *changes* is the number of contacts that the
+    last one changes.
     """
     lines = [_render_line(card, scores, query, details) for card in cards]
     number = f"{total}" if total <= MOST_COUNTED else f"more than {MOST_COUNTED:,}"
@@ -70,6 +73,8 @@ def filter_reply(
     pages = [("Back", back), ("Next", onward)]
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
     buttons.append(button("Share to channel", action="share", value=current))
+    if change is not None and changes > 1:
+        buttons.append(button(f"Change all {changes:,}", action="bulk", value=change))
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
     below = actions(buttons)
     blocks = [head, *contact_rows(lines, [card.contact.id for card in cards], around=[head, below]), below]

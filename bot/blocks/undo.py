@@ -26,8 +26,8 @@ def taken_back_reply(
             f"{_render_changes(contact, moved)} · undone{GONE if contact.is_gone else ''}" for contact in affected
         )
     else:
-        scores = f"{len(moved):,} score{'' if len(moved) == 1 else 's'}"
-        text = f"{scores} of {contacts:,} contacts · undone"
+        scores = f"{len(moved):,} score{'' if len(moved) == 1 else 's'} of " if moved else ""
+        text = f"{scores}{contacts:,} contacts · undone"
     buttons = [button("Undo", action="undo", value=batch)]
     named = frozenset(contact.id for contact in affected)
     return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces, contacts=named)
@@ -35,7 +35,7 @@ def taken_back_reply(
 
 def deferred_undo_reply(contacts: int, *, batch: str, replaces: bool) -> Reply:
     """Return the receipt of an undone batch with scores that a job recalculates."""
-    text = f"Undone. The scores of {contacts:,} contacts are being recalculated; a large import takes some minutes."
+    text = f"Undone. The scores of {contacts:,} contacts are being recalculated; very many take some minutes."
     buttons = [button("Undo", action="undo", value=batch)]
     return Reply(text=text, blocks=[section(text), actions(buttons)], replaces=replaces)
 

@@ -28,6 +28,7 @@ from storage.transfer.import_batch import UndoneImport, batch_of, undo_import
 from storage.transfer.import_columns import Columns, choose_columns, format_columns
 from storage.transfer.import_csv import Reason, Report, import_file
 from storage.transfer.import_numbers import ScoreOptions
+from storage.transfer.ledger_file import import_ledger, is_ledger_file, ledger_lines
 
 #: value of `--option` → field of ScoreOptions
 OPTIONS = {"off_step=round": "rounds", "out_of_range=clamp": "clamps"}
@@ -83,6 +84,11 @@ def import_contacts(
 
     async def body(storage: Storage, _: Settings) -> bool:
         workspace = await the_workspace(team)
+        if is_ledger_file(file):
+            if undo or dry_run or map_column or all_columns or option:
+                raise Refusal("a whole ledger is imported as it is, into an empty workspace, and takes no options")
+            await _import_whole(workspace, file, as_json=as_json)
+            return True
         csv_file = recognize(file)
         if undo:
             if erase and not (yes or (not as_json and output.confirm("Undo, and delete its contacts for good?"))):
@@ -132,9 +138,28 @@ def import_contacts(
         return not report.wrong and not report.lost
 
     if not run(
-        body, limits=MAINTENANCE if undo else DEFAULT_LIMITS
+        body, limits=MAINTENANCE if undo or is_ledger_file(file) else DEFAULT_LIMITS
     ):  # an undo marks all contacts of the import in one transaction
         raise typer.Exit(1)
+
+
+async def _import_whole(workspace: Workspace, file: Path, *, as_json: bool) -> None:
+    """Import a ledger into an empty workspace."""
+    with output.progress_bar(file.name, total=_measure(file)) as on_progress:
+        contacts, facts = await import_ledger(
+            workspace, path=file, progress=on_progress, by=terminal_user(), now=system_clock()
+        )
+    if as_json:
+        output.document({"file": file.name, "contacts": contacts, "facts": facts})
+        return
+    output.lines(
+        f"Imported {file.name}: {output.count(contacts, 'contact')} with {output.count(facts, 'fact')}."
+        " Every score was calculated again and verified; no follow-up was created."
+    )
+
+
+def _measure(file: Path) -> int:
+    return file.stat().st_size
 
 
 def _parse_pair(text: str) -> tuple[str, str]:
@@ -274,16 +299,28 @@ def export_contacts(
     filter_text: Annotated[str, typer.Option("--filter", help="A filter as in Slack: 'score>=80 owner:…'")] = "",
     form: Annotated[Form | None, typer.Option("--format", help="csv by default.")] = None,
     out: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", dir_okay=False)] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Everything that scores are made of, as JSON Lines for `import`.")
+    ] = False,
     team: Team = None,
     as_json: AsJson = False,
 ) -> None:
-    """Export contacts with their scores, a page at a time, however many there are."""
+    """Export contacts with their scores, a page at a time, however many there are.
+
+    With --full, score types with their rules, and every fact, merge and undo: imported into an empty workspace, they
+    give the same scores and histories.
+    """
+    if full and (filter_text or form is not None or as_json):
+        raise typer.BadParameter("--full exports a whole workspace in a format of its own, and takes -o alone")
     if as_json and form is not None:
         raise typer.BadParameter("--json is a format of its own: leave out --format")
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
         now = system_clock()
+        if full:
+            await _export_whole(workspace, out, now=now)
+            return
         contact_filter = await read_filter(workspace, filter_text)
         total = await count(workspace, query=contact_filter, now=now) if out else 0
         target = create_file(out) if out else nullcontext(sys.stdout)
@@ -306,6 +343,17 @@ def export_contacts(
             output.note(f"Wrote {output.count(number_written, 'contact')} to {out}.")
 
     run(body, limits=MAINTENANCE)
+
+
+async def _export_whole(workspace: Workspace, out: Path | None, *, now: int) -> None:
+    """Write the ledger of a workspace to a file, or to the terminal."""
+    number = 0
+    with create_file(out) if out else nullcontext(sys.stdout) as file:
+        async for line in ledger_lines(workspace, by=terminal_user(), now=now):
+            file.write(line)
+            number += 1
+    if out:
+        output.note(f"Wrote {output.count(number, 'line')} to {out}.")
 
 
 def _ignore_progress(done: int) -> None:

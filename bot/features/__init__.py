@@ -7,11 +7,13 @@ from bot.blocks.refusals import choose_contact_reply
 from bot.features import (
     alerts,
     audit,
+    bulk,
     contacts,
     delete,
     failures,
     followups,
     history,
+    imports,
     lists,
     merge,
     roles,
@@ -27,17 +29,18 @@ from bot.features import (
 from bot.features.help import help_reply
 from bot.features.home import home_reply, list_contacts, list_health, show_settings
 from bot.slack.feature import join
+from bot.slack.filters import is_word_filter
 from bot.slack.handling import Reply, Request
 from bot.slack.line import Unclear, is_filter, near_filter, near_verb, read_contact, read_set, verb_of
-from bot.slack.lookup import find_all, is_name
+from bot.slack.lookup import find_all, is_name, is_source_id
 from bot.slack.text import escape_code
-from storage.sources.config import sources as list_sources
 
 #: the order of the verbs in `/score help`
 _FEATURES = (
     scores.FEATURE,
     contacts.FEATURE,
     lists.FEATURE,
+    bulk.FEATURE,
     history.FEATURE,
     alerts.FEATURE,
     followups.FEATURE,
@@ -51,9 +54,10 @@ _FEATURES = (
     setup.FEATURE,
     roles.FEATURE,
     audit.FEATURE,
+    imports.FEATURE,
     failures.FEATURE,
 )
-FEATURES = (*_FEATURES[:4], undo.make_feature(join(_FEATURES).inverses), *_FEATURES[4:])
+FEATURES = (*_FEATURES[:5], undo.make_feature(join(_FEATURES).inverses), *_FEATURES[5:])
 TABLES = join(FEATURES)
 #: what the Home tab shows, from the top
 HOME_SECTIONS = (
@@ -82,9 +86,10 @@ async def run_line(request: Request) -> Reply:
         if asking.rest and not command.takes_words:
             question = f"`/score {asking.verb}` takes no words, and nothing was done. Did you mean it alone?"
             return choose_contact_reply(question, [(f"/score {asking.verb}", asking.verb)])
-        return await command.handler(replace(request, text=asking.rest))
+        request = replace(request, text=asking.rest)
+        return await bulk.change_several(request, asking.verb) or await command.handler(request)
     matches = await find_all(request, read_contact(line))
-    if lists.is_word_filter(request) and not is_name(line, matches):
+    if is_word_filter(request, line) and not is_name(line, matches):
         return await lists.filter_contacts(request)
     if matches:
         return await scores.view_score(request)
@@ -92,7 +97,7 @@ async def run_line(request: Request) -> Reply:
     if suggestion:
         shown = f"/score {suggestion}"
         return choose_contact_reply(f"Did you mean `{escape_code(shown)}`?", [(shown, suggestion)])
-    if is_filter(line) and not await _is_source_id(request, line):
+    if is_filter(line) and not await is_source_id(request, line):
         return await lists.filter_contacts(request)
     if await lists.has_matches(request):
         return await lists.filter_contacts(request)
@@ -112,16 +117,6 @@ async def _suggest_line(request: Request, line: str) -> str | None:
     with suppress(Unclear):
         return f"set {line}" if await find_all(request, read_set(line, request.types).contact) else None
     return None
-
-
-async def _is_source_id(request: Request, line: str) -> bool:
-    """Return whether a line is `source:id` with the name of a known source; such a line is not a filter."""
-    slug, _, id = line.partition(":")
-    return (
-        bool(id)
-        and " " not in line
-        and slug.casefold() in {source.slug for source in await list_sources(request.workspace)}
-    )
 
 
 async def draw_home(request: Request) -> Reply:

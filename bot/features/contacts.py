@@ -8,9 +8,9 @@ from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
 from bot.slack.handling import Reply, Request
 from bot.slack.line import ADDABLE, read_add
-from bot.slack.lookup import find_all
-from bot.slack.text import MENTION, escape, escape_code
-from storage.domain.contacts import Json, looks_like_address
+from bot.slack.lookup import find_all, resolve_owner
+from bot.slack.text import escape
+from storage.domain.contacts import Json
 from storage.domain.errors import UnknownContact
 from storage.domain.submissions import Status
 from storage.ledger.facts import is_recorded
@@ -21,7 +21,7 @@ async def add_contact(request: Request) -> Reply:
     """Handle `add EMAIL [name:… company:… owner:…]`."""
     address, entered = read_add(request.text)
     if "owner" in entered:
-        owner = await _resolve_owner(request, entered["owner"])
+        owner = await resolve_owner(request, entered["owner"])
         if isinstance(owner, Reply):
             return owner
         entered["owner"] = owner
@@ -39,25 +39,6 @@ async def add_contact(request: Request) -> Reply:
     (after,) = await find(request.workspace, text=address)
     names = [name for name in ADDABLE if name in fields]
     return added_reply(before, after, names, batch=request.batch)
-
-
-async def _resolve_owner(request: Request, words: str) -> str | Reply:
-    """Return the owner's address for `me`, a mention or an address, or else the reply that says what to type."""
-    if words.casefold() == "me":
-        return request.person.email or plain_reply(
-            "Slack does not tell me your address. Type it: `owner:rep@example.com`"
-        )
-    mention = MENTION.fullmatch(words)
-    if mention:
-        address = await request.address_of(mention[1])
-        return address or plain_reply(
-            f"Slack does not tell me the address of {words}. Type it: `owner:rep@example.com`"
-        )
-    if not looks_like_address(words):
-        return plain_reply(
-            f"`{escape_code(words)}` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`."
-        )
-    return words
 
 
 async def become_owner(request: Request) -> Reply:

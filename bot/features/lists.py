@@ -18,26 +18,14 @@ from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.examples import describe_types
 from bot.slack.feature import Command, Feature
+from bot.slack.filters import mentioned_addresses, name_mentions, parse_filter
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.line import read_top
 from bot.slack.text import MENTION, escape, escape_code
 from storage.alerts.followups import list_waiting_of
 from storage.audit import AuditAction
-from storage.domain.filters import BadFilter, Filter, Sort, parse, with_addresses
-from storage.domain.filters.terms import (
-    All,
-    Any,
-    Crossed,
-    FollowedUp,
-    Has,
-    InBand,
-    Is,
-    Not,
-    Term,
-    Trend,
-    Updated,
-    leaf_terms,
-)
+from storage.domain.filters import BadFilter, Filter, Sort, with_addresses
+from storage.domain.filters.terms import All, Crossed, FollowedUp, Has, Trend, Updated, leaf_terms
 from storage.reading.current_scores import last_touched, top, values_then
 from storage.reading.pages import MOST_COUNTED, Page, count, find_emptying_term, page
 from storage.reading.segments import (
@@ -109,32 +97,10 @@ async def filter_contacts(request: Request) -> Reply:
     return await answer_filter(request, FilterPage(request.text))
 
 
-def is_word_filter(request: Request) -> bool:
-    """Return whether all words of a line stand for contacts: a band, a colleague, `me`, `mine`, an owner."""
-    owners = {"me": request.person.email or "me"} | {
-        mention[1]: mention[1] for mention in MENTION.finditer(request.text)
-    }
-    try:
-        query = parse(request.text, request.types, owners=owners)
-    except BadFilter:
-        return False
-    return bool(query.texts) and _has_no_words(query.where)
-
-
-def _has_no_words(term: Term) -> bool:
-    match term:
-        case All(parts=parts) | Any(parts=parts):
-            return all(_has_no_words(part) for part in parts)
-        case Not(part=part):
-            return _has_no_words(part)
-        case _:
-            return isinstance(term, (Is, InBand))
-
-
 async def has_matches(request: Request) -> bool:
     """Return whether a line without operators matches contacts as a filter, for example by a tag."""
     try:
-        query = await _parse_filter(request, request.text)
+        query = await parse_filter(request, request.text)
     except BadFilter:
         return False
     return await count(request.workspace, query=query, most=1, now=request.now) > 0
@@ -162,7 +128,7 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
     if length > LONGEST:
         note = ", quotation marks counted twice" if length > len(filter_page.text) else ""
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{note}.")
-    query = await _parse_filter(request, filter_page.text)
+    query = await parse_filter(request, filter_page.text)
     size = min(query.limit or PER_PAGE, MOST_PER_PAGE)
     total = await count(request.workspace, query=query, most=MOST_COUNTED + 1, now=request.now)
     if not total:
@@ -184,12 +150,14 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         query.scores or (request.types[0],),
         query,
         await _load_details(request, query, result),
-        text=await _name_mentions(request, filter_page.text),
+        text=await name_mentions(request, filter_page.text),
         first=filter_page.skipped + 1,
         total=total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,
         current=filter_page.carried() or "",  # always fits: it was in a button before, or it has no cursor
+        change=filter_page.text if Need.SET in request.rights else None,
+        changes=min(total, query.limit or total),
     )
 
 
@@ -207,30 +175,10 @@ async def _load_details(request: Request, query: Filter, result: Page) -> RowDet
     )
 
 
-async def _parse_filter(request: Request, text: str) -> Filter:
-    """Parse a filter; without a sort term it sorts by its first score, or the default score, highest first."""
-    owners = {"me": request.person.email, **await mentioned_addresses(request, text)}
-    query = parse(text, request.types, owners=owners, segments=await segments(request.workspace))
-    if query.sort:
-        return query
-    return replace(query, sort=(Sort((query.scores or (request.types[0],))[0], True),))
-
-
-async def mentioned_addresses(request: Request, text: str) -> dict[str, str | None]:
-    """Return the e-mail addresses of the colleagues mentioned in a text by Slack user id; None if unknown."""
-    return {mention[1]: await request.address_of(mention[1]) for mention in MENTION.finditer(text)}
-
-
-async def _name_mentions(request: Request, text: str) -> str:
-    """Return a text with the names of the mentioned colleagues, because code does not show mentions."""
-    names = {mention[1]: await request.name_of(mention[1]) for mention in MENTION.finditer(text)}
-    return MENTION.sub(lambda mention: f"@{names[mention[1]] or mention[1]}", text)
-
-
 async def _reply_no_match(request: Request, query: Filter, text: str) -> Reply:
     term = await find_emptying_term(request.workspace, query=query, now=request.now)
     reason = f" No contacts are left after `{escape_code(term)}`." if term and len(query.texts) > 1 else ""
-    shown = escape_code(await _name_mentions(request, text))
+    shown = escape_code(await name_mentions(request, text))
     return plain_reply(f"No contacts match `{shown}`.{reason}{_suggest_syntax(text, term or text)}")
 
 
@@ -304,7 +252,7 @@ async def top_contacts(request: Request) -> Reply:
         score_type, cards = await top(request.workspace, score=score, count=count, now=request.now)
         return top_reply(cards, score_type)
     score_type = request.type(score or request.types[0].key)
-    query = await _parse_filter(request, terms)
+    query = await parse_filter(request, terms)
     scored = replace(query, where=All((query.where, Has(score_type))), sort=(Sort(score_type, True),), limit=None)
     result = await page(request.workspace, query=scored, limit=count, cursor=None, now=request.now)
     if not result.cards:
@@ -313,7 +261,7 @@ async def top_contacts(request: Request) -> Reply:
             f"No contacts with a {score_called(score_type.label)} match `{escape_code(terms)}`. Score types: {keys}."
         )
     details = await _load_details(request, query, result)
-    return top_reply(result.cards, score_type, query, details, text=await _name_mentions(request, terms))
+    return top_reply(result.cards, score_type, query, details, text=await name_mentions(request, terms))
 
 
 FEATURE = Feature(

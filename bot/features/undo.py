@@ -35,7 +35,7 @@ MOST_READ = 100  #: how many of a person's last recorded changes are looked at
 #: recorded changes that are undone in the ledger, or that change nothing
 _IN_LEDGER = (
     AuditAction.CONTACTS_MERGED, AuditAction.CONTACT_SPLIT, AuditAction.IMPORT_BEGUN, AuditAction.IMPORT_UNDONE,
-    AuditAction.IMPORT_RESTORED, AuditAction.EXPORTED,
+    AuditAction.IMPORT_RESTORED, AuditAction.EXPORTED, AuditAction.CONTACTS_CHANGED,
 )  # fmt: skip  # names
 
 _Inverses = Mapping[str, Inverse]

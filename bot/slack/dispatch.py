@@ -3,8 +3,10 @@
 import asyncio
 import re
 import secrets
+import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -12,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.refusals import plain_reply, refusal_reply
 from bot.slack.access import Admin, Need, NotAllowed, Person, Verdict, is_from_outside, may_see
+from bot.slack.client import NotDownloaded, download_file
 from bot.slack.directory import People
 from bot.slack.feature import Feature, RequestHandler
 from bot.slack.handling import MOST_NAMED, Block, Outlived, Reply, Request
@@ -73,6 +76,7 @@ class Dispatcher:
         self._enterprise = enterprise
         self._bot_user = bot_user
         self._answers = Answers(workspace=workspace, posting=posting, opening=opening, people=people, clock=clock)
+        self._downloading = posting
         self._clock = clock
         self._senders = senders
         self._people = people
@@ -182,6 +186,27 @@ class Dispatcher:
         line = clean(re.sub(rf"<@{self._bot_user}(\|[^<>]*)?>", " ", text)).removeprefix(COMMAND).strip()
         payload = parse_message(event)
         await self._send(payload, await self._handle(payload, self._run_line, text=line))
+
+    async def handle_file(self, event: Mapping[str, Any]) -> None:
+        """Handle a file in a direct message to the app: the first one, whatever else the message says."""
+        self._track_task()
+        sent = next(iter(event.get("files") or ()), None)
+        if event.get("channel_type") != "im" or event.get("bot_id") or self._features.file is None or sent is None:
+            return
+        need, handler = self._features.file
+        name = str(sent.get("name") or "file")
+
+        async def download(request: Request) -> Reply:
+            with tempfile.TemporaryDirectory(prefix="contact-score-") as folder:
+                path = Path(folder) / "file.csv"
+                try:
+                    await download_file(self._downloading, str(sent.get("url_private_download") or ""), path)
+                except NotDownloaded as exc:
+                    return plain_reply(str(exc))
+                return await handler(replace(request, metadata={"path": str(path), "name": name}))
+
+        payload = parse_message(event)
+        await self._send(payload, await self._handle(payload, download, need=need))
 
     async def handle_join(self, event: Mapping[str, Any]) -> None:
         """Ask the person who invited the app to a channel, and nobody else, whether to post follow-ups there."""

@@ -42,6 +42,9 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
         ssl_check_enabled=False,
     )
 
+    async def handle_file(event: Mapping[str, Any]) -> None:
+        await dispatcher.handle_file(event)
+
     async def handle_channel_change(event: Mapping[str, Any]) -> None:
         await dispatcher.handle_channel_change(event)
 
@@ -65,6 +68,7 @@ def make_bolt(dispatcher: Dispatcher, *, client: AsyncWebClient, known: Authoriz
     bolt.view(ANY)(dispatcher.handle_form)
     bolt.options(ANY)(dispatcher.handle_menu)
     bolt.shortcut(SHORTCUT)(dispatcher.handle_shortcut)
+    bolt.event({"type": "message", "subtype": "file_share"})(handle_file)
     for event in CHANNEL_EVENTS:
         bolt.event(event)(handle_channel_change)
     for event in PERSON_EVENTS:

@@ -52,6 +52,7 @@ class Feature:
     options: Mapping[str, OptionLister] = field(default_factory=dict)  #: by the action id of a menu in a form
     shortcuts: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by callback id
     inverses: Mapping[str, Inverse] = field(default_factory=dict)  #: by the kind of recorded change that each undoes
+    file: tuple[Need, RequestHandler] | None = None  #: for a file in a direct message to the app
     jobs: Mapping[str, JobHandler] = field(default_factory=dict)  #: by kind
     recurring: Collection[str] = ()  #: the kinds of jobs that every workspace has and that are never given up
 
@@ -65,6 +66,7 @@ def join(features: Sequence[Feature]) -> Feature:
         options=_join_tables([feature.options for feature in features]),
         shortcuts=_join_tables([feature.shortcuts for feature in features]),
         inverses=_join_tables([feature.inverses for feature in features]),
+        file=next((feature.file for feature in features if feature.file is not None), None),
         jobs=_join_tables([feature.jobs for feature in features]),
         recurring=[kind for feature in features for kind in feature.recurring],
     )

@@ -9,6 +9,7 @@ from bot.slack.access import Admin, Need, NotAllowed, Person, UserGroup, Verdict
 from bot.slack.line import Value
 from bot.source_admin import Senders
 from storage.alerts.hours import choose_working_hours
+from storage.domain.bulk_changes import BulkChange, build_items
 from storage.domain.business_hours import UnknownZone
 from storage.domain.contacts import Contact, Json, Reference
 from storage.domain.errors import OutcomeUnknown, Refusal, UnknownScoreType
@@ -117,6 +118,15 @@ class Request:
         items = [Item(key=self.key, contact=contact.reference, score=score, op=Op.CLEAR) for score in scores]
         return await self._record(self._build_submission(items=items), contact)
 
+    async def apply(self, contact: Contact, change: BulkChange) -> Recorded | None:
+        """Apply a change of tags or of the owner to one contact. Return None if there is nothing to change."""
+        items = build_items(change, contact, key=self.key)
+        if not items:
+            return None
+        # The tags are stated as a whole list: they must still be those that were read.
+        submission = replace(self._build_submission(items=items), expects_each={contact.id: contact.version})
+        return await self._record(submission, contact)
+
     async def merge(self, contact: Contact, into: Contact) -> Recorded:
         """Merge *contact* into another contact."""
         merge = Merge(key=self.key, contact=contact.id, into=into.id)
@@ -128,9 +138,8 @@ class Request:
         return await self._record(self._build_submission(items=[deletion]), contact)
 
     async def undo(self, batch: str) -> Recorded:
-        """Undo a batch. Undoing an import opens no follow-ups, and a job recalculates the scores."""
-        is_import = batch.startswith("import/")
-        submission = replace(self._build_submission(undoes=batch), muted=is_import, defers=is_import)
+        """Undo a batch. If it has many contacts, a job recalculates their scores."""
+        submission = replace(self._build_submission(undoes=batch), defers=True)
         return await record(self.workspace, submission, now=self.now)
 
     async def _record(self, submission: Submission, contact: Contact | int | str) -> Recorded:

@@ -256,7 +256,8 @@ def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], 
                 raise Unclear(f"Values go at the end: `/score set ada@example.com {key}={assigned['rest']}`")
             raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{key}={example_of[key]}`.")
         with_colon = _ASKED.fullmatch(word)
-        if with_colon and with_colon["key"].casefold() in keys:
+        is_filter_term = with_colon and values and with_colon["rest"] and not _BARE.fullmatch(with_colon["rest"])
+        if with_colon and not is_filter_term and with_colon["key"].casefold() in keys:
             number = with_colon["rest"] if _BARE.fullmatch(with_colon["rest"]) else None
             key = with_colon["key"].casefold()
             raise Unclear(f"A colon is for filters. To set the score, type `{key}={number or example_of[key]}`")
@@ -393,3 +394,30 @@ def read_days(rest: str) -> tuple[str, int | None]:
         return rest, None
     days = int(match["number"]) * _DAYS_OF[match["unit"].casefold()] if match["number"] else EVER
     return match["line"].strip(), days
+
+
+def read_tags(rest: str) -> tuple[str, list[str]]:
+    """Split the tags off the end of a line: one word, or several that commas separate. Raises Unclear.
+
+    Return the contacts before them and the tags.
+    """
+    words = _FIELD_WORD.findall(rest)
+    tags = words[-1:]
+    while len(words) > len(tags) and words[-len(tags) - 1].endswith(","):
+        tags.insert(0, words[-len(tags) - 1])
+    contacts = " ".join(words[: len(words) - len(tags)])
+    names = [strip_quotes(part) for tag in tags for part in (tag.split(",") if '"' not in tag else [tag.rstrip(",")])]
+    if not contacts:
+        raise Unclear("Name the contacts, then the tag: `/score tag ada@example.com vip`, `/score tag score>=80 vip`")
+    return contacts, [name for name in names if name]
+
+
+def read_assignment(rest: str) -> tuple[str, str]:
+    """Split the new owner off the end of a line: `CONTACTS to OWNER`; *to* may be left out. Raises Unclear."""
+    contacts, _, owner = rest.rpartition(" ")
+    words = contacts.split(" ")
+    if len(words) > 1 and words[-1].casefold() == "to":
+        contacts = " ".join(words[:-1])
+    if not contacts:
+        raise Unclear("Name the contacts, then the new owner: `/score assign ada@example.com to @jane`")
+    return contacts, owner

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from bot.blocks.refusals import ambiguous_contact_reply, no_contact_reply, plain_reply
 from bot.slack.handling import Reply, Request
-from bot.slack.text import MENTION
-from storage.domain.contacts import Contact
+from bot.slack.text import MENTION, escape_code
+from storage.domain.contacts import Contact, looks_like_address
 from storage.domain.errors import UnknownContact, UnknownScoreType
 from storage.domain.texts import match_key
 from storage.ledger.contacts import contacts
 from storage.reading.current_scores import Card, card
 from storage.reading.search import find, find_by_key, nearest
+from storage.sources.config import sources
 
-_OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
+OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
 
 
 async def find_one(request: Request, words: str, *, line: str) -> Contact | Reply:
@@ -54,7 +55,7 @@ async def find_all(request: Request, words: str) -> list[Contact]:
 
 
 async def _search(request: Request, words: str) -> list[Contact]:
-    match = _OUR_ID.fullmatch(words)
+    match = OUR_ID.fullmatch(words)
     if match:
         matches = await contacts(request.workspace, ids=[int(match[1])])
         return [contact for contact in matches if not contact.is_gone]
@@ -76,8 +77,37 @@ async def load_card(request: Request, contact: Contact | str) -> Card:
     return replace(contact_card, contact=named)
 
 
+async def is_source_id(request: Request, words: str) -> bool:
+    """Return whether words are `source:id` with the name of a known source; such words are not a filter."""
+    slug, _, id = words.partition(":")
+    return (
+        bool(id)
+        and " " not in words
+        and slug.casefold() in {source.slug for source in await sources(request.workspace)}
+    )
+
+
 def is_name(word: str, matches: Sequence[Contact]) -> bool:
     """Return whether a whole word of a contact's name or company equals *word*, for any of *matches*."""
     return any(
         match_key(word) in match_key(f"{contact.name or ''} {contact.company or ''}").split() for contact in matches
     )
+
+
+async def resolve_owner(request: Request, words: str) -> str | Reply:
+    """Return the owner's address for `me`, a mention or an address, or else the reply that says what to type."""
+    if words.casefold() == "me":
+        return request.person.email or plain_reply(
+            "Slack does not tell me your address. Type it: `owner:rep@example.com`"
+        )
+    mention = MENTION.fullmatch(words)
+    if mention:
+        address = await request.address_of(mention[1])
+        return address or plain_reply(
+            f"Slack does not tell me the address of {words}. Type it: `owner:rep@example.com`"
+        )
+    if not looks_like_address(words):
+        return plain_reply(
+            f"`{escape_code(words)}` is nobody's address. Type `owner:me`, `owner:@jane` or `owner:rep@example.com`."
+        )
+    return words

@@ -23,9 +23,11 @@ SCOPES = (
 # The history scopes find a message that Slack may have accepted before a retry; without them it is posted again.
 # files:write uploads charts; without it the reply has the same facts in words.
 # usergroups:read tells who is in a user group; without it roles cannot be given to user groups.
+# files:read lets an admin send a CSV file in the direct messages of the app, to import it.
 # app_mentions:read and im:history deliver MESSAGE_EVENTS; without them only `/score` is answered.
 OPTIONAL_SCOPES = (
-    "app_mentions:read", "channels:history", "files:write", "groups:history", "im:history", "usergroups:read",
+    "app_mentions:read", "channels:history", "files:read", "files:write", "groups:history", "im:history",
+    "usergroups:read",
 )  # fmt: skip  # names
 AGENT_SCOPE = "mcp:connect"  # lets Slackbot call the tools
 

@@ -165,6 +165,17 @@ async def _insert_follow_ups(session: Session, rows: Sequence[Row]) -> None:
     )
 
 
+async def count_opened_since(session: Session, contacts: Collection[int], *, at: int) -> int:
+    """Return how many follow-ups of these contacts were opened at an instant or later."""
+    rows = await session.rows(
+        "SELECT count(*) AS number FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
+        " WHERE f.asked_at >= $2",
+        [{"id": contact} for contact in sorted(contacts)],
+        at,
+    )
+    return int(rows[0]["number"])
+
+
 async def count_opened(session: Session, contacts: Collection[int], *, score: str, at: int) -> int:
     """Return how many follow-ups rules about a score opened for newcomers among these contact rows at an instant."""
     rows = await session.rows(

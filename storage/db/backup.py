@@ -128,7 +128,7 @@ def _has_table(connection: sqlite3.Connection, name: str) -> bool:
 
 
 @asynccontextmanager
-async def _transaction(address: Address, mode: str) -> AsyncIterator[asyncpg.Connection]:
+async def own_transaction(address: Address, mode: str) -> AsyncIterator[asyncpg.Connection]:
     """Run the block in one transaction of a connection of its own, without limits of time."""
     credentials = address.config["credentials"]
     names = ("host", "port", "user", "password", "database", "ssl")
@@ -152,7 +152,7 @@ async def _transaction(address: Address, mode: str) -> AsyncIterator[asyncpg.Con
 
 
 async def _copy_tables(address: Address, archive: zipfile.ZipFile) -> None:
-    async with _transaction(address, "REPEATABLE READ, READ ONLY") as connection:
+    async with own_transaction(address, "REPEATABLE READ, READ ONLY") as connection:
         migrations = await _list_migrations(connection)
         tables: dict[str, Mapping[str, Any]] = {}
         for table in list_tables():
@@ -203,7 +203,7 @@ async def _restore_tables(address: Address, path: Path) -> None:
         if manifest.get("format") != FORMAT:
             raise BadBackup
         _check_migrations(manifest["migrations"])
-        async with _transaction(address, "READ COMMITTED") as connection:
+        async with own_transaction(address, "READ COMMITTED") as connection:
             await connection.execute(f"LOCK TABLE {WORKSPACES} IN ACCESS EXCLUSIVE MODE")
             if await connection.fetch(f"SELECT 1 FROM {WORKSPACES} LIMIT 1"):
                 raise NotEmpty

@@ -275,6 +275,7 @@ class Database:
     """The open database of this process."""
 
     def __init__(self, address: Address, context: TortoiseContext, vault: Vault, limits: Limits) -> None:
+        self.address = address
         self.dialect = address.dialect
         self.vault = vault
         self.jobs_checked_at = 0  #: when `storage.jobs` last corrected times from a wrong clock, in µs
@@ -402,7 +403,9 @@ async def open_database(address: Address, *, vault: Vault, limits: Limits = DEFA
     context = TortoiseContext()
     with context:
         # Without the global fallback only this task and its children would find the database.
-        await context.init(config=address.tortoise(limits=limits), _enable_global_fallback=True)
+        # With init_connections, Tortoise would also build the querysets of all models, which nothing uses.
+        config = address.tortoise(limits=limits)
+        await context.init(config=config, init_connections=False, _enable_global_fallback=True)
     _open = Database(address, context, vault, limits)
     return _open
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-from tortoise.exceptions import DBConnectionError, TransactionManagementError
+from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError, TransactionManagementError
 
 from storage.domain.errors import Refusal, StorageUnavailable
 
@@ -102,6 +102,11 @@ def translate_errors() -> Iterator[None]:
     except Exception as exc:
         translated = translate_error(exc)
         raise translated from (exc if translated is not exc else None)
+
+
+def is_row_error(exc: BaseException) -> bool:
+    """Return whether the database refused a row for what it holds: a constraint, a type, or a number out of range."""
+    return isinstance(exc, IntegrityError | OperationalError | asyncpg.DataError | OverflowError)
 
 
 def is_reference_error(exc: Exception) -> bool:

@@ -2,9 +2,9 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tortoise.migrations.executor import MigrationExecutor
 from tortoise.migrations.graph import MigrationKey
 from tortoise.migrations.schema_generator.state import ModelState, State
 from tortoise.migrations.schema_generator.state_apps import StateApps
+from tortoise.models import Model
 
 from storage.db.database import Address, Database, Session
 from storage.db.errors import translate_errors
@@ -115,17 +116,46 @@ class _StateBefore:
     """The state of the tables before a migration step. Model classes are built only if the step reads them; few do."""
 
     def __init__(self, state: State) -> None:
-        self.models: dict[tuple[str, str], ModelState] = {key: model.clone() for key, model in state.models.items()}
+        # A step replaces fields and changes options; it changes no field.
+        self.models: dict[tuple[str, str], ModelState] = {
+            key: replace(model, options=dict(model.options), fields=dict(model.fields))
+            for key, model in state.models.items()
+        }
         self._apps = state.apps
 
     @cached_property
     def apps(self) -> StateApps:
-        return self._apps.clone(model_states=self.models)
+        return self._apps.clone(model_states={key: model.clone() for key, model in self.models.items()})
+
+
+class _Models(StateApps):
+    """The model classes of a state. The outdated ones are built again only when a step reads a class."""
+
+    rebuild: Callable[[], None] | None = None  #: None in a copy, which is complete
+
+    def get_model(self, app_label: str, model_name: str | None = None) -> type[Model]:
+        if self.rebuild is not None:
+            self.rebuild()
+        return super().get_model(app_label, model_name)
 
 
 class _State(State):
+    def __init__(self) -> None:
+        models = _Models(connections=ConnectionHandler())
+        models.rebuild = self._rebuild
+        super().__init__(models={}, apps=models)
+        self._outdated: set[tuple[str, str]] = set()
+
     def clone(self) -> _StateBefore:  # type: ignore[override]  # has all that a step uses of the state before it
         return _StateBefore(self)
+
+    def _reload(self, models_to_reload: set[tuple[str, str]]) -> None:
+        self._outdated |= models_to_reload
+
+    def _rebuild(self) -> None:
+        if outdated := self._outdated & self.models.keys():
+            self._outdated.clear()
+            super()._reload(outdated)
 
     def _find_related_models(self, app_label: str, model_name: str) -> set[tuple[str, str]]:
         """Return the models to rebuild for a step: its own model and the models it has foreign keys to.
@@ -150,7 +180,7 @@ class _Executor(MigrationExecutor):
     The models have no connections and cannot run queries. Migrations use SQL."""
 
     async def _project_state(self, applied: set[MigrationKey], *, upto: MigrationKey | None = None) -> State:
-        state = _State(models={}, apps=StateApps(connections=ConnectionHandler()))
+        state = _State()
         for key in self._full_plan():
             if key in applied and (migration := self.loader.graph.nodes[key]):
                 await migration.apply(state, dry_run=True)
@@ -165,7 +195,7 @@ async def _apply_migrations(address: Address) -> None:
         writer["credentials"]["foreign_keys"] = "OFF"
     async with TortoiseContext() as context:
         config = address.tortoise(writer=writer, limits=MIGRATION)
-        await context.init(config=config)
+        await context.init(config=config, init_connections=False)
         connection = context.db(address.dialect)
         await _Executor(connection, config["apps"]).migrate()
         if address.path is not None and await connection.execute_query_dict("PRAGMA foreign_key_check"):

@@ -850,3 +850,61 @@ class SegmentMember(Table):
             UniqueConstraint(fields=("workspace_id", "segment", "contact_id"), name="segment_members_contact"),
         )
         indexes = (Index(fields=("contact_id",), name="segment_members_of"),)
+
+
+# A change of many contacts, first as a preview. The contacts are fixed when the row is written.
+class BulkChange(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    batch = fields.TextField()  # of the facts that it records
+    made_by = fields.CharField(max_length=32)
+    address = fields.TextField(null=True)  # the e-mail address of its maker
+    text = fields.TextField(null=True)  # the filter that found the contacts
+    change = fields.TextField()  # as JSON
+    contacts = fields.TextField()  # their ids, as JSON
+    preview = fields.TextField(null=True)  # the result of the preview so far, as JSON
+    result = fields.TextField(null=True)  # the result so far, as JSON
+    asks = fields.BooleanField()  # whether follow-ups are created
+    confirmed_at = fields.BigIntField(null=True)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "bulk_changes"
+        constraints = (UniqueConstraint(fields=("workspace_id", "batch"), name="bulk_changes_batch"),)
+
+
+# A file that a program or a person sent to be imported, and the result of the import.
+class Import(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    request_key = fields.TextField()  # equal for a repeat of the same request
+    digest = fields.CharField(max_length=64)  # of the file and the settings
+    name = fields.TextField()  # of the file
+    made_by = fields.TextField()
+    settings = fields.TextField()  # how to read the file, as JSON
+    state = fields.CharField(max_length=12)
+    summary = fields.TextField(null=True)  # as JSON
+    errors = fields.TextField(null=True)  # the first lines that were not imported, as JSON
+    problem = fields.TextField(null=True)  # why it failed
+    created_at = fields.BigIntField()
+    finished_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "imports"
+        constraints = (UniqueConstraint(fields=("workspace_id", "request_key"), name="imports_key"),)
+
+
+# A part of such a file, compressed, as Base64. The parts are deleted when the import has ended.
+class ImportPart(Table):
+    id = fields.BigIntField(primary_key=True)
+    file: fields.ForeignKeyRelation[Import] = fields.ForeignKeyField("storage.Import", on_delete=fields.RESTRICT)
+    position = fields.IntField()
+    content = fields.TextField()
+
+    class Meta:
+        table = "import_parts"
+        constraints = (UniqueConstraint(fields=("file_id", "position"), name="import_parts_position"),)

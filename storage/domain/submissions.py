@@ -55,6 +55,7 @@ class Submission:
     (deliveries). *creates*: create unknown contacts. *undoes*: the batch to undo; the submission then has no items.
     *unless_later*: refuse if a score has a fact later than this instant in µs; 0 means that the score must be missing.
     *expects*: refuse unless the contact of each item has this `Contact.version`, or with NEW_CONTACT if there is one.
+    *expects_each*: refuse unless every one of these contacts has this version: contact id → version.
     *muted*: open no follow-ups; the outcome counts the suppressed ones. *defers*: for a large batch, the undo only
     marks the contacts, and a job recalculates them. *refolds*: the contacts to recalculate now for the undo named by
     *undoes*, which was recorded before.
@@ -72,6 +73,7 @@ class Submission:
     undoes: str | None = None
     unless_later: int | None = None
     expects: str | None = None
+    expects_each: Mapping[int, str] = field(default_factory=dict)
     muted: bool = False
     defers: bool = False
     refolds: Sequence[int] = ()

@@ -336,7 +336,7 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         now,
     )
     session.reworded |= {row["id"] for row in rows if texts_before[row["id"]] != [row[name] for name in _WORD_COLUMNS]}
-    await _write_attribute_values(session, attributes_before, attributes_after)
+    await write_attribute_values(session, attributes_before, attributes_after)
 
 
 async def _load_addresses(session: Session, contacts: Iterable[int]) -> dict[int, set[str]]:
@@ -356,7 +356,7 @@ async def _load_addresses(session: Session, contacts: Iterable[int]) -> dict[int
     return addresses
 
 
-async def _write_attribute_values(
+async def write_attribute_values(
     session: Session, before: Mapping[int, Mapping[str, Json]], after: Mapping[int, Mapping[str, Json]]
 ) -> None:
     """Store the lookup values of the attributes that changed, and delete those of removed attributes."""

@@ -10,6 +10,7 @@ from storage import jobs, posted_messages
 from storage.alerts import followup_moves
 from storage.alerts import memory as alert_memory
 from storage.audit import AuditAction, NewEntry, record_changes, redact_changes
+from storage.bulk_changes import redact_bulk_changes
 from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.contacts import EMAIL, id_spellings
@@ -24,6 +25,7 @@ from storage.ledger import contacts, facts, projection
 from storage.ledger import merge as merging
 from storage.ledger.contacts import Identity
 from storage.ledger.plan import ItemKind, Plan, PlannedItem
+from storage.sent_files import redact_files
 from storage.sources import deliveries
 from storage.sources.named_contacts import find_names, find_request_names, make_name, split_name
 
@@ -145,6 +147,8 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     await deliveries.redact_deliveries(session, workspace, names)
     words = addresses | shown_names | {key for _, namespace, key in identities if namespace == EMAIL}
     await redact_changes(session, plan.workspace, rows, words=words)
+    await redact_bulk_changes(session, workspace, words=words)
+    await redact_files(session, workspace, words=words)
     entries = [
         NewEntry(what=AuditAction.CONTACT_DELETED, subject=None, before=None, after=None, contacts=[deletion.contact])
         for deletion in deletions

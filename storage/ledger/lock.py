@@ -99,7 +99,11 @@ async def check_expected(session: Session, plan: Plan) -> Plan:
 
     A contact that is gone is a new one again.
     """
-    expected = plan.submission.expects
+    expected, expected_each = plan.submission.expects, plan.submission.expects_each
+    if expected_each:
+        known = await contacts.load_contacts(session, plan.workspace, ids=sorted(expected_each))
+        versions = {contact.id: contact.version for contact in known}
+        return plan if versions == expected_each else plan.refuse_whole(ContactChanged())
     if expected is None:
         return plan
     existing = sorted({plan.roots.get(row, row) for planned in plan.items for row in planned.rows if row > 0})

@@ -57,7 +57,9 @@ class Pending:
     def needs_group(self) -> bool:
         """Whether it needs a group of its own: it regroups contacts, or may have to be rolled back."""
         submission = self.submission
-        if submission.undoes is not None or submission.unless_later is not None or submission.expects is not None:
+        if submission.undoes is not None or submission.unless_later is not None:
+            return True
+        if submission.expects is not None or submission.expects_each:
             return True
         return any(isinstance(item, Merge | Split | Deletion) for item in submission.items)
 

@@ -52,7 +52,7 @@ async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST)
         most,
     )
     ids = [row["id"] for row in rows]
-    count, differences = await _compare_contacts(database.current_database().reader, workspace, ids)
+    count, differences = await compare_contacts(database.current_database().reader, workspace, ids)
     if differences:
         differences = await _compare_locked(workspace, {difference.contact for difference in differences})
     last = ids[-1] if len(ids) == most else None
@@ -74,14 +74,14 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
 
         async def body(session: Session, id: int = id) -> list[Difference]:
             await contacts.lock(session, {id: id})
-            return (await _compare_contacts(session, workspace, [id]))[1]
+            return (await compare_contacts(session, workspace, [id]))[1]
 
         with suppress(StartAgain):  # the contact was just merged or deleted
             differences += await database.write(body)
     return differences
 
 
-async def _compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
+async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
     """Compare contacts with the ledger. Return the number of their scores, and all differences.
 
     Scores, effects, fields, the lookup values of attributes and the words for searches are compared, and whether the

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -310,8 +311,15 @@ def form(view: View) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIterator[Acme]:
-    """Start the service and its Slack on loopback ports, with the items of `PAST` in the ledger."""
+async def open_acme(
+    database_url: str, *, socket_mode: bool = False, template: Path | None = None
+) -> AsyncIterator[Acme]:
+    """Start the service and its Slack on loopback ports, with the items of `PAST` in the ledger.
+
+    With *template*, a closed SQLite file that has these items already, the database becomes a copy of that file.
+    """
+    if template:
+        shutil.copy(template, database_url.removeprefix("sqlite://"))
     sandbox = ForeignSlack(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
@@ -323,14 +331,15 @@ async def open_acme(database_url: str, *, socket_mode: bool = False) -> AsyncIte
         sandbox.clock.alarm = _wake_jobs
         await service.connected()
         workspace = await find_workspace(TEAM)
-        await _define(workspace, now=int(sandbox.clock.now() * 1_000_000))
         sandbox.crm_url = f"{sandbox.app_url}/webhooks/{TEAM}/crm"
         acme = Acme(
             sandbox=sandbox, service=service, database_url=database_url, socket_mode=socket_mode, workspace=workspace
         )
-        await acme.pushed(*({**item, "occurred_at": ago(sandbox, days + 0.01)} for days, item in PAST))
-        # An admin gets the welcome once; which may otherwise come among the calls of a test.
-        await sandbox.wait_for(lambda: [call for call in sandbox.calls if _is_welcome(call)])
+        if not template:
+            await _define(workspace, now=int(sandbox.clock.now() * 1_000_000))
+            await acme.pushed(*({**item, "occurred_at": ago(sandbox, days + 0.01)} for days, item in PAST))
+            # An admin gets the welcome once; which may otherwise come among the calls of a test.
+            await sandbox.wait_for(lambda: [call for call in sandbox.calls if _is_welcome(call)])
         sandbox.calls.clear()
         yield acme
     finally:
@@ -378,6 +387,16 @@ async def database_url(
         yield url
 
 
+@pytest.fixture(scope="session")
+async def acme_file(sqlite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a SQLite file with Acme's workspace, which is copied for each test, because filling it takes longer."""
+    file = tmp_path_factory.mktemp("acme") / "template.db"
+    shutil.copy(sqlite_file, file)
+    async with open_acme(f"sqlite://{file}"):
+        pass
+    return file
+
+
 @pytest.fixture
 def socket_mode() -> bool:
     """Whether the service uses Socket Mode; a test may parametrize this fixture to use both."""
@@ -385,9 +404,10 @@ def socket_mode() -> bool:
 
 
 @pytest.fixture
-async def acme(database_url: str, socket_mode: bool) -> AsyncIterator[Acme]:
+async def acme(database_url: str, socket_mode: bool, acme_file: Path) -> AsyncIterator[Acme]:
     """Yield the running service with its Slack."""
-    async with open_acme(database_url, socket_mode=socket_mode) as acme_:
+    template = acme_file if database_url.startswith("sqlite:") else None
+    async with open_acme(database_url, socket_mode=socket_mode, template=template) as acme_:
         yield acme_
 
 

@@ -1,5 +1,5 @@
 """Fixtures of the journeys: the running service with its Slack."""
 
-from tests.journeys.acme import acme, database_url, socket_mode
+from tests.journeys.acme import acme, acme_file, database_url, socket_mode
 
-__all__ = ["acme", "database_url", "socket_mode"]
+__all__ = ["acme", "acme_file", "database_url", "socket_mode"]

@@ -15,6 +15,10 @@ COMMANDS = (
     "set ada 85 because great demo",
     "set zoe@example.com 85",
     "set",
+    "set score>=40 85",
+    "tag ada key",
+    "untag ada vip",
+    "assign ada to me",
     "clear ada fit",
     "filter score>=40",
     "fit:fair",
@@ -51,6 +55,9 @@ BUTTONS = (
     ("tpo 5", "/score top 5"),
     ("filter -tag:nobody", "Next"),
     ("filter score>=40", "Share to channel"),
+    ("filter score>=40", "Change all 2"),
+    ("set score>=40 41", "Change 2 contacts"),
+    ("set score>=40 41", "Cancel"),
     ("settings", "Add a score type"),
     ("rules", "Add a rule"),
     ("merge ida into hopper@example.com", "Merge"),
@@ -72,7 +79,7 @@ FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("roles", "Add a role", {"person": "U0JANE", "role": "viewer"}),
 )
 DECISIONS = ("Apply without alerts", "Apply and alert", "Cancel")
-COUNT = len(COMMANDS) + len(BUTTONS) + 4 + len(FORMS) + len(DECISIONS)
+COUNT = len(COMMANDS) + len(BUTTONS) + 5 + len(FORMS) + len(DECISIONS)
 
 
 async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
@@ -102,6 +109,11 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     view = await acme.press_for_form(await acme.ask("ada", user=user, channel=channel), "Set", user=user)
     messages["the form of a card"] = await acme.written(
         lambda: acme.sandbox.submit(view.id, entered(view, {"score_score": "77"}), user=user)
+    )
+    list_of_two = await acme.ask("filter score>=40", user=user, channel=channel)
+    several = await acme.press_for_form(list_of_two, "Change all 2", user=user)
+    messages["the form of a list"] = await acme.written(
+        lambda: acme.sandbox.submit(several.id, entered(several, {"tags": "key"}), user=user)
     )
     messages |= await _of_admins(acme, user=user, channel=channel)
     bare = await acme.ask_for_form(user=user, channel=channel)

@@ -286,10 +286,10 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
 
 
 def test_the_matrix_is_whole() -> None:
-    """The matrix has eleven reasons to refuse and sixty-three surfaces."""
+    """The matrix has eleven reasons to refuse and seventy-one surfaces."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
-    assert (len(CONDITIONS), COUNT, cells) == (11, 63, 663)
+    assert (len(CONDITIONS), COUNT, cells) == (11, 71, 743)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:

@@ -10,7 +10,7 @@ FOUND = (
     "*2 contacts fit* `{}`\n"
     "🟨 *Ada Lovelace* · Analytical Engines · Score *62* (warm) [Open]\n"
     "🟨 *Grace Hopper* · Navy · Score *41* (warm) [Open]\n"
-    "[Share to channel]"
+    "[Share to channel] [Change all 2]"
 )
 
 

@@ -25,6 +25,8 @@ from storage.audit import (
     load_changes_of,
     load_entry,
 )
+from storage.bulk_changes import add_bulk_change, confirm_bulk_change
+from storage.domain.bulk_changes import make_bulk_change
 from storage.domain.contacts import Reference
 from storage.domain.errors import AlreadyThere, BadDefinition, BadName, UnknownSource
 from storage.domain.facts import Deletion, Merge, Op, Unusable
@@ -44,6 +46,7 @@ from storage.reading.segments import delete_segment, restore_segment, save_segme
 from storage.scoring.definitions import add_score_type, score_type, score_types
 from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_handlers
 from storage.scoring.removal import add_again, remove_score_type
+from storage.sent_files import ImportSettings, store_file
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
 from storage.sources.deliveries import deliveries, discard_items, settle_replay
 from storage.sources.subscriptions import (
@@ -58,6 +61,7 @@ from storage.transfer.export import create_file, export, write_csv
 from storage.transfer.import_batch import undo_import
 from storage.transfer.import_columns import choose_columns
 from storage.transfer.import_csv import import_file
+from storage.transfer.ledger_file import import_ledger, ledger_lines
 from storage.workspaces import add_workspace, change_admins, choose_setters, name_admins, set_role
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
@@ -72,7 +76,9 @@ ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.com"
 # They change nothing that people chose: data of jobs, messages and notices, what programs found out, and drafts, which
 # nobody sees until they are applied. The record of a removed workspace is deleted with it.
 NO_SETTINGS = {
-    "alerts.broken.report_breakages",
+    "alerts.broken.report_breakages", "bulk_changes.cancel_bulk_change", "bulk_changes.delete_old_bulk_changes",
+    "bulk_changes.save_progress", "sent_files.cancel_file", "sent_files.confirm_file", "sent_files.delete_old_files",
+    "sent_files.record_end", "sent_files.record_start",
     "alerts.sweep.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
     "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
     "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
@@ -80,7 +86,7 @@ NO_SETTINGS = {
     "events.deliveries.postpone_delivery", "events.deliveries.record_failure", "events.deliveries.record_success",
     "events.deliveries.wake_slots", "events.publish.delete_old_events", "events.publish.publish_events",
     "events.segment_events.sweep_segments",
-    "ledger.erase.record_request_names", "notices.clear_notice", "notices.record_notice",
+    "ledger.erase.record_request_names", "ledger.words.fill_words", "notices.clear_notice", "notices.record_notice",
     "posted_messages.forget_message", "posted_messages.record_posted", "scoring.definitions.delete",
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
@@ -195,12 +201,46 @@ async def test_every_change_of_settings_is_recorded(team: Team, tmp_path: Path) 
     )
     await _check_follow_ups(witness)
     await _check_transfers(witness, tmp_path)
+    change = make_bulk_change(tags=["vip"])
+    await witness.check(
+        "bulk_changes.add_bulk_change",
+        add_bulk_change(
+            workspace, batch="slack/b", change=change, contacts=[1, 2], text="score>1", by=ADMIN, address=None, now=NOW
+        ),
+    )
+    await witness.check(
+        "bulk_changes.confirm_bulk_change",
+        confirm_bulk_change(workspace, id=1, asks=True, by=ADMIN, words="tag vip", now=NOW),
+        ("contacts.changed", "score>1", None, {"change": "tag vip", "contacts": 2, "batch": "slack/b"}),
+    )
+    await witness.check(
+        "sent_files.store_file",  # the import itself is on record when its job begins
+        store_file(
+            workspace,
+            path=tmp_path / "contacts.csv",
+            name="contacts.csv",
+            key="k",
+            settings=ImportSettings(),
+            by=ADMIN,
+            now=NOW,
+        ),
+    )
     (ada,) = await list_matching(workspace, query=parse("name:ada OR email:ada@example.com", ()), now=NOW)
     await witness.check(
         "ledger.erase_many.delete_contacts",
         delete_contacts(workspace, ids=[ada], progress=lambda _: None, by=ADMIN, clock=lambda: NOW + 4 * SECOND),
         ("contact.deleted", None, None, None),
     )
+    path = tmp_path / "ledger.jsonl"
+    path.write_text("".join([line async for line in ledger_lines(workspace, by=ADMIN, now=NOW)]))
+    other = Witness(Team(await add_workspace("T0OTHER", name="Other", by=ADMIN, now=NOW)))
+    of_types = [entry for entry in await entries_of(team) if entry[0].startswith("type.")]
+    await other.check(
+        "transfer.ledger_file.import_ledger",
+        import_ledger(other.team.workspace, path=path, progress=lambda _: None, by=ADMIN, now=NOW),
+        *of_types, ("import.begun", "ledger.jsonl", None, {"contacts": 2, "facts": 6}),
+    )  # fmt: skip  # the act and its entries
+    witness.seen |= other.seen
     authored = {name for name in VERBS if has_author(name)} - PARTS
     assert witness.seen | {"workspaces.add_workspace"} == authored
 

@@ -111,6 +111,8 @@ def test_what_writes_is_told_the_time() -> None:
         "late_answers.delete_answer", "sources.readback_queue.clear_failure", "remove_workspace.remove_workspace",
         "sources.writeback_queue.clear_refusal", "sources.writeback_queue.record_written", "jobs.drop_repeated",
         "ledger.words.fill_words",
+        "bulk_changes.cancel_bulk_change", "bulk_changes.save_progress",
+        "sent_files.cancel_file", "sent_files.record_start",
     }  # fmt: skip  # names
 
 

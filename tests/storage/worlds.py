@@ -1,9 +1,14 @@
 """Fill a database so that every table has rows, and read all of them."""
 
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
 from storage.alerts.digests import set_digest
 from storage.alerts.enroll import choose_channel
 from storage.bootstrap import open_storage
+from storage.bulk_changes import add_bulk_change
 from storage.db.database import current_database
+from storage.domain.bulk_changes import make_bulk_change
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Op, Unusable
 from storage.domain.people import Role
@@ -14,6 +19,7 @@ from storage.ledger.refold import mark_contacts
 from storage.notices import record_notice
 from storage.posted_messages import record_posted
 from storage.reading.segments import save_segment
+from storage.sent_files import ImportSettings, store_file
 from storage.sources.config import add_source
 from storage.sources.deliveries import count_refusal
 from storage.sources.subscriptions import add_subscription
@@ -63,6 +69,16 @@ async def fill(url: str) -> None:
         write = ContactWrite(identity=1, id="17", contact=1, values={"ours": 90_000}, written={"ours": 90_000})
         await record_written(workspace, source=source, writes=[write])
         await save_answer(workspace, answer=LateAnswer(user="U1", answer_to=None, about={}), lane="draft/1", now=NOW)
+        await add_bulk_change(
+            workspace, batch="slack/b", change=make_bulk_change(tags=["vip"]), contacts=[1], text="has:score", by="U1",
+            address=None, now=NOW,
+        )  # fmt: skip  # what, then who and when
+        with NamedTemporaryFile() as file:
+            file.write(b"email\n")
+            file.flush()
+            await store_file(
+                workspace, path=Path(file.name), name="a.csv", key="k", settings=ImportSettings(), by="U1", now=NOW
+            )
         await team.deliver(Deletion(key="e", contact=Reference(email="eve@example.com")), batch="crm/d2")
     finally:
         await opened_storage.close()

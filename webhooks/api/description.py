@@ -24,6 +24,7 @@ _REF = "#/components/schemas/{model}"
 _TEXT: dict[str, Any] = {"type": "string"}
 _PARAMETERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "q": ("query", _TEXT, "A filter, as in `/score filter`: `score>=80 owner:rep@example.com sort:-score`."),
+    "full": ("query", {"type": "string", "enum": ["true", "false"]}, "`true`: everything that scores are made of."),
     "limit": ("query", {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT}, "How many to return."),
     "cursor": ("query", {"type": "string", "minLength": 1}, "The `next_cursor` of the previous page."),
     "imports": ("query", {"type": "string", "enum": ["true"]}, "`true` adds what imports changed."),
@@ -32,11 +33,13 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "key": ("path", _TEXT, "The contact's id, e-mail address, or `source:id`."),
     "type": ("path", _TEXT, "The key of a score type."),
     "name": ("path", _TEXT, "The name of a segment."),
-    "id": ("path", _TEXT, "The id of the follow-up or the subscription."),
+    "id": ("path", _TEXT, "The id of the follow-up, the subscription or the import."),
+    "map": ("query", {"type": "array", "items": _TEXT}, "The field of a column: `map=Lead Score=fit`; repeatable."),
+    "all_columns": ("query", {"type": "string", "enum": ["true", "false"]}, "Import other columns as attributes."),
     "If-Match": ("header", _TEXT, "The ETag that was read: refuse with 412 if it has changed since."),
     "If-None-Match": ("header", _TEXT, "The ETag that was read: answer 304 if nothing has changed since."),
     "Idempotency-Key": (
-        "header", {"type": "string", "minLength": 1, "maxLength": 255}, "A new text for each adjustment.",
+        "header", {"type": "string", "minLength": 1, "maxLength": 255}, "A new text for each adjustment or file.",
     ),
 }  # fmt: skip  # where, what, why
 
@@ -95,6 +98,8 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
     body = {} if operation.body is None else {
         "requestBody": {"required": True, "content": {"application/json": {"schema": _refer(operation.body)}}}
     }  # fmt: skip  # one member
+    if operation.takes:
+        body = {"requestBody": {"required": True, "content": {kind: {"schema": _TEXT} for kind in operation.takes}}}
     success: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
     if operation.result is not None:
         success["content"] = {"application/json": {"schema": _refer(operation.result)}}
@@ -113,15 +118,17 @@ def _describe_operation(operation: Operation) -> dict[str, Any]:
         "summary": operation.summary,
         "description": f"The token needs the scope `{operation.scope.replace(' ', '` and the scope `')}`.",
         "operationId": operation.handler.__name__,
-        "parameters": [_describe_parameter(name) for name in (*in_path, *operation.query, *headers)],
+        "parameters": [
+            _describe_parameter(name, has_file=bool(operation.takes)) for name in (*in_path, *operation.query, *headers)
+        ],
         **body,
         "responses": {str(operation.status): success, **unchanged, **refusals},
     }
 
 
-def _describe_parameter(name: str) -> dict[str, Any]:
+def _describe_parameter(name: str, *, has_file: bool) -> dict[str, Any]:
     place, schema, description = _PARAMETERS[name]
-    is_required = place == "path" or name == "Idempotency-Key"
+    is_required = place == "path" or (name == "Idempotency-Key" and not has_file)  # a file again changes nothing
     return {"name": name, "in": place, "required": is_required, "schema": schema, "description": description}
 
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from storage.transfer.export import csv_lines, json_lines
-from webhooks.api.access import ApiRequest
+from storage.transfer.ledger_file import ledger_lines
+from webhooks.api.access import ApiRequest, Mistake
 from webhooks.api.contacts import parse_filter
 
 CHUNK = 64 * 1024  # characters
@@ -20,7 +21,12 @@ async def export_csv(call: ApiRequest) -> web.Response:
 
 
 async def export_json(call: ApiRequest) -> web.Response:
-    """Answer `GET /export.jsonl?q=`: one contact per line."""
+    """Answer `GET /export.jsonl?q=&full=`: one contact per line, or with *full* the whole ledger."""
+    if call.request.query.get("full", "false") == "true":
+        if "q" in call.request.query:
+            raise Mistake(400, "`full` exports a whole workspace: leave out `q`.")
+        whole = ledger_lines(call.workspace, by=call.actor, now=call.now)
+        return _send(whole, kind="application/jsonl", name="ledger.jsonl")
     text = call.request.query.get("q", "")
     query = await parse_filter(call, text)
     lines = json_lines(call.workspace, query=query, text=text, by=call.actor, now=call.now)

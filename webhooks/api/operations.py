@@ -23,6 +23,7 @@ from webhooks.api.events import list_events
 from webhooks.api.explaining import show_explanation, show_history
 from webhooks.api.exports import export_csv, export_json
 from webhooks.api.followups import Actor, Done, FindMember, FollowUpMoves, Snooze, list_follow_ups
+from webhooks.api.imports import create_import, show_import
 from webhooks.api.scores import (
     Adjustment,
     ScoreBody,
@@ -68,6 +69,7 @@ class Operation:
     query: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     body: type[BaseModel] | None = None
+    takes: tuple[str, ...] = ()  #: the content types of a body that is a file
     status: int = 200
     result: type[BaseModel] | None = None
     kind: str | None = None  #: the content type of an answer that is a file
@@ -197,7 +199,18 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
         ),
         Operation(
             method="GET", path="/export.jsonl", scope="export", handler=export_json,
-            summary="Export contacts as JSON Lines, one contact per line", query=("q",), kind="application/jsonl",
+            summary="Export contacts as JSON Lines, one contact per line, or the whole ledger", query=("q", "full"),
+            kind="application/jsonl",
+        ),
+        Operation(
+            method="POST", path="/imports", scope="write", handler=create_import,
+            summary="Import a file of at most 25 MiB in the background", query=("map", "all_columns"),
+            headers=("Idempotency-Key",), takes=("text/csv", "application/jsonl"), status=202, result=shapes.Import,
+            problems=(413, 415, 422),
+        ),
+        Operation(
+            method="GET", path="/imports/{id}", scope="write", handler=show_import,
+            summary="Show what became of an import", result=shapes.Import, problems=(404,),
         ),
     ]  # fmt: skip  # the call, then what it takes and answers
     for name, handler, body, summary in (

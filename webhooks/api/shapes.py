@@ -240,6 +240,39 @@ class Redelivered(BaseModel):
     redelivered: int
 
 
+class ImportSummary(BaseModel):
+    """The result of an import. The numbers are numbers of lines."""
+
+    new: int
+    changed: int
+    same: int
+    wrong: Annotated[int, Field(description="Lines that were not imported.")]
+    lost: Annotated[int, Field(description="Imported lines of which a cell was left out.")]
+    unasked: Annotated[int, Field(description="Follow-ups that were not created, because an import creates none.")]
+    batch: Annotated[str, Field(description="What `/score undo` takes to undo the import.")]
+    columns: Annotated[dict[str, str], Field(description="The field of each imported column.")]
+    unused_columns: list[str]
+
+
+class ImportedLine(BaseModel):
+    """A line that was not imported completely."""
+
+    line: int
+    reason: str
+
+
+class Import(BaseModel):
+    """A file that was sent to be imported."""
+
+    id: str
+    state: Literal["waiting", "queued", "running", "done", "failed"]
+    created_at: datetime
+    finished_at: datetime | None
+    summary: ImportSummary | None
+    errors: Annotated[list[ImportedLine], Field(description="The first twenty.")]
+    problem: Annotated[str | None, Field(description="Why it failed.")]
+
+
 class Problem(BaseModel):
     """Why a request was refused (RFC 9457)."""
 

@@ -43,6 +43,8 @@ MIGRATIONS = [
     "0025_write_backs",
     "0026_words",
     "0027_roles",
+    "0028_bulk_changes",
+    "0029_imports",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

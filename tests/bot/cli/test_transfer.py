@@ -331,3 +331,21 @@ async def test_a_terminal_is_asked_first(terminal: Terminal) -> None:
         assert "Columns: E-mail → email, First name → name\r\nLeft out: Phone\r\n" in shown
         assert ("Nothing was imported." in shown) is ("--all-columns" in shown) is (code == 1)
         assert len((await terminal.run("export", "--json")).document["contacts"]) == number
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_whole_ledger_moves_to_another_workspace(terminal: Terminal) -> None:
+    """Exported with --full, imported into an empty workspace, and exported again, it is the same file."""
+    terminal.save(FILE)
+    await terminal.run("import", "contacts.csv", "--yes")
+    written = await terminal.run("export", "--full", "-o", "ledger.jsonl", "--workspace", "T0123")
+    assert (written.code, written.err.startswith("Wrote "), terminal.mode("ledger.jsonl")) == (0, True, 0o600)
+    refused = await terminal.run("import", "ledger.jsonl", "--workspace", "T0123")
+    assert (refused.code, "has contacts already" in refused.err) == (1, True)
+    await terminal.run("workspace", "add", "T0OTHER", "--name", "Other")
+
+    done = await terminal.run("import", "ledger.jsonl", "--workspace", "T0OTHER", "--json")
+
+    assert (done.code, done.document["contacts"]) == (0, 2)
+    again = await terminal.run("export", "--full", "--workspace", "T0OTHER")
+    assert again.out == terminal.read("ledger.jsonl")

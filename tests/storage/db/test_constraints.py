@@ -43,6 +43,9 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "lanes_name": ("lanes", "workspace_id, name", {"name": "other"}),
     "pending_refolds_contact": ("pending_refolds", "contact_id, undo", {"undo": "other"}),
     "event_deliveries_event": ("event_deliveries", "subscription_id, event_id", {"subscription_id": 2}),
+    "imports_key": ("imports", "workspace_id, request_key", {"request_key": "other"}),
+    "import_parts_position": ("import_parts", "file_id, position", {"position": 99}),
+    "bulk_changes_batch": ("bulk_changes", "workspace_id, batch", {"batch": "other"}),
     "segment_members_contact": ("segment_members", "workspace_id, segment, contact_id", {"contact_id": 2}),
     "write_backs_identity": ("write_backs", "identity_id", {"identity_id": 2}),
     "tombstones_hash": ("tombstones", "workspace_id, hash", {"hash": "other"}),
@@ -87,6 +90,7 @@ KEYS = [
     ("subscriptions", "workspace_id"), ("events", "workspace_id"), ("event_deliveries", "subscription_id"),
     ("event_deliveries", "event_id"), ("segment_members", "workspace_id"),
     ("write_backs", "source_id"), ("write_backs", "identity_id"),
+    ("bulk_changes", "workspace_id"), ("imports", "workspace_id"), ("import_parts", "file_id"),
     ("late_answers", "workspace_id"), ("pending_refolds", "contact_id"),
     ("tombstones", "workspace_id"), ("attribute_values", "contact_id"), ("audit_entries", "workspace_id"),
 ]  # fmt: skip  # a table of pairs

@@ -299,18 +299,10 @@ async def test_processes_that_migrate_rows_at_once_wait_for_each_other(database_
     assert without(await everything(database_url), "nickname", "weight") == before
 
 
-async def tables_of_the_first_version(url: str, place: Path) -> None:
-    """Create the tables of the first migration."""
-    await tables_until(FIRST[0], url, place)
-
-
-async def tables_until(last: str, url: str, place: Path) -> None:
+async def tables_until(last: str, url: str) -> None:
     """Create the tables as of the migration *last*, without rows."""
-    count = FIRST.index(last) + 1
-    later = shutil.ignore_patterns(*(f"{name}.py" for name in FIRST[count:]))  # copying compiled files saves seconds
-    shutil.copytree(HOUSE / "storage", place / "earlier" / "storage", ignore=later)
     await raw.empty(url)
-    assert await ask("make", url, house=place / "earlier") == {"applied": FIRST[:count]}
+    await asyncio.create_task(apply_until(last, url))
 
 
 async def rows_of_the_first_version(url: str) -> None:
@@ -324,12 +316,12 @@ async def rows_of_the_first_version(url: str) -> None:
             await raw.rows(url, f"INSERT INTO {table} ({names}) VALUES ({places})", *row)
 
 
-async def test_scores_of_the_first_version_are_folded_again(database_url: str, tmp_path: Path) -> None:
+async def test_scores_of_the_first_version_are_folded_again(database_url: str) -> None:
     """Facts that move nothing lose their effects in the migration; each fact and each value stays.
 
     If the process died between the tables and the scores, no process starts before a migration has completed them.
     """
-    await tables_of_the_first_version(database_url, tmp_path)
+    await tables_until(FIRST[0], database_url)
     await rows_of_the_first_version(database_url)
     before = await everything(database_url)
 
@@ -419,8 +411,7 @@ async def copied(url: str) -> AsyncIterator[str]:
 @pytest.mark.slow
 async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration(database_url: str) -> None:
     """After an upgrade from any migration the scores agree with the ledger, even fading ones and negated rules."""
-    await raw.empty(database_url)
-    await asyncio.create_task(apply_until(FIRST[0], database_url))
+    await tables_until(FIRST[0], database_url)
     await rows_of_the_first_version(database_url)
     for sql in (
         """UPDATE definitions SET rules = replace(rules, 'company:acme', '') WHERE id = 3""",
@@ -443,9 +434,9 @@ async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration
 
 
 @pytest.mark.slow
-async def test_sources_of_the_first_version_are_kept_and_stand_as_working(database_url: str, tmp_path: Path) -> None:
+async def test_sources_of_the_first_version_are_kept_and_stand_as_working(database_url: str) -> None:
     """Sources of the first version have no API token and no pending report, and count as working."""
-    await tables_of_the_first_version(database_url, tmp_path)
+    await tables_until(FIRST[0], database_url)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
         " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
@@ -474,9 +465,9 @@ async def test_sources_of_the_first_version_are_kept_and_stand_as_working(databa
 
 
 @pytest.mark.slow
-async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: Path) -> None:
+async def test_a_hold_that_was_also_taken_goes_on(database_url: str) -> None:
     """A hold that an earlier version stored as both taken and pending is pending; other states are unchanged."""
-    await tables_until("0005_folding_again", database_url, tmp_path)
+    await tables_until("0005_folding_again", database_url)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
         " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
@@ -501,9 +492,9 @@ async def test_a_hold_that_was_also_taken_goes_on(database_url: str, tmp_path: P
 
 
 @pytest.mark.slow
-async def test_requests_of_an_earlier_version_keep_their_rows_without_names(database_url: str, tmp_path: Path) -> None:
+async def test_requests_of_an_earlier_version_keep_their_rows_without_names(database_url: str) -> None:
     """Raw requests of an earlier version keep their rows; their names are unknown, which differs from none."""
-    await tables_until("0008_background_jobs", database_url, tmp_path)
+    await tables_until("0008_background_jobs", database_url)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
         " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
@@ -524,9 +515,9 @@ async def test_requests_of_an_earlier_version_keep_their_rows_without_names(data
     assert picked(after["quarantine"], "delivery_id position item names") == [(1, 0, "{}", None)]
 
 
-async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Path) -> None:
+async def test_matching_keys_are_computed_again(database_url: str) -> None:
     """Matching keys are recomputed and texts stay; if two emails have the same new key, the older contact gets it."""
-    await tables_until("0007_finding_effects", database_url, tmp_path)
+    await tables_until("0007_finding_effects", database_url)
     columns = "workspace_id, email, email_key, name, name_key, company, company_key, owner_key, tags, tags_key"
     name, company = ("Zo\u00eb O\u2019Hara", "zo\u00eb o\u2019hara"), (None, None)
     tags = ('["Q3\u2013Q4", "vip"]', "\nq3\u2013q4\n\nvip\n")
@@ -573,9 +564,9 @@ async def test_matching_keys_are_computed_again(database_url: str, tmp_path: Pat
     ]
 
 
-async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str, tmp_path: Path) -> None:
+async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str) -> None:
     """Existing alert rules keep their memory, and existing jobs have no failures of their own."""
-    await tables_until("0007_finding_effects", database_url, tmp_path)
+    await tables_until("0007_finding_effects", database_url)
     for sql in (
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
         " VALUES (1, 'T0ACME', 'Acme', 'score', '[]', 'members', 5)",
@@ -603,9 +594,9 @@ async def test_a_memory_and_a_job_of_before_count_as_they_did(database_url: str,
     assert (job["failed_for"], job["position"]) == (0, 0)
 
 
-async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Path) -> None:
+async def test_values_of_attributes_are_indexed(database_url: str) -> None:
     """Attributes of more contacts than a batch are indexed, and scores with rules about attributes are recalculated."""
-    await tables_until("0010_matching_keys", database_url, tmp_path)
+    await tables_until("0010_matching_keys", database_url)
     attributes = json.dumps({"plan": ["Pro", "ＰＲＯ", "beta"], "seats": "50.5", "seen": "2026-01-01", "no": None})
     for sql, *values in (
         (
@@ -653,9 +644,9 @@ async def test_values_of_attributes_are_indexed(database_url: str, tmp_path: Pat
     assert picked(after["scores"], "contact_id rank") == [(1001, 1)]
 
 
-async def test_earlier_facts_count_as_named_by_the_only_id_of_their_source(database_url: str, tmp_path: Path) -> None:
+async def test_earlier_facts_count_as_named_by_the_only_id_of_their_source(database_url: str) -> None:
     """What earlier facts named is only assumed where a contact has one id of the fact's source."""
-    await tables_until("0011_first_facts", database_url, tmp_path)
+    await tables_until("0011_first_facts", database_url)
     identities = [(1, "", "a@example.com"), (1, "crm", "7"), (1, "n8n", "x"), (2, "crm", "5"), (2, "crm", "6")]
     facts = [(1, "crm", "change"), (1, "n8n", "fields"), (1, "slack", "change"), (2, "crm", "fields"),
              (3, "crm", "fields"), (1, "crm", "merge")]  # fmt: skip  # contact, source, kind
@@ -691,9 +682,9 @@ async def test_earlier_facts_count_as_named_by_the_only_id_of_their_source(datab
     assert picked(after["contacts"], "id split_at") == [(1, None), (2, None), (3, None)]
 
 
-async def test_the_record_of_changes_begins_with_the_migration(database_url: str, tmp_path: Path) -> None:
+async def test_the_record_of_changes_begins_with_the_migration(database_url: str) -> None:
     """Settings from before have no entries; their next change has one, also if a job of before applies a draft."""
-    await tables_until("0013_named_ids", database_url, tmp_path)
+    await tables_until("0013_named_ids", database_url)
     definition = (
         "INSERT INTO definitions (id, score_type_id, number, label, minimum, maximum, step, start, bands, rules,"
         " is_draft, created_at) VALUES "
@@ -728,9 +719,9 @@ async def test_the_record_of_changes_begins_with_the_migration(database_url: str
     assert json.loads(str(entries[0]["before"])) == {"text": "score>=80", "made_by": None}
 
 
-async def test_contacts_of_undone_facts_are_gone_after_the_migration(database_url: str, tmp_path: Path) -> None:
+async def test_contacts_of_undone_facts_are_gone_after_the_migration(database_url: str) -> None:
     """A contact is gone if it has facts and all are undone, counted with the rows merged into it; batches are one."""
-    await tables_until("0014_audit", database_url, tmp_path)
+    await tables_until("0014_audit", database_url)
     await raw.rows(
         database_url,
         "INSERT INTO workspaces (id, team, name, default_type, admins, setters, created_at)"
@@ -779,9 +770,9 @@ async def test_contacts_of_undone_facts_are_gone_after_the_migration(database_ur
         await storage.close()
 
 
-async def test_follow_ups_of_before_keep_their_rule_and_are_joined(database_url: str, tmp_path: Path) -> None:
+async def test_follow_ups_of_before_keep_their_rule_and_are_joined(database_url: str) -> None:
     """Two that are open for a contact in one place stay two until each is closed; a rule that fires joins the older."""
-    await tables_until("0014_audit", database_url, tmp_path)
+    await tables_until("0014_audit", database_url)
     rule = "alert_rules (id, workspace_id, score, kind, low, amount, span, condition, in_digest, hold, cooldown,"
     rule += " swept_until, created_at) VALUES"
     asked = "follow_ups (id, workspace_id, rule_id, contact_id, score, after, source, lane, state, sla, late_at,"
@@ -875,7 +866,7 @@ async def test_the_tables_are_those_that_tortoise_makes(database_url: str, tmp_p
     shape = SHAPES["sqlite" if raw.is_sqlite(database_url) else "postgres"]
     await raw.empty(database_url)
     if raw.is_sqlite(database_url):
-        await tables_of_the_first_version(database_url, tmp_path)
+        await tables_until(FIRST[0], database_url)
     await run("-c", TORTOISE, "-c", "theirs.TORTOISE", "migrate", house=house)
     expected = await raw.rows(database_url, shape)
     await raw.empty(database_url)
@@ -913,9 +904,9 @@ async def test_a_model_that_differs_is_noticed(tmp_path: Path) -> None:
     assert "moon" in (house / "storage/db" / "migrations" / f"{new_migration}.py").read_text()
 
 
-async def test_a_segment_of_before_is_of_whoever_saved_it(database_url: str, tmp_path: Path) -> None:
+async def test_a_segment_of_before_is_of_whoever_saved_it(database_url: str) -> None:
     """The maker of a segment is who saved it first since it was last deleted; unknown, if that is not on record."""
-    await tables_until("0018_undone_changes", database_url, tmp_path)
+    await tables_until("0018_undone_changes", database_url)
     entries = [
         (1, "U0JANE", "segment.saved", "hot", "NULL", "'{}'"),
         (2, "U0JANE", "segment.deleted", "hot", "'{}'", "NULL"),
@@ -947,9 +938,9 @@ async def test_a_segment_of_before_is_of_whoever_saved_it(database_url: str, tmp
     assert after_rows["audit_entries"] == before_rows["audit_entries"]
 
 
-async def test_contacts_of_before_are_found_and_get_their_words(database_url: str, tmp_path: Path) -> None:
+async def test_contacts_of_before_are_found_and_get_their_words(database_url: str) -> None:
     """A workspace with contacts gets a job that stores their words; searches find the contacts before it has run."""
-    await tables_until("0025_write_backs", database_url, tmp_path)
+    await tables_until("0025_write_backs", database_url)
     for number, team in ((1, "T0ACME"), (2, "T0EMPTY")):
         await raw.rows(
             database_url,

@@ -104,13 +104,16 @@ async def test_the_answers_are_as_described(service: Receiving) -> None:
         ("POST", "/subscriptions/1/redeliver", "/subscriptions/{id}/redeliver", {}),
         ("DELETE", "/subscriptions/1", "/subscriptions/{id}", None),
         ("GET", "/export.csv", "/export.csv", None),
+        ("POST", "/imports", "/imports", b"email\nada@example.com\n"),
+        ("GET", "/imports/1", "/imports/{id}", None),
         ("GET", "/export.jsonl", "/export.jsonl", None),
         ("DELETE", score, "/contacts/{key}/scores/{type}", None),
         ("DELETE", ada, "/contacts/{key}", None),
     ]
     for method, path, template, body in calls:
         operation = OPERATIONS[method, template]
-        answer = await api.call(method, path, body, headers={"Idempotency-Key": "k"})
+        kind = {"Content-Type": "text/csv"} if isinstance(body, bytes) else {}
+        answer = await api.call(method, path, body, headers={"Idempotency-Key": "k"} | kind)
         assert answer.status == operation.status, (method, path, answer)
         if operation.result is not None:
             check_shape(operation.result, answer.document)

@@ -30,9 +30,13 @@ async def test_all_contacts_or_those_of_a_filter(service: Receiving, api: Progra
     lines = [json.loads(line) for line in part.body.decode().splitlines()]
     assert [line["scores"]["score"]["value"] for line in lines] == [99, 99, 99]
     assert "id" not in lines[0]
+    ledger = [json.loads(line) for line in (await exporter.call("GET", "/export.jsonl?full=true")).body.splitlines()]
+    assert ledger[0] == {"contact_score": "ledger/1", "default_type": "score"}
+    assert ledger[-1] == {"end": {"contacts": 1_200, "facts": 1_200}}
+    check_problem(await exporter.call("GET", "/export.jsonl?full=true&q=x"), 400, "Bad Request", detail=True)
     entries = await audit_entries(service.workspace, what=AuditAction.EXPORTED)
-    assert {(entry.who, (entry.after or {})["contacts"]) for entry in entries} >= {("token backup", 1_200)}
-    assert len(entries) == 2
+    assert {(entry.who, (entry.after or {}).get("contacts")) for entry in entries} >= {("token backup", 1_200)}
+    assert len(entries) == 3
 
 
 async def test_who_may_not_export(service: Receiving, api: Program) -> None:

@@ -1,0 +1,268 @@
+"""Store files that a program or a person sent, until a job has imported them, and the results of these imports.
+
+Any process may run the job, so a file is in the database, in compressed parts. It is deleted when the import has ended.
+"""
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+from storage.db import database
+from storage.db.database import Row, Session
+from storage.domain.errors import Conflict
+from storage.domain.facts import DAY
+from storage.domain.people import Workspace
+from storage.domain.texts import match_key
+from storage.jobs import NewJob, enqueue
+from storage.vault import open_private
+
+IMPORT = "import"  #: kind and lane of the job that imports a file; imports of a workspace run one after the other
+PART = 512 * 1024  #: bytes of a file in one part
+RESULT_KEPT_FOR = 30 * DAY  #: in µs
+FILE_KEPT_FOR = DAY  #: how long a file waits for a confirmation; in µs
+
+
+class ImportState(StrEnum):
+    """What became of a file."""
+
+    WAITING = "waiting"  #: for a person to confirm it
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSettings:
+    """How to read a file. *mapping* maps column headers to fields."""
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    all_columns: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentFile:
+    """A file that was sent, and the result of its import."""
+
+    id: int
+    name: str
+    made_by: str
+    settings: ImportSettings
+    state: ImportState
+    summary: Mapping[str, Any] | None
+    errors: Sequence[tuple[int, str]]  #: the first lines that were not imported, with the reasons
+    problem: str | None
+    created_at: int
+    finished_at: int | None
+
+
+async def store_file(
+    workspace: Workspace,
+    *,
+    path: Path,
+    name: str,
+    key: str,
+    settings: ImportSettings,
+    is_confirmed: bool = True,
+    by: str,
+    now: int,
+) -> int:
+    """Store a file and enqueue the job that imports it, and return its id. *key* identifies the request.
+
+    A repeat of a request returns the same id; Conflict is raised if it has another file or other settings. Without
+    *is_confirmed*, the job is enqueued by `confirm_file`.
+    """
+    written = json.dumps(asdict(settings), sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(written.encode())
+    with path.open("rb") as file:
+        while part := file.read(PART):
+            digest.update(part)
+    state = ImportState.QUEUED if is_confirmed else ImportState.WAITING
+
+    async def body(session: Session) -> int:
+        rows = await session.rows(
+            "INSERT INTO imports (workspace_id, request_key, digest, name, made_by, settings, state, created_at)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id",
+            workspace.id,
+            key,
+            digest.hexdigest(),
+            name,
+            by,
+            written,
+            state.value,
+            now,
+        )
+        if not rows:
+            (stored,) = await session.rows(
+                "SELECT id, digest FROM imports WHERE workspace_id = $1 AND request_key = $2", workspace.id, key
+            )
+            if stored["digest"] != digest.hexdigest():
+                raise Conflict
+            return int(stored["id"])
+        id = int(rows[0]["id"])
+        await _insert_parts(session, id, path)
+        if is_confirmed:
+            await enqueue(session, [_make_job(workspace, id, now=now)], now=now)
+        return id
+
+    return await database.write(body)
+
+
+async def _insert_parts(session: Session, id: int, path: Path) -> None:
+    with path.open("rb") as file:
+        position = 0
+        while part := file.read(PART):
+            await session.rows(
+                "INSERT INTO import_parts (file_id, position, content) VALUES ($1, $2, $3)",
+                id,
+                position,
+                base64.b64encode(zlib.compress(part, 1)).decode(),
+            )
+            position += 1
+
+
+def _make_job(workspace: Workspace, id: int, *, now: int) -> NewJob:
+    return NewJob(workspace=workspace.id, kind=IMPORT, lane=IMPORT, key=str(id), subject=id, due_at=now)
+
+
+async def confirm_file(workspace: Workspace, *, id: int, now: int) -> bool:
+    """Enqueue the job that imports a file. Return False if the file does not wait for that any more."""
+
+    async def body(session: Session) -> bool:
+        rows = await session.rows(
+            "UPDATE imports SET state = $3 WHERE workspace_id = $1 AND id = $2 AND state = $4 RETURNING id",
+            workspace.id,
+            id,
+            ImportState.QUEUED.value,
+            ImportState.WAITING.value,
+        )
+        if rows:
+            await enqueue(session, [_make_job(workspace, id, now=now)], now=now)
+        return bool(rows)
+
+    return await database.write(body)
+
+
+async def cancel_file(workspace: Workspace, *, id: int) -> bool:
+    """Delete a file that waits for a confirmation. Return False if it does not wait any more."""
+
+    async def body(session: Session) -> bool:
+        rows = await session.rows(
+            "SELECT id FROM imports WHERE workspace_id = $1 AND id = $2 AND state = $3 FOR NO KEY UPDATE",
+            workspace.id,
+            id,
+            ImportState.WAITING.value,
+        )
+        if rows:
+            await session.rows("DELETE FROM import_parts WHERE file_id = $1", id)
+            await session.rows("DELETE FROM imports WHERE id = $1", id)
+        return bool(rows)
+
+    return await database.write(body)
+
+
+async def load_file(workspace: Workspace, *, id: int) -> SentFile | None:
+    """Return a file and its result, or None if there is none."""
+    rows = await database.read(
+        "SELECT * FROM imports WHERE workspace_id = $1 AND id = $2", workspace.id, min(id, database.LARGEST_ID)
+    )
+    return _make_file(rows[0]) if rows else None
+
+
+def create_private(path: Path) -> IO[bytes]:
+    """Create a file that only its owner can read."""
+    return open(path, "wb", opener=open_private)
+
+
+async def load_part(workspace: Workspace, *, id: int, position: int) -> bytes | None:
+    """Return a part of a file, counted from 0, or None after the last part."""
+    rows = await database.read(
+        "SELECT p.content FROM import_parts p JOIN imports i ON i.id = p.file_id"
+        " WHERE i.workspace_id = $1 AND p.file_id = $2 AND p.position = $3",
+        workspace.id,
+        id,
+        position,
+    )
+    return zlib.decompress(base64.b64decode(rows[0]["content"])) if rows else None
+
+
+async def record_start(workspace: Workspace, *, id: int) -> None:
+    """Record that the import of a file is running."""
+    await database.change(
+        "UPDATE imports SET state = $3 WHERE workspace_id = $1 AND id = $2 AND state = $4",
+        workspace.id,
+        id,
+        ImportState.RUNNING.value,
+        ImportState.QUEUED.value,
+    )
+
+
+async def record_end(
+    workspace: Workspace,
+    *,
+    id: int,
+    summary: Mapping[str, Any] | None = None,
+    errors: Sequence[tuple[int, str]] = (),
+    problem: str | None = None,
+    now: int,
+) -> None:
+    """Record the result of an import, or the *problem* for which it failed, and delete the content of the file."""
+
+    async def body(session: Session) -> None:
+        await session.rows(
+            "UPDATE imports SET state = $3, summary = $4, errors = $5, problem = $6, finished_at = $7"
+            " WHERE workspace_id = $1 AND id = $2",
+            workspace.id,
+            id,
+            (ImportState.DONE if problem is None else ImportState.FAILED).value,
+            None if summary is None else json.dumps(summary, ensure_ascii=False),
+            json.dumps(list(errors), ensure_ascii=False) if errors else None,
+            problem,
+            now,
+        )
+        await session.rows("DELETE FROM import_parts WHERE file_id = $1", id)
+
+    await database.write(body)
+
+
+async def delete_old_files(workspace: Workspace, *, now: int) -> None:
+    """Delete files that nobody confirmed for a day, and the results of imports after a month."""
+
+    async def body(session: Session) -> None:
+        rows = await session.rows(
+            "SELECT id FROM imports WHERE workspace_id = $1 AND ((state = $2 AND created_at < $3) OR finished_at < $4)",
+            workspace.id,
+            ImportState.WAITING.value,
+            now - FILE_KEPT_FOR,
+            now - RESULT_KEPT_FOR,
+        )
+        for statement in ("DELETE FROM import_parts WHERE file_id", "DELETE FROM imports WHERE id"):
+            await session.rows(f"{statement} IN (SELECT id FROM given(id bigint))", rows)
+
+    await database.write(body)
+
+
+async def redact_files(session: Session, workspace: int, *, words: Collection[str]) -> None:
+    """Empty the reasons of lines that contain an address or a name of a deleted contact."""
+    keys = [key for word in words if (key := match_key(word))]
+    rows = await session.rows(
+        "SELECT id, errors FROM imports WHERE workspace_id = $1 AND errors IS NOT NULL", workspace
+    )
+    naming = [{"id": row["id"]} for row in rows if any(key in match_key(row["errors"]) for key in keys)]
+    await session.rows("UPDATE imports SET errors = NULL WHERE id IN (SELECT id FROM given(id bigint))", naming)
+
+
+def _make_file(row: Row) -> SentFile:
+    return SentFile(
+        **{name: row[name] for name in ("id", "name", "made_by", "problem", "created_at", "finished_at")},
+        settings=ImportSettings(**json.loads(row["settings"])),
+        state=ImportState(row["state"]),
+        summary=None if row["summary"] is None else json.loads(row["summary"]),
+        errors=[(line, reason) for line, reason in json.loads(row["errors"] or "[]")],
+    )
