@@ -28,10 +28,10 @@ class Verdict(Enum):
     )
     MIXED = (
         "This channel has guests or people from other organizations, or I cannot check whether it has,"
-        " so nothing was posted. Choose a channel with members only."
+        " so nothing is posted there. Choose a channel with members only."
     )
     RESTRICTED = (
-        "This channel has people without a role, who may not see scores, so nothing was posted."
+        "This channel has people without a role, who may not see scores, so nothing is posted there."
         " Choose a channel in which everybody has one, or give them a role: `/score roles`"
     )
     NO_ROLE = "Scores are only for people with a role here, and you have none."

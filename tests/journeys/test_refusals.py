@@ -35,7 +35,7 @@ UNSEEN = (
 )
 MIXED = (
     "This channel has guests or people from other organizations, or I cannot check whether it has,"
-    " so nothing was posted. Choose a channel with members only."
+    " so nothing is posted there. Choose a channel with members only."
 )
 UNKNOWN = "I could not find out from Slack who you are, so nothing is shown. Try again in a minute."
 ADMINS = "That is for admins. Ask <@U0ADMIN>."

@@ -67,7 +67,8 @@ async def test_a_role_by_command_counts_at_once(acme: Acme) -> None:
         (ADMIN, REP, None, {"role": "viewer"}),
     ]
     shown = acme.seen(await ask(acme, "audit"))
-    assert "Role set <@U0REP> · by <@U0ADMIN>\n    role: viewer → admin" in shown
+    for change in ("none → viewer", "viewer → admin", "admin → none"):
+        assert f"Role set <@U0REP> · by <@U0ADMIN>\n    role: {change}" in shown
 
 
 async def test_a_role_by_clicks(acme: Acme) -> None:
@@ -196,7 +197,9 @@ async def test_people_without_a_role_see_nothing(acme: Acme, by_group: bool) -> 
     assert NO_ROLE in json.dumps(home.blocks)
     page = await acme.ask("filter score>=10", channel="C0SUCCESS")
     shared = acme.seen(await acme.press(page, "Share to channel"))
-    assert shared.startswith("This channel has people without a role, who may not see scores, so nothing was posted.")
+    assert shared.startswith(
+        "This channel has people without a role, who may not see scores, so nothing is posted there."
+    )
     acme.sandbox.world.channels["C0SUCCESS"].members.remove(JANE)
     await acme.sandbox.event({"type": "member_left_channel", "channel": "C0SUCCESS", "user": JANE})
     before = len(acme.sandbox.calls)
@@ -273,9 +276,15 @@ async def test_the_last_admin_cannot_be_removed(acme: Acme) -> None:
 
 async def test_what_cannot_be_read_says_what_to_type(acme: Acme) -> None:
     """Unknown roles, people without a mention and outsiders are refused with what to type instead."""
-    for line in ("roles @jane boss", "roles @jane", "roles others admin", "roles remove", "roles @jane viewer please"):
+    boss = await admin_says(acme, "roles @jane boss")
+    assert boss.startswith("boss is not a role. Type `/score roles @name viewer`")
+    for line in ("roles @jane", "roles others admin", "roles remove", "roles @jane viewer please"):
         assert (await admin_says(acme, line)).startswith("Type `/score roles @name viewer`")
     assert (await admin_says(acme, "roles nobody viewer")).startswith("No person or user group is called nobody.")
+    assert await admin_says(acme, "admins add nobody") == (
+        "No person or user group is called nobody."
+        " Type `/score admins`, `/score admins add @name` or `/score admins remove @name`"
+    )
     outside = await admin_says(acme, "roles @olga viewer")
     assert outside.startswith("Nothing was changed: <@U0OUT> is not an active full member")
     acme.sandbox.world.people[JANE].deleted = True
