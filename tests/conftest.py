@@ -4,14 +4,12 @@ import gc
 import os
 import shutil
 import socket
-from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 from hypothesis import settings
 
 from storage.bootstrap import Storage, migrate, open_storage
@@ -34,11 +32,6 @@ gc.disable()
 # The time of an example depends on the load of the machine and on coverage, so no deadline is set.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
-
-
-def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
-    """Run the tests on the event loop that the service uses."""
-    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(optionalhook=True)

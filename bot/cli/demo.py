@@ -16,7 +16,7 @@ import typer
 from pydantic import SecretStr
 
 from bot.cli import output
-from bot.cli.run import refusals, run_until_stopped, terminal_user
+from bot.cli.run import refusals, terminal_user
 from bot.settings import Settings
 from storage.domain.score_types import parse_band
 from storage.scoring.definitions import add_score_type
@@ -35,7 +35,7 @@ def demo(
 ) -> None:
     """Try Contact Score: nothing is installed in any Slack, and nothing leaves this machine."""
     with refusals(), _open_database(keep) as path:
-        run_until_stopped(_run_demo(path, is_kept=keep is not None))
+        asyncio.run(_run_demo(path, is_kept=keep is not None))
 
 
 @contextmanager

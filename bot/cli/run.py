@@ -4,7 +4,7 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, TypeVar
 
@@ -42,16 +42,6 @@ def run(body: Callable[[Storage, Settings], Awaitable[T]], *, limits: Limits = D
                 await storage.close()
 
         return asyncio.run(run_with_storage())
-
-
-def run_until_stopped(main: Coroutine[None, None, None]) -> None:
-    """Run a coroutine that serves until a signal arrives, on libuv's event loop; Windows has only Python's own."""
-    if sys.platform == "win32":
-        asyncio.run(main)
-    else:
-        import uvloop  # the other commands run too few events to make up for its import
-
-        uvloop.run(main)
 
 
 @contextmanager

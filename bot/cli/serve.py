@@ -1,11 +1,12 @@
 """`contact-score serve`: run the service."""
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from bot.cli import output
-from bot.cli.run import refusals, run_until_stopped
+from bot.cli.run import refusals
 from bot.settings import read_settings_to_serve
 
 
@@ -18,6 +19,6 @@ def serve(
         # Slack's libraries take half a second to import, so the other commands do not import them.
         from bot.service import Service
 
-        run_until_stopped(
+        asyncio.run(
             Service(settings, with_slack=not no_slack).run(started=lambda url: output.note(f"Listening on {url}"))
         )
