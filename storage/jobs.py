@@ -474,6 +474,12 @@ async def list_due_in_lane(
     return {row["id"]: row["subject"] for row in rows}
 
 
+async def delete_lane(session: Session, workspace: int, lane: str) -> None:
+    """Delete a lane with its jobs: the lane first, because whoever finishes a job locks the lane, then the job."""
+    for table, column in (("lanes", "name"), ("jobs", "lane")):
+        await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace, lane)
+
+
 async def drop_repeated(workspace: Workspace, *, job: Job) -> None:
     """Delete the jobs in the lane of a claimed job that have the subject of an earlier one, so that the queue is short.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Times in seconds; None means no limit. Only `file` and `silence` apply to SQLite."""
+    """Times in seconds; None means no limit. Only `file`, `silence` and, for reads, `statement` apply to SQLite."""
 
     connect: float = 5.0  #: until a connection is free or made, and until it answers the beginning of a transaction
     lock: float | None = 5.0  #: that a statement waits for a lock

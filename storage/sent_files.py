@@ -254,7 +254,8 @@ async def redact_files(session: Session, workspace: int, *, words: Collection[st
     rows = await session.rows(
         "SELECT id, errors FROM imports WHERE workspace_id = $1 AND errors IS NOT NULL", workspace
     )
-    naming = [{"id": row["id"]} for row in rows if any(key in match_key(row["errors"]) for key in keys)]
+    reasons = {row["id"]: [match_key(reason) for _, reason in json.loads(row["errors"])] for row in rows}
+    naming = [{"id": id} for id, texts in reasons.items() if any(key in text for key in keys for text in texts)]
     await session.rows("UPDATE imports SET errors = NULL WHERE id IN (SELECT id FROM given(id bigint))", naming)
 
 

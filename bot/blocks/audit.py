@@ -13,6 +13,7 @@ from bot.blocks.elements import (
     short_name,
     truncate_markup,
 )
+from bot.blocks.roles import OTHERS
 from bot.slack.handling import Reply
 from bot.slack.text import escape, mention_subject
 from storage.audit import AuditAction, AuditEntry, Document
@@ -79,6 +80,8 @@ _HIDDEN = {
     AuditAction.ITEMS_DISCARDED: ("discarded",),
     AuditAction.CONTACTS_CHANGED: ("batch",),
 }
+#: the values of a state that are words of this program, as people read them
+_WORDS = {("setters", setters.value): text.lower() for setters, text in OTHERS.items()}
 _PERSON = re.compile(r"[UW][A-Z0-9]{2,31}", re.ASCII)
 _CHANNEL = re.compile(r"[CG][A-Z0-9]{2,31}", re.ASCII)
 _GROUP = re.compile(r"S[A-Z0-9]{2,31}", re.ASCII)
@@ -131,15 +134,18 @@ def describe_states(entry: AuditEntry, *, in_slack: bool = False) -> str:
     if entry.what in _PLAIN:
         return ""
     if entry.what == AuditAction.SOURCE_CHANGED and before == after and before:
-        return "secret or API token replaced"
+        return "no setting; a secret or API token may be new"
     differences = []
     hidden = _HIDDEN.get(AuditAction(entry.what), ())
     for name in [name for name in {**before, **after} if name not in hidden]:
         old, new = _drop_common(before.get(name), after.get(name))
-        texts = [_write_value(value, is_id=in_slack and name in _IDS) for value in (old, new)]
+        texts = [
+            _WORDS.get((name, str(value))) or _write_value(value, is_id=in_slack and name in _IDS)
+            for value in (old, new)
+        ]
         texts = texts if not in_slack or name in _IDS else [escape(text) for text in texts]
         label = name.replace("_", " ")
-        if entry.before is None or entry.after is None:
+        if (entry.before is None or entry.after is None) and entry.what != AuditAction.ROLE_SET:
             stated = zip(texts, (old, new), strict=True)
             differences += [f"{label}: {text}" for text, value in stated if text and value is not False]
         elif old != new:

@@ -173,10 +173,10 @@ def tagged_reply(contact: Contact, change: BulkChange, *, batch: str) -> Reply:
     return Reply(text=text, blocks=blocks, contacts=frozenset({contact.id}))
 
 
-def too_many_reply(number: int, text: str) -> Reply:
+def too_many_reply(text: str) -> Reply:
     """Return the refusal to change more contacts than one command may change."""
     return plain_reply(
-        f"Nothing was changed: {number:,} contacts match, and one command changes at most {MOST_CONTACTS:,}."
+        f"Nothing was changed: more than {MOST_CONTACTS:,} contacts match, which is the most that one command changes."
         " Add a condition to the filter. Or, in a terminal, import a file, which has one undo too:"
         f" `contact-score export --filter '{escape_code(text)}' -o contacts.csv`, change it there, and"
         " `contact-score import contacts.csv`"
@@ -184,4 +184,6 @@ def too_many_reply(number: int, text: str) -> Reply:
 
 
 def _count_contacts(number: int) -> str:
+    if number > MOST_CONTACTS:
+        return f"More than {MOST_CONTACTS:,} contacts"
     return "1 contact" if number == 1 else f"{number:,} contacts"

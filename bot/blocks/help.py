@@ -16,6 +16,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Lists": ("filter", "top", "segment", "tag", "untag", "assign"),
     "History": ("history", "why"),
     "Follow-ups": ("alerts", "followups"),
+    "People": ("admins",),
     "For admins: contacts": ("merge", "split", "delete"),
     "For admins: settings": ("settings", "rules", "sources", "subscriptions", "setup", "roles", "audit"),
 }

@@ -74,7 +74,8 @@ def filter_reply(
     buttons = [button(label, action="page", value=value) for label, value in pages if value is not None]
     buttons.append(button("Share to channel", action="share", value=current))
     if change is not None and changes > 1:
-        buttons.append(button(f"Change all {changes:,}", action="bulk", value=change))
+        label = f"Change all {changes:,}" if changes <= MOST_COUNTED else "Change all"
+        buttons.append(button(label, action="bulk", value=change))
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
     below = actions(buttons)
     blocks = [head, *contact_rows(lines, [card.contact.id for card in cards], around=[head, below]), below]

@@ -31,6 +31,8 @@ from storage.domain.filters.errors import did_you_mean
 from storage.domain.followups import FollowUpState, NotTheirs, TooLate
 from storage.domain.people import Setters
 
+#: commands of the terminal that people also look for in Slack
+IN_TERMINAL = frozenset(("backup", "deliveries", "doctor", "export", "manifest", "token", "verify", "workspace"))
 MOST_NAMED = 3  # people that a refusal names
 MOST_USERS = 10  # segments, and alert rules, that a refusal names
 
@@ -184,6 +186,8 @@ def no_contact_reply(
         return Reply(text=question, blocks=[section(question), *_list_choices(nearest, command), *adding])
     if is_address:
         return Reply(text=sentence, blocks=[section(sentence), *adding])
+    if (command_line := words.casefold()) in IN_TERMINAL:
+        return plain_reply(f"{sentence} `contact-score {command_line}` is typed in a terminal, not in Slack.")
     return plain_reply(f"{sentence} Type more of the name, a company, or an address.")
 
 

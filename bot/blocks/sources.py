@@ -24,6 +24,7 @@ from storage.sources.readback_queue import Reading
 SOURCE_FORM, EDIT_FORM, ROTATE_FORM = "source", "source_edit", "rotate"
 HEALTH_EVENT = "source_standing"  # the event type in the metadata of messages about the health of a source
 PER_PAGE, MOST_ITEMS = 7, 10
+MOST_TRIED = 20  # items that a test shows
 MOST_SENT = 1500  # characters of a request that a test shows
 MOST_TYPED = 3000  # characters that a field of a form holds
 MUTED, LOUD = "muted", "loud"
@@ -426,14 +427,17 @@ def dry_run_reply(
 ) -> Reply:
     """Return the reply to a test of a source.
 
-    *items* and *warnings* are the result of parsing its last stored delivery again; nothing is recorded. *sent* is the
-    body of the delivery, for a source whose values have to be found in it.
+    *items* and *warnings* are the result of parsing its last stored delivery again; nothing is recorded. Of more than
+    MOST_TRIED items, those that would be quarantined are shown first. *sent* is the body of the delivery, for a source
+    whose values have to be found in it.
     """
     amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
-    lines = [_render_item(item, types, received=delivery.received_at) for item in items] or [
-        "Nothing would be recorded: it holds no items."
-    ]
+    rendered = [_render_item(item, types, received=delivery.received_at) for item in items]
+    if len(rendered) > MOST_TRIED:
+        rendered.sort(key=lambda line: not line[0])
+    lines = [text for _, text in rendered[:MOST_TRIED]] or ["Nothing would be recorded: it holds no items."]
+    lines += [f"… and {len(items) - MOST_TRIED:,} more"] if len(items) > MOST_TRIED else []
     return Reply(
         text=f"A test of {delivery.source}",
         blocks=[
@@ -452,12 +456,13 @@ def no_delivery_reply(source: str) -> Reply:
     return Reply(text=text, blocks=[section(text)])
 
 
-def _render_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> str:
+def _render_item(item: ItemRequest, types: Mapping[str, ScoreType], *, received: int) -> tuple[bool, str]:
+    """Return whether an item would be quarantined, and what it would do."""
     if isinstance(item, Ignored | Unusable):
-        return escape_sentence(describe_item(item))
+        return isinstance(item, Unusable), escape_sentence(describe_item(item))
     if reason := refusal_reason(item, types, received=received):
-        return f"{escape(describe_reference(item.contact))} → quarantined: {escape_sentence(reason)}"
-    return escape(describe_item(item))
+        return True, f"{escape(describe_reference(item.contact))} → quarantined: {escape_sentence(reason)}"
+    return False, escape(describe_item(item))
 
 
 def replay_reply(

@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """Try Contact Score: nothing is installed in any Slack, and nothing leaves this machine."""
     with refusals(), _open_database(keep) as path:
-        run_until_stopped(_run_demo(path))
+        run_until_stopped(_run_demo(path, is_kept=keep is not None))
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def _open_database(keep: Path | None) -> Iterator[Path]:
         yield Path(folder) / "demo.db"
 
 
-async def _run_demo(path: Path) -> None:
+async def _run_demo(path: Path, *, is_kept: bool) -> None:
     # Slack's libraries take half a second to import, so the other commands do not import them.
     from bot import logs
     from bot.demo import Sandbox
@@ -98,6 +98,11 @@ async def _run_demo(path: Path) -> None:
         if not port:
             output.lines(f"Port {PORT} is in use, so the demo takes a free one.")
         output.lines(f"Contact Score is running: {page}", "Stop it with Ctrl+C.")
+        if is_kept:
+            output.lines(
+                "To use its data in another terminal, type there:"
+                f" export CONTACT_SCORE_DATABASE_URL=sqlite://{path} CONTACT_SCORE_PUBLIC_URL={sandbox.app_url}"
+            )
         sys.stdout.flush()
         if sys.stdout.isatty():
             webbrowser.open(page)

@@ -134,22 +134,26 @@ def send_file(
 ) -> None:
     """Sign FILE.json as the sender would and post it to the running service."""
 
-    async def body(_: Storage, settings: Settings) -> tuple[int, str]:
+    async def body(_: Storage, settings: Settings) -> tuple[str, int, str]:
         workspace = await the_workspace(team)
         source = await find_source(workspace.team, slug=slug)
         document, delivery = await asyncio.to_thread(file.read_bytes), f"msg_{randomness.token_hex(12)}"
         url = webhook_url(settings.url, source)
         request = prepare_request(source, document, url=url, delivery=delivery, now=system_clock())
         try:
-            return await post(request.url, body=request.body, headers=request.headers)
+            return url, *await post(request.url, body=request.body, headers=request.headers)
         except OSError as exc:
             raise Refusal(f"nobody answers at {url}: is `contact-score serve` running there?") from exc
 
-    status, answer = run(body)
+    url, status, answer = run(body)
     if as_json:
         output.document({"status": status, "answer": _parse_answer(answer)})
     else:
-        output.lines(f"{status} {answer}")
+        output.lines(f"{status} {answer.removeprefix(f'{status}: ')}")
+        if status == 404:
+            output.note(
+                f"{url} answers, but has no such source. If the service is elsewhere, set CONTACT_SCORE_PUBLIC_URL"
+            )
     if status != 200:
         raise typer.Exit(1)
 

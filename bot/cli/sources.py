@@ -10,12 +10,14 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from bot.blocks.audit import describe_states
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from bot.source_admin import explain_missing_token, explain_unreachable, fill_steps, webhook_url
+from storage.audit import load_changes_of
 from storage.bootstrap import Storage
 from storage.domain.errors import Refusal
 from storage.domain.source_health import SourceHealth
@@ -359,7 +361,11 @@ def set_(
             url = webhook_url(settings.url, changed)
             output.document({"slug": changed.slug, "provider": changed.provider, "url": url})
         else:
-            output.lines(f"Changed the source `{changed.slug}`. Show it: contact-score source show {changed.slug}")
+            (entry,) = await load_changes_of(workspace, who=terminal_user(), limit=1)
+            output.lines(
+                f"Changed the source `{changed.slug}`: {describe_states(entry)}.",
+                f"Show it: contact-score source show {changed.slug}",
+            )
 
     run(body)
 

@@ -71,8 +71,9 @@ def import_contacts(
 ) -> None:
     """Import contacts, scores and activities. A blank cell changes nothing. A file imported twice counts once.
 
-    Columns: email, name, company, owner, tags, a score type, attributes.NAME, ids.SOURCE; for activities
-    also activity, occurred_at and quantity.
+    Columns: email, name, company, owner, tags, a score type, attributes.NAME, ids.SOURCE.
+
+    Activities also have activity, occurred_at and quantity.
     """
     if undo and (dry_run or map_column or all_columns or option):
         raise typer.BadParameter("--undo undoes a whole import, and takes no other options but --erase and --yes")
@@ -178,7 +179,10 @@ def _confirm_columns(columns: Columns, file: Path, *, asks: bool) -> None:
         if columns.unused:
             output.note(f"Left out: {format_columns(columns.unused)}")
         if not typer.confirm(f"Import {file.name} like this?", err=True):
-            raise Refusal("Nothing was imported. Map a column with --map 'Column name=field'")
+            raise Refusal(
+                "Nothing was imported. Map a column with --map 'Column name=field', import all of them with"
+                " --all-columns, or see first what would happen with --dry-run"
+            )
         return
     number_used = len(columns.shown)
     if len(columns.unused) > number_used:

@@ -48,7 +48,13 @@ from storage.late_answers import LateAnswer, delete_answer, load_answer, save_an
 from storage.ledger.contacts import contacts
 from storage.reading.pages import count
 from storage.scoring.definitions import score_types
-from storage.transfer.change_many import TooManyContacts, apply_bulk_change, preview_bulk_change, select_contacts
+from storage.transfer.change_many import (
+    MOST_CONTACTS,
+    TooManyContacts,
+    apply_bulk_change,
+    preview_bulk_change,
+    select_contacts,
+)
 
 BULK_ANSWER = "bulk_answer"  #: the kind of the job that sends a preview or a receipt
 PATIENCE = 1.5  #: seconds to wait for a preview or a result before it is left to jobs
@@ -152,8 +158,8 @@ async def _preview(request: Request, words: str, change: BulkChange, *, verb: st
         text = with_addresses(words, await mentioned_addresses(request, words))
         try:
             ids = await select_contacts(request.workspace, query=query, now=request.now)
-        except TooManyContacts as refusal:
-            return too_many_reply(refusal.number, text)
+        except TooManyContacts:
+            return too_many_reply(text)
         if not ids:
             return plain_reply(f"No contacts match `{escape_code(await name_mentions(request, words))}`.")
     else:
@@ -189,7 +195,7 @@ async def _find_named(request: Request, names: Sequence[str], *, line: str) -> l
 async def open_form(request: Request) -> Reply:
     """Open the form for the filter in the button's value."""
     query = await parse_filter(request, request.text)
-    number = await count(request.workspace, query=query, now=request.now)
+    number = await count(request.workspace, query=query, most=MOST_CONTACTS + 1, now=request.now)
     number = min(number, query.limit or number)
     shown = await name_mentions(request, request.text)
     modal = bulk_modal(request.types, text=request.text, shown=shown, number=number)

@@ -36,7 +36,8 @@ async def show_roles(request: Request) -> Reply:
         return await _set_others(request, _OTHERS[word])
     if name.casefold() != "others" and word in list(Role):
         return await _change(request, name, Role(word))
-    return plain_reply(HOW_ROLES)
+    is_unknown = bool(match) and name.casefold() not in ("others", "remove")
+    return plain_reply(f"{escape(word)} is not a role. {HOW_ROLES}" if is_unknown else HOW_ROLES)
 
 
 async def show_admins(request: Request) -> Reply:
@@ -47,7 +48,7 @@ async def show_admins(request: Request) -> Reply:
     if action.casefold() not in ("add", "remove") or not name or " " in name:
         return plain_reply(HOW_ADMINS)
     request.needs(Need.ADMINISTER)
-    subject = await _find_subject(request, name)
+    subject = await _find_subject(request, name, instead=HOW_ADMINS)
     if isinstance(subject, Reply):
         return subject
     if action.casefold() == "add":
@@ -120,8 +121,8 @@ async def _change(request: Request, name: str, role: Role | None) -> Reply:
     return await _list_roles(request, note=await _save(request, subject, role))
 
 
-async def _find_subject(request: Request, name: str) -> str | Reply:
-    """Return the id of a mentioned person or user group, or else a reply that says what to type."""
+async def _find_subject(request: Request, name: str, *, instead: str = HOW_ROLES) -> str | Reply:
+    """Return the id of a mentioned person or user group, or else a reply that says what to type *instead*."""
     if match := MENTION.fullmatch(name):
         return match[1]
     if match := GROUP_MENTION.fullmatch(name):
@@ -132,7 +133,7 @@ async def _find_subject(request: Request, name: str) -> str | Reply:
         return plain_reply(f"{sentence} To find user groups, the app needs the scope `usergroups:read`.")
     handle = name.removeprefix("@").casefold()
     found = next((group.id for group in groups if group.handle.casefold() == handle), None)
-    return found or plain_reply(f"No person or user group is called {escape(name)}. {HOW_ROLES}")
+    return found or plain_reply(f"No person or user group is called {escape(name)}. {instead}")
 
 
 async def _check_person(request: Request, subject: str) -> str:
@@ -209,7 +210,7 @@ FEATURE = Feature(
             show_admins,
             "admins [add|remove @name]",
             "who the admins are; admins add and remove others",
-            ("admins", "admins add @jane", "admins remove @jane"),
+            ("admins",),
         ),
     },
     buttons={

@@ -28,10 +28,10 @@ class Verdict(Enum):
     )
     MIXED = (
         "This channel has guests or people from other organizations, or I cannot check whether it has,"
-        " so nothing was posted. Choose a channel with members only."
+        " so nothing is posted there. Choose a channel with members only."
     )
     RESTRICTED = (
-        "This channel has people without a role, who may not see scores, so nothing was posted."
+        "This channel has people without a role, who may not see scores, so nothing is posted there."
         " Choose a channel in which everybody has one, or give them a role: `/score roles`"
     )
     NO_ROLE = "Scores are only for people with a role here, and you have none."
@@ -161,15 +161,22 @@ class Access:
         return _RIGHTS[self.role]
 
 
-def find_role(person: Person, choices: Choices, groups: Collection[str]) -> Role | None:
+def find_role(
+    person: Person, choices: Choices, groups: Collection[str], *, unread: Collection[str] = ()
+) -> Role | None:
     """Return the role of a member. *groups* are the user groups with a role that the member is known to belong to.
 
     An admin of the Slack workspace is an admin; else the role of the member counts, else the highest role of the
-    groups, else what the workspace lets members without a role do.
+    groups, else what the workspace lets members without a role do. Whoever may belong to one of the groups *unread*,
+    whose members are unknown, gets no more than its members.
     """
     if person.is_admin or person.id in choices.admins:
         return Role.ADMIN
     if role := choices.roles.get(person.id):
         return role
-    roles = [choices.roles[group] for group in groups]
-    return max(roles, key=lambda role: role.rank) if roles else choices.setters.role
+    if groups:
+        return max((choices.roles[group] for group in groups), key=lambda role: role.rank)
+    if choices.setters.role is None:
+        return None
+    possible = [choices.setters.role, *(choices.roles[group] for group in unread)]
+    return min(possible, key=lambda role: role.rank)

@@ -63,8 +63,8 @@ async def download_file(client: AsyncWebClient, url: str, path: Path) -> None:
 
     The token is sent to Slack alone: to the host of its files, or to that of its API.
     """
-    host, own_host = urlsplit(url).hostname, urlsplit(str(client.base_url)).hostname
-    if host is None or host not in (FILES_HOST, own_host):
+    parts, own_host = urlsplit(url), urlsplit(str(client.base_url)).hostname
+    if (parts.scheme, parts.hostname) != ("https", FILES_HOST) and parts.hostname != own_host:
         raise NotDownloaded("That file is not stored in Slack, so I cannot read it. Save it, and send it again.")
     size = 0
     try:

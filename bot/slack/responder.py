@@ -225,11 +225,12 @@ class Answers:
         """Send a reply by direct message; a person who may not see scores receives the refusal instead."""
         direct = await self._poster.direct(payload.user)
         verdict = await self._people.may_read_now(payload.user, now=self._clock())
+        thread = None if payload.is_mention else payload.thread  # that of a mention is one of its channel
         try:
             if verdict is Verdict.ALLOWED:
-                await self._poster.send(direct, reply, thread=payload.thread)
+                await self._poster.send(direct, reply, thread=thread)
             else:
-                await self._poster.send(direct, verdict, advice=await self._advise(verdict), thread=payload.thread)
+                await self._poster.send(direct, verdict, advice=await self._advise(verdict), thread=thread)
         except SlackApiError as exc:
             if error_code(exc) == "invalid_blocks":
                 raise BlocksRefused from exc

@@ -38,7 +38,7 @@ class Roles:
             return frozenset()
         named = {*choices.admins, *await list_roles(self._workspace)}
         for group in choices.roles:
-            named |= await self.groups.members(group, now=now)
+            named |= await self.groups.members(group, now=now) or frozenset()
         return frozenset(people) - named
 
     async def list_named_admins(self, *, now: int) -> list[Admin]:
@@ -47,12 +47,17 @@ class Roles:
         admins = [Admin(id=id) for id in choices.admins]
         for group, role in choices.roles.items():
             if role is Role.ADMIN:
-                members = sorted(await self.groups.members(group, now=now))
+                members = sorted(await self.groups.members(group, now=now) or ())
                 admins += [Admin(id=id, group=group) for id in members[:MOST_OF_GROUP]]
         return admins
 
     async def _find_access(self, person: Person, choices: Choices, *, now: int) -> Access:
-        groups: list[str] = []
+        groups, unread = list[str](), list[str]()
         if not (person.is_admin or person.id in choices.admins or person.id in choices.roles):
-            groups = [id for id in choices.roles if person.id in await self.groups.members(id, now=now)]
-        return Access(choices=choices, role=find_role(person, choices, groups))
+            for id in choices.roles:
+                members = await self.groups.members(id, now=now)
+                if members is None:
+                    unread.append(id)
+                elif person.id in members:
+                    groups.append(id)
+        return Access(choices=choices, role=find_role(person, choices, groups, unread=unread))

@@ -1,6 +1,7 @@
 """Look up Slack's user groups and their members, for roles that are given to a group."""
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -16,18 +17,24 @@ log = structlog.get_logger(__name__)
 KEPT = 60_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Members:
+    ids: frozenset[str] | None  #: None: Slack does not say
+
+
 class UserGroups:
-    """The user groups of one workspace. A group that Slack does not let the app read counts as a group of nobody."""
+    """The user groups of one workspace."""
 
     def __init__(self, client: AsyncWebClient) -> None:
         self._client = client
-        self._members = TimedCache[frozenset[str]](lifetime=KEPT)
+        self._members = TimedCache[_Members](lifetime=KEPT)
         self._loading = asyncio.Lock()
 
-    async def members(self, group: str, *, now: int) -> frozenset[str]:
-        """Return the ids of the members of a group, read at most once a minute; none if Slack does not say."""
+    async def members(self, group: str, *, now: int) -> frozenset[str] | None:
+        """Return the ids of the members of a group, read at most once a minute; None if Slack does not say."""
         async with self._loading:  # concurrent requests share one call
-            return await self._members.get(group, lambda: self._fetch_members(group), now=now) or frozenset()
+            members = await self._members.get(group, lambda: self._fetch_members(group), now=now)
+        return members.ids if members is not None else None
 
     async def list_groups(self) -> list[UserGroup] | None:
         """Return the groups that are in use, by handle, or None if Slack does not let the app read them."""
@@ -47,10 +54,10 @@ class UserGroups:
         """Invalidate the members of a group, because Slack reports that they changed."""
         self._members.forget(group)
 
-    async def _fetch_members(self, group: str) -> frozenset[str]:
+    async def _fetch_members(self, group: str) -> _Members:
         try:
             answer = await self._client.usergroups_users_list(usergroup=group)
-            return frozenset(str(id) for id in answer["users"])
-        except Exception as exc:  # whatever went wrong, nobody gets a role by a group that cannot be read
+            return _Members(frozenset(str(id) for id in answer["users"]))
+        except Exception as exc:  # whatever went wrong, the members are unknown
             log.warning("user group not looked up", because=type(exc).__name__, error=error_code(exc))
-            return frozenset()
+            return _Members(frozenset() if error_code(exc) == "no_such_subteam" else None)

@@ -182,9 +182,10 @@ async def fill_words(workspace: Workspace) -> int | None:
             f" WHERE s.id = $1 ORDER BY c.id LIMIT {SLICE} FOR NO KEY UPDATE OF c",
             workspace.id,
         )
-        await save_words(session, [row["id"] for row in rows])
         last = rows[-1]["id"] if len(rows) == SLICE else None
+        # Before the words: a recording that holds words may wait for whoever has locked the workspace.
         await session.rows("UPDATE workspaces SET words_after = $2 WHERE id = $1", workspace.id, last)
+        await save_words(session, [row["id"] for row in rows])
         return last
 
     return await database.write(body)

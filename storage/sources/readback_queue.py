@@ -86,8 +86,7 @@ async def _enqueue_jobs(session: Session, identities: list[Row], *, at: int, now
 
 async def stop_readback(session: Session, workspace: int, source: str) -> None:
     """Delete the queued read-backs of a source, and its lane."""
-    for table, column in (("jobs", "lane"), ("lanes", "name")):
-        await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace, LANE + source)
+    await jobs.delete_lane(session, workspace, LANE + source)
 
 
 async def load_request(workspace: Workspace, *, job: Job) -> Wanted | None:

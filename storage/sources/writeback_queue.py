@@ -111,8 +111,7 @@ async def restart_writing(session: Session, workspace: Workspace, slug: str, *, 
 
 async def stop_writing(session: Session, workspace: Workspace, slug: str) -> None:
     """Delete the queue of a source, and its lane."""
-    for table, column in (("jobs", "lane"), ("lanes", "name")):
-        await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace.id, LANE + slug)
+    await jobs.delete_lane(session, workspace.id, LANE + slug)
 
 
 async def enqueue_refresh(session: Session, workspace: Workspace, *, now: int) -> None:

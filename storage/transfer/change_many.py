@@ -40,9 +40,8 @@ MOST_TRIES = 5  #: of a slice with contacts that other changes reach first
 class TooManyContacts(Refusal):
     """That many contacts are changed by an import, and not at once."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"{number:,} contacts match, and one command changes at most {MOST_CONTACTS:,}")
-        self.number = number
+    def __init__(self) -> None:
+        super().__init__(f"more than {MOST_CONTACTS:,} contacts match, which is the most that one command changes")
 
 
 async def select_contacts(workspace: Workspace, *, query: Filter, now: int) -> list[int]:
@@ -53,9 +52,8 @@ async def select_contacts(workspace: Workspace, *, query: Filter, now: int) -> l
     if query.limit is not None:
         listed = await page(workspace, query=query, limit=query.limit, now=now)
         return [card.contact.id for card in listed.cards]
-    number = await count(workspace, query=query, now=now)
-    if number > MOST_CONTACTS:
-        raise TooManyContacts(number)
+    if await count(workspace, query=query, most=MOST_CONTACTS + 1, now=now) > MOST_CONTACTS:
+        raise TooManyContacts
     listed = await page(workspace, query=query, limit=FIRST, now=now)
     first = [card.contact.id for card in listed.cards]
     reader = database.current_database().reader

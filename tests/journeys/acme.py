@@ -31,6 +31,7 @@ from storage.workspaces import find_workspace
 from tests.conftest import KEY, fresh
 from tests.postgres import Databases
 from tests.slack.foreign import ForeignSlack, ReceivedCall, Sent
+from tests.storage import raw
 
 T = TypeVar("T")
 
@@ -241,7 +242,7 @@ def _wake_jobs() -> None:
 
 
 def _is_welcome(call: ReceivedCall) -> bool:
-    return str(call.arguments.get("text")).startswith(WELCOME)
+    return call.method == "chat.postMessage" and str(call.arguments.get("text")).startswith(WELCOME)
 
 
 def button_of(message: Message, label: str, *, nth: int | None = None) -> dict[str, str]:
@@ -320,6 +321,7 @@ async def open_acme(
     """
     if template:
         shutil.copy(template, database_url.removeprefix("sqlite://"))
+        await raw.rows(database_url, "UPDATE workspaces SET welcomed_at = NULL")
     sandbox = ForeignSlack(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
@@ -338,8 +340,8 @@ async def open_acme(
         if not template:
             await _define(workspace, now=int(sandbox.clock.now() * 1_000_000))
             await acme.pushed(*({**item, "occurred_at": ago(sandbox, days + 0.01)} for days, item in PAST))
-            # An admin gets the welcome once; which may otherwise come among the calls of a test.
-            await sandbox.wait_for(lambda: [call for call in sandbox.calls if _is_welcome(call)])
+        # An admin gets the welcome once; which may otherwise come among the calls of a test.
+        await sandbox.wait_for(lambda: [call for call in sandbox.calls if _is_welcome(call)])
         sandbox.calls.clear()
         yield acme
     finally:

@@ -60,6 +60,8 @@ WORKS = {
     "delete": r"form: Delete",
     "setup": r"Where should follow-ups go",
     "audit": r".",
+    "admins": r"[Aa]dmin",
+    "roles": r"[Rr]oles?|from now on",
 }
 #: what no answer to an example says
 REFUSED = re.compile(
@@ -156,6 +158,8 @@ async def find_complaints(demo: Acme, lines: Iterable[str], *, user: str, also: 
         answer = await type_line(demo, line, user=user)
         if line.startswith("clear "):
             await type_line(demo, "undo", user=user)  # other examples need the score
+        if line.startswith("roles others "):
+            await type_line(demo, "roles others scorer", user=user)  # other people set scores
         beginning = max((words for words in WORKS if f"{line} ".startswith(f"{words} ".lstrip())), key=len)
         if match := REFUSED.search(answer):
             complaints[f"{user}: {line}"] = f"refused ({match[0]}): {answer[:400]}"

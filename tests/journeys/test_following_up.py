@@ -366,6 +366,9 @@ async def test_rules_by_words(acme: Acme) -> None:
     assert f"Rule 2 is on: {rule}It alerts again" in acme.seen(await acme.ask("alerts resume #2"))
     assert "That is for admins" in acme.seen(await acme.ask("alerts pause 1"))
     assert "That is for admins" in acme.seen(await acme.ask("alerts remove 2", user="U0JANE"))
+    assert acme.seen(await acme.ask("alerts pause")) == (
+        "Type the number of the rule too: `/score alerts pause 3`. `/score alerts` lists them."
+    )
     assert "There is no alert rule 9." in acme.seen(await acme.ask("alerts pause 9"))
     assert f"Rule 2 is removed: {rule}Its follow-ups stay" in acme.seen(
         await acme.ask("alerts remove 2", user="U0ADMIN")

@@ -9,6 +9,7 @@ from storage.domain.people import Setters
 from storage.workspaces import choose_setters
 from tests.journeys.acme import REP, SALES, Acme
 from tests.journeys.test_refusals import CONDITIONS, INACTIVE, SHARED, UNSEEN, WORDS
+from tests.slack.faults import Fault
 from tests.slack.foreign import ReceivedCall
 
 DIRECT = "D0REP"
@@ -55,7 +56,10 @@ async def test_a_direct_message_is_a_line(acme: Acme) -> None:
 
 
 async def test_a_mention_is_answered_to_its_sender_alone(acme: Acme) -> None:
-    """The answer to a mention is seen by its sender alone, in the thread if the message is in one."""
+    """The answer to a mention is seen by its sender alone, in the thread if the message is in one.
+
+    If Slack does not show it there, it is sent by direct message, outside of any thread.
+    """
     call = await write(acme, "@contact_score ada", channel=SALES)
     assert call.method == "chat.postEphemeral"
     assert {name: call.arguments.get(name) for name in ("channel", "user", "thread_ts")} == {
@@ -71,6 +75,11 @@ async def test_a_mention_is_answered_to_its_sender_alone(acme: Acme) -> None:
     await acme.sandbox.event(event)
     (call,) = await acme.sandbox.wait_for(lambda: answers(acme)[before:])
     assert (call.arguments["thread_ts"], call.arguments["text"]) == ("1700000000.000100", "Top 2 by Score")
+
+    acme.sandbox.faults.add(Fault(method="chat.postEphemeral", kind="unknown_method"))
+    await acme.sandbox.event(event | {"ts": "1700000000.000300"})
+    direct = (await wait_for_answers(acme, before + 1, 2))[1]
+    assert (direct.arguments["channel"], direct.arguments.get("thread_ts")) == (DIRECT, None)
 
 
 async def send(acme: Acme, **fields: object) -> Response:

@@ -208,6 +208,10 @@ LINES = [
         "No contact is called “lovelacce”. Did you mean this one?\n"
         "Ada Lovelace · Analytical Engines · ada@example.com [Choose]",
     ),
+    (
+        "doctor",
+        "No contact is called “doctor”. `contact-score doctor` is typed in a terminal, not in Slack.",
+    ),
     ("qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
     (
         "view zoe@example.com",

@@ -67,7 +67,8 @@ async def test_a_role_by_command_counts_at_once(acme: Acme) -> None:
         (ADMIN, REP, None, {"role": "viewer"}),
     ]
     shown = acme.seen(await ask(acme, "audit"))
-    assert "Role set <@U0REP> · by <@U0ADMIN>\n    role: viewer → admin" in shown
+    for change in ("none → viewer", "viewer → admin", "admin → none"):
+        assert f"Role set <@U0REP> · by <@U0ADMIN>\n    role: {change}" in shown
 
 
 async def test_a_role_by_clicks(acme: Acme) -> None:
@@ -157,6 +158,19 @@ async def test_a_group_that_cannot_be_read_gives_nobody_more(acme: Acme) -> None
     assert "Or a user group" not in json.dumps(view.blocks)
 
 
+async def test_a_group_that_cannot_be_read_keeps_its_limits(acme: Acme) -> None:
+    """While a group of viewers cannot be read, anybody may belong to it; a group that is gone has no members."""
+    await admin_says(acme, "roles @sales-team viewer")
+    assert await says(acme, SET) == VIEWER
+    acme.sandbox.world.scopes.discard("usergroups:read")
+    acme.sandbox.clock.advance(61)
+    assert await says(acme, SET) == VIEWER
+    acme.sandbox.world.scopes.add("usergroups:read")
+    del acme.sandbox.world.groups[GROUP]
+    acme.sandbox.clock.advance(61)
+    assert (await says(acme, SET)).startswith("Ada Lovelace")
+
+
 @pytest.mark.parametrize("by_group", [False, True])
 async def test_people_without_a_role_see_nothing(acme: Acme, by_group: bool) -> None:
     """If only people with a role may see scores, others are refused on every surface, and posts do not reach them."""
@@ -183,7 +197,9 @@ async def test_people_without_a_role_see_nothing(acme: Acme, by_group: bool) -> 
     assert NO_ROLE in json.dumps(home.blocks)
     page = await acme.ask("filter score>=10", channel="C0SUCCESS")
     shared = acme.seen(await acme.press(page, "Share to channel"))
-    assert shared.startswith("This channel has people without a role, who may not see scores, so nothing was posted.")
+    assert shared.startswith(
+        "This channel has people without a role, who may not see scores, so nothing is posted there."
+    )
     acme.sandbox.world.channels["C0SUCCESS"].members.remove(JANE)
     await acme.sandbox.event({"type": "member_left_channel", "channel": "C0SUCCESS", "user": JANE})
     before = len(acme.sandbox.calls)
@@ -198,7 +214,7 @@ async def test_a_person_without_a_role_gets_no_follow_up(acme: Acme) -> None:
     """The follow-up of an owner without a role goes to an admin, and nobody is assigned who may not see it."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await choose_setters(acme.workspace, setters=Setters.NAMED, by=ADMIN, now=now)
-    await acme.press(acme.sandbox.messages(HERE, ADMIN)[0], "Straight to the contact's owner", user=ADMIN)
+    await acme.press(await ask(acme, "setup"), "Straight to the contact's owner", user=ADMIN)
     await acme.pushed({"type": "score.set", "contact": {"email": "ada@example.com"}, "score": "score", "value": 90})
     posted = await acme.until(
         lambda: [post for post in acme.sandbox.world.posts if post.metadata and "Ada" in str(post.blocks)]
@@ -260,9 +276,15 @@ async def test_the_last_admin_cannot_be_removed(acme: Acme) -> None:
 
 async def test_what_cannot_be_read_says_what_to_type(acme: Acme) -> None:
     """Unknown roles, people without a mention and outsiders are refused with what to type instead."""
-    for line in ("roles @jane boss", "roles @jane", "roles others admin", "roles remove", "roles @jane viewer please"):
+    boss = await admin_says(acme, "roles @jane boss")
+    assert boss.startswith("boss is not a role. Type `/score roles @name viewer`")
+    for line in ("roles @jane", "roles others admin", "roles remove", "roles @jane viewer please"):
         assert (await admin_says(acme, line)).startswith("Type `/score roles @name viewer`")
     assert (await admin_says(acme, "roles nobody viewer")).startswith("No person or user group is called nobody.")
+    assert await admin_says(acme, "admins add nobody") == (
+        "No person or user group is called nobody."
+        " Type `/score admins`, `/score admins add @name` or `/score admins remove @name`"
+    )
     outside = await admin_says(acme, "roles @olga viewer")
     assert outside.startswith("Nothing was changed: <@U0OUT> is not an active full member")
     acme.sandbox.world.people[JANE].deleted = True
@@ -278,7 +300,7 @@ async def test_roles_follow_the_menu_of_members_without_a_role(acme: Acme) -> No
         "Members without a role may view scores from now on. Before: view and set scores."
     )
     assert await says(acme, SET) == "Only admins set scores here; you may view them all. Ask <@U0ADMIN>."
-    await choose(acme, acme.sandbox.messages(HERE, ADMIN)[0], "setup_setters", "named")
+    await choose(acme, await ask(acme, "setup"), "setup_setters", "named")
     assert await says(acme, "ada") == NO_ROLE
     assert (await load_choices(acme.workspace)).setters is Setters.NAMED
 

@@ -348,6 +348,13 @@ async def test_a_source_is_tested_with_what_it_sent_last(acme: Acme) -> None:
     assert lines[-1] == "(This test changed nothing and sent nothing.)"
     assert await acme.ledger() == before
 
+    many = [SET | {"id": f"many {number}"} for number in range(24)] + [SET | {"id": "bad", "value": 900}]
+    assert (await pushed(acme, {"items": many}))["status"] == 200
+    lines = acme.seen(await press_nth(acme, listed, "Test", 1)).splitlines()
+    assert lines[1] == "ada@example.com → quarantined: Score runs from 0 to 100; 900 is outside it"
+    assert lines[2:-2] == ["ada@example.com → score set to 80"] * 19
+    assert lines[-2] == "… and 5 more"
+
 
 async def test_a_source_is_added_with_a_token_of_its_api(acme: Acme) -> None:
     """An API token is accepted for a sender with an API; for other senders a mistake is shown under the field."""

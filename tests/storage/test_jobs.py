@@ -18,6 +18,7 @@ from storage.jobs import Failures, Job, NewJob
 from storage.notices import record_notice
 from storage.reading.metrics_queries import measure
 from storage.workspaces import add_workspace
+from tests.storage import raw
 from tests.storage.teams import DAY, NOW, Team
 
 HOUR = 3600 * SECOND
@@ -425,3 +426,28 @@ async def test_a_commit_that_enqueues_a_due_job_wakes_the_runner(team: Team) -> 
     runner.start()
     assert runner.wake in current_database().job_wakers
     await runner.stop(patience=5)
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_lane_is_deleted_while_its_job_is_finished(team: Team, database_url: str) -> None:
+    """Whoever deletes a lane waits for whoever finishes a job in it; neither is refused."""
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="1", subject=1, due_at=NOW, now=NOW)
+    begin = asyncio.Event()
+
+    async def delete() -> None:
+        await begin.wait()
+        await write(lambda session: jobs.delete_lane(session, team.workspace.id, LANE))
+
+    deleting = asyncio.create_task(delete())
+
+    async def finish(session: Session) -> None:  # the statements of `settle`
+        await session.rows("UPDATE lanes SET free_at = $2, holder = NULL WHERE name = $1", LANE, NOW)
+        begin.set()
+        waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while not await raw.rows(database_url, waiting):
+            pass
+        await session.rows("DELETE FROM jobs WHERE lane = $1", LANE)
+
+    await write(finish)
+    await deleting
+    assert await raw.rows(database_url, "SELECT name FROM lanes WHERE name = 'C0SUCCESS'") == []

@@ -217,6 +217,19 @@ def test_any_bytes_are_read_or_bad(provider: str, raw: bytes, kind: str) -> None
 # --- the meaning of events
 
 
+def test_hubspot_names_the_property_that_is_no_score() -> None:
+    """An event about a property without a mapping is ignored, and the reason names the property."""
+    change = {
+        "objectId": 123, "eventId": 1, "portalId": 5, "subscriptionType": "contact.propertyChange",
+        "propertyName": "unmapped_score", "propertyValue": "88", "occurredAt": 1764500000000,
+    }  # fmt: skip  # one event
+    requests = items("hubspot", [change])
+
+    assert [request.reason for request in requests if isinstance(request, Ignored)] == [
+        "none of its properties is mapped to a score type, or named like one: `unmapped_score`"
+    ]
+
+
 def test_hubspot_tells_its_events_apart_by_what_changed() -> None:
     """Event ids are shared and retries differ, so neither is part of the key; a blank value clears."""
     change = {"propertyName": "lead_score", "propertyValue": "", "attemptNumber": 0}

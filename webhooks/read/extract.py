@@ -17,6 +17,7 @@ from storage.domain.numbers import from_json, show
 from storage.domain.sources import Source
 from webhooks.read.bodies import BROKEN
 
+MOST_PROPERTIES = 5  # names of properties in the reason why an event has no score
 LONGEST = 255
 WRITTEN = "we write this property"
 
@@ -142,7 +143,9 @@ def scores(
                 was=was, fields=about or {}, raw=event.raw, former_keys=former_keys,
             )
         )  # fmt: skip  # the change, then what it comes from
-    return items or event.ignored("none of its properties is mapped to a score type, or named like one")
+    names = ", ".join(f"`{name[:80]}`" for name in list(properties)[:MOST_PROPERTIES])
+    reason = "none of its properties is mapped to a score type, or named like one"
+    return items or event.ignored(f"{reason}: {names}" if names else reason)
 
 
 def _make_key(base: str, name: str, score: str, used_keys: set[tuple[str, str]]) -> str:

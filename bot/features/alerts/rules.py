@@ -173,8 +173,11 @@ async def _try_rule(request: Request, words: str) -> Reply:
 async def _change_rule(request: Request, action: str, number: str) -> Reply:
     rule = next((rule for rule in await alert_rules(request.workspace) if str(rule.id) == number), None)
     if rule is None:
-        name = short_name(number) if number else "without a number"
-        return plain_reply(f"There is no alert rule {name}. `/score alerts` lists them.")
+        if not number:
+            return plain_reply(
+                f"Type the number of the rule too: `/score alerts {action} 3`. `/score alerts` lists them."
+            )
+        return plain_reply(f"There is no alert rule {short_name(number)}. `/score alerts` lists them.")
     if rule.made_by != request.person.id:
         request.needs(Need.ADMINISTER)
     try:

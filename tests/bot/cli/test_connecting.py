@@ -62,7 +62,8 @@ async def test_a_sender_that_is_not_in_the_list_is_connected_in_five_steps(datab
         changed = await run("source", "set", "acme", "--mapping", str(tmp_path / "map.json"), "--muted", env=env)
         assert (changed.code, changed.out) == (
             0,
-            "Changed the source `acme`. Show it: contact-score source show acme\n",
+            "Changed the source `acme`: mapping: none → email item.person.mail, id item.no, items body.events,"
+            " property 'fit', value item.rank; muted: no → yes.\nShow it: contact-score source show acme\n",
         )
         again = (await run("deliveries", "replay", str(stored_delivery["id"]), "--json", env=env)).document
         assert (again["applied"], again["quarantined"]) == (1, 1)

@@ -57,7 +57,12 @@ async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
                     assert "text/html" in page.headers["Content-Type"]
                 tokens.append(await check_agent(open_session, demo.url))
                 result = await demo.stop()
-        assert (result.code, result.out, result.err) == (0, "Stop it with Ctrl+C.\n", "")
+        stop, connect = result.out.splitlines()
+        assert (result.code, stop, result.err) == (0, "Stop it with Ctrl+C.", "")
+        assert connect.startswith(
+            "To use its data in another terminal, type there:"
+            f" export CONTACT_SCORE_DATABASE_URL=sqlite://{file} CONTACT_SCORE_PUBLIC_URL=http://127.0.0.1:"
+        )
         counts.append(counted(file))
 
     assert counts[0] == counts[1]

@@ -22,6 +22,7 @@ from storage.ledger.erase import Holdings, count_holdings, record_request_names
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.reading.search import find, find_by_key
+from storage.sent_files import ImportSettings, load_file, record_end, store_file
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries, list_unnamed_deliveries, raw_delivery
 from storage.workspaces import add_workspace
@@ -435,3 +436,23 @@ async def test_the_jobs_of_a_deleted_follow_up_go(team: Team, database_url: str)
     await team.deliver(delete("x", ADA), batch="d2", received=NOW + SECOND)
 
     assert (await raw.rows(database_url, count))[0]["n"] == 1
+
+
+async def test_the_result_of_an_import_forgets_a_name_with_quotation_marks(team: Team, tmp_path: Path) -> None:
+    """The lines of an import that name a deleted contact are removed, however its name is written in JSON."""
+    await team.deliver(field_item("a", ADA, name='Ada "Ace" Lovelace'))
+    path = tmp_path / "people.csv"
+    path.write_text("email")
+    reasons = ('`Ada "Ace" Lovelace` is not a number', "`Ada` is not a number")
+    ids = [
+        await store_file(
+            team.workspace, path=path, name=path.name, key=reason, settings=ImportSettings(), by="U0ADMIN", now=NOW
+        )
+        for reason in reasons
+    ]
+    for id, reason in zip(ids, reasons, strict=True):
+        await record_end(team.workspace, id=id, summary={}, errors=[(2, reason)], now=NOW)
+    await team.deliver(Deletion(key="d", contact=Reference(email=ADA)), batch="d")
+
+    files = [await load_file(team.workspace, id=id) for id in ids]
+    assert [list(file.errors) for file in files if file] == [[], [(2, "`Ada` is not a number")]]

@@ -4,17 +4,22 @@ import asyncio
 
 import pytest
 
-from storage.db.database import current_database
+from storage.db.database import Session, current_database
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Merge
 from storage.ledger.committer import Committer
+from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.ledger.words import SLICE, fill_words
 from storage.reading.search import find, nearest
+from storage.scoring.definitions import lock_names
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 
 ADA, BOB = "ada@example.com", "bob@example.com"
+WAITING = (
+    "SELECT count(*) AS number FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 async def words(url: str) -> list[str]:
@@ -23,6 +28,13 @@ async def words(url: str) -> list[str]:
         rows = await raw.rows(url, f"SELECT * FROM {table} WHERE word_id NOT IN (SELECT id FROM words)")
         assert rows == [], table
     return sorted(str(row["word"]) for row in await raw.rows(url, "SELECT word FROM words"))
+
+
+async def forget_words(url: str) -> None:
+    """Make all contacts such as an earlier version recorded, without words."""
+    for table in ("contact_words", "word_trigrams", "words"):
+        await raw.rows(url, f"DELETE FROM {table}")
+    await raw.rows(url, "UPDATE workspaces SET words_after = 0")
 
 
 async def test_a_word_is_stored_once_and_goes_with_its_last_contact(team: Team, database_url: str) -> None:
@@ -77,6 +89,31 @@ async def test_transactions_that_share_a_word_leave_none_behind(team: Team, data
             await team.deliver(gone, batch=f"g{turn}", received=NOW + (turn + 1) * SECOND)
 
 
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_filling_waits_for_a_locked_workspace_without_words(team: Team, database_url: str) -> None:
+    """Whoever has locked the workspace can record a contact with a word that is being filled: neither is refused."""
+    await team.deliver(field_item("a", ADA, name="Ada Zweig"))
+    await forget_words(database_url)
+    begin = asyncio.Event()
+
+    async def fill() -> int | None:
+        await begin.wait()
+        return await fill_words(team.workspace)
+
+    filling = asyncio.create_task(fill())
+
+    async def body(session: Session) -> None:
+        await lock_names(session, team.workspace)
+        begin.set()
+        while not (await raw.rows(database_url, WAITING))[0]["number"]:
+            pass
+        await record_group(session, [(team.workspace, team.delivery(field_item("b", BOB, name="Bob Zweig")))], now=NOW)
+
+    await current_database().transaction(body)
+    assert await filling is None
+    assert await words(database_url) == ["ada", "bob", "example.com", "zweig"]
+
+
 async def test_words_are_of_every_row_of_a_merged_contact(team: Team, database_url: str) -> None:
     """A merged row keeps its words, so that a split needs no others, and searches find the contact by what it shows."""
     await team.deliver(field_item("a", ADA, name="Ada Lovelace"), field_item("b", BOB, name="Bob Zweig"))
@@ -110,9 +147,7 @@ async def test_contacts_of_an_earlier_version_are_found_while_their_words_are_fi
     """Searches find contacts without words, before the filling, between two slices, and after it."""
     people = [field_item(f"k{n}", f"p{n}@example.com", name=f"Ada N{n:03}") for n in range(SLICE + 50)]
     await team.deliver(*people)
-    for table in ("contact_words", "word_trigrams", "words"):
-        await raw.rows(database_url, f"DELETE FROM {table}")
-    await raw.rows(database_url, "UPDATE workspaces SET words_after = 0")
+    await forget_words(database_url)
     await team.deliver(field_item("new", "new@example.com", name="New One"), batch="new")
 
     async def check_searches() -> None:
