@@ -176,6 +176,8 @@ async def use_n8n(kitchen: Kitchen) -> None:
         answer = await kitchen.send(fill_placeholders(request, email=ADA, fit=9, id="231"), own=N8N)
     assert answer.counts == (0, 1, 0, 0)  # the repeat of an execution
     event = await kitchen.receive_event()
+    for id, fit in ("232", 4), ("233", 9):  # back to an earlier value
+        await kitchen.send(fill_placeholders(request, email=ADA, fit=fit, id=id), own=N8N)
 
     assert await kitchen.fit(ADA) == 9
     event.check_signature(kitchen.printed["WHSEC"])
@@ -228,15 +230,17 @@ async def use_make(kitchen: Kitchen) -> None:
 
 
 async def use_hightouch(kitchen: Kitchen) -> None:
-    """A batch sets the score of each row; a row that is sent again counts once."""
+    """A batch sets the score of each row; a row that is sent again counts once, a changed row again."""
     await kitchen.set_up("Hightouch")
     (request,) = blocks("Hightouch", "http")
     ada, bob = {"email": ADA, "fit": 9, "version": "a1"}, {"email": BOB, "fit": 4, "version": "b1"}
     first = await kitchen.send(fill_rows(request, [ada]), own=HIGHTOUCH)
     both = await kitchen.send(fill_rows(request, [ada, bob]), own=HIGHTOUCH)
 
-    assert (first.counts, both.counts) == ((1, 0, 0, 0), (1, 1, 0, 0))
-    assert (await kitchen.fit(ADA), await kitchen.fit(BOB)) == (9, 4)
+    changed = await kitchen.send(fill_rows(request, [ada | {"fit": 3, "version": "a2"}]), own=HIGHTOUCH)
+
+    assert [answer.counts for answer in (first, both, changed)] == [(1, 0, 0, 0), (1, 1, 0, 0), (1, 0, 0, 0)]
+    assert (await kitchen.fit(ADA), await kitchen.fit(BOB)) == (3, 4)
 
 
 def sign_again(caught: Mapping[str, str], *, age: int) -> dict[str, str]:
