@@ -173,13 +173,14 @@ async def use_n8n(kitchen: Kitchen) -> None:
     await kitchen.set_up("n8n")
     (request,) = blocks("n8n", "http")
     for _ in range(2):
-        answer = await kitchen.send(fill_placeholders(request, email=ADA, fit=9, id="231"), own=N8N)
+        answer = await kitchen.send(fill_placeholders(request, email=ADA, fit=9, id="231", itemIndex=0), own=N8N)
     assert answer.counts == (0, 1, 0, 0)  # the repeat of an execution
     event = await kitchen.receive_event()
+    await kitchen.send(fill_placeholders(request, email=BOB, fit=9, id="231", itemIndex=1), own=N8N)
     for id, fit in ("232", 4), ("233", 9):  # back to an earlier value
-        await kitchen.send(fill_placeholders(request, email=ADA, fit=fit, id=id), own=N8N)
+        await kitchen.send(fill_placeholders(request, email=ADA, fit=fit, id=id, itemIndex=0), own=N8N)
 
-    assert await kitchen.fit(ADA) == 9
+    assert (await kitchen.fit(ADA), await kitchen.fit(BOB)) == (9, 9)
     event.check_signature(kitchen.printed["WHSEC"])
     assert (event.type, event.data["value"]) == ("score.band_entered", 9)
 
@@ -233,11 +234,11 @@ async def use_hightouch(kitchen: Kitchen) -> None:
     """A batch sets the score of each row; a row that is sent again counts once, a changed row again."""
     await kitchen.set_up("Hightouch")
     (request,) = blocks("Hightouch", "http")
-    ada, bob = {"email": ADA, "fit": 9, "version": "a1"}, {"email": BOB, "fit": 4, "version": "b1"}
+    ada, bob = {"email": ADA, "fit": 9, "version": "1"}, {"email": BOB, "fit": 4, "version": "1"}
     first = await kitchen.send(fill_rows(request, [ada]), own=HIGHTOUCH)
     both = await kitchen.send(fill_rows(request, [ada, bob]), own=HIGHTOUCH)
 
-    changed = await kitchen.send(fill_rows(request, [ada | {"fit": 3, "version": "a2"}]), own=HIGHTOUCH)
+    changed = await kitchen.send(fill_rows(request, [ada | {"fit": 3, "version": "2"}]), own=HIGHTOUCH)
 
     assert [answer.counts for answer in (first, both, changed)] == [(1, 0, 0, 0), (1, 1, 0, 0), (1, 0, 0, 0)]
     assert (await kitchen.fit(ADA), await kitchen.fit(BOB)) == (3, 4)

@@ -27,12 +27,12 @@ export class AgentPanel {
   }
 }
 
-function drawCall({ tool, arguments: given, status, text, content }) {
+function drawCall({ tool, arguments: parameters, status, text, content }) {
   return node(
     "section",
     { "data-testid": "agent-answer", "aria-label": tool },
     node("h3", {}, `${tool} `, node("span", { class: content ? "status good" : "status bad" }, String(status))),
-    node("p", { class: "hint" }, JSON.stringify(given)),
+    node("p", { class: "hint" }, JSON.stringify(parameters)),
     node("p", {}, text),
     content && raw(`Structured content of ${tool}`, "", content),
   );
