@@ -138,7 +138,7 @@ async def test_a_push_changes_what_is_shown(open_page: Open) -> None:
     page = await open_page()
     await say(page, "/score set ada@example.com fit=2")
     before = await say(page, "/score ada@example.com")
-    await expect(before).to_contain_text("Fit  2 (poor)")
+    await expect(before).to_contain_text(re.compile(r"Fit\s*2 \(poor\)"))
     await page.get_by_label("Sample").select_option(label="Fit set to 9 after a demo")
     await page.get_by_test_id("push-send").click()
     answer, request = page.get_by_test_id("push-answer"), page.get_by_test_id("push-request")
@@ -147,7 +147,7 @@ async def test_a_push_changes_what_is_shown(open_page: Open) -> None:
 
     await expect(answer).to_contain_text('"applied": 1')
     await expect(request).to_contain_text("webhook-signature: v1,")
-    await expect(after).to_contain_text("Fit  9 (good)")
+    await expect(after).to_contain_text(re.compile(r"Fit\s*9 \(good\)"))
     await expect(after).to_contain_text("from sample-crm")
 
 
