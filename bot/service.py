@@ -171,6 +171,7 @@ class Service:
         failures = FailureRate()
         agents = McpServer(
             signing_secret=secret.get_secret_value() if secret is not None else None,
+            public_url=self._settings.public_url,
             clock=self._clock,
             authorize=self._authorize,
             find_member=self._find_member,

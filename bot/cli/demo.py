@@ -21,10 +21,11 @@ from bot.settings import Settings
 from storage.domain.score_types import parse_band
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, sources
+from storage.tokens import create_token, revoke_token, tokens
 from storage.workspaces import find_workspace
 
 PORT = 8080
-TEAM, NAME, SOURCE = "T0DEMO", "Acme", "sample-crm"
+TEAM, NAME, SOURCE, AGENT = "T0DEMO", "Acme", "sample-crm", "demo agent"
 HOST = "127.0.0.1"
 
 
@@ -90,6 +91,8 @@ async def _run_demo(path: Path, *, is_kept: bool) -> None:
         is_new = await add_sample_data(clock(), secret=crm_secret)
         sandbox.crm_url = f"{sandbox.app_url}/webhooks/{TEAM}/{SOURCE}"
         sandbox.crm_secret = (await find_source(TEAM, slug=SOURCE)).secrets[0]
+        sandbox.agent_token = await renew_agent_token(clock())
+        await sandbox.changes.happened()
         for body in bodies(sandbox.clock.now()) if is_new else ():
             await sandbox.push(body)
         if not port:
@@ -107,6 +110,16 @@ async def _run_demo(path: Path, *, is_kept: bool) -> None:
     finally:
         await service.stop()
         await sandbox.stop()
+
+
+async def renew_agent_token(now: int) -> str:
+    """Create the token that the page shows for agents, and revoke that of an earlier run on the same database."""
+    workspace = await find_workspace(TEAM)
+    for token in await tokens(workspace):
+        if token.name == AGENT:
+            await revoke_token(workspace, id=token.id, by=terminal_user(), now=now)
+    _, secret = await create_token(workspace, name=AGENT, scopes=("read", "write"), by=terminal_user(), now=now)
+    return secret
 
 
 def _choose_port() -> int:

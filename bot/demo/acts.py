@@ -34,6 +34,7 @@ class Acts:
         self.world, self.clock, self.changes = world, world.clock, Changes()
         self.app_url, self.signing_secret = app_url, signing_secret
         self.crm_url, self.crm_secret = crm_url, crm_secret
+        self.agent_token = ""  # the token with which an agent calls the product's tools
         self.patience = 3.0  # seconds that Slack waits for an answer
         self._choices: dict[tuple[str, str], Values] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -169,6 +170,39 @@ class Acts:
             "request": {"method": "POST", "url": self.crm_url, "headers": headers, "body": body},
             "answer": {"status": answer.status, "headers": dict(answer.headers), "body": answer.body or answer.note},
             "ms": round((time.perf_counter() - began) * 1000),
+        }
+
+    @property
+    def agent_url(self) -> str:
+        """Return the address of the product's tools for agents."""
+        return f"{self.app_url.rstrip('/')}/mcp"
+
+    async def ask_as_agent(self) -> list[Json]:
+        """Call two tools as an agent does: find the best contacts, and load the first of them.
+
+        Return each call with its answer: the status, the text, and the structured content.
+        """
+        found = await self._call_tool("find_contacts", {"filter": "sort:-score", "limit": 3})
+        contacts = (found["content"] or {}).get("contacts", [])
+        return [found, *[await self._call_tool("get_contact", {"contact": str(best["id"])}) for best in contacts[:1]]]
+
+    async def _call_tool(self, tool: str, arguments: Json) -> Json:
+        params = {"name": tool, "arguments": arguments}
+        answer = await post(
+            self.http,
+            self.agent_url,
+            body=json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).encode(),
+            headers={"Content-Type": "application/json", "Authorization": f"Bearer {self.agent_token}"},
+            patience=PUSH_SECONDS,
+        )
+        result = (answer.json() or {}).get("result", {})
+        texts = [part["text"] for part in result.get("content", [])]
+        return {
+            "tool": tool,
+            "arguments": arguments,
+            "status": answer.status,
+            "text": texts[0] if texts else answer.body or answer.note,
+            "content": result.get("structuredContent"),
         }
 
     def open_views(self, user: str = REP) -> list[View]:

@@ -44,6 +44,7 @@ class PageFace:
             "close": self.close,
             "options": self.options,
             "push": self.push,
+            "agent": self.ask_as_agent,
             "clock": self.put_clock_forward,
             "read": self.mark_as_read,
             "home": self.open_home,
@@ -86,6 +87,7 @@ class PageFace:
             "home": self._render_view(home) if home else NO_HOME_YET,
             "examples": list(EXAMPLES),
             "pushes": list(PUSHES),
+            "agent": {"url": self._sandbox.agent_url, "token": self._sandbox.agent_token},
             "now": self._sandbox.clock.iso(),
             "commands": self._world.commands,
             "shortcuts": list(SHORTCUTS),
@@ -143,6 +145,9 @@ class PageFace:
 
     async def push(self, arguments: Json) -> Json:
         return await self._sandbox.push(arguments["body"])
+
+    async def ask_as_agent(self, arguments: Json) -> Json:
+        return {"calls": await self._sandbox.ask_as_agent()}
 
     async def put_clock_forward(self, arguments: Json) -> Json:
         self._sandbox.clock.advance(float(arguments["seconds"]))

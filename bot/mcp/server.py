@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -68,6 +69,9 @@ INSTRUCTIONS = (
 _HIDDEN = {"result_type", "ttl_ms", "cache_scope"}  # fields of later protocol versions, which start without a handshake
 
 
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
+
+
 class _ProtocolError(Exception):
     """The answer is an error of JSON-RPC."""
 
@@ -91,9 +95,11 @@ class McpServer:
 
     *authorize* checks the access of a person in Slack; its result is None while Slack is not connected.
     *failed* counts a failed authentication of an address, and returns how many seconds the address must wait.
+    *public_url* is where browsers reach the service, besides this machine.
     """
 
     signing_secret: str | None
+    public_url: str | None
     clock: Callable[[], int]
     authorize: Callable[[SlackPayload], Awaitable[Request | Verdict | None]]
     find_member: Callable[[Workspace, str], Awaitable[Member | None]]
@@ -106,7 +112,8 @@ class McpServer:
     )
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Answer a request; raises an HTTP error if it is not authenticated."""
+        """Answer a request; raises an HTTP error if it is not authenticated, or comes from a foreign web page."""
+        self._check_origin(request.headers.get("Origin"))
         body = await request.read()
         try:
             caller = await self._authenticate(request, body)
@@ -127,6 +134,16 @@ class McpServer:
             return web.json_response({"jsonrpc": "2.0", "id": id, "error": error}, status=exc.status)
         document = result.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=_HIDDEN)
         return web.json_response({"jsonrpc": "2.0", "id": id, "result": document})
+
+    def _check_origin(self, origin: str | None) -> None:
+        """Raise 403 for the request of a foreign web page: the protocol requires it, because of DNS rebinding.
+
+        Only browsers send an origin.
+        """
+        if origin is not None:
+            own = _host_of(self.public_url) if self.public_url else None
+            if (host := _host_of(origin)) is None or host not in (*_THIS_MACHINE, own):
+                raise web.HTTPForbidden
 
     async def _authenticate(self, request: web.Request, body: bytes) -> _Caller:
         """Return the sender: a program with a token, or Slack, which signs the body. Raises an HTTP error."""
@@ -257,6 +274,14 @@ def _parse_message(body: bytes) -> JSONRPCRequest | JSONRPCNotification:
     except ValidationError:
         message = "The body must be one JSON-RPC request or notification, without a batch."
         raise _ProtocolError(INVALID_REQUEST, message, status=400) from None
+
+
+def _host_of(url: str) -> str | None:
+    """Return the host of a URL, or None if it has none."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _check_version(requested: str | None) -> None:

@@ -8,8 +8,8 @@ import pytest
 from playwright.async_api import expect
 
 from tests.bot.cli.program import busy
-from tests.browser.conftest import RUNNING, Open, demo
-from tests.browser.slack_page import become, kept_message, newest, say, words
+from tests.browser.conftest import NARROW, RUNNING, Open, demo
+from tests.browser.slack_page import become, kept_message, newest, say, sideways, words
 
 pytestmark = pytest.mark.slow
 
@@ -138,7 +138,7 @@ async def test_a_push_changes_what_is_shown(open_page: Open) -> None:
     page = await open_page()
     await say(page, "/score set ada@example.com fit=2")
     before = await say(page, "/score ada@example.com")
-    await expect(before).to_contain_text("Fit  2 (poor)")
+    await expect(before).to_contain_text(re.compile(r"Fit\s*2 \(poor\)"))
     await page.get_by_label("Sample").select_option(label="Fit set to 9 after a demo")
     await page.get_by_test_id("push-send").click()
     answer, request = page.get_by_test_id("push-answer"), page.get_by_test_id("push-request")
@@ -147,7 +147,7 @@ async def test_a_push_changes_what_is_shown(open_page: Open) -> None:
 
     await expect(answer).to_contain_text('"applied": 1')
     await expect(request).to_contain_text("webhook-signature: v1,")
-    await expect(after).to_contain_text("Fit  9 (good)")
+    await expect(after).to_contain_text(re.compile(r"Fit\s*9 \(good\)"))
     await expect(after).to_contain_text("from sample-crm")
 
 
@@ -160,6 +160,20 @@ async def test_one_bad_item_among_three(open_page: Open) -> None:
 
     await expect(answer).to_contain_text('"applied": 2')
     await expect(answer).to_contain_text('"quarantined": 1')
+
+
+async def test_an_agent_calls_two_tools(open_page: Open) -> None:
+    """The panel shows an address and a token, and the text and data that the tools return, also on a phone."""
+    page = await open_page(size=NARROW)
+    await page.get_by_role("button", name="CRM", exact=True).click()
+    await expect(page.get_by_label("Address", exact=True)).to_have_value(re.compile(r"^http://127\.0\.0\.1:\d+/mcp$"))
+    await expect(page.get_by_label("Token", exact=True)).to_have_value(re.compile("^cs_"))
+    await page.get_by_test_id("agent-call").click()
+    find, get = page.get_by_test_id("agent-answer").nth(0), page.get_by_test_id("agent-answer").nth(1)
+    await expect(find).to_contain_text("3 contacts match")
+    await expect(get).to_contain_text('"followups"')
+
+    assert await sideways(page) == 0
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from bot.mcp.tools import TOOLS
+from bot.service import Service
 from storage.domain.numbers import THOUSAND
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
 from tests.journeys.agents import Agent, call_api, program
 from tests.journeys.test_following_up import chosen, hot, until_posted
+from tests.webhooks.receiving import settings
+from tests.webhooks.sender import Clock, session
 
 READING = {"find_contacts", "get_contact", "explain_score", "score_history", "list_followups"}
 WRITING = {"set_score", "add_to_score", "undo", "claim_followup", "finish_followup"}
@@ -60,6 +63,9 @@ NO_REQUESTS: list[tuple[object, int, int]] = [
     ({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {}}, 200, -32602),
 ]
 
+OWN_ORIGINS = ("https://scores.example.com", "http://localhost:6274", "http://127.0.0.1", "http://[::1]:8080")
+FOREIGN_ORIGINS = ("https://evil.example.com", "https://scores.example.com.evil.example", "null", "", "http://[::1")
+
 
 async def test_a_request_that_is_none(acme: Acme) -> None:
     """A request that is not JSON-RPC, or asks for something unknown, gets the error of the protocol.
@@ -105,6 +111,21 @@ async def test_nobody_without_proof(acme: Acme) -> None:
     other_body = body.replace(b"ada@", b"eva@")
     response = await acme.sandbox.raw("/mcp", body=other_body, headers={"Content-Type": "application/json", **signed})
     assert response.status == 401
+
+
+async def test_a_foreign_web_page_is_refused(database_url: str) -> None:
+    """A browser may call from a page of this machine or of the public address; another origin is 403, token or not."""
+    public = settings(database_url).model_copy(update={"public_url": "https://scores.example.com/base"})
+    service = Service(public, with_slack=False, clock=Clock())
+    url = await service.start()
+    statuses = {}
+    async with session() as browser:
+        for origin in (*OWN_ORIGINS, *FOREIGN_ORIGINS):
+            async with browser.post(f"{url}/mcp", json={}, headers={"Origin": origin}) as answer:
+                statuses[origin] = answer.status
+    await service.stop()
+
+    assert statuses == {**dict.fromkeys(OWN_ORIGINS, 401), **dict.fromkeys(FOREIGN_ORIGINS, 403)}
 
 
 async def test_a_token_has_the_tools_of_its_scopes(acme: Acme) -> None:

@@ -124,10 +124,10 @@ async def furnish_for_a_process(database_url: str) -> None:
 
 @asynccontextmanager
 async def receiving(
-    database_url: str, *, limits: Limits = DEFAULT_LIMITS, networks: str = ""
+    database_url: str, *, limits: Limits = DEFAULT_LIMITS, networks: str = "", clock: Clock | None = None
 ) -> AsyncIterator[Receiving]:
     """Run the service with a workspace and a source."""
-    clock = Clock()
+    clock = clock or Clock()
     async with serving(database_url, clock=clock, limits=limits, networks=networks) as url, session() as open_session:
         workspace = await furnish(clock)
         sender = Sender(open_session, f"{url}/webhooks/{TEAM}/{SLUG}", clock=clock)

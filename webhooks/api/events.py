@@ -34,8 +34,8 @@ def _write_cursor(position: int, *, now: int) -> str:
 
 
 def _read_cursor(cursor: str | None, *, now: int) -> int:
-    """Return the position of a cursor; 0 without one. Raises Mistake if it cannot be used."""
-    if cursor is None:
+    """Return the position of a cursor; 0 without one, or if it is empty. Raises Mistake if it cannot be used."""
+    if not cursor:
         return 0
     try:
         position, at = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))

@@ -87,7 +87,8 @@ export class PushPanel {
   }
 }
 
-function raw(label, head, body) {
+/** Return a box with a quiet *head* and a *body*, text or JSON. */
+export function raw(label, head, body) {
   const words = typeof body === "string" ? body : pretty(body);
   const about = { tabindex: "0", role: "group", "aria-label": label };
   return node("pre", about, node("span", { class: "quiet" }, head), head && words ? "\n\n" : "", words ?? "");

@@ -1,5 +1,6 @@
 // The workspace: the chosen person and channel, the state from the server, and everything drawn from it.
 
+import { AgentPanel } from "./agent.js";
 import { Composer } from "./composer.js";
 import { Drawers } from "./drawers.js";
 import { HomeTab } from "./home.js";
@@ -41,6 +42,7 @@ const homeTab = new HomeTab(at("home"));
 const drawers = new Drawers();
 const composer = new Composer(at("composer"), say);
 const panel = new PushPanel(at("panel"), (what, body) => actAndLook(what, body));
+const agentPanel = new AgentPanel(at("agent"), actAndLook);
 const modals = new Modals(at("modal"), {
   click: ({ handle, action, values }) => click(handle, action, values),
   submit: ({ view, values }) => actAndLook("submit", { user: chosen.user, view, values }),
@@ -134,6 +136,7 @@ function draw() {
   drawChannels();
   drawPlace(here);
   panel.offer(state.pushes, here);
+  agentPanel.offer(state.agent);
   modals.show(state.views.filter(({ type }) => type !== "home"), here);
 }
 

@@ -65,6 +65,7 @@ def busy(port: int) -> Iterator[None]:
     def hold() -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # another test may hold the port too
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections do not hold it
             while not _bind(probe, port):
                 looked.set()
                 if over.wait(0.01):

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientSession
 
 from tests.bot.cli.program import busy, environment, serving
 from tests.webhooks.sender import session
@@ -15,8 +16,29 @@ from tests.webhooks.sender import session
 def counted(file: Path) -> dict[str, int]:
     """Return the number of rows of some tables."""
     with closing(sqlite3.connect(file)) as connection:
-        tables = ("workspaces", "sources", "score_types", "contacts", "facts", "deliveries", "quarantine")
+        tables = ("workspaces", "sources", "score_types", "contacts", "facts", "deliveries", "quarantine", "tokens")
         return {table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in tables}
+
+
+async def check_agent(browser: ClientSession, url: str) -> str:
+    """Fail unless the page's two calls of tools answer, and an agent with the shown token too; return the token."""
+    async with browser.get(f"{url}/state?user=U0REP") as answer:
+        agent = (await answer.json())["agent"]
+    async with browser.post(f"{url}/act/agent", json={}, headers={"X-Sandbox": "1"}) as answer:
+        find, get = (await answer.json())["calls"]
+    best = find["content"]["contacts"][0]
+    assert [(call["tool"], call["status"]) for call in (find, get)] == [("find_contacts", 200), ("get_contact", 200)]
+    assert find["text"].startswith("3 contacts match")
+    assert (get["arguments"], get["content"]["contact"]["email"]) == ({"contact": str(best["id"])}, best["email"])
+    assert best["name"] in get["text"]
+
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    async with browser.post(
+        agent["url"], json=request, headers={"Authorization": f"Bearer {agent['token']}"}
+    ) as answer:
+        names = {tool["name"] for tool in (await answer.json())["result"]["tools"]}
+    assert {"find_contacts", "get_contact", "set_score"} <= names
+    return str(agent["token"])
 
 
 @pytest.mark.slow
@@ -24,7 +46,7 @@ async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
     """If port 8080 is in use the demo uses a free port and says so; its file keeps the contacts, without duplicates."""
     file = tmp_path / "demo.db"
     env = environment(None, CONTACT_SCORE_DATABASE_URL="mysql://ignored")  # the demo has its own database
-    counts = []
+    counts, tokens = [], list[str]()
     for _ in range(2):
         with busy(8080):
             async with serving("demo", "--keep", str(file), env=env) as demo, session() as open_session:
@@ -33,6 +55,7 @@ async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
                 async with open_session.get(demo.url) as page:
                     assert page.status == 200
                     assert "text/html" in page.headers["Content-Type"]
+                tokens.append(await check_agent(open_session, demo.url))
                 result = await demo.stop()
         stop, connect = result.out.splitlines()
         assert (result.code, stop, result.err) == (0, "Stop it with Ctrl+C.", "")
@@ -43,6 +66,8 @@ async def test_the_demo_opens_on_sample_contacts(tmp_path: Path) -> None:
         counts.append(counted(file))
 
     assert counts[0] == counts[1]
+    assert counts[0]["tokens"] == 1  # the second run revoked the token of the first
+    assert tokens[0] != tokens[1]
     assert (counts[0]["workspaces"], counts[0]["sources"], counts[0]["score_types"]) == (1, 1, 3)
     assert counts[0]["contacts"] >= 150
     assert counts[0]["facts"] > counts[0]["contacts"]

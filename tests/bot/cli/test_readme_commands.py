@@ -21,6 +21,7 @@ REFUSED = {
     "type remove score": "is the default",
     "contact delete ada@example.com": "--yes",
     "workspace remove T0123": "--yes T0123",
+    "import ledger.jsonl": "import a ledger into an empty one",
     "source try acme --delivery 1 --mapping map.json": "There is no delivery 1",
 }
 
