@@ -23,7 +23,7 @@ from bot.slack.feature import Command, Feature
 from bot.slack.filters import is_word_filter, mentioned_addresses, name_mentions, parse_filter
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import JobTools
-from bot.slack.line import is_filter, read_assignment, read_clear, read_contact, read_set, read_tags
+from bot.slack.line import NoValue, is_filter, read_assignment, read_clear, read_contact, read_set, read_tags
 from bot.slack.lookup import OUR_ID, find_all, find_one, is_source_id, resolve_owner
 from bot.slack.text import MENTION, escape, escape_code, parse_number
 from storage.bulk_changes import (
@@ -67,7 +67,10 @@ async def change_several(request: Request, verb: str) -> Reply | None:
     Return None for every other line.
     """
     if verb == "set" and request.text:
-        setting = read_set(request.text, request.types)
+        try:
+            setting = read_set(request.text, request.types)
+        except NoValue:  # the command for one contact explains what is missing
+            return None
         words, reason = setting.contact, setting.reason
         scores = [ScoreChange(score=value.score, op=value.op, amount=value.amount) for value in setting.values]
     elif verb == "clear" and request.text:

@@ -13,7 +13,7 @@ FOUND = (
 async def shared(acme: Acme, channel: str) -> str:
     """Click *Share to channel*, and return the method of the answer."""
     answer = await acme.ask("filter score>=40", channel=channel)
-    action = answer.blocks[-1]["elements"][-1]["action_id"]
+    action = button_of(answer, "Share to channel")["action_id"]
     _, call = await acme.answered(lambda: acme.sandbox.click(answer.id, action))
     return call.method
 
@@ -72,7 +72,7 @@ async def test_where_the_app_is_not_invited(acme: Acme) -> None:
     before = len(acme.sandbox.messages("C0LONELY"))
     await acme.ask("filter score>=40", channel="C0LONELY")
     answer = acme.sandbox.messages("C0LONELY")[before]
-    await acme.sandbox.click(answer.id, answer.blocks[-1]["elements"][-1]["action_id"])
+    await acme.sandbox.click(answer.id, button_of(answer, "Share to channel")["action_id"])
     await acme.sandbox.wait_for(lambda: len(acme.sandbox.messages("C0LONELY")) == before + 2)
 
     assert acme.seen(acme.latest(channel="C0LONELY")) == (

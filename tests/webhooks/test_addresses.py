@@ -53,7 +53,7 @@ def test_an_allowed_network_is_called_with_and_without_tls() -> None:
 async def test_an_address_is_judged_before_the_first_event() -> None:
     """What would be refused at the first event is known when the address is added; an unknown name is left open."""
     private = "the address is not public, and not in CONTACT_SCORE_ALLOW_NETWORKS"
-    insecure = "events are sent with https, or to a network in CONTACT_SCORE_ALLOW_NETWORKS"
+    insecure = "it needs https, or a network in CONTACT_SCORE_ALLOW_NETWORKS"
     problems = {
         "https://8.8.8.8/hook": None, "https://[2001:4860:4860::8888]:8443/": None, "https://10.0.0.5/": private,
         "https://localhost:9/": private, "https://[::1]/": private, "http://8.8.8.8/": insecure,

@@ -872,7 +872,7 @@ async def test_the_tables_are_those_that_tortoise_makes(database_url: str, tmp_p
     await raw.empty(database_url)
 
     assert await ask("migrate", database_url, house=house) == {"applied": [*FIRST, NEXT]}
-    assert await raw.rows(database_url, shape) == expected
+    assert [row for row in await raw.rows(database_url, shape) if row.get("name") != "sqlite_stat1"] == expected
     assert len(expected) > 60
 
 
