@@ -25,10 +25,10 @@ def portfolio_blocks(portfolio: Portfolio, score_type: ScoreType) -> list[Block]
     """Return the sections with the highest scores and with the scores that moved most in a week."""
     if not portfolio.hottest:
         return []
-    whose = "Your hottest contacts" if portfolio.is_own else "Hottest contacts"
+    title = "Your hottest contacts" if portfolio.is_own else "Hottest contacts"
     mine = "top 20 owner:me" if portfolio.is_own else "top 20"
     blocks = [
-        section(f"*{whose}*", accessory=button("Show more", action="run:more", value=mine)),
+        section(f"*{title}*", accessory=button("Show more", action="run:more", value=mine)),
         *_list_cards(portfolio.hottest, score_type),
     ]
     if not portfolio.is_own:

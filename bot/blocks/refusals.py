@@ -103,7 +103,7 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "", admins: Sequence[str]
 
 
 def ask_admins(admins: Sequence[str]) -> str:
-    """Return whom to ask, by name or mention; in general words if no admin is known."""
+    """Return the people to ask, by name or mention; in general words if no admin is known."""
     if not admins:
         return "Ask an owner or admin of this Slack workspace."
     return f"Ask {' or '.join([', '.join(admins[:-1]), admins[-1]] if len(admins) > 1 else admins)}."

@@ -96,7 +96,7 @@ async def _check_secrets(report: _Report, workspace: Workspace) -> None:
 
 
 async def _check_admins(report: _Report, workspace: Workspace) -> None:
-    """Report a workspace in which the service found no admin whom it could reach."""
+    """Report a workspace in which the service could reach no admin."""
     if not await is_noticed(workspace, notice=NO_ADMIN):
         return
     report.without_admin.append({"workspace": workspace.team})

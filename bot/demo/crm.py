@@ -30,7 +30,7 @@ _COMPANIES = (
 _OWNERS = ("rep@acme.example", "jane@acme.example", "admin@acme.example")
 _TAGS = ("trial", "customer", "partner", "vip", "churn risk")
 _PLANS = ("free", "team", "pro")
-#: the first contact, whose id in the CRM somebody else may need, one whose company is two words, and one known twice
+#: the first contact (its id in the CRM may be needed), one with two words as its company, and one known twice
 _ADA: dict[str, object] = {
     "email": "ada@example.com",
     "id": "17",

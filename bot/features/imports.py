@@ -64,7 +64,7 @@ async def cancel_import(request: Request) -> Reply:
 
 
 async def send_result(tools: JobTools, job: Job) -> JobResult:
-    """Tell the result of an import to the person who confirmed it."""
+    """Send the result of an import to the person who confirmed it."""
     answer = await load_answer(tools.workspace, id=job.subject)
     if answer is None:
         return JobResult()

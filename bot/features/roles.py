@@ -61,7 +61,7 @@ async def show_admins(request: Request) -> Reply:
 
 
 async def change_by_menu(request: Request) -> Reply:
-    """Give a person or group the role chosen in its menu, or remove the role."""
+    """Set the role of a person or group to the one chosen in its menu, or remove the role."""
     word, _, subject = request.text.partition(":")
     if word not in (*Role, REMOVE):
         raise Outlived
@@ -82,7 +82,7 @@ async def open_role_form(request: Request) -> Reply:
 
 
 async def submit_role(request: Request) -> Reply:
-    """Give the person or the group of the form its role."""
+    """Set the role of the person or the group of the form."""
     person, group, role = (request.fields.get(name) for name in ("person", "group", "role"))
     if bool(person) == bool(group):
         text = "Choose a person or a user group." if not person else "Choose either a person or a user group."

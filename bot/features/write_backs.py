@@ -12,7 +12,7 @@ from storage.sources.writeback_queue import TELL, writing_status
 
 
 async def report_paused(tools: JobTools, job: Job) -> JobResult:
-    """Tell an admin that scores are no longer written to a source, unless it was changed or removed meanwhile."""
+    """Notify an admin that scores are no longer written to a source, unless it was changed or removed meanwhile."""
     source = next((source for source in await sources(tools.workspace) if source.id == job.subject), None)
     if source is None:
         return JobResult()

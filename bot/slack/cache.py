@@ -9,7 +9,7 @@ MOST = 5_000  #: entries; a full cache is emptied
 
 
 class TimedCache(Generic[T]):
-    """A cache whose entries expire after *lifetime* µs."""
+    """A cache; its entries expire after *lifetime* µs."""
 
     def __init__(self, *, lifetime: int) -> None:
         self._lifetime = lifetime

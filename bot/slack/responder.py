@@ -237,7 +237,7 @@ class Answers:
             raise
 
     async def _advise(self, verdict: Verdict) -> str:
-        """Return whom to ask about a refusal; blank if nobody can help."""
+        """Return the people to ask about a refusal; blank if nobody can help."""
         if verdict is not Verdict.NO_ROLE:
             return ""
         admins = await self._people.list_admins(most=MOST_NAMED, now=self._clock())

@@ -236,7 +236,7 @@ def list_turns(all_decisions: Sequence[Decisions]) -> list[tuple[dict[Watched, A
 
 
 def find_own_address(decisions: Decisions) -> str | None:
-    """Return the address of the person whose change made a rule fire whose follow-ups may go to owners directly."""
+    """Return the address of the author of the change, if the rule may send its follow-ups to owners directly."""
     plan, rule = decisions.evaluation.plan, decisions.evaluation.rule
     if plan is None or not decisions.events or rule.channel is not None or rule.in_digest:
         return None

@@ -192,7 +192,7 @@ class Session:
         self._client = client
         self.dialect = dialect
         self.has_enqueued_jobs = False  #: whether the transaction enqueued jobs that are due already
-        self.reworded: set[int] = set()  #: contact rows whose texts the transaction changed; see `ledger.words`
+        self.reworded: set[int] = set()  #: contact rows with texts that the transaction changed; see `ledger.words`
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Run one statement and return its rows as dictionaries.

@@ -58,5 +58,5 @@ class Choices:
     setters: Setters
     welcomed_at: int | None  #: when an admin was sent the setup questions
     set_up_at: int | None  #: when setup was completed
-    #: by Slack user group; and by Slack user id, of the person for whom the settings were loaded
+    #: by Slack user group; and by Slack user id, of the person that the settings were loaded for
     roles: Mapping[str, Role] = field(default_factory=dict)

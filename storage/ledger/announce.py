@@ -34,7 +34,7 @@ async def announce_changes(
 async def queue_write_backs(
     session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int
 ) -> None:
-    """Queue the contacts whose scores are to be written to a source. *readerships* are by workspace id."""
+    """Queue the contacts with scores to write to a source. *readerships* are by workspace id."""
     contacts = [
         (plan.workspace.id, slug, contact)
         for plan in plans

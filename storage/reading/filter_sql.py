@@ -138,7 +138,7 @@ def _write_score_condition(score: ScoreType, condition: str, sql: Sql) -> str:
 
     The scores that the statement reads anyway are compared directly; others are looked up one contact at a time,
     because a list of all contacts with such a score may be as long as the workspace is large. *condition* is not NULL
-    for a score whose rank is not NULL.
+    for a score with a rank.
     """
     if sql.leading == score.definition:
         return f"({condition})"

@@ -97,7 +97,7 @@ async def _list_ranked(score_type: ScoreType, *, count: int) -> list[int]:
 async def _list_moved(
     workspace: Workspace, owner: str | None, score_type: ScoreType, *, now: int
 ) -> list[tuple[int, int]]:
-    """Return the contacts whose score moved in a week and by how much (in thousandths), the largest fall first.
+    """Return the contacts with a score that moved in a week, and by how much (in thousandths), the largest fall first.
 
     Only of the owner, or without one of the contacts with the workspace's highest scores.
     """

@@ -249,7 +249,7 @@ async def writing_status(workspace: Workspace, *, source: str) -> Writing:
 
 
 async def refresh(workspace: Workspace, *, now: int) -> int:
-    """Queue the contacts whose scores differ from what was written to their source, and return their number."""
+    """Queue the contacts with scores that differ from what was written to their source, and return their number."""
     count = 0
     rows = await database.read(
         "SELECT slug, settings FROM sources WHERE workspace_id = $1 AND writing_paused_at IS NULL ORDER BY slug",
@@ -274,7 +274,7 @@ async def refresh(workspace: Workspace, *, now: int) -> int:
 async def _find_differing(
     workspace: Workspace, slug: str, write_back: Mapping[str, str], *, after: str, now: int
 ) -> tuple[set[int], str | None]:
-    """Return the contacts on a page of a source's contacts whose scores differ from what was written.
+    """Return those contacts on a page of a source that have other scores than were written.
 
     *after* is the id that the page begins after. The second value is the one for the next page; None: it was the last.
     """
@@ -294,7 +294,7 @@ async def _find_differing(
 async def _compare(
     workspace: Workspace, write_back: Mapping[str, str], rows: Sequence[Row], *, now: int
 ) -> list[ContactWrite]:
-    """Return the contacts whose scores differ from what was written. *rows* have the columns id, value, root, written.
+    """Return the contacts with scores to write. *rows* have the columns id, value, root, written.
 
     *write_back* has the property of each score type. A property is cleared only if a value was written to it.
     """

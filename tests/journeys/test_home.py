@@ -1,4 +1,4 @@
-"""The Home tab: what it shows to whom, what its rows open, and that it is drawn again after an action."""
+"""The Home tab: what it shows to each person, what its rows open, and that it is drawn again after an action."""
 
 import json
 import logging

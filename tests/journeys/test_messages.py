@@ -146,7 +146,7 @@ async def test_who_may_not_see_scores_is_refused(acme: Acme) -> None:
 
 
 async def test_without_a_role_a_direct_message_names_the_admins(acme: Acme) -> None:
-    """Where only people with a role may see scores, the refusal by direct message says whom to ask."""
+    """Where only people with a role may see scores, the refusal by direct message names the people to ask."""
     now = int(acme.sandbox.clock.now() * 1_000_000)
     await choose_setters(acme.workspace, setters=Setters.NAMED, by="U0ADMIN", now=now)
     await write(acme, "ada")

@@ -1,4 +1,4 @@
-"""A CRM on this machine whose contacts are written, and that sends a webhook for each property that was written."""
+"""A CRM on this machine: its contacts are written, and it sends a webhook for each property that was written."""
 
 import base64
 import hmac

@@ -66,7 +66,7 @@ class World:
         return self.team.workspace
 
     async def add_source(self, slug: str = "hub", *, provider: str = "hubspot", **more: Any) -> Source:
-        """Add a source whose scores of the type `score` are written to the property `contact_score`."""
+        """Add a source with the type `score` written back to the property `contact_score`."""
         settings = SourceSettings(
             api_url=self.crm.url, write_back=more.pop("write_back", {"score": "contact_score"}), **more
         )

@@ -1,6 +1,6 @@
 """Store the roles of people and of Slack user groups.
 
-Nobody has one yet: the people whom a workspace names as admins stay in its column `admins`, and what members without a
+Nobody has one yet: the people named as admins stay in its column `admins`, and what members without a
 role may do stays in its column `setters`, so everybody may do what they did before."""
 
 from tortoise import fields, migrations

@@ -94,7 +94,7 @@ KEYS = [
     ("late_answers", "workspace_id"), ("pending_refolds", "contact_id"),
     ("tombstones", "workspace_id"), ("attribute_values", "contact_id"), ("audit_entries", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
-#: An index of words, whose rows are written and deleted together; checks of each row would cost as much as the rows.
+#: An index of words; its rows are written and deleted together; checks of each row would cost as much as the rows.
 WITHOUT_KEYS = ("words", "word_trigrams", "contact_words")
 INDEXES = {
     "contacts_name_key", "contacts_owner_key", "contacts_company_key", "effects_definition",
