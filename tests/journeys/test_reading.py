@@ -75,7 +75,7 @@ HELP = """\
 *Follow-ups*
 `/score alerts [add | try | pause | resume | remove | digest]`: when the team is alerted to follow up
 `/score followups [mine | open | overdue]`: the open follow-ups
-*More*
+*People*
 `/score admins [add|remove @name]`: who the admins are; admins add and remove others
 *Score types*
 `score` Score: 0 to 100, in steps of 1 (default) · cold 0, warm 40, hot 80
@@ -349,7 +349,7 @@ async def test_help_shows_what_the_reader_may_do(acme: Acme) -> None:
     viewers = acme.seen(await acme.ask("help"))
 
     rights = "You are an admin here: you may view and set every score, and use the commands for admins."
-    expected = HELP.replace("*More*", f"{HELP_OF_ADMINS}*More*")
+    expected = HELP.replace("*Score types*", f"{HELP_OF_ADMINS}*Score types*")
     assert admins == expected.replace("You may view and set every score here.", rights)
     assert not re.search(r"`/score (set|clear|add)\b", viewers.replace("help set", ""))
     assert "(With examples: `/score help top` · Filters: `/score help filter`)" in viewers
