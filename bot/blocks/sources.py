@@ -428,8 +428,8 @@ def dry_run_reply(
     """Return the reply to a test of a source.
 
     *items* and *warnings* are the result of parsing its last stored delivery again; nothing is recorded. Of more than
-    MOST_TRIED items, those that would be quarantined are shown first. *sent* is the body of the delivery, for a source
-    whose values have to be found in it.
+    MOST_TRIED items, those that would be quarantined are shown first. *sent* is the body of the delivery, if the source
+    has a mapping of its own.
     """
     amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"

@@ -167,8 +167,8 @@ def find_role(
     """Return the role of a member. *groups* are the user groups with a role that the member is known to belong to.
 
     An admin of the Slack workspace is an admin; else the role of the member counts, else the highest role of the
-    groups, else what the workspace lets members without a role do. Whoever may belong to one of the groups *unread*,
-    whose members are unknown, gets no more than its members.
+    groups, else what the workspace lets members without a role do. The members of the groups *unread* are unknown:
+    whoever may belong to one gets no more than its members.
     """
     if person.is_admin or person.id in choices.admins:
         return Role.ADMIN

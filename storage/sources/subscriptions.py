@@ -28,7 +28,7 @@ class Subscription:
     url: str
     secrets: tuple[str, ...]  #: every request is signed with each of them, newest first; blank in a list
     events: tuple[str, ...]  #: the types of events that it gets
-    segments: tuple[str, ...]  #: the segments whose `segment.entered` and `segment.left` it gets
+    segments: tuple[str, ...]  #: the segments that it gets `segment.entered` and `segment.left` of
     imports: bool  #: whether it gets the events that the import of a file produced
     failing_since: int | None  #: the first failure since the last success
     paused_until: int  #: the receiver asked for a pause
@@ -270,7 +270,7 @@ async def _update_keeping(session: Session, workspace: Workspace, *, now: int) -
 
 
 async def watched_segments(workspace: Workspace) -> set[str]:
-    """Return the names of the segments whose events a subscription gets."""
+    """Return the names of the segments that a subscription gets events of."""
     return await _load_watched(database.current_database().reader, workspace)
 
 
@@ -337,7 +337,7 @@ def _choose_events(events: Collection[str], segments: Collection[str]) -> list[s
     if unknown := sorted(set(events) - set(known)):
         raise BadName(f"there is no event `{unknown[0][:40]}`; existing: {', '.join(known)}")
     if not segments and set(events) & set(SEGMENT_EVENTS):
-        raise BadName("name the segments whose events it gets, such as hot")
+        raise BadName("`segment.entered` and `segment.left` need the names of segments, such as hot")
     wanted = set(events)
     if segments and not wanted & set(SEGMENT_EVENTS):
         wanted |= set(SEGMENT_EVENTS)

@@ -25,7 +25,8 @@ from webhooks.signing_secrets import check_signing_secret, new_signing_secret
 Url = Annotated[str, Field(max_length=LONGEST_URL, description="The address that receives events.")]
 Events = Annotated[list[str], Field(description="Types of events.", examples=[["score.band_entered"]])]
 Segments = Annotated[
-    list[str], Field(description="The segments whose `segment.entered` and `segment.left` it gets.", examples=[["hot"]])
+    list[str],
+    Field(description="The segments that it gets `segment.entered` and `segment.left` of.", examples=[["hot"]]),
 ]
 
 

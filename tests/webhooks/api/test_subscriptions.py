@@ -164,7 +164,7 @@ WRONG = [
     ({"url": "ftp://example.com"}, "give the address that receives events"),
     ({"url": "https://me:secret@example.com/"}, "leave the password out"),
     ({"url": HOOK, "events": ["score.chnged"]}, "there is no event `score.chnged`"),
-    ({"url": HOOK, "events": ["segment.left"]}, "name the segments whose events it gets"),
+    ({"url": HOOK, "events": ["segment.left"]}, "need the names of segments"),
     ({"url": HOOK, "secret": "short"}, "whsec_"),
     ({"url": HOOK, "retries": 5}, "`retries`"),
     ({"url": HOOK, "imports": "yes"}, "`imports`"),
