@@ -51,6 +51,7 @@ from storage.limits import DEFAULT_LIMITS, Limits
 from storage.sources.config import find_locked_secrets
 from storage.tokens import TokenUses
 from storage.workspaces import add_workspace, all_workspaces, find_workspace, load_choices
+from webhooks.addresses import AllowedAddresses
 from webhooks.app import handle_errors, routes
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site
 from webhooks.limits import FailureRate
@@ -60,6 +61,7 @@ from webhooks.outgoing_sessions import AT_ONCE as OUTGOING_AT_ONCE
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
 from webhooks.readback import Reader
+from webhooks.signing_secrets import new_signing_secret
 from webhooks.source_settings import (
     SourceOptions,
     authenticator_for,
@@ -349,6 +351,8 @@ class Service:
             next_secret=next_secret,
             attempt=_attempt_delivery,
             replay=replay_delivery,
+            new_signing_secret=new_signing_secret,
+            find_address_problem=AllowedAddresses(self._settings.networks).find_problem,
         )
 
     def _build_client(self, *, repeats: bool | None) -> AsyncWebClient:
