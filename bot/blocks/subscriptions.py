@@ -13,7 +13,7 @@ SUBSCRIPTION_FORM, EDIT_FORM = "subscription", "subscription_edit"
 PER_PAGE = 7
 LONGEST_SHOWN, LONGEST_PROBLEM = 120, 300  # characters of a URL, and of a problem or a list
 IMPORTS = "imports"  #: the value of the ticked box
-_EVENTS = ", ".join(type for type in EventType if type not in SEGMENT_EVENTS)
+_EVERY_EVENT = tuple(type.value for type in EventType if type not in SEGMENT_EVENTS)
 
 
 def subscriptions_reply(subscriptions: Sequence[Subscription], *, first: int = 0, note: str = "") -> Reply:
@@ -67,7 +67,7 @@ def subscription_form(subscription: Subscription | None = None) -> Block:
         ),
         text_field(
             "events", "Events", initial=events, optional=True, multiline=True,
-            hint=f"One per line. Blank, and without segments, all are sent: {_EVENTS}",
+            hint=f"One per line. Without events and segments all are sent: {", ".join(_EVERY_EVENT)}",
         ),
         text_field(
             "segments", "Segments", initial=segments, optional=True, multiline=True,
@@ -131,7 +131,8 @@ def subscription_disabled_reply(subscription: Subscription) -> Reply:
 
 
 def _describe(subscription: Subscription) -> str:
-    wanted = ", ".join([*subscription.events, *(f"segment {name}" for name in subscription.segments)])
+    events = ["every event"] if subscription.events == _EVERY_EVENT else subscription.events
+    wanted = ", ".join([*events, *(f"segment {name}" for name in subscription.segments)])
     wanted += " · also what imports change" if subscription.imports else ""
     problem = escape(truncate(subscription.problem or "", LONGEST_PROBLEM))
     if subscription.disabled_at is not None:

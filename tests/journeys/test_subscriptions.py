@@ -66,6 +66,7 @@ async def test_a_subscription_is_added_changed_and_removed(acme: Acme) -> None:
     for _ in range(9):
         await add_subscription(acme.workspace, url=HOOK, events=(), secret="whsec_x", by=ADMIN, now=now)
     first = await ask(acme, "subscriptions")
+    assert acme.seen(first).count("\nevery event\n") == 7
     assert re.findall(r"Subscription (\d+)", acme.seen(first)) == ["2", "3", "4", "5", "6", "7", "8"]
     assert re.findall(r"Subscription (\d+)", acme.seen(await press(acme, first, "More subscriptions"))) == ["9", "10"]
 
