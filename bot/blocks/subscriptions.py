@@ -67,7 +67,7 @@ def subscription_form(subscription: Subscription | None = None) -> Block:
         ),
         text_field(
             "events", "Events", initial=events, optional=True, multiline=True,
-            hint=f"One per line. Without events and segments all are sent: {", ".join(_EVERY_EVENT)}",
+            hint=f"One per line. Without events and segments all are sent: {', '.join(_EVERY_EVENT)}",
         ),
         text_field(
             "segments", "Segments", initial=segments, optional=True, multiline=True,
