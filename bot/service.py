@@ -60,7 +60,7 @@ from webhooks.outgoing import EventSender
 from webhooks.outgoing_sessions import AT_ONCE as OUTGOING_AT_ONCE
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
-from webhooks.readback import Reader
+from webhooks.readback import ContactReader
 from webhooks.signing_secrets import new_signing_secret
 from webhooks.source_settings import (
     SourceOptions,
@@ -194,7 +194,7 @@ class Service:
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
         self._job_runner = JobRunner(
-            {**storage_jobs.make_handlers(self._clock), **Reader(clock=self._clock).handlers},
+            {**storage_jobs.make_handlers(self._clock), **ContactReader(clock=self._clock).handlers},
             recurring={*storage_jobs.RECURRING, *TABLES.recurring},
             clock=self._clock,
         )
