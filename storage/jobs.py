@@ -13,7 +13,7 @@ from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.backoff import LEASE, LONGEST_ASKED, SECOND
 from storage.domain.people import Workspace
-from storage.notices import load_told_at
+from storage.notices import load_recorded_at
 
 CHECK_EVERY = 60 * SECOND
 DAY = 86_400 * SECOND
@@ -169,7 +169,7 @@ async def _correct_times(now: int) -> None:
     )
 
 
-async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[Workspace]:
+async def list_workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[Workspace]:
     """Return the workspaces with a due job of these kinds, the one with the lane that was free the longest first."""
     await _correct_times(now)
     rows = await database.read(
@@ -318,7 +318,7 @@ async def reschedule(workspace: Workspace, *, job: Job, at: int, now: int) -> No
     await database.write(body)
 
 
-async def proceed(workspace: Workspace, *, job: Job, position: int, keeps_lane: bool, now: int) -> bool:
+async def save_position(workspace: Workspace, *, job: Job, position: int, keeps_lane: bool, now: int) -> bool:
     """Save the position of a finished slice. Return False if the lease has ended and another process may have the job.
 
     The job stays first in its lane. With *keeps_lane*, this process keeps the lane for the next slice.
@@ -409,24 +409,24 @@ async def _enqueue_report(session: Session, workspace: Workspace, job: Job, *, n
     """Enqueue a report to an admin that jobs of this kind fail, due at most once a day."""
     if job.kind == REPORT:
         return
-    told_at = await load_told_at(session, workspace, notice=FAILED + job.kind)
+    reported_at = await load_recorded_at(session, workspace, notice=FAILED + job.kind)
     report = NewJob(
         workspace=workspace.id, kind=REPORT, lane=REPORT, key=job.kind, subject=0,
-        due_at=now if told_at is None else max(now, told_at + DAY),
+        due_at=now if reported_at is None else max(now, reported_at + DAY),
     )  # fmt: skip  # what, then when
     await enqueue(session, [report], now=now)
 
 
 async def load_failures(workspace: Workspace, *, kind: str) -> Failures:
     """Return the failures of a kind of job since an admin was last notified of them."""
-    told_at = await load_told_at(database.current_database().reader, workspace, notice=FAILED + kind)
+    reported_at = await load_recorded_at(database.current_database().reader, workspace, notice=FAILED + kind)
     rows = await database.read(
         "SELECT given_up_at, problem FROM jobs WHERE workspace_id = $1 AND kind = $2"
         " AND (given_up_at > $3 OR (given_up_at IS NULL AND failed_for > 0))"
         " ORDER BY coalesce(given_up_at, due_at), id",
         workspace.id,
         kind,
-        told_at or 0,
+        reported_at or 0,
     )
     given_up = sum(row["given_up_at"] is not None for row in rows)
     return Failures(given_up=given_up, retrying=len(rows) - given_up, problem=rows[-1]["problem"] if rows else None)

@@ -17,9 +17,9 @@ from storage.domain.score_types import ScoreType
 from storage.domain.source_health import SourceHealth
 from storage.domain.sources import Source
 from storage.domain.submissions import Status, refusal_reason
-from storage.sources.deliveries import Delivery, Lately, RefusalCount, Waiting
+from storage.sources.deliveries import Delivery, QuarantinedItem, RecentCounts, RefusalCount
 from storage.sources.health import HealthChange
-from storage.sources.readback_queue import Reading
+from storage.sources.readback_queue import ReadbackStatus
 
 SOURCE_FORM, EDIT_FORM, ROTATE_FORM = "source", "source_edit", "rotate"
 HEALTH_EVENT = "source_standing"  # the event type in the metadata of messages about the health of a source
@@ -48,7 +48,7 @@ class ListedSource:
     """A source with the counts of its recent deliveries, its health, and its number of quarantined items."""
 
     source: Source
-    recent: Lately
+    recent: RecentCounts
     health: SourceHealth
     quarantined: int
 
@@ -137,7 +137,7 @@ def _count_secrets(source: Source) -> str:
     return str(len(source.secrets))
 
 
-def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: Reading) -> Reply:
+def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: ReadbackStatus) -> Reply:
     """Return the setup steps, settings, refused requests and read-back status of a source."""
     settings = source.settings
     details = {
@@ -188,7 +188,7 @@ def _warn_of_missing_secret(source: Source, senders: Senders) -> list[Block]:
     return [section(f":warning: Its requests are refused until you enter {name}.")]
 
 
-def _describe_reading(reading: Reading) -> list[str]:
+def _describe_reading(reading: ReadbackStatus) -> list[str]:
     """Return lines with the status of reading contacts back through the API of a source."""
     queue_note = f": {reading.waiting:,} wait" if reading.waiting else ""
     lines = [f"Addresses and names are read through its API{queue_note}"]
@@ -265,7 +265,7 @@ def rotated_reply(source: Source, *, until: int) -> Reply:
     )
 
 
-def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
+def quarantine_reply(source: str, items: Sequence[QuarantinedItem], total: int) -> Reply:
     """Return the quarantined items of a source, with the reasons. *total* includes the items that are not shown."""
     if not items:
         return Reply(text="Empty.", blocks=[section(f"Nothing from *{source}* is in quarantine.")])
@@ -294,7 +294,7 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
     )
 
 
-def _render_quarantined(source: str, items: Sequence[Waiting]) -> list[Block]:
+def _render_quarantined(source: str, items: Sequence[QuarantinedItem]) -> list[Block]:
     """Return a section for each item with a button that discards it; without room for the buttons, only the lines."""
     lines = [
         f"{moment(item.received_at)} delivery {item.delivery}: {escape_sentence(truncate(item.reason, 250))}"

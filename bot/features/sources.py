@@ -49,13 +49,13 @@ from storage.sources.deliveries import (
     count_quarantined,
     count_recent,
     discard_items,
-    latest_raw,
+    list_quarantined_deliveries,
+    list_quarantined_items,
     list_refusals,
-    quarantine,
-    set_aside_deliveries,
+    load_latest_raw,
 )
 from storage.sources.health import TELL, list_troubled
-from storage.sources.readback_queue import readback_status
+from storage.sources.readback_queue import load_readback_status
 
 AT_ONCE = 50  #: deliveries that one click replays
 
@@ -97,13 +97,15 @@ async def render_source(request: Request, slug: str) -> Reply:
     refused = next(
         (refusal for refusal in await list_refusals(request.workspace) if refusal.source == source.slug), None
     )
-    return source_reply(source, request.senders, refused, await readback_status(request.workspace, source=source.slug))
+    return source_reply(
+        source, request.senders, refused, await load_readback_status(request.workspace, source=source.slug)
+    )
 
 
 async def try_source(request: Request) -> Reply:
     """Show the items of a source's last stored delivery with the current settings. Nothing is recorded."""
     source = await find_source(request.workspace.team, slug=request.text)
-    latest = await latest_raw(request.workspace, source=source.slug)
+    latest = await load_latest_raw(request.workspace, source=source.slug)
     if latest is None:
         return no_delivery_reply(source.slug)
     delivery, raw = latest
@@ -271,7 +273,7 @@ async def show_quarantine(request: Request) -> Reply:
 
 
 async def _render_quarantine(request: Request, slug: str) -> Reply:
-    items = await quarantine(request.workspace, source=slug, most=MOST_ITEMS)
+    items = await list_quarantined_items(request.workspace, source=slug, most=MOST_ITEMS)
     return quarantine_reply(slug, items, (await count_quarantined(request.workspace)).get(slug, 0))
 
 
@@ -281,7 +283,7 @@ async def discard_quarantined(request: Request) -> Reply:
     if item:
         ids, positions = [parse_number(item[0])], [parse_number(item[-1])]
     else:
-        ids = await set_aside_deliveries(request.workspace, source=slug, after=0, most=AT_ONCE)
+        ids = await list_quarantined_deliveries(request.workspace, source=slug, after=0, most=AT_ONCE)
         positions = None
     for id in ids:
         with suppress(UnknownDelivery):  # somebody else discarded or replayed it
@@ -294,7 +296,7 @@ async def discard_quarantined(request: Request) -> Reply:
 async def replay_source(request: Request) -> Reply:
     """Replay the deliveries of a source that have quarantined items, oldest first, at most AT_ONCE per click."""
     slug, _, after = request.text.partition(" ")
-    ids = await set_aside_deliveries(request.workspace, source=slug, after=parse_number(after), most=AT_ONCE)
+    ids = await list_quarantined_deliveries(request.workspace, source=slug, after=parse_number(after), most=AT_ONCE)
     counts, failures = Counter[Status](), list[str]()
     for id in ids:
         try:

@@ -34,7 +34,7 @@ from storage.reading import documents
 from storage.reading.current_scores import Card, card
 from storage.reading.history import history_page, why
 from storage.reading.pages import page_within_limit
-from storage.reading.search import find, find_by_key, nearest
+from storage.reading.search import find, find_by_key, find_similar
 from storage.reading.segments import segments
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
@@ -467,7 +467,7 @@ async def _find_contact(call: ToolCall, words: str, *, may_create: bool = False)
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        similar = _list_choices(await nearest(call.workspace, text=words))
+        similar = _list_choices(await find_similar(call.workspace, text=words))
         more = f" Similar: {similar}." if similar else ' Search for it: find_contacts with {"filter": "name~ada"}.'
         raise ToolMistake(f"No contact matches “{shown}”.{more}")
     if len(matches) > 10:

@@ -17,7 +17,7 @@ from bot.slack.access import Admin, Need, NotAllowed, Person, Verdict, is_from_o
 from bot.slack.client import NotDownloaded, download_file
 from bot.slack.directory import People
 from bot.slack.feature import Feature, RequestHandler
-from bot.slack.handling import MOST_NAMED, Block, Outlived, Reply, Request
+from bot.slack.handling import MOST_NAMED, Block, OutdatedButton, Reply, Request
 from bot.slack.manifest import COMMAND
 from bot.slack.payloads import (
     SlackPayload,
@@ -384,7 +384,7 @@ class Dispatcher:
 
 
 async def _refuse_outdated(_: Request) -> Reply:
-    raise Outlived
+    raise OutdatedButton
 
 
 async def _return_none() -> None:

@@ -155,7 +155,7 @@ async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match)
     return rarest
 
 
-async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
+async def find_similar(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
     """Return the contacts most similar to a text that no contact matches, because one or two letters are wrong.
 
     Each word must be similar to a word of the contact's name, company or address, or be a part of one. Contacts with

@@ -56,46 +56,48 @@ class Preview:
     entering: int  #: contacts that would enter the top band
     leaving: int
     others: int  #: contacts that would change and neither enter nor leave
-    asking: int  #: follow-ups that the alert rules would open, after conditions and cool-downs
-    first: tuple[Change, ...]  #: the first to enter
+    follow_ups: int  #: follow-ups that the alert rules would open, after conditions and cool-downs
+    first_entering: tuple[Change, ...]
     first_leaving: tuple[Change, ...]
     first_others: tuple[Change, ...]
-    first_asking: tuple[NewFollowUp, ...]  #: the first of the follow-ups
+    first_follow_ups: tuple[NewFollowUp, ...]
 
 
-async def draft(workspace: Workspace, *, wanted: ScoreType, by: str, now: int) -> ScoreType | None:
+async def create_draft(workspace: Workspace, *, proposed: ScoreType, by: str, now: int) -> ScoreType | None:
     """Insert a draft of a score type and return it. *wanted* is the live definition with the desired changes.
 
     A change of only labels, band names, colors or the default type is applied at once, and None is returned. With
     other changes, the default type is still set at once. Raises BadDefinition, UnknownScoreType.
     """
     start = check_definition(
-        label=wanted.label, minimum=wanted.minimum, maximum=wanted.maximum, step=wanted.step,
-        start=wanted.start, bands=wanted.bands, half_life=wanted.half_life,
+        label=proposed.label, minimum=proposed.minimum, maximum=proposed.maximum, step=proposed.step,
+        start=proposed.start, bands=proposed.bands, half_life=proposed.half_life,
     )  # fmt: skip  # the values of one definition together
-    check_rules(wanted.rules, wanted)
-    wanted = replace(wanted, start=start, label=wanted.label.strip())
+    check_rules(proposed.rules, proposed)
+    proposed = replace(proposed, start=start, label=proposed.label.strip())
 
     async def body(session: Session) -> ScoreType | None:
         types = (await definitions.live(session, {workspace.id}))[workspace.id]
-        live = types.get(wanted.key)
+        live = types.get(proposed.key)
         if live is None:
-            raise UnknownScoreType(wanted.key)
-        if wanted.is_default and not live.is_default:
-            await definitions.set_default(session, workspace, key=wanted.key, by=by, now=now)
+            raise UnknownScoreType(proposed.key)
+        if proposed.is_default and not live.is_default:
+            await definitions.set_default(session, workspace, key=proposed.key, by=by, now=now)
             await _reenroll(session, workspace, types.values(), now=now)
-        if only_names(live, wanted):
-            await definitions.rename(session, workspace, live, label=wanted.label, bands=wanted.bands, by=by, now=now)
+        if changes_only_names(live, proposed):
+            await definitions.rename(
+                session, workspace, live, label=proposed.label, bands=proposed.bands, by=by, now=now
+            )
             return None
         # Transactions that read the definitions without the draft have ended once the lock is acquired; later ones see
         # the draft.
         await definitions.lock_exclusively(session, workspace)
-        return await definitions.insert_draft(session, live, wanted, now=now)
+        return await definitions.insert_draft(session, live, proposed, now=now)
 
     return await database.write(body)
 
 
-def only_names(live: ScoreType, proposed: ScoreType) -> bool:
+def changes_only_names(live: ScoreType, proposed: ScoreType) -> bool:
     """Return whether no score and no band boundary differs: only labels, band names, colors or the default type do."""
     relabeled = replace(live, label=proposed.label, bands=proposed.bands, is_default=proposed.is_default)
     band_starts = [[band.start for band in definition.bands] for definition in (live, proposed)]
@@ -148,11 +150,11 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
                 (entering if is_top else leaving).add((contact, before, after))
             elif before != after:
                 others.add((contact, before, after))
-    asking, first_asking = await newcomers.preview_newcomers(workspace, draft=draft, most=FIRST, now=now)
+    follow_ups, first_follow_ups = await newcomers.preview_newcomers(workspace, draft=draft, most=FIRST, now=now)
     return Preview(
-        draft=draft, changed=changed, asking=asking, first_asking=tuple(first_asking),
+        draft=draft, changed=changed, follow_ups=follow_ups, first_follow_ups=tuple(first_follow_ups),
         entering=entering.count, leaving=leaving.count, others=others.count,
-        first=tuple(entering.first), first_leaving=tuple(leaving.first), first_others=tuple(others.first),
+        first_entering=tuple(entering.first), first_leaving=tuple(leaving.first), first_others=tuple(others.first),
     )  # fmt: skip  # the counts, and whom they count
 
 
@@ -174,7 +176,7 @@ async def apply(
     workspace: Workspace,
     *,
     draft: ScoreType,
-    asks: bool,
+    with_alerts: bool,
     by: str,
     clock: Callable[[], int],
     patience: float | None = None,
@@ -187,7 +189,7 @@ async def apply(
     """
     previous = await definitions.score_type(workspace, key=draft.key)
     await definitions.record_applicant(workspace, draft=draft, by=by)
-    job = _make_job(workspace, APPLY, draft.definition, suffix=ASKING if asks else "", now=clock())
+    job = _make_job(workspace, APPLY, draft.definition, suffix=ASKING if with_alerts else "", now=clock())
     handlers = make_handlers(clock)
     if not await run_here(workspace, handler=handlers[APPLY], job=job, clock=clock, patience=patience):
         return None
@@ -283,8 +285,8 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
                 workspace, definition=live.definition, now=now
             ):
                 return JobResult(next_position=job.position)
-        asks = job.key.endswith(ASKING)
-        await database.write(partial(make_live, workspace=workspace, draft=draft, asks=asks, now=now))
+        with_alerts = job.key.endswith(ASKING)
+        await database.write(partial(make_live, workspace=workspace, draft=draft, with_alerts=with_alerts, now=now))
         return JobResult(next_position=job.position)
 
     async def delete_slice(workspace: Workspace, job: Job) -> JobResult:
@@ -319,7 +321,7 @@ async def _enqueue_deletion(workspace: Workspace, definition: int, *, now: int) 
     await database.write(body)
 
 
-async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> None:
+async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType, with_alerts: bool, now: int) -> None:
     """Build the rest of a draft and make it live under the exclusive lock of the definitions. Raises NoDraft.
 
     Nothing changes if newcomers of the definition before are still asked for. With *asks*, newcomers are asked for
@@ -335,7 +337,7 @@ async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType,
     if not await definitions.point_at_draft(session, workspace, draft, previous=previous, now=now):
         raise NoDraft
     await enqueue_refresh(session, workspace, now=now)
-    if await _reenroll(session, workspace, types.values(), asks_about=draft.key if asks else None, now=now):
+    if await _reenroll(session, workspace, types.values(), alerts_about=draft.key if with_alerts else None, now=now):
         await definitions.begin_asking(session, definition=draft.definition)
 
 
@@ -353,7 +355,7 @@ async def _reenroll(
     workspace: Workspace,
     types_before: Collection[ScoreType],
     *,
-    asks_about: str | None = None,
+    alerts_about: str | None = None,
     now: int,
 ) -> bool:
     """Restart the enrollment of the rules that no longer watch the same as under *types_before*.
@@ -367,8 +369,8 @@ async def _reenroll(
         if new_watch is None:
             changed.append(rule.id)
         elif old_watch is None or not _is_same_watch(old_watch, new_watch):
-            asks = newcomers.asks_newcomers(rule, new_watch, score=asks_about)
-            (asking if asks else changed).append(rule.id)
+            opens_for_newcomers = newcomers.asks_newcomers(rule, new_watch, score=alerts_about)
+            (asking if opens_for_newcomers else changed).append(rule.id)
     await restart_enrollment(session, workspace, changed, now=now)
     await alert_rules.restart_enrollment(session, asking, asks=True, now=now)
     return bool(asking)

@@ -147,5 +147,5 @@ async def add_again(
         return None
     added = await definitions.score_type(workspace, key=key)
     if is_default:
-        await drafts.draft(workspace, wanted=replace(added, is_default=True), by=by, now=clock())
+        await drafts.create_draft(workspace, proposed=replace(added, is_default=True), by=by, now=clock())
     return replace(added, is_default=is_default)

@@ -25,7 +25,7 @@ INTERNAL = {
 OF_ALL_TEAMS = {
     "workspaces.all_workspaces",
     "tokens.find_token",
-    "jobs.workspaces_with_due_jobs",
+    "jobs.list_workspaces_with_due_jobs",
     "jobs.enqueue_recurring",
     "reading.metrics_queries.measure",
     "scoring.fold_marked.fold_again",
