@@ -174,7 +174,7 @@ async def list_workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> 
     await _correct_times(now)
     rows = await database.read(
         f"SELECT w.id, w.team, w.name FROM lanes l JOIN workspaces w ON w.id = l.workspace_id"
-        f" WHERE {_IS_FREE} GROUP BY w.id, w.team, w.name ORDER BY min(l.free_at), w.id",
+        f" WHERE {_HAS_DUE_JOB} GROUP BY w.id, w.team, w.name ORDER BY min(l.free_at), w.id",
         _make_kind_rows(kinds),
         now,
     )
@@ -184,12 +184,12 @@ async def list_workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> 
 async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Job | None:
     """Claim the next due job of these kinds and its lane. Return None if no job is due in a free lane."""
     await _correct_times(now)
-    if not await database.read(f"{_FREE} LIMIT 1", _make_kind_rows(kinds), now, workspace.id):
+    if not await database.read(f"{_SELECT_FREE_LANES} LIMIT 1", _make_kind_rows(kinds), now, workspace.id):
         return None  # the usual case: nothing to write
 
     async def body(session: Session) -> Job | None:
         lanes = await session.rows(
-            f"{_FREE} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+            f"{_SELECT_FREE_LANES} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
             _make_kind_rows(kinds),
             now,
             workspace.id,
@@ -197,7 +197,7 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
         if not lanes:
             return None
         due_jobs = await session.rows(
-            f"SELECT {_COLUMNS} FROM jobs"
+            f"SELECT {_JOB_COLUMNS} FROM jobs"
             " WHERE workspace_id = $3 AND lane = $4 AND due_at <= $2 AND given_up_at IS NULL"
             " AND kind IN (SELECT kind FROM given(kind text)) ORDER BY due_at, id LIMIT 1",
             _make_kind_rows(kinds),
@@ -223,7 +223,7 @@ async def start(workspace: Workspace, *, job: NewJob, now: int) -> Job | None:
             now,
         )
         rows = await session.rows(
-            f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND kind = $2 AND job_key = $3"
+            f"SELECT {_JOB_COLUMNS} FROM jobs WHERE workspace_id = $1 AND kind = $2 AND job_key = $3"
             " AND given_up_at IS NULL",
             workspace.id,
             job.kind,
@@ -259,12 +259,12 @@ async def _hold(session: Session, lane: int, row: Row, *, now: int) -> Job:
     )
 
 
-_COLUMNS = "id, kind, lane, job_key, subject, attempts, failed_for, under_way, position"
-_IS_FREE = (
+_JOB_COLUMNS = "id, kind, lane, job_key, subject, attempts, failed_for, under_way, position"
+_HAS_DUE_JOB = (
     "l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = l.workspace_id AND j.lane = l.name"
     " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT kind FROM given(kind text)))"
 )
-_FREE = f"SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $3 AND {_IS_FREE}"
+_SELECT_FREE_LANES = f"SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $3 AND {_HAS_DUE_JOB}"
 
 
 def _make_kind_rows(kinds: Collection[str]) -> list[Row]:

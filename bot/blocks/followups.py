@@ -285,7 +285,7 @@ def steps_reply(follow_up: FollowUp, contact: Contact, score_type: ScoreType | N
 def _describe_step(step: Step, follow_up: FollowUp) -> str:
     actor = f"<@{step.by}>{f' (token {escape(step.token)})' if step.token else ''}"
     match step.move:
-        case followup_moves.ASKED:
+        case followup_moves.OPENED:
             reason = f'"{escape(follow_up.reason)}"' if follow_up.reason else ""
             parts = [
                 f"Created {format_actor(follow_up.actor, follow_up.source)}".strip(),

@@ -30,7 +30,7 @@ TYPE_FORM = "score_type"
 RULE_FORM = "rule"
 MOST_CHOICES = 100
 PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", Period.EVER: "in all"}
-_DONE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
+_PAST_TENSE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
 PER_PAGE, MOST_DRAFTS = 12, 3
 MOST_BREAKING = 5  # rules that a preview names
 
@@ -242,14 +242,14 @@ def describe_difference(live: ScoreType, draft: ScoreType, *, is_done: bool = Fa
     others = _describe_settings(live, draft) + _describe_rules(live, draft)
     label = escape(live.label)
     if (live.minimum, live.maximum) == (draft.minimum, draft.maximum):
-        verb = _DONE["Changing"] if is_done else "Changing"
+        verb = _PAST_TENSE["Changing"] if is_done else "Changing"
         return f"{verb} {label}: {', '.join(others) or 'nothing'}"
     inside = live.minimum <= draft.minimum and draft.maximum <= live.maximum
     around = draft.minimum <= live.minimum and live.maximum <= draft.maximum
     verb = "Narrowing" if inside else "Widening" if around else "Moving"
     target = f"{label} to {draft.range_shown} instead of {live.range_shown}"
     target += f", with {', '.join(others)}" if others else ""
-    return f"{_DONE[verb] if is_done else verb} {target}"
+    return f"{_PAST_TENSE[verb] if is_done else verb} {target}"
 
 
 def _describe_settings(live: ScoreType, draft: ScoreType) -> list[str]:

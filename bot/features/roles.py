@@ -132,8 +132,8 @@ async def _find_subject(request: Request, name: str, *, instead: str = HOW_ROLES
         sentence = f"I do not know {escape(name)}. Mention a person: `/score roles @name viewer`."
         return plain_reply(f"{sentence} To find user groups, the app needs the scope `usergroups:read`.")
     handle = name.removeprefix("@").casefold()
-    found = next((group.id for group in groups if group.handle.casefold() == handle), None)
-    return found or plain_reply(f"No person or user group is called {escape(name)}. {instead}")
+    group_id = next((group.id for group in groups if group.handle.casefold() == handle), None)
+    return group_id or plain_reply(f"No person or user group is called {escape(name)}. {instead}")
 
 
 async def _check_person(request: Request, subject: str) -> str:

@@ -57,7 +57,7 @@ from storage.sources.deliveries import (
 from storage.sources.health import TELL, list_troubled
 from storage.sources.readback_queue import load_readback_status
 
-AT_ONCE = 50  #: deliveries that one click replays
+DELIVERIES_PER_CLICK = 50  #: deliveries that one click replays
 
 
 async def show_sources(request: Request) -> Reply:
@@ -162,7 +162,7 @@ async def open_edit_form(request: Request) -> Reply:
 async def submit_edit(request: Request) -> Reply:
     """Change the settings of the source. A blank field removes its setting; a blank secret or token is kept."""
     source = await find_source(request.workspace.team, slug=request.metadata["slug"])
-    shown = {name: value for name, value in _REMOVED.items() if name in request.fields}
+    shown = {name: value for name, value in _EMPTY_SETTINGS.items() if name in request.fields}
     before = replace(source, settings=replace(source.settings, **shown))
     try:
         settings, secrets, api_token = _read_form(request, slug=source.slug, provider=source.provider, before=before)
@@ -176,12 +176,23 @@ async def submit_edit(request: Request) -> Reply:
 
 
 #: the settings that a form shows as a text, without their values
-_REMOVED: Mapping[str, Any] = {
+_EMPTY_SETTINGS: Mapping[str, Any] = {
     "options": {}, "map": {}, "mapping": None, "public_url": None, "link": None, "rate": None,
     "write_back": {},
 }  # fmt: skip  # a row
 #: The fields of the forms, in the order in which they are validated: options may decide what the others may be.
-_ORDER = ("options", "map", "mapping", "token_in", "public_url", "link", "rate", "secret", "api_token", "write_back")
+_FIELD_ORDER = (
+    "options",
+    "map",
+    "mapping",
+    "token_in",
+    "public_url",
+    "link",
+    "rate",
+    "secret",
+    "api_token",
+    "write_back",
+)
 
 
 _OPTION = re.compile(r"--[a-z-]+ ")
@@ -200,7 +211,7 @@ def _read_form(
     request: Request, *, slug: str, provider: str, before: Source | None = None
 ) -> tuple[SourceSettings, tuple[str, ...] | None, str | None]:
     """Return the settings, the secrets (None: unchanged) and the API token of a source. Raises _WrongField."""
-    entered = {name: (request.fields.get(name) or "").strip() for name in _ORDER}
+    entered = {name: (request.fields.get(name) or "").strip() for name in _FIELD_ORDER}
     options: dict[str, Any] = {}
     if "follow_ups" in request.fields:
         options["muted"] = request.fields["follow_ups"] == MUTED
@@ -278,12 +289,15 @@ async def _render_quarantine(request: Request, slug: str) -> Reply:
 
 
 async def discard_quarantined(request: Request) -> Reply:
-    """Discard items in quarantine: one (SLUG DELIVERY POSITION), or those of the AT_ONCE oldest deliveries (SLUG)."""
+    """Discard one item in quarantine, or all items of the oldest deliveries, at most DELIVERIES_PER_CLICK.
+
+    The button's value is `SLUG DELIVERY POSITION` for one item, else `SLUG`.
+    """
     slug, *item = request.text.split(" ")
     if item:
         ids, positions = [parse_number(item[0])], [parse_number(item[-1])]
     else:
-        ids = await list_quarantined_deliveries(request.workspace, source=slug, after=0, most=AT_ONCE)
+        ids = await list_quarantined_deliveries(request.workspace, source=slug, after=0, most=DELIVERIES_PER_CLICK)
         positions = None
     for id in ids:
         with suppress(UnknownDelivery):  # somebody else discarded or replayed it
@@ -294,9 +308,14 @@ async def discard_quarantined(request: Request) -> Reply:
 
 
 async def replay_source(request: Request) -> Reply:
-    """Replay the deliveries of a source that have quarantined items, oldest first, at most AT_ONCE per click."""
+    """Replay the oldest deliveries of a source that have quarantined items, at most DELIVERIES_PER_CLICK.
+
+    The button's value is `SLUG AFTER`: the source, and the id of the last delivery that was replayed, or 0.
+    """
     slug, _, after = request.text.partition(" ")
-    ids = await list_quarantined_deliveries(request.workspace, source=slug, after=parse_number(after), most=AT_ONCE)
+    ids = await list_quarantined_deliveries(
+        request.workspace, source=slug, after=parse_number(after), most=DELIVERIES_PER_CLICK
+    )
     counts, failures = Counter[Status](), list[str]()
     for id in ids:
         try:
@@ -306,7 +325,7 @@ async def replay_source(request: Request) -> Reply:
             continue
         counts.update(outcome.status for outcome in recorded.outcomes)
         failures += [outcome.reason or "" for outcome in recorded.outcomes if outcome.status is Status.QUARANTINED]
-    return replay_reply(slug, ids, counts, failures, has_more=len(ids) == AT_ONCE)
+    return replay_reply(slug, ids, counts, failures, has_more=len(ids) == DELIVERIES_PER_CLICK)
 
 
 async def report_source_health(tools: JobTools, job: Job) -> JobResult:

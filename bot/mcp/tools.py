@@ -286,8 +286,8 @@ async def list_followups(call: ToolCall, arguments: ListFollowUps) -> ToolResult
     )
     shown = follow_ups[: arguments.limit]
     next_cursor = str(shown[-1].id) if len(follow_ups) > len(shown) else None
-    people = await contacts(call.workspace, ids=sorted({follow_up.contact for follow_up in shown}))
-    by_id = {contact.id: contact for contact in people}
+    loaded = await contacts(call.workspace, ids=sorted({follow_up.contact for follow_up in shown}))
+    by_id = {contact.id: contact for contact in loaded}
     shown_with = [(follow_up, by_id[follow_up.contact]) for follow_up in shown if follow_up.contact in by_id]
     more = ", and there are older ones: call again with cursor = next_cursor" if next_cursor else ""
     number = len(shown_with)
@@ -354,8 +354,8 @@ async def _record_change(
 
 async def _render_changes(call: ToolCall, moved: Sequence[Moved], *, note: str = "") -> ToolResult:
     """Return the receipt of changes of one contact or more."""
-    people = await contacts(call.workspace, ids=sorted({change.contact for change in moved})[:20])
-    by_id = {contact.id: contact for contact in people}
+    loaded = await contacts(call.workspace, ids=sorted({change.contact for change in moved})[:20])
+    by_id = {contact.id: contact for contact in loaded}
     sentences = []
     for change in moved[:20]:
         before = "missing" if change.before is None else show(change.before)
@@ -412,7 +412,7 @@ async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
 async def claim_followup(call: ToolCall, arguments: ClaimFollowUp) -> ToolResult:
     """Claim a follow-up for a person."""
     person = await call.acting_person(arguments.user)
-    moved = await apply_move(
+    follow_up = await apply_move(
         call.workspace,
         id=arguments.id,
         move=FollowUpMove.CLAIM,
@@ -420,7 +420,7 @@ async def claim_followup(call: ToolCall, arguments: ClaimFollowUp) -> ToolResult
         token=call.token.name if call.token else None,
         now=call.now,
     )
-    return await _render_follow_up(call, moved, f"Follow-up {moved.id} is claimed by {person.id}.")
+    return await _render_follow_up(call, follow_up, f"Follow-up {follow_up.id} is claimed by {person.id}.")
 
 
 async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResult:
@@ -428,7 +428,7 @@ async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResu
     if arguments.note is not None and arguments.outcome is None:
         raise ToolMistake('A `note` needs an `outcome`: send one, as in "outcome": "other".')
     person = await call.acting_person(arguments.user)
-    moved = await apply_move(
+    follow_up = await apply_move(
         call.workspace,
         id=arguments.id,
         move=FollowUpMove.DONE,
@@ -438,16 +438,16 @@ async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResu
         note=arguments.note,
         now=call.now,
     )
-    outcome = f", outcome: {moved.outcome.value}" if moved.outcome else ""
-    return await _render_follow_up(call, moved, f"Follow-up {moved.id} is marked done by {person.id}{outcome}.")
+    outcome = f", outcome: {follow_up.outcome.value}" if follow_up.outcome else ""
+    return await _render_follow_up(call, follow_up, f"Follow-up {follow_up.id} is marked done by {person.id}{outcome}.")
 
 
 async def _render_follow_up(call: ToolCall, follow_up: FollowUp, text: str) -> ToolResult:
-    people = await contacts(call.workspace, ids=[follow_up.contact])
+    loaded = await contacts(call.workspace, ids=[follow_up.contact])
     rendered: dict[str, Any] = {"id": follow_up.id, "state": follow_up.standing.state.value}
-    if people and call.may_read:
-        rendered = documents.follow_up(follow_up, people[0])
-    blocks = _draw_follow_ups(call, [(follow_up, people[0])] if people else [])
+    if loaded and call.may_read:
+        rendered = documents.follow_up(follow_up, loaded[0])
+    blocks = _draw_follow_ups(call, [(follow_up, loaded[0])] if loaded else [])
     return ToolResult(text=text, document={"followup": rendered}, blocks=blocks)
 
 

@@ -179,8 +179,8 @@ class Dispatcher:
         self._track_task()
         is_mention = event.get("type") == "app_mention"
         is_direct = str(event.get("channel")).startswith("D")
-        is_of_person = not (event.get("subtype") or event.get("bot_id")) and event.get("user") != self._bot_user
-        if not is_of_person or is_mention is is_direct:  # Slack also reports edits, and messages of apps
+        is_from_person = not (event.get("subtype") or event.get("bot_id")) and event.get("user") != self._bot_user
+        if not is_from_person or is_mention is is_direct:  # Slack also reports edits, and messages of apps
             return
         text = str(event.get("text") or "")
         line = clean(re.sub(rf"<@{self._bot_user}(\|[^<>]*)?>", " ", text)).removeprefix(COMMAND).strip()

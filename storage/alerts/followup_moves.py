@@ -35,7 +35,7 @@ HAND_OVER = (
     "hand_over"  #: the kind of the job that notifies a person of a follow-up that was given to or taken from them
 )
 #: entries of the history that are no moves: the first rule fired, another rule fired, a rule of several let go
-ASKED, JOINED, LEFT = "asked", "joined", "left"
+OPENED, JOINED, LEFT = "asked", "joined", "left"
 UNDO = "undo"  #: the entry of the history by which a person took a move back
 _JOB_KINDS = ", ".join(f"'{kind}'" for kind in (ASK, EDIT, WAKE, RELEASE, ESCALATE, HAND_OVER))
 
@@ -93,7 +93,7 @@ async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp
         rule_rows[id, new.rule] = row
     await _insert_follow_ups(session, list(rows.values()))
     await _save_rules(session, list(rule_rows.values()))
-    steps = [_make_step(row, ASKED, FollowUpState.OPEN, at=row["at"]) for row in rows.values()]
+    steps = [_make_step(row, OPENED, FollowUpState.OPEN, at=row["at"]) for row in rows.values()]
     steps += [
         _make_step(row, JOINED, FollowUpState(row["state"]), at=row["at"], detail=str(row["rule_id"])) for row in joined
     ]
@@ -115,7 +115,7 @@ async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp
         + [_make_job(row, EDIT, at=row["at"]) for row in joined if row["id"] not in rows],
         now=now,
     )
-    await _follow_first_due(session, id_of.values(), now=now)
+    await _apply_first_deadline(session, id_of.values(), now=now)
 
 
 async def load_unfinished(session: Session, new_follow_ups: Sequence[NewFollowUp]) -> dict[tuple[int, str], Row]:
@@ -208,7 +208,7 @@ async def _save_rules(session: Session, rows: Sequence[Row]) -> None:
     )
 
 
-async def _follow_first_due(session: Session, ids: Collection[int], *, now: int) -> None:
+async def _apply_first_deadline(session: Session, ids: Collection[int], *, now: int) -> None:
     """Set the SLA and the escalation of follow-ups to those of the rule that is due first, and enqueue escalations.
 
     An escalated follow-up stays escalated to the same person. The time runs only while a follow-up is open.
@@ -274,8 +274,8 @@ async def let_rules_go(
         " JOIN alert_rules a ON a.id = r.rule_id AND a.removed_at IS NULL WHERE r.let_go_at IS NULL",
         [{"id": id} for id in sorted(last_of)],
     )
-    kept = {row["id"] for row in held}
-    closed = [row for id, row in last_of.items() if id not in kept and FollowUpState(row["state"]) in LETS_GO]
+    held_ids = {row["id"] for row in held}
+    closed = [row for id, row in last_of.items() if id not in held_ids and FollowUpState(row["state"]) in LETS_GO]
     await session.rows(
         "UPDATE follow_ups SET state = $2, holder = NULL, until = NULL, late_at = NULL,"
         " changed_at = (SELECT at FROM given(id bigint, at bigint) WHERE given.id = follow_ups.id)"
@@ -292,7 +292,7 @@ async def let_rules_go(
     ]  # fmt: skip  # where, what and when
     await _write_steps(session, steps)
     await jobs.enqueue(session, [_make_job(row, EDIT, at=row["at"]) for row in last_of.values()], now=now)
-    await _follow_first_due(session, last_of.keys() - closed_ids, now=now)
+    await _apply_first_deadline(session, last_of.keys() - closed_ids, now=now)
 
 
 def _make_step(
@@ -407,7 +407,7 @@ async def apply_move(
         if outcome is not None:
             await _write_outcome(session, row, outcome, note, by=by, token=token, now=now)
         if by is not None:
-            await _record(session, workspace, row, by=by, now=now)
+            await _record_change(session, workspace, row, by=by, now=now)
         return True
 
     while not await database.write(body):
@@ -438,10 +438,10 @@ async def _lock_follow_up(session: Session, workspace: Workspace, id: int) -> Ro
 
 
 #: the columns that a person's move changes, apart from the time by which it should be claimed
-_MOVED = ("state", "holder", "until", "outcome", "note")
+_MOVED_COLUMNS = ("state", "holder", "until", "outcome", "note")
 
 
-async def _record(
+async def _record_change(
     session: Session, workspace: Workspace, row: Row, *, by: str, undoes: int | None = None, now: int
 ) -> int:
     """Record what a person has just changed in a follow-up; *row* is as before. Return the id of the entry."""
@@ -451,7 +451,9 @@ async def _record(
         row["id"],
         row["about"],
     )
-    before_state, after_state = ({name: state[name] for name in ("id", *_MOVED, "late_at")} for state in (row, after))
+    before_state, after_state = (
+        {name: state[name] for name in ("id", *_MOVED_COLUMNS, "late_at")} for state in (row, after)
+    )
     entry = NewEntry(
         what=AuditAction.FOLLOW_UP_CHANGED, subject=after["contact"], before=before_state, after=after_state,
         contacts=[row["about"]], undoes=undoes,
@@ -474,7 +476,7 @@ async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str
         row = await _lock_follow_up(session, workspace, after["id"])
         if row is None:
             return None
-        if {name: row[name] for name in _MOVED} != {name: after[name] for name in _MOVED}:
+        if {name: row[name] for name in _MOVED_COLUMNS} != {name: after[name] for name in _MOVED_COLUMNS}:
             raise ChangedMeanwhile(f"the follow-up is {row['state']} now, so that change cannot be undone")
         state = FollowUpState(before["state"])
         if state in WAITING and FollowUpState(row["state"]) not in WAITING:
@@ -483,7 +485,7 @@ async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str
             "UPDATE follow_ups SET state = $2, holder = $3, until = $4, outcome = $5, note = $6, late_at = $7,"
             " changed_at = $8 WHERE id = $1",
             row["id"],
-            *(before[name] for name in _MOVED),
+            *(before[name] for name in _MOVED_COLUMNS),
             before["late_at"],
             now,
         )
@@ -492,8 +494,8 @@ async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str
         if before["until"] is not None:
             new_jobs.append(_make_job(row, WAKE if state is FollowUpState.SNOOZED else RELEASE, at=before["until"]))
         await jobs.enqueue(session, new_jobs, now=now)
-        await _follow_first_due(session, [row["id"]], now=now)
-        return await _record(session, workspace, row, by=by, undoes=change.id, now=now)
+        await _apply_first_deadline(session, [row["id"]], now=now)
+        return await _record_change(session, workspace, row, by=by, undoes=change.id, now=now)
 
     while (entry := await database.write(body)) is None:
         continue
@@ -550,7 +552,7 @@ async def _restart_sla(session: Session, row: Row, *, now: int) -> None:
         " WHERE id IN (SELECT id FROM given(id bigint, late_at bigint))",
         [{"id": rule["id"], "late_at": hours.add(now, rule["sla"])} for rule in rules],
     )
-    await _follow_first_due(session, [row["id"]], now=now)
+    await _apply_first_deadline(session, [row["id"]], now=now)
 
 
 async def record_outcome(
@@ -573,7 +575,7 @@ async def record_outcome(
         row = await _lock_follow_up(session, workspace, id)
         if row is not None and row["state"] == FollowUpState.DONE.value and row["holder"] == by:
             await _write_outcome(session, row, outcome, note, by=by, token=token, now=now)
-            await _record(session, workspace, row, by=by, now=now)
+            await _record_change(session, workspace, row, by=by, now=now)
         return row is not None
 
     while not await database.write(body):

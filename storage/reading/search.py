@@ -72,15 +72,15 @@ async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Conta
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
-        return await _load_named(workspace, exact)
+        return await _load_owner(workspace, exact)
     key = match_key(text)
     words = split_words(key)[:MOST_WORDS]
     if not any(map(split_runs, words)):
         return []
     ids = await _find_by_name(workspace, key, most=most + 1)
-    lacking = await _load_lacking(workspace) if not ids else None
+    unindexed_after = await _load_unindexed_after(workspace) if not ids else None
     for match in Match:
-        ids = ids or await _find_by_words(workspace, words, match, lacking=lacking, most=most + 1)
+        ids = ids or await _find_by_words(workspace, words, match, unindexed_after=unindexed_after, most=most + 1)
     return await contacts(workspace, ids=ids) if ids else []
 
 
@@ -94,7 +94,7 @@ async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[in
     return [row["id"] for row in rows]
 
 
-async def _load_lacking(workspace: Workspace) -> int | None:
+async def _load_unindexed_after(workspace: Workspace) -> int | None:
     """Return the id after which contacts may lack words, or None; see `ledger.words`."""
     (row,) = await database.read("SELECT words_after FROM workspaces WHERE id = $1", workspace.id)
     last: int | None = row["words_after"]
@@ -102,11 +102,11 @@ async def _load_lacking(workspace: Workspace) -> int | None:
 
 
 async def _find_by_words(
-    workspace: Workspace, words: Sequence[str], match: Match, *, lacking: int | None, most: int
+    workspace: Workspace, words: Sequence[str], match: Match, *, unindexed_after: int | None, most: int
 ) -> list[int]:
     """Return the contacts in which every word occurs as *match* demands. The rarest word is looked up in the index.
 
-    With *lacking*, the contacts after that id are read, too.
+    With *unindexed_after*, the contacts after that id are read, too.
     """
     indexed = [word for word in words if split_runs(word)]
     if match is Match.PART and not all(map(is_searched_inside, indexed)):
@@ -114,8 +114,8 @@ async def _find_by_words(
     rarest = indexed[0] if len(indexed) == 1 else await _find_rarest(workspace, indexed, match)
     values = _Values([workspace.id])
     candidates = write_contacts_of_word(rarest, match, workspace="$1", bind=values.bind)
-    if lacking is not None:
-        after = values.bind(lacking)
+    if unindexed_after is not None:
+        after = values.bind(unindexed_after)
         candidates += (
             f" UNION ALL SELECT c.id AS contact_id FROM contacts c WHERE c.workspace_id = $1 AND c.id > {after}"
         )
@@ -310,10 +310,10 @@ async def find_by_key(workspace: Workspace, *, key: str, include_gone: bool = Fa
     A contact that is gone is returned with *include_gone* only.
     """
     owner = await _find_row(workspace, key)
-    return next(iter(await _load_named(workspace, owner, include_gone=include_gone)), None)
+    return next(iter(await _load_owner(workspace, owner, include_gone=include_gone)), None)
 
 
-async def _load_named(workspace: Workspace, owner: _Owner | None, *, include_gone: bool = False) -> list[Contact]:
+async def _load_owner(workspace: Workspace, owner: _Owner | None, *, include_gone: bool = False) -> list[Contact]:
     """Return the contact of *owner*, or an empty list for None."""
     if owner is None:
         return []

@@ -177,7 +177,7 @@ async def hide_message(tools: JobTools, job: Job) -> JobResult:
         text = f"A contact was deleted, and Slack does not let me change what I posted about it: {link}. Delete it."
         await tools.notify_admin_once(job, f"{HIDE}/{message.channel}/{message.ts}", text)
     await posted_messages.forget_message(
-        tools.workspace, id=job.subject, kept={follow_up.contact for follow_up in others}
+        tools.workspace, id=job.subject, keeps_mentions_of={follow_up.contact for follow_up in others}
     )
     return JobResult(pace=PACE)
 

@@ -34,7 +34,7 @@ class _Outcome(StrEnum):
 
     PREVIEW = "preview"
     APPLIED = "applied"
-    ASKED = "asked"  #: applied, and follow-ups created for contacts that entered a region
+    APPLIED_WITH_ALERTS = "asked"  #: applied, and follow-ups created for contacts that entered a region
     REVERTED = "reverted"
 
 
@@ -80,12 +80,14 @@ async def show_preview(request: Request, pending: ScoreType) -> Reply:
 async def apply_change(request: Request, pending: ScoreType, *, with_alerts: bool) -> Reply:
     """Apply a draft and return the result, or a promise to send the result later; raises NoDraft.
 
-    If *asks*, follow-ups are created for contacts that enter a region.
+    With *with_alerts*, follow-ups are created for contacts that enter a region.
     """
     before = request.type(pending.key)
     count = await _apply(request, pending, with_alerts=with_alerts)
     if count is None:
-        return await _answer_later(request, before, pending, _Outcome.ASKED if with_alerts else _Outcome.APPLIED)
+        return await _answer_later(
+            request, before, pending, _Outcome.APPLIED_WITH_ALERTS if with_alerts else _Outcome.APPLIED
+        )
     return applied_reply(before, pending, follow_up_count=count if with_alerts else None)
 
 
@@ -144,7 +146,7 @@ async def render_answer(workspace: Workspace, answer: LateAnswer, *, now: int) -
     count = await count_asked(workspace, definition=live.definition)
     if count is None:
         return None
-    return applied_reply(before, live, follow_up_count=count if outcome is _Outcome.ASKED else None)
+    return applied_reply(before, live, follow_up_count=count if outcome is _Outcome.APPLIED_WITH_ALERTS else None)
 
 
 async def _render_preview(workspace: Workspace, pending: ScoreType, *, now: int) -> Reply:

@@ -47,7 +47,7 @@ from storage.domain.texts import match_key
 
 TEXTS = tuple(sorted(TEXT_FIELDS))
 NOT_IN_RULES = f"a rule can only check the contact itself: {', '.join(TEXTS)}, tag and attributes.NAME"
-AGE_OF_NOTHING = "only a rule with an activity can check an age, which is the age at the activity"
+AGE_WITHOUT_ACTIVITY = "only a rule with an activity can check an age, which is the age at the activity"
 MOST_LIMIT = 1000
 MOST_PERCENT = 9_000_000  # in thousandths; larger values would overflow the integers of the database
 MOST_SEGMENTS = 50
@@ -253,7 +253,7 @@ class _Reader:
         name, sign, span = (child for child in tree.children if isinstance(child, Token))
         if name.casefold().startswith(ATTRIBUTE):
             if not self.has_instant:
-                self._refuse(AGE_OF_NOTHING, span)
+                self._refuse(AGE_WITHOUT_ACTIVITY, span)
             if sign not in ("<", "<=", ">", ">="):
                 self._refuse(f"an age takes < or >, for example {name}<7d", sign)
             return AttributeAge(_get_attribute(name), Comparison(str(sign)), self._parse_span(span))
@@ -397,7 +397,8 @@ class _Reader:
         if word.type != "STRING" and not self.about_fields:
             band = word.casefold()
             score = next(
-                (score for score in self.types.values() if band in {known.name for known in score.bands}), None
+                (score for score in self.types.values() if band in {scale_band.name for scale_band in score.bands}),
+                None,
             )
             if score is not None:
                 return InBand(score, (band,))
