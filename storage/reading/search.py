@@ -60,6 +60,56 @@ class _Values(list[object]):
         return f"${len(self)}"
 
 
+async def find_by_key(workspace: Workspace, *, key: str, include_gone: bool = False) -> Contact | None:
+    """Return the contact that a key from a program or a button identifies: a row id, an address, or `source:id`.
+
+    A contact that is gone is returned with *include_gone* only.
+    """
+    owner = await _find_row(workspace, key)
+    return next(iter(await _load_owner(workspace, owner, include_gone=include_gone)), None)
+
+
+async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
+    if key.isascii() and key.isdecimal() and len(key) <= 18:
+        rows = await database.read(
+            "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
+            " AND coalesce(merged_into, id) <> $3",
+            workspace.id,
+            int(key),
+            NOBODY,
+        )
+        return (rows[0]["id"], rows[0]["root"], None) if rows else None
+    return await _find_by_identity(workspace, key)
+
+
+async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
+    """Return the owner of an address or `source:id`, or None if no contact has it."""
+    trimmed = text.strip()
+    source, colon, source_id = trimmed.partition(":")
+    pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
+    pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
+    if not pairs:
+        return None
+    matches = await load_identity_owners(
+        database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
+    )
+    for (_, namespace, value), (row, root) in matches.items():
+        return row, root, None if namespace == EMAIL else Reference(source=namespace, id=value)
+    return None
+
+
+async def _load_owner(workspace: Workspace, owner: _Owner | None, *, include_gone: bool = False) -> list[Contact]:
+    """Return the contact of *owner*, or an empty list for None."""
+    if owner is None:
+        return []
+    row, root, id = owner
+    return [
+        replace(contact, named_row=None if row == root else row, named_id=id)
+        for contact in await contacts(workspace, ids=[root])
+        if include_gone or not contact.is_gone
+    ]
+
+
 async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Contact]:
     """Return the contacts that match a person's search text, at most *most* plus one.
 
@@ -82,6 +132,12 @@ async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Conta
     for match in Match:
         ids = ids or await _find_by_words(workspace, words, match, unindexed_after=unindexed_after, most=most + 1)
     return await contacts(workspace, ids=ids) if ids else []
+
+
+def _check_length(text: str) -> None:
+    """Raise BadItem if a search text is too long; SQLite would reject such a pattern."""
+    if len(text) > MOST_CHARACTERS:
+        raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
 
 
 async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[int]:
@@ -129,18 +185,6 @@ async def _find_by_words(
     return [row["id"] for row in rows]
 
 
-def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> str:
-    """Return a SELECT of the ids of the contacts `c` of *candidates* `p` that meet the conditions.
-
-    Each is looked up by its id: PostgreSQL would rather read all contacts for a join.
-    """
-    contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {' AND '.join(conditions)}"
-    return (
-        f"SELECT id FROM (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL"
-        f" LIMIT {most}"
-    )
-
-
 async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match) -> str:
     """Return the word that occurs in the fewest contacts."""
     values = _Values([workspace.id])
@@ -153,6 +197,18 @@ async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match)
     (row,) = await database.read(f"SELECT {', '.join(counts)}", *values)
     _, _, rarest = min((count, -len(word), word) for count, word in zip(row.values(), words, strict=True))
     return rarest
+
+
+def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> str:
+    """Return a SELECT of the ids of the contacts `c` of *candidates* `p` that meet the conditions.
+
+    Each is looked up by its id: PostgreSQL would rather read all contacts for a join.
+    """
+    contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {' AND '.join(conditions)}"
+    return (
+        f"SELECT id FROM (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL"
+        f" LIMIT {most}"
+    )
 
 
 async def find_similar(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
@@ -177,22 +233,6 @@ async def find_similar(workspace: Workspace, *, text: str, most: int = 3) -> lis
 _Near: TypeAlias = Sequence[Mapping[str, tuple[int, int]]]
 
 
-async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
-    ranks = []
-    for row in await _load_similar(workspace, runs, near):
-        words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
-        best = [
-            min(
-                ((similar[word][1], -count_shared_beginning(run, word)) for word in words & similar.keys()),
-                default=None,
-            )
-            for run, similar in zip(runs, near, strict=True)
-        ]
-        typos, differing = (sum(pair[place] for pair in best if pair) for place in (0, 1))
-        ranks.append((typos, best.count(None), differing, row["id"]))
-    return [id for *_, id in sorted(ranks)]
-
-
 async def _rank_addresses(workspace: Workspace, address: str) -> list[int]:
     """Return the contacts with an address that differs by at most MOST_TYPOS letters, the most similar first.
 
@@ -212,6 +252,22 @@ async def _rank_addresses(workspace: Workspace, address: str) -> list[int]:
     addresses = {row["id"]: row["email_key"] for row in rows if row["email_key"] is not None}
     typos = {id: count_typos(address, email, most=MOST_TYPOS) for id, email in addresses.items()}
     return [id for _, id in sorted((number, id) for id, number in typos.items() if number is not None)]
+
+
+async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
+    ranks = []
+    for row in await _load_similar(workspace, runs, near):
+        words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
+        best = [
+            min(
+                ((similar[word][1], -count_shared_beginning(run, word)) for word in words & similar.keys()),
+                default=None,
+            )
+            for run, similar in zip(runs, near, strict=True)
+        ]
+        typos, differing = (sum(pair[place] for pair in best if pair) for place in (0, 1))
+        ranks.append((typos, best.count(None), differing, row["id"]))
+    return [id for *_, id in sorted(ranks)]
 
 
 async def _load_near_words(workspace: Workspace, runs: Sequence[str]) -> _Near:
@@ -296,59 +352,3 @@ async def _load_similar(
         f" FROM ({_write_checked(candidates, conditions, most=MOST_COMPARED)}) AS l JOIN contacts c ON c.id = l.id",
         *values,
     )
-
-
-def _check_length(text: str) -> None:
-    """Raise BadItem if a search text is too long; SQLite would reject such a pattern."""
-    if len(text) > MOST_CHARACTERS:
-        raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
-
-
-async def find_by_key(workspace: Workspace, *, key: str, include_gone: bool = False) -> Contact | None:
-    """Return the contact that a key from a program or a button identifies: a row id, an address, or `source:id`.
-
-    A contact that is gone is returned with *include_gone* only.
-    """
-    owner = await _find_row(workspace, key)
-    return next(iter(await _load_owner(workspace, owner, include_gone=include_gone)), None)
-
-
-async def _load_owner(workspace: Workspace, owner: _Owner | None, *, include_gone: bool = False) -> list[Contact]:
-    """Return the contact of *owner*, or an empty list for None."""
-    if owner is None:
-        return []
-    row, root, id = owner
-    return [
-        replace(contact, named_row=None if row == root else row, named_id=id)
-        for contact in await contacts(workspace, ids=[root])
-        if include_gone or not contact.is_gone
-    ]
-
-
-async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
-    if key.isascii() and key.isdecimal() and len(key) <= 18:
-        rows = await database.read(
-            "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
-            " AND coalesce(merged_into, id) <> $3",
-            workspace.id,
-            int(key),
-            NOBODY,
-        )
-        return (rows[0]["id"], rows[0]["root"], None) if rows else None
-    return await _find_by_identity(workspace, key)
-
-
-async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
-    """Return the owner of an address or `source:id`, or None if no contact has it."""
-    trimmed = text.strip()
-    source, colon, source_id = trimmed.partition(":")
-    pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
-    pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
-    if not pairs:
-        return None
-    matches = await load_identity_owners(
-        database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
-    )
-    for (_, namespace, value), (row, root) in matches.items():
-        return row, root, None if namespace == EMAIL else Reference(source=namespace, id=value)
-    return None
