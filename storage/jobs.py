@@ -21,6 +21,15 @@ KEPT_FOR = 30 * DAY  #: how long a job that was given up is kept for inspection
 REPORT = "report"  #: kind and lane of jobs that report a failing kind of job to an admin; their key is that kind
 FAILED = "failed/"  #: prefix of the notice that records when an admin was notified of a kind's failures
 
+_JOB_COLUMNS = "id, kind, lane, job_key, subject, attempts, failed_for, under_way, position"
+#: whether the lane `l` is free and has a due job; $1: the kinds of jobs, $2: now
+_HAS_DUE_JOB = (
+    "l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = l.workspace_id AND j.lane = l.name"
+    " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT kind FROM given(kind text)))"
+)
+#: $1 and $2 as above, $3: the workspace
+_SELECT_FREE_LANES = f"SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $3 AND {_HAS_DUE_JOB}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
@@ -119,19 +128,23 @@ async def enqueue_recurring(kinds: Collection[str], *, now: int) -> None:
     """Enqueue a recurring job of each kind in every workspace without one. Its lane and its key are its kind."""
     if not kinds:
         return
-    for statement in (
+    kind_rows = _make_kind_rows(kinds)
+    await database.change(
         "INSERT INTO lanes (workspace_id, name, free_at) SELECT w.id, given.kind, 0 FROM given(kind text)"
         " CROSS JOIN workspaces w WHERE NOT EXISTS"
         " (SELECT 1 FROM lanes l WHERE l.workspace_id = w.id AND l.name = given.kind)"
         ' ORDER BY w.id, given.kind COLLATE "C" ON CONFLICT DO NOTHING',
+        kind_rows,
+    )
+    await database.change(
         "INSERT INTO jobs (workspace_id, kind, lane, job_key, subject, due_at, attempts, under_way, created_at)"
         " SELECT w.id, given.kind, given.kind, given.kind, 0, $2, 0, false, $2 FROM given(kind text)"
         " CROSS JOIN workspaces w WHERE NOT EXISTS"
         " (SELECT 1 FROM jobs j WHERE j.workspace_id = w.id AND j.kind = given.kind AND j.job_key = given.kind)"
         ' ORDER BY w.id, given.kind COLLATE "C" ON CONFLICT DO NOTHING',
-    ):
-        params = [_make_kind_rows(kinds), now] if "$2" in statement else [_make_kind_rows(kinds)]
-        await database.change(statement, *params)
+        kind_rows,
+        now,
+    )
 
 
 async def _correct_times(now: int) -> None:
@@ -257,14 +270,6 @@ async def _hold(session: Session, lane: int, row: Row, *, now: int) -> Job:
         position=row["position"],
         claim=token,
     )
-
-
-_JOB_COLUMNS = "id, kind, lane, job_key, subject, attempts, failed_for, under_way, position"
-_HAS_DUE_JOB = (
-    "l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = l.workspace_id AND j.lane = l.name"
-    " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT kind FROM given(kind text)))"
-)
-_SELECT_FREE_LANES = f"SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $3 AND {_HAS_DUE_JOB}"
 
 
 def _make_kind_rows(kinds: Collection[str]) -> list[Row]:

@@ -298,8 +298,8 @@ def preview_reply(
 
     *contacts* are the contacts that the preview names, by id, *breaking* the alert rules that the draft would break.
     """
-    sentence = f"{describe_difference(live, preview.draft)}: {', '.join(_describe_counts(live, preview))}."
-    value = f"{preview.draft.key} {preview.draft.number}"
+    difference, counts = describe_difference(live, preview.draft), ", ".join(_describe_counts(live, preview))
+    value = draft_value(preview.draft)
     buttons = [
         button("Apply without alerts", action="draft_apply", value=value, primary=True),
         button("Apply and alert", action="draft_ask", value=value),
@@ -312,9 +312,9 @@ def preview_reply(
     lines += _list_alerts(preview, contacts) if preview.follow_ups else []
     lines += [describe_breaking(breaking)] if breaking else []
     return Reply(
-        text=sentence,
+        text=f"{difference}: {counts}.",
         blocks=[
-            section(f"*{describe_difference(live, preview.draft)}:* {', '.join(_describe_counts(live, preview))}."),
+            section(f"*{difference}:* {counts}."),
             *(section(line) for line in lines),
             context(f"Until you decide, nobody sees a different score. {hint}".strip()),
             actions(buttons),
@@ -394,10 +394,11 @@ def applied_reply(before: ScoreType, after: ScoreType, *, follow_up_count: int |
     if follow_up_count is not None:
         note = f"{_pluralize(follow_up_count, 'follow-up was created', 'follow-ups were created')}."
     value = f"{after.key} {before.number} {after.number}"
+    difference = describe_difference(before, after, is_done=True)
     return Reply(
-        text=describe_difference(before, after, is_done=True),
+        text=difference,
         blocks=[
-            section(f"*{describe_difference(before, after, is_done=True)}.* {note}"),
+            section(f"*{difference}.* {note}"),
             actions([button("Take it back", action="draft_back", value=value)]),
         ],
         replaces=True,

@@ -193,9 +193,7 @@ _FIELD_ORDER = (
     "api_token",
     "write_back",
 )
-
-
-_OPTION = re.compile(r"--[a-z-]+ ")
+_OPTION = re.compile(r"--[a-z-]+ ")  #: an option of the command line in a sentence
 
 
 class _WrongField(Exception):
@@ -229,11 +227,10 @@ def _read_form(
             )
         except Refusal as refusal:
             raise _WrongField(name, _write_for_slack(refusal_sentence(refusal))) from refusal
-    known = {score_type.key for score_type in request.types}
-    if unknown := [key for key in settings.map.values() if key not in known]:
-        raise _WrongField("map", f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
-    if unknown := [key for key in settings.write_back if key not in known]:
-        raise _WrongField("write_back", f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
+    existing = {score_type.key for score_type in request.types}
+    for name, keys in (("map", settings.map.values()), ("write_back", settings.write_back.keys())):
+        if unknown := [key for key in keys if key not in existing]:
+            raise _WrongField(name, f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
     return settings, secrets, options.get("api_token")
 
 

@@ -443,11 +443,11 @@ async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResu
 
 
 async def _render_follow_up(call: ToolCall, follow_up: FollowUp, text: str) -> ToolResult:
-    loaded = await contacts(call.workspace, ids=[follow_up.contact])
+    contact = next(iter(await contacts(call.workspace, ids=[follow_up.contact])), None)
     rendered: dict[str, Any] = {"id": follow_up.id, "state": follow_up.standing.state.value}
-    if loaded and call.may_read:
-        rendered = documents.follow_up(follow_up, loaded[0])
-    blocks = _draw_follow_ups(call, [(follow_up, loaded[0])] if loaded else [])
+    if contact is not None and call.may_read:
+        rendered = documents.follow_up(follow_up, contact)
+    blocks = _draw_follow_ups(call, [(follow_up, contact)] if contact is not None else [])
     return ToolResult(text=text, document={"followup": rendered}, blocks=blocks)
 
 

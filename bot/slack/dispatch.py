@@ -215,18 +215,10 @@ class Dispatcher:
         inviter = event.get("inviter")
         if event.get("user") != self._bot_user or not inviter:
             return
-        payload = SlackPayload(
-            user=str(inviter),
-            teams=frozenset({event.get("team")}),
-            channel=str(event["channel"]),
-            key="",
-            trigger=None,
-            answer_to=None,
-        )
+        payload = SlackPayload(user=str(inviter), teams=frozenset({event.get("team")}), channel=str(event["channel"]))
         request = await self.authorize(payload)
-        # do not send an unprompted refusal to people who may not see scores
         if isinstance(request, Verdict) or Need.SEE not in request.rights:
-            return
+            return  # the person did not ask for anything, so a refusal would only confuse
         reply = await self._ask_inviter(replace(request, text=str(event["channel"])))
         if reply != Reply():
             await self._answers.ask_alone(payload, reply)
@@ -240,7 +232,7 @@ class Dispatcher:
 
     async def _publish_home(self, user: str, *, above: Reply | None = None) -> None:
         """Publish the Home tab of a person, with the answer to their last action *above* it."""
-        payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
+        payload = SlackPayload(user=user, teams=frozenset(), channel=None)
         home = await self._handle(payload, self._draw_home)
         if above is not None and above.blocks and above.blocks != home.blocks:
             home = replace(home, blocks=[*above.blocks, {"type": "divider"}, *home.blocks])
@@ -248,7 +240,7 @@ class Dispatcher:
 
     async def answer_late(self, *, user: str, answer_to: str | None, reply: Reply) -> None:
         """Answer an earlier request: in the conversation of the request, or else by direct message."""
-        payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
+        payload = SlackPayload(user=user, teams=frozenset(), channel=None, answer_to=answer_to)
         await self._answers.answer(payload, reply)
 
     async def find_member(self, workspace: Workspace, user: str) -> Member | None:

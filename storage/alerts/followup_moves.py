@@ -31,12 +31,13 @@ from storage.jobs import NewJob
 
 #: kinds of jobs: post a new follow-up, update its message, and make the moves that time causes
 ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate"
-HAND_OVER = (
-    "hand_over"  #: the kind of the job that notifies a person of a follow-up that was given to or taken from them
-)
+#: the kind of the job that notifies a person that a follow-up was assigned to them, or taken over from them
+HAND_OVER = "hand_over"
 #: entries of the history that are no moves: the first rule fired, another rule fired, a rule of several let go
 OPENED, JOINED, LEFT = "asked", "joined", "left"
 UNDO = "undo"  #: the entry of the history by which a person took a move back
+#: the columns that a person's move changes, besides late_at
+_MOVED_COLUMNS = ("state", "holder", "until", "outcome", "note")
 _JOB_KINDS = ", ".join(f"'{kind}'" for kind in (ASK, EDIT, WAKE, RELEASE, ESCALATE, HAND_OVER))
 
 
@@ -435,10 +436,6 @@ async def _lock_follow_up(session: Session, workspace: Workspace, id: int) -> Ro
     if rows[0]["about"] != unlocked_rows[0]["about"]:
         return None
     return {**rows[0], "owner_key": locked[0]["owner_key"]}
-
-
-#: the columns that a person's move changes, apart from the time by which it should be claimed
-_MOVED_COLUMNS = ("state", "holder", "until", "outcome", "note")
 
 
 async def _record_change(

@@ -255,18 +255,19 @@ async def _rank_addresses(workspace: Workspace, address: str) -> list[int]:
 
 
 async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
-    ranks = []
+    ranks: list[tuple[int, int, int, int]] = []
     for row in await _load_similar(workspace, runs, near):
         words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
-        best = [
-            min(
-                ((similar[word][1], -count_shared_beginning(run, word)) for word in words & similar.keys()),
-                default=None,
-            )
-            for run, similar in zip(runs, near, strict=True)
-        ]
-        typos, differing = (sum(pair[place] for pair in best if pair) for place in (0, 1))
-        ranks.append((typos, best.count(None), differing, row["id"]))
+        typos = parts = shared = 0
+        for run, similar in zip(runs, near, strict=True):
+            matches = [(similar[word][1], -count_shared_beginning(run, word)) for word in words & similar.keys()]
+            if matches:
+                fewest_typos, negative_shared = min(matches)
+                typos += fewest_typos
+                shared -= negative_shared
+            else:
+                parts += 1
+        ranks.append((typos, parts, -shared, row["id"]))
     return [id for *_, id in sorted(ranks)]
 
 

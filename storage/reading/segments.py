@@ -120,8 +120,9 @@ async def find_segment(workspace: Workspace, *, name: str) -> Segment | None:
 
 async def segment(workspace: Workspace, *, name: str) -> Segment:
     """Return a segment. Raises UnknownSegment."""
-    if found := await find_segment(workspace, name=name):
-        return found
+    match = await find_segment(workspace, name=name)
+    if match is not None:
+        return match
     saved = await segments(workspace)
     hint = did_you_mean(name, saved) if saved else "No segments are saved yet."
     raise UnknownSegment(f"there is no segment `{name[:40]}`. {hint}")

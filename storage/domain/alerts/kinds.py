@@ -220,9 +220,10 @@ class Crosses(Watch):
         low, high, score_type = self.region.low, self.region.high, self.score_type
         values = list[int]()
         if low is not None:
-            rearm_below = max(score_type.minimum, low - self.margin)
+            rearm_line = max(score_type.minimum, low - self.margin)
             # The rule re-arms at the line itself. A fading score is shown at the line once it is below the next step.
-            values += [low, rearm_below - (rearm_below - score_type.minimum) % score_type.step + score_type.step]
+            next_step = rearm_line - (rearm_line - score_type.minimum) % score_type.step + score_type.step
+            values += [low, next_step]
         if high is not None:
             values += [high, min(score_type.maximum, high + self.margin)]
         return tuple((value, 0) for value in dict.fromkeys(values))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NoReturn
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
@@ -452,7 +453,6 @@ class _Reader:
         number = read_millionths(str(token) if part is None else part)
         if number is None or abs(number) >= LARGEST_COMPARED:
             self._refuse("a number of an attribute must be between -9,000,000,000,000 and 9,000,000,000,000", token)
-            raise AssertionError  # `_refuse` always raises
         return number
 
     def _parse_span(self, token: Token) -> int:
@@ -477,19 +477,18 @@ class _Reader:
             if address is None:
                 missing = "your address" if key == "me" else "that colleague's address"
                 self._refuse(f"I do not know {missing}; type it: owner:rep@example.com", value)
-                raise AssertionError  # `_refuse` always raises
             return match_key(address)
         if owner.startswith("@"):
             self._refuse(f"`{owner}` is not an address: choose the person from the list that opens after @", value)
         return match_key(owner)
 
-    def _refuse_impossible(self, score: ScoreType, token: Token) -> None:
+    def _refuse_impossible(self, score: ScoreType, token: Token) -> NoReturn:
         self._refuse(
             f"`{score.key}` runs from {score.range_shown} in steps of {show(score.step)}, so this can never match",
             token,
         )
 
-    def _refuse(self, sentence: str, token: Token) -> None:
+    def _refuse(self, sentence: str, token: Token) -> NoReturn:
         raise self._build_error(sentence, token)
 
     def _build_error(self, sentence: str, token: Token) -> BadFilter:
