@@ -1,9 +1,9 @@
 """Run jobs: claim a due job, call the handler of its kind, then settle, reschedule, retry or give up the job.
 
-A service has one runner for its own jobs, and another for events, whose receivers may answer slowly. A handler takes
-the workspace and the claimed job, and returns a JobResult. If the job fails, the handler raises RetryLater, GiveUp or
-any other exception. Long work is done in slices: after each slice the handler returns the position of the next slice,
-so that a restart loses at most one slice and other jobs get their turn.
+A service has one runner for its own jobs, and another for events, because their receivers may answer slowly. A handler
+takes the workspace and the claimed job, and returns a JobResult. If the job fails, the handler raises RetryLater,
+GiveUp or any other exception. Long work is done in slices: after each slice the handler returns the position of the
+next slice, so that a restart loses at most one slice and other jobs get their turn.
 `run_here` runs a job immediately for a caller that waits for it: a command in the terminal, or a click in Slack.
 """
 

@@ -56,7 +56,7 @@ class Job:
     failed_for: int  #: µs that the job has waited because of its own failures
     is_doubtful: bool  #: an earlier attempt started and its outcome is unknown
     position: int  #: the position that earlier slices reached
-    claim: str
+    claim: str  #: the token that marks the lane as held by this process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,7 +289,7 @@ async def renew(workspace: Workspace, *, job: Job, now: int) -> bool:
 
 
 async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
-    """Delete a finished job and the jobs *done* with it. The lane is free again after *pace* µs.
+    """Delete a finished job, and the jobs with the row ids *done*. The lane is free again after *pace* µs.
 
     The job is deleted even if its lease has ended; the lane then stays with the process that claimed it.
     """
@@ -480,15 +480,15 @@ async def list_due_in_lane(
 
 
 async def delete_lane(session: Session, workspace: int, lane: str) -> None:
-    """Delete a lane with its jobs: the lane first, because whoever finishes a job locks the lane, then the job."""
+    """Delete a lane and its jobs. The lane is locked first, as by a process that finishes a job: no deadlock."""
     for table, column in (("lanes", "name"), ("jobs", "lane")):
         await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace, lane)
 
 
 async def drop_repeated(workspace: Workspace, *, job: Job) -> None:
-    """Delete the jobs in the lane of a claimed job that have the subject of an earlier one, so that the queue is short.
+    """Delete the jobs in the lane of a claimed job that have the same subject as an earlier job.
 
-    The handler must read what it needs of the subject when it runs, because an earlier job stands for later ones.
+    The earlier job stands for the later ones: its handler must read the current state of the subject when it runs.
     """
     await database.change(
         "DELETE FROM jobs WHERE workspace_id = $1 AND lane = $2 AND kind = $3 AND given_up_at IS NULL AND id <> $4"

@@ -392,7 +392,7 @@ def _render_move(change: Moved) -> dict[str, Any]:
 
 
 async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
-    """Take back a change that the caller made."""
+    """Undo a change that the caller made, or for an admin any change."""
     batch = arguments.change or await find_last_command(call.workspace, actor=call.actor)
     if batch is None:
         raise NothingToUndo("you have no change to undo")

@@ -1,6 +1,7 @@
 """Open, move and close follow-ups, and enqueue the jobs that post and update their messages.
 
-Of two people who move a follow-up at the same time, the first wins; the second gets TooLate."""
+Of two people who move a follow-up at the same time, the first wins; the second gets TooLate.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +34,9 @@ from storage.jobs import NewJob
 ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate"
 #: the kind of the job that notifies a person that a follow-up was assigned to them, or taken over from them
 HAND_OVER = "hand_over"
-#: entries of the history that are no moves: the first rule fired, another rule fired, a rule of several let go
+#: history entries other than moves: the first rule fired, a further rule fired, one of several rules no longer applies
 OPENED, JOINED, LEFT = "asked", "joined", "left"
-UNDO = "undo"  #: the entry of the history by which a person took a move back
+UNDO = "undo"  #: the history entry of the undo of a move
 #: the columns that a person's move changes, besides late_at
 _MOVED_COLUMNS = ("state", "holder", "until", "outcome", "note")
 _JOB_KINDS = ", ".join(f"'{kind}'" for kind in (ASK, EDIT, WAKE, RELEASE, ESCALATE, HAND_OVER))
@@ -193,7 +194,7 @@ async def count_opened(session: Session, contacts: Collection[int], *, score: st
 async def _save_rules(session: Session, rows: Sequence[Row]) -> None:
     """Save the rules that fired for follow-ups. A rule that fires again for the same follow-up holds it open again.
 
-    If it held the follow-up open all the time, its time to be claimed goes on.
+    If the rule still held the follow-up open, its deadline stays.
     """
     columns = ("score", "before", "after", "source", "actor", "reason", "words", "sla", "late_at", "escalate_to")
     await session.rows(
@@ -212,7 +213,7 @@ async def _save_rules(session: Session, rows: Sequence[Row]) -> None:
 async def _apply_first_deadline(session: Session, ids: Collection[int], *, now: int) -> None:
     """Set the SLA and the escalation of follow-ups to those of the rule that is due first, and enqueue escalations.
 
-    An escalated follow-up stays escalated to the same person. The time runs only while a follow-up is open.
+    An escalated follow-up stays escalated to the same person. A follow-up has a deadline only while it is open.
     """
     first = (
         "(SELECT r.{} FROM followup_rules r WHERE r.follow_up_id = follow_ups.id AND r.let_go_at IS NULL"
@@ -268,7 +269,7 @@ async def let_rules_go(
         [{"id": row["id"], "at": row["at"]} for row in rows],
         move is FollowUpMove.TAKE_BACK,
     )
-    # Of several rules that let one follow-up go, the last one closes it.
+    # If several rules of one follow-up no longer apply, the latest of them closes it.
     last_of = {row["follow_up"]: {**row, "id": row["follow_up"]} for row in sorted(rows, key=lambda row: row["at"])}
     held = await session.rows(
         "SELECT DISTINCT r.follow_up_id AS id FROM given(id bigint) JOIN followup_rules r ON r.follow_up_id = given.id"
@@ -419,7 +420,8 @@ async def apply_move(
 async def _lock_follow_up(session: Session, workspace: Workspace, id: int) -> Row | None:
     """Lock the contact of a follow-up, and return the row of the follow-up. Raises UnknownFollowUp.
 
-    Return None if the contact was merged or split before the lock was taken: start again, to lock the other contact.
+    Return None if the contact was merged or split before the lock was acquired. The caller then starts again, to lock
+    the other contact.
     """
     unlocked_rows = await session.rows(
         f"{READ} WHERE f.workspace_id = $1 AND f.id = $2", workspace.id, min(id, database.LARGEST_ID)
@@ -441,7 +443,10 @@ async def _lock_follow_up(session: Session, workspace: Workspace, id: int) -> Ro
 async def _record_change(
     session: Session, workspace: Workspace, row: Row, *, by: str, undoes: int | None = None, now: int
 ) -> int:
-    """Record what a person has just changed in a follow-up; *row* is as before. Return the id of the entry."""
+    """Add a change that a person has just made to the record of changes. Return the id of the entry.
+
+    *row* is the follow-up before the change.
+    """
     (after,) = await session.rows(
         "SELECT f.*, coalesce(c.name, c.email) AS contact FROM follow_ups f JOIN contacts c ON c.id = $2"
         " WHERE f.id = $1",
@@ -454,13 +459,13 @@ async def _record_change(
     entry = NewEntry(
         what=AuditAction.FOLLOW_UP_CHANGED, subject=after["contact"], before=before_state, after=after_state,
         contacts=[row["about"]], undoes=undoes,
-    )  # fmt: skip  # what, then whose
+    )  # fmt: skip  # the change, then its contacts
     (id,) = await record_changes(session, workspace, [entry], who=by, now=now)
     return id
 
 
 async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> int:
-    """Undo a recorded change of a follow-up: it is as before the change. Return the id of the undo's entry.
+    """Undo a recorded change of a follow-up. Return the id of the undo's entry in the record of changes.
 
     Raises ChangedMeanwhile if the follow-up is not as the change left it, UnknownFollowUp if it was deleted, and
     AlreadyOpen if a newer follow-up is open instead of it.
@@ -538,7 +543,7 @@ async def _write_move(
 
 
 async def _restart_sla(session: Session, row: Row, *, now: int) -> None:
-    """Start the time of the rules of a follow-up anew, because it is open again."""
+    """Restart the SLA of each rule of a follow-up that is open again."""
     hours = (await load_working_hours(session, [row["workspace_id"]]))[row["workspace_id"]]
     rules = await session.rows(
         "SELECT id, sla FROM followup_rules WHERE follow_up_id = $1 AND sla IS NOT NULL ORDER BY id", row["id"]

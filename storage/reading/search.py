@@ -39,15 +39,17 @@ MOST_WORDS = 8
 MOST_CHARACTERS = 500
 #: The most contacts of a search that are sorted. Of more, those that the index has first are returned.
 MOST_SORTED = 2_000
-#: up to which number the contacts with a word are counted, to look up the rarest word of a search
+#: the count at which counting the contacts with a word stops, to find the rarest word of a search
 MOST_COUNTED = 50_000
-#: The most words that are compared with each word of a mistyped text, and contacts with a similar word; of all these
-#: contacts the most that are read, those with the most similar words first; and that are compared with the text.
+#: Limits of the search for similar contacts: words that are compared with each word of the text; contacts with a
+#: similar word, for each word of the text; of all these contacts, those that are read; those that are compared with the
+#: text.
 MOST_NEAR_WORDS, MOST_NEAR_CONTACTS, MOST_CHECKED, MOST_COMPARED = 5_000, 20_000, 5_000, 500
 MOST_TYPOS = 2  #: the letters by which an address may differ from one that is suggested for it
 
-#: (row that was looked up, contact that it belongs to, the id that it was looked up by)
+#: the owner of an address or id: (contact row, contact that the row belongs to, the id; None for an address or a row)
 _Owner: TypeAlias = tuple[int, int, Reference | None]
+#: whether the contact `c` of the workspace $1 is shown in lists
 _IS_LISTED = "c.workspace_id = $1 AND c.merged_into IS NULL AND NOT c.is_gone"
 
 
@@ -151,7 +153,7 @@ async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[in
 
 
 async def _load_unindexed_after(workspace: Workspace) -> int | None:
-    """Return the id after which contacts may lack words, or None; see `ledger.words`."""
+    """Return the contact id after which the word index may be incomplete, or None; see `ledger.words`."""
     (row,) = await database.read("SELECT words_after FROM workspaces WHERE id = $1", workspace.id)
     last: int | None = row["words_after"]
     return last
@@ -162,7 +164,7 @@ async def _find_by_words(
 ) -> list[int]:
     """Return the contacts in which every word occurs as *match* demands. The rarest word is looked up in the index.
 
-    With *unindexed_after*, the contacts after that id are read, too.
+    With *unindexed_after*, the contacts after that id are read without the index.
     """
     indexed = [word for word in words if split_runs(word)]
     if match is Match.PART and not all(map(is_searched_inside, indexed)):
@@ -200,9 +202,10 @@ async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match)
 
 
 def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> str:
-    """Return a SELECT of the ids of the contacts `c` of *candidates* `p` that meet the conditions.
+    """Return a SELECT of the ids of the candidates that meet the conditions, at most *most*.
 
-    Each is looked up by its id: PostgreSQL would rather read all contacts for a join.
+    *candidates* is a SELECT of contact ids, named `p` here; the conditions refer to the contact as `c`. Each contact is
+    looked up by its id, because PostgreSQL would read all contacts for a join.
     """
     contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {' AND '.join(conditions)}"
     return (
@@ -214,10 +217,11 @@ def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> 
 async def find_similar(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
     """Return the contacts most similar to a text that no contact matches, because one or two letters are wrong.
 
-    Each word must be similar to a word of the contact's name, company or address, or be a part of one. Contacts with
+    Each word, split into runs of letters and digits, must be similar to a word of the contact's name, company or
+    address, or be a part of one. Contacts with
     the fewest wrong letters come first, then those with the most letters before the first wrong one. For an address,
-    they are the contacts with an address that differs by one or two letters. A contact that lacks words yet (see
-    `ledger.words`) is not suggested.
+    they are the contacts with an address that differs by one or two letters. A contact that is not in the word index
+    yet (see `ledger.words`) is not suggested.
     """
     _check_length(text)
     address = address_key(text.strip()) if looks_like_address(text.strip()) else None
@@ -255,6 +259,11 @@ async def _rank_addresses(workspace: Workspace, address: str) -> list[int]:
 
 
 async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
+    """Return the contacts with words similar to the runs of a text, the most similar first.
+
+    Contacts with the fewest wrong letters come first; then those in which the fewest runs are only a part of a word;
+    then those with the most letters before the first wrong one.
+    """
     ranks: list[tuple[int, int, int, int]] = []
     for row in await _load_similar(workspace, runs, near):
         words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
@@ -272,7 +281,7 @@ async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) ->
 
 
 async def _load_near_words(workspace: Workspace, runs: Sequence[str]) -> _Near:
-    """Return the indexed words that differ from each run by at most as many letters as may be wrong."""
+    """Return, for each run, the indexed words that differ from it by at most `most_typos` letters."""
     if not runs:
         return []
     values = _Values([workspace.id])
@@ -292,7 +301,7 @@ async def _load_near_words(workspace: Workspace, runs: Sequence[str]) -> _Near:
 
 
 def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
-    """Return the SELECTs of words of which one has each word that differs from a run by few enough letters."""
+    """Return SELECTs that together find every indexed word that differs from a run by at most `most_typos` letters."""
     most, column = most_typos(run), 'w.word COLLATE "C"'
     same = ", ".join(bind(spelling) for spelling in (run, *(swap_neighbors(run) if most == 1 else ())))
     select = f"SELECT {number} AS number, w.id, w.word FROM words w WHERE w.workspace_id = $1 AND {column}"
@@ -321,9 +330,9 @@ def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
 async def _load_similar(
     workspace: Workspace, runs: Sequence[str], near: _Near, *, domain: str | None = None
 ) -> list[Row]:
-    """Return contacts that have each run as a part of a word, or have a word similar to it; one of them is similar.
+    """Return contacts in which each run has a similar word or is a part of a word; at least one has a similar word.
 
-    With *domain*, their address also has this domain.
+    With *domain*, only contacts with an address in this domain.
     """
     numbers = [number for number, similar in enumerate(near) if similar]
     if not numbers:

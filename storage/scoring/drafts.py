@@ -3,6 +3,9 @@
 New facts are projected into a draft too, for every contact that is built already; the other contacts are built by the
 job. A draft changes no visible score until it is applied, and it can be canceled. Jobs build, apply and delete drafts
 in slices, so that a restart loses at most one slice.
+
+A newcomer is a contact that the new definition moves into the region of an alert rule. A draft that is applied with
+alerts opens follow-ups for newcomers.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -35,7 +38,7 @@ from storage.sources.writeback_queue import enqueue_refresh
 
 BUILD, APPLY, DELETE = "build_draft", "apply_draft", "delete_scores"  #: the kinds of the jobs
 LANE = "draft/"  #: prefix of the lane of a definition's jobs; the definition's row id follows
-ASKING, CANCELED = "/ask", "/canceled"  #: suffixes of a job key: open follow-ups; delete the definition too
+ASKING, CANCELED = "/ask", "/canceled"  #: suffixes of a job key: apply with alerts; delete the definition too
 FIRST = 10  #: the number of contacts that a preview lists
 
 
@@ -155,7 +158,7 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
         draft=draft, changed=changed, follow_ups=follow_ups, first_follow_ups=tuple(first_follow_ups),
         entering=entering.count, leaving=leaving.count, others=others.count,
         first_entering=tuple(entering.first), first_leaving=tuple(leaving.first), first_others=tuple(others.first),
-    )  # fmt: skip  # the counts, and whom they count
+    )  # fmt: skip  # the counts, then the first contacts
 
 
 @dataclass(slots=True)
@@ -181,11 +184,10 @@ async def apply(
     clock: Callable[[], int],
     patience: float | None = None,
 ) -> int | None:
-    """Make a draft the live definition, in a job of this process. With *asks*, follow-ups are opened for newcomers.
+    """Make a draft the live definition, in a job of this process. With *with_alerts*, open follow-ups for newcomers.
 
-    Newcomers are the contacts that enter the region of an alert rule; they are asked for in slices, after the draft is
-    live. Return the number of these follow-ups, or None if *patience* seconds were not enough; the service then
-    continues the job. Raises NoDraft.
+    The follow-ups are opened in slices, after the draft is live. Return their number, or None if *patience* seconds
+    were not enough; the service then continues the job. Raises NoDraft.
     """
     previous = await definitions.score_type(workspace, key=draft.key)
     await definitions.record_applicant(workspace, draft=draft, by=by)
@@ -217,7 +219,7 @@ async def cancel(
 async def finish(
     workspace: Workspace, *, draft: ScoreType, clock: Callable[[], int], patience: float | None = None
 ) -> bool:
-    """Build a draft whose applying job is queued, and make it live, in this process.
+    """Build a draft and make it live, in this process. The job that does this is queued already.
 
     Return False if *patience* seconds were not enough; the service then continues the job.
     """
@@ -271,7 +273,7 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
 
     async def apply_slice(workspace: Workspace, job: Job) -> JobResult:
         draft, now = await definitions.load_draft(workspace, definition=job.subject), clock()
-        if draft is None:
+        if draft is None:  # it is live: open the follow-ups for newcomers, then delete the previous definition's scores
             if not await definitions.is_applied(workspace, definition=job.subject):
                 raise NoDraft
             if await newcomers.ask_next_newcomers(workspace, definition=job.subject, now=now):
@@ -280,7 +282,8 @@ def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] =
             return JobResult()
         if ids := await _build_next(workspace, draft, after=job.position):
             return JobResult(next_position=ids[-1])
-        for live in await definitions.score_types(workspace):  # an earlier application is finished first
+        # The follow-ups for the newcomers of the previous definition are opened first.
+        for live in await definitions.score_types(workspace):
             if live.key == draft.key and await newcomers.ask_next_newcomers(
                 workspace, definition=live.definition, now=now
             ):
@@ -324,8 +327,8 @@ async def _enqueue_deletion(workspace: Workspace, definition: int, *, now: int) 
 async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType, with_alerts: bool, now: int) -> None:
     """Build the rest of a draft and make it live under the exclusive lock of the definitions. Raises NoDraft.
 
-    Nothing changes if newcomers of the definition before are still asked for. With *asks*, newcomers are asked for
-    afterwards, by `decide.ask_next_newcomers`.
+    Nothing changes while follow-ups for newcomers of the previous definition are still to be opened. With
+    *with_alerts*, `newcomers.ask_next_newcomers` opens those of the draft afterwards.
     """
     await definitions.lock_exclusively(session, workspace)
     types = (await definitions.live(session, {workspace.id}))[workspace.id]
@@ -360,7 +363,8 @@ async def _reenroll(
 ) -> bool:
     """Restart the enrollment of the rules that no longer watch the same as under *types_before*.
 
-    Return whether rules ask for newcomers: those about the score type *asks_about* that may.
+    The rules about the score type *alerts_about* open follow-ups for newcomers, if their kind does so. Return whether
+    there is such a rule.
     """
     types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
     changed, asking = list[int](), list[int]()

@@ -120,7 +120,7 @@ async def test_a_rule_whose_channel_takes_no_messages_is_broken(acme: Acme) -> N
 
 
 async def test_a_rule_in_the_digest_needs_a_digest(acme: Acme) -> None:
-    """A rule whose follow-ups are only in the digest is broken while no digest is scheduled, from its first day on."""
+    """A rule with follow-ups only in the digest is broken while no digest is scheduled, from its first day on."""
     reason = "*broken*: no digest is scheduled, see `/score alerts digest 9:00`"
     assert reason in acme.seen(await acme.ask("alerts add when score crosses 66 in digest"))
     await acme.ask("alerts digest 9:00")

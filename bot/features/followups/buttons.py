@@ -30,7 +30,7 @@ async def claim(request: Request) -> Reply:
 
 
 async def take_over(request: Request) -> Reply:
-    """Take over a follow-up that another person claimed, for the contact's owner or an admin."""
+    """Claim a follow-up that another person has claimed, for the contact's owner or an admin."""
     return await _move_follow_up(request, FollowUpMove.TAKE_OVER, "You took over {}.")
 
 

@@ -61,14 +61,18 @@ _EXAMPLES = {name: f"{name}:{example}" for name, example in TEXT_FIELDS.items()}
     "updated": "updated<7d", "attributes": "attributes.plan:pro, attributes.employees>=50 or has:attributes.plan",
     "sort": "sort:-fit", "limit": "limit:20",
 }  # fmt: skip  # a table: name, example
+#: The patterns that `_explain_error` searches for before the first character that cannot be parsed: a number, an
+#: operator written in two parts, the first of several values without parentheses, a name with an equals sign.
 _COMPARED = re.compile(r"[\d.]\s*$", re.ASCII)
 _TWO_SIGNS = re.compile(r"(?:=\s*|[<>]\s+)$")
 _LISTED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*):(?P<first>[^\s(),:\"]+)$", re.ASCII)
 _NAMED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*)\s*(?P<how>==?|!=)\s*$", re.ASCII)
+#: a range with only one end: `5..`
 _OPEN_RANGE = re.compile(r"[+-]?[\d.]*\d\.\.|\.\.[+-]?\d[\d.]*", re.ASCII)
 _ATTRIBUTE_NAME = re.compile(r"[\w.-]*\w")
-#: an attribute with its name, up to the operator
+#: an attribute without quotes, up to its operator
 _UNQUOTED = re.compile(r"(?:^|(?<=[\s(-]))attributes\.(?P<name>[^\"“”„()<>=~:,]+?)\s*[:<>=!]", re.IGNORECASE)
+#: a number with a comma before the thousands
 _THOUSANDS = re.compile(r"(?<![\d,])(\d{1,3})(,\d{3})(?![\d,])", re.ASCII)
 _ONE_WORD = re.compile(r'"[^"]+"|[^\s()<>=~:,"-][^\s()<>=~:,"]*')
 

@@ -139,7 +139,7 @@ class RandomWalk:
             assert recorded.outcome is outcome
 
     async def _take_back(self) -> None:
-        """Take back the firings of the newest follow-up, as an undo of the changes does."""
+        """Withdraw the rules of the newest follow-up, as an undo of the changes does."""
         follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, 500))
         if follow_ups:
             newest = follow_ups[-1]

@@ -171,7 +171,7 @@ async def test_the_rule_that_is_due_first_sets_the_sla(storage: Storage) -> None
     assert late.standing.state is FollowUpState.OPEN
     late = await apply_move(team.workspace, id=1, move=FollowUpMove.ESCALATE, by=None, now=MONDAY + 4 * HOUR)
     assert late.standing.state is FollowUpState.ESCALATED
-    # A rule that joins an escalated follow-up leaves it with the person to whom it was escalated.
+    # A rule that joins an escalated follow-up leaves it with the person that it was escalated to.
     await push(team, "heat", 85, at=MONDAY + 15 * DAY)
     (item,) = await all_follow_ups(team)
     assert (item.escalate_to, [rule.rule for rule in item.rules if rule.let_go_at is None]) == ("U4", [2, 3])
@@ -241,7 +241,7 @@ async def test_two_that_a_merge_brings_together_stay_until_they_are_finished(sto
 
 @on_both
 async def test_a_change_of_the_owner_sends_them_nothing(storage: Storage) -> None:
-    """An owner whose own change fires a rule that would go to them directly gets nothing; a colleague's change does.
+    """A rule fired by the owner's own change opens no follow-up that would go to them directly; a colleague's does.
 
     The rule counts the contact as taken, and its cool-down does not start. In a channel it is posted as ever.
     """
