@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from storage.alerts import enroll, newcomers
 from storage.alerts import rules as alert_rules
-from storage.alerts.followup_moves import NewFollowUp
+from storage.alerts.followup_rules import NewFollowUp
 from storage.db import database
 from storage.db.database import Session
 from storage.domain.alerts.kinds import Watch

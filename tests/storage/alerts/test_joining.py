@@ -7,15 +7,8 @@ from collections import Counter
 import pytest
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import (
-    ASK,
-    EDIT,
-    ESCALATE,
-    AlreadyOpen,
-    apply_move,
-    let_rules_go,
-    record_outcome,
-)
+from storage.alerts.followup_moves import AlreadyOpen, apply_move, record_outcome
+from storage.alerts.followup_rules import ASK, EDIT, ESCALATE, withdraw_rules
 from storage.alerts.followups import FollowUp, count_by_rule, list_steps, load_follow_ups
 from storage.alerts.rules import pause_rule, remove_rule
 from storage.bootstrap import Storage, open_storage
@@ -199,7 +192,7 @@ async def test_a_firing_that_is_taken_back_closes_its_follow_up(storage: Storage
     for pairs in ({(2, 1): NOW + 3}, {(3, 1): NOW + 4, (2, 2): NOW + 4}):
 
         async def body(session: database.Session, pairs: dict[tuple[int, int], int] = pairs) -> None:
-            await let_rules_go(session, pairs, move=FollowUpMove.TAKE_BACK, now=NOW + 4)
+            await withdraw_rules(session, pairs, move=FollowUpMove.TAKE_BACK, now=NOW + 4)
 
         await database.write(body)
     assert await list_rules(team) == [("closed", []), ("claimed", [])]
