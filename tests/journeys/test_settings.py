@@ -12,7 +12,8 @@ from storage.domain.facts import DAY
 from storage.domain.score_types import Band, ScoreType
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import drafts, score_types
-from storage.scoring.drafts import BUILD, apply, create_draft, lane_of
+from storage.scoring.draft_jobs import BUILD, lane_of
+from storage.scoring.drafts import apply, create_draft
 from storage.scoring.removal import remove_score_type
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of, entered, form

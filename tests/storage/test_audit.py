@@ -44,7 +44,8 @@ from storage.ledger.erase_many import delete_contacts, list_matching
 from storage.ledger.split import preview_split, split_contact
 from storage.reading.segments import delete_segment, restore_segment, save_segment
 from storage.scoring.definitions import add_score_type, score_type, score_types
-from storage.scoring.drafts import APPLY, apply, build, cancel, create_draft, make_handlers
+from storage.scoring.draft_jobs import APPLY, make_handlers
+from storage.scoring.drafts import apply, build, cancel, create_draft
 from storage.scoring.removal import add_again, remove_score_type
 from storage.sent_files import ImportSettings, store_file
 from storage.sources.config import add_source, remove_source, rotate_source, set_source

@@ -30,7 +30,8 @@ from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of
 from storage.reading.history import why
 from storage.scoring.definitions import add_score_type, drafts, load_version, score_types
-from storage.scoring.drafts import NoDraft, apply, build, cancel, create_draft, preview
+from storage.scoring.draft_jobs import NoDraft
+from storage.scoring.drafts import apply, build, cancel, create_draft, preview
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import report_counts

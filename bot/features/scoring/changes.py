@@ -24,7 +24,8 @@ from storage.jobs import Job
 from storage.late_answers import LateAnswer, delete_answer, load_answer, save_answer
 from storage.ledger.contacts import contacts
 from storage.scoring.definitions import count_asked, drafts, load_version, score_type, score_types
-from storage.scoring.drafts import NoDraft, apply, build, cancel, create_draft, is_built, lane_of, preview
+from storage.scoring.draft_jobs import NoDraft, lane_of
+from storage.scoring.drafts import apply, build, cancel, create_draft, is_built, preview
 
 PATIENCE = 2.0  #: seconds to wait for a result before it is left to jobs
 

@@ -10,7 +10,8 @@ from storage.domain.score_types import Band
 from storage.jobs import NewJob
 from storage.late_answers import LateAnswer
 from storage.scoring.definitions import score_type
-from storage.scoring.drafts import APPLY, ASKING, create_draft, lane_of, make_handlers
+from storage.scoring.draft_jobs import APPLY, ASKING, lane_of, make_handlers
+from storage.scoring.drafts import create_draft
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team, set_to
 

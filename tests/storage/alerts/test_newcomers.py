@@ -22,7 +22,8 @@ from storage.jobs import NewJob
 from storage.ledger.committer import Committer
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import count_asked, score_type
-from storage.scoring.drafts import APPLY, ASKING, apply, build, create_draft, lane_of, make_handlers, preview
+from storage.scoring.draft_jobs import APPLY, ASKING, lane_of, make_handlers
+from storage.scoring.drafts import apply, build, create_draft, preview
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, field_item, set_to
 

@@ -19,7 +19,7 @@ from storage.ledger.committer import Committer
 from storage.ledger.lock import Returned
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
-from storage.scoring import drafts
+from storage.scoring import draft_jobs, drafts
 from storage.scoring.definitions import score_types
 from tests.counts import report_counts
 from tests.storage import raw
@@ -258,7 +258,7 @@ async def test_whoever_records_while_a_draft_is_applied(team: Team, database_url
         meanwhile = Meanwhile(other_process.deliver(*visits(after), batch=f"d{after}"), watcher)
 
         async def make_live(session: Session, draft: ScoreType = draft) -> None:
-            await drafts.make_live(session, team.workspace, draft=draft, with_alerts=True, now=NOW)
+            await draft_jobs.make_live(session, team.workspace, draft=draft, with_alerts=True, now=NOW)
 
         await paused(make_live, after=after, pause=meanwhile.go)
         await meanwhile.end()

@@ -21,18 +21,8 @@ from storage.ledger.verify import verify_next
 from storage.reading.current_scores import card, top
 from storage.reading.history import history
 from storage.scoring.definitions import add_score_type, drafts, point_at_draft, score_type, score_types
-from storage.scoring.drafts import (
-    BUILD,
-    NoDraft,
-    apply,
-    build,
-    cancel,
-    create_draft,
-    is_built,
-    lane_of,
-    make_handlers,
-    preview,
-)
+from storage.scoring.draft_jobs import BUILD, NoDraft, lane_of, make_handlers
+from storage.scoring.drafts import apply, build, cancel, create_draft, is_built, preview
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage.firings import list_firings
