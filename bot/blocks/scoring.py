@@ -28,10 +28,10 @@ from storage.scoring.drafts import Preview
 
 TYPE_FORM = "score_type"
 RULE_FORM = "rule"
-MOST_CHOICES = 100
+MOST_CHOICES = 100  # the most options in a menu of Slack
 PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", Period.EVER: "in all"}
 _PAST_TENSE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
-PER_PAGE, MOST_DRAFTS = 12, 3
+PER_PAGE, MOST_DRAFTS = 12, 3  # score types or rules on a page, and drafts that are shown
 MOST_BREAKING = 5  # rules that a preview names
 
 

@@ -23,11 +23,11 @@ from storage.sources.readback_queue import ReadbackStatus
 
 SOURCE_FORM, EDIT_FORM, ROTATE_FORM = "source", "source_edit", "rotate"
 HEALTH_EVENT = "source_standing"  # the event type in the metadata of messages about the health of a source
-PER_PAGE, MOST_ITEMS = 7, 10
+PER_PAGE, MOST_ITEMS = 7, 10  # sources on a page, and items of a quarantine that are shown
 MOST_TESTED = 20  # items that a test shows
 MOST_SENT = 1500  # characters of a request that a test shows
 MOST_TYPED = 3000  # characters that a field of a form holds
-MUTED, LOUD = "muted", "loud"
+MUTED, LOUD = "muted", "loud"  # the values of the choice whether a source's changes create follow-ups
 PAUSING = (
     "While a source is paused, its requests are answered 503 and nothing is recorded. Most senders retry for some hours"
     " or days. A delivery that its sender stops retrying is lost."

@@ -338,6 +338,10 @@ async def add_to_score(call: ToolCall, arguments: AddToScore) -> ToolResult:
 async def _record_change(
     call: ToolCall, item: Item, score_type: ScoreType, *, contact: Contact | None = None, creates: bool = False
 ) -> ToolResult:
+    """Record a change of a score and return its receipt. A repeat of an earlier call changes nothing.
+
+    *contact* is None if the contact may not exist yet. Raises ToolMistake if there is nothing to show.
+    """
     recorded = await call.record([item], creates=creates)
     if not recorded.moved:
         if contact is None:
@@ -485,6 +489,7 @@ def _describe_contact(contact: Contact) -> str:
 
 
 async def _load_card(call: ToolCall, contact: Contact) -> Card:
+    """Return a contact with its scores. Raises ToolMistake if the contact was deleted meanwhile."""
     contact_card = await card(call.workspace, contact=contact.id, now=call.now)
     if contact_card is None:
         raise ToolMistake("That contact was deleted just now.")
@@ -492,6 +497,7 @@ async def _load_card(call: ToolCall, contact: Contact) -> Card:
 
 
 def _parse_amount(value: object, name: str) -> int:
+    """Return a number in thousandths. Raises ToolMistake, which names the argument *name*."""
     try:
         return from_json(value)
     except BadNumber as exc:

@@ -279,6 +279,7 @@ class Dispatcher:
         fields: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Reply:
+        """Check access and call a handler. Return its reply, or one that explains a refusal or a failure."""
         try:
             request = await self.authorize(payload)
             if isinstance(request, Verdict):

@@ -277,6 +277,7 @@ async def _write_outcome(
     token: str | None,
     now: int,
 ) -> None:
+    """Save the outcome and the note of a follow-up that is done, and add them to its history."""
     await session.rows(
         "UPDATE follow_ups SET outcome = $2, note = $3, changed_at = $4 WHERE id = $1",
         row["id"],

@@ -105,7 +105,7 @@ async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp
 
 
 async def load_unfinished(session: Session, new_follow_ups: Sequence[NewFollowUp]) -> dict[tuple[int, str], Row]:
-    """Return the id and state of the oldest unfinished follow-up by contact and lane."""
+    """Return the oldest unfinished follow-up for each place of new ones: (contact, lane) → row with id and state."""
     places = sorted({(new.contact, new.lane) for new in new_follow_ups})
     rows = await session.rows(
         "SELECT given.contact, f.id, f.lane, f.state FROM given(contact bigint, lane text)"
@@ -293,6 +293,10 @@ def make_step(
     detail: str | None = None,
     token: str | None = None,
 ) -> Row:
+    """Return an entry of a follow-up's history. *row* is the follow-up, *state* its state after the move.
+
+    *detail* is the person assigned, the note of an outcome, or the id of the rule that joined or left.
+    """
     return {
         "follow_up": row["id"],
         "workspace": row["workspace_id"],
@@ -306,6 +310,7 @@ def make_step(
 
 
 async def write_steps(session: Session, steps: list[Row]) -> None:
+    """Add entries to the history of follow-ups, and write their events to the outbox."""
     await session.rows(
         "INSERT INTO follow_up_moves (workspace_id, follow_up_id, move, state, by, at, detail, token)"
         " SELECT workspace, follow_up, move, state, by, at, detail, token FROM given(follow_up bigint,"

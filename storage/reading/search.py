@@ -72,6 +72,7 @@ async def find_by_key(workspace: Workspace, *, key: str, include_gone: bool = Fa
 
 
 async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
+    """Return the owner of a key, or None if no contact has it or the contact was deleted."""
     if key.isascii() and key.isdecimal() and len(key) <= 18:
         rows = await database.read(
             "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
@@ -143,6 +144,7 @@ def _check_length(text: str) -> None:
 
 
 async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[int]:
+    """Return the contacts with a name, by its matching key."""
     rows = await database.read(
         f'SELECT c.id FROM contacts c WHERE {_IS_LISTED} AND c.name_key COLLATE "C" = $2 ORDER BY c.id LIMIT $3',
         workspace.id,
