@@ -1,0 +1,374 @@
+"""Measure the product beside a floor in alternating rounds: each has a database of its own, filled alike.
+
+The floor (`tests.bench.floor`) does the least that any receiver must do, with raw drivers and the product's tables.
+CPU time is that of the server process and, on PostgreSQL, of its database server.
+"""
+
+import asyncio
+import itertools
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from storage.bootstrap import migrate, open_storage
+from storage.domain.people import Workspace
+from storage.domain.score_types import Band, Rule
+from storage.ledger.verify import verify_next
+from storage.limits import MAINTENANCE
+from storage.scoring.definitions import add_score_type
+from storage.sources.config import add_source
+from storage.workspaces import add_workspace, find_workspace
+from tests.bench.fill import fill
+from tests.bot.cli.program import PROGRAM, Serving, environment, running
+from tests.conftest import KEY, fresh
+from tests.postgres import Databases, server
+from tests.storage import raw
+from tests.webhooks.sender import SECRET, encoded, signed
+
+TEAM, SLUG = "T0BENCH", "crm"
+HALF_LIFE = 30 * 86_400_000_000
+CONNECTIONS = 32
+FLOOR, PRODUCT = "floor", "product"
+TICKS = os.sysconf("SC_CLK_TCK")
+_APPLIED = re.compile(rb'"applied": ?(\d+)')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What is measured. *events* are the deliveries, or the items of batches, that each round sends."""
+
+    databases: Sequence[str] = ("sqlite", "postgres")
+    contacts: int = 10_000
+    events: int = 2_000
+    rounds: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table. The numbers are costs, or rates if the unit ends with `/s`; None: nothing to compare."""
+
+    what: str
+    database: str
+    unit: str
+    floor: float | None
+    product: float
+
+    @property
+    def share(self) -> float | None:
+        """Return the product's speed as a part of the floor's."""
+        if not self.floor or not self.product:
+            return None
+        return self.product / self.floor if self.unit.endswith("/s") else self.floor / self.product
+
+
+@dataclass(slots=True, kw_only=True)
+class Side:
+    """A database with a server in front of it: the floor or the product."""
+
+    database_url: str
+    url: str  #: where deliveries are sent to
+    processes: Sequence[int]
+    postmaster: int | None
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that the server, and PostgreSQL for its database, have used so far."""
+        return sum(map(process_cpu, self.processes)) + server_cpu(self.postmaster)
+
+
+class Stage:
+    """Databases for benches: for each side a PostgreSQL server of its own, and copies of a migrated SQLite file."""
+
+    def __init__(self, folder: Path, sqlite_file: Path, servers: Mapping[str, tuple[str, Databases]]) -> None:
+        self._folder = folder
+        self._sqlite_file = sqlite_file
+        self._servers = servers
+        self._numbers = itertools.count()
+
+    @asynccontextmanager
+    async def database(self, dialect: str, side: str) -> AsyncIterator[str]:
+        """Yield the URL of an empty database with its tables."""
+        folder = self._folder / f"{side}-{next(self._numbers)}"
+        folder.mkdir()
+        socket, databases = self._servers[side]
+        async with fresh(dialect, self._sqlite_file, databases, socket, folder) as url:
+            yield url
+
+
+@asynccontextmanager
+async def open_stage() -> AsyncIterator[Stage]:
+    """Yield a stage whose PostgreSQL servers write to the disk at each commit, unlike those of the tests."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contact-score-bench-")))
+        servers = {}
+        for side in (FLOOR, PRODUCT):
+            socket = stack.enter_context(server(durable=True))
+            databases = Databases(socket, prefix="bench")
+            await databases.open()
+            servers[side] = (socket, databases)
+        await migrate(f"sqlite://{folder}/template.db", now=0)
+        yield Stage(folder, folder / "template.db", servers)
+
+
+def now() -> int:
+    """Return the time in µs UTC, as the product reads it."""
+    return time.time_ns() // 1_000
+
+
+@asynccontextmanager
+async def both_sides(
+    stage: Stage, dialect: str, *, contacts: int, prepare: Callable[[Workspace], Awaitable[None]] | None = None
+) -> AsyncIterator[tuple[Side, Side]]:
+    """Run the floor and the product on equal databases, and verify both at the end."""
+    async with AsyncExitStack() as stack:
+        urls = {side: await stack.enter_async_context(stage.database(dialect, side)) for side in (FLOOR, PRODUCT)}
+        for side, url in urls.items():
+            await furnish(url, contacts=contacts, prepare=prepare if side == PRODUCT else None)
+        floor = await stack.enter_async_context(floor_side(urls[FLOOR]))
+        product = await stack.enter_async_context(product_side(urls[PRODUCT]))
+        yield floor, product
+        await verify(urls[FLOOR])
+        await verify(urls[PRODUCT])
+
+
+@asynccontextmanager
+async def floor_side(url: str) -> AsyncIterator[Side]:
+    """Run the floor on a furnished database."""
+    command = running(sys.executable, "-m", "tests.bench.floor", url, env=environment(None))
+    async with command as served, drained(served):
+        yield await _make_side(url, [served])
+
+
+@asynccontextmanager
+async def product_side(url: str, *, replicas: int = 1) -> AsyncIterator[Side]:
+    """Run `contact-score serve --no-slack` on a furnished database. Requests go to the first of the replicas."""
+    async with AsyncExitStack() as stack:
+        served = []
+        for _ in range(replicas):
+            command = running(PROGRAM, "serve", "--no-slack", env=environment(url))
+            served.append(await stack.enter_async_context(command))
+            await stack.enter_async_context(drained(served[-1]))
+        yield await _make_side(url, served)
+
+
+async def _make_side(url: str, served: Sequence[Serving]) -> Side:
+    return Side(
+        database_url=url,
+        url=f"{served[0].url}/webhooks/{TEAM}/{SLUG}",
+        processes=[serving.process.pid for serving in served],
+        postmaster=await find_postmaster(url),
+    )
+
+
+@asynccontextmanager
+async def drained(served: Serving) -> AsyncIterator[None]:
+    """Read what a server prints, so that it never waits for a reader."""
+
+    async def read(stream: asyncio.StreamReader | None) -> None:
+        while stream is not None and await stream.readline():
+            pass
+
+    readers = [asyncio.create_task(read(stream)) for stream in (served.process.stdout, served.process.stderr)]
+    try:
+        yield
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.wait(readers)
+
+
+async def furnish(url: str, *, contacts: int, prepare: Callable[[Workspace], Awaitable[None]] | None = None) -> None:
+    """Create a workspace with a source and four score types, and fill it with contacts that have three scores each.
+
+    The type `points` has no scores yet. *prepare* adds what else a bench needs.
+    """
+    storage = await open_storage(url, secret_keys=[KEY])
+    try:
+        workspace = await add_workspace(TEAM, name="Bench", by="U0ADMIN", now=now())
+        bands = [Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000)]
+        await _add_type(workspace, "fit", bands=bands)
+        await _add_type(workspace, "heat", bands=bands, half_life=HALF_LIFE)
+        await _add_type(workspace, "points", maximum=10**9)
+        await add_source(workspace, slug=SLUG, provider="generic", secrets=[SECRET], by="U0ADMIN", now=now())
+        if prepare is not None:
+            await prepare(workspace)
+    finally:
+        await storage.close()
+    await fill(url, team=TEAM, contacts=contacts, now=now())
+
+
+async def _add_type(
+    workspace: Workspace,
+    key: str,
+    *,
+    maximum: int = 100_000,
+    bands: Sequence[Band] = (),
+    half_life: int | None = None,
+    rules: Sequence[Rule] = (),
+) -> None:
+    await add_score_type(
+        workspace, key=key, label=key.capitalize(), minimum=0, maximum=maximum, step=1_000, bands=bands, start=None,
+        half_life=half_life, rules=rules, is_default=False, by="U0ADMIN", now=now(),
+    )  # fmt: skip  # the values of one definition
+
+
+async def verify(url: str) -> int:
+    """Recalculate all scores and fail if anything stored differs. Return the number of scores."""
+    storage = await open_storage(url, secret_keys=[KEY], limits=MAINTENANCE)
+    try:
+        workspace, count, last = await find_workspace(TEAM), 0, 0
+        while True:
+            verified = await verify_next(workspace, after=last)
+            assert not verified.differences, (url, verified.differences[:3])
+            count += verified.scores
+            if verified.last is None:
+                return count
+            last = verified.last
+    finally:
+        await storage.close()
+
+
+def process_cpu(pid: int) -> float:
+    """Return the CPU seconds of a process and its threads."""
+    fields = _read_stat(pid)
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def server_cpu(postmaster: int | None) -> float:
+    """Return the CPU seconds of a PostgreSQL server with its current and former processes; 0 for None."""
+    if postmaster is None:
+        return 0
+    own = _read_stat(postmaster)
+    ticks = sum(int(field) for field in own[11:15])  # its own, and those of the processes that have ended
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = _read_stat(int(folder.name))
+            except (FileNotFoundError, ProcessLookupError):  # it has just ended
+                continue
+            if int(fields[1]) == postmaster:
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICKS
+
+
+def _read_stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat after the name of the program."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+async def find_postmaster(url: str) -> int | None:
+    """Return the id of the main process of the PostgreSQL server; None for SQLite."""
+    if raw.is_sqlite(url):
+        return None
+    (row,) = await raw.rows(url, "SELECT pg_backend_pid() AS pid")
+    backend = row["pid"]
+    assert isinstance(backend, int)
+    connection = await raw.connect(url)
+    try:
+        return int(_read_stat(connection.get_server_pid())[1])
+    finally:
+        await connection.close()
+
+
+def make_request(url: str, document: object, *, delivery: str) -> bytes:
+    """Return a signed delivery as the bytes of an HTTP request."""
+    body, target = encoded(document), urlsplit(url)
+    headers = {
+        "Host": target.netloc,
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **signed(body, delivery=delivery, at=now()),
+    }
+    lines = [f"POST {target.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+@dataclass(slots=True, kw_only=True)
+class Sent:
+    """The result of sending requests."""
+
+    seconds: float  #: from the first request to the last answer
+    cpu: float  #: of the server, in seconds
+    answers: list[float] = field(default_factory=list)  #: seconds until each answer
+    applied: int = 0  #: items
+    refused: int = 0  #: requests that were sent again because the server had no room
+
+    @property
+    def cost(self) -> float:
+        """Return the CPU time per applied item, in µs."""
+        return self.cpu / self.applied * 1e6
+
+    @property
+    def rate(self) -> float:
+        """Return the applied items per second."""
+        return self.applied / self.seconds
+
+
+async def send(side: Side, requests: Iterable[bytes], *, connections: int = CONNECTIONS) -> Sent:
+    """Send requests over so many connections, each as soon as the one before it is answered."""
+    sent, pending = Sent(seconds=0, cpu=0), iter(requests)
+    began, cpu = time.perf_counter(), side.cpu()
+    await asyncio.gather(*(_send_over_one(side.url, pending, sent) for _ in range(connections)))
+    sent.seconds, sent.cpu = time.perf_counter() - began, side.cpu() - cpu
+    return sent
+
+
+async def _send_over_one(url: str, pending: Iterator[bytes], sent: Sent) -> None:
+    target = urlsplit(url)
+    reader, writer = await asyncio.open_connection(target.hostname, target.port)
+    try:
+        for request in pending:
+            began = time.perf_counter()
+            while True:
+                writer.write(request)
+                head, body = await _read_answer(reader)
+                if not head.startswith(b"HTTP/1.1 503"):
+                    break
+                sent.refused += 1
+                await asyncio.sleep(1)
+            assert head.startswith(b"HTTP/1.1 200"), (head, body[:500])
+            applied = _APPLIED.search(body)
+            assert applied is not None, body[:500]
+            sent.applied += int(applied[1])
+            sent.answers.append(time.perf_counter() - began)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def _read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
+    return head, await reader.readexactly(int(length[1]) if length else 0)
+
+
+async def alternate(
+    rounds: int, *, floor: Callable[[], Awaitable[Sent]], product: Callable[[], Awaitable[Sent]]
+) -> tuple[list[Sent], list[Sent]]:
+    """Measure both sides so many times, in turn, after one round that does not count."""
+    measured: tuple[list[Sent], list[Sent]] = ([], [])
+    for number in range(rounds + 1):
+        order = ((floor, 0), (product, 1))
+        for measure, place in order if number % 2 else order[::-1]:
+            result = await measure()
+            if number:
+                measured[place].append(result)
+    return measured
+
+
+def middle(results: Iterable[Sent], value: Callable[[Sent], float]) -> float:
+    """Return the median of a value of several rounds."""
+    return statistics.median(map(value, results))
+
+
+def percentile(seconds: Iterable[float], percent: int) -> float:
+    """Return the duration that so many percent of the durations do not exceed, in ms."""
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1_000

@@ -1,0 +1,58 @@
+"""Measure single deliveries: 32 connections, each of which sends a delivery as soon as its last one is answered."""
+
+import itertools
+from collections.abc import AsyncIterator
+
+from tests.bench.fill import email
+from tests.bench.harness import (
+    CONNECTIONS,
+    Options,
+    Row,
+    Sent,
+    Side,
+    Stage,
+    alternate,
+    both_sides,
+    make_request,
+    middle,
+    percentile,
+    send,
+)
+from tests.webhooks.sender import item
+
+
+async def measure(stage: Stage, options: Options) -> AsyncIterator[Row]:
+    """Yield the cost and the rate of single deliveries, and how long they wait for their answers."""
+    for dialect in options.databases:
+        async with both_sides(stage, dialect, contacts=options.contacts) as (floor, product):
+            floors, products = await measure_pair(floor, product, options)
+        for what, unit, value in (
+            (f"a delivery, {CONNECTIONS} connections", "µs CPU", lambda sent: sent.cost),
+            (f"deliveries, {CONNECTIONS} connections", "/s", lambda sent: sent.rate),
+            ("until the answer, p50", "ms", lambda sent: percentile(sent.answers, 50)),
+            ("until the answer, p99", "ms", lambda sent: percentile(sent.answers, 99)),
+        ):
+            yield Row(
+                what=what, database=dialect, unit=unit, floor=middle(floors, value), product=middle(products, value)
+            )
+
+
+async def measure_pair(floor: Side, product: Side, options: Options) -> tuple[list[Sent], list[Sent]]:
+    """Send each side so many deliveries in each round, for contacts that it has."""
+    numbers = itertools.count()
+
+    def deliveries(side: Side) -> list[bytes]:
+        return [
+            make_request(
+                side.url,
+                item("score.add", email(number % options.contacts + 1), score="points", value=1),
+                delivery=f"single-{number}",
+            )
+            for number in itertools.islice(numbers, options.events)
+        ]
+
+    return await alternate(
+        options.rounds,
+        floor=lambda: send(floor, deliveries(floor)),
+        product=lambda: send(product, deliveries(product)),
+    )
