@@ -11,11 +11,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from tests.bench import ingest
+from tests.bench import batch, ingest
 from tests.bench.harness import Options, Row, Stage, open_stage
 
 Bench = Callable[[Stage, Options], AsyncIterator[Row]]
-BENCHES: Mapping[str, Bench] = {"ingest": ingest.measure}
+BENCHES: Mapping[str, Bench] = {"ingest": ingest.measure, "batch": batch.measure}
 
 
 def format_table(rows: list[tuple[str, Row]]) -> list[str]:

@@ -193,9 +193,9 @@ async def furnish(url: str, *, contacts: int, prepare: Callable[[Workspace], Awa
     try:
         workspace = await add_workspace(TEAM, name="Bench", by="U0ADMIN", now=now())
         bands = [Band(name="cold", start=0), Band(name="warm", start=40_000), Band(name="hot", start=80_000)]
-        await _add_type(workspace, "fit", bands=bands)
-        await _add_type(workspace, "heat", bands=bands, half_life=HALF_LIFE)
-        await _add_type(workspace, "points", maximum=10**9)
+        await add_type(workspace, "fit", bands=bands)
+        await add_type(workspace, "heat", bands=bands, half_life=HALF_LIFE)
+        await add_type(workspace, "points", maximum=10**9)
         await add_source(workspace, slug=SLUG, provider="generic", secrets=[SECRET], by="U0ADMIN", now=now())
         if prepare is not None:
             await prepare(workspace)
@@ -204,7 +204,7 @@ async def furnish(url: str, *, contacts: int, prepare: Callable[[Workspace], Awa
     await fill(url, team=TEAM, contacts=contacts, now=now())
 
 
-async def _add_type(
+async def add_type(
     workspace: Workspace,
     key: str,
     *,
@@ -213,6 +213,7 @@ async def _add_type(
     half_life: int | None = None,
     rules: Sequence[Rule] = (),
 ) -> None:
+    """Create a score type from 0 to *maximum* thousandths in whole points."""
     await add_score_type(
         workspace, key=key, label=key.capitalize(), minimum=0, maximum=maximum, step=1_000, bands=bands, start=None,
         half_life=half_life, rules=rules, is_default=False, by="U0ADMIN", now=now(),
@@ -349,18 +350,15 @@ async def _read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, await reader.readexactly(int(length[1]) if length else 0)
 
 
-async def alternate(
-    rounds: int, *, floor: Callable[[], Awaitable[Sent]], product: Callable[[], Awaitable[Sent]]
-) -> tuple[list[Sent], list[Sent]]:
-    """Measure both sides so many times, in turn, after one round that does not count."""
-    measured: tuple[list[Sent], list[Sent]] = ([], [])
+async def alternate(rounds: int, measures: Mapping[str, Callable[[], Awaitable[Sent]]]) -> dict[str, list[Sent]]:
+    """Take each measure so many times, in turn, after one round that does not count."""
+    results: dict[str, list[Sent]] = {name: [] for name in measures}
     for number in range(rounds + 1):
-        order = ((floor, 0), (product, 1))
-        for measure, place in order if number % 2 else order[::-1]:
-            result = await measure()
+        for name in measures if number % 2 else reversed(list(measures)):
+            result = await measures[name]()
             if number:
-                measured[place].append(result)
-    return measured
+                results[name].append(result)
+    return results
 
 
 def middle(results: Iterable[Sent], value: Callable[[Sent], float]) -> float:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from tests.bench.fill import email
 from tests.bench.harness import (
     CONNECTIONS,
+    FLOOR,
+    PRODUCT,
     Options,
     Row,
     Sent,
@@ -25,19 +27,18 @@ async def measure(stage: Stage, options: Options) -> AsyncIterator[Row]:
     """Yield the cost and the rate of single deliveries, and how long they wait for their answers."""
     for dialect in options.databases:
         async with both_sides(stage, dialect, contacts=options.contacts) as (floor, product):
-            floors, products = await measure_pair(floor, product, options)
+            results = await measure_pair(floor, product, options)
         for what, unit, value in (
             (f"a delivery, {CONNECTIONS} connections", "µs CPU", lambda sent: sent.cost),
             (f"deliveries, {CONNECTIONS} connections", "/s", lambda sent: sent.rate),
             ("until the answer, p50", "ms", lambda sent: percentile(sent.answers, 50)),
             ("until the answer, p99", "ms", lambda sent: percentile(sent.answers, 99)),
         ):
-            yield Row(
-                what=what, database=dialect, unit=unit, floor=middle(floors, value), product=middle(products, value)
-            )
+            floors, products = (middle(results[side], value) for side in (FLOOR, PRODUCT))
+            yield Row(what=what, database=dialect, unit=unit, floor=floors, product=products)
 
 
-async def measure_pair(floor: Side, product: Side, options: Options) -> tuple[list[Sent], list[Sent]]:
+async def measure_pair(floor: Side, product: Side, options: Options) -> dict[str, list[Sent]]:
     """Send each side so many deliveries in each round, for contacts that it has."""
     numbers = itertools.count()
 
@@ -53,6 +54,5 @@ async def measure_pair(floor: Side, product: Side, options: Options) -> tuple[li
 
     return await alternate(
         options.rounds,
-        floor=lambda: send(floor, deliveries(floor)),
-        product=lambda: send(product, deliveries(product)),
+        {FLOOR: lambda: send(floor, deliveries(floor)), PRODUCT: lambda: send(product, deliveries(product))},
     )
