@@ -11,11 +11,11 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from tests.bench import batch, ingest
+from tests.bench import batch, growth, ingest
 from tests.bench.harness import Options, Row, Stage, open_stage
 
 Bench = Callable[[Stage, Options], AsyncIterator[Row]]
-BENCHES: Mapping[str, Bench] = {"ingest": ingest.measure, "batch": batch.measure}
+BENCHES: Mapping[str, Bench] = {"ingest": ingest.measure, "batch": batch.measure, "growth": growth.measure}
 
 
 def format_table(rows: list[tuple[str, Row]]) -> list[str]:
@@ -29,7 +29,7 @@ def format_table(rows: list[tuple[str, Row]]) -> list[str]:
             row.unit,
             format_number(row.floor),
             format_number(row.product),
-            "—" if row.share is None else f"{row.share:.2f}",
+            "—" if row.share is None else f"{row.share:.2f}" if row.share >= 0.1 else f"{row.share:.3f}",
         )
         for bench, row in rows
     ]

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -74,9 +74,14 @@ class Side:
     """A database with a server in front of it: the floor or the product."""
 
     database_url: str
-    url: str  #: where deliveries are sent to
+    urls: Sequence[str]  #: where deliveries are sent to: one for each replica
     processes: Sequence[int]
     postmaster: int | None
+
+    @property
+    def url(self) -> str:
+        """Return where deliveries are sent to."""
+        return self.urls[0]
 
     def cpu(self) -> float:
         """Return the CPU seconds that the server, and PostgreSQL for its database, have used so far."""
@@ -122,46 +127,53 @@ def now() -> int:
     return time.time_ns() // 1_000
 
 
+Prepare = Callable[[Workspace], Awaitable[None]]
+
+
 @asynccontextmanager
 async def both_sides(
-    stage: Stage, dialect: str, *, contacts: int, prepare: Callable[[Workspace], Awaitable[None]] | None = None
+    stage: Stage, dialect: str, *, contacts: int, prepare: Prepare | None = None
 ) -> AsyncIterator[tuple[Side, Side]]:
     """Run the floor and the product on equal databases, and verify both at the end."""
-    async with AsyncExitStack() as stack:
-        urls = {side: await stack.enter_async_context(stage.database(dialect, side)) for side in (FLOOR, PRODUCT)}
-        for side, url in urls.items():
-            await furnish(url, contacts=contacts, prepare=prepare if side == PRODUCT else None)
-        floor = await stack.enter_async_context(floor_side(urls[FLOOR]))
-        product = await stack.enter_async_context(product_side(urls[PRODUCT]))
+    async with (
+        floor_side(stage, dialect, contacts=contacts) as floor,
+        product_side(stage, dialect, contacts=contacts, prepare=prepare) as product,
+    ):
         yield floor, product
-        await verify(urls[FLOOR])
-        await verify(urls[PRODUCT])
 
 
 @asynccontextmanager
-async def floor_side(url: str) -> AsyncIterator[Side]:
-    """Run the floor on a furnished database."""
-    command = running(sys.executable, "-m", "tests.bench.floor", url, env=environment(None))
-    async with command as served, drained(served):
-        yield await _make_side(url, [served])
+async def floor_side(stage: Stage, dialect: str, *, contacts: int) -> AsyncIterator[Side]:
+    """Run the floor on a furnished database, and verify the database at the end."""
+    async with stage.database(dialect, FLOOR) as url:
+        await furnish(url, contacts=contacts)
+        command = running(sys.executable, "-m", "tests.bench.floor", url, env=environment(None))
+        async with command as served, drained(served):
+            yield await _make_side(url, [served])
+        await verify(url)
 
 
 @asynccontextmanager
-async def product_side(url: str, *, replicas: int = 1) -> AsyncIterator[Side]:
-    """Run `contact-score serve --no-slack` on a furnished database. Requests go to the first of the replicas."""
-    async with AsyncExitStack() as stack:
-        served = []
-        for _ in range(replicas):
-            command = running(PROGRAM, "serve", "--no-slack", env=environment(url))
-            served.append(await stack.enter_async_context(command))
-            await stack.enter_async_context(drained(served[-1]))
-        yield await _make_side(url, served)
+async def product_side(
+    stage: Stage, dialect: str, *, contacts: int, prepare: Prepare | None = None, replicas: int = 1
+) -> AsyncIterator[Side]:
+    """Run `contact-score serve --no-slack` on a furnished database, and verify the database at the end."""
+    async with stage.database(dialect, PRODUCT) as url:
+        await furnish(url, contacts=contacts, prepare=prepare)
+        async with AsyncExitStack() as stack:
+            served = []
+            for _ in range(replicas):
+                command = running(PROGRAM, "serve", "--no-slack", env=environment(url))
+                served.append(await stack.enter_async_context(command))
+                await stack.enter_async_context(drained(served[-1]))
+            yield await _make_side(url, served)
+        await verify(url)
 
 
 async def _make_side(url: str, served: Sequence[Serving]) -> Side:
     return Side(
         database_url=url,
-        url=f"{served[0].url}/webhooks/{TEAM}/{SLUG}",
+        urls=[f"{serving.url}/webhooks/{TEAM}/{SLUG}" for serving in served],
         processes=[serving.process.pid for serving in served],
         postmaster=await find_postmaster(url),
     )
@@ -237,26 +249,21 @@ async def verify(url: str) -> int:
 
 
 def process_cpu(pid: int) -> float:
-    """Return the CPU seconds of a process and its threads."""
-    fields = _read_stat(pid)
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Return the CPU seconds of a process and its threads. Raises OSError if the process has ended."""
+    return time.clock_gettime(~pid << 3 | 2)  # what clock_getcpuclockid(3) returns on Linux
 
 
 def server_cpu(postmaster: int | None) -> float:
     """Return the CPU seconds of a PostgreSQL server with its current and former processes; 0 for None."""
     if postmaster is None:
         return 0
-    own = _read_stat(postmaster)
-    ticks = sum(int(field) for field in own[11:15])  # its own, and those of the processes that have ended
+    seconds = process_cpu(postmaster) + sum(int(field) for field in _read_stat(postmaster)[13:15]) / TICKS
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
-            try:
-                fields = _read_stat(int(folder.name))
-            except (FileNotFoundError, ProcessLookupError):  # it has just ended
-                continue
-            if int(fields[1]) == postmaster:
-                ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS
+            with suppress(OSError):  # it has just ended
+                if int(_read_stat(int(folder.name))[1]) == postmaster:
+                    seconds += process_cpu(int(folder.name))
+    return seconds
 
 
 def _read_stat(pid: int) -> list[str]:
@@ -268,9 +275,6 @@ async def find_postmaster(url: str) -> int | None:
     """Return the id of the main process of the PostgreSQL server; None for SQLite."""
     if raw.is_sqlite(url):
         return None
-    (row,) = await raw.rows(url, "SELECT pg_backend_pid() AS pid")
-    backend = row["pid"]
-    assert isinstance(backend, int)
     connection = await raw.connect(url)
     try:
         return int(_read_stat(connection.get_server_pid())[1])
@@ -316,7 +320,8 @@ async def send(side: Side, requests: Iterable[bytes], *, connections: int = CONN
     """Send requests over so many connections, each as soon as the one before it is answered."""
     sent, pending = Sent(seconds=0, cpu=0), iter(requests)
     began, cpu = time.perf_counter(), side.cpu()
-    await asyncio.gather(*(_send_over_one(side.url, pending, sent) for _ in range(connections)))
+    targets = itertools.islice(itertools.cycle(side.urls), connections)
+    await asyncio.gather(*(_send_over_one(url, pending, sent) for url in targets))
     sent.seconds, sent.cpu = time.perf_counter() - began, side.cpu() - cpu
     return sent
 
