@@ -11,11 +11,16 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from tests.bench import batch, growth, ingest
+from tests.bench import batch, growth, import_file, ingest
 from tests.bench.harness import Options, Row, Stage, open_stage
 
 Bench = Callable[[Stage, Options], AsyncIterator[Row]]
-BENCHES: Mapping[str, Bench] = {"ingest": ingest.measure, "batch": batch.measure, "growth": growth.measure}
+BENCHES: Mapping[str, Bench] = {
+    "ingest": ingest.measure,
+    "batch": batch.measure,
+    "import": import_file.measure,
+    "growth": growth.measure,
+}
 
 
 def format_table(rows: list[tuple[str, Row]]) -> list[str]:

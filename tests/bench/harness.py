@@ -266,6 +266,12 @@ def server_cpu(postmaster: int | None) -> float:
     return seconds
 
 
+def peak_memory(pid: int, field: str = "VmHWM") -> float:
+    """Return the most memory that a process used, in MB; 0 if it has ended. `VmRSS` is what it uses now."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) / 1_024 for line in lines if line.startswith(f"{field}:")), 0)
+
+
 def _read_stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat after the name of the program."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
