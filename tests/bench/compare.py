@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from tests.bench import batch, growth, import_file, ingest
+from tests.bench import batch, growth, import_file, ingest, queries
 from tests.bench.harness import Options, Row, Stage, open_stage
 
 Bench = Callable[[Stage, Options], AsyncIterator[Row]]
@@ -20,6 +20,7 @@ BENCHES: Mapping[str, Bench] = {
     "batch": batch.measure,
     "import": import_file.measure,
     "growth": growth.measure,
+    "queries": queries.measure,
 }
 
 
@@ -32,8 +33,8 @@ def format_table(rows: list[tuple[str, Row]]) -> list[str]:
             row.what,
             row.database,
             row.unit,
-            format_number(row.floor),
-            format_number(row.product),
+            format_numbers(row.floor, row.floor_p99),
+            format_numbers(row.product, row.product_p99),
             "—" if row.share is None else f"{row.share:.2f}" if row.share >= 0.1 else f"{row.share:.3f}",
         )
         for bench, row in rows
@@ -43,10 +44,15 @@ def format_table(rows: list[tuple[str, Row]]) -> list[str]:
     return [line.rstrip() for line in (lines[0], "-|-".join("-" * width for width in widths), *lines[1:])]
 
 
-def format_number(value: float | None) -> str:
-    """Format a number with three digits, or more if it has more before the point."""
+def format_numbers(value: float | None, p99: float | None) -> str:
+    """Format a number, or a median with its 99th percentile."""
     if value is None:
         return "—"
+    return format_number(value) if p99 is None else f"{format_number(value)} / {format_number(p99)}"
+
+
+def format_number(value: float) -> str:
+    """Format a number with three digits, or more if it has more before the point."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 

@@ -53,13 +53,18 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the table. The numbers are costs, or rates if the unit ends with `/s`; None: nothing to compare."""
+    """One line of the table. The numbers are costs, or rates if the unit ends with `/s`; None: nothing to compare.
+
+    If the numbers are medians of durations, *floor_p99* and *product_p99* are the durations that 99 % do not exceed.
+    """
 
     what: str
     database: str
     unit: str
     floor: float | None
     product: float
+    floor_p99: float | None = None
+    product_p99: float | None = None
 
     @property
     def share(self) -> float | None:
@@ -67,6 +72,19 @@ class Row:
         if not self.floor or not self.product:
             return None
         return self.product / self.floor if self.unit.endswith("/s") else self.floor / self.product
+
+
+def durations_row(what: str, database: str, *, floor: Sequence[float] = (), product: Sequence[float]) -> Row:
+    """Return the line for durations in seconds."""
+    return Row(
+        what=what,
+        database=database,
+        unit="ms, p50 / p99",
+        floor=percentile(floor, 50) if floor else None,
+        product=percentile(product, 50),
+        floor_p99=percentile(floor, 99) if floor else None,
+        product_p99=percentile(product, 99),
+    )
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,9 +15,9 @@ from tests.bench.harness import (
     Stage,
     alternate,
     both_sides,
+    durations_row,
     make_request,
     middle,
-    percentile,
     send,
 )
 from tests.webhooks.sender import item
@@ -31,11 +31,11 @@ async def measure(stage: Stage, options: Options) -> AsyncIterator[Row]:
         for what, unit, value in (
             (f"a delivery, {CONNECTIONS} connections", "µs CPU", lambda sent: sent.cost),
             (f"deliveries, {CONNECTIONS} connections", "/s", lambda sent: sent.rate),
-            ("until the answer, p50", "ms", lambda sent: percentile(sent.answers, 50)),
-            ("until the answer, p99", "ms", lambda sent: percentile(sent.answers, 99)),
         ):
             floors, products = (middle(results[side], value) for side in (FLOOR, PRODUCT))
             yield Row(what=what, database=dialect, unit=unit, floor=floors, product=products)
+        answers = {side: [seconds for sent in results[side] for seconds in sent.answers] for side in (FLOOR, PRODUCT)}
+        yield durations_row("until the answer", dialect, floor=answers[FLOOR], product=answers[PRODUCT])
 
 
 async def measure_pair(floor: Side, product: Side, options: Options) -> dict[str, list[Sent]]:
