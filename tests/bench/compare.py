@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from tests.bench import batch, growth, import_file, ingest, queries
+from tests.bench import batch, flood, growth, import_file, ingest, memory, queries, replicas, slash
 from tests.bench.harness import Options, Row, Stage, open_stage
 
 Bench = Callable[[Stage, Options], AsyncIterator[Row]]
@@ -21,6 +21,10 @@ BENCHES: Mapping[str, Bench] = {
     "import": import_file.measure,
     "growth": growth.measure,
     "queries": queries.measure,
+    "slash": slash.measure,
+    "memory": memory.measure,
+    "replicas": replicas.measure,
+    "flood": flood.measure,
 }
 
 
@@ -63,7 +67,8 @@ async def compare(names: list[str], options: Options) -> list[tuple[str, Row]]:
         for name in names:
             async for row in BENCHES[name](stage, options):
                 rows.append((name, row))
-                print(f"{name}: {row.what}, {row.database}: {format_number(row.product)} {row.unit}", flush=True)
+                number = format_numbers(row.product, row.product_p99)
+                print(f"{name}: {row.what}, {row.database}: {number} {row.unit}", flush=True)
     return rows
 
 

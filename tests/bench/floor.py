@@ -5,12 +5,16 @@ python -m tests.bench.floor DATABASE_URL
 It checks the signature, finds the contacts, and writes what the product writes for a change of a score without rules:
 the fact (unless it is a repeat), its effect, the score and the delivery. It answers after the commit. It does not read
 attributes, rules, alerts, definitions or tokens, so the database must be furnished by `tests.bench.harness`.
+
+It also answers `/score ADDRESS` and, for any other text, the twenty highest scores, if the signing secret of its Slack
+is in FLOOR_SIGNING.
 """
 
 import asyncio
 import base64
 import hmac
 import json
+import os
 import sqlite3
 import sys
 import time
@@ -18,8 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from tests.storage import raw
 from tests.webhooks.sender import SECRET
@@ -64,10 +69,16 @@ class Delivery:
 
 
 class Ledger(Protocol):
-    """Records deliveries in one transaction."""
+    """Records deliveries in one transaction, and reads scores: rows of address, name and score in thousandths."""
 
     async def record(self, group: Sequence[Delivery]) -> None:
         """Record a group, and set the outcomes of its deliveries."""
+
+    async def scores_of(self, address: str) -> Sequence[Any]:
+        """Return all scores of a contact."""
+
+    async def top(self, count: int) -> Sequence[Any]:
+        """Return the highest scores of the type `score`."""
 
 
 def apply(change: Change, own: int | None, minimum: int, maximum: int) -> int:
@@ -86,6 +97,16 @@ REPLACE = (
 DELIVERY = "workspace_id, source_id, delivery_key, received_at, applied, duplicate, ignored, quarantined"
 
 
+SCORES_OF = (
+    "SELECT c.email, c.name, s.rank FROM identities i JOIN contacts c ON c.id = i.contact_id"
+    " JOIN scores s ON s.contact_id = c.id WHERE i.workspace_id = $1 AND i.namespace = '' AND i.value = $2"
+)
+TOP = (
+    "SELECT c.email, c.name, s.rank FROM scores s JOIN contacts c ON c.id = s.contact_id"
+    " WHERE s.definition_id = $1 AND s.rank IS NOT NULL ORDER BY s.rank DESC, s.contact_id LIMIT $2"
+)
+
+
 class SqliteLedger:
     """Writes in one thread, with one statement for each row: on SQLite a statement is a function call."""
 
@@ -98,6 +119,17 @@ class SqliteLedger:
     async def record(self, group: Sequence[Delivery]) -> None:
         """Record a group in a thread, which waits for the disk."""
         await asyncio.to_thread(self._record, group)
+
+    async def scores_of(self, address: str) -> Sequence[Any]:
+        """Return all scores of a contact."""
+        return self._read(SCORES_OF, self._setting.workspace, address)
+
+    async def top(self, count: int) -> Sequence[Any]:
+        """Return the highest scores of the type `score`."""
+        return self._read(TOP, self._setting.types["score"][0], count)
+
+    def _read(self, sql: str, *values: object) -> Sequence[Any]:
+        return self._connection.execute(sql.replace("$", "?"), values).fetchall()
 
     def _record(self, group: Sequence[Delivery]) -> None:
         execute, setting = self._connection.execute, self._setting
@@ -196,6 +228,18 @@ class PostgresLedger:
             *([delivery.key for delivery in group], [delivery.at for delivery in group], applied, repeats),
         )
 
+    async def scores_of(self, address: str) -> Sequence[Any]:
+        """Return all scores of a contact."""
+        return await self._fetch(SCORES_OF, self._setting.workspace, address)
+
+    async def top(self, count: int) -> Sequence[Any]:
+        """Return the highest scores of the type `score`."""
+        return await self._fetch(TOP, self._setting.types["score"][0], count)
+
+    async def _fetch(self, sql: str, *values: object) -> Sequence[Any]:
+        rows: Sequence[Any] = await self._connection.fetch(sql, *values)
+        return rows
+
 
 FIND = """
 SELECT i.contact_id, s.own, nextval('facts_id_seq') AS fact_id, f.id IS NOT NULL AS is_known
@@ -233,8 +277,10 @@ def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
 class Floor:
     """Answers deliveries. One task records all that wait, so that many share a transaction."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, session: ClientSession) -> None:
         self._ledger = ledger
+        self._session = session
+        self._answering: set[asyncio.Task[None]] = set()
         self._waiting: list[Delivery] = []
         self._arrived = asyncio.Event()
 
@@ -259,6 +305,29 @@ class Floor:
         items = [{"status": outcome, "reason": None} for outcome in delivery.outcomes]
         counts = {"applied": applied, "duplicate": len(items) - applied, "ignored": 0, "quarantined": 0}
         return web.json_response({**counts, "items": items})
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Authenticate a slash command, acknowledge it, and answer it afterwards."""
+        body, headers = await request.read(), request.headers
+        signed = f"v0:{headers['X-Slack-Request-Timestamp']}:".encode() + body
+        digest = hmac.new(os.environ["FLOOR_SIGNING"].encode(), signed, "sha256").hexdigest()
+        if not hmac.compare_digest(f"v0={digest}", headers["X-Slack-Signature"]):
+            return web.Response(status=401)
+        command = dict(parse_qsl(body.decode()))
+        task = asyncio.create_task(self._send_answer(command["text"].strip(), command["response_url"]))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+        return web.Response()
+
+    async def _send_answer(self, text: str, url: str) -> None:
+        rows = await (self._ledger.scores_of(text.casefold()) if "@" in text else self._ledger.top(20))
+        lines = "\n".join(f"{name or email}: {rank / 1000:g}" for email, name, rank in rows)
+        answer = {
+            "response_type": "ephemeral",
+            "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": lines}}],
+        }
+        async with self._session.post(url, json={**answer, "text": lines}) as response:
+            assert response.status == 200, await response.text()
 
     async def commit(self) -> None:
         """Record what waits, for ever."""
@@ -312,9 +381,10 @@ async def main(url: str) -> None:
         connection = await raw.connect(url)
         await connection.execute("SET plan_cache_mode = force_generic_plan")
         ledger = PostgresLedger(connection, setting)
-    floor = Floor(ledger)
+    floor = Floor(ledger, ClientSession())
     app = web.Application(client_max_size=2**20)
     app.router.add_post("/webhooks/{workspace}/{source}", floor.receive)
+    app.router.add_post("/slack/events", floor.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

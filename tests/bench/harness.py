@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,11 +30,13 @@ from storage.workspaces import add_workspace, find_workspace
 from tests.bench.fill import fill
 from tests.bot.cli.program import PROGRAM, Serving, environment, running
 from tests.conftest import KEY, fresh
+from tests.journeys.acme import BOT_TOKEN, SIGNING
 from tests.postgres import Databases, server
+from tests.slack.foreign import ForeignSlack
 from tests.storage import raw
 from tests.webhooks.sender import SECRET, encoded, signed
 
-TEAM, SLUG = "T0BENCH", "crm"
+TEAM, SLUG = "T0DEMO", "crm"  # the team of the foreign Slack
 HALF_LIFE = 30 * 86_400_000_000
 CONNECTIONS = 32
 FLOOR, PRODUCT = "floor", "product"
@@ -165,7 +168,7 @@ async def floor_side(stage: Stage, dialect: str, *, contacts: int) -> AsyncItera
     """Run the floor on a furnished database, and verify the database at the end."""
     async with stage.database(dialect, FLOOR) as url:
         await furnish(url, contacts=contacts)
-        command = running(sys.executable, "-m", "tests.bench.floor", url, env=environment(None))
+        command = running(sys.executable, "-m", "tests.bench.floor", url, env=environment(None, FLOOR_SIGNING=SIGNING))
         async with command as served, drained(served):
             yield await _make_side(url, [served])
         await verify(url)
@@ -186,6 +189,51 @@ async def product_side(
                 await stack.enter_async_context(drained(served[-1]))
             yield await _make_side(url, served)
         await verify(url)
+
+
+@asynccontextmanager
+async def slack_side(
+    stage: Stage, dialect: str, *, contacts: int, prepare: Prepare | None = None
+) -> AsyncIterator[tuple[Side, ForeignSlack]]:
+    """Run `contact-score serve` with its Slack on a furnished database, and verify the database at the end."""
+    async with stage.database(dialect, PRODUCT) as url:
+        await furnish(url, contacts=contacts, prepare=prepare)
+        async with serving_slack(url) as (served, sandbox):
+            yield await _make_side(url, [served]), sandbox
+        await verify(url)
+
+
+@asynccontextmanager
+async def serving_slack(url: str) -> AsyncIterator[tuple[Serving, ForeignSlack]]:
+    """Run `contact-score serve` and its Slack, and yield both once the service accepts requests of Slack."""
+    async with foreign_slack() as sandbox:
+        slack = {"SLACK_API_URL": f"{sandbox.url}/api/", "SLACK_BOT_TOKEN": BOT_TOKEN, "SLACK_SIGNING_SECRET": SIGNING}
+        command = running(PROGRAM, "serve", env=environment(url, **slack))
+        async with command as served, drained(served):
+            sandbox.app_url = served.url
+            await _wait_until_connected(sandbox)
+            yield served, sandbox
+
+
+@asynccontextmanager
+async def foreign_slack() -> AsyncIterator[ForeignSlack]:
+    """Run a Slack that has no service yet."""
+    sandbox = ForeignSlack(app_url="http://127.0.0.1:1", signing_secret=SIGNING, bot_token=BOT_TOKEN)
+    await sandbox.start()
+    try:
+        yield sandbox
+    finally:
+        await sandbox.stop()
+
+
+async def _wait_until_connected(sandbox: ForeignSlack) -> None:
+    """Type a command until the service accepts it, and wait for the answer; before that it answers 503."""
+    while True:
+        response = await sandbox.say("/score help")
+        if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            break
+        await asyncio.sleep(0.1)
+    await sandbox.wait_for(lambda: any(call.method == "response_url" for call in sandbox.calls))
 
 
 async def _make_side(url: str, served: Sequence[Serving]) -> Side:
@@ -250,11 +298,11 @@ async def add_type(
     )  # fmt: skip  # the values of one definition
 
 
-async def verify(url: str) -> int:
+async def verify(url: str, *, team: str = TEAM) -> int:
     """Recalculate all scores and fail if anything stored differs. Return the number of scores."""
     storage = await open_storage(url, secret_keys=[KEY], limits=MAINTENANCE)
     try:
-        workspace, count, last = await find_workspace(TEAM), 0, 0
+        workspace, count, last = await find_workspace(team), 0, 0
         while True:
             verified = await verify_next(workspace, after=last)
             assert not verified.differences, (url, verified.differences[:3])
@@ -284,10 +332,11 @@ def server_cpu(postmaster: int | None) -> float:
     return seconds
 
 
-def peak_memory(pid: int, field: str = "VmHWM") -> float:
-    """Return the most memory that a process used, in MB; 0 if it has ended. `VmRSS` is what it uses now."""
+def read_memory(pid: int, *, peak: bool = False) -> float:
+    """Return the memory of a process in MB, now or at most since it began; 0 if it has ended."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next((int(line.split()[1]) / 1_024 for line in lines if line.startswith(f"{field}:")), 0)
+    name = "VmHWM:" if peak else "VmRSS:"
+    return next((int(line.split()[1]) / 1_024 for line in lines if line.startswith(name)), 0)
 
 
 def _read_stat(pid: int) -> list[str]:

@@ -24,7 +24,7 @@ from tests.bench.harness import (
     find_postmaster,
     furnish,
     now,
-    peak_memory,
+    read_memory,
     server_cpu,
     verify,
 )
@@ -101,7 +101,7 @@ def _run(command: Sequence[str | Path], env: Mapping[str, str]) -> tuple[float, 
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
         while not pid:
             # `ru_maxrss` would count this process, too, which the command is forked from.
-            memory = peak_memory(process.pid) or memory
+            memory = read_memory(process.pid, peak=True) or memory
             time.sleep(0.02)
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         process.returncode = os.waitstatus_to_exitcode(status)
