@@ -46,7 +46,10 @@ _APPLIED = re.compile(rb'"applied": ?(\d+)')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is measured. *events* are the deliveries, or the items of batches, that each round sends."""
+    """What is measured: *contacts* that are stored beforehand, and so many *events* a round.
+
+    The events are single deliveries. What is slower than these is repeated fewer times, in proportion.
+    """
 
     databases: Sequence[str] = ("sqlite", "postgres")
     contacts: int = 10_000
@@ -447,4 +450,4 @@ def middle(results: Iterable[Sent], value: Callable[[Sent], float]) -> float:
 def percentile(seconds: Iterable[float], percent: int) -> float:
     """Return the duration that so many percent of the durations do not exceed, in ms."""
     ordered = sorted(seconds)
-    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1_000
+    return ordered[-(-len(ordered) * percent // 100) - 1] * 1_000
