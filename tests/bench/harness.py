@@ -41,7 +41,7 @@ HALF_LIFE = 30 * 86_400_000_000
 CONNECTIONS = 32
 FLOOR, PRODUCT = "floor", "product"
 TICKS = os.sysconf("SC_CLK_TCK")
-_APPLIED = re.compile(rb'"applied": ?(\d+)')
+_APPLIED = re.compile(rb'"applied": ?(\d+), ?"duplicate": ?0, ?"ignored": ?0, ?"quarantined": ?0')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +265,7 @@ async def drained(served: Serving) -> AsyncIterator[None]:
         await asyncio.wait(readers)
 
 
-async def furnish(url: str, *, contacts: int, prepare: Callable[[Workspace], Awaitable[None]] | None = None) -> None:
+async def furnish(url: str, *, contacts: int, prepare: Prepare | None = None) -> None:
     """Create a workspace with a source and four score types, and fill it with contacts that have three scores each.
 
     The type `points` has no scores yet. *prepare* adds what else a bench needs.
@@ -393,7 +393,7 @@ class Sent:
 
 
 async def send(side: Side, requests: Iterable[bytes], *, connections: int = CONNECTIONS) -> Sent:
-    """Send requests over so many connections, each as soon as the one before it is answered."""
+    """Send requests over so many connections, each as soon as the one before it is answered. Every item must apply."""
     sent, pending = Sent(seconds=0, cpu=0), iter(requests)
     began, cpu = time.perf_counter(), side.cpu()
     targets = itertools.islice(itertools.cycle(side.urls), connections)
