@@ -8,7 +8,7 @@ The rank of a score that does not fade is its distance from the start, in thousa
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
-from math import ceil, frexp, log2
+from math import ceil, exp2, frexp, log2
 from typing import Final
 
 from storage.domain.score_types import ScoreType
@@ -28,7 +28,7 @@ def decay_distance(distance: int, *, elapsed: int, half_life: int) -> int:
     """Return the rest of a distance after *elapsed* µs, in billionths of a point, rounded half to even."""
     # Most of the time an estimate is enough, which takes a tenth of the time: until nothing is left, it is off by less
     # than a part in 10¹⁴.
-    estimate = distance * 2.0 ** (-elapsed / half_life)
+    estimate = distance * exp2(-elapsed / half_life)
     if _is_far_from_half(estimate, error=abs(estimate) * 1e-14):
         return round(estimate)
     return int(_EXACT.to_integral_value(decay_unrounded(distance, elapsed=elapsed, half_life=half_life)))

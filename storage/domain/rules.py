@@ -130,7 +130,7 @@ class Judge:
         return condition is None or condition.matches(build_candidate(fields, at))
 
 
-#: compiled rules by the id of the tuple, which is kept alive here: each fact needs them, and a hash of 200 rules is slow
+#: compiled rules by the id of their tuple, which stays alive here: every fact needs them, and hashing them is slow
 _compiled: dict[int, tuple[tuple[Rule, ...], Judge]] = {}
 _MOST_COMPILED = 1024
 
