@@ -109,6 +109,10 @@ class Watch(ABC):
         """The instants to evaluate while the score fades, as (value, lead): *lead* µs before it crosses the value."""
         return ()
 
+    def is_inside(self, state: ScoreState, *, now: int) -> bool:
+        """Return whether a score is inside what the rule watches. Without a region, none is."""
+        return False
+
     @abstractmethod
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
         """Evaluate the rule for the value of *state* at *now*, for a score that nothing changed until then."""
@@ -140,7 +144,7 @@ class Watch(ABC):
         pending hold stays pending. A taken contact that is outside stays taken until the score reaches the re-arm line.
         """
         at = max(since, state.at)  # a state has no value before its own time
-        if replace(self, hold=0).evaluate(AlertMemory(), state, now=at).memory.taken:
+        if self.is_inside(state, now=at):
             return memory if memory.pending_until is not None else replace(memory, taken=True, seen_at=at)
         is_known = memory.taken or memory.pending_until is not None
         return self.evaluate(memory, state, now=at).memory if is_known else memory
@@ -237,7 +241,7 @@ class Crosses(Watch):
 
     def is_idle(self, memory: AlertMemory, before: int | None, after: int | None, *, is_enrolled: bool) -> bool:
         """Return whether an armed rule stays outside, or one that is not armed does not reach the re-arm line."""
-        if self.needs_time or memory.pending_until is not None:
+        if self.score_type.half_life is not None or memory.pending_until is not None:
             return False
         if memory.taken:
             return is_enrolled and not self.region.is_left(after, self.score_type, margin=self.margin)
@@ -246,6 +250,10 @@ class Crosses(Watch):
     def is_left_by_undo(self, before: int | None, after: int | None) -> bool:
         """Return whether an undo took the score out of the region, without regard to the margin."""
         return after is None or (self.region.holds(before) and not self.region.holds(after))
+
+    def is_inside(self, state: ScoreState, *, now: int) -> bool:
+        """Return whether the value is in the region."""
+        return self.region.holds(state.value(self.score_type, now=now))
 
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
         """Fire inside the region, re-arm at the re-arm line."""
@@ -445,12 +453,16 @@ class Cooling(Watch):
         """The edge, the edge a span ahead, and the re-arm line a span ahead."""
         return ((self._edge, 0), (self._edge, self.span), (self._rearm_line, self.span))
 
-    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-        """Fire if the score is inside now and will be outside after the span."""
+    def is_inside(self, state: ScoreState, *, now: int) -> bool:
+        """Return whether the score is in the region now, and will be outside after the span."""
         value_now, value_later = (state.value(self.score_type, now=at) for at in (now, now + self.span))
-        inside = self.region.holds(value_now) and not self.region.holds(value_later)
+        return self.region.holds(value_now) and not self.region.holds(value_later)
+
+    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
+        """Fire inside, re-arm at the re-arm line."""
+        value_later = state.value(self.score_type, now=now + self.span)
         is_left = value_later is None or value_later >= self._rearm_line
-        return self._advance(memory, inside=inside, is_left=is_left, now=now)
+        return self._advance(memory, inside=self.is_inside(state, now=now), is_left=is_left, now=now)
 
     @property
     def _edge(self) -> int:

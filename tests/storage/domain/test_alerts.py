@@ -504,7 +504,7 @@ def test_an_idle_change_decides_nothing(kind: Kind, hold: int) -> None:
                 assert (decision.fires, decision.closes) == (False, False), (rule, memory, before, after)
                 assert decision.memory.has_same_state(memory), (rule, memory, before, after)
 
-    assert (idle > 0) == (kind.compares or (kind is Crosses and not hold))
+    assert (idle > 0) == (kind is not Untouched)
 
 
 def test_a_change_of_a_fading_score_is_never_idle() -> None:
