@@ -44,7 +44,7 @@ from storage.domain.followups import (
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
-from tests.counts import report_counts
+from tests.counts import THOROUGH, report_counts
 from tests.storage.processes import HOUSE
 from tests.storage.teams import DAY, NOW, Team, set_to
 
@@ -58,8 +58,8 @@ CLICKS = (
 BY_TIME = {WAKE: FollowUpMove.WAKE, RELEASE: FollowUpMove.RELEASE, ESCALATE: FollowUpMove.ESCALATE}
 HOLDER = "the holder"
 # Each workspace has a random generator of its own, so that a run depends only on this file and the product.
-WORKSPACES, STEPS = 35, 50
-FEWEST = 4  # the least number of times that each arrow must be followed
+WORKSPACES, STEPS = 18 * THOROUGH, 50
+FEWEST = 2 * THOROUGH  # the least number of times that each arrow must be followed
 
 
 class RandomWalk:
