@@ -97,7 +97,7 @@ class Decisions:
         events = self.events
         if decision.closes or opens:
             events = (*events, AlertEvent(instant.at, opens=instant if opens else None))
-        return replace(self, memory=memory, events=events, unasked=unasked)
+        return Decisions(self.evaluation, memory, events, unasked, self.unsent)
 
     def enroll(self, state: ScoreState) -> "Decisions":
         """Enroll the contact, if its memory is older than the enrollment of the rule. *state*: the score since then."""
@@ -105,7 +105,8 @@ class Decisions:
         if self.memory.enrollment == rule.enrollment:
             return self
         memory = self.evaluation.watch.enroll(self.memory.forget_cause(), state, since=rule.enrolled_at)
-        return replace(self, memory=replace(memory, enrollment=rule.enrollment))
+        memory = replace(memory, enrollment=rule.enrollment)
+        return Decisions(self.evaluation, memory, self.events, self.unasked, self.unsent)
 
     def settle(self, state: ScoreState, *, until: int, is_met: IsMet) -> "Decisions":
         """Evaluate the rule at every instant up to *until* at which it may fire or re-arm by time alone.

@@ -26,9 +26,9 @@ from storage.domain.filters.terms import (
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, cards_of
-from storage.reading.filter_sql import Sql, find_leading_score, list_required, write_membership
+from storage.reading.filter_sql import PRESENT, Sql, find_leading_score, list_required, write_membership, write_term
 
-MOST_QUESTIONS = 200  # in one statement of `match_each`
+MOST_QUESTIONS = 100  # in one statement of `match_each`: the driver for PostgreSQL keeps no plan of longer ones
 MOST_COUNTED = 1_000  # matches; of more, people are told that there are more
 
 
@@ -176,15 +176,21 @@ async def match_each(
     matches: list[set[int]] = [set() for _ in questions]
     for start in range(0, len(questions), MOST_QUESTIONS):
         some = questions[start : start + MOST_QUESTIONS]
-        rows = [{"question": number, "contact": id} for number, (_, _, ids) in enumerate(some) for id in sorted(ids)]
-        values: list[object] = [rows]
+        values: list[object] = [
+            [
+                {"question": number, "workspace": workspace.id, "contact": id}
+                for number, (workspace, _, ids) in enumerate(some)
+                for id in sorted(ids)
+            ]
+        ]
         answers = [
-            f"WHEN {number} THEN {write_membership(where, Sql(workspace, now, values, is_required=False))}"
+            f"WHEN {number} THEN {write_term(where, Sql(workspace, now, values, is_required=False))}"
             for number, (workspace, where, _) in enumerate(some)
         ]
         matching = await session.rows(
-            "SELECT given.question, c.id FROM given(question bigint, contact bigint)"
-            f" JOIN contacts c ON c.id = given.contact WHERE CASE given.question {' '.join(answers)} END",
+            "SELECT given.question, c.id FROM given(question bigint, workspace bigint, contact bigint)"
+            f" JOIN contacts c ON c.id = given.contact AND c.workspace_id = given.workspace WHERE {PRESENT}"
+            f" AND CASE given.question {' '.join(answers)} END",
             *values,
         )
         for row in matching:
