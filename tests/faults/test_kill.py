@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientConnectorError, ClientError
 
 from storage.alerts.enroll import choose_channel
-from storage.alerts.followup_moves import ASK
+from storage.alerts.followup_rules import ASK
 from storage.alerts.followups import load_follow_ups
 from storage.bootstrap import open_storage
 from storage.jobs import list_due_in_lane

@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.demo.world import Channel, Message
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import ASK
+from storage.alerts.followup_rules import ASK
 from storage.alerts.followups import load_follow_ups
 from storage.alerts.rules import remove_rule
 from storage.bootstrap import Storage, open_storage

@@ -24,7 +24,7 @@ from storage.ledger.split import split_contact
 from storage.ledger.verify import verify_next
 from storage.reading.segments import delete_segment, save_segment
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, build, draft
+from storage.scoring.drafts import apply, build, create_draft
 from storage.workspaces import add_workspace
 from tests.counts import THOROUGH, report_counts
 from tests.storage.teams import DAY, NOW, Team, change, field_item, set_to
@@ -163,11 +163,11 @@ class Life:
         live = await score_type(workspace, key="heat")
         half_life = self.chance.choice((None, 5 * DAY, 30 * DAY))
         wanted = replace(live, half_life=half_life)
-        changed = await draft(workspace, wanted=wanted, by="U0ADMIN", now=self.now)
+        changed = await create_draft(workspace, proposed=wanted, by="U0ADMIN", now=self.now)
         if changed is not None:
             asks = self.chance.random() < 0.5
             await build(workspace, draft=changed, clock=lambda: self.now)
-            await apply(workspace, draft=changed, asks=asks, by="U0ADMIN", clock=lambda: self.now)
+            await apply(workspace, draft=changed, with_alerts=asks, by="U0ADMIN", clock=lambda: self.now)
             self.counts["defined anew"] += 1
 
     async def follow_ups(self) -> list[FollowUp]:

@@ -25,7 +25,7 @@ from storage.ledger.words import WORDS
 from storage.limits import MIGRATION
 from storage.reading.search import find
 from storage.reading.segments import save_segment
-from storage.scoring.drafts import APPLY, make_handlers
+from storage.scoring.draft_jobs import APPLY, make_handlers
 from storage.workspaces import add_workspace, all_workspaces
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run

@@ -27,7 +27,7 @@ from storage.reading.current_scores import cards_of, top
 from storage.reading.history import why
 from storage.reading.pages import count as number_of
 from storage.scoring.definitions import add_score_type, score_types
-from storage.scoring.drafts import build, draft
+from storage.scoring.drafts import build, create_draft
 from storage.workspaces import add_workspace
 from tests.counts import THOROUGH, report_counts
 from tests.storage import raw
@@ -364,7 +364,7 @@ async def test_conditions_read_the_fields_as_they_stood_then(storage: Storage, d
         await asyncio.gather(*(team.deliver(*half, batch=f"{turn}/{n}") for n, half in enumerate(halves)))
         if turn == 1:
             live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == "ruled")
-            drafted = await draft(team.workspace, wanted=replace(live, rules=WORTH[1:]), by="U0ADMIN", now=NOW)
+            drafted = await create_draft(team.workspace, proposed=replace(live, rules=WORTH[1:]), by="U0ADMIN", now=NOW)
             assert drafted is not None
             await build(team.workspace, draft=drafted, progress=lambda _: None, clock=lambda: NOW)
     counts: Counter[str] = Counter()
