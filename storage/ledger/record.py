@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from storage.alerts import rules as alert_rules
 from storage.alerts.decide import decide_all
-from storage.alerts.decisions import reads_scores
+from storage.alerts.decisions import list_evaluations, reads_scores
 from storage.alerts.memory import Watched
 from storage.alerts.newcomers import ask_newcomers_of_plans
 from storage.alerts.rules import AlertRule
@@ -121,13 +121,14 @@ async def _record_turn(
     if any(plan.regrouping for plan in plans):
         known = Known(states=await _load_states(session, plans))
     plans, known = await project(session, plans, known)
-    if any(reads_scores(rule) for plan in plans for rule in rules.get(plan.workspace.id, ())):
+    evaluations = list_evaluations(plans, rules)
+    if any(reads_scores(evaluation.rule) for evaluation in evaluations):
         known = await save_scores(session, known)
     if drafts:
         await project_into_drafts(session, plans, drafts)
     await save_fields(session, plans, now=now)  # last: both projections above start from the fields before the plans
     await save_existence(session, plans)
-    plans, memory = await decide_all(session, plans, rules, memory, now=now)
+    plans, memory = await decide_all(session, plans, evaluations, memory, now=now)
     return plans, known, memory
 
 
