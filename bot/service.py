@@ -51,6 +51,7 @@ from storage.limits import DEFAULT_LIMITS, Limits
 from storage.sources.config import find_locked_secrets
 from storage.tokens import TokenUses
 from storage.workspaces import add_workspace, all_workspaces, find_workspace, load_choices
+from webhooks.addresses import AllowedAddresses
 from webhooks.app import handle_errors, routes
 from webhooks.connections import RUNNER_OPTIONS, Connections, Site
 from webhooks.limits import FailureRate
@@ -59,7 +60,8 @@ from webhooks.outgoing import EventSender
 from webhooks.outgoing_sessions import AT_ONCE as OUTGOING_AT_ONCE
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import dry_run, replay
-from webhooks.readback import Reader
+from webhooks.readback import ContactReader
+from webhooks.signing_secrets import new_signing_secret
 from webhooks.source_settings import (
     SourceOptions,
     authenticator_for,
@@ -192,7 +194,7 @@ class Service:
         host, port = self._runner.addresses[0][:2]
         self._address = f"http://{host}:{port}"
         self._job_runner = JobRunner(
-            {**storage_jobs.make_handlers(self._clock), **Reader(clock=self._clock).handlers},
+            {**storage_jobs.make_handlers(self._clock), **ContactReader(clock=self._clock).handlers},
             recurring={*storage_jobs.RECURRING, *TABLES.recurring},
             clock=self._clock,
         )
@@ -349,6 +351,8 @@ class Service:
             next_secret=next_secret,
             attempt=_attempt_delivery,
             replay=replay_delivery,
+            new_signing_secret=new_signing_secret,
+            find_address_problem=AllowedAddresses(self._settings.networks).find_problem,
         )
 
     def _build_client(self, *, repeats: bool | None) -> AsyncWebClient:

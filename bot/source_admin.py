@@ -1,4 +1,4 @@
-"""Functions and data about sources that the service injects, because Slack's handlers do not import `webhooks`."""
+"""Functions and data about sources and subscriptions that the service injects: Slack does not import `webhooks`."""
 
 import ipaddress
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -110,7 +110,7 @@ class Configures(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Senders:
-    """The providers of sources, and functions to configure, test and replay a source."""
+    """The providers of sources, and functions to configure, test and replay a source, and to add a subscription."""
 
     steps: Mapping[str, Sequence[SetupStep]]  #: provider → setup steps
     takes: Mapping[str, Collection[str]]  #: provider → the options that it uses, by the names of `SourceOptions`
@@ -125,6 +125,9 @@ class Senders:
     attempt: Callable[[Source, Raw, str], tuple[Sequence[ItemRequest], Sequence[str]]]
     #: (workspace, delivery id, user, now) → the result of replaying a stored delivery; raises a Refusal
     replay: Callable[[Workspace, int, str, int], Awaitable[Recorded]]
+    new_signing_secret: Callable[[], str]  #: returns a secret for a subscription
+    #: URL → why no event could be sent to it now, or None
+    find_address_problem: Callable[[str], Awaitable[str | None]]
 
     def url(self, source: Source) -> str:
         """Return the webhook URL of a source."""

@@ -55,7 +55,7 @@ class _Answer:
     body: bytes
 
 
-class Reader:
+class ContactReader:
     """The handler of the jobs that read contacts back, for every workspace."""
 
     def __init__(self, *, clock: Callable[[], int], patience: float = PATIENCE) -> None:

@@ -18,6 +18,7 @@ SQUARES = {
     "grey": "⬜", "blue": "🟦", "green": "🟩", "yellow": "🟨", "orange": "🟧", "red": "🟥", "purple": "🟪",
 }  # fmt: skip  # one table
 BUTTON_TEXT, BUTTON_VALUE, SECTION_TEXT, FIELD_TEXT, OPTION_TEXT = 75, 2000, 3000, 2000, 75
+CONFIRM_TITLE, CONFIRM_LABEL = 100, 30
 # Slack rejects a message if its blocks exceed about 13,200 characters of JSON; headings and buttons need the rest.
 ALL_BLOCKS = 13_000
 ALL_SECTIONS = 9_500
@@ -149,6 +150,18 @@ def button(label: str, *, action: str, value: str, primary: bool = False) -> Blo
     text = plain_text(label, most=BUTTON_TEXT)
     style = {"style": "primary"} if primary else {}
     return {"type": "button", "text": text, "action_id": action, "value": value[:BUTTON_VALUE], **style}
+
+
+def confirm(title: str, text: str, label: str) -> Block:
+    """Return the part of a button with which Slack asks before it sends the click."""
+    return {
+        "confirm": {
+            "title": plain_text(title, most=CONFIRM_TITLE),
+            "text": {"type": "plain_text", "text": text},
+            "confirm": plain_text(label, most=CONFIRM_LABEL),
+            "deny": plain_text("Cancel", most=CONFIRM_LABEL),
+        }
+    }
 
 
 def actions(buttons: Sequence[Block]) -> Block:

@@ -93,9 +93,20 @@ def choice_field(
     return field(name, label, element, hint=hint, optional=optional)
 
 
-def tick_field(name: str, label: str, text: str, *, value: str, action: str = "value", optional: bool = False) -> Block:
+def tick_field(
+    name: str,
+    label: str,
+    text: str,
+    *,
+    value: str,
+    action: str = "value",
+    is_ticked: bool = False,
+    optional: bool = False,
+) -> Block:
     """Return an input block with one checkbox; the entered value is *value* if it is ticked."""
-    element: Block = {"type": "checkboxes", "action_id": action, "options": [{"text": plain(text), "value": value}]}
+    options = [{"text": plain(text), "value": value}]
+    element: Block = {"type": "checkboxes", "action_id": action, "options": options}
+    element |= {"initial_options": options} if is_ticked else {}
     return field(name, label, element, optional=optional)
 
 

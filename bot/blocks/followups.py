@@ -53,7 +53,7 @@ _MENU = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
+class FollowUpReader:
     """The only person who reads a message or a list: they see only the buttons that they may use."""
 
     id: str
@@ -75,7 +75,7 @@ def follow_up_reply(
     *,
     owner: str | None,
     links: Mapping[str, str],
-    reader: Reader | None,
+    reader: FollowUpReader | None,
 ) -> Reply:
     """Return the message of a follow-up in its current state.
 
@@ -169,7 +169,7 @@ def standing_line(follow_up: FollowUp) -> str:
             return f"Closed automatically: {reason} · {when}"
 
 
-def _list_moves(follow_up: FollowUp, contact: Contact, reader: Reader | None) -> tuple[FollowUpMove, ...]:
+def _list_moves(follow_up: FollowUp, contact: Contact, reader: FollowUpReader | None) -> tuple[FollowUpMove, ...]:
     """Return the moves to offer: those of the only reader, or in a channel those of anybody."""
     if reader is None:
         return possible_moves(follow_up.standing)
@@ -177,7 +177,7 @@ def _list_moves(follow_up: FollowUp, contact: Contact, reader: Reader | None) ->
 
 
 def buttons_of(
-    follow_up: FollowUp, moves: Collection[FollowUpMove], *, place: str = "", reader: Reader | None = None
+    follow_up: FollowUp, moves: Collection[FollowUpMove], *, place: str = "", reader: FollowUpReader | None = None
 ) -> list[Block]:
     """Return the buttons for *moves* of a follow-up; in a list, their values include its *place*."""
     value = f"{follow_up.id} {place}".strip()
@@ -356,7 +356,7 @@ def list_reply(
     *,
     which: str,
     place: str,
-    reader: Reader,
+    reader: FollowUpReader,
     links: Mapping[str, str],
     turning: Sequence[Block],
     above: Sequence[Block],

@@ -25,6 +25,7 @@ from storage.domain.errors import (
     UnknownContact,
     UnknownScoreType,
     UnknownSegment,
+    UnknownSubscription,
 )
 from storage.domain.filters import BadFilter
 from storage.domain.filters.errors import did_you_mean
@@ -94,6 +95,8 @@ def refusal_sentence(refusal: Refusal, *, asker: str = "", admins: Sequence[str]
         case UnknownSegment():
             message = _uppercase_first(str(refusal)).rstrip(".")
             return f"{message}{'' if message.endswith('?') else '.'} Saved segments: `/score segment list`"
+        case UnknownSubscription():
+            return "Nothing was changed: that subscription was removed. The others: `/score subscriptions`"
         case SegmentInUse():
             return _explain_segment_in_use(refusal)
         case OutOfRange() | OffStep() | ChangedMeanwhile():
@@ -118,14 +121,12 @@ def _explain_segment_in_use(refusal: SegmentInUse) -> str:
     parts += [f"{hidden} more"] if hidden else []
     users = " and ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])
     verb = "uses" if len(parts) == 1 else "use"
-    steps = [f"`/score alerts remove {refusal.rules[0]}`"] if refusal.rules else []
-    steps += [f"`/score segment save {refusal.segments[0]} …` without it"] if refusal.segments else []
-    steps += (
-        [f"`contact-score subscription remove {refusal.subscriptions[0]}` in a terminal"]
-        if refusal.subscriptions
-        else []
-    )
-    return f"The segment `{refusal.name}` was not deleted: {users} {verb} it. First type {' and '.join(steps)}"
+    typed = [f"`/score alerts remove {refusal.rules[0]}`"] if refusal.rules else []
+    typed += [f"`/score segment save {refusal.segments[0]} …` without it"] if refusal.segments else []
+    steps = [f"type {' and '.join(typed)}"] if typed else []
+    if refusal.subscriptions:
+        steps.append(f"press Remove at subscription {refusal.subscriptions[0]} in `/score subscriptions`")
+    return f"The segment `{refusal.name}` was not deleted: {users} {verb} it. First {' and '.join(steps)}"
 
 
 def _uppercase_first(message: str) -> str:
@@ -186,6 +187,11 @@ def no_contact_reply(
         return Reply(text=question, blocks=[section(question), *_list_choices(nearest, command), *adding])
     if is_address:
         return Reply(text=sentence, blocks=[section(sentence), *adding])
+    if words.casefold() == "import":
+        way = (
+            "Send the CSV file to this app in a direct message, or type `contact-score import FILE.csv` in a terminal."
+        )
+        return plain_reply(f"{sentence} {way}")
     if (command_line := words.casefold()) in IN_TERMINAL:
         return plain_reply(f"{sentence} `contact-score {command_line}` is typed in a terminal, not in Slack.")
     return plain_reply(f"{sentence} Type more of the name, a company, or an address.")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from bot.blocks.elements import ALL_SECTIONS, actions, button, context, moment, section, sections, truncate
-from bot.blocks.fields import choice_field, form, plain, text_field
+from bot.blocks.elements import ALL_SECTIONS, actions, button, confirm, context, moment, section, sections, truncate
+from bot.blocks.fields import choice_field, form, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape, escape_code, escape_entities, escape_sentence
 from bot.source_admin import HIDDEN, LABELS, ONLY_IDS, Senders, fill_steps, write_step_for_slack
@@ -102,7 +102,7 @@ def _render_buttons(listed: ListedSource, senders: Senders, first: int) -> list[
         pause = button("Resume", action="source_resume", value=f"{slug} {first}")
     else:
         pause = button("Pause", action="source_pause", value=f"{slug} {first}")
-        pause |= _confirm(f"Pause {slug}?", PAUSING, "Pause")
+        pause |= confirm(f"Pause {slug}?", PAUSING, "Pause")
     buttons = [button("Show", action="source_show", value=slug), _test_button(slug), pause]
     if listed.source.secrets:
         buttons.append(button("Rotate", action="source_rotate", value=slug))
@@ -111,18 +111,6 @@ def _render_buttons(listed: ListedSource, senders: Senders, first: int) -> list[
     if listed.quarantined:
         buttons.append(button(f"Quarantine ({listed.quarantined:,})", action="source_aside", value=slug))
     return buttons
-
-
-def _confirm(title: str, text: str, label: str) -> Block:
-    """Return the part of a button that asks before it acts."""
-    return {
-        "confirm": {
-            "title": plain(truncate(title, 100)),
-            "text": {"type": "plain_text", "text": text},
-            "confirm": plain(label),
-            "deny": plain("Cancel"),
-        }
-    }
 
 
 def _secret_button(slug: str) -> Block:
@@ -284,7 +272,7 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
     latest = f", the latest {len(items)}" if total > len(items) else ""
     noun = "item" if total == 1 else "items"
     discard_all = button("Discard all", action="source_discard", value=source)
-    discard_all |= _confirm(f"Discard {total:,} {noun}?", DISCARDING, "Discard")
+    discard_all |= confirm(f"Discard {total:,} {noun}?", DISCARDING, "Discard")
     return Reply(
         text=f"{total:,} {noun} in quarantine",
         blocks=[
@@ -319,7 +307,7 @@ def _render_quarantined(source: str, items: Sequence[Waiting]) -> list[Block]:
             accessory=button(
                 "Discard", action=f"source_discard:{index}", value=f"{source} {item.delivery} {item.position}"
             )
-            | _confirm("Discard this item?", DISCARDING, "Discard"),
+            | confirm("Discard this item?", DISCARDING, "Discard"),
         )
         for index, (line, item) in enumerate(zip(lines, items, strict=True))
     ]

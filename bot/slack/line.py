@@ -56,7 +56,7 @@ class NoValue(Unclear):
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class VerbAndRest:
     """A line split into verb and rest; *verb* is None if the line begins with no known verb."""
 
     verb: str | None
@@ -87,11 +87,11 @@ class Setting:
     reason: str | None
 
 
-def verb_of(line: str, verbs: Collection[str]) -> Asking:
+def verb_of(line: str, verbs: Collection[str]) -> VerbAndRest:
     """Split a line into verb and rest; the first word must equal a verb, ignoring case."""
     first, _, rest = line.partition(" ")
     word = first.casefold()
-    return Asking(word, rest.strip()) if word in verbs else Asking(None, line)
+    return VerbAndRest(word, rest.strip()) if word in verbs else VerbAndRest(None, line)
 
 
 def is_filter(line: str) -> bool:

@@ -51,7 +51,7 @@ class OtherApplication(Refusal):
     """CONTACT_SCORE_DATABASE_URL names a database of another application: name a file that does not exist yet."""
 
 
-class _Locked(Exception):
+class _FileLocked(Exception):
     """Another process holds the migration lock."""
 
 
@@ -226,7 +226,7 @@ async def _hold_lock(address: Address) -> AsyncIterator[None]:
         return
     lock_path = address.path.with_name(address.path.name + "-migrating")
     for _ in range(SQLITE_PATIENCE):  # one second per attempt, so that the wait can be canceled
-        with suppress(_Locked):
+        with suppress(_FileLocked):
             lock = await asyncio.to_thread(_lock_file, lock_path)
             break
     else:
@@ -278,7 +278,7 @@ def create_file(path: Path) -> None:
 
 
 def _lock_file(path: Path) -> sqlite3.Connection:
-    """Lock a file exclusively and return the connection that holds the lock. Raises _Locked after one second."""
+    """Lock a file exclusively and return the connection that holds the lock. Raises _FileLocked after one second."""
     create_file(path)
     with translate_errors():
         connection = sqlite3.connect(path, timeout=1, isolation_level=None, check_same_thread=False)
@@ -287,7 +287,7 @@ def _lock_file(path: Path) -> sqlite3.Connection:
         except sqlite3.OperationalError as exc:
             connection.close()
             if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                raise _Locked from exc
+                raise _FileLocked from exc
             raise
         return connection
 

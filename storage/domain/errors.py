@@ -40,6 +40,10 @@ class BadName(Refusal):
     """That name cannot be used here."""
 
 
+class BadAddress(BadName):
+    """Events cannot be sent to that address."""
+
+
 class UnknownScoreType(Refusal):
     """There is no such score type."""
 

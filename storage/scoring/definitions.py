@@ -51,7 +51,7 @@ SELECT t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class NewcomerProgress:
     """How far newcomers were asked for after a definition became live."""
 
     at: int  #: when it became live, in µs
@@ -402,13 +402,13 @@ async def begin_asking(session: Session, *, definition: int) -> None:
     await session.rows("UPDATE definitions SET asked = 0, asked_up_to = 0 WHERE id = $1", definition)
 
 
-async def lock_asking(session: Session, *, definition: int) -> Asking | None:
+async def lock_asking(session: Session, *, definition: int) -> NewcomerProgress | None:
     """Lock a definition for the next slice of contacts to ask for. Return None if none are left."""
     rows = await session.rows(
         "SELECT applied_at, asked_up_to FROM definitions WHERE id = $1 AND asked_up_to IS NOT NULL FOR NO KEY UPDATE",
         definition,
     )
-    return Asking(at=rows[0]["applied_at"], up_to=rows[0]["asked_up_to"]) if rows else None
+    return NewcomerProgress(at=rows[0]["applied_at"], up_to=rows[0]["asked_up_to"]) if rows else None
 
 
 async def record_asked(session: Session, *, definition: int, up_to: int | None, count: int) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from storage.audit import AuditAction, Document, record_change
 from storage.db import database
 from storage.db.database import LARGEST_ID, Row, Session
-from storage.domain.errors import BadName, StorageUnavailable, UnknownSegment, UnknownSubscription
+from storage.domain.errors import BadAddress, BadName, StorageUnavailable, UnknownSegment, UnknownSubscription
 from storage.domain.events import IMPORT, SEGMENT_EVENTS, EventType
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
@@ -56,7 +56,7 @@ async def add_subscription(
 ) -> Subscription:
     """Create a subscription and return it. *segments* add the events of these segments to *events*.
 
-    Without either it gets every type of event that needs no segment. Raises BadName for an invalid address or event,
+    Without either it gets every type of event that needs no segment. Raises BadAddress, BadName for an invalid event,
     UnknownSegment for a segment that does not exist, NoKeys if the vault has no key.
     """
     _check_url(url)
@@ -320,16 +320,16 @@ async def _check_segments(session: Session, workspace: Workspace, segments: Coll
 
 
 def _check_url(url: str) -> None:
-    """Raise BadName unless *url* is an address that events can be sent to."""
+    """Raise BadAddress unless *url* is an address that events can be sent to."""
     try:
         parts = urlsplit(url)
         is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_valid = False
     if not is_valid or not url.isascii() or not url.isprintable() or " " in url or len(url) > LONGEST_URL:
-        raise BadName("give the address that receives events, like https://example.com/hook")
+        raise BadAddress("give the address that receives events, like https://example.com/hook")
     if parts.username is not None or parts.password is not None:
-        raise BadName("an address with a password in it would be shown in lists: leave the password out")
+        raise BadAddress("an address with a password in it would be shown in lists: leave the password out")
 
 
 def _choose_events(events: Collection[str], segments: Collection[str]) -> list[str]:

@@ -70,7 +70,7 @@ class BadLedgerFile(Refusal):
     """That file is not a whole ledger of Contact Score."""
 
 
-class NotEmpty(Refusal):
+class WorkspaceNotEmpty(Refusal):
     """The workspace has contacts already: import a ledger into an empty one, see `contact-score workspace add`."""
 
 
@@ -190,14 +190,14 @@ async def import_ledger(
 ) -> tuple[int, int]:
     """Read a ledger into an empty workspace, in one transaction. Return the numbers of contacts and of facts.
 
-    All scores are calculated and verified. *progress* is called with the number of bytes read. Raises NotEmpty, and
-    BadLedgerFile if the file is incomplete or contradicts itself; nothing is imported then.
+    All scores are calculated and verified. *progress* is called with the number of bytes read. Raises
+    WorkspaceNotEmpty, and BadLedgerFile if the file is incomplete or contradicts itself; nothing is imported then.
     """
 
     async def body(session: Session) -> tuple[int, int]:
         for table in ("contacts", "facts"):
             if await session.rows(f"SELECT 1 AS there FROM {table} WHERE workspace_id = $1 LIMIT 1", workspace.id):
-                raise NotEmpty
+                raise WorkspaceNotEmpty
         with path.open(encoding="utf-8") as file:
             reader = _Reader(file, progress)
             await _insert_types(session, workspace, reader, now=now)

@@ -35,7 +35,7 @@ from tests.webhooks.sender import DAY, SECOND, START, Clock, session
 from webhooks.authentication.signatures import SignedRequest
 from webhooks.providers import PROVIDERS
 from webhooks.read.parse_delivery import read_items, replay
-from webhooks.readback import Reader
+from webhooks.readback import ContactReader
 
 TRIES_IN_A_DAY = 25  # with an hour between two of them
 TEAM, TOKEN = "T0123", "pat-eu1-made-up-for-tests"
@@ -118,7 +118,7 @@ async def world(storage: Storage, crm: Crm) -> World:
             by="U0ADMIN",
             now=clock(),
         )
-    runner = JobRunner(Reader(clock=clock, patience=PATIENCE).handlers, clock=clock)
+    runner = JobRunner(ContactReader(clock=clock, patience=PATIENCE).handlers, clock=clock)
     return World(storage=storage, workspace=workspace, clock=clock, crm=crm, runner=runner)
 
 
@@ -324,7 +324,7 @@ async def test_contacts_of_a_source_are_read_at_a_pace(world: World) -> None:
         world.crm.tells[f"{CONTACTS}/{id}"] = [Told(body=hubspot_contact(id, email=f"p{id}@example.com"))]
     await world.send("hub", changed(*ids))
     world.clock.now += 3 * SECOND
-    other = JobRunner(Reader(clock=world.clock).handlers, clock=world.clock)
+    other = JobRunner(ContactReader(clock=world.clock).handlers, clock=world.clock)
     counts = []
     for _ in range(20):
         counts.append(await world.runner.work() + await other.work())

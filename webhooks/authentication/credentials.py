@@ -11,7 +11,7 @@ from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote_plus
 
 from webhooks.authentication import signatures
-from webhooks.authentication.signatures import NotAuthentic, Reason, Recipe, SignedRequest
+from webhooks.authentication.signatures import AuthFailure, NotAuthentic, Recipe, SignedRequest
 from webhooks.read.bodies import FORM, Unparseable, kind_of
 from webhooks.read.xml_bodies import find_xml_text, parse_xml
 
@@ -91,13 +91,13 @@ class Basic:
         kind, _, encoded = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "basic":
             raise NotAuthentic(
-                Reason.MISSING_HEADER, "no Authorization: Basic … header: are user name and password set?"
+                AuthFailure.MISSING_HEADER, "no Authorization: Basic … header: are user name and password set?"
             )
         credentials = b""
         with suppress(ValueError, binascii.Error):
             credentials = base64.b64decode(encoded.strip(" ").encode("ascii", "replace"), validate=True)
         if not _is_any_of(credentials, [f"{self.username}:{secret}".encode() for secret in secrets]):
-            raise NotAuthentic(Reason.NOT_THE_SENDER, "user name or password do not match this source's")
+            raise NotAuthentic(AuthFailure.NOT_THE_SENDER, "user name or password do not match this source's")
         return None
 
     def new_secret(self) -> str:
@@ -138,13 +138,13 @@ class TokenCredential:
         """Verify the token, and return None; raises NotAuthentic."""
         tokens = self._read_tokens(request)
         if not tokens:
-            raise NotAuthentic(Reason.MISSING_HEADER, f"no token in the expected place: {self.where}")
+            raise NotAuthentic(AuthFailure.MISSING_HEADER, f"no token in the expected place: {self.where}")
         matches = [
             _is_any_of(token.encode("utf-8", "surrogateescape"), [secret.encode() for secret in secrets])
             for token in tokens
         ]
         if not any(matches):
-            raise NotAuthentic(Reason.NOT_THE_SENDER, f"the token ({self.where}) does not match this source's")
+            raise NotAuthentic(AuthFailure.NOT_THE_SENDER, f"the token ({self.where}) does not match this source's")
         return None
 
     def _read_tokens(self, request: SignedRequest) -> list[str]:
@@ -222,7 +222,7 @@ class Organization:
         organization = _read_organization(request.body)
         if len(organization) not in (15, 18) or not _is_any_of(organization[:15].encode(), [self.id[:15].encode()]):
             raise NotAuthentic(
-                Reason.NOT_THE_SENDER, "the message is of another Salesforce organization, or names none"
+                AuthFailure.NOT_THE_SENDER, "the message is of another Salesforce organization, or names none"
             )
         return None
 

@@ -27,7 +27,7 @@ WORDS = {"s": "whole seconds", "ms": "whole milliseconds"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Reason(StrEnum):
+class AuthFailure(StrEnum):
     """Why a delivery is not authentic."""
 
     MISSING_HEADER = "missing header"
@@ -44,7 +44,7 @@ class NotAuthentic(Exception):
     The *hint* tells the operator what to fix. It is not part of the message, so that it is never shown to a sender.
     """
 
-    def __init__(self, reason: Reason, hint: str) -> None:
+    def __init__(self, reason: AuthFailure, hint: str) -> None:
         super().__init__(f"The delivery is not authentic: {reason}.")
         self.reason = reason
         self.hint = hint
@@ -125,7 +125,7 @@ def read_headers(request: SignedRequest, *, recipes: Sequence[Recipe], now: int)
     main_recipe = _choose_recipe(recipes, request)
     candidates = [recipe for recipe in recipes if recipe.header == main_recipe.header]
     if missing := [name for name in _list_headers(main_recipe, needed=True) if not request.headers.get(name)]:
-        raise NotAuthentic(Reason.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
+        raise NotAuthentic(AuthFailure.MISSING_HEADER, f"no {', '.join(missing)} header: is the sender signing?")
     delivery_id = _read_delivery_id(request, main_recipe)
     timestamp = _read_timestamp(request, main_recipe)
     # Signatures in further lines of the header are as valid: the standard allows a list, and each signature is tried.
@@ -136,7 +136,9 @@ def read_headers(request: SignedRequest, *, recipes: Sequence[Recipe], now: int)
     }
     if not any(signatures.values()):
         prefixes = " or ".join(recipe.prefix for recipe in candidates)
-        raise NotAuthentic(Reason.MALFORMED, f"{main_recipe.header} holds no signature that begins with {prefixes}")
+        raise NotAuthentic(
+            AuthFailure.MALFORMED, f"{main_recipe.header} holds no signature that begins with {prefixes}"
+        )
     return SignedHeaders(
         candidates=candidates,
         signatures=signatures,
@@ -169,12 +171,13 @@ def verify(request: SignedRequest, *, recipes: Sequence[Recipe], secrets: Sequen
     ]
     if not any(matches):
         if not secrets:
-            raise NotAuthentic(Reason.WRONG_SIGNATURE, "the source has no secret yet: give it the sender's")
+            raise NotAuthentic(AuthFailure.WRONG_SIGNATURE, "the source has no secret yet: give it the sender's")
         causes = "another secret, or a changed body?"
         if any("url" in recipe.parts for recipe in headers.candidates):
             causes = "another secret, a changed body, or another address than its --public-url?"
         raise NotAuthentic(
-            Reason.WRONG_SIGNATURE, f"the signature matches none of this source's secrets ({len(secrets)}): {causes}"
+            AuthFailure.WRONG_SIGNATURE,
+            f"the signature matches none of this source's secrets ({len(secrets)}): {causes}",
         )
     return Authentic(delivery_id=headers.delivery_id, sent_at=headers.sent_at)
 
@@ -249,7 +252,7 @@ def _read_delivery_id(request: SignedRequest, recipe: Recipe) -> str | None:
     if DELIVERY_ID.fullmatch(delivery_id):
         return delivery_id
     if "id" in recipe.parts:
-        raise NotAuthentic(Reason.MALFORMED, f"{recipe.id} must be at most 256 printable ASCII characters")
+        raise NotAuthentic(AuthFailure.MALFORMED, f"{recipe.id} must be at most 256 printable ASCII characters")
     return None
 
 
@@ -264,9 +267,9 @@ def _read_timestamp(request: SignedRequest, recipe: Recipe) -> str | None:
         timestamp = dict(_parse_pairs(request.headers[recipe.header])).get(name, "")
     pattern = DIGITS.get(recipe.unit)
     if pattern is not None and not pattern.fullmatch(timestamp):
-        raise NotAuthentic(Reason.MALFORMED, f"{name} must be {WORDS[recipe.unit]} since 1970, in digits alone")
+        raise NotAuthentic(AuthFailure.MALFORMED, f"{name} must be {WORDS[recipe.unit]} since 1970, in digits alone")
     if pattern is None and _parse_iso(timestamp) is None:
-        raise NotAuthentic(Reason.MALFORMED, f"{name} must be a time with a zone, like 2026-01-31T09:30:00Z")
+        raise NotAuthentic(AuthFailure.MALFORMED, f"{name} must be a time with a zone, like 2026-01-31T09:30:00Z")
     return timestamp
 
 
@@ -284,7 +287,7 @@ def _check_clock(timestamp: str, recipe: Recipe, *, now: int) -> int:
     if abs(now - sent_at) > recipe.tolerance * SECOND:
         seconds, direction = -(-abs(now - sent_at) // SECOND), "behind" if sent_at < now else "ahead"
         hint = f"the sender's clock differs by {seconds} s ({direction}), or this is a replay"
-        raise NotAuthentic(Reason.CLOCK_TOO_FAR_OFF, hint)
+        raise NotAuthentic(AuthFailure.CLOCK_TOO_FAR_OFF, hint)
     return sent_at
 
 

@@ -12,7 +12,7 @@ from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, Readback, ignore
 from webhooks.read.extract import (
-    Event,
+    SenderEvent,
     bounded_key,
     choose_address,
     contact_fields,
@@ -40,20 +40,20 @@ def _get_object_name(source: Source) -> str:
     return source.settings.options.get("object", PEOPLE)
 
 
-def _is_other(event: Event) -> bool:
+def _is_other(event: SenderEvent) -> bool:
     """Return whether the event is about another object than contacts. The event has only the object's id."""
     object_name = _get_object_name(event.source)
     return "-" in object_name and get_path(event.body, "id", "object_id") not in (None, object_name)
 
 
-def _read_reference(event: Event) -> list[ItemRequest]:
+def _read_reference(event: SenderEvent) -> list[ItemRequest]:
     """Return an item that names the contact by the record's id. Attio's webhook has neither fields nor scores."""
     if _is_other(event):
         return event.ignored(f"it is about another object than {_get_object_name(event.source)}")
     return [Item(key=event.key, contact=event.contact(id=get_path(event.body, "id", "record_id")), raw=event.raw)]
 
 
-def _read_merge(event: Event) -> list[ItemRequest]:
+def _read_merge(event: SenderEvent) -> list[ItemRequest]:
     if _is_other(event):
         return event.ignored(f"it is about another object than {_get_object_name(event.source)}")
     into, duplicate = get_path(event.body, "id", "record_id"), get_path(event.body, "duplicate_record_id")
@@ -66,7 +66,7 @@ def _build_path(source: Source, id: str) -> str:
     return f"/v2/objects/{quote(_get_object_name(source), safe='')}/records/{quote(id, safe='')}"
 
 
-def _read_answer(event: Event) -> list[ItemRequest]:
+def _read_answer(event: SenderEvent) -> list[ItemRequest]:
     """Return the contact's fields and scores. Each value has its start time; an empty list clears a score."""
     values = require_object(get_path(event.body, "data", "values"), "the record's `values`")
     id, email = (
@@ -85,7 +85,7 @@ def _read_answer(event: Event) -> list[ItemRequest]:
     return items or event.ignored("none of its attributes is an address, a name or a score")
 
 
-def _read_score(event: Event, name: str, attribute: object) -> list[ItemRequest]:
+def _read_score(event: SenderEvent, name: str, attribute: object) -> list[ItemRequest]:
     contact = event.contact(id=event.around["id"])
     if attribute == []:
         key = bounded_key(f"{event.key}/{name}")

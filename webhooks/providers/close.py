@@ -10,7 +10,7 @@ from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.extract import (
-    Event,
+    SenderEvent,
     choose_address,
     contact_fields,
     event_name,
@@ -32,7 +32,7 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(event_name(kind, action), body)]
 
 
-def _read_change(event: Event) -> list[ItemRequest]:
+def _read_change(event: SenderEvent) -> list[ItemRequest]:
     """Return the changed fields; a field that changed to null is cleared. Times without a zone are UTC."""
     body = require_object(event.body, "its event")
     data, before = objects(body.get("data")), objects(body.get("previous_data"))
@@ -55,7 +55,7 @@ def _read_change(event: Event) -> list[ItemRequest]:
     )  # fmt: skip  # content and owner, time, other fields
 
 
-def _read_merge(event: Event) -> list[ItemRequest]:
+def _read_merge(event: SenderEvent) -> list[ItemRequest]:
     """Return the merge of two leads. Close sends separate events for the deleted and the changed lead."""
     body = require_object(event.body, "its event")
     duplicate, into = (get_path(body, "meta", f"merge_{end}_lead_id") for end in ("source", "destination"))

@@ -14,7 +14,7 @@ from webhooks.authentication.credentials import Authenticator
 from webhooks.authentication.signatures import SignedRequest
 from webhooks.limits import MAX_ITEMS
 from webhooks.read.bodies import FORM, JSON, XML, Unparseable, kind_of
-from webhooks.read.extract import Event, as_text
+from webhooks.read.extract import SenderEvent, as_text
 from webhooks.read.form_bodies import parse_form
 from webhooks.read.json_bodies import Rejected, parse_items, parse_json, replace_broken
 from webhooks.read.mapping import Budget
@@ -45,7 +45,7 @@ class Arrived:
 
 
 #: turns an event into items; raises a Refusal if the event cannot be used
-Handler: TypeAlias = Callable[[Event], list[ItemRequest]]
+Handler: TypeAlias = Callable[[SenderEvent], list[ItemRequest]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +175,7 @@ class Provider:
             if isinstance(body, Rejected):
                 items.append(Unusable(key=key, reason=body.reason, raw=body.text))
                 continue
-            event = Event(
+            event = SenderEvent(
                 name=name, body=body, source=arrived.source, key=key, raw=as_text(body), headers=headers, around=around
             )
             items += _handle_event(self.events.get(name), event)
@@ -184,13 +184,13 @@ class Provider:
     def read_back(self, arrived: Arrived, *, id: str) -> list[ItemRequest]:
         """Return the items of an API's answer about the contact with this id."""
         raw, handler = as_text(arrived.document), self.readback.handler if self.readback is not None else None
-        event = Event(
+        event = SenderEvent(
             name="answer", body=arrived.document, source=arrived.source, key=arrived.key, raw=raw, around={"id": id}
         )
         return _handle_event(handler, event)
 
 
-def _handle_event(handler: Handler | None, event: Event) -> list[ItemRequest]:
+def _handle_event(handler: Handler | None, event: SenderEvent) -> list[ItemRequest]:
     if not event.name:
         return [Unusable(key=event.key, reason="it does not say which event it is", raw=event.raw)]
     if handler is None:
@@ -219,7 +219,7 @@ class Ignoring:
 
     reason: str
 
-    def __call__(self, event: Event) -> list[ItemRequest]:
+    def __call__(self, event: SenderEvent) -> list[ItemRequest]:
         return event.ignored(self.reason)
 
 

@@ -12,7 +12,7 @@ from storage.domain.sources import SetupStep
 from webhooks.authentication.recipes import choose_authenticator
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.bodies import FORM, JSON, XML
-from webhooks.read.extract import Event, bounded_key, contact_fields, objects, text
+from webhooks.read.extract import SenderEvent, bounded_key, contact_fields, objects, text
 from webhooks.read.mapping import (
     DEFAULT_ITEMS,
     FIELDS,
@@ -60,7 +60,7 @@ def _parse_query(query: str) -> dict[str, str]:
     return {name.replace("\0", ""): value.replace("\0", "") for name, value in pairs}
 
 
-def _read_item(event: Event) -> list[ItemRequest]:
+def _read_item(event: SenderEvent) -> list[ItemRequest]:
     """Return the change that the mapping finds in an item: a value is set, a delta added, an activity counted."""
     mapping = event.source.settings.mapping or {}
     document, budget = {**objects(event.around["document"]), "item": event.body}, event.around["budget"]
@@ -87,7 +87,7 @@ def _shorten_reason(value: object) -> str | None:
     return text(value[:LONGEST_REASON] if isinstance(value, str) else value, max_length=LONGEST_REASON)
 
 
-def _build_change(event: Event, values: Mapping[str, object], common: Mapping[str, object]) -> Item:
+def _build_change(event: SenderEvent, values: Mapping[str, object], common: Mapping[str, object]) -> Item:
     name = text(values.get("property"))
     if name is None:
         raise BadItem("it names no score: the mapping's `property` finds nothing")

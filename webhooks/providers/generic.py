@@ -34,7 +34,7 @@ from webhooks.authentication.recipes import RECIPES
 from webhooks.limits import MAX_ITEMS
 from webhooks.providers.contract import Arrived, BadBody, Provider
 from webhooks.read.attributes import read_attributes
-from webhooks.read.extract import Event, find_address_problem, get_path, text
+from webhooks.read.extract import SenderEvent, find_address_problem, get_path, text
 from webhooks.read.json_bodies import Rejected
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)((?::60)|:\d\d(?:\.\d+)?)(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -129,7 +129,7 @@ def _iterate_unknown_names(document: object, known: Collection[str], *, prefix: 
             yield from _iterate_unknown_names(value, _CONTACT_FIELDS, prefix=f"{name}.")
 
 
-def _read_event(event: Event) -> list[ItemRequest]:
+def _read_event(event: SenderEvent) -> list[ItemRequest]:
     for part in ("contact", "into"):
         with suppress(BadItem):  # _read_item reports what is wrong with the contact
             event.contact(id=get_path(event.body, part, "id"), email=get_path(event.body, part, "email"))

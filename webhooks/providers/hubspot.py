@@ -15,7 +15,7 @@ from webhooks.authentication.credentials import Authenticator, Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import ApiCall, Arrived, Handler, Provider, Readback, Writeback, Writes, ignore
 from webhooks.read.extract import (
-    Event,
+    SenderEvent,
     bounded_key,
     contact_fields,
     get_path,
@@ -57,7 +57,7 @@ def _is_other(body: Mapping[str, object]) -> bool:
     return body.get("objectTypeId") not in (None, CONTACT)
 
 
-def _read_change(event: Event) -> list[ItemRequest]:
+def _read_change(event: SenderEvent) -> list[ItemRequest]:
     """Return the change of a property. A blank value clears the property."""
     body = require_object(event.body, "the event")
     if _is_other(body):
@@ -73,7 +73,7 @@ def _read_change(event: Event) -> list[ItemRequest]:
     )  # fmt: skip  # content and owner, time and kind
 
 
-def _read_merge(event: Event) -> list[ItemRequest]:
+def _read_merge(event: SenderEvent) -> list[ItemRequest]:
     body = require_object(event.body, "the event")
     if _is_other(body):
         return event.ignored(OTHER)
@@ -93,7 +93,7 @@ def _read_merge(event: Event) -> list[ItemRequest]:
     ] or event.ignored("it names no contact that was merged")  # fmt: skip  # the key, then the two contacts
 
 
-def _read_privacy_deletion(event: Event) -> list[ItemRequest]:
+def _read_privacy_deletion(event: SenderEvent) -> list[ItemRequest]:
     body = require_object(event.body, "the event")
     key = key_of("hubspot", body.get("portalId"), "privacyDeletion", body.get("objectId"), body.get("occurredAt"))
     contact = event.contact(id=body.get("objectId"))
@@ -102,7 +102,7 @@ def _read_privacy_deletion(event: Event) -> list[ItemRequest]:
     ]
 
 
-def _read_workflow(event: Event) -> list[ItemRequest]:
+def _read_workflow(event: SenderEvent) -> list[ItemRequest]:
     """Return the scores of the contact that a workflow sends. In the older format every property has versions."""
     body = require_object(event.body, "the body")
     properties = objects(body.get("properties"))
@@ -135,7 +135,7 @@ def _build_path(_: Source, id: str) -> str:
     return f"/crm/v3/objects/contacts/{quote(id, safe='')}?properties=email,firstname,lastname,company"
 
 
-def _read_answer(event: Event) -> list[ItemRequest]:
+def _read_answer(event: SenderEvent) -> list[ItemRequest]:
     """Return the contact's fields, under the requested id: for a merged contact HubSpot answers with the survivor's."""
     body = require_object(event.body, "the answer")
     values = require_object(body.get("properties"), "the contact's `properties`")

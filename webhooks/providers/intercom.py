@@ -10,7 +10,7 @@ from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
 from webhooks.read.extract import (
-    Event,
+    SenderEvent,
     contact_fields,
     event_name,
     first,
@@ -29,7 +29,7 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(event_name(body.get("topic")), body)]
 
 
-def _read_contact(event: Event) -> list[ItemRequest]:
+def _read_contact(event: SenderEvent) -> list[ItemRequest]:
     """Return the scores of the contact as it is now. A notification without an id is keyed by its delivery."""
     body = require_object(event.body, "the body")
     item = require_object(get_path(body, "data", "item"), "its data.item")

@@ -13,7 +13,7 @@ from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, Handler, Provider, ignore
-from webhooks.read.extract import Event, contact_fields, get_path, key_of, require_object, scores, text
+from webhooks.read.extract import SenderEvent, contact_fields, get_path, key_of, require_object, scores, text
 from webhooks.read.simultaneous import sortable
 
 POINTS = "mautic.lead_points_change"
@@ -29,7 +29,7 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     ]
 
 
-def _read_points(event: Event) -> list[ItemRequest]:
+def _read_points(event: SenderEvent) -> list[ItemRequest]:
     """Return the new points of a contact. The key includes the old points, so that each change is unique."""
     body = require_object(event.body, "the event")
     person = require_object(body.get("contact") or body.get("lead"), "its contact")

@@ -14,7 +14,7 @@ from storage.domain.sources import SetupStep
 from webhooks.authentication.credentials import Basic
 from webhooks.providers.contract import ApiCall, Arrived, Handler, Provider, Writeback, Writes, ignore
 from webhooks.read.extract import (
-    Event,
+    SenderEvent,
     choose_address,
     contact_fields,
     event_name,
@@ -35,7 +35,7 @@ def _split_events(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(event_name(meta.get("action"), meta.get("entity" if "entity" in meta else "object")), body)]
 
 
-def _read_version_1(event: Event) -> list[ItemRequest]:
+def _read_version_1(event: SenderEvent) -> list[ItemRequest]:
     """Return the items of version 1: the whole person before and after; the key is webhook, person and time in µs."""
     meta, current, previous = (objects(get_path(event.body, name)) for name in ("meta", "current", "previous"))
     key = key_of("pipedrive", meta.get("webhook_id"), meta.get("id"), meta.get("timestamp_micro"))
@@ -50,7 +50,7 @@ def _read_version_1(event: Event) -> list[ItemRequest]:
     )
 
 
-def _read_version_2(event: Event) -> list[ItemRequest]:
+def _read_version_2(event: SenderEvent) -> list[ItemRequest]:
     """Return the items of version 2: the person, with only the changed fields before, and separate custom fields."""
     meta, data = objects(get_path(event.body, "meta")), objects(get_path(event.body, "data"))
     person = _read_person(event, data, meta.get("entity_id"), data.get("emails"))
@@ -65,7 +65,7 @@ def _read_version_2(event: Event) -> list[ItemRequest]:
 
 
 def _read_scores(
-    event: Event,
+    event: SenderEvent,
     fields: Mapping[str, object],
     before: Mapping[str, object],
     *,
@@ -90,14 +90,14 @@ def _unwrap_value(value: object) -> object:
     return value.get("value") if isinstance(value, dict) else value
 
 
-def _read_person(event: Event, fields: Mapping[str, object], id: object, emails: object) -> Reference:
+def _read_person(event: SenderEvent, fields: Mapping[str, object], id: object, emails: object) -> Reference:
     addresses = emails if isinstance(emails, list) else [{"value": emails}]
     entries = sorted(addresses, key=lambda address: get_path(address, "primary") is not True)
     email = choose_address(get_path(address, "value") for address in entries)
     return event.contact(id=fields.get("id") or id, email=email)
 
 
-def _read_deletion(event: Event) -> list[ItemRequest]:
+def _read_deletion(event: SenderEvent) -> list[ItemRequest]:
     """Return a merge if the deleted person was merged into another, or else an ignored item."""
     meta = objects(get_path(event.body, "meta"))
     if meta.get("merged_to_id") is None:

@@ -11,7 +11,7 @@ from webhooks.authentication.credentials import Authenticator, Organization, Tok
 from webhooks.providers.contract import Arrived, Handler, Provider
 from webhooks.read.bodies import XML
 from webhooks.read.extract import (
-    Event,
+    SenderEvent,
     contact_fields,
     digest,
     first,
@@ -49,7 +49,7 @@ def _split_notifications(arrived: Arrived) -> Iterable[tuple[str, object]]:
     ]
 
 
-def _read_notification(event: Event) -> list[ItemRequest]:
+def _read_notification(event: SenderEvent) -> list[ItemRequest]:
     """Return the scores of a record. A repeated notification keeps its id, but has the record's current values."""
     notification = require_object(event.body, "the notification")
     record = {name: value for name, value in objects(notification.get("sObject")).items() if value not in (None, "")}

@@ -11,7 +11,7 @@ from webhooks.authentication.credentials import Authenticator, Signature
 from webhooks.authentication.recipes import RECIPES
 from webhooks.providers.contract import Arrived, BadBody, Handler, Provider, ignore
 from webhooks.read.extract import (
-    Event,
+    SenderEvent,
     contact_fields,
     event_name,
     first,
@@ -38,7 +38,7 @@ def _split_calls(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(event_name(get_path(call, "type")), call) for call in calls]
 
 
-def _read_call(event: Event) -> list[ItemRequest]:
+def _read_call(event: SenderEvent) -> list[ItemRequest]:
     """Return the scores among properties and traits. `score` beside a `score_type` is the score of that type."""
     call = require_object(event.body, "the call")
     fields = {**objects(call.get("traits")), **objects(call.get("properties"))}

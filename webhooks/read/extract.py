@@ -23,7 +23,7 @@ WRITTEN = "we write this property"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class SenderEvent:
     """
     One event of a delivery: its name, its body, and the key that identifies it if the body has no id of its own.
 
@@ -89,7 +89,7 @@ class Event:
 
 
 def scores(
-    event: Event,
+    event: SenderEvent,
     properties: Mapping[str, object],
     *,
     contact: Reference,

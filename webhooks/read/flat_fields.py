@@ -8,7 +8,7 @@ from storage.domain.facts import ItemRequest
 from webhooks.providers.contract import Arrived
 from webhooks.read.bodies import FORM, kind_of
 from webhooks.read.extract import (
-    Event,
+    SenderEvent,
     bounded_key,
     contact_fields,
     find_address_problem,
@@ -39,7 +39,7 @@ def split_objects(arrived: Arrived) -> Iterable[tuple[str, object]]:
     return [(SNAPSHOT, item) for item in (document if isinstance(document, list) else [document])]
 
 
-def read_flat_fields(event: Event) -> list[ItemRequest]:
+def read_flat_fields(event: SenderEvent) -> list[ItemRequest]:
     """Return items that set the score of every field that is mapped or named like a score type, flat or nested."""
     body = require_object(event.body, "the item")
     person = objects(body.get("contact"))
@@ -74,7 +74,7 @@ def _find_contact_id(body: Mapping[str, object], person: Mapping[str, object]) -
     return body.get("contact_id") or person.get("id") or body.get("lead_id") or body.get("id")
 
 
-def _find_own_key(event: Event, body: Mapping[str, object]) -> str | None:
+def _find_own_key(event: SenderEvent, body: Mapping[str, object]) -> str | None:
     """Return the sender's key of the event, or None. The field `id` is not a key: a record can change repeatedly."""
     event_id = text(body.get("event_id"))
     if event_id is not None:
@@ -82,7 +82,7 @@ def _find_own_key(event: Event, body: Mapping[str, object]) -> str | None:
     return event.key if event.headers.get("idempotency-key") else None
 
 
-def _build_former_key(event: Event, body: Mapping[str, object]) -> str:
+def _build_former_key(event: SenderEvent, body: Mapping[str, object]) -> str:
     """Return the event's key in earlier versions, which treated `id` as the event's."""
     own_id = text(first(body, ("event_id", "id")))
     if own_id is not None:

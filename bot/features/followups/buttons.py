@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 from bot.blocks.followups import assign_form, ended_blocks, note_form, snooze_form, snoozed_reply, steps_reply
 from bot.blocks.refusals import plain_reply, refusal_sentence
-from bot.features.followups.lists import FollowUpPage, redraw_list
+from bot.features.followups.lists import ListPage, redraw_list
 from bot.slack.access import Need
 from bot.slack.handling import Outlived, Reply, Request
 from bot.slack.text import escape, parse_number
@@ -222,7 +222,7 @@ async def _find_contact(request: Request, item: FollowUp) -> Contact | None:
     return existing[0] if existing else None
 
 
-def _parse_value(text: str) -> tuple[int, FollowUpPage | None]:
+def _parse_value(text: str) -> tuple[int, ListPage | None]:
     """Parse a button's value: the follow-up's id, and the page if the button is in a list. Raises Outlived."""
     id, _, page_text = text.partition(" ")
-    return parse_number(id), FollowUpPage.read(page_text) if page_text else None
+    return parse_number(id), ListPage.read(page_text) if page_text else None

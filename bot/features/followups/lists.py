@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bot.blocks.elements import button, section
-from bot.blocks.followups import Reader, ended_blocks, list_reply
+from bot.blocks.followups import FollowUpReader, ended_blocks, list_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.handling import Block, Outlived, Reply, Request
@@ -21,7 +21,7 @@ _CARRIED = re.compile(r"(open|mine|overdue) (\d{1,18})(?: (\d{1,18}(?:,\d{1,18})
 
 
 @dataclass(frozen=True, slots=True)
-class FollowUpPage:
+class ListPage:
     """The position in a list of follow-ups.
 
     *list_name* is open, mine or overdue; *after* is the last id of the previous page; *ended* are the follow-ups that
@@ -37,14 +37,14 @@ class FollowUpPage:
         return f"{self.list_name} {self.after} {','.join(map(str, self.ended))}".strip()
 
     @staticmethod
-    def read(carried: str) -> "FollowUpPage":
+    def read(carried: str) -> "ListPage":
         """Parse the value of a button; raises Outlived."""
         match = _CARRIED.fullmatch(carried)
         if match is None:
             raise Outlived
-        return FollowUpPage(match[1], int(match[2]), tuple(int(id) for id in (match[3] or "").split(",") if id))
+        return ListPage(match[1], int(match[2]), tuple(int(id) for id in (match[3] or "").split(",") if id))
 
-    def with_ended(self, id: int) -> "FollowUpPage":
+    def with_ended(self, id: int) -> "ListPage":
         """Return the position with one more finished follow-up; only the last few are kept."""
         return replace(self, ended=(*self.ended, id)[-MOST_ENDED:])
 
@@ -57,25 +57,25 @@ async def list_follow_ups(request: Request) -> Reply:
             "Type `/score followups` for all open follow-ups, `/score followups mine` for yours,"
             " or `/score followups overdue` for those that nobody claimed in time."
         )
-    return await follow_ups_page(request, FollowUpPage(list_name))
+    return await follow_ups_page(request, ListPage(list_name))
 
 
 async def turn_follow_ups_page(request: Request) -> Reply:
     """Show another page of the list."""
-    return await redraw_list(request, FollowUpPage.read(request.text), "")
+    return await redraw_list(request, ListPage.read(request.text), "")
 
 
-async def redraw_list(request: Request, page: FollowUpPage, notice: str) -> Reply:
+async def redraw_list(request: Request, page: ListPage, notice: str) -> Reply:
     """Return a page in place of the list that was clicked, with a notice above it."""
     return replace(await follow_ups_page(request, page, notice=notice), replaces=True)
 
 
 async def list_at_home(request: Request) -> Sequence[Block]:
     """Return the section of the Home tab with the follow-ups of the person who opened it."""
-    return (await follow_ups_page(request, FollowUpPage("mine"), is_home=True)).blocks
+    return (await follow_ups_page(request, ListPage("mine"), is_home=True)).blocks
 
 
-async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str = "", is_home: bool = False) -> Reply:
+async def follow_ups_page(request: Request, page: ListPage, *, notice: str = "", is_home: bool = False) -> Reply:
     """Return a page of follow-ups: of the person who asks (`mine`), all (`open`), or those `overdue`.
 
     *notice* stands above the list. A click in the Home tab cannot redraw this list, so its buttons carry no position.
@@ -95,14 +95,16 @@ async def follow_ups_page(request: Request, page: FollowUpPage, *, notice: str =
         {score_type.key: score_type for score_type in request.types},
         which=page.list_name,
         place="" if is_home else page.carried(),
-        reader=Reader(id=request.person.id, address=request.person.email, is_admin=Need.ADMINISTER in request.rights),
+        reader=FollowUpReader(
+            id=request.person.id, address=request.person.email, is_admin=Need.ADMINISTER in request.rights
+        ),
         links=await link_templates(request.workspace),
         turning=page_buttons,
         above=[*([section(notice)] if notice else []), *await _ask_outcomes(request, page)],
     )
 
 
-async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
+async def _load_page(request: Request, page: ListPage) -> list[FollowUp]:
     """Return the follow-ups of a page, and one more if there is a next page."""
     if page.list_name == "overdue":
         return await list_overdue(request.workspace, after=page.after, most=PER_PAGE + 1, now=request.now)
@@ -110,7 +112,7 @@ async def _load_page(request: Request, page: FollowUpPage) -> list[FollowUp]:
     return await list_waiting(request.workspace, assignee=person, after=page.after, most=PER_PAGE + 1)
 
 
-async def _ask_outcomes(request: Request, page: FollowUpPage) -> list[Block]:
+async def _ask_outcomes(request: Request, page: ListPage) -> list[Block]:
     """Return the questions about outcomes of follow-ups finished in this list, the latest first."""
     ended = {item.id: item for item in await load_follow_ups(request.workspace, ids=page.ended)} if page.ended else {}
     unanswered = [

@@ -9,7 +9,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 
 from bot.blocks.elements import context, section
-from bot.blocks.followups import EVENT, Reader, follow_up_reply, headline, storm_reply
+from bot.blocks.followups import EVENT, FollowUpReader, follow_up_reply, headline, storm_reply
 from bot.slack.access import Need
 from bot.slack.handling import Reply
 from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools, explain_refusal
@@ -284,14 +284,14 @@ async def _render_follow_up(tools: JobTools, follow_up: FollowUp, channel: str) 
     )
 
 
-async def _find_reader(tools: JobTools, channel: str) -> Reader | None:
+async def _find_reader(tools: JobTools, channel: str) -> FollowUpReader | None:
     """Return the person who alone reads the messages of a channel; None if others may read them, or it is unknown."""
     reader = await tools.poster.reader(channel) if channel.startswith("D") else None
     person = await tools.people.colleague(reader, now=tools.clock()) if reader else None
     if person is None:
         return None
     access = await tools.people.find_access(person, now=tools.clock())
-    return Reader(id=person.id, address=person.email, is_admin=Need.ADMINISTER in access.rights)
+    return FollowUpReader(id=person.id, address=person.email, is_admin=Need.ADMINISTER in access.rights)
 
 
 async def _render_storm(tools: JobTools, follow_ups: Sequence[FollowUp], _channel: str) -> Reply:

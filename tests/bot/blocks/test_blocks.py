@@ -20,7 +20,7 @@ from bot.blocks.elements import (
     trend,
     truncate,
 )
-from bot.blocks.followups import Reader, ended_blocks, follow_up_reply, headline, list_reply
+from bot.blocks.followups import FollowUpReader, ended_blocks, follow_up_reply, headline, list_reply
 from bot.blocks.help import command_reply, overview_reply
 from bot.blocks.history import history_reply, why_reply
 from bot.blocks.home import health_blocks, portfolio_blocks, settings_blocks
@@ -28,7 +28,7 @@ from bot.blocks.lists import RowDetails, filter_reply, segments_reply, top_reply
 from bot.blocks.refusals import ambiguous_contact_reply, choose_contact_reply, distinct_name, no_contact_reply
 from bot.blocks.scores import MOST_TYPES, card_reply, details_reply, receipt_reply, set_modal
 from bot.features import TABLES
-from bot.features.followups.lists import MOST_ENDED, PER_PAGE, FollowUpPage
+from bot.features.followups.lists import MOST_ENDED, PER_PAGE, ListPage
 from bot.slack.access import Need
 from bot.slack.handling import Reply
 from storage.alerts.digests import News
@@ -621,7 +621,7 @@ def follow_up(state: FollowUpState, *, outcome: FollowUpOutcome | None = None) -
 @pytest.mark.parametrize("state", [FollowUpState.CLAIMED, FollowUpState.ESCALATED, FollowUpState.SNOOZED])
 def test_a_list_of_follow_ups_that_slack_takes(name: str, state: FollowUpState) -> None:
     """Slack accepts a full page of follow-ups of any contacts, below the last move."""
-    place = FollowUpPage("overdue", 2**53, (2**53,) * MOST_ENDED).carried()
+    place = ListPage("overdue", 2**53, (2**53,) * MOST_ENDED).carried()
     follow_ups = [follow_up(state)] * PER_PAGE
     above = [
         block
@@ -630,7 +630,7 @@ def test_a_list_of_follow_ups_that_slack_takes(name: str, state: FollowUpState) 
     ]
     turning = [button(label, action="followups", value=place) for label in ("First", "Next")]
     card = Card(contact=replace(NAMES[name], ids={"crm": "x" * 200}), standings=())
-    reader = Reader(id="U0123456789", address=None, is_admin=True)
+    reader = FollowUpReader(id="U0123456789", address=None, is_admin=True)
     links = {"crm": f"https://crm.example/{'p' * 200}/{{id}}"}
     reply = list_reply(
         follow_ups, {7: card}, {"score": SCORE}, which="overdue", place=place, reader=reader, links=links,
@@ -659,18 +659,22 @@ CLAIMED_BY = "U0123456789"
     ("reader", "labels", "menu"),
     [
         (None, "Snooze Done", "Assign to… Snooze until… Release Take over"),
-        (Reader(id=CLAIMED_BY, address=None, is_admin=False), "Snooze Done", "Assign to… Snooze until… Release"),
-        (Reader(id="U0JANE", address="jane@example.com", is_admin=False), "", ""),
         (
-            Reader(id="U0REP", address="REP@example.com", is_admin=False),
+            FollowUpReader(id=CLAIMED_BY, address=None, is_admin=False),
+            "Snooze Done",
+            "Assign to… Snooze until… Release",
+        ),
+        (FollowUpReader(id="U0JANE", address="jane@example.com", is_admin=False), "", ""),
+        (
+            FollowUpReader(id="U0REP", address="REP@example.com", is_admin=False),
             "Take over",
             "Assign to… Release Take over",
         ),
-        (Reader(id="U0ADMIN", address=None, is_admin=True), "Take over", "Assign to… Release Take over"),
+        (FollowUpReader(id="U0ADMIN", address=None, is_admin=True), "Take over", "Assign to… Release Take over"),
     ],
     ids=["a channel", "the holder", "a colleague", "the owner", "an admin"],
 )
-def test_only_the_buttons_that_the_reader_may_use(reader: Reader | None, labels: str, menu: str) -> None:
+def test_only_the_buttons_that_the_reader_may_use(reader: FollowUpReader | None, labels: str, menu: str) -> None:
     """A message that one person reads has the buttons of that person; in a channel it has all those of its state."""
     claimed = follow_up(FollowUpState.CLAIMED)
     ada = contact(owner="rep@example.com")

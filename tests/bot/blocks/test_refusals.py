@@ -67,7 +67,7 @@ from tests.bot.blocks.test_blocks import contact
         (
             errors.SegmentInUse("hot", segments=(), rules=(), subscriptions=(3,)),
             "The segment `hot` was not deleted: subscription 3 uses it."
-            " First type `contact-score subscription remove 3` in a terminal",
+            " First press Remove at subscription 3 in `/score subscriptions`",
         ),
         (
             errors.SegmentInUse("hot", segments=(), rules=tuple(range(2, 14))),

@@ -26,6 +26,7 @@ SENDERS = Senders(
     takes={name: used_options(name) for name in PROVIDERS},
     id_only=(), address="https://acme.example/_/",
     configure=never, next_secret=never, attempt=never, replay=never,  # type: ignore[arg-type]  # none is called
+    new_signing_secret=never, find_address_problem=never,  # type: ignore[arg-type]  # none is called
 )  # fmt: skip  # what is drawn, then what is done
 
 

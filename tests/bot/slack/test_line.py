@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from bot.slack.line import (
     EVER,
-    Asking,
     Setting,
     Unclear,
     Value,
+    VerbAndRest,
     ends_with_number,
     is_filter,
     near_verb,
@@ -41,18 +41,18 @@ def add(score: str, amount: int) -> Value:
 @pytest.mark.parametrize(
     ("line", "asking"),
     [
-        ("set ada 85", Asking("set", "ada 85")),
-        ("SET ada 85", Asking("set", "ada 85")),
-        ("undo", Asking("undo", "")),
-        ("top  5 ", Asking("top", "5")),
-        ("ada@example.com", Asking(None, "ada@example.com")),
-        ("setter 5", Asking(None, "setter 5")),  # only an exact match is a verb
-        ('"top"', Asking(None, '"top"')),
-        ("", Asking(None, "")),
-        ("top\t5", Asking(None, "top\t5")),  # spaces were normalized before
+        ("set ada 85", VerbAndRest("set", "ada 85")),
+        ("SET ada 85", VerbAndRest("set", "ada 85")),
+        ("undo", VerbAndRest("undo", "")),
+        ("top  5 ", VerbAndRest("top", "5")),
+        ("ada@example.com", VerbAndRest(None, "ada@example.com")),
+        ("setter 5", VerbAndRest(None, "setter 5")),  # only an exact match is a verb
+        ('"top"', VerbAndRest(None, '"top"')),
+        ("", VerbAndRest(None, "")),
+        ("top\t5", VerbAndRest(None, "top\t5")),  # spaces were normalized before
     ],
 )
-def test_the_first_word(line: str, asking: Asking) -> None:
+def test_the_first_word(line: str, asking: VerbAndRest) -> None:
     """The first word is a verb only if it matches exactly."""
     assert verb_of(line, VERBS) == asking
 

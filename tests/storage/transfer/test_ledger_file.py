@@ -24,7 +24,7 @@ from storage.reading.documents import contact as render_contact
 from storage.reading.history import history, why
 from storage.scoring.definitions import add_score_type, score_type, score_types
 from storage.scoring.drafts import apply, draft
-from storage.transfer.ledger_file import BadLedgerFile, NotEmpty, import_ledger, is_ledger_file, ledger_lines
+from storage.transfer.ledger_file import BadLedgerFile, WorkspaceNotEmpty, import_ledger, is_ledger_file, ledger_lines
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team
 
@@ -185,5 +185,5 @@ async def test_what_is_no_whole_ledger_is_refused(storage: Storage, tmp_path: Pa
             await import_ledger(again, path=path, progress=lambda _: None, by=ADMIN, now=NOW)
         assert await score_types(again) == types
     path.write_text(whole, encoding="utf-8")
-    with pytest.raises(NotEmpty):
+    with pytest.raises(WorkspaceNotEmpty):
         await import_ledger(team.workspace, path=path, progress=lambda _: None, by=ADMIN, now=NOW)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from webhooks.authentication.credentials import WITHHELD, Authenticator, Basic, Organization, Signature, TokenCredential
 from webhooks.authentication.recipes import RECIPES, recipes
-from webhooks.authentication.signatures import NotAuthentic, Reason, SignedRequest, sign
+from webhooks.authentication.signatures import AuthFailure, NotAuthentic, SignedRequest, sign
 from webhooks.read.bodies import FORM
 from webhooks.read.parse_delivery import redact_request
 
@@ -107,7 +107,7 @@ def test_a_recipe_verifies_what_it_signs(name: str) -> None:
         for off in (-301_000_001, 301_000_001):
             with pytest.raises(NotAuthentic) as late:
                 proof.authenticate(signed_request, secrets=[secret], now=NOW + off)
-            assert late.value.reason is Reason.CLOCK_TOO_FAR_OFF
+            assert late.value.reason is AuthFailure.CLOCK_TOO_FAR_OFF
     redacted = redact_request(signed_request, proof=proof)
     assert redacted.headers[recipe.header] == WITHHELD
     assert redacted.body == signed_request.body
@@ -212,14 +212,14 @@ def test_a_recipe_written_as_data() -> None:
         recipes("md5")
 
 
-TIMES: dict[str, Reason | None] = {
+TIMES: dict[str, AuthFailure | None] = {
     "2026-01-01T00:00:00Z": None,
     "2026-01-01T01:05:00+01:00": None,  # five minutes ahead
-    "2025-12-31T18:54:59-05:00": Reason.CLOCK_TOO_FAR_OFF,  # a second too old
-    "2026-01-01T00:00:00": Reason.MALFORMED,  # without a zone
-    "1767225600": Reason.MALFORMED,
-    "yesterday": Reason.MALFORMED,
-    "2026-01-01T00:00:00.000000000000000+00:00": Reason.MALFORMED,  # longer than any time
+    "2025-12-31T18:54:59-05:00": AuthFailure.CLOCK_TOO_FAR_OFF,  # a second too old
+    "2026-01-01T00:00:00": AuthFailure.MALFORMED,  # without a zone
+    "1767225600": AuthFailure.MALFORMED,
+    "yesterday": AuthFailure.MALFORMED,
+    "2026-01-01T00:00:00.000000000000000+00:00": AuthFailure.MALFORMED,  # longer than any time
 }
 
 

@@ -16,7 +16,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from webhooks.authentication import signatures
 from webhooks.authentication.recipes import RECIPES
-from webhooks.authentication.signatures import Authentic, NotAuthentic, Reason, SignedRequest
+from webhooks.authentication.signatures import Authentic, AuthFailure, NotAuthentic, SignedRequest
 
 STANDARD = RECIPES["standard-webhooks"]
 
@@ -127,7 +127,7 @@ def test_missing_headers_are_named(missing: list[str], hint: str) -> None:
         with pytest.raises(NotAuthentic) as error:
             verify(BODY, headers, secrets=[SECRET], now=NOW)
 
-        assert (error.value.reason, error.value.hint) == (Reason.MISSING_HEADER, hint)
+        assert (error.value.reason, error.value.hint) == (AuthFailure.MISSING_HEADER, hint)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_timestamps_are_digits_alone(timestamp: str) -> None:
     error = refusal(webhook_timestamp=timestamp)
 
     expected = "webhook-timestamp must be whole seconds since 1970, in digits alone"
-    assert (error.reason, error.hint) == (Reason.MALFORMED, expected)
+    assert (error.reason, error.hint) == (AuthFailure.MALFORMED, expected)
 
 
 def test_timestamps_of_twelve_digits_are_read() -> None:
@@ -185,7 +185,7 @@ def test_odd_delivery_ids_are_refused(delivery_id: str) -> None:
     error = refusal(webhook_id=delivery_id, webhook_signature=signature)
 
     expected = "webhook-id must be at most 256 printable ASCII characters"
-    assert (error.reason, error.hint) == (Reason.MALFORMED, expected)
+    assert (error.reason, error.hint) == (AuthFailure.MALFORMED, expected)
     with pytest.raises(ValueError, match=r"^A delivery's id must be 1 to 256 printable ASCII characters\.$"):
         sign(BODY, delivery_id=delivery_id, now=NOW, secret=SECRET)
 
@@ -207,7 +207,7 @@ def test_signatures_of_no_known_version_are_told_apart(signature: str) -> None:
     error = refusal(webhook_signature=signature)
 
     expected = "webhook-signature holds no signature that begins with v1, or v1a,"
-    assert (error.reason, error.hint) == (Reason.MALFORMED, expected)
+    assert (error.reason, error.hint) == (AuthFailure.MALFORMED, expected)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_whatever_was_changed_is_refused(changes: dict[str, object]) -> None:
     error = refusal(**changes)  # type: ignore[arg-type]  # rows of one table, of several kinds
 
     expected = "the signature matches none of this source's secrets (1): another secret, or a changed body?"
-    assert (error.reason, error.hint) == (Reason.WRONG_SIGNATURE, expected)
+    assert (error.reason, error.hint) == (AuthFailure.WRONG_SIGNATURE, expected)
 
 
 def test_source_without_secrets_lets_nobody_in() -> None:
@@ -241,7 +241,7 @@ def test_source_without_secrets_lets_nobody_in() -> None:
         "v1," + base64.b64encode(hmac.digest(b"", f"{DELIVERY}.{SENT}.".encode() + BODY, "sha256")).decode()
     )
 
-    assert refusal(secrets=(), webhook_signature=signature_of_nothing).reason is Reason.WRONG_SIGNATURE
+    assert refusal(secrets=(), webhook_signature=signature_of_nothing).reason is AuthFailure.WRONG_SIGNATURE
     with pytest.raises(ValueError, match="in base64"):
         verify(BODY, HEADERS | {"webhook-signature": signature_of_nothing}, secrets=["whsec_"], now=NOW)
 
@@ -266,7 +266,7 @@ def test_clock_that_is_off_is_told_with_the_difference(off: int, hint: str) -> N
     """The operator is told the difference of the clock; the body is not needed for that."""
     expected = f"the sender's clock differs by {hint}, or this is a replay"
     for error in (refusal(now=NOW + off), refusal(now=NOW + off, body=b"changed")):
-        assert (error.reason, error.hint) == (Reason.CLOCK_TOO_FAR_OFF, expected)
+        assert (error.reason, error.hint) == (AuthFailure.CLOCK_TOO_FAR_OFF, expected)
 
 
 def test_svix_names_stand_in_for_absent_ones() -> None:
@@ -428,7 +428,7 @@ def test_strangers_meet_only_the_refusal(body: bytes, headers: dict[str, str], n
     with pytest.raises(NotAuthentic) as error:
         verify(body, headers, secrets=[OTHER_SECRET], now=now)
 
-    assert error.value.reason in Reason
+    assert error.value.reason in AuthFailure
     assert error.value.hint.isascii()  # the message repeats nothing of the request
 
 
