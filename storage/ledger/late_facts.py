@@ -23,27 +23,27 @@ _STORED = "FROM effects p WHERE p.contact_id = given.contact AND p.definition_id
 
 
 async def fold_late_facts(
-    session: Session, folds: Mapping[Scored, LateFold], *, window: int = WINDOW
+    session: Session, folds: Mapping[Scored, LateFold]
 ) -> dict[Scored, tuple[ScoreState, dict[int, tuple[Fact, Effect]]]]:
     """Run folds of late facts. Return the new state of each score, and the effects that are new or have changed.
 
     Scores that must be folded from their whole ledgers are left out. The caller holds the locks of the contacts, and
     all effects must be saved.
     """
-    running = dict(folds)
+    running, size = dict(folds), WINDOW
     read_until: dict[Scored, int] = {}  # the instant up to which the effects of a score were read
     while running:
-        windows = await _load_windows(session, running, read_until, size=window)
+        windows = await _load_windows(session, running, read_until, size=size)
         for pair, fold in list(running.items()):
             effects = windows.get(pair, [])
             first = read_until.get(pair, fold.since - 1) + 1
             number = sum(stored.fact.occurred_at >= first for stored in effects)
-            fold.add_window(effects, is_last=number <= window)
+            fold.add_window(effects, is_last=number <= size)
             if fold.is_over:
                 del running[pair]
             else:
                 read_until[pair] = effects[-1].fact.occurred_at
-        window *= GROWTH
+        size *= GROWTH
     return {pair: (fold.state, fold.effects) for pair, fold in folds.items() if fold.state is not None}
 
 

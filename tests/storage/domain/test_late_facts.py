@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from random import Random
 
+from storage.domain.contacts import Json
 from storage.domain.facts import DAY, Activity, Change, Fact, FieldValue, Op
 from storage.domain.fold import fold_fields, fold_ledger, fold_order, is_rank_enough
 from storage.domain.late_facts import LateFold, StoredEffect
@@ -12,6 +13,7 @@ from storage.domain.score_types import Rule, RuleCap, ScoreType
 from tests.counts import report_counts
 
 NOW, HOUR = 1_767_225_600_000_000, DAY // 24
+TAGS: tuple[list[Json], ...] = (["vip"], [])
 PLAIN = ScoreType(
     id=1, definition=1, number=1, key="score", label="Score", minimum=0, maximum=60_000, step=1_000, start=10_000,
     rules=(Rule(name="Demo", activity="demo", points=9_000),),
@@ -46,7 +48,7 @@ def some_fact(dice: Random, number: int, *, tags: bool) -> Fact:
     }  # fmt: skip  # common to all facts
     kind = dice.random()
     if tags and kind < 0.05:
-        return FieldValue(**common, fields={"tags": dice.choice([["vip"], []])})  # type: ignore[arg-type]  # named arguments
+        return FieldValue(**common, fields={"tags": dice.choice(TAGS)})  # type: ignore[arg-type]  # named arguments
     if kind < 0.1:
         return FieldValue(**common, fields={"name": "Ada"})  # type: ignore[arg-type]  # named arguments
     if kind < 0.5:
