@@ -182,9 +182,9 @@ async def find_late(
 ) -> Lateness:
     """Return how to fold the new facts into the scores of *types*.
 
-    A score must be folded from its whole ledger if an undo, a merge or a split affects its contact, or if late facts
-    state fields that its rules read or come before the latest of these fields. It has late facts if a new fact is not
-    later than all facts that the score has seen. *states* are those before the new facts. The contacts must be locked.
+    A score must be folded from its whole ledger if an undo, a merge or a split affects its contact, or if a new field
+    value may make a condition hold for a later activity. It has late facts if a new fact is not later than all facts
+    that the score has seen. *states* are those before the new facts. The contacts must be locked.
     """
     refolded = {id for plan in plans for id in (*plan.spoken_of, *plan.regrouped)}
     refolded |= {new.contact for plan in plans if plan.is_undone for new in plan.new}
@@ -224,7 +224,6 @@ async def find_late(
     whole |= await _find_affected_scores(
         session, plans, {pair: at for pair, at in since.items() if pair not in late}, types
     )
-    whole |= late & since.keys()
     folds: dict[Scored, LateFold] = {}
     for pair in late - whole:
         contact_fields, read = fields.get(pair[0], {}), compile_rules(types[pair].rules).fields_read

@@ -36,6 +36,7 @@ async def scoring(team: Team) -> Team:
     for key, rules, half_life in (
         ("heat", RULES[:3], 10 * DAY),
         ("fit", (*RULES, Rule(name="Is VIP", points=20_000, condition="tag:vip")), None),
+        ("care", RULES[3:], None),
     ):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=-500_000, maximum=500_000, step=1_000, start=0, bands=[],
@@ -56,7 +57,7 @@ def some_item(dice: random.Random, key: str, *, contact: str = ADA, within: int 
         return Item(key=key, contact=Reference(email=contact), fields={"tags": dice.choice(TAGS)}, occurred_at=at)
     op = dice.choice([Op.ADD] * 6 + [Op.SET, Op.CLEAR])
     amount = {Op.SET: 20, Op.CLEAR: 0}.get(op, dice.choice([-9, 1, 5]))
-    return change(key, contact, op, amount, score=dice.choice(["score", "heat", "fit"]), at=at)
+    return change(key, contact, op, amount, score=dice.choice(["score", "heat", "fit", "care"]), at=at)
 
 
 async def find_differences(team: Team) -> list[str]:
@@ -113,7 +114,7 @@ async def test_late_facts_read_as_facts_in_order(scoring: Team) -> None:
     bob = Reference(email="bob@example.com")
     for number, item in enumerate(in_order):
         await scoring.deliver(replace(item, key=f"b/{item.key}", contact=bob), batch=f"b{number}")
-    for score in ("score", "heat", "fit"):
+    for score in ("score", "heat", "fit", "care"):
         histories = [
             [(line.occurred_at, line.op, line.amount, line.effective, line.before, line.value) for line in lines]
             for lines in (await scoring.lines(ADA, score), await scoring.lines("bob@example.com", score))
@@ -196,8 +197,8 @@ async def test_a_late_fact_reads_few_rows_of_a_long_history(team: Team) -> None:
     number = 10_000
 
     def item(index: int, key: str) -> Item:
-        op = Op.SET if index == number // 2 else Op.ADD
-        return change(key, ADA, op, 1, at=NOW - (number - index) * MINUTE)
+        op, amount = (Op.SET, 50) if index == number // 2 else (Op.ADD, 1 - index % 2 * 2)
+        return change(key, ADA, op, amount, at=NOW - (number - index) * MINUTE)
 
     for start in range(0, number, 1_000):
         await team.deliver(*(item(index, f"{index}") for index in range(start, start + 1_000)), batch=f"{start}")
