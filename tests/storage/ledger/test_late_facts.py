@@ -92,7 +92,7 @@ async def test_any_history_is_as_the_whole_ledger_has_it(scoring: Team, database
                 await build(scoring.workspace, draft=proposed, clock=lambda: NOW)
             case 13:
                 assert proposed is not None
-                await apply(scoring.workspace, draft=proposed, asks=False, by="U0ADMIN", clock=lambda: NOW)
+                await apply(scoring.workspace, draft=proposed, with_alerts=False, by="U0ADMIN", clock=lambda: NOW)
             case 21:
                 split = Split(key="split", contact=Reference(email=ADA), id=Reference(source="crm", id="1"))
                 await scoring.ask(split, batch="split", received=received)
