@@ -13,7 +13,7 @@ from storage.domain.submissions import Recorded, Submission
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, build, draft
+from storage.scoring.drafts import apply, build, create_draft
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change
 
@@ -87,7 +87,7 @@ async def test_any_history_is_as_the_whole_ledger_has_it(scoring: Team, database
             case 9:
                 heat = await score_type(scoring.workspace, key="heat")
                 changed = replace(heat, half_life=3 * DAY, rules=heat.rules[:2])
-                proposed = await draft(scoring.workspace, wanted=changed, by="U0ADMIN", now=received)
+                proposed = await create_draft(scoring.workspace, proposed=changed, by="U0ADMIN", now=received)
                 assert proposed is not None  # its building ends now, and later facts go into it as well
                 await build(scoring.workspace, draft=proposed, clock=lambda: NOW)
             case 13:
