@@ -283,6 +283,7 @@ class Effect(Table):
     rank_after = fields.BigIntField(null=True)
     rule = fields.TextField(null=True)  # the names of the rules that applied
     capped = fields.BigIntField()  # the points that their caps took away
+    snapshot = fields.TextField(null=True)  # the state of the score after the fact, as JSON; most effects have none
 
     class Meta:
         table = "effects"

@@ -2,15 +2,20 @@
 
 import json
 from collections.abc import Collection, Mapping
+from zlib import crc32
 
 from storage.db.database import Row, Session
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState
+from storage.domain.fold import Effect, ScoreState, is_rank_enough
+from storage.domain.rules import Spent
 from storage.domain.score_types import ScoreType
 from storage.ledger.facts import Scored
 
 #: orders effects `e` with their facts `g` newest first: the reverse of the fold order
 NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
+
+#: one effect in so many carries the state of its score, if the rank alone does not determine it
+SNAPSHOTS = 16
 
 
 async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
@@ -36,7 +41,7 @@ async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> 
             at=row["own_at"],
             base=row["base"],
             rank=row["rank"],
-            spent={name: (began, used) for name, (began, used) in json.loads(row["spent"] or "{}").items()},
+            spent=_parse_spent(json.loads(row["spent"] or "{}")),
             last=(row["last_at"], row["last_source"].encode(), row["last_key"].encode()),
         )
         for row in rows
@@ -86,7 +91,8 @@ async def _save_effects(
             {"fact": id, "definition": types[pair].definition} for id in sorted(before.keys() - effects[pair].keys())
         ]
         for id, (fact, effect) in sorted(effects[pair].items()):
-            if before.get(id) != effect:
+            snapshot = make_snapshot(id, effect, types[pair])
+            if before.get(id) != (effect, snapshot):
                 row: Row = {
                     "fact": id,
                     "workspace": workspaces[pair],
@@ -99,7 +105,7 @@ async def _save_effects(
                     "effective": effect.effective,
                     "rank_after": effect.rank_after,
                 }
-                row |= {"rule": effect.rule, "capped": effect.capped}
+                row |= {"rule": effect.rule, "capped": effect.capped, "snapshot": snapshot}
                 rows.append(row)
     if deleted:
         await session.rows(
@@ -110,13 +116,14 @@ async def _save_effects(
     if rows:
         await session.rows(
             "INSERT INTO effects"
-            " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, rule, capped)"
-            " SELECT workspace, contact, definition, fact, at, asked, effective, rank_after, rule, capped"
+            " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, rule, capped,"
+            " snapshot)"
+            " SELECT workspace, contact, definition, fact, at, asked, effective, rank_after, rule, capped, snapshot"
             " FROM given(fact bigint, workspace bigint, contact bigint, definition bigint, at bigint, asked bigint,"
-            " effective bigint, rank_after bigint, rule text, capped bigint)"
+            " effective bigint, rank_after bigint, rule text, capped bigint, snapshot text)"
             " WHERE true ON CONFLICT (fact_id, definition_id) DO UPDATE"
             " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after,"
-            " rule = excluded.rule, capped = excluded.capped",
+            " rule = excluded.rule, capped = excluded.capped, snapshot = excluded.snapshot",
             rows,
         )
 
@@ -139,7 +146,7 @@ def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace:
         "own": state.own,
         "own_at": state.at,
     }
-    row["spent"] = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None
+    row["spent"] = _dump(state.spent) if state.spent else None
     return row | {
         "base": state.base,
         "rank": state.rank,
@@ -149,24 +156,64 @@ def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace:
     }
 
 
-async def _load_effects(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, dict[int, Effect]]:
+async def _load_effects(
+    session: Session, definition_of: Mapping[Scored, int]
+) -> dict[Scored, dict[int, tuple[Effect, str | None]]]:
+    """Return the stored effects of scores by id of the fact, each with its snapshot."""
     if not definition_of:
         return {}
     rows = await session.rows(
-        "SELECT given.subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after, e.rule, e.capped"
-        " FROM given(contact bigint, definition bigint, subject text)"
+        "SELECT given.subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after, e.rule, e.capped,"
+        " e.snapshot FROM given(contact bigint, definition bigint, subject text)"
         " JOIN effects e ON e.contact_id = given.contact AND e.definition_id = given.definition",
         [
             {"contact": contact, "definition": definition, "subject": subject}
             for (contact, subject), definition in definition_of.items()
         ],
     )
-    by_score: dict[Scored, dict[int, Effect]] = {}
+    by_score: dict[Scored, dict[int, tuple[Effect, str | None]]] = {}
     for row in rows:
-        by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect_of(row)
+        effect = (effect_of(row), row["snapshot"])
+        by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect
     return by_score
 
 
 def effect_of(row: Row) -> Effect:
     """Build an effect from its row."""
     return Effect(**{name: row[name] for name in ("asked", "effective", "rank_after", "capped", "rule")})
+
+
+def has_snapshot(fact_id: int, score_type: ScoreType) -> bool:
+    """Return whether the effect of a fact carries a snapshot: the state of the score after it.
+
+    A hash decides, because the ids of a contact's facts may be regular, for example all odd.
+    """
+    return not is_rank_enough(score_type) and crc32(fact_id.to_bytes(8)) % SNAPSHOTS == 0
+
+
+def make_snapshot(fact_id: int, effect: Effect, score_type: ScoreType) -> str | None:
+    """Return the snapshot to store with the effect of a fact, None if it carries none."""
+    return dump_state(effect) if has_snapshot(fact_id, score_type) else None
+
+
+def dump_state(effect: Effect) -> str:
+    """Return the snapshot of the state after an effect: all that the effect and its fact do not say."""
+    assert effect.after is not None
+    return _dump({"own": effect.after.own, "base": effect.after.base, "spent": effect.after.spent})
+
+
+def parse_snapshot(snapshot: str, effect: Effect, fact: Fact) -> ScoreState:
+    """Return the state after a fact whose effect carries a snapshot."""
+    values = json.loads(snapshot)
+    return ScoreState(
+        own=values["own"], at=fact.occurred_at, base=values["base"], rank=effect.rank_after,
+        spent=_parse_spent(values["spent"]), last=fact.order,
+    )  # fmt: skip  # the columns of a score in their order
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _parse_spent(spent: Mapping[str, tuple[int, int]]) -> Spent:
+    return {name: (began, used) for name, (began, used) in spent.items()}
