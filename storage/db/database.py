@@ -284,6 +284,7 @@ class Database:
         self._reader = context.db("reader") if address.path is not None else self._writer
         self.limits = limits
         self.job_wakers: list[Callable[[], None]] = []  #: called after each commit that enqueued due jobs
+        self.before_close: list[Callable[[], Awaitable[None]]] = []  #: what finishes its work first
         self._waiting: dict[Session, float] = {}  # sessions with a running statement, and when it began
         self._refusal: StorageUnavailable | None = None  # why a change was refused in the last REFUSAL_LASTS seconds
 
@@ -383,8 +384,10 @@ class Database:
         self._writer.give_up()
 
     async def close(self) -> None:
-        """Close every connection; `open_database` may be called again."""
+        """Wait for what `before_close` lists, then close every connection; `open_database` may be called again."""
         global _open
+        for finish in self.before_close:
+            await finish()
         await self._context.close_connections()
         _open = None
 

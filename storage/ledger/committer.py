@@ -52,12 +52,6 @@ def check_room() -> None:
     _current_committer().check_room()
 
 
-async def drained(opened: Database) -> None:
-    """Wait until all submissions accepted for a database are recorded."""
-    if _committer is not None and _committer.database is opened:
-        await _committer.drained()
-
-
 class _RollBack(Exception):
     """Raised to roll back a transaction that has done its work."""
 
@@ -254,4 +248,5 @@ def _current_committer() -> Committer:
     global _committer
     if _committer is None or _committer.database is not current_database():
         _committer = Committer(current_database())
+        _committer.database.before_close.append(_committer.drained)
     return _committer
