@@ -20,7 +20,7 @@ from storage.bootstrap import open_storage
 from storage.domain.filters import Sort, parse
 from storage.domain.people import Workspace
 from storage.reading import pages
-from storage.reading.search import find, nearest
+from storage.reading.search import find, find_similar
 from storage.scoring.definitions import score_types
 from storage.tokens import create_token
 from storage.workspaces import find_workspace
@@ -199,7 +199,7 @@ async def _filter(workspace: Workspace, text: str) -> Ask:
 
 async def _search(workspace: Workspace, text: str) -> object:
     """Search as `/score TEXT` does: similar contacts if none match."""
-    return await find(workspace, text=text) or await nearest(workspace, text=text)
+    return await find(workspace, text=text) or await find_similar(workspace, text=text)
 
 
 async def _repeat(ask: Ask, floor: Ask | None, times: int) -> tuple[list[float], list[float]]:
