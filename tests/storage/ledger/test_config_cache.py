@@ -18,7 +18,7 @@ from storage.domain.submissions import Delivered, Status
 from storage.ledger.committer import Committer
 from storage.ledger.config_cache import ConfigCache
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, build, draft
+from storage.scoring.drafts import apply, build, create_draft
 from storage.scoring.removal import add_again, remove_score_type
 from storage.sources.config import add_source, find_source, rotate_source
 from tests.storage import raw
@@ -76,7 +76,11 @@ async def test_a_change_of_any_column_that_is_known_is_seen(filled: str, table: 
 async def test_a_new_and_a_deleted_row_are_seen(filled: str, table: str) -> None:
     """A row that is added or deleted changes the version."""
     (row,) = await raw.rows(filled, f"SELECT * FROM {table} ORDER BY id LIMIT 1")
-    unique = {"sources": {"slug": "other"}, "score_types": {"key": "other"}, "definitions": {"number": 99}}
+    unique: dict[str, dict[str, object]] = {
+        "sources": {"slug": "other"},
+        "score_types": {"key": "other"},
+        "definitions": {"number": 99},
+    }
     row |= {"id": 999, **unique.get(table, {})}
     places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
     before = await version(filled)
@@ -146,10 +150,10 @@ class World:
 
     async def redefine(self, wanted: ScoreType) -> None:
         """Change a score type as an admin does."""
-        new_draft = await draft(self.workspace, wanted=wanted, by="U1", now=NOW)
+        new_draft = await create_draft(self.workspace, proposed=wanted, by="U1", now=NOW)
         assert new_draft is not None
         assert await build(self.workspace, draft=new_draft, clock=lambda: NOW)
-        await apply(self.workspace, draft=new_draft, asks=False, by="U1", clock=lambda: NOW)
+        await apply(self.workspace, draft=new_draft, with_alerts=False, by="U1", clock=lambda: NOW)
 
 
 @pytest.fixture
