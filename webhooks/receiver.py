@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -11,6 +10,7 @@ from aiohttp import web
 
 from storage.domain.errors import OutcomeUnknown, SourceChanged, StorageUnavailable, UnknownSource
 from storage.domain.facts import Item, ItemRequest
+from storage.domain.records import replace
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status, Submission
 from storage.ledger.committer import check_room, record

@@ -1,7 +1,6 @@
 """Save the decisions of alert rules: open and close follow-ups, and save the alert memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from storage.alerts import followup_rules
 from storage.alerts import memory as alert_memory
@@ -12,6 +11,7 @@ from storage.alerts.memory import Watched
 from storage.db.database import Row, Session
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.followups import FollowUpMove
+from storage.domain.records import replace
 
 
 async def save_decisions(
