@@ -15,6 +15,7 @@ def main() -> None:
     from bot.cli import program
 
     gc.freeze()
+    gc.set_threshold(10_000)  # requests leave next to no garbage: at 700, collecting took 2 % of the time of a delivery
     gc.enable()
     program()
 

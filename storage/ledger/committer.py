@@ -14,6 +14,7 @@ from storage.domain.errors import Refusal, StorageUnavailable, TooBusy
 from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
+from storage.ledger.config_cache import ConfigCache
 from storage.ledger.lock import Returned
 from storage.ledger.plan import Name
 from storage.ledger.queue import MOST_ITEMS_OF_PUSH, MOST_SUBMISSIONS, Pending, Queue
@@ -69,6 +70,7 @@ class Committer:
         #: How long a submission waits for a contact that another transaction has locked, in seconds.
         self._lock_limit = lock_limit or database.limits.lock or PATIENCE
         self._queue = Queue()
+        self._config_cache = ConfigCache()
         self._locked: list[Pending] = []  # submissions that wait for a locked contact, in order
         self._retry = asyncio.Event()  # set when these are due for a retry
         self._retry.set()
@@ -96,7 +98,7 @@ class Committer:
         results: list[T] = []
 
         async def body(session: Session) -> None:
-            (outcome,) = await record_group(session, [(workspace, submission)], now=now)
+            (outcome,) = await record_group(session, [(workspace, submission)], self._config_cache, now=now)
             if isinstance(outcome, Refusal):
                 raise outcome
             if isinstance(outcome, Returned):
@@ -201,6 +203,7 @@ class Committer:
             return await record_group(
                 session,
                 [(pending.workspace, pending.submission) for pending in group],
+                self._config_cache,
                 blocked=blocked,
                 now=max(pending.now for pending in group),
             )
@@ -224,7 +227,7 @@ class Committer:
 
     async def _fold(self, workspace: Workspace, refolding: Submission) -> None:
         async def body(session: Session) -> None:
-            await record_group(session, [(workspace, refolding)], now=refolding.received_at)
+            await record_group(session, [(workspace, refolding)], self._config_cache, now=refolding.received_at)
 
         await self._run_with_retries(body)
 

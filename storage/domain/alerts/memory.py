@@ -4,7 +4,9 @@ A rule is edge-triggered: it fires when a score enters what the rule watches, an
 a margin.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from storage.domain.records import replace
 
 MOST_FOUND = 3  #: how many decisions in a row can be undone with the memory that each found
 

@@ -46,6 +46,7 @@ MIGRATIONS = [
     "0028_bulk_changes",
     "0029_imports",
     "0030_snapshots",
+    "0031_config_versions",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

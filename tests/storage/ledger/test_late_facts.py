@@ -10,6 +10,7 @@ from storage.domain.contacts import Json, Reference
 from storage.domain.facts import Item, Op, Split
 from storage.domain.score_types import Rule, RuleCap
 from storage.domain.submissions import Recorded, Submission
+from storage.ledger.config_cache import ConfigCache
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import add_score_type, score_type
@@ -134,7 +135,9 @@ async def test_several_late_facts_in_one_commit(scoring: Team) -> None:
     ]
     database = current_database()
     await database.transaction(
-        lambda session: record_group(session, [(scoring.workspace, submission) for submission in submissions], now=NOW)
+        lambda session: record_group(
+            session, [(scoring.workspace, submission) for submission in submissions], ConfigCache(), now=NOW
+        )
     )
 
     assert await find_differences(scoring) == []
@@ -183,7 +186,7 @@ async def count_rows(team: Team, item: Item) -> tuple[int, int]:
 
     async def body(session: Session) -> tuple[int, int]:
         counting = CountingSession(session)
-        (recorded,) = await record_group(counting, [(team.workspace, submission)], now=NOW)
+        (recorded,) = await record_group(counting, [(team.workspace, submission)], ConfigCache(), now=NOW)
         assert isinstance(recorded, Recorded)
         assert [outcome.status for outcome in recorded.outcomes] == ["applied"]
         return counting.read, counting.statements
