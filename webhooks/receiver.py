@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -10,7 +11,6 @@ from aiohttp import web
 
 from storage.domain.errors import OutcomeUnknown, SourceChanged, StorageUnavailable, UnknownSource
 from storage.domain.facts import Item, ItemRequest
-from storage.domain.records import replace
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status, Submission
 from storage.ledger.committer import check_room, record

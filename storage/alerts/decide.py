@@ -6,6 +6,7 @@ contacts without a write. Both evaluate the same instants in the same order.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.alerts.conditions import decide_with_conditions
@@ -15,7 +16,6 @@ from storage.alerts.save_decisions import save_decisions
 from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.decay import shown
-from storage.domain.records import replace
 from storage.domain.texts import match_key
 from storage.ledger.plan import Plan
 from storage.reading import current_scores

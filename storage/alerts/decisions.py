@@ -5,7 +5,7 @@ evaluated in order, before the change itself, so that the result does not depend
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from typing import TypeAlias
 
@@ -16,7 +16,6 @@ from storage.domain.alerts.memory import AlertMemory, Decision
 from storage.domain.fold import ScoreState
 from storage.domain.followups import FollowUpMove
 from storage.domain.people import Workspace
-from storage.domain.records import replace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger.plan import Plan

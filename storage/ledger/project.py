@@ -1,14 +1,13 @@
 """Phase 4: fold new facts into scores and fields: by a step, from before late facts, or from the whole ledger."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from storage.db.database import Session
 from storage.domain.contacts import Json
 from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, beginning, can_move, fold_fields, fold_ledger, is_late, step
 from storage.domain.late_facts import LateFold
-from storage.domain.records import replace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from urllib.parse import quote, unquote
@@ -12,7 +12,6 @@ from storage.domain.errors import Refusal
 from storage.domain.facts import Ignored, Item, ItemRequest, Op, Unusable
 from storage.domain.numbers import show
 from storage.domain.people import Workspace
-from storage.domain.records import replace
 from storage.domain.score_types import ScoreType
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission

@@ -4,9 +4,7 @@ A rule is edge-triggered: it fires when a score enters what the rule watches, an
 a margin.
 """
 
-from dataclasses import dataclass
-
-from storage.domain.records import replace
+from dataclasses import dataclass, replace
 
 MOST_FOUND = 3  #: how many decisions in a row can be undone with the memory that each found
 
