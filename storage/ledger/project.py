@@ -42,6 +42,7 @@ class Known:
     """What a transaction knows about the scores of contacts that it has locked, so that no one else changes them."""
 
     states: Mapping[Scored, ScoreState]
+    missing: frozenset[Scored] = frozenset()  #: scores without a row
     ledgers: Mapping[Scored, Ledger] = field(default_factory=dict)  #: of scores folded from the ledger
     unsaved: Mapping[Scored, Unsaved] = field(default_factory=dict)
 
@@ -84,7 +85,7 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
                 workspace=plan.workspace.id, score_type=types[pair], effects=effects, is_whole=is_whole
             )
     projected = [_report_moves(plan, known.states, moved, silent) for plan in plans]
-    return projected, Known(states=states, ledgers=ledgers, unsaved=unsaved)
+    return projected, replace(known, states=states, ledgers=ledgers, unsaved=unsaved)
 
 
 async def save_scores(session: Session, known: Known) -> Known:
@@ -96,8 +97,9 @@ async def save_scores(session: Session, known: Known) -> Known:
         anew={pair for pair, unsaved in known.unsaved.items() if unsaved.is_whole},
         types={pair: unsaved.score_type for pair, unsaved in known.unsaved.items()},
         workspaces={pair: unsaved.workspace for pair, unsaved in known.unsaved.items()},
+        missing=known.missing,
     )
-    return replace(known, unsaved={})
+    return replace(known, unsaved={}, missing=known.missing - known.unsaved.keys())
 
 
 async def _load_ledgers(

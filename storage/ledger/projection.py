@@ -12,6 +12,15 @@ from storage.ledger.facts import Scored
 #: orders effects `e` with their facts `g` newest first: the reverse of the fold order
 NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
 
+_SCORE_COLUMNS = {
+    "workspace_id": "bigint", "contact_id": "bigint", "definition_id": "bigint", "own": "bigint", "own_at": "bigint",
+    "base": "bigint", "rank": "bigint", "spent": "text", "last_at": "bigint", "last_source": "text", "last_key": "text",
+}  # fmt: skip  # a column a line would hide their order
+_EFFECT_COLUMNS = {
+    "workspace_id": "bigint", "contact_id": "bigint", "definition_id": "bigint", "fact_id": "bigint", "at": "bigint",
+    "asked": "bigint", "effective": "bigint", "rank_after": "bigint", "rule": "text", "capped": "bigint",
+}  # fmt: skip  # a column a line would hide their order
+
 
 async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
     """Return the stored states of scores, each under the definition with the given row id.
@@ -51,23 +60,31 @@ async def save_projection(
     anew: Collection[Scored],
     types: Mapping[Scored, ScoreType],
     workspaces: Mapping[Scored, int],
+    missing: Collection[Scored] = frozenset(),
 ) -> None:
-    """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted."""
+    """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted.
+
+    The effects of all other scores are those of new facts. The scores in *missing* have no row yet.
+    """
     if not states:
         return
     await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
-    await session.rows(
-        "INSERT INTO scores"
-        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, spent, last_at, last_source, last_key)"
-        " SELECT workspace, contact, definition, own, own_at, base, rank, spent, last_at, last_source, last_key"
-        " FROM given(workspace bigint, contact bigint, definition bigint, own bigint, own_at bigint, base bigint,"
-        " rank bigint, spent text, last_at bigint, last_source text, last_key text)"
-        " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
-        " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base,"
-        " rank = excluded.rank, spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
-        " last_key = excluded.last_key",
-        [_make_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
-    )
+    new_rows, rows = list[tuple[object, ...]](), list[tuple[object, ...]]()
+    for pair in sorted(states):
+        row = _make_row(pair, states[pair], types[pair], workspaces[pair])
+        (new_rows if pair in missing else rows).append(row)
+    if new_rows:
+        await session.insert("scores", tuple(_SCORE_COLUMNS), new_rows)
+    if rows:
+        await session.rows(
+            f"INSERT INTO scores ({', '.join(_SCORE_COLUMNS)}) SELECT {', '.join(_SCORE_COLUMNS)}"
+            f" FROM given({_list_types(_SCORE_COLUMNS)})"
+            " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
+            " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base, rank = excluded.rank,"
+            " spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
+            " last_key = excluded.last_key",
+            [dict(zip(_SCORE_COLUMNS, row, strict=True)) for row in rows],
+        )
 
 
 async def _save_effects(
@@ -79,46 +96,36 @@ async def _save_effects(
     workspaces: Mapping[Scored, int],
 ) -> None:
     stored = await _load_effects(session, {pair: types[pair].definition for pair in anew})
-    rows, deleted = [], []
+    new_rows, rows, deleted = list[tuple[object, ...]](), list[tuple[object, ...]](), list[Row]()
     for pair in sorted(effects):
-        before = stored.get(pair, {})
-        deleted += [
-            {"fact": id, "definition": types[pair].definition} for id in sorted(before.keys() - effects[pair].keys())
-        ]
+        before, definition, workspace = stored.get(pair, {}), types[pair].definition, workspaces[pair]
+        deleted += [{"fact": id, "definition": definition} for id in sorted(before.keys() - effects[pair].keys())]
         for id, (fact, effect) in sorted(effects[pair].items()):
             if before.get(id) != effect:
-                row: Row = {
-                    "fact": id,
-                    "workspace": workspaces[pair],
-                    "contact": pair[0],
-                    "definition": types[pair].definition,
-                }
-                row |= {
-                    "at": fact.occurred_at,
-                    "asked": effect.asked,
-                    "effective": effect.effective,
-                    "rank_after": effect.rank_after,
-                }
-                row |= {"rule": effect.rule, "capped": effect.capped}
-                rows.append(row)
+                row = (
+                    workspace, pair[0], definition, id, fact.occurred_at,
+                    effect.asked, effect.effective, effect.rank_after, effect.rule, effect.capped,
+                )  # fmt: skip  # in the lines of _EFFECT_COLUMNS
+                (rows if id in before else new_rows).append(row)
     if deleted:
         await session.rows(
             "DELETE FROM effects WHERE (fact_id, definition_id) IN"
             " (SELECT fact, definition FROM given(fact bigint, definition bigint))",
             deleted,
         )
+    if new_rows:
+        await session.insert("effects", tuple(_EFFECT_COLUMNS), new_rows)
     if rows:
         await session.rows(
-            "INSERT INTO effects"
-            " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, rule, capped)"
-            " SELECT workspace, contact, definition, fact, at, asked, effective, rank_after, rule, capped"
-            " FROM given(fact bigint, workspace bigint, contact bigint, definition bigint, at bigint, asked bigint,"
-            " effective bigint, rank_after bigint, rule text, capped bigint)"
-            " WHERE true ON CONFLICT (fact_id, definition_id) DO UPDATE"
-            " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after,"
-            " rule = excluded.rule, capped = excluded.capped",
-            rows,
+            "UPDATE effects SET asked = given.asked, effective = given.effective, rank_after = given.rank_after,"
+            f" rule = given.rule, capped = given.capped FROM given({_list_types(_EFFECT_COLUMNS)})"
+            " WHERE effects.fact_id = given.fact_id AND effects.definition_id = given.definition_id",
+            [dict(zip(_EFFECT_COLUMNS, row, strict=True)) for row in rows],
         )
+
+
+def _list_types(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {type}" for name, type in columns.items())
 
 
 async def delete_projection(session: Session, ids: Collection[int]) -> None:
@@ -130,23 +137,14 @@ async def delete_projection(session: Session, ids: Collection[int]) -> None:
         )
 
 
-def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> Row:
+def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> tuple[object, ...]:
+    """Return the values of a score's row, in the order of _SCORE_COLUMNS."""
     at, source, key = state.last
-    row: Row = {
-        "workspace": workspace,
-        "contact": pair[0],
-        "definition": score_type.definition,
-        "own": state.own,
-        "own_at": state.at,
-    }
-    row["spent"] = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None
-    return row | {
-        "base": state.base,
-        "rank": state.rank,
-        "last_at": at,
-        "last_source": source.decode(),
-        "last_key": key.decode(),
-    }
+    spent = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None
+    return (
+        workspace, pair[0], score_type.definition, state.own, state.at, state.base, state.rank, spent,
+        at, source.decode(), key.decode(),
+    )  # fmt: skip  # in the lines of _SCORE_COLUMNS
 
 
 async def _load_effects(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, dict[int, Effect]]:
