@@ -41,6 +41,7 @@ LEDGER_TABLES = (
     "facts", "effects", "scores",
     "words", "word_trigrams", "contact_words",
 )  # fmt: skip  # about contacts, about scores, about words
+FIRST_ANALYSIS = 2_000  # rows
 MOST_TO_ANALYZE = 10_000  # contacts: the plans for more are good, even if there are many more by now
 LARGEST_ID = 2**63 - 1  # the largest value of an id column; no row has this id
 
@@ -203,6 +204,7 @@ class Session:
         #: contact rows that the transaction inserted, each with its address. Nothing else is stored about them yet,
         #: not even that another row is merged into them: there is nothing to load.
         self.untouched: dict[int, str | None] = {}
+        self.inserted = 0  #: rows that `insert` inserted
 
     async def rows(self, sql: str, *params: object) -> list[Row]:
         """Run one statement and return its rows as dictionaries.
@@ -230,6 +232,7 @@ class Session:
             if is_duplicate_error(exc):
                 raise StartAgain from exc
             raise
+        self.inserted += len(rows)
 
     async def _run(self, statement: Callable[[], Awaitable[T]]) -> T:
         try:
@@ -313,6 +316,8 @@ class Database:
         self.limits = limits
         self.job_wakers: list[Callable[[], None]] = []  #: called after each commit that enqueued due jobs
         self._waiting: dict[Session, float] = {}  # sessions with a running statement, and when it began
+        self._inserted = 0  # rows that this process inserted by `Session.insert`
+        self._next_analysis = FIRST_ANALYSIS
         self._refusal: StorageUnavailable | None = None  # why a change was refused in the last REFUSAL_LASTS seconds
 
     @property
@@ -346,6 +351,7 @@ class Database:
                     self._remember_refusal(translated)
                 raise translated from (exc if translated is not exc else None)
             self._refusal = None
+            self._inserted += session.inserted
             if session.has_enqueued_jobs:
                 for wake in self.job_wakers:
                     wake()
@@ -378,12 +384,16 @@ class Database:
         return range(first, first + count)
 
     async def analyze_new_tables(self) -> None:
-        """Collect statistics on PostgreSQL while the tables are small, as they are during the first large import.
+        """Collect statistics on PostgreSQL while the tables are small and growing, as during the first large import.
 
         Its plans for empty tables read every row of a workspace, and it looks at tables by itself only once a minute.
+        This process does so when it has inserted FIRST_ANALYSIS rows, ten times as many, and so on.
         """
-        if self.dialect == "postgres":
-            small = "SELECT 1 FROM pg_class WHERE oid = 'contacts'::regclass AND reltuples < $1"
+        if self.dialect != "postgres" or self._inserted < self._next_analysis:
+            return
+        self._next_analysis = 10 * self._inserted
+        small = "SELECT 1 FROM pg_class WHERE oid = 'contacts'::regclass AND reltuples < $1"
+        with suppress(StorageUnavailable):
             if await self.writer.rows(small, MOST_TO_ANALYZE):
                 await self.writer.rows(f"ANALYZE (SKIP_LOCKED) {', '.join(LEDGER_TABLES)}")
 

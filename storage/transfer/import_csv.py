@@ -104,7 +104,7 @@ async def import_file(
     numbers = NumberReader(file, columns, options)
     activities = ActivityReader(columns, numbers, now=now)
     key, batch = file.digest[:16], batch_of(file)
-    report, offset, chunks, rows = Report(unused=columns.unused), 0, 0, file.rows()
+    report, offset, rows = Report(unused=columns.unused), 0, file.rows()
     if not dry_run:
         await record_import(workspace, file=file, by=by, now=now)
     undo = await find_undo_in_force(workspace, batch=batch)
@@ -131,9 +131,6 @@ async def import_file(
         offset += len(items)
         _count_rows(report, import_rows, wrong)
         progress(chunk[-1].end)
-        chunks += 1
-        if chunks in (1, 10, 100) and len(chunk) == CHUNK and not dry_run:
-            await database.current_database().analyze_new_tables()
     return report
 
 
