@@ -81,7 +81,7 @@ class AuditEntry:
     before: Document | None  #: None if it did not exist
     after: Document | None  #: None if it does not exist any more
     contacts: tuple[int, ...] = ()  #: the rows of the contacts that it names
-    undoes: int | None = None  #: the id of the entry whose change it took back
+    undoes: int | None = None  #: the id of the entry that it undid
 
 
 class ChangedMeanwhile(Refusal):
@@ -92,7 +92,7 @@ class ChangedMeanwhile(Refusal):
 class NewEntry:
     """A change to record. *contacts* are the rows of at most two contacts that it names.
 
-    *undoes* is the id of the entry whose change it takes back.
+    *undoes* is the id of the entry that it undoes.
     """
 
     what: AuditAction

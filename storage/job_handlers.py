@@ -16,8 +16,8 @@ from storage.jobs import Job, delete_abandoned
 from storage.ledger.refold import REFOLD
 from storage.ledger.refold_job import make_refold_handler
 from storage.ledger.words import WORDS, fill_words
-from storage.scoring import drafts
-from storage.scoring.drafts import NoDraft
+from storage.scoring import draft_jobs
+from storage.scoring.draft_jobs import NoDraft
 from storage.sent_files import delete_old_files
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
 from storage.sources.health import WATCH, WATCH_EVERY, check_sources
@@ -74,7 +74,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
             return JobResult()
 
     draft_handlers: dict[str, Handler] = {
-        kind: partial(ignore_missing_draft, handler) for kind, handler in drafts.make_handlers(clock).items()
+        kind: partial(ignore_missing_draft, handler) for kind, handler in draft_jobs.make_handlers(clock).items()
     }
     return {
         **draft_handlers,

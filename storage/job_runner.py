@@ -1,9 +1,9 @@
 """Run jobs: claim a due job, call the handler of its kind, then settle, reschedule, retry or give up the job.
 
-A service has one runner for its own jobs, and another for events, whose receivers may answer slowly. A handler takes
-the workspace and the claimed job, and returns a JobResult. If the job fails, the handler raises RetryLater, GiveUp or
-any other exception. Long work is done in slices: after each slice the handler returns the position of the next slice,
-so that a restart loses at most one slice and other jobs get their turn.
+A service has one runner for its own jobs, and another for events, because their receivers may answer slowly. A handler
+takes the workspace and the claimed job, and returns a JobResult. If the job fails, the handler raises RetryLater,
+GiveUp or any other exception. Long work is done in slices: after each slice the handler returns the position of the
+next slice, so that a restart loses at most one slice and other jobs get their turn.
 `run_here` runs a job immediately for a caller that waits for it: a command in the terminal, or a click in Slack.
 """
 
@@ -158,7 +158,7 @@ class JobRunner:
             return
         result = task.result()
         if result.next_position is not None:
-            await jobs.proceed(workspace, job=job, position=result.next_position, keeps_lane=False, now=now)
+            await jobs.save_position(workspace, job=job, position=result.next_position, keeps_lane=False, now=now)
         elif result.repeat_at is not None:
             await jobs.reschedule(workspace, job=job, at=result.repeat_at, now=now)
         else:
@@ -233,7 +233,7 @@ class JobRunner:
             await jobs.enqueue_recurring(self._recurring & self._handlers.keys(), now=now)
             self._recurring_at = now
         kinds = {*self._handlers, *(kind for handlers in self._workspace_handlers.values() for kind in handlers)}
-        for workspace in await jobs.workspaces_with_due_jobs(kinds=kinds, now=now):
+        for workspace in await jobs.list_workspaces_with_due_jobs(kinds=kinds, now=now):
             job = await jobs.claim(workspace, kinds=self._find_handlers(workspace), now=now)
             if job is not None:
                 return workspace, job
@@ -278,7 +278,7 @@ async def run_here(
             if result.next_position is None:
                 await jobs.settle(workspace, job=claimed, pace=result.pace, now=clock())
                 return True
-            is_held = await jobs.proceed(
+            is_held = await jobs.save_position(
                 workspace, job=claimed, position=result.next_position, keeps_lane=not is_late.is_set(), now=clock()
             )
             claimed = replace(claimed, position=result.next_position) if is_held else None

@@ -13,13 +13,22 @@ from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.backoff import LEASE, LONGEST_ASKED, SECOND
 from storage.domain.people import Workspace
-from storage.notices import load_told_at
+from storage.notices import load_recorded_at
 
 CHECK_EVERY = 60 * SECOND
 DAY = 86_400 * SECOND
 KEPT_FOR = 30 * DAY  #: how long a job that was given up is kept for inspection
 REPORT = "report"  #: kind and lane of jobs that report a failing kind of job to an admin; their key is that kind
 FAILED = "failed/"  #: prefix of the notice that records when an admin was notified of a kind's failures
+
+_JOB_COLUMNS = "id, kind, lane, job_key, subject, attempts, failed_for, under_way, position"
+#: whether the lane `l` is free and has a due job; $1: the kinds of jobs, $2: now
+_HAS_DUE_JOB = (
+    "l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = l.workspace_id AND j.lane = l.name"
+    " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT kind FROM given(kind text)))"
+)
+#: $1 and $2 as above, $3: the workspace
+_SELECT_FREE_LANES = f"SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $3 AND {_HAS_DUE_JOB}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +56,7 @@ class Job:
     failed_for: int  #: µs that the job has waited because of its own failures
     is_doubtful: bool  #: an earlier attempt started and its outcome is unknown
     position: int  #: the position that earlier slices reached
-    claim: str
+    claim: str  #: the token that marks the lane as held by this process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,19 +128,23 @@ async def enqueue_recurring(kinds: Collection[str], *, now: int) -> None:
     """Enqueue a recurring job of each kind in every workspace without one. Its lane and its key are its kind."""
     if not kinds:
         return
-    for statement in (
+    kind_rows = _make_kind_rows(kinds)
+    await database.change(
         "INSERT INTO lanes (workspace_id, name, free_at) SELECT w.id, given.kind, 0 FROM given(kind text)"
         " CROSS JOIN workspaces w WHERE NOT EXISTS"
         " (SELECT 1 FROM lanes l WHERE l.workspace_id = w.id AND l.name = given.kind)"
         ' ORDER BY w.id, given.kind COLLATE "C" ON CONFLICT DO NOTHING',
+        kind_rows,
+    )
+    await database.change(
         "INSERT INTO jobs (workspace_id, kind, lane, job_key, subject, due_at, attempts, under_way, created_at)"
         " SELECT w.id, given.kind, given.kind, given.kind, 0, $2, 0, false, $2 FROM given(kind text)"
         " CROSS JOIN workspaces w WHERE NOT EXISTS"
         " (SELECT 1 FROM jobs j WHERE j.workspace_id = w.id AND j.kind = given.kind AND j.job_key = given.kind)"
         ' ORDER BY w.id, given.kind COLLATE "C" ON CONFLICT DO NOTHING',
-    ):
-        params = [_make_kind_rows(kinds), now] if "$2" in statement else [_make_kind_rows(kinds)]
-        await database.change(statement, *params)
+        kind_rows,
+        now,
+    )
 
 
 async def _correct_times(now: int) -> None:
@@ -169,12 +182,12 @@ async def _correct_times(now: int) -> None:
     )
 
 
-async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[Workspace]:
+async def list_workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[Workspace]:
     """Return the workspaces with a due job of these kinds, the one with the lane that was free the longest first."""
     await _correct_times(now)
     rows = await database.read(
         f"SELECT w.id, w.team, w.name FROM lanes l JOIN workspaces w ON w.id = l.workspace_id"
-        f" WHERE {_IS_FREE} GROUP BY w.id, w.team, w.name ORDER BY min(l.free_at), w.id",
+        f" WHERE {_HAS_DUE_JOB} GROUP BY w.id, w.team, w.name ORDER BY min(l.free_at), w.id",
         _make_kind_rows(kinds),
         now,
     )
@@ -184,12 +197,12 @@ async def workspaces_with_due_jobs(*, kinds: Collection[str], now: int) -> list[
 async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Job | None:
     """Claim the next due job of these kinds and its lane. Return None if no job is due in a free lane."""
     await _correct_times(now)
-    if not await database.read(f"{_FREE} LIMIT 1", _make_kind_rows(kinds), now, workspace.id):
+    if not await database.read(f"{_SELECT_FREE_LANES} LIMIT 1", _make_kind_rows(kinds), now, workspace.id):
         return None  # the usual case: nothing to write
 
     async def body(session: Session) -> Job | None:
         lanes = await session.rows(
-            f"{_FREE} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+            f"{_SELECT_FREE_LANES} ORDER BY l.free_at, l.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
             _make_kind_rows(kinds),
             now,
             workspace.id,
@@ -197,7 +210,7 @@ async def claim(workspace: Workspace, *, kinds: Collection[str], now: int) -> Jo
         if not lanes:
             return None
         due_jobs = await session.rows(
-            f"SELECT {_COLUMNS} FROM jobs"
+            f"SELECT {_JOB_COLUMNS} FROM jobs"
             " WHERE workspace_id = $3 AND lane = $4 AND due_at <= $2 AND given_up_at IS NULL"
             " AND kind IN (SELECT kind FROM given(kind text)) ORDER BY due_at, id LIMIT 1",
             _make_kind_rows(kinds),
@@ -223,7 +236,7 @@ async def start(workspace: Workspace, *, job: NewJob, now: int) -> Job | None:
             now,
         )
         rows = await session.rows(
-            f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND kind = $2 AND job_key = $3"
+            f"SELECT {_JOB_COLUMNS} FROM jobs WHERE workspace_id = $1 AND kind = $2 AND job_key = $3"
             " AND given_up_at IS NULL",
             workspace.id,
             job.kind,
@@ -259,14 +272,6 @@ async def _hold(session: Session, lane: int, row: Row, *, now: int) -> Job:
     )
 
 
-_COLUMNS = "id, kind, lane, job_key, subject, attempts, failed_for, under_way, position"
-_IS_FREE = (
-    "l.free_at <= $2 AND EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = l.workspace_id AND j.lane = l.name"
-    " AND j.due_at <= $2 AND j.given_up_at IS NULL AND j.kind IN (SELECT kind FROM given(kind text)))"
-)
-_FREE = f"SELECT l.id, l.name FROM lanes l WHERE l.workspace_id = $3 AND {_IS_FREE}"
-
-
 def _make_kind_rows(kinds: Collection[str]) -> list[Row]:
     return [{"kind": kind} for kind in sorted(kinds)]
 
@@ -284,7 +289,7 @@ async def renew(workspace: Workspace, *, job: Job, now: int) -> bool:
 
 
 async def settle(workspace: Workspace, *, job: Job, done: Collection[int] = (), pace: int, now: int) -> None:
-    """Delete a finished job and the jobs *done* with it. The lane is free again after *pace* µs.
+    """Delete a finished job, and the jobs with the row ids *done*. The lane is free again after *pace* µs.
 
     The job is deleted even if its lease has ended; the lane then stays with the process that claimed it.
     """
@@ -318,7 +323,7 @@ async def reschedule(workspace: Workspace, *, job: Job, at: int, now: int) -> No
     await database.write(body)
 
 
-async def proceed(workspace: Workspace, *, job: Job, position: int, keeps_lane: bool, now: int) -> bool:
+async def save_position(workspace: Workspace, *, job: Job, position: int, keeps_lane: bool, now: int) -> bool:
     """Save the position of a finished slice. Return False if the lease has ended and another process may have the job.
 
     The job stays first in its lane. With *keeps_lane*, this process keeps the lane for the next slice.
@@ -409,24 +414,24 @@ async def _enqueue_report(session: Session, workspace: Workspace, job: Job, *, n
     """Enqueue a report to an admin that jobs of this kind fail, due at most once a day."""
     if job.kind == REPORT:
         return
-    told_at = await load_told_at(session, workspace, notice=FAILED + job.kind)
+    reported_at = await load_recorded_at(session, workspace, notice=FAILED + job.kind)
     report = NewJob(
         workspace=workspace.id, kind=REPORT, lane=REPORT, key=job.kind, subject=0,
-        due_at=now if told_at is None else max(now, told_at + DAY),
+        due_at=now if reported_at is None else max(now, reported_at + DAY),
     )  # fmt: skip  # what, then when
     await enqueue(session, [report], now=now)
 
 
 async def load_failures(workspace: Workspace, *, kind: str) -> Failures:
     """Return the failures of a kind of job since an admin was last notified of them."""
-    told_at = await load_told_at(database.current_database().reader, workspace, notice=FAILED + kind)
+    reported_at = await load_recorded_at(database.current_database().reader, workspace, notice=FAILED + kind)
     rows = await database.read(
         "SELECT given_up_at, problem FROM jobs WHERE workspace_id = $1 AND kind = $2"
         " AND (given_up_at > $3 OR (given_up_at IS NULL AND failed_for > 0))"
         " ORDER BY coalesce(given_up_at, due_at), id",
         workspace.id,
         kind,
-        told_at or 0,
+        reported_at or 0,
     )
     given_up = sum(row["given_up_at"] is not None for row in rows)
     return Failures(given_up=given_up, retrying=len(rows) - given_up, problem=rows[-1]["problem"] if rows else None)
@@ -475,15 +480,15 @@ async def list_due_in_lane(
 
 
 async def delete_lane(session: Session, workspace: int, lane: str) -> None:
-    """Delete a lane with its jobs: the lane first, because whoever finishes a job locks the lane, then the job."""
+    """Delete a lane and its jobs. The lane is locked first, as by a process that finishes a job: no deadlock."""
     for table, column in (("lanes", "name"), ("jobs", "lane")):
         await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace, lane)
 
 
 async def drop_repeated(workspace: Workspace, *, job: Job) -> None:
-    """Delete the jobs in the lane of a claimed job that have the subject of an earlier one, so that the queue is short.
+    """Delete the jobs in the lane of a claimed job that have the same subject as an earlier job.
 
-    The handler must read what it needs of the subject when it runs, because an earlier job stands for later ones.
+    The earlier job stands for the later ones: its handler must read the current state of the subject when it runs.
     """
     await database.change(
         "DELETE FROM jobs WHERE workspace_id = $1 AND lane = $2 AND kind = $3 AND given_up_at IS NULL AND id <> $4"

@@ -52,7 +52,7 @@ async def delete_notices(session: Session, workspace: Workspace, notices: Collec
     )
 
 
-async def load_told_at(session: Session, workspace: Workspace, *, notice: str) -> int | None:
+async def load_recorded_at(session: Session, workspace: Workspace, *, notice: str) -> int | None:
     """Return when a notice was last recorded, in µs UTC, or None."""
     rows = await session.rows("SELECT told_at FROM notices WHERE workspace_id = $1 AND what = $2", workspace.id, notice)
     return int(rows[0]["told_at"]) if rows else None

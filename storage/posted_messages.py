@@ -81,14 +81,14 @@ async def load_message(workspace: Workspace, *, id: int) -> PostedMessage | None
     return PostedMessage(**rows[0]) if rows else None
 
 
-async def forget_message(workspace: Workspace, *, id: int, kept: Collection[int] = ()) -> None:
-    """Delete the record of a message, except its mentions of the contacts *kept*."""
+async def forget_message(workspace: Workspace, *, id: int, keeps_mentions_of: Collection[int] = ()) -> None:
+    """Delete the record of a message, except its mentions of the contacts *keeps_mentions_of*."""
 
     async def body(session: Session) -> None:
         await session.rows(
             "DELETE FROM message_contacts WHERE message_id = $2"
             " AND NOT EXISTS (SELECT 1 FROM given(id bigint) WHERE given.id = message_contacts.contact_id)",
-            [{"id": contact} for contact in kept],
+            [{"id": contact} for contact in keeps_mentions_of],
             id,
         )
         await session.rows(

@@ -1,8 +1,11 @@
 """Collect what tests count, from all processes, for the summary at the end of the run."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 
+#: random tests do this many times as much as in an everyday run
+THOROUGH = int(os.environ.get("THOROUGH", "1"))
 COUNTS: Counter[str] = Counter()  #: summed over the run
 LINES: list[str] = []  #: printed unchanged
 

@@ -40,10 +40,10 @@ class AllowedAddresses:
         """Return why no event could be sent to a URL now, or None. A name that is not known now may be known later."""
         parts = urlsplit(url)
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+            targets = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             return None
-        return self.explain_refusal([str(target[0]) for *_, target in found], has_tls=parts.scheme == "https")
+        return self.explain_refusal([str(target[0]) for *_, target in targets], has_tls=parts.scheme == "https")
 
     def explain_refusal(self, addresses: Sequence[str], *, has_tls: bool) -> str | None:
         """Return why events may be sent to none of the IP addresses of a host, or None."""

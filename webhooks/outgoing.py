@@ -107,12 +107,12 @@ class EventSender:
         if 200 <= status < 300:
             await record_success(workspace, delivery=delivery, subscription=subscription, status=status, now=now)
             return None
-        asked = read_retry_after(retry_after, now=now)
+        pause = read_retry_after(retry_after, now=now)
         return Failure(
             problem=f"it answered {status} {_name_status(status)}".rstrip(),
             status=status,
-            retry_at=now + (wait if asked is None else asked),
-            resumes_at=None if asked is None else now + asked,
+            retry_at=now + (wait if pause is None else pause),
+            resumes_at=None if pause is None else now + pause,
             is_gone=status == HTTPStatus.GONE,
         )
 

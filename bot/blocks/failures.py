@@ -7,7 +7,7 @@ from bot.slack.handling import Block, Reply
 from bot.slack.text import escape
 from storage.alerts.broken import CHECK_RULES, TELL_BROKEN
 from storage.alerts.digests import DIGEST_JOB
-from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
+from storage.alerts.followup_rules import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
 from storage.alerts.maker_notices import TELL_MAKER
 from storage.alerts.sweep import SWEEP
 from storage.events.deliveries import DELIVER

@@ -21,7 +21,7 @@ from bot.blocks.elements import (
 from bot.blocks.fields import choice_field, field, form, plain, text_field
 from bot.slack.handling import Block, Reply
 from bot.slack.text import escape
-from storage.alerts import followup_moves
+from storage.alerts import followup_rules
 from storage.alerts.followups import FiredRule, FollowUp, Step
 from storage.domain.business_hours import WorkingHours, write_time
 from storage.domain.contacts import Contact
@@ -285,7 +285,7 @@ def steps_reply(follow_up: FollowUp, contact: Contact, score_type: ScoreType | N
 def _describe_step(step: Step, follow_up: FollowUp) -> str:
     actor = f"<@{step.by}>{f' (token {escape(step.token)})' if step.token else ''}"
     match step.move:
-        case followup_moves.ASKED:
+        case followup_rules.OPENED:
             reason = f'"{escape(follow_up.reason)}"' if follow_up.reason else ""
             parts = [
                 f"Created {format_actor(follow_up.actor, follow_up.source)}".strip(),
@@ -293,9 +293,9 @@ def _describe_step(step: Step, follow_up: FollowUp) -> str:
                 escape(follow_up.why) if follow_up.why else "",
             ]
             return " · ".join(part for part in parts if part)
-        case followup_moves.JOINED:
+        case followup_rules.JOINED:
             return f"Joined by rule {step.detail}"
-        case followup_moves.LEFT:
+        case followup_rules.LEFT:
             return f"Rule {step.detail} no longer applies"
         case FollowUpMove.CLAIM:
             return f"Claimed by {actor}"

@@ -106,8 +106,8 @@ def _render_delta(entry: HistoryEntry) -> str:
         return ""
     by = show_signed(entry.effective) if entry.effective else "no change"
     is_cut = entry.op is not Op.SET and entry.amount != entry.effective
-    asked = f"{' of' if entry.effective else ', asked for'} {show_signed(entry.amount)}" if is_cut else ""
-    return f" ({by}{asked})"
+    requested = f"{' of' if entry.effective else ', asked for'} {show_signed(entry.amount)}" if is_cut else ""
+    return f" ({by}{requested})"
 
 
 def why_reply(

@@ -104,8 +104,8 @@ def segment_saved_reply(name: str, text: str, previous: str | None, rules: Seque
         numbers = list_numbers(rules)
         sentence += f" {numbers[:1].upper()}{numbers[1:]} {'uses' if len(rules) == 1 else 'use'} it from now on"
         others = sorted({rule.made_by for rule in rules if rule.made_by not in (None, by)})
-        told = ", ".join(f"<@{maker}>" for maker in others)
-        sentence += f"; {told} will be told." if told else "."
+        mentions = ", ".join(f"<@{maker}>" for maker in others)
+        sentence += f"; {mentions} will be told." if mentions else "."
     sentence += f" Use it: `/score filter segment:{name}`"
     return Reply(text=sentence, blocks=[section(sentence)])
 
@@ -125,8 +125,8 @@ def shared_reply(reply: Reply, *, by: str, value: str) -> Reply:
 
     *value* is the value of the button that sends the page to the requester alone.
     """
-    kept = [block for block in reply.blocks if block["type"] != "actions"]
-    blocks = [{name: part for name, part in block.items() if name != "accessory"} for block in kept]
+    shown = [block for block in reply.blocks if block["type"] != "actions"]
+    blocks = [{name: part for name, part in block.items() if name != "accessory"} for block in shown]
     return replace(reply, blocks=[*blocks, context(f"Shared by <@{by}>")], public=True, share_value=value)
 
 
@@ -142,7 +142,7 @@ def _render_line(card: Card, scores: Sequence[ScoreType], query: Filter, details
     square = band_square(_value_of(card, scores[0]), scores[0])
     name = join_words(square, f"*{short_name(card.contact.shown)}*")
     company = [short_name(card.contact.company)] if card.contact.company else []
-    return _join_lines([name, *company, ", ".join(numbers)], _describe_asked(card, query, details))
+    return _join_lines([name, *company, ", ".join(numbers)], _describe_filter_terms(card, query, details))
 
 
 def _join_lines(*lines: Sequence[str]) -> str:
@@ -155,7 +155,7 @@ def _value_of(card: Card, score_type: ScoreType) -> int | None:
     return score.value if score else None
 
 
-def _describe_asked(card: Card, query: Filter, details: RowDetails) -> list[str]:
+def _describe_filter_terms(card: Card, query: Filter, details: RowDetails) -> list[str]:
     """Return what a filter asks for and a row does not show otherwise, as phrases."""
     contact = card.contact
     phrases = [phrase for term in leaf_terms(query.where) if (phrase := _describe_term(card, term, details))]
@@ -230,8 +230,8 @@ def top_reply(
         value = _value_of(card, score_type)
         name = join_words(f"{rank}.", band_square(value, score_type), f"*{short_name(card.contact.shown)}*")
         company = [short_name(card.contact.company)] if card.contact.company else []
-        asked = _describe_asked(card, query, details) if query and details else []
-        lines.append(_join_lines([name, *company, format_with_band(value, score_type, bold=True)], asked))
+        matched = _describe_filter_terms(card, query, details) if query and details else []
+        lines.append(_join_lines([name, *company, format_with_band(value, score_type, bold=True)], matched))
     title = f"Top {len(cards)} by {escape(score_type.label)}"
     head = section(f"*{title}* `{escape_code(text)}`" if text else f"*{title}*")
     ties = context("With equal scores, the contact known longest comes first.")

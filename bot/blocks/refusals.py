@@ -187,6 +187,11 @@ def no_contact_reply(
         return Reply(text=question, blocks=[section(question), *_list_choices(nearest, command), *adding])
     if is_address:
         return Reply(text=sentence, blocks=[section(sentence), *adding])
+    if words.casefold() == "import":
+        way = (
+            "Send the CSV file to this app in a direct message, or type `contact-score import FILE.csv` in a terminal."
+        )
+        return plain_reply(f"{sentence} {way}")
     if (command_line := words.casefold()) in IN_TERMINAL:
         return plain_reply(f"{sentence} `contact-score {command_line}` is typed in a terminal, not in Slack.")
     return plain_reply(f"{sentence} Type more of the name, a company, or an address.")

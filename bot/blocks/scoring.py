@@ -28,11 +28,11 @@ from storage.scoring.drafts import Preview
 
 TYPE_FORM = "score_type"
 RULE_FORM = "rule"
-MOST_CHOICES = 100
+MOST_CHOICES = 100  # the most options in a menu of Slack
 PERIODS = {Period.DAY: "a day", Period.WEEK: "a week", Period.MONTH: "a month", Period.EVER: "in all"}
-_DONE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
-PER_PAGE, MOST_DRAFTS = 12, 3
-MOST_STOPPING = 5  # rules that a preview names
+_PAST_TENSE = {"Changing": "Changed", "Narrowing": "Narrowed", "Widening": "Widened", "Moving": "Moved"}
+PER_PAGE, MOST_DRAFTS = 12, 3  # score types or rules on a page, and drafts that are shown
+MOST_BREAKING = 5  # rules that a preview names
 
 
 def settings_reply(types: Sequence[ScoreType], drafts: Sequence[ScoreType], *, first: int = 0) -> Reply:
@@ -74,7 +74,10 @@ def _render_draft(live: ScoreType, draft: ScoreType) -> list[Block]:
         button("See what it changes", action="draft_preview", value=draft_value(draft)),
         button("Cancel", action="draft_cancel", value=draft_value(draft)),
     ]
-    return [section(f"*Waiting for your decision:* {truncate_markup(heading(live, draft), 300)}"), actions(buttons)]
+    return [
+        section(f"*Waiting for your decision:* {truncate_markup(describe_difference(live, draft), 300)}"),
+        actions(buttons),
+    ]
 
 
 def draft_value(draft: ScoreType) -> str:
@@ -230,7 +233,7 @@ def rule_modal(types: Sequence[ScoreType], *, score_type: ScoreType | None = Non
     return form(RULE_FORM, "Rule", blocks, submit="Continue", metadata=metadata)
 
 
-def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
+def describe_difference(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
     """Return the difference between two definitions in words.
 
     For example "Narrowing Fit to 0 to 50 instead of 0 to 100, with steps of 0.5 instead of 1". *is_done*: in the past
@@ -239,14 +242,14 @@ def heading(live: ScoreType, draft: ScoreType, *, is_done: bool = False) -> str:
     others = _describe_settings(live, draft) + _describe_rules(live, draft)
     label = escape(live.label)
     if (live.minimum, live.maximum) == (draft.minimum, draft.maximum):
-        verb = _DONE["Changing"] if is_done else "Changing"
+        verb = _PAST_TENSE["Changing"] if is_done else "Changing"
         return f"{verb} {label}: {', '.join(others) or 'nothing'}"
     inside = live.minimum <= draft.minimum and draft.maximum <= live.maximum
     around = draft.minimum <= live.minimum and live.maximum <= draft.maximum
     verb = "Narrowing" if inside else "Widening" if around else "Moving"
     target = f"{label} to {draft.range_shown} instead of {live.range_shown}"
     target += f", with {', '.join(others)}" if others else ""
-    return f"{_DONE[verb] if is_done else verb} {target}"
+    return f"{_PAST_TENSE[verb] if is_done else verb} {target}"
 
 
 def _describe_settings(live: ScoreType, draft: ScoreType) -> list[str]:
@@ -289,27 +292,29 @@ def _describe_rules(live: ScoreType, draft: ScoreType) -> list[str]:
 
 
 def preview_reply(
-    live: ScoreType, preview: Preview, contacts: Mapping[int, Contact], stopping: Mapping[int, Breakage]
+    live: ScoreType, preview: Preview, contacts: Mapping[int, Contact], breaking: Mapping[int, Breakage]
 ) -> Reply:
     """Return the effects of a draft, with buttons to apply or cancel it.
 
-    *contacts* are the contacts that the preview names, by id, *stopping* the alert rules that the draft would break.
+    *contacts* are the contacts that the preview names, by id, *breaking* the alert rules that the draft would break.
     """
-    sentence = f"{heading(live, preview.draft)}: {', '.join(_describe_counts(live, preview))}."
-    value = f"{preview.draft.key} {preview.draft.number}"
+    difference, counts = describe_difference(live, preview.draft), ", ".join(_describe_counts(live, preview))
+    value = draft_value(preview.draft)
     buttons = [
         button("Apply without alerts", action="draft_apply", value=value, primary=True),
         button("Apply and alert", action="draft_ask", value=value),
         button("Cancel", action="draft_cancel", value=value),
     ]
-    hint = "*Apply and alert* creates these follow-ups, *Apply without alerts* creates none." if preview.asking else ""
+    hint = (
+        "*Apply and alert* creates these follow-ups, *Apply without alerts* creates none." if preview.follow_ups else ""
+    )
     lines = _list_changes(live, preview, contacts)
-    lines += _list_alerts(preview, contacts) if preview.asking else []
-    lines += [describe_stopping(stopping)] if stopping else []
+    lines += _list_alerts(preview, contacts) if preview.follow_ups else []
+    lines += [describe_breaking(breaking)] if breaking else []
     return Reply(
-        text=sentence,
+        text=f"{difference}: {counts}.",
         blocks=[
-            section(f"*{heading(live, preview.draft)}:* {', '.join(_describe_counts(live, preview))}."),
+            section(f"*{difference}:* {counts}."),
             *(section(line) for line in lines),
             context(f"Until you decide, nobody sees a different score. {hint}".strip()),
             actions(buttons),
@@ -318,13 +323,13 @@ def preview_reply(
     )
 
 
-def describe_stopping(stopping: Mapping[int, Breakage]) -> str:
+def describe_breaking(breaking: Mapping[int, Breakage]) -> str:
     """Return a warning about the alert rules that a change breaks."""
     rules = [
         f"rule {id} ({describe_breakage(breakage).rstrip('.')})"
-        for id, breakage in list(stopping.items())[:MOST_STOPPING]
+        for id, breakage in list(breaking.items())[:MOST_BREAKING]
     ]
-    rules += [f"{len(stopping) - MOST_STOPPING} more"] if len(stopping) > MOST_STOPPING else []
+    rules += [f"{len(breaking) - MOST_BREAKING} more"] if len(breaking) > MOST_BREAKING else []
     return f"*Broken by this:* alert {', '.join(rules)}. See `/score alerts`"
 
 
@@ -334,7 +339,7 @@ def _describe_counts(live: ScoreType, preview: Preview) -> list[str]:
         counts.append(f"{_pluralize(preview.entering, 'becomes', 'become')} {preview.draft.bands[-1].name}")
     if len(live.bands) > 1:
         counts.append(f"{_pluralize(preview.leaving, 'leaves', 'leave')} {live.bands[-1].name}")
-    return [*counts, _pluralize(preview.asking, "follow-up would be created", "follow-ups would be created")]
+    return [*counts, _pluralize(preview.follow_ups, "follow-up would be created", "follow-ups would be created")]
 
 
 def _pluralize(count: int, singular: str, plural: str) -> str:
@@ -345,8 +350,8 @@ def _list_changes(live: ScoreType, preview: Preview, contacts: Mapping[int, Cont
     """Return the first contacts that enter or leave the top band, or otherwise change, a line for each."""
     draft = preview.draft
     groups = []
-    if preview.first:
-        groups.append((f"Into {draft.bands[-1].name}", preview.first, preview.entering))
+    if preview.first_entering:
+        groups.append((f"Into {draft.bands[-1].name}", preview.first_entering, preview.entering))
     if preview.first_leaving:
         groups.append((f"Out of {live.bands[-1].name}", preview.first_leaving, preview.leaving))
     if preview.first_others:
@@ -366,11 +371,11 @@ def _list_changes(live: ScoreType, preview: Preview, contacts: Mapping[int, Cont
 def _list_alerts(preview: Preview, contacts: Mapping[int, Contact]) -> list[str]:
     """Return a line for each place in which a draft would post follow-ups, with the names of the first contacts."""
     names: dict[str, list[str]] = {}
-    for follow_up in preview.first_asking:
+    for follow_up in preview.first_follow_ups:
         if follow_up.contact in contacts:
             names.setdefault(follow_up.lane, []).append(short_name(contacts[follow_up.contact].shown))
     lines = [f"Alerts {_describe_lane(lane)}: {', '.join(dict.fromkeys(names[lane]))}" for lane in names]
-    rest = preview.asking - sum(map(len, names.values()))
+    rest = preview.follow_ups - sum(map(len, names.values()))
     return [*lines, f"… and {_pluralize(rest, 'more alert', 'more alerts')}"] if rest else lines
 
 
@@ -389,10 +394,11 @@ def applied_reply(before: ScoreType, after: ScoreType, *, follow_up_count: int |
     if follow_up_count is not None:
         note = f"{_pluralize(follow_up_count, 'follow-up was created', 'follow-ups were created')}."
     value = f"{after.key} {before.number} {after.number}"
+    difference = describe_difference(before, after, is_done=True)
     return Reply(
-        text=heading(before, after, is_done=True),
+        text=difference,
         blocks=[
-            section(f"*{heading(before, after, is_done=True)}.* {note}"),
+            section(f"*{difference}.* {note}"),
             actions([button("Take it back", action="draft_back", value=value)]),
         ],
         replaces=True,

@@ -17,17 +17,17 @@ from storage.domain.score_types import ScoreType
 from storage.domain.source_health import SourceHealth
 from storage.domain.sources import Source
 from storage.domain.submissions import Status, refusal_reason
-from storage.sources.deliveries import Delivery, Lately, RefusalCount, Waiting
+from storage.sources.deliveries import Delivery, QuarantinedItem, RecentCounts, RefusalCount
 from storage.sources.health import HealthChange
-from storage.sources.readback_queue import Reading
+from storage.sources.readback_queue import ReadbackStatus
 
 SOURCE_FORM, EDIT_FORM, ROTATE_FORM = "source", "source_edit", "rotate"
 HEALTH_EVENT = "source_standing"  # the event type in the metadata of messages about the health of a source
-PER_PAGE, MOST_ITEMS = 7, 10
-MOST_TRIED = 20  # items that a test shows
+PER_PAGE, MOST_ITEMS = 7, 10  # sources on a page, and items of a quarantine that are shown
+MOST_TESTED = 20  # items that a test shows
 MOST_SENT = 1500  # characters of a request that a test shows
 MOST_TYPED = 3000  # characters that a field of a form holds
-MUTED, LOUD = "muted", "loud"
+MUTED, LOUD = "muted", "loud"  # the values of the choice whether a source's changes create follow-ups
 PAUSING = (
     "While a source is paused, its requests are answered 503 and nothing is recorded. Most senders retry for some hours"
     " or days. A delivery that its sender stops retrying is lost."
@@ -48,7 +48,7 @@ class ListedSource:
     """A source with the counts of its recent deliveries, its health, and its number of quarantined items."""
 
     source: Source
-    recent: Lately
+    recent: RecentCounts
     health: SourceHealth
     quarantined: int
 
@@ -137,7 +137,7 @@ def _count_secrets(source: Source) -> str:
     return str(len(source.secrets))
 
 
-def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, reading: Reading) -> Reply:
+def source_reply(source: Source, senders: Senders, refused: RefusalCount | None, readbacks: ReadbackStatus) -> Reply:
     """Return the setup steps, settings, refused requests and read-back status of a source."""
     settings = source.settings
     details = {
@@ -159,13 +159,13 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
         summary = f"{refused.count:,} {noun} refused, the last {moment(refused.last_at)}"
         lines.append(f"{summary}: {escape_sentence(refused.reason)}. {escape_sentence(refused.hint)}")
     if source.provider in senders.id_only:
-        lines += _describe_reading(reading) if source.reads else [f"{ONLY_IDS} press Edit"]
+        lines += _describe_readbacks(readbacks) if source.reads else [f"{ONLY_IDS} press Edit"]
     head = f"*{source.slug}* `{source.provider}` at {escape(senders.url(source))}"
     return Reply(
         text=f"The source {source.slug}",
         blocks=[
             section(head),
-            *_warn_of_reach(senders),
+            *_warn_of_unreachable_address(senders),
             *sections(_number_steps(source, senders)),
             *sections(lines),
             *_warn_of_missing_secret(source, senders),
@@ -174,7 +174,7 @@ def source_reply(source: Source, senders: Senders, refused: RefusalCount | None,
     )
 
 
-def _warn_of_reach(senders: Senders) -> list[Block]:
+def _warn_of_unreachable_address(senders: Senders) -> list[Block]:
     """Return a warning if senders do not reach the addresses of sources, as a list of at most one block."""
     problem = senders.explain_reach()
     sign = "" if senders.is_demo else ":warning: "
@@ -188,12 +188,12 @@ def _warn_of_missing_secret(source: Source, senders: Senders) -> list[Block]:
     return [section(f":warning: Its requests are refused until you enter {name}.")]
 
 
-def _describe_reading(reading: Reading) -> list[str]:
+def _describe_readbacks(readbacks: ReadbackStatus) -> list[str]:
     """Return lines with the status of reading contacts back through the API of a source."""
-    queue_note = f": {reading.waiting:,} wait" if reading.waiting else ""
+    queue_note = f": {readbacks.waiting:,} wait" if readbacks.waiting else ""
     lines = [f"Addresses and names are read through its API{queue_note}"]
-    if reading.problem is not None and reading.problem_at is not None:
-        lines.append(f"Not read {moment(reading.problem_at)}: {escape_sentence(reading.problem)}")
+    if readbacks.problem is not None and readbacks.problem_at is not None:
+        lines.append(f"Not read {moment(readbacks.problem_at)}: {escape_sentence(readbacks.problem)}")
     return lines
 
 
@@ -246,7 +246,7 @@ def source_added_reply(source: Source, senders: Senders) -> Reply:
             section(f"*Added the source {source.slug}.* At the sender:"),
             *sections(_number_steps(source, senders, secret=secret)),
             *sections(lines),
-            *_warn_of_reach(senders),
+            *_warn_of_unreachable_address(senders),
             *notes,
             *_warn_of_missing_secret(source, senders),
             _render_steps_buttons(source, senders),
@@ -265,7 +265,7 @@ def rotated_reply(source: Source, *, until: int) -> Reply:
     )
 
 
-def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply:
+def quarantine_reply(source: str, items: Sequence[QuarantinedItem], total: int) -> Reply:
     """Return the quarantined items of a source, with the reasons. *total* includes the items that are not shown."""
     if not items:
         return Reply(text="Empty.", blocks=[section(f"Nothing from *{source}* is in quarantine.")])
@@ -294,7 +294,7 @@ def quarantine_reply(source: str, items: Sequence[Waiting], total: int) -> Reply
     )
 
 
-def _render_quarantined(source: str, items: Sequence[Waiting]) -> list[Block]:
+def _render_quarantined(source: str, items: Sequence[QuarantinedItem]) -> list[Block]:
     """Return a section for each item with a button that discards it; without room for the buttons, only the lines."""
     lines = [
         f"{moment(item.received_at)} delivery {item.delivery}: {escape_sentence(truncate(item.reason, 250))}"
@@ -416,16 +416,16 @@ def dry_run_reply(
     """Return the reply to a test of a source.
 
     *items* and *warnings* are the result of parsing its last stored delivery again; nothing is recorded. Of more than
-    MOST_TRIED items, those that would be quarantined are shown first. *sent* is the body of the delivery, if the source
-    has a mapping of its own.
+    MOST_TESTED items, those that would be quarantined are shown first. *sent* is the body of the delivery if the
+    source has a mapping of its own, else None.
     """
     amount = "1 item" if len(items) == 1 else f"{len(items):,} items"
     head = f"*Test of {delivery.source}:* its last delivery, {moment(delivery.received_at)}, holds {amount}"
     rendered = [_render_item(item, types, received=delivery.received_at) for item in items]
-    if len(rendered) > MOST_TRIED:
+    if len(rendered) > MOST_TESTED:
         rendered.sort(key=lambda line: not line[0])
-    lines = [text for _, text in rendered[:MOST_TRIED]] or ["Nothing would be recorded: it holds no items."]
-    lines += [f"… and {len(items) - MOST_TRIED:,} more"] if len(items) > MOST_TRIED else []
+    lines = [text for _, text in rendered[:MOST_TESTED]] or ["Nothing would be recorded: it holds no items."]
+    lines += [f"… and {len(items) - MOST_TESTED:,} more"] if len(items) > MOST_TESTED else []
     return Reply(
         text=f"A test of {delivery.source}",
         blocks=[

@@ -15,7 +15,7 @@ from storage.domain.score_types import ScoreType
 from storage.ledger.contacts import contacts
 from storage.ledger.verify import contacts_to_verify
 from storage.scoring.definitions import score_types
-from storage.scoring.drafts import Preview, apply, build, cancel, draft, only_names, preview
+from storage.scoring.drafts import Preview, apply, build, cancel, changes_only_names, create_draft, preview
 
 
 async def redefine(
@@ -30,9 +30,11 @@ async def redefine(
     for definition in definitions:
         if dry_run:  # a new default would be applied at once, so a dry run leaves it out
             definition = replace(definition, is_default=current[definition.key].is_default)
-        is_rename = dry_run and only_names(current[definition.key], definition)
+        is_rename = dry_run and changes_only_names(current[definition.key], definition)
         new_draft = (
-            None if is_rename else await draft(workspace, wanted=definition, by=terminal_user(), now=system_clock())
+            None
+            if is_rename
+            else await create_draft(workspace, proposed=definition, by=terminal_user(), now=system_clock())
         )
         if new_draft is None:
             results.append(definition)
@@ -43,9 +45,9 @@ async def redefine(
             await cancel(workspace, draft=new_draft, clock=system_clock)
         else:
             follow_ups = await apply(
-                workspace, draft=new_draft, asks=should_ask, by=terminal_user(), clock=system_clock
+                workspace, draft=new_draft, with_alerts=should_ask, by=terminal_user(), clock=system_clock
             )
-            change = replace(change, asking=follow_ups or 0) if should_ask else change
+            change = replace(change, follow_ups=follow_ups or 0) if should_ask else change
         results.append(change)
     return results
 
@@ -67,7 +69,7 @@ def as_document(change: Preview | ScoreType) -> dict[str, object]:
         "changed": change.changed,
         "entering": change.entering,
         "leaving": change.leaving,
-        "asking": change.asking,
+        "asking": change.follow_ups,
     }
     return {"type": change.draft.key, **counts}
 
@@ -77,8 +79,11 @@ async def print_preview(workspace: Workspace, change: Preview | ScoreType, *, dr
     if isinstance(change, ScoreType):
         output.lines(f"{change.label}: no score changes by this.")
         return
-    names = {contact.id: contact.shown for contact in await contacts(workspace, ids=[id for id, _, _ in change.first])}
-    first_moves = [(names.get(id, str(id)), before, after) for id, before, after in change.first]
+    names = {
+        contact.id: contact.shown
+        for contact in await contacts(workspace, ids=[id for id, _, _ in change.first_entering])
+    }
+    first_moves = [(names.get(id, str(id)), before, after) for id, before, after in change.first_entering]
     output.moved(
         change.draft,
         changed=change.changed,
@@ -87,6 +92,6 @@ async def print_preview(workspace: Workspace, change: Preview | ScoreType, *, dr
         first=first_moves,
         dry_run=dry_run,
     )
-    if change.asking:
+    if change.follow_ups:
         outcome = "created" if should_ask and not dry_run else "would be created with --ask"
-        output.lines(f"{output.count(change.asking, 'follow-up')} {outcome}.")
+        output.lines(f"{output.count(change.follow_ups, 'follow-up')} {outcome}.")

@@ -25,7 +25,7 @@ from storage.domain.sources import DAY, Source
 from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source, sources
 from storage.sources.deliveries import count_recent
 from storage.sources.health import list_troubled
-from storage.sources.readback_queue import readback_status
+from storage.sources.readback_queue import load_readback_status
 from storage.sources.writeback_queue import writing_status
 from webhooks.providers import PROVIDERS
 from webhooks.source_settings import (
@@ -303,7 +303,7 @@ async def _describe_readback(source: Source) -> dict[str, object]:
     readback = PROVIDERS[source.provider].readback
     if readback is None:
         return {}
-    status = await readback_status(source.workspace, source=source.slug)
+    status = await load_readback_status(source.workspace, source=source.slug)
     return {
         "reads_back": source.reads,
         "api_url": source.settings.api_url or readback.base,

@@ -49,10 +49,10 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that the arguments name, without the types of its flags in its help."""
-        found = super().resolve_command(ctx, args)
-        if found[1] is not None:
-            _hide_flag_types(found[1].get_params(ctx))
-        return found
+        resolved = super().resolve_command(ctx, args)
+        if resolved[1] is not None:
+            _hide_flag_types(resolved[1].get_params(ctx))
+        return resolved
 
     def get_params(self, ctx: Any) -> Any:
         """Return the options of the group, without the types of flags in its help."""

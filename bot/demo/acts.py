@@ -182,9 +182,9 @@ class Acts:
 
         Return each call with its answer: the status, the text, and the structured content.
         """
-        found = await self._call_tool("find_contacts", {"filter": "sort:-score", "limit": 3})
-        contacts = (found["content"] or {}).get("contacts", [])
-        return [found, *[await self._call_tool("get_contact", {"contact": str(best["id"])}) for best in contacts[:1]]]
+        listing = await self._call_tool("find_contacts", {"filter": "sort:-score", "limit": 3})
+        contacts = (listing["content"] or {}).get("contacts", [])
+        return [listing, *[await self._call_tool("get_contact", {"contact": str(best["id"])}) for best in contacts[:1]]]
 
     async def _call_tool(self, tool: str, arguments: Json) -> Json:
         params = {"name": tool, "arguments": arguments}

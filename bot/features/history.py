@@ -10,7 +10,7 @@ from bot.blocks.history import MOST, history_reply, why_reply
 from bot.slack.access import Need
 from bot.slack.examples import ask_for_contact
 from bot.slack.feature import Command, Feature
-from bot.slack.handling import SLACK, Outlived, Picture, Reply, Request
+from bot.slack.handling import SLACK, OutdatedButton, Picture, Reply, Request
 from bot.slack.line import EVER, read_clear, read_days
 from bot.slack.lookup import find_scored, load_card
 from bot.slack.text import parse_number
@@ -55,7 +55,7 @@ async def show_chart(request: Request) -> Reply:
     contact = (await load_card(request, key)).contact
     days = parse_number(period)
     if not 0 < days < 10_000:  # the range that `history` accepts
-        raise Outlived
+        raise OutdatedButton
     since = request.now - days * DAY
     score_type, entries = await history(request.workspace, contact=contact.id, score=score, most=MOST, since=since)
     picture = await chart_of(request, contact, score=score, since=since)

@@ -19,7 +19,7 @@ from bot.slack.access import Need
 from bot.slack.examples import describe_types
 from bot.slack.feature import Command, Feature
 from bot.slack.filters import mentioned_addresses, name_mentions, parse_filter
-from bot.slack.handling import Outlived, Reply, Request
+from bot.slack.handling import OutdatedButton, Reply, Request
 from bot.slack.line import read_top
 from bot.slack.text import MENTION, escape, escape_code
 from storage.alerts.followups import list_waiting_of
@@ -82,14 +82,14 @@ class FilterPage:
 
     @staticmethod
     def read(encoded: str) -> "FilterPage":
-        """Parse the value of a button; raises Outlived."""
+        """Parse the value of a button; raises OutdatedButton."""
         try:
             state = json.loads(encoded)
             # Earlier versions counted pages of ten contacts.
             skipped = int(state["s"]) if "s" in state else int(state["n"]) * 10
             return FilterPage(str(state["q"]), tuple(str(cursor) for cursor in state["c"]), skipped)
         except (ValueError, KeyError, TypeError) as exc:
-            raise Outlived from exc
+            raise OutdatedButton from exc
 
 
 async def filter_contacts(request: Request) -> Reply:

@@ -7,7 +7,7 @@ from bot.blocks.refusals import plain_reply
 from bot.blocks.roles import OTHERS, REMOVE, ROLE_FORM, admins_reply, role_form, roles_reply
 from bot.slack.access import Need, Verdict, may_see
 from bot.slack.feature import Command, Feature
-from bot.slack.handling import Outlived, Reply, Request
+from bot.slack.handling import OutdatedButton, Reply, Request
 from bot.slack.text import GROUP_MENTION, MENTION, escape, mention_subject
 from storage.domain.people import Role, Setters
 from storage.workspaces import LastAdmin, choose_setters, list_roles, load_choices, set_role
@@ -64,7 +64,7 @@ async def change_by_menu(request: Request) -> Reply:
     """Set the role of a person or group to the one chosen in its menu, or remove the role."""
     word, _, subject = request.text.partition(":")
     if word not in (*Role, REMOVE):
-        raise Outlived
+        raise OutdatedButton
     sentence = await _save(request, subject, None if word == REMOVE else Role(word))
     return replace(await _list_roles(request, note=sentence), replaces=True)
 
@@ -72,7 +72,7 @@ async def change_by_menu(request: Request) -> Reply:
 async def set_others(request: Request) -> Reply:
     """Set what members without a role may do, as chosen in the menu."""
     if request.text not in list(Setters):
-        raise Outlived
+        raise OutdatedButton
     return replace(await _set_others(request, Setters(request.text)), replaces=True)
 
 
@@ -88,7 +88,7 @@ async def submit_role(request: Request) -> Reply:
         text = "Choose a person or a user group." if not person else "Choose either a person or a user group."
         return Reply(errors={"person": text})
     if role not in list(Role):
-        raise Outlived
+        raise OutdatedButton
     subject = str(person or group)
     if person and (complaint := await _check_person(request, subject)):
         return Reply(errors={"person": complaint.replace(f"<@{subject}> is", "That is")})
@@ -132,8 +132,8 @@ async def _find_subject(request: Request, name: str, *, instead: str = HOW_ROLES
         sentence = f"I do not know {escape(name)}. Mention a person: `/score roles @name viewer`."
         return plain_reply(f"{sentence} To find user groups, the app needs the scope `usergroups:read`.")
     handle = name.removeprefix("@").casefold()
-    found = next((group.id for group in groups if group.handle.casefold() == handle), None)
-    return found or plain_reply(f"No person or user group is called {escape(name)}. {instead}")
+    group_id = next((group.id for group in groups if group.handle.casefold() == handle), None)
+    return group_id or plain_reply(f"No person or user group is called {escape(name)}. {instead}")
 
 
 async def _check_person(request: Request, subject: str) -> str:

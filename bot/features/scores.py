@@ -40,7 +40,7 @@ from storage.domain.facts import Op
 from storage.domain.numbers import parse, show
 from storage.ledger.contacts import contacts, list_identities
 from storage.reading.current_scores import Card
-from storage.reading.search import nearest
+from storage.reading.search import find_similar
 from storage.sources.config import link_templates
 
 _WORD = re.compile(r"[^\s<>()\[\],;:\"']+")
@@ -134,7 +134,7 @@ async def _offer_to_add(request: Request, setting: Setting) -> Reply:
     label = f"Add {setting.contact} and {change}{more}"
     return no_contact_reply(
         setting.contact,
-        await nearest(request.workspace, text=setting.contact),
+        await find_similar(request.workspace, text=setting.contact),
         command=_format_line(setting),
         add=(label, "create", _format_line(setting, setting.contact)),
     )
@@ -185,7 +185,7 @@ def _open_modal(request: Request, contact_card: Card | None = None) -> Reply:
 
 async def offer_contacts(request: Request) -> list[Block]:
     """Return a menu option for each contact that matches the typed text, or else for those most similar to it."""
-    matches = await find_all(request, request.text) or await nearest(request.workspace, text=request.text)
+    matches = await find_all(request, request.text) or await find_similar(request.workspace, text=request.text)
     return [
         {"text": plain_text(distinct_name(contact), most=OPTION_TEXT), "value": str(contact.row)} for contact in matches
     ]

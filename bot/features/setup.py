@@ -6,7 +6,7 @@ from bot.blocks.refusals import plain_reply
 from bot.blocks.setup import describe_earlier_place, invited_reply, setup_blocks, setup_reply
 from bot.slack.access import Need, Verdict
 from bot.slack.feature import Command, Feature
-from bot.slack.handling import Block, Outlived, Reply, Request
+from bot.slack.handling import Block, OutdatedButton, Reply, Request
 from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools
 from storage.alerts.enroll import choose_channel
 from storage.domain.backoff import PACE
@@ -89,7 +89,7 @@ async def choose_who_sets(request: Request) -> Reply:
     """Set who may change scores."""
     setters = next((option for option in Setters if option.value == request.text), None)
     if setters is None:
-        raise Outlived
+        raise OutdatedButton
     await choose_setters(request.workspace, setters=setters, by=request.person.id, now=request.now)
     sentence, _ = _SETTERS[setters]
     _, earlier = _SETTERS[request.choices.setters]

@@ -49,15 +49,15 @@ from storage.sources.deliveries import (
     count_quarantined,
     count_recent,
     discard_items,
-    latest_raw,
+    list_quarantined_deliveries,
+    list_quarantined_items,
     list_refusals,
-    quarantine,
-    set_aside_deliveries,
+    load_latest_raw,
 )
 from storage.sources.health import TELL, list_troubled
-from storage.sources.readback_queue import readback_status
+from storage.sources.readback_queue import load_readback_status
 
-AT_ONCE = 50  #: deliveries that one click replays
+DELIVERIES_PER_CLICK = 50  #: deliveries that one click replays
 
 
 async def show_sources(request: Request) -> Reply:
@@ -97,13 +97,15 @@ async def render_source(request: Request, slug: str) -> Reply:
     refused = next(
         (refusal for refusal in await list_refusals(request.workspace) if refusal.source == source.slug), None
     )
-    return source_reply(source, request.senders, refused, await readback_status(request.workspace, source=source.slug))
+    return source_reply(
+        source, request.senders, refused, await load_readback_status(request.workspace, source=source.slug)
+    )
 
 
 async def try_source(request: Request) -> Reply:
     """Show the items of a source's last stored delivery with the current settings. Nothing is recorded."""
     source = await find_source(request.workspace.team, slug=request.text)
-    latest = await latest_raw(request.workspace, source=source.slug)
+    latest = await load_latest_raw(request.workspace, source=source.slug)
     if latest is None:
         return no_delivery_reply(source.slug)
     delivery, raw = latest
@@ -160,7 +162,7 @@ async def open_edit_form(request: Request) -> Reply:
 async def submit_edit(request: Request) -> Reply:
     """Change the settings of the source. A blank field removes its setting; a blank secret or token is kept."""
     source = await find_source(request.workspace.team, slug=request.metadata["slug"])
-    shown = {name: value for name, value in _REMOVED.items() if name in request.fields}
+    shown = {name: value for name, value in _EMPTY_SETTINGS.items() if name in request.fields}
     before = replace(source, settings=replace(source.settings, **shown))
     try:
         settings, secrets, api_token = _read_form(request, slug=source.slug, provider=source.provider, before=before)
@@ -174,15 +176,24 @@ async def submit_edit(request: Request) -> Reply:
 
 
 #: the settings that a form shows as a text, without their values
-_REMOVED: Mapping[str, Any] = {
+_EMPTY_SETTINGS: Mapping[str, Any] = {
     "options": {}, "map": {}, "mapping": None, "public_url": None, "link": None, "rate": None,
     "write_back": {},
 }  # fmt: skip  # a row
 #: The fields of the forms, in the order in which they are validated: options may decide what the others may be.
-_ORDER = ("options", "map", "mapping", "token_in", "public_url", "link", "rate", "secret", "api_token", "write_back")
-
-
-_OPTION = re.compile(r"--[a-z-]+ ")
+_FIELD_ORDER = (
+    "options",
+    "map",
+    "mapping",
+    "token_in",
+    "public_url",
+    "link",
+    "rate",
+    "secret",
+    "api_token",
+    "write_back",
+)
+_OPTION = re.compile(r"--[a-z-]+ ")  #: an option of the command line in a sentence
 
 
 class _WrongField(Exception):
@@ -198,7 +209,7 @@ def _read_form(
     request: Request, *, slug: str, provider: str, before: Source | None = None
 ) -> tuple[SourceSettings, tuple[str, ...] | None, str | None]:
     """Return the settings, the secrets (None: unchanged) and the API token of a source. Raises _WrongField."""
-    entered = {name: (request.fields.get(name) or "").strip() for name in _ORDER}
+    entered = {name: (request.fields.get(name) or "").strip() for name in _FIELD_ORDER}
     options: dict[str, Any] = {}
     if "follow_ups" in request.fields:
         options["muted"] = request.fields["follow_ups"] == MUTED
@@ -216,11 +227,10 @@ def _read_form(
             )
         except Refusal as refusal:
             raise _WrongField(name, _write_for_slack(refusal_sentence(refusal))) from refusal
-    known = {score_type.key for score_type in request.types}
-    if unknown := [key for key in settings.map.values() if key not in known]:
-        raise _WrongField("map", f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
-    if unknown := [key for key in settings.write_back if key not in known]:
-        raise _WrongField("write_back", f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
+    existing = {score_type.key for score_type in request.types}
+    for name, keys in (("map", settings.map.values()), ("write_back", settings.write_back.keys())):
+        if unknown := [key for key in keys if key not in existing]:
+            raise _WrongField(name, f"There is no score type `{unknown[0]}`; existing: {_list_keys(request)}.")
     return settings, secrets, options.get("api_token")
 
 
@@ -271,17 +281,20 @@ async def show_quarantine(request: Request) -> Reply:
 
 
 async def _render_quarantine(request: Request, slug: str) -> Reply:
-    items = await quarantine(request.workspace, source=slug, most=MOST_ITEMS)
+    items = await list_quarantined_items(request.workspace, source=slug, most=MOST_ITEMS)
     return quarantine_reply(slug, items, (await count_quarantined(request.workspace)).get(slug, 0))
 
 
 async def discard_quarantined(request: Request) -> Reply:
-    """Discard items in quarantine: one (SLUG DELIVERY POSITION), or those of the AT_ONCE oldest deliveries (SLUG)."""
+    """Discard one item in quarantine, or all items of the oldest deliveries, at most DELIVERIES_PER_CLICK.
+
+    The button's value is `SLUG DELIVERY POSITION` for one item, else `SLUG`.
+    """
     slug, *item = request.text.split(" ")
     if item:
         ids, positions = [parse_number(item[0])], [parse_number(item[-1])]
     else:
-        ids = await set_aside_deliveries(request.workspace, source=slug, after=0, most=AT_ONCE)
+        ids = await list_quarantined_deliveries(request.workspace, source=slug, after=0, most=DELIVERIES_PER_CLICK)
         positions = None
     for id in ids:
         with suppress(UnknownDelivery):  # somebody else discarded or replayed it
@@ -292,9 +305,14 @@ async def discard_quarantined(request: Request) -> Reply:
 
 
 async def replay_source(request: Request) -> Reply:
-    """Replay the deliveries of a source that have quarantined items, oldest first, at most AT_ONCE per click."""
+    """Replay the oldest deliveries of a source that have quarantined items, at most DELIVERIES_PER_CLICK.
+
+    The button's value is `SLUG AFTER`: the source, and the id of the last delivery that was replayed, or 0.
+    """
     slug, _, after = request.text.partition(" ")
-    ids = await set_aside_deliveries(request.workspace, source=slug, after=parse_number(after), most=AT_ONCE)
+    ids = await list_quarantined_deliveries(
+        request.workspace, source=slug, after=parse_number(after), most=DELIVERIES_PER_CLICK
+    )
     counts, failures = Counter[Status](), list[str]()
     for id in ids:
         try:
@@ -304,7 +322,7 @@ async def replay_source(request: Request) -> Reply:
             continue
         counts.update(outcome.status for outcome in recorded.outcomes)
         failures += [outcome.reason or "" for outcome in recorded.outcomes if outcome.status is Status.QUARANTINED]
-    return replay_reply(slug, ids, counts, failures, has_more=len(ids) == AT_ONCE)
+    return replay_reply(slug, ids, counts, failures, has_more=len(ids) == DELIVERIES_PER_CLICK)
 
 
 async def report_source_health(tools: JobTools, job: Job) -> JobResult:

@@ -155,7 +155,7 @@ async def send_again(request: Request) -> Reply:
 
 
 async def report_disabled(tools: JobTools, job: Job) -> JobResult:
-    """Tell an admin that a subscription was turned off, unless it was turned on again or removed meanwhile."""
+    """Notify an admin that a subscription was turned off, unless it was turned on again or removed meanwhile."""
     subscription = await _find(tools.workspace, job.subject)
     if subscription is None or subscription.disabled_at is None:
         return JobResult()

@@ -47,11 +47,11 @@ class ToolCall:
         """Return the score type with a key, the default one for None; raises ToolMistake."""
         if key is None:
             return self.types[0]
-        found = next((score_type for score_type in self.types if score_type.key == key), None)
-        if found is None:
-            known = ", ".join(f"`{score_type.key}`" for score_type in self.types)
-            raise ToolMistake(f"There is no score type `{key[:40]}`. Send one of {known}.")
-        return found
+        match = next((score_type for score_type in self.types if score_type.key == key), None)
+        if match is None:
+            keys = ", ".join(f"`{score_type.key}`" for score_type in self.types)
+            raise ToolMistake(f"There is no score type `{key[:40]}`. Send one of {keys}.")
+        return match
 
     async def acting_person(self, user: str | None) -> Member:
         """Return the person that a follow-up is moved for.

@@ -167,9 +167,9 @@ class McpServer:
     async def _answer(self, message: JSONRPCRequest, caller: _Caller) -> BaseModel:
         match message.method:
             case "initialize":
-                asked = _parse_params(InitializeRequestParams, message).protocol_version
+                version = _parse_params(InitializeRequestParams, message).protocol_version
                 return InitializeResult(
-                    protocol_version=asked if asked in HANDSHAKE_PROTOCOL_VERSIONS else LATEST_HANDSHAKE_VERSION,
+                    protocol_version=version if version in HANDSHAKE_PROTOCOL_VERSIONS else LATEST_HANDSHAKE_VERSION,
                     capabilities=ServerCapabilities(tools=ToolsCapability()),
                     server_info=self.server_info,
                     instructions=INSTRUCTIONS,

@@ -34,7 +34,7 @@ from storage.reading import documents
 from storage.reading.current_scores import Card, card
 from storage.reading.history import history_page, why
 from storage.reading.pages import page_within_limit
-from storage.reading.search import find, find_by_key, nearest
+from storage.reading.search import find, find_by_key, find_similar
 from storage.reading.segments import segments
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
@@ -286,8 +286,8 @@ async def list_followups(call: ToolCall, arguments: ListFollowUps) -> ToolResult
     )
     shown = follow_ups[: arguments.limit]
     next_cursor = str(shown[-1].id) if len(follow_ups) > len(shown) else None
-    people = await contacts(call.workspace, ids=sorted({follow_up.contact for follow_up in shown}))
-    by_id = {contact.id: contact for contact in people}
+    loaded = await contacts(call.workspace, ids=sorted({follow_up.contact for follow_up in shown}))
+    by_id = {contact.id: contact for contact in loaded}
     shown_with = [(follow_up, by_id[follow_up.contact]) for follow_up in shown if follow_up.contact in by_id]
     more = ", and there are older ones: call again with cursor = next_cursor" if next_cursor else ""
     number = len(shown_with)
@@ -338,6 +338,10 @@ async def add_to_score(call: ToolCall, arguments: AddToScore) -> ToolResult:
 async def _record_change(
     call: ToolCall, item: Item, score_type: ScoreType, *, contact: Contact | None = None, creates: bool = False
 ) -> ToolResult:
+    """Record a change of a score and return its receipt. A repeat of an earlier call changes nothing.
+
+    *contact* is None if the contact may not exist yet. Raises ToolMistake if there is nothing to show.
+    """
     recorded = await call.record([item], creates=creates)
     if not recorded.moved:
         if contact is None:
@@ -354,8 +358,8 @@ async def _record_change(
 
 async def _render_changes(call: ToolCall, moved: Sequence[Moved], *, note: str = "") -> ToolResult:
     """Return the receipt of changes of one contact or more."""
-    people = await contacts(call.workspace, ids=sorted({change.contact for change in moved})[:20])
-    by_id = {contact.id: contact for contact in people}
+    loaded = await contacts(call.workspace, ids=sorted({change.contact for change in moved})[:20])
+    by_id = {contact.id: contact for contact in loaded}
     sentences = []
     for change in moved[:20]:
         before = "missing" if change.before is None else show(change.before)
@@ -392,7 +396,7 @@ def _render_move(change: Moved) -> dict[str, Any]:
 
 
 async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
-    """Take back a change that the caller made."""
+    """Undo a change that the caller made, or for an admin any change."""
     batch = arguments.change or await find_last_command(call.workspace, actor=call.actor)
     if batch is None:
         raise NothingToUndo("you have no change to undo")
@@ -412,7 +416,7 @@ async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
 async def claim_followup(call: ToolCall, arguments: ClaimFollowUp) -> ToolResult:
     """Claim a follow-up for a person."""
     person = await call.acting_person(arguments.user)
-    moved = await apply_move(
+    follow_up = await apply_move(
         call.workspace,
         id=arguments.id,
         move=FollowUpMove.CLAIM,
@@ -420,7 +424,7 @@ async def claim_followup(call: ToolCall, arguments: ClaimFollowUp) -> ToolResult
         token=call.token.name if call.token else None,
         now=call.now,
     )
-    return await _render_follow_up(call, moved, f"Follow-up {moved.id} is claimed by {person.id}.")
+    return await _render_follow_up(call, follow_up, f"Follow-up {follow_up.id} is claimed by {person.id}.")
 
 
 async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResult:
@@ -428,7 +432,7 @@ async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResu
     if arguments.note is not None and arguments.outcome is None:
         raise ToolMistake('A `note` needs an `outcome`: send one, as in "outcome": "other".')
     person = await call.acting_person(arguments.user)
-    moved = await apply_move(
+    follow_up = await apply_move(
         call.workspace,
         id=arguments.id,
         move=FollowUpMove.DONE,
@@ -438,16 +442,16 @@ async def finish_followup(call: ToolCall, arguments: FinishFollowUp) -> ToolResu
         note=arguments.note,
         now=call.now,
     )
-    outcome = f", outcome: {moved.outcome.value}" if moved.outcome else ""
-    return await _render_follow_up(call, moved, f"Follow-up {moved.id} is marked done by {person.id}{outcome}.")
+    outcome = f", outcome: {follow_up.outcome.value}" if follow_up.outcome else ""
+    return await _render_follow_up(call, follow_up, f"Follow-up {follow_up.id} is marked done by {person.id}{outcome}.")
 
 
 async def _render_follow_up(call: ToolCall, follow_up: FollowUp, text: str) -> ToolResult:
-    people = await contacts(call.workspace, ids=[follow_up.contact])
+    contact = next(iter(await contacts(call.workspace, ids=[follow_up.contact])), None)
     rendered: dict[str, Any] = {"id": follow_up.id, "state": follow_up.standing.state.value}
-    if people and call.may_read:
-        rendered = documents.follow_up(follow_up, people[0])
-    blocks = _draw_follow_ups(call, [(follow_up, people[0])] if people else [])
+    if contact is not None and call.may_read:
+        rendered = documents.follow_up(follow_up, contact)
+    blocks = _draw_follow_ups(call, [(follow_up, contact)] if contact is not None else [])
     return ToolResult(text=text, document={"followup": rendered}, blocks=blocks)
 
 
@@ -467,7 +471,7 @@ async def _find_contact(call: ToolCall, words: str, *, may_create: bool = False)
     if len(matches) == 1:
         return matches[0]
     if not matches:
-        similar = _list_choices(await nearest(call.workspace, text=words))
+        similar = _list_choices(await find_similar(call.workspace, text=words))
         more = f" Similar: {similar}." if similar else ' Search for it: find_contacts with {"filter": "name~ada"}.'
         raise ToolMistake(f"No contact matches “{shown}”.{more}")
     if len(matches) > 10:
@@ -485,6 +489,7 @@ def _describe_contact(contact: Contact) -> str:
 
 
 async def _load_card(call: ToolCall, contact: Contact) -> Card:
+    """Return a contact with its scores. Raises ToolMistake if the contact was deleted meanwhile."""
     contact_card = await card(call.workspace, contact=contact.id, now=call.now)
     if contact_card is None:
         raise ToolMistake("That contact was deleted just now.")
@@ -492,6 +497,7 @@ async def _load_card(call: ToolCall, contact: Contact) -> Card:
 
 
 def _parse_amount(value: object, name: str) -> int:
+    """Return a number in thousandths. Raises ToolMistake, which names the argument *name*."""
     try:
         return from_json(value)
     except BadNumber as exc:

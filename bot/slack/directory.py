@@ -20,7 +20,7 @@ from bot.slack.roles import Roles
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-KEPT = 30_000_000  # µs; the longest delay until a new guest or a newly shared channel is noticed
+CACHED_FOR = 30_000_000  # µs; the longest delay until a new guest or a newly shared channel is noticed
 #: µs; Slack allows about 20 calls of users.list a minute, and a workspace needs one call per 1,000 people
 LISTED_EVERY = 300_000_000
 #: The most channel members missing from users.list that are looked up individually. A channel with more is treated as
@@ -52,10 +52,10 @@ class People:
         self._bot_user = bot_user
         self._team = team
         self._enterprise = enterprise
-        self._people = TimedCache[Person](lifetime=KEPT)
-        self._places = TimedCache[Conversation](lifetime=KEPT)
-        self._members = TimedCache[frozenset[str]](lifetime=KEPT)
-        self._addresses = TimedCache[str](lifetime=KEPT)
+        self._people = TimedCache[Person](lifetime=CACHED_FOR)
+        self._places = TimedCache[Conversation](lifetime=CACHED_FOR)
+        self._members = TimedCache[frozenset[str]](lifetime=CACHED_FOR)
+        self._addresses = TimedCache[str](lifetime=CACHED_FOR)
         # From users.list: whether each user id belongs to a full member of this workspace, and the ids of the admins.
         self._full_members: dict[str, bool] = {}
         self._admins: Sequence[str] = ()

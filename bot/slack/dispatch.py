@@ -17,7 +17,7 @@ from bot.slack.access import Admin, Need, NotAllowed, Person, Verdict, is_from_o
 from bot.slack.client import NotDownloaded, download_file
 from bot.slack.directory import People
 from bot.slack.feature import Feature, RequestHandler
-from bot.slack.handling import MOST_NAMED, Block, Outlived, Reply, Request
+from bot.slack.handling import MOST_NAMED, Block, OutdatedButton, Reply, Request
 from bot.slack.manifest import COMMAND
 from bot.slack.payloads import (
     SlackPayload,
@@ -179,8 +179,8 @@ class Dispatcher:
         self._track_task()
         is_mention = event.get("type") == "app_mention"
         is_direct = str(event.get("channel")).startswith("D")
-        is_of_person = not (event.get("subtype") or event.get("bot_id")) and event.get("user") != self._bot_user
-        if not is_of_person or is_mention is is_direct:  # Slack also reports edits, and messages of apps
+        is_from_person = not (event.get("subtype") or event.get("bot_id")) and event.get("user") != self._bot_user
+        if not is_from_person or is_mention is is_direct:  # Slack also reports edits, and messages of apps
             return
         text = str(event.get("text") or "")
         line = clean(re.sub(rf"<@{self._bot_user}(\|[^<>]*)?>", " ", text)).removeprefix(COMMAND).strip()
@@ -215,18 +215,10 @@ class Dispatcher:
         inviter = event.get("inviter")
         if event.get("user") != self._bot_user or not inviter:
             return
-        payload = SlackPayload(
-            user=str(inviter),
-            teams=frozenset({event.get("team")}),
-            channel=str(event["channel"]),
-            key="",
-            trigger=None,
-            answer_to=None,
-        )
+        payload = SlackPayload(user=str(inviter), teams=frozenset({event.get("team")}), channel=str(event["channel"]))
         request = await self.authorize(payload)
-        # do not send an unprompted refusal to people who may not see scores
         if isinstance(request, Verdict) or Need.SEE not in request.rights:
-            return
+            return  # the person did not ask for anything, so a refusal would only confuse
         reply = await self._ask_inviter(replace(request, text=str(event["channel"])))
         if reply != Reply():
             await self._answers.ask_alone(payload, reply)
@@ -240,7 +232,7 @@ class Dispatcher:
 
     async def _publish_home(self, user: str, *, above: Reply | None = None) -> None:
         """Publish the Home tab of a person, with the answer to their last action *above* it."""
-        payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=None)
+        payload = SlackPayload(user=user, teams=frozenset(), channel=None)
         home = await self._handle(payload, self._draw_home)
         if above is not None and above.blocks and above.blocks != home.blocks:
             home = replace(home, blocks=[*above.blocks, {"type": "divider"}, *home.blocks])
@@ -248,7 +240,7 @@ class Dispatcher:
 
     async def answer_late(self, *, user: str, answer_to: str | None, reply: Reply) -> None:
         """Answer an earlier request: in the conversation of the request, or else by direct message."""
-        payload = SlackPayload(user=user, teams=frozenset(), channel=None, key="", trigger=None, answer_to=answer_to)
+        payload = SlackPayload(user=user, teams=frozenset(), channel=None, answer_to=answer_to)
         await self._answers.answer(payload, reply)
 
     async def find_member(self, workspace: Workspace, user: str) -> Member | None:
@@ -287,6 +279,7 @@ class Dispatcher:
         fields: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Reply:
+        """Check access and call a handler. Return its reply, or one that explains a refusal or a failure."""
         try:
             request = await self.authorize(payload)
             if isinstance(request, Verdict):
@@ -384,7 +377,7 @@ class Dispatcher:
 
 
 async def _refuse_outdated(_: Request) -> Reply:
-    raise Outlived
+    raise OutdatedButton
 
 
 async def _return_none() -> None:

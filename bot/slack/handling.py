@@ -26,7 +26,7 @@ SLACK = "slack"
 MOST_NAMED = 3  #: admins that a refusal names
 
 
-class Outlived(Refusal):
+class OutdatedButton(Refusal):
     """That button is from an older version of the app. Type the command again: `/score help`"""
 
 

@@ -16,7 +16,7 @@ _BARE = re.compile(rf"(?P<sign>=?[+-]|=)?(?P<number>{_NUMBER})", re.ASCII)
 _NAMED = re.compile(rf"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)(?P<sign>=-|=\+|[=+-])(?P<number>{_NUMBER})", re.ASCII)
 _ASSIGNED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*)=(?P<rest>\S*)", re.ASCII)
 _APART = re.compile(rf"((?:^|\s)=?[+-]|(?:^|\s)=)\s+({_NUMBER}(?:\s|$))", re.ASCII)  # `+ 5` means `+5`
-_ASKED = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*):(?P<rest>\S*)", re.ASCII)  # `fit:8`, as in a filter
+_WITH_COLON = re.compile(r"(?P<key>[a-zA-Z][a-zA-Z0-9_]*):(?P<rest>\S*)", re.ASCII)  # `fit:8`, as in a filter
 _NO_NUMBER = re.compile(r"[^a-zA-Z@]*\d[^@]*")  # `85%`, `1e3`: probably meant as a number
 _SPELLED = re.compile(
     "(?:(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)-?)?(?:one|two|three|four|five|six|seven|eight|nine)"
@@ -255,7 +255,7 @@ def _check_line(words: Sequence[str], *, contact: str, values: Sequence[Value], 
             if _BARE.fullmatch(assigned["rest"]):
                 raise Unclear(f"Values go at the end: `/score set ada@example.com {key}={assigned['rest']}`")
             raise Unclear(f"`{assigned['rest']}` is not a number. Type for example `{key}={example_of[key]}`.")
-        with_colon = _ASKED.fullmatch(word)
+        with_colon = _WITH_COLON.fullmatch(word)
         is_filter_term = with_colon and values and with_colon["rest"] and not _BARE.fullmatch(with_colon["rest"])
         if with_colon and not is_filter_term and with_colon["key"].casefold() in keys:
             number = with_colon["rest"] if _BARE.fullmatch(with_colon["rest"]) else None

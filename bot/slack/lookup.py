@@ -12,7 +12,7 @@ from storage.domain.errors import UnknownContact, UnknownScoreType
 from storage.domain.texts import match_key
 from storage.ledger.contacts import contacts
 from storage.reading.current_scores import Card, card
-from storage.reading.search import find, find_by_key, nearest
+from storage.reading.search import find, find_by_key, find_similar
 from storage.sources.config import sources
 
 OUR_ID = re.compile(r"id:([0-9]{1,18})", re.ASCII)
@@ -30,7 +30,7 @@ async def find_one(request: Request, words: str, *, line: str) -> Contact | Repl
         return ambiguous_contact_reply(words, matches, command=line)
     if MENTION.fullmatch(words):
         return plain_reply(f"{words} is a colleague, not a contact. Their contacts: `/score filter owner:`{words}")
-    return no_contact_reply(words, await nearest(request.workspace, text=words), command=line)
+    return no_contact_reply(words, await find_similar(request.workspace, text=words), command=line)
 
 
 async def find_scored(request: Request, words: str, *, line: str) -> Contact | Reply:

@@ -18,9 +18,9 @@ class SlackPayload:
     teams: frozenset[str | None]  #: the team ids in the payload
     organizations: frozenset[str | None] = frozenset()  #: the Enterprise Grid ids in the payload
     channel: str | None  #: None: the request has no conversation; blank: Slack did not say which
-    key: str
-    trigger: str | None
-    answer_to: str | None  #: Slack's response_url
+    key: str = ""  #: identifies repeats of the request; blank: it does nothing that must not be repeated
+    trigger: str | None = None  #: Slack's trigger_id, which opens forms
+    answer_to: str | None = None  #: Slack's response_url
     view: Mapping[str, Any] | None = None  #: the modal or Home tab of the click
     is_mention: bool = False  #: a message in a channel that mentions the app
     thread: str | None = None  #: the thread of a message to the app
@@ -66,8 +66,6 @@ def parse_message(event: Mapping[str, Any]) -> SlackPayload:
         teams=frozenset({event.get("team"), event.get("user_team"), event.get("source_team")}),
         channel=channel,
         key=request_key({}, user, channel, str(event.get("ts"))),
-        trigger=None,
-        answer_to=None,
         is_mention=event.get("type") == "app_mention",
         thread=event.get("thread_ts"),
     )

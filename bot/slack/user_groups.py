@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 #: µs; the longest delay until a change of members counts, if Slack does not report it by an event. Slack allows about
 #: 20 calls of usergroups.users.list a minute.
-KEPT = 60_000_000
+CACHED_FOR = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class UserGroups:
 
     def __init__(self, client: AsyncWebClient) -> None:
         self._client = client
-        self._members = TimedCache[_Members](lifetime=KEPT)
+        self._members = TimedCache[_Members](lifetime=CACHED_FOR)
         self._loading = asyncio.Lock()
 
     async def members(self, group: str, *, now: int) -> frozenset[str] | None:

@@ -1,12 +1,20 @@
-"""Open, move and close follow-ups, and enqueue the jobs that post and update their messages.
+"""Move follow-ups: claim, snooze, assign, finish and reopen them, undo such a move, and escalate in time.
 
-Of two people who move a follow-up at the same time, the first wins; the second gets TooLate."""
-
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+Of two people who move a follow-up at the same time, the first wins; the second gets TooLate.
+"""
 
 from storage import jobs
-from storage.alerts.followups import DIGEST, READ, FollowUp, UnknownFollowUp, follow_up, states_sql, status_of_row
+from storage.alerts.followup_rules import (
+    EDIT,
+    HAND_OVER,
+    RELEASE,
+    WAKE,
+    apply_first_deadline,
+    make_job,
+    make_step,
+    write_steps,
+)
+from storage.alerts.followups import READ, FollowUp, UnknownFollowUp, follow_up, states_sql, status_of_row
 from storage.alerts.hours import load_working_hours
 from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, NewEntry, record_changes
 from storage.db import database
@@ -15,7 +23,6 @@ from storage.domain.errors import Refusal
 from storage.domain.followups import (
     BY_TIME,
     CLAIM_LASTS,
-    LETS_GO,
     WAITING,
     FollowUpMove,
     FollowUpOutcome,
@@ -26,337 +33,14 @@ from storage.domain.followups import (
 )
 from storage.domain.people import Workspace
 from storage.domain.texts import match_key
-from storage.events.outbox import emit_follow_up_events
-from storage.jobs import NewJob
 
-#: kinds of jobs: post a new follow-up, update its message, and make the moves that time causes
-ASK, EDIT, WAKE, RELEASE, ESCALATE = "ask", "edit", "wake", "release", "escalate"
-HAND_OVER = (
-    "hand_over"  #: the kind of the job that notifies a person of a follow-up that was given to or taken from them
-)
-#: entries of the history that are no moves: the first rule fired, another rule fired, a rule of several let go
-ASKED, JOINED, LEFT = "asked", "joined", "left"
-UNDO = "undo"  #: the entry of the history by which a person took a move back
-_JOB_KINDS = ", ".join(f"'{kind}'" for kind in (ASK, EDIT, WAKE, RELEASE, ESCALATE, HAND_OVER))
+UNDO = "undo"  #: the history entry of the undo of a move
+#: the columns that a person's move changes, besides late_at
+_MOVED_COLUMNS = ("state", "holder", "until", "outcome", "note")
 
 
 class AlreadyOpen(Refusal):
     """A newer follow-up for the contact is open in the same place."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewFollowUp:
-    """A rule that fired for a contact. Values in thousandths, times in µs."""
-
-    workspace: int
-    rule: int
-    contact: int
-    score: str
-    before: int | None
-    after: int | None
-    source: str
-    actor: str | None
-    reason: str | None
-    lane: str  #: the lane of the jobs that post its messages; DIGEST: it is not posted
-    at: int  #: when the rule fired
-    why: str | None = None  #: the trigger of its rule as text, if the score does not explain itself
-    words: str | None = None  #: the rule as text: its trigger and condition
-    sla: int | None = None  #: the time within which it should be claimed
-    escalate_to: str | None = None  #: the Slack user id to escalate to after *sla*
-
-
-async def open_follow_ups(session: Session, new_follow_ups: Sequence[NewFollowUp], *, now: int) -> None:
-    """Open follow-ups, with their first history entries and the jobs that post and escalate them.
-
-    There is one unfinished follow-up per contact and lane: a rule that fires for a contact with such a follow-up joins
-    the oldest one, and its message is updated. The caller holds the locks of the contacts.
-    """
-    if not new_follow_ups:
-        return
-    existing = await load_unfinished(session, new_follow_ups)
-    hours = await load_working_hours(session, {new.workspace for new in new_follow_ups})
-    places = dict.fromkeys((new.contact, new.lane) for new in new_follow_ups)
-    opening = [place for place in places if place not in existing]
-    ids = await database.current_database().next_ids(session, "follow_ups", len(opening)) if opening else []
-    id_of = {place: row["id"] for place, row in existing.items()} | dict(zip(opening, ids, strict=True))
-    rows: dict[int, Row] = {}  #: the follow-ups to open, by id
-    rule_rows: dict[tuple[int, int], Row] = {}
-    joined: list[Row] = []
-    for new in new_follow_ups:
-        id = id_of[new.contact, new.lane]
-        late_at = None if new.sla is None else hours[new.workspace].add(new.at, new.sla)
-        row = _make_row(new, late_at=late_at) | {"id": id}
-        if (new.contact, new.lane) in existing or id in rows:
-            joined.append({**row, "state": existing.get((new.contact, new.lane), {}).get("state", "open")})
-        else:
-            rows[id] = row
-        rule_rows[id, new.rule] = row
-    await _insert_follow_ups(session, list(rows.values()))
-    await _save_rules(session, list(rule_rows.values()))
-    steps = [_make_step(row, ASKED, FollowUpState.OPEN, at=row["at"]) for row in rows.values()]
-    steps += [
-        _make_step(row, JOINED, FollowUpState(row["state"]), at=row["at"], detail=str(row["rule_id"])) for row in joined
-    ]
-    await _write_steps(session, steps)
-    await jobs.enqueue(
-        session,
-        [
-            NewJob(
-                workspace=row["workspace_id"],
-                kind=ASK,
-                lane=row["lane"],
-                key=str(row["id"]),
-                subject=row["id"],
-                due_at=row["at"],
-            )
-            for row in rows.values()
-            if row["lane"] != DIGEST
-        ]
-        + [_make_job(row, EDIT, at=row["at"]) for row in joined if row["id"] not in rows],
-        now=now,
-    )
-    await _follow_first_due(session, id_of.values(), now=now)
-
-
-async def load_unfinished(session: Session, new_follow_ups: Sequence[NewFollowUp]) -> dict[tuple[int, str], Row]:
-    """Return the id and state of the oldest unfinished follow-up by contact and lane."""
-    places = sorted({(new.contact, new.lane) for new in new_follow_ups})
-    rows = await session.rows(
-        "SELECT given.contact, f.id, f.lane, f.state FROM given(contact bigint, lane text)"
-        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
-        f" JOIN follow_ups f ON f.contact_id = m.id AND f.lane = given.lane AND f.state IN ({states_sql(WAITING)})"
-        " ORDER BY f.id DESC",
-        [{"contact": contact, "lane": lane} for contact, lane in places],
-    )
-    return {(row["contact"], row["lane"]): row for row in rows}
-
-
-def _make_row(new: NewFollowUp, *, late_at: int | None) -> Row:
-    return {
-        "workspace_id": new.workspace,
-        "rule_id": new.rule,
-        "contact": new.contact,
-        "score": new.score,
-        "before": new.before,
-        "after": new.after,
-        "source": new.source,
-        "actor": new.actor,
-        "reason": new.reason,
-        "why": new.why,
-        "words": new.words,
-        "lane": new.lane,
-        "at": new.at,
-        "sla": new.sla,
-        "late_at": late_at,
-        "escalate_to": new.escalate_to,
-    }
-
-
-async def _insert_follow_ups(session: Session, rows: Sequence[Row]) -> None:
-    await session.rows(
-        "INSERT INTO follow_ups (id, workspace_id, rule_id, contact_id, score, before, after, source, actor, reason,"
-        " why, lane, state, asked_at, changed_at, in_list)"
-        " SELECT id, workspace_id, rule_id, contact, score, before, after, source, actor, reason,"
-        " why, lane, $2, at, at, false"
-        " FROM given(id bigint, workspace_id bigint, rule_id bigint, contact bigint, score text, before bigint,"
-        " after bigint, source text, actor text, reason text, why text, lane text, at bigint) ORDER BY id",
-        list(rows),
-        FollowUpState.OPEN.value,
-    )
-
-
-async def count_opened_since(session: Session, contacts: Collection[int], *, at: int) -> int:
-    """Return how many follow-ups of these contacts were opened at an instant or later."""
-    rows = await session.rows(
-        "SELECT count(*) AS number FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
-        " WHERE f.asked_at >= $2",
-        [{"id": contact} for contact in sorted(contacts)],
-        at,
-    )
-    return int(rows[0]["number"])
-
-
-async def count_opened(session: Session, contacts: Collection[int], *, score: str, at: int) -> int:
-    """Return how many follow-ups rules about a score opened for newcomers among these contact rows at an instant."""
-    rows = await session.rows(
-        "SELECT count(DISTINCT f.id) AS number FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
-        " JOIN followup_rules r ON r.follow_up_id = f.id AND r.fired_at = f.asked_at"
-        " WHERE r.score = $2 AND r.fired_at = $3 AND r.source = '' AND r.before IS NULL",
-        [{"id": contact} for contact in sorted(contacts)],
-        score,
-        at,
-    )
-    return int(rows[0]["number"])
-
-
-async def _save_rules(session: Session, rows: Sequence[Row]) -> None:
-    """Save the rules that fired for follow-ups. A rule that fires again for the same follow-up holds it open again.
-
-    If it held the follow-up open all the time, its time to be claimed goes on.
-    """
-    columns = ("score", "before", "after", "source", "actor", "reason", "words", "sla", "late_at", "escalate_to")
-    await session.rows(
-        f"INSERT INTO followup_rules (follow_up_id, rule_id, {', '.join(columns)}, fired_at, let_go_at, taken_back)"
-        f" SELECT id, rule_id, {', '.join(columns)}, at, NULL, false"
-        " FROM given(id bigint, rule_id bigint, score text, before bigint, after bigint, source text, actor text,"
-        " reason text, words text, sla bigint, late_at bigint, escalate_to text, at bigint)"
-        " WHERE true ORDER BY id, rule_id ON CONFLICT (follow_up_id, rule_id) DO UPDATE SET"
-        f" {', '.join(f'{name} = excluded.{name}' for name in columns if name != 'late_at')},"
-        " late_at = CASE WHEN followup_rules.let_go_at IS NULL THEN followup_rules.late_at ELSE excluded.late_at END,"
-        " fired_at = excluded.fired_at, let_go_at = NULL, taken_back = false",
-        list(rows),
-    )
-
-
-async def _follow_first_due(session: Session, ids: Collection[int], *, now: int) -> None:
-    """Set the SLA and the escalation of follow-ups to those of the rule that is due first, and enqueue escalations.
-
-    An escalated follow-up stays escalated to the same person. The time runs only while a follow-up is open.
-    """
-    first = (
-        "(SELECT r.{} FROM followup_rules r WHERE r.follow_up_id = follow_ups.id AND r.let_go_at IS NULL"
-        " AND r.late_at IS NOT NULL ORDER BY r.late_at, r.id LIMIT 1)"
-    )
-    rows = await session.rows(
-        f"UPDATE follow_ups SET sla = {first.format('sla')}, escalate_to = {first.format('escalate_to')},"
-        f" late_at = CASE WHEN state = $2 THEN {first.format('late_at')} END"
-        " WHERE id IN (SELECT id FROM given(id bigint)) AND state <> $3"
-        " RETURNING id, workspace_id, lane, late_at, escalate_to",
-        [{"id": id} for id in sorted(ids)],
-        FollowUpState.OPEN.value,
-        FollowUpState.ESCALATED.value,
-    )
-    escalations = [
-        _make_job(row, ESCALATE, at=row["late_at"])
-        for row in rows
-        if row["late_at"] is not None and row["escalate_to"] is not None
-    ]
-    await jobs.enqueue(session, escalations, now=now)
-
-
-async def let_rules_go(
-    session: Session,
-    pairs: Mapping[tuple[int, int], int],
-    *,
-    move: FollowUpMove = FollowUpMove.FALL_BACK,
-    now: int,
-) -> None:
-    """Record that (rule, contact) pairs no longer hold their follow-ups open, and close those that no rule holds.
-
-    *pairs* maps each pair to the instant of the change. *move* is FALL_BACK if the score left what the rule watches, or
-    TAKE_BACK if the change that made it fire was undone. A claimed follow-up stays claimed. A removed rule holds no
-    follow-up open. The caller holds the locks of the contacts.
-    """
-    if not pairs:
-        return
-    rows = await session.rows(
-        "SELECT r.id, r.rule_id, f.id AS follow_up, f.workspace_id, f.lane, f.state, given.at"
-        " FROM given(rule bigint, contact bigint, at bigint)"
-        " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
-        f" JOIN follow_ups f ON f.contact_id = m.id AND f.state IN ({states_sql(WAITING)})"
-        " JOIN followup_rules r ON r.follow_up_id = f.id AND r.rule_id = given.rule AND r.let_go_at IS NULL"
-        " ORDER BY r.id",
-        [{"rule": rule, "contact": contact, "at": at} for (rule, contact), at in sorted(pairs.items())],
-    )
-    if not rows:
-        return
-    await session.rows(
-        "UPDATE followup_rules SET let_go_at ="
-        " (SELECT given.at FROM given(id bigint, at bigint) WHERE given.id = followup_rules.id), taken_back = $2"
-        " WHERE id IN (SELECT id FROM given(id bigint, at bigint))",
-        [{"id": row["id"], "at": row["at"]} for row in rows],
-        move is FollowUpMove.TAKE_BACK,
-    )
-    # Of several rules that let one follow-up go, the last one closes it.
-    last_of = {row["follow_up"]: {**row, "id": row["follow_up"]} for row in sorted(rows, key=lambda row: row["at"])}
-    held = await session.rows(
-        "SELECT DISTINCT r.follow_up_id AS id FROM given(id bigint) JOIN followup_rules r ON r.follow_up_id = given.id"
-        " JOIN alert_rules a ON a.id = r.rule_id AND a.removed_at IS NULL WHERE r.let_go_at IS NULL",
-        [{"id": id} for id in sorted(last_of)],
-    )
-    kept = {row["id"] for row in held}
-    closed = [row for id, row in last_of.items() if id not in kept and FollowUpState(row["state"]) in LETS_GO]
-    await session.rows(
-        "UPDATE follow_ups SET state = $2, holder = NULL, until = NULL, late_at = NULL,"
-        " changed_at = (SELECT at FROM given(id bigint, at bigint) WHERE given.id = follow_ups.id)"
-        " WHERE id IN (SELECT id FROM given(id bigint, at bigint))",
-        [{"id": row["id"], "at": row["at"]} for row in closed],
-        FollowUpState.CLOSED.value,
-    )
-    closed_ids = {row["id"] for row in closed}
-    steps = [_make_step(row, move, FollowUpState.CLOSED, at=row["at"]) for row in closed]
-    steps += [
-        _make_step({**row, "id": row["follow_up"]}, LEFT, FollowUpState(row["state"]), at=row["at"],
-                   detail=str(row["rule_id"]))
-        for row in rows if row["follow_up"] not in closed_ids
-    ]  # fmt: skip  # where, what and when
-    await _write_steps(session, steps)
-    await jobs.enqueue(session, [_make_job(row, EDIT, at=row["at"]) for row in last_of.values()], now=now)
-    await _follow_first_due(session, last_of.keys() - closed_ids, now=now)
-
-
-def _make_step(
-    row: Row,
-    move: str,
-    state: FollowUpState,
-    *,
-    by: str | None = None,
-    at: int,
-    detail: str | None = None,
-    token: str | None = None,
-) -> Row:
-    return {
-        "follow_up": row["id"],
-        "workspace": row["workspace_id"],
-        "move": str(move),
-        "state": state.value,
-        "by": by,
-        "at": at,
-        "detail": detail,
-        "token": token,
-    }
-
-
-async def _write_steps(session: Session, steps: list[Row]) -> None:
-    await session.rows(
-        "INSERT INTO follow_up_moves (workspace_id, follow_up_id, move, state, by, at, detail, token)"
-        " SELECT workspace, follow_up, move, state, by, at, detail, token FROM given(follow_up bigint,"
-        " workspace bigint, move text, state text, by text, at bigint, detail text, token text)"
-        " WHERE true ORDER BY follow_up, at",
-        steps,
-    )
-    await emit_follow_up_events(session, steps, now=max((step["at"] for step in steps), default=0))
-
-
-async def delete_follow_ups(session: Session, contacts: Collection[int]) -> None:
-    """Delete the follow-ups of contacts with their history and their jobs.
-
-    The caller holds the locks of the contacts.
-    """
-    await session.rows(
-        "DELETE FROM jobs WHERE id IN (SELECT j.id FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id"
-        " JOIN jobs j ON j.workspace_id = f.workspace_id AND j.lane = f.lane AND j.subject = f.id"
-        f" AND j.kind IN ({_JOB_KINDS}) ORDER BY j.id FOR NO KEY UPDATE OF j)",
-        [{"id": contact} for contact in sorted(contacts)],
-    )
-    for table in ("follow_up_moves", "followup_rules"):
-        await session.rows(
-            f"DELETE FROM {table} WHERE follow_up_id IN"
-            " (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.contact_id = given.id)",
-            [{"id": contact} for contact in sorted(contacts)],
-        )
-    await session.rows(
-        "DELETE FROM follow_ups WHERE id IN (SELECT f.id FROM given(id bigint)"
-        " JOIN follow_ups f ON f.contact_id = given.id ORDER BY f.id FOR NO KEY UPDATE)",
-        [{"id": contact} for contact in sorted(contacts)],
-    )
-
-
-def _make_job(row: Row, kind: str, *, at: int) -> NewJob:
-    """Return a job of a kind for a follow-up, due at *at*; an EDIT is due at once."""
-    workspace, lane, id = row["workspace_id"], row["lane"], row["id"]
-    due_at = 0 if kind == EDIT else at  # an edit runs before the rest of the lane is posted
-    return NewJob(workspace=workspace, kind=kind, lane=lane, key=f"{id}/{at}", subject=id, due_at=due_at)
 
 
 async def apply_move(
@@ -400,14 +84,14 @@ async def apply_move(
             await _check_none_open(session, row)
         # The other person that the move is about, who is notified.
         other = {FollowUpMove.ASSIGN: assignee, FollowUpMove.TAKE_OVER: row["holder"]}.get(move)
-        step = _make_step(row, move, after.state, by=by, at=now, detail=other, token=token)
+        step = make_step(row, move, after.state, by=by, at=now, detail=other, token=token)
         await _write_move(session, row, after, step, until=until, now=now)
         if other is not None and other != by:
-            await jobs.enqueue(session, [_make_job(row, HAND_OVER, at=now)], now=now)
+            await jobs.enqueue(session, [make_job(row, HAND_OVER, at=now)], now=now)
         if outcome is not None:
             await _write_outcome(session, row, outcome, note, by=by, token=token, now=now)
         if by is not None:
-            await _record(session, workspace, row, by=by, now=now)
+            await _record_change(session, workspace, row, by=by, now=now)
         return True
 
     while not await database.write(body):
@@ -418,7 +102,8 @@ async def apply_move(
 async def _lock_follow_up(session: Session, workspace: Workspace, id: int) -> Row | None:
     """Lock the contact of a follow-up, and return the row of the follow-up. Raises UnknownFollowUp.
 
-    Return None if the contact was merged or split before the lock was taken: start again, to lock the other contact.
+    Return None if the contact was merged or split before the lock was acquired. The caller then starts again, to lock
+    the other contact.
     """
     unlocked_rows = await session.rows(
         f"{READ} WHERE f.workspace_id = $1 AND f.id = $2", workspace.id, min(id, database.LARGEST_ID)
@@ -437,31 +122,32 @@ async def _lock_follow_up(session: Session, workspace: Workspace, id: int) -> Ro
     return {**rows[0], "owner_key": locked[0]["owner_key"]}
 
 
-#: the columns that a person's move changes, apart from the time by which it should be claimed
-_MOVED = ("state", "holder", "until", "outcome", "note")
-
-
-async def _record(
+async def _record_change(
     session: Session, workspace: Workspace, row: Row, *, by: str, undoes: int | None = None, now: int
 ) -> int:
-    """Record what a person has just changed in a follow-up; *row* is as before. Return the id of the entry."""
+    """Add a change that a person has just made to the record of changes. Return the id of the entry.
+
+    *row* is the follow-up before the change.
+    """
     (after,) = await session.rows(
         "SELECT f.*, coalesce(c.name, c.email) AS contact FROM follow_ups f JOIN contacts c ON c.id = $2"
         " WHERE f.id = $1",
         row["id"],
         row["about"],
     )
-    before_state, after_state = ({name: state[name] for name in ("id", *_MOVED, "late_at")} for state in (row, after))
+    before_state, after_state = (
+        {name: state[name] for name in ("id", *_MOVED_COLUMNS, "late_at")} for state in (row, after)
+    )
     entry = NewEntry(
         what=AuditAction.FOLLOW_UP_CHANGED, subject=after["contact"], before=before_state, after=after_state,
         contacts=[row["about"]], undoes=undoes,
-    )  # fmt: skip  # what, then whose
+    )  # fmt: skip  # the change, then its contacts
     (id,) = await record_changes(session, workspace, [entry], who=by, now=now)
     return id
 
 
 async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str, now: int) -> int:
-    """Undo a recorded change of a follow-up: it is as before the change. Return the id of the undo's entry.
+    """Undo a recorded change of a follow-up. Return the id of the undo's entry in the record of changes.
 
     Raises ChangedMeanwhile if the follow-up is not as the change left it, UnknownFollowUp if it was deleted, and
     AlreadyOpen if a newer follow-up is open instead of it.
@@ -474,7 +160,7 @@ async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str
         row = await _lock_follow_up(session, workspace, after["id"])
         if row is None:
             return None
-        if {name: row[name] for name in _MOVED} != {name: after[name] for name in _MOVED}:
+        if {name: row[name] for name in _MOVED_COLUMNS} != {name: after[name] for name in _MOVED_COLUMNS}:
             raise ChangedMeanwhile(f"the follow-up is {row['state']} now, so that change cannot be undone")
         state = FollowUpState(before["state"])
         if state in WAITING and FollowUpState(row["state"]) not in WAITING:
@@ -483,17 +169,17 @@ async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str
             "UPDATE follow_ups SET state = $2, holder = $3, until = $4, outcome = $5, note = $6, late_at = $7,"
             " changed_at = $8 WHERE id = $1",
             row["id"],
-            *(before[name] for name in _MOVED),
+            *(before[name] for name in _MOVED_COLUMNS),
             before["late_at"],
             now,
         )
-        await _write_steps(session, [_make_step(row, UNDO, state, by=by, at=now)])
-        new_jobs = [_make_job(row, EDIT, at=now)]
+        await write_steps(session, [make_step(row, UNDO, state, by=by, at=now)])
+        new_jobs = [make_job(row, EDIT, at=now)]
         if before["until"] is not None:
-            new_jobs.append(_make_job(row, WAKE if state is FollowUpState.SNOOZED else RELEASE, at=before["until"]))
+            new_jobs.append(make_job(row, WAKE if state is FollowUpState.SNOOZED else RELEASE, at=before["until"]))
         await jobs.enqueue(session, new_jobs, now=now)
-        await _follow_first_due(session, [row["id"]], now=now)
-        return await _record(session, workspace, row, by=by, undoes=change.id, now=now)
+        await apply_first_deadline(session, [row["id"]], now=now)
+        return await _record_change(session, workspace, row, by=by, undoes=change.id, now=now)
 
     while (entry := await database.write(body)) is None:
         continue
@@ -529,17 +215,17 @@ async def _write_move(
         late_at,
         now,
     )
-    await _write_steps(session, [step])
-    new_jobs = [_make_job(row, EDIT, at=now)]
+    await write_steps(session, [step])
+    new_jobs = [make_job(row, EDIT, at=now)]
     if ends_at is not None:
-        new_jobs.append(_make_job(row, WAKE if after.state is FollowUpState.SNOOZED else RELEASE, at=ends_at))
+        new_jobs.append(make_job(row, WAKE if after.state is FollowUpState.SNOOZED else RELEASE, at=ends_at))
     await jobs.enqueue(session, new_jobs, now=now)
     if after.state is FollowUpState.OPEN:
         await _restart_sla(session, row, now=now)
 
 
 async def _restart_sla(session: Session, row: Row, *, now: int) -> None:
-    """Start the time of the rules of a follow-up anew, because it is open again."""
+    """Restart the SLA of each rule of a follow-up that is open again."""
     hours = (await load_working_hours(session, [row["workspace_id"]]))[row["workspace_id"]]
     rules = await session.rows(
         "SELECT id, sla FROM followup_rules WHERE follow_up_id = $1 AND sla IS NOT NULL ORDER BY id", row["id"]
@@ -550,7 +236,7 @@ async def _restart_sla(session: Session, row: Row, *, now: int) -> None:
         " WHERE id IN (SELECT id FROM given(id bigint, late_at bigint))",
         [{"id": rule["id"], "late_at": hours.add(now, rule["sla"])} for rule in rules],
     )
-    await _follow_first_due(session, [row["id"]], now=now)
+    await apply_first_deadline(session, [row["id"]], now=now)
 
 
 async def record_outcome(
@@ -573,7 +259,7 @@ async def record_outcome(
         row = await _lock_follow_up(session, workspace, id)
         if row is not None and row["state"] == FollowUpState.DONE.value and row["holder"] == by:
             await _write_outcome(session, row, outcome, note, by=by, token=token, now=now)
-            await _record(session, workspace, row, by=by, now=now)
+            await _record_change(session, workspace, row, by=by, now=now)
         return row is not None
 
     while not await database.write(body):
@@ -591,6 +277,7 @@ async def _write_outcome(
     token: str | None,
     now: int,
 ) -> None:
+    """Save the outcome and the note of a follow-up that is done, and add them to its history."""
     await session.rows(
         "UPDATE follow_ups SET outcome = $2, note = $3, changed_at = $4 WHERE id = $1",
         row["id"],
@@ -598,37 +285,6 @@ async def _write_outcome(
         note,
         now,
     )
-    step = _make_step(row, outcome, FollowUpState.DONE, by=by, at=now, detail=note, token=token)
-    await _write_steps(session, [step])
-    await jobs.enqueue(session, [_make_job(row, EDIT, at=now)], now=now)
-
-
-async def record_message(
-    workspace: Workspace, *, ids: Collection[int], channel: str, ts: str, in_list: bool, now: int
-) -> None:
-    """Record the Slack message that shows these follow-ups; *in_list*: the message is a list of many."""
-    await database.current_database().writer.rows(
-        "UPDATE follow_ups SET posted_at = $3, message_channel = $4, message_ts = $5, in_list = $6"
-        " WHERE id IN (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.id = given.id"
-        " WHERE f.workspace_id = $2 ORDER BY f.id FOR NO KEY UPDATE)",
-        [{"id": id} for id in sorted(ids)],
-        workspace.id,
-        now,
-        channel,
-        ts,
-        in_list,
-    )
-
-
-async def move_message(workspace: Workspace, *, channel: str, ts: str, to_channel: str, to_ts: str) -> None:
-    """Record that the follow-ups of one message are now shown in another message."""
-    await database.current_database().writer.rows(
-        "UPDATE follow_ups SET message_channel = $4, message_ts = $5 WHERE id IN"
-        " (SELECT id FROM follow_ups WHERE workspace_id = $1 AND message_channel = $2 AND message_ts = $3"
-        " ORDER BY id FOR NO KEY UPDATE)",
-        workspace.id,
-        channel,
-        ts,
-        to_channel,
-        to_ts,
-    )
+    step = make_step(row, outcome, FollowUpState.DONE, by=by, at=now, detail=note, token=token)
+    await write_steps(session, [step])
+    await jobs.enqueue(session, [make_job(row, EDIT, at=now)], now=now)

@@ -1,4 +1,4 @@
-"""Read follow-ups: open, overdue and snoozed ones, their history, and their messages."""
+"""Read follow-ups: open, overdue and snoozed ones, their history, and their messages. Record the messages."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -303,4 +303,35 @@ def _make_follow_up(row: Row, rules: tuple[FiredRule, ...]) -> FollowUp:
         outcome=FollowUpOutcome(row["outcome"]) if row["outcome"] else None,
         rules=rules,
         in_list=bool(row["in_list"]),
+    )
+
+
+async def record_message(
+    workspace: Workspace, *, ids: Collection[int], channel: str, ts: str, in_list: bool, now: int
+) -> None:
+    """Record the Slack message that shows these follow-ups; *in_list*: the message is a list of many."""
+    await database.current_database().writer.rows(
+        "UPDATE follow_ups SET posted_at = $3, message_channel = $4, message_ts = $5, in_list = $6"
+        " WHERE id IN (SELECT f.id FROM given(id bigint) JOIN follow_ups f ON f.id = given.id"
+        " WHERE f.workspace_id = $2 ORDER BY f.id FOR NO KEY UPDATE)",
+        [{"id": id} for id in sorted(ids)],
+        workspace.id,
+        now,
+        channel,
+        ts,
+        in_list,
+    )
+
+
+async def move_message(workspace: Workspace, *, channel: str, ts: str, to_channel: str, to_ts: str) -> None:
+    """Record that the follow-ups of one message are now shown in another message."""
+    await database.current_database().writer.rows(
+        "UPDATE follow_ups SET message_channel = $4, message_ts = $5 WHERE id IN"
+        " (SELECT id FROM follow_ups WHERE workspace_id = $1 AND message_channel = $2 AND message_ts = $3"
+        " ORDER BY id FOR NO KEY UPDATE)",
+        workspace.id,
+        channel,
+        ts,
+        to_channel,
+        to_ts,
     )

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from storage.alerts import enroll, followup_moves
+from storage.alerts import enroll, followup_rules
 from storage.alerts import memory as alert_memory
 from storage.alerts import rules as alert_rules
 from storage.alerts.conditions import match_at, parse_condition
 from storage.alerts.decisions import Evaluation, Instant
-from storage.alerts.followup_moves import NewFollowUp
+from storage.alerts.followup_rules import NewFollowUp
 from storage.alerts.rules import AlertRule
 from storage.alerts.save_decisions import make_follow_ups
 from storage.db import database
@@ -56,7 +56,7 @@ async def preview_newcomers(
                 ids = await pages.matching_contacts(reader, workspace, where=where, among=list(by_id), now=now)
                 instants += [Instant(by_id[id], now, None, values[id], by_time=True) for id in sorted(ids)]
         new = await make_follow_ups(reader, instants)
-        unfinished = await followup_moves.load_unfinished(reader, new)
+        unfinished = await followup_rules.load_unfinished(reader, new)
         opened = {place: item for item in new if (place := (item.contact, item.lane)) not in unfinished}
         count += len(opened)
         first += list(opened.values())[: most - len(first)]
@@ -94,7 +94,7 @@ async def ask_next_newcomers(workspace: Workspace, *, definition: int, now: int)
         await contacts.lock(session, {id: id for id in inside})
         for rule, watch in watches:
             await open_for_newcomers(session, workspace, rule, watch, inside, now=now)
-        count = await followup_moves.count_opened(session, values, score=score_type.key, at=asking.at)
+        count = await followup_rules.count_opened(session, values, score=score_type.key, at=asking.at)
         up_to = max(values, default=None)
         await definitions.record_asked(session, definition=definition, up_to=up_to, count=count)
         if up_to is None:
@@ -143,7 +143,7 @@ async def open_for_newcomers(
             value = evaluation.state.value(watch.score_type, now=at)
             firings.append(Instant(replace(evaluation, rule=rule), at, None, value, by_time=True))
             memory[evaluation.contact] = memory_after
-    await followup_moves.open_follow_ups(session, await make_follow_ups(session, firings), now=now)
+    await followup_rules.open_follow_ups(session, await make_follow_ups(session, firings), now=now)
     await alert_memory.save_memory(
         session,
         {

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from storage.alerts import followup_moves
+from storage.alerts import followup_rules
 from storage.alerts import memory as alert_memory
 from storage.alerts.decisions import Decisions, Instant, find_reason, list_turns
-from storage.alerts.followup_moves import NewFollowUp
+from storage.alerts.followup_rules import NewFollowUp
 from storage.alerts.followups import ADMINS, DIGEST, OWNERS
 from storage.alerts.memory import Watched
 from storage.db.database import Row, Session
@@ -20,9 +20,9 @@ async def save_decisions(
     """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
     for closing, opening in list_turns(all_decisions):
         for move in (FollowUpMove.FALL_BACK, FollowUpMove.TAKE_BACK):
-            letting_go = {watched: event.at for watched, event in closing.items() if event.move is move}
-            await followup_moves.let_rules_go(session, letting_go, move=move, now=now)
-        await followup_moves.open_follow_ups(session, await make_follow_ups(session, opening), now=now)
+            withdrawn = {watched: event.at for watched, event in closing.items() if event.move is move}
+            await followup_rules.withdraw_rules(session, withdrawn, move=move, now=now)
+        await followup_rules.open_follow_ups(session, await make_follow_ups(session, opening), now=now)
     changed = dict[Watched, AlertMemory]()
     for decisions in all_decisions:
         evaluation, memory = decisions.evaluation, decisions.memory

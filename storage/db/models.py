@@ -102,7 +102,7 @@ class Definition(Table):
     applied_by = fields.TextField(null=True)  # who applied it, for the record of changes
     applied_at = fields.BigIntField(null=True)  # when it became live
     replaces = fields.BigIntField(null=True)  # the row id of the definition that was live before
-    asked_up_to = fields.BigIntField(null=True)  # newcomers are asked for up to this contact; NULL: nothing is left
+    asked_up_to = fields.BigIntField(null=True)  # follow-ups for newcomers are opened up to this contact; NULL: all are
     created_at = fields.BigIntField()
 
     class Meta:
@@ -147,16 +147,16 @@ class Contact(Table):
         # Migration 0023 indexes the keys of the address, the name, the owner and the company, as bytes.
 
 
-# A value of an attribute of a contact, of a list one of its elements, so that filters find it; the rows of a contact
-# say what its column of attributes says, also while it is merged into another contact.
+# A value of an attribute of a contact, for filters; a list has a row for each element. The rows of a contact agree with
+# its column *attributes*, also while it is merged into another contact.
 class AttributeValue(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
     name = fields.TextField()
-    key = fields.TextField()  # the form texts are compared in; of a long one the beginning and a digest
-    number = fields.BigIntField(null=True)  # in millionths, where it is one
-    instant = fields.BigIntField(null=True)  # in µs since 1970, where it is one
+    key = fields.TextField()  # the matching key; of a long text its beginning and a digest
+    number = fields.BigIntField(null=True)  # the value in millionths, if it is a number
+    instant = fields.BigIntField(null=True)  # the value in µs since 1970, if it is a time
 
     class Meta:
         table = "attribute_values"
@@ -164,7 +164,7 @@ class AttributeValue(Table):
         indexes = (Index(fields=("workspace_id", "name", "key", "contact_id"), name="attribute_values_key"),)
 
 
-# A word that contacts are searched by: a run of `domain.words`. Words of no contact are deleted.
+# A word that contacts are searched by: a run of letters and digits, see `domain.words`. Unused words are deleted.
 class Word(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -174,7 +174,7 @@ class Word(Table):
         table = "words"
 
 
-# Three characters of a word, as a number, so that words are found by a part of them.
+# Three consecutive characters of a word, as a number: the index that finds words by a part of them.
 class WordTrigram(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -186,8 +186,8 @@ class WordTrigram(Table):
         constraints = (UniqueConstraint(fields=("workspace_id", "trigram", "word_id"), name="word_trigrams_trigram"),)
 
 
-# A word of a contact's name, company or address. The rows of a contact say what its columns say, also while it is
-# merged into another contact.
+# A word of a contact's name, company or address. The rows of a contact agree with its columns, also while it is merged
+# into another contact.
 class ContactWord(Table):
     id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
@@ -490,9 +490,9 @@ class AlertRule(Table):
     maker_address = fields.TextField(null=True)  # what `owner:me` means in the segments of the condition
     paused_at = fields.BigIntField(null=True)
     removed_at = fields.BigIntField(null=True)
-    enrollment = fields.IntField(db_default=0)  # how often it began to watch
-    enrolled_at = fields.BigIntField(db_default=0)  # when it began the last time
-    previous_enrolled_at = fields.BigIntField(null=True)  # when it began before, while newcomers are asked for
+    enrollment = fields.IntField(db_default=0)  # the number of times that it started to watch
+    enrolled_at = fields.BigIntField(db_default=0)  # when it started the last time
+    previous_enrolled_at = fields.BigIntField(null=True)  # the start before, while follow-ups for newcomers are opened
     created_at = fields.BigIntField()
 
     class Meta:
@@ -510,9 +510,9 @@ class AlertMemory(Table):
     fired_at = fields.BigIntField(null=True)
     seen_at = fields.BigIntField()  # everything up to this instant was evaluated
     spent = fields.BigIntField()  # how many times the cool-down kept the rule from firing
-    enrollment = fields.IntField(db_default=0)  # the rule's when this was written; another one is out of date
-    cause = fields.TextField(null=True)  # the batch of the person's change that decided last
-    found = fields.TextField(null=True)  # the memory that this change found, as JSON; an undo puts it back
+    enrollment = fields.IntField(db_default=0)  # of the rule when this was saved; any other is out of date
+    cause = fields.TextField(null=True)  # the batch of the person's change that was evaluated last
+    found = fields.TextField(null=True)  # the memory before that change, as JSON; an undo restores it
 
     class Meta:
         table = "alert_memory"
@@ -679,7 +679,7 @@ class Job(Table):
     due_at = fields.BigIntField()
     attempts = fields.IntField()
     failed_for = fields.BigIntField(db_default=0)  # µs for which it has waited because of failures of its own
-    position = fields.BigIntField(db_default=0)  # how far its earlier slices have come
+    position = fields.BigIntField(db_default=0)  # the position that earlier slices reached
     under_way = fields.BooleanField()  # an attempt began and its result is not known
     given_up_at = fields.BigIntField(null=True)
     problem = fields.TextField(null=True)
@@ -706,7 +706,7 @@ class Lane(Table):
         constraints = (UniqueConstraint(fields=("workspace_id", "name"), name="lanes_name"),)
 
 
-# Somebody who waits for the result of a job.
+# A person who waits for the result of a job.
 class LateAnswer(Table):
     id = fields.BigIntField(primary_key=True)
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
@@ -750,7 +750,7 @@ class AuditEntry(Table):
     # The rows of the contacts that the entry names: it is emptied when one of them is deleted.
     contact_id = fields.BigIntField(null=True)
     other_id = fields.BigIntField(null=True)
-    undoes = fields.BigIntField(null=True)  # the id of the entry whose change this one took back
+    undoes = fields.BigIntField(null=True)  # the id of the entry that this one undid
 
     class Meta:
         table = "audit_entries"

@@ -75,8 +75,8 @@ MOVES = {(state, move): after for state, moves in _MOVES_OF.items() for move, af
 WAITING = (FollowUpState.OPEN, FollowUpState.ESCALATED, FollowUpState.CLAIMED, FollowUpState.SNOOZED)
 #: the states of follow-ups that have no holder
 NOBODYS = (FollowUpState.OPEN, FollowUpState.ESCALATED)
-#: the states that close when the last rule lets go; a claimed follow-up stays with its holder
-LETS_GO = tuple(state for state, move in MOVES if move is FollowUpMove.FALL_BACK)
+#: the states that close when no rule holds them open; a claimed follow-up stays with its holder
+CLOSES_BY_ITSELF = tuple(state for state, move in MOVES if move is FollowUpMove.FALL_BACK)
 #: moves that a timer makes, at the instant stored with the follow-up; RELEASE may also be made by a person
 BY_TIME = (FollowUpMove.WAKE, FollowUpMove.RELEASE, FollowUpMove.ESCALATE)
 #: moves that only time or a change of the score makes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from storage import jobs, posted_messages
-from storage.alerts import followup_moves
+from storage.alerts import followup_rules
 from storage.alerts import memory as alert_memory
 from storage.audit import AuditAction, NewEntry, record_changes, redact_changes
 from storage.bulk_changes import redact_bulk_changes
@@ -164,7 +164,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     await projection.delete_projection(session, rows)
     await redact_events(session, rows)
     await posted_messages.enqueue_hiding(session, workspace, rows, now=plan.submission.received_at)
-    await followup_moves.delete_follow_ups(session, rows)
+    await followup_rules.delete_follow_ups(session, rows)
     remaining = await facts.list_contacts_with_facts(session, rows)
     await contacts.erase(session, [row for row in rows if row not in remaining])
     regrouping = await merging.split_rest(session, plan, rows=rows, remaining=remaining, states_before=states_before)

@@ -39,15 +39,17 @@ MOST_WORDS = 8
 MOST_CHARACTERS = 500
 #: The most contacts of a search that are sorted. Of more, those that the index has first are returned.
 MOST_SORTED = 2_000
-#: up to which number the contacts with a word are counted, to look up the rarest word of a search
+#: the count at which counting the contacts with a word stops, to find the rarest word of a search
 MOST_COUNTED = 50_000
-#: The most words that are compared with each word of a mistyped text, and contacts with a similar word; of all these
-#: contacts the most that are read, those with the most similar words first; and that are compared with the text.
+#: Limits of the search for similar contacts: words that are compared with each word of the text; contacts with a
+#: similar word, for each word of the text; of all these contacts, those that are read; those that are compared with the
+#: text.
 MOST_NEAR_WORDS, MOST_NEAR_CONTACTS, MOST_CHECKED, MOST_COMPARED = 5_000, 20_000, 5_000, 500
 MOST_TYPOS = 2  #: the letters by which an address may differ from one that is suggested for it
 
-#: (row that was looked up, contact that it belongs to, the id that it was looked up by)
+#: the owner of an address or id: (contact row, contact that the row belongs to, the id; None for an address or a row)
 _Owner: TypeAlias = tuple[int, int, Reference | None]
+#: whether the contact `c` of the workspace $1 is shown in lists
 _IS_LISTED = "c.workspace_id = $1 AND c.merged_into IS NULL AND NOT c.is_gone"
 
 
@@ -58,6 +60,57 @@ class _Values(list[object]):
         """Add a value and return its placeholder."""
         self.append(value)
         return f"${len(self)}"
+
+
+async def find_by_key(workspace: Workspace, *, key: str, include_gone: bool = False) -> Contact | None:
+    """Return the contact that a key from a program or a button identifies: a row id, an address, or `source:id`.
+
+    A contact that is gone is returned with *include_gone* only.
+    """
+    owner = await _find_row(workspace, key)
+    return next(iter(await _load_owner(workspace, owner, include_gone=include_gone)), None)
+
+
+async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
+    """Return the owner of a key, or None if no contact has it or the contact was deleted."""
+    if key.isascii() and key.isdecimal() and len(key) <= 18:
+        rows = await database.read(
+            "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
+            " AND coalesce(merged_into, id) <> $3",
+            workspace.id,
+            int(key),
+            NOBODY,
+        )
+        return (rows[0]["id"], rows[0]["root"], None) if rows else None
+    return await _find_by_identity(workspace, key)
+
+
+async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
+    """Return the owner of an address or `source:id`, or None if no contact has it."""
+    trimmed = text.strip()
+    source, colon, source_id = trimmed.partition(":")
+    pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
+    pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
+    if not pairs:
+        return None
+    matches = await load_identity_owners(
+        database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
+    )
+    for (_, namespace, value), (row, root) in matches.items():
+        return row, root, None if namespace == EMAIL else Reference(source=namespace, id=value)
+    return None
+
+
+async def _load_owner(workspace: Workspace, owner: _Owner | None, *, include_gone: bool = False) -> list[Contact]:
+    """Return the contact of *owner*, or an empty list for None."""
+    if owner is None:
+        return []
+    row, root, id = owner
+    return [
+        replace(contact, named_row=None if row == root else row, named_id=id)
+        for contact in await contacts(workspace, ids=[root])
+        if include_gone or not contact.is_gone
+    ]
 
 
 async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Contact]:
@@ -72,19 +125,26 @@ async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Conta
     _check_length(text)
     exact = await _find_by_identity(workspace, text)
     if exact is not None or looks_like_address(text.strip()):
-        return await _load_named(workspace, exact)
+        return await _load_owner(workspace, exact)
     key = match_key(text)
     words = split_words(key)[:MOST_WORDS]
     if not any(map(split_runs, words)):
         return []
     ids = await _find_by_name(workspace, key, most=most + 1)
-    lacking = await _load_lacking(workspace) if not ids else None
+    unindexed_after = await _load_unindexed_after(workspace) if not ids else None
     for match in Match:
-        ids = ids or await _find_by_words(workspace, words, match, lacking=lacking, most=most + 1)
+        ids = ids or await _find_by_words(workspace, words, match, unindexed_after=unindexed_after, most=most + 1)
     return await contacts(workspace, ids=ids) if ids else []
 
 
+def _check_length(text: str) -> None:
+    """Raise BadItem if a search text is too long; SQLite would reject such a pattern."""
+    if len(text) > MOST_CHARACTERS:
+        raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
+
+
 async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[int]:
+    """Return the contacts with a name, by its matching key."""
     rows = await database.read(
         f'SELECT c.id FROM contacts c WHERE {_IS_LISTED} AND c.name_key COLLATE "C" = $2 ORDER BY c.id LIMIT $3',
         workspace.id,
@@ -94,19 +154,19 @@ async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[in
     return [row["id"] for row in rows]
 
 
-async def _load_lacking(workspace: Workspace) -> int | None:
-    """Return the id after which contacts may lack words, or None; see `ledger.words`."""
+async def _load_unindexed_after(workspace: Workspace) -> int | None:
+    """Return the contact id after which the word index may be incomplete, or None; see `ledger.words`."""
     (row,) = await database.read("SELECT words_after FROM workspaces WHERE id = $1", workspace.id)
     last: int | None = row["words_after"]
     return last
 
 
 async def _find_by_words(
-    workspace: Workspace, words: Sequence[str], match: Match, *, lacking: int | None, most: int
+    workspace: Workspace, words: Sequence[str], match: Match, *, unindexed_after: int | None, most: int
 ) -> list[int]:
     """Return the contacts in which every word occurs as *match* demands. The rarest word is looked up in the index.
 
-    With *lacking*, the contacts after that id are read, too.
+    With *unindexed_after*, the contacts after that id are read without the index.
     """
     indexed = [word for word in words if split_runs(word)]
     if match is Match.PART and not all(map(is_searched_inside, indexed)):
@@ -114,8 +174,8 @@ async def _find_by_words(
     rarest = indexed[0] if len(indexed) == 1 else await _find_rarest(workspace, indexed, match)
     values = _Values([workspace.id])
     candidates = write_contacts_of_word(rarest, match, workspace="$1", bind=values.bind)
-    if lacking is not None:
-        after = values.bind(lacking)
+    if unindexed_after is not None:
+        after = values.bind(unindexed_after)
         candidates += (
             f" UNION ALL SELECT c.id AS contact_id FROM contacts c WHERE c.workspace_id = $1 AND c.id > {after}"
         )
@@ -127,18 +187,6 @@ async def _find_by_words(
         *values,
     )
     return [row["id"] for row in rows]
-
-
-def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> str:
-    """Return a SELECT of the ids of the contacts `c` of *candidates* `p` that meet the conditions.
-
-    Each is looked up by its id: PostgreSQL would rather read all contacts for a join.
-    """
-    contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {' AND '.join(conditions)}"
-    return (
-        f"SELECT id FROM (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL"
-        f" LIMIT {most}"
-    )
 
 
 async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match) -> str:
@@ -155,13 +203,27 @@ async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match)
     return rarest
 
 
-async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
+def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> str:
+    """Return a SELECT of the ids of the candidates that meet the conditions, at most *most*.
+
+    *candidates* is a SELECT of contact ids, named `p` here; the conditions refer to the contact as `c`. Each contact is
+    looked up by its id, because PostgreSQL would read all contacts for a join.
+    """
+    contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {' AND '.join(conditions)}"
+    return (
+        f"SELECT id FROM (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL"
+        f" LIMIT {most}"
+    )
+
+
+async def find_similar(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
     """Return the contacts most similar to a text that no contact matches, because one or two letters are wrong.
 
-    Each word must be similar to a word of the contact's name, company or address, or be a part of one. Contacts with
+    Each word, split into runs of letters and digits, must be similar to a word of the contact's name, company or
+    address, or be a part of one. Contacts with
     the fewest wrong letters come first, then those with the most letters before the first wrong one. For an address,
-    they are the contacts with an address that differs by one or two letters. A contact that lacks words yet (see
-    `ledger.words`) is not suggested.
+    they are the contacts with an address that differs by one or two letters. A contact that is not in the word index
+    yet (see `ledger.words`) is not suggested.
     """
     _check_length(text)
     address = address_key(text.strip()) if looks_like_address(text.strip()) else None
@@ -175,22 +237,6 @@ async def nearest(workspace: Workspace, *, text: str, most: int = 3) -> list[Con
 
 #: for each run of a text the indexed words similar to it: word → (id of the word, number of wrong letters)
 _Near: TypeAlias = Sequence[Mapping[str, tuple[int, int]]]
-
-
-async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
-    ranks = []
-    for row in await _load_similar(workspace, runs, near):
-        words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
-        best = [
-            min(
-                ((similar[word][1], -count_shared_beginning(run, word)) for word in words & similar.keys()),
-                default=None,
-            )
-            for run, similar in zip(runs, near, strict=True)
-        ]
-        typos, differing = (sum(pair[place] for pair in best if pair) for place in (0, 1))
-        ranks.append((typos, best.count(None), differing, row["id"]))
-    return [id for *_, id in sorted(ranks)]
 
 
 async def _rank_addresses(workspace: Workspace, address: str) -> list[int]:
@@ -214,8 +260,30 @@ async def _rank_addresses(workspace: Workspace, address: str) -> list[int]:
     return [id for _, id in sorted((number, id) for id, number in typos.items() if number is not None)]
 
 
+async def _rank_names(workspace: Workspace, runs: Sequence[str], near: _Near) -> list[int]:
+    """Return the contacts with words similar to the runs of a text, the most similar first.
+
+    Contacts with the fewest wrong letters come first; then those in which the fewest runs are only a part of a word;
+    then those with the most letters before the first wrong one.
+    """
+    ranks: list[tuple[int, int, int, int]] = []
+    for row in await _load_similar(workspace, runs, near):
+        words = contact_runs(name=row["name_key"], company=row["company_key"], email=row["email_key"])
+        typos = parts = shared = 0
+        for run, similar in zip(runs, near, strict=True):
+            matches = [(similar[word][1], -count_shared_beginning(run, word)) for word in words & similar.keys()]
+            if matches:
+                fewest_typos, negative_shared = min(matches)
+                typos += fewest_typos
+                shared -= negative_shared
+            else:
+                parts += 1
+        ranks.append((typos, parts, -shared, row["id"]))
+    return [id for *_, id in sorted(ranks)]
+
+
 async def _load_near_words(workspace: Workspace, runs: Sequence[str]) -> _Near:
-    """Return the indexed words that differ from each run by at most as many letters as may be wrong."""
+    """Return, for each run, the indexed words that differ from it by at most `most_typos` letters."""
     if not runs:
         return []
     values = _Values([workspace.id])
@@ -235,7 +303,7 @@ async def _load_near_words(workspace: Workspace, runs: Sequence[str]) -> _Near:
 
 
 def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
-    """Return the SELECTs of words of which one has each word that differs from a run by few enough letters."""
+    """Return SELECTs that together find every indexed word that differs from a run by at most `most_typos` letters."""
     most, column = most_typos(run), 'w.word COLLATE "C"'
     same = ", ".join(bind(spelling) for spelling in (run, *(swap_neighbors(run) if most == 1 else ())))
     select = f"SELECT {number} AS number, w.id, w.word FROM words w WHERE w.workspace_id = $1 AND {column}"
@@ -264,9 +332,9 @@ def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
 async def _load_similar(
     workspace: Workspace, runs: Sequence[str], near: _Near, *, domain: str | None = None
 ) -> list[Row]:
-    """Return contacts that have each run as a part of a word, or have a word similar to it; one of them is similar.
+    """Return contacts in which each run has a similar word or is a part of a word; at least one has a similar word.
 
-    With *domain*, their address also has this domain.
+    With *domain*, only contacts with an address in this domain.
     """
     numbers = [number for number, similar in enumerate(near) if similar]
     if not numbers:
@@ -296,59 +364,3 @@ async def _load_similar(
         f" FROM ({_write_checked(candidates, conditions, most=MOST_COMPARED)}) AS l JOIN contacts c ON c.id = l.id",
         *values,
     )
-
-
-def _check_length(text: str) -> None:
-    """Raise BadItem if a search text is too long; SQLite would reject such a pattern."""
-    if len(text) > MOST_CHARACTERS:
-        raise BadItem(f"A name or address has at most {MOST_CHARACTERS:,} characters; this one has {len(text):,}")
-
-
-async def find_by_key(workspace: Workspace, *, key: str, include_gone: bool = False) -> Contact | None:
-    """Return the contact that a key from a program or a button identifies: a row id, an address, or `source:id`.
-
-    A contact that is gone is returned with *include_gone* only.
-    """
-    owner = await _find_row(workspace, key)
-    return next(iter(await _load_named(workspace, owner, include_gone=include_gone)), None)
-
-
-async def _load_named(workspace: Workspace, owner: _Owner | None, *, include_gone: bool = False) -> list[Contact]:
-    """Return the contact of *owner*, or an empty list for None."""
-    if owner is None:
-        return []
-    row, root, id = owner
-    return [
-        replace(contact, named_row=None if row == root else row, named_id=id)
-        for contact in await contacts(workspace, ids=[root])
-        if include_gone or not contact.is_gone
-    ]
-
-
-async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
-    if key.isascii() and key.isdecimal() and len(key) <= 18:
-        rows = await database.read(
-            "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE workspace_id = $1 AND id = $2"
-            " AND coalesce(merged_into, id) <> $3",
-            workspace.id,
-            int(key),
-            NOBODY,
-        )
-        return (rows[0]["id"], rows[0]["root"], None) if rows else None
-    return await _find_by_identity(workspace, key)
-
-
-async def _find_by_identity(workspace: Workspace, text: str) -> _Owner | None:
-    """Return the owner of an address or `source:id`, or None if no contact has it."""
-    trimmed = text.strip()
-    source, colon, source_id = trimmed.partition(":")
-    pairs = [(EMAIL, address_key(trimmed))] if looks_like_address(trimmed) else []
-    pairs += [(source.casefold(), id_key(source_id.strip()))] if colon and source_id.strip() else []
-    if not pairs:
-        return None
-    matches = await load_identity_owners(
-        database.current_database().reader, [(workspace.id, namespace, key) for namespace, key in pairs]
-    )
-    for (_, namespace, value), (row, root) in matches.items():
-        return row, root, None if namespace == EMAIL else Reference(source=namespace, id=value)
-    return None

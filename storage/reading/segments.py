@@ -120,8 +120,9 @@ async def find_segment(workspace: Workspace, *, name: str) -> Segment | None:
 
 async def segment(workspace: Workspace, *, name: str) -> Segment:
     """Return a segment. Raises UnknownSegment."""
-    if found := await find_segment(workspace, name=name):
-        return found
+    match = await find_segment(workspace, name=name)
+    if match is not None:
+        return match
     saved = await segments(workspace)
     hint = did_you_mean(name, saved) if saved else "No segments are saved yet."
     raise UnknownSegment(f"there is no segment `{name[:40]}`. {hint}")
@@ -204,7 +205,7 @@ async def restore_segment(workspace: Workspace, *, change: AuditEntry, by: str, 
 
 
 async def dependent_rules(workspace: Workspace, *, name: str) -> list[AlertRule]:
-    """Return the alert rules whose condition uses a segment, directly or through other segments."""
+    """Return the alert rules with a condition that uses a segment, directly or through other segments."""
     return await load_dependent_rules(database.current_database().reader, workspace, name=name)
 
 
@@ -219,7 +220,7 @@ async def load_dependent_rules(session: Session, workspace: Workspace, *, name: 
 
 
 async def _load_rules_using(session: Session, workspace: Workspace, names: set[str]) -> list[AlertRule]:
-    """Return the alert rules whose condition names one of these segments."""
+    """Return the alert rules with a condition that names one of these segments."""
     rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
     return [rule for rule in rules if names & _read_references(rule.condition)]
 

@@ -52,7 +52,7 @@ SELECT t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewcomerProgress:
-    """How far newcomers were asked for after a definition became live."""
+    """How far follow-ups for newcomers were opened after a definition became live."""
 
     at: int  #: when it became live, in µs
     up_to: int  #: the last contact row that was looked at
@@ -398,12 +398,12 @@ async def load_replaced(session: Session, *, definition: int) -> ScoreType | Non
 
 
 async def begin_asking(session: Session, *, definition: int) -> None:
-    """Record that newcomers are to be asked for, because a definition became live."""
+    """Record that follow-ups for newcomers are to be opened, because a definition became live."""
     await session.rows("UPDATE definitions SET asked = 0, asked_up_to = 0 WHERE id = $1", definition)
 
 
 async def lock_asking(session: Session, *, definition: int) -> NewcomerProgress | None:
-    """Lock a definition for the next slice of contacts to ask for. Return None if none are left."""
+    """Lock a definition, to open follow-ups for the next slice of contacts. Return None if no contacts are left."""
     rows = await session.rows(
         "SELECT applied_at, asked_up_to FROM definitions WHERE id = $1 AND asked_up_to IS NOT NULL FOR NO KEY UPDATE",
         definition,

@@ -1,50 +1,50 @@
 """Change a score type through a draft: a new definition that is built next to the live one, previewed, then applied.
 
 New facts are projected into a draft too, for every contact that is built already; the other contacts are built by the
-job. A draft changes no visible score until it is applied, and it can be canceled. Jobs build, apply and delete drafts
-in slices, so that a restart loses at most one slice.
+job. A draft changes no visible score until it is applied, and it can be canceled. The functions here run the jobs of
+`draft_jobs` in this process; the service continues a job that takes too long.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TypeAlias
 
 from storage.alerts import enroll, newcomers
 from storage.alerts import rules as alert_rules
-from storage.alerts.followup_moves import NewFollowUp
+from storage.alerts.followup_rules import NewFollowUp
 from storage.db import database
 from storage.db.database import Session
-from storage.domain.alerts.kinds import Watch
-from storage.domain.errors import Refusal, UnknownScoreType
+from storage.domain.errors import UnknownScoreType
 from storage.domain.people import Workspace
 from storage.domain.rules import check_rules
 from storage.domain.score_types import ScoreType, check_definition
-from storage.job_runner import Handler, JobResult, run_here
-from storage.jobs import Job, NewJob, enqueue
+from storage.job_runner import run_here
+from storage.jobs import enqueue
 from storage.scoring import definitions
+from storage.scoring.draft_jobs import (
+    APPLY,
+    ASKING,
+    BUILD,
+    CANCELED,
+    DELETE,
+    NoDraft,
+    make_apply_job,
+    make_deletion_job,
+    make_draft_job,
+    make_handlers,
+    reenroll_rules,
+)
 from storage.scoring.draft_scores import (
     compare_values,
     count_built,
-    delete_next,
-    fold_contacts,
     load_next_ids,
-    run_in_transaction,
 )
-from storage.sources.writeback_queue import enqueue_refresh
 
-BUILD, APPLY, DELETE = "build_draft", "apply_draft", "delete_scores"  #: the kinds of the jobs
-LANE = "draft/"  #: prefix of the lane of a definition's jobs; the definition's row id follows
-ASKING, CANCELED = "/ask", "/canceled"  #: suffixes of a job key: open follow-ups; delete the definition too
 FIRST = 10  #: the number of contacts that a preview lists
 
 
 #: the change of a contact's score: the contact, and the value before and after, in thousandths
 Change: TypeAlias = tuple[int, int | None, int | None]
-
-
-class NoDraft(Refusal):
-    """That draft no longer exists: it was applied or canceled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,46 +56,48 @@ class Preview:
     entering: int  #: contacts that would enter the top band
     leaving: int
     others: int  #: contacts that would change and neither enter nor leave
-    asking: int  #: follow-ups that the alert rules would open, after conditions and cool-downs
-    first: tuple[Change, ...]  #: the first to enter
+    follow_ups: int  #: follow-ups that the alert rules would open, after conditions and cool-downs
+    first_entering: tuple[Change, ...]
     first_leaving: tuple[Change, ...]
     first_others: tuple[Change, ...]
-    first_asking: tuple[NewFollowUp, ...]  #: the first of the follow-ups
+    first_follow_ups: tuple[NewFollowUp, ...]
 
 
-async def draft(workspace: Workspace, *, wanted: ScoreType, by: str, now: int) -> ScoreType | None:
+async def create_draft(workspace: Workspace, *, proposed: ScoreType, by: str, now: int) -> ScoreType | None:
     """Insert a draft of a score type and return it. *wanted* is the live definition with the desired changes.
 
     A change of only labels, band names, colors or the default type is applied at once, and None is returned. With
     other changes, the default type is still set at once. Raises BadDefinition, UnknownScoreType.
     """
     start = check_definition(
-        label=wanted.label, minimum=wanted.minimum, maximum=wanted.maximum, step=wanted.step,
-        start=wanted.start, bands=wanted.bands, half_life=wanted.half_life,
+        label=proposed.label, minimum=proposed.minimum, maximum=proposed.maximum, step=proposed.step,
+        start=proposed.start, bands=proposed.bands, half_life=proposed.half_life,
     )  # fmt: skip  # the values of one definition together
-    check_rules(wanted.rules, wanted)
-    wanted = replace(wanted, start=start, label=wanted.label.strip())
+    check_rules(proposed.rules, proposed)
+    proposed = replace(proposed, start=start, label=proposed.label.strip())
 
     async def body(session: Session) -> ScoreType | None:
         types = (await definitions.live(session, {workspace.id}))[workspace.id]
-        live = types.get(wanted.key)
+        live = types.get(proposed.key)
         if live is None:
-            raise UnknownScoreType(wanted.key)
-        if wanted.is_default and not live.is_default:
-            await definitions.set_default(session, workspace, key=wanted.key, by=by, now=now)
-            await _reenroll(session, workspace, types.values(), now=now)
-        if only_names(live, wanted):
-            await definitions.rename(session, workspace, live, label=wanted.label, bands=wanted.bands, by=by, now=now)
+            raise UnknownScoreType(proposed.key)
+        if proposed.is_default and not live.is_default:
+            await definitions.set_default(session, workspace, key=proposed.key, by=by, now=now)
+            await reenroll_rules(session, workspace, types.values(), now=now)
+        if changes_only_names(live, proposed):
+            await definitions.rename(
+                session, workspace, live, label=proposed.label, bands=proposed.bands, by=by, now=now
+            )
             return None
         # Transactions that read the definitions without the draft have ended once the lock is acquired; later ones see
         # the draft.
         await definitions.lock_exclusively(session, workspace)
-        return await definitions.insert_draft(session, live, wanted, now=now)
+        return await definitions.insert_draft(session, live, proposed, now=now)
 
     return await database.write(body)
 
 
-def only_names(live: ScoreType, proposed: ScoreType) -> bool:
+def changes_only_names(live: ScoreType, proposed: ScoreType) -> bool:
     """Return whether no score and no band boundary differs: only labels, band names, colors or the default type do."""
     relabeled = replace(live, label=proposed.label, bands=proposed.bands, is_default=proposed.is_default)
     band_starts = [[band.start for band in definition.bands] for definition in (live, proposed)]
@@ -126,7 +128,7 @@ async def build(
         if count:
             progress(done)
 
-    job = _make_job(workspace, BUILD, draft.definition, now=clock())
+    job = make_draft_job(workspace, BUILD, draft.definition, now=clock())
     handler = make_handlers(clock, on_built=add)[BUILD]
     return await run_here(workspace, handler=handler, job=job, clock=clock, patience=patience)
 
@@ -148,12 +150,12 @@ async def preview(workspace: Workspace, *, draft: ScoreType, now: int) -> Previe
                 (entering if is_top else leaving).add((contact, before, after))
             elif before != after:
                 others.add((contact, before, after))
-    asking, first_asking = await newcomers.preview_newcomers(workspace, draft=draft, most=FIRST, now=now)
+    follow_ups, first_follow_ups = await newcomers.preview_newcomers(workspace, draft=draft, most=FIRST, now=now)
     return Preview(
-        draft=draft, changed=changed, asking=asking, first_asking=tuple(first_asking),
+        draft=draft, changed=changed, follow_ups=follow_ups, first_follow_ups=tuple(first_follow_ups),
         entering=entering.count, leaving=leaving.count, others=others.count,
-        first=tuple(entering.first), first_leaving=tuple(leaving.first), first_others=tuple(others.first),
-    )  # fmt: skip  # the counts, and whom they count
+        first_entering=tuple(entering.first), first_leaving=tuple(leaving.first), first_others=tuple(others.first),
+    )  # fmt: skip  # the counts, then the first contacts
 
 
 @dataclass(slots=True)
@@ -174,20 +176,19 @@ async def apply(
     workspace: Workspace,
     *,
     draft: ScoreType,
-    asks: bool,
+    with_alerts: bool,
     by: str,
     clock: Callable[[], int],
     patience: float | None = None,
 ) -> int | None:
-    """Make a draft the live definition, in a job of this process. With *asks*, follow-ups are opened for newcomers.
+    """Make a draft the live definition, in a job of this process. With *with_alerts*, open follow-ups for newcomers.
 
-    Newcomers are the contacts that enter the region of an alert rule; they are asked for in slices, after the draft is
-    live. Return the number of these follow-ups, or None if *patience* seconds were not enough; the service then
-    continues the job. Raises NoDraft.
+    The follow-ups are opened in slices, after the draft is live. Return their number, or None if *patience* seconds
+    were not enough; the service then continues the job. Raises NoDraft.
     """
     previous = await definitions.score_type(workspace, key=draft.key)
     await definitions.record_applicant(workspace, draft=draft, by=by)
-    job = _make_job(workspace, APPLY, draft.definition, suffix=ASKING if asks else "", now=clock())
+    job = make_draft_job(workspace, APPLY, draft.definition, suffix=ASKING if with_alerts else "", now=clock())
     handlers = make_handlers(clock)
     if not await run_here(workspace, handler=handlers[APPLY], job=job, clock=clock, patience=patience):
         return None
@@ -201,7 +202,7 @@ async def cancel(
     workspace: Workspace, *, draft: ScoreType, clock: Callable[[], int], patience: float | None = None
 ) -> None:
     """Detach a draft and delete its scores and effects in a job. Raises NoDraft if it is live or was canceled."""
-    deletion = _make_job(workspace, DELETE, draft.definition, suffix=CANCELED, now=clock())
+    deletion = make_draft_job(workspace, DELETE, draft.definition, suffix=CANCELED, now=clock())
 
     async def body(session: Session) -> None:
         if not await definitions.drop_draft(session, workspace, draft=draft):
@@ -215,7 +216,7 @@ async def cancel(
 async def finish(
     workspace: Workspace, *, draft: ScoreType, clock: Callable[[], int], patience: float | None = None
 ) -> bool:
-    """Build a draft whose applying job is queued, and make it live, in this process.
+    """Build a draft and make it live, in this process. The job that does this is queued already.
 
     Return False if *patience* seconds were not enough; the service then continues the job.
     """
@@ -229,159 +230,3 @@ async def delete_scores(
     """Delete the scores and effects of a definition that is not in use, in a job of this process."""
     job = make_deletion_job(workspace, definition, now=clock())
     await run_here(workspace, handler=make_handlers(clock)[DELETE], job=job, clock=clock, patience=patience)
-
-
-def make_apply_job(workspace: Workspace, draft: ScoreType, *, now: int) -> NewJob:
-    """Return the job that builds a draft and makes it live without follow-ups."""
-    return _make_job(workspace, APPLY, draft.definition, now=now)
-
-
-def make_deletion_job(workspace: Workspace, definition: ScoreType, *, now: int) -> NewJob:
-    """Return the job that deletes the scores and effects of a definition that is not in use."""
-    return _make_job(workspace, DELETE, definition.definition, now=now)
-
-
-def lane_of(draft: ScoreType) -> str:
-    """Return the lane of a draft's jobs."""
-    return f"{LANE}{draft.definition}"
-
-
-def _make_job(workspace: Workspace, kind: str, definition: int, *, suffix: str = "", now: int) -> NewJob:
-    return NewJob(
-        workspace=workspace.id, kind=kind, lane=f"{LANE}{definition}", key=f"{definition}{suffix}", subject=definition,
-        due_at=now,
-    )  # fmt: skip  # arguments grouped by meaning
-
-
-def make_handlers(clock: Callable[[], int], *, on_built: Callable[[int], None] = lambda _: None) -> dict[str, Handler]:
-    """Return the handlers that build drafts, apply drafts and delete the scores of a definition, in slices.
-
-    The first two raise NoDraft. *on_built* gets the number of contacts that each slice of the building job has built.
-    """
-
-    async def build_slice(workspace: Workspace, job: Job) -> JobResult:
-        draft = await definitions.load_draft(workspace, definition=job.subject)
-        if draft is None:
-            raise NoDraft
-        ids = await _build_next(workspace, draft, after=job.position)
-        on_built(len(ids))
-        return JobResult(next_position=ids[-1]) if ids else JobResult()
-
-    async def apply_slice(workspace: Workspace, job: Job) -> JobResult:
-        draft, now = await definitions.load_draft(workspace, definition=job.subject), clock()
-        if draft is None:
-            if not await definitions.is_applied(workspace, definition=job.subject):
-                raise NoDraft
-            if await newcomers.ask_next_newcomers(workspace, definition=job.subject, now=now):
-                return JobResult(next_position=job.position)
-            await _enqueue_deletion(workspace, job.subject, now=now)
-            return JobResult()
-        if ids := await _build_next(workspace, draft, after=job.position):
-            return JobResult(next_position=ids[-1])
-        for live in await definitions.score_types(workspace):  # an earlier application is finished first
-            if live.key == draft.key and await newcomers.ask_next_newcomers(
-                workspace, definition=live.definition, now=now
-            ):
-                return JobResult(next_position=job.position)
-        asks = job.key.endswith(ASKING)
-        await database.write(partial(make_live, workspace=workspace, draft=draft, asks=asks, now=now))
-        return JobResult(next_position=job.position)
-
-    async def delete_slice(workspace: Workspace, job: Job) -> JobResult:
-        if await definitions.is_in_use(database.current_database().reader, definition=job.subject):
-            return JobResult()
-        for table in ("effects", "scores"):
-            if await delete_next(table, job.subject):
-                return JobResult(next_position=job.position + 1)
-        if job.key.endswith(CANCELED):
-            await definitions.delete(workspace, definition=job.subject)
-        return JobResult()
-
-    return {BUILD: build_slice, APPLY: apply_slice, DELETE: delete_slice}
-
-
-async def _build_next(workspace: Workspace, draft: ScoreType, *, after: int) -> list[int]:
-    """Build a draft for the next contacts after *after*. Return their ids; an empty list means that none are left."""
-    ids = await load_next_ids(database.current_database().reader, workspace, draft, after=after, built=False)
-    if ids:
-        await _build_contacts(workspace, draft, ids)
-    return ids
-
-
-async def _enqueue_deletion(workspace: Workspace, definition: int, *, now: int) -> None:
-    """Enqueue the job that deletes the scores of the definition that a definition replaced."""
-
-    async def body(session: Session) -> None:
-        replaced = await definitions.load_replaced(session, definition=definition)
-        if replaced is not None:
-            await enqueue(session, [make_deletion_job(workspace, replaced, now=now)], now=now)
-
-    await database.write(body)
-
-
-async def make_live(session: Session, workspace: Workspace, *, draft: ScoreType, asks: bool, now: int) -> None:
-    """Build the rest of a draft and make it live under the exclusive lock of the definitions. Raises NoDraft.
-
-    Nothing changes if newcomers of the definition before are still asked for. With *asks*, newcomers are asked for
-    afterwards, by `decide.ask_next_newcomers`.
-    """
-    await definitions.lock_exclusively(session, workspace)
-    types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    previous = types.get(draft.key)  # None: a removed type is added again
-    if previous and await definitions.lock_asking(session, definition=previous.definition) is not None:
-        return
-    while ids := await load_next_ids(session, workspace, draft, after=0, built=False):
-        await fold_contacts(session, workspace, draft, ids)
-    if not await definitions.point_at_draft(session, workspace, draft, previous=previous, now=now):
-        raise NoDraft
-    await enqueue_refresh(session, workspace, now=now)
-    if await _reenroll(session, workspace, types.values(), asks_about=draft.key if asks else None, now=now):
-        await definitions.begin_asking(session, definition=draft.definition)
-
-
-async def _build_contacts(workspace: Workspace, draft: ScoreType, ids: Sequence[int]) -> None:
-    async def body(session: Session, ids: Sequence[int]) -> None:
-        if not await definitions.is_draft(session, draft):
-            raise NoDraft
-        await fold_contacts(session, workspace, draft, ids)
-
-    await run_in_transaction(body, ids)
-
-
-async def _reenroll(
-    session: Session,
-    workspace: Workspace,
-    types_before: Collection[ScoreType],
-    *,
-    asks_about: str | None = None,
-    now: int,
-) -> bool:
-    """Restart the enrollment of the rules that no longer watch the same as under *types_before*.
-
-    Return whether rules ask for newcomers: those about the score type *asks_about* that may.
-    """
-    types = (await definitions.live(session, {workspace.id}))[workspace.id].values()
-    changed, asking = list[int](), list[int]()
-    for rule in (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, []):
-        old_watch, new_watch = rule.watch(types_before), rule.watch(types)
-        if new_watch is None:
-            changed.append(rule.id)
-        elif old_watch is None or not _is_same_watch(old_watch, new_watch):
-            asks = newcomers.asks_newcomers(rule, new_watch, score=asks_about)
-            (asking if asks else changed).append(rule.id)
-    await restart_enrollment(session, workspace, changed, now=now)
-    await alert_rules.restart_enrollment(session, asking, asks=True, now=now)
-    return bool(asking)
-
-
-async def restart_enrollment(session: Session, workspace: Workspace, changed: Collection[int], *, now: int) -> None:
-    """Restart the enrollment of rules, by their row ids. No follow-up is opened."""
-    await alert_rules.restart_enrollment(session, changed, now=now)
-    rules = (await alert_rules.load_rules(session, [workspace.id])).get(workspace.id, [])
-    await enroll.begin_to_watch(session, workspace, [rule for rule in rules if rule.id in changed], now=now)
-
-
-def _is_same_watch(before: Watch, after: Watch) -> bool:
-    """Return whether a rule watches the same region of the same definition. The label and band names may differ."""
-    is_same_score = before.score_type.definition == after.score_type.definition
-    return is_same_score and replace(before, score_type=after.score_type) == after

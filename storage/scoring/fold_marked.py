@@ -9,8 +9,8 @@ from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.scoring import definitions
+from storage.scoring.draft_jobs import restart_enrollment
 from storage.scoring.draft_scores import fold_contacts, load_next_ids, run_in_transaction
-from storage.scoring.drafts import restart_enrollment
 from storage.workspaces import all_workspaces
 
 

@@ -18,7 +18,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import Band, ScoreType, check_definition, check_key
 from storage.jobs import enqueue
 from storage.reading.segments import is_readable, load_segments
-from storage.scoring import definitions, drafts
+from storage.scoring import definitions, draft_jobs, drafts
 
 _CLOSED = (FollowUpState.DONE.value, FollowUpState.CLOSED.value)
 
@@ -53,7 +53,7 @@ async def remove_score_type(
             session, workspace, who=by, what=AuditAction.TYPE_REMOVED, subject=key,
             before=definitions.describe_type(types[key]), after=None, now=clock(),
         )  # fmt: skip  # who and what, then the states
-        await enqueue(session, [drafts.make_deletion_job(workspace, types[key], now=clock())], now=clock())
+        await enqueue(session, [draft_jobs.make_deletion_job(workspace, types[key], now=clock())], now=clock())
         return types[key]
 
     removed = await database.write(body)
@@ -139,7 +139,7 @@ async def add_again(
             start=start, bands=tuple(bands), half_life=half_life,
         )  # fmt: skip  # the values of one definition together
         draft = await definitions.insert_draft(session, wanted, wanted, by=by, now=clock())
-        await enqueue(session, [drafts.make_apply_job(workspace, draft, now=clock())], now=clock())
+        await enqueue(session, [draft_jobs.make_apply_job(workspace, draft, now=clock())], now=clock())
         return draft
 
     draft = await database.write(body)
@@ -147,5 +147,5 @@ async def add_again(
         return None
     added = await definitions.score_type(workspace, key=key)
     if is_default:
-        await drafts.draft(workspace, wanted=replace(added, is_default=True), by=by, now=clock())
+        await drafts.create_draft(workspace, proposed=replace(added, is_default=True), by=by, now=clock())
     return replace(added, is_default=is_default)

@@ -280,8 +280,8 @@ def _try_unseal(sealed: str) -> tuple[list[str], dict[str, int]] | None:
 class LockedSecrets:
     """The secrets of a workspace that need a key that this process does not have."""
 
-    sources: tuple[str, ...]  #: the sources whose signing secrets cannot be opened; their deliveries wait
-    api_tokens: tuple[str, ...]  #: the sources whose API tokens cannot be opened; contacts are not read back
+    sources: tuple[str, ...]  #: sources with signing secrets that cannot be opened; their deliveries wait
+    api_tokens: tuple[str, ...]  #: sources with API tokens that cannot be opened; contacts are not read back
     deletions: bool  #: whether the key of its deleted contacts cannot be opened; then nothing is recorded
 
     @property

@@ -250,7 +250,7 @@ async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
     )
 
 
-async def latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Raw] | None:
+async def load_latest_raw(workspace: Workspace, *, source: str) -> tuple[Delivery, Raw] | None:
     """Return the latest delivery of a source that has a stored raw request, with that request, or None."""
     rows = await database.read(
         "SELECT r.delivery_id FROM raw_deliveries r JOIN sources s ON s.id = r.source_id"
@@ -394,7 +394,7 @@ async def delete_old_deliveries(workspace: Workspace, *, now: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lately:
+class RecentCounts:
     """The items that a source delivered in the last day, by outcome, and the time of its last delivery in µs UTC."""
 
     deliveries: int
@@ -405,7 +405,7 @@ class Lately:
     last_at: int | None
 
 
-async def count_recent(workspace: Workspace, *, source: int, now: int) -> Lately:
+async def count_recent(workspace: Workspace, *, source: int, now: int) -> RecentCounts:
     """Return the counts of a source for the last day. *source* is its row id."""
     (row,) = await database.read(
         "SELECT count(*) AS deliveries, coalesce(sum(applied), 0) AS applied, coalesce(sum(duplicate), 0) AS duplicate,"
@@ -416,7 +416,7 @@ async def count_recent(workspace: Workspace, *, source: int, now: int) -> Lately
         source,
         now - DAY,
     )
-    return Lately(**row)
+    return RecentCounts(**row)
 
 
 async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> list[Delivery]:
@@ -432,7 +432,7 @@ async def deliveries(workspace: Workspace, *, source: str | None, most: int) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class QuarantinedItem:
     """An item in quarantine, with its delivery's id, its index there, and the time of receipt in µs UTC."""
 
     delivery: int
@@ -458,7 +458,7 @@ async def count_quarantined_up_to(workspace: Workspace, *, most: int) -> int:
     return len(rows)
 
 
-async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Waiting]:
+async def list_quarantined_items(workspace: Workspace, *, source: str, most: int) -> list[QuarantinedItem]:
     """Return up to *most* items of a source in quarantine, those of the latest delivery first."""
     rows = await database.read(
         "SELECT d.id AS delivery, q.position, d.received_at, q.reason, q.item FROM quarantine q"
@@ -468,10 +468,10 @@ async def quarantine(workspace: Workspace, *, source: str, most: int) -> list[Wa
         source,
         most,
     )
-    return [Waiting(**row) for row in rows]
+    return [QuarantinedItem(**row) for row in rows]
 
 
-async def set_aside_deliveries(workspace: Workspace, *, source: str, after: int, most: int) -> list[int]:
+async def list_quarantined_deliveries(workspace: Workspace, *, source: str, after: int, most: int) -> list[int]:
     """Return the ids of a source's deliveries that have items in quarantine, oldest first, above the id *after*."""
     rows = await database.read(
         "SELECT DISTINCT d.id FROM quarantine q JOIN deliveries d ON d.id = q.delivery_id"

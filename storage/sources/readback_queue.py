@@ -30,7 +30,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class ReadbackStatus:
     """The state of a source's read-backs. Times in µs UTC."""
 
     waiting: int  #: number of queued read-backs
@@ -129,7 +129,7 @@ async def clear_failure(workspace: Workspace, *, source: str, id: str) -> None:
     )
 
 
-async def readback_status(workspace: Workspace, *, source: str) -> Reading:
+async def load_readback_status(workspace: Workspace, *, source: str) -> ReadbackStatus:
     """Return the state of a source's read-backs; raises UnknownSource."""
     rows = await database.read(
         "SELECT s.unread, s.unread_at, (SELECT count(*) FROM jobs j WHERE j.workspace_id = $1 AND j.lane = $3"
@@ -141,4 +141,4 @@ async def readback_status(workspace: Workspace, *, source: str) -> Reading:
     )
     if not rows:
         raise UnknownSource
-    return Reading(waiting=rows[0]["count"], problem=rows[0]["unread"], problem_at=rows[0]["unread_at"])
+    return ReadbackStatus(waiting=rows[0]["count"], problem=rows[0]["unread"], problem_at=rows[0]["unread_at"])

@@ -8,7 +8,7 @@ which one undo takes back.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from storage.alerts.followup_moves import count_opened_since
+from storage.alerts.followup_rules import count_opened_since
 from storage.bulk_changes import APPLY, PREVIEW, BulkResult, StoredBulkChange, load_bulk_change, make_job, save_progress
 from storage.db import database
 from storage.db.database import Session

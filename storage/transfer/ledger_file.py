@@ -30,8 +30,8 @@ from storage.ledger.contacts import NOBODY
 from storage.ledger.verify import compare_contacts
 from storage.ledger.words import save_words
 from storage.scoring.definitions import live
+from storage.scoring.draft_jobs import restart_enrollment
 from storage.scoring.draft_scores import fold_contacts
-from storage.scoring.drafts import restart_enrollment
 
 FORMAT = "ledger/1"
 HEADER = "contact_score"  #: the key of the first line

@@ -32,7 +32,7 @@ from tests.webhooks.sender import Sender, item, session
 from webhooks.outgoing import EventSender
 from webhooks.signing_secrets import new_signing_secret
 
-CHANGES = int(os.environ.get("CHANGES", "288"))
+CHANGES = int(os.environ.get("CHANGES", "144"))
 KILLS = max(3, CHANGES // 400)
 AT_ONCE = 6
 LOCAL = "127.0.0.0/8"

@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.demo.world import Channel, Message
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import ASK
+from storage.alerts.followup_rules import ASK
 from storage.alerts.followups import load_follow_ups
 from storage.alerts.rules import remove_rule
 from storage.bootstrap import Storage, open_storage
@@ -29,7 +29,7 @@ from storage.workspaces import add_workspace
 from tests.bot.cli.program import environment
 from tests.bot.fakes import bind_jobs
 from tests.conftest import KEY
-from tests.counts import report_counts
+from tests.counts import THOROUGH, report_counts
 from tests.faults.lives import Lives, living
 from tests.postgres import Databases, postgres_url
 from tests.slack.faults import Fault, Kind
@@ -39,9 +39,9 @@ from tests.storage.teams import Team, set_to
 TEAM, TOKEN, SECRET = "T0DEMO", "xoxb-acme", "8f742231b10e8888abcd99yyyzzz85a5"
 #: total number of follow-ups with real clocks; without it there are fewer, and clocks run SPEED times as fast
 GIVEN = os.environ.get("POSTED_FOLLOW_UPS")
-CHANNELS = 40
+CHANNELS = 20 * THOROUGH
 EACH, SPEED = (int(GIVEN) // CHANNELS, 1) if GIVEN else (10, 15)
-KILLS = 30
+KILLS = 15 * THOROUGH
 KINDS: tuple[Kind, ...] = ("rate_limited", "server_error", "dropped_after_accepting", "no_answer", "late")
 METHODS = ("chat.postMessage", "chat.postMessage", "conversations.*", "users.list")
 PATIENCE = 150.0  # longest time in seconds without progress; longer than a lease

@@ -18,7 +18,7 @@ from storage.db.database import current_database
 from storage.domain.errors import StorageUnavailable
 from storage.limits import Limits
 from storage.scoring.definitions import drafts, score_types
-from storage.scoring.drafts import draft
+from storage.scoring.drafts import create_draft
 from tests.bot.cli.program import PROGRAM, environment, serving
 from tests.counts import report_counts
 from tests.faults.between import Between, between
@@ -213,9 +213,9 @@ async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_ma
         others = [await timed(service.sender.push(add(1, f"p{n}@example.com"), delivery=f"p{n}")) for n in range(3)]
         begun = time.monotonic()
         with pytest.raises(StorageUnavailable):  # creating a draft waits for running transactions of the workspace
-            await draft(
+            await create_draft(
                 service.workspace,
-                wanted=replace((await score_types(service.workspace))[0], maximum=90_000),
+                proposed=replace((await score_types(service.workspace))[0], maximum=90_000),
                 by="U0ADMIN",
                 now=0,
             )

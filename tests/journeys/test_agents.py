@@ -88,7 +88,7 @@ async def test_a_request_that_is_none(acme: Acme) -> None:
 
 
 async def test_nobody_without_proof(acme: Acme) -> None:
-    """A request without a token or signature is refused, and so is one with a wrong, stale or junk proof."""
+    """A request without a token or signature is refused; so are requests with a wrong, old or meaningless one."""
     agent, person = await program(acme), Agent(acme=acme)
     body = json.dumps(person.request("get_contact", contact="ada@example.com")).encode()
     signed = person.sign(body)

@@ -7,7 +7,7 @@ from storage.audit import audit_entries
 from storage.domain.facts import DAY
 from storage.domain.score_types import Rule
 from storage.scoring.definitions import score_types
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import apply, create_draft
 from tests.journeys.acme import Acme, entered
 from tests.journeys.admin import ADMIN, ask, press
 from tests.journeys.test_deleting import TICKED, ask_for_form
@@ -91,11 +91,11 @@ async def test_a_history_says_when_rules_changed(acme: Acme) -> None:
     score, fit, _ = await score_types(acme.workspace)
     rule = Rule(name="Demo", activity="demo_booked", points=10_000)
     for wanted, by in ((replace(score, rules=(rule,)), ADMIN), (replace(fit, half_life=DAY), ADMIN)):
-        pending = await draft(acme.workspace, wanted=wanted, by=by, now=now)
+        pending = await create_draft(acme.workspace, proposed=wanted, by=by, now=now)
         assert pending is not None
-        await apply(acme.workspace, draft=pending, asks=False, by=by, clock=lambda: now)
+        await apply(acme.workspace, draft=pending, with_alerts=False, by=by, clock=lambda: now)
     (score, *_) = await score_types(acme.workspace)
-    await draft(acme.workspace, wanted=replace(score, label="Heat"), by="cli:jane", now=now + 1)
+    await create_draft(acme.workspace, proposed=replace(score, label="Heat"), by="cli:jane", now=now + 1)
     acme.sandbox.clock.advance(1)
     await acme.ask("set ada 70")
 

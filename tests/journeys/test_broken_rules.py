@@ -8,7 +8,7 @@ from storage.alerts.enroll import choose_channel
 from storage.domain.score_types import Band
 from storage.notices import noticed
 from storage.scoring.definitions import score_type
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import apply, create_draft
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, drawn
 from tests.journeys.admin import ask, form_of, hand_in
@@ -26,9 +26,9 @@ def now(acme: Acme) -> int:
 async def redefine(acme: Acme, **changes: object) -> None:
     """Change the score type `fit`."""
     live = await score_type(acme.workspace, key="fit")
-    pending = await draft(acme.workspace, wanted=replace(live, **changes), by=ADMIN, now=now(acme))  # type: ignore[arg-type]  # handed through as they are
+    pending = await create_draft(acme.workspace, proposed=replace(live, **changes), by=ADMIN, now=now(acme))  # type: ignore[arg-type]  # handed through as they are
     if pending is not None:
-        await apply(acme.workspace, draft=pending, asks=False, by=ADMIN, clock=lambda: now(acme))
+        await apply(acme.workspace, draft=pending, with_alerts=False, by=ADMIN, clock=lambda: now(acme))
 
 
 async def home(acme: Acme, user: str) -> str:
@@ -120,7 +120,7 @@ async def test_a_rule_whose_channel_takes_no_messages_is_broken(acme: Acme) -> N
 
 
 async def test_a_rule_in_the_digest_needs_a_digest(acme: Acme) -> None:
-    """A rule whose follow-ups are only in the digest is broken while no digest is scheduled, from its first day on."""
+    """A rule with follow-ups only in the digest is broken while no digest is scheduled, from its first day on."""
     reason = "*broken*: no digest is scheduled, see `/score alerts digest 9:00`"
     assert reason in acme.seen(await acme.ask("alerts add when score crosses 66 in digest"))
     await acme.ask("alerts digest 9:00")
@@ -136,9 +136,9 @@ async def test_a_rule_that_every_workspace_has_is_broken_without_bands(acme: Acm
     """The default rule has no maker: an admin alone is told that there is no top band any more."""
     await choose_channel(acme.workspace, channel=None, by=ADMIN, now=now(acme))
     live = await score_type(acme.workspace, key="score")
-    pending = await draft(acme.workspace, wanted=replace(live, bands=()), by=ADMIN, now=now(acme))
+    pending = await create_draft(acme.workspace, proposed=replace(live, bands=()), by=ADMIN, now=now(acme))
     assert pending is not None
-    await apply(acme.workspace, draft=pending, asks=False, by=ADMIN, clock=lambda: now(acme))
+    await apply(acme.workspace, draft=pending, with_alerts=False, by=ADMIN, clock=lambda: now(acme))
     acme.sandbox.clock.advance(CHECK)
     (notice,) = await until_noticed(acme, ADMIN, 1)
     assert "*broken*: Score has fewer than two bands, so there is no top band" in notice

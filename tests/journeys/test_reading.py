@@ -212,6 +212,11 @@ LINES = [
         "doctor",
         "No contact is called “doctor”. `contact-score doctor` is typed in a terminal, not in Slack.",
     ),
+    (
+        "import",
+        "No contact is called “import”. Send the CSV file to this app in a direct message, or type"
+        " `contact-score import FILE.csv` in a terminal.",
+    ),
     ("qqq", "No contact is called “qqq”. Type more of the name, a company, or an address."),
     (
         "view zoe@example.com",

@@ -12,7 +12,8 @@ from storage.domain.facts import DAY
 from storage.domain.score_types import Band, ScoreType
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import drafts, score_types
-from storage.scoring.drafts import BUILD, apply, draft, lane_of
+from storage.scoring.draft_jobs import BUILD, lane_of
+from storage.scoring.drafts import apply, create_draft
 from storage.scoring.removal import remove_score_type
 from tests.conftest import on_both
 from tests.journeys.acme import Acme, button_of, entered, form
@@ -213,8 +214,8 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     answer = await press(acme, preview, "Apply without alerts")
     errors = (await acme.sandbox.again(late)).json()["errors"]
     assert errors == {"label": "Score was changed since this form was opened. Press Cancel, and open it again."}
-    waits = await draft(
-        acme.workspace, wanted=replace(await live(acme, "fit"), maximum=20_000),
+    waits = await create_draft(
+        acme.workspace, proposed=replace(await live(acme, "fit"), maximum=20_000),
         by="U0ADMIN", now=int(acme.sandbox.clock.now() * 1_000_000),
     )  # fmt: skip  # one draft
     assert waits is not None
@@ -227,14 +228,16 @@ async def test_what_changed_meanwhile_is_not_overwritten(acme: Acme) -> None:
     assert await drafts(acme.workspace) == ()
 
     now = int(acme.sandbox.clock.now() * 1_000_000)
-    old = await draft(acme.workspace, wanted=replace(await live(acme, "score"), maximum=90_000), by="U0ADMIN", now=now)
-    newer = await draft(
-        acme.workspace, wanted=replace(await live(acme, "score"), maximum=80_000), by="U0ADMIN", now=now
+    old = await create_draft(
+        acme.workspace, proposed=replace(await live(acme, "score"), maximum=90_000), by="U0ADMIN", now=now
+    )
+    newer = await create_draft(
+        acme.workspace, proposed=replace(await live(acme, "score"), maximum=80_000), by="U0ADMIN", now=now
     )
     listed = await ask(acme, "settings")
     assert old is not None
     assert newer is not None
-    await apply(acme.workspace, draft=newer, asks=False, by="U0ADMIN", clock=lambda: now)
+    await apply(acme.workspace, draft=newer, with_alerts=False, by="U0ADMIN", clock=lambda: now)
     button = button_of(listed, "See what it changes", nth=0)
     assert button["value"] == f"score {old.number}"
     await acme.answered(
@@ -252,8 +255,8 @@ async def test_what_takes_longer_than_a_moment_is_answered_when_it_is_done(acme:
     """If another process has the draft and the service restarts, the message is edited once the result is ready."""
     await choose_channel(acme.workspace, channel="C0SUCCESS", by="U0ADMIN", now=time_of(acme))
     bands = (Band(name="cold", start=0), Band(name="hot", start=60_000))
-    waiting = await draft(
-        acme.workspace, wanted=replace(await live(acme, "score"), bands=bands), by="U0ADMIN", now=time_of(acme)
+    waiting = await create_draft(
+        acme.workspace, proposed=replace(await live(acme, "score"), bands=bands), by="U0ADMIN", now=time_of(acme)
     )
     assert waiting is not None
     listed = await ask(acme, "settings")
@@ -261,7 +264,7 @@ async def test_what_takes_longer_than_a_moment_is_answered_when_it_is_done(acme:
     pending = await press(acme, listed, "See what it changes")
     assert "Every contact is being recalculated" in acme.seen(pending)
     await acme.restart()
-    await jobs.proceed(acme.workspace, job=held, position=0, keeps_lane=False, now=time_of(acme))
+    await jobs.save_position(acme.workspace, job=held, position=0, keeps_lane=False, now=time_of(acme))
     preview = await edited(acme, pending)
     assert acme.seen(preview).startswith(
         "*Changing Score: bands cold from 0, hot from 60 instead of cold from 0, warm from 40, hot from 80:*"

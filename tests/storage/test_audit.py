@@ -44,7 +44,8 @@ from storage.ledger.erase_many import delete_contacts, list_matching
 from storage.ledger.split import preview_split, split_contact
 from storage.reading.segments import delete_segment, restore_segment, save_segment
 from storage.scoring.definitions import add_score_type, score_type, score_types
-from storage.scoring.drafts import APPLY, apply, build, cancel, draft, make_handlers
+from storage.scoring.draft_jobs import APPLY, make_handlers
+from storage.scoring.drafts import apply, build, cancel, create_draft
 from storage.scoring.removal import add_again, remove_score_type
 from storage.sent_files import ImportSettings, store_file
 from storage.sources.config import add_source, remove_source, rotate_source, set_source
@@ -79,9 +80,9 @@ NO_SETTINGS = {
     "alerts.broken.report_breakages", "bulk_changes.cancel_bulk_change", "bulk_changes.delete_old_bulk_changes",
     "bulk_changes.save_progress", "sent_files.cancel_file", "sent_files.confirm_file", "sent_files.delete_old_files",
     "sent_files.record_end", "sent_files.record_start",
-    "alerts.sweep.sweep", "alerts.digests.record_digest_sent", "alerts.followup_moves.move_message",
-    "alerts.followup_moves.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
-    "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.proceed", "jobs.renew", "jobs.reschedule",
+    "alerts.sweep.sweep", "alerts.digests.record_digest_sent", "alerts.followups.move_message",
+    "alerts.followups.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
+    "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.save_position", "jobs.renew", "jobs.reschedule",
     "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
     "events.deliveries.postpone_delivery", "events.deliveries.record_failure", "events.deliveries.record_success",
     "events.deliveries.wake_slots", "events.publish.delete_old_events", "events.publish.publish_events",
@@ -271,25 +272,25 @@ async def _check_types(witness: Witness) -> None:
     renamed = fit | {"label": "Fitness", "bands": ["poor:1", "high:8:green"]}
     bands = (Band(name="poor", start=1_000), *live.bands[1:])
     await witness.check(
-        "scoring.drafts.draft",
-        draft(workspace, wanted=replace(live, label="Fitness", bands=bands), by=ADMIN, now=NOW),
+        "scoring.drafts.create_draft",
+        create_draft(workspace, proposed=replace(live, label="Fitness", bands=bands), by=ADMIN, now=NOW),
         ("type.changed", "fit", fit, renamed),
     )
     score = replace((await score_types(workspace))[1], is_default=True)
     await witness.check(
-        "scoring.drafts.draft", draft(workspace, wanted=score, by=ADMIN, now=NOW),
+        "scoring.drafts.create_draft", create_draft(workspace, proposed=score, by=ADMIN, now=NOW),
         ("type.default_set", "score", {"default": "fit"}, {"default": "score"}),
     )  # fmt: skip  # the act and its entry
     live = await score_type(workspace, key="fit")
     cap = RuleCap(points=20_000, period="day", group=None)
     rule = Rule(name="Demo", activity="demo_booked", points=2_500, condition="tag:vip", cap=cap)
     pending = await witness.check(
-        "scoring.drafts.draft", draft(workspace, wanted=replace(live, rules=(rule,)), by=ADMIN, now=NOW)
+        "scoring.drafts.create_draft", create_draft(workspace, proposed=replace(live, rules=(rule,)), by=ADMIN, now=NOW)
     )
     assert pending is not None
     document = {"name": "Demo", "points": 2.5, "activity": "demo_booked", "if": "tag:vip", "cap": [20, "day", None]}
     await witness.check(
-        "scoring.drafts.apply", apply(workspace, draft=pending, asks=False, by=ADMIN, clock=lambda: NOW),
+        "scoring.drafts.apply", apply(workspace, draft=pending, with_alerts=False, by=ADMIN, clock=lambda: NOW),
         ("type.changed", "fit", renamed, renamed | {"version": 2, "rules": [document]}),
     )  # fmt: skip  # the act and its entry
     await witness.check(
@@ -563,8 +564,8 @@ async def test_what_is_refused_leaves_no_entry(team: Team) -> None:
     with pytest.raises(UnknownRule):
         await pause_rule(workspace, rule=9, by=ADMIN, now=NOW)
     with pytest.raises(BadDefinition):
-        await draft(workspace, wanted=replace(live, maximum=-1), by=ADMIN, now=NOW)
-    pending = await draft(workspace, wanted=replace(live, maximum=90_000), by=ADMIN, now=NOW)
+        await create_draft(workspace, proposed=replace(live, maximum=-1), by=ADMIN, now=NOW)
+    pending = await create_draft(workspace, proposed=replace(live, maximum=90_000), by=ADMIN, now=NOW)
     assert pending is not None
     await cancel(workspace, draft=pending, clock=lambda: NOW)
 
@@ -576,11 +577,13 @@ async def test_the_job_that_applies_a_draft_names_who_applied_it(team: Team) -> 
     workspace = team.workspace
     for author, expected in ((ADMIN, ADMIN), (None, "unknown")):
         live = (await score_types(workspace))[0]
-        pending = await draft(workspace, wanted=replace(live, maximum=live.maximum + 1_000), by="U0OTHER", now=NOW)
+        pending = await create_draft(
+            workspace, proposed=replace(live, maximum=live.maximum + 1_000), by="U0OTHER", now=NOW
+        )
         assert pending is not None
         await build(workspace, draft=pending, clock=lambda: NOW)
         if author is not None:
-            await apply(workspace, draft=pending, asks=False, by=author, clock=lambda: NOW)
+            await apply(workspace, draft=pending, with_alerts=False, by=author, clock=lambda: NOW)
         else:  # a job that an earlier version enqueued
             await make_live_by_job(team, pending.definition)
 

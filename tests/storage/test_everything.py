@@ -30,7 +30,8 @@ from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of
 from storage.reading.history import why
 from storage.scoring.definitions import add_score_type, drafts, load_version, score_types
-from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, preview
+from storage.scoring.draft_jobs import NoDraft
+from storage.scoring.drafts import apply, build, cancel, create_draft, preview
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import report_counts
@@ -387,7 +388,8 @@ class Everything(RuleBasedStateMachine):
 
     async def _redefine(self, key: str, meaning: dict[str, object], *, way: str) -> None:
         live = next(score_type for score_type in await score_types(self.team.workspace) if score_type.key == key)
-        new_draft = await draft(self.team.workspace, wanted=replace(live, **meaning), by="U0ADMIN", now=self.now)  # type: ignore[arg-type]  # named arguments
+        proposed = replace(live, **meaning)  # type: ignore[arg-type]  # named arguments
+        new_draft = await create_draft(self.team.workspace, proposed=proposed, by="U0ADMIN", now=self.now)
         if new_draft is not None:
             await self._go(new_draft, way)
 
@@ -411,8 +413,8 @@ class Everything(RuleBasedStateMachine):
         types = await score_types(self.team.workspace)
         live = types[place % len(types)]
         old = await load_version(self.team.workspace, score=live.key, number=1)
-        new_draft = await draft(
-            self.team.workspace, wanted=replace(old, is_default=live.is_default), by="U0ADMIN", now=self.now
+        new_draft = await create_draft(
+            self.team.workspace, proposed=replace(old, is_default=live.is_default), by="U0ADMIN", now=self.now
         )
         if new_draft is not None:
             await self._go(new_draft, "quietly")
@@ -430,9 +432,9 @@ class Everything(RuleBasedStateMachine):
                 before = await self._values(draft_type)
                 self.seen[REDEFINED] += len(await self._pending())
                 number = await apply(
-                    workspace, draft=draft_type, asks=way == "asking", by="U0ADMIN", clock=lambda: self.now
+                    workspace, draft=draft_type, with_alerts=way == "asking", by="U0ADMIN", clock=lambda: self.now
                 )
-                assert number == (expected.asking if way == "asking" else 0)
+                assert number == (expected.follow_ups if way == "asking" else 0)
                 self.seen["asked by what was applied"] += number
                 after = await self._values(draft_type)
                 assert sum(before.get(id) != after.get(id) for id in before | after) == expected.changed

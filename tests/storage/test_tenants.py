@@ -30,7 +30,7 @@ from storage.ledger.contacts import contacts, list_identities
 from storage.ledger.facts import find_last_command
 from storage.reading.current_scores import card, cards_of, last_touched, top, values_then
 from storage.reading.history import history, load_timeline
-from storage.reading.search import find, nearest
+from storage.reading.search import find, find_similar
 from storage.reading.segments import save_segment
 from storage.remove_workspace import remove_workspace
 from storage.scoring.definitions import add_score_type, score_types
@@ -108,7 +108,7 @@ async def view(house: House) -> dict[str, object]:
         "top": [(card.contact.email, card.standings[0].value) for card in best],
         "history": [(line.amount, line.value, line.actor, line.undone) for line in lines],
         "found": [len(await find(workspace, text=text)) for text in (ADA, "bob", "crm:17", "company", "example")],
-        "nearest": [contact.email for contact in await nearest(workspace, text="bobb")],
+        "nearest": [contact.email for contact in await find_similar(workspace, text="bobb")],
         "types": [
             (score_type.key, score_type.label, score_type.is_default) for score_type in await score_types(workspace)
         ],
@@ -231,7 +231,7 @@ async def test_a_crowd_next_door_is_in_nobody_s_way(houses: tuple[House, House])
     workspace = first.team.workspace
 
     assert [contact.email for contact in await find(workspace, text="bob")] == [BOB]
-    assert [contact.email for contact in await nearest(workspace, text="bobb")] == [BOB]
+    assert [contact.email for contact in await find_similar(workspace, text="bobb")] == [BOB]
     assert [card_.contact.email for card_ in (await top(workspace, score="score", count=1, now=NOW))[1]] == [BOB]
 
 

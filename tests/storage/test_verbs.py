@@ -25,7 +25,7 @@ INTERNAL = {
 OF_ALL_TEAMS = {
     "workspaces.all_workspaces",
     "tokens.find_token",
-    "jobs.workspaces_with_due_jobs",
+    "jobs.list_workspaces_with_due_jobs",
     "jobs.enqueue_recurring",
     "reading.metrics_queries.measure",
     "scoring.fold_marked.fold_again",
@@ -106,7 +106,7 @@ def test_what_writes_is_told_the_time() -> None:
     timeless = {name for name in writers if not {"now", "clock"} & inspect.signature(VERBS[name]).parameters.keys()}
     assert timeless <= {
         "scoring.definitions.delete", "scoring.definitions.record_applicant", "notices.clear_notice",
-        "sources.health.record_reported", "scoring.fold_marked.fold_again", "alerts.followup_moves.move_message",
+        "sources.health.record_reported", "scoring.fold_marked.fold_again", "alerts.followups.move_message",
         "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
         "late_answers.delete_answer", "sources.readback_queue.clear_failure", "remove_workspace.remove_workspace",
         "sources.writeback_queue.clear_refusal", "sources.writeback_queue.record_written", "jobs.drop_repeated",

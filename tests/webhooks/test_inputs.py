@@ -16,7 +16,7 @@ from storage.domain.errors import Refusal
 from storage.domain.facts import Ignored, Item, Unusable, stamp
 from storage.ledger.former_keys import SAME_TIME
 from storage.scoring.definitions import score_type
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import apply, create_draft
 from storage.sources.config import set_source
 from tests.webhooks.events import EVENTS, SOAP
 from tests.webhooks.receiving import Receiving
@@ -373,11 +373,11 @@ async def test_what_was_taken_as_it_was_stays_a_repeat_where_it_is_adjusted_now(
     body = encoded({"email": "ada@example.com", "fit": 10, "event_id": "e"})
     assert (await send(service, source, body)).outcomes == [("applied", None)]
     fit = await score_type(service.workspace, key="fit")
-    drafted = await draft(
-        service.workspace, wanted=replace(fit, maximum=8_000, bands=()), by="U0ADMIN", now=service.clock()
+    drafted = await create_draft(
+        service.workspace, proposed=replace(fit, maximum=8_000, bands=()), by="U0ADMIN", now=service.clock()
     )
     assert drafted is not None
-    await apply(service.workspace, draft=drafted, asks=False, by="U0ADMIN", clock=service.clock)
+    await apply(service.workspace, draft=drafted, with_alerts=False, by="U0ADMIN", clock=service.clock)
 
     assert (await send(service, source, body)).outcomes == [("duplicate", None)]
     other = encoded({"email": "ada@example.com", "fit": 9, "event_id": "e"})

@@ -93,7 +93,7 @@ async def receiver() -> AsyncIterator[EventReceiver]:
 
 @pytest.fixture
 async def world(storage: Storage, receiver: EventReceiver) -> AsyncIterator[World]:
-    """Create a workspace whose events may be sent to this machine."""
+    """Create a workspace with events that may be sent to this machine."""
     clock = Clock(time.time_ns() // 1000)  # the official library compares with the time of the system
     workspace = await add_workspace(TEAM, name="Acme", by=ADMIN, now=clock())
     sender = EventSender(clock=clock, allowed_networks=[ip_network("127.0.0.0/8")], patience=2.0)

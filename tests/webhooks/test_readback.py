@@ -25,7 +25,7 @@ from storage.reading.search import find
 from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, set_source
 from storage.sources.deliveries import deliveries, delivery, list_unnamed_deliveries
-from storage.sources.readback_queue import READ, Reading, readback_status
+from storage.sources.readback_queue import READ, ReadbackStatus, load_readback_status
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage import raw
@@ -96,9 +96,9 @@ class World:
         assert contact_card is not None
         return next((standing.value for standing in contact_card.standings if standing.score_type.key == score), None)
 
-    async def standing(self, slug: str = "hub") -> Reading:
+    async def standing(self, slug: str = "hub") -> ReadbackStatus:
         """Return the read-back status of a source."""
-        return await readback_status(self.workspace, source=slug)
+        return await load_readback_status(self.workspace, source=slug)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ async def test_a_contact_is_read_once_and_not_when_it_is_known(world: World) -> 
     await world.send("hub", changed("7", at=START + SECOND, value="60"), key="later")
     assert await world.work() == 0
     assert (await world.contact("ada@example.com")).name == "Ada"
-    assert await world.standing() == Reading(waiting=0, problem=None, problem_at=None)
+    assert await world.standing() == ReadbackStatus(waiting=0, problem=None, problem_at=None)
     assert await deliveries(world.workspace, source=None, most=10) != []
     keys = {delivery.key for delivery in await deliveries(world.workspace, source=None, most=10)}
     assert keys == {"d0", "d1", "d2", "later"}  # a read-back is not a delivery
@@ -240,7 +240,7 @@ async def test_what_fails_for_a_while_is_read_later(world: World) -> None:
     assert len(world.crm.asked) == len(troubles) + 1
     assert waits[1] >= 18  # as Retry-After says, minus the seconds that the work itself took
     assert waits[3:] == sorted(waits[3:])  # longer each time
-    assert await world.standing() == Reading(waiting=0, problem=None, problem_at=None)
+    assert await world.standing() == ReadbackStatus(waiting=0, problem=None, problem_at=None)
 
 
 ENDS = {
@@ -295,7 +295,7 @@ async def test_a_contact_that_is_read_in_the_end_is_no_problem_any_more(world: W
     await world.send("hub", changed("71", at=START + 9 * SECOND, value="60"), key="again")
     await world.work()
     assert (await world.contact("hub:71")).email == "p71@example.com"
-    assert await world.standing() == Reading(waiting=0, problem=None, problem_at=None)
+    assert await world.standing() == ReadbackStatus(waiting=0, problem=None, problem_at=None)
 
 
 async def test_being_asked_to_wait_holds_for_all_of_the_source(world: World) -> None:

@@ -23,7 +23,7 @@ from storage.job_runner import JobRunner
 from storage.ledger.committer import record
 from storage.reading.current_scores import cards_of
 from storage.scoring.definitions import add_score_type
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import apply, create_draft
 from storage.scoring.removal import TypeInUse, remove_score_type
 from storage.sources.config import add_source, remove_source, set_source
 from storage.sources.writeback_queue import REFRESH, TELL, WRITE, Writing, writing_status
@@ -376,9 +376,9 @@ async def test_what_time_or_a_definition_changes_is_written(world: World) -> Non
     assert [entry["properties"]["contact_score"] for entry in world.written()] == ["80", "40"]
 
     wanted = replace(fading, half_life=None)
-    prepared = await draft(world.workspace, wanted=wanted, by=ADMIN, now=world.clock())
+    prepared = await create_draft(world.workspace, proposed=wanted, by=ADMIN, now=world.clock())
     assert prepared is not None
-    await apply(world.workspace, draft=prepared, asks=False, by=ADMIN, clock=world.clock)
+    await apply(world.workspace, draft=prepared, with_alerts=False, by=ADMIN, clock=world.clock)
     await world.work()
     assert [entry["properties"]["contact_score"] for entry in world.written()] == ["80"]
 

@@ -46,6 +46,14 @@ def _list_tags(header: str) -> list[str]:
     return [tag.strip() for tag in header.split(",")]
 
 
+def read_flag(call: ApiRequest, name: str) -> bool:
+    """Return a query parameter that is `true` or `false`, which is the default; raises Mistake."""
+    value = call.request.query.get(name, "false")
+    if value not in ("true", "false"):
+        raise Mistake(400, f"`{name}` is true or false.")
+    return value == "true"
+
+
 async def parse_body(call: ApiRequest, model: type[Body], expected: str) -> Body:
     """Return the validated body; *expected* says what it must be. Raises Mistake."""
     try:

@@ -18,16 +18,17 @@ from webhooks.api.followups import STATES
 from webhooks.api.operations import BASE, Operation
 from webhooks.api.shapes import Problem
 
-#: the refusals that every call may answer with
-ALWAYS = (400, 401, 403, 429, 503)
+#: the refusals that every call may answer with; 422 also if reading takes too long
+ALWAYS = (400, 401, 403, 422, 429, 503)
 _REF = "#/components/schemas/{model}"
 _TEXT: dict[str, Any] = {"type": "string"}
+_FLAG: dict[str, Any] = {"type": "string", "enum": ["true", "false"], "default": "false"}
 _PARAMETERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "q": ("query", _TEXT, "A filter, as in `/score filter`: `score>=80 owner:rep@example.com sort:-score`."),
-    "full": ("query", {"type": "string", "enum": ["true", "false"]}, "`true`: everything that scores are made of."),
+    "full": ("query", _FLAG, "`true`: everything that scores are made of."),
     "limit": ("query", {"type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT}, "How many to return."),
-    "cursor": ("query", {"type": "string", "minLength": 1}, "The `next_cursor` of the previous page."),
-    "imports": ("query", {"type": "string", "enum": ["true"]}, "`true` adds what imports changed."),
+    "cursor": ("query", _TEXT, "The `next_cursor` of the previous page."),
+    "imports": ("query", _FLAG, "`true` adds what imports changed."),
     "state": ("query", {"type": "string", "enum": list(FollowUpState)}, f"One of {STATES}."),
     "owner": ("query", _TEXT, "The e-mail address of the contact's owner."),
     "key": ("path", _TEXT, "The contact's id, e-mail address, or `source:id`."),
@@ -35,7 +36,7 @@ _PARAMETERS: dict[str, tuple[str, dict[str, Any], str]] = {
     "name": ("path", _TEXT, "The name of a segment."),
     "id": ("path", _TEXT, "The id of the follow-up, the subscription or the import."),
     "map": ("query", {"type": "array", "items": _TEXT}, "The field of a column: `map=Lead Score=fit`; repeatable."),
-    "all_columns": ("query", {"type": "string", "enum": ["true", "false"]}, "Import other columns as attributes."),
+    "all_columns": ("query", _FLAG, "`true`: import other columns as attributes."),
     "If-Match": ("header", _TEXT, "The ETag that was read: refuse with 412 if it has changed since."),
     "If-None-Match": ("header", _TEXT, "The ETag that was read: answer 304 if nothing has changed since."),
     "Idempotency-Key": (

@@ -10,7 +10,7 @@ from storage.domain.facts import DAY
 from storage.events.outbox import KEPT_FOR
 from storage.events.publish import read_feed
 from webhooks.api.access import ApiRequest, Mistake
-from webhooks.api.answers import answer
+from webhooks.api.answers import answer, read_flag
 from webhooks.api.contacts import limit_of
 from webhooks.event_bodies import render_events
 
@@ -22,7 +22,7 @@ async def list_events(call: ApiRequest) -> web.Response:
     as long as events are kept, so that no event is missed in silence.
     """
     after = _read_cursor(call.request.query.get("cursor"), now=call.now)
-    with_imports = call.request.query.get("imports") == "true"
+    with_imports = read_flag(call, "imports")
     page = await read_feed(call.workspace, after=after, limit=limit_of(call), with_imports=with_imports, now=call.now)
     documents = await render_events(call.workspace, page.events, now=call.now)
     items = [{"id": event.uid, **document} for event, document in zip(page.events, documents, strict=True)]

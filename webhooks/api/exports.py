@@ -7,6 +7,7 @@ from aiohttp import web
 from storage.transfer.export import csv_lines, json_lines
 from storage.transfer.ledger_file import ledger_lines
 from webhooks.api.access import ApiRequest, Mistake
+from webhooks.api.answers import read_flag
 from webhooks.api.contacts import parse_filter
 
 CHUNK = 64 * 1024  # characters
@@ -22,7 +23,7 @@ async def export_csv(call: ApiRequest) -> web.Response:
 
 async def export_json(call: ApiRequest) -> web.Response:
     """Answer `GET /export.jsonl?q=&full=`: one contact per line, or with *full* the whole ledger."""
-    if call.request.query.get("full", "false") == "true":
+    if read_flag(call, "full"):
         if "q" in call.request.query:
             raise Mistake(400, "`full` exports a whole workspace: leave out `q`.")
         whole = ledger_lines(call.workspace, by=call.actor, now=call.now)

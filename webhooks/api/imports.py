@@ -12,7 +12,7 @@ from storage.sent_files import ImportSettings, SentFile, create_private, load_fi
 from storage.transfer.csv_files import BadFile
 from storage.transfer.import_jobs import recognize_sent
 from webhooks.api.access import ApiRequest, Mistake
-from webhooks.api.answers import answer
+from webhooks.api.answers import answer, read_flag
 from webhooks.limits import CHUNK, MAX_UPLOAD, UPLOADS, TooLarge
 
 #: the content types of a file, and the endings of its name
@@ -62,17 +62,13 @@ async def show_import(call: ApiRequest) -> web.Response:
 
 
 def _read_settings(call: ApiRequest) -> ImportSettings:
-    query = call.request.query
     mapping = {}
-    for text in query.getall("map", []):
+    for text in call.request.query.getall("map", []):
         column, _, target = text.rpartition("=")
         if not column or not target:
             raise Mistake(400, "`map` is a column and a field: map=Lead%20Score=fit.")
         mapping[column] = target
-    all_columns = query.get("all_columns", "false")
-    if all_columns not in ("true", "false"):
-        raise Mistake(400, "`all_columns` is true or false.")
-    return ImportSettings(mapping=mapping, all_columns=all_columns == "true")
+    return ImportSettings(mapping=mapping, all_columns=read_flag(call, "all_columns"))
 
 
 async def _receive(call: ApiRequest, path: Path) -> None:

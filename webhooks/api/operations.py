@@ -86,7 +86,7 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
         ),
         Operation(
             method="POST", path="/contacts", scope="write", handler=create_contact, summary="Create a contact",
-            body=NewContact, status=201, result=shapes.Contact, problems=(409, 413, 422),
+            body=NewContact, status=201, result=shapes.Contact, problems=(409, 413),
         ),
         Operation(
             method="GET", path=CONTACT, scope="read", handler=show_contact, summary="Show a contact",
@@ -95,7 +95,7 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
         Operation(
             method="PATCH", path=CONTACT, scope="write", handler=change_contact,
             summary="Change fields of a contact, as a JSON merge patch", headers=("If-Match",), body=ContactPatch,
-            result=shapes.Contact, problems=(404, 412, 413, 422),
+            result=shapes.Contact, problems=(404, 412, 413),
         ),
         Operation(
             method="DELETE", path=CONTACT, scope="write", handler=delete_contact,
@@ -113,7 +113,7 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
         Operation(
             method="PUT", path=SCORE, scope="write", handler=put_score,
             summary="Set a score; an unknown address creates the contact", headers=("If-Match",), body=ScoreBody,
-            result=shapes.Score, problems=(404, 412, 413, 422),
+            result=shapes.Score, problems=(404, 412, 413),
         ),
         Operation(
             method="DELETE", path=SCORE, scope="write", handler=clear_score, summary="Clear a score",
@@ -122,7 +122,7 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
         Operation(
             method="POST", path=f"{SCORE}/adjustments", scope="write", handler=adjust_score,
             summary="Add to a score, once for each Idempotency-Key", headers=("Idempotency-Key", "If-Match"),
-            body=Adjustment, result=shapes.Score, problems=(404, 412, 413, 422),
+            body=Adjustment, result=shapes.Score, problems=(404, 412, 413),
         ),
         Operation(
             method="GET", path=f"{SCORE}/history", scope="read", handler=show_history,
@@ -206,7 +206,7 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
             method="POST", path="/imports", scope="write", handler=create_import,
             summary="Import a file of at most 25 MiB in the background", query=("map", "all_columns"),
             headers=("Idempotency-Key",), takes=("text/csv", "application/jsonl"), status=202, result=shapes.Import,
-            problems=(413, 415, 422),
+            problems=(413, 415),
         ),
         Operation(
             method="GET", path="/imports/{id}", scope="write", handler=show_import,
@@ -222,7 +222,7 @@ def make_operations(*, find_member: FindMember) -> list[Operation]:
         operations.append(
             Operation(
                 method="POST", path=f"{FOLLOW_UP}/{name}", scope="write", handler=handler, summary=summary, body=body,
-                result=shapes.FollowUp, problems=(404, 409, 413, 422),
+                result=shapes.FollowUp, problems=(404, 409, 413),
             )
         )  # fmt: skip  # the call, then what it takes and answers
     return operations

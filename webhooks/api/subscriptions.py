@@ -133,10 +133,10 @@ async def redeliver_events(call: ApiRequest) -> web.Response:
 
 async def _find(call: ApiRequest) -> Subscription:
     id = _read_id(call)
-    found = [subscription for subscription in await subscriptions(call.workspace) if subscription.id == id]
-    if not found:
-        raise UnknownSubscription
-    return found[0]
+    for subscription in await subscriptions(call.workspace):
+        if subscription.id == id:
+            return subscription
+    raise UnknownSubscription
 
 
 def _read_id(call: ApiRequest) -> int:

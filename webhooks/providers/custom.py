@@ -25,7 +25,7 @@ from webhooks.read.mapping import (
     to_plain_numbers,
 )
 
-ITEM, KEPT = "item", "kept"
+ITEM, STORED_ONLY = "item", "kept"
 LONGEST_REASON = 1000
 
 
@@ -33,7 +33,7 @@ def _split_items(arrived: Arrived) -> Iterable[tuple[str, object]]:
     """Return the items that the mapping finds in a body, or the whole body if there is no mapping."""
     mapping = arrived.source.settings.mapping
     if mapping is None:
-        return [(KEPT, arrived.document)]
+        return [(STORED_ONLY, arrived.document)]
     items = _evaluate(mapping.get(ITEMS, DEFAULT_ITEMS), ITEMS, _build_document(arrived), budget=arrived.budget)
     try:
         return [(ITEM, item) for item in require_items(items)]
@@ -109,7 +109,9 @@ def _evaluate(expression: str, name: str, document: object, *, budget: Budget) -
 
 EVENTS: Mapping[str, Handler] = {
     ITEM: _read_item,
-    KEPT: ignore("there is no mapping yet, so it is only stored: write one, and try it with contact-score source try"),
+    STORED_ONLY: ignore(
+        "there is no mapping yet, so it is only stored: write one, and try it with contact-score source try"
+    ),
 }
 
 PROVIDER = Provider(

@@ -38,7 +38,7 @@ CHECK_EVERY = 300 * SECOND
 
 
 async def tell_maker(tools: JobTools, job: Job) -> JobResult:
-    """Tell the maker of alert rules what somebody else changed about them; an admin, if the maker has left."""
+    """Notify the maker of alert rules of changes by another person; an admin if the maker has left."""
     entry, maker = await load_entry(tools.workspace, id=job.subject), get_reader(job.key)
     reply = None if entry is None else await _render_change(tools, entry, maker)
     if reply is None:  # the maker has no such rule any more
@@ -101,7 +101,7 @@ async def _check_channels(tools: JobTools) -> None:
 
 
 async def tell_broken(tools: JobTools, job: Job) -> JobResult:
-    """Tell a maker, or an admin, about the rules that broke; the admin not about the admin's own."""
+    """Notify a maker, or an admin, of the rules that broke. An admin is not notified of their own rules."""
     now, to = tools.clock(), get_reader(job.key)
     if to == ADMIN:
         reader = await tools.find_admin()

@@ -24,7 +24,8 @@ from bot.features.followups.messages import (
 )
 from bot.slack.access import Need
 from bot.slack.feature import Command, Feature
-from storage.alerts.followup_moves import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE, restore_follow_up
+from storage.alerts.followup_moves import restore_follow_up
+from storage.alerts.followup_rules import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
 from storage.audit import AuditAction
 from storage.posted_messages import HIDE
 

@@ -11,7 +11,7 @@ from bot.blocks.followups import assign_form, ended_blocks, note_form, snooze_fo
 from bot.blocks.refusals import plain_reply, refusal_sentence
 from bot.features.followups.lists import ListPage, redraw_list
 from bot.slack.access import Need
-from bot.slack.handling import Outlived, Reply, Request
+from bot.slack.handling import OutdatedButton, Reply, Request
 from bot.slack.text import escape, parse_number
 from storage.alerts.followup_moves import AlreadyOpen, apply_move, record_outcome
 from storage.alerts.followups import FollowUp, follow_up, list_steps
@@ -30,7 +30,7 @@ async def claim(request: Request) -> Reply:
 
 
 async def take_over(request: Request) -> Reply:
-    """Take over a follow-up that another person claimed, for the contact's owner or an admin."""
+    """Claim a follow-up that another person has claimed, for the contact's owner or an admin."""
     return await _move_follow_up(request, FollowUpMove.TAKE_OVER, "You took over {}.")
 
 
@@ -151,7 +151,7 @@ async def choose_from_menu(request: Request) -> Reply:
         case "reopen":
             return await reopen(replace(request, text=number))
         case _:
-            raise Outlived
+            raise OutdatedButton
 
 
 async def _open_snooze_form(request: Request, number: str) -> Reply:
@@ -166,7 +166,7 @@ async def choose_outcome(request: Request) -> Reply:
     id, page = _parse_value(f"{number} {page_text}".strip())
     outcome = FollowUpOutcome.__members__.get(name)
     if outcome is None:
-        raise Outlived
+        raise OutdatedButton
     if outcome is FollowUpOutcome.OTHER:
         item, contact = await _load_follow_up(request, number)
         if item.standing.state is FollowUpState.DONE and item.standing.holder == request.person.id:
@@ -209,7 +209,7 @@ async def show_steps(request: Request) -> Reply:
 
 
 async def _load_follow_up(request: Request, number: str) -> tuple[FollowUp, Contact]:
-    """Return a follow-up and its contact. Raises Outlived, UnknownFollowUp, UnknownContact."""
+    """Return a follow-up and its contact. Raises OutdatedButton, UnknownFollowUp, UnknownContact."""
     item = await follow_up(request.workspace, id=parse_number(number))
     contact = await _find_contact(request, item)
     if contact is None:
@@ -223,6 +223,6 @@ async def _find_contact(request: Request, item: FollowUp) -> Contact | None:
 
 
 def _parse_value(text: str) -> tuple[int, ListPage | None]:
-    """Parse a button's value: the follow-up's id, and the page if the button is in a list. Raises Outlived."""
+    """Parse a button's value: the follow-up's id, and the page if the button is in a list. Raises OutdatedButton."""
     id, _, page_text = text.partition(" ")
     return parse_number(id), ListPage.read(page_text) if page_text else None

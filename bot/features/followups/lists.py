@@ -8,7 +8,7 @@ from bot.blocks.elements import button, section
 from bot.blocks.followups import FollowUpReader, ended_blocks, list_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
-from bot.slack.handling import Block, Outlived, Reply, Request
+from bot.slack.handling import Block, OutdatedButton, Reply, Request
 from storage.alerts.followups import Assignee, FollowUp, list_overdue, list_waiting, load_follow_ups
 from storage.domain.followups import FollowUpState
 from storage.ledger.contacts import contacts
@@ -38,10 +38,10 @@ class ListPage:
 
     @staticmethod
     def read(carried: str) -> "ListPage":
-        """Parse the value of a button; raises Outlived."""
+        """Parse the value of a button; raises OutdatedButton."""
         match = _CARRIED.fullmatch(carried)
         if match is None:
-            raise Outlived
+            raise OutdatedButton
         return ListPage(match[1], int(match[2]), tuple(int(id) for id in (match[3] or "").split(",") if id))
 
     def with_ended(self, id: int) -> "ListPage":

@@ -17,7 +17,7 @@ from bot.slack.poster import NotShown
 from bot.slack.text import UNUSABLE_CHANNEL, escape
 from storage import jobs, posted_messages
 from storage.alerts import followup_moves, followups
-from storage.alerts.followup_moves import ASK, ESCALATE, JOINED, LEFT, RELEASE, WAKE
+from storage.alerts.followup_rules import ASK, ESCALATE, JOINED, LEFT, RELEASE, WAKE
 from storage.alerts.followups import OWNERS, FollowUp, Step
 from storage.domain.backoff import PACE, SECOND
 from storage.domain.followups import WAITING, FollowUpMove, TooLate
@@ -65,9 +65,7 @@ async def post_follow_up(tools: JobTools, job: Job) -> JobResult:
         return await _post_storm(tools, job, due, recent)
     render = partial(_render_follow_up, tools, follow_up)
     channel, ts = await _post_once(tools, job, render, follow_up.id, since=follow_up.asked_at)
-    await followup_moves.record_message(
-        tools.workspace, ids=[follow_up.id], channel=channel, ts=ts, in_list=False, now=now
-    )
+    await followups.record_message(tools.workspace, ids=[follow_up.id], channel=channel, ts=ts, in_list=False, now=now)
     return JobResult(pace=PACE)
 
 
@@ -90,7 +88,7 @@ async def _post_storm(tools: JobTools, job: Job, due: dict[int, int], recent: Se
     if last is not None:
         channel, ts = await _update_message(tools, job, last, fresh)
     ids = [follow_up.id for follow_up in fresh]
-    await followup_moves.record_message(tools.workspace, ids=ids, channel=channel, ts=ts, in_list=True, now=now)
+    await followups.record_message(tools.workspace, ids=ids, channel=channel, ts=ts, in_list=True, now=now)
     return JobResult(also_done=due, pace=PACE)
 
 
@@ -143,7 +141,7 @@ async def _update_message(
     admin_ts = await tools.poster.post_once(job, admin_channel, reply, ids[0], event=EVENT, since=since, known_as=ids)
     if job.is_doubtful:  # an earlier attempt may have posted a list with fewer follow-ups
         await tools.poster.send(admin_channel, reply, ts=admin_ts)
-    await followup_moves.move_message(tools.workspace, channel=channel, ts=ts, to_channel=admin_channel, to_ts=admin_ts)
+    await followups.move_message(tools.workspace, channel=channel, ts=ts, to_channel=admin_channel, to_ts=admin_ts)
     return admin_channel, admin_ts
 
 
@@ -177,7 +175,7 @@ async def hide_message(tools: JobTools, job: Job) -> JobResult:
         text = f"A contact was deleted, and Slack does not let me change what I posted about it: {link}. Delete it."
         await tools.notify_admin_once(job, f"{HIDE}/{message.channel}/{message.ts}", text)
     await posted_messages.forget_message(
-        tools.workspace, id=job.subject, kept={follow_up.contact for follow_up in others}
+        tools.workspace, id=job.subject, keeps_mentions_of={follow_up.contact for follow_up in others}
     )
     return JobResult(pace=PACE)
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from bot.blocks.elements import context, section
 from bot.blocks.refusals import plain_reply
-from bot.blocks.scoring import applied_reply, describe_stopping, format_bands, heading, preview_reply
-from bot.slack.handling import Outlived, Reply, Request
+from bot.blocks.scoring import applied_reply, describe_breaking, describe_difference, format_bands, preview_reply
+from bot.slack.handling import OutdatedButton, Reply, Request
 from bot.slack.job_handling import JobTools
 from bot.slack.text import escape
 from storage.alerts.broken import Breakage, find_breakages
@@ -24,7 +24,8 @@ from storage.jobs import Job
 from storage.late_answers import LateAnswer, delete_answer, load_answer, save_answer
 from storage.ledger.contacts import contacts
 from storage.scoring.definitions import count_asked, drafts, load_version, score_type, score_types
-from storage.scoring.drafts import NoDraft, apply, build, cancel, draft, is_built, lane_of, preview
+from storage.scoring.draft_jobs import NoDraft, lane_of
+from storage.scoring.drafts import apply, build, cancel, create_draft, is_built, preview
 
 PATIENCE = 2.0  #: seconds to wait for a result before it is left to jobs
 
@@ -34,7 +35,7 @@ class _Outcome(StrEnum):
 
     PREVIEW = "preview"
     APPLIED = "applied"
-    ASKED = "asked"  #: applied, and follow-ups created for contacts that entered a region
+    APPLIED_WITH_ALERTS = "asked"  #: applied, and follow-ups created for contacts that entered a region
     REVERTED = "reverted"
 
 
@@ -48,14 +49,14 @@ async def propose_change(request: Request, proposed: ScoreType) -> Reply:
     same = next(
         (pending for pending in older if _drop_version(pending) == _drop_version(proposed)), None
     )  # the form was submitted twice
-    new_draft = same or await draft(request.workspace, wanted=proposed, by=request.person.id, now=request.now)
+    new_draft = same or await create_draft(request.workspace, proposed=proposed, by=request.person.id, now=request.now)
     for pending in older:
         if pending != same:
             with suppress(NoDraft):  # another request applied or canceled the draft first
                 await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
     if new_draft is None:
-        stopping = await _find_stopping(request.workspace, request.types, await score_types(request.workspace))
-        return _reply_to_rename(request, proposed, stopping)
+        breaking = await _find_breaking(request.workspace, request.types, await score_types(request.workspace))
+        return _reply_to_rename(request, proposed, breaking)
     reply = await show_preview(request, new_draft)
     if proposed.is_default and not live.is_default:  # moves no score, so the change took effect at once
         note = f"{escape(live.label)} is already the default score type."
@@ -77,21 +78,28 @@ async def show_preview(request: Request, pending: ScoreType) -> Reply:
     return await _answer_later(request, request.type(pending.key), pending, _Outcome.PREVIEW)
 
 
-async def apply_change(request: Request, pending: ScoreType, *, asks: bool) -> Reply:
+async def apply_change(request: Request, pending: ScoreType, *, with_alerts: bool) -> Reply:
     """Apply a draft and return the result, or a promise to send the result later; raises NoDraft.
 
-    If *asks*, follow-ups are created for contacts that enter a region.
+    With *with_alerts*, follow-ups are created for contacts that enter a region.
     """
     before = request.type(pending.key)
-    count = await _apply(request, pending, asks=asks)
+    count = await _apply(request, pending, with_alerts=with_alerts)
     if count is None:
-        return await _answer_later(request, before, pending, _Outcome.ASKED if asks else _Outcome.APPLIED)
-    return applied_reply(before, pending, follow_up_count=count if asks else None)
+        return await _answer_later(
+            request, before, pending, _Outcome.APPLIED_WITH_ALERTS if with_alerts else _Outcome.APPLIED
+        )
+    return applied_reply(before, pending, follow_up_count=count if with_alerts else None)
 
 
-async def _apply(request: Request, pending: ScoreType, *, asks: bool) -> int | None:
+async def _apply(request: Request, pending: ScoreType, *, with_alerts: bool) -> int | None:
     return await apply(
-        request.workspace, draft=pending, asks=asks, by=request.person.id, clock=request.clock, patience=PATIENCE
+        request.workspace,
+        draft=pending,
+        with_alerts=with_alerts,
+        by=request.person.id,
+        clock=request.clock,
+        patience=PATIENCE,
     )
 
 
@@ -101,10 +109,10 @@ async def revert_change(request: Request, earlier: ScoreType) -> Reply:
     Raises NoDraft if the earlier version moves no score, so that there is nothing to apply.
     """
     live = request.type(earlier.key)
-    pending = await draft(request.workspace, wanted=earlier, by=request.person.id, now=request.now)
+    pending = await create_draft(request.workspace, proposed=earlier, by=request.person.id, now=request.now)
     if pending is None:
         raise NoDraft
-    if await _apply(request, pending, asks=False) is None:
+    if await _apply(request, pending, with_alerts=False) is None:
         return await _answer_later(request, live, pending, _Outcome.REVERTED)
     return _reverted_reply(live, pending)
 
@@ -115,7 +123,7 @@ async def _answer_later(request: Request, live: ScoreType, pending: ScoreType, o
     answer = LateAnswer(user=request.person.id, answer_to=request.answer_to, about=about)
     await save_answer(request.workspace, answer=answer, lane=lane_of(pending), now=request.now)
     text = "Every contact is being recalculated. The result comes here when it is ready, or as a direct message."
-    text = f"{heading(live, pending)}. {text}"
+    text = f"{describe_difference(live, pending)}. {text}"
     return Reply(text=text, blocks=[section(text)], replaces=True)
 
 
@@ -139,21 +147,21 @@ async def render_answer(workspace: Workspace, answer: LateAnswer, *, now: int) -
     count = await count_asked(workspace, definition=live.definition)
     if count is None:
         return None
-    return applied_reply(before, live, follow_up_count=count if outcome is _Outcome.ASKED else None)
+    return applied_reply(before, live, follow_up_count=count if outcome is _Outcome.APPLIED_WITH_ALERTS else None)
 
 
 async def _render_preview(workspace: Workspace, pending: ScoreType, *, now: int) -> Reply:
     changes = await preview(workspace, draft=pending, now=now)
-    named = [id for id, _, _ in (*changes.first, *changes.first_leaving, *changes.first_others)]
-    named += [follow_up.contact for follow_up in changes.first_asking]
+    named = [id for id, _, _ in (*changes.first_entering, *changes.first_leaving, *changes.first_others)]
+    named += [follow_up.contact for follow_up in changes.first_follow_ups]
     existing = {contact.id: contact for contact in await contacts(workspace, ids=sorted(set(named)))}
     live = await score_types(workspace)
     current = next(score_type for score_type in live if score_type.key == pending.key)
     proposed = [pending if score_type.key == pending.key else score_type for score_type in live]
-    return preview_reply(current, changes, existing, await _find_stopping(workspace, live, proposed))
+    return preview_reply(current, changes, existing, await _find_breaking(workspace, live, proposed))
 
 
-async def _find_stopping(
+async def _find_breaking(
     workspace: Workspace, before: Sequence[ScoreType], after: Sequence[ScoreType]
 ) -> dict[int, Breakage]:
     """Return the alert rules that a change of score types breaks, by rule id."""
@@ -164,7 +172,7 @@ async def _find_stopping(
 
 
 def _reverted_reply(live: ScoreType, restored: ScoreType) -> Reply:
-    text = f"*Taken back.* {heading(live, restored, is_done=True)}. No follow-ups were created."
+    text = f"*Taken back.* {describe_difference(live, restored, is_done=True)}. No follow-ups were created."
     return replace(plain_reply(text), replaces=True)
 
 
@@ -192,23 +200,23 @@ async def preview_draft(request: Request) -> Reply:
 
 async def apply_quietly(request: Request) -> Reply:
     """Apply a draft without creating follow-ups."""
-    return await _apply_draft(request, asks=False)
+    return await _apply_draft(request, with_alerts=False)
 
 
 async def apply_and_ask(request: Request) -> Reply:
     """Apply a draft and create follow-ups for the contacts that come into a range watched by an alert rule."""
-    return await _apply_draft(request, asks=True)
+    return await _apply_draft(request, with_alerts=True)
 
 
-async def _apply_draft(request: Request, *, asks: bool) -> Reply:
-    return await apply_change(request, await draft_of(request), asks=asks)
+async def _apply_draft(request: Request, *, with_alerts: bool) -> Reply:
+    return await apply_change(request, await draft_of(request), with_alerts=with_alerts)
 
 
 async def cancel_draft(request: Request) -> Reply:
     """Cancel a draft."""
     pending = await draft_of(request)
     await cancel(request.workspace, draft=pending, clock=request.clock, patience=PATIENCE)
-    text = f"Canceled: nothing was changed. The change was: {heading(request.type(pending.key), pending)}."
+    text = f"Canceled: nothing was changed. The change was: {describe_difference(request.type(pending.key), pending)}."
     return replace(plain_reply(text), replaces=True)
 
 
@@ -221,20 +229,20 @@ async def revert_definition(request: Request) -> Reply:
             f"{escape(live.label)} was changed again since, so this cannot be taken back. See `/score settings`"
         )
     if int(before) >= live.number:
-        raise Outlived
+        raise OutdatedButton
     earlier = await load_version(request.workspace, score=key, number=int(before))
     return await revert_change(request, earlier)
 
 
 def _split_value(text: str) -> list[str]:
-    """Split a button's value into score type, previous version and applied version; raises Outlived."""
+    """Split a button's value into score type, previous version and applied version; raises OutdatedButton."""
     words = text.split(" ")
     if len(words) != 3 or not words[1].isdecimal():
-        raise Outlived
+        raise OutdatedButton
     return words
 
 
-def _reply_to_rename(request: Request, proposed: ScoreType, stopping: Mapping[int, Breakage]) -> Reply:
+def _reply_to_rename(request: Request, proposed: ScoreType, breaking: Mapping[int, Breakage]) -> Reply:
     """Return a reply that lists changes that move no score: label, bands and default; from what to what."""
     live, default = request.type(proposed.key), request.types[0]
     changes = []
@@ -248,7 +256,7 @@ def _reply_to_rename(request: Request, proposed: ScoreType, stopping: Mapping[in
     if not changes:
         return plain_reply(f"{escape(live.label)} already has these settings; nothing was changed.")
     sentence = "; ".join(changes)
-    warning = f"\n{describe_stopping(stopping)}" if stopping else ""
+    warning = f"\n{describe_breaking(breaking)}" if breaking else ""
     return plain_reply(
         f"{sentence[:1].upper()}{sentence[1:]}. No score changed, and no follow-ups were created.{warning}"
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from bot.blocks.refusals import refusal_sentence
 from bot.blocks.scoring import rule_modal, rules_reply
 from bot.features.scoring.changes import propose_change
-from bot.slack.handling import Outlived, Reply, Request
+from bot.slack.handling import OutdatedButton, Reply, Request
 from bot.slack.text import parse_number
 from storage.domain.errors import BadDefinition, Refusal
 from storage.domain.numbers import parse
@@ -35,7 +35,7 @@ async def change_rule(request: Request) -> Reply:
     if str(live.number) != number:
         return replace(rules_reply(request.types), replaces=True)
     if not index.isdecimal() or int(index) >= len(live.rules):
-        raise Outlived
+        raise OutdatedButton
     rule = live.rules[int(index)]
     if action == "change":
         return Reply(modal=rule_modal(request.types, score_type=live, rule=rule))

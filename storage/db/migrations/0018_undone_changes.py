@@ -1,4 +1,4 @@
-"""Let an entry of the record of changes name the entry that it undoes, and find the last changes of a person."""
+"""Add to the record of changes the entry that an entry undoes, and an index for the last changes of a person."""
 
 from tortoise import fields, migrations
 from tortoise.indexes import Index

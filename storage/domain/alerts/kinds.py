@@ -2,6 +2,9 @@
 
 No function here does I/O or reads the clock. To add a kind, add its class here and to KINDS.
 
+A contact is *taken* after a rule fired for it, until the rule re-arms: a taken contact does not make the rule fire
+again. `AlertMemory` stores this for each rule and contact.
+
 A fading score crosses an edge without a write, at an instant that can be computed in advance. Callers evaluate all of
 these instants in order (`next_evaluation`, then `evaluate`) before they evaluate a change (`evaluate_change`). Thus the
 result does not depend on when a rule is evaluated, or by which process.
@@ -111,7 +114,7 @@ class Watch(ABC):
 
     @abstractmethod
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-        """Evaluate the rule for the value of *state* at *now*, for a score that nothing changed until then."""
+        """Evaluate the rule at *now*, when nothing has changed the score since *state*: it may have faded."""
 
     def evaluate_change(self, memory: AlertMemory, state: ScoreState, earlier: int | None, *, now: int) -> Decision:
         """Evaluate the rule for a change of the score to *state*. *earlier*: the value *span* ago, if it compares."""
@@ -128,8 +131,9 @@ class Watch(ABC):
     def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
         """Return the memory for a contact that the rule watches from *since* on, without firing for it.
 
-        *memory* is the memory before, and *state* the state of the score at *since*. A contact inside is taken, but a
-        pending hold stays pending. A taken contact that is outside stays taken until the score reaches the re-arm line.
+        *memory* is the memory before, and *state* the state of the score at *since*. A contact inside the region
+        becomes taken, but a pending hold stays pending. A taken contact outside the region stays taken until the score
+        reaches the re-arm line.
         """
         at = max(since, state.at)  # a state has no value before its own time
         if replace(self, hold=0).evaluate(AlertMemory(), state, now=at).memory.taken:
@@ -220,9 +224,10 @@ class Crosses(Watch):
         low, high, score_type = self.region.low, self.region.high, self.score_type
         values = list[int]()
         if low is not None:
-            rearm_below = max(score_type.minimum, low - self.margin)
+            rearm_line = max(score_type.minimum, low - self.margin)
             # The rule re-arms at the line itself. A fading score is shown at the line once it is below the next step.
-            values += [low, rearm_below - (rearm_below - score_type.minimum) % score_type.step + score_type.step]
+            next_step = rearm_line - (rearm_line - score_type.minimum) % score_type.step + score_type.step
+            values += [low, next_step]
         if high is not None:
             values += [high, min(score_type.maximum, high + self.margin)]
         return tuple((value, 0) for value in dict.fromkeys(values))

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NoReturn
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
@@ -47,7 +48,7 @@ from storage.domain.texts import match_key
 
 TEXTS = tuple(sorted(TEXT_FIELDS))
 NOT_IN_RULES = f"a rule can only check the contact itself: {', '.join(TEXTS)}, tag and attributes.NAME"
-AGE_OF_NOTHING = "only a rule with an activity can check an age, which is the age at the activity"
+AGE_WITHOUT_ACTIVITY = "only a rule with an activity can check an age, which is the age at the activity"
 MOST_LIMIT = 1000
 MOST_PERCENT = 9_000_000  # in thousandths; larger values would overflow the integers of the database
 MOST_SEGMENTS = 50
@@ -60,14 +61,18 @@ _EXAMPLES = {name: f"{name}:{example}" for name, example in TEXT_FIELDS.items()}
     "updated": "updated<7d", "attributes": "attributes.plan:pro, attributes.employees>=50 or has:attributes.plan",
     "sort": "sort:-fit", "limit": "limit:20",
 }  # fmt: skip  # a table: name, example
+#: The patterns that `_explain_error` searches for before the first character that cannot be parsed: a number, an
+#: operator written in two parts, the first of several values without parentheses, a name with an equals sign.
 _COMPARED = re.compile(r"[\d.]\s*$", re.ASCII)
 _TWO_SIGNS = re.compile(r"(?:=\s*|[<>]\s+)$")
 _LISTED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*):(?P<first>[^\s(),:\"]+)$", re.ASCII)
 _NAMED = re.compile(r"(?:^|[\s(-])(?P<name>[a-zA-Z][\w.]*)\s*(?P<how>==?|!=)\s*$", re.ASCII)
+#: a range with only one end: `5..`
 _OPEN_RANGE = re.compile(r"[+-]?[\d.]*\d\.\.|\.\.[+-]?\d[\d.]*", re.ASCII)
 _ATTRIBUTE_NAME = re.compile(r"[\w.-]*\w")
-#: an attribute with its name, up to the operator
+#: an attribute without quotes, up to its operator
 _UNQUOTED = re.compile(r"(?:^|(?<=[\s(-]))attributes\.(?P<name>[^\"“”„()<>=~:,]+?)\s*[:<>=!]", re.IGNORECASE)
+#: a number with a comma before the thousands
 _THOUSANDS = re.compile(r"(?<![\d,])(\d{1,3})(,\d{3})(?![\d,])", re.ASCII)
 _ONE_WORD = re.compile(r'"[^"]+"|[^\s()<>=~:,"-][^\s()<>=~:,"]*')
 
@@ -253,7 +258,7 @@ class _Reader:
         name, sign, span = (child for child in tree.children if isinstance(child, Token))
         if name.casefold().startswith(ATTRIBUTE):
             if not self.has_instant:
-                self._refuse(AGE_OF_NOTHING, span)
+                self._refuse(AGE_WITHOUT_ACTIVITY, span)
             if sign not in ("<", "<=", ">", ">="):
                 self._refuse(f"an age takes < or >, for example {name}<7d", sign)
             return AttributeAge(_get_attribute(name), Comparison(str(sign)), self._parse_span(span))
@@ -397,7 +402,8 @@ class _Reader:
         if word.type != "STRING" and not self.about_fields:
             band = word.casefold()
             score = next(
-                (score for score in self.types.values() if band in {known.name for known in score.bands}), None
+                (score for score in self.types.values() if band in {scale_band.name for scale_band in score.bands}),
+                None,
             )
             if score is not None:
                 return InBand(score, (band,))
@@ -451,7 +457,6 @@ class _Reader:
         number = read_millionths(str(token) if part is None else part)
         if number is None or abs(number) >= LARGEST_COMPARED:
             self._refuse("a number of an attribute must be between -9,000,000,000,000 and 9,000,000,000,000", token)
-            raise AssertionError  # `_refuse` always raises
         return number
 
     def _parse_span(self, token: Token) -> int:
@@ -476,19 +481,18 @@ class _Reader:
             if address is None:
                 missing = "your address" if key == "me" else "that colleague's address"
                 self._refuse(f"I do not know {missing}; type it: owner:rep@example.com", value)
-                raise AssertionError  # `_refuse` always raises
             return match_key(address)
         if owner.startswith("@"):
             self._refuse(f"`{owner}` is not an address: choose the person from the list that opens after @", value)
         return match_key(owner)
 
-    def _refuse_impossible(self, score: ScoreType, token: Token) -> None:
+    def _refuse_impossible(self, score: ScoreType, token: Token) -> NoReturn:
         self._refuse(
             f"`{score.key}` runs from {score.range_shown} in steps of {show(score.step)}, so this can never match",
             token,
         )
 
-    def _refuse(self, sentence: str, token: Token) -> None:
+    def _refuse(self, sentence: str, token: Token) -> NoReturn:
         raise self._build_error(sentence, token)
 
     def _build_error(self, sentence: str, token: Token) -> BadFilter:

@@ -10,7 +10,7 @@ from bot.blocks.sources import MOST_TYPED, edit_modal, quarantine_reply, source_
 from bot.source_admin import Senders
 from storage.domain.people import Workspace
 from storage.domain.sources import Source, SourceSettings
-from storage.sources.deliveries import Waiting
+from storage.sources.deliveries import QuarantinedItem
 from webhooks.providers import PROVIDERS
 from webhooks.source_settings import used_options
 
@@ -83,7 +83,7 @@ def test_a_setting_that_a_form_cannot_hold_is_left_alone() -> None:
 @pytest.mark.parametrize(("item", "count"), [("x" * 100, 10), ("\u20ac" * 200, 0)])
 def test_a_quarantine_fits_into_a_message(item: str, count: int) -> None:
     """Each item has a button, as long as the message has room for the buttons."""
-    items = [Waiting(delivery=1, position=n, received_at=0, reason=item * 3, item=item * 2) for n in range(10)]
+    items = [QuarantinedItem(delivery=1, position=n, received_at=0, reason=item * 3, item=item * 2) for n in range(10)]
     reply = quarantine_reply("shop", items, 12)
 
     assert len([block for block in reply.blocks if "accessory" in block]) == count

@@ -80,7 +80,7 @@ async def test_splitting_a_contact_shows_what_moves_and_asks_first(database_url:
 @pytest.mark.slow
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_the_terminal_explains_a_score_as_slack_and_the_api_do(database_url: str, tmp_path: Path) -> None:
-    """Each line says what counts, what was lost and from whom; `--json` is the document of the API."""
+    """Each line has the effect, the points lost and the author; `--json` prints the document of the API."""
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env, cwd=tmp_path)
     opened_storage = await open_storage(database_url, secret_keys=[KEY])

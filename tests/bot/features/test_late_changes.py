@@ -10,7 +10,8 @@ from storage.domain.score_types import Band
 from storage.jobs import NewJob
 from storage.late_answers import LateAnswer
 from storage.scoring.definitions import score_type
-from storage.scoring.drafts import APPLY, ASKING, draft, lane_of, make_handlers
+from storage.scoring.draft_jobs import APPLY, ASKING, lane_of, make_handlers
+from storage.scoring.drafts import create_draft
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team, set_to
 
@@ -22,7 +23,7 @@ async def test_the_number_of_follow_ups_is_not_sent_before_the_last_was_created(
     await team.deliver(*(set_to(f"s{n}", f"p{n}@example.com", 50) for n in range(3)))
     live = await score_type(team.workspace, key=None)
     wanted = replace(live, bands=(Band(name="cold", start=0), Band(name="hot", start=50_000)))
-    new_draft = await draft(team.workspace, wanted=wanted, by="U0ADMIN", now=NOW)
+    new_draft = await create_draft(team.workspace, proposed=wanted, by="U0ADMIN", now=NOW)
     assert new_draft is not None
     job = NewJob(
         workspace=team.workspace.id, kind=APPLY, lane=lane_of(new_draft), key=f"{new_draft.definition}{ASKING}",

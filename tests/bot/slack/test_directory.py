@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot.slack.access import Conversation, Person, Verdict
 from bot.slack.cache import MOST
-from bot.slack.directory import KEPT, LISTED_EVERY, MOST_LOOKED_UP, People
+from bot.slack.directory import CACHED_FOR, LISTED_EVERY, MOST_LOOKED_UP, People
 from tests.bot.fakes import ToldSlack, told_slack
 
 TEAM, ORG = "T0OURS", "E0OURS"
@@ -113,12 +113,12 @@ async def test_what_is_known_is_remembered_for_half_a_minute() -> None:
         slack.tells["users.info"] = {"ok": True, "user": user()}
         people = People(client, team=TEAM, enterprise=None)
         counts = []
-        for now in (10, 10 + KEPT - 1, 10 + KEPT, 10):
+        for now in (10, 10 + CACHED_FOR - 1, 10 + CACHED_FOR, 10):
             await people.person("U1", now=now)
             counts.append(len(slack.asked))
 
     assert counts == [1, 1, 2, 3]
-    assert KEPT == 30_000_000
+    assert CACHED_FOR == 30_000_000
 
 
 async def test_a_place_that_changed_is_looked_at_again() -> None:
@@ -279,7 +279,7 @@ async def test_everybody_is_listed_every_five_minutes_at_most() -> None:
     async with channel_of("U1") as (slack, people):
         slack.tells["users.info"] = {"ok": True, "user": user()}
         counts = []
-        for now in (0, KEPT - 1, KEPT, LISTED_EVERY - 1, LISTED_EVERY, 1):
+        for now in (0, CACHED_FOR - 1, CACHED_FOR, LISTED_EVERY - 1, LISTED_EVERY, 1):
             await asyncio.gather(
                 people.may_post("C1", now=now), people.may_post("C2", now=now), people.an_admin(now=now)
             )
@@ -294,7 +294,7 @@ async def test_a_refused_listing_is_not_asked_for_again_at_once() -> None:
     async with channel_of("U1") as (slack, people):
         slack.tells["users.list"] = {"ok": False, "error": "missing_scope"}
         slack.tells["users.info"] = {"ok": True, "user": user()}
-        for now in (0, KEPT, LISTED_EVERY):
+        for now in (0, CACHED_FOR, LISTED_EVERY):
             assert await people.may_post("C1", now=now) is Verdict.ALLOWED
 
     assert (slack.asked.count("users.list"), slack.asked.count("users.info")) == (2, 3)

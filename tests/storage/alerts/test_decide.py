@@ -6,8 +6,15 @@ from collections import Counter
 import pytest
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import apply_move, move_message, record_message
-from storage.alerts.followups import UnknownFollowUp, follow_up, list_waiting, load_follow_ups
+from storage.alerts.followup_moves import apply_move
+from storage.alerts.followups import (
+    UnknownFollowUp,
+    follow_up,
+    list_waiting,
+    load_follow_ups,
+    move_message,
+    record_message,
+)
 from storage.alerts.rules import UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
 from storage.bootstrap import Storage
 from storage.domain.contacts import Reference

@@ -11,9 +11,9 @@ from storage.alerts.sweep import sweep
 from storage.domain.facts import Op
 from storage.domain.score_types import Rule
 from storage.job_runner import JobRunner
-from storage.jobs import NewJob, proceed, start
+from storage.jobs import NewJob, save_position, start
 from storage.scoring.definitions import score_types
-from storage.scoring.drafts import apply, build, draft, preview
+from storage.scoring.drafts import apply, build, create_draft, preview
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
 
@@ -39,13 +39,13 @@ async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
 async def redefine(team: Team, *, asks: bool = False, at: int, **changes: object) -> int:
     """Redefine the default type as an admin does. Return the number of follow-ups, which the preview must match."""
     live = next(score_type for score_type in await score_types(team.workspace) if score_type.is_default)
-    new_draft = await draft(team.workspace, wanted=replace(live, **changes), by="U0ADMIN", now=at)  # type: ignore[arg-type]  # named
+    new_draft = await create_draft(team.workspace, proposed=replace(live, **changes), by="U0ADMIN", now=at)  # type: ignore[arg-type]  # named
     assert new_draft is not None
     assert await build(team.workspace, draft=new_draft, clock=lambda: at)
     expected = await preview(team.workspace, draft=new_draft, now=at)
-    count = await apply(team.workspace, draft=new_draft, asks=asks, by="U0ADMIN", clock=lambda: at)
-    assert count == (expected.asking if asks else 0)
-    return expected.asking
+    count = await apply(team.workspace, draft=new_draft, with_alerts=asks, by="U0ADMIN", clock=lambda: at)
+    assert count == (expected.follow_ups if asks else 0)
+    return expected.follow_ups
 
 
 async def test_contacts_inside_are_known_without_a_row_of_memory(scored: Team, database_url: str) -> None:
@@ -117,7 +117,7 @@ async def test_a_rule_for_untouched_scores_is_enrolled_in_slices(scored: Team, d
     )  # fmt: skip  # where, what and when
     died = await start(scored.workspace, job=job, now=NOW)
     assert died is not None
-    await proceed(scored.workspace, job=died, position=5, keeps_lane=True, now=NOW)
+    await save_position(scored.workspace, job=died, position=5, keeps_lane=True, now=NOW)
     runner = JobRunner(HANDLERS, clock=lambda: NOW + HOUR)
     while await runner.work():
         continue

@@ -13,20 +13,8 @@ import pytest
 
 from storage import jobs
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import (
-    ASK,
-    EDIT,
-    ESCALATE,
-    HAND_OVER,
-    JOINED,
-    LEFT,
-    RELEASE,
-    WAKE,
-    AlreadyOpen,
-    apply_move,
-    let_rules_go,
-    record_outcome,
-)
+from storage.alerts.followup_moves import AlreadyOpen, apply_move, record_outcome
+from storage.alerts.followup_rules import ASK, EDIT, ESCALATE, HAND_OVER, JOINED, LEFT, RELEASE, WAKE, withdraw_rules
 from storage.alerts.followups import FollowUp, Step, list_overdue, list_steps, load_follow_ups
 from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage, open_storage
@@ -44,7 +32,7 @@ from storage.domain.followups import (
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
-from tests.counts import report_counts
+from tests.counts import THOROUGH, report_counts
 from tests.storage.processes import HOUSE
 from tests.storage.teams import DAY, NOW, Team, set_to
 
@@ -58,8 +46,8 @@ CLICKS = (
 BY_TIME = {WAKE: FollowUpMove.WAKE, RELEASE: FollowUpMove.RELEASE, ESCALATE: FollowUpMove.ESCALATE}
 HOLDER = "the holder"
 # Each workspace has a random generator of its own, so that a run depends only on this file and the product.
-WORKSPACES, STEPS = 35, 50
-FEWEST = 4  # the least number of times that each arrow must be followed
+WORKSPACES, STEPS = 18 * THOROUGH, 50
+FEWEST = 2 * THOROUGH  # the least number of times that each arrow must be followed
 
 
 class RandomWalk:
@@ -139,13 +127,13 @@ class RandomWalk:
             assert recorded.outcome is outcome
 
     async def _take_back(self) -> None:
-        """Take back the firings of the newest follow-up, as an undo of the changes does."""
+        """Withdraw the rules of the newest follow-up, as an undo of the changes does."""
         follow_ups = await load_follow_ups(self.team.workspace, ids=range(1, 500))
         if follow_ups:
             newest = follow_ups[-1]
             self.history.append(f"undo of {newest.id}")
             pairs = {(rule.rule, newest.contact): self.now for rule in newest.rules}
-            await database.write(partial(let_rules_go, pairs=pairs, move=FollowUpMove.TAKE_BACK, now=self.now))
+            await database.write(partial(withdraw_rules, pairs=pairs, move=FollowUpMove.TAKE_BACK, now=self.now))
 
     async def _wait(self, hours: int) -> None:
         """Advance the time, and run what is due by then, as a worker does."""

@@ -13,7 +13,7 @@ from storage.domain.alerts.memory import AlertMemory
 from storage.domain.facts import Op
 from storage.domain.score_types import Band, Rule
 from storage.scoring.definitions import add_score_type, score_types
-from storage.scoring.drafts import apply, draft, preview
+from storage.scoring.drafts import apply, create_draft, preview
 from storage.workspaces import add_workspace
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, change, set_to
@@ -50,11 +50,11 @@ async def follow_ups(team: Team) -> list[tuple[int, int | None]]:
 async def redefine(team: Team, key: str, *, asks: bool = False, at: int = NOW + HOUR, **changes: object) -> None:
     """Change a score type as an admin does, by default an hour after the beginning."""
     live = next(score_type for score_type in await score_types(team.workspace) if score_type.key == key)
-    new_draft = await draft(team.workspace, wanted=replace(live, **changes), by="U0ADMIN", now=at)  # type: ignore[arg-type]  # named arguments
+    new_draft = await create_draft(team.workspace, proposed=replace(live, **changes), by="U0ADMIN", now=at)  # type: ignore[arg-type]  # named arguments
     if new_draft is not None:
         expected = await preview(team.workspace, draft=new_draft, now=at)
-        number = await apply(team.workspace, draft=new_draft, asks=asks, by="U0ADMIN", clock=lambda: at)
-        assert number == (expected.asking if asks else 0)
+        number = await apply(team.workspace, draft=new_draft, with_alerts=asks, by="U0ADMIN", clock=lambda: at)
+        assert number == (expected.follow_ups if asks else 0)
 
 
 async def add_default_type(team: Team) -> None:

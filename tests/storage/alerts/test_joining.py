@@ -7,15 +7,8 @@ from collections import Counter
 import pytest
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import (
-    ASK,
-    EDIT,
-    ESCALATE,
-    AlreadyOpen,
-    apply_move,
-    let_rules_go,
-    record_outcome,
-)
+from storage.alerts.followup_moves import AlreadyOpen, apply_move, record_outcome
+from storage.alerts.followup_rules import ASK, EDIT, ESCALATE, withdraw_rules
 from storage.alerts.followups import FollowUp, count_by_rule, list_steps, load_follow_ups
 from storage.alerts.rules import pause_rule, remove_rule
 from storage.bootstrap import Storage, open_storage
@@ -171,7 +164,7 @@ async def test_the_rule_that_is_due_first_sets_the_sla(storage: Storage) -> None
     assert late.standing.state is FollowUpState.OPEN
     late = await apply_move(team.workspace, id=1, move=FollowUpMove.ESCALATE, by=None, now=MONDAY + 4 * HOUR)
     assert late.standing.state is FollowUpState.ESCALATED
-    # A rule that joins an escalated follow-up leaves it with the person to whom it was escalated.
+    # A rule that joins an escalated follow-up leaves it with the person that it was escalated to.
     await push(team, "heat", 85, at=MONDAY + 15 * DAY)
     (item,) = await all_follow_ups(team)
     assert (item.escalate_to, [rule.rule for rule in item.rules if rule.let_go_at is None]) == ("U4", [2, 3])
@@ -199,7 +192,7 @@ async def test_a_firing_that_is_taken_back_closes_its_follow_up(storage: Storage
     for pairs in ({(2, 1): NOW + 3}, {(3, 1): NOW + 4, (2, 2): NOW + 4}):
 
         async def body(session: database.Session, pairs: dict[tuple[int, int], int] = pairs) -> None:
-            await let_rules_go(session, pairs, move=FollowUpMove.TAKE_BACK, now=NOW + 4)
+            await withdraw_rules(session, pairs, move=FollowUpMove.TAKE_BACK, now=NOW + 4)
 
         await database.write(body)
     assert await list_rules(team) == [("closed", []), ("claimed", [])]
@@ -241,7 +234,7 @@ async def test_two_that_a_merge_brings_together_stay_until_they_are_finished(sto
 
 @on_both
 async def test_a_change_of_the_owner_sends_them_nothing(storage: Storage) -> None:
-    """An owner whose own change fires a rule that would go to them directly gets nothing; a colleague's change does.
+    """A rule fired by the owner's own change opens no follow-up that would go to them directly; a colleague's does.
 
     The rule counts the contact as taken, and its cool-down does not start. In a channel it is posted as ever.
     """

@@ -22,7 +22,8 @@ from storage.jobs import NewJob
 from storage.ledger.committer import Committer
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import count_asked, score_type
-from storage.scoring.drafts import APPLY, ASKING, apply, build, draft, lane_of, make_handlers, preview
+from storage.scoring.draft_jobs import APPLY, ASKING, lane_of, make_handlers
+from storage.scoring.drafts import apply, build, create_draft, preview
 from tests.storage import raw
 from tests.storage.teams import DAY, NOW, SECOND, Team, field_item, set_to
 
@@ -62,7 +63,7 @@ async def draft_demo(team: Team, **changes: object) -> ScoreType:
     """Return a built draft of the default type, by which a demo is worth points."""
     live = await score_type(team.workspace, key=None)
     wanted = replace(live, **({"rules": (DEMO,)} | changes))  # type: ignore[arg-type]  # named
-    new_draft = await draft(team.workspace, wanted=wanted, by="U0ADMIN", now=NOW)
+    new_draft = await create_draft(team.workspace, proposed=wanted, by="U0ADMIN", now=NOW)
     assert new_draft is not None
     assert await build(team.workspace, draft=new_draft, clock=lambda: NOW)
     return new_draft
@@ -117,7 +118,7 @@ async def test_it_is_live_before_anybody_is_asked_for(scored: Team, database_url
     await finish(scored)
 
     assert await asked(scored) == ALL
-    assert counts.asking == await count_asked(scored.workspace, definition=new_draft.definition) == len(ALL)
+    assert counts.follow_ups == await count_asked(scored.workspace, definition=new_draft.definition) == len(ALL)
     stored = await raw.rows(database_url, "SELECT DISTINCT definition_id FROM scores")
     assert stored == [{"definition_id": new_draft.definition}]
     assert await raw.rows(database_url, "SELECT id FROM jobs WHERE kind IN ('apply_draft', 'delete_scores')") == []
@@ -138,7 +139,7 @@ async def test_the_preview_counts_a_contact_once_in_a_place(scored: Team) -> Non
     items = await load_follow_ups(scored.workspace, ids=range(1, 100))
     opened = [item for item in items if item.id != joined.id]
     assert len({item.contact for item in opened}) == len(opened)
-    assert counts.asking == len(opened) == await count_asked(scored.workspace, definition=new_draft.definition) == 7
+    assert counts.follow_ups == len(opened) == await count_asked(scored.workspace, definition=new_draft.definition) == 7
     assert {len(item.rules) for item in items} >= {2}
     assert joined.contact not in {item.contact for item in opened}
 
@@ -209,7 +210,7 @@ async def test_whoever_is_merged_or_split_before_the_slice(scored: Team) -> None
 async def test_a_sweep_before_the_slice_asks_first(scored: Team) -> None:
     """A newcomer that fades out of the region before its slice is asked for, and its follow-up closes by itself."""
     await apply(
-        scored.workspace, draft=await draft_demo(scored, rules=(), half_life=30 * DAY), asks=False, by="U0ADMIN",
+        scored.workspace, draft=await draft_demo(scored, rules=(), half_life=30 * DAY), with_alerts=False, by="U0ADMIN",
         clock=lambda: NOW,
     )  # fmt: skip  # one application
     await watch(scored)
@@ -234,7 +235,7 @@ async def test_an_earlier_application_is_finished_first(scored: Team, database_u
     first = await draft_demo(scored)
     await make_live(scored, first)
     second = await draft_demo(scored, rules=(replace(DEMO, points=1_000),))
-    assert await apply(scored.workspace, draft=second, asks=True, by="U0ADMIN", clock=lambda: LIVE + LEASE) == 0
+    assert await apply(scored.workspace, draft=second, with_alerts=True, by="U0ADMIN", clock=lambda: LIVE + LEASE) == 0
     assert await asked(scored) == ALL
     await finish(scored)
 

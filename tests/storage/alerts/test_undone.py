@@ -3,7 +3,8 @@
 import pytest
 
 from storage.alerts.enroll import add_alert_rule
-from storage.alerts.followup_moves import ASK, apply_move
+from storage.alerts.followup_moves import apply_move
+from storage.alerts.followup_rules import ASK
 from storage.alerts.followups import load_follow_ups
 from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage

@@ -157,7 +157,7 @@ async def test_a_database_with_data_and_other_files_are_refused(
 
 
 def shorten(path: Path, broken: Path) -> None:
-    """Write an archive whose manifest counts more facts than it has."""
+    """Write an archive with a manifest that counts more facts than the archive has."""
     with zipfile.ZipFile(path) as whole, zipfile.ZipFile(broken, "w") as archive:
         for name in whole.namelist():
             content = whole.read(name)

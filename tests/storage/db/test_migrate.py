@@ -25,7 +25,7 @@ from storage.ledger.words import WORDS
 from storage.limits import MIGRATION
 from storage.reading.search import find
 from storage.reading.segments import save_segment
-from storage.scoring.drafts import APPLY, make_handlers
+from storage.scoring.draft_jobs import APPLY, make_handlers
 from storage.workspaces import add_workspace, all_workspaces
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run
@@ -422,10 +422,14 @@ async def test_scores_are_as_the_ledger_says_after_an_upgrade_from_any_migration
         await raw.rows(database_url, sql)
     for table in () if raw.is_sqlite(database_url) else ("effects", "scores"):  # inserted with their ids
         await raw.rows(database_url, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), 99)")
+    # A copy on PostgreSQL takes long. The statements that fill rows are the same there, so some upgrades are enough.
+    upgraded = FIRST[:-1] if raw.is_sqlite(database_url) else {*FIRST[:-1:6], FIRST[-2]}
     for last in FIRST[:-1]:
         await asyncio.create_task(apply_until(last, database_url))
         if "0005" <= last < "0011":  # an upgrade to that migration has folded these, and they are not marked any more
             await raw.rows(database_url, "UPDATE definitions SET to_fold = false WHERE id IN (3, 4)")
+        if last not in upgraded:
+            continue
         async with copied(database_url) as copy:
             assert (await migrate(copy, now=NOW)).applied == FIRST[FIRST.index(last) + 1 :]
             assert (last, await verified(copy)) == (last, (5, []))

@@ -15,7 +15,7 @@ from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status
 from storage.reading.history import history
 from storage.reading.search import find
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import apply, create_draft
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries
 from tests.counts import report_counts
@@ -103,11 +103,11 @@ async def test_a_repeat_is_looked_for_before_the_limits_of_today(seasoned: Team)
     first = (set_to("k", ADA, 9, score="fit", at=NOW - 9), change("d", ADA, Op.ADD, 1, score="fit", at=NOW - 8))
     await seasoned.deliver(*first, batch="d1")
     fit = await score_type(seasoned.workspace, key="fit")
-    drafted = await draft(
-        seasoned.workspace, wanted=replace(fit, maximum=8_000, step=2_000, start=0), by="U0ADMIN", now=NOW
+    drafted = await create_draft(
+        seasoned.workspace, proposed=replace(fit, maximum=8_000, step=2_000, start=0), by="U0ADMIN", now=NOW
     )
     assert drafted is not None
-    await apply(seasoned.workspace, draft=drafted, asks=False, by="U0ADMIN", clock=lambda: NOW)
+    await apply(seasoned.workspace, draft=drafted, with_alerts=False, by="U0ADMIN", clock=lambda: NOW)
 
     again = await seasoned.deliver(*first, set_to("new", ADA, 9, score="fit"), batch="d2", received=NOW + DAY)
     other = await seasoned.deliver(set_to("k", ADA, 10, score="fit", at=NOW - 9), batch="d3", received=NOW + DAY)

@@ -26,7 +26,7 @@ from storage.sent_files import ImportSettings, load_file, record_end, store_file
 from storage.sources.config import add_source
 from storage.sources.deliveries import deliveries, list_unnamed_deliveries, raw_delivery
 from storage.workspaces import add_workspace
-from tests.counts import report_counts
+from tests.counts import THOROUGH, report_counts
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
 from tests.storage.worlds import everything
@@ -245,7 +245,7 @@ def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     yield counts
     report_counts(request.node.name, counts)
     if counts["begun"] == counts["examples"]:
-        assert counts["examples"] >= 50
+        assert counts["examples"] >= 20 * THOROUGH
         assert min(counts["facts"], counts["deletions"]) >= 10
 
 
@@ -287,7 +287,7 @@ async def play(storage: Storage, counted: Counter[str], parts: list[list[ItemReq
 
 
 anything = settings(
-    max_examples=60,
+    max_examples=25 * THOROUGH,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -12,7 +12,7 @@ from storage.ledger.split import split_contact
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.reading.pages import count, page
-from storage.reading.search import find, find_by_key, nearest
+from storage.reading.search import find, find_by_key, find_similar
 from storage.scoring.definitions import score_types
 from storage.transfer.export import export
 from tests.storage import raw
@@ -45,7 +45,7 @@ async def test_what_only_an_undone_command_made_is_in_no_list(team: Team) -> Non
     assert (await listed(team, "-score>80"), await listed(team, "email~bob")) == ([ADA], [])
     for text in (BOB, "Bob Gone"):
         assert await find(team.workspace, text=text) == []
-    assert await nearest(team.workspace, text="Bob Gona") == []
+    assert await find_similar(team.workspace, text="Bob Gona") == []
     for key in (BOB, str(bob.id)):
         assert await find_by_key(team.workspace, key=key) is None
     gone = await find_by_key(team.workspace, key=BOB, include_gone=True)

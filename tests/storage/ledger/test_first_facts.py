@@ -16,7 +16,7 @@ from storage.domain.score_types import Rule
 from storage.ledger.verify import verify_next
 from storage.reading.history import why
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import apply, create_draft
 from storage.scoring.fold_marked import fold_again
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
@@ -96,7 +96,7 @@ async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
     dice, counts = random.Random(4), Counter[str]()
     live = await score_type(team.workspace, key="fresh")
     other = replace(PROSPECT, name="Unknown company", condition="-company:acme")
-    drafted = await draft(team.workspace, wanted=replace(live, rules=(other, PROSPECT)), by="U0ADMIN", now=NOW)
+    drafted = await create_draft(team.workspace, proposed=replace(live, rules=(other, PROSPECT)), by="U0ADMIN", now=NOW)
     assert drafted is not None
     for number in range(60):
         person = Reference(email=f"p{dice.randrange(12)}@example.com")
@@ -113,7 +113,7 @@ async def test_any_order_of_arrival_ends_the_same(team: Team) -> None:
             await team.undo(batch, batch=f"u{number}")
     checked = await verify_next(team.workspace)
     assert checked.differences == ()
-    await apply(team.workspace, draft=drafted, asks=False, by="U0ADMIN", clock=lambda: NOW)
+    await apply(team.workspace, draft=drafted, with_alerts=False, by="U0ADMIN", clock=lambda: NOW)
     assert (await verify_next(team.workspace)).differences == ()
     counts["scores"] = checked.scores
     report_counts("scores from the first fact on", counts)

@@ -19,7 +19,7 @@ from storage.ledger.committer import Committer
 from storage.ledger.lock import Returned
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
-from storage.scoring import drafts
+from storage.scoring import draft_jobs, drafts
 from storage.scoring.definitions import score_types
 from tests.counts import report_counts
 from tests.storage import raw
@@ -226,7 +226,7 @@ async def draft_rule(team: Team, *, points: int) -> ScoreType:
     """Create and build a draft of the default type in which a visit is worth *points*. Return the draft."""
     (live,) = await score_types(team.workspace)
     rule = Rule(name="Visit", activity="visit", points=points * 1000)
-    draft = await drafts.draft(team.workspace, wanted=replace(live, rules=(rule,)), by="U0ADMIN", now=NOW)
+    draft = await drafts.create_draft(team.workspace, proposed=replace(live, rules=(rule,)), by="U0ADMIN", now=NOW)
     assert draft is not None
     await drafts.build(team.workspace, draft=draft, clock=lambda: NOW)
     return draft
@@ -258,7 +258,7 @@ async def test_whoever_records_while_a_draft_is_applied(team: Team, database_url
         meanwhile = Meanwhile(other_process.deliver(*visits(after), batch=f"d{after}"), watcher)
 
         async def make_live(session: Session, draft: ScoreType = draft) -> None:
-            await drafts.make_live(session, team.workspace, draft=draft, asks=True, now=NOW)
+            await draft_jobs.make_live(session, team.workspace, draft=draft, with_alerts=True, now=NOW)
 
         await paused(make_live, after=after, pause=meanwhile.go)
         await meanwhile.end()
@@ -284,7 +284,7 @@ async def test_whoever_drafts_and_applies_while_something_is_recorded(team: Team
 
         async def redefine(points: int = points) -> None:
             draft = await draft_rule(team, points=points)
-            await drafts.apply(team.workspace, draft=draft, asks=True, by="U0ADMIN", clock=lambda: NOW)
+            await drafts.apply(team.workspace, draft=draft, with_alerts=True, by="U0ADMIN", clock=lambda: NOW)
 
         async def record_visits(session: Session, after: int = after) -> None:
             await record_group(session, [(team.workspace, team.delivery(*visits(after), batch=f"d{after}"))], now=NOW)

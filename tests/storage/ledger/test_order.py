@@ -23,7 +23,7 @@ from storage.reading.history import HistoryEntry, history
 from storage.reading.search import find, find_by_key
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
-from tests.counts import report_counts
+from tests.counts import THOROUGH, report_counts
 from tests.storage.reference import Line, Range, Told, latest_fields, story
 from tests.storage.teams import DAY, NOW, SECOND, Team, set_to
 
@@ -348,13 +348,13 @@ def counted(request: pytest.FixtureRequest) -> Iterator[Counter[str]]:
     report_counts(request.node.name, counts)
     if counts["begun"] > counts["examples"]:
         return  # the test has already failed
-    assert counts["examples"] >= 100
-    assert min(counts[name] for name in ("facts", "repeats", "undone batches", "merges")) >= 25
-    assert min(counts[name] for name in ("refused undos", "undone merges")) >= 5  # chance gives few of them
+    assert counts["examples"] >= 40 * THOROUGH
+    assert min(counts[name] for name in ("facts", "repeats", "undone batches", "merges")) >= 10 * THOROUGH
+    assert min(counts[name] for name in ("refused undos", "undone merges")) >= 2  # chance gives few of them
 
 
 @settings(
-    max_examples=120,
+    max_examples=50 * THOROUGH,
     deadline=None,
     # The tests may share a database, because each example has a workspace of its own.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],

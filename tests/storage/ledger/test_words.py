@@ -11,7 +11,7 @@ from storage.ledger.committer import Committer
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.ledger.words import SLICE, fill_words
-from storage.reading.search import find, nearest
+from storage.reading.search import find, find_similar
 from storage.scoring.definitions import lock_names
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
@@ -161,5 +161,8 @@ async def test_contacts_of_an_earlier_version_are_found_while_their_words_are_fi
     await team.ask(field_item("r", "p0@example.com", name="Zoe"), batch="r", received=NOW + SECOND)
     assert (last, await fill_words(team.workspace)) == (SLICE, None)
     await check_searches()
-    assert [contact.name for contact in await nearest(team.workspace, text="ada n0077")] == ["Ada N007", "Ada N077"]
+    assert [contact.name for contact in await find_similar(team.workspace, text="ada n0077")] == [
+        "Ada N007",
+        "Ada N077",
+    ]
     assert (await raw.rows(database_url, "SELECT words_after FROM workspaces")) == [{"words_after": None}]

@@ -21,9 +21,9 @@ from storage.reading.current_scores import cards_of, top
 from storage.reading.history import history, why
 from storage.reading.pages import count, page
 from storage.reading.portfolio import load_portfolio
-from storage.reading.search import find, nearest
+from storage.reading.search import find, find_similar
 from storage.scoring.definitions import add_score_type, score_types
-from storage.scoring.drafts import build, cancel, draft
+from storage.scoring.drafts import build, cancel, create_draft
 from storage.transfer.export import export
 from storage.workspaces import add_workspace, find_workspace
 from tests.conftest import KEY
@@ -394,8 +394,8 @@ async def test_what_was_folded_under_a_draft_is_found_to_be_deleted(
 ) -> None:
     """Dropping a draft reads the draft's own effects and scores only."""
     live = (await score_types(crowded.workspace))[0]
-    new_draft = await draft(
-        crowded.workspace, wanted=replace(live, maximum=live.maximum + live.step), by="U0ADMIN", now=NOW
+    new_draft = await create_draft(
+        crowded.workspace, proposed=replace(live, maximum=live.maximum + live.step), by="U0ADMIN", now=NOW
     )
     assert new_draft is not None
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
@@ -446,7 +446,7 @@ async def test_a_push_reads_as_much_of_a_long_history_as_of_a_short_one(
         team.workspace, key="ruled", label="Ruled", minimum=0, maximum=10**9, step=1_000, start=None, bands=(),
         rules=RULES, is_default=True, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
-    waiting_draft = await draft(team.workspace, wanted=replace(live, rules=RULES[:2]), by="U0ADMIN", now=NOW)
+    waiting_draft = await create_draft(team.workspace, proposed=replace(live, rules=RULES[:2]), by="U0ADMIN", now=NOW)
     assert waiting_draft is not None
     activities = [
         Item(key=f"a{n}", contact=Reference(email="ada@acme.com"), activity="visit", amount=1_000, occurred_at=NOW + n)
@@ -487,8 +487,8 @@ async def test_contacts_are_searched_through_their_words(
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
         (ada,) = await find(crowded.workspace, text="example.com ada")
         await find(crowded.workspace, text="qqqqq")
-        await nearest(crowded.workspace, text="qqqqq adq")
-        assert await nearest(crowded.workspace, text="adw@example.com") == [ada]
+        await find_similar(crowded.workspace, text="qqqqq adq")
+        assert await find_similar(crowded.workspace, text="adw@example.com") == [ada]
 
     recorded = [record for part in ("words", "c.email_key FROM") for record in statements(caplog.records, part)]
     assert len(recorded) >= 8

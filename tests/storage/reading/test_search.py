@@ -8,7 +8,7 @@ from storage.domain.errors import BadItem
 from storage.domain.facts import Item, Merge
 from storage.domain.submissions import Status
 from storage.ledger.contacts import contacts
-from storage.reading.search import find, find_by_key, nearest
+from storage.reading.search import find, find_by_key, find_similar
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, SECOND, Team, field_item, set_to
 
@@ -97,7 +97,7 @@ async def test_what_is_longer_than_any_name_is_refused(team: Team) -> None:
     """A search text longer than any name is refused with a sentence on either database."""
     await team.deliver(field_item("k", "ada@example.com", name="Ada " + "\ufdfa" * 250))
     for words in ("x" * 50_001, "\ufdfa" * 501, "x " * 30_000):
-        for look in (find, nearest):
+        for look in (find, find_similar):
             with pytest.raises(BadItem, match=r"at most 500 characters; this one has [0-9]"):
                 await look(team.workspace, text=words)
     assert await find(team.workspace, text="z " * 250) == []
@@ -136,21 +136,21 @@ NEAREST = [
 
 async def test_the_nearest_names_are_offered(crowd: Team) -> None:
     """A mistyped name finds similar names, the most similar first."""
-    offered = [(text, await nearest(crowd.workspace, text=text)) for text, _ in NEAREST]
+    offered = [(text, await find_similar(crowd.workspace, text=text)) for text, _ in NEAREST]
 
     assert [(text, [person.email for person in people]) for text, people in offered] == NEAREST
 
 
 async def test_any_word_of_a_name_may_be_the_mistyped_one(crowd: Team) -> None:
     """Any word of the name may be mistyped, not only the first."""
-    assert [contact.email for contact in await nearest(crowd.workspace, text="lovelase")] == ["ada@example.com"]
+    assert [contact.email for contact in await find_similar(crowd.workspace, text="lovelase")] == ["ada@example.com"]
 
 
 async def test_no_more_than_three_are_offered(team: Team) -> None:
     """At most three names are suggested: the most similar, and the older contacts if equally similar."""
     await team.deliver(*(field_item(f"k{n}", f"p{n}@example.com", name=f"Ada {n}") for n in range(6)))
 
-    assert [contact.name for contact in await nearest(team.workspace, text="ada")] == ["Ada 0", "Ada 1", "Ada 2"]
+    assert [contact.name for contact in await find_similar(team.workspace, text="ada")] == ["Ada 0", "Ada 1", "Ada 2"]
 
 
 async def test_an_address_may_be_as_long_as_addresses_are(team: Team) -> None:
@@ -205,6 +205,6 @@ async def test_an_address_suggests_addresses_that_differ_by_a_letter_or_two(team
         *(field_item(email, email) for email in ("adalove@example.com", "adam@example.com", "ada.lovell@example.org"))
     )
     for typed in ("adalov@example.com", "adalvoe@example.com", "adalove@exampel.com", "adaloove@example.co"):
-        nearby = await nearest(team.workspace, text=typed)
+        nearby = await find_similar(team.workspace, text=typed)
         assert [contact.email for contact in nearby] == ["adalove@example.com"], typed
-    assert await nearest(team.workspace, text="bob@example.com") == []
+    assert await find_similar(team.workspace, text="bob@example.com") == []

@@ -9,7 +9,7 @@ from storage.domain.filters import parse
 from storage.domain.texts import match_key
 from storage.domain.words import contact_runs, count_shared_beginning, count_typos, most_typos, split_query, split_runs
 from storage.ledger.verify import verify_next
-from storage.reading.search import find, nearest
+from storage.reading.search import find, find_similar
 from storage.scoring.definitions import score_types
 from storage.transfer.export import export
 from tests.storage import raw
@@ -126,7 +126,7 @@ async def test_searches_find_what_reading_all_contacts_finds(team: Team, databas
         found += bool(ids)
     for _ in range(40):
         text = mistype(random, random.choice(stored).name or "marsen")
-        ids = [contact.id for contact in await nearest(team.workspace, text=text)]
+        ids = [contact.id for contact in await find_similar(team.workspace, text=text)]
         assert ids == rank_naively(stored, text), text
         suggested += bool(ids)
     assert min(found - 40, suggested - 20) > 0, (found, suggested)

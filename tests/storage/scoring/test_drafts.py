@@ -21,18 +21,8 @@ from storage.ledger.verify import verify_next
 from storage.reading.current_scores import card, top
 from storage.reading.history import history
 from storage.scoring.definitions import add_score_type, drafts, point_at_draft, score_type, score_types
-from storage.scoring.drafts import (
-    BUILD,
-    NoDraft,
-    apply,
-    build,
-    cancel,
-    draft,
-    is_built,
-    lane_of,
-    make_handlers,
-    preview,
-)
+from storage.scoring.draft_jobs import BUILD, NoDraft, lane_of, make_handlers
+from storage.scoring.drafts import apply, build, cancel, create_draft, is_built, preview
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage.firings import list_firings
@@ -58,7 +48,8 @@ async def load_live_type(team: Team, key: str = "score") -> ScoreType:
 
 async def drafted(team: Team, **other: object) -> ScoreType:
     """Return a draft of the default type with some attributes replaced."""
-    new_draft = await draft(team.workspace, wanted=replace(await load_live_type(team), **other), by="U0ADMIN", now=NOW)  # type: ignore[arg-type]  # its own
+    proposed = replace(await load_live_type(team), **other)  # type: ignore[arg-type]  # its own
+    new_draft = await create_draft(team.workspace, proposed=proposed, by="U0ADMIN", now=NOW)
     assert new_draft is not None
     return new_draft
 
@@ -85,7 +76,7 @@ async def test_an_activity_counts_by_the_rules_that_are_live(team: Team) -> None
     await team.deliver(activity_item("a", "ada@example.com"), set_to("b", "bob@example.com", 5))
     assert await team.value("ada@example.com") is None
     new_draft = await drafted(team, rules=(DEMO,))
-    await apply(team.workspace, draft=new_draft, asks=False, by="U0ADMIN", clock=lambda: NOW)
+    await apply(team.workspace, draft=new_draft, with_alerts=False, by="U0ADMIN", clock=lambda: NOW)
 
     assert await team.value("ada@example.com") == 10_000
     await team.deliver(activity_item("c", "ada@example.com"), received=NOW + SECOND)
@@ -100,7 +91,7 @@ async def test_undoing_a_batch_takes_its_activities_back(team: Team) -> None:
     """An undo of a batch undoes its activities and its fields."""
     vip = Rule(name="VIP", points=20_000, condition="tag:vip")
     await apply(
-        team.workspace, draft=await drafted(team, rules=(DEMO, vip)), asks=False, by="U0ADMIN", clock=lambda: NOW
+        team.workspace, draft=await drafted(team, rules=(DEMO, vip)), with_alerts=False, by="U0ADMIN", clock=lambda: NOW
     )
     await team.deliver(set_to("s", "ada@example.com", 5))
     await team.ask(activity_item("a", "ada@example.com"), batch="slack/1", received=NOW + 1)
@@ -133,23 +124,26 @@ async def test_a_preview_says_what_applying_then_does(team: Team) -> None:
     # Ten had an activity, and 51 to 59 are cut to 50. Of these 19, and of 40 to 50, those at 40 or more are hot now.
     expected = {n: min(50, n) + (9 if 25 <= n < 35 else 0) for n in range(60)}
     hot = [n for n, value in expected.items() if value >= 40]
-    assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (19, len(hot), 0, len(hot))
-    assert counts.first[0] == (32, 31_000, 40_000)
+    assert (counts.changed, counts.entering, counts.leaving, counts.follow_ups) == (19, len(hot), 0, len(hot))
+    assert counts.first_entering[0] == (32, 31_000, 40_000)
     # Those from 25 to 30 become 34 to 39.
     assert (counts.others, counts.first_others[0], counts.first_leaving) == (6, (26, 25_000, 34_000), ())
-    assert [(new.contact, new.lane, new.after) for new in counts.first_asking[:2]] == [
+    assert [(new.contact, new.lane, new.after) for new in counts.first_follow_ups[:2]] == [
         (32, "C0SALES", 40_000),
         (33, "C0SALES", 41_000),
     ]
-    assert len(counts.first) == len(counts.first_asking) == 10
+    assert len(counts.first_entering) == len(counts.first_follow_ups) == 10
 
-    assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: NOW) == counts.asking
+    assert (
+        await apply(team.workspace, draft=new_draft, with_alerts=True, by="U0ADMIN", clock=lambda: NOW)
+        == counts.follow_ups
+    )
     after = {
         card.contact.email: card.standings[0].value
         for card in (await top(team.workspace, score="score", count=99, now=NOW))[1]
     }
     assert after == {f"p{n:02d}@example.com": value * 1000 for n, value in expected.items()}
-    assert len(await load_follow_ups(team.workspace, ids=range(1, 999))) == counts.asking
+    assert len(await load_follow_ups(team.workspace, ids=range(1, 999))) == counts.follow_ups
     await check_ledger_and_scores(team)
 
 
@@ -171,7 +165,7 @@ async def test_a_preview_announces_exactly_what_is_then_asked_for(team: Team) ->
     await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: later)
     counts = await preview(team.workspace, draft=new_draft, now=later)
 
-    assert counts.asking == 0  # a set value includes the rule
+    assert counts.follow_ups == 0  # a set value includes the rule
     await cancel(team.workspace, draft=new_draft, clock=lambda: later)
     adding = Rule(name="Visit", activity="demo_booked", points=40_000)
     await team.deliver(*(activity_item(f"d{name}", f"{name}@example.com") for name in tags), received=NOW + 2)
@@ -179,9 +173,12 @@ async def test_a_preview_announces_exactly_what_is_then_asked_for(team: Team) ->
     await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: later)
     counts = await preview(team.workspace, draft=new_draft, now=later)
     # All have 70 but `lower`, which has 60. One of the vips had a follow-up yesterday.
-    assert counts.asking == 2
-    assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: later) == counts.asking
-    assert len(await load_follow_ups(team.workspace, ids=range(1, 9))) == 1 + counts.asking
+    assert counts.follow_ups == 2
+    assert (
+        await apply(team.workspace, draft=new_draft, with_alerts=True, by="U0ADMIN", clock=lambda: later)
+        == counts.follow_ups
+    )
+    assert len(await load_follow_ups(team.workspace, ids=range(1, 9))) == 1 + counts.follow_ups
 
 
 async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_true_of(team: Team) -> None:
@@ -190,14 +187,16 @@ async def test_a_rule_with_a_condition_asks_for_those_of_the_newcomers_it_is_tru
     await add_alert_rule(team.workspace, words="when score crosses 80 if tag:vip", made_by="U1", owners={}, now=NOW)
     await people(team, 10)
     new_draft = await drafted(team, rules=(DEMO,))
-    assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: NOW) == 0
+    assert await apply(team.workspace, draft=new_draft, with_alerts=True, by="U0ADMIN", clock=lambda: NOW) == 0
     await team.deliver(field_item("f", "p07@example.com", tags=["vip"]), received=NOW + SECOND)
     widened = await drafted(team, maximum=200_000, rules=(replace(DEMO, points=80_000),))
     await team.deliver(
         *(activity_item(f"d{n}", f"p{n:02d}@example.com") for n in range(6, 9)), received=NOW + 2 * SECOND
     )
     # Both rules fire for contact 8, which has one follow-up.
-    assert await apply(team.workspace, draft=widened, asks=True, by="U0ADMIN", clock=lambda: NOW + 3 * SECOND) == 3
+    assert (
+        await apply(team.workspace, draft=widened, with_alerts=True, by="U0ADMIN", clock=lambda: NOW + 3 * SECOND) == 3
+    )
 
     firings = await list_firings(team.workspace)
     assert [(rule, contact) for rule, contact, _ in firings] == [(1, 7), (1, 8), (1, 9), (2, 8)]
@@ -207,7 +206,7 @@ async def test_two_drafts_of_a_type_at_once(team: Team) -> None:
     """Drafts of a type that are created at once have different numbers."""
     types = [replace(await load_live_type(team), maximum=maximum) for maximum in range(110_000, 120_000, 1_000)]
     new_drafts = await asyncio.gather(
-        *(draft(team.workspace, wanted=score_type, by="U0ADMIN", now=NOW) for score_type in types)
+        *(create_draft(team.workspace, proposed=score_type, by="U0ADMIN", now=NOW) for score_type in types)
     )
     assert sorted(new_draft.number for new_draft in new_drafts if new_draft is not None) == list(range(2, 12))
 
@@ -247,12 +246,14 @@ async def test_where_a_band_begins_is_previewed_as_any_change_is(team: Team) -> 
     new_draft = await drafted(team, bands=lower)
     await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
     counts = await preview(team.workspace, draft=new_draft, now=NOW)
-    assert (counts.changed, counts.entering, counts.leaving, counts.asking) == (0, 10, 0, 10)
+    assert (counts.changed, counts.entering, counts.leaving, counts.follow_ups) == (0, 10, 0, 10)
     assert (await load_live_type(team)).bands[-1].start == 80_000
-    assert await apply(team.workspace, draft=new_draft, asks=True, by="U0ADMIN", clock=lambda: NOW) == 10
+    assert await apply(team.workspace, draft=new_draft, with_alerts=True, by="U0ADMIN", clock=lambda: NOW) == 10
     painted = (Band(name="low", start=0), Band(name="top", start=50_000, colour="red"))
     assert (
-        await draft(team.workspace, wanted=replace(await load_live_type(team), bands=painted), by="U0ADMIN", now=NOW)
+        await create_draft(
+            team.workspace, proposed=replace(await load_live_type(team), bands=painted), by="U0ADMIN", now=NOW
+        )
         is None
     )
     assert (await load_live_type(team)).bands == painted
@@ -264,7 +265,9 @@ async def test_applied_quietly_nobody_is_asked_for_then_or_later(team: Team) -> 
     await people(team, 10)
     await choose_channel(team.workspace, channel="C0SALES", by="U0ADMIN", now=NOW)
     low = (Band(name="cold", start=0), Band(name="hot", start=5_000))
-    await apply(team.workspace, draft=await drafted(team, bands=low), asks=False, by="U0ADMIN", clock=lambda: NOW)
+    await apply(
+        team.workspace, draft=await drafted(team, bands=low), with_alerts=False, by="U0ADMIN", clock=lambda: NOW
+    )
     await team.deliver(set_to("x", "p07@example.com", 8), set_to("y", "p03@example.com", 6), received=NOW + 1)
     assert [follow_up.contact for follow_up in await load_follow_ups(team.workspace, ids=range(1, 99))] == [4]
 
@@ -292,7 +295,7 @@ async def test_what_happens_while_it_is_built_is_in_it(team: Team) -> None:
 
     async def make() -> None:
         await build(team.workspace, draft=new_draft, progress=quietly, clock=lambda: NOW)
-        await apply(team.workspace, draft=new_draft, asks=False, by="U0ADMIN", clock=lambda: NOW)
+        await apply(team.workspace, draft=new_draft, with_alerts=False, by="U0ADMIN", clock=lambda: NOW)
 
     await asyncio.gather(write(), make())
     report_counts("submissions while a definition was built", {"submissions": count})
@@ -320,13 +323,13 @@ async def test_a_cancelled_draft_is_gone(team: Team) -> None:
     await cancel(team.workspace, draft=new_draft, clock=lambda: NOW)
     assert await drafts(team.workspace) == ()
     with pytest.raises(NoDraft):
-        await apply(team.workspace, draft=new_draft, asks=False, by="U0ADMIN", clock=lambda: NOW)
+        await apply(team.workspace, draft=new_draft, with_alerts=False, by="U0ADMIN", clock=lambda: NOW)
     assert (await load_live_type(team)).number == 1
     contact_card = await card(team.workspace, contact=5, now=NOW)
     assert contact_card is not None
     assert contact_card.standings[0].value == 4_000
     second_draft = await drafted(team, maximum=10_000, bands=())
-    await apply(team.workspace, draft=second_draft, asks=False, by="U0ADMIN", clock=lambda: NOW)
+    await apply(team.workspace, draft=second_draft, with_alerts=False, by="U0ADMIN", clock=lambda: NOW)
     with pytest.raises(NoDraft):
         await cancel(team.workspace, draft=second_draft, clock=lambda: NOW)
     await check_ledger_and_scores(team)
@@ -351,7 +354,11 @@ async def test_the_other_types_and_teams_are_left_alone(team: Team, storage: Sto
         await people(each_team, 60)
     await team.deliver(set_to("f", "p01@example.com", 7, score="fit"))
     await apply(
-        team.workspace, draft=await drafted(team, maximum=10_000, bands=()), asks=False, by="U0ADMIN", clock=lambda: NOW
+        team.workspace,
+        draft=await drafted(team, maximum=10_000, bands=()),
+        with_alerts=False,
+        by="U0ADMIN",
+        clock=lambda: NOW,
     )
 
     assert await other.value("p50@example.com") == 50_000
@@ -371,7 +378,7 @@ async def test_a_build_that_died_is_finished_by_the_service(team: Team) -> None:
     )  # fmt: skip  # where, what and when
     died = await jobs.start(team.workspace, job=job, now=NOW)
     assert died is not None
-    assert await jobs.proceed(team.workspace, job=died, position=30, keeps_lane=True, now=NOW)
+    assert await jobs.save_position(team.workspace, job=died, position=30, keeps_lane=True, now=NOW)
     behind = replace(job, kind="behind", key="behind")
     await jobs.enqueue(current_database().writer, [behind], now=NOW)
     now, built_before = NOW + LEASE - 1, list[bool]()
@@ -390,7 +397,7 @@ async def test_a_build_that_died_is_finished_by_the_service(team: Team) -> None:
     assert (slices, built_before) == (3, [False])  # the first thirty were marked as done
     assert await build(team.workspace, draft=new_draft, clock=lambda: now)
     assert await is_built(team.workspace, draft=new_draft)
-    await apply(team.workspace, draft=new_draft, asks=False, by="U0ADMIN", clock=lambda: now)
+    await apply(team.workspace, draft=new_draft, with_alerts=False, by="U0ADMIN", clock=lambda: now)
     await check_ledger_and_scores(team)
 
 
@@ -407,7 +414,7 @@ async def test_another_process_that_builds_is_waited_for(team: Team) -> None:
     assert not await build(team.workspace, draft=new_draft, clock=lambda: NOW, patience=0.1)
     assert not await is_built(team.workspace, draft=new_draft)
     waiting = asyncio.create_task(build(team.workspace, draft=new_draft, clock=lambda: NOW))
-    await jobs.proceed(team.workspace, job=other, position=0, keeps_lane=False, now=NOW)
+    await jobs.save_position(team.workspace, job=other, position=0, keeps_lane=False, now=NOW)
 
     assert await waiting
     assert await is_built(team.workspace, draft=new_draft)

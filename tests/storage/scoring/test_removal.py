@@ -16,7 +16,7 @@ from storage.domain.submissions import Status
 from storage.ledger.verify import verify_next
 from storage.reading.segments import delete_segment, save_segment
 from storage.scoring.definitions import add_score_type, drafts, score_types
-from storage.scoring.drafts import cancel, draft
+from storage.scoring.drafts import cancel, create_draft
 from storage.scoring.removal import TypeInUse, add_again, is_removed, remove_score_type
 from storage.sources.config import add_source, find_source, remove_source
 from storage.workspaces import add_workspace
@@ -118,7 +118,7 @@ async def test_a_type_in_use_is_not_removed_and_what_uses_it_is_listed(team: Tea
     await save_segment(workspace, name="words", text="fit", by=ADMIN, now=NOW)
     await add_source(workspace, slug="crm", provider="hubspot", secrets=["s"], settings=settings, by=ADMIN, now=NOW)
     (live,) = [score_type for score_type in await score_types(workspace) if score_type.key == "fit"]
-    pending = await draft(workspace, wanted=replace(live, maximum=20_000), by=ADMIN, now=NOW)
+    pending = await create_draft(workspace, proposed=replace(live, maximum=20_000), by=ADMIN, now=NOW)
     await team.deliver(set_to("a", ADA, 9, score="fit"), received=NOW + SECOND)
 
     with pytest.raises(TypeInUse) as refused:

@@ -23,7 +23,7 @@ from storage.reading.current_scores import cards_of
 from storage.reading.documents import contact as render_contact
 from storage.reading.history import history, why
 from storage.scoring.definitions import add_score_type, score_type, score_types
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import apply, create_draft
 from storage.transfer.ledger_file import BadLedgerFile, WorkspaceNotEmpty, import_ledger, is_ledger_file, ledger_lines
 from storage.workspaces import add_workspace
 from tests.storage.teams import NOW, Team
@@ -48,11 +48,11 @@ async def make_world(seed: int) -> Team:
                    Rule(name="VIP", points=10_000, condition="tag:vip"))),
         ("heat", (Rule(name="Visit", activity="visit", points=2_500, condition="attributes.plan:pro"),)),
     ):  # fmt: skip  # a type and its rules
-        pending = await draft(
-            team.workspace, wanted=replace(await score_type(team.workspace, key=key), rules=rules), by=ADMIN, now=NOW
+        pending = await create_draft(
+            team.workspace, proposed=replace(await score_type(team.workspace, key=key), rules=rules), by=ADMIN, now=NOW
         )
         assert pending is not None
-        await apply(team.workspace, draft=pending, asks=False, by=ADMIN, clock=lambda: NOW)
+        await apply(team.workspace, draft=pending, with_alerts=False, by=ADMIN, clock=lambda: NOW)
     batches: list[str] = []
     for number in range(ACTS):
         at, batch = NOW - (ACTS - number) * DAY // 2, f"slack/{number}"

@@ -18,7 +18,7 @@ from webhooks.api.operations import BASE, make_operations
 
 
 async def no_member(_: Workspace, __: str) -> Member | None:
-    """Know no members."""
+    """Return None: the workspace has no members."""
     return None
 
 

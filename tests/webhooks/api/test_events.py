@@ -76,7 +76,9 @@ async def test_events_of_an_import_are_shown_where_asked_for(service: Receiving,
     """The feed leaves out what an import changed, unless it is asked for, and then says so."""
     team, now = Team(service.workspace), service.clock()
     await team.deliver(set_to("k", ADA, 10), source="import", batch="import/1", received=now)
-    assert (await api.get("/events"))["items"] == []
+    for path in ("/events", "/events?imports=false", "/events?cursor="):
+        assert (await api.get(path))["items"] == []
+    check_problem(await api.call("GET", "/events?imports=1"), 400, "Bad Request", detail=True)
     events = (await api.get("/events", imports="true"))["items"]
 
     assert [(event["type"], event["data"]["cause"]) for event in events] == [

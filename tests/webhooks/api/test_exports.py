@@ -46,6 +46,8 @@ async def test_who_may_not_export(service: Receiving, api: Program) -> None:
     for path in ("/export.csv", "/export.jsonl"):
         check_problem(await api.call("GET", path), 403, "Forbidden", detail=True)
         check_problem(await exporter.call("GET", f"{path}?q=("), 400, "Bad Request", detail=True)
+    for value in ("1", "TRUE", ""):  # it would get less than it wants
+        check_problem(await exporter.call("GET", f"/export.jsonl?full={value}"), 400, "Bad Request", detail=True)
     check_problem(await exporter.call("GET", "/contacts"), 403, "Forbidden", detail=True)
     other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=service.clock())
     stranger = await program(service, "export", workspace=other)

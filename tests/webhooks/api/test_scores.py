@@ -11,7 +11,7 @@ from storage.ledger.committer import record
 from storage.ledger.verify import verify_next
 from storage.reading.history import history
 from storage.scoring.definitions import add_score_type, score_type
-from storage.scoring.drafts import apply, draft
+from storage.scoring.drafts import apply, create_draft
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import DAY, SECOND, Answer, item
@@ -246,9 +246,11 @@ async def test_an_adjustment_that_was_made_is_repeated_after_the_step_changed(se
     await service.sender.push(item(value=50))
     assert (await adjusted(api, 5, "once")).document["value"] == 55
     live = await score_type(service.workspace, key="score")
-    drafted = await draft(service.workspace, wanted=replace(live, step=10_000), by="U0ADMIN", now=service.clock.now)
+    drafted = await create_draft(
+        service.workspace, proposed=replace(live, step=10_000), by="U0ADMIN", now=service.clock.now
+    )
     assert drafted is not None
-    await apply(service.workspace, draft=drafted, asks=False, by="U0ADMIN", clock=service.clock)
+    await apply(service.workspace, draft=drafted, with_alerts=False, by="U0ADMIN", clock=service.clock)
 
     assert (await adjusted(api, 5, "once")).status == 200
     refused = await adjusted(api, 5, "twice")
