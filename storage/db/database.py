@@ -224,7 +224,7 @@ class Session:
         The session must be in a transaction. Raises BadText, and StartAgain if a row has the unique key of another row:
         then a concurrent transaction has inserted that.
         """
-        _check_text("".join([value for row in rows for value in row if isinstance(value, str)]))
+        _check_text("".join([value for row in rows for value in row if type(value) is str]))
         client: Any = self._client  # of a transaction of sqlite_engine or asyncpg_engine
         try:
             await self._run(lambda: client.insert_rows(table, columns, rows))

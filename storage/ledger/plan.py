@@ -395,6 +395,8 @@ def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
     """Return the keys of the score types that an item may change: its own, and those with rules that refer to it."""
     keys = [item.score] if item.score else []
     for key, score_type in types.items():
+        if not score_type.rules:
+            continue
         rules = compile_rules(score_type.rules)
         is_relevant = rules.holds_from_first_fact or (rules.asks_fields and item.fields)
         if key not in keys and (is_relevant or (item.activity and rules.bears(item.activity))):

@@ -317,7 +317,7 @@ async def test_rows_are_inserted_all_or_none(database_url: str, team: Team, coun
 
 @postgres_only
 async def test_the_tables_are_analyzed_while_they_grow(database_url: str, team: Team) -> None:
-    """PostgreSQL knows the number of contacts after a large batch; after a small one it has not looked at its tables."""
+    """PostgreSQL knows the number of contacts after a large batch; after a small one it has not looked yet."""
     known = "SELECT CAST(reltuples AS bigint) AS contacts FROM pg_class WHERE oid = 'contacts'::regclass"
     await team.deliver(*(set_to(f"few{n}", f"few{n}@example.com", 5) for n in range(20)), batch="few")
     assert await raw.rows(database_url, known) == [{"contacts": -1}]
