@@ -1,5 +1,6 @@
 """A large batch is written in bulk, and every row of it is as if each item had been recorded alone."""
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import replace
@@ -7,16 +8,20 @@ from random import Random
 
 import pytest
 
+from storage.alerts.enroll import add_alert_rule
 from storage.bootstrap import Storage
+from storage.db.database import write
 from storage.domain.contacts import Json, Reference
 from storage.domain.facts import DAY, Item, Op
 from storage.domain.score_types import Rule, RuleCap
+from storage.domain.submissions import ItemOutcome
+from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
 from tests.storage import raw
-from tests.storage.teams import NOW, Team
+from tests.storage.teams import NOW, Team, set_to
 
 RULES = (
     Rule(name="Visit", activity="visit", points=2_000, cap=RuleCap(points=5_000, period="day")),
@@ -63,13 +68,15 @@ COMPARED = {
 
 
 async def furnish(name: str) -> Team:
-    """Return a team with three score types: a plain one, one that fades, and one with rules."""
+    """Return a team with a plain, a fading and a ruled score type, and an alert rule that reads scores."""
     team = Team(await add_workspace(name, name=name, by="U0ADMIN", now=NOW - 40 * DAY))
     for key, half_life, rules in (("heat", 3 * DAY, ()), ("ruled", None, RULES)):
         await add_score_type(
             team.workspace, key=key, label=key, minimum=0, maximum=100_000, step=1_000, bands=(), start=None,
             half_life=half_life, rules=rules, is_default=False, by="U0ADMIN", now=NOW - 40 * DAY,
         )  # fmt: skip  # what, then who and when
+    words = "score crosses 50 if heat>=10"
+    await add_alert_rule(team.workspace, words=words, made_by="U0ADMIN", owners={}, now=NOW - 40 * DAY)
     return team
 
 
@@ -108,7 +115,8 @@ async def stored(url: str, team: Team) -> dict[str, Counter[str]]:
     return {
         table: Counter(
             json.dumps(
-                [json.loads(value) if str(value).startswith("{") else value for value in row.values()], sort_keys=True
+                [json.loads(str(value)) if str(value).startswith("{") else value for value in row.values()],
+                sort_keys=True,
             )
             for row in await raw.rows(
                 url,
@@ -136,24 +144,42 @@ def split(columns: str) -> list[str]:
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_a_batch_leaves_what_its_items_leave_one_by_one(storage: Storage, database_url: str, seed: int) -> None:
-    """The rows of all tables are equal, whether 120 items arrive in two batches or each alone."""
+    """The rows of all tables are equal, whether 120 items arrive in two batches, in one group of commits, or alone."""
     items = invent(Random(seed), items=120)
-    batches, singles = await furnish("T0BATCH"), await furnish("T0SINGLE")
     half = len(items) // 2
-    outcomes = []
+    batches, group, singles = [await furnish(name) for name in ("T0BATCH", "T0GROUP", "T0SINGLE")]
+    outcomes = dict[str, list[ItemOutcome]]()
     for start, part in ((0, items[:half]), (half, items[half:])):
         recorded = await batches.deliver(*part, batch=f"d{start}", received=NOW + start)
-        outcomes += recorded.outcomes
-    alone = []
-    for place, item in enumerate(items):
-        batch = f"d{0 if place < half else half}"
-        alone += (await singles.deliver(item, batch=batch, received=NOW + place)).outcomes
+        outcomes.setdefault("batches", []).extend(recorded.outcomes)
+    deliveries = [{"batch": f"d{0 if place < half else half}", "received": NOW + place} for place in range(len(items))]
+    at_once = await asyncio.gather(
+        *(group.deliver(item, **delivery) for item, delivery in zip(items, deliveries, strict=True))  # type: ignore[arg-type]  # named arguments
+    )
+    outcomes["group"] = [outcome for recorded in at_once for outcome in recorded.outcomes]
+    for item, delivery in zip(items, deliveries, strict=True):
+        recorded = await singles.deliver(item, **delivery)  # type: ignore[arg-type]  # named arguments
+        outcomes.setdefault("singles", []).extend(recorded.outcomes)
 
-    assert outcomes == alone
-    in_batches, in_singles = await stored(database_url, batches), await stored(database_url, singles)
-    for table in STORED:
-        assert in_batches[table] - in_singles[table] == in_singles[table] - in_batches[table] == Counter(), table
-    for team in (batches, singles):
+    expected = await stored(database_url, singles)
+    assert min(counted.total() for counted in expected.values()) >= 20
+    for team, name in ((batches, "batches"), (group, "group")):
+        assert outcomes[name] == outcomes["singles"]
+        rows = await stored(database_url, team)
+        for table in STORED:
+            assert rows[table] - expected[table] == expected[table] - rows[table] == Counter(), (name, table)
         assert (await verify_next(team.workspace)).differences == ()
-    assert min(counted.total() for counted in in_batches.values()) >= 20
-    report_counts(f"a batch of {len(items)} items", Counter(outcome.status.value for outcome in outcomes))
+    counts = Counter(outcome.status.value for outcome in outcomes["batches"])
+    report_counts(f"a batch of {len(items)} items", counts)
+
+
+async def test_a_score_that_is_saved_twice_in_a_transaction_is_inserted_once(storage: Storage) -> None:
+    """Two submissions about a new contact share a transaction, in which a rule reads the score between them."""
+    team = await furnish("T0ACME")
+    group = [
+        (team.workspace, team.delivery(set_to(f"k{value}", "ada@example.com", value), batch=f"d{value}"))
+        for value in (60, 70)
+    ]
+    await write(lambda session: record_group(session, group, now=NOW))
+
+    assert await team.value("ada@example.com") == 70_000
