@@ -31,6 +31,7 @@ from storage.limits import Limits
 
 BEGIN = "BEGIN"
 GRACE = 0.5  # seconds
+FEWEST_TO_COPY = 20  # rows for which COPY, with its additional messages, costs less than a statement for each
 _NEWEST = "transaction_timeout"  # a setting that servers before PostgreSQL 17 do not have
 _OF_CONNECTIONS = ("application_name", "options")  # startup parameters that poolers accept; never set per transaction
 #: errors after which it is unknown whether the server executed the statement
@@ -114,6 +115,22 @@ class _Transaction(TransactionWrapper):
             async with self.acquire_connection() as connection:
                 self.log.debug("%s: %s", query, values)
                 return [dict(row) for row in await connection.fetch(query, *(values or ()))]
+        except TimeoutError:
+            self.abandon()
+            raise
+
+    @translate_exceptions
+    async def insert_rows(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Insert rows by COPY, or by a prepared statement if they are few; close the connection if it times out."""
+        names = ", ".join(columns)
+        marks = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+        try:
+            async with self.acquire_connection() as connection:
+                self.log.debug("INSERT INTO %s (%s): %s", table, names, rows)
+                if len(rows) < FEWEST_TO_COPY:
+                    await connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
+                else:
+                    await connection.copy_records_to_table(table, records=rows, columns=columns)
         except TimeoutError:
             self.abandon()
             raise

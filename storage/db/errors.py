@@ -109,6 +109,13 @@ def is_row_error(exc: BaseException) -> bool:
     return isinstance(exc, IntegrityError | OperationalError | asyncpg.DataError | OverflowError)
 
 
+def is_duplicate_error(exc: Exception) -> bool:
+    """Return whether the database refused a row because another row has the same unique key."""
+    cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps it
+    code = getattr(cause, "sqlite_errorcode", None)
+    return isinstance(cause, asyncpg.UniqueViolationError) or code == sqlite3.SQLITE_CONSTRAINT_UNIQUE
+
+
 def is_reference_error(exc: Exception) -> bool:
     """Return whether a statement failed because another row refers to a row that it deletes, or to one that is gone."""
     cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps it

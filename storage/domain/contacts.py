@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 
 from storage.domain.errors import BadItem, BadText
@@ -153,17 +154,16 @@ def replace_broken_text(text: str) -> str:
 
 def check_text(value: Json, name: str) -> None:
     """Raise BadText if a text in *value* cannot be stored. *name* is the name of the value in the message."""
-    match value:
-        case str():
-            if problem := find_broken_text(value):
-                raise BadText(f"{name} {problem}: remove it")
-        case list():
-            for element in value:
-                check_text(element, name)
-        case dict():
-            for key, element in value.items():
-                check_text(key, name)
-                check_text(element, name)
+    if isinstance(value, str):
+        if problem := find_broken_text(value):
+            raise BadText(f"{name} {problem}: remove it")
+    elif isinstance(value, list):
+        for element in value:
+            check_text(element, name)
+    elif isinstance(value, dict):
+        for key, element in value.items():
+            check_text(key, name)
+            check_text(element, name)
 
 
 def looks_like_address(text: str) -> bool:
@@ -171,6 +171,7 @@ def looks_like_address(text: str) -> bool:
     return _ADDRESS.fullmatch(fold_address(text)) is not None
 
 
+@lru_cache(maxsize=4096)  # each item of a batch names its contact, and several phases look at each
 def address_key(address: str) -> str:
     """Return the matching key of an address. Raises BadItem if the address is invalid."""
     key = fold_address(address)

@@ -138,13 +138,11 @@ def clean_item(item: Item) -> Item:
 
 def list_targets(item: Item | Merge | Split | Deletion) -> tuple[Reference | int, ...]:
     """Return the contacts that an item names: one, or for a merge and a split two."""
-    match item:
-        case Merge():
-            return (item.contact, item.into)
-        case Split():
-            return (item.contact, item.id)
-        case _:
-            return (item.contact,)
+    if isinstance(item, Merge):
+        return (item.contact, item.into)
+    if isinstance(item, Split):
+        return (item.contact, item.id)
+    return (item.contact,)
 
 
 def check_item(item: Item | Merge | Split | Deletion, *, received: int, index: int = 0) -> int:
@@ -193,8 +191,10 @@ def _check_texts(item: Item | Merge | Split | Deletion) -> None:
             check_text(contact.email, "what names its contact")
             check_text(contact.id, "what names its contact")
     if isinstance(item, Item):
-        check_text(item.activity, "its activity")
-        check_text(item.reason, "its reason")
+        if item.activity is not None:
+            check_text(item.activity, "its activity")
+        if item.reason is not None:
+            check_text(item.reason, "its reason")
         for name, value in item.fields.items():
             check_text(name, "the name of an attribute")
             check_text(value, f"its `{name}`")

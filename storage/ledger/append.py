@@ -77,15 +77,17 @@ def _stamp_facts(
     command, or the cells of an import, are therefore at least a microsecond apart, in the order of the items. An
     activity with a time keeps it, even if a person imports it.
     """
-    latest = {pair: states[pair].last[0] for planned in plan.items for pair in planned.pairs}
+    latest: dict[Scored, int] = {}
     stamped = []
     for planned in plan.items:
-        at = planned.at
-        is_by_person = plan.submission.actor and planned.item.activity is None
-        if planned.item.occurred_at is None or is_by_person:
-            fields = [stated_at.get((planned.contact, name), -1) + 1 for name in planned.item.fields]
-            at = max([at, *(latest[pair] + 1 for pair in planned.pairs), *fields])
-        latest |= {pair: max(latest[pair], at) for pair in planned.pairs}
+        item, at, pairs = planned.item, planned.at, planned.pairs
+        for pair in pairs:
+            latest.setdefault(pair, states[pair].last[0])
+        if item.occurred_at is None or (plan.submission.actor and item.activity is None):
+            fields = [stated_at.get((planned.contact, name), -1) + 1 for name in item.fields]
+            at = max([at, *(latest[pair] + 1 for pair in pairs), *fields])
+        for pair in pairs:
+            latest[pair] = max(latest[pair], at)
         stamped.append((planned, plan.fact(planned, at)))
     return stamped
 

@@ -142,6 +142,7 @@ class Committer:
                     await self._retry_locked()
                 if group := self._queue.next_group():
                     self._queue.put_back(await self._commit_group(group))
+                    await self.database.analyze_new_tables()
         finally:
             self._task = None
 

@@ -79,36 +79,24 @@ async def insert_contacts(session: Session, people: Sequence[tuple[int, str | No
     """Insert a contact for each (workspace id, address as typed) and return their ids."""
     ids = await database.current_database().next_ids(session, "contacts", len(people))
     rows = [
-        {"id": id, "workspace": workspace, "email": email, "email_key": contact_keys({"email": email})["email_key"]}
+        (id, workspace, email, email, None if email is None else fold_address(email), "[]", "", "{}", "{}", now, now)
         for id, (workspace, email) in zip(ids, people, strict=True)
     ]
-    await session.rows(
-        "INSERT INTO contacts"
-        " (id, workspace_id, first_email, email, email_key, tags, tags_key, attributes, stamps, created_at, updated_at)"
-        " SELECT id, workspace, email, email, email_key, '[]', '', '{}', '{}', $2, $2"
-        " FROM given(id bigint, workspace bigint, email text, email_key text) ORDER BY id",
+    await session.insert(
+        "contacts",
+        ("id", "workspace_id", "first_email", "email", "email_key", "tags", "tags_key", "attributes", "stamps",
+         "created_at", "updated_at"),
         rows,
-        now,
-    )
+    )  # fmt: skip  # one line for what is listed first
     session.reworded.update(ids)
+    session.untouched.update(zip(ids, (email for _, email in people), strict=True))
     return ids
 
 
 async def insert_identities(session: Session, identities: Mapping[Identity, int]) -> None:
     """Insert identities with their contact rows. Raises StartAgain if another transaction has inserted one of them."""
-    rows = [
-        {"workspace": workspace, "namespace": namespace, "value": value, "contact": contact}
-        for (workspace, namespace, value), contact in sorted(identities.items())
-    ]
-    written = await session.rows(
-        "INSERT INTO identities (workspace_id, namespace, value, contact_id)"
-        " SELECT workspace, namespace, value, contact"
-        " FROM given(workspace bigint, namespace text, value text, contact bigint)"
-        ' WHERE true ORDER BY workspace, namespace COLLATE "C", value COLLATE "C" ON CONFLICT DO NOTHING RETURNING id',
-        rows,
-    )
-    if len(written) < len(rows):
-        raise StartAgain
+    rows = [(*identity, contact) for identity, contact in sorted(identities.items())]
+    await session.insert("identities", ("workspace_id", "namespace", "value", "contact_id"), rows)
 
 
 async def lock(session: Session, expected: Mapping[int, int]) -> None:
@@ -162,10 +150,13 @@ async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
 
 async def load_merged(session: Session, contacts: Iterable[int]) -> dict[int, dict[int, str | None]]:
     """Return the rows of contacts with more than one row: contact → row → address that the row was inserted with."""
-    merged = await session.rows(
-        "SELECT DISTINCT m.merged_into AS id FROM given(id bigint) JOIN contacts m ON m.merged_into = given.id",
-        [{"id": id} for id in sorted(set(contacts))],
-    )
+    known = sorted(set(contacts) - session.untouched.keys())
+    merged: Sequence[Row] = ()
+    if known:
+        merged = await session.rows(
+            "SELECT DISTINCT m.merged_into AS id FROM given(id bigint) JOIN contacts m ON m.merged_into = given.id",
+            [{"id": id} for id in known],
+        )
     if not merged:  # the usual case
         return {}
     rows = await session.rows(
@@ -190,6 +181,7 @@ async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
 
 async def write_groups(session: Session, root_of: Mapping[int, int]) -> None:
     """Update the contact that each of these rows belongs to: row → contact. The caller holds the locks."""
+    session.untouched.clear()
     await session.rows(
         "UPDATE contacts SET merged_into = CASE WHEN given.root = given.id THEN NULL ELSE given.root END"
         " FROM given(id bigint, root bigint) WHERE contacts.id = given.id",
@@ -246,6 +238,7 @@ async def count_identities(session: Session, contacts: Iterable[int]) -> dict[in
 async def erase(session: Session, rows: Collection[int]) -> None:
     """Empty contact rows, and delete their identities and attribute values. The caller holds the locks."""
     ids = [{"id": row} for row in sorted(rows)]
+    session.untouched.clear()
     for table in ("identities", "attribute_values"):
         await session.rows(f"DELETE FROM {table} WHERE contact_id IN (SELECT id FROM given(id bigint))", ids)
     await session.rows(
@@ -269,12 +262,17 @@ async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
 
 async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
     """Return the fields of contacts, each with the order of the fact that states it."""
-    rows = await session.rows(
-        f"SELECT id, {', '.join(FIELDS)}, attributes, stamps FROM contacts"
-        " WHERE id IN (SELECT id FROM given(id bigint))",
-        [{"id": id} for id in sorted(set(ids))],
-    )
-    return {row["id"]: _parse_fields(row) for row in rows}
+    wanted = set(ids)
+    fields_of: dict[int, Fields] = {id: {} for id in wanted if id in session.untouched}
+    known = sorted(wanted - fields_of.keys())
+    rows: Sequence[Row] = ()
+    if known:
+        rows = await session.rows(
+            f"SELECT id, {', '.join(FIELDS)}, attributes, stamps FROM contacts"
+            " WHERE id IN (SELECT id FROM given(id bigint))",
+            [{"id": id} for id in known],
+        )
+    return fields_of | {row["id"]: _parse_fields(row) for row in rows}
 
 
 def _parse_fields(row: Row) -> Fields:
@@ -289,13 +287,17 @@ def _parse_fields(row: Row) -> Fields:
 
 async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: int) -> None:
     """Save all fields of contacts with their matching keys and attribute values. The caller holds the locks."""
-    member_rows = await session.rows(
-        "SELECT given.id, m.id AS member, m.first_email, m.attributes, m.split_at,"
-        f" {', '.join(f'm.{column}' for column in _WORD_COLUMNS)} FROM given(id bigint)"
-        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id DESC",
-        [{"id": id} for id in sorted(changed)],
-    )
-    first_email = {row["id"]: row["first_email"] for row in member_rows if row["first_email"]}  # of the oldest row
+    known = sorted(changed.keys() - session.untouched.keys())
+    member_rows: Sequence[Row] = ()
+    if known:
+        member_rows = await session.rows(
+            "SELECT given.id, m.id AS member, m.first_email, m.attributes, m.split_at,"
+            f" {', '.join(f'm.{column}' for column in _WORD_COLUMNS)} FROM given(id bigint)"
+            " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id ORDER BY m.id DESC",
+            [{"id": id} for id in known],
+        )
+    first_email = {id: email for id, email in session.untouched.items() if email and id in changed}
+    first_email |= {row["id"]: row["first_email"] for row in member_rows if row["first_email"]}  # of the oldest row
     own_addresses = await _load_addresses(session, {row["id"] for row in member_rows if row["split_at"] is not None})
     attributes_before = {row["id"]: json.loads(row["attributes"]) for row in member_rows if row["id"] == row["member"]}
     texts_before = {
@@ -316,8 +318,8 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
             {
                 "id": id,
                 **{name: values.get(name) for name in TEXT_FIELDS},
-                "tags": json.dumps(_list_tags(values.get("tags")), ensure_ascii=False),
-                "attributes": json.dumps(attributes, ensure_ascii=False, sort_keys=True),
+                "tags": json.dumps(tags, ensure_ascii=False) if (tags := _list_tags(values.get("tags"))) else "[]",
+                "attributes": json.dumps(attributes, ensure_ascii=False, sort_keys=True) if attributes else "{}",
                 **contact_keys(values),
                 "stamps": json.dumps(
                     {
@@ -335,7 +337,11 @@ async def write_fields(session: Session, changed: Mapping[int, Fields], *, now: 
         rows,
         now,
     )
-    session.reworded |= {row["id"] for row in rows if texts_before[row["id"]] != [row[name] for name in _WORD_COLUMNS]}
+    session.reworded |= {
+        row["id"] for row in rows if texts_before.get(row["id"]) != [row[name] for name in _WORD_COLUMNS]
+    }
+    for id in changed:
+        session.untouched.pop(id, None)
     await write_attribute_values(session, attributes_before, attributes_after)
 
 

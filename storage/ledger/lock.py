@@ -141,10 +141,15 @@ def _insert_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
     roots = {**plan.roots, **{id: id for id in id_of.values()}}
     items = []
     for planned in plan.items:
-        moved = planned.with_rows([id_of.get(row, row) for row in planned.rows], roots)
+        if planned.rows[0] > 0:  # the lowest: none of them is new
+            items.append(planned)
+            continue
+        rows = {id_of.get(row, row) for row in planned.rows}
+        places = {place for place, _, _ in planned.links}
+        links = tuple(link for link in make_links(rows) if link[0] in places) if places else ()
+        moved = planned.with_rows(rows, roots, links=links)
         if moved.into is not None:
             moved = replace(moved, into=id_of.get(moved.into, moved.into))
-        places = {place for place, _, _ in planned.links}
-        items.append(replace(moved, links=tuple(link for link in make_links(moved.rows) if link[0] in places)))
+        items.append(moved)
     members = {**plan.members, **{id_of[row]: id_of[row] for row in plan.newcomers}} if plan.joined else plan.members
     return replace(plan, items=tuple(items), roots=roots, members=members)

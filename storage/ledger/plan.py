@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
-from storage.domain.contacts import EMAIL, clean_address
+from storage.domain.contacts import EMAIL, Reference, clean_address
 from storage.domain.errors import Conflict, Refusal
 from storage.domain.facts import (
     DELETE,
@@ -112,10 +112,17 @@ class PlannedItem:
         """The scores that the item's fact affects."""
         return [(self.contact, key) for key in self.scores]
 
-    def with_rows(self, rows: Collection[int], roots: Mapping[int, int]) -> "PlannedItem":
+    def with_rows(
+        self, rows: Collection[int], roots: Mapping[int, int], *, links: "tuple[Link, ...]" = ()
+    ) -> "PlannedItem":
         """Return the item with the contact rows that it names, at least one. Its fact belongs to the first row."""
         ordered = tuple(sorted(set(rows)))
-        return replace(self, rows=ordered, contact=roots.get(ordered[0], ordered[0]))
+        # Every item of a batch comes here, and `replace` would take three times as long.
+        return PlannedItem(
+            position=self.position, item=self.item, kind=self.kind, key=self.key, at=self.at,
+            references=self.references, scores=self.scores, refusal=self.refusal,
+            rows=ordered, links=links, into=self.into, contact=roots.get(ordered[0], ordered[0]), note=self.note,
+        )  # fmt: skip  # what stays, then what is new
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +328,7 @@ def plan_submission(
     items: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
     settled: dict[int, ItemOutcome] = {}
+    references: dict[int, ContactReference] = {}  # by identity of the object: items of one row of a file share it
     for index, raw_item in enumerate(submission.items):
         item = clean_item(raw_item) if isinstance(raw_item, Item) else raw_item
         if isinstance(item, Unusable):
@@ -330,7 +338,10 @@ def plan_submission(
         else:
             try:
                 at = check_item(item, received=submission.received_at, index=index)
-                items.append(_plan_item(index, item, workspace.id, submission.source, types, at))
+                for target in list_targets(item):
+                    if id(target) not in references:
+                        references[id(target)] = _plan_reference(target, workspace.id)
+                items.append(_plan_item(index, item, workspace.id, submission.source, types, at, references))
             except Refusal as refusal:
                 refused[index] = refusal
     plan = Plan(
@@ -340,6 +351,15 @@ def plan_submission(
     return plan.refuse(refused)
 
 
+def _plan_reference(target: Reference | int, workspace: int) -> ContactReference:
+    if isinstance(target, int):
+        return ContactReference(row=target)
+    identities = tuple((workspace, namespace, key) for namespace, key in target.identities())
+    former = {(workspace, *now): (workspace, *then) for now, then in target.former_identities().items()}
+    email = clean_address(target.email) if target.email else None
+    return ContactReference(email=email, identities=identities, former=former)
+
+
 def _plan_item(
     index: int,
     item: Item | Merge | Split | Deletion,
@@ -347,16 +367,9 @@ def _plan_item(
     source: str,
     types: Mapping[str, ScoreType],
     at: int,
+    references: Mapping[int, ContactReference],
 ) -> PlannedItem:
-    references = []
-    for target in list_targets(item):
-        if isinstance(target, int):
-            references.append(ContactReference(row=target))
-        else:
-            identities = tuple((workspace, namespace, key) for namespace, key in target.identities())
-            former = {(workspace, *now): (workspace, *then) for now, then in target.former_identities().items()}
-            email = clean_address(target.email) if target.email else None
-            references.append(ContactReference(email=email, identities=identities, former=former))
+    targets = list_targets(item)
     refusal: Refusal | None = None
     try:
         check_limits(item, types)
@@ -373,7 +386,8 @@ def _plan_item(
         item = Item(key=item.key, contact=item.contact, occurred_at=item.occurred_at, raw=item.raw)
     return PlannedItem(
         position=index, item=item, kind=kind, key=(workspace, source, item.key, subject or item.score or ""),
-        at=at, references=tuple(references), scores=_scores_of(item, types), refusal=refusal,
+        at=at, references=tuple(references[id(target)] for target in targets), scores=_scores_of(item, types),
+        refusal=refusal,
     )  # fmt: skip  # arguments grouped: identification, then references
 
 
@@ -381,6 +395,8 @@ def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
     """Return the keys of the score types that an item may change: its own, and those with rules that refer to it."""
     keys = [item.score] if item.score else []
     for key, score_type in types.items():
+        if not score_type.rules:
+            continue
         rules = compile_rules(score_type.rules)
         is_relevant = rules.holds_from_first_fact or (rules.asks_fields and item.fields)
         if key not in keys and (is_relevant or (item.activity and rules.bears(item.activity))):

@@ -37,6 +37,7 @@ class Unsaved:
     score_type: ScoreType
     effects: Mapping[int, tuple[Fact, Effect]]
     is_whole: bool  #: *effects* are all effects of the score, because it was folded from its whole ledger
+    replaced: frozenset[int] = frozenset()  #: the facts in *effects* whose stored effects are replaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Known:
     """What a transaction knows about the scores of contacts that it has locked, so that no one else changes them."""
 
     states: Mapping[Scored, ScoreState]
+    missing: frozenset[Scored] = frozenset()  #: scores without a row
     ledgers: Mapping[Scored, Ledger] = field(default_factory=dict)  #: of scores folded from the ledger
     unsaved: Mapping[Scored, Unsaved] = field(default_factory=dict)
 
@@ -79,12 +81,14 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
         own_ids = {new.fact_id for new in plan.new}
         for pair in dict.fromkeys(plan.pairs):
             new_facts, before = facts_of.get(pair, ()), known.unsaved.get(pair)
+            replaced = before.replaced if before else frozenset()
             if pair in loaded:
                 ledgers[pair] = loaded[pair]
             elif pair in ledgers:
                 ledgers[pair] = _add_facts(ledgers[pair], new_facts, plan)
             if pair in late:
                 states[pair], effects = late[pair]
+                replaced = frozenset(effects.keys() - own_ids)
             elif pair in whole:
                 ledger = ledgers[pair]
                 states[pair], effects = fold_ledger(ledger.facts, types[pair], undone=ledger.undone)
@@ -99,10 +103,11 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
             moved[pair] = states[pair]
             is_whole = pair in whole or (before is not None and before.is_whole)
             unsaved[pair] = Unsaved(
-                workspace=plan.workspace.id, score_type=types[pair], effects=effects, is_whole=is_whole
-            )
+                workspace=plan.workspace.id, score_type=types[pair], effects=effects, is_whole=is_whole,
+                replaced=replaced,
+            )  # fmt: skip  # of what, then what
     projected = [_report_moves(plan, known.states, moved, silent) for plan in plans]
-    return projected, Known(states=states, ledgers=ledgers, unsaved=unsaved)
+    return projected, replace(known, states=states, ledgers=ledgers, unsaved=unsaved)
 
 
 async def save_scores(session: Session, known: Known) -> Known:
@@ -114,8 +119,10 @@ async def save_scores(session: Session, known: Known) -> Known:
         anew={pair for pair, unsaved in known.unsaved.items() if unsaved.is_whole},
         types={pair: unsaved.score_type for pair, unsaved in known.unsaved.items()},
         workspaces={pair: unsaved.workspace for pair, unsaved in known.unsaved.items()},
+        replaced={pair: unsaved.replaced for pair, unsaved in known.unsaved.items()},
+        missing=known.missing,
     )
-    return replace(known, unsaved={})
+    return replace(known, unsaved={}, missing=known.missing - known.unsaved.keys())
 
 
 async def _load_ledgers(

@@ -17,6 +17,16 @@ NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C
 #: one effect in so many carries the state of its score, if the rank alone does not determine it
 SNAPSHOTS = 16
 
+_SCORE_COLUMNS = {
+    "workspace_id": "bigint", "contact_id": "bigint", "definition_id": "bigint", "own": "bigint", "own_at": "bigint",
+    "base": "bigint", "rank": "bigint", "spent": "text", "last_at": "bigint", "last_source": "text", "last_key": "text",
+}  # fmt: skip  # a column a line would hide their order
+_EFFECT_COLUMNS = {
+    "workspace_id": "bigint", "contact_id": "bigint", "definition_id": "bigint", "fact_id": "bigint", "at": "bigint",
+    "asked": "bigint", "effective": "bigint", "rank_after": "bigint", "rule": "text", "capped": "bigint",
+    "snapshot": "text",
+}  # fmt: skip  # a column a line would hide their order
+
 
 async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
     """Return the stored states of scores, each under the definition with the given row id.
@@ -56,23 +66,33 @@ async def save_projection(
     anew: Collection[Scored],
     types: Mapping[Scored, ScoreType],
     workspaces: Mapping[Scored, int],
+    replaced: Mapping[Scored, Collection[int]] | None = None,
+    missing: Collection[Scored] = frozenset(),
 ) -> None:
-    """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted."""
+    """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted.
+
+    The effects of all other scores are those of new facts, but for the facts in *replaced*, whose stored effects they
+    replace. The scores in *missing* have no row yet.
+    """
     if not states:
         return
-    await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
-    await session.rows(
-        "INSERT INTO scores"
-        " (workspace_id, contact_id, definition_id, own, own_at, base, rank, spent, last_at, last_source, last_key)"
-        " SELECT workspace, contact, definition, own, own_at, base, rank, spent, last_at, last_source, last_key"
-        " FROM given(workspace bigint, contact bigint, definition bigint, own bigint, own_at bigint, base bigint,"
-        " rank bigint, spent text, last_at bigint, last_source text, last_key text)"
-        " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
-        " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base,"
-        " rank = excluded.rank, spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
-        " last_key = excluded.last_key",
-        [_make_row(pair, states[pair], types[pair], workspaces[pair]) for pair in sorted(states)],
-    )
+    await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces, replaced=replaced or {})
+    new_rows, rows = list[tuple[object, ...]](), list[tuple[object, ...]]()
+    for pair in sorted(states):
+        row = _make_row(pair, states[pair], types[pair], workspaces[pair])
+        (new_rows if pair in missing else rows).append(row)
+    if new_rows:
+        await session.insert("scores", tuple(_SCORE_COLUMNS), new_rows)
+    if rows:
+        await session.rows(
+            f"INSERT INTO scores ({', '.join(_SCORE_COLUMNS)}) SELECT {', '.join(_SCORE_COLUMNS)}"
+            f" FROM given({_list_types(_SCORE_COLUMNS)})"
+            " WHERE true ON CONFLICT (contact_id, definition_id) DO UPDATE"
+            " SET own = excluded.own, own_at = excluded.own_at, base = excluded.base, rank = excluded.rank,"
+            " spent = excluded.spent, last_at = excluded.last_at, last_source = excluded.last_source,"
+            " last_key = excluded.last_key",
+            [dict(zip(_SCORE_COLUMNS, row, strict=True)) for row in rows],
+        )
 
 
 async def _save_effects(
@@ -82,50 +102,42 @@ async def _save_effects(
     anew: Collection[Scored],
     types: Mapping[Scored, ScoreType],
     workspaces: Mapping[Scored, int],
+    replaced: Mapping[Scored, Collection[int]],
 ) -> None:
     stored = await _load_effects(session, {pair: types[pair].definition for pair in anew})
-    rows, deleted = [], []
+    new_rows, rows, deleted = list[tuple[object, ...]](), list[tuple[object, ...]](), list[Row]()
     for pair in sorted(effects):
-        before = stored.get(pair, {})
-        deleted += [
-            {"fact": id, "definition": types[pair].definition} for id in sorted(before.keys() - effects[pair].keys())
-        ]
+        before, definition, workspace = stored.get(pair, {}), types[pair].definition, workspaces[pair]
+        deleted += [{"fact": id, "definition": definition} for id in sorted(before.keys() - effects[pair].keys())]
         for id, (fact, effect) in sorted(effects[pair].items()):
             snapshot = make_snapshot(id, effect, types[pair])
             if before.get(id) != (effect, snapshot):
-                row: Row = {
-                    "fact": id,
-                    "workspace": workspaces[pair],
-                    "contact": pair[0],
-                    "definition": types[pair].definition,
-                }
-                row |= {
-                    "at": fact.occurred_at,
-                    "asked": effect.asked,
-                    "effective": effect.effective,
-                    "rank_after": effect.rank_after,
-                }
-                row |= {"rule": effect.rule, "capped": effect.capped, "snapshot": snapshot}
-                rows.append(row)
+                row = (
+                    workspace, pair[0], definition, id, fact.occurred_at,
+                    effect.asked, effect.effective, effect.rank_after, effect.rule, effect.capped, snapshot,
+                )  # fmt: skip  # in the lines of _EFFECT_COLUMNS
+                is_stored = id in before or id in replaced.get(pair, ())
+                (rows if is_stored else new_rows).append(row)
     if deleted:
         await session.rows(
             "DELETE FROM effects WHERE (fact_id, definition_id) IN"
             " (SELECT fact, definition FROM given(fact bigint, definition bigint))",
             deleted,
         )
+    if new_rows:
+        await session.insert("effects", tuple(_EFFECT_COLUMNS), new_rows)
     if rows:
         await session.rows(
-            "INSERT INTO effects"
-            " (workspace_id, contact_id, definition_id, fact_id, at, asked, effective, rank_after, rule, capped,"
-            " snapshot)"
-            " SELECT workspace, contact, definition, fact, at, asked, effective, rank_after, rule, capped, snapshot"
-            " FROM given(fact bigint, workspace bigint, contact bigint, definition bigint, at bigint, asked bigint,"
-            " effective bigint, rank_after bigint, rule text, capped bigint, snapshot text)"
-            " WHERE true ON CONFLICT (fact_id, definition_id) DO UPDATE"
-            " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after,"
-            " rule = excluded.rule, capped = excluded.capped, snapshot = excluded.snapshot",
-            rows,
+            "UPDATE effects SET asked = given.asked, effective = given.effective, rank_after = given.rank_after,"
+            " rule = given.rule, capped = given.capped, snapshot = given.snapshot"
+            f" FROM given({_list_types(_EFFECT_COLUMNS)})"
+            " WHERE effects.fact_id = given.fact_id AND effects.definition_id = given.definition_id",
+            [dict(zip(_EFFECT_COLUMNS, row, strict=True)) for row in rows],
         )
+
+
+def _list_types(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {type}" for name, type in columns.items())
 
 
 async def delete_projection(session: Session, ids: Collection[int]) -> None:
@@ -137,23 +149,14 @@ async def delete_projection(session: Session, ids: Collection[int]) -> None:
         )
 
 
-def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> Row:
+def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> tuple[object, ...]:
+    """Return the values of a score's row, in the order of _SCORE_COLUMNS."""
     at, source, key = state.last
-    row: Row = {
-        "workspace": workspace,
-        "contact": pair[0],
-        "definition": score_type.definition,
-        "own": state.own,
-        "own_at": state.at,
-    }
-    row["spent"] = _dump(state.spent) if state.spent else None
-    return row | {
-        "base": state.base,
-        "rank": state.rank,
-        "last_at": at,
-        "last_source": source.decode(),
-        "last_key": key.decode(),
-    }
+    spent = _dump(state.spent) if state.spent else None
+    return (
+        workspace, pair[0], score_type.definition, state.own, state.at, state.base, state.rank, spent,
+        at, source.decode(), key.decode(),
+    )  # fmt: skip  # in the lines of _SCORE_COLUMNS
 
 
 async def _load_effects(

@@ -18,7 +18,7 @@ from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.errors import Refusal, SourceChanged, UnknownContact
 from storage.domain.facts import Item, Unusable
-from storage.domain.fold import ScoreState, beginning
+from storage.domain.fold import beginning
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
@@ -28,7 +28,6 @@ from storage.ledger.append import append_facts
 from storage.ledger.config_cache import ConfigCache, Configs
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
-from storage.ledger.facts import Scored
 from storage.ledger.lock import Returned, check_expected, check_folded, insert_newcomers, lock_contacts
 from storage.ledger.merge import carry_state, regroup_contacts
 from storage.ledger.plan import ItemKind, Name, Plan, arrange_turns, cut_group, plan_submission
@@ -76,7 +75,7 @@ async def record_group(
     plans = await insert_newcomers(session, plans, now=now)
     await ask_newcomers_of_plans(session, plans, rules, now=now)
     # Scores are read in a statement after the lock: read together with the lock, they might be older.
-    known = Known(states=await _load_states(session, plans))
+    known = await _load_known(session, plans)
     memory: Mapping[Watched, AlertMemory] = {}
     recorded: list[Plan] = []
     for turn in arrange_turns(plans):
@@ -123,12 +122,12 @@ async def _record_turn(
     """
     plans = [await regroup_contacts(session, await append_undo(session, plan), now=now) for plan in plans]
     if any(plan.regrouping or plan.undo for plan in plans):
-        known = Known(states=await _load_states(session, plans))
+        known = await _load_known(session, plans)
     plans = [await stamp_deletions(session, plan) for plan in plans]
     plans = await append_facts(session, plans, known.states)
     plans = [await erase_contacts(session, plan, now=now) for plan in plans]
     if any(plan.regrouping for plan in plans):
-        known = Known(states=await _load_states(session, plans))
+        known = await _load_known(session, plans)
     plans, known = await project(session, plans, known)
     evaluations = list_evaluations(plans, rules)
     if any(reads_scores(evaluation.rule) for evaluation in evaluations):
@@ -141,14 +140,15 @@ async def _record_turn(
     return plans, known, memory
 
 
-async def _load_states(session: Session, plans: Sequence[Plan]) -> dict[Scored, ScoreState]:
+async def _load_known(session: Session, plans: Sequence[Plan]) -> Known:
     """Return the states of all scores that plans may change, as they are before the change."""
     types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
-    states = await projection.load_states(session, {pair: score_type.definition for pair, score_type in types.items()})
-    states |= {pair: beginning(score_type) for pair, score_type in types.items() if pair not in states}
-    return states | {
-        pair: carry_state(plan, pair) for plan in plans for pair in plan.pairs if pair[0] in plan.regrouped
-    }
+    stored = await projection.load_states(
+        session, {pair: score_type.definition for pair, score_type in types.items() if pair[0] not in session.untouched}
+    )
+    states = {pair: stored.get(pair) or beginning(score_type) for pair, score_type in types.items()}
+    regrouped = {pair: carry_state(plan, pair) for plan in plans for pair in plan.pairs if pair[0] in plan.regrouped}
+    return Known(states={**states, **regrouped}, missing=frozenset(types.keys() - stored.keys()))
 
 
 async def _queue_readbacks(session: Session, plans: Iterable[Plan], *, now: int) -> None:

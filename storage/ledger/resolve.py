@@ -28,13 +28,14 @@ class _LedgerView:
     verified: Mapping[tuple[int, int], int]  #: (workspace id, row) → contact, for items that refer to a row
     roots: Mapping[int, int]  #: row → contact
     row_of: dict[Identity, int]
-    stored: dict[FactKey, StoredFact]
+    stored: dict[FactKey, StoredFact]  #: facts of the ledger, and links of resolved items
     tombstones: Mapping[Identity, int]
     splits: Collection[frozenset[int]]  #: pairs of contacts that a split parted; see `load_splits`
     named_ids: Mapping[FactKey, str]  #: key → the id by which the fact identified its contact
     identity_counts: Mapping[int, int]  #: contact to be split → number of its addresses and ids
     joined: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items of the group link
     newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
+    resolved: dict[FactKey, tuple[Plan, PlannedItem]] = field(default_factory=dict)  #: items that become facts
 
     def copy(self) -> "_LedgerView":
         """Return a copy; a change of the copy does not affect the original."""
@@ -44,7 +45,15 @@ class _LedgerView:
             stored=dict(self.stored),
             joined=list(self.joined),
             newcomers=dict(self.newcomers),
+            resolved=dict(self.resolved),
         )
+
+    def find_fact(self, key: FactKey) -> StoredFact | None:
+        """Return the fact with a key, as stored, or as a resolved item will be stored."""
+        if key not in self.resolved:
+            return self.stored.get(key)
+        plan, planned = self.resolved[key]
+        return planned.rows[0], plan.submission.received_at, plan.fact(planned, planned.at)
 
     def root(self, row: int) -> int:
         """Return the contact that a row belonged to before this group of submissions."""
@@ -118,12 +127,12 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
     if stored:  # one snapshot: otherwise a concurrent merge makes a repeat look like one about another contact
         roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in stored.values() if row is not None)})
     row_of = {identity: row for identity, (row, _) in owners.items()}
-    link_keys = {
-        plan.link_key(planned, place)
-        for plan in plans
-        for planned in plan.items
-        for place, _, _ in make_links({row for row in _list_rows(planned, row_of) if row is not None})
-    }
+    link_keys = set[FactKey]()
+    for plan in plans:
+        for planned in plan.items:
+            rows = {row for row in _list_rows(planned, row_of) if row is not None}
+            if len(rows) > 1:
+                link_keys |= {plan.link_key(planned, place) for place, _, _ in make_links(rows)}
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
     # A split can only matter to an item that refers to several rows, or to another row than the fact that it repeats.
     several: set[int] = set()
@@ -184,26 +193,26 @@ def _resolve_item(
 
     Raises a Refusal if the item must be quarantined. Adds the identities to insert to *identities*.
     """
-    if planned.refusal is not None and planned.key not in view.stored:
+    stored = view.find_fact(planned.key)
+    if planned.refusal is not None and stored is None:
         raise planned.refusal
-    if any(
-        reference.row is not None and (plan.workspace.id, reference.row) not in view.verified
-        for reference in planned.references
-    ):
-        raise UnknownContact
-    if planned.key in view.stored:
-        stored = view.stored[planned.key]
-        check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, view))
+    for reference in planned.references:
+        if reference.row is not None and (plan.workspace.id, reference.row) not in view.verified:
+            raise UnknownContact
+    if stored is not None:
+        check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, view, stored))
         return DUPLICATE, None
-    if planned.kind is not ItemKind.DELETION and any(
+    is_deleted = bool(view.tombstones) and any(
         view.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
-    ):
+    )
+    if is_deleted and planned.kind is not ItemKind.DELETION:
         return DELETED, None
     if planned.kind is ItemKind.SPLIT:
         return None, _resolve_split(planned, view)
     rows_of = [_find_rows(plan, reference, view, identities) for reference in planned.references]
     rows = [row for reference_rows in rows_of for row in reference_rows]
-    if planned.kind is ItemKind.FACT and (own_row := _find_parted_row(planned, rows, view)) is not None:
+    is_fact = planned.kind is ItemKind.FACT
+    if is_fact and len(rows) > 1 and (own_row := _find_parted_row(planned, rows, view)) is not None:
         is_joined_again = len({view.root(row) for row in rows}) == 1
         planned, rows = replace(planned, note=None if is_joined_again else KEPT_APART), [own_row]
     resolved = planned.with_rows(rows, view.roots)
@@ -212,11 +221,10 @@ def _resolve_item(
     links = () if planned.kind is ItemKind.DELETION else make_links(resolved.rows)
     if planned.kind is ItemKind.MERGE and not links:
         return ALREADY_MERGED, None
-    new_links = _add_links(plan, resolved, links, view)
+    new_links = _add_links(plan, resolved, links, view) if links else ()
     if planned.kind is not ItemKind.MERGE:
-        fact = plan.fact(resolved, resolved.at)
-        view.stored[planned.key] = (resolved.rows[0], plan.submission.received_at, fact)
-    return None, replace(resolved, links=new_links)
+        view.resolved[planned.key] = (plan, resolved)
+    return None, replace(resolved, links=new_links) if new_links else resolved
 
 
 def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _LedgerView) -> tuple[Link, ...]:
@@ -243,6 +251,8 @@ def _find_rows(
     rows = {view.row_of[identity] for identity in reference.identities if identity in view.row_of}
     if reference.row is not None:
         rows = {reference.row}
+    elif len(rows) == 1 and len(reference.identities) == 1:
+        return rows
     if not rows and not plan.submission.creates:
         raise UnknownContact
     if not rows:
@@ -304,8 +314,8 @@ def _list_known_rows(planned: PlannedItem, row_of: Mapping[Identity, int], store
     return {row for row in (*_list_rows(planned, row_of), stored_row) if row is not None}
 
 
-def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView) -> bool:
-    """Return whether an item is about the same contact as the stored fact with its key.
+def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView, stored: StoredFact) -> bool:
+    """Return whether an item is about the same contact as *stored*, the fact with its key.
 
     Usually all references of the item must lead to the contact of the fact. Two exceptions:
     If the item has the same id as the fact, the address of the item may lead to another contact by now.
@@ -324,7 +334,7 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView) -> boo
     )
     if planned.kind is ItemKind.MERGE:
         return is_linked and bool(links)
-    stored_row, _, fact = view.stored[planned.key]
+    stored_row, _, fact = stored
     if planned.kind is ItemKind.SPLIT:
         return isinstance(fact, SplitOff) and view.row_of[planned.references[-1].identities[0]] == fact.other
     if stored_row is None:

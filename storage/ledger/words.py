@@ -35,17 +35,9 @@ async def save_words(session: Session, rows: Collection[int]) -> None:
     }
     old_words = {word for words in removed.values() for word in words}
     id_of = await _lock_words(session, set().union(*added.values()), old_words)
-    postings: list[Row] = [
-        {"workspace": word[0], "contact": contact, "word": id_of[word]}
-        for contact, words in added.items()
-        for word in words
-    ]
+    postings = sorted((contact, id_of[word], word[0]) for contact, words in added.items() for word in words)
     if postings:
-        await session.rows(
-            "INSERT INTO contact_words (workspace_id, contact_id, word_id)"
-            " SELECT workspace, contact, word FROM given(workspace bigint, contact bigint, word bigint)",
-            sorted(postings, key=lambda row: (row["contact"], row["word"])),
-        )
+        await session.insert("contact_words", ("contact_id", "word_id", "workspace_id"), postings)
     if old_words:
         await _delete_postings(session, removed)
 
@@ -113,16 +105,12 @@ async def _insert_words(session: Session, words: Iterable[_Word]) -> dict[_Word,
         [{"workspace": workspace, "word": word} for workspace, word in sorted(words)],
     )
     trigrams = [
-        {"workspace": record["workspace_id"], "trigram": trigram, "word": record["id"]}
+        (record["workspace_id"], trigram, record["id"])
         for record in records
         for trigram in sorted(list_trigrams(record["word"]))
     ]
     if trigrams:
-        await session.rows(
-            "INSERT INTO word_trigrams (workspace_id, trigram, word_id)"
-            " SELECT workspace, trigram, word FROM given(workspace bigint, trigram bigint, word bigint)",
-            trigrams,
-        )
+        await session.insert("word_trigrams", ("workspace_id", "trigram", "word_id"), trigrams)
     return {(record["workspace_id"], record["word"]): record["id"] for record in records}
 
 

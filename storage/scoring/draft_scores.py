@@ -45,7 +45,8 @@ async def project_into_drafts(
         states = await projection.load_states(session, dict.fromkeys(pairs, definition))
         lateness = await find_late(session, plans, states, dict.fromkeys(states, draft))
         late = await fold_late_facts(session, lateness.late)
-        await _save(session, workspace, draft, late)
+        replaced = {pair: effects.keys() - new_fact_ids for pair, (_, effects) in late.items()}
+        await _save(session, workspace, draft, late, replaced=replaced)
         whole = lateness.whole | (lateness.late.keys() - late.keys())
         # Pairs without a state are new contacts, regrouped contacts, and contacts that are left to the building job.
         ledgers = await facts.load_ledgers(
@@ -119,13 +120,15 @@ async def _save(
     folded: Mapping[Scored, tuple[ScoreState, Mapping[int, tuple[Fact, Effect]]]],
     *,
     anew: Collection[Scored] = (),
+    replaced: Mapping[Scored, Collection[int]] | None = None,
 ) -> None:
-    """Save states and effects of a draft. Scores in *anew* were folded from the ledger."""
+    """Save states and effects of a draft. *anew* and *replaced* are those of `save_projection`."""
     await projection.save_projection(
         session,
         states={pair: state for pair, (state, _) in folded.items()},
         effects={pair: effects for pair, (_, effects) in folded.items()},
         anew=anew,
+        replaced=replaced,
         types=dict.fromkeys(folded, draft),
         workspaces=dict.fromkeys(folded, workspace),
     )

@@ -37,6 +37,8 @@ async def load_stored_contacts(
     ids = await contacts.load_known(
         reader, {identity for import_row in import_rows for identity in import_row.list_identities(workspace)}
     )
+    if not ids:
+        return {}
     contact_ids = sorted(set(ids.values()))
     stored = {
         contact.id: _build_stored_contact(contact)
@@ -89,6 +91,8 @@ async def _find_former(reader: database.Session, import_rows: Sequence[ImportRow
         }
         for import_row in import_rows
     ]
+    if not any(former_of):
+        return
     known = await contacts.load_known(reader, {identity for former in former_of for identity in former.values()})
     for import_row, former in zip(import_rows, former_of, strict=True):
         import_row.former = {current: spelling for current, spelling in former.items() if spelling in known}

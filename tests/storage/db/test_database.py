@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from storage.bootstrap import Storage, migrate, open_storage
-from storage.db.database import BadDatabaseUrl, NotOpen, Session, current_database, parse_url, read, write
+from storage.db.database import BadDatabaseUrl, NotOpen, Session, StartAgain, current_database, parse_url, read, write
 from storage.db.errors import NoDatabase
 from storage.db.migrate import OtherApplication
 from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES
@@ -290,6 +290,41 @@ async def test_no_statement_is_given_what_no_text_can_hold(scratch: str, broken:
             await write(lambda session, sql=sql, params=params: session.rows(sql, params))  # type: ignore[misc]  # bound in each pass
     for text in (r"a\u0000", r"\\u0000", r"\ud83d", "\ufffd", "\U0001f600"):
         assert await read("SELECT text FROM given(text text)", [{"text": text}]) == [{"text": text}]
+
+
+@pytest.mark.parametrize("count", [1, 200], ids=["a few", "many"])
+async def test_rows_are_inserted_all_or_none(database_url: str, team: Team, count: int) -> None:
+    """Inserted rows are stored as they are, and none of them if one has a taken key or a text that nothing can hold."""
+    workspace = team.workspace.id
+    columns = ("id", "workspace_id", "word")
+    words = [(number, workspace, f"wörd, \t\\ {number}") for number in range(1, count + 1)]
+
+    def insert(rows: Sequence[Sequence[object]]) -> Coroutine[None, None, None]:
+        return write(lambda session: session.insert("words", columns, rows))
+
+    await insert(words)
+    others = [(number + 1_000, workspace, f"other {number}") for number in range(count)]
+    with pytest.raises(StartAgain):
+        await insert([*others, (5_000, workspace, words[-1][2])])
+    for broken in ("a\0b", "a\ud83d"):
+        with pytest.raises(BadText):
+            await insert([*others, (5_000, workspace, broken)])
+
+    stored = await raw.rows(database_url, "SELECT id, workspace_id, word FROM words ORDER BY id")
+    assert [tuple(row.values()) for row in stored] == words
+
+
+@postgres_only
+async def test_the_tables_are_analyzed_while_they_grow(database_url: str, team: Team) -> None:
+    """PostgreSQL knows the number of contacts after a large batch; after a small one it has not looked yet."""
+    known = "SELECT CAST(reltuples AS bigint) AS contacts FROM pg_class WHERE oid = 'contacts'::regclass"
+    await team.deliver(*(set_to(f"few{n}", f"few{n}@example.com", 5) for n in range(20)), batch="few")
+    assert await raw.rows(database_url, known) == [{"contacts": -1}]
+
+    await team.deliver(*(set_to(f"k{n}", f"p{n}@example.com", 5) for n in range(400)), batch="many")
+    for finish in current_database().before_close:
+        await finish()
+    assert await raw.rows(database_url, known) == [{"contacts": 420}]
 
 
 @sqlite_only
