@@ -178,9 +178,7 @@ def list_evaluations(plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRu
     evaluations = list[Evaluation]()
     resolved: dict[tuple[int, str], list[tuple[AlertRule, Watch]]] = {}  #: (workspace, score type) → its rules
     for plan in plans:
-        moved_of: dict[
-            str, list[tuple[Moved, bool]]
-        ] = {}  #: score type → its changes, and whether the state is the same
+        moved_of: dict[str, list[tuple[Moved, bool]]] = {}  #: score type → its changes; has the state stayed the same?
         for moved in plan.moved:
             moved_of.setdefault(moved.score_type.key, []).append((moved, moved.was == moved.state))
         watches = list[tuple[AlertRule, Watch]]()
