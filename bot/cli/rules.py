@@ -15,21 +15,16 @@ from bot.cli import output
 from bot.cli.definition_changes import as_document, print_preview, redefine
 from bot.cli.rules_csv import read_csv_rules
 from bot.cli.run import AsJson, Team, run, the_workspace
-from bot.cli.usage import Group
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.contacts import check_text
 from storage.domain.errors import BadDefinition, BadNumber, Refusal
-from storage.domain.filters.errors import did_you_mean
 from storage.domain.numbers import from_json, show
 from storage.domain.rules import check_rules
 from storage.domain.score_types import Rule, RuleCap, ScoreType
-from storage.domain.validation import explain_invalid
+from storage.domain.validation import did_you_mean, explain_invalid
 from storage.scoring.definitions import score_types
 from storage.transfer.export import list_attributes
-
-app = typer.Typer(cls=Group, help="Rules: what activities and attributes are worth.")
-
 
 _RULE_HEADER = re.compile(r"\s*\[\[\s*rule\s*\]\]")
 
@@ -55,7 +50,6 @@ class _RuleEntry(BaseModel):
     group: str | None = None
 
 
-@app.command("export")
 def export_rules(
     out: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", dir_okay=False)] = None,
     team: Team = None,
@@ -74,7 +68,6 @@ def export_rules(
         output.note(f"Wrote {text.count('[[rule]]')} rules to {out}.")
 
 
-@app.command("apply")
 def apply_rules(
     file: Annotated[Path, typer.Argument(metavar="FILE.toml|FILE.csv", exists=True, dir_okay=False)],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,

@@ -13,7 +13,6 @@ import typer
 from bot.blocks.audit import describe_states
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
-from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from bot.source_admin import explain_missing_token, explain_unreachable, fill_steps, webhook_url
@@ -37,8 +36,6 @@ from webhooks.source_settings import (
     next_secret,
     unknown_score_types,
 )
-
-app = typer.Typer(cls=Group, help="Sources: the systems that send scores.")
 
 TOKEN_PLACES = {
     "header": "in the header {name}: {token}",
@@ -126,7 +123,6 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     return run_command
 
 
-@app.command()
 @_with_options
 def add(
     slug: Annotated[str, typer.Argument(help="A short name: crm, hubspot-eu.")],
@@ -223,7 +219,6 @@ def json_file(path: Path | None) -> object:
         raise Refusal(f"the file {path} cannot be read as JSON: {exc}") from exc
 
 
-@app.command("list")
 def list_all(team: Team = None, as_json: AsJson = False) -> None:
     """List the sources, without their secrets."""
 
@@ -242,7 +237,6 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
     run(body)
 
 
-@app.command()
 def show(slug: str, team: Team = None, as_json: AsJson = False) -> None:
     """Show the settings of a source, without its secrets, and its deliveries of the last day."""
 
@@ -335,7 +329,6 @@ def _format_value(value: object) -> object:
     return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
-@app.command("set")
 @_with_options
 def set_(
     slug: str,
@@ -370,7 +363,6 @@ def set_(
     run(body)
 
 
-@app.command()
 def rotate(
     slug: str,
     secret: Annotated[str | None, typer.Option(help="The new secret, where the sender makes it.")] = None,
@@ -393,7 +385,6 @@ def rotate(
     run(body)
 
 
-@app.command()
 def remove(slug: str, team: Team = None, as_json: AsJson = False) -> None:
     """Remove a source and its deliveries. The scores that it set stay."""
 

@@ -6,7 +6,6 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
-from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -24,13 +23,10 @@ from storage.sources.subscriptions import (
 from webhooks.addresses import AllowedAddresses
 from webhooks.signing_secrets import check_signing_secret, new_signing_secret
 
-app = typer.Typer(cls=Group, help="Subscriptions: addresses that events are sent to.")
-
 _EVENTS = ", ".join(type.value for type in EventType)
 _EVERY_EVENT = {type.value for type in EventType if type not in SEGMENT_EVENTS}
 
 
-@app.command()
 def add(
     url: Annotated[str, typer.Argument(help="The address that receives events.")],
     event: Annotated[
@@ -60,7 +56,6 @@ def add(
     run(body)
 
 
-@app.command("list")
 def list_all(team: Team = None, as_json: AsJson = False) -> None:
     """List the subscriptions, without their secrets."""
 
@@ -85,7 +80,6 @@ def list_all(team: Team = None, as_json: AsJson = False) -> None:
     run(body)
 
 
-@app.command()
 def rotate(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Replace the signing secret of a subscription. For a day, events have a signature of each of the two secrets."""
 
@@ -99,7 +93,6 @@ def rotate(id: int, team: Team = None, as_json: AsJson = False) -> None:
     run(body)
 
 
-@app.command()
 def remove(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Remove a subscription with its deliveries. Events that wait are not sent any more."""
 
@@ -113,7 +106,6 @@ def remove(id: int, team: Team = None, as_json: AsJson = False) -> None:
     run(body)
 
 
-@app.command()
 def deliveries(
     id: int,
     state: Annotated[DeliveryState | None, typer.Option(help="Only those in this state.")] = None,
@@ -136,7 +128,6 @@ def deliveries(
     run(body)
 
 
-@app.command()
 def redeliver(
     id: Annotated[int, typer.Argument(help="The subscription.")],
     delivery: Annotated[

@@ -6,17 +6,13 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
-from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
 from storage.domain.durations import parse_span
 from storage.tokens import create_token, revoke_token, tokens
 
-app = typer.Typer(cls=Group, help="Tokens: what programs call the API with.")
 
-
-@app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.")],
     scope: Annotated[list[str], typer.Option(help="read, write, metrics, export; repeatable.")],
@@ -49,7 +45,6 @@ def create(
     run(body)
 
 
-@app.command("list")
 def list_all(team: Team = None, as_json: AsJson = False) -> None:
     """List the tokens, without their secrets."""
 
@@ -83,7 +78,6 @@ def _show_time(at: int | None) -> str | None:
     return None if at is None else output.moment(at)
 
 
-@app.command()
 def revoke(id: int, team: Team = None, as_json: AsJson = False) -> None:
     """Revoke a token at once."""
 

@@ -10,7 +10,8 @@ from typing import Annotated, TextIO
 import typer
 
 from bot.cli import output
-from bot.cli.run import AsJson, Team, read_filter, run, terminal_user, the_workspace
+from bot.cli.finding import read_filter
+from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage

@@ -8,7 +8,6 @@ import typer
 from bot.cli import output
 from bot.cli.definition_changes import as_document, print_preview, redefine
 from bot.cli.run import AsJson, Team, run, terminal_user, the_workspace
-from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.bootstrap import Storage
@@ -21,10 +20,7 @@ from storage.scoring.removal import add_again, is_removed, remove_score_type
 
 BAND = "NAME:FROM[:COLOR]"
 
-app = typer.Typer(cls=Group, help="Score types: their ranges, bands and half-lives.")
 
-
-@app.command()
 def add(
     key: Annotated[str, typer.Argument(help="A short key: fit, renewal.")],
     label: Annotated[str, typer.Option(help="What people read; by default the key.")] = "",
@@ -76,7 +72,6 @@ def add(
     run(body)
 
 
-@app.command("set")
 def change(
     key: Annotated[str, typer.Argument(help="The key of the type to change.")],
     label: Annotated[str | None, typer.Option(help="What people read.")] = None,
@@ -123,7 +118,6 @@ def change(
     run(body)
 
 
-@app.command("remove")
 def remove(
     key: Annotated[str, typer.Argument(help="The key of the type to remove.")],
     team: Team = None,
@@ -145,7 +139,6 @@ def remove(
     run(body)
 
 
-@app.command("list")
 def list_all(team: Team = None, as_json: AsJson = False) -> None:
     """List the score types, the default one first."""
 

@@ -6,21 +6,44 @@ validators. A person reads what is wrong, and where the help is.
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import typer
-from pydantic import ValidationError
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from bot.cli import output
-from storage.domain.filters.errors import did_you_mean
-from storage.domain.validation import explain_invalid
+from storage.domain.validation import did_you_mean, explain_invalid
 
 _TOO_MANY = re.compile(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)")
 _NO_COMMAND = re.compile(r"No such command '(.*?)'\.")
 _PREFIX = re.compile("^Value error, ")  # pydantic's, before a message of typer
 _NO_VALUE = re.compile(r"Option '(.*)' requires")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: the place of its function, as `module:function`, and the first paragraph of its help."""
+
+    place: str
+    summary: str
+
+
+class _Deferred(TyperCommand):
+    """A command in a list of commands. Its function is not imported, and its parameters are not known."""
+
+    def __init__(self, name: str, command: Command) -> None:
+        super().__init__(name, help=command.summary)
+        self._place = command.place
+
+    def load(self) -> Any:
+        """Import the function, and return the command that runs it."""
+        module, _, function = self._place.partition(":")
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(self.name)(getattr(import_module(module), function))
+        return typer.main.get_command(single)
 
 
 class Group(TyperGroup):
@@ -49,16 +72,32 @@ class Group(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that the arguments name, without the types of its flags in its help."""
-        resolved = super().resolve_command(ctx, args)
-        if resolved[1] is not None:
-            _hide_flag_types(resolved[1].get_params(ctx))
-        return resolved
+        name, command, rest = super().resolve_command(ctx, args)
+        if isinstance(command, _Deferred):
+            command = command.load()
+        if command is not None:
+            _hide_flag_types(command.get_params(ctx))
+        return name, command, rest
 
     def get_params(self, ctx: Any) -> Any:
         """Return the options of the group, without the types of flags in its help."""
         params = super().get_params(ctx)
         _hide_flag_types(params)
         return params
+
+
+def make_program(app: typer.Typer, commands: Mapping[str, Command], groups: Mapping[str, str]) -> Group:
+    """Return the program of an app without commands, with these commands: `list`, or `source list` in a group."""
+    program = typer.main.get_command(app)
+    assert isinstance(program, Group)
+    for name, command in commands.items():
+        group_name, _, verb = name.rpartition(" ")
+        if group_name and group_name not in program.commands:
+            program.add_command(Group(name=group_name, help=groups[group_name]))
+        group = program.commands[group_name] if group_name else program
+        assert isinstance(group, Group)
+        group.add_command(_Deferred(verb, command))
+    return program
 
 
 def _hide_flag_types(params: Iterable[Any]) -> None:
@@ -82,6 +121,8 @@ def explain(exc: typer.TyperException) -> str:
         return f"`{match[1]}` is too much: the command takes fewer words. Put a text with blanks in quotes."
     if not isinstance(exc, typer.BadParameter):
         return _as_sentence(exc.message)
+    from pydantic import ValidationError  # typer has imported it, if this is one
+
     name = _name_parameter(exc.param)
     if not exc.message:
         return f"{name} is missing."

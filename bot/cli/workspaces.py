@@ -9,7 +9,6 @@ import typer
 
 from bot.cli import output
 from bot.cli.run import AsJson, run, terminal_user
-from bot.cli.usage import Group
 from bot.clock import system_clock
 from bot.settings import Settings
 from storage.alerts.enroll import choose_channel
@@ -33,10 +32,7 @@ from storage.workspaces import (
 
 CHANNEL = re.compile(r"[CGD][A-Z0-9]{2,31}", re.ASCII)
 
-app = typer.Typer(cls=Group, help="Workspaces: one for each Slack team.")
 
-
-@app.command()
 def add(
     team: Annotated[str, typer.Argument(metavar="T0123", help="Slack's id of the team.")],
     name: Annotated[str, typer.Option(help="What people call it.")],
@@ -56,7 +52,6 @@ def add(
     run(body)
 
 
-@app.command("set")
 def set_up(
     team: Annotated[str, typer.Argument(metavar="T0123", help="Slack's id of the team.")],
     alert_channel: Annotated[str | None, typer.Option(metavar="C0123", help="Where follow-ups go.")] = None,
@@ -135,7 +130,6 @@ def _describe_roles(setters: Setters, roles: Mapping[str, Role]) -> list[str]:
     return lines + ([f"Roles: {', '.join(named)}."] if named else [])
 
 
-@app.command("remove")
 def remove(
     team: Annotated[str, typer.Argument(metavar="T0123", help="Slack's id of the team.")],
     yes: Annotated[
@@ -178,7 +172,6 @@ def remove(
     run(body, limits=MAINTENANCE)
 
 
-@app.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """List the workspaces, with where follow-ups go, the named admins and the roles."""
 

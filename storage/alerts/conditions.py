@@ -1,12 +1,14 @@
 """Check the conditions of alert rules: "if" and a filter.
 
 The condition of a rule is checked once, when the rule fires, for the contact as it was at that instant. If the instant
-is the write itself, one statement per rule checks all its contacts. If the rule fires by time alone, the contact is
+is the write itself, one statement checks all contacts of all rules. If the rule fires by time alone, the contact is
 folded to that instant, so that the result does not depend on when the rule is evaluated.
 """
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+from typing import TypeVar
 
 from storage.alerts.decisions import Decisions, Instant, IsMet
 from storage.alerts.rules import AlertRule
@@ -21,50 +23,70 @@ from storage.reading import pages, segments
 from storage.reading.past_contacts import load_contact_ledgers
 from storage.scoring import definitions
 
+T = TypeVar("T")
+
 
 async def decide_with_conditions(
-    session: Session, decide_each: Callable[[IsMet], list[Decisions]], *, now: int
+    session: Session, items: Sequence[T], decide: Callable[[T, IsMet], Decisions], *, now: int
 ) -> list[Decisions]:
-    """Run *decide_each* with the conditions of the rules that fire, and return the decisions.
+    """Run *decide* for each item with the conditions of the rules that fire, and return the decisions.
 
     A first run assumes that every condition is met. It finds every contact for which a rule may fire, because a
-    condition affects only later instants of the same rule and contact. The second run uses the conditions loaded for
-    these contacts.
+    condition affects only later instants of the same rule and contact. The items of which a condition was asked are
+    decided again, with the conditions loaded for their contacts.
     """
     firings: list[Instant] = []
 
-    def is_met(instant: Instant) -> bool:
+    def assume_met(instant: Instant) -> bool:
         firings.append(instant)
         return True
 
-    all_decisions = decide_each(is_met)
+    all_decisions, asked = list[Decisions](), list[int]()
+    for position, item in enumerate(items):
+        count = len(firings)
+        all_decisions.append(decide(item, assume_met))
+        if len(firings) > count:
+            asked.append(position)
     if not firings:
         return all_decisions
-    answer = await _load_conditions(session, firings, now=now)
-    if any(instant.by_time for instant in firings):  # contacts are folded, which takes a while after an outage
-        return await asyncio.to_thread(decide_each, answer)
-    return decide_each(answer)
+    is_met = await _load_conditions(session, firings, now=now)
+
+    def decide_again() -> list[Decisions]:
+        return [decide(items[position], is_met) for position in asked]
+
+    # Contacts are folded for instants that time alone decides, which takes a while after an outage.
+    is_slow = any(instant.by_time for instant in firings)
+    again = await asyncio.to_thread(decide_again) if is_slow else decide_again()
+    for position, decisions in zip(asked, again, strict=True):
+        all_decisions[position] = decisions
+    return all_decisions
 
 
 async def _load_conditions(session: Session, firings: Sequence[Instant], *, now: int) -> IsMet:
     """Load what the conditions of the rules in *firings* need, for any instant of the same rules and contacts."""
-    by_rule: dict[int, list[Instant]] = {}
+    written: dict[int, set[int]] = {}  #: rule id → the contacts that a plan changed
     past: dict[Workspace, set[int]] = {}  #: the contacts for which a rule fires by time alone
+    evaluations = {instant.evaluation.rule.id: instant.evaluation for instant in firings}
     for instant in firings:
-        by_rule.setdefault(instant.evaluation.rule.id, []).append(instant)
+        contact = instant.evaluation.contact
+        if instant.evaluation.plan is not None:
+            written.setdefault(instant.evaluation.rule.id, set()).add(contact)
         if instant.by_time:
-            past.setdefault(instant.evaluation.workspace, set()).add(instant.evaluation.contact)
+            past.setdefault(instant.evaluation.workspace, set()).add(contact)
     conditions: dict[int, Filter | None] = {}
-    matching: dict[int, frozenset[int]] = {}  #: rule id → the contacts that match now
-    for id, instants in by_rule.items():
-        workspace, rule = instants[0].evaluation.workspace, instants[0].evaluation.rule
-        types = (await definitions.live(session, {workspace.id}))[workspace.id]
-        condition = conditions[id] = await parse_condition(session, workspace, rule, tuple(types.values()))
-        written = sorted({instant.evaluation.contact for instant in instants if instant.evaluation.plan is not None})
-        if condition is not None and written:
-            matching[id] = frozenset(
-                await pages.matching_contacts(session, workspace, where=condition.where, among=written, now=now)
-            )
+    for workspace in {evaluation.workspace for evaluation in evaluations.values()}:
+        own = [evaluation for evaluation in evaluations.values() if evaluation.workspace == workspace]
+        types = None if own[0].plan is None else tuple(own[0].plan.types.values())
+        conditions |= await parse_conditions(session, workspace, [evaluation.rule for evaluation in own], types)
+    asking = [
+        (id, evaluations[id].workspace, condition.where)
+        for id, condition in conditions.items()
+        if condition is not None and id in written
+    ]
+    found = await pages.match_each(
+        session, [(workspace, where, written[id]) for id, workspace, where in asking], now=now
+    )
+    matching = {id: contacts for (id, _, _), contacts in zip(asking, found, strict=True)}
     ledgers = {
         contact: ledger
         for workspace, contacts_fired in past.items()
@@ -84,26 +106,41 @@ async def _load_conditions(session: Session, firings: Sequence[Instant], *, now:
     return is_met
 
 
-async def parse_condition(
-    session: Session, workspace: Workspace, rule: AlertRule, types: Sequence[ScoreType]
-) -> Filter | None:
-    """Parse the condition of a rule. Return None, for "no contact matches", if it refers to something that was deleted.
+async def parse_conditions(
+    session: Session, workspace: Workspace, rules: Collection[AlertRule], types: Sequence[ScoreType] | None = None
+) -> dict[int, Filter | None]:
+    """Parse the conditions of rules of a workspace, by rule id. *types*: its score types; None: those that are live.
 
-    Conditions refer to score types, bands and segments.
+    A condition that refers to something that was deleted is None, for "no contact matches". Conditions refer to score
+    types, bands and segments.
     """
-    try:
-        saved = await segments.load_segments(session, workspace)
-        return parse(rule.condition, types, owners=rule.owners, segments=saved)
-    except Refusal:
-        return None
+    if types is None:
+        types = tuple((await definitions.live(session, {workspace.id}))[workspace.id].values())
+    saved = await segments.load_segments(session, workspace)
+    parsed = _share_parsed(tuple(types), tuple(saved.items()))
+    for rule in rules:
+        text = (rule.condition, rule.maker_address)
+        if text not in parsed:
+            try:
+                parsed[text] = parse(rule.condition, types, owners=rule.owners, segments=saved)
+            except Refusal:
+                parsed[text] = None
+    return {rule.id: parsed[rule.condition, rule.maker_address] for rule in rules}
+
+
+@lru_cache(maxsize=64)
+def _share_parsed(
+    types: tuple[ScoreType, ...], saved: tuple[tuple[str, str], ...]
+) -> dict[tuple[str, str | None], Filter | None]:
+    """Return the conditions parsed so far with these score types and segments: parsing takes longer than asking."""
+    return {}
 
 
 async def match_at(
     session: Session, workspace: Workspace, rule: AlertRule, among: Collection[int], *, at: int
 ) -> frozenset[int]:
     """Return the contacts that met the condition of a rule at an instant, with everything received up to then."""
-    types = (await definitions.live(session, {workspace.id}))[workspace.id]
-    condition = await parse_condition(session, workspace, rule, tuple(types.values()))
+    condition = (await parse_conditions(session, workspace, [rule]))[rule.id]
     if condition is None:
         return frozenset()
     ledgers = await load_contact_ledgers(session, workspace, among)

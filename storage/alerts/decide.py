@@ -6,17 +6,16 @@ contacts without a write. Both evaluate the same instants in the same order.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.alerts.conditions import decide_with_conditions
-from storage.alerts.decisions import Decisions, Evaluation, IsMet, decide_change, find_own_address, list_evaluations
+from storage.alerts.decisions import Decisions, Evaluation, IsMet, decide_change, find_own_address, is_idle
 from storage.alerts.memory import Watched
-from storage.alerts.rules import AlertRule
 from storage.alerts.save_decisions import save_decisions
 from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.decay import shown
+from storage.domain.records import replace
 from storage.domain.texts import match_key
 from storage.ledger.plan import Plan
 from storage.reading import current_scores
@@ -25,18 +24,17 @@ from storage.reading import current_scores
 async def decide_all(
     session: Session,
     plans: Sequence[Plan],
-    rules: Mapping[int, Sequence[AlertRule]],
+    evaluations: Sequence[Evaluation],
     known: Mapping[Watched, AlertMemory],
     *,
     now: int,
 ) -> tuple[list[Plan], Mapping[Watched, AlertMemory]]:
-    """Evaluate every rule for the score changes of each plan. Return the plans and the alert memory.
+    """Evaluate rules for the score changes of plans, as listed by `list_evaluations`. Return plans and alert memory.
 
-    The plans share no contact, and all their other changes are already written. *rules* are by workspace id. *known* is
-    the alert memory that this transaction has read or written; it is returned with the additions. `unasked` of the
-    returned plans is the number of follow-ups that were not opened because the submission is muted.
+    The plans share no contact, and all their other changes are already written. *known* is the alert memory that this
+    transaction has read or written; it is returned with the additions. `unasked` of the returned plans is the number of
+    follow-ups that were not opened because the submission is muted.
     """
-    evaluations = [evaluation for plan in plans for evaluation in list_evaluations(plan, rules)]
     if not evaluations:
         return list(plans), known
     unknown = {evaluation.watched for evaluation in evaluations} - known.keys()
@@ -44,13 +42,14 @@ async def decide_all(
     known = {**known, **dict.fromkeys(unknown, AlertMemory()), **loaded}
     earlier_values = await _load_earlier_values(session, evaluations)
 
-    def decide_each(is_met: IsMet) -> list[Decisions]:
-        return [
-            decide_change(Decisions(evaluation, known[evaluation.watched]), earlier_values.get(position), is_met=is_met)
-            for position, evaluation in enumerate(evaluations)
-        ]
+    compared = [(evaluation, earlier_values.get(position)) for position, evaluation in enumerate(evaluations)]
+    undecided = [pair for pair in compared if not is_idle(pair[0], known[pair[0].watched], pair[1])]
 
-    all_decisions = await decide_with_conditions(session, decide_each, now=now)
+    def decide(pair: tuple[Evaluation, int | None], is_met: IsMet) -> Decisions:
+        evaluation, earlier = pair
+        return decide_change(Decisions(evaluation, known[evaluation.watched]), earlier, is_met=is_met)
+
+    all_decisions = await decide_with_conditions(session, undecided, decide, now=now)
     all_decisions = await _drop_own(session, all_decisions, known)
     saved = await save_decisions(session, all_decisions, known, now=now)
     unasked, unsent = Counter[int](), Counter[int]()

@@ -4,8 +4,8 @@ A rule can also fire or re-arm by time alone: a score decays, a hold ends. The i
 evaluated in order, before the change itself, so that the result does not depend on when the rule is evaluated.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from heapq import merge
 from typing import TypeAlias
 
@@ -16,11 +16,15 @@ from storage.domain.alerts.memory import AlertMemory, Decision
 from storage.domain.fold import ScoreState
 from storage.domain.followups import FollowUpMove
 from storage.domain.people import Workspace
+from storage.domain.records import replace
+from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger.plan import Plan
 
 #: returns whether the contact met the condition of its rule at an instant at which the rule fires
 IsMet: TypeAlias = Callable[["Instant"], bool]
+#: (contact, key of a score type) → the reason of a fact about that score
+Reasons: TypeAlias = Mapping[tuple[int, str | None], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class Decisions:
         events = self.events
         if decision.closes or opens:
             events = (*events, AlertEvent(instant.at, opens=instant if opens else None))
-        return replace(self, memory=memory, events=events, unasked=unasked)
+        return Decisions(self.evaluation, memory, events, unasked, self.unsent)
 
     def enroll(self, state: ScoreState) -> "Decisions":
         """Enroll the contact, if its memory is older than the enrollment of the rule. *state*: the score since then."""
@@ -102,7 +106,8 @@ class Decisions:
         if self.memory.enrollment == rule.enrollment:
             return self
         memory = self.evaluation.watch.enroll(self.memory.forget_cause(), state, since=rule.enrolled_at)
-        return replace(self, memory=replace(memory, enrollment=rule.enrollment))
+        memory = replace(memory, enrollment=rule.enrollment)
+        return Decisions(self.evaluation, memory, self.events, self.unasked, self.unsent)
 
     def settle(self, state: ScoreState, *, until: int, is_met: IsMet) -> "Decisions":
         """Evaluate the rule at every instant up to *until* at which it may fire or re-arm by time alone.
@@ -169,21 +174,46 @@ class Decisions:
         return replace(self, memory=decision.memory, events=events)
 
 
-def list_evaluations(plan: Plan, rules: Mapping[int, Sequence[AlertRule]]) -> list[Evaluation]:
+def list_evaluations(plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRule]]) -> list[Evaluation]:
+    """Return the rules to evaluate for the score changes of plans, by plan, then by rule in the order of their ids."""
     evaluations = list[Evaluation]()
-    for rule in rules.get(plan.workspace.id, ()) if plan.moved else ():
-        watch = rule.watch(tuple(plan.types.values()))
-        if watch is not None:
+    resolved: dict[tuple[int, str], list[tuple[AlertRule, Watch]]] = {}  #: (workspace, score type) → its rules
+    for plan in plans:
+        moved_of: dict[
+            str, list[tuple[Moved, bool]]
+        ] = {}  #: score type → its changes, and whether the state is the same
+        for moved in plan.moved:
+            moved_of.setdefault(moved.score_type.key, []).append((moved, moved.was == moved.state))
+        watches = list[tuple[AlertRule, Watch]]()
+        for key in moved_of:
+            place = (plan.workspace.id, key)
+            if place not in resolved:
+                resolved[place] = _resolve_rules(rules.get(plan.workspace.id, ()), plan.types[key])
+            watches += resolved[place]
+        for rule, watch in sorted(watches, key=lambda pair: pair[0].id):
+            key = watch.score_type.key
             evaluations += [
                 Evaluation(plan.workspace, rule, watch, moved.contact, moved.state, plan, moved)
-                for moved in plan.moved
-                if moved.score_type.key == watch.score_type.key
-                and (
-                    watch.is_affected(moved.before, moved.after, is_same_state=moved.was == moved.state)
-                    or (moved.contact, moved.score_type.key) in plan.silent
-                )
+                for moved, is_same_state in moved_of[key]
+                if watch.is_affected(moved.before, moved.after, is_same_state=is_same_state)
+                or (moved.contact, key) in plan.silent
             ]
     return evaluations
+
+
+def _resolve_rules(rules: Iterable[AlertRule], score_type: ScoreType) -> list[tuple[AlertRule, Watch]]:
+    """Return the rules about a score type, each resolved for it."""
+    watches = [(rule, rule.watch((score_type,))) for rule in rules if rule.is_about(score_type)]
+    return [(rule, watch) for rule, watch in watches if watch is not None]
+
+
+def is_idle(evaluation: Evaluation, memory: AlertMemory, earlier: int | None) -> bool:
+    """Return True only if `decide_change` would decide nothing about a change and leave the memory as it is."""
+    plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
+    if plan is None or moved is None or plan.undo is not None or plan.silent:
+        return False
+    before, is_enrolled = earlier if watch.compares else moved.before, memory.enrollment == evaluation.rule.enrollment
+    return watch.is_idle(memory, before, moved.after, is_enrolled=is_enrolled)
 
 
 def decide_change(decisions: Decisions, earlier: int | None, *, is_met: IsMet) -> Decisions:
@@ -249,10 +279,6 @@ def reads_scores(rule: AlertRule) -> bool:
     return bool(rule.condition) or rule.kind.compares
 
 
-def find_reason(evaluation: Evaluation) -> str | None:
-    """Return the reason of the plan's last fact about the evaluated score, or None."""
-    new_facts = evaluation.plan.new if evaluation.plan is not None else ()
-    scored = (evaluation.contact, evaluation.watch.score_type.key)
-    return next(
-        (new.fact.reason for new in reversed(new_facts) if (new.contact, new.planned.item.score) == scored), None
-    )
+def list_reasons(plan: Plan) -> Reasons:
+    """Return the reason of the plan's last fact about each score."""
+    return {(new.contact, new.planned.item.score): new.fact.reason for new in plan.new}

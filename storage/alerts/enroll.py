@@ -26,7 +26,7 @@ from storage.reading import segments
 from storage.scoring import definitions
 
 ENROLL = "enroll"  #: the kind of the job that enrolls contacts in a rule; with the rule's row id its lane
-SLICE = 2_000  #: contacts in one statement
+SLICE = 500  #: contacts in one statement
 PATIENCE = 2.0  #: seconds for which adding a rule waits for its job
 
 

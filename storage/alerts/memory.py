@@ -21,11 +21,15 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
     Earlier versions set *taken* along with a pending hold when a score type changed. The hold takes precedence: it
     continues, and the follow-up is opened when it ends.
     """
+    # Most pairs are each rule with each contact. Listing both takes a third of the time of listing all pairs.
+    given = "FROM given(rule bigint, contact bigint) WHERE"
+    rules, contacts = ({pair[index] for pair in pairs} for index in (0, 1))
     rows = await session.rows(
         "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent,"
-        " m.enrollment, m.cause, m.found FROM given(rule bigint, contact bigint)"
-        " JOIN alert_memory m ON m.rule_id = given.rule AND m.contact_id = given.contact",
-        [{"rule": rule, "contact": contact} for rule, contact in sorted(pairs)],
+        f" m.enrollment, m.cause, m.found FROM (SELECT contact {given} rule IS NULL OFFSET 0) AS c"
+        f" CROSS JOIN (SELECT rule {given} contact IS NULL OFFSET 0) AS r"
+        " JOIN alert_memory m ON m.rule_id = r.rule AND m.contact_id = c.contact",
+        [*({"rule": rule} for rule in sorted(rules)), *({"contact": contact} for contact in sorted(contacts))],
     )
     return {
         (row["rule_id"], row["contact_id"]): AlertMemory(
@@ -34,6 +38,7 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
             cause=row["cause"], found=None if row["found"] is None else _parse_found(json.loads(row["found"])),
         )
         for row in rows
+        if (row["rule_id"], row["contact_id"]) in pairs
     }  # fmt: skip  # columns grouped by meaning
 
 
@@ -60,8 +65,19 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
             " seen_at = excluded.seen_at, spent = excluded.spent, enrollment = excluded.enrollment,"
             " cause = excluded.cause, found = excluded.found",
             [
-                {"rule": rule, "contact": contact, **asdict(contact_memory), "found": _dump_found(contact_memory.found)}
-                for (rule, contact), contact_memory in sorted(memory.items())
+                {
+                    "rule": rule,
+                    "contact": contact,
+                    "taken": state.taken,
+                    "pending_until": state.pending_until,
+                    "fired_at": state.fired_at,
+                    "seen_at": state.seen_at,
+                    "spent": state.spent,
+                    "enrollment": state.enrollment,
+                    "cause": state.cause,
+                    "found": _dump_found(state.found),
+                }
+                for (rule, contact), state in sorted(memory.items(), key=lambda item: item[0])
             ],
         )
 

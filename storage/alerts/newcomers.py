@@ -6,7 +6,7 @@ from dataclasses import replace
 from storage.alerts import enroll, followup_rules
 from storage.alerts import memory as alert_memory
 from storage.alerts import rules as alert_rules
-from storage.alerts.conditions import match_at, parse_condition
+from storage.alerts.conditions import match_at, parse_conditions
 from storage.alerts.decisions import Evaluation, Instant
 from storage.alerts.followup_rules import NewFollowUp
 from storage.alerts.rules import AlertRule
@@ -38,15 +38,17 @@ async def preview_newcomers(
     live_types = (await definitions.live(reader, {workspace.id}))[workspace.id]
     types = tuple({**live_types, draft.key: draft}.values())
     asking = [
-        (rule, watch, await parse_condition(reader, workspace, rule, types))
+        (rule, watch)
         for rule in (await alert_rules.load_rules(reader, [workspace.id])).get(workspace.id, [])
         if (watch := rule.watch(types)) is not None and asks_newcomers(rule, watch, score=draft.key)
     ]
+    conditions = await parse_conditions(reader, workspace, [rule for rule, _ in asking], types)
     count = last_id = 0
     first = list[NewFollowUp]()
     while asking and (values := await _load_values(reader, workspace, draft, after=last_id, at=now)):
         instants = list[Instant]()
-        for rule, watch, condition in asking:
+        for rule, watch in asking:
+            condition = conditions[rule.id]
             inside = [id for id, value in values.items() if watch.region.holds(value)]
             before = rule.watch(live_types.values())
             newcomers = await _list_newcomers(reader, workspace, rule, before, watch, inside, at=now)

@@ -70,20 +70,17 @@ class AlertRule:
         """Whether this is the default rule, which every workspace has."""
         return self.score is None
 
+    def is_about(self, score_type: ScoreType) -> bool:
+        """Return whether the rule watches scores of a type."""
+        return score_type.key == self.score or (self.score is None and score_type.is_default)
+
     def watch(self, types: Collection[ScoreType]) -> Watch | None:
         """Return the rule resolved for its score type, with the current range and bands.
 
         Returns None if *types* lacks its score type, or, for the default rule, if the default type has fewer than two
         bands.
         """
-        score_type = next(
-            (
-                candidate
-                for candidate in types
-                if candidate.key == self.score or (self.is_default and candidate.is_default)
-            ),
-            None,
-        )
+        score_type = next(filter(self.is_about, types), None)
         if score_type is None:
             return None
         region = self.region

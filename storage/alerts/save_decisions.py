@@ -1,11 +1,10 @@
 """Save the decisions of alert rules: open and close follow-ups, and save the alert memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from storage.alerts import followup_rules
 from storage.alerts import memory as alert_memory
-from storage.alerts.decisions import Decisions, Instant, find_reason, list_turns
+from storage.alerts.decisions import Decisions, Instant, Reasons, list_reasons, list_turns
 from storage.alerts.followup_rules import NewFollowUp
 from storage.alerts.followups import ADMINS, DIGEST, OWNERS
 from storage.alerts.memory import Watched
@@ -27,7 +26,7 @@ async def save_decisions(
     for decisions in all_decisions:
         evaluation, memory = decisions.evaluation, decisions.memory
         before = loaded.get(evaluation.watched, AlertMemory())
-        is_same = replace(memory, seen_at=before.seen_at, enrollment=before.enrollment) == before
+        is_same = memory.has_same_state(before) and (memory.cause, memory.found) == (before.cause, before.found)
         if not is_same or evaluation.watch.is_behind(before, evaluation.state, now=memory.seen_at):
             changed[evaluation.watched] = memory
     await alert_memory.save_memory(session, changed)
@@ -43,13 +42,16 @@ async def make_follow_ups(session: Session, instants: Sequence[Instant]) -> list
         [{"id": id} for id in sorted({instant.evaluation.contact for instant in instants})],
     )
     rows_by_id = {row["id"]: row for row in rows}
-    return [_make_follow_up(instant, rows_by_id[instant.evaluation.contact]) for instant in instants]
+    plans = {plan.position: plan for instant in instants if (plan := instant.evaluation.plan) is not None}
+    reasons = {position: list_reasons(plan) for position, plan in plans.items()}
+    return [_make_follow_up(instant, rows_by_id[instant.evaluation.contact], reasons) for instant in instants]
 
 
-def _make_follow_up(instant: Instant, row: Row) -> NewFollowUp:
+def _make_follow_up(instant: Instant, row: Row, reasons: Mapping[int, Reasons]) -> NewFollowUp:
     evaluation, rule = instant.evaluation, instant.evaluation.rule
     # A follow-up opened by time alone has no source, actor or reason.
-    cause = None if evaluation.plan is None or instant.by_time else evaluation.plan.submission
+    plan = None if instant.by_time else evaluation.plan
+    scored = (evaluation.contact, evaluation.watch.score_type.key)
     owner = f"{OWNERS}{row['owner_key']}" if row["owner_key"] else ADMINS
     return NewFollowUp(
         workspace=evaluation.workspace.id,
@@ -58,9 +60,9 @@ def _make_follow_up(instant: Instant, row: Row) -> NewFollowUp:
         score=evaluation.watch.score_type.key,
         before=instant.before,
         after=instant.after,
-        source="" if cause is None else cause.source,
-        actor=None if cause is None else cause.actor,
-        reason=None if cause is None else find_reason(evaluation),
+        source="" if plan is None else plan.submission.source,
+        actor=None if plan is None else plan.submission.actor,
+        reason=None if plan is None else reasons[plan.position].get(scored),
         lane=DIGEST if rule.in_digest else rule.channel or row["alert_channel"] or owner,
         at=instant.at,
         why=None if evaluation.watch.is_shown_by_score else evaluation.watch.words,

@@ -79,15 +79,11 @@ async def _sweep_batch(
         ]
         loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
 
-        def decide_each(is_met: IsMet) -> list[Decisions]:
-            return [
-                Decisions(evaluation, loaded.get(evaluation.watched, AlertMemory()))
-                .enroll(evaluation.state)
-                .settle(evaluation.state, until=now, is_met=is_met)
-                for evaluation in evaluations
-            ]
+        def decide(evaluation: Evaluation, is_met: IsMet) -> Decisions:
+            decisions = Decisions(evaluation, loaded.get(evaluation.watched, AlertMemory()))
+            return decisions.enroll(evaluation.state).settle(evaluation.state, until=now, is_met=is_met)
 
-        all_decisions = await decide_with_conditions(session, decide_each, now=now)
+        all_decisions = await decide_with_conditions(session, evaluations, decide, now=now)
         await save_decisions(session, all_decisions, loaded, now=now)
         return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
 

@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,6 +56,7 @@ NUMBERS = ("minsize", "maxsize", "max_queries", "max_inactive_connection_lifetim
 #: timeouts and the pool size are defined by this program.
 LEFT_OUT = ("channel_binding", "connect_timeout", "connection_limit", "pool_timeout")
 PLAN_CACHE_MODES = ("auto", "force_generic_plan", "force_custom_plan")
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _GIVEN = re.compile(r"given\(([^)]*)\)")
 _PLACEHOLDER = re.compile(r"\$(\d+)")
@@ -212,11 +213,12 @@ class Session:
         A list parameter is encoded for `given(…)` and must be the first. Raises BadText, or StorageUnavailable if the
         database cannot be used.
         """
-        encoded = [encode_rows(param) if isinstance(param, list) else param for param in params]
+        translated, columns = _translate_sql(sql, self.dialect)
+        encoded = [encode_rows(param, columns=columns) if isinstance(param, list) else param for param in params]
         for text in encoded:
             if isinstance(text, str):
                 _check_text(text)
-        return await self._run(lambda: self._client.execute_query_dict(_translate_sql(sql, self.dialect), encoded))
+        return await self._run(lambda: self._client.execute_query_dict(translated, encoded))
 
     async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Insert rows, in their order; for many rows this costs a fraction of an INSERT from `given(…)`.
@@ -238,8 +240,8 @@ class Session:
         try:
             return await statement()
         except Exception as exc:
-            translated = translate_error(exc)
-            raise translated from (exc if translated is not exc else None)
+            error = translate_error(exc)
+            raise error from (exc if error is not exc else None)
 
 
 class _WatchedSession(Session):
@@ -269,9 +271,9 @@ class _ReadingSession(Session):
             raise
 
 
-def encode_rows(rows: Iterable[object]) -> str:
-    """Encode rows as JSON for `given(…)`. Raises BadText."""
-    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+def encode_rows(rows: Sequence[Row], *, columns: Sequence[str] | None = None) -> str:
+    """Encode rows as JSON for `given(…)`: as objects, or as arrays of their *columns*. Raises BadText."""
+    text = _encoder.encode(rows if columns is None else [[row.get(column) for column in columns] for row in rows])
     if "\\u0000" in text and _NUL.search(text):
         raise BadText
     return text
@@ -289,17 +291,23 @@ def _check_text(text: str) -> None:
 
 
 @lru_cache(maxsize=512)
-def _translate_sql(sql: str, dialect: str) -> str:
+def _translate_sql(sql: str, dialect: str) -> tuple[str, Sequence[str] | None]:
+    """Return the statement for a database, and the columns that the arrays of its rows have; None: rows are objects."""
     if dialect == "postgres":
-        return _GIVEN.sub(r"json_to_recordset($1::json) AS given(\1)", sql)
+        return _GIVEN.sub(r"json_to_recordset($1::json) AS given(\1)", sql), None
+    # SQLite parses the JSON of a row once for each column: an array, without names, is half as long.
+    columns = list(dict.fromkeys(name for match in _GIVEN.finditer(sql) for name in _list_names(match)))
+
+    def read_arrays(match: re.Match[str]) -> str:
+        values = (f"json_extract(value, '$[{columns.index(name)}]') AS {name}" for name in _list_names(match))
+        return f"(SELECT {', '.join(values)} FROM json_each(?1)) AS given"
+
     sql = _RENAMED.sub(lambda match: _NAMES[match[0]], sql)
-    return _PLACEHOLDER.sub(r"?\1", _POSTGRES_ONLY.sub("", _GIVEN.sub(_read_json_each, sql)))
+    return _PLACEHOLDER.sub(r"?\1", _POSTGRES_ONLY.sub("", _GIVEN.sub(read_arrays, sql))), columns
 
 
-def _read_json_each(match: re.Match[str]) -> str:
-    names = [column.split()[0] for column in match[1].split(",")]
-    columns = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
-    return f"(SELECT {columns} FROM json_each(?1)) AS given"
+def _list_names(given: re.Match[str]) -> list[str]:
+    return [column.split()[0] for column in given[1].split(",")]
 
 
 class Database:
@@ -315,6 +323,7 @@ class Database:
         self._reader = context.db("reader") if address.path is not None else self._writer
         self.limits = limits
         self.job_wakers: list[Callable[[], None]] = []  #: called after each commit that enqueued due jobs
+        self.before_close: list[Callable[[], Awaitable[None]]] = []  #: what finishes its work first
         self._waiting: dict[Session, float] = {}  # sessions with a running statement, and when it began
         self._inserted = 0  # rows that this process inserted by `Session.insert`
         self._next_analysis = FIRST_ANALYSIS
@@ -431,8 +440,10 @@ class Database:
         self._writer.give_up()
 
     async def close(self) -> None:
-        """Close every connection; `open_database` may be called again."""
+        """Wait for what `before_close` lists, then close every connection; `open_database` may be called again."""
         global _open
+        for finish in self.before_close:
+            await finish()
         await self._context.close_connections()
         _open = None
 

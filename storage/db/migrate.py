@@ -193,6 +193,8 @@ async def _apply_migrations(address: Address) -> None:
         # To alter a table on SQLite, Tortoise creates a new table and drops the old one. DROP TABLE first deletes all
         # rows, so with foreign keys on it would affect the rows that refer to them.
         writer["credentials"]["foreign_keys"] = "OFF"
+        # With its checks, renaming the new table would fail while triggers of other tables name the old one.
+        writer["credentials"]["legacy_alter_table"] = "ON"
     async with TortoiseContext() as context:
         config = address.tortoise(writer=writer, limits=MIGRATION)
         await context.init(config=config, init_connections=False)

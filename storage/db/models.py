@@ -50,6 +50,19 @@ class Workspace(Table):
         constraints = (UniqueConstraint(fields=("team",), name="workspaces_team"),)
 
 
+# A random number that triggers replace when the sources, score types or alert rules of a workspace change.
+class ConfigVersion(Table):
+    id = fields.BigIntField(primary_key=True)
+    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
+        "storage.Workspace", on_delete=fields.RESTRICT
+    )
+    version = fields.BigIntField()
+
+    class Meta:
+        table = "config_versions"
+        constraints = (UniqueConstraint(fields=("workspace_id",), name="config_versions_workspace"),)
+
+
 # The role of a person or a Slack user group. People who are admins are in the column `admins` of their workspace.
 class Role(Table):
     id = fields.BigIntField(primary_key=True)
@@ -283,6 +296,7 @@ class Effect(Table):
     rank_after = fields.BigIntField(null=True)
     rule = fields.TextField(null=True)  # the names of the rules that applied
     capped = fields.BigIntField()  # the points that their caps took away
+    snapshot = fields.TextField(null=True)  # the state of the score after the fact, as JSON; most effects have none
 
     class Meta:
         table = "effects"

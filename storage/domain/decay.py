@@ -8,7 +8,7 @@ The rank of a score that does not fade is its distance from the start, in thousa
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
-from math import ceil, log2
+from math import ceil, exp2, frexp, log2
 from typing import Final
 
 from storage.domain.score_types import ScoreType
@@ -26,6 +26,11 @@ _GONE = 64
 
 def decay_distance(distance: int, *, elapsed: int, half_life: int) -> int:
     """Return the rest of a distance after *elapsed* µs, in billionths of a point, rounded half to even."""
+    # Most of the time an estimate is enough, which takes a tenth of the time: until nothing is left, it is off by less
+    # than a part in 10¹⁴.
+    estimate = distance * exp2(-elapsed / half_life)
+    if _is_far_from_half(estimate, error=abs(estimate) * 1e-14):
+        return round(estimate)
     return int(_EXACT.to_integral_value(decay_unrounded(distance, elapsed=elapsed, half_life=half_life)))
 
 
@@ -48,9 +53,21 @@ def fading_rank(distance: int, *, at: int, half_life: int) -> int:
     """
     if not distance:
         return 0
-    halvings = _EXACT.divide(_EXACT.ln(Decimal(abs(distance))), _LN_2)
-    instant = at + int(_EXACT.to_integral_value(_EXACT.multiply(Decimal(half_life), halvings)))
+    # As in `decay_distance`. The logarithm of a number from ½ to 1 is off by less than 10⁻¹⁵, the rest is exact.
+    part, exponent = frexp(abs(distance))
+    estimate = half_life * log2(part)
+    if _is_far_from_half(estimate, error=half_life * 1e-15):
+        left = half_life * exponent + round(estimate)
+    else:
+        halvings = _EXACT.divide(_EXACT.ln(Decimal(abs(distance))), _LN_2)
+        left = int(_EXACT.to_integral_value(_EXACT.multiply(Decimal(half_life), halvings)))
+    instant = at + left
     return instant if distance > 0 else -instant
+
+
+def _is_far_from_half(estimate: float, *, error: float) -> bool:
+    """Return whether a number is rounded like its estimate, from which it differs by less than *error*."""
+    return abs(estimate - round(estimate)) < 0.5 - error
 
 
 def shown(score_type: ScoreType, rank: int, *, now: int) -> int:

@@ -110,6 +110,10 @@ class UnknownSource(Refusal):
     """There is no such source."""
 
 
+class SourceChanged(Refusal):
+    """The settings of the source changed while its delivery was received: load the source again."""
+
+
 class UnknownDelivery(Refusal):
     """There is no such delivery."""
 

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.domain.followups import FollowUpMove, FollowUpState
 from storage.domain.numbers import to_json
-from storage.domain.submissions import Moved
+
+if TYPE_CHECKING:  # it imports all that a change consists of
+    from storage.domain.submissions import Moved
 
 IMPORT = "import"  #: the cause of events that the import of a file, or its undo, produced
 
@@ -79,7 +81,7 @@ def find_follow_up_event(move: str, state: str) -> EventType | None:
     return _FOLLOW_UP_EVENTS.get(move)
 
 
-def list_score_events(moved: Moved) -> list[tuple[EventType, dict[str, Any]]]:
+def list_score_events(moved: "Moved") -> list[tuple[EventType, dict[str, Any]]]:
     """Return the events of a changed score with their data. A score that shows the same value has none."""
     if moved.before == moved.after:
         return []

@@ -40,6 +40,8 @@ class Effect:
     rank_after: int | None
     capped: int = 0  #: the requested points that the caps of rules took away
     rule: str | None = None  #: the names of the rules that applied, separated by commas
+    #: the state of the score after the fact; None in an effect that was loaded
+    after: ScoreState | None = field(default=None, compare=False, repr=False)
 
 
 def beginning(score_type: ScoreType) -> ScoreState:
@@ -90,12 +92,25 @@ def step(
     value = after.value(score_type, now=at)
     change = (score_type.start if value is None else value) - (score_type.start if before is None else before)
     rule = ", ".join(rule_names) or None
-    return after, Effect(asked=requested, effective=change, rank_after=rank, capped=capped, rule=rule)
+    return after, Effect(asked=requested, effective=change, rank_after=rank, capped=capped, rule=rule, after=after)
 
 
 def unit_of(score_type: ScoreType) -> int:
     """Return how many units of `ScoreState.own` make a thousandth of a point."""
     return BILLIONTHS if score_type.half_life else 1
+
+
+def is_rank_enough(score_type: ScoreType) -> bool:
+    """Return whether the rank after a fact determines the whole state: nothing fades, no caps, a constant base."""
+    return not score_type.half_life and all(rule.activity is not None and rule.cap is None for rule in score_type.rules)
+
+
+def state_of_rank(rank: int | None, fact: Fact, score_type: ScoreType) -> ScoreState:
+    """Return the state after a fact that left this rank. Only for types of `is_rank_enough`.
+
+    Own is clamped so that base plus own is in the range, and the base is the starting value: own equals the rank.
+    """
+    return ScoreState(own=rank, at=fact.occurred_at, base=score_type.start, rank=rank, last=fact.order)
 
 
 def _add_saturating(state: ScoreState, amount: int, at: int, base: int, score_type: ScoreType) -> int:
@@ -185,6 +200,11 @@ def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, 
             yield fact, state, effect
 
 
+def fold_order(fact: Fact) -> FieldOrder:
+    """Return the position of a fact in the fold. No two facts of a contact have the same."""
+    return (*fact.order, fact.subject.encode())
+
+
 def walk_fields(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, Mapping[str, Json]]]:
     """Yield facts in the order of the fold, each with the contact's fields after it.
 
@@ -192,7 +212,7 @@ def walk_fields(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[
     """
     reads_fields = compile_rules(score_type.rules).asks_fields
     fields: dict[str, tuple[Json, FieldOrder]] = {}
-    for fact in sorted(facts, key=lambda fact: (*fact.order, fact.subject.encode())):
+    for fact in sorted(facts, key=fold_order):
         fields = fold_fields([fact], fields) if reads_fields else fields
         yield fact, {name: value for name, (value, _) in fields.items()}
 
@@ -227,7 +247,7 @@ def fold_fields(
     """Return *fields_before* updated with the fields of *facts*, given in any order; the latest value of each wins."""
     fields = dict(fields_before)
     for fact in facts:
-        order = (*fact.order, fact.subject.encode())
+        order = fold_order(fact)
         for name, value in fact.fields.items():
             if name not in fields or fields[name][1] <= order:
                 fields[name] = (value, order)

@@ -55,7 +55,10 @@ class Slope:
 class Judge:
     """The compiled rules of one definition. A field rule is a rule without an activity."""
 
-    rules: tuple[Rule, ...]
+    field_rules: tuple[Rule, ...] = ()
+    activity_rules: Mapping[str, tuple[Rule, ...]] = field(
+        default_factory=dict
+    )  #: match key of an activity → its rules
     conditions: Mapping[str, Term] = field(default_factory=dict)
     slopes: Mapping[str, Slope] = field(default_factory=dict)
     fields_read: frozenset[str] = frozenset()  #: the fields that the conditions and slopes read
@@ -70,7 +73,7 @@ class Judge:
 
     def bears(self, activity: str) -> bool:
         """Return whether a rule awards points for an activity."""
-        return any(rule.activity is not None and match_key(rule.activity) == match_key(activity) for rule in self.rules)
+        return bool(self.activity_rules) and match_key(activity) in self.activity_rules
 
     def asks_for(self, fields: Collection[str]) -> bool:
         """Return whether a change of these fields may change the score of a contact that already has facts."""
@@ -83,7 +86,7 @@ class Judge:
 
     def list_base_rules(self, fields: Mapping[str, Json]) -> list[Rule]:
         """Return the field rules that hold, each with its points multiplied by the steps of its attribute."""
-        rules = (rule for rule in self.rules if rule.activity is None and self._is_met(rule, fields, 0))
+        rules = (rule for rule in self.field_rules if self._is_met(rule, fields, 0))
         return [worth for rule in rules if (worth := self._multiply_by_steps(rule, fields)).points]
 
     def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
@@ -93,9 +96,7 @@ class Judge:
         only the shown value is rounded to the step. Rules that share a cap spend it in the order of the rules.
         """
         awarded, now_spent = list[Award](), dict(spent)
-        for rule in self.rules:
-            if rule.activity is None or match_key(rule.activity) != match_key(activity.activity):
-                continue
+        for rule in self.activity_rules.get(match_key(activity.activity), ()):
             if not self._is_met(rule, fields, activity.occurred_at):
                 continue
             rule = self._multiply_by_steps(rule, fields)
@@ -129,11 +130,29 @@ class Judge:
         return condition is None or condition.matches(build_candidate(fields, at))
 
 
-@lru_cache(maxsize=1024)
+#: compiled rules by the id of their tuple, which stays alive here: every fact needs them, and hashing them is slow
+_compiled: dict[int, tuple[tuple[Rule, ...], Judge]] = {}
+_MOST_COMPILED = 1024
+
+
 def compile_rules(rules: tuple[Rule, ...]) -> Judge:
     """Compile rules. Raises BadDefinition if a condition or a `for_each` cannot be parsed."""
+    compiled = _compiled.get(id(rules))
+    if compiled is None:
+        if len(_compiled) >= _MOST_COMPILED:
+            _compiled.clear()
+        compiled = _compiled[id(rules)] = rules, _compile_rules(rules)
+    return compiled[1]
+
+
+@lru_cache(maxsize=1024)
+def _compile_rules(rules: tuple[Rule, ...]) -> Judge:
     conditions, slopes = dict[str, Term](), dict[str, Slope]()
+    activity_rules = dict[str, tuple[Rule, ...]]()
     for rule in rules:
+        if rule.activity is not None:
+            key = match_key(rule.activity)
+            activity_rules[key] = (*activity_rules.get(key, ()), rule)
         if rule.for_each.strip():
             slopes[rule.name] = _parse_slope(rule)
         if rule.condition.strip():
@@ -145,7 +164,8 @@ def compile_rules(rules: tuple[Rule, ...]) -> Judge:
                 raise BadDefinition(f"rule `{rule.name}`, if: {exc.sentence} (column {exc.column + 1})") from exc
     fields_read = {name for term in conditions.values() for name in asked_fields(term)}
     fields_read |= {slope.field for slope in slopes.values()}
-    judge = Judge(rules, conditions, slopes, frozenset(fields_read))
+    field_rules = tuple(rule for rule in rules if rule.activity is None)
+    judge = Judge(field_rules, activity_rules, conditions, slopes, frozenset(fields_read))
     return replace(judge, holds_from_first_fact=bool(judge.list_base_rules({})))
 
 

@@ -30,6 +30,7 @@ class Delivered:
     raw: "Raw | None" = None
     reads: bool = False  #: queue a read-back for contacts that are identified only by the source's id
     was_read: bool = False  #: it was read at the source, and is stored only if an item has a problem
+    version: int | None = None  #: `Source.version` of the source that authenticated it; None: it is not compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

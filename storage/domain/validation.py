@@ -1,6 +1,7 @@
 """Describe what is wrong with a value that a validator refused, without the validator's own words."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 
@@ -48,3 +49,13 @@ _KINDS = {
     "dict": "an object",
     "mapping": "an object",
 }
+
+
+def did_you_mean(word: str, known_words: Collection[str]) -> str:
+    """Return a hint: the known word that is most similar, or all known words."""
+    close_matches = get_close_matches(word.casefold(), list(known_words), n=1)
+    return (
+        f"Did you mean `{close_matches[0]}`?"
+        if close_matches
+        else f"Choose from {', '.join(f'`{known_word}`' for known_word in known_words)}."
+    )

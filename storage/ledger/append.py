@@ -1,12 +1,12 @@
 """Phase 3: append the facts of plans to the ledger, and recognize facts that are already in it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from storage.db.database import Session, StartAgain
 from storage.domain.errors import Changed, Refusal
 from storage.domain.facts import Fact
 from storage.domain.fold import ScoreState
+from storage.domain.records import replace
 from storage.ledger import contacts, facts
 from storage.ledger.facts import FactKey, Scored, StoredFact
 from storage.ledger.plan import DUPLICATE, ItemKind, NewFact, Plan, PlannedItem, check_repeat

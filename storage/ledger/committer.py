@@ -14,6 +14,7 @@ from storage.domain.errors import Refusal, StorageUnavailable, TooBusy
 from storage.domain.facts import Deletion
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
+from storage.ledger.config_cache import ConfigCache
 from storage.ledger.lock import Returned
 from storage.ledger.plan import Name
 from storage.ledger.queue import MOST_ITEMS_OF_PUSH, MOST_SUBMISSIONS, Pending, Queue
@@ -52,12 +53,6 @@ def check_room() -> None:
     _current_committer().check_room()
 
 
-async def drained(opened: Database) -> None:
-    """Wait until all submissions accepted for a database are recorded."""
-    if _committer is not None and _committer.database is opened:
-        await _committer.drained()
-
-
 class _RollBack(Exception):
     """Raised to roll back a transaction that has done its work."""
 
@@ -75,6 +70,7 @@ class Committer:
         #: How long a submission waits for a contact that another transaction has locked, in seconds.
         self._lock_limit = lock_limit or database.limits.lock or PATIENCE
         self._queue = Queue()
+        self._config_cache = ConfigCache()
         self._locked: list[Pending] = []  # submissions that wait for a locked contact, in order
         self._retry = asyncio.Event()  # set when these are due for a retry
         self._retry.set()
@@ -102,7 +98,7 @@ class Committer:
         results: list[T] = []
 
         async def body(session: Session) -> None:
-            (outcome,) = await record_group(session, [(workspace, submission)], now=now)
+            (outcome,) = await record_group(session, [(workspace, submission)], self._config_cache, now=now)
             if isinstance(outcome, Refusal):
                 raise outcome
             if isinstance(outcome, Returned):
@@ -208,6 +204,7 @@ class Committer:
             return await record_group(
                 session,
                 [(pending.workspace, pending.submission) for pending in group],
+                self._config_cache,
                 blocked=blocked,
                 now=max(pending.now for pending in group),
             )
@@ -231,7 +228,7 @@ class Committer:
 
     async def _fold(self, workspace: Workspace, refolding: Submission) -> None:
         async def body(session: Session) -> None:
-            await record_group(session, [(workspace, refolding)], now=refolding.received_at)
+            await record_group(session, [(workspace, refolding)], self._config_cache, now=refolding.received_at)
 
         await self._run_with_retries(body)
 
@@ -255,4 +252,5 @@ def _current_committer() -> Committer:
     global _committer
     if _committer is None or _committer.database is not current_database():
         _committer = Committer(current_database())
+        _committer.database.before_close.append(_committer.drained)
     return _committer

@@ -3,7 +3,7 @@
 import hmac
 import secrets
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 from storage import jobs, posted_messages
@@ -17,6 +17,7 @@ from storage.domain.contacts import EMAIL, id_spellings
 from storage.domain.errors import UnknownDelivery
 from storage.domain.facts import Deleted, ItemRequest, Unusable
 from storage.domain.people import Workspace
+from storage.domain.records import replace
 from storage.domain.submissions import ItemOutcome, Raw, Status
 from storage.domain.texts import match_key
 from storage.events.outbox import redact_events
@@ -118,6 +119,8 @@ async def load_tombstones(session: Session, identities: Iterable[Identity]) -> d
 
 async def stamp_deletions(session: Session, plan: Plan) -> Plan:
     """Set the times of deletions. A deletion by a person or without a time comes after every fact of the contact."""
+    if not any(planned.kind is ItemKind.DELETION for planned in plan.items):
+        return plan
     items = []
     for planned in plan.items:
         if planned.kind is ItemKind.DELETION and (planned.item.occurred_at is None or plan.submission.actor):

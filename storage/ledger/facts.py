@@ -129,7 +129,7 @@ async def load_stored(session: Session, keys: Iterable[FactKey]) -> dict[FactKey
             for workspace, source, key, subject in sorted(keys)
         ],
     )
-    return {_make_key(row): (row["contact_id"], row["received_at"], _parse_fact(row)) for row in rows}
+    return {_make_key(row): (row["contact_id"], row["received_at"], parse_fact(row)) for row in rows}
 
 
 async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[FactKey, str]:
@@ -158,7 +158,7 @@ async def load_changes(session: Session, scored: Iterable[Scored]) -> dict[Score
     )
     by_score: dict[Scored, dict[int, Change]] = {pair: {} for pair in pairs}
     for row in rows:
-        fact = _parse_fact(row)
+        fact = parse_fact(row)
         assert isinstance(fact, Change)
         by_score[row["root"], row["subject"]][row["id"]] = fact
     return by_score
@@ -194,7 +194,7 @@ async def _load_other_facts(
     )
     by_contact: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
     for row in rows:
-        by_contact[row["root"]][row["id"]] = _parse_fact(row)
+        by_contact[row["root"]][row["id"]] = parse_fact(row)
     return by_contact
 
 
@@ -292,7 +292,7 @@ async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[
     )
     by_row: dict[int, list[Fact]] = {}
     for record in records:
-        by_row.setdefault(record["contact_id"], []).append(_parse_fact(record))
+        by_row.setdefault(record["contact_id"], []).append(parse_fact(record))
     return by_row
 
 
@@ -327,7 +327,7 @@ async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, l
     by_row: dict[int, list[RecordedFact]] = {row: [] for row in rows}
     for record in records:
         row = record["contact_id"]
-        by_row[row].append(RecordedFact(row=row, received_at=record["received_at"], fact=_parse_fact(record)))
+        by_row[row].append(RecordedFact(row=row, received_at=record["received_at"], fact=parse_fact(record)))
     return by_row
 
 
@@ -371,7 +371,7 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
     )
     by_contact: dict[int, list[Fact]] = {id: [] for id in contacts}
     for row in rows:
-        by_contact[row["root"]].append(_parse_fact(row))
+        by_contact[row["root"]].append(parse_fact(row))
     return by_contact
 
 
@@ -408,7 +408,7 @@ async def load_undos(session: Session, workspace: int, batches: Iterable[str]) -
             workspace,
         )
         checked |= pending
-        fetched = [fact for fact in map(_parse_fact, rows) if isinstance(fact, Undo)]
+        fetched = [fact for fact in map(parse_fact, rows) if isinstance(fact, Undo)]
         undos |= {undo.key: undo for undo in fetched}
         pending = {undo.batch for undo in fetched} - checked
     return list(undos.values())
@@ -482,7 +482,8 @@ async def list_batch_members(
     )
 
 
-def _parse_fact(row: Row) -> Fact:
+def parse_fact(row: Row) -> Fact:
+    """Build a fact from its row."""
     fields: dict[str, Json] = json.loads(row["said"])
     common = {name: row[name] for name in ("source", "occurred_at", "batch", "actor", "reason")}
     common |= {"key": row["dedupe_key"], "fields": fields}

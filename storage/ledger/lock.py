@@ -1,10 +1,11 @@
 """Phase 2: lock the contacts of a group, and insert the new ones."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from storage.db.database import Session, StartAgain
 from storage.domain.errors import ContactChanged, ContactExists
+from storage.domain.records import replace
 from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold
 from storage.ledger import erase as erasing

@@ -1,7 +1,7 @@
 """Define the immutable records that the phases of the write path pass on to each other."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from storage.domain.contacts import EMAIL, Reference, clean_address
@@ -29,6 +29,7 @@ from storage.domain.facts import (
 )
 from storage.domain.fold import ScoreState
 from storage.domain.people import Workspace
+from storage.domain.records import replace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import (

@@ -1,17 +1,20 @@
-"""Phase 4: fold new facts into scores and fields, by a constant-time step or from the whole ledger."""
+"""Phase 4: fold new facts into scores and fields: by a step, from before late facts, or from the whole ledger."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from storage.db.database import Session
 from storage.domain.contacts import Json
 from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, beginning, can_move, fold_fields, fold_ledger, is_late, step
+from storage.domain.late_facts import LateFold
+from storage.domain.records import replace
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Moved
 from storage.ledger import contacts, facts, projection
 from storage.ledger.facts import FactKey, Scored
+from storage.ledger.late_facts import fold_late_facts
 from storage.ledger.merged_fields import load_merged_fields
 from storage.ledger.plan import NewFact, Plan
 
@@ -47,15 +50,29 @@ class Known:
     unsaved: Mapping[Scored, Unsaved] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lateness:
+    """How to fold the new facts of plans into scores. The new facts of all other scores come last."""
+
+    whole: frozenset[Scored]  #: scores to fold from their whole ledgers
+    late: Mapping[Scored, LateFold]  #: scores to fold from a state before their new facts, if that is possible
+    fields_at: Mapping[int, Mapping[str, Json]]  #: id of a new fact → the fields at the fact, if rules read fields
+
+
 async def project(session: Session, plans: Sequence[Plan], known: Known) -> tuple[list[Plan], Known]:
     """Fold the new facts and undos of plans into scores. Return the plans with their score changes.
 
-    The plans share no contact. A score is folded by a step if its new facts come last, otherwise from its whole ledger.
-    *known* is the state before; the state after is returned and is not saved yet.
+    The plans share no contact. A score is folded by a step if its new facts come last, from a stored state if only they
+    are late, and otherwise from its whole ledger. *known* is the state before; the state after is returned. It is not
+    saved yet, and the earlier effects of scores with late facts are.
     """
     types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
-    late, fields_at = await find_late(session, plans, known.states, types)
-    loaded = await _load_ledgers(session, plans, {pair: types[pair] for pair in late - known.ledgers.keys()})
+    lateness = await find_late(session, plans, known.states, types)
+    if not lateness.late.keys().isdisjoint(known.unsaved):
+        known = await save_scores(session, known)
+    late = await fold_late_facts(session, lateness.late)
+    whole = lateness.whole | (lateness.late.keys() - late.keys())
+    loaded = await _load_ledgers(session, plans, {pair: types[pair] for pair in whole - known.ledgers.keys()})
     states, ledgers, unsaved = dict(known.states), dict(known.ledgers), dict(known.unsaved)
     moved: dict[Scored, ScoreState] = {}
     silent: dict[Scored, ScoreState] = {}
@@ -69,18 +86,20 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
             elif pair in ledgers:
                 ledgers[pair] = _add_facts(ledgers[pair], new_facts, plan)
             if pair in late:
+                states[pair], effects = late[pair]
+            elif pair in whole:
                 ledger = ledgers[pair]
                 states[pair], effects = fold_ledger(ledger.facts, types[pair], undone=ledger.undone)
                 if pair[0] in plan.regrouped:
                     others = {id: fact for id, fact in ledger.facts.items() if id not in own_ids}
                     silent[pair], _ = fold_ledger(others, types[pair], undone=ledger.undone)
             else:
-                states[pair], effects = _step(states[pair], new_facts, types[pair], fields_at)
+                states[pair], effects = _step(states[pair], new_facts, types[pair], lateness.fields_at)
                 if not effects:  # the fact does not affect the score: neither saved nor reported as a change
                     continue
                 effects = {**before.effects, **effects} if before else effects
             moved[pair] = states[pair]
-            is_whole = pair in late or (before is not None and before.is_whole)
+            is_whole = pair in whole or (before is not None and before.is_whole)
             unsaved[pair] = Unsaved(
                 workspace=plan.workspace.id, score_type=types[pair], effects=effects, is_whole=is_whole
             )
@@ -163,11 +182,12 @@ def _make_moved(pair: Scored, score_type: ScoreType, before: ScoreState, after: 
 
 async def find_late(
     session: Session, plans: Sequence[Plan], states: Mapping[Scored, ScoreState], types: Mapping[Scored, ScoreType]
-) -> tuple[set[Scored], Mapping[int, Mapping[str, Json]]]:
-    """Return the scores of *types* to fold from the whole ledger, and the fields at each fact for the others.
+) -> Lateness:
+    """Return how to fold the new facts into the scores of *types*.
 
-    A score must be folded from its ledger if an undo, a merge or a split affects its contact, or if a new fact is not
-    later than all facts that the score has seen. *states* are those before the new facts. The contacts must be locked.
+    A score must be folded from its whole ledger if an undo, a merge or a split affects its contact, or if a new field
+    value may make a condition hold for a later activity. It has late facts if a new fact is not later than all facts
+    that the score has seen. *states* are those before the new facts. The contacts must be locked.
     """
     refolded = {id for plan in plans for id in (*plan.spoken_of, *plan.regrouped)}
     refolded |= {new.contact for plan in plans if plan.is_undone for new in plan.new}
@@ -176,8 +196,10 @@ async def find_late(
     asking = {pair[0] for pair, score_type in types.items() if compile_rules(score_type.rules).fields_read}
     merged = await contacts.load_merged(session, asking - refolded) if asking - refolded else {}
     refolded |= merged.keys()
-    late = {pair for pair in types if pair[0] in refolded}
-    last = {pair: states[pair].last for pair in types.keys() - late}
+    whole = {pair for pair in types if pair[0] in refolded}
+    late: set[Scored] = set()
+    moving: dict[Scored, dict[int, Fact]] = {}  # the new facts that may change a score
+    last = {pair: states[pair].last for pair in types.keys() - whole}
     scores_of: dict[int, list[Scored]] = {}
     for pair in last:
         scores_of.setdefault(pair[0], []).append(pair)
@@ -193,6 +215,7 @@ async def find_late(
                     continue
                 if is_late(fact, types[pair], last=last[pair], known=fields.get(contact, {})):
                     late.add(pair)
+                moving.setdefault(pair, {})[new.fact_id] = fact
                 if not compile_rules(types[pair].rules).fields_read.isdisjoint(fact.fields):
                     since[pair] = min(since.get(pair, fact.occurred_at), fact.occurred_at)
                 last[pair] = max(last[pair], fact.order)
@@ -201,8 +224,20 @@ async def find_late(
                 values[contact] = _extract_values(fields[contact])
             if contact in fields:
                 fields_at[new.fact_id] = values[contact]
-    since = {pair: at for pair, at in since.items() if pair not in late}
-    return late | await _find_affected_scores(session, plans, since, types), fields_at
+    whole |= await _find_affected_scores(
+        session, plans, {pair: at for pair, at in since.items() if pair not in late}, types
+    )
+    folds: dict[Scored, LateFold] = {}
+    for pair in late - whole:
+        contact_fields, read = fields.get(pair[0], {}), compile_rules(types[pair].rules).fields_read
+        folds[pair] = LateFold(
+            types[pair],
+            moving[pair],
+            stored=states[pair],
+            fields=values.get(pair[0]),
+            fields_since=max((contact_fields[name][1][0] for name in read if name in contact_fields), default=-1),
+        )
+    return Lateness(whole=frozenset(whole), late=folds, fields_at=fields_at)
 
 
 async def _load_stated_fields(

@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Collection, Mapping
+from zlib import crc32
 
 from storage.db.database import Row, Session
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState
+from storage.domain.fold import Effect, ScoreState, is_rank_enough
+from storage.domain.rules import Spent
 from storage.domain.score_types import ScoreType
 from storage.ledger.facts import Scored
 
 #: orders effects `e` with their facts `g` newest first: the reverse of the fold order
 NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
 
+#: one effect in so many carries the state of its score, if the rank alone does not determine it
+SNAPSHOTS = 16
 _SCORE_COLUMNS = {
     "workspace_id": "bigint", "contact_id": "bigint", "definition_id": "bigint", "own": "bigint", "own_at": "bigint",
     "base": "bigint", "rank": "bigint", "spent": "text", "last_at": "bigint", "last_source": "text", "last_key": "text",
@@ -19,6 +23,7 @@ _SCORE_COLUMNS = {
 _EFFECT_COLUMNS = {
     "workspace_id": "bigint", "contact_id": "bigint", "definition_id": "bigint", "fact_id": "bigint", "at": "bigint",
     "asked": "bigint", "effective": "bigint", "rank_after": "bigint", "rule": "text", "capped": "bigint",
+    "snapshot": "text",
 }  # fmt: skip  # a column a line would hide their order
 
 
@@ -45,7 +50,7 @@ async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> 
             at=row["own_at"],
             base=row["base"],
             rank=row["rank"],
-            spent={name: (began, used) for name, (began, used) in json.loads(row["spent"] or "{}").items()},
+            spent=_parse_spent(json.loads(row["spent"] or "{}")),
             last=(row["last_at"], row["last_source"].encode(), row["last_key"].encode()),
         )
         for row in rows
@@ -64,11 +69,11 @@ async def save_projection(
 ) -> None:
     """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted.
 
-    The effects of all other scores are those of new facts. The scores in *missing* have no row yet.
+    The scores in *missing* have no row yet, and no effects.
     """
     if not states:
         return
-    await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces)
+    await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces, missing=missing)
     new_rows, rows = list[tuple[object, ...]](), list[tuple[object, ...]]()
     for pair in sorted(states):
         row = _make_row(pair, states[pair], types[pair], workspaces[pair])
@@ -94,6 +99,7 @@ async def _save_effects(
     anew: Collection[Scored],
     types: Mapping[Scored, ScoreType],
     workspaces: Mapping[Scored, int],
+    missing: Collection[Scored],
 ) -> None:
     stored = await _load_effects(session, {pair: types[pair].definition for pair in anew})
     new_rows, rows, deleted = list[tuple[object, ...]](), list[tuple[object, ...]](), list[Row]()
@@ -101,12 +107,15 @@ async def _save_effects(
         before, definition, workspace = stored.get(pair, {}), types[pair].definition, workspaces[pair]
         deleted += [{"fact": id, "definition": definition} for id in sorted(before.keys() - effects[pair].keys())]
         for id, (fact, effect) in sorted(effects[pair].items()):
-            if before.get(id) != effect:
+            snapshot = make_snapshot(id, effect, types[pair])
+            if before.get(id) != (effect, snapshot):
                 row = (
                     workspace, pair[0], definition, id, fact.occurred_at,
                     effect.asked, effect.effective, effect.rank_after, effect.rule, effect.capped,
+                    snapshot,
                 )  # fmt: skip  # in the lines of _EFFECT_COLUMNS
-                (rows if id in before else new_rows).append(row)
+                is_new = pair in missing or (pair in anew and id not in before)
+                (new_rows if is_new else rows).append(row)
     if deleted:
         await session.rows(
             "DELETE FROM effects WHERE (fact_id, definition_id) IN"
@@ -117,9 +126,11 @@ async def _save_effects(
         await session.insert("effects", tuple(_EFFECT_COLUMNS), new_rows)
     if rows:
         await session.rows(
-            "UPDATE effects SET asked = given.asked, effective = given.effective, rank_after = given.rank_after,"
-            f" rule = given.rule, capped = given.capped FROM given({_list_types(_EFFECT_COLUMNS)})"
-            " WHERE effects.fact_id = given.fact_id AND effects.definition_id = given.definition_id",
+            f"INSERT INTO effects ({', '.join(_EFFECT_COLUMNS)}) SELECT {', '.join(_EFFECT_COLUMNS)}"
+            f" FROM given({_list_types(_EFFECT_COLUMNS)})"
+            " WHERE true ON CONFLICT (fact_id, definition_id) DO UPDATE"
+            " SET asked = excluded.asked, effective = excluded.effective, rank_after = excluded.rank_after,"
+            " rule = excluded.rule, capped = excluded.capped, snapshot = excluded.snapshot",
             [dict(zip(_EFFECT_COLUMNS, row, strict=True)) for row in rows],
         )
 
@@ -140,31 +151,71 @@ async def delete_projection(session: Session, ids: Collection[int]) -> None:
 def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> tuple[object, ...]:
     """Return the values of a score's row, in the order of _SCORE_COLUMNS."""
     at, source, key = state.last
-    spent = json.dumps(state.spent, ensure_ascii=False, sort_keys=True) if state.spent else None
+    spent = _dump(state.spent) if state.spent else None
     return (
         workspace, pair[0], score_type.definition, state.own, state.at, state.base, state.rank, spent,
         at, source.decode(), key.decode(),
     )  # fmt: skip  # in the lines of _SCORE_COLUMNS
 
 
-async def _load_effects(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, dict[int, Effect]]:
+async def _load_effects(
+    session: Session, definition_of: Mapping[Scored, int]
+) -> dict[Scored, dict[int, tuple[Effect, str | None]]]:
+    """Return the stored effects of scores by id of the fact, each with its snapshot."""
     if not definition_of:
         return {}
     rows = await session.rows(
-        "SELECT given.subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after, e.rule, e.capped"
-        " FROM given(contact bigint, definition bigint, subject text)"
+        "SELECT given.subject, e.contact_id, e.fact_id, e.asked, e.effective, e.rank_after, e.rule, e.capped,"
+        " e.snapshot FROM given(contact bigint, definition bigint, subject text)"
         " JOIN effects e ON e.contact_id = given.contact AND e.definition_id = given.definition",
         [
             {"contact": contact, "definition": definition, "subject": subject}
             for (contact, subject), definition in definition_of.items()
         ],
     )
-    by_score: dict[Scored, dict[int, Effect]] = {}
+    by_score: dict[Scored, dict[int, tuple[Effect, str | None]]] = {}
     for row in rows:
-        by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect_of(row)
+        effect = (effect_of(row), row["snapshot"])
+        by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect
     return by_score
 
 
 def effect_of(row: Row) -> Effect:
     """Build an effect from its row."""
     return Effect(**{name: row[name] for name in ("asked", "effective", "rank_after", "capped", "rule")})
+
+
+def has_snapshot(fact_id: int, score_type: ScoreType) -> bool:
+    """Return whether the effect of a fact carries a snapshot: the state of the score after it.
+
+    A hash decides, because the ids of a contact's facts may be regular, for example all odd.
+    """
+    return not is_rank_enough(score_type) and crc32(fact_id.to_bytes(8)) % SNAPSHOTS == 0
+
+
+def make_snapshot(fact_id: int, effect: Effect, score_type: ScoreType) -> str | None:
+    """Return the snapshot to store with the effect of a fact, None if it carries none."""
+    return dump_state(effect) if has_snapshot(fact_id, score_type) else None
+
+
+def dump_state(effect: Effect) -> str:
+    """Return the snapshot of the state after an effect: all that the effect and its fact do not say."""
+    assert effect.after is not None
+    return _dump({"own": effect.after.own, "base": effect.after.base, "spent": effect.after.spent})
+
+
+def parse_snapshot(snapshot: str, effect: Effect, fact: Fact) -> ScoreState:
+    """Return the state after a fact whose effect carries a snapshot."""
+    values = json.loads(snapshot)
+    return ScoreState(
+        own=values["own"], at=fact.occurred_at, base=values["base"], rank=effect.rank_after,
+        spent=_parse_spent(values["spent"]), last=fact.order,
+    )  # fmt: skip  # the columns of a score in their order
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _parse_spent(spent: Mapping[str, tuple[int, int]]) -> Spent:
+    return {name: (began, used) for name, (began, used) in spent.items()}

@@ -9,15 +9,14 @@ group of its own.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from storage.alerts import rules as alert_rules
 from storage.alerts.decide import decide_all
-from storage.alerts.decisions import reads_scores
+from storage.alerts.decisions import list_evaluations, reads_scores
 from storage.alerts.memory import Watched
 from storage.alerts.newcomers import ask_newcomers_of_plans
 from storage.alerts.rules import AlertRule
 from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory
-from storage.domain.errors import Refusal, UnknownContact
+from storage.domain.errors import Refusal, SourceChanged, UnknownContact
 from storage.domain.facts import Item, Unusable
 from storage.domain.fold import beginning
 from storage.domain.people import Workspace
@@ -26,6 +25,7 @@ from storage.domain.submissions import Recorded, Submission
 from storage.ledger import projection
 from storage.ledger.announce import announce_changes, queue_write_backs
 from storage.ledger.append import append_facts
+from storage.ledger.config_cache import ConfigCache, Configs
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
 from storage.ledger.lock import Returned, check_expected, check_folded, insert_newcomers, lock_contacts
@@ -43,12 +43,14 @@ from storage.sources import deliveries, readback_queue
 async def record_group(
     session: Session,
     group: Sequence[tuple[Workspace, Submission]],
+    config_cache: ConfigCache,
     *,
     blocked: Collection[Name] = frozenset(),
     now: int,
 ) -> list[Recorded | Refusal | Returned]:
     """Record submissions in one transaction. Return for each the outcome, the refusal, or its return to the queue.
 
+    The refusal of a delivery whose source changed since it was authenticated is SourceChanged.
     *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain if another
     transaction inserted, merged or deleted a contact meanwhile, and FoldFirst if contacts must be recalculated after an
     undo first. Raises Changed or Conflict if a submission is refused when some of it may be written; the committer then
@@ -57,12 +59,14 @@ async def record_group(
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}
     await definitions.lock_shared(session, workspaces)
-    live_types, drafts, readerships = await definitions.load_for_writing(session, workspaces)
-    rules = await alert_rules.load_rules(session, workspaces)
-    plans = [
-        plan_submission(position, workspace, submission, live_types[workspace.id])
-        for position, (workspace, submission) in enumerate(group)
-    ]
+    configs = await config_cache.load(session, workspaces)
+    rules = configs.rules
+    plans: list[Plan] = []
+    for position, (workspace, submission) in enumerate(group):
+        if _is_source_changed(workspace, submission, configs):
+            outcomes[position] = SourceChanged()
+        else:
+            plans.append(plan_submission(position, workspace, submission, configs.types[workspace.id]))
     plans = [await find_undo_scope(session, plan) for plan in await resolve(session, plans)]
     plans, returned = await lock_contacts(session, cut_group(plans), blocked)
     await check_folded(session, plans)
@@ -75,14 +79,14 @@ async def record_group(
     memory: Mapping[Watched, AlertMemory] = {}
     recorded: list[Plan] = []
     for turn in arrange_turns(plans):
-        turn, known, memory = await _record_turn(session, turn, rules, drafts, known, memory, now=now)
+        turn, known, memory = await _record_turn(session, turn, rules, configs.drafts, known, memory, now=now)
         recorded += turn
     await save_scores(session, known)
     await save_words(session, session.reworded)
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
-    await announce_changes(session, recorded, readerships, now=now)
-    await queue_write_backs(session, recorded, readerships, now=now)
+    await announce_changes(session, recorded, configs.readerships, now=now)
+    await queue_write_backs(session, recorded, configs.readerships, now=now)
     await _save_deliveries(session, recorded)
     for plan in recorded:
         outcomes[plan.position] = plan.refusal or Recorded(
@@ -94,6 +98,11 @@ async def record_group(
             pending=plan.pending,
         )
     return outcomes
+
+
+def _is_source_changed(workspace: Workspace, submission: Submission, configs: Configs) -> bool:
+    version = None if submission.delivered is None else submission.delivered.version
+    return version is not None and version != configs.versions[workspace.id]
 
 
 async def _record_turn(
@@ -120,13 +129,14 @@ async def _record_turn(
     if any(plan.regrouping for plan in plans):
         known = await _load_known(session, plans)
     plans, known = await project(session, plans, known)
-    if any(reads_scores(rule) for plan in plans for rule in rules.get(plan.workspace.id, ())):
+    evaluations = list_evaluations(plans, rules)
+    if any(reads_scores(evaluation.rule) for evaluation in evaluations):
         known = await save_scores(session, known)
     if drafts:
         await project_into_drafts(session, plans, drafts)
     await save_fields(session, plans, now=now)  # last: both projections above start from the fields before the plans
     await save_existence(session, plans)
-    plans, memory = await decide_all(session, plans, rules, memory, now=now)
+    plans, memory = await decide_all(session, plans, evaluations, memory, now=now)
     return plans, known, memory
 
 

@@ -1,13 +1,14 @@
 """Phase 1: resolve the references of items to contacts. Create new contacts, and link contacts that are the same."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 
 from storage.db.database import Session
 from storage.domain.contacts import EMAIL
 from storage.domain.errors import CannotSplit, Refusal, UnknownContact
 from storage.domain.facts import Merged, SplitOff, resolve_merges
+from storage.domain.records import replace
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
 from storage.ledger import erase as erasing

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from storage.db import database
 from storage.db.database import Session, StartAgain
@@ -18,6 +19,8 @@ from storage.ledger.merged_fields import load_merged_fields
 from storage.scoring.definitions import live
 
 MOST = 500
+#: (time of the fact in µs, effect, snapshot)
+_Compared: TypeAlias = tuple[int, Effect, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +87,8 @@ async def _compare_locked(workspace: Workspace, ids: Collection[int]) -> list[Di
 async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence[int]) -> tuple[int, list[Difference]]:
     """Compare contacts with the ledger. Return the number of their scores, and all differences.
 
-    Scores, effects, fields, the lookup values of attributes and the words for searches are compared, and whether the
-    contact is gone. Contacts that a job has yet to recalculate are skipped.
+    Scores, effects with their snapshots, fields, the lookup values of attributes and the words for searches are
+    compared, and whether the contact is gone. Contacts that a job has yet to recalculate are skipped.
     """
     marked = await refold.find_marked_roots(session, ids)
     ids = [id for id in ids if id not in marked]
@@ -100,7 +103,7 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
     effects = await _load_effects(session, pairs)
     differences: list[Difference] = []
     for pair, score_type in pairs.items():
-        state, folded = _fold_score(ledgers[pair], score_type, undone)
+        state, folded = _fold_score(ledgers[pair], score_type, undone, effects.get(pair, {}))
         if pair not in states and state == beginning(score_type):
             state = None  # a score that no fact has changed needs no row
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
@@ -129,29 +132,33 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
 
 
 def _fold_score(
-    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str]
-) -> tuple[ScoreState | None, dict[int, tuple[int, Effect]]]:
+    ledger: Mapping[int, Fact], score_type: ScoreType, undone: Collection[str], stored: Mapping[int, _Compared]
+) -> tuple[ScoreState | None, dict[int, _Compared]]:
+    """Fold a score; return its state and effects. Only effects with a *stored* snapshot get one to compare it with."""
     state, effects = fold_ledger(ledger, score_type, undone=undone)
-    return state, {id: (fact.occurred_at, effect) for id, (fact, effect) in effects.items()}
+    with_snapshot = {id for id, (_, _, snapshot) in stored.items() if snapshot is not None}
+    return state, {
+        id: (fact.occurred_at, effect, projection.dump_state(effect) if id in with_snapshot else None)
+        for id, (fact, effect) in effects.items()
+    }
 
 
-async def _load_effects(
-    session: Session, pairs: Mapping[Scored, ScoreType]
-) -> dict[Scored, dict[int, tuple[int, Effect]]]:
+async def _load_effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, _Compared]]:
     rows = await session.rows(
-        "SELECT given.subject, e.contact_id, e.fact_id, e.at, e.asked, e.effective, e.rank_after, e.rule, e.capped"
-        " FROM given(contact bigint, definition bigint, subject text)"
+        "SELECT given.subject, e.contact_id, e.fact_id, e.at, e.asked, e.effective, e.rank_after, e.rule, e.capped,"
+        " e.snapshot FROM given(contact bigint, definition bigint, subject text)"
         " JOIN effects e ON e.contact_id = given.contact AND e.definition_id = given.definition",
         [
             {"contact": contact, "definition": score_type.definition, "subject": key}
             for (contact, key), score_type in pairs.items()
         ],
     )
-    by_score: dict[Scored, dict[int, tuple[int, Effect]]] = {}
+    by_score: dict[Scored, dict[int, _Compared]] = {}
     for row in rows:
         by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (
             row["at"],
             projection.effect_of(row),
+            row["snapshot"],
         )
     return by_score
 
@@ -160,8 +167,8 @@ def _compare_score(
     pair: Scored,
     stored: ScoreState | None,
     state: ScoreState | None,
-    effects: Mapping[int, tuple[int, Effect]],
-    folded: Mapping[int, tuple[int, Effect]],
+    effects: Mapping[int, _Compared],
+    folded: Mapping[int, _Compared],
 ) -> Iterator[Difference]:
     contact, key = pair
     if stored != state:

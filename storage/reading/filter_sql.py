@@ -35,6 +35,9 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import rank_at
 
+#: the SQL condition that contact `c` was not merged or undone
+PRESENT = "c.merged_into IS NULL AND NOT c.is_gone"
+
 
 @dataclass(slots=True)
 class Sql:
@@ -77,8 +80,7 @@ def write_condition(workspace: Workspace, contact_filter: Filter, *, now: int) -
 
 def write_membership(term: Term, sql: Sql) -> str:
     """Return the SQL condition that contact `c` matches the term, is of the workspace, and was not merged or undone."""
-    membership = f"c.workspace_id = {sql.bind(sql.workspace.id)} AND c.merged_into IS NULL AND NOT c.is_gone"
-    return f"{membership} AND {_write_term(term, sql)}"
+    return f"c.workspace_id = {sql.bind(sql.workspace.id)} AND {PRESENT} AND {write_term(term, sql)}"
 
 
 def list_required(term: Term) -> list[Term]:
@@ -91,7 +93,7 @@ def find_leading_score(term: Term) -> ScoreType | None:
     return next((part.score for part in list_required(term) if isinstance(part, Compare | InBand)), None)
 
 
-def _write_term(term: Term, sql: Sql) -> str:
+def write_term(term: Term, sql: Sql) -> str:
     """Return the SQL of a term. The condition is true or false for every contact, never NULL."""
     writer: Callable[[Term, Sql], str] = _WRITERS[type(term)]
     return writer(term, sql)
@@ -365,15 +367,15 @@ def _format_like_pattern(text: str) -> str:
 
 
 def _write_not(term: Not, sql: Sql) -> str:
-    return f"NOT {_write_term(term.part, sql.optional())}"
+    return f"NOT {write_term(term.part, sql.optional())}"
 
 
 def _write_all(term: All, sql: Sql) -> str:
-    return f"({' AND '.join(_write_term(part, sql) for part in term.parts)})" if term.parts else "(1 = 1)"
+    return f"({' AND '.join(write_term(part, sql) for part in term.parts)})" if term.parts else "(1 = 1)"
 
 
 def _write_any(term: Any, sql: Sql) -> str:
-    return f"({' OR '.join(_write_term(part, sql.optional()) for part in term.parts)})"
+    return f"({' OR '.join(write_term(part, sql.optional()) for part in term.parts)})"
 
 
 # Each writer takes its own kind of term. The type system cannot express this pairing, so parameters are untyped here.

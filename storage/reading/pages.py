@@ -26,8 +26,9 @@ from storage.domain.filters.terms import (
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import Card, cards_of
-from storage.reading.filter_sql import Sql, find_leading_score, list_required, write_membership
+from storage.reading.filter_sql import PRESENT, Sql, find_leading_score, list_required, write_membership, write_term
 
+MOST_QUESTIONS = 100  # in one statement of `match_each`: the driver for PostgreSQL keeps no plan of longer ones
 MOST_COUNTED = 1_000  # matches; of more, people are told that there are more
 
 
@@ -163,6 +164,38 @@ async def matching_contacts(
         condition = f"{among_them} AND {write_membership(where, sql)}"
     rows = await session.rows(f"SELECT c.id FROM {source} WHERE {condition} ORDER BY c.id", *sql.values)
     return [row["id"] for row in rows]
+
+
+async def match_each(
+    session: Session, questions: Sequence[tuple[Workspace, Term, Collection[int]]], *, now: int
+) -> list[set[int]]:
+    """Return, for each question, which of its contacts match its term, as the session sees them.
+
+    One statement answers MOST_QUESTIONS of them.
+    """
+    matches: list[set[int]] = [set() for _ in questions]
+    for start in range(0, len(questions), MOST_QUESTIONS):
+        some = questions[start : start + MOST_QUESTIONS]
+        values: list[object] = [
+            [
+                {"question": number, "workspace": workspace.id, "contact": id}
+                for number, (workspace, _, ids) in enumerate(some)
+                for id in sorted(ids)
+            ]
+        ]
+        answers = [
+            f"WHEN {number} THEN {write_term(where, Sql(workspace, now, values, is_required=False))}"
+            for number, (workspace, where, _) in enumerate(some)
+        ]
+        matching = await session.rows(
+            "SELECT given.question, c.id FROM given(question bigint, workspace bigint, contact bigint)"
+            f" JOIN contacts c ON c.id = given.contact AND c.workspace_id = given.workspace WHERE {PRESENT}"
+            f" AND CASE given.question {' '.join(answers)} END",
+            *values,
+        )
+        for row in matching:
+            matches[start + row["question"]].add(row["id"])
+    return matches
 
 
 async def find_emptying_term(workspace: Workspace, *, query: Filter, now: int) -> str | None:

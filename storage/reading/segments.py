@@ -17,9 +17,9 @@ from storage.db import database
 from storage.db.database import Session
 from storage.domain.errors import BadName, SegmentInUse, UnknownSegment
 from storage.domain.filters import BadFilter, list_segments, parse
-from storage.domain.filters.errors import did_you_mean
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
+from storage.domain.validation import did_you_mean
 from storage.scoring.definitions import score_types
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}", re.ASCII)

@@ -10,7 +10,6 @@ from storage.db import database
 from storage.db.database import Row, Session
 from storage.domain.durations import write_span
 from storage.domain.errors import AlreadyThere, UnknownScoreType
-from storage.domain.events import Readership
 from storage.domain.numbers import to_json
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_definition, check_key
@@ -19,8 +18,7 @@ from storage.domain.score_types import Band, Rule, RuleCap, ScoreType, check_def
 Types: TypeAlias = Mapping[int, Mapping[str, ScoreType]]
 
 _LIVE = """
-SELECT w.id AS workspace_id, w.events_kept_until, w.watches_segments, w.write_backs,
-       t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
+SELECT w.id AS workspace_id, t.id, t.key, w.default_type, d.id AS definition, d.number, d.label,
        d.minimum, d.maximum, d.step, d.start, d.bands, d.half_life, d.rules, d.is_draft
   FROM workspaces w
   JOIN score_types t ON t.workspace_id = w.id
@@ -217,32 +215,15 @@ async def live_and_drafts(
     session: Session, workspaces: Collection[int]
 ) -> tuple[Types, Mapping[int, Sequence[ScoreType]]]:
     """Return the live definitions of several workspaces, and their drafts by workspace id."""
-    live_types, drafts, _ = await load_for_writing(session, workspaces)
-    return live_types, drafts
-
-
-async def load_for_writing(
-    session: Session, workspaces: Collection[int]
-) -> tuple[Types, Mapping[int, Sequence[ScoreType]], Mapping[int, Readership]]:
-    """Return what a write must know of several workspaces, in one statement.
-
-    These are the live definitions and, by workspace id, the drafts and who follows the changes.
-    """
     live_types: dict[int, dict[str, ScoreType]] = {id: {} for id in workspaces}
     drafts: dict[int, list[ScoreType]] = {}
-    readerships: dict[int, Readership] = {}
     rows = await session.rows(_LIVE, [{"id": id} for id in workspaces])
     for row in sorted(rows, key=lambda row: (row["key"] != row["default_type"], row["id"], row["number"])):
         if row["is_draft"]:
             drafts.setdefault(row["workspace_id"], []).append(_build_score_type(row))
         else:
             live_types[row["workspace_id"]][row["key"]] = _build_score_type(row)
-        readerships[row["workspace_id"]] = Readership(
-            kept_until=row["events_kept_until"],
-            watches_segments=bool(row["watches_segments"]),
-            write_backs=json.loads(row["write_backs"] or "{}"),
-        )
-    return live_types, drafts, readerships
+    return live_types, drafts
 
 
 async def load_version(workspace: Workspace, *, score: str, number: int) -> ScoreType:

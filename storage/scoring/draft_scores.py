@@ -12,6 +12,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
 from storage.ledger.facts import Scored
+from storage.ledger.late_facts import fold_late_facts
 from storage.ledger.plan import Plan
 from storage.ledger.project import find_late
 
@@ -42,18 +43,20 @@ async def project_into_drafts(
         draft = types[workspace, definition]
         pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
         states = await projection.load_states(session, dict.fromkeys(pairs, definition))
-        late_pairs, fields = await find_late(session, plans, states, dict.fromkeys(states, draft))
+        lateness = await find_late(session, plans, states, dict.fromkeys(states, draft))
+        late = await fold_late_facts(session, lateness.late)
+        await _save(session, workspace, draft, late)
+        whole = lateness.whole | (lateness.late.keys() - late.keys())
         # Pairs without a state are new contacts, regrouped contacts, and contacts that are left to the building job.
         ledgers = await facts.load_ledgers(
-            session, {pair: draft for pair in pairs if pair in late_pairs or pair not in states}
+            session, {pair: draft for pair in pairs if pair in whole or pair not in states}
         )
         new_pairs = {pair for pair, ledger in ledgers.items() if ledger.keys() <= new_fact_ids or pair[0] in regrouped}
         await _save_folded(
-            session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in late_pairs | new_pairs}
+            session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in whole | new_pairs}
         )
-        await _fold_new_facts(
-            session, workspace, draft, plans, {pair: states[pair] for pair in states.keys() - late_pairs}, fields
-        )
+        others = {pair: states[pair] for pair in states.keys() - whole - late.keys()}
+        await _fold_new_facts(session, workspace, draft, plans, others, lateness.fields_at)
 
 
 async def _fold_new_facts(
@@ -76,10 +79,7 @@ async def _fold_new_facts(
                 states[pair], effect = step(states[pair], entry.fact, draft, fields.get(entry.fact_id))
                 if effect is not None:
                     effects[pair][entry.fact_id] = (entry.fact, effect)
-    await projection.save_projection(
-        session, states=states, effects=effects, anew=(),
-        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
-    )  # fmt: skip  # arguments grouped by meaning
+    await _save(session, workspace, draft, {pair: (states[pair], effects[pair]) for pair in states})
 
 
 async def run_in_transaction(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
@@ -108,13 +108,27 @@ async def _save_folded(
     undone = await facts.load_undone_batches(
         session, workspace, {fact.batch for ledger in ledgers.values() for fact in ledger.values()}
     )
-    states, effects = {}, {}
-    for pair, ledger in ledgers.items():
-        states[pair], effects[pair] = fold_ledger(ledger, draft, undone=undone)
+    folded = {pair: fold_ledger(ledger, draft, undone=undone) for pair, ledger in ledgers.items()}
+    await _save(session, workspace, draft, folded, anew=folded.keys())
+
+
+async def _save(
+    session: Session,
+    workspace: int,
+    draft: ScoreType,
+    folded: Mapping[Scored, tuple[ScoreState, Mapping[int, tuple[Fact, Effect]]]],
+    *,
+    anew: Collection[Scored] = (),
+) -> None:
+    """Save states and effects of a draft. Scores in *anew* were folded from the ledger."""
     await projection.save_projection(
-        session, states=states, effects=effects, anew=set(states),
-        types=dict.fromkeys(states, draft), workspaces=dict.fromkeys(states, workspace),
-    )  # fmt: skip  # arguments grouped by meaning
+        session,
+        states={pair: state for pair, (state, _) in folded.items()},
+        effects={pair: effects for pair, (_, effects) in folded.items()},
+        anew=anew,
+        types=dict.fromkeys(folded, draft),
+        workspaces=dict.fromkeys(folded, workspace),
+    )
 
 
 async def load_next_ids(

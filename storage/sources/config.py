@@ -204,8 +204,9 @@ async def _load_document(session: Session, workspace: Workspace, slug: str, *, h
 
 _SELECT_SOURCE = (
     "SELECT w.id AS workspace_id, w.team, w.name, s.id, s.slug, s.provider, s.secrets, s.settings,"
-    " s.api_token IS NOT NULL AS reads, t.key"
+    " s.api_token IS NOT NULL AS reads, t.key, v.version"
     " FROM sources s JOIN workspaces w ON w.id = s.workspace_id"
+    " LEFT JOIN config_versions v ON v.workspace_id = w.id"
     " LEFT JOIN score_types t ON t.workspace_id = w.id AND t.live > 0"
 )
 
@@ -248,6 +249,7 @@ def _make_source(rows: Sequence[Row]) -> Source:
         score_types=tuple(source_row["key"] for source_row in rows if source_row["key"] is not None),
         reads=bool(row["reads"]),
         is_locked=unsealed is None,
+        version=row["version"],
     )
 
 

@@ -15,8 +15,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from pathlib import Path
 
 from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
@@ -24,21 +22,26 @@ from bot.demo.world import Message
 from storage.bootstrap import open_storage
 from storage.sources.config import add_source
 from storage.workspaces import find_workspace
-from tests.bot.cli.program import environment, serving
+from tests.bench.harness import (
+    PRODUCT,
+    Options,
+    Row,
+    Stage,
+    durations_row,
+    now,
+    read_memory,
+    serving_slack,
+    verify,
+)
 from tests.conftest import KEY
-from tests.journeys.acme import BOT_TOKEN, SIGNING
 from tests.slack.foreign import ForeignSlack
 from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
 from tests.webhooks.sender import SECRET, START, Sender, encoded, item
 
 ITEMS = 1_000  # per batch
+CALM = 5.0  # seconds that are measured before a flood
 UNANSWERED = 30.0  # seconds until a sender gives up
 LONGEST = 180.0
-
-
-def now() -> int:
-    """Return the time in µs UTC, as the service reads it."""
-    return time.time_ns() // 1_000
 
 
 @dataclass(slots=True)
@@ -86,46 +89,20 @@ async def house(url: str) -> AsyncIterator[House]:
     workspace = await find_workspace(TEAM)
     await add_source(workspace, slug="form", provider="generic", secrets=[SECRET], by="U0ADMIN", now=START)
     await storage.close()
-    sandbox = ForeignSlack(app_url="http://127.0.0.1:1", signing_secret=SIGNING, bot_token=BOT_TOKEN)
-    await sandbox.start()
-    env = environment(url, SLACK_API_URL=f"{sandbox.url}/api/", SLACK_BOT_TOKEN=BOT_TOKEN, SLACK_SIGNING_SECRET=SIGNING)
     timeout = ClientTimeout(total=LONGEST)
-    try:
-        async with (
-            serving("serve", env=env) as served,
-            ClientSession(timeout=timeout, connector=TCPConnector(limit=0)) as session,
-        ):
-            reading = [asyncio.create_task(_read(stream)) for stream in (served.process.stdout, served.process.stderr)]
-            sandbox.app_url = served.url
-            senders = [Sender(session, f"{served.url}/webhooks/{TEAM}/{slug}", clock=now) for slug in (SLUG, "form")]
-            try:
-                await sandbox.wait_for(lambda: any(call.method == "auth.test" for call in sandbox.calls))
-                await _connected(session, f"{served.url}/slack/events")
-                yield House(sandbox=sandbox, flooding=senders[0], form=senders[1], process=served.process.pid)
-            finally:
-                for task in reading:
-                    task.cancel()
-                await asyncio.wait(reading)
-    finally:
-        await sandbox.stop()
-
-
-async def _read(stream: asyncio.StreamReader | None) -> None:
-    while stream is not None and await stream.readline():
-        pass
-
-
-async def _connected(session: ClientSession, url: str) -> None:
-    """Wait until the service accepts requests of Slack; before that it answers 503."""
-    while True:
-        async with session.post(url) as answer:
-            if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
-                return
-        await asyncio.sleep(0.1)
+    async with (
+        serving_slack(url) as (served, sandbox),
+        ClientSession(timeout=timeout, connector=TCPConnector(limit=0)) as session,
+    ):
+        senders = [Sender(session, f"{served.url}/webhooks/{TEAM}/{slug}", clock=now) for slug in (SLUG, "form")]
+        yield House(sandbox=sandbox, flooding=senders[0], form=senders[1], process=served.process.pid)
 
 
 async def flood(house: House, *, senders: int, seconds: float | None) -> Measured:
-    """Flood a source from several senders at once, while another source and a person use the service."""
+    """Flood a source from several senders at once, while another source and a person use the service.
+
+    Without senders these two use the service alone, for so many seconds.
+    """
     measured, numbers = Measured(), itertools.count()
     end = time.monotonic() + (seconds or 0)
 
@@ -152,6 +129,8 @@ async def flood(house: House, *, senders: int, seconds: float | None) -> Measure
             await send_batch()
 
     flooding = [asyncio.create_task(keep_sending()) for _ in range(senders)]
+    if not flooding:
+        flooding = [asyncio.create_task(asyncio.sleep(seconds or 0))]
     others = [
         asyncio.create_task(_repeat(measured, "another source's push", lambda n: _push(house, n))),
         asyncio.create_task(
@@ -168,6 +147,22 @@ async def flood(house: House, *, senders: int, seconds: float | None) -> Measure
         if not task.cancelled():
             task.result()
     return measured
+
+
+async def measure(stage: Stage, options: Options) -> AsyncIterator[Row]:
+    """Yield how long other requests take during a flood, and the memory. The floor are the same requests before it."""
+    senders = max(2, options.events // 100)
+    for dialect in options.databases:
+        async with stage.database(dialect, PRODUCT) as url:
+            async with house(url) as running:
+                calm = await flood(running, senders=0, seconds=CALM)
+                flooded = await flood(running, senders=senders, seconds=None)
+            await verify(url, team=TEAM)
+        for name, durations in flooded.seconds.items():
+            what = f"{name}, {senders} batches at once (floor: none)"
+            yield durations_row(what, dialect, floor=calm.seconds.get(name, ()), product=durations)
+        what = f"memory, {senders} batches at once (floor: none)"
+        yield Row(what=what, database=dialect, unit="MB", floor=calm.memory, product=flooded.memory)
 
 
 async def _repeat(measured: Measured, name: str, act: Callable[[int], Awaitable[object]]) -> None:
@@ -194,9 +189,8 @@ def _answers(sandbox: ForeignSlack, user: str) -> Sequence[Message]:
 
 async def _watch_memory(process: int, measured: Measured) -> None:
     while True:
-        status = await asyncio.to_thread(Path(f"/proc/{process}/status").read_text)
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-        measured.memory = max(measured.memory, int(line.split()[1]) // 1_024)
+        memory = await asyncio.to_thread(read_memory, process)
+        measured.memory = max(measured.memory, round(memory))
         await asyncio.sleep(0.1)
 
 

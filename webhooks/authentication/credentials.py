@@ -6,10 +6,11 @@ import hmac
 import secrets as randomness
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl, quote, unquote_plus
 
+from storage.domain.records import replace
 from webhooks.authentication import signatures
 from webhooks.authentication.signatures import AuthFailure, NotAuthentic, Recipe, SignedRequest
 from webhooks.read.bodies import FORM, Unparseable, kind_of

@@ -232,6 +232,8 @@ def recipes_for_secret(recipes: Sequence[Recipe], secret: str) -> list[Recipe]:
 
 def _choose_recipe(recipes: Sequence[Recipe], request: SignedRequest) -> Recipe:
     """Return the first recipe with a header in the request that not all recipes share, or else the first recipe."""
+    if len(recipes) == 1:
+        return recipes[0]
     shared = set[str].intersection(*(set(_list_headers(recipe)) for recipe in recipes))
     present = (
         recipe

@@ -207,7 +207,7 @@ def _add_context(item: ItemRequest, named: tuple[Reference, ...], note: str | No
     match item:
         case Ignored() | Unusable():
             return replace(item, contacts=named)
-        case Item():
+        case Item() if note is not None:
             return replace(item, note="; ".join(filter(None, [item.note, note])) or None)
         case _:
             return item

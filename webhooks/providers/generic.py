@@ -131,8 +131,10 @@ def _iterate_unknown_names(document: object, known: Collection[str], *, prefix: 
 
 def _read_event(event: SenderEvent) -> list[ItemRequest]:
     for part in ("contact", "into"):
-        with suppress(BadItem):  # _read_item reports what is wrong with the contact
-            event.contact(id=get_path(event.body, part, "id"), email=get_path(event.body, part, "email"))
+        contact = get_path(event.body, part)
+        if contact is not None:
+            with suppress(BadItem):  # _read_item reports what is wrong with the contact
+                event.contact(id=get_path(contact, "id"), email=get_path(contact, "email"))
     return [_read_item(event.body, key=event.key, source=event.source.slug, raw=event.raw)]
 
 
@@ -143,11 +145,11 @@ def _read_item(document: object, *, key: str, source: str, raw: str) -> ItemRequ
         return Unusable(key=_read_own_key(document) or key, reason=_describe_error(exc), raw=raw)
     key = str(item.id) if item.id is not None else key
     note = find_address_problem(item.contact.email) if item.contact.id not in (None, "") else None
-    if note is not None or not text(item.contact.email):
+    if item.contact.email is not None and (note is not None or not text(item.contact.email)):
         item.contact = replace(item.contact, email=None)
     try:
         built = _build_item(item, key=key, source=source, raw=raw)
-        return replace(built, note=note) if isinstance(built, Item) else built
+        return replace(built, note=note) if isinstance(built, Item) and note is not None else built
     except Refusal as exc:
         return Unusable(key=key, reason=str(exc), raw=raw)
 

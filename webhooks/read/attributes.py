@@ -16,6 +16,8 @@ def read_attributes(attributes: Mapping[str, object], *, name: str) -> dict[str,
     def refuse_constant(_: str) -> None:
         raise BadItem(f"`{name}` holds a number that is too large")
 
+    if not attributes:
+        return {}
     text = json.dumps(attributes, default=float)
     if len(text) > MOST_IN_ATTRIBUTE:
         raise BadItem(f"`{name}` is longer than {MOST_IN_ATTRIBUTE:,} characters")

@@ -20,6 +20,7 @@ from webhooks.read.bodies import BROKEN
 MOST_PROPERTIES = 5  # names of properties in the reason why an event has no score
 LONGEST = 255
 WRITTEN = "we write this property"
+_encoder = json.JSONEncoder(ensure_ascii=False, default=float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,4 +269,4 @@ def key_of(*parts: object) -> str | None:
 
 def as_text(value: object) -> str:
     """Return a part of a document as JSON text, for the quarantine."""
-    return json.dumps(value, ensure_ascii=False, default=float)
+    return _encoder.encode(value)

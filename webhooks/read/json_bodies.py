@@ -108,6 +108,9 @@ def _convert_errors(raw: bytes) -> Iterator[str]:
 
 def _measure_depth(text: str) -> int:
     """Return the nesting depth that the decoder can reach at most: it stops at an escape outside of a string."""
+    opening = text.count("[") + text.count("{")
+    if opening <= MAX_DEPTH:
+        return opening
     outside_strings = "".join(re.sub(r"\\.", "", text, flags=re.DOTALL).split('"')[::2])
     return max(
         accumulate(1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", outside_strings)), default=0

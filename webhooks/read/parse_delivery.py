@@ -3,14 +3,16 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from storage.domain.errors import Refusal
 from storage.domain.facts import Ignored, Item, ItemRequest, Op, Unusable
 from storage.domain.numbers import show
 from storage.domain.people import Workspace
+from storage.domain.records import replace
 from storage.domain.score_types import ScoreType
 from storage.domain.sources import Source
 from storage.domain.submissions import Raw, Recorded, Submission
@@ -40,8 +42,13 @@ _SECRET = re.compile(r"authorization|cookie|token|secret|password|signature|sig-
 def redact_request(request: SignedRequest, *, proof: Authenticator) -> Raw:
     """Return a request as it may be stored, without its credentials."""
     redacted = proof.redact(request)
-    headers = {name: WITHHELD if _SECRET.search(name) else value for name, value in redacted.headers.items()}
+    headers = {name: WITHHELD if _is_secret(name) else value for name, value in redacted.headers.items()}
     return serialize_request(replace(redacted, headers=headers))
+
+
+@lru_cache(maxsize=512)
+def _is_secret(header: str) -> bool:
+    return _SECRET.search(header) is not None
 
 
 def serialize_request(request: SignedRequest) -> Raw:
@@ -56,6 +63,8 @@ def _clean_headers(request: SignedRequest) -> dict[str, str]:
 
 
 def _clean_text(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace").replace("\0", "")
 
 

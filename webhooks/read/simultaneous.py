@@ -22,6 +22,8 @@ def order_simultaneous(items: Sequence[ItemRequest]) -> list[ItemRequest]:
     for item in items:
         if isinstance(item, Item) and _has_coarse_time(item):
             groups.setdefault(_get_group(item), {}).setdefault(item.key, item)
+    if not groups:
+        return list(items)
     places = {
         (group, key): place
         for group, changes in groups.items()

@@ -112,6 +112,10 @@ class Watch(ABC):
         """The instants to evaluate while the score fades, as (value, lead): *lead* µs before it crosses the value."""
         return ()
 
+    def is_inside(self, state: ScoreState, *, now: int) -> bool:
+        """Return whether a score is inside what the rule watches. Without a region, none is."""
+        return False
+
     @abstractmethod
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
         """Evaluate the rule at *now*, when nothing has changed the score since *state*: it may have faded."""
@@ -123,6 +127,14 @@ class Watch(ABC):
     def is_affected(self, before: int | None, after: int | None, *, is_same_state: bool) -> bool:
         """Return whether to evaluate the rule for a fact that changed the current value from *before* to *after*."""
         return before != after or (self.needs_time and not is_same_state)
+
+    def is_idle(self, memory: AlertMemory, before: int | None, after: int | None, *, is_enrolled: bool) -> bool:
+        """Return True only if `evaluate_change` would decide nothing and leave the memory as it is.
+
+        Most changes concern no rule, and this takes a tenth of the time. *before* is the score before the change, or
+        *span* ago if the rule compares. *is_enrolled*: whether *memory* has the enrollment of the rule.
+        """
+        return False
 
     def is_left_by_undo(self, before: int | None, after: int | None) -> bool:
         """Return whether an undo took the score out of what the rule watches, by however little."""
@@ -136,7 +148,7 @@ class Watch(ABC):
         reaches the re-arm line.
         """
         at = max(since, state.at)  # a state has no value before its own time
-        if replace(self, hold=0).evaluate(AlertMemory(), state, now=at).memory.taken:
+        if self.is_inside(state, now=at):
             return memory if memory.pending_until is not None else replace(memory, taken=True, seen_at=at)
         is_known = memory.taken or memory.pending_until is not None
         return self.evaluate(memory, state, now=at).memory if is_known else memory
@@ -232,9 +244,21 @@ class Crosses(Watch):
             values += [high, min(score_type.maximum, high + self.margin)]
         return tuple((value, 0) for value in dict.fromkeys(values))
 
+    def is_idle(self, memory: AlertMemory, before: int | None, after: int | None, *, is_enrolled: bool) -> bool:
+        """Return whether an armed rule stays outside, or one that is not armed does not reach the re-arm line."""
+        if self.score_type.half_life is not None or memory.pending_until is not None:
+            return False
+        if memory.taken:
+            return is_enrolled and not self.region.is_left(after, self.score_type, margin=self.margin)
+        return not self.region.holds(after) and (is_enrolled or not self.region.holds(before))
+
     def is_left_by_undo(self, before: int | None, after: int | None) -> bool:
         """Return whether an undo took the score out of the region, without regard to the margin."""
         return after is None or (self.region.holds(before) and not self.region.holds(after))
+
+    def is_inside(self, state: ScoreState, *, now: int) -> bool:
+        """Return whether the value is in the region."""
+        return self.region.holds(state.value(self.score_type, now=now))
 
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
         """Fire inside the region, re-arm at the re-arm line."""
@@ -287,6 +311,10 @@ class Moves(Watch):
         """Return how far the score moved in the direction of the rule."""
         return abs(value - earlier)
 
+    def is_idle(self, memory: AlertMemory, before: int | None, after: int | None, *, is_enrolled: bool) -> bool:
+        """Return whether the score moved too little."""
+        return self.score_type.half_life is None and not self._has_moved(after, before)
+
     def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
         """Return an unchanged memory: only a change of the score fires the rule."""
         return Decision(memory=memory)
@@ -299,11 +327,14 @@ class Moves(Watch):
         whichever is longer.
         """
         updated, value = replace(memory, seen_at=now), state.value(self.score_type, now=now)
-        if value is None or earlier is None or self.measure(value, earlier) < self.amount:
+        if not self._has_moved(value, earlier):
             return Decision(memory=updated)
         if memory.fired_at is not None and now < memory.fired_at + max(self.span, self.cooldown):
             return Decision(memory=updated)
         return Decision(memory=replace(updated, fired_at=now), fires=True)
+
+    def _has_moved(self, value: int | None, earlier: int | None) -> bool:
+        return value is not None and earlier is not None and self.measure(value, earlier) >= self.amount
 
     def enroll(self, memory: AlertMemory, state: ScoreState, *, since: int) -> AlertMemory:
         """Return *memory* unchanged: this kind has no region, so no contact is inside."""
@@ -427,12 +458,16 @@ class Cooling(Watch):
         """The edge, the edge a span ahead, and the re-arm line a span ahead."""
         return ((self._edge, 0), (self._edge, self.span), (self._rearm_line, self.span))
 
-    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
-        """Fire if the score is inside now and will be outside after the span."""
+    def is_inside(self, state: ScoreState, *, now: int) -> bool:
+        """Return whether the score is in the region now, and will be outside after the span."""
         value_now, value_later = (state.value(self.score_type, now=at) for at in (now, now + self.span))
-        inside = self.region.holds(value_now) and not self.region.holds(value_later)
+        return self.region.holds(value_now) and not self.region.holds(value_later)
+
+    def evaluate(self, memory: AlertMemory, state: ScoreState, *, now: int) -> Decision:
+        """Fire inside, re-arm at the re-arm line."""
+        value_later = state.value(self.score_type, now=now + self.span)
         is_left = value_later is None or value_later >= self._rearm_line
-        return self._advance(memory, inside=inside, is_left=is_left, now=now)
+        return self._advance(memory, inside=self.is_inside(state, now=now), is_left=is_left, now=now)
 
     @property
     def _edge(self) -> int:

@@ -4,7 +4,9 @@ A rule is edge-triggered: it fires when a score enters what the rule watches, an
 a margin.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from storage.domain.records import replace
 
 MOST_FOUND = 3  #: how many decisions in a row can be undone with the memory that each found
 
@@ -28,11 +30,13 @@ class AlertMemory:
 
     def has_same_state(self, other: "AlertMemory") -> bool:
         """Return whether another memory differs at most in how far it was evaluated, and in what caused it."""
-        return self.forget_cause() == replace(other.forget_cause(), seen_at=self.seen_at, enrollment=self.enrollment)
+        return (self.taken, self.pending_until, self.fired_at, self.spent) == (
+            other.taken, other.pending_until, other.fired_at, other.spent,
+        )  # fmt: skip  # the fields that decide
 
     def forget_cause(self) -> "AlertMemory":
         """Return the memory without its cause: no undo puts an earlier memory back."""
-        return replace(self, cause=None, found=None)
+        return self if self.cause is None and self.found is None else replace(self, cause=None, found=None)
 
     def attribute(self, found: "AlertMemory", *, batch: str | None) -> "AlertMemory":
         """Return the memory after a change, which found the memory *found*, with the batch of the change as its cause.
@@ -71,19 +75,18 @@ def advance(memory: AlertMemory, *, inside: bool, is_left: bool, hold: int, cool
     *is_left*: the score is outside by the margin, so that the rule re-arms. *hold*: how long the score must stay inside
     before the rule fires. *cooldown*: the least time between two firings.
     """
-    memory = replace(memory, seen_at=now)
     if not inside:
         if memory.taken and is_left:
-            return Decision(memory=replace(memory, taken=False, pending_until=None), closes=True)
-        return Decision(memory=replace(memory, pending_until=None))
+            return Decision(memory=replace(memory, seen_at=now, taken=False, pending_until=None), closes=True)
+        return Decision(memory=replace(memory, seen_at=now, pending_until=None))
     if memory.taken:
-        return Decision(memory=memory)
+        return Decision(memory=replace(memory, seen_at=now))
     if memory.pending_until is None and hold:
-        return Decision(memory=replace(memory, pending_until=now + hold))
+        return Decision(memory=replace(memory, seen_at=now, pending_until=now + hold))
     if memory.pending_until is not None and now < memory.pending_until:
-        return Decision(memory=memory)
-    taken = replace(memory, taken=True, pending_until=None)
+        return Decision(memory=replace(memory, seen_at=now))
     if memory.fired_at is not None and now < memory.fired_at + cooldown:
         # The contact counts as taken all the same: the rule must re-arm before it can fire.
-        return Decision(memory=replace(taken, spent=memory.spent + 1))
-    return Decision(memory=replace(taken, fired_at=now), fires=True)
+        spent = memory.spent + 1
+        return Decision(memory=replace(memory, seen_at=now, taken=True, pending_until=None, spent=spent))
+    return Decision(memory=replace(memory, seen_at=now, taken=True, pending_until=None, fired_at=now), fires=True)

@@ -2,9 +2,9 @@
 
 from storage.domain.durations import UNITS, BadSpan, parse_span
 from storage.domain.errors import BadNumber, Refusal
-from storage.domain.filters.errors import did_you_mean
 from storage.domain.numbers import parse, show
 from storage.domain.score_types import ScoreType
+from storage.domain.validation import did_you_mean
 
 LONGEST = 366 * UNITS["d"]  #: the longest span that a rule may have, in µs
 

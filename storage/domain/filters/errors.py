@@ -2,7 +2,6 @@
 
 import unicodedata
 from collections.abc import Collection
-from difflib import get_close_matches
 
 from storage.domain.errors import Refusal
 
@@ -40,16 +39,6 @@ def _pad_like(character: str, mark: str) -> str:
     if unicodedata.east_asian_width(character) in ("W", "F"):
         return "\u3000" if mark == " " else "\uff3e"
     return mark
-
-
-def did_you_mean(word: str, known_words: Collection[str]) -> str:
-    """Return a hint: the known word that is most similar, or all known words."""
-    close_matches = get_close_matches(word.casefold(), list(known_words), n=1)
-    return (
-        f"Did you mean `{close_matches[0]}`?"
-        if close_matches
-        else f"Choose from {', '.join(f'`{known_word}`' for known_word in known_words)}."
-    )
 
 
 # Token kind → its name in error messages; the order is the order in messages.

@@ -12,7 +12,7 @@ from lark.exceptions import UnexpectedInput, UnexpectedToken
 from storage.domain.contacts import ATTRIBUTE, TEXT_FIELDS, field_key
 from storage.domain.durations import BadSpan, parse_span
 from storage.domain.errors import BadNumber
-from storage.domain.filters.errors import BadFilter, describe_expected, did_you_mean
+from storage.domain.filters.errors import BadFilter, describe_expected
 from storage.domain.filters.grammar import GRAMMAR
 from storage.domain.filters.terms import (
     FOLLOW_UPS,
@@ -45,6 +45,7 @@ from storage.domain.numbers import LARGEST_COMPARED, read_millionths, show
 from storage.domain.numbers import parse as parse_number
 from storage.domain.score_types import ScoreType
 from storage.domain.texts import match_key
+from storage.domain.validation import did_you_mean
 
 TEXTS = tuple(sorted(TEXT_FIELDS))
 NOT_IN_RULES = f"a rule can only check the contact itself: {', '.join(TEXTS)}, tag and attributes.NAME"

@@ -12,12 +12,16 @@ import signal
 import socket
 import sys
 import traceback
+from importlib import import_module
 from typing import Any
 
-import bot.cli  # so that it is loaded, which `main` would do
 import bot.service  # noqa: F401  # which `serve` would do
 import storage.db.models  # noqa: F401  # which opening a database would do
 from bot.__main__ import main
+from bot.cli import COMMANDS
+
+for command in COMMANDS.values():  # so that they are loaded, which running them would do
+    import_module(command.place.partition(":")[0])
 
 
 def wait_for_requests(channel: socket.socket) -> None:

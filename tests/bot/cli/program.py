@@ -163,9 +163,16 @@ class Serving:
 @asynccontextmanager
 async def serving(*words: str, env: Mapping[str, str]) -> AsyncIterator[Serving]:
     """Run `contact-score serve --no-slack`, or another command, and yield it once it listens; stop it at the end."""
+    async with running(PROGRAM, *(words or ("serve", "--no-slack")), env=env) as served:
+        yield served
+
+
+@asynccontextmanager
+async def running(program: str | Path, *words: str, env: Mapping[str, str]) -> AsyncIterator[Serving]:
+    """Run any program that prints its URL as the service does, and yield it once it listens; stop it at the end."""
     process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        *(words or ("serve", "--no-slack")),
+        program,
+        *words,
         env={"CONTACT_SCORE_PORT": "0", **env},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

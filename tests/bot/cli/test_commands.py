@@ -45,6 +45,8 @@ MIGRATIONS = [
     "0027_roles",
     "0028_bulk_changes",
     "0029_imports",
+    "0030_snapshots",
+    "0031_config_versions",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

@@ -1,12 +1,14 @@
 """The service as a process: configuration errors, answers, logs and shutdown."""
 
 import asyncio
+import inspect
 import json
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
+from bot.cli import COMMANDS
 from storage.bootstrap import open_storage
 from storage.reading.current_scores import top
 from storage.workspaces import find_workspace
@@ -438,16 +441,61 @@ async def test_the_program_is_the_one_of_this_environment() -> None:
         assert f" {command} " in out.decode()
 
 
+#: what only the service, posting or drawing needs
 HEAVY = ("aiohttp", "slack_bolt", "slack_sdk", "structlog", "resvg_py")
+#: what help needs in no case
+STORING = (
+    "asyncio",
+    "tortoise",
+    "asyncpg",
+    "pydantic_settings",
+    "cryptography",
+    "lark",
+    "storage.bootstrap",
+)
+#: what a list of settings needs in no case
+RECORDING = ("lark", "storage.ledger", "storage.alerts", "storage.transfer", "bot.slack.handling", "webhooks")
+#: Runs lines one after another.
+IMPORTED = """
+import sys
+from bot.__main__ import main
+for line in sys.argv[1:]:
+    sys.argv[1:] = line.split()
+    try:
+        main()
+    except SystemExit as exc:
+        assert not exc.code, line
+"""
 
 
 @pytest.mark.slow
-async def test_commands_do_not_wait_for_what_only_a_service_needs() -> None:
-    """Commands do not import modules that only the service, posting or drawing needs."""
-    loaded = "import sys, bot.cli; print(*(name for name in sys.argv[1:] if name in sys.modules))"
+@pytest.mark.parametrize(
+    ("lines", "unneeded"),
+    [
+        (("--version", "--help", "source --help"), (*HEAVY, *STORING)),
+        (("token list", "token list --json"), (*HEAVY, *RECORDING)),
+        ([f"{name} --help" for name in COMMANDS], HEAVY),
+    ],
+)
+async def test_commands_do_not_wait_for_what_they_do_not_need(
+    lines: Sequence[str], unneeded: tuple[str, ...], database_url: str
+) -> None:
+    """A command does not import what only other commands, or only the service, needs."""
+    assert (await run("workspace", "add", "T0123", "--name", "Acme", env=environment(database_url))).code == 0
     process = await asyncio.create_subprocess_exec(
-        PROGRAM.with_name("python"), "-c", loaded, *HEAVY, "lark", stdout=asyncio.subprocess.PIPE, env=environment(None)
-    )
-    out, _ = await process.communicate()
+        PROGRAM.with_name("python"), "-c", f"{IMPORTED}print(*sys.modules, file=sys.stderr)", *lines,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=environment(database_url),
+    )  # fmt: skip  # the program, then how it runs
+    _, err = await process.communicate()
+    imported = err.decode().split()
 
-    assert (process.returncode, out.decode()) == (0, "lark\n")
+    assert (process.returncode, [name for name in unneeded if name in imported]) == (0, []), err.decode()[-2000:]
+    assert "bot.cli" in imported
+
+
+def test_the_list_of_commands_has_the_words_of_their_help() -> None:
+    """The line of a command in a list is the first paragraph of its own help."""
+    for name, command in COMMANDS.items():
+        module, _, function = command.place.partition(":")
+        documented = inspect.getdoc(getattr(import_module(module), function)) or ""
+        assert " ".join(documented.split("\n\n")[0].split()) == command.summary, name

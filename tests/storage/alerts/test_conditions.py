@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from storage.alerts.enroll import add_alert_rule
-from storage.alerts.rules import pause_rule
+from storage.alerts.rules import alert_rules, pause_rule
 from storage.alerts.simulate import try_alert
 from storage.alerts.sweep import sweep
 from storage.bootstrap import Storage
@@ -194,5 +194,31 @@ async def test_a_write_asks_for_all_who_fire_in_one_statement(
     folding = [record for record in caplog.records if "other_id IN" in record.getMessage()]
 
     assert (len(asking), len(folding)) == (1, 0)
-    assert str(asking[0]).count('\\"id\\":') + str(asking[0]).count('"id":') == 10
+    assert str(asking[0]).count('"contact":') == 10
     assert len(await list_firings(team)) == 10
+
+
+@pytest.mark.parametrize("met", [True, False], ids=["met", "unmet"])
+async def test_many_rules_are_asked_in_as_many_statements_as_one(
+    storage: Storage, met: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A write that many rules with conditions fire for takes no more statements than one that a single rule fires for.
+
+    Rules about another score type take none.
+    """
+    counts, fired = list[int](), list[int]()
+    for team_number, (score, number) in enumerate([("score", 1), ("score", 20), ("heat", 0), ("heat", 20)]):
+        team = await fading_team(storage, f"T0TEAM{team_number}")
+        await pause_rule(team.workspace, rule=(await alert_rules(team.workspace))[0].id, by="U0ADMIN", now=NOW)
+        for edge in range(21, 21 + number):
+            words = f"{score} crosses {edge} if {'-' if met else ''}tag:no{edge}"
+            await add_alert_rule(team.workspace, words=words, made_by="U1", owners={}, now=NOW)
+        await team.deliver(set_to("1", ADA, 10), batch="1")
+        caplog.clear()
+        with caplog.at_level("DEBUG", logger="tortoise.db_client"):
+            await team.deliver(set_to("2", ADA, 60), batch="2", received=NOW + HOUR)
+        counts.append(len([record for record in caplog.records if isinstance(record.args, tuple)]))
+        fired.append(len(await list_firings(team)))
+
+    assert fired == ([1, 20, 0, 0] if met else [0, 0, 0, 0])
+    assert counts[0] == counts[1] > counts[2] == counts[3]

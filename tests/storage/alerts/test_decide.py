@@ -73,7 +73,12 @@ async def test_it_asks_once_closes_itself_and_rests(team: Team) -> None:
     assert await list_follow_up_rows(team.workspace) == [(None, 85, "C0SALES", "closed")]
 
     await team.deliver(set_to("out", ADA, 10), received=NOW + 14 * DAY)
-    await team.deliver(set_to("in", ADA, 88, reason="Asked for a demo"), received=NOW + 14 * DAY + 1)
+    facts = (
+        set_to("in/1", ADA, 70, reason="Read a mail"),
+        set_to("in/2", ADA, 88, reason="Asked for a demo"),
+        set_to("in/3", BOB, 10, reason="Called"),
+    )
+    await team.deliver(*facts, received=NOW + 14 * DAY + 1)
     assert await list_follow_up_rows(team.workspace) == [(None, 85, "C0SALES", "closed"), (10, 88, "C0SALES", "open")]
     assert (await follow_up(team.workspace, id=2)).reason == "Asked for a demo"
 

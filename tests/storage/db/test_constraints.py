@@ -17,6 +17,7 @@ from tests.storage.worlds import everything, fill, tables
 # name → table, its columns, and changes that make a copy of a row valid
 UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
     "workspaces_team": ("workspaces", "team", {"team": "T0OTHER"}),
+    "config_versions_workspace": ("config_versions", "workspace_id", {"workspace_id": 2}),
     "roles_subject": ("roles", "workspace_id, subject", {"subject": "U0OTHER"}),
     "score_types_key": ("score_types", "workspace_id, key", {"key": "other"}),
     "definitions_number": ("definitions", "score_type_id, number", {"number": 2}),
@@ -52,6 +53,7 @@ UNIQUE: dict[str, tuple[str, str, dict[str, object]]] = {
 }
 # name → table of another parent that the valid copy needs, and the changes that make the parent
 PARENTS: dict[str, tuple[str, dict[str, object]]] = {
+    "config_versions_workspace": ("workspaces", {"team": "T0OTHER"}),
     "scores_contact": ("definitions", {"number": 2}),
     "refusals_source": ("sources", {"slug": "other"}),
     "raw_deliveries_delivery": ("deliveries", {}),
@@ -92,6 +94,7 @@ KEYS = [
     ("write_backs", "source_id"), ("write_backs", "identity_id"),
     ("bulk_changes", "workspace_id"), ("imports", "workspace_id"), ("import_parts", "file_id"),
     ("late_answers", "workspace_id"), ("pending_refolds", "contact_id"),
+    ("config_versions", "workspace_id"),
     ("tombstones", "workspace_id"), ("attribute_values", "contact_id"), ("audit_entries", "workspace_id"),
 ]  # fmt: skip  # a table of pairs
 #: An index of words; its rows are written and deleted together; checks of each row would cost as much as the rows.

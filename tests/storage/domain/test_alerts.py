@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from math import log2
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from storage.domain.alerts.kinds import (
+    KINDS,
     Cooling,
     Crosses,
     Falls,
@@ -479,3 +481,34 @@ def test_every_kind_is_written_as_it_could_be_typed(words: str) -> None:
         rule=1, score_type=HEAT, region=read.region, amount=read.amount, span=read.span, margin=0, cooldown=0
     )
     assert watch.words == words
+
+
+@pytest.mark.parametrize("kind", [Crosses, Moves, Rises, Falls, Untouched])
+@pytest.mark.parametrize("hold", [0, DAY])
+def test_an_idle_change_decides_nothing(kind: Kind, hold: int) -> None:
+    """A change that is passed over as idle would not fire, close or change the memory if it was evaluated."""
+    idle, now = 0, 6 * DAY
+    memories = [AlertMemory(taken=taken, fired_at=at) for taken in (True, False) for at in (None, now - DAY, DAY)]
+    memories.append(AlertMemory(pending_until=now + DAY))
+    values = (None, *(points * 1_000 for points in (30, 38, 40, 44, 45, 60, 74, 75, 76, 80, 84, 85, 90)))
+    for region, memory, before, after in product((UP, DOWN, WARM), memories, values, values):
+        rule = kind(
+            rule=1, score_type=SCORE, region=region, amount=20_000, span=DAY, margin=5_000, hold=hold, cooldown=3 * DAY
+        )
+        old, new = (ScoreState(base=0, rank=value, at=now, last=(now, b"", b"")) for value in (before, after))
+        for is_enrolled in (True, False):
+            enrolled = memory if is_enrolled else rule.enroll(memory, old, since=now)
+            decision = rule.evaluate_change(enrolled, new, before, now=now)
+            if rule.is_idle(memory, before, after, is_enrolled=is_enrolled):
+                idle += 1
+                assert (decision.fires, decision.closes) == (False, False), (rule, memory, before, after)
+                assert decision.memory.has_same_state(memory), (rule, memory, before, after)
+
+    assert (idle > 0) == (kind is not Untouched)
+
+
+def test_a_change_of_a_fading_score_is_never_idle() -> None:
+    """A score that fades may have crossed an edge before the change, so each change is evaluated."""
+    for kind in KINDS.values():
+        rule = kind(rule=1, score_type=HEAT, region=UP, amount=20_000, span=DAY, margin=5_000, cooldown=0)
+        assert not rule.is_idle(AlertMemory(), 10_000, 11_000, is_enrolled=True)

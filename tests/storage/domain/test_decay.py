@@ -1,6 +1,6 @@
 """For a score with a half-life, display, filters and sort order agree at every instant."""
 
-from decimal import ROUND_UP, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, ROUND_UP, Context, Decimal, localcontext
 from random import Random
 
 import pytest
@@ -272,3 +272,27 @@ def test_nobody_elses_precision_matters(own: int, elapsed: int) -> None:
         other = decay_distance(own, elapsed=elapsed, half_life=DAY), fading_rank(own, at=NOW, half_life=DAY)
 
     assert other == usual
+
+
+def test_what_is_close_to_a_half_is_rounded_exactly() -> None:
+    """Distances and ranks are those of exact arithmetic, also where the next float is on the other side of a half."""
+    random, exact = Random(7), Context(prec=60)
+    ln_2 = exact.ln(2)
+
+    def halve(times: Decimal) -> Decimal:
+        return exact.exp(-times * ln_2)
+
+    def count_halvings(number: Decimal) -> Decimal:
+        return exact.divide(exact.ln(number), ln_2)
+
+    for _ in range(150):
+        instant = Decimal(random.randrange(57 * HOUR, 59 * HOUR)) + Decimal("0.5")
+        own = int(exact.divide(1, halve(exact.divide(instant, HOUR)))) + random.randrange(-1, 3)
+        rank = exact.multiply(HOUR, count_halvings(Decimal(own))).to_integral_value(ROUND_HALF_EVEN, exact)
+        assert [fading_rank(sign * own, at=NOW, half_life=HOUR) for sign in (1, -1)] == [NOW + rank, -NOW - rank]
+
+        own = random.randrange(10**12, 10**13)
+        times = count_halvings(exact.divide(own, Decimal(random.randrange(10**11, own)) + Decimal("0.5")))
+        elapsed = int(exact.multiply(CENTURY, times)) + random.randrange(-1, 3)
+        left = exact.multiply(own, halve(exact.divide(elapsed, CENTURY))).to_integral_value(ROUND_HALF_EVEN, exact)
+        assert [decay_distance(sign * own, elapsed=elapsed, half_life=CENTURY) for sign in (1, -1)] == [left, -left]

@@ -15,6 +15,7 @@ from storage.domain.contacts import Json, Reference
 from storage.domain.facts import DAY, Item, Op
 from storage.domain.score_types import Rule, RuleCap
 from storage.domain.submissions import ItemOutcome
+from storage.ledger.config_cache import ConfigCache
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import add_score_type
@@ -180,6 +181,6 @@ async def test_a_score_that_is_saved_twice_in_a_transaction_is_inserted_once(sto
         (team.workspace, team.delivery(set_to(f"k{value}", "ada@example.com", value), batch=f"d{value}"))
         for value in (60, 70)
     ]
-    await write(lambda session: record_group(session, group, now=NOW))
+    await write(lambda session: record_group(session, group, ConfigCache(), now=NOW))
 
     assert await team.value("ada@example.com") == 70_000

@@ -12,7 +12,7 @@ from storage.domain.errors import StorageUnavailable
 from storage.domain.facts import Merge, Op
 from storage.domain.people import Workspace
 from storage.domain.submissions import Delivered, Recorded, Status
-from storage.ledger.committer import Committer, drained
+from storage.ledger.committer import Committer
 from storage.ledger.queue import MOST_SUBMISSIONS
 from storage.ledger.verify import verify_next
 from storage.reading.search import find
@@ -127,7 +127,8 @@ async def test_a_caller_that_goes_away_loses_nothing(team: Team) -> None:
     for call in calls[1::2]:
         call.cancel()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    await drained(current_database())
+    for finish in current_database().before_close:
+        await finish()
 
     assert [isinstance(outcome, Recorded) for outcome in outcomes] == [True, False] * 15
     assert await team.value(ADA) == 30_000

@@ -16,6 +16,7 @@ from storage.domain.facts import Item, Merge, Op, Split
 from storage.domain.score_types import Rule, ScoreType
 from storage.domain.submissions import Recorded, Status, Submission
 from storage.ledger.committer import Committer
+from storage.ledger.config_cache import ConfigCache
 from storage.ledger.lock import Returned
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
@@ -75,10 +76,10 @@ async def record_or_refuse(
     async def body(session: Session) -> list[Recorded | Refusal | Returned]:
         nonlocal in_time
         if begin.is_set():
-            return await record_group(session, [(team.workspace, submission)], now=NOW)
+            return await record_group(session, [(team.workspace, submission)], ConfigCache(), now=NOW)
         interrupted = Interrupted(session, after=after, begin=begin, happening=meanwhile)
         try:
-            return await record_group(interrupted, [(team.workspace, submission)], now=NOW)
+            return await record_group(interrupted, [(team.workspace, submission)], ConfigCache(), now=NOW)
         finally:
             in_time = interrupted.in_time
 
@@ -287,7 +288,8 @@ async def test_whoever_drafts_and_applies_while_something_is_recorded(team: Team
             await drafts.apply(team.workspace, draft=draft, with_alerts=True, by="U0ADMIN", clock=lambda: NOW)
 
         async def record_visits(session: Session, after: int = after) -> None:
-            await record_group(session, [(team.workspace, team.delivery(*visits(after), batch=f"d{after}"))], now=NOW)
+            submission = team.delivery(*visits(after), batch=f"d{after}")
+            await record_group(session, [(team.workspace, submission)], ConfigCache(), now=NOW)
 
         meanwhile = Meanwhile(redefine(), watcher)
         await paused(record_visits, after=after, pause=meanwhile.go)

@@ -90,6 +90,7 @@ TAMPERED = {
     "UPDATE effects SET effective = effective + 1 WHERE id = {effect}": "effect",
     "UPDATE effects SET rank_after = NULL WHERE id = {effect}": "effect",
     "UPDATE effects SET at = at + 1 WHERE id = {effect}": "effect",
+    "UPDATE effects SET snapshot = 'other' WHERE id = {effect}": "effect",
     "DELETE FROM effects WHERE id = {effect}": "effect",
     "UPDATE contacts SET name = 'Eve' WHERE id = {contact}": "name",
     "UPDATE contacts SET is_gone = true WHERE id = {contact}": "gone",

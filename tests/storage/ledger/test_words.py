@@ -8,6 +8,7 @@ from storage.db.database import Session, current_database
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Merge
 from storage.ledger.committer import Committer
+from storage.ledger.config_cache import ConfigCache
 from storage.ledger.record import record_group
 from storage.ledger.verify import verify_next
 from storage.ledger.words import SLICE, fill_words
@@ -107,7 +108,8 @@ async def test_filling_waits_for_a_locked_workspace_without_words(team: Team, da
         begin.set()
         while not (await raw.rows(database_url, WAITING))[0]["number"]:
             pass
-        await record_group(session, [(team.workspace, team.delivery(field_item("b", BOB, name="Bob Zweig")))], now=NOW)
+        submission = team.delivery(field_item("b", BOB, name="Bob Zweig"))
+        await record_group(session, [(team.workspace, submission)], ConfigCache(), now=NOW)
 
     await current_database().transaction(body)
     assert await filling is None

@@ -11,13 +11,13 @@ from storage.domain.contacts import Json, Reference
 from storage.domain.errors import BadCursor
 from storage.domain.facts import Item, Op
 from storage.domain.filters import Candidate, Filter, parse
-from storage.domain.filters.terms import Has
+from storage.domain.filters.terms import Has, Term
 from storage.domain.people import Workspace
 from storage.domain.score_types import Band, ScoreType
 from storage.domain.submissions import Submission
 from storage.domain.texts import match_key
 from storage.ledger.committer import record
-from storage.reading.pages import count, find_emptying_term, matching_contacts, page
+from storage.reading.pages import MOST_QUESTIONS, count, find_emptying_term, match_each, matching_contacts, page
 from storage.scoring.definitions import add_score_type, score_types
 from storage.workspaces import add_workspace
 from tests.counts import report_counts
@@ -141,9 +141,15 @@ async def _load_all_pages(workspace: Workspace, contact_filter: Filter, *, limit
 async def test_the_sql_of_a_filter_finds_whom_its_specification_finds(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:
-    """Hundreds of random filters, each on every contact, find what the specification finds, with thousands of hits."""
+    """Hundreds of random filters, each on every contact, find what the specification finds, with thousands of hits.
+
+    All of them, asked at once, each about a few contacts, find the same.
+    """
     workspace, types, candidates = people
     dice, hits, cells = random.Random(11), 0, 0
+    rows = await current_database().reader.rows("SELECT id, workspace_id, email FROM contacts")
+    address_of = {row["id"]: row["email"] for row in rows if row["workspace_id"] == workspace.id}
+    questions, answers = list[tuple[Workspace, Term, list[int]]](), list[set[int]]()
     for _ in range(FILTERS):
         text = _question(dice)
         contact_filter = parse(text, types, owners={"me": "rep@acme.com"})
@@ -152,6 +158,11 @@ async def test_the_sql_of_a_filter_finds_whom_its_specification_finds(
 
         assert (text, await _load_all_pages(workspace, contact_filter, limit=1000)) == (text, expected)
         assert await count(workspace, query=contact_filter, now=NOW) == len(expected)
+        some = random.Random(text).sample([row["id"] for row in rows], k=9)
+        questions.append((workspace, contact_filter.where, some))
+        answers.append({id for id in some if address_of.get(id) in expected})
+    assert len(questions) > MOST_QUESTIONS
+    assert await match_each(current_database().reader, questions, now=NOW) == answers
     report_counts(f"random filters on {current_database().dialect}", {"cells": cells, "hits": hits})
     assert cells >= 40_000
     assert cells * 0.1 < hits < cells * 0.9

@@ -1,0 +1,93 @@
+"""Fold late facts into scores from the stored effects around them."""
+
+from collections.abc import Mapping
+
+from storage.db.database import Row, Session
+from storage.domain.facts import Fact
+from storage.domain.fold import Effect, ScoreState, fold_order, is_rank_enough
+from storage.domain.late_facts import LateFold, StoredEffect
+from storage.domain.score_types import ScoreType
+from storage.ledger import projection
+from storage.ledger.facts import Scored, parse_fact
+
+#: the number of effects in the first window, and how many times larger each next window is
+WINDOW, GROWTH = 128, 4
+_FACT = ", ".join(
+    f"f.{column}"
+    for column in (
+        *("id", "kind", "source", "dedupe_key", "subject", "op", "amount", "said", "occurred_at", "batch"),
+        *("actor", "reason", "activity"),
+    )
+)
+_STORED = "FROM effects p WHERE p.contact_id = given.contact AND p.definition_id = given.definition"
+
+
+async def fold_late_facts(
+    session: Session, folds: Mapping[Scored, LateFold]
+) -> dict[Scored, tuple[ScoreState, dict[int, tuple[Fact, Effect]]]]:
+    """Run folds of late facts. Return the new state of each score, and the effects that are new or have changed.
+
+    Scores that must be folded from their whole ledgers are left out. The caller holds the locks of the contacts, and
+    all effects must be saved.
+    """
+    running, size = dict(folds), WINDOW
+    read_until: dict[Scored, int] = {}  # the instant up to which the effects of a score were read
+    while running:
+        windows = await _load_windows(session, running, read_until, size=size)
+        for pair, fold in list(running.items()):
+            effects = windows.get(pair, [])
+            first = read_until.get(pair, fold.since - 1) + 1
+            number = sum(stored.fact.occurred_at >= first for stored in effects)
+            fold.add_window(effects, is_last=number <= size)
+            if fold.is_over:
+                del running[pair]
+            else:
+                read_until[pair] = effects[-1].fact.occurred_at
+        size *= GROWTH
+    return {pair: (fold.state, fold.effects) for pair, fold in folds.items() if fold.state is not None}
+
+
+async def _load_windows(
+    session: Session, folds: Mapping[Scored, LateFold], read_until: Mapping[Scored, int], *, size: int
+) -> dict[Scored, list[StoredEffect]]:
+    """Return the next effects of each fold, more than *size* unless there are no more, in the order of the fold.
+
+    The first window begins at the last effect with a known state before the new facts.
+    """
+    rows = await session.rows(
+        "SELECT w.contact AS root, w.score, e.asked, e.effective, e.rank_after, e.rule, e.capped, e.snapshot,"
+        f" {_FACT}"
+        " FROM (SELECT given.contact, given.definition, given.score, coalesce(given.start,"
+        f" (SELECT p.at {_STORED} AND p.at < given.since AND (given.is_rank_enough OR p.snapshot IS NOT NULL)"
+        " ORDER BY p.at DESC LIMIT 1), 0) AS first,"
+        f" coalesce((SELECT p.at {_STORED} AND p.at >= given.since ORDER BY p.at LIMIT 1 OFFSET {size}), {2**63 - 1})"
+        " AS last FROM given(contact bigint, definition bigint, score text, start bigint, since bigint,"
+        " is_rank_enough boolean) OFFSET 0) AS w"
+        " JOIN effects e ON e.contact_id = w.contact AND e.definition_id = w.definition"
+        " AND e.at >= w.first AND e.at <= w.last JOIN facts f ON f.id = e.fact_id",
+        [
+            {
+                "contact": contact,
+                "definition": fold.score_type.definition,
+                "score": score,
+                "start": read_until[contact, score] + 1 if (contact, score) in read_until else None,
+                "since": read_until.get((contact, score), fold.since - 1) + 1,
+                "is_rank_enough": is_rank_enough(fold.score_type),
+            }
+            for (contact, score), fold in folds.items()
+        ],
+    )
+    windows: dict[Scored, list[StoredEffect]] = {}
+    for row in rows:
+        pair = (row["root"], row["score"])
+        windows.setdefault(pair, []).append(_build_effect(row, folds[pair].score_type))
+    for effects in windows.values():
+        effects.sort(key=lambda stored: fold_order(stored.fact))
+    return windows
+
+
+def _build_effect(row: Row, score_type: ScoreType) -> StoredEffect:
+    fact, effect = parse_fact(row), projection.effect_of(row)
+    after = projection.parse_snapshot(row["snapshot"], effect, fact) if row["snapshot"] else None
+    lacks_snapshot = row["snapshot"] is None and projection.has_snapshot(row["id"], score_type)
+    return StoredEffect(fact_id=row["id"], fact=fact, effect=effect, after=after, lacks_snapshot=lacks_snapshot)
