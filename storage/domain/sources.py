@@ -86,7 +86,7 @@ class Source:
     score_types: tuple[str, ...] = ()  #: the keys of the score types of its workspace
     reads: bool = False  #: whether it has an API token to fetch what its deliveries leave out
     is_locked: bool = False  #: whether its secrets need a key that this process does not have; *secrets* is empty then
-    version: int | None = None  #: changes with the settings of its workspace
+    version: int | None = field(default=None, compare=False)  #: changes with the settings of its workspace
 
     def at(self, now: int) -> "Source":
         """Return the source without the secrets that have expired by *now*."""
