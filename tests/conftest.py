@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, nullcontext
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     The scheduler gives each process an equal part of the list, in order; one that has ended takes from the others' end.
     """
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
     slow = [item for item in items if item.get_closest_marker("slow")]
+    for _, of_module in groupby(slow, key=lambda item: item.path):  # they share what is expensive to make
+        min(parts, key=len).extend(of_module)
     quick = [item for item in items if not item.get_closest_marker("slow")]
     ordered: list[pytest.Item] = []
-    for place in range(workers):
-        part = slow[place::workers]
-        size = (len(items) - len(ordered)) // (workers - place)
-        number = max(size - len(part), 0)
+    for place, part in enumerate(parts):
+        number = max((len(items) - len(ordered)) // (workers - place) - len(part), 0)
         ordered += part + quick[:number]
         quick = quick[number:]
     items[:] = ordered + quick

@@ -97,6 +97,8 @@ class Connections:
     def report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Log an unhandled error of the event loop. Missing descriptors are logged at most once a minute."""
         exception = context.get("exception")
+        if isinstance(exception, ValueError) and "_start_serving" in context.get("message", ""):
+            return  # asyncio accepts again a second after descriptors ran out, also if the service has ended meanwhile
         if not isinstance(exception, OSError) or exception.errno not in OUT_OF_DESCRIPTORS:
             loop.default_exception_handler(context)
         elif loop.time() - self._reported_at >= QUIET_SECONDS:
