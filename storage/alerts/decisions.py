@@ -44,7 +44,7 @@ class Evaluation:
 
     @property
     def batch(self) -> str | None:
-        """The batch of the write, if an undo can name it: the write of a person."""
+        """The batch of a person's write, which an undo can name; None for other writes."""
         return self.plan.submission.batch if self.plan is not None and self.plan.submission.actor else None
 
 
@@ -61,7 +61,7 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class AlertEvent:
-    """At *at*, open a follow-up for *opens*; None: the rule lets its open follow-up go, by the move *move*."""
+    """At *at*, open a follow-up for *opens*. If that is None, withdraw the rule from its follow-up, by *move*."""
 
     at: int
     move: FollowUpMove = FollowUpMove.FALL_BACK
@@ -146,11 +146,11 @@ class Decisions:
         watch, state, plan = self.evaluation.watch, self.evaluation.state, self.evaluation.plan
         assert plan is not None
         assert plan.undo is not None
-        at, found = instant.at, self.memory.found
-        if found is not None and plan.undo.reverts(self.memory.cause):
-            decision = watch.evaluate_change(replace(found, enrollment=self.memory.enrollment), state, earlier, now=at)
-            begins = decision.fires or (decision.memory.taken and not found.taken)
-            begins |= decision.memory.pending_until is not None and found.pending_until is None
+        at, before = instant.at, self.memory.found
+        if before is not None and plan.undo.reverts(self.memory.cause):
+            decision = watch.evaluate_change(replace(before, enrollment=self.memory.enrollment), state, earlier, now=at)
+            begins = decision.fires or (decision.memory.taken and not before.taken)
+            begins |= decision.memory.pending_until is not None and before.pending_until is None
             if not begins:
                 return self._put_back(decision, at)
         decisions = self.apply(instant, watch.evaluate_change(self.memory, state, earlier, now=at), is_met=is_met)

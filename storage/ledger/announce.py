@@ -14,7 +14,7 @@ from storage.sources.writeback_queue import TOGETHER, enqueue_write_backs
 async def announce_changes(
     session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int
 ) -> None:
-    """Write the events of plans to the outbox, in their order, for workspaces whose events somebody may read.
+    """Write the events of plans to the outbox, in their order, for workspaces with events that somebody may read.
 
     *readerships* are by workspace id.
     """
@@ -63,7 +63,7 @@ def _list_merged(plan: Plan) -> Mapping[int, int]:
 
 
 def _list_written(plan: Plan) -> set[int]:
-    """Return the contacts whose fields, scores or existence a plan may have changed."""
+    """Return the contacts with fields, scores or existence that a plan may have changed."""
     return {
         *(new.contact for new in plan.new),
         *(moved.contact for moved in plan.moved),

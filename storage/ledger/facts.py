@@ -304,14 +304,14 @@ async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[
     rows, links = set(contacts), set[tuple[int, int]]()
     unread = rows
     while unread:
-        found = await session.rows(
+        link_rows = await session.rows(
             "SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
             " AND contact_id IN (SELECT id FROM given(id bigint))"
             " UNION SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
             " AND other_id IN (SELECT id FROM given(id bigint))",
             [{"id": row} for row in sorted(unread)],
         )
-        links |= {(row["contact_id"], row["other_id"]) for row in found}
+        links |= {(row["contact_id"], row["other_id"]) for row in link_rows}
         unread = {row for link in links for row in link} - rows
         rows |= unread
     root = resolve_merges(rows, links)

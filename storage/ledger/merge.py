@@ -126,8 +126,8 @@ async def _record_pairs(
     entries = []
     for pair in pairs:
         both: Document = {"contacts": [_describe_contact(id, known) for id in pair]}
-        one: Document = {"contacts": [_describe_contact(pair[1], known)]}
-        before, after = (both, one) if what is AuditAction.CONTACTS_MERGED else (one, both)
+        single: Document = {"contacts": [_describe_contact(pair[1], known)]}
+        before, after = (both, single) if what is AuditAction.CONTACTS_MERGED else (single, both)
         subject = " and ".join(known[id].shown if id in known else f"id:{id}" for id in pair)
         after = {**after, "batch": plan.submission.batch}
         entries.append(NewEntry(what=what, subject=subject, before=before, after=after, contacts=pair))

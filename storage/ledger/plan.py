@@ -182,7 +182,7 @@ class Plan:
     )  #: the tombstones that were known when the plan was resolved
     roots: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all rows that the plan names
     members: Mapping[int, int] = field(default_factory=dict)  #: row → contact before it, of all rows that it regroups
-    gone: frozenset[int] = frozenset()  #: contacts that were gone when they were locked, maybe of other plans too
+    gone: frozenset[int] = frozenset()  #: contacts that were gone when they were locked, also of other plans
     undo: UndoScope | None = None
     pending: int = 0  #: the number of contacts that a job recalculates after its undo
     regrouping: Regrouping | None = None

@@ -53,8 +53,8 @@ async def record_group(
     The refusal of a delivery whose source changed since it was authenticated is SourceChanged.
     *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain if another
     transaction inserted, merged or deleted a contact meanwhile, and FoldFirst if contacts must be recalculated after an
-    undo first. Raises Changed or Conflict if a submission is refused when some of it may be written; the committer then
-    records the others without it.
+    undo first. Raises Changed or Conflict if a submission is refused after some of it may have been written; the
+    committer then records the others without it.
     """
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}

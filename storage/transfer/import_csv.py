@@ -124,8 +124,8 @@ async def import_file(
         if items:
             # Every item has its own time, in the order of the rows, whatever the chunks are.
             submission = Submission(
-                source=SOURCE, batch=batch, received_at=now + offset, items=items, actor=SOURCE, muted=True,
-            )  # fmt: skip  # owner, time, content
+                source=SOURCE, batch=batch, received_at=now + offset, items=items, actor=SOURCE, muted=True
+            )
             recorded = await _record_and_report(workspace, submission, report, dry_run=dry_run, now=now)
             _apply_outcomes(import_rows, recorded)
         offset += len(items)

@@ -330,9 +330,9 @@ async def _insert_contacts(session: Session, workspace: Workspace, reader: _Read
             for id, document in zip(new, batch, strict=True)
         ]
         columns = ", ".join(("id", "merged_into", *_CONTACT, *keys))
-        given = _given((*_CONTACT, *keys), id="bigint", merged_into="bigint")
+        row_set = _given((*_CONTACT, *keys), id="bigint", merged_into="bigint")
         await session.rows(
-            f"INSERT INTO contacts (workspace_id, {columns}) SELECT $2, {columns} FROM {given} ORDER BY id",
+            f"INSERT INTO contacts (workspace_id, {columns}) SELECT $2, {columns} FROM {row_set} ORDER BY id",
             rows,
             workspace.id,
         )
@@ -356,7 +356,7 @@ async def _insert_facts(session: Session, workspace: Workspace, reader: _Reader,
     count = 0
     documents = reader.read("fact")
     columns = ", ".join(("contact_id", "other_id", "amount", *_FACT))
-    given = _given(_FACT, position="bigint", contact_id="bigint", other_id="bigint", amount="bigint")
+    row_set = _given(_FACT, position="bigint", contact_id="bigint", other_id="bigint", amount="bigint")
     while batch := list(islice(documents, PAGE)):
         rows = []
         for position, document in enumerate(batch):
@@ -366,7 +366,7 @@ async def _insert_facts(session: Session, workspace: Workspace, reader: _Reader,
             links = {f"{name}_id": document[name] and ids[document[name] - 1] for name in ("contact", "other")}
             rows.append({"position": position, **links, "amount": amount, **_write(document, _FACT)})
         await session.rows(
-            f"INSERT INTO facts (workspace_id, {columns}) SELECT $2, {columns} FROM {given} ORDER BY position",
+            f"INSERT INTO facts (workspace_id, {columns}) SELECT $2, {columns} FROM {row_set} ORDER BY position",
             rows,
             workspace.id,
         )
