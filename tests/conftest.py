@@ -123,7 +123,7 @@ def free_port() -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let each worker process begin with slow tests, so that the last one does not run while the others have ended.
+    """Order the tests so that each worker process begins with slow ones, and none is left alone with one at the end.
 
     The scheduler gives each process an equal part of the list, in order; one that has ended takes from the others' end.
     """

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 LARGE_BODY = 32 * 1024  # bytes; while storage is busy, a larger body is refused before it is parsed
 IDENTITY = "identity"  # the Content-Encoding of a body without an encoding
-MOST_TRIES = 8  # of a delivery whose source changes while it is received
+MOST_TRIES = 8  # of a delivery if its source changes while it is received
 BODY = web.RequestKey("body", bytes)
 
 

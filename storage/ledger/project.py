@@ -37,7 +37,7 @@ class Unsaved:
     score_type: ScoreType
     effects: Mapping[int, tuple[Fact, Effect]]
     is_whole: bool  #: *effects* are all effects of the score, because it was folded from its whole ledger
-    replaced: frozenset[int] = frozenset()  #: the facts in *effects* whose stored effects are replaced
+    replaced: frozenset[int] = frozenset()  #: the facts in *effects* that have stored effects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,8 +71,8 @@ async def save_projection(
 ) -> None:
     """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted.
 
-    The effects of all other scores are those of new facts, but for the facts in *replaced*, whose stored effects they
-    replace. The scores in *missing* have no row yet.
+    The effects of all other scores are those of new facts and of the facts in *replaced*, which have stored effects.
+    The scores in *missing* have no row yet.
     """
     if not states:
         return
@@ -206,7 +206,7 @@ def dump_state(effect: Effect) -> str:
 
 
 def parse_snapshot(snapshot: str, effect: Effect, fact: Fact) -> ScoreState:
-    """Return the state after a fact whose effect carries a snapshot."""
+    """Return the state after a fact, from the snapshot of its effect."""
     values = json.loads(snapshot)
     return ScoreState(
         own=values["own"], at=fact.occurred_at, base=values["base"], rank=effect.rank_after,

@@ -50,7 +50,7 @@ async def record_group(
 ) -> list[Recorded | Refusal | Returned]:
     """Record submissions in one transaction. Return for each the outcome, the refusal, or its return to the queue.
 
-    The refusal of a delivery whose source changed since it was authenticated is SourceChanged.
+    A delivery is refused with SourceChanged if its source changed since it was authenticated.
     *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain if another
     transaction inserted, merged or deleted a contact meanwhile, and FoldFirst if contacts must be recalculated after an
     undo first. Raises Changed or Conflict if a submission is refused after some of it may have been written; the

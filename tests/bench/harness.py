@@ -133,7 +133,7 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage() -> AsyncIterator[Stage]:
-    """Yield a stage whose PostgreSQL servers write to the disk at each commit, unlike those of the tests."""
+    """Yield a stage with PostgreSQL servers that write to the disk at each commit, unlike those of the tests."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="contact-score-bench-")))
         servers = {}

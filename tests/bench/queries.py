@@ -155,7 +155,7 @@ async def _opened(url: str) -> AsyncIterator[Workspace]:
 
 @asynccontextmanager
 async def _raw_reader(url: str) -> AsyncIterator[Callable[[str], Awaitable[Sequence[object]]]]:
-    """Yield what runs a statement whose parameter is the definition of `score`, through the driver alone."""
+    """Yield a function that runs a statement with the definition of `score` through the driver alone."""
     (row,) = await raw.rows(
         url,
         "SELECT d.id FROM definitions d JOIN score_types t ON t.id = d.score_type_id AND d.number = t.live"

@@ -124,7 +124,7 @@ async def test_a_change_that_is_rolled_back_leads_to_no_version_of_a_later_one(f
 
 
 class World:
-    """A team whose records go through a process that has everything in memory, unlike the one that changes it."""
+    """A team with a process that records from memory, beside another process that changes the settings."""
 
     def __init__(self, team: Team) -> None:
         self.team = Team(team.workspace, Committer(current_database()))

@@ -106,7 +106,7 @@ async def test_any_history_is_as_the_whole_ledger_has_it(scoring: Team, database
 
 
 async def test_late_facts_read_as_facts_in_order(scoring: Team) -> None:
-    """Scores and histories are the same for a contact whose facts came late, and for one whose came in order."""
+    """Scores and histories are the same if the facts of a contact came late or in order."""
     dice = random.Random(6)
     items = [some_item(dice, f"{number:03d}", within=50) for number in range(70)]
     for number, item in enumerate(items):
