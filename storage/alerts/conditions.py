@@ -41,23 +41,23 @@ async def decide_with_conditions(
         firings.append(instant)
         return True
 
-    all_decisions, asked = list[Decisions](), list[int]()
+    all_decisions, conditional = list[Decisions](), list[int]()
     for position, item in enumerate(items):
         count = len(firings)
         all_decisions.append(decide(item, assume_met))
         if len(firings) > count:
-            asked.append(position)
+            conditional.append(position)
     if not firings:
         return all_decisions
     is_met = await _load_conditions(session, firings, now=now)
 
     def decide_again() -> list[Decisions]:
-        return [decide(items[position], is_met) for position in asked]
+        return [decide(items[position], is_met) for position in conditional]
 
     # Contacts are folded for instants that time alone decides, which takes a while after an outage.
     is_slow = any(instant.by_time for instant in firings)
     again = await asyncio.to_thread(decide_again) if is_slow else decide_again()
-    for position, decisions in zip(asked, again, strict=True):
+    for position, decisions in zip(conditional, again, strict=True):
         all_decisions[position] = decisions
     return all_decisions
 
@@ -78,15 +78,15 @@ async def _load_conditions(session: Session, firings: Sequence[Instant], *, now:
         own = [evaluation for evaluation in evaluations.values() if evaluation.workspace == workspace]
         types = None if own[0].plan is None else tuple(own[0].plan.types.values())
         conditions |= await parse_conditions(session, workspace, [evaluation.rule for evaluation in own], types)
-    asking = [
+    queries = [
         (id, evaluations[id].workspace, condition.where)
         for id, condition in conditions.items()
         if condition is not None and id in written
     ]
-    found = await pages.match_each(
-        session, [(workspace, where, written[id]) for id, workspace, where in asking], now=now
+    matches = await pages.match_each(
+        session, [(workspace, where, written[id]) for id, workspace, where in queries], now=now
     )
-    matching = {id: contacts for (id, _, _), contacts in zip(asking, found, strict=True)}
+    matching = {id: contacts for (id, _, _), contacts in zip(queries, matches, strict=True)}
     ledgers = {
         contact: ledger
         for workspace, contacts_fired in past.items()

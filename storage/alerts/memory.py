@@ -22,12 +22,12 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
     continues, and the follow-up is opened when it ends.
     """
     # Most pairs are each rule with each contact. Listing both takes a third of the time of listing all pairs.
-    given = "FROM given(rule bigint, contact bigint) WHERE"
+    row_set = "FROM given(rule bigint, contact bigint) WHERE"
     rules, contacts = ({pair[index] for pair in pairs} for index in (0, 1))
     rows = await session.rows(
         "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent,"
-        f" m.enrollment, m.cause, m.found FROM (SELECT contact {given} rule IS NULL OFFSET 0) AS c"
-        f" CROSS JOIN (SELECT rule {given} contact IS NULL OFFSET 0) AS r"
+        f" m.enrollment, m.cause, m.found FROM (SELECT contact {row_set} rule IS NULL OFFSET 0) AS c"
+        f" CROSS JOIN (SELECT rule {row_set} contact IS NULL OFFSET 0) AS r"
         " JOIN alert_memory m ON m.rule_id = r.rule AND m.contact_id = c.contact",
         [*({"rule": rule} for rule in sorted(rules)), *({"contact": contact} for contact in sorted(contacts))],
     )

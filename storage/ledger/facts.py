@@ -102,10 +102,10 @@ def _make_row(
             other = fact.other
         case Undo():
             undoes = fact.undoes
-    said = json.dumps(dict(fact.fields), ensure_ascii=False, sort_keys=True) if fact.fields else "{}"
+    stated_fields = json.dumps(dict(fact.fields), ensure_ascii=False, sort_keys=True) if fact.fields else "{}"
     return (
-        workspace, contact, other, _KINDS.get(type(fact), "fields"), source, dedupe_key, subject, op, amount, said,
-        undoes, fact.occurred_at, received_at, fact.batch, fact.actor, fact.reason, activity, named_id,
+        workspace, contact, other, _KINDS.get(type(fact), "fields"), source, dedupe_key, subject, op, amount,
+        stated_fields, undoes, fact.occurred_at, received_at, fact.batch, fact.actor, fact.reason, activity, named_id,
     )  # fmt: skip  # in the lines of _COLUMN_TYPES
 
 

@@ -14,7 +14,7 @@ from storage.ledger.facts import Scored
 #: orders effects `e` with their facts `g` newest first: the reverse of the fold order
 NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
 
-#: one effect in so many carries the state of its score, if the rank alone does not determine it
+#: about one effect in this number stores the state of its score, if the rank alone does not determine it
 SNAPSHOTS = 16
 
 _SCORE_COLUMNS = {

@@ -248,7 +248,7 @@ async def fill(
     now: int,
     clock: Callable[[], float] = time.process_time,
 ) -> Filled:
-    """Write so many contacts with three scores each. *clock* measures the CPU time."""
+    """Write *contacts* contacts with three scores each. *clock* measures the CPU time."""
     filled, maker = Filled(), await make_maker(url, team=team, now=now)
     async with open_writer(url) as writer:
         for numbers in _parts(contacts):

@@ -3,7 +3,7 @@
 python -m tests.bench.flood [--batches 60] [--seconds 30] [--once] [DATABASE_URL]
 
 Without a URL on a temporary SQLite file. With --once each sender sends one batch until it is accepted, otherwise one
-batch after the other for so many seconds. A refused batch is sent again after its Retry-After, as senders do.
+batch after the other for some seconds. A refused batch is sent again after its Retry-After, as senders do.
 """
 
 import argparse
@@ -101,7 +101,7 @@ async def house(url: str) -> AsyncIterator[House]:
 async def flood(house: House, *, senders: int, seconds: float | None) -> Measured:
     """Flood a source from several senders at once, while another source and a person use the service.
 
-    Without senders these two use the service alone, for so many seconds.
+    Without senders these two use the service alone, for the given seconds.
     """
     measured, numbers = Measured(), itertools.count()
     end = time.monotonic() + (seconds or 0)

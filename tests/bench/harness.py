@@ -46,7 +46,7 @@ _APPLIED = re.compile(rb'"applied": ?(\d+), ?"duplicate": ?0, ?"ignored": ?0, ?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What is measured: *contacts* that are stored beforehand, and so many *events* a round.
+    """What is measured: *contacts* that are stored beforehand, and the number of *events* in a round.
 
     The events are single deliveries. What is slower than these is repeated fewer times, in proportion.
     """
@@ -393,7 +393,7 @@ class Sent:
 
 
 async def send(side: Side, requests: Iterable[bytes], *, connections: int = CONNECTIONS) -> Sent:
-    """Send requests over so many connections, each as soon as the one before it is answered. Every item must apply."""
+    """Send requests over *connections*, each as soon as the one before it is answered. Every item must apply."""
     sent, pending = Sent(seconds=0, cpu=0), iter(requests)
     began, cpu = time.perf_counter(), side.cpu()
     targets = itertools.islice(itertools.cycle(side.urls), connections)
@@ -432,7 +432,7 @@ async def _read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 
 async def alternate(rounds: int, measures: Mapping[str, Callable[[], Awaitable[Sent]]]) -> dict[str, list[Sent]]:
-    """Take each measure so many times, in turn, after one round that does not count."""
+    """Run all measures in each round, in alternating order; return the results of each but those of the first round."""
     results: dict[str, list[Sent]] = {name: [] for name in measures}
     for number in range(rounds + 1):
         for name in measures if number % 2 else reversed(list(measures)):
@@ -448,6 +448,6 @@ def middle(results: Iterable[Sent], value: Callable[[Sent], float]) -> float:
 
 
 def percentile(seconds: Iterable[float], percent: int) -> float:
-    """Return the duration that so many percent of the durations do not exceed, in ms."""
+    """Return the percentile of durations, in ms."""
     ordered = sorted(seconds)
     return ordered[-(-len(ordered) * percent // 100) - 1] * 1_000

@@ -39,7 +39,7 @@ async def measure(stage: Stage, options: Options) -> AsyncIterator[Row]:
 
 
 async def measure_pair(floor: Side, product: Side, options: Options) -> dict[str, list[Sent]]:
-    """Send each side so many deliveries in each round, for contacts that it has."""
+    """Send each side the same number of deliveries in each round, for contacts that it has."""
     numbers = itertools.count()
 
     def deliveries(side: Side) -> list[bytes]:

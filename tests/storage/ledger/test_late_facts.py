@@ -47,7 +47,7 @@ async def scoring(team: Team) -> Team:
 
 
 def some_item(dice: random.Random, key: str, *, contact: str = ADA, within: int = 400) -> Item:
-    """Choose an item about a contact, at one of so many minutes."""
+    """Choose an item about a contact, at one of the last *within* steps of ten minutes."""
     at = NOW - dice.randrange(within) * 10 * MINUTE
     kind = dice.random()
     if kind < 0.5:
