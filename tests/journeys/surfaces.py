@@ -4,6 +4,7 @@ import json
 from functools import partial
 from typing import Any
 
+from storage.sources.subscriptions import add_subscription
 from tests.journeys.acme import Acme, button_of, entered, other
 from tests.slack.foreign import Sent
 
@@ -69,6 +70,10 @@ BUTTONS = (
     ("sources", "Pause"),
     ("sources", "Rotate"),
     ("sources", "Quarantine (1)"),
+    ("subscriptions", "Add a subscription"),
+    ("subscriptions", "Edit"),
+    ("subscriptions", "New secret"),
+    ("subscriptions", "Remove"),
 )
 #: The forms of admins: (line, button that opens the form, entered fields).
 FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -76,6 +81,8 @@ FORMS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("rules", "Add a rule", {"name": "Demo", "activity": "demo_booked", "points": "10"}),
     ("sources", "Add a source", {"slug": "shop", "provider": "generic"}),
     ("sources", "Rotate", {}),
+    ("subscriptions", "Add a subscription", {"url": "https://example.invalid/other"}),
+    ("subscriptions", "Edit", {"events": "contact.merged"}),
     ("roles", "Add a role", {"person": "U0JANE", "role": "viewer"}),
 )
 DECISIONS = ("Apply without alerts", "Apply and alert", "Cancel")
@@ -94,6 +101,15 @@ async def surfaces(acme: Acme, *, user: str, channel: str) -> dict[str, Sent]:
     )
     await acme.pushed(
         *({"type": "contact.upsert", "contact": {"id": id, "email": "ada@example.com"}} for id in ("16", "17"))
+    )
+    now = int(acme.sandbox.clock.now() * 1_000_000)
+    await add_subscription(
+        acme.workspace,
+        url="https://example.invalid/hook",
+        events=["contact.merged"],
+        secret="whsec_x",
+        by=user,
+        now=now,
     )
     messages: dict[str, Sent] = {}
     for line in COMMANDS:

@@ -13,6 +13,7 @@ from bot.mcp.tools import TOOLS
 from storage.domain.people import Setters
 from storage.scoring.definitions import drafts, score_types
 from storage.sources.config import sources
+from storage.sources.subscriptions import subscriptions
 from storage.workspaces import choose_setters
 from tests.conftest import on_both
 from tests.counts import COUNTS
@@ -272,7 +273,7 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
     acme.sandbox.world.people[REP].is_admin = False
     acme.sandbox.clock.advance(31)
     before, drafts_before = await score_types(acme.workspace), await drafts(acme.workspace)
-    sources_before = await sources(acme.workspace)
+    sources_before, subscriptions_before = await sources(acme.workspace), await subscriptions(acme.workspace)
     results: dict[str, str] = {}
     for surface, sent in requests.items():
         if surface.split(" of ")[-1].removeprefix("/score ") in OF_ADMINS:
@@ -281,16 +282,17 @@ async def test_a_member_is_no_admin(acme: Acme) -> None:
 
     COUNTS["surfaces of admins refused to a member"] += len(results)
     assert results == dict.fromkeys(results, ADMINS)
-    assert len(results) == 8 + 12 + len(FORMS) + len(DECISIONS) + 1
+    assert len(results) == 8 + 16 + len(FORMS) + len(DECISIONS) + 1
     assert (await score_types(acme.workspace), await drafts(acme.workspace)) == (before, drafts_before)
     assert await sources(acme.workspace) == sources_before
+    assert await subscriptions(acme.workspace) == subscriptions_before
 
 
 def test_the_matrix_is_whole() -> None:
-    """The matrix has eleven reasons to refuse and seventy-one surfaces."""
+    """The matrix has eleven reasons to refuse and seventy-seven surfaces."""
     cells = len(CONDITIONS) * COUNT - len(COMMANDS)
 
-    assert (len(CONDITIONS), COUNT, cells) == (11, 71, 749)
+    assert (len(CONDITIONS), COUNT, cells) == (11, 77, 815)
 
 
 async def test_a_private_channel_without_the_app(acme: Acme) -> None:
