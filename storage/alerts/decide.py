@@ -50,23 +50,23 @@ async def decide_all(
         return decide_change(Decisions(evaluation, known[evaluation.watched]), earlier, is_met=is_met)
 
     all_decisions = await decide_with_conditions(session, undecided, decide, now=now)
-    all_decisions = await _drop_own(session, all_decisions, known)
+    all_decisions = await _drop_follow_ups_to_author(session, all_decisions, known)
     saved = await save_decisions(session, all_decisions, known, now=now)
-    unasked, unsent = Counter[int](), Counter[int]()
+    muted_counts, own_counts = Counter[int](), Counter[int]()
     for decisions in all_decisions:
         if decisions.evaluation.plan is not None:
-            unasked[decisions.evaluation.plan.position] += decisions.unasked
-            unsent[decisions.evaluation.plan.position] += decisions.unsent
-    plans = [replace(plan, unasked=unasked[plan.position], unsent=unsent[plan.position]) for plan in plans]
+            muted_counts[decisions.evaluation.plan.position] += decisions.unasked
+            own_counts[decisions.evaluation.plan.position] += decisions.unsent
+    plans = [replace(plan, unasked=muted_counts[plan.position], unsent=own_counts[plan.position]) for plan in plans]
     return plans, {**known, **saved}
 
 
-async def _drop_own(
+async def _drop_follow_ups_to_author(
     session: Session, all_decisions: Sequence[Decisions], known: Mapping[Watched, AlertMemory]
 ) -> list[Decisions]:
     """Return the decisions without the follow-ups that would go directly to the person who made the change.
 
-    The rule counts the contact as taken all the same, but its cool-down does not start.
+    The contact becomes taken, but the cool-down does not start.
     """
     rows = [
         {"contact": decisions.evaluation.contact, "owner": match_key(address)}

@@ -40,7 +40,9 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
     }
     ids = await facts.append(session, new, received_at=received, named_ids=named_ids) if new else {}
     stored = await facts.load_stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
-    roots = await contacts.roots(session, {row for row, _, _ in stored.values() if row is not None}) if stored else {}
+    roots = (
+        await contacts.load_roots(session, {row for row, _, _ in stored.values() if row is not None}) if stored else {}
+    )
     if any(contact_of[key] != (None if row is None else roots[row]) for key, (row, _, _) in stored.items()):
         raise StartAgain
     settled = [_settle_facts(plan, stamped[plan.position], ids, stored) for plan in plans]
@@ -63,7 +65,7 @@ async def _load_times_of_fields(session: Session, plans: Sequence[Plan]) -> dict
         for planned in plan.items
         if plan.submission.actor and planned.item.fields and planned.kind is ItemKind.FACT
     }
-    known = await contacts.fields(session, changed) if changed else {}
+    known = await contacts.load_fields(session, changed) if changed else {}
     return {(id, name): order[0] for id, values in known.items() for name, (_, order) in values.items()}
 
 

@@ -33,14 +33,14 @@ _TEXT_COLUMNS = tuple(column for name in TEXT_FIELDS for column in (name, f"{nam
 _WORD_COLUMNS = ("name_key", "company_key", "email_key")
 
 #: the value of merged_into in a deleted contact; its emptied row stays, because other transactions may wait for it
-NOBODY = 0
+DELETED_CONTACT = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
     """The result of an attempt to lock contact rows."""
 
-    elsewhere: set[int]  #: the rows that other transactions have locked
+    locked_elsewhere: set[int]  #: the rows that other transactions have locked
     split: set[int]  #: the locked rows that a split took an id from or gave an id to
     gone: frozenset[int]  #: the locked contacts that are gone
 
@@ -75,12 +75,14 @@ async def load_identity_owners(session: Session, identities: Iterable[Identity])
     return {identity_of[spelling]: owners[spelling] for spelling in spellings}
 
 
-async def insert_contacts(session: Session, people: Sequence[tuple[int, str | None]], *, now: int) -> Sequence[int]:
+async def insert_contacts(
+    session: Session, new_contacts: Sequence[tuple[int, str | None]], *, now: int
+) -> Sequence[int]:
     """Insert a contact for each (workspace id, address as typed) and return their ids."""
-    ids = await database.current_database().next_ids(session, "contacts", len(people))
+    ids = await database.current_database().next_ids(session, "contacts", len(new_contacts))
     rows = [
         (id, workspace, email, email, None if email is None else fold_address(email), "[]", "", "{}", "{}", now, now)
-        for id, (workspace, email) in zip(ids, people, strict=True)
+        for id, (workspace, email) in zip(ids, new_contacts, strict=True)
     ]
     await session.insert(
         "contacts",
@@ -89,7 +91,7 @@ async def insert_contacts(session: Session, people: Sequence[tuple[int, str | No
         rows,
     )  # fmt: skip  # one line for what is listed first
     session.reworded.update(ids)
-    session.untouched.update(zip(ids, (email for _, email in people), strict=True))
+    session.untouched.update(zip(ids, (email for _, email in new_contacts), strict=True))
     return ids
 
 
@@ -129,16 +131,16 @@ async def lock_available(session: Session, expected: Mapping[int, int]) -> Locke
     if any(expected[id] != root for id, root in locked.items()):
         raise StartAgain
     others = expected.keys() - locked.keys()
-    if others and (await roots(session, others)).keys() != others:
+    if others and (await load_roots(session, others)).keys() != others:
         raise StartAgain
     return Locked(
-        elsewhere=others,
+        locked_elsewhere=others,
         split={row["id"] for row in rows if row["split_at"] is not None},
         gone=frozenset(row["id"] for row in rows if row["is_gone"]),
     )
 
 
-async def members(session: Session, contacts: Iterable[int]) -> dict[int, int]:
+async def load_rows(session: Session, contacts: Iterable[int]) -> dict[int, int]:
     """Return all rows of these contacts, their own and those merged into them: row → contact."""
     rows = await session.rows(
         "SELECT m.id, given.id AS root FROM given(id bigint)"
@@ -170,7 +172,7 @@ async def load_merged(session: Session, contacts: Iterable[int]) -> dict[int, di
     return by_contact
 
 
-async def roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
+async def load_roots(session: Session, rows: Iterable[int]) -> dict[int, int]:
     """Return the contact that each row belongs to: itself if the row is not merged."""
     records = await session.rows(
         "SELECT id, coalesce(merged_into, id) AS root FROM contacts WHERE id IN (SELECT id FROM given(id bigint))",
@@ -235,7 +237,7 @@ async def count_identities(session: Session, contacts: Iterable[int]) -> dict[in
     return {row["id"]: row["number"] for row in rows}
 
 
-async def erase(session: Session, rows: Collection[int]) -> None:
+async def erase_rows(session: Session, rows: Collection[int]) -> None:
     """Empty contact rows, and delete their identities and attribute values. The caller holds the locks."""
     ids = [{"id": row} for row in sorted(rows)]
     session.untouched.clear()
@@ -246,12 +248,12 @@ async def erase(session: Session, rows: Collection[int]) -> None:
         " tags = '[]', tags_key = '', attributes = '{}', stamps = '{}', split_at = NULL, is_gone = false"
         " WHERE id IN (SELECT id FROM given(id bigint))",
         ids,
-        NOBODY,
+        DELETED_CONTACT,
     )
     session.reworded.update(rows)
 
 
-async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
+async def load_identities(session: Session, rows: Iterable[int]) -> list[Identity]:
     """Return all identities of these contact rows."""
     records = await session.rows(
         "SELECT workspace_id, namespace, value FROM identities WHERE contact_id IN (SELECT id FROM given(id bigint))",
@@ -260,7 +262,7 @@ async def identities(session: Session, rows: Iterable[int]) -> list[Identity]:
     return [(row["workspace_id"], row["namespace"], row["value"]) for row in records]
 
 
-async def fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
+async def load_fields(session: Session, ids: Iterable[int]) -> dict[int, Fields]:
     """Return the fields of contacts, each with the order of the fact that states it."""
     wanted = set(ids)
     fields_of: dict[int, Fields] = {id: {} for id in wanted if id in session.untouched}
@@ -464,4 +466,4 @@ async def verify_contact_ids(session: Session, pairs: Iterable[tuple[int, int]])
         " JOIN contacts c ON c.id = given.contact AND c.workspace_id = given.workspace",
         [{"workspace": workspace, "contact": contact} for workspace, contact in sorted(pairs)],
     )
-    return {(row["workspace_id"], row["id"]): row["root"] for row in rows if row["root"] != NOBODY}
+    return {(row["workspace_id"], row["id"]): row["root"] for row in rows if row["root"] != DELETED_CONTACT}

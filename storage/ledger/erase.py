@@ -137,7 +137,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     rows = sorted({row for new in deletions for row in _list_members(plan, new.planned)})
     if not rows:
         return plan
-    workspace, identities = plan.workspace.id, await contacts.identities(session, rows)
+    workspace, identities = plan.workspace.id, await contacts.load_identities(session, rows)
     if await deliveries.has_unnamed_deliveries(session, workspace):
         job = NewJob(workspace=workspace, kind=NAME_REQUESTS, lane=NAME_REQUESTS, key=str(now), subject=0, due_at=now)
         await jobs.enqueue(session, [job], now=now)
@@ -157,7 +157,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     for deletion in deletions:
         members, until = _list_members(plan, deletion.planned), deletion.fact.occurred_at
         await facts.redact_facts(session, members, until=until)
-        await _insert_tombstones(session, workspace, await contacts.identities(session, members), until=until)
+        await _insert_tombstones(session, workspace, await contacts.load_identities(session, members), until=until)
         plan = _ignore_facts(plan, members, until=until)
     definitions = {(row, key): score_type.definition for row in rows for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)
@@ -166,7 +166,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     await posted_messages.enqueue_hiding(session, workspace, rows, now=plan.submission.received_at)
     await followup_rules.delete_follow_ups(session, rows)
     remaining = await facts.list_contacts_with_facts(session, rows)
-    await contacts.erase(session, [row for row in rows if row not in remaining])
+    await contacts.erase_rows(session, [row for row in rows if row not in remaining])
     regrouping = await merging.split_rest(session, plan, rows=rows, remaining=remaining, states_before=states_before)
     new = tuple(replace(new, contact=regrouping.roots.get(new.planned.rows[0], new.contact)) for new in plan.new)
     await alert_memory.delete_memory(session, rows)

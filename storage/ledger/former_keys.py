@@ -30,7 +30,7 @@ async def use_former_keys(workspace: Workspace, *, source: str, items: Sequence[
         (workspace.id, *identity) for item in items if isinstance(item, Item) for identity in _list_identities(item)
     }
     owners = await contacts.load_known(reader, identities)
-    roots = await contacts.roots(reader, {row for row, _, _ in stored.values() if row is not None})
+    roots = await contacts.load_roots(reader, {row for row, _, _ in stored.values() if row is not None})
     splits = await facts.load_splits(reader, {*owners.values(), *roots.values()})
 
     def use_former_key(item: ItemRequest) -> ItemRequest:

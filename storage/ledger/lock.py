@@ -38,7 +38,7 @@ async def lock_contacts(
     for plan in plans:
         expected |= plan.locks
     locked = await contacts.lock_available(session, expected) if expected else None
-    waiting: set[Name] = {*blocked, *(locked.elsewhere if locked else ())}
+    waiting: set[Name] = {*blocked, *(locked.locked_elsewhere if locked else ())}
     unblocked: list[Plan] = []
     returned: dict[int, Returned] = {}
     for plan in plans:

@@ -17,7 +17,7 @@ from storage.sources.named_contacts import make_name
 
 async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
     """Return all rows of the contacts that a plan merges, splits or deletes: row → contact."""
-    return await contacts.members(session, {plan.roots[row] for row in plan.joined if row > 0})
+    return await contacts.load_rows(session, {plan.roots[row] for row in plan.joined if row > 0})
 
 
 async def regroup_contacts(session: Session, plan: Plan, *, now: int) -> Plan:

@@ -252,7 +252,7 @@ async def _load_stated_fields(
     for (contact, _), score_type in types.items():
         if names := compile_rules(score_type.rules).fields_read:
             names_of.setdefault(contact, set()).update(names)
-    fields_of = await contacts.fields(session, names_of) if names_of else {}
+    fields_of = await contacts.load_fields(session, names_of) if names_of else {}
     workspace_of = {new.contact: plan.workspace.id for plan in plans for new in plan.new}
     email_keys: dict[int, FactKey] = {}
     for contact, fields in fields_of.items():
@@ -313,7 +313,7 @@ async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> N
                 facts_of.setdefault(new.contact, []).append(new.fact)
     changed = {}
     if facts_of:
-        fields_of = await contacts.fields(session, facts_of)
+        fields_of = await contacts.load_fields(session, facts_of)
         changed = {contact: fold_fields(new_facts, fields_of[contact]) for contact, new_facts in facts_of.items()}
     for plan in plans:
         if plan.spoken_of or plan.regrouped:

@@ -79,8 +79,8 @@ async def record_group(
     memory: Mapping[Watched, AlertMemory] = {}
     recorded: list[Plan] = []
     for turn in arrange_turns(plans):
-        turn, known, memory = await _record_turn(session, turn, rules, configs.drafts, known, memory, now=now)
-        recorded += turn
+        recorded_turn, known, memory = await _record_turn(session, turn, rules, configs.drafts, known, memory, now=now)
+        recorded += recorded_turn
     await save_scores(session, known)
     await save_words(session, session.reworded)
     recorded.sort(key=lambda plan: plan.position)
@@ -121,7 +121,7 @@ async def _record_turn(
     afterwards.
     """
     plans = [await regroup_contacts(session, await append_undo(session, plan), now=now) for plan in plans]
-    if any(plan.regrouping or plan.undo for plan in plans):
+    if any(plan.regrouping or plan.undo for plan in plans):  # other facts belong to the scores now
         known = await _load_known(session, plans)
     plans = [await stamp_deletions(session, plan) for plan in plans]
     plans = await append_facts(session, plans, known.states)

@@ -17,7 +17,7 @@ from storage.ledger.plan import DUPLICATE, ContactReference, ItemKind, Link, Pla
 from storage.sources.named_contacts import make_name
 
 DELETED = ItemOutcome(status=Status.IGNORED, reason=erasing.DELETED)
-KEPT_APART = "the address belongs to the contact that this id was split from; it was left out"
+ADDRESS_LEFT_OUT = "the address belongs to the contact that this id was split from; it was left out"
 ALREADY_MERGED = ItemOutcome(status=Status.IGNORED, reason="these are one contact already")
 
 
@@ -30,10 +30,10 @@ class _LedgerView:
     row_of: dict[Identity, int]
     stored: dict[FactKey, StoredFact]  #: facts of the ledger, and links of resolved items
     tombstones: Mapping[Identity, int]
-    splits: Collection[frozenset[int]]  #: pairs of contacts that a split parted; see `load_splits`
+    splits: Collection[frozenset[int]]  #: pairs of contacts that a split separated; see `load_splits`
     named_ids: Mapping[FactKey, str]  #: key → the id by which the fact identified its contact
     identity_counts: Mapping[int, int]  #: contact to be split → number of its addresses and ids
-    joined: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items of the group link
+    linked_rows: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items of the group link
     newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
     resolved: dict[FactKey, tuple[Plan, PlannedItem]] = field(default_factory=dict)  #: items that become facts
 
@@ -43,7 +43,7 @@ class _LedgerView:
             self,
             row_of=dict(self.row_of),
             stored=dict(self.stored),
-            joined=list(self.joined),
+            linked_rows=list(self.linked_rows),
             newcomers=dict(self.newcomers),
             resolved=dict(self.resolved),
         )
@@ -59,14 +59,14 @@ class _LedgerView:
         """Return the contact that a row belonged to before this group of submissions."""
         return self.roots.get(row, row)
 
-    def are_parted(self, row: int, other: int) -> bool:
-        """Return whether a split parted the contacts of two rows, even if they were merged again since.
+    def were_split_apart(self, row: int, other: int) -> bool:
+        """Return whether a split separated the contacts of two rows, even if they were merged again since.
 
         Contacts that earlier items of the group link count as one contact.
         """
         if not self.splits:
             return False
-        pairs = [(self.root(left), self.root(right)) for left, right in self.joined]
+        pairs = [(self.root(left), self.root(right)) for left, right in self.linked_rows]
         contact_of = resolve_merges({self.root(row), self.root(other), *chain(*pairs), *chain(*self.splits)}, pairs)
         contacts_of_rows = {contact_of[self.root(row)], contact_of[self.root(other)]}
         return any({contact_of[contact] for contact in split} == contacts_of_rows for split in self.splits)
@@ -96,10 +96,12 @@ async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Seq
     if not former:
         return plans
     known = set(await contacts.load_known(session, former))
-    return [replace(plan, items=tuple(_rename(planned, known) for planned in plan.items)) for plan in plans]
+    return [
+        replace(plan, items=tuple(_use_former_spelling(planned, known) for planned in plan.items)) for plan in plans
+    ]
 
 
-def _rename(planned: PlannedItem, known: Collection[Identity]) -> PlannedItem:
+def _use_former_spelling(planned: PlannedItem, known: Collection[Identity]) -> PlannedItem:
     references = []
     for reference in planned.references:
         known_former = {current: former for current, former in reference.former.items() if former in known}
@@ -125,7 +127,9 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
     owners = await contacts.load_identity_owners(session, identities) if identities else {}
     roots |= dict(owners.values())
     if stored:  # one snapshot: otherwise a concurrent merge makes a repeat look like one about another contact
-        roots |= await contacts.roots(session, {*roots, *(row for row, _, _ in stored.values() if row is not None)})
+        roots |= await contacts.load_roots(
+            session, {*roots, *(row for row, _, _ in stored.values() if row is not None)}
+        )
     row_of = {identity: row for identity, (row, _) in owners.items()}
     link_keys = set[FactKey]()
     for plan in plans:
@@ -135,15 +139,17 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
                 link_keys |= {plan.link_key(planned, place) for place, _, _ in make_links(rows)}
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
     # A split can only matter to an item that refers to several rows, or to another row than the fact that it repeats.
-    several: set[int] = set()
+    ambiguous_rows: set[int] = set()
     repeated: set[FactKey] = set()
     for planned in planned_items:
         rows = _list_known_rows(planned, row_of, stored.get(planned.key))
         if len(rows) > 1:
-            several |= rows
+            ambiguous_rows |= rows
             repeated |= {planned.key} & stored.keys()
     named_ids = await facts.load_named_ids(session, repeated) if repeated else {}
-    splits = await facts.load_splits(session, {roots.get(row, row) for row in several}) if several else set()
+    splits = (
+        await facts.load_splits(session, {roots.get(row, row) for row in ambiguous_rows}) if ambiguous_rows else set()
+    )
     split_contacts = {
         roots.get(row, row)
         for planned in planned_items
@@ -212,9 +218,9 @@ def _resolve_item(
     rows_of = [_find_rows(plan, reference, view, identities) for reference in planned.references]
     rows = [row for reference_rows in rows_of for row in reference_rows]
     is_fact = planned.kind is ItemKind.FACT
-    if is_fact and len(rows) > 1 and (own_row := _find_parted_row(planned, rows, view)) is not None:
+    if is_fact and len(rows) > 1 and (own_row := _find_row_split_apart(planned, rows, view)) is not None:
         is_joined_again = len({view.root(row) for row in rows}) == 1
-        planned, rows = replace(planned, note=None if is_joined_again else KEPT_APART), [own_row]
+        planned, rows = replace(planned, note=None if is_joined_again else ADDRESS_LEFT_OUT), [own_row]
     resolved = planned.with_rows(rows, view.roots)
     if planned.kind is ItemKind.MERGE:
         resolved = replace(resolved, into=min(rows_of[-1]))
@@ -240,7 +246,7 @@ def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _
             view.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.link(resolved, link))
         elif not _is_merge_of(view.stored[key], link):
             raise plan.conflict()
-    view.joined.extend(link[1:] for link in links)
+    view.linked_rows.extend(link[1:] for link in links)
     return tuple(new_links)
 
 
@@ -265,8 +271,8 @@ def _find_rows(
     return rows
 
 
-def _find_parted_row(planned: PlannedItem, rows: Collection[int], view: _LedgerView) -> int | None:
-    """Return the row of the item's id, if a split parted this row from one of the other *rows*. Else return None.
+def _find_row_split_apart(planned: PlannedItem, rows: Collection[int], view: _LedgerView) -> int | None:
+    """Return the row of the item's id, if a split separated it from another of *rows*. Else return None.
 
     Then the id decides: the item is about the contact of the id. It does not merge that contact with the contact of the
     address again.
@@ -274,7 +280,7 @@ def _find_parted_row(planned: PlannedItem, rows: Collection[int], view: _LedgerV
     if planned.named_id is None:
         return None
     row = view.row_of[planned.named_id]
-    return row if any(other != row and view.are_parted(row, other) for other in rows) else None
+    return row if any(other != row and view.were_split_apart(row, other) for other in rows) else None
 
 
 def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
@@ -345,4 +351,4 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView, stored
     has_same_id = name is not None and view.named_ids.get(planned.key) == name
     if contact_of_fact in contacts_of_item and (is_linked or has_same_id):
         return True
-    return all(contact == contact_of_fact or view.are_parted(contact, stored_row) for contact in contacts_of_item)
+    return all(contact == contact_of_fact or view.were_split_apart(contact, stored_row) for contact in contacts_of_item)

@@ -47,7 +47,7 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
         undo=undo, batch=batch, restores=restores,
         scores=tuple(dict.fromkeys(scores)), contacts=spoken_of, links=links,
     )  # fmt: skip  # the undo, then what it affects
-    return replace(plan, undo=scope, roots=await contacts.roots(session, spoken_of))
+    return replace(plan, undo=scope, roots=await contacts.load_roots(session, spoken_of))
 
 
 def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:

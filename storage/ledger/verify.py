@@ -107,7 +107,7 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
         if pair not in states and state == beginning(score_type):
             state = None  # a score that no fact has changed needs no row
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
-    stored_fields = await contacts.fields(session, ids)
+    stored_fields = await contacts.load_fields(session, ids)
     stored_values = await contacts.load_attribute_values(session, ids)
     merged_fields = await load_merged_fields(session, workspace.id, ids)
     split = await contacts.find_split(session, ids)

@@ -24,7 +24,7 @@ from storage.domain.words import (
     swap_neighbors,
     trigram_range,
 )
-from storage.ledger.contacts import NOBODY, contacts, load_identity_owners
+from storage.ledger.contacts import DELETED_CONTACT, contacts, load_identity_owners
 from storage.reading.word_sql import (
     WORDS_OF_CONTACT,
     Bind,
@@ -79,7 +79,7 @@ async def _find_row(workspace: Workspace, key: str) -> _Owner | None:
             " AND coalesce(merged_into, id) <> $3",
             workspace.id,
             int(key),
-            NOBODY,
+            DELETED_CONTACT,
         )
         return (rows[0]["id"], rows[0]["root"], None) if rows else None
     return await _find_by_identity(workspace, key)

@@ -145,7 +145,7 @@ async def _take_slice(
 
 async def _load_existing(workspace: Workspace, ids: Sequence[int]) -> list[Contact]:
     """Return the contacts that these rows belong to, without those that are gone."""
-    root_of = await contacts.roots(database.current_database().reader, ids)
+    root_of = await contacts.load_roots(database.current_database().reader, ids)
     roots = list(dict.fromkeys(root_of[id] for id in ids if id in root_of))
     return [contact for contact in await contacts.contacts(workspace, ids=roots) if not contact.is_gone]
 

@@ -26,12 +26,12 @@ from storage.transfer.import_rows import ImportRow, parse_row
 CONFLICT = "conflict"  #: the reason of an item with a recorded key but different content
 CHUNK = 500  # the number of rows in a submission
 MOST_REASONS = 100  # the most kinds of reasons that a report counts
-_DIFFERENT = re.compile(r"`[^`]*`|[+-]?\d[\d.,]*")  # values and numbers in a reason
-FIRST = 10  # the most contacts that a report lists by name
+_VARYING_PARTS = re.compile(r"`[^`]*`|[+-]?\d[\d.,]*")  # values and numbers in a reason
+MOST_NAMED = 10  # the most contacts that a report lists by name
 
 
 @dataclass(slots=True)
-class Movement:
+class ScoreEffect:
     """The effect of an import on the scores of one type: how many change, and enter or leave the top band.
 
     *first* are the first contacts that enter the top band: (name, score before, score after), in thousandths.
@@ -65,7 +65,7 @@ class Report:
     unasked: int = 0  #: follow-ups that were not opened, because an import is muted
     restored: bool = False  #: whether the import had been undone, and is now in force again
     unused: tuple[str, ...] = ()  #: names of the columns that were not imported
-    scores: dict[str, Movement] = field(default_factory=dict)  #: by the key of the score type
+    scores: dict[str, ScoreEffect] = field(default_factory=dict)  #: by the key of the score type
     reasons: dict[str, Reason] = field(default_factory=dict)  #: by the text without what differs from row to row
     adjustable: Counter[str] = field(default_factory=Counter)  #: rows that a field of ScoreOptions would accept
 
@@ -73,7 +73,7 @@ class Report:
         """Count why a row, or cells of it, are not imported. After MOST_REASONS, further reasons are not listed."""
         self.adjustable.update(import_row.adjustable)
         for text in dict.fromkeys([*import_row.complaints, *import_row.lost]):
-            kind = _DIFFERENT.sub("…", text)
+            kind = _VARYING_PARTS.sub("…", text)
             if kind in self.reasons or len(self.reasons) < MOST_REASONS:
                 self.reasons.setdefault(kind, Reason(text, import_row.row.line)).count += 1
 
@@ -110,8 +110,8 @@ async def import_file(
     undo = await find_undo_in_force(workspace, batch=batch)
     if undo is not None:
         report.restored = True
-        restoring = build_undo(undo, defers=not dry_run, by=by, now=now)
-        await _record_and_report(workspace, restoring, report, dry_run=dry_run, now=now)
+        undo_of_undo = build_undo(undo, defers=not dry_run, by=by, now=now)
+        await _record_and_report(workspace, undo_of_undo, report, dry_run=dry_run, now=now)
     while chunk := list(islice(rows, CHUNK)):
         import_rows = [parse_row(row, columns, numbers, activities) for row in chunk]
         valid_rows = [import_row for import_row in import_rows if not import_row.complaints]
@@ -140,7 +140,7 @@ async def _record_and_report(
     """Record a submission, or rehearse it if *dry_run*, and add its effect on the scores to the report."""
 
     async def load_entering(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
-        ids = [move.contact for move in recorded.moved if _is_entering(move)][:FIRST]
+        ids = [move.contact for move in recorded.moved if _is_entering(move)][:MOST_NAMED]
         return recorded, {contact.id: contact for contact in await contacts.load_contacts(session, workspace, ids=ids)}
 
     if dry_run:
@@ -159,12 +159,12 @@ async def _record_and_report(
 def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[int, Contact]) -> None:
     report.unasked += recorded.unasked
     for move in recorded.moved:
-        movement = report.scores.setdefault(move.score_type.key, Movement(move.score_type))
-        movement.changed += move.before != move.after
-        movement.leaving += move.score_type.is_top(move.before) and not move.score_type.is_top(move.after)
-        movement.entering += _is_entering(move)
-        if move.contact in contacts_by_id and _is_entering(move) and len(movement.first) < FIRST:
-            movement.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
+        effect = report.scores.setdefault(move.score_type.key, ScoreEffect(move.score_type))
+        effect.changed += move.before != move.after
+        effect.leaving += move.score_type.is_top(move.before) and not move.score_type.is_top(move.after)
+        effect.entering += _is_entering(move)
+        if move.contact in contacts_by_id and _is_entering(move) and len(effect.first) < MOST_NAMED:
+            effect.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
 
 
 def _is_entering(move: Moved) -> bool:

@@ -26,7 +26,7 @@ from storage.domain.errors import Refusal
 from storage.domain.facts import SPLIT
 from storage.domain.people import Workspace
 from storage.ledger import contacts
-from storage.ledger.contacts import NOBODY
+from storage.ledger.contacts import DELETED_CONTACT
 from storage.ledger.verify import compare_contacts
 from storage.ledger.words import save_words
 from storage.scoring.definitions import live
@@ -128,7 +128,7 @@ async def _contact_lines(workspace: Workspace, read_rows: ReadRows, numbers: "ar
     last = 0
     while rows := await read_rows(
         f"SELECT {columns} FROM contacts WHERE workspace_id = $1 AND id > $2"
-        f" AND (merged_into IS NULL OR merged_into <> {NOBODY}) ORDER BY id LIMIT {PAGE}",
+        f" AND (merged_into IS NULL OR merged_into <> {DELETED_CONTACT}) ORDER BY id LIMIT {PAGE}",
         workspace.id,
         last,
     ):
@@ -378,7 +378,7 @@ async def _fold_all(session: Session, workspace: Workspace, ids: "array[int]") -
     """Calculate the scores of all contacts, and compare everything that is derived with the facts."""
     types = (await live(session, {workspace.id}))[workspace.id].values()
     for start in range(0, len(ids), PAGE):
-        roots = await contacts.roots(session, ids[start : start + PAGE])
+        roots = await contacts.load_roots(session, ids[start : start + PAGE])
         whole = sorted(id for id, root in roots.items() if id == root)
         for score_type in types:
             await fold_contacts(session, workspace, score_type, whole)
