@@ -11,7 +11,7 @@ from bot.service import Service
 from storage.domain.numbers import THOUSAND
 from tests.conftest import on_both
 from tests.journeys.acme import Acme
-from tests.journeys.agents import Agent, call_api, program
+from tests.journeys.agents import JSON, Agent, call_api, program
 from tests.journeys.test_following_up import chosen, hot, until_posted
 from tests.webhooks.receiving import settings
 from tests.webhooks.sender import Clock, session
@@ -201,9 +201,10 @@ async def test_a_person_changes_a_score_and_takes_it_back(acme: Acme) -> None:
 async def test_a_repeat_counts_once(acme: Acme) -> None:
     """The same signed request counts once, and so do calls of a program with the same key."""
     person = Agent(acme=acme)
-    request = person.request("add_to_score", contact="ada", amount=5)
-    await person.send(request)
-    repeated = await person.send(request)
+    body = json.dumps(person.request("add_to_score", contact="ada", amount=5)).encode()
+    signed = JSON | person.sign(body)  # once: a request signed in another second is another one
+    await acme.sandbox.raw("/mcp", body=body, headers=signed)
+    repeated = await acme.sandbox.raw("/mcp", body=body, headers=signed)
     assert "recorded before" in repeated.json()["result"]["content"][0]["text"]
     assert await acme.value("ada") == 67 * THOUSAND
 
