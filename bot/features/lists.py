@@ -27,7 +27,7 @@ from storage.audit import AuditAction
 from storage.domain.filters import BadFilter, Filter, Sort, with_addresses
 from storage.domain.filters.terms import All, Crossed, FollowedUp, Has, Trend, Updated, leaf_terms
 from storage.reading.current_scores import last_touched, top, values_then
-from storage.reading.pages import MOST_COUNTED, Page, count, find_emptying_term, page
+from storage.reading.pages import Page, count, find_emptying_term, page
 from storage.reading.segments import (
     Segment,
     delete_segment,
@@ -130,9 +130,6 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         return plain_reply(f"A filter has at most {LONGEST} characters here; this one has {length}{note}.")
     query = await parse_filter(request, filter_page.text)
     size = min(query.limit or PER_PAGE, MOST_PER_PAGE)
-    total = await count(request.workspace, query=query, most=MOST_COUNTED + 1, now=request.now)
-    if not total:
-        return await _reply_no_match(request, query, filter_page.text)
     result = await page(
         request.workspace,
         query=query,
@@ -140,6 +137,8 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         cursor=filter_page.cursors[-1] if filter_page.cursors else None,
         now=request.now,
     )
+    if not result.total:
+        return await _reply_no_match(request, query, filter_page.text)
     next_page = (
         filter_page.onward(result.next_cursor, shown=len(result.cards))
         if result.next_cursor is not None and query.limit is None
@@ -152,12 +151,12 @@ async def answer_filter(request: Request, filter_page: FilterPage) -> Reply:
         await _load_details(request, query, result),
         text=await name_mentions(request, filter_page.text),
         first=filter_page.skipped + 1,
-        total=total,
+        total=result.total,
         back=filter_page.back().carried() if filter_page.cursors else None,
         onward=next_page.carried() if next_page is not None else None,
         current=filter_page.carried() or "",  # always fits: it was in a button before, or it has no cursor
         change=filter_page.text if Need.SET in request.rights else None,
-        changes=min(total, query.limit or total),
+        changes=min(result.total, query.limit or result.total),
     )
 
 

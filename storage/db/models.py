@@ -185,6 +185,7 @@ class Word(Table):
 
     class Meta:
         table = "words"
+        # Migration 0032 indexes the words that are as long as a word can be.
 
 
 # Three consecutive characters of a word, as a number: the index that finds words by a part of them.

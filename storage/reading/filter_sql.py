@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 from storage.domain.attributes import index_key
 from storage.domain.decay import BILLIONTHS, bound
@@ -35,6 +36,9 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.reading.current_scores import rank_at
 
+#: a term about a score alone
+OfScore: TypeAlias = Compare | InBand | Has
+OfAttribute: TypeAlias = Attribute | AttributeAge | AttributeNumber | HasAttribute
 #: the SQL condition that contact `c` was not merged or undone
 PRESENT = "c.merged_into IS NULL AND NOT c.is_gone"
 
@@ -48,6 +52,7 @@ class Sql:
     values: list[object] = field(default_factory=list)
     is_required: bool = True  #: whether the condition must hold for every match: no NOT or OR encloses it
     leading: int | None = None  #: the definition of the scores `s0` that the statement reads; None: it reads contacts
+    contact: str = "c.id"  #: the id of contact `c`, from the table that the statement reads first
 
     def bind(self, value: object) -> str:
         """Add a value and return its placeholder."""
@@ -57,6 +62,10 @@ class Sql:
     def optional(self) -> "Sql":
         """Return the same statement, for a part that a NOT or an OR encloses. The bound values are shared."""
         return replace(self, is_required=False)
+
+    def table_of(self, score: ScoreType) -> str:
+        """Return the name of the table that has the score of contact `c`: of the statement, or of its own subselect."""
+        return "s0" if self.leading == score.definition else "s"
 
     def found_in(self, subselect: str) -> str:
         """Return the condition that contact `c` is in *subselect*, which uses `of_contact` in its WHERE clause.
@@ -69,7 +78,7 @@ class Sql:
 
     def of_contact(self, table: str) -> str:
         """Return the condition that joins a subselect to contact `c`, or an empty string where `found_in` writes IN."""
-        return "" if self.is_required else f" AND {table}.contact_id = c.id"
+        return "" if self.is_required else f" AND {table}.contact_id = {self.contact}"
 
 
 def write_condition(workspace: Workspace, contact_filter: Filter, *, now: int) -> tuple[str, list[object]]:
@@ -99,44 +108,55 @@ def write_term(term: Term, sql: Sql) -> str:
     return writer(term, sql)
 
 
-def _write_compare(term: Compare, sql: Sql) -> str:
+def write_rank_condition(term: OfScore, rank: str, sql: Sql) -> str:
+    """Return the condition that a score with a column *rank* matches a term. Only a rank of NULL makes it NULL."""
+    match term:
+        case Compare():
+            return _write_compare(term, rank, sql)
+        case InBand():
+            return _write_in_band(term, rank, sql)
+        case Has():
+            return f"{rank} IS NOT NULL"
+
+
+def _write_compare(term: Compare, rank: str, sql: Sql) -> str:
     low, high = (bound(term.score, value, now=sql.now) for value in (term.value, term.value + 1))
     match term.comparison:
         case Comparison.ABOVE:
-            condition = f"s0.rank >= {sql.bind(high)}"
+            return f"{rank} >= {sql.bind(high)}"
         case Comparison.AT_LEAST:
-            condition = f"s0.rank >= {sql.bind(low)}"
+            return f"{rank} >= {sql.bind(low)}"
         case Comparison.BELOW:
-            condition = f"s0.rank < {sql.bind(low)}"
+            return f"{rank} < {sql.bind(low)}"
         case Comparison.AT_MOST:
-            condition = f"s0.rank < {sql.bind(high)}"
+            return f"{rank} < {sql.bind(high)}"
         case Comparison.EQUAL:
-            condition = f"s0.rank >= {sql.bind(low)} AND s0.rank < {sql.bind(high)}"
+            return f"{rank} >= {sql.bind(low)} AND {rank} < {sql.bind(high)}"
         case Comparison.NOT_EQUAL:
-            condition = f"(s0.rank < {sql.bind(low)} OR s0.rank >= {sql.bind(high)})"
-    return _write_score_condition(term.score, condition, sql)
+            return f"({rank} < {sql.bind(low)} OR {rank} >= {sql.bind(high)})"
 
 
-def _write_in_band(term: InBand, sql: Sql) -> str:
+def _write_in_band(term: InBand, rank: str, sql: Sql) -> str:
     bands = term.score.bands
     alternatives = []
     for band, next_band in zip(bands, [*bands[1:], None], strict=True):
         if band.name in term.bands:
-            alternative = f"s0.rank >= {sql.bind(bound(term.score, band.start, now=sql.now))}"
+            alternative = f"{rank} >= {sql.bind(bound(term.score, band.start, now=sql.now))}"
             alternatives.append(
                 alternative
                 if next_band is None
-                else f"{alternative} AND s0.rank < {sql.bind(bound(term.score, next_band.start, now=sql.now))}"
+                else f"{alternative} AND {rank} < {sql.bind(bound(term.score, next_band.start, now=sql.now))}"
             )
-    return _write_score_condition(term.score, f"({' OR '.join(alternatives)})", sql)
+    return f"({' OR '.join(alternatives)})"
 
 
-def _write_has(term: Has, sql: Sql) -> str:
-    return _write_score_condition(term.score, "s0.rank IS NOT NULL", sql)
+def _write_score(term: OfScore, sql: Sql) -> str:
+    condition = write_rank_condition(term, f"{sql.table_of(term.score)}.rank", sql)
+    return _write_score_condition(term.score, condition, sql)
 
 
 def _write_score_condition(score: ScoreType, condition: str, sql: Sql) -> str:
-    """Return the condition that contact `c` has a score `s0` that meets *condition*.
+    """Return the condition that the score of contact `c` meets *condition*, which names its table `table_of(score)`.
 
     The scores that the statement reads anyway are compared directly; others are looked up one contact at a time,
     because a list of all contacts with such a score may be as long as the workspace is large. *condition* is not NULL
@@ -144,10 +164,10 @@ def _write_score_condition(score: ScoreType, condition: str, sql: Sql) -> str:
     """
     if sql.leading == score.definition:
         return f"({condition})"
-    definition = sql.bind(score.definition)
+    definition, table = sql.bind(score.definition), sql.table_of(score)
     return (
-        f"EXISTS (SELECT 1 FROM scores s0 WHERE s0.contact_id = c.id AND s0.definition_id = {definition}"
-        f" AND {condition})"
+        f"EXISTS (SELECT 1 FROM scores {table} WHERE {table}.contact_id = {sql.contact}"
+        f" AND {table}.definition_id = {definition} AND {condition})"
     )
 
 
@@ -166,23 +186,13 @@ def _write_trend(term: Trend, sql: Sql) -> str:
     start = sql.now - term.window
     if term.score.half_life:  # time changes every score, so that a list of all matches takes long
         sql = sql.optional()
-
-    def write_values(rank: str, rank_then: str, rest: str) -> str:
-        """Return a subselect of contact ids; OFFSET 0 makes the database calculate each value once."""
-        now, then = (_write_shown_value(term.score, *at, sql) for at in ((rank, sql.now), (rank_then, start)))
-        return (
-            f"SELECT contact_id FROM (SELECT contact_id, {now} AS value_now, {then} AS value_then FROM {rest} OFFSET 0)"
-            f" AS v WHERE {condition}"
-        )
-
-    changed = f"{_write_changed_since(term.score, start, sql)} WHERE rank_then IS NOT NULL"
-    subselect = write_values("rank", "rank_then", changed)
-    if term.score.half_life:
-        # A score of which nothing was left at the start has not changed by time alone.
-        left = f"(k.rank > {sql.bind(start)} OR k.rank < {sql.bind(-start)})"
-        unchanged = f"{_write_unchanged_since(term.score, start, sql)} AND {left}"
-        subselect += f" UNION ALL {write_values('k.rank', 'k.rank', unchanged)}"
-    return sql.found_in(subselect)
+    now, then = (_write_shown_value(term.score, *at, sql) for at in (("m.rank", sql.now), ("m.rank_then", start)))
+    # OFFSET 0 makes the database calculate each value once.
+    return sql.found_in(
+        f"SELECT contact_id FROM (SELECT m.contact_id, {now} AS value_now, {then} AS value_then"
+        f" FROM {_write_past_ranks(term.score, start, sql)} WHERE m.rank_then IS NOT NULL OFFSET 0) AS v"
+        f" WHERE {condition}"
+    )
 
 
 def _write_crossed(term: Crossed, sql: Sql) -> str:
@@ -193,29 +203,30 @@ def _write_crossed(term: Crossed, sql: Sql) -> str:
         if term.above
         else f"rank < {edge} AND rank_then >= {edge_then}"
     )
-    subselect = f"SELECT contact_id FROM {_write_changed_since(term.score, start, sql)} WHERE {condition}"
-    if term.score.half_life:
+    subselect = f"SELECT contact_id FROM {_write_past_ranks(term.score, start, sql)} WHERE {condition}"
+    if term.score.half_life and sql.is_required:
         low, high = (edge, edge_then) if term.above else (edge_then, edge)
         faded = f"k.rank >= {low} AND k.rank < {high}"
         subselect += f" UNION ALL SELECT contact_id FROM {_write_unchanged_since(term.score, start, sql)} AND {faded}"
     return sql.found_in(subselect)
 
 
-def _write_changed_since(score: ScoreType, start: int, sql: Sql) -> str:
-    """Return a FROM item with the current rank of each score that a fact has changed since *start*, and the rank then.
+def _write_past_ranks(score: ScoreType, start: int, sql: Sql) -> str:
+    """Return a FROM item `m` with the current rank of scores and their rank at *start*.
 
-    The item reads a few more scores, which have not changed.
+    Where the condition is required, it has the scores that a fact has changed since *start*, and a few more. Elsewhere
+    it has the score of contact `c`, if a fact or time can have changed it.
     """
     definition, instant = sql.bind(score.definition), f"CAST({sql.bind(start)} AS BIGINT)"
-    changed = (
-        f" AND k.contact_id IN (SELECT e.contact_id FROM effects e WHERE e.definition_id = {definition}"
-        f" AND e.at > {instant})"
-        if sql.is_required
-        else f"{sql.of_contact('k')} AND k.last_at > {instant}"
-    )
+    if sql.is_required:
+        changed = f"SELECT e.contact_id FROM effects e WHERE e.definition_id = {definition} AND e.at > {instant}"
+        which = f" AND k.contact_id IN ({changed})"
+    else:
+        which = " AND k.id = s0.id" if sql.leading == score.definition else sql.of_contact("k")
+        which += "" if score.half_life else f" AND k.last_at > {instant}"
     return (
         f"(SELECT k.contact_id, k.rank, {rank_at(instant)} AS rank_then FROM scores k"
-        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{changed} OFFSET 0) AS m"
+        f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{which} OFFSET 0) AS m"
     )
 
 
@@ -224,10 +235,7 @@ def _write_unchanged_since(score: ScoreType, start: int, sql: Sql) -> str:
     definition, instant = sql.bind(score.definition), f"CAST({sql.bind(start)} AS BIGINT)"
     # The last fact may be undone: then only its effects say when the score changed.
     last = f"SELECT max(e.at) FROM effects e WHERE e.contact_id = k.contact_id AND e.definition_id = {definition}"
-    return (
-        f"scores k WHERE k.definition_id = {definition}{sql.of_contact('k')}"
-        f" AND (k.last_at <= {instant} OR ({last}) <= {instant})"
-    )
+    return f"scores k WHERE k.definition_id = {definition} AND (k.last_at <= {instant} OR ({last}) <= {instant})"
 
 
 def _write_shown_value(score: ScoreType, rank: str, instant: int, sql: Sql) -> str:
@@ -258,27 +266,30 @@ def _write_shown_value(score: ScoreType, rank: str, instant: int, sql: Sql) -> s
 
 
 def _write_stale(term: Stale, sql: Sql) -> str:
-    instant = sql.bind(sql.now - term.window)
-    last = "SELECT max(e.at) FROM effects e WHERE e.contact_id = s0.contact_id AND e.definition_id = s0.definition_id"
+    instant, table = sql.bind(sql.now - term.window), sql.table_of(term.score)
+    effects = f"e.contact_id = {table}.contact_id AND e.definition_id = {table}.definition_id"
+    last = f"SELECT max(e.at) FROM effects e WHERE {effects}"
     is_stale = f"coalesce(({last}), CAST({instant} AS BIGINT) + 1) <= {instant}"
-    return _write_score_condition(term.score, f"s0.rank IS NOT NULL AND {is_stale}", sql)
+    return _write_score_condition(term.score, f"{table}.rank IS NOT NULL AND {is_stale}", sql)
 
 
 def _write_updated(term: Updated, sql: Sql) -> str:
     instant = sql.bind(sql.now - term.age)
     operator = {"<": ">", "<=": ">=", ">": ">=", ">=": ">"}[term.comparison.value]
-    since = _write_any_fact(f" AND f.occurred_at {operator} {instant}")
+    since = _write_any_fact(sql, f" AND f.occurred_at {operator} {instant}")
     return (
-        since if term.comparison in (Comparison.BELOW, Comparison.AT_MOST) else f"({_write_any_fact()} AND NOT {since})"
+        since
+        if term.comparison in (Comparison.BELOW, Comparison.AT_MOST)
+        else f"({_write_any_fact(sql)} AND NOT {since})"
     )
 
 
-def _write_any_fact(where: str = "") -> str:
+def _write_any_fact(sql: Sql, where: str = "") -> str:
     """Return the condition that contact `c`, or a contact merged into it, has a fact that matches *where*."""
-    return (
-        f"(EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = c.id{where})"
-        f" OR EXISTS (SELECT 1 FROM contacts m JOIN facts f ON f.contact_id = m.id WHERE m.merged_into = c.id{where}))"
+    of_merged = (
+        f"SELECT 1 FROM contacts m JOIN facts f ON f.contact_id = m.id WHERE m.merged_into = {sql.contact}{where}"
     )
+    return f"(EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = {sql.contact}{where}) OR EXISTS ({of_merged}))"
 
 
 def _write_followed_up(term: FollowedUp, sql: Sql) -> str:
@@ -293,47 +304,51 @@ def _write_followed_up(term: FollowedUp, sql: Sql) -> str:
 
 def _write_any_follow_up(states: str, sql: Sql) -> str:
     """Return the condition that contact `c`, or a contact merged into it, has a follow-up in one of *states*."""
-    where = f"f.state IN ({states})"
     if sql.is_required:
-        return (
-            "c.id IN (SELECT coalesce(m.merged_into, m.id) FROM follow_ups f JOIN contacts m ON m.id = f.contact_id"
-            f" WHERE f.workspace_id = {sql.bind(sql.workspace.id)} AND {where})"
-        )
+        return f"c.id IN ({_write_follow_ups(states, sql)})"
+    where = f"f.state IN ({states})"
     return (
-        f"(EXISTS (SELECT 1 FROM follow_ups f WHERE f.contact_id = c.id AND {where}) OR EXISTS"
-        f" (SELECT 1 FROM contacts m JOIN follow_ups f ON f.contact_id = m.id WHERE m.merged_into = c.id AND {where}))"
+        f"(EXISTS (SELECT 1 FROM follow_ups f WHERE f.contact_id = {sql.contact} AND {where}) OR EXISTS (SELECT 1"
+        f" FROM contacts m JOIN follow_ups f ON f.contact_id = m.id WHERE m.merged_into = {sql.contact} AND {where}))"
     )
 
 
-def _write_attribute(term: Attribute, sql: Sql) -> str:
-    keys = ", ".join(sql.bind(index_key(value)) for value in term.values)
-    return _write_attribute_condition(term.name, f"a.key IN ({keys})", sql)
+def write_followed_up_contacts(term: FollowedUp, sql: Sql) -> str:
+    """Return a SELECT of the contacts with a follow-up in one of the states of a term."""
+    return _write_follow_ups(", ".join(sql.bind(state) for state in term.states), sql)
 
 
-def _write_attribute_number(term: AttributeNumber, sql: Sql) -> str:
-    operator = "<>" if term.comparison is Comparison.NOT_EQUAL else term.comparison.value
-    return _write_attribute_condition(term.name, f"a.number {operator} {sql.bind(term.value)}", sql)
+def _write_follow_ups(states: str, sql: Sql) -> str:
+    return (
+        "SELECT coalesce(m.merged_into, m.id) AS contact_id FROM follow_ups f JOIN contacts m ON m.id = f.contact_id"
+        f" WHERE f.workspace_id = {sql.bind(sql.workspace.id)} AND f.state IN ({states})"
+    )
 
 
-def _write_attribute_age(term: AttributeAge, sql: Sql) -> str:
-    operator = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}[term.comparison.value]
-    return _write_attribute_condition(term.name, f"a.instant {operator} {sql.bind(sql.now - term.age)}", sql)
+def _write_attribute(term: OfAttribute, sql: Sql) -> str:
+    return sql.found_in(write_attribute_contacts(term, sql))
 
 
-def _write_has_attribute(term: HasAttribute, sql: Sql) -> str:
-    return _write_attribute_condition(term.name, "a.key <> ''", sql)
-
-
-def _write_attribute_condition(name: str, condition: str, sql: Sql) -> str:
-    """Return the condition that an attribute of contact `c` has a value that matches *condition*.
+def write_attribute_contacts(term: OfAttribute, sql: Sql) -> str:
+    """Return a SELECT of the contacts with an attribute that matches a term.
 
     A required condition is looked up by value, any other by contact. The workspace id is written only for the lookup by
     value, where it is the first column of the index: with it, SQLite would use that index for the other lookup as well.
     """
+    name = sql.bind(term.name)
+    match term:
+        case Attribute():
+            condition = f"a.key IN ({', '.join(sql.bind(index_key(value)) for value in term.values)})"
+        case AttributeNumber():
+            operator = "<>" if term.comparison is Comparison.NOT_EQUAL else term.comparison.value
+            condition = f"a.number {operator} {sql.bind(term.value)}"
+        case AttributeAge():
+            operator = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}[term.comparison.value]
+            condition = f"a.instant {operator} {sql.bind(sql.now - term.age)}"
+        case HasAttribute():
+            condition = "a.key <> ''"
     of_contact = sql.of_contact("a") or f" AND a.workspace_id = {sql.bind(sql.workspace.id)}"
-    return sql.found_in(
-        f"SELECT a.contact_id FROM attribute_values a WHERE a.name = {sql.bind(name)} AND {condition}{of_contact}"
-    )
+    return f"SELECT a.contact_id FROM attribute_values a WHERE a.name = {name} AND {condition}{of_contact}"
 
 
 def _write_is(term: Is, sql: Sql) -> str:
@@ -383,15 +398,15 @@ _WRITERS: dict[type, Callable[..., str]] = {
     All: _write_all,
     Any: _write_any,
     Attribute: _write_attribute,
-    AttributeAge: _write_attribute_age,
-    AttributeNumber: _write_attribute_number,
-    Compare: _write_compare,
+    AttributeAge: _write_attribute,
+    AttributeNumber: _write_attribute,
+    Compare: _write_score,
     Contains: _write_contains,
     Crossed: _write_crossed,
     FollowedUp: _write_followed_up,
-    Has: _write_has,
-    HasAttribute: _write_has_attribute,
-    InBand: _write_in_band,
+    Has: _write_score,
+    HasAttribute: _write_attribute,
+    InBand: _write_score,
     Is: _write_is,
     Not: _write_not,
     Stale: _write_stale,

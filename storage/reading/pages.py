@@ -25,11 +25,24 @@ from storage.domain.filters.terms import (
 )
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
+from storage.reading.candidates import find_rarest_term, write_candidates
 from storage.reading.current_scores import Card, cards_of
 from storage.reading.filter_sql import PRESENT, Sql, find_leading_score, list_required, write_membership, write_term
+from storage.reading.search import write_checked
 
 MOST_QUESTIONS = 100  # in one statement of `match_each`: the driver for PostgreSQL keeps no plan of longer ones
 MOST_COUNTED = 1_000  # matches; of more, people are told that there are more
+
+
+@dataclass(frozen=True, slots=True)
+class Few:
+    """The numbers up to which contacts are looked up one by one, and matches are sorted."""
+
+    candidates: int = 20_000
+    matches: int = MOST_COUNTED
+
+
+FEW = Few()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +51,7 @@ class Page:
 
     cards: tuple[Card, ...]
     next_cursor: str | None  #: the cursor of the next page; None: this is the last page
+    total: int  #: the number of matches on all pages, at most MOST_COUNTED + 1
     as_of: int  #: the instant of the first page, in µs: the cards have the scores as of then
 
 
@@ -50,20 +64,26 @@ class _Key:
     is_always_present: bool = False  #: whether the expression is never NULL
 
 
-async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str | None = None, now: int) -> Page:
+async def page(
+    workspace: Workspace, *, query: Filter, limit: int, cursor: str | None = None, now: int, few: Few = FEW
+) -> Page:
     """Return up to *limit* contacts that match a filter, after *cursor*; None: the first page. Raises BadCursor.
 
-    There are two phases: contacts that have the first sort key, read in the order of its index, then those without it.
+    A few matches are found in any order and then sorted. Of more, the next are soon found in the order of an index, in
+    two phases: contacts that have the first sort key, then those without it.
     All pages show the scores as of the instant of the first page, so that fading moves no contact to another page.
     """
     phases = _list_phases(query)
     phase, last_values, instant = _read_cursor(cursor, phases, query, now=now)
+    matches = await _find_some(workspace, query.where, few=few, now=instant)
+    among = matches if len(matches) <= few.matches else None
     collected: list[tuple[int, Row]] = []
-    while phase < len(phases) and len(collected) <= limit:
+    while matches and phase < len(phases) and len(collected) <= limit:
         if _may_match(query, has_key=phases[phase]):
             rows = await _load_rows(
                 workspace,
                 query,
+                among=among,
                 has_key=phases[phase],
                 last_values=last_values,
                 limit=limit + 1 - len(collected),
@@ -73,7 +93,7 @@ async def page(workspace: Workspace, *, query: Filter, limit: int, cursor: str |
         phase, last_values = phase + 1, None
     cards = await cards_of(workspace, ids=[row["id"] for _, row in collected[:limit]], now=instant)
     next_cursor = _write_cursor(*collected[limit - 1], instant=instant) if len(collected) > limit else None
-    return Page(cards=tuple(cards), next_cursor=next_cursor, as_of=instant)
+    return Page(cards=tuple(cards), next_cursor=next_cursor, total=len(matches), as_of=instant)
 
 
 def _list_phases(query: Filter) -> list[bool]:
@@ -123,15 +143,31 @@ def _read_remaining(limit: int | None, cursor: str | None) -> tuple[int | None, 
     return int(remaining), rest
 
 
-async def count(workspace: Workspace, *, query: Filter, most: int | None = None, now: int) -> int:
+async def count(workspace: Workspace, *, query: Filter, most: int | None = None, now: int, few: Few = FEW) -> int:
     """Return the number of contacts that match a filter; *most* if there are more, because counting all takes long."""
     sql = Sql(workspace, now)
-    source, where = _write_matches(query.where, sql)
-    limit = "" if most is None else f" LIMIT {sql.bind(most)}"
-    rows = await database.read(
-        f"SELECT count(*) AS number FROM (SELECT 1 FROM {source} WHERE {where}{limit}) AS matches", *sql.values
-    )
+    matches = await _write_any_order(query.where, sql, most=most, few=few)
+    rows = await database.read(f"SELECT count(*) AS number FROM ({matches}) AS matches", *sql.values)
     return int(rows[0]["number"])
+
+
+async def _find_some(workspace: Workspace, where: Term, *, few: Few, now: int) -> list[int]:
+    """Return the ids of the contacts that match a term, in any order; of more than a few, one more than a few."""
+    sql = Sql(workspace, now)
+    matches = await _write_any_order(where, sql, most=few.matches + 1, few=few)
+    return [row["id"] for row in await database.read(matches, *sql.values)]
+
+
+async def _write_any_order(where: Term, sql: Sql, *, most: int | None, few: Few) -> str:
+    """Return a SELECT of the ids of the contacts that match a term, in the order in which they are found soonest."""
+    rarest = await find_rarest_term(sql.workspace, where, most=few.candidates, now=sql.now)
+    limit = "" if most is None else f" LIMIT {sql.bind(most)}"
+    if rarest is None:
+        source, condition = _write_matches(where, sql)
+        return f"SELECT c.id FROM {source} WHERE {condition}{limit}"
+    candidates = f"SELECT DISTINCT contact_id FROM ({write_candidates(rarest, sql)}) AS p"
+    condition = write_membership(where, replace(sql, is_required=False, contact="p.contact_id"))
+    return write_checked(candidates, [condition]) + limit
 
 
 def _write_matches(where: Term, sql: Sql) -> tuple[str, str]:
@@ -139,13 +175,9 @@ def _write_matches(where: Term, sql: Sql) -> tuple[str, str]:
     score = find_leading_score(where)
     if score is None:
         return "contacts c", write_membership(where, sql)
-    return _lead_with(score, sql), f"s0.definition_id = {sql.bind(score.definition)} AND {write_membership(where, sql)}"
-
-
-def _lead_with(score: ScoreType, sql: Sql) -> str:
-    """Return a FROM item that reads contacts `c` by their score `s0`. The caller writes the condition for `s0`."""
-    sql.leading = score.definition
-    return "scores s0 JOIN contacts c ON c.id = s0.contact_id"
+    sql.leading, sql.contact = score.definition, "s0.contact_id"
+    condition = f"s0.definition_id = {sql.bind(score.definition)} AND {write_membership(where, sql)}"
+    return "scores s0 JOIN contacts c ON c.id = s0.contact_id", condition
 
 
 async def matching_contacts(
@@ -211,14 +243,20 @@ async def _load_rows(
     workspace: Workspace,
     contact_filter: Filter,
     *,
+    among: Sequence[int] | None,
     has_key: bool,
     last_values: list[object] | None,
     limit: int,
     now: int,
 ) -> list[Row]:
-    """Return the next contacts that have, or lack, the first sort key, with their sort keys."""
-    sql = Sql(workspace, now)
+    """Return the next contacts that have, or lack, the first sort key, with their sort keys.
+
+    *among* are all matches of the filter; None: the contacts are read in the order of an index until enough match.
+    """
+    sql = Sql(workspace, now, [] if among is None else [[{"id": id} for id in among]], is_required=False)
     source, id, where, keys = "contacts c", "c.id", list[str](), list[_Key]()
+    if among is not None:
+        source = "given(id bigint) JOIN contacts c ON c.id = given.id"
     for number, sort in enumerate(contact_filter.sort):
         if isinstance(sort.by, str):
             column = f'c.{sort.by}_key COLLATE "C"'
@@ -232,7 +270,12 @@ async def _load_rows(
             continue
         definition = sql.bind(sort.by.definition)
         if number == 0 and has_key:
-            source, id = _lead_with(sort.by, sql), "s0.contact_id"
+            if among is None:  # with CROSS JOIN, SQLite reads the scores first, and stops when there are enough matches
+                source, id = "scores s0 CROSS JOIN contacts c", "s0.contact_id"
+                sql.leading, sql.contact = sort.by.definition, id
+                where.append("c.id = s0.contact_id")
+            else:
+                source += " JOIN scores s0 ON s0.contact_id = c.id"
             where.append(f"s0.definition_id = {definition} AND s0.rank IS NOT NULL")
             keys.append(_Key("s0.rank", sort.descending, is_always_present=True))
         elif number == 0:
@@ -242,14 +285,15 @@ async def _load_rows(
             alias = f"s{number}"
             source += f" LEFT JOIN scores {alias} ON {alias}.contact_id = c.id AND {alias}.definition_id = {definition}"
             keys.append(_Key(f"{alias}.rank", sort.descending))
-    where.append(write_membership(contact_filter.where, sql))
+    if among is None:
+        where.append(write_membership(contact_filter.where, sql))
     if last_values is not None:
         where.append(_write_after(keys, last_values, sql, id=id))
     columns = "".join(f", {key.expression} AS key{number}" for number, key in enumerate(keys))
     order = [("" if key.is_always_present else f"{key.expression} IS NULL, ") + _write_order(key) for key in keys]
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
     return await database.read(
-        f"SELECT c.id{columns} FROM {source} WHERE {' AND '.join(where)}"
-        f" ORDER BY {', '.join([*order, id])} LIMIT {sql.bind(limit)}",
+        f"SELECT c.id{columns} FROM {source}{condition} ORDER BY {', '.join([*order, id])} LIMIT {sql.bind(limit)}",
         *sql.values,
     )
 

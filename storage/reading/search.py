@@ -131,7 +131,7 @@ async def find(workspace: Workspace, *, text: str, most: int = 20) -> list[Conta
     if not any(map(split_runs, words)):
         return []
     ids = await _find_by_name(workspace, key, most=most + 1)
-    unindexed_after = await _load_unindexed_after(workspace) if not ids else None
+    unindexed_after = await load_unindexed_after(workspace) if not ids else None
     for match in Match:
         ids = ids or await _find_by_words(workspace, words, match, unindexed_after=unindexed_after, most=most + 1)
     return await contacts(workspace, ids=ids) if ids else []
@@ -154,7 +154,7 @@ async def _find_by_name(workspace: Workspace, key: str, *, most: int) -> list[in
     return [row["id"] for row in rows]
 
 
-async def _load_unindexed_after(workspace: Workspace) -> int | None:
+async def load_unindexed_after(workspace: Workspace) -> int | None:
     """Return the contact id after which the word index may be incomplete, or None; see `ledger.words`."""
     (row,) = await database.read("SELECT words_after FROM workspaces WHERE id = $1", workspace.id)
     last: int | None = row["words_after"]
@@ -180,7 +180,7 @@ async def _find_by_words(
             f" UNION ALL SELECT c.id AS contact_id FROM contacts c WHERE c.workspace_id = $1 AND c.id > {after}"
         )
     patterns = [f"{WORDS_OF_CONTACT} LIKE {values.bind(match.pattern(word))} ESCAPE '!'" for word in words]
-    checked = _write_checked(candidates, [_IS_LISTED, *patterns], most=MOST_SORTED)
+    checked = f"{write_checked(candidates, [_IS_LISTED, *patterns])} LIMIT {MOST_SORTED}"
     rows = await database.read(
         f"SELECT c.id FROM (SELECT DISTINCT id FROM ({checked}) AS l) AS d JOIN contacts c ON c.id = d.id"
         f' ORDER BY c.name_key IS NULL, c.name_key COLLATE "C", c.id LIMIT {values.bind(most)}',
@@ -203,17 +203,14 @@ async def _find_rarest(workspace: Workspace, words: Sequence[str], match: Match)
     return rarest
 
 
-def _write_checked(candidates: str, conditions: Sequence[str], *, most: int) -> str:
-    """Return a SELECT of the ids of the candidates that meet the conditions, at most *most*.
+def write_checked(candidates: str, conditions: Sequence[str]) -> str:
+    """Return a SELECT of the ids of the candidates that meet the conditions.
 
     *candidates* is a SELECT of contact ids, named `p` here; the conditions refer to the contact as `c`. Each contact is
     looked up by its id, because PostgreSQL would read all contacts for a join.
     """
     contact = f"SELECT c.id FROM contacts c WHERE c.id = p.contact_id AND {' AND '.join(conditions)}"
-    return (
-        f"SELECT id FROM (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL"
-        f" LIMIT {most}"
-    )
+    return f"SELECT id FROM (SELECT ({contact}) AS id FROM ({candidates}) AS p OFFSET 0) AS m WHERE id IS NOT NULL"
 
 
 async def find_similar(workspace: Workspace, *, text: str, most: int = 3) -> list[Contact]:
@@ -321,7 +318,7 @@ def _write_candidates(number: int, run: str, bind: Bind) -> list[str]:
         conditions.append(f"t.trigram BETWEEN {bind(low)} AND {bind(high)}")
     word = f"SELECT w.word FROM words w WHERE w.id = t.word_id AND {length}"
     candidates += [
-        # By its id, like a candidate of `_write_checked`.
+        # By its id, like a candidate of `write_checked`.
         f"SELECT {number} AS number, word_id AS id, word FROM (SELECT t.word_id, ({word}) AS word FROM word_trigrams t"
         f" WHERE t.workspace_id = $1 AND {condition} OFFSET 0) AS m WHERE word IS NOT NULL LIMIT {MOST_NEAR_WORDS}"
         for condition in conditions
@@ -361,6 +358,6 @@ async def _load_similar(
         conditions.append(f"c.email_key LIKE {values.bind(f'%@{escape_pattern(domain)}')} ESCAPE '!'")
     return await database.read(
         "SELECT c.id, c.name_key, c.company_key, c.email_key"
-        f" FROM ({_write_checked(candidates, conditions, most=MOST_COMPARED)}) AS l JOIN contacts c ON c.id = l.id",
+        f" FROM ({write_checked(candidates, conditions)} LIMIT {MOST_COMPARED}) AS l JOIN contacts c ON c.id = l.id",
         *values,
     )

@@ -66,26 +66,34 @@ def _write_words(word: str, match: Match, workspace: str, bind: Bind) -> str:
     runs = split_runs(word)
     place = max(range(len(runs)), key=lambda number: len(runs[number]))
     longest, whole = runs[place], word[:MOST_IN_RUN]
-    column = 'w.word COLLATE "C"'
     is_first, is_last = place == 0, place == len(runs) - 1
     if match is Match.PART:
-        run_pattern = f"{'%' if is_first else ''}{escape_pattern(longest)}{'%' if is_last else ''}"
-        patterns = dict.fromkeys([run_pattern, match.pattern(whole)])
-        likes = " OR ".join(f"w.word LIKE {bind(pattern)} ESCAPE '!'" for pattern in patterns)
-        condition = write_trigram_condition(longest, workspace=workspace, bind=bind)
-        return f"SELECT t.word_id FROM word_trigrams t JOIN words w ON w.id = t.word_id WHERE {condition} AND ({likes})"
-    if match is Match.WHOLE:
-        condition = f"{column} IN ({bind(longest)}, {bind(whole)})"
+        lookups = [_write_part(whole, match.pattern(whole), workspace, bind)]
     else:
-        condition = _write_beginning(column, whole, bind)
-        if longest != whole:
-            other = _write_beginning(column, longest, bind) if is_last else f"{column} = {bind(longest)}"
-            condition = f"({condition} OR {other})"
-    return f"SELECT w.id AS word_id FROM words w WHERE w.workspace_id = {workspace} AND {condition}"
+        lookups = [_write_run(whole, is_whole=match is Match.WHOLE, workspace=workspace, bind=bind)]
+    if longest != whole and match is Match.PART and is_first:
+        pattern = f"%{escape_pattern(longest)}{'%' if is_last else ''}"
+        lookups.append(_write_part(longest, pattern, workspace, bind))
+    elif longest != whole:
+        is_whole = match is Match.WHOLE or not is_last
+        lookups.append(_write_run(longest, is_whole=is_whole, workspace=workspace, bind=bind))
+    return " UNION ALL ".join(lookups)
 
 
-def _write_beginning(column: str, beginning: str, bind: Bind) -> str:
-    return f"({column} >= {bind(beginning)} AND {column} < {bind(beginning + LAST)})"
+def _write_part(part: str, pattern: str, workspace: str, bind: Bind) -> str:
+    """Return a SELECT of the ids of the words with a part, which match a pattern for LIKE."""
+    condition = write_trigram_condition(part, workspace=workspace, bind=bind)
+    return (
+        "SELECT t.word_id FROM word_trigrams t JOIN words w ON w.id = t.word_id"
+        f" WHERE {condition} AND w.word LIKE {bind(pattern)} ESCAPE '!'"
+    )
+
+
+def _write_run(run: str, *, is_whole: bool, workspace: str, bind: Bind) -> str:
+    """Return a SELECT of the ids of the words that are a run, or begin with it."""
+    column = 'w.word COLLATE "C"'
+    words = f"SELECT w.id AS word_id FROM words w WHERE w.workspace_id = {workspace} AND {column}"
+    return f"{words} = {bind(run)}" if is_whole else f"{words} >= {bind(run)} AND {column} < {bind(run + LAST)}"
 
 
 def write_trigram_condition(part: str, *, workspace: str, bind: Bind) -> str:

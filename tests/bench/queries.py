@@ -190,9 +190,7 @@ async def _filter(workspace: Workspace, text: str) -> Ask:
         query = replace(query, sort=(Sort((query.scores or (types[0],))[0], True),))
 
     async def ask() -> object:
-        instant = now()
-        count = await pages.count(workspace, query=query, most=pages.MOST_COUNTED + 1, now=instant)
-        return count, await pages.page(workspace, query=query, limit=20, now=instant)
+        return await pages.page(workspace, query=query, limit=20, now=now())
 
     return ask
 

@@ -47,6 +47,7 @@ MIGRATIONS = [
     "0029_imports",
     "0030_snapshots",
     "0031_config_versions",
+    "0032_filter_lookups",
 ]
 # The output does not depend on the database, so most commands run on one database only.
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)

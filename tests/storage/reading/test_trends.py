@@ -1,14 +1,15 @@
 """The SQL of filters about past scores agrees with their specification, which agrees with the words."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from storage.domain.decay import shown
 from storage.domain.facts import Item, Op
-from storage.domain.filters import Candidate, parse
+from storage.domain.filters import Candidate, Sort, parse
 from storage.domain.score_types import Band, ScoreType
-from storage.reading.pages import count, page
+from storage.reading.pages import Few, count, page
 from storage.scoring.definitions import add_score_type, score_types
 from tests.counts import report_counts
 from tests.storage import raw
@@ -16,6 +17,7 @@ from tests.storage.teams import DAY, NOW, Team, change, field_item, set_to
 
 HOUR = DAY // 24
 PEOPLE = 70
+MANY = Few(candidates=-1, matches=0)  # as in a large workspace: nothing is few
 
 
 @pytest.fixture
@@ -200,8 +202,11 @@ async def test_the_sql_finds_whom_the_specification_finds(heated: Team, database
             expected = [candidate.email for candidate in everybody if contact_filter.matches(candidate)]
             answer = await page(heated.workspace, query=contact_filter, limit=1000, now=now)
             assert (text, [card.contact.email for card in answer.cards]) == (text, expected)
+            in_order = replace(contact_filter, sort=(Sort((contact_filter.scores or types)[0], True),))
+            answer = await page(heated.workspace, query=in_order, limit=1000, now=now, few=MANY)
+            assert (text, sorted(card.contact.email or "" for card in answer.cards)) == (text, expected)
             counts["cells"], counts["hits"] = counts["cells"] + len(everybody), counts["hits"] + len(expected)
-        assert await count(heated.workspace, query=contact_filter, now=now) == len(expected)
+            assert await count(heated.workspace, query=contact_filter, now=now, few=MANY) == len(expected)
 
     report_counts("questions about the past", counts)
     assert counts["cells"] >= 15_000
