@@ -21,7 +21,7 @@ from storage.scoring.draft_jobs import NoDraft
 from storage.sent_files import delete_old_files
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
 from storage.sources.health import WATCH, WATCH_EVERY, check_sources
-from storage.sources.writeback_queue import REFRESH, REFRESH_EVERY, refresh
+from storage.sources.writeback_queue import REFRESH, REFRESH_EVERY, enqueue_differing
 from storage.transfer import change_many, import_jobs
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
     async def refresh_write_backs(workspace: Workspace, job: Job) -> JobResult:
         """Queue the scores that differ from what was written to CRMs, and again in a day."""
         now = clock()
-        await refresh(workspace, now=now)
+        await enqueue_differing(workspace, now=now)
         return JobResult(repeat_at=now + REFRESH_EVERY) if job.key == REFRESH else JobResult()
 
     async def fill_next_words(workspace: Workspace, _: Job) -> JobResult:

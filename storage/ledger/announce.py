@@ -8,7 +8,7 @@ from storage.domain.events import IMPORT, WRITTEN, EventType, NewEvent, Readersh
 from storage.domain.facts import Deleted
 from storage.events.outbox import emit_events, forget_members
 from storage.ledger.plan import Plan
-from storage.sources.writeback_queue import TOGETHER, enqueue_write_backs
+from storage.sources.writeback_queue import COLLECT_FOR, enqueue_write_backs
 
 
 async def announce_changes(
@@ -43,7 +43,7 @@ async def queue_write_backs(
         for contact in _list_written_back(plan, slug, keys)
     ]
     if contacts:
-        await enqueue_write_backs(session, contacts, at=now + TOGETHER, now=now)
+        await enqueue_write_backs(session, contacts, at=now + COLLECT_FOR, now=now)
 
 
 def _list_written_back(plan: Plan, slug: str, keys: Collection[str]) -> set[int]:

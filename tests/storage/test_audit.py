@@ -92,9 +92,9 @@ NO_SETTINGS = {
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
     "remove_workspace.remove_workspace", "sources.readback_queue.clear_failure",
-    "sources.readback_queue.record_failure", "sources.writeback_queue.clear_refusal",
-    "sources.writeback_queue.pause_writing", "sources.writeback_queue.record_refusal",
-    "sources.writeback_queue.record_written", "sources.writeback_queue.refresh", "jobs.drop_repeated",
+    "sources.readback_queue.record_failure", "sources.writeback_queue.clear_problem",
+    "sources.writeback_queue.pause_write_backs", "sources.writeback_queue.record_problem",
+    "sources.writeback_queue.record_written", "sources.writeback_queue.enqueue_differing", "jobs.drop_repeated",
     "tokens.record_token_use", "workspaces.record_welcome",
 }  # fmt: skip  # names
 # They write a part of what another function records.
