@@ -1,7 +1,7 @@
-"""Publish the events of the outbox: give each its position in the feed, and a delivery to each subscription.
+"""Publish the events of the outbox: set each event's position in the feed, and enqueue its deliveries to subscriptions.
 
-Positions are given after the commit, by one process at a time. So a reader of the feed never misses an event of a
-transaction that committed later than others with higher row ids.
+Positions are set after the commit, by one process at a time. Row ids are not enough for a reader of the feed: it would
+miss an event if its transaction committed after transactions with higher row ids.
 """
 
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ DELETION_BATCH_SIZE = 20_000  #: events deleted in one transaction, once an hour
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedPage:
-    """A page of the feed. *position* is that of its last event, or where it began if it is empty."""
+    """A page of the feed. *position* is the position of its last event; of an empty page, the position before it."""
 
     events: tuple[StoredEvent, ...]
     position: int
 
 
 async def publish_events(workspace: Workspace, *, now: int) -> int:
-    """Publish the committed events of a workspace, in the order of their rows, and return their number.
+    """Publish the committed events of a workspace, in the order of their row ids, and return their number.
 
-    Events of one contact are in the order of its changes: a later one is written under the lock of the contact.
+    This is the order of the changes of a contact: its events are written while its lock is held.
     """
     total = 0
     while True:
@@ -53,10 +53,15 @@ async def publish_events(workspace: Workspace, *, now: int) -> int:
 
 
 async def _publish_batch(session: Session, workspace: Workspace, *, now: int) -> int:
+    """Publish the next BATCH_SIZE events, and return how many were read.
+
+    Rows of the type WRITTEN only note that a contact changed. They are replaced with the events of segments that the
+    contact entered or left, which a later batch publishes.
+    """
     rows = await session.rows("SELECT events_position FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
     last_position = rows[0]["events_position"]
     subscriptions = await load_subscriptions(session, workspace)
-    # Read after the lock, in a statement of its own: otherwise events published meanwhile would be read as new.
+    # In a statement of its own, after the lock: otherwise events that another process publishes meanwhile are included.
     unpublished = await session.rows(
         f"SELECT e.id AS row, {EVENT_COLUMNS} FROM events e LEFT JOIN contacts c ON c.id = e.contact_id"
         " WHERE e.workspace_id = $1 AND e.position IS NULL ORDER BY e.id LIMIT $2",
@@ -105,9 +110,9 @@ async def _publish_batch(session: Session, workspace: Workspace, *, now: int) ->
 
 
 async def read_feed(workspace: Workspace, *, after: int, limit: int, with_imports: bool, now: int) -> FeedPage:
-    """Return the events after a position, oldest first, including those that were committed just now.
+    """Return the events after a position, oldest first, including events that were committed a moment ago.
 
-    Events are kept for KEPT_FOR, and are written for so long after the feed was last read.
+    Reading the feed extends the time in which events are written to KEPT_FOR from now.
     """
     await _extend_retention(workspace, now=now)
     unpublished = "SELECT id FROM events WHERE workspace_id = $1 AND position IS NULL LIMIT 1"
@@ -126,7 +131,7 @@ async def read_feed(workspace: Workspace, *, after: int, limit: int, with_import
 
 
 async def _extend_retention(workspace: Workspace, *, now: int) -> None:
-    """Write events for KEPT_FOR from now on. This is stored at most once a day: most requests only read."""
+    """Write events for KEPT_FOR from now on. The end is stored at most once a day: most requests only read."""
     rows = await database.read("SELECT events_kept_until FROM workspaces WHERE id = $1", workspace.id)
     if rows[0]["events_kept_until"] >= now + KEPT_FOR:
         return
@@ -138,7 +143,7 @@ async def _extend_retention(workspace: Workspace, *, now: int) -> None:
 
 
 async def delete_old_events(workspace: Workspace, *, now: int) -> None:
-    """Delete the events that are older than KEPT_FOR, unless a subscription that is not disabled waits for one."""
+    """Delete the events that are older than KEPT_FOR, unless they wait for delivery to an enabled subscription."""
 
     async def body(session: Session) -> None:
         waiting = (
