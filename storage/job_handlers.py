@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from storage.alerts import enroll
-from storage.alerts.sweep import SWEEP, SWEEP_EVERY, sweep
+from storage.alerts.sweep import SWEEP, SWEEP_EVERY, sweep_rules
 from storage.bulk_changes import delete_old_bulk_changes
 from storage.domain.people import Workspace
 from storage.events.event_jobs import SWEEP_EVENTS, make_event_handlers
@@ -36,7 +36,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
     async def run_sweep(workspace: Workspace, _: Job) -> JobResult:
         """Evaluate the alert rules that only time may have decided, and again in a minute."""
         now = clock()
-        await sweep(workspace, now=now)
+        await sweep_rules(workspace, now=now)
         return JobResult(repeat_at=now + SWEEP_EVERY)
 
     async def check_all_sources(workspace: Workspace, _: Job) -> JobResult:

@@ -27,7 +27,7 @@ from storage.domain.filters import parse
 from storage.domain.followups import LONGEST_NOTE, WAITING, FollowUpMove, FollowUpOutcome, FollowUpState
 from storage.domain.numbers import from_json, show, to_json
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 from storage.ledger.contacts import contacts
 from storage.ledger.facts import find_last_command, load_batch_origin
 from storage.reading import documents
@@ -356,7 +356,7 @@ async def _record_change(
     return await _render_changes(call, recorded.moved)
 
 
-async def _render_changes(call: ToolCall, moved: Sequence[Moved], *, note: str = "") -> ToolResult:
+async def _render_changes(call: ToolCall, moved: Sequence[ScoreChanged], *, note: str = "") -> ToolResult:
     """Return the receipt of changes of one contact or more."""
     loaded = await contacts(call.workspace, ids=sorted({change.contact for change in moved})[:20])
     by_id = {contact.id: contact for contact in loaded}
@@ -385,7 +385,7 @@ def _render_contact(call: ToolCall, contact_card: Card) -> dict[str, Any]:
     return documents.contact(contact_card) if call.may_read else {"id": contact_card.contact.id}
 
 
-def _render_move(change: Moved) -> dict[str, Any]:
+def _render_move(change: ScoreChanged) -> dict[str, Any]:
     return {
         "contact": change.contact,
         "score": change.score_type.key,

@@ -94,7 +94,7 @@ class ItemOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class ScoreChanged:
     """A score before and after a submission, shown at its receipt, in thousandths. None: the score is missing.
 
     *was* and *state* are the states of the same score before and after.
@@ -113,7 +113,7 @@ class Recorded:
     """The outcome of a submission."""
 
     outcomes: tuple[ItemOutcome, ...]
-    moved: tuple[Moved, ...] = ()
+    moved: tuple[ScoreChanged, ...] = ()
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
     unsent: int = 0  #: follow-ups that were not opened because they would go directly to the person who made the change
     undone: tuple[int, ...] = ()  #: the contacts that an undo affected; empty if the undo was a repeat

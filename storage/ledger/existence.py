@@ -24,7 +24,7 @@ async def save_existence(session: Session, plans: Sequence[Plan]) -> None:
             is_gone |= dict.fromkeys(written & plan.gone, False)
         unsure = {*plan.spoken_of, *plan.regrouped, *(written if plan.is_undone else ())}
         if unsure:
-            gone = await facts.find_gone(session, plan.workspace.id, unsure)
+            gone = await facts.find_gone_contacts(session, plan.workspace.id, unsure)
             is_gone |= {contact: contact in gone for contact in unsure}
     if is_gone:
         await session.rows(

@@ -33,7 +33,7 @@ FactKey: TypeAlias = tuple[int, str, str, str]
 #: (contact row that the fact was written for, time of receipt, fact)
 StoredFact: TypeAlias = tuple[int | None, int, Fact]
 #: (contact id, key of a score type)
-Scored: TypeAlias = tuple[int, str]
+ScoreId: TypeAlias = tuple[int, str]
 
 _COLUMN_TYPES = {
     "workspace_id": "bigint", "contact_id": "bigint", "other_id": "bigint", "kind": "text", "source": "text",
@@ -42,7 +42,7 @@ _COLUMN_TYPES = {
     "activity": "text", "named_id": "text",
 }  # fmt: skip  # a column a line would hide their order
 _COLUMNS = ", ".join(_COLUMN_TYPES)
-_GIVEN = f"given({', '.join(f'{name} {type}' for name, type in _COLUMN_TYPES.items())})"
+_ROW_SET = f"given({', '.join(f'{name} {type}' for name, type in _COLUMN_TYPES.items())})"
 FEWEST_TO_RESERVE = 20  # facts for which reserving row ids first, with one more statement, costs less
 
 _IS_SPLIT = f"f.subject = '{SPLIT}' AND f.kind = 'merge'"
@@ -53,7 +53,7 @@ def make_fact_key(workspace: int, fact: Fact) -> FactKey:
     return (workspace, fact.source, fact.key, fact.subject)
 
 
-async def append(
+async def insert_facts(
     session: Session,
     facts: Mapping[FactKey, tuple[int | None, Fact]],
     *,
@@ -73,7 +73,7 @@ async def append(
         await session.insert("facts", ("id", *_COLUMN_TYPES), [(id, *row) for id, row in zip(ids, rows, strict=True)])
         return dict(zip(keys, ids, strict=True))
     written = await session.rows(
-        f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN}"
+        f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_ROW_SET}"
         ' WHERE true ORDER BY workspace_id, source COLLATE "C", dedupe_key COLLATE "C", subject COLLATE "C"'
         " ON CONFLICT DO NOTHING RETURNING id, workspace_id, source, dedupe_key, subject",
         [dict(zip(_COLUMN_TYPES, row, strict=True)) for row in rows],
@@ -147,7 +147,7 @@ async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[Fact
     return {_make_key(row): row["named_id"] for row in rows}
 
 
-async def load_changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
+async def load_changes(session: Session, scored: Iterable[ScoreId]) -> dict[ScoreId, dict[int, Change]]:
     """Return all changes of these scores, by id of the fact. Facts of rows merged into the contacts are included."""
     pairs = sorted(set(scored))
     rows = await session.rows(
@@ -156,7 +156,7 @@ async def load_changes(session: Session, scored: Iterable[Scored]) -> dict[Score
         " JOIN facts f ON f.contact_id = m.id AND f.subject = given.subject WHERE f.kind = 'change'",
         [{"contact": contact, "subject": subject} for contact, subject in pairs],
     )
-    by_score: dict[Scored, dict[int, Change]] = {pair: {} for pair in pairs}
+    by_score: dict[ScoreId, dict[int, Change]] = {pair: {} for pair in pairs}
     for row in rows:
         fact = parse_fact(row)
         assert isinstance(fact, Change)
@@ -164,9 +164,9 @@ async def load_changes(session: Session, scored: Iterable[Scored]) -> dict[Score
     return by_score
 
 
-async def load_ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
+async def load_ledgers(session: Session, types: Mapping[ScoreId, ScoreType]) -> dict[ScoreId, dict[int, Fact]]:
     """Return all facts that affect these scores, undone or not, by id of the fact."""
-    by_score: dict[Scored, dict[int, Fact]] = {
+    by_score: dict[ScoreId, dict[int, Fact]] = {
         pair: dict(score_changes) for pair, score_changes in (await load_changes(session, types)).items()
     }
     ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
@@ -375,7 +375,7 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
     return by_contact
 
 
-async def find_gone(session: Session, workspace: int, contacts: Collection[int]) -> set[int]:
+async def find_gone_contacts(session: Session, workspace: int, contacts: Collection[int]) -> set[int]:
     """Return those of these contacts that are gone: they have changes, activities or field values, all undone.
 
     Facts of merged rows count.
@@ -426,7 +426,7 @@ async def find_undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
     return str(rows[0]["batch"])
 
 
-async def load_undone_batch(session: Session, workspace: int, batch: str) -> tuple[str, bool] | None:
+async def resolve_undo(session: Session, workspace: int, batch: str) -> tuple[str, bool] | None:
     """Return the batch of the facts that are undone or restored if *batch* is undone; None if *batch* has no facts.
 
     If *batch* is an undo, this is the batch that it undoes, and so on. The result also says whether the facts are
@@ -456,7 +456,7 @@ async def count_contacts(session: Session, workspace: int, batch: str, *, most: 
     return int(row["number"])
 
 
-async def list_batch_members(
+async def list_batch_facts(
     session: Session, workspace: int, batch: str, *, contacts: Collection[int] = ()
 ) -> Sequence[Row]:
     """Return the facts of a person's batch, all or only those of *contacts*, in the order in which they were appended.
@@ -525,7 +525,7 @@ async def list_batch_keys(
 
 async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
     """Return whether a person's batch is in the ledger."""
-    return bool(await list_batch_members(database.current_database().reader, workspace.id, batch))
+    return bool(await list_batch_facts(database.current_database().reader, workspace.id, batch))
 
 
 async def load_batch_origin(workspace: Workspace, *, batch: str) -> tuple[str, int] | None:

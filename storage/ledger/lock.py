@@ -9,7 +9,7 @@ from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold
 from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
-from storage.ledger.plan import Name, Plan, make_links
+from storage.ledger.plan import OrderingKey, Plan, make_links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +20,11 @@ class Returned:
     these names may be recorded. None: the submission only has to wait for the next group.
     """
 
-    names: frozenset[Name] | None = None
+    names: frozenset[OrderingKey] | None = None
 
 
 async def lock_contacts(
-    session: Session, plans: Sequence[Plan], blocked: Collection[Name]
+    session: Session, plans: Sequence[Plan], blocked: Collection[OrderingKey]
 ) -> tuple[list[Plan], dict[int, Returned]]:
     """Lock the contacts of plans. Return the plans that continue and, by position, those that wait for a contact.
 
@@ -32,13 +32,13 @@ async def lock_contacts(
     Raises StartAgain if a contact was merged, split or deleted meanwhile.
     """
     plans = [
-        replace(plan, members=await merging.load_members(session, plan)) if plan.joined else plan for plan in plans
+        replace(plan, members=await merging.load_roots_before(session, plan)) if plan.joined else plan for plan in plans
     ]
     expected: dict[int, int] = {}
     for plan in plans:
         expected |= plan.locks
     locked = await contacts.lock_available(session, expected) if expected else None
-    waiting: set[Name] = {*blocked, *(locked.locked_elsewhere if locked else ())}
+    waiting: set[OrderingKey] = {*blocked, *(locked.locked_elsewhere if locked else ())}
     unblocked: list[Plan] = []
     returned: dict[int, Returned] = {}
     for plan in plans:
@@ -50,7 +50,7 @@ async def lock_contacts(
             returned[plan.position] = Returned(names=frozenset(names))
     for plan in unblocked:
         # Rows join or leave a contact only under the lock of that contact, so its members stay the same from here on.
-        if plan.members and await merging.load_members(session, plan) != plan.members:
+        if plan.members and await merging.load_roots_before(session, plan) != plan.members:
             raise StartAgain
     if locked is None:
         return unblocked, returned
@@ -76,17 +76,17 @@ async def _check_ids(session: Session, plans: Sequence[Plan], split: set[int]) -
 
 
 async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
-    """Raise FoldFirst if contacts of the plans are marked: they must be recalculated after a large undo first."""
+    """Raise RefoldNeeded if contacts of the plans are marked: they must be recalculated after a large undo first."""
     contacts_of = {
         plan.roots.get(row, row)
         for plan in plans
         if not plan.submission.refolds
         for row in (*plan.spoken_of, *(row for planned in plan.items for row in planned.rows if row > 0))
     }
-    if marked := await refold.find_marked(session, contacts_of) if contacts_of else {}:
+    if marked := await refold.list_marked_rows(session, contacts_of) if contacts_of else {}:
         workspaces = {plan.workspace.id: plan.workspace for plan in plans}
         now = max(plan.submission.received_at for plan in plans)
-        raise refold.FoldFirst(
+        raise refold.RefoldNeeded(
             [
                 (workspaces[workspace], refold.make_refolding(undo=undo, contacts=rows, now=now))
                 for (workspace, undo), rows in marked.items()
@@ -114,7 +114,7 @@ async def check_expected(session: Session, plan: Plan) -> Plan:
     return plan if [contact.version for contact in known] == [expected] else plan.refuse_whole(ContactChanged())
 
 
-async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
+async def insert_new_contacts(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
     """Insert the new contacts and identities of a group. Return its plans with the inserted rows.
 
     Raises StartAgain if another transaction inserted or deleted one of these identities meanwhile.

@@ -10,12 +10,12 @@ from storage.domain.contacts import Contact, id_spellings
 from storage.domain.facts import Fact, resolve_merges
 from storage.domain.fold import ScoreState, beginning
 from storage.ledger import contacts, facts, projection
-from storage.ledger.facts import FactKey, Scored
+from storage.ledger.facts import FactKey, ScoreId
 from storage.ledger.plan import ItemKind, Plan, Regrouping
 from storage.sources.named_contacts import make_name
 
 
-async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
+async def load_roots_before(session: Session, plan: Plan) -> Mapping[int, int]:
     """Return all rows of the contacts that a plan merges, splits or deletes: row → contact."""
     return await contacts.load_rows(session, {plan.roots[row] for row in plan.joined if row > 0})
 
@@ -53,7 +53,7 @@ async def _append_links(session: Session, plan: Plan) -> None:
         for planned in plan.items
         if planned.kind is ItemKind.SPLIT
     }
-    if new and len(await facts.append(session, new, received_at=received_at, named_ids=named_ids)) < len(new):
+    if new and len(await facts.insert_facts(session, new, received_at=received_at, named_ids=named_ids)) < len(new):
         raise StartAgain
 
 
@@ -147,7 +147,7 @@ async def split_rest(
     *,
     rows: Collection[int],
     remaining: Collection[int],
-    states_before: Mapping[Scored, ScoreState],
+    states_before: Mapping[ScoreId, ScoreState],
 ) -> Regrouping:
     """Regroup the *remaining* rows after a deletion of *rows*. Return the plan's regrouping with these changes."""
     before = plan.regrouping or Regrouping(roots={})
@@ -168,13 +168,13 @@ async def _resolve_links(session: Session, plan: Plan, rows: Collection[int]) ->
     return resolve_merges(rows, [(row, other) for row, other, _ in links])
 
 
-async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[Scored, ...]:
+async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[ScoreId, ...]:
     """Return the scores of these contacts that any fact affects."""
     types = {(contact, key): score_type for contact in regrouped for key, score_type in plan.types.items()}
     return tuple(pair for pair, ledger in (await facts.load_ledgers(session, types)).items() if ledger)
 
 
-def carry_state(plan: Plan, pair: Scored) -> ScoreState:
+def carry_state(plan: Plan, pair: ScoreId) -> ScoreState:
     """Return the state of a score before its recalculation, with the latest fact that any part of the contact saw."""
     contact, key = pair
     regrouping = plan.regrouping

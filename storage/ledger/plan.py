@@ -33,7 +33,7 @@ from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import (
     ItemOutcome,
-    Moved,
+    ScoreChanged,
     Status,
     Submission,
     check_item,
@@ -43,13 +43,13 @@ from storage.domain.submissions import (
 )
 from storage.ledger import facts
 from storage.ledger.contacts import Identity
-from storage.ledger.facts import FactKey, Scored, StoredFact
+from storage.ledger.facts import FactKey, ScoreId, StoredFact
 
 #: (number within its item from 1, contact row, other contact row): the item proves that both are the same contact. For
 #: a split: (1, the row that has the id, the new row).
 Link = tuple[int, int, int]
 #: what two submissions may have in common: a contact row, an identity, or the key of a fact
-Name = int | Identity | FactKey
+OrderingKey = int | Identity | FactKey
 
 DUPLICATE = ItemOutcome(status=Status.DUPLICATE)
 
@@ -108,7 +108,7 @@ class PlannedItem:
         return [*self.identities, *former]
 
     @property
-    def pairs(self) -> list[Scored]:
+    def pairs(self) -> list[ScoreId]:
         """The scores that the item's fact affects."""
         return [(self.contact, key) for key in self.scores]
 
@@ -142,7 +142,7 @@ class UndoScope:
     undo: Undo
     batch: str  #: the batch of the facts that come into force or go out of force, if *undo* is the undo of an undo
     restores: bool  #: whether these facts come into force
-    scores: tuple[Scored, ...] = ()
+    scores: tuple[ScoreId, ...] = ()
     contacts: tuple[int, ...] = ()
     links: tuple[int, ...] = ()  #: the contacts that the undone batch merged or split
     deferred: bool = False  #: a job recalculates its contacts
@@ -158,8 +158,8 @@ class Regrouping:
 
     roots: Mapping[int, int]  #: row → the contact that it belongs to now
     contacts: frozenset[int] = frozenset()  #: contacts that gained or lost rows: their scores are recalculated
-    scores: tuple[Scored, ...] = ()  #: the scores of these contacts that have facts
-    states_before: Mapping[Scored, ScoreState] = field(default_factory=dict)
+    scores: tuple[ScoreId, ...] = ()  #: the scores of these contacts that have facts
+    states_before: Mapping[ScoreId, ScoreState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +187,8 @@ class Plan:
     pending: int = 0  #: the number of contacts that a job recalculates after its undo
     regrouping: Regrouping | None = None
     new: tuple[NewFact, ...] = ()
-    moved: tuple[Moved, ...] = ()  #: the scores before and after the plan
-    silent: Mapping[Scored, ScoreState] = field(default_factory=dict)  #: states after regrouping, before its facts
+    moved: tuple[ScoreChanged, ...] = ()  #: the scores before and after the plan
+    silent: Mapping[ScoreId, ScoreState] = field(default_factory=dict)  #: states after regrouping, before its facts
     unasked: int = 0  #: follow-ups that were not opened because the submission is muted
     unsent: int = 0  #: follow-ups that were not opened because they would go directly to the person who made the change
     is_undone: bool = False  #: its batch was undone before: an import that continues after its undo
@@ -216,31 +216,31 @@ class Plan:
         return self.regrouping.contacts if self.regrouping else frozenset()
 
     @property
-    def affected(self) -> list[Scored]:
+    def affected(self) -> list[ScoreId]:
         """The scores to recalculate even if no new fact affects them."""
         undone = self.undo.scores if self.undo else ()
         return list(dict.fromkeys([*undone, *(self.regrouping.scores if self.regrouping else ())]))
 
     @property
-    def pairs(self) -> list[Scored]:
+    def pairs(self) -> list[ScoreId]:
         """Every score that the plan may change, through its remaining items or its new facts."""
         pairs = [pair for planned in self.items for pair in planned.pairs]
         return [*pairs, *self.bearing, *self.affected]
 
     @property
-    def bearing(self) -> dict[Scored, list[NewFact]]:
+    def bearing(self) -> dict[ScoreId, list[NewFact]]:
         """The new facts of each score, in the order of the items."""
-        facts_of: dict[Scored, list[NewFact]] = {}
+        facts_of: dict[ScoreId, list[NewFact]] = {}
         for new in self.new:
             for key in new.planned.scores:
                 facts_of.setdefault((new.contact, key), []).append(new)
         return facts_of
 
     @property
-    def names(self) -> set[Name]:
+    def names(self) -> set[OrderingKey]:
         """Everything that the plan may have in common with another submission."""
         planned_items = (*self.items, *self.repeats)
-        names: set[Name] = {identity for planned in planned_items for identity in planned.identities}
+        names: set[OrderingKey] = {identity for planned in planned_items for identity in planned.identities}
         names |= {planned.key for planned in planned_items}
         return names | self.locks.keys()
 
@@ -386,12 +386,12 @@ def _plan_item(
         item = Item(key=item.key, contact=item.contact, occurred_at=item.occurred_at, raw=item.raw)
     return PlannedItem(
         position=index, item=item, kind=kind, key=(workspace, source, item.key, subject or item.score or ""),
-        at=at, references=tuple(references[id(target)] for target in targets), scores=_scores_of(item, types),
+        at=at, references=tuple(references[id(target)] for target in targets), scores=_list_score_keys(item, types),
         refusal=refusal,
     )  # fmt: skip  # arguments grouped: identification, then references
 
 
-def _scores_of(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
+def _list_score_keys(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, ...]:
     """Return the keys of the score types that an item may change: its own, and those with rules that refer to it."""
     keys = [item.score] if item.score else []
     for key, score_type in types.items():

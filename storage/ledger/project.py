@@ -10,9 +10,9 @@ from storage.domain.fold import Effect, ScoreState, beginning, can_move, fold_fi
 from storage.domain.late_facts import LateFold
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 from storage.ledger import contacts, facts, projection
-from storage.ledger.facts import FactKey, Scored
+from storage.ledger.facts import FactKey, ScoreId
 from storage.ledger.late_facts import fold_late_facts
 from storage.ledger.merged_fields import load_merged_fields
 from storage.ledger.plan import NewFact, Plan
@@ -30,7 +30,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unsaved:
+class UnsavedScore:
     """What remains to be saved for a score besides its state."""
 
     workspace: int
@@ -41,25 +41,25 @@ class Unsaved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class LoadedScores:
     """What a transaction knows about the scores of contacts that it has locked, so that no one else changes them."""
 
-    states: Mapping[Scored, ScoreState]
-    missing: frozenset[Scored] = frozenset()  #: scores without a row
-    ledgers: Mapping[Scored, Ledger] = field(default_factory=dict)  #: of scores folded from the ledger
-    unsaved: Mapping[Scored, Unsaved] = field(default_factory=dict)
+    states: Mapping[ScoreId, ScoreState]
+    missing: frozenset[ScoreId] = frozenset()  #: scores without a row
+    ledgers: Mapping[ScoreId, Ledger] = field(default_factory=dict)  #: of scores folded from the ledger
+    unsaved: Mapping[ScoreId, UnsavedScore] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lateness:
+class FoldPlan:
     """How to fold the new facts of plans into scores. The new facts of all other scores come last."""
 
-    whole: frozenset[Scored]  #: scores to fold from their whole ledgers
-    late: Mapping[Scored, LateFold]  #: scores to fold from a state before their new facts, if that is possible
+    whole: frozenset[ScoreId]  #: scores to fold from their whole ledgers
+    late: Mapping[ScoreId, LateFold]  #: scores to fold from a state before their new facts, if that is possible
     fields_at: Mapping[int, Mapping[str, Json]]  #: id of a new fact → the fields at the fact, if rules read fields
 
 
-async def project(session: Session, plans: Sequence[Plan], known: Known) -> tuple[list[Plan], Known]:
+async def project(session: Session, plans: Sequence[Plan], known: LoadedScores) -> tuple[list[Plan], LoadedScores]:
     """Fold the new facts and undos of plans into scores. Return the plans with their score changes.
 
     The plans share no contact. A score is folded by a step if its new facts come last, from a stored state if only they
@@ -67,15 +67,15 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
     saved yet, and the earlier effects of scores with late facts are.
     """
     types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
-    lateness = await find_late(session, plans, known.states, types)
+    lateness = await plan_folds(session, plans, known.states, types)
     if not lateness.late.keys().isdisjoint(known.unsaved):
         known = await save_scores(session, known)
     late = await fold_late_facts(session, lateness.late)
     whole = lateness.whole | (lateness.late.keys() - late.keys())
     loaded = await _load_ledgers(session, plans, {pair: types[pair] for pair in whole - known.ledgers.keys()})
     states, ledgers, unsaved = dict(known.states), dict(known.ledgers), dict(known.unsaved)
-    moved: dict[Scored, ScoreState] = {}
-    silent: dict[Scored, ScoreState] = {}
+    moved: dict[ScoreId, ScoreState] = {}
+    silent: dict[ScoreId, ScoreState] = {}
     for plan in plans:
         facts_of = plan.bearing
         own_ids = {new.fact_id for new in plan.new}
@@ -96,21 +96,21 @@ async def project(session: Session, plans: Sequence[Plan], known: Known) -> tupl
                     others = {id: fact for id, fact in ledger.facts.items() if id not in own_ids}
                     silent[pair], _ = fold_ledger(others, types[pair], undone=ledger.undone)
             else:
-                states[pair], effects = _step(states[pair], new_facts, types[pair], lateness.fields_at)
+                states[pair], effects = _apply_new_facts(states[pair], new_facts, types[pair], lateness.fields_at)
                 if not effects:  # the fact does not affect the score: neither saved nor reported as a change
                     continue
                 effects = {**before.effects, **effects} if before else effects
             moved[pair] = states[pair]
             is_whole = pair in whole or (before is not None and before.is_whole)
-            unsaved[pair] = Unsaved(
+            unsaved[pair] = UnsavedScore(
                 workspace=plan.workspace.id, score_type=types[pair], effects=effects, is_whole=is_whole,
                 replaced=replaced,
             )  # fmt: skip  # of what, then what
-    projected = [_report_moves(plan, known.states, moved, silent) for plan in plans]
+    projected = [_add_score_changes(plan, known.states, moved, silent) for plan in plans]
     return projected, replace(known, states=states, ledgers=ledgers, unsaved=unsaved)
 
 
-async def save_scores(session: Session, known: Known) -> Known:
+async def save_scores(session: Session, known: LoadedScores) -> LoadedScores:
     """Save the scores and effects that are not saved yet. Return *known* without them."""
     await projection.save_projection(
         session,
@@ -126,8 +126,8 @@ async def save_scores(session: Session, known: Known) -> Known:
 
 
 async def _load_ledgers(
-    session: Session, plans: Sequence[Plan], types: Mapping[Scored, ScoreType]
-) -> dict[Scored, Ledger]:
+    session: Session, plans: Sequence[Plan], types: Mapping[ScoreId, ScoreType]
+) -> dict[ScoreId, Ledger]:
     loaded = await facts.load_ledgers(session, types) if types else {}
     undone = await _load_undone_batches(session, plans, loaded)
     return {pair: Ledger(facts=ledger, undone=undone[pair]) for pair, ledger in loaded.items()}
@@ -139,7 +139,7 @@ def _add_facts(ledger: Ledger, new_facts: Sequence[NewFact], plan: Plan) -> Ledg
     return replace(ledger, facts={**ledger.facts, **{new.fact_id: new.fact for new in new_facts}}, undone=undone)
 
 
-def _step(
+def _apply_new_facts(
     state: ScoreState,
     new_facts: Sequence[NewFact],
     score_type: ScoreType,
@@ -154,27 +154,29 @@ def _step(
     return state, effects
 
 
-def _report_moves(
+def _add_score_changes(
     plan: Plan,
-    before: Mapping[Scored, ScoreState],
-    after: Mapping[Scored, ScoreState],
-    silent: Mapping[Scored, ScoreState],
+    before: Mapping[ScoreId, ScoreState],
+    after: Mapping[ScoreId, ScoreState],
+    silent: Mapping[ScoreId, ScoreState],
 ) -> Plan:
     """Return the plan with the score changes it made, including scores that a contact lost by a split or merge."""
     now, regrouping = plan.submission.received_at, plan.regrouping
     pairs = [pair for pair in dict.fromkeys(plan.pairs) if pair in after]
-    moved = [_make_moved(pair, plan.types[pair[1]], before[pair], after[pair], now=now) for pair in pairs]
+    moved = [_make_score_change(pair, plan.types[pair[1]], before[pair], after[pair], now=now) for pair in pairs]
     silent = {pair: silent[pair] for pair in pairs if pair in silent}
     for pair, state in regrouping.states_before.items() if regrouping else ():
         score_type = plan.types[pair[1]]
         if pair[0] in plan.regrouped and pair not in pairs and state.value(score_type, now=now) is not None:
             silent[pair] = beginning(score_type)
-            moved.append(_make_moved(pair, score_type, state, silent[pair], now=now))
+            moved.append(_make_score_change(pair, score_type, state, silent[pair], now=now))
     return replace(plan, moved=tuple(moved), silent=silent)
 
 
-def _make_moved(pair: Scored, score_type: ScoreType, before: ScoreState, after: ScoreState, *, now: int) -> Moved:
-    return Moved(
+def _make_score_change(
+    pair: ScoreId, score_type: ScoreType, before: ScoreState, after: ScoreState, *, now: int
+) -> ScoreChanged:
+    return ScoreChanged(
         contact=pair[0],
         score_type=score_type,
         before=before.value(score_type, now=now),
@@ -184,9 +186,9 @@ def _make_moved(pair: Scored, score_type: ScoreType, before: ScoreState, after: 
     )
 
 
-async def find_late(
-    session: Session, plans: Sequence[Plan], states: Mapping[Scored, ScoreState], types: Mapping[Scored, ScoreType]
-) -> Lateness:
+async def plan_folds(
+    session: Session, plans: Sequence[Plan], states: Mapping[ScoreId, ScoreState], types: Mapping[ScoreId, ScoreType]
+) -> FoldPlan:
     """Return how to fold the new facts into the scores of *types*.
 
     A score must be folded from its whole ledger if an undo, a merge or a split affects its contact, or if a new field
@@ -201,16 +203,16 @@ async def find_late(
     merged = await contacts.load_merged(session, asking - refolded) if asking - refolded else {}
     refolded |= merged.keys()
     whole = {pair for pair in types if pair[0] in refolded}
-    late: set[Scored] = set()
-    moving: dict[Scored, dict[int, Fact]] = {}  # the new facts that may change a score
+    late: set[ScoreId] = set()
+    moving: dict[ScoreId, dict[int, Fact]] = {}  # the new facts that may change a score
     last = {pair: states[pair].last for pair in types.keys() - whole}
-    scores_of: dict[int, list[Scored]] = {}
+    scores_of: dict[int, list[ScoreId]] = {}
     for pair in last:
         scores_of.setdefault(pair[0], []).append(pair)
-    fields = await _load_stated_fields(session, plans, {pair: types[pair] for pair in last})
+    fields = await _load_fields_of_rules(session, plans, {pair: types[pair] for pair in last})
     values = {contact: _extract_values(stated) for contact, stated in fields.items()}
     fields_at: dict[int, Mapping[str, Json]] = {}
-    since: dict[Scored, int] = {}  # the earliest time at which new facts state fields that the score's rules read
+    since: dict[ScoreId, int] = {}  # the earliest time at which new facts state fields that the score's rules read
     for plan in plans:
         for new in plan.new:
             fact, contact = new.fact, new.contact
@@ -228,10 +230,10 @@ async def find_late(
                 values[contact] = _extract_values(fields[contact])
             if contact in fields:
                 fields_at[new.fact_id] = values[contact]
-    whole |= await _find_affected_scores(
+    whole |= await _find_scores_with_later_activities(
         session, plans, {pair: at for pair, at in since.items() if pair not in late}, types
     )
-    folds: dict[Scored, LateFold] = {}
+    folds: dict[ScoreId, LateFold] = {}
     for pair in late - whole:
         contact_fields, read = fields.get(pair[0], {}), compile_rules(types[pair].rules).fields_read
         folds[pair] = LateFold(
@@ -241,11 +243,11 @@ async def find_late(
             fields=values.get(pair[0]),
             fields_since=max((contact_fields[name][1][0] for name in read if name in contact_fields), default=-1),
         )
-    return Lateness(whole=frozenset(whole), late=folds, fields_at=fields_at)
+    return FoldPlan(whole=frozenset(whole), late=folds, fields_at=fields_at)
 
 
-async def _load_stated_fields(
-    session: Session, plans: Sequence[Plan], types: Mapping[Scored, ScoreType]
+async def _load_fields_of_rules(
+    session: Session, plans: Sequence[Plan], types: Mapping[ScoreId, ScoreType]
 ) -> dict[int, contacts.Fields]:
     """Return the fields, before the new facts, of the contacts with scores that have rules about fields."""
     names_of: dict[int, set[str]] = {}
@@ -267,9 +269,9 @@ async def _load_stated_fields(
     return fields_of
 
 
-async def _find_affected_scores(
-    session: Session, plans: Sequence[Plan], since: Mapping[Scored, int], types: Mapping[Scored, ScoreType]
-) -> set[Scored]:
+async def _find_scores_with_later_activities(
+    session: Session, plans: Sequence[Plan], since: Mapping[ScoreId, int], types: Mapping[ScoreId, ScoreType]
+) -> set[ScoreId]:
     """Return the scores with a stored activity after a new field value: conditions on the activity may hold now.
 
     An activity without points left no trace in its score, so the ledger is read.
@@ -290,8 +292,8 @@ def _extract_values(fields: contacts.Fields) -> Mapping[str, Json]:
 
 
 async def _load_undone_batches(
-    session: Session, plans: Sequence[Plan], ledgers: Mapping[Scored, Mapping[int, Fact]]
-) -> dict[Scored, frozenset[str]]:
+    session: Session, plans: Sequence[Plan], ledgers: Mapping[ScoreId, Mapping[int, Fact]]
+) -> dict[ScoreId, frozenset[str]]:
     """Return the undone batches among the facts of each ledger. Undone batches of other ledgers may be included."""
     workspace_of = {pair: plan.workspace.id for plan in plans for pair in plan.pairs}
     batches: dict[int, set[str]] = {}

@@ -9,13 +9,15 @@ from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, is_rank_enough
 from storage.domain.rules import Spent
 from storage.domain.score_types import ScoreType
-from storage.ledger.facts import Scored
+from storage.ledger.facts import ScoreId
 
 #: orders effects `e` with their facts `g` newest first: the reverse of the fold order
-NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
+NEWEST_FIRST = (
+    'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
+)
 
 #: about one effect in this number stores the state of its score, if the rank alone does not determine it
-SNAPSHOTS = 16
+SNAPSHOT_EVERY = 16
 
 _SCORE_COLUMNS = {
     "workspace_id": "bigint", "contact_id": "bigint", "definition_id": "bigint", "own": "bigint", "own_at": "bigint",
@@ -28,7 +30,7 @@ _EFFECT_COLUMNS = {
 }  # fmt: skip  # a column a line would hide their order
 
 
-async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
+async def load_states(session: Session, definition_of: Mapping[ScoreId, int]) -> dict[ScoreId, ScoreState]:
     """Return the stored states of scores, each under the definition with the given row id.
 
     Scores without a row are left out.
@@ -61,13 +63,13 @@ async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> 
 async def save_projection(
     session: Session,
     *,
-    states: Mapping[Scored, ScoreState],
-    effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
-    anew: Collection[Scored],
-    types: Mapping[Scored, ScoreType],
-    workspaces: Mapping[Scored, int],
-    replaced: Mapping[Scored, Collection[int]] | None = None,
-    missing: Collection[Scored] = frozenset(),
+    states: Mapping[ScoreId, ScoreState],
+    effects: Mapping[ScoreId, Mapping[int, tuple[Fact, Effect]]],
+    anew: Collection[ScoreId],
+    types: Mapping[ScoreId, ScoreType],
+    workspaces: Mapping[ScoreId, int],
+    replaced: Mapping[ScoreId, Collection[int]] | None = None,
+    missing: Collection[ScoreId] = frozenset(),
 ) -> None:
     """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted.
 
@@ -97,12 +99,12 @@ async def save_projection(
 
 async def _save_effects(
     session: Session,
-    effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
+    effects: Mapping[ScoreId, Mapping[int, tuple[Fact, Effect]]],
     *,
-    anew: Collection[Scored],
-    types: Mapping[Scored, ScoreType],
-    workspaces: Mapping[Scored, int],
-    replaced: Mapping[Scored, Collection[int]],
+    anew: Collection[ScoreId],
+    types: Mapping[ScoreId, ScoreType],
+    workspaces: Mapping[ScoreId, int],
+    replaced: Mapping[ScoreId, Collection[int]],
 ) -> None:
     stored = await _load_effects(session, {pair: types[pair].definition for pair in anew})
     new_rows, rows, deleted = list[tuple[object, ...]](), list[tuple[object, ...]](), list[Row]()
@@ -149,7 +151,7 @@ async def delete_projection(session: Session, ids: Collection[int]) -> None:
         )
 
 
-def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> tuple[object, ...]:
+def _make_row(pair: ScoreId, state: ScoreState, score_type: ScoreType, workspace: int) -> tuple[object, ...]:
     """Return the values of a score's row, in the order of _SCORE_COLUMNS."""
     at, source, key = state.last
     spent = _dump(state.spent) if state.spent else None
@@ -160,8 +162,8 @@ def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace:
 
 
 async def _load_effects(
-    session: Session, definition_of: Mapping[Scored, int]
-) -> dict[Scored, dict[int, tuple[Effect, str | None]]]:
+    session: Session, definition_of: Mapping[ScoreId, int]
+) -> dict[ScoreId, dict[int, tuple[Effect, str | None]]]:
     """Return the stored effects of scores by id of the fact, each with its snapshot."""
     if not definition_of:
         return {}
@@ -174,14 +176,14 @@ async def _load_effects(
             for (contact, subject), definition in definition_of.items()
         ],
     )
-    by_score: dict[Scored, dict[int, tuple[Effect, str | None]]] = {}
+    by_score: dict[ScoreId, dict[int, tuple[Effect, str | None]]] = {}
     for row in rows:
-        effect = (effect_of(row), row["snapshot"])
+        effect = (parse_effect(row), row["snapshot"])
         by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect
     return by_score
 
 
-def effect_of(row: Row) -> Effect:
+def parse_effect(row: Row) -> Effect:
     """Build an effect from its row."""
     return Effect(**{name: row[name] for name in ("asked", "effective", "rank_after", "capped", "rule")})
 
@@ -191,7 +193,7 @@ def has_snapshot(fact_id: int, score_type: ScoreType) -> bool:
 
     A hash decides, because the ids of a contact's facts may be regular, for example all odd.
     """
-    return not is_rank_enough(score_type) and crc32(fact_id.to_bytes(8)) % SNAPSHOTS == 0
+    return not is_rank_enough(score_type) and crc32(fact_id.to_bytes(8)) % SNAPSHOT_EVERY == 0
 
 
 def make_snapshot(fact_id: int, effect: Effect, score_type: ScoreType) -> str | None:

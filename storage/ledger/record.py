@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from storage.alerts.decide import decide_all
 from storage.alerts.decisions import list_evaluations, reads_scores
-from storage.alerts.memory import Watched
+from storage.alerts.memory import MemoryKey
 from storage.alerts.newcomers import ask_newcomers_of_plans
 from storage.alerts.rules import AlertRule
 from storage.db.database import Session
@@ -28,10 +28,10 @@ from storage.ledger.append import append_facts
 from storage.ledger.config_cache import ConfigCache, Configs
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
-from storage.ledger.lock import Returned, check_expected, check_folded, insert_newcomers, lock_contacts
+from storage.ledger.lock import Returned, check_expected, check_folded, insert_new_contacts, lock_contacts
 from storage.ledger.merge import carry_state, regroup_contacts
-from storage.ledger.plan import ItemKind, Name, Plan, arrange_turns, cut_group, plan_submission
-from storage.ledger.project import Known, project, save_fields, save_scores
+from storage.ledger.plan import ItemKind, OrderingKey, Plan, arrange_turns, cut_group, plan_submission
+from storage.ledger.project import LoadedScores, project, save_fields, save_scores
 from storage.ledger.resolve import resolve
 from storage.ledger.undo import append_undo, find_undo_scope
 from storage.ledger.words import save_words
@@ -45,16 +45,16 @@ async def record_group(
     group: Sequence[tuple[Workspace, Submission]],
     config_cache: ConfigCache,
     *,
-    blocked: Collection[Name] = frozenset(),
+    blocked: Collection[OrderingKey] = frozenset(),
     now: int,
 ) -> list[Recorded | Refusal | Returned]:
     """Record submissions in one transaction. Return for each the outcome, the refusal, or its return to the queue.
 
     A delivery is refused with SourceChanged if its source changed since it was authenticated.
-    *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain if another
-    transaction inserted, merged or deleted a contact meanwhile, and FoldFirst if contacts must be recalculated after an
-    undo first. Raises Changed or Conflict if a submission is refused after some of it may have been written; the
-    committer then records the others without it.
+    *blocked* are the ordering keys of earlier submissions that still wait for a locked contact. Raises StartAgain if
+    another transaction inserted, merged or deleted a contact meanwhile, and RefoldNeeded if contacts must be
+    recalculated after an undo first. Raises Changed or Conflict if a submission is refused after some of it may have
+    been written; the committer then records the others without it.
     """
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}
@@ -72,11 +72,11 @@ async def record_group(
     await check_folded(session, plans)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
     plans = [await check_expected(session, plan) for plan in plans]
-    plans = await insert_newcomers(session, plans, now=now)
+    plans = await insert_new_contacts(session, plans, now=now)
     await ask_newcomers_of_plans(session, plans, rules, now=now)
     # Scores are read in a statement after the lock: read together with the lock, they might be older.
     known = await _load_known(session, plans)
-    memory: Mapping[Watched, AlertMemory] = {}
+    memory: Mapping[MemoryKey, AlertMemory] = {}
     recorded: list[Plan] = []
     for turn in arrange_turns(plans):
         recorded_turn, known, memory = await _record_turn(session, turn, rules, configs.drafts, known, memory, now=now)
@@ -110,11 +110,11 @@ async def _record_turn(
     plans: Sequence[Plan],
     rules: Mapping[int, Sequence[AlertRule]],
     drafts: Mapping[int, Sequence[ScoreType]],
-    known: Known,
-    memory: Mapping[Watched, AlertMemory],
+    known: LoadedScores,
+    memory: Mapping[MemoryKey, AlertMemory],
     *,
     now: int,
-) -> tuple[list[Plan], Known, Mapping[Watched, AlertMemory]]:
+) -> tuple[list[Plan], LoadedScores, Mapping[MemoryKey, AlertMemory]]:
     """Run the phases from append to alerts for plans that share no contact.
 
     *known* and *memory* are the scores and the alert memory that the transaction knows. Both are returned as they are
@@ -140,7 +140,7 @@ async def _record_turn(
     return plans, known, memory
 
 
-async def _load_known(session: Session, plans: Sequence[Plan]) -> Known:
+async def _load_known(session: Session, plans: Sequence[Plan]) -> LoadedScores:
     """Return the states of all scores that plans may change, as they are before the change."""
     types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
     stored = await projection.load_states(
@@ -148,7 +148,7 @@ async def _load_known(session: Session, plans: Sequence[Plan]) -> Known:
     )
     states = {pair: stored.get(pair) or beginning(score_type) for pair, score_type in types.items()}
     regrouped = {pair: carry_state(plan, pair) for plan in plans for pair in plan.pairs if pair[0] in plan.regrouped}
-    return Known(states={**states, **regrouped}, missing=frozenset(types.keys() - stored.keys()))
+    return LoadedScores(states={**states, **regrouped}, missing=frozenset(types.keys() - stored.keys()))
 
 
 async def _queue_readbacks(session: Session, plans: Iterable[Plan], *, now: int) -> None:

@@ -73,7 +73,7 @@ class _LedgerView:
 
 
 async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
-    """Resolve the contacts of all items. New contacts are planned here and inserted by `insert_newcomers`.
+    """Resolve the contacts of all items. New contacts are planned here and inserted by `insert_new_contacts`.
 
     A refused item and a repeat of a fact create no contact. A submission that is refused as a whole does not affect the
     submissions after it.
@@ -215,7 +215,7 @@ def _resolve_item(
         return DELETED, None
     if planned.kind is ItemKind.SPLIT:
         return None, _resolve_split(planned, view)
-    rows_of = [_find_rows(plan, reference, view, identities) for reference in planned.references]
+    rows_of = [_find_or_create_rows(plan, reference, view, identities) for reference in planned.references]
     rows = [row for reference_rows in rows_of for row in reference_rows]
     is_fact = planned.kind is ItemKind.FACT
     if is_fact and len(rows) > 1 and (own_row := _find_row_split_apart(planned, rows, view)) is not None:
@@ -250,7 +250,7 @@ def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _
     return tuple(new_links)
 
 
-def _find_rows(
+def _find_or_create_rows(
     plan: Plan, reference: ContactReference, view: _LedgerView, identities: dict[Identity, int]
 ) -> Collection[int]:
     """Return the contact rows of a reference, or a new row. Unknown identities are assigned to the first of them."""

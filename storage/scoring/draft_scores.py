@@ -11,10 +11,10 @@ from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
-from storage.ledger.facts import Scored
+from storage.ledger.facts import ScoreId
 from storage.ledger.late_facts import fold_late_facts
 from storage.ledger.plan import Plan
-from storage.ledger.project import find_late
+from storage.ledger.project import plan_folds
 
 BATCH = 500  #: contacts in one slice
 
@@ -41,9 +41,9 @@ async def project_into_drafts(
                 types[workspace, draft.definition] = draft
     for (workspace, definition), ids in touched.items():
         draft = types[workspace, definition]
-        pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
+        pairs: dict[ScoreId, ScoreType] = {(id, draft.key): draft for id in ids}
         states = await projection.load_states(session, dict.fromkeys(pairs, definition))
-        lateness = await find_late(session, plans, states, dict.fromkeys(states, draft))
+        lateness = await plan_folds(session, plans, states, dict.fromkeys(states, draft))
         late = await fold_late_facts(session, lateness.late)
         replaced = {pair: effects.keys() - new_fact_ids for pair, (_, effects) in late.items()}
         await _save(session, workspace, draft, late, replaced=replaced)
@@ -65,14 +65,14 @@ async def _fold_new_facts(
     workspace: int,
     draft: ScoreType,
     plans: Sequence[Plan],
-    states: dict[Scored, ScoreState],
+    states: dict[ScoreId, ScoreState],
     fields: Mapping[int, Mapping[str, Json]],
 ) -> None:
     """Apply new facts to scores of a draft by steps. The facts come last for all of these scores.
 
-    *fields* are the fields at each fact, as `find_late` returns them.
+    *fields* are the fields at each fact, as `plan_folds` returns them.
     """
-    effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
+    effects: dict[ScoreId, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
     for plan in plans:
         for entry in plan.new:
             pair = (entry.contact or 0, draft.key)
@@ -104,7 +104,7 @@ async def fold_contacts(session: Session, workspace: Workspace, draft: ScoreType
 
 
 async def _save_folded(
-    session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
+    session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[ScoreId, Mapping[int, Fact]]
 ) -> None:
     undone = await facts.load_undone_batches(
         session, workspace, {fact.batch for ledger in ledgers.values() for fact in ledger.values()}
@@ -117,10 +117,10 @@ async def _save(
     session: Session,
     workspace: int,
     draft: ScoreType,
-    folded: Mapping[Scored, tuple[ScoreState, Mapping[int, tuple[Fact, Effect]]]],
+    folded: Mapping[ScoreId, tuple[ScoreState, Mapping[int, tuple[Fact, Effect]]]],
     *,
-    anew: Collection[Scored] = (),
-    replaced: Mapping[Scored, Collection[int]] | None = None,
+    anew: Collection[ScoreId] = (),
+    replaced: Mapping[ScoreId, Collection[int]] | None = None,
 ) -> None:
     """Save states and effects of a draft. *anew* and *replaced* are those of `save_projection`."""
     await projection.save_projection(

@@ -11,7 +11,7 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.committer import record
 from storage.ledger.facts import find_undo_in_force
-from storage.ledger.refold_job import fold_pending
+from storage.ledger.refold_job import refold_pending
 from storage.transfer.csv_files import CsvFile
 
 SOURCE = "import"
@@ -79,5 +79,5 @@ async def undo_import(
         progress(folded, recorded.pending)
 
     if recorded.pending:
-        await fold_pending(workspace, undo=undo.batch, on_slice=count, clock=clock)
+        await refold_pending(workspace, undo=undo.batch, on_slice=count, clock=clock)
     return UndoneImport(scores=scores, contacts=len(recorded.undone) or recorded.pending)

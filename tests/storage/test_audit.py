@@ -80,7 +80,7 @@ NO_SETTINGS = {
     "alerts.broken.report_breakages", "bulk_changes.cancel_bulk_change", "bulk_changes.delete_old_bulk_changes",
     "bulk_changes.save_progress", "sent_files.cancel_file", "sent_files.confirm_file", "sent_files.delete_old_files",
     "sent_files.record_end", "sent_files.record_start",
-    "alerts.sweep.sweep", "alerts.digests.record_digest_sent", "alerts.followups.move_message",
+    "alerts.sweep.sweep_rules", "alerts.digests.record_digest_sent", "alerts.followups.move_message",
     "alerts.followups.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
     "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.save_position", "jobs.renew", "jobs.reschedule",
     "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
