@@ -343,7 +343,7 @@ async def _record_change(
     *contact* is None if the contact may not exist yet. Raises ToolMistake if there is nothing to show.
     """
     recorded = await call.record([item], creates=creates)
-    if not recorded.moved:
+    if not recorded.score_changes:
         if contact is None:
             raise ToolMistake(
                 "Nothing was changed: this call was recorded before, or the contact was deleted just now."
@@ -353,7 +353,7 @@ async def _record_change(
             text="Nothing was changed: this call was recorded before.",
             document={"contact": _render_contact(call, contact_card), "changes": [], "change": None},
         )
-    return await _render_changes(call, recorded.moved)
+    return await _render_changes(call, recorded.score_changes)
 
 
 async def _render_changes(call: ToolCall, moved: Sequence[ScoreChanged], *, note: str = "") -> ToolResult:
@@ -404,8 +404,8 @@ async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
     if origin is None or (origin[0] != call.actor and Need.ADMINISTER not in call.rights):
         raise NothingToUndo("there is no change of yours with that id; send the `change` that a tool returned")
     recorded = await call.record(undoes=batch)
-    if recorded.moved:
-        return await _render_changes(call, recorded.moved, note="That was undone.")
+    if recorded.score_changes:
+        return await _render_changes(call, recorded.score_changes, note="That was undone.")
     number = len(recorded.undone) + recorded.pending
     return ToolResult(
         text="That was undone." if number else "Nothing was changed: this call was recorded before.",

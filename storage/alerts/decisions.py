@@ -181,8 +181,8 @@ def list_evaluations(plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRu
         moved_of: dict[
             str, list[tuple[ScoreChanged, bool]]
         ] = {}  #: score type → its changes; has the state stayed the same?
-        for moved in plan.moved:
-            moved_of.setdefault(moved.score_type.key, []).append((moved, moved.was == moved.state))
+        for moved in plan.score_changes:
+            moved_of.setdefault(moved.score_type.key, []).append((moved, moved.state_before == moved.state_after))
         watches = list[tuple[AlertRule, Watch]]()
         for key in moved_of:
             place = (plan.workspace.id, key)
@@ -192,10 +192,10 @@ def list_evaluations(plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRu
         for rule, watch in sorted(watches, key=lambda pair: pair[0].id):
             key = watch.score_type.key
             evaluations += [
-                Evaluation(plan.workspace, rule, watch, moved.contact, moved.state, plan, moved)
+                Evaluation(plan.workspace, rule, watch, moved.contact, moved.state_after, plan, moved)
                 for moved, is_same_state in moved_of[key]
                 if watch.is_affected(moved.before, moved.after, is_same_state=is_same_state)
-                or (moved.contact, key) in plan.silent
+                or (moved.contact, key) in plan.states_after_regrouping
             ]
     return evaluations
 
@@ -209,7 +209,7 @@ def _resolve_rules(rules: Iterable[AlertRule], score_type: ScoreType) -> list[tu
 def is_idle(evaluation: Evaluation, memory: AlertMemory, earlier: int | None) -> bool:
     """Return True only if `decide_change` would decide nothing about a change and leave the memory as it is."""
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
-    if plan is None or moved is None or plan.undo is not None or plan.silent:
+    if plan is None or moved is None or plan.undo is not None or plan.states_after_regrouping:
         return False
     before, is_enrolled = earlier if watch.compares else moved.before, memory.enrollment == evaluation.rule.enrollment
     return watch.is_idle(memory, before, moved.after, is_enrolled=is_enrolled)
@@ -221,10 +221,10 @@ def decide_change(decisions: Decisions, earlier: int | None, *, is_met: IsMet) -
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
     assert plan is not None
     assert moved is not None
-    decisions = decisions.enroll(moved.was)
+    decisions = decisions.enroll(moved.state_before)
     at = max(plan.submission.received_at, decisions.memory.seen_at)
-    decisions = decisions.settle(moved.was, until=at, is_met=is_met)
-    before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
+    decisions = decisions.settle(moved.state_before, until=at, is_met=is_met)
+    before, silent = moved.before, plan.states_after_regrouping.get((evaluation.contact, watch.score_type.key))
     if silent is not None:
         decisions = decisions.regroup(silent, at=at)
         before = silent.value(watch.score_type, now=at)
@@ -280,4 +280,4 @@ def reads_scores(rule: AlertRule) -> bool:
 
 def list_reasons(plan: Plan) -> Reasons:
     """Return the reason of the plan's last fact about each score."""
-    return {(new.contact, new.planned.item.score): new.fact.reason for new in plan.new}
+    return {(new.contact, new.planned.item.score): new.fact.reason for new in plan.new_facts}

@@ -82,7 +82,7 @@ def _stamp_facts(
     latest: dict[ScoreId, int] = {}
     stamped = []
     for planned in plan.items:
-        item, at, pairs = planned.item, planned.at, planned.pairs
+        item, at, pairs = planned.item, planned.at, planned.score_ids
         for pair in pairs:
             latest.setdefault(pair, states[pair].last[0])
         if item.occurred_at is None or (plan.submission.actor and item.activity is None):
@@ -90,7 +90,7 @@ def _stamp_facts(
             at = max([at, *(latest[pair] + 1 for pair in pairs), *fields])
         for pair in pairs:
             latest[pair] = max(latest[pair], at)
-        stamped.append((planned, plan.fact(planned, at)))
+        stamped.append((planned, plan.make_fact(planned, at)))
     return stamped
 
 
@@ -115,14 +115,14 @@ def _settle_facts(
             if plan.submission.all_or_none:
                 raise  # other facts of the submission are written
             refused[planned.position] = refusal
-    settled = {**plan.settled, **{planned.position: DUPLICATE for planned in repeats}}
-    plan = replace(plan, items=(), new=tuple(appended), settled=settled, repeats=(*plan.repeats, *repeats))
+    skipped = {**plan.skipped, **{planned.position: DUPLICATE for planned in repeats}}
+    plan = replace(plan, items=(), new_facts=tuple(appended), skipped=skipped, repeats=(*plan.repeats, *repeats))
     return plan.refuse(refused)
 
 
 async def _mark_undone(session: Session, plan: Plan) -> Plan:
     """Mark a plan if its batch was undone before. Only batches with an actor can be undone."""
-    if not (plan.submission.actor and plan.new):
+    if not (plan.submission.actor and plan.new_facts):
         return plan
     undone = await facts.load_undone_batches(session, plan.workspace.id, [plan.submission.batch])
     return replace(plan, is_undone=bool(undone))

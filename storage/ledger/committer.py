@@ -164,7 +164,7 @@ class Committer:
         def set_overdue() -> None:
             pending.is_overdue = True
 
-        pending.names = names
+        pending.ordering_keys = names
         if pending.lock_limit is None:
             pending.lock_limit = asyncio.get_running_loop().call_later(self._lock_limit, set_overdue)
         self._locked.append(pending)
@@ -191,14 +191,14 @@ class Committer:
         for pending, outcome in zip(group, outcomes, strict=True):
             if not isinstance(outcome, Returned):
                 _set_outcome(pending, outcome)
-            elif outcome.names is None:
+            elif outcome.ordering_keys is None:
                 left.append(pending)
             else:
-                self._wait_for_contact(pending, outcome.names)
+                self._wait_for_contact(pending, outcome.ordering_keys)
         return left
 
     async def _record_group(self, group: Sequence[Pending]) -> list[Recorded | Refusal | Returned]:
-        blocked = {name for pending in self._locked for name in pending.names}
+        blocked = {name for pending in self._locked for name in pending.ordering_keys}
 
         async def body(session: Session) -> list[Recorded | Refusal | Returned]:
             return await record_group(

@@ -32,7 +32,7 @@ async def preview_merge(workspace: Workspace, *, contact: int, into: int, now: i
 
     async def read_preview(session: Session, recorded: Recorded) -> MergePreview:
         for merged in await contacts.load_contacts(session, workspace, ids=[into, contact]):
-            return MergePreview(contact=merged, scores=recorded.moved)
+            return MergePreview(contact=merged, scores=recorded.score_changes)
         raise UnknownContact
 
     return await rehearse(workspace, submission, look=read_preview, now=now)

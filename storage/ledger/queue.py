@@ -37,7 +37,7 @@ class Pending:
     now: int
     outcome: "asyncio.Future[Recorded]"
     patience: asyncio.TimerHandle | None = None  #: runs until its first group is formed
-    names: frozenset[OrderingKey] = (
+    ordering_keys: frozenset[OrderingKey] = (
         frozenset()
     )  #: names of a submission that waits for a locked contact: no later submission with one of them overtakes it
     lock_limit: asyncio.TimerHandle | None = None

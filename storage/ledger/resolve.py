@@ -34,7 +34,7 @@ class _LedgerView:
     named_ids: Mapping[FactKey, str]  #: key → the id by which the fact identified its contact
     identity_counts: Mapping[int, int]  #: contact to be split → number of its addresses and ids
     linked_rows: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items of the group link
-    newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
+    new_contacts: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
     resolved: dict[FactKey, tuple[Plan, PlannedItem]] = field(default_factory=dict)  #: items that become facts
 
     def copy(self) -> "_LedgerView":
@@ -44,7 +44,7 @@ class _LedgerView:
             row_of=dict(self.row_of),
             stored=dict(self.stored),
             linked_rows=list(self.linked_rows),
-            newcomers=dict(self.newcomers),
+            new_contacts=dict(self.new_contacts),
             resolved=dict(self.resolved),
         )
 
@@ -53,7 +53,7 @@ class _LedgerView:
         if key not in self.resolved:
             return self.stored.get(key)
         plan, planned = self.resolved[key]
-        return planned.rows[0], plan.submission.received_at, plan.fact(planned, planned.at)
+        return planned.rows[0], plan.submission.received_at, plan.make_fact(planned, planned.at)
 
     def root(self, row: int) -> int:
         """Return the contact that a row belonged to before this group of submissions."""
@@ -136,7 +136,7 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
         for planned in plan.items:
             rows = {row for row in _list_rows(planned, row_of) if row is not None}
             if len(rows) > 1:
-                link_keys |= {plan.link_key(planned, place) for place, _, _ in make_links(rows)}
+                link_keys |= {plan.make_link_key(planned, place) for place, _, _ in make_links(rows)}
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
     # A split can only matter to an item that refers to several rows, or to another row than the fact that it repeats.
     ambiguous_rows: set[int] = set()
@@ -157,7 +157,7 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
         for row in _list_known_rows(planned, row_of, None)
     }
     identity_counts = await contacts.count_identities(session, split_contacts) if split_contacts else {}
-    all_identities = [identity for planned in planned_items for identity in planned.all_identities]
+    all_identities = [identity for planned in planned_items for identity in planned.identities_in_all_forms]
     tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
     return _LedgerView(
         verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones, splits=splits,
@@ -170,9 +170,9 @@ def _resolve_plan(plan: Plan, view: _LedgerView) -> Plan:
     items: list[PlannedItem] = []
     repeats: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
-    settled = dict(plan.settled)
+    skipped = dict(plan.skipped)
     identities: dict[Identity, int] = {}
-    newcomers_before = len(view.newcomers)
+    count_before = len(view.new_contacts)
     for planned in plan.items:
         try:
             outcome, resolved = _resolve_item(plan, planned, view, identities)
@@ -180,15 +180,15 @@ def _resolve_plan(plan: Plan, view: _LedgerView) -> Plan:
             refused[planned.position] = refusal
             continue
         if outcome is not None:
-            settled[planned.position] = outcome
+            skipped[planned.position] = outcome
         if outcome is DUPLICATE:
             repeats.append(planned)
         if resolved is not None:
             items.append(resolved)
-    newcomers = dict(list(view.newcomers.items())[newcomers_before:])
+    new_contacts = dict(list(view.new_contacts.items())[count_before:])
     return replace(
-        plan, items=tuple(items), repeats=tuple(repeats), settled=settled, newcomers=newcomers, identities=identities,
-        tombstones=view.tombstones, roots=view.roots,
+        plan, items=tuple(items), repeats=tuple(repeats), skipped=skipped, new_contacts=new_contacts,
+        new_identities=identities, tombstones=view.tombstones, roots=view.roots,
     ).refuse(refused)  # fmt: skip  # arguments grouped by meaning
 
 
@@ -209,7 +209,7 @@ def _resolve_item(
         check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, view, stored))
         return DUPLICATE, None
     is_deleted = bool(view.tombstones) and any(
-        view.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
+        view.tombstones.get(identity, -1) >= planned.at for identity in planned.identities_in_all_forms
     )
     if is_deleted and planned.kind is not ItemKind.DELETION:
         return DELETED, None
@@ -240,12 +240,12 @@ def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _
     """
     new_links = []
     for link in links:
-        key = plan.link_key(resolved, link[0])
+        key = plan.make_link_key(resolved, link[0])
         if key not in view.stored:
             new_links.append(link)
-            view.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.link(resolved, link))
+            view.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.make_link_fact(resolved, link))
         elif not _is_merge_of(view.stored[key], link):
-            raise plan.conflict()
+            raise plan.make_conflict()
     view.linked_rows.extend(link[1:] for link in links)
     return tuple(new_links)
 
@@ -262,8 +262,8 @@ def _find_or_create_rows(
     if not rows and not plan.submission.creates:
         raise UnknownContact
     if not rows:
-        row = -1 - len(view.newcomers)
-        view.newcomers[row] = reference.email
+        row = -1 - len(view.new_contacts)
+        view.new_contacts[row] = reference.email
         rows = {row}
     added = {identity: min(rows) for identity in reference.identities if identity not in view.row_of}
     view.row_of.update(added)
@@ -297,8 +297,8 @@ def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
         raise CannotSplit(f"`{name}` is an id of another contact")
     if view.identity_counts[view.root(row)] == 1:
         raise CannotSplit(f"`{name}` is all that identifies this contact: there is nothing to split off")
-    new_row = -1 - len(view.newcomers)
-    view.newcomers[new_row] = None
+    new_row = -1 - len(view.new_contacts)
+    view.new_contacts[new_row] = None
     resolved = planned.with_rows([view.row_of[identity], new_row], view.roots)
     return replace(resolved, links=make_links(resolved.rows))
 
@@ -334,8 +334,8 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView, stored
         return False
     links = make_links(rows)
     is_linked = all(
-        plan.link_key(planned, link[0]) in view.stored
-        and _is_merge_of(view.stored[plan.link_key(planned, link[0])], link)
+        plan.make_link_key(planned, link[0]) in view.stored
+        and _is_merge_of(view.stored[plan.make_link_key(planned, link[0])], link)
         for link in links
     )
     if planned.kind is ItemKind.MERGE:

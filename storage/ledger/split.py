@@ -71,7 +71,7 @@ def _make_reader(
         return SplitResult(
             contact=contact, new_contact=new_contact, contacts=tuple(after),
             moved=counts[new_contact][0], stayed=stayed, stayed_of_source=by_source.get(source, 0),
-            scores=recorded.moved,
+            scores=recorded.score_changes,
         )  # fmt: skip  # arguments grouped: contacts, facts, scores
 
     return read_result

@@ -174,7 +174,7 @@ def _count_slice(
     result.missing += len(ids) - len(existing)
     result.unsent += recorded.unsent
     moved: dict[int, list[ScoreChanged]] = {}
-    for move in recorded.moved:
+    for move in recorded.score_changes:
         moved.setdefault(move.contact, []).append(move)
     outcomes: dict[int, list[tuple[Item, Status]]] = {}
     for item, outcome in zip(items, recorded.outcomes, strict=True):

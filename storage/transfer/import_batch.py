@@ -70,11 +70,11 @@ async def undo_import(
         recorded = await record(workspace, undo, now=now)
     except NothingToUndo as exc:
         raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
-    scores, folded = len(recorded.moved), 0
+    scores, folded = len(recorded.score_changes), 0
 
     def count(slice: Recorded) -> None:
         nonlocal scores, folded
-        scores += len(slice.moved)
+        scores += len(slice.score_changes)
         folded += len(slice.undone)
         progress(folded, recorded.pending)
 

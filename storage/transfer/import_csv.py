@@ -140,7 +140,7 @@ async def _record_and_report(
     """Record a submission, or rehearse it if *dry_run*, and add its effect on the scores to the report."""
 
     async def load_entering(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
-        ids = [move.contact for move in recorded.moved if _is_entering(move)][:MOST_NAMED]
+        ids = [move.contact for move in recorded.score_changes if _is_entering(move)][:MOST_NAMED]
         return recorded, {contact.id: contact for contact in await contacts.load_contacts(session, workspace, ids=ids)}
 
     if dry_run:
@@ -158,7 +158,7 @@ async def _record_and_report(
 
 def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[int, Contact]) -> None:
     report.unasked += recorded.unasked
-    for move in recorded.moved:
+    for move in recorded.score_changes:
         effect = report.scores.setdefault(move.score_type.key, ScoreEffect(move.score_type))
         effect.changed += move.before != move.after
         effect.leaving += move.score_type.is_top(move.before) and not move.score_type.is_top(move.after)

@@ -115,7 +115,7 @@ async def test_an_undo_in_slices_is_the_same_as_at_once(team: Team, other: Team)
     await undo(other, IMPORT, batch="import/undo/1", defers=False)
     recorded = await undo(team, IMPORT, batch="import/undo/1")
     # A contact with an id that was scored before is split in two, and both are marked.
-    assert (recorded.pending, recorded.moved) == (await count_marked(), ())
+    assert (recorded.pending, recorded.score_changes) == (await count_marked(), ())
     assert recorded.pending >= MANY
     assert await seen(team) == before
     await check(team)
