@@ -233,21 +233,38 @@ def _resolve_item(
     return None, replace(resolved, links=new_links) if new_links else resolved
 
 
-def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _LedgerView) -> tuple[Link, ...]:
-    """Add the links of an item to *view*. Return those that are not in the ledger yet.
+def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView, stored: StoredFact) -> bool:
+    """Return whether an item is about the same contact as *stored*, the fact with its key.
 
-    Raises the refusal of a conflict if the ledger has a link of the same item between other contacts.
+    Usually all references of the item must lead to the contact of the fact. Two exceptions:
+    If the item has the same id as the fact, the address of the item may lead to another contact by now.
+    After a split, the fact may belong to the contact of the id, or to the contact that the id was split from, which may
+    be deleted.
     """
-    new_links = []
-    for link in links:
-        key = plan.make_link_key(resolved, link[0])
-        if key not in view.stored:
-            new_links.append(link)
-            view.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.make_link_fact(resolved, link))
-        elif not _is_merge_of(view.stored[key], link):
-            raise plan.make_conflict()
-    view.linked_rows.extend(link[1:] for link in links)
-    return tuple(new_links)
+    rows = _list_known_rows(planned, view.row_of, None)
+    unknown = {identity for identity in planned.identities if identity not in view.row_of}
+    if not rows or unknown - view.tombstones.keys():
+        return False
+    links = make_links(rows)
+    is_linked = all(
+        plan.make_link_key(planned, link[0]) in view.stored
+        and _is_merge_of(view.stored[plan.make_link_key(planned, link[0])], link)
+        for link in links
+    )
+    if planned.kind is ItemKind.MERGE:
+        return is_linked and bool(links)
+    stored_row, _, fact = stored
+    if planned.kind is ItemKind.SPLIT:
+        return isinstance(fact, SplitOff) and view.row_of[planned.references[-1].identities[0]] == fact.other
+    if stored_row is None:
+        return False
+    contact_of_fact = view.root(stored_row)
+    contacts_of_item = {view.root(row) for row in rows}
+    name = None if planned.named_id is None else make_name(*planned.named_id[1:])
+    has_same_id = name is not None and view.named_ids.get(planned.key) == name
+    if contact_of_fact in contacts_of_item and (is_linked or has_same_id):
+        return True
+    return all(contact == contact_of_fact or view.were_split_apart(contact, stored_row) for contact in contacts_of_item)
 
 
 def _find_or_create_rows(
@@ -281,6 +298,23 @@ def _find_row_split_apart(planned: PlannedItem, rows: Collection[int], view: _Le
         return None
     row = view.row_of[planned.named_id]
     return row if any(other != row and view.were_split_apart(row, other) for other in rows) else None
+
+
+def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _LedgerView) -> tuple[Link, ...]:
+    """Add the links of an item to *view*. Return those that are not in the ledger yet.
+
+    Raises the refusal of a conflict if the ledger has a link of the same item between other contacts.
+    """
+    new_links = []
+    for link in links:
+        key = plan.make_link_key(resolved, link[0])
+        if key not in view.stored:
+            new_links.append(link)
+            view.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.make_link_fact(resolved, link))
+        elif not _is_merge_of(view.stored[key], link):
+            raise plan.make_conflict()
+    view.linked_rows.extend(link[1:] for link in links)
+    return tuple(new_links)
 
 
 def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
@@ -318,37 +352,3 @@ def _list_known_rows(planned: PlannedItem, row_of: Mapping[Identity, int], store
     """Return the known contact rows of an item and of the stored fact with its key."""
     stored_row = None if stored is None else stored[0]
     return {row for row in (*_list_rows(planned, row_of), stored_row) if row is not None}
-
-
-def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView, stored: StoredFact) -> bool:
-    """Return whether an item is about the same contact as *stored*, the fact with its key.
-
-    Usually all references of the item must lead to the contact of the fact. Two exceptions:
-    If the item has the same id as the fact, the address of the item may lead to another contact by now.
-    After a split, the fact may belong to the contact of the id, or to the contact that the id was split from, which may
-    be deleted.
-    """
-    rows = _list_known_rows(planned, view.row_of, None)
-    unknown = {identity for identity in planned.identities if identity not in view.row_of}
-    if not rows or unknown - view.tombstones.keys():
-        return False
-    links = make_links(rows)
-    is_linked = all(
-        plan.make_link_key(planned, link[0]) in view.stored
-        and _is_merge_of(view.stored[plan.make_link_key(planned, link[0])], link)
-        for link in links
-    )
-    if planned.kind is ItemKind.MERGE:
-        return is_linked and bool(links)
-    stored_row, _, fact = stored
-    if planned.kind is ItemKind.SPLIT:
-        return isinstance(fact, SplitOff) and view.row_of[planned.references[-1].identities[0]] == fact.other
-    if stored_row is None:
-        return False
-    contact_of_fact = view.root(stored_row)
-    contacts_of_item = {view.root(row) for row in rows}
-    name = None if planned.named_id is None else make_name(*planned.named_id[1:])
-    has_same_id = name is not None and view.named_ids.get(planned.key) == name
-    if contact_of_fact in contacts_of_item and (is_linked or has_same_id):
-        return True
-    return all(contact == contact_of_fact or view.were_split_apart(contact, stored_row) for contact in contacts_of_item)
