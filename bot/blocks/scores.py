@@ -36,7 +36,7 @@ from storage.domain.contacts import Contact, fold_address
 from storage.domain.facts import Op
 from storage.domain.numbers import THOUSAND, show
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved, Recorded
+from storage.domain.submissions import Recorded, ScoreChanged
 from storage.reading.current_scores import Card, CurrentScore
 
 SET_FORM = "set_score"
@@ -151,7 +151,7 @@ def _describe_band_end(score: CurrentScore) -> list[str]:
 
 def receipt_reply(
     contact: Contact,
-    moved: Sequence[Moved],
+    moved: Sequence[ScoreChanged],
     *,
     batch: str,
     reason: str | None = None,
@@ -194,7 +194,7 @@ def unsent_note(recorded: Recorded) -> str | None:
     return "no follow-up was sent, because it would go to you" if recorded.unsent else None
 
 
-def _describe_cut(change: Moved, requested: tuple[Op, int] | None) -> str:
+def _describe_cut(change: ScoreChanged, requested: tuple[Op, int] | None) -> str:
     if requested is None or requested[0] is not Op.ADD or change.after is None:
         return ""
     if change.after not in (change.score_type.minimum, change.score_type.maximum):

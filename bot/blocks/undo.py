@@ -10,13 +10,13 @@ from storage.audit import AuditEntry
 from storage.domain.contacts import Contact
 from storage.domain.facts import MERGE, SPLIT
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 
 GONE = "; the contact is no longer listed"
 
 
 def taken_back_reply(
-    affected: Sequence[Contact], *, contacts: int, moved: Sequence[Moved], batch: str, replaces: bool
+    affected: Sequence[Contact], *, contacts: int, moved: Sequence[ScoreChanged], batch: str, replaces: bool
 ) -> Reply:
     """Return the receipt of an undo; *affected* are some or all of the contacts."""
     if contacts == 1 and affected:
@@ -78,7 +78,7 @@ def describe_batch(affected: Sequence[Contact], subjects: Sequence[tuple[int, st
     return f"{what} · {', '.join(f'*{short_name(contact.shown)}*' for contact in affected)}"
 
 
-def _render_changes(contact: Contact, moved: Sequence[Moved]) -> str:
+def _render_changes(contact: Contact, moved: Sequence[ScoreChanged]) -> str:
     changes = [
         f"{escape(change.score_type.label)} {format_value(change.before)} →"
         f" {format_with_band(change.after, change.score_type)}"

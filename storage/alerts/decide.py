@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.alerts.conditions import decide_with_conditions
-from storage.alerts.decisions import Decisions, Evaluation, IsMet, decide_change, find_own_address, is_idle
-from storage.alerts.memory import Watched
+from storage.alerts.decisions import Decisions, Evaluation, IsMet, decide_change, find_author_address, is_idle
+from storage.alerts.memory import MemoryKey
 from storage.alerts.save_decisions import save_decisions
 from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory
@@ -25,10 +25,10 @@ async def decide_all(
     session: Session,
     plans: Sequence[Plan],
     evaluations: Sequence[Evaluation],
-    known: Mapping[Watched, AlertMemory],
+    known: Mapping[MemoryKey, AlertMemory],
     *,
     now: int,
-) -> tuple[list[Plan], Mapping[Watched, AlertMemory]]:
+) -> tuple[list[Plan], Mapping[MemoryKey, AlertMemory]]:
     """Evaluate rules for the score changes of plans, as listed by `list_evaluations`. Return plans and alert memory.
 
     The plans share no contact, and all their other changes are already written. *known* is the alert memory that this
@@ -62,7 +62,7 @@ async def decide_all(
 
 
 async def _drop_follow_ups_to_author(
-    session: Session, all_decisions: Sequence[Decisions], known: Mapping[Watched, AlertMemory]
+    session: Session, all_decisions: Sequence[Decisions], known: Mapping[MemoryKey, AlertMemory]
 ) -> list[Decisions]:
     """Return the decisions without the follow-ups that would go directly to the person who made the change.
 
@@ -71,7 +71,7 @@ async def _drop_follow_ups_to_author(
     rows = [
         {"contact": decisions.evaluation.contact, "owner": match_key(address)}
         for decisions in all_decisions
-        if (address := find_own_address(decisions)) is not None
+        if (address := find_author_address(decisions)) is not None
     ]
     if not rows:
         return list(all_decisions)
@@ -84,7 +84,7 @@ async def _drop_follow_ups_to_author(
     own = {(row["id"], row["owner_key"]) for row in owned}
     remaining = list[Decisions]()
     for decisions in all_decisions:
-        address = find_own_address(decisions)
+        address = find_author_address(decisions)
         if address is None or (decisions.evaluation.contact, match_key(address)) not in own:
             remaining.append(decisions)
             continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from heapq import merge
 from typing import TypeAlias
 
-from storage.alerts.memory import Watched
+from storage.alerts.memory import MemoryKey
 from storage.alerts.rules import AlertRule
 from storage.domain.alerts.kinds import Watch
 from storage.domain.alerts.memory import AlertMemory, Decision
@@ -17,7 +17,7 @@ from storage.domain.fold import ScoreState
 from storage.domain.followups import FollowUpMove
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 from storage.ledger.plan import Plan
 
 #: returns whether the contact met the condition of its rule at an instant at which the rule fires
@@ -36,10 +36,10 @@ class Evaluation:
     contact: int
     state: ScoreState
     plan: Plan | None = None
-    moved: Moved | None = None
+    moved: ScoreChanged | None = None
 
     @property
-    def watched(self) -> Watched:
+    def watched(self) -> MemoryKey:
         return (self.rule.id, self.contact)
 
     @property
@@ -178,9 +178,11 @@ def list_evaluations(plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRu
     evaluations = list[Evaluation]()
     resolved: dict[tuple[int, str], list[tuple[AlertRule, Watch]]] = {}  #: (workspace, score type) → its rules
     for plan in plans:
-        moved_of: dict[str, list[tuple[Moved, bool]]] = {}  #: score type → its changes; has the state stayed the same?
-        for moved in plan.moved:
-            moved_of.setdefault(moved.score_type.key, []).append((moved, moved.was == moved.state))
+        moved_of: dict[
+            str, list[tuple[ScoreChanged, bool]]
+        ] = {}  #: score type → its changes; has the state stayed the same?
+        for moved in plan.score_changes:
+            moved_of.setdefault(moved.score_type.key, []).append((moved, moved.state_before == moved.state_after))
         watches = list[tuple[AlertRule, Watch]]()
         for key in moved_of:
             place = (plan.workspace.id, key)
@@ -190,10 +192,10 @@ def list_evaluations(plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRu
         for rule, watch in sorted(watches, key=lambda pair: pair[0].id):
             key = watch.score_type.key
             evaluations += [
-                Evaluation(plan.workspace, rule, watch, moved.contact, moved.state, plan, moved)
+                Evaluation(plan.workspace, rule, watch, moved.contact, moved.state_after, plan, moved)
                 for moved, is_same_state in moved_of[key]
                 if watch.is_affected(moved.before, moved.after, is_same_state=is_same_state)
-                or (moved.contact, key) in plan.silent
+                or (moved.contact, key) in plan.states_after_regrouping
             ]
     return evaluations
 
@@ -207,7 +209,7 @@ def _resolve_rules(rules: Iterable[AlertRule], score_type: ScoreType) -> list[tu
 def is_idle(evaluation: Evaluation, memory: AlertMemory, earlier: int | None) -> bool:
     """Return True only if `decide_change` would decide nothing about a change and leave the memory as it is."""
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
-    if plan is None or moved is None or plan.undo is not None or plan.silent:
+    if plan is None or moved is None or plan.undo is not None or plan.states_after_regrouping:
         return False
     before, is_enrolled = earlier if watch.compares else moved.before, memory.enrollment == evaluation.rule.enrollment
     return watch.is_idle(memory, before, moved.after, is_enrolled=is_enrolled)
@@ -219,10 +221,10 @@ def decide_change(decisions: Decisions, earlier: int | None, *, is_met: IsMet) -
     plan, moved, watch = evaluation.plan, evaluation.moved, evaluation.watch
     assert plan is not None
     assert moved is not None
-    decisions = decisions.enroll(moved.was)
+    decisions = decisions.enroll(moved.state_before)
     at = max(plan.submission.received_at, decisions.memory.seen_at)
-    decisions = decisions.settle(moved.was, until=at, is_met=is_met)
-    before, silent = moved.before, plan.silent.get((evaluation.contact, watch.score_type.key))
+    decisions = decisions.settle(moved.state_before, until=at, is_met=is_met)
+    before, silent = moved.before, plan.states_after_regrouping.get((evaluation.contact, watch.score_type.key))
     if silent is not None:
         decisions = decisions.regroup(silent, at=at)
         before = silent.value(watch.score_type, now=at)
@@ -233,18 +235,18 @@ def decide_change(decisions: Decisions, earlier: int | None, *, is_met: IsMet) -
     return decisions.apply(instant, decision, is_met=is_met)
 
 
-def list_turns(all_decisions: Sequence[Decisions]) -> list[tuple[dict[Watched, AlertEvent], list[Instant]]]:
+def arrange_events(all_decisions: Sequence[Decisions]) -> list[tuple[dict[MemoryKey, AlertEvent], list[Instant]]]:
     """Arrange the events of all contacts into as few turns as possible: in a turn, first rules let go, then rules fire.
 
     The events of one contact keep the order of their instants, whichever rules they are of. At one instant rules let go
     first, so that a follow-up closes before the next one opens; the events of one rule keep their order.
     """
-    by_contact: dict[int, list[list[tuple[Watched, AlertEvent]]]] = {}
+    by_contact: dict[int, list[list[tuple[MemoryKey, AlertEvent]]]] = {}
     for decisions in all_decisions:
         if decisions.events:
             watched = decisions.evaluation.watched
             by_contact.setdefault(decisions.evaluation.contact, []).append([(watched, it) for it in decisions.events])
-    turns: list[tuple[dict[Watched, AlertEvent], list[Instant]]] = []
+    turns: list[tuple[dict[MemoryKey, AlertEvent], list[Instant]]] = []
     for lists in by_contact.values():
         turn, has_opened = 0, False
         for watched, event in merge(*lists, key=lambda entry: (entry[1].at, entry[1].opens is not None)):
@@ -262,7 +264,7 @@ def list_turns(all_decisions: Sequence[Decisions]) -> list[tuple[dict[Watched, A
     return turns
 
 
-def find_own_address(decisions: Decisions) -> str | None:
+def find_author_address(decisions: Decisions) -> str | None:
     """Return the address of the author of the change, if the rule may send its follow-ups to owners directly."""
     plan, rule = decisions.evaluation.plan, decisions.evaluation.rule
     if plan is None or not decisions.events or rule.channel is not None or rule.in_digest:
@@ -278,4 +280,4 @@ def reads_scores(rule: AlertRule) -> bool:
 
 def list_reasons(plan: Plan) -> Reasons:
     """Return the reason of the plan's last fact about each score."""
-    return {(new.contact, new.planned.item.score): new.fact.reason for new in plan.new}
+    return {(new.contact, new.planned.item.score): new.fact.reason for new in plan.new_facts}

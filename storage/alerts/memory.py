@@ -12,10 +12,10 @@ from storage.domain.followups import WAITING
 from storage.domain.people import Workspace
 
 #: (rule id, contact id)
-Watched = tuple[int, int]
+MemoryKey = tuple[int, int]
 
 
-async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watched, AlertMemory]:
+async def load_memory(session: Session, pairs: Collection[MemoryKey]) -> dict[MemoryKey, AlertMemory]:
     """Return the memory of rules about contacts. A pair without a row was never evaluated and is left out.
 
     Earlier versions set *taken* along with a pending hold when a score type changed. The hold takes precedence: it
@@ -51,7 +51,7 @@ def _dump_found(found: AlertMemory | None) -> str | None:
     return None if found is None else json.dumps(asdict(found))
 
 
-async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:
+async def save_memory(session: Session, memory: Mapping[MemoryKey, AlertMemory]) -> None:
     """Insert or replace the memory of rules about contacts."""
     if memory:
         await session.rows(
@@ -114,7 +114,7 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
     )
 
 
-async def count_cooled_down(workspace: Workspace) -> dict[int, int]:
+async def count_suppressed(workspace: Workspace) -> dict[int, int]:
     """Return, for each rule with any, how many follow-ups its cool-down has suppressed."""
     rows = await database.read(
         "SELECT m.rule_id, sum(m.spent) AS count FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"

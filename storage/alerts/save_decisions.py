@@ -4,25 +4,25 @@ from collections.abc import Mapping, Sequence
 
 from storage.alerts import followup_rules
 from storage.alerts import memory as alert_memory
-from storage.alerts.decisions import Decisions, Instant, Reasons, list_reasons, list_turns
+from storage.alerts.decisions import Decisions, Instant, Reasons, arrange_events, list_reasons
 from storage.alerts.followup_rules import NewFollowUp
 from storage.alerts.followups import ADMINS, DIGEST, OWNERS
-from storage.alerts.memory import Watched
+from storage.alerts.memory import MemoryKey
 from storage.db.database import Row, Session
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.followups import FollowUpMove
 
 
 async def save_decisions(
-    session: Session, all_decisions: Sequence[Decisions], loaded: Mapping[Watched, AlertMemory], *, now: int
-) -> dict[Watched, AlertMemory]:
+    session: Session, all_decisions: Sequence[Decisions], loaded: Mapping[MemoryKey, AlertMemory], *, now: int
+) -> dict[MemoryKey, AlertMemory]:
     """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
-    for closing, opening in list_turns(all_decisions):
+    for closing, opening in arrange_events(all_decisions):
         for move in (FollowUpMove.FALL_BACK, FollowUpMove.TAKE_BACK):
             withdrawn = {watched: event.at for watched, event in closing.items() if event.move is move}
             await followup_rules.withdraw_rules(session, withdrawn, move=move, now=now)
         await followup_rules.open_follow_ups(session, await make_follow_ups(session, opening), now=now)
-    changed = dict[Watched, AlertMemory]()
+    changed = dict[MemoryKey, AlertMemory]()
     for decisions in all_decisions:
         evaluation, memory = decisions.evaluation, decisions.memory
         before = loaded.get(evaluation.watched, AlertMemory())

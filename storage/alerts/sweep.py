@@ -25,7 +25,7 @@ OVERLAP = 120_000_000
 MOST_SWEPT = 500  # contacts in one transaction
 
 
-async def sweep(workspace: Workspace, *, now: int) -> int:
+async def sweep_rules(workspace: Workspace, *, now: int) -> int:
     """Evaluate each rule for the time since its last sweep. Return the number of evaluations of a contact."""
     types = tuple(await definitions.score_types(workspace))
     watches = [(rule, watch) for rule in await alert_rules.alert_rules(workspace) if (watch := rule.watch(types))]

@@ -9,7 +9,7 @@ from storage.domain.followups import FollowUpMove, FollowUpState
 from storage.domain.numbers import to_json
 
 if TYPE_CHECKING:  # it imports all that a change consists of
-    from storage.domain.submissions import Moved
+    from storage.domain.submissions import ScoreChanged
 
 IMPORT = "import"  #: the cause of events that the import of a file, or its undo, produced
 
@@ -81,7 +81,7 @@ def find_follow_up_event(move: str, state: str) -> EventType | None:
     return _FOLLOW_UP_EVENTS.get(move)
 
 
-def list_score_events(moved: "Moved") -> list[tuple[EventType, dict[str, Any]]]:
+def list_score_events(moved: "ScoreChanged") -> list[tuple[EventType, dict[str, Any]]]:
     """Return the events of a changed score with their data. A score that shows the same value has none."""
     if moved.before == moved.after:
         return []

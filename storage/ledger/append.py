@@ -8,11 +8,11 @@ from storage.domain.errors import Changed, Refusal
 from storage.domain.facts import Fact
 from storage.domain.fold import ScoreState
 from storage.ledger import contacts, facts
-from storage.ledger.facts import FactKey, Scored, StoredFact
+from storage.ledger.facts import FactKey, ScoreId, StoredFact
 from storage.ledger.plan import DUPLICATE, ItemKind, NewFact, Plan, PlannedItem, check_repeat
 
 
-async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[Scored, ScoreState]) -> list[Plan]:
+async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[ScoreId, ScoreState]) -> list[Plan]:
     """Append the facts of plans. Facts that another transaction has just appended are repeats.
 
     Such a transaction held the lock of the contact, so everything read under the lock since then includes its writes.
@@ -38,7 +38,7 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
         for planned, _ in stamped[plan.position]
         if planned.named_id is not None and planned.kind is ItemKind.FACT
     }
-    ids = await facts.append(session, new, received_at=received, named_ids=named_ids) if new else {}
+    ids = await facts.insert_facts(session, new, received_at=received, named_ids=named_ids) if new else {}
     stored = await facts.load_stored(session, new.keys() - ids.keys()) if len(ids) < len(new) else {}
     roots = (
         await contacts.load_roots(session, {row for row, _, _ in stored.values() if row is not None}) if stored else {}
@@ -49,7 +49,7 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
     return [await _mark_undone(session, plan) for plan in settled]
 
 
-def _check_unchanged(plan: Plan, states: Mapping[Scored, ScoreState]) -> None:
+def _check_unchanged(plan: Plan, states: Mapping[ScoreId, ScoreState]) -> None:
     """Raise Changed if a score that the plan changes has a fact later than the sender has seen (`unless_later`)."""
     seen_at = plan.submission.unless_later
     scored = [(planned.contact, planned.item.score) for planned in plan.items if planned.item.score]
@@ -70,7 +70,7 @@ async def _load_times_of_fields(session: Session, plans: Sequence[Plan]) -> dict
 
 
 def _stamp_facts(
-    plan: Plan, states: Mapping[Scored, ScoreState], stated_at: Mapping[tuple[int, str], int]
+    plan: Plan, states: Mapping[ScoreId, ScoreState], stated_at: Mapping[tuple[int, str], int]
 ) -> list[tuple[PlannedItem, Fact]]:
     """Return the items of a plan with their facts.
 
@@ -79,10 +79,10 @@ def _stamp_facts(
     command, or the cells of an import, are therefore at least a microsecond apart, in the order of the items. An
     activity with a time keeps it, even if a person imports it.
     """
-    latest: dict[Scored, int] = {}
+    latest: dict[ScoreId, int] = {}
     stamped = []
     for planned in plan.items:
-        item, at, pairs = planned.item, planned.at, planned.pairs
+        item, at, pairs = planned.item, planned.at, planned.score_ids
         for pair in pairs:
             latest.setdefault(pair, states[pair].last[0])
         if item.occurred_at is None or (plan.submission.actor and item.activity is None):
@@ -90,7 +90,7 @@ def _stamp_facts(
             at = max([at, *(latest[pair] + 1 for pair in pairs), *fields])
         for pair in pairs:
             latest[pair] = max(latest[pair], at)
-        stamped.append((planned, plan.fact(planned, at)))
+        stamped.append((planned, plan.make_fact(planned, at)))
     return stamped
 
 
@@ -115,14 +115,14 @@ def _settle_facts(
             if plan.submission.all_or_none:
                 raise  # other facts of the submission are written
             refused[planned.position] = refusal
-    settled = {**plan.settled, **{planned.position: DUPLICATE for planned in repeats}}
-    plan = replace(plan, items=(), new=tuple(appended), settled=settled, repeats=(*plan.repeats, *repeats))
+    skipped = {**plan.skipped, **{planned.position: DUPLICATE for planned in repeats}}
+    plan = replace(plan, items=(), new_facts=tuple(appended), skipped=skipped, repeats=(*plan.repeats, *repeats))
     return plan.refuse(refused)
 
 
 async def _mark_undone(session: Session, plan: Plan) -> Plan:
     """Mark a plan if its batch was undone before. Only batches with an actor can be undone."""
-    if not (plan.submission.actor and plan.new):
+    if not (plan.submission.actor and plan.new_facts):
         return plan
     undone = await facts.load_undone_batches(session, plan.workspace.id, [plan.submission.batch])
     return replace(plan, is_undone=bool(undone))

@@ -33,7 +33,7 @@ FactKey: TypeAlias = tuple[int, str, str, str]
 #: (contact row that the fact was written for, time of receipt, fact)
 StoredFact: TypeAlias = tuple[int | None, int, Fact]
 #: (contact id, key of a score type)
-Scored: TypeAlias = tuple[int, str]
+ScoreId: TypeAlias = tuple[int, str]
 
 _COLUMN_TYPES = {
     "workspace_id": "bigint", "contact_id": "bigint", "other_id": "bigint", "kind": "text", "source": "text",
@@ -42,7 +42,7 @@ _COLUMN_TYPES = {
     "activity": "text", "named_id": "text",
 }  # fmt: skip  # a column a line would hide their order
 _COLUMNS = ", ".join(_COLUMN_TYPES)
-_GIVEN = f"given({', '.join(f'{name} {type}' for name, type in _COLUMN_TYPES.items())})"
+_ROW_SET = f"given({', '.join(f'{name} {type}' for name, type in _COLUMN_TYPES.items())})"
 FEWEST_TO_RESERVE = 20  # facts for which reserving row ids first, with one more statement, costs less
 
 _IS_SPLIT = f"f.subject = '{SPLIT}' AND f.kind = 'merge'"
@@ -53,7 +53,7 @@ def make_fact_key(workspace: int, fact: Fact) -> FactKey:
     return (workspace, fact.source, fact.key, fact.subject)
 
 
-async def append(
+async def insert_facts(
     session: Session,
     facts: Mapping[FactKey, tuple[int | None, Fact]],
     *,
@@ -73,7 +73,7 @@ async def append(
         await session.insert("facts", ("id", *_COLUMN_TYPES), [(id, *row) for id, row in zip(ids, rows, strict=True)])
         return dict(zip(keys, ids, strict=True))
     written = await session.rows(
-        f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_GIVEN}"
+        f"INSERT INTO facts ({_COLUMNS}) SELECT {_COLUMNS} FROM {_ROW_SET}"
         ' WHERE true ORDER BY workspace_id, source COLLATE "C", dedupe_key COLLATE "C", subject COLLATE "C"'
         " ON CONFLICT DO NOTHING RETURNING id, workspace_id, source, dedupe_key, subject",
         [dict(zip(_COLUMN_TYPES, row, strict=True)) for row in rows],
@@ -114,6 +114,31 @@ _KINDS: Mapping[type[Fact], str] = {
 }  # fmt: skip  # all other facts are "fields"; a split has the kind of a merge, and the subject SPLIT
 
 
+def parse_fact(row: Row) -> Fact:
+    """Build a fact from its row."""
+    fields: dict[str, Json] = json.loads(row["said"])
+    common = {name: row[name] for name in ("source", "occurred_at", "batch", "actor", "reason")}
+    common |= {"key": row["dedupe_key"], "fields": fields}
+    match row["kind"]:
+        case "change":
+            return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
+        case "activity":
+            return Activity(**common, activity=row["activity"], quantity=row["amount"])
+        case "merge" if row["subject"] == SPLIT:
+            return SplitOff(**common, row=row["contact_id"], other=row["other_id"])
+        case "merge":
+            _, _, place = row["subject"].partition("/")
+            return Merged(
+                **common, row=row["contact_id"], other=row["other_id"], place=int(place or 1), into=row["amount"]
+            )
+        case "deleted":
+            return Deleted(**common)
+        case "undo":
+            return Undo(**common, undoes=row["undoes"])
+        case _:
+            return FieldValue(**common)
+
+
 def _make_key(row: Row) -> FactKey:
     return (row["workspace_id"], row["source"], row["dedupe_key"], row["subject"])
 
@@ -147,7 +172,7 @@ async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[Fact
     return {_make_key(row): row["named_id"] for row in rows}
 
 
-async def load_changes(session: Session, scored: Iterable[Scored]) -> dict[Scored, dict[int, Change]]:
+async def load_changes(session: Session, scored: Iterable[ScoreId]) -> dict[ScoreId, dict[int, Change]]:
     """Return all changes of these scores, by id of the fact. Facts of rows merged into the contacts are included."""
     pairs = sorted(set(scored))
     rows = await session.rows(
@@ -156,7 +181,7 @@ async def load_changes(session: Session, scored: Iterable[Scored]) -> dict[Score
         " JOIN facts f ON f.contact_id = m.id AND f.subject = given.subject WHERE f.kind = 'change'",
         [{"contact": contact, "subject": subject} for contact, subject in pairs],
     )
-    by_score: dict[Scored, dict[int, Change]] = {pair: {} for pair in pairs}
+    by_score: dict[ScoreId, dict[int, Change]] = {pair: {} for pair in pairs}
     for row in rows:
         fact = parse_fact(row)
         assert isinstance(fact, Change)
@@ -164,9 +189,9 @@ async def load_changes(session: Session, scored: Iterable[Scored]) -> dict[Score
     return by_score
 
 
-async def load_ledgers(session: Session, types: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, Fact]]:
+async def load_ledgers(session: Session, types: Mapping[ScoreId, ScoreType]) -> dict[ScoreId, dict[int, Fact]]:
     """Return all facts that affect these scores, undone or not, by id of the fact."""
-    by_score: dict[Scored, dict[int, Fact]] = {
+    by_score: dict[ScoreId, dict[int, Fact]] = {
         pair: dict(score_changes) for pair, score_changes in (await load_changes(session, types)).items()
     }
     ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
@@ -213,6 +238,89 @@ async def list_activities_since(session: Session, instants: Mapping[int, int]) -
     return [(row["contact"], row["id"], row["activity"]) for row in rows]
 
 
+async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
+    """Return all facts that state fields of these contacts, undone or not. Facts of merged rows are included."""
+    rows = await session.rows(
+        "SELECT f.*, given.id AS root FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id WHERE f.said <> '{}'",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    by_contact: dict[int, list[Fact]] = {id: [] for id in contacts}
+    for row in rows:
+        by_contact[row["root"]].append(parse_fact(row))
+    return by_contact
+
+
+async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[int, list[Fact]]:
+    """Return all facts that state fields, by contact row. Facts of merged rows are not included."""
+    records = await session.rows(
+        "SELECT * FROM facts WHERE said <> '{}' AND contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    by_row: dict[int, list[Fact]] = {}
+    for record in records:
+        by_row.setdefault(record["contact_id"], []).append(parse_fact(record))
+    return by_row
+
+
+async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, list[RecordedFact]]:
+    """Return all facts, by contact row. Facts of merged rows are not included."""
+    records = await session.rows(
+        "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    by_row: dict[int, list[RecordedFact]] = {row: [] for row in rows}
+    for record in records:
+        row = record["contact_id"]
+        by_row[row].append(RecordedFact(row=row, received_at=record["received_at"], fact=parse_fact(record)))
+    return by_row
+
+
+async def load_latest_instant(session: Session, rows: Collection[int]) -> int:
+    """Return the time of the latest fact of these contact rows, in µs; -1 if there is none."""
+    (row,) = await session.rows(
+        "SELECT max(occurred_at) AS at FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
+        [{"id": row} for row in sorted(rows)],
+    )
+    return -1 if row["at"] is None else int(row["at"])
+
+
+async def list_contacts_with_facts(session: Session, rows: Collection[int]) -> set[int]:
+    """Return those of these contact rows that any fact refers to."""
+    matches = await session.rows(
+        "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
+        " OR EXISTS (SELECT 1 FROM facts f WHERE f.other_id = given.id)",
+        [{"id": row} for row in sorted(rows)],
+    )
+    return {row["id"] for row in matches}
+
+
+async def count_facts(session: Session, contacts: Collection[int]) -> dict[int, tuple[int, dict[str, int]]]:
+    """Return the number of changes, activities and field values of contacts: contact → (total, number by source)."""
+    rows = await session.rows(
+        "SELECT given.id, f.source, count(*) AS number FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id AND f.kind <> 'merge' GROUP BY given.id, f.source",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    by_source: dict[int, dict[str, int]] = {id: {} for id in contacts}
+    for row in rows:
+        by_source[row["id"]][row["source"]] = row["number"]
+    return {id: (sum(numbers.values()), numbers) for id, numbers in by_source.items()}
+
+
+async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
+    """Redact the facts of contact rows up to *until*. Only the key, the times and the batch remain."""
+    await session.rows(
+        "UPDATE facts SET kind = 'deleted', contact_id = NULL, other_id = NULL, op = NULL, amount = NULL, said = '{}',"
+        " actor = NULL, reason = NULL, activity = NULL, named_id = NULL WHERE occurred_at <= $2"
+        " AND (contact_id IN (SELECT id FROM given(id bigint)) OR other_id IN (SELECT id FROM given(id bigint)))",
+        [{"id": row} for row in sorted(rows)],
+        until,
+    )
+
+
 async def load_links(session: Session, workspace: int, rows: Collection[int]) -> list[tuple[int, int, int | None]]:
     """Return the links between these contact rows and others, in fact order: (row, other row, row merged into).
 
@@ -230,6 +338,28 @@ async def load_links(session: Session, workspace: int, rows: Collection[int]) ->
         for row in links
         if (row["batch"] in undone) == (row["subject"] == SPLIT)
     ]
+
+
+async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[int, list[int]]:
+    """Return, for each contact, its own row and all rows that merges or splits connect with it, also if undone.
+
+    A deleted row connects nothing: its merges and splits are no longer in the ledger.
+    """
+    rows, links = set(contacts), set[tuple[int, int]]()
+    unread = rows
+    while unread:
+        link_rows = await session.rows(
+            "SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
+            " AND contact_id IN (SELECT id FROM given(id bigint))"
+            " UNION SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
+            " AND other_id IN (SELECT id FROM given(id bigint))",
+            [{"id": row} for row in sorted(unread)],
+        )
+        links |= {(row["contact_id"], row["other_id"]) for row in link_rows}
+        unread = {row for link in links for row in link} - rows
+        rows |= unread
+    root = resolve_merges(rows, links)
+    return {contact: sorted(row for row in rows if root[row] == root[contact]) for contact in contacts}
 
 
 async def load_splits(session: Session, contacts: Collection[int]) -> set[frozenset[int]]:
@@ -270,126 +400,6 @@ async def move_facts(session: Session, rows: Collection[int], named_ids: Collect
     )
 
 
-async def count_facts(session: Session, contacts: Collection[int]) -> dict[int, tuple[int, dict[str, int]]]:
-    """Return the number of changes, activities and field values of contacts: contact → (total, number by source)."""
-    rows = await session.rows(
-        "SELECT given.id, f.source, count(*) AS number FROM given(id bigint)"
-        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
-        " JOIN facts f ON f.contact_id = m.id AND f.kind <> 'merge' GROUP BY given.id, f.source",
-        [{"id": id} for id in sorted(contacts)],
-    )
-    by_source: dict[int, dict[str, int]] = {id: {} for id in contacts}
-    for row in rows:
-        by_source[row["id"]][row["source"]] = row["number"]
-    return {id: (sum(numbers.values()), numbers) for id, numbers in by_source.items()}
-
-
-async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[int, list[Fact]]:
-    """Return all facts that state fields, by contact row. Facts of merged rows are not included."""
-    records = await session.rows(
-        "SELECT * FROM facts WHERE said <> '{}' AND contact_id IN (SELECT id FROM given(id bigint))",
-        [{"id": row} for row in sorted(rows)],
-    )
-    by_row: dict[int, list[Fact]] = {}
-    for record in records:
-        by_row.setdefault(record["contact_id"], []).append(parse_fact(record))
-    return by_row
-
-
-async def load_linked_rows(session: Session, contacts: Collection[int]) -> dict[int, list[int]]:
-    """Return, for each contact, its own row and all rows that merges or splits connect with it, also if undone.
-
-    A deleted row connects nothing: its merges and splits are no longer in the ledger.
-    """
-    rows, links = set(contacts), set[tuple[int, int]]()
-    unread = rows
-    while unread:
-        link_rows = await session.rows(
-            "SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
-            " AND contact_id IN (SELECT id FROM given(id bigint))"
-            " UNION SELECT contact_id, other_id FROM facts WHERE kind = 'merge'"
-            " AND other_id IN (SELECT id FROM given(id bigint))",
-            [{"id": row} for row in sorted(unread)],
-        )
-        links |= {(row["contact_id"], row["other_id"]) for row in link_rows}
-        unread = {row for link in links for row in link} - rows
-        rows |= unread
-    root = resolve_merges(rows, links)
-    return {contact: sorted(row for row in rows if root[row] == root[contact]) for contact in contacts}
-
-
-async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, list[RecordedFact]]:
-    """Return all facts, by contact row. Facts of merged rows are not included."""
-    records = await session.rows(
-        "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
-        [{"id": row} for row in sorted(rows)],
-    )
-    by_row: dict[int, list[RecordedFact]] = {row: [] for row in rows}
-    for record in records:
-        row = record["contact_id"]
-        by_row[row].append(RecordedFact(row=row, received_at=record["received_at"], fact=parse_fact(record)))
-    return by_row
-
-
-async def redact_facts(session: Session, rows: Collection[int], *, until: int) -> None:
-    """Redact the facts of contact rows up to *until*. Only the key, the times and the batch remain."""
-    await session.rows(
-        "UPDATE facts SET kind = 'deleted', contact_id = NULL, other_id = NULL, op = NULL, amount = NULL, said = '{}',"
-        " actor = NULL, reason = NULL, activity = NULL, named_id = NULL WHERE occurred_at <= $2"
-        " AND (contact_id IN (SELECT id FROM given(id bigint)) OR other_id IN (SELECT id FROM given(id bigint)))",
-        [{"id": row} for row in sorted(rows)],
-        until,
-    )
-
-
-async def list_contacts_with_facts(session: Session, rows: Collection[int]) -> set[int]:
-    """Return those of these contact rows that any fact refers to."""
-    matches = await session.rows(
-        "SELECT given.id FROM given(id bigint) WHERE EXISTS (SELECT 1 FROM facts f WHERE f.contact_id = given.id)"
-        " OR EXISTS (SELECT 1 FROM facts f WHERE f.other_id = given.id)",
-        [{"id": row} for row in sorted(rows)],
-    )
-    return {row["id"] for row in matches}
-
-
-async def load_latest_instant(session: Session, rows: Collection[int]) -> int:
-    """Return the time of the latest fact of these contact rows, in µs; -1 if there is none."""
-    (row,) = await session.rows(
-        "SELECT max(occurred_at) AS at FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
-        [{"id": row} for row in sorted(rows)],
-    )
-    return -1 if row["at"] is None else int(row["at"])
-
-
-async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[int, list[Fact]]:
-    """Return all facts that state fields of these contacts, undone or not. Facts of merged rows are included."""
-    rows = await session.rows(
-        "SELECT f.*, given.id AS root FROM given(id bigint)"
-        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
-        " JOIN facts f ON f.contact_id = m.id WHERE f.said <> '{}'",
-        [{"id": id} for id in sorted(contacts)],
-    )
-    by_contact: dict[int, list[Fact]] = {id: [] for id in contacts}
-    for row in rows:
-        by_contact[row["root"]].append(parse_fact(row))
-    return by_contact
-
-
-async def find_gone(session: Session, workspace: int, contacts: Collection[int]) -> set[int]:
-    """Return those of these contacts that are gone: they have changes, activities or field values, all undone.
-
-    Facts of merged rows count.
-    """
-    rows = await session.rows(
-        "SELECT DISTINCT given.id, f.batch FROM given(id bigint)"
-        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
-        " JOIN facts f ON f.contact_id = m.id AND f.kind IN ('change', 'activity', 'fields')",
-        [{"id": id} for id in sorted(contacts)],
-    )
-    undone = await load_undone_batches(session, workspace, {row["batch"] for row in rows})
-    return {row["id"] for row in rows} - {row["id"] for row in rows if row["batch"] not in undone}
-
-
 async def load_undone_batches(session: Session, workspace: int, batches: Iterable[str]) -> frozenset[str]:
     """Return those of *batches* that are undone. An undo that is itself undone does not count."""
     requested = frozenset(batches)
@@ -426,7 +436,7 @@ async def find_undo_in_force(workspace: Workspace, *, batch: str) -> str | None:
     return str(rows[0]["batch"])
 
 
-async def load_undone_batch(session: Session, workspace: int, batch: str) -> tuple[str, bool] | None:
+async def resolve_undo(session: Session, workspace: int, batch: str) -> tuple[str, bool] | None:
     """Return the batch of the facts that are undone or restored if *batch* is undone; None if *batch* has no facts.
 
     If *batch* is an undo, this is the batch that it undoes, and so on. The result also says whether the facts are
@@ -444,6 +454,26 @@ async def load_undone_batch(session: Session, workspace: int, batch: str) -> tup
     return None
 
 
+async def find_gone_contacts(session: Session, workspace: int, contacts: Collection[int]) -> set[int]:
+    """Return those of these contacts that are gone: they have changes, activities or field values, all undone.
+
+    Facts of merged rows count.
+    """
+    rows = await session.rows(
+        "SELECT DISTINCT given.id, f.batch FROM given(id bigint)"
+        " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
+        " JOIN facts f ON f.contact_id = m.id AND f.kind IN ('change', 'activity', 'fields')",
+        [{"id": id} for id in sorted(contacts)],
+    )
+    undone = await load_undone_batches(session, workspace, {row["batch"] for row in rows})
+    return {row["id"] for row in rows} - {row["id"] for row in rows if row["batch"] not in undone}
+
+
+async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
+    """Return whether a person's batch is in the ledger."""
+    return bool(await list_batch_facts(database.current_database().reader, workspace.id, batch))
+
+
 async def count_contacts(session: Session, workspace: int, batch: str, *, most: int) -> int:
     """Return the number of contacts that a person's batch affects, at most *most*."""
     (row,) = await session.rows(
@@ -456,7 +486,7 @@ async def count_contacts(session: Session, workspace: int, batch: str, *, most: 
     return int(row["number"])
 
 
-async def list_batch_members(
+async def list_batch_facts(
     session: Session, workspace: int, batch: str, *, contacts: Collection[int] = ()
 ) -> Sequence[Row]:
     """Return the facts of a person's batch, all or only those of *contacts*, in the order in which they were appended.
@@ -482,31 +512,6 @@ async def list_batch_members(
     )
 
 
-def parse_fact(row: Row) -> Fact:
-    """Build a fact from its row."""
-    fields: dict[str, Json] = json.loads(row["said"])
-    common = {name: row[name] for name in ("source", "occurred_at", "batch", "actor", "reason")}
-    common |= {"key": row["dedupe_key"], "fields": fields}
-    match row["kind"]:
-        case "change":
-            return Change(**common, score=row["subject"], op=Op(row["op"]), amount=row["amount"])
-        case "activity":
-            return Activity(**common, activity=row["activity"], quantity=row["amount"])
-        case "merge" if row["subject"] == SPLIT:
-            return SplitOff(**common, row=row["contact_id"], other=row["other_id"])
-        case "merge":
-            _, _, place = row["subject"].partition("/")
-            return Merged(
-                **common, row=row["contact_id"], other=row["other_id"], place=int(place or 1), into=row["amount"]
-            )
-        case "deleted":
-            return Deleted(**common)
-        case "undo":
-            return Undo(**common, undoes=row["undoes"])
-        case _:
-            return FieldValue(**common)
-
-
 async def list_batch_keys(
     session: Session, workspace: int, batch: str, contacts: Iterable[int]
 ) -> list[tuple[int, str]]:
@@ -521,11 +526,6 @@ async def list_batch_keys(
         batch,
     )
     return [(row["contact"], row["dedupe_key"]) for row in rows]
-
-
-async def is_recorded(workspace: Workspace, *, batch: str) -> bool:
-    """Return whether a person's batch is in the ledger."""
-    return bool(await list_batch_members(database.current_database().reader, workspace.id, batch))
 
 
 async def load_batch_origin(workspace: Workspace, *, batch: str) -> tuple[str, int] | None:

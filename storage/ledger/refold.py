@@ -16,7 +16,7 @@ SOURCE = "import"  #: the source of deferred undos: only imports are that large
 REFOLD = "refold"  #: kind and lane of the job that recalculates marked contacts; its key is the undo's batch
 
 
-class FoldFirst(Exception):
+class RefoldNeeded(Exception):
     """Raised if a write concerns marked contacts. The caller must record *refoldings* before it repeats the write."""
 
     def __init__(self, refoldings: Sequence[tuple[Workspace, Submission]]) -> None:
@@ -45,11 +45,11 @@ async def mark_contacts(session: Session, workspace: Workspace, *, batch: str, u
         batch,
         undo,
     )
-    await enqueue(session, [make_job(workspace, undo=undo, now=now)], now=now)
+    await enqueue(session, [make_refold_job(workspace, undo=undo, now=now)], now=now)
     return await count_marked(session, workspace, undo=undo)
 
 
-def make_job(workspace: Workspace, *, undo: str, now: int) -> NewJob:
+def make_refold_job(workspace: Workspace, *, undo: str, now: int) -> NewJob:
     """Return the job that recalculates the contacts that an undo has marked."""
     return NewJob(workspace=workspace.id, kind=REFOLD, lane=REFOLD, key=undo, subject=0, due_at=now)
 
@@ -62,7 +62,7 @@ async def count_marked(session: Session, workspace: Workspace, *, undo: str) -> 
     return int(row["number"])
 
 
-async def load_marked(workspace: Workspace, *, undo: str, most: int) -> list[int]:
+async def list_marked(workspace: Workspace, *, undo: str, most: int) -> list[int]:
     """Return the next contacts that are marked by an undo, at most *most*."""
     rows = await database.read(
         "SELECT contact_id FROM pending_refolds WHERE workspace_id = $1 AND undo = $2 ORDER BY contact_id LIMIT $3",
@@ -73,7 +73,7 @@ async def load_marked(workspace: Workspace, *, undo: str, most: int) -> list[int
     return [row["contact_id"] for row in rows]
 
 
-async def find_marked(session: Session, roots: Collection[int]) -> dict[tuple[int, str], list[int]]:
+async def list_marked_rows(session: Session, roots: Collection[int]) -> dict[tuple[int, str], list[int]]:
     """Return the marked rows of these contacts, including merged rows: (workspace id, batch of the undo) → rows."""
     if not await session.rows("SELECT 1 AS marked FROM pending_refolds LIMIT 1"):
         return {}
@@ -89,7 +89,7 @@ async def find_marked(session: Session, roots: Collection[int]) -> dict[tuple[in
     return contacts_of
 
 
-async def find_marked_roots(session: Session, roots: Collection[int]) -> set[int]:
+async def find_marked_contacts(session: Session, roots: Collection[int]) -> set[int]:
     """Return the contacts among these that have a marked row."""
     rows = await session.rows(
         "SELECT DISTINCT given.id FROM given(id bigint) JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"

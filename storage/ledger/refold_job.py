@@ -12,7 +12,7 @@ from storage.ledger.committer import record
 SLICE = 100  #: contacts in one transaction
 
 
-async def fold_pending(
+async def refold_pending(
     workspace: Workspace,
     *,
     undo: str,
@@ -24,14 +24,16 @@ async def fold_pending(
     *on_slice* gets the result of each slice.
     """
     handler = make_refold_handler(clock, on_slice=on_slice)
-    await run_here(workspace, job=refold.make_job(workspace, undo=undo, now=clock()), handler=handler, clock=clock)
+    await run_here(
+        workspace, job=refold.make_refold_job(workspace, undo=undo, now=clock()), handler=handler, clock=clock
+    )
 
 
 def make_refold_handler(clock: Callable[[], int], *, on_slice: Callable[[Recorded], None] = lambda _: None) -> Handler:
     """Return the handler that recalculates the next contacts that an undo has marked."""
 
     async def fold_slice(workspace: Workspace, job: Job) -> JobResult:
-        ids = await refold.load_marked(workspace, undo=job.key, most=SLICE)
+        ids = await refold.list_marked(workspace, undo=job.key, most=SLICE)
         if not ids:
             return JobResult()
         now = clock()

@@ -34,7 +34,7 @@ class _LedgerView:
     named_ids: Mapping[FactKey, str]  #: key → the id by which the fact identified its contact
     identity_counts: Mapping[int, int]  #: contact to be split → number of its addresses and ids
     linked_rows: list[tuple[int, int]] = field(default_factory=list)  #: rows of contacts that items of the group link
-    newcomers: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
+    new_contacts: dict[int, str | None] = field(default_factory=dict)  #: negative row → address as typed
     resolved: dict[FactKey, tuple[Plan, PlannedItem]] = field(default_factory=dict)  #: items that become facts
 
     def copy(self) -> "_LedgerView":
@@ -44,7 +44,7 @@ class _LedgerView:
             row_of=dict(self.row_of),
             stored=dict(self.stored),
             linked_rows=list(self.linked_rows),
-            newcomers=dict(self.newcomers),
+            new_contacts=dict(self.new_contacts),
             resolved=dict(self.resolved),
         )
 
@@ -53,7 +53,7 @@ class _LedgerView:
         if key not in self.resolved:
             return self.stored.get(key)
         plan, planned = self.resolved[key]
-        return planned.rows[0], plan.submission.received_at, plan.fact(planned, planned.at)
+        return planned.rows[0], plan.submission.received_at, plan.make_fact(planned, planned.at)
 
     def root(self, row: int) -> int:
         """Return the contact that a row belonged to before this group of submissions."""
@@ -73,7 +73,7 @@ class _LedgerView:
 
 
 async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
-    """Resolve the contacts of all items. New contacts are planned here and inserted by `insert_newcomers`.
+    """Resolve the contacts of all items. New contacts are planned here and inserted by `insert_new_contacts`.
 
     A refused item and a repeat of a fact create no contact. A submission that is refused as a whole does not affect the
     submissions after it.
@@ -136,7 +136,7 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
         for planned in plan.items:
             rows = {row for row in _list_rows(planned, row_of) if row is not None}
             if len(rows) > 1:
-                link_keys |= {plan.link_key(planned, place) for place, _, _ in make_links(rows)}
+                link_keys |= {plan.make_link_key(planned, place) for place, _, _ in make_links(rows)}
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
     # A split can only matter to an item that refers to several rows, or to another row than the fact that it repeats.
     ambiguous_rows: set[int] = set()
@@ -157,7 +157,7 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
         for row in _list_known_rows(planned, row_of, None)
     }
     identity_counts = await contacts.count_identities(session, split_contacts) if split_contacts else {}
-    all_identities = [identity for planned in planned_items for identity in planned.all_identities]
+    all_identities = [identity for planned in planned_items for identity in planned.identities_in_all_forms]
     tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
     return _LedgerView(
         verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones, splits=splits,
@@ -170,9 +170,9 @@ def _resolve_plan(plan: Plan, view: _LedgerView) -> Plan:
     items: list[PlannedItem] = []
     repeats: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
-    settled = dict(plan.settled)
+    skipped = dict(plan.skipped)
     identities: dict[Identity, int] = {}
-    newcomers_before = len(view.newcomers)
+    count_before = len(view.new_contacts)
     for planned in plan.items:
         try:
             outcome, resolved = _resolve_item(plan, planned, view, identities)
@@ -180,15 +180,15 @@ def _resolve_plan(plan: Plan, view: _LedgerView) -> Plan:
             refused[planned.position] = refusal
             continue
         if outcome is not None:
-            settled[planned.position] = outcome
+            skipped[planned.position] = outcome
         if outcome is DUPLICATE:
             repeats.append(planned)
         if resolved is not None:
             items.append(resolved)
-    newcomers = dict(list(view.newcomers.items())[newcomers_before:])
+    new_contacts = dict(list(view.new_contacts.items())[count_before:])
     return replace(
-        plan, items=tuple(items), repeats=tuple(repeats), settled=settled, newcomers=newcomers, identities=identities,
-        tombstones=view.tombstones, roots=view.roots,
+        plan, items=tuple(items), repeats=tuple(repeats), skipped=skipped, new_contacts=new_contacts,
+        new_identities=identities, tombstones=view.tombstones, roots=view.roots,
     ).refuse(refused)  # fmt: skip  # arguments grouped by meaning
 
 
@@ -209,13 +209,13 @@ def _resolve_item(
         check_repeat(plan, planned, stored, is_same=_is_same_contact(plan, planned, view, stored))
         return DUPLICATE, None
     is_deleted = bool(view.tombstones) and any(
-        view.tombstones.get(identity, -1) >= planned.at for identity in planned.all_identities
+        view.tombstones.get(identity, -1) >= planned.at for identity in planned.identities_in_all_forms
     )
     if is_deleted and planned.kind is not ItemKind.DELETION:
         return DELETED, None
     if planned.kind is ItemKind.SPLIT:
         return None, _resolve_split(planned, view)
-    rows_of = [_find_rows(plan, reference, view, identities) for reference in planned.references]
+    rows_of = [_find_or_create_rows(plan, reference, view, identities) for reference in planned.references]
     rows = [row for reference_rows in rows_of for row in reference_rows]
     is_fact = planned.kind is ItemKind.FACT
     if is_fact and len(rows) > 1 and (own_row := _find_row_split_apart(planned, rows, view)) is not None:
@@ -233,24 +233,41 @@ def _resolve_item(
     return None, replace(resolved, links=new_links) if new_links else resolved
 
 
-def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _LedgerView) -> tuple[Link, ...]:
-    """Add the links of an item to *view*. Return those that are not in the ledger yet.
+def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView, stored: StoredFact) -> bool:
+    """Return whether an item is about the same contact as *stored*, the fact with its key.
 
-    Raises the refusal of a conflict if the ledger has a link of the same item between other contacts.
+    Usually all references of the item must lead to the contact of the fact. Two exceptions:
+    If the item has the same id as the fact, the address of the item may lead to another contact by now.
+    After a split, the fact may belong to the contact of the id, or to the contact that the id was split from, which may
+    be deleted.
     """
-    new_links = []
-    for link in links:
-        key = plan.link_key(resolved, link[0])
-        if key not in view.stored:
-            new_links.append(link)
-            view.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.link(resolved, link))
-        elif not _is_merge_of(view.stored[key], link):
-            raise plan.conflict()
-    view.linked_rows.extend(link[1:] for link in links)
-    return tuple(new_links)
+    rows = _list_known_rows(planned, view.row_of, None)
+    unknown = {identity for identity in planned.identities if identity not in view.row_of}
+    if not rows or unknown - view.tombstones.keys():
+        return False
+    links = make_links(rows)
+    is_linked = all(
+        plan.make_link_key(planned, link[0]) in view.stored
+        and _is_merge_of(view.stored[plan.make_link_key(planned, link[0])], link)
+        for link in links
+    )
+    if planned.kind is ItemKind.MERGE:
+        return is_linked and bool(links)
+    stored_row, _, fact = stored
+    if planned.kind is ItemKind.SPLIT:
+        return isinstance(fact, SplitOff) and view.row_of[planned.references[-1].identities[0]] == fact.other
+    if stored_row is None:
+        return False
+    contact_of_fact = view.root(stored_row)
+    contacts_of_item = {view.root(row) for row in rows}
+    name = None if planned.named_id is None else make_name(*planned.named_id[1:])
+    has_same_id = name is not None and view.named_ids.get(planned.key) == name
+    if contact_of_fact in contacts_of_item and (is_linked or has_same_id):
+        return True
+    return all(contact == contact_of_fact or view.were_split_apart(contact, stored_row) for contact in contacts_of_item)
 
 
-def _find_rows(
+def _find_or_create_rows(
     plan: Plan, reference: ContactReference, view: _LedgerView, identities: dict[Identity, int]
 ) -> Collection[int]:
     """Return the contact rows of a reference, or a new row. Unknown identities are assigned to the first of them."""
@@ -262,8 +279,8 @@ def _find_rows(
     if not rows and not plan.submission.creates:
         raise UnknownContact
     if not rows:
-        row = -1 - len(view.newcomers)
-        view.newcomers[row] = reference.email
+        row = -1 - len(view.new_contacts)
+        view.new_contacts[row] = reference.email
         rows = {row}
     added = {identity: min(rows) for identity in reference.identities if identity not in view.row_of}
     view.row_of.update(added)
@@ -283,6 +300,23 @@ def _find_row_split_apart(planned: PlannedItem, rows: Collection[int], view: _Le
     return row if any(other != row and view.were_split_apart(row, other) for other in rows) else None
 
 
+def _add_links(plan: Plan, resolved: PlannedItem, links: Sequence[Link], view: _LedgerView) -> tuple[Link, ...]:
+    """Add the links of an item to *view*. Return those that are not in the ledger yet.
+
+    Raises the refusal of a conflict if the ledger has a link of the same item between other contacts.
+    """
+    new_links = []
+    for link in links:
+        key = plan.make_link_key(resolved, link[0])
+        if key not in view.stored:
+            new_links.append(link)
+            view.stored[key] = (resolved.rows[0], plan.submission.received_at, plan.make_link_fact(resolved, link))
+        elif not _is_merge_of(view.stored[key], link):
+            raise plan.make_conflict()
+    view.linked_rows.extend(link[1:] for link in links)
+    return tuple(new_links)
+
+
 def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
     """Return a split with the row that has the id, and a new row for the id. Raises UnknownContact or CannotSplit."""
     contact, id_to_split = planned.references
@@ -297,8 +331,8 @@ def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
         raise CannotSplit(f"`{name}` is an id of another contact")
     if view.identity_counts[view.root(row)] == 1:
         raise CannotSplit(f"`{name}` is all that identifies this contact: there is nothing to split off")
-    new_row = -1 - len(view.newcomers)
-    view.newcomers[new_row] = None
+    new_row = -1 - len(view.new_contacts)
+    view.new_contacts[new_row] = None
     resolved = planned.with_rows([view.row_of[identity], new_row], view.roots)
     return replace(resolved, links=make_links(resolved.rows))
 
@@ -318,37 +352,3 @@ def _list_known_rows(planned: PlannedItem, row_of: Mapping[Identity, int], store
     """Return the known contact rows of an item and of the stored fact with its key."""
     stored_row = None if stored is None else stored[0]
     return {row for row in (*_list_rows(planned, row_of), stored_row) if row is not None}
-
-
-def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView, stored: StoredFact) -> bool:
-    """Return whether an item is about the same contact as *stored*, the fact with its key.
-
-    Usually all references of the item must lead to the contact of the fact. Two exceptions:
-    If the item has the same id as the fact, the address of the item may lead to another contact by now.
-    After a split, the fact may belong to the contact of the id, or to the contact that the id was split from, which may
-    be deleted.
-    """
-    rows = _list_known_rows(planned, view.row_of, None)
-    unknown = {identity for identity in planned.identities if identity not in view.row_of}
-    if not rows or unknown - view.tombstones.keys():
-        return False
-    links = make_links(rows)
-    is_linked = all(
-        plan.link_key(planned, link[0]) in view.stored
-        and _is_merge_of(view.stored[plan.link_key(planned, link[0])], link)
-        for link in links
-    )
-    if planned.kind is ItemKind.MERGE:
-        return is_linked and bool(links)
-    stored_row, _, fact = stored
-    if planned.kind is ItemKind.SPLIT:
-        return isinstance(fact, SplitOff) and view.row_of[planned.references[-1].identities[0]] == fact.other
-    if stored_row is None:
-        return False
-    contact_of_fact = view.root(stored_row)
-    contacts_of_item = {view.root(row) for row in rows}
-    name = None if planned.named_id is None else make_name(*planned.named_id[1:])
-    has_same_id = name is not None and view.named_ids.get(planned.key) == name
-    if contact_of_fact in contacts_of_item and (is_linked or has_same_id):
-        return True
-    return all(contact == contact_of_fact or view.were_split_apart(contact, stored_row) for contact in contacts_of_item)

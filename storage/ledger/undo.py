@@ -11,8 +11,8 @@ from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, refold
 from storage.ledger.plan import Plan, UndoScope
 
-IMPORT = "import/"  #: the prefix of the batch of an import
-UNDO_AT_ONCE = 200  #: the most contacts that an undo recalculates in its own transaction
+IMPORT_PREFIX = "import/"  #: the prefix of the batch of an import
+MOST_UNDONE_AT_ONCE = 200  #: the most contacts that an undo recalculates in its own transaction
 
 
 async def find_undo_scope(session: Session, plan: Plan) -> Plan:
@@ -25,16 +25,16 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # arguments grouped by meaning
     workspace = plan.workspace.id
-    undone = await facts.load_undone_batch(session, workspace, submission.undoes)
+    undone = await facts.resolve_undo(session, workspace, submission.undoes)
     if undone is None:
         return plan.refuse_whole(NothingToUndo())
     batch, restores = undone
     restores ^= bool(submission.refolds)  # such a submission names the undo itself
     if submission.defers:
-        number = await facts.count_contacts(session, workspace, batch, most=UNDO_AT_ONCE + 1)
-        if number > UNDO_AT_ONCE:
+        number = await facts.count_contacts(session, workspace, batch, most=MOST_UNDONE_AT_ONCE + 1)
+        if number > MOST_UNDONE_AT_ONCE:
             return replace(plan, undo=UndoScope(undo=undo, batch=batch, restores=restores, deferred=True))
-    members = await facts.list_batch_members(session, workspace, batch, contacts=submission.refolds)
+    members = await facts.list_batch_facts(session, workspace, batch, contacts=submission.refolds)
     scores = [
         (row["contact_id"], key)
         for row in members
@@ -75,8 +75,8 @@ async def append_undo(session: Session, plan: Plan) -> Plan:
     if await facts.load_undone_batches(session, plan.workspace.id, [scope.undo.undoes]):
         return plan.refuse_whole(NothingToUndo("that was undone already"))
     now = submission.received_at
-    await facts.append(session, {key: (None, scope.undo)}, received_at={key: now})
-    if scope.batch.startswith(IMPORT):
+    await facts.insert_facts(session, {key: (None, scope.undo)}, received_at={key: now})
+    if scope.batch.startswith(IMPORT_PREFIX):
         is_undo = await facts.load_undone_batches(session, plan.workspace.id, [scope.batch])
         await record_change(
             session, plan.workspace, who=submission.author,

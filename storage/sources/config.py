@@ -51,7 +51,7 @@ async def add_source(
             raise AlreadyThere(f"the source `{slug}` already exists; choose another name")
         if settings is not None and settings.write_back:
             await lock_exclusively(session, workspace)
-            await writeback_queue.restart_writing(session, workspace, slug, anew=False, now=now)
+            await writeback_queue.restart_write_backs(session, workspace, slug, forget_written=False, now=now)
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_ADDED, subject=slug,
             before=None, after=await _load_document(session, workspace, slug, has_secrets=True), now=now,
@@ -105,7 +105,7 @@ async def set_source(
             is_elsewhere = settings.write_back != written_before or settings.api_url != before["settings"].get(
                 "api_url"
             )
-            await writeback_queue.restart_writing(session, workspace, slug, anew=is_elsewhere, now=now)
+            await writeback_queue.restart_write_backs(session, workspace, slug, forget_written=is_elsewhere, now=now)
 
     await database.write(body)
     return await find_source(workspace.team, slug=slug)
@@ -158,10 +158,10 @@ async def remove_source(workspace: Workspace, *, slug: str, by: str, now: int) -
         for table in ("deliveries", "refusals"):
             await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
         await readback_queue.stop_readback(session, workspace.id, slug)
-        await writeback_queue.stop_writing(session, workspace, slug)
+        await writeback_queue.delete_queue(session, workspace, slug)
         before = await _load_document(session, workspace, slug)
         await session.rows("DELETE FROM sources WHERE id = $1", id)
-        await writeback_queue.update_writing(session, workspace)
+        await writeback_queue.save_writing_sources(session, workspace)
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_REMOVED, subject=slug,
             before=before, after=None, now=now,

@@ -19,7 +19,7 @@ from storage.domain.facts import Item, Op
 from storage.domain.filters.terms import Filter
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved, Recorded, Status, Submission
+from storage.domain.submissions import Recorded, ScoreChanged, Status, Submission
 from storage.job_runner import Handler, JobResult, RetryLater, run_here
 from storage.jobs import Job
 from storage.ledger import contacts
@@ -173,8 +173,8 @@ def _count_slice(
     result.done += len(ids)
     result.missing += len(ids) - len(existing)
     result.unsent += recorded.unsent
-    moved: dict[int, list[Moved]] = {}
-    for move in recorded.moved:
+    moved: dict[int, list[ScoreChanged]] = {}
+    for move in recorded.score_changes:
         moved.setdefault(move.contact, []).append(move)
     outcomes: dict[int, list[tuple[Item, Status]]] = {}
     for item, outcome in zip(items, recorded.outcomes, strict=True):
@@ -191,7 +191,7 @@ def _count_contact(
     change: BulkChange,
     contact: Contact,
     outcomes: Sequence[tuple[Item, Status]],
-    moved: Sequence[Moved],
+    moved: Sequence[ScoreChanged],
 ) -> None:
     if any(status is Status.QUARANTINED for _, status in outcomes):
         result.refused += 1
@@ -209,7 +209,7 @@ def _count_contact(
         result.first.append((contact.id, scores))
 
 
-def is_cut(move: Moved, change: ScoreChange | None) -> bool:
+def is_cut(move: ScoreChanged, change: ScoreChange | None) -> bool:
     """Return whether the range of a score has cut what was added to it."""
     if change is None or change.op is not Op.ADD or move.after is None:
         return False

@@ -8,7 +8,7 @@ from storage.events.deliveries import Failure, next_delivery, record_failure
 from storage.events.publish import publish_events
 from storage.sources.config import add_source
 from storage.sources.subscriptions import add_subscription, find_subscription, subscriptions
-from storage.sources.writeback_queue import pause_writing
+from storage.sources.writeback_queue import pause_write_backs
 from tests.journeys.acme import Acme
 from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused
 
@@ -119,7 +119,7 @@ async def test_an_admin_hears_that_scores_are_no_longer_written(acme: Acme) -> N
         acme.workspace, slug="hub", provider="hubspot", secrets=["s"], api_token="t",
         settings=SourceSettings(write_back={"score": "contact_score"}), by=ADMIN, now=now,
     )  # fmt: skip  # what, then who and when
-    await pause_writing(acme.workspace, source=source, because="it answered 401: <expired>", now=now)
+    await pause_write_backs(acme.workspace, source=source, because="it answered 401: <expired>", now=now)
 
     def told() -> list[Message] | None:
         return [post for post in acme.sandbox.world.posts if "no longer written" in acme.seen(post)] or None

@@ -109,7 +109,7 @@ def test_what_writes_is_told_the_time() -> None:
         "sources.health.record_reported", "scoring.fold_marked.fold_again", "alerts.followups.move_message",
         "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
         "late_answers.delete_answer", "sources.readback_queue.clear_failure", "remove_workspace.remove_workspace",
-        "sources.writeback_queue.clear_refusal", "sources.writeback_queue.record_written", "jobs.drop_repeated",
+        "sources.writeback_queue.clear_problem", "sources.writeback_queue.record_written", "jobs.drop_repeated",
         "jobs.delete_lane", "ledger.words.fill_words",
         "bulk_changes.cancel_bulk_change", "bulk_changes.save_progress",
         "sent_files.cancel_file", "sent_files.record_start",
