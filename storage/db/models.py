@@ -16,7 +16,7 @@ class _TableMeta(ModelMeta):
     def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> ModelMeta:
         for field in attrs.values():
             if isinstance(field, fields.CharField):
-                field.validators.clear()  # otherwise a filter by a text that is too long raises instead of matching none
+                field.validators.clear()  # otherwise a filter by a text that is too long raises an error
         # Tortoise would parse the source of this file once for each class, which took half of a program's start.
         return super().__new__(cls, name, bases, {**attrs, "_no_comments": True})
 
