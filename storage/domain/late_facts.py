@@ -52,11 +52,11 @@ class LateFold:
         self._stored, self._is_rank_enough = stored, is_rank_enough(score_type)
         self._fields, self._fields_since = fields or {}, fields_since
         self._new_facts = deque(sorted(new_facts.items(), key=lambda item: fold_order(item[1])))
-        self._current: ScoreState | None = None  # None before the first window
+        self._state_so_far: ScoreState | None = None  # None before the first window
         self.since = self._new_facts[0][1].occurred_at  #: the instant of the earliest new fact, in µs
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the fold needs no further window."""
         return self.state is not None or self.needs_ledger
 
@@ -66,51 +66,51 @@ class LateFold:
         The first window has all effects from *since* on up to some instant, and before these all effects from the last
         one with a known state on, or all effects if no state is known.
         """
-        if self._current is None:
-            window = self._start(window)
+        if self._state_so_far is None:
+            window = self._start_from_stored(window)
         for stored in window:
-            if self.is_over:
+            if self.is_finished:
                 return
             while self._new_facts and fold_order(self._new_facts[0][1]) < fold_order(stored.fact):
                 self._apply_new_fact()
             self._apply_stored_fact(stored)
-        if is_last and not self.is_over:
+        if is_last and not self.is_finished:
             while self._new_facts:
                 self._apply_new_fact()
-            assert self._current is not None
-            self.state = replace(self._current, last=max(self._stored.last, self._current.last))
+            assert self._state_so_far is not None
+            self.state = replace(self._state_so_far, last=max(self._stored.last, self._state_so_far.last))
 
-    def _start(self, window: Sequence[StoredEffect]) -> Sequence[StoredEffect]:
+    def _start_from_stored(self, window: Sequence[StoredEffect]) -> Sequence[StoredEffect]:
         """Set the state to start from; return the effects after it."""
-        self._current, first = beginning(self.score_type), 0
+        self._state_so_far, first = beginning(self.score_type), 0
         for index, stored in enumerate(window):
-            if stored.fact.occurred_at < self.since and (state := self._find_state(stored)) is not None:
-                self._current, first = state, index + 1
+            if stored.fact.occurred_at < self.since and (state := self._restore_state(stored)) is not None:
+                self._state_so_far, first = state, index + 1
         # Before the first fact there are no fields. At the instant of the state, another fact may have changed one.
-        self.needs_ledger = self._fields_since >= (self._current.at if first else 0)
+        self.needs_ledger = self._fields_since >= (self._state_so_far.at if first else 0)
         return window[first:]
 
-    def _find_state(self, stored: StoredEffect) -> ScoreState | None:
+    def _restore_state(self, stored: StoredEffect) -> ScoreState | None:
         """Return the state after a stored effect, None if it is not known."""
         if self._is_rank_enough:
             return state_of_rank(stored.effect.rank_after, stored.fact, self.score_type)
         return stored.after
 
     def _apply_new_fact(self) -> None:
-        assert self._current is not None
+        assert self._state_so_far is not None
         fact_id, fact = self._new_facts.popleft()
-        self._current, effect = step(self._current, fact, self.score_type, self._fields)
+        self._state_so_far, effect = step(self._state_so_far, fact, self.score_type, self._fields)
         if effect is not None:
             self.effects[fact_id] = (fact, effect)
 
     def _apply_stored_fact(self, stored: StoredEffect) -> None:
         """Apply a fact that has a stored effect; the fold may end with it."""
-        assert self._current is not None
-        self._current, effect = step(self._current, stored.fact, self.score_type, self._fields)
+        assert self._state_so_far is not None
+        self._state_so_far, effect = step(self._state_so_far, stored.fact, self.score_type, self._fields)
         if effect is None:  # it was the first fact of the contact: another fact may have its effect now
             self.needs_ledger = True
             return
-        is_same_state = stored.after == self._current
+        is_same_state = stored.after == self._state_so_far
         if effect != stored.effect or stored.lacks_snapshot or not (stored.after is None or is_same_state):
             self.effects[stored.fact_id] = (stored.fact, effect)
         if not self._new_facts and (is_same_state or (self._is_rank_enough and effect == stored.effect)):

@@ -172,16 +172,16 @@ async def load_named_ids(session: Session, keys: Iterable[FactKey]) -> dict[Fact
     return {_make_key(row): row["named_id"] for row in rows}
 
 
-async def load_changes(session: Session, scored: Iterable[ScoreId]) -> dict[ScoreId, dict[int, Change]]:
+async def load_changes(session: Session, score_ids: Iterable[ScoreId]) -> dict[ScoreId, dict[int, Change]]:
     """Return all changes of these scores, by id of the fact. Facts of rows merged into the contacts are included."""
-    pairs = sorted(set(scored))
+    sorted_ids = sorted(set(score_ids))
     rows = await session.rows(
         "SELECT f.*, given.contact AS root FROM given(contact bigint, subject text)"
         " JOIN contacts m ON m.id = given.contact OR m.merged_into = given.contact"
         " JOIN facts f ON f.contact_id = m.id AND f.subject = given.subject WHERE f.kind = 'change'",
-        [{"contact": contact, "subject": subject} for contact, subject in pairs],
+        [{"contact": contact, "subject": subject} for contact, subject in sorted_ids],
     )
-    by_score: dict[ScoreId, dict[int, Change]] = {pair: {} for pair in pairs}
+    by_score: dict[ScoreId, dict[int, Change]] = {score_id: {} for score_id in sorted_ids}
     for row in rows:
         fact = parse_fact(row)
         assert isinstance(fact, Change)
@@ -192,30 +192,31 @@ async def load_changes(session: Session, scored: Iterable[ScoreId]) -> dict[Scor
 async def load_ledgers(session: Session, types: Mapping[ScoreId, ScoreType]) -> dict[ScoreId, dict[int, Fact]]:
     """Return all facts that affect these scores, undone or not, by id of the fact."""
     by_score: dict[ScoreId, dict[int, Fact]] = {
-        pair: dict(score_changes) for pair, score_changes in (await load_changes(session, types)).items()
+        score_id: dict(changes) for score_id, changes in (await load_changes(session, types)).items()
     }
-    ruled = sorted(pair for pair, score_type in types.items() if score_type.rules)
-    if ruled:
-        every = {pair[0] for pair in ruled if compile_rules(types[pair].rules).holds_from_first_fact}
-        others = await _load_other_facts(session, {contact for contact, _ in ruled}, every=every)
-        for pair in ruled:
-            by_score[pair] |= {id: fact for id, fact in others[pair[0]].items() if bears_on(fact, types[pair])}
+    with_rules = sorted(score_id for score_id, score_type in types.items() if score_type.rules)
+    if with_rules:
+        with_all_facts = {id[0] for id in with_rules if compile_rules(types[id].rules).holds_from_first_fact}
+        others = await _load_other_facts(session, {contact for contact, _ in with_rules}, with_all_facts=with_all_facts)
+        for score_id in with_rules:
+            score_type = types[score_id]
+            by_score[score_id] |= {id: fact for id, fact in others[score_id[0]].items() if bears_on(fact, score_type)}
     return by_score
 
 
 async def _load_other_facts(
-    session: Session, contacts: Collection[int], *, every: Collection[int]
+    session: Session, contacts: Collection[int], *, with_all_facts: Collection[int]
 ) -> dict[int, dict[int, Fact]]:
     """Return the activities and field values of contacts, by id of the fact.
 
-    For contacts in *every*, all changes of scores are included, and facts without fields.
+    For contacts in *with_all_facts*, all changes of scores are included, and facts without fields.
     """
     rows = await session.rows(
-        "SELECT f.*, given.id AS root FROM given(id bigint, every boolean)"
+        "SELECT f.*, given.id AS root FROM given(id bigint, with_all_facts boolean)"
         " JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"
         " JOIN facts f ON f.contact_id = m.id"
-        " WHERE f.kind = 'activity' OR f.said <> '{}' OR (given.every AND f.kind IN ('change', 'fields'))",
-        [{"id": id, "every": id in every} for id in sorted(contacts)],
+        " WHERE f.kind = 'activity' OR f.said <> '{}' OR (given.with_all_facts AND f.kind IN ('change', 'fields'))",
+        [{"id": id, "with_all_facts": id in with_all_facts} for id in sorted(contacts)],
     )
     by_contact: dict[int, dict[int, Fact]] = {id: {} for id in contacts}
     for row in rows:
@@ -254,26 +255,26 @@ async def load_field_facts(session: Session, contacts: Collection[int]) -> dict[
 
 async def load_row_field_facts(session: Session, rows: Collection[int]) -> dict[int, list[Fact]]:
     """Return all facts that state fields, by contact row. Facts of merged rows are not included."""
-    records = await session.rows(
+    fact_rows = await session.rows(
         "SELECT * FROM facts WHERE said <> '{}' AND contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in sorted(rows)],
     )
     by_row: dict[int, list[Fact]] = {}
-    for record in records:
-        by_row.setdefault(record["contact_id"], []).append(parse_fact(record))
+    for fact_row in fact_rows:
+        by_row.setdefault(fact_row["contact_id"], []).append(parse_fact(fact_row))
     return by_row
 
 
 async def load_row_facts(session: Session, rows: Collection[int]) -> dict[int, list[RecordedFact]]:
     """Return all facts, by contact row. Facts of merged rows are not included."""
-    records = await session.rows(
+    fact_rows = await session.rows(
         "SELECT * FROM facts WHERE contact_id IN (SELECT id FROM given(id bigint))",
         [{"id": row} for row in sorted(rows)],
     )
     by_row: dict[int, list[RecordedFact]] = {row: [] for row in rows}
-    for record in records:
-        row = record["contact_id"]
-        by_row[row].append(RecordedFact(row=row, received_at=record["received_at"], fact=parse_fact(record)))
+    for fact_row in fact_rows:
+        row = fact_row["contact_id"]
+        by_row[row].append(RecordedFact(row=row, received_at=fact_row["received_at"], fact=parse_fact(fact_row)))
     return by_row
 
 
@@ -375,17 +376,17 @@ async def load_splits(session: Session, contacts: Collection[int]) -> set[frozen
         [{"id": id} for id in sorted(contacts)],
     )
     pairs: set[frozenset[int]] = set()
-    starts = [{"root": row["root"], "row": row["id"], "id": None} for row in members]
-    while starts:
+    unread = [{"root": row["root"], "row": row["id"], "id": None} for row in members]
+    while unread:
         rows = await session.rows(
             "SELECT given.root, f.other_id AS row, f.named_id AS id, coalesce(o.merged_into, o.id) AS other"
             " FROM given(root bigint, row bigint, id text)"
             f" JOIN facts f ON f.contact_id = given.row AND {_IS_SPLIT} AND coalesce(given.id, f.named_id) = f.named_id"
             " JOIN contacts o ON o.id = f.other_id",
-            starts,
+            unread,
         )
         pairs |= {frozenset((row["root"], row["other"])) for row in rows}
-        starts = [{"root": row["root"], "row": row["row"], "id": row["id"]} for row in rows]
+        unread = [{"root": row["root"], "row": row["row"], "id": row["id"]} for row in rows]
     return pairs
 
 
@@ -409,18 +410,18 @@ async def load_undone_batches(session: Session, workspace: int, batches: Iterabl
 async def load_undos(session: Session, workspace: int, batches: Iterable[str]) -> list[Undo]:
     """Return the undos of these batches, the undos of those undos, and so on."""
     undos: dict[str, Undo] = {}
-    pending = set(batches)
+    unread = set(batches)
     checked: set[str] = set()
-    while pending:
+    while unread:
         rows = await session.rows(
             "SELECT * FROM facts WHERE workspace_id = $2 AND undoes IN (SELECT batch FROM given(batch text))",
-            [{"batch": batch} for batch in sorted(pending)],
+            [{"batch": batch} for batch in sorted(unread)],
             workspace,
         )
-        checked |= pending
+        checked |= unread
         fetched = [fact for fact in map(parse_fact, rows) if isinstance(fact, Undo)]
         undos |= {undo.key: undo for undo in fetched}
-        pending = {undo.batch for undo in fetched} - checked
+        unread = {undo.batch for undo in fetched} - checked
     return list(undos.values())
 
 
@@ -561,7 +562,5 @@ async def find_last_command(workspace: Workspace, *, actor: str) -> str | None:
         actor,
         100,
     )
-    left_out = await load_undone_batches(
-        database.current_database().reader, workspace.id, [row["batch"] for row in rows]
-    )
-    return next((row["batch"] for row in rows if row["batch"] not in left_out), None)
+    undone = await load_undone_batches(database.current_database().reader, workspace.id, [row["batch"] for row in rows])
+    return next((row["batch"] for row in rows if row["batch"] not in undone), None)

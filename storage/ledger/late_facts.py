@@ -11,7 +11,7 @@ from storage.ledger import projection
 from storage.ledger.facts import ScoreId, parse_fact
 
 #: the number of effects in the first window, and how many times larger each next window is
-FIRST_WINDOW, GROWTH = 128, 4
+FIRST_WINDOW, WINDOW_GROWTH = 128, 4
 _FACT_COLUMNS = ", ".join(
     f"f.{column}"
     for column in (
@@ -34,17 +34,17 @@ async def fold_late_facts(
     read_until: dict[ScoreId, int] = {}  # the instant up to which the effects of a score were read
     while running:
         windows = await _load_windows(session, running, read_until, size=size)
-        for pair, fold in list(running.items()):
-            effects = windows.get(pair, [])
-            first = read_until.get(pair, fold.since - 1) + 1
+        for score_id, fold in list(running.items()):
+            effects = windows.get(score_id, [])
+            first = read_until.get(score_id, fold.since - 1) + 1
             number = sum(stored.fact.occurred_at >= first for stored in effects)
             fold.add_window(effects, is_last=number <= size)
-            if fold.is_over:
-                del running[pair]
+            if fold.is_finished:
+                del running[score_id]
             else:
-                read_until[pair] = effects[-1].fact.occurred_at
-        size *= GROWTH
-    return {pair: (fold.state, fold.effects) for pair, fold in folds.items() if fold.state is not None}
+                read_until[score_id] = effects[-1].fact.occurred_at
+        size *= WINDOW_GROWTH
+    return {score_id: (fold.state, fold.effects) for score_id, fold in folds.items() if fold.state is not None}
 
 
 async def _load_windows(
@@ -79,8 +79,8 @@ async def _load_windows(
     )
     windows: dict[ScoreId, list[StoredEffect]] = {}
     for row in rows:
-        pair = (row["root"], row["score"])
-        windows.setdefault(pair, []).append(_parse_stored_effect(row, folds[pair].score_type))
+        score_id = (row["root"], row["score"])
+        windows.setdefault(score_id, []).append(_parse_stored_effect(row, folds[score_id].score_type))
     for effects in windows.values():
         effects.sort(key=lambda stored: fold_order(stored.fact))
     return windows

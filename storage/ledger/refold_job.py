@@ -32,7 +32,7 @@ async def refold_pending(
 def make_refold_handler(clock: Callable[[], int], *, on_slice: Callable[[Recorded], None] = lambda _: None) -> Handler:
     """Return the handler that recalculates the next contacts that an undo has marked."""
 
-    async def fold_slice(workspace: Workspace, job: Job) -> JobResult:
+    async def refold_slice(workspace: Workspace, job: Job) -> JobResult:
         ids = await refold.list_marked(workspace, undo=job.key, most=SLICE)
         if not ids:
             return JobResult()
@@ -40,4 +40,4 @@ def make_refold_handler(clock: Callable[[], int], *, on_slice: Callable[[Recorde
         on_slice(await record(workspace, refold.make_refolding(undo=job.key, contacts=ids, now=now), now=now))
         return JobResult(next_position=ids[-1])
 
-    return fold_slice
+    return refold_slice

@@ -10,13 +10,13 @@ from storage.domain.errors import CannotSplit, Refusal, UnknownContact
 from storage.domain.facts import Merged, SplitOff, resolve_merges
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
-from storage.ledger import erase as erasing
 from storage.ledger.contacts import Identity
+from storage.ledger.erase import DELETED_REASON, load_tombstones
 from storage.ledger.facts import FactKey, StoredFact
 from storage.ledger.plan import DUPLICATE, ContactReference, ItemKind, Link, Plan, PlannedItem, check_repeat, make_links
 from storage.sources.named_contacts import make_name
 
-DELETED = ItemOutcome(status=Status.IGNORED, reason=erasing.DELETED)
+DELETED = ItemOutcome(status=Status.IGNORED, reason=DELETED_REASON)
 ADDRESS_LEFT_OUT = "the address belongs to the contact that this id was split from; it was left out"
 ALREADY_MERGED = ItemOutcome(status=Status.IGNORED, reason="these are one contact already")
 
@@ -55,7 +55,7 @@ class _LedgerView:
         plan, planned = self.resolved[key]
         return planned.rows[0], plan.submission.received_at, plan.make_fact(planned, planned.at)
 
-    def root(self, row: int) -> int:
+    def find_root(self, row: int) -> int:
         """Return the contact that a row belonged to before this group of submissions."""
         return self.roots.get(row, row)
 
@@ -66,13 +66,14 @@ class _LedgerView:
         """
         if not self.splits:
             return False
-        pairs = [(self.root(left), self.root(right)) for left, right in self.linked_rows]
-        contact_of = resolve_merges({self.root(row), self.root(other), *chain(*pairs), *chain(*self.splits)}, pairs)
-        contacts_of_rows = {contact_of[self.root(row)], contact_of[self.root(other)]}
+        first, second = self.find_root(row), self.find_root(other)
+        links = [(self.find_root(left), self.find_root(right)) for left, right in self.linked_rows]
+        contact_of = resolve_merges({first, second, *chain(*links), *chain(*self.splits)}, links)
+        contacts_of_rows = {contact_of[first], contact_of[second]}
         return any({contact_of[contact] for contact in split} == contacts_of_rows for split in self.splits)
 
 
-async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
+async def resolve_contacts(session: Session, plans: Sequence[Plan]) -> list[Plan]:
     """Resolve the contacts of all items. New contacts are planned here and inserted by `insert_new_contacts`.
 
     A refused item and a repeat of a fact create no contact. A submission that is refused as a whole does not affect the
@@ -82,10 +83,10 @@ async def resolve(session: Session, plans: Sequence[Plan]) -> list[Plan]:
     view = await _load_view(session, plans)
     resolved = []
     for plan in plans:
-        view_after = view.copy()
-        resolved.append(_resolve_plan(plan, view_after))
+        next_view = view.copy()
+        resolved.append(_resolve_plan(plan, next_view))
         if resolved[-1].refusal is None:
-            view = view_after
+            view = next_view
     return resolved
 
 
@@ -131,12 +132,7 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
             session, {*roots, *(row for row, _, _ in stored.values() if row is not None)}
         )
     row_of = {identity: row for identity, (row, _) in owners.items()}
-    link_keys = set[FactKey]()
-    for plan in plans:
-        for planned in plan.items:
-            rows = {row for row in _list_rows(planned, row_of) if row is not None}
-            if len(rows) > 1:
-                link_keys |= {plan.make_link_key(planned, place) for place, _, _ in make_links(rows)}
+    link_keys = _list_link_keys(plans, row_of)
     stored |= await facts.load_stored(session, link_keys) if link_keys else {}
     # A split can only matter to an item that refers to several rows, or to another row than the fact that it repeats.
     ambiguous_rows: set[int] = set()
@@ -158,11 +154,22 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
     }
     identity_counts = await contacts.count_identities(session, split_contacts) if split_contacts else {}
     all_identities = [identity for planned in planned_items for identity in planned.identities_in_all_forms]
-    tombstones = await erasing.load_tombstones(session, all_identities) if identities else {}
+    tombstones = await load_tombstones(session, all_identities) if identities else {}
     return _LedgerView(
         verified=verified, roots=roots, row_of=row_of, stored=stored, tombstones=tombstones, splits=splits,
         named_ids=named_ids, identity_counts=identity_counts,
     )  # fmt: skip  # arguments grouped: rows and facts, then deletions and splits
+
+
+def _list_link_keys(plans: Sequence[Plan], row_of: Mapping[Identity, int]) -> set[FactKey]:
+    """Return the keys of the facts that link the rows of items which name several rows."""
+    keys = set[FactKey]()
+    for plan in plans:
+        for planned in plan.items:
+            rows = _list_known_rows(planned, row_of, None)
+            if len(rows) > 1:
+                keys |= {plan.make_link_key(planned, place) for place, _, _ in make_links(rows)}
+    return keys
 
 
 def _resolve_plan(plan: Plan, view: _LedgerView) -> Plan:
@@ -219,7 +226,7 @@ def _resolve_item(
     rows = [row for reference_rows in rows_of for row in reference_rows]
     is_fact = planned.kind is ItemKind.FACT
     if is_fact and len(rows) > 1 and (own_row := _find_row_split_apart(planned, rows, view)) is not None:
-        is_joined_again = len({view.root(row) for row in rows}) == 1
+        is_joined_again = len({view.find_root(row) for row in rows}) == 1
         planned, rows = replace(planned, note=None if is_joined_again else ADDRESS_LEFT_OUT), [own_row]
     resolved = planned.with_rows(rows, view.roots)
     if planned.kind is ItemKind.MERGE:
@@ -258,8 +265,8 @@ def _is_same_contact(plan: Plan, planned: PlannedItem, view: _LedgerView, stored
         return isinstance(fact, SplitOff) and view.row_of[planned.references[-1].identities[0]] == fact.other
     if stored_row is None:
         return False
-    contact_of_fact = view.root(stored_row)
-    contacts_of_item = {view.root(row) for row in rows}
+    contact_of_fact = view.find_root(stored_row)
+    contacts_of_item = {view.find_root(row) for row in rows}
     name = None if planned.named_id is None else make_name(*planned.named_id[1:])
     has_same_id = name is not None and view.named_ids.get(planned.key) == name
     if contact_of_fact in contacts_of_item and (is_linked or has_same_id):
@@ -327,9 +334,9 @@ def _resolve_split(planned: PlannedItem, view: _LedgerView) -> PlannedItem:
         raise UnknownContact
     if identity not in view.row_of or identity[1] == EMAIL:
         raise CannotSplit(f"no contact has the id `{name}`")
-    if view.root(view.row_of[identity]) != view.root(row):
+    if view.find_root(view.row_of[identity]) != view.find_root(row):
         raise CannotSplit(f"`{name}` is an id of another contact")
-    if view.identity_counts[view.root(row)] == 1:
+    if view.identity_counts[view.find_root(row)] == 1:
         raise CannotSplit(f"`{name}` is all that identifies this contact: there is nothing to split off")
     new_row = -1 - len(view.new_contacts)
     view.new_contacts[new_row] = None
