@@ -1,4 +1,4 @@
-"""Fold late facts into scores from the stored effects around them."""
+"""Fold late facts into scores, with the stored effects around them instead of the whole ledger."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from storage.domain.score_types import ScoreType
 from storage.ledger import projection
 from storage.ledger.facts import ScoreId, parse_fact
 
-#: the number of effects in the first window, and how many times larger each next window is
+#: the number of effects in the first window, and the factor by which each next window is larger
 FIRST_WINDOW, WINDOW_GROWTH = 128, 4
 _FACT_COLUMNS = ", ".join(
     f"f.{column}"
@@ -27,8 +27,8 @@ async def fold_late_facts(
 ) -> dict[ScoreId, tuple[ScoreState, dict[int, tuple[Fact, Effect]]]]:
     """Run folds of late facts. Return the new state of each score, and the effects that are new or have changed.
 
-    Scores that must be folded from their whole ledgers are left out. The caller holds the locks of the contacts, and
-    all effects must be saved.
+    Scores that turn out to need their whole ledgers are left out. The caller holds the locks of the contacts, and has
+    saved all effects of these scores.
     """
     running, size = dict(folds), FIRST_WINDOW
     read_until: dict[ScoreId, int] = {}  # the instant up to which the effects of a score were read
@@ -50,9 +50,9 @@ async def fold_late_facts(
 async def _load_windows(
     session: Session, folds: Mapping[ScoreId, LateFold], read_until: Mapping[ScoreId, int], *, size: int
 ) -> dict[ScoreId, list[StoredEffect]]:
-    """Return the next effects of each fold, more than *size* unless there are no more, in the order of the fold.
+    """Return the next effects of each fold, in the order of the fold: more than *size*, unless fewer are left.
 
-    The first window begins at the last effect with a known state before the new facts.
+    The first window begins with the last effect before the new facts that the state of the score is known after.
     """
     rows = await session.rows(
         "SELECT w.contact AS root, w.score, e.asked, e.effective, e.rank_after, e.rule, e.capped, e.snapshot,"

@@ -16,7 +16,7 @@ MOST_UNDONE_AT_ONCE = 200  #: the most contacts that an undo recalculates in its
 
 
 async def find_undo_scope(session: Session, plan: Plan) -> Plan:
-    """Return the plan with the scope of its undo, if it has one; refuse the plan if the batch does not exist."""
+    """Return the plan with the scope of its undo, if it has one. Refuse the plan if the batch does not exist."""
     submission = plan.submission
     if submission.undoes is None:
         return plan
@@ -29,7 +29,7 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
     if resolved is None:
         return plan.refuse_whole(NothingToUndo())
     batch, restores = resolved
-    restores ^= bool(submission.refolds)  # such a submission names the undo itself
+    restores ^= bool(submission.refolds)  # a submission with *refolds* names the undo, not the batch to undo
     if submission.defers:
         number = await facts.count_contacts(session, workspace, batch, most=MOST_UNDONE_AT_ONCE + 1)
         if number > MOST_UNDONE_AT_ONCE:
@@ -58,10 +58,10 @@ def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
 
 
 async def append_undo(session: Session, plan: Plan) -> Plan:
-    """Append the undo of a plan, if it has one. A repeat of the same request changes nothing.
+    """Append the undo of a plan, if it has one. Refuse the plan if the batch is undone already.
 
-    A batch that is undone already is refused. A submission with *refolds* only clears the marks of its contacts. For a
-    deferred undo, the contacts are marked and the job is enqueued.
+    A repeat of the same request changes nothing. A submission with *refolds* only clears the marks of its contacts. For
+    a deferred undo, the contacts are marked, and the job that recalculates them is enqueued.
     """
     scope, submission = plan.undo, plan.submission
     if scope is None:
