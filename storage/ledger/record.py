@@ -95,8 +95,8 @@ async def record_group(
             outcomes=plan.outcomes,
             score_changes=plan.score_changes,
             undone=plan.undone_contacts,
-            unasked=plan.unasked,
-            unsent=plan.unsent,
+            muted_follow_ups=plan.muted_follow_ups,
+            own_follow_ups=plan.own_follow_ups,
             pending=plan.pending,
         )
     return outcomes
