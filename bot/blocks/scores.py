@@ -191,7 +191,7 @@ def receipt_reply(
 
 def unsent_note(recorded: Recorded) -> str | None:
     """Return the note of a receipt if a follow-up was not created because it would go to the reader of the receipt."""
-    return "no follow-up was sent, because it would go to you" if recorded.unsent else None
+    return "no follow-up was sent, because it would go to you" if recorded.own_follow_ups else None
 
 
 def _describe_cut(change: ScoreChanged, requested: tuple[Op, int] | None) -> str:

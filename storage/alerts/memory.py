@@ -15,7 +15,7 @@ from storage.domain.people import Workspace
 MemoryKey = tuple[int, int]
 
 
-async def load_memory(session: Session, pairs: Collection[MemoryKey]) -> dict[MemoryKey, AlertMemory]:
+async def load_memory(session: Session, keys: Collection[MemoryKey]) -> dict[MemoryKey, AlertMemory]:
     """Return the memory of rules about contacts. A pair without a row was never evaluated and is left out.
 
     Earlier versions set *taken* along with a pending hold when a score type changed. The hold takes precedence: it
@@ -23,7 +23,7 @@ async def load_memory(session: Session, pairs: Collection[MemoryKey]) -> dict[Me
     """
     # Most pairs are each rule with each contact. Listing both takes a third of the time of listing all pairs.
     row_set = "FROM given(rule bigint, contact bigint) WHERE"
-    rules, contacts = ({pair[index] for pair in pairs} for index in (0, 1))
+    rules, contacts = ({key[index] for key in keys} for index in (0, 1))
     rows = await session.rows(
         "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent,"
         f" m.enrollment, m.cause, m.found FROM (SELECT contact {row_set} rule IS NULL OFFSET 0) AS c"
@@ -38,7 +38,7 @@ async def load_memory(session: Session, pairs: Collection[MemoryKey]) -> dict[Me
             cause=row["cause"], found=None if row["found"] is None else _parse_found(json.loads(row["found"])),
         )
         for row in rows
-        if (row["rule_id"], row["contact_id"]) in pairs
+        if (row["rule_id"], row["contact_id"]) in keys
     }  # fmt: skip  # columns grouped by meaning
 
 
@@ -82,13 +82,13 @@ async def save_memory(session: Session, memory: Mapping[MemoryKey, AlertMemory])
         )
 
 
-async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
+async def regroup_memory(session: Session, roots: Mapping[int, int]) -> None:
     """Move the memory of merged contacts to the contact merged into: only the time of the last follow-up is kept.
 
     Contacts that a split separated get a memory from their own follow-ups: the time of the last one, and whether one is
-    still pending. *moved*: row → contact that it belongs to now. The contacts must be locked.
+    still pending. *roots*: row → contact that it belongs to now. The contacts must be locked.
     """
-    parts = [{"id": row, "root": root} for row, root in sorted(moved.items()) if root != row]
+    merged = [{"id": row, "root": root} for row, root in sorted(roots.items()) if root != row]
     await session.rows(
         "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
         " SELECT m.rule_id, given.root, false, max(m.fired_at), 0, 0 FROM given(id bigint, root bigint)"
@@ -96,12 +96,12 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
         " GROUP BY m.rule_id, given.root ORDER BY m.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO UPDATE"
         " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
         " THEN alert_memory.fired_at ELSE excluded.fired_at END, cause = NULL, found = NULL",
-        parts,
+        merged,
     )
     await session.rows(
-        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, root bigint))", parts
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, root bigint))", merged
     )
-    parted = [{"id": row, "root": root} for row, root in sorted(moved.items()) if moved.get(root) == root]
+    split = [{"id": row, "root": root} for row, root in sorted(roots.items()) if roots.get(root) == root]
     states = ", ".join(f"'{state.value}'" for state in WAITING)
     await session.rows(
         "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent, enrollment)"
@@ -110,7 +110,7 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
         " JOIN followup_rules p ON p.follow_up_id = f.id JOIN alert_rules r ON r.id = p.rule_id"
         " GROUP BY p.rule_id, given.root"
         " ORDER BY p.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO NOTHING",
-        parted,
+        split,
     )
 
 

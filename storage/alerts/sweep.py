@@ -22,7 +22,7 @@ SWEEP = "sweep"  #: the kind and the lane of the job that evaluates rules that m
 SWEEP_EVERY = 60_000_000
 #: µs that a sweep looks back before the last one: a write that was uncommitted during that sweep is evaluated now
 OVERLAP = 120_000_000
-MOST_SWEPT = 500  # contacts in one transaction
+BATCH_SIZE = 500  # contacts in one transaction
 
 
 async def sweep_rules(workspace: Workspace, *, now: int) -> int:
@@ -30,20 +30,20 @@ async def sweep_rules(workspace: Workspace, *, now: int) -> int:
     types = tuple(await definitions.score_types(workspace))
     watches = [(rule, watch) for rule in await alert_rules.alert_rules(workspace) if (watch := rule.watch(types))]
     timed = [(rule, watch) for rule, watch in watches if watch.needs_time]
-    swept = 0
+    count = 0
     for rule, watch in timed:
         if rule.swept_until == now:
             continue
-        last: int | None = 0
-        while last is not None:
-            last, count = await _sweep_batch(workspace, rule, watch, timed, after=last, now=now)
-            swept += count
+        last_id: int | None = 0
+        while last_id is not None:
+            last_id, number = await _sweep_batch(workspace, rule, watch, timed, after=last_id, now=now)
+            count += number
 
         async def save_progress(session: Session, rule: AlertRule = rule) -> None:
             await alert_rules.record_sweep(session, rule, until=now)
 
         await database.write(save_progress)
-    return swept
+    return count
 
 
 async def _sweep_batch(
@@ -65,27 +65,27 @@ async def _sweep_batch(
         if not ids:
             return None, 0
         await contacts.lock(session, {id: id for id in ids})
-        for asking, asking_watch in timed:
-            if asking.is_asking:
-                await open_for_newcomers(session, workspace, asking, asking_watch, ids, now=now)
+        for timed_rule, timed_watch in timed:
+            if timed_rule.is_asking:
+                await open_for_newcomers(session, workspace, timed_rule, timed_watch, ids, now=now)
         definition_of = {watch.score_type.key: watch.score_type.definition for _, watch in timed}
-        scored = {(id, key): definition for id in ids for key, definition in definition_of.items()}
-        states = await projection.load_states(session, scored)
+        score_ids = {(id, key): definition for id in ids for key, definition in definition_of.items()}
+        states = await projection.load_states(session, score_ids)
         evaluations = [
             Evaluation(workspace, rule, watch, id, state)
             for (id, key), state in sorted(states.items())
             for rule, watch in timed
             if watch.score_type.key == key
         ]
-        loaded = await alert_memory.load_memory(session, {evaluation.watched for evaluation in evaluations})
+        loaded = await alert_memory.load_memory(session, {evaluation.memory_key for evaluation in evaluations})
 
         def decide(evaluation: Evaluation, is_met: IsMet) -> Decisions:
-            decisions = Decisions(evaluation, loaded.get(evaluation.watched, AlertMemory()))
-            return decisions.enroll(evaluation.state).settle(evaluation.state, until=now, is_met=is_met)
+            decisions = Decisions(evaluation, loaded.get(evaluation.memory_key, AlertMemory()))
+            return decisions.enroll(evaluation.state).evaluate_until(evaluation.state, until=now, is_met=is_met)
 
         all_decisions = await decide_with_conditions(session, evaluations, decide, now=now)
         await save_decisions(session, all_decisions, loaded, now=now)
-        return (ids[-1] if len(ids) == MOST_SWEPT else None), len(ids)
+        return (ids[-1] if len(ids) == BATCH_SIZE else None), len(ids)
 
     return await database.write_and_repeat(body)
 
@@ -97,7 +97,7 @@ async def _list_due(
 
     The contacts are found by indexes: by the memory with a due `pending_until`, and by the ranks in `_list_windows`.
     """
-    params: list[object] = [workspace.id, rule.id, now, after, MOST_SWEPT, watch.score_type.definition]
+    params: list[object] = [workspace.id, rule.id, now, after, BATCH_SIZE, watch.score_type.definition]
     queries = ["SELECT m.contact_id FROM alert_memory m WHERE m.rule_id = $2 AND m.pending_until <= $3"]
     since = min(rule.swept_until, now) - OVERLAP  # a sweep by a clock that ran ahead does not delay the next ones
     for low, high in _list_windows(watch, since=since, until=now):

@@ -114,8 +114,10 @@ class Recorded:
 
     outcomes: tuple[ItemOutcome, ...]
     score_changes: tuple[ScoreChanged, ...] = ()
-    unasked: int = 0  #: follow-ups that were not opened because the submission is muted
-    unsent: int = 0  #: follow-ups that were not opened because they would go directly to the person who made the change
+    muted_follow_ups: int = 0  #: follow-ups that were not opened because the submission is muted
+    own_follow_ups: int = (
+        0  #: follow-ups that were not opened because they would go directly to the person who made the change
+    )
     undone: tuple[int, ...] = ()  #: the contacts that an undo affected; empty if the undo was a repeat
     pending: int = 0  #: contacts that a job still has to recalculate after an undo
 

@@ -82,14 +82,14 @@ def _stamp_facts(
     latest: dict[ScoreId, int] = {}
     stamped = []
     for planned in plan.items:
-        item, at, pairs = planned.item, planned.at, planned.score_ids
-        for pair in pairs:
-            latest.setdefault(pair, states[pair].last[0])
+        item, at, score_ids = planned.item, planned.at, planned.score_ids
+        for score_id in score_ids:
+            latest.setdefault(score_id, states[score_id].last[0])
         if item.occurred_at is None or (plan.submission.actor and item.activity is None):
             fields = [stated_at.get((planned.contact, name), -1) + 1 for name in item.fields]
-            at = max([at, *(latest[pair] + 1 for pair in pairs), *fields])
-        for pair in pairs:
-            latest[pair] = max(latest[pair], at)
+            at = max([at, *(latest[score_id] + 1 for score_id in score_ids), *fields])
+        for score_id in score_ids:
+            latest[score_id] = max(latest[score_id], at)
         stamped.append((planned, plan.make_fact(planned, at)))
     return stamped
 

@@ -29,7 +29,7 @@ from storage.sent_files import redact_files
 from storage.sources import deliveries
 from storage.sources.named_contacts import find_names, find_request_names, make_name, split_name
 
-DELETED = "that contact was deleted"
+DELETED_REASON = "that contact was deleted"
 #: the kind of the job that reads the requests of earlier versions again, to find those that name a deleted contact
 NAME_REQUESTS = "names"
 
@@ -188,7 +188,7 @@ def _ignore_facts(plan: Plan, rows: Sequence[int], *, until: int) -> Plan:
         for new in plan.new_facts
         if not isinstance(new.fact, Deleted) and new.fact.occurred_at <= until and set(new.planned.rows) & set(rows)
     }
-    skipped = {**plan.skipped, **dict.fromkeys(ignored, ItemOutcome(status=Status.IGNORED, reason=DELETED))}
+    skipped = {**plan.skipped, **dict.fromkeys(ignored, ItemOutcome(status=Status.IGNORED, reason=DELETED_REASON))}
     new = tuple(new for new in plan.new_facts if new.planned.position not in ignored)
     return replace(plan, skipped=skipped, new_facts=new)
 

@@ -1,4 +1,4 @@
-"""Fold late facts into scores from the stored effects around them."""
+"""Fold late facts into scores, with the stored effects around them instead of the whole ledger."""
 
 from collections.abc import Mapping
 
@@ -10,8 +10,8 @@ from storage.domain.score_types import ScoreType
 from storage.ledger import projection
 from storage.ledger.facts import ScoreId, parse_fact
 
-#: the number of effects in the first window, and how many times larger each next window is
-FIRST_WINDOW, GROWTH = 128, 4
+#: the number of effects in the first window, and the factor by which each next window is larger
+FIRST_WINDOW, WINDOW_GROWTH = 128, 4
 _FACT_COLUMNS = ", ".join(
     f"f.{column}"
     for column in (
@@ -27,32 +27,32 @@ async def fold_late_facts(
 ) -> dict[ScoreId, tuple[ScoreState, dict[int, tuple[Fact, Effect]]]]:
     """Run folds of late facts. Return the new state of each score, and the effects that are new or have changed.
 
-    Scores that must be folded from their whole ledgers are left out. The caller holds the locks of the contacts, and
-    all effects must be saved.
+    Scores that turn out to need their whole ledgers are left out. The caller holds the locks of the contacts, and has
+    saved all effects of these scores.
     """
     running, size = dict(folds), FIRST_WINDOW
     read_until: dict[ScoreId, int] = {}  # the instant up to which the effects of a score were read
     while running:
         windows = await _load_windows(session, running, read_until, size=size)
-        for pair, fold in list(running.items()):
-            effects = windows.get(pair, [])
-            first = read_until.get(pair, fold.since - 1) + 1
+        for score_id, fold in list(running.items()):
+            effects = windows.get(score_id, [])
+            first = read_until.get(score_id, fold.since - 1) + 1
             number = sum(stored.fact.occurred_at >= first for stored in effects)
             fold.add_window(effects, is_last=number <= size)
-            if fold.is_over:
-                del running[pair]
+            if fold.is_finished:
+                del running[score_id]
             else:
-                read_until[pair] = effects[-1].fact.occurred_at
-        size *= GROWTH
-    return {pair: (fold.state, fold.effects) for pair, fold in folds.items() if fold.state is not None}
+                read_until[score_id] = effects[-1].fact.occurred_at
+        size *= WINDOW_GROWTH
+    return {score_id: (fold.state, fold.effects) for score_id, fold in folds.items() if fold.state is not None}
 
 
 async def _load_windows(
     session: Session, folds: Mapping[ScoreId, LateFold], read_until: Mapping[ScoreId, int], *, size: int
 ) -> dict[ScoreId, list[StoredEffect]]:
-    """Return the next effects of each fold, more than *size* unless there are no more, in the order of the fold.
+    """Return the next effects of each fold, in the order of the fold: more than *size*, unless fewer are left.
 
-    The first window begins at the last effect with a known state before the new facts.
+    The first window begins with the last effect before the new facts that the state of the score is known after.
     """
     rows = await session.rows(
         "SELECT w.contact AS root, w.score, e.asked, e.effective, e.rank_after, e.rule, e.capped, e.snapshot,"
@@ -79,8 +79,8 @@ async def _load_windows(
     )
     windows: dict[ScoreId, list[StoredEffect]] = {}
     for row in rows:
-        pair = (row["root"], row["score"])
-        windows.setdefault(pair, []).append(_parse_stored_effect(row, folds[pair].score_type))
+        score_id = (row["root"], row["score"])
+        windows.setdefault(score_id, []).append(_parse_stored_effect(row, folds[score_id].score_type))
     for effects in windows.values():
         effects.sort(key=lambda stored: fold_order(stored.fact))
     return windows

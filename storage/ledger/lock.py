@@ -7,8 +7,8 @@ from storage.db.database import Session, StartAgain
 from storage.domain.errors import ContactChanged, ContactExists
 from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold
-from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
+from storage.ledger.erase import load_tombstones
 from storage.ledger.plan import OrderingKey, Plan, make_links
 
 
@@ -132,7 +132,7 @@ async def insert_new_contacts(session: Session, plans: Sequence[Plan], *, now: i
         await contacts.insert_identities(session, identities)
         # If the insert waited for a concurrent deletion of an identity, that deletion has left a tombstone.
         known = {identity: until for plan in plans for identity, until in plan.tombstones.items()}
-        tombstones = await erasing.load_tombstones(session, identities)
+        tombstones = await load_tombstones(session, identities)
         if any(known.get(identity) != until for identity, until in tombstones.items()):
             raise StartAgain
     return [_insert_rows(plan, id_of) for plan in plans] if id_of else list(plans)

@@ -36,8 +36,8 @@ async def regroup_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
         plan = replace(plan, items=items, roots=roots)
     if plan.undo is not None:
         scores = dict.fromkeys((plan.roots[row], key) for row, key in plan.undo.scores)
-        spoken_of = sorted({plan.roots[row] for row in plan.undo.contacts})
-        plan = replace(plan, undo=replace(plan.undo, scores=tuple(scores), contacts=tuple(spoken_of)))
+        undone_contacts = sorted({plan.roots[row] for row in plan.undo.contacts})
+        plan = replace(plan, undo=replace(plan.undo, scores=tuple(scores), contacts=tuple(undone_contacts)))
     return plan
 
 

@@ -197,8 +197,10 @@ class Plan:
     #: the states of regrouped scores without the new facts of the plan
     states_after_regrouping: Mapping[ScoreId, ScoreState] = field(default_factory=dict)
     # Phase 5, alerts:
-    unasked: int = 0  #: follow-ups that were not opened because the submission is muted
-    unsent: int = 0  #: follow-ups that were not opened because they would go directly to the person who made the change
+    muted_follow_ups: int = 0  #: follow-ups that were not opened because the submission is muted
+    own_follow_ups: int = (
+        0  #: follow-ups that were not opened because they would go directly to the person who made the change
+    )
 
     @property
     def linked_rows(self) -> list[int]:

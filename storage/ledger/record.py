@@ -32,7 +32,7 @@ from storage.ledger.lock import Returned, check_expected, check_folded, insert_n
 from storage.ledger.merge import carry_state, regroup_contacts
 from storage.ledger.plan import ItemKind, OrderingKey, Plan, arrange_turns, cut_group, plan_submission
 from storage.ledger.project import LoadedScores, project, save_fields, save_scores
-from storage.ledger.resolve import resolve
+from storage.ledger.resolve import resolve_contacts
 from storage.ledger.undo import append_undo, find_undo_scope
 from storage.ledger.words import save_words
 from storage.scoring import definitions
@@ -67,7 +67,7 @@ async def record_group(
             outcomes[position] = SourceChanged()
         else:
             plans.append(plan_submission(position, workspace, submission, configs.types[workspace.id]))
-    plans = [await find_undo_scope(session, plan) for plan in await resolve(session, plans)]
+    plans = [await find_undo_scope(session, plan) for plan in await resolve_contacts(session, plans)]
     plans, returned = await lock_contacts(session, cut_group(plans), blocked)
     await check_folded(session, plans)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
@@ -95,8 +95,8 @@ async def record_group(
             outcomes=plan.outcomes,
             score_changes=plan.score_changes,
             undone=plan.undone_contacts,
-            unasked=plan.unasked,
-            unsent=plan.unsent,
+            muted_follow_ups=plan.muted_follow_ups,
+            own_follow_ups=plan.own_follow_ups,
             pending=plan.pending,
         )
     return outcomes

@@ -1,6 +1,6 @@
 """Mark the contacts to recalculate after a large batch was undone.
 
-The undo is in the ledger at once; a job recalculates the scores in slices. A write to a marked contact recalculates the
+The undo is recorded at once, and a job recalculates the scores in slices. A write to a marked contact recalculates the
 contact first.
 """
 
@@ -13,11 +13,11 @@ from storage.domain.submissions import Submission
 from storage.jobs import NewJob, enqueue
 
 SOURCE = "import"  #: the source of deferred undos: only imports are that large
-REFOLD = "refold"  #: kind and lane of the job that recalculates marked contacts; its key is the undo's batch
+REFOLD = "refold"  #: the kind and the lane of the job that recalculates marked contacts; its key is the undo's batch
 
 
 class RefoldNeeded(Exception):
-    """Raised if a write concerns marked contacts. The caller must record *refoldings* before it repeats the write."""
+    """Raised if a write affects marked contacts. The caller must record *refoldings* before it repeats the write."""
 
     def __init__(self, refoldings: Sequence[tuple[Workspace, Submission]]) -> None:
         super().__init__(f"{len(refoldings)} undos")
@@ -25,16 +25,16 @@ class RefoldNeeded(Exception):
 
 
 def make_refolding(*, undo: str, contacts: Collection[int], now: int) -> Submission:
-    """Return the submission that recalculates contacts that an undo has marked."""
+    """Return the submission that recalculates contacts marked by an undo. *undo* is the batch of the undo itself."""
     return Submission(
         source=SOURCE, batch=undo, received_at=now, all_or_none=True, undoes=undo, refolds=tuple(contacts), muted=True
     )
 
 
 async def mark_contacts(session: Session, workspace: Workspace, *, batch: str, undo: str, now: int) -> int:
-    """Mark all contacts of a batch and enqueue the job that recalculates them. *undo* is the batch of the undo itself.
+    """Mark all contacts of a batch, enqueue the job that recalculates them, and return their number.
 
-    Returns the number of marked contacts.
+    *undo* is the batch of the undo itself.
     """
     await session.rows(
         "INSERT INTO pending_refolds (workspace_id, contact_id, undo)"
@@ -50,7 +50,7 @@ async def mark_contacts(session: Session, workspace: Workspace, *, batch: str, u
 
 
 def make_refold_job(workspace: Workspace, *, undo: str, now: int) -> NewJob:
-    """Return the job that recalculates the contacts that an undo has marked."""
+    """Return the job that recalculates the contacts marked by an undo."""
     return NewJob(workspace=workspace.id, kind=REFOLD, lane=REFOLD, key=undo, subject=0, due_at=now)
 
 
@@ -63,7 +63,7 @@ async def count_marked(session: Session, workspace: Workspace, *, undo: str) -> 
 
 
 async def list_marked(workspace: Workspace, *, undo: str, most: int) -> list[int]:
-    """Return the next contacts that are marked by an undo, at most *most*."""
+    """Return the next contacts marked by an undo, at most *most*."""
     marked = models.PendingRefold.filter(workspace_id=workspace.id, undo=undo)
     rows = await database.load(marked.order_by("contact_id").limit(most), "contact_id")
     return [row["contact_id"] for row in rows]

@@ -172,7 +172,7 @@ def _count_slice(
 ) -> None:
     result.done += len(ids)
     result.missing += len(ids) - len(existing)
-    result.unsent += recorded.unsent
+    result.unsent += recorded.own_follow_ups
     moved: dict[int, list[ScoreChanged]] = {}
     for move in recorded.score_changes:
         moved.setdefault(move.contact, []).append(move)

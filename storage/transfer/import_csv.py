@@ -157,7 +157,7 @@ async def _record_and_report(
 
 
 def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[int, Contact]) -> None:
-    report.unasked += recorded.unasked
+    report.unasked += recorded.muted_follow_ups
     for move in recorded.score_changes:
         effect = report.scores.setdefault(move.score_type.key, ScoreEffect(move.score_type))
         effect.changed += move.before != move.after

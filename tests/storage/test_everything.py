@@ -377,7 +377,7 @@ class Everything(RuleBasedStateMachine):
             assert not (outcome.status is Status.APPLIED and key in self.applied)  # no key is applied twice
             if outcome.status is Status.APPLIED:
                 self.applied.add(key)
-        self.seen["asked quietly"] += recorded.unasked
+        self.seen["asked quietly"] += recorded.muted_follow_ups
 
     @rule(key=st.sampled_from(tuple(MEANINGS)), place=st.integers(0, 4), way=st.sampled_from(WAYS))
     def redefine(self, key: str, place: int, way: str) -> None:

@@ -285,7 +285,7 @@ def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseEx
                     unasked += watching.decide(
                         becomes, life.touched(email, measure), life.now, quietly=submission.muted
                     )
-    assert outcome.unasked == unasked
+    assert outcome.muted_follow_ups == unasked
 
 
 def stamped(life: Life, submission: Submission) -> list[Event]:

@@ -252,11 +252,11 @@ async def test_a_change_of_the_owner_sends_them_nothing(storage: Storage) -> Non
         )  # fmt: skip  # one command
         return await team.record(submission)
 
-    assert (await change(1, ADA, 85, address="rep@EXAMPLE.com")).unsent == 1
-    assert (await change(2, ADA, 90, address="jane@example.com")).unsent == 0  # taken already
+    assert (await change(1, ADA, 85, address="rep@EXAMPLE.com")).own_follow_ups == 1
+    assert (await change(2, ADA, 90, address="jane@example.com")).own_follow_ups == 0  # taken already
     assert await all_follow_ups(team) == []
-    assert (await change(3, ADA, 85, score="heat", address="rep@example.com")).unsent == 0
-    assert (await change(4, BOB, 85, address="jane@example.com")).unsent == 0
+    assert (await change(3, ADA, 85, score="heat", address="rep@example.com")).own_follow_ups == 0
+    assert (await change(4, BOB, 85, address="jane@example.com")).own_follow_ups == 0
     await change(5, ADA, 10, address="rep@example.com")
     await change(6, ADA, 85, address="jane@example.com")
     assert [(item.contact, item.lane, item.rule) for item in await all_follow_ups(team)] == [

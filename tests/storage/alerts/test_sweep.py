@@ -256,13 +256,13 @@ async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
         source="import", batch="import/1", received_at=NOW + DAY, muted=True,
         items=[set_to("3", ADA, 95, score="heat")],
     )  # fmt: skip  # what and how
-    assert (await team.record(muted)).unasked == 0
+    assert (await team.record(muted)).muted_follow_ups == 0
     assert [entry[3] for entry in await list_follow_up_rows(team.workspace)] == ["closed"]
     muted = Submission(
         source="import", batch="import/2", received_at=NOW + DAY // 8, muted=True,
         items=[set_to("4", BOB, 10, score="heat")],
     )  # fmt: skip  # what and how
-    assert (await team.record(muted)).unasked == 1
+    assert (await team.record(muted)).muted_follow_ups == 1
     assert len(await list_follow_up_rows(team.workspace)) == 1
 
 
