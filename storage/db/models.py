@@ -1,4 +1,4 @@
-"""Define the tables. The other modules read and write rows with SQL.
+"""Define the tables. The other modules read and write plain rows by querysets, and sets of rows with SQL.
 
 Times are integers in µs UTC, and numbers of scores are integers in thousandths, on both databases.
 JSON is stored as text: a value that is filtered has its own column.

@@ -116,6 +116,19 @@ def test_what_writes_is_told_the_time() -> None:
     }  # fmt: skip  # names
 
 
+def test_a_queryset_is_run_by_a_session() -> None:
+    """No queryset is awaited by itself, which would do without a session's limits, errors and transaction."""
+    awaited = []
+    for path in (HOUSE / "storage").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Await | ast.AsyncFor):
+                start: ast.AST = node.value if isinstance(node, ast.Await) else node.iter
+                while isinstance(start, ast.Call | ast.Attribute):
+                    start = start.func if isinstance(start, ast.Call) else start.value
+                awaited += [f"{path}:{node.lineno}"] if isinstance(start, ast.Name) and start.id == "models" else []
+    assert awaited == []
+
+
 def test_the_door_of_the_ledger_is_told_the_time() -> None:
     """`record` takes the workspace first, then the submission, and *now* by keyword."""
     workspace, submission, now = inspect.signature(record).parameters.values()
