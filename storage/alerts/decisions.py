@@ -29,7 +29,7 @@ Reasons: TypeAlias = Mapping[tuple[int, str | None], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A rule to evaluate for a score. *plan* and *moved* describe the write that changed the score; None in a sweep."""
+    """A rule to evaluate for a score. *plan* and *change* are the write that changed the score; None in a sweep."""
 
     workspace: Workspace
     rule: AlertRule

@@ -58,7 +58,7 @@ async def _sweep_batch(
     after: int,
     now: int,
 ) -> tuple[int | None, int]:
-    """Sweep the next contacts with an id greater than *after*. Return the last id, or None at the end, and their number.
+    """Sweep the next contacts with ids above *after*. Return the last id, or None at the end, and their number.
 
     All *timed* rules are evaluated for these contacts, because rules may share a follow-up, which depends on their
     order.
