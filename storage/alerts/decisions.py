@@ -41,6 +41,7 @@ class Evaluation:
 
     @property
     def memory_key(self) -> MemoryKey:
+        """The key of the rule's memory about the contact."""
         return (self.rule.id, self.contact)
 
     @property
