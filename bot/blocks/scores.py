@@ -151,7 +151,7 @@ def _describe_band_end(score: CurrentScore) -> list[str]:
 
 def receipt_reply(
     contact: Contact,
-    moved: Sequence[ScoreChanged],
+    score_changes: Sequence[ScoreChanged],
     *,
     batch: str,
     reason: str | None = None,
@@ -165,7 +165,7 @@ def receipt_reply(
     """
     parts = [escape(contact.shown)]
     plain = [escape(contact.shown)]
-    for change in moved:
+    for change in score_changes:
         label = change.score_type.label
         parts.append(
             f"{escape(label)} {format_value(change.before)} →"
@@ -182,7 +182,7 @@ def receipt_reply(
         button(
             "History",
             action="history",
-            value=" ".join([str(contact.id), *(change.score_type.key for change in moved[:1])]),
+            value=" ".join([str(contact.id), *(change.score_type.key for change in score_changes[:1])]),
         ),
     ]
     blocks = [section(" · ".join(parts)), actions(buttons)]

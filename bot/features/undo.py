@@ -119,7 +119,11 @@ async def undo_batch(request: Request, batch: str, *, replaces: bool = False) ->
         note = f"undone{GONE if affected[0].is_gone else ''}"
         return receipt_reply(affected[0], recorded.score_changes, batch=request.batch, note=note, replaces=replaces)
     return taken_back_reply(
-        affected, contacts=len(recorded.undone), moved=recorded.score_changes, batch=request.batch, replaces=replaces
+        affected,
+        contacts=len(recorded.undone),
+        score_changes=recorded.score_changes,
+        batch=request.batch,
+        replaces=replaces,
     )
 
 

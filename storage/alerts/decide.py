@@ -1,7 +1,7 @@
 """Evaluate alert rules and open or close follow-ups, in the transaction that changed the scores.
 
-A write first evaluates the instants before it at which a rule fires or re-arms by time alone; a sweep evaluates
-contacts without a write. Both evaluate the same instants in the same order.
+Before a write is evaluated, rules are evaluated at the earlier instants at which they fire or re-arm by time alone.
+Sweeps do the same for contacts without a write. Both evaluate the same instants in the same order.
 """
 
 from collections import Counter
@@ -67,9 +67,9 @@ async def decide_all(
 async def _drop_follow_ups_to_author(
     session: Session, all_decisions: Sequence[Decisions], memory: Mapping[MemoryKey, AlertMemory]
 ) -> list[Decisions]:
-    """Return the decisions without the follow-ups that would go directly to the person who made the change.
+    """Return the decisions without the follow-ups that would go directly to the author of the change.
 
-    The contact becomes taken, but the cool-down does not start.
+    The rule must still re-arm before it fires again for the contact, but its cool-down does not start.
     """
     rows = [
         {"contact": decisions.evaluation.contact, "owner": match_key(address)}
@@ -100,7 +100,7 @@ async def _drop_follow_ups_to_author(
 
 
 async def _load_earlier_values(session: Session, evaluations: Sequence[Evaluation]) -> dict[int, int | None]:
-    """Return the score a span ago for rules that compare: position in *evaluations* → thousandths or None."""
+    """Return the scores a span ago, for rules that compare: position in *evaluations* → thousandths or None."""
     requests: dict[int, tuple[int, int, int]] = {}  #: position → (contact, definition of the score type, a span ago)
     for position, evaluation in enumerate(evaluations):
         watch = evaluation.watch

@@ -1,7 +1,8 @@
 """Decide what alert rules do about changed scores: fire, re-arm, open or close a follow-up. No I/O.
 
-A rule can also fire or re-arm by time alone: a score decays, a hold ends. The instants at which that may happen are
-evaluated in order, before the change itself, so that the result does not depend on when the rule is evaluated.
+A rule can also fire or re-arm by time alone: a score decays, or a hold ends. Before a change is evaluated, the rule is
+evaluated at all earlier instants at which that may have happened, in their order. So the result does not depend on how
+often rules are evaluated.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from storage.domain.score_types import ScoreType
 from storage.domain.submissions import ScoreChanged
 from storage.ledger.plan import Plan
 
-#: returns whether the contact met the condition of its rule at an instant at which the rule fires
+#: returns whether a contact met the condition of a rule at the instant at which the rule fires for it
 IsMet: TypeAlias = Callable[["Instant"], bool]
 #: (contact, key of a score type) → the reason of a fact about that score
 Reasons: TypeAlias = Mapping[tuple[int, str | None], str | None]
@@ -28,7 +29,7 @@ Reasons: TypeAlias = Mapping[tuple[int, str | None], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A rule to evaluate for a score. *plan* and *moved* describe the write that changed the score; None in a sweep."""
+    """A rule to evaluate for a score. *plan* and *change* are the write that changed the score; None in a sweep."""
 
     workspace: Workspace
     rule: AlertRule
@@ -40,6 +41,7 @@ class Evaluation:
 
     @property
     def memory_key(self) -> MemoryKey:
+        """The key of the rule's memory about the contact."""
         return (self.rule.id, self.contact)
 
     @property
@@ -50,7 +52,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Instant:
-    """An instant to evaluate a rule at, with the score before and after. *by_time*: no write changed the score."""
+    """An instant to evaluate a rule at, with the score before and after. *by_time*: no write changed the score then."""
 
     evaluation: Evaluation
     at: int
@@ -61,7 +63,7 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class AlertEvent:
-    """At *at*, open a follow-up for *opens*. If that is None, withdraw the rule from its follow-up, by *move*."""
+    """What to do at an instant: open a follow-up for *opens*, or if that is None, withdraw the rule by *move*."""
 
     at: int
     move: FollowUpMove = FollowUpMove.FALL_BACK
@@ -91,7 +93,7 @@ class Decisions:
                 memory = replace(memory, fired_at=self.memory.fired_at)
         if not memory.has_same_state(self.memory):
             is_end_of_hold = instant.by_time and self.memory.pending_until is not None and memory.taken
-            if not is_end_of_hold:  # the change that began the hold is the cause of what its end decides
+            if not is_end_of_hold:  # the cause is the change that began the hold
                 batch = None if instant.by_time else self.evaluation.batch
                 memory = memory.attribute(self.memory, batch=batch)
         events = self.events
@@ -100,7 +102,7 @@ class Decisions:
         return Decisions(self.evaluation, memory, events, muted_follow_ups, self.own_follow_ups)
 
     def enroll(self, state: ScoreState) -> "Decisions":
-        """Enroll the contact, if its memory is older than the enrollment of the rule. *state*: the score since then."""
+        """Enroll the contact if its memory is of an earlier enrollment. *state* is the score since the enrollment."""
         rule = self.evaluation.rule
         if self.memory.enrollment == rule.enrollment:
             return self
@@ -111,8 +113,8 @@ class Decisions:
     def evaluate_until(self, state: ScoreState, *, until: int, is_met: IsMet) -> "Decisions":
         """Evaluate the rule at every instant up to *until* at which it may fire or re-arm by time alone.
 
-        Raises RuntimeError if the next instant is not later than the last one: an endless loop would block the
-        transaction and the process.
+        Raises RuntimeError if the next instant is not later than the last one, because an endless loop would block the
+        process.
         """
         decisions, last, watch = self, -1, self.evaluation.watch
         while True:
@@ -129,7 +131,7 @@ class Decisions:
             decisions = decisions.apply(instant, decision, is_met=is_met)
 
     def evaluate_regrouping(self, state: ScoreState, *, at: int) -> "Decisions":
-        """Evaluate a score that changed only by a merge or a split: the follow-up may close, but none is opened."""
+        """Evaluate a score that a merge or a split changed. It may close a follow-up, but does not open one."""
         decision = self.evaluation.watch.evaluate(self.memory, state, now=at)
         memory = replace(decision.memory, fired_at=self.memory.fired_at)
         if not memory.has_same_state(self.memory):
@@ -137,11 +139,12 @@ class Decisions:
         return replace(self, memory=memory, events=(*self.events, AlertEvent(at)) if decision.closes else self.events)
 
     def evaluate_undo(self, instant: Instant, earlier: int | None, *, is_met: IsMet) -> "Decisions":
-        """Evaluate a score that an undo changed. The undo opens no follow-up.
+        """Evaluate a score that an undo changed. An undo opens no follow-up.
 
-        If the undone change decided last, the memory that it found is put back, and the follow-up that it opened is
-        taken back; unless the score is inside for another reason. Otherwise the rule is evaluated as usual, but a score
-        that the undo moves out of the region re-arms the rule without a margin.
+        If the last decision came from the undone change, the memory from before that change is restored, and the
+        follow-up that it opened is taken back. Otherwise, or if the restored rule would fire for the score or begin a
+        hold, the rule is evaluated as usual, but a score that the undo moves out of the region re-arms the rule without
+        a margin.
         """
         watch, state, plan = self.evaluation.watch, self.evaluation.state, self.evaluation.plan
         assert plan is not None
@@ -161,12 +164,12 @@ class Decisions:
         return replace(decisions, memory=memory, events=(*decisions.events, AlertEvent(at)))
 
     def _restore(self, decision: Decision, at: int) -> "Decisions":
-        """Restore the memory of *decision*. The follow-up of the undone change is taken back, if it opened one."""
+        """Restore the memory of *decision*, and take back the follow-up of the undone change, if it opened one."""
         fired_at, events = self.memory.fired_at, self.events
         if fired_at == decision.memory.fired_at:
             events = (*events, AlertEvent(at)) if decision.closes else events
         elif any(event.opens is not None and event.at == fired_at for event in events):
-            # The end of a hold has opened it just now, before the undo: it need not be opened.
+            # The follow-up is about to be opened by the end of a hold before the undo: drop its event instead.
             events = tuple(event for event in events if event.opens is None or event.at != fired_at)
         else:
             events = (*events, AlertEvent(at, FollowUpMove.TAKE_BACK))
@@ -182,7 +185,7 @@ class AlertTurn:
 
 
 def list_evaluations(plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRule]]) -> list[Evaluation]:
-    """Return the rules to evaluate for the score changes of plans, by plan, then by rule in the order of their ids."""
+    """Return the rules to evaluate for the score changes of plans: by plan, then in the order of the rules' ids."""
     evaluations = list[Evaluation]()
     watches_of: dict[tuple[int, str], list[tuple[AlertRule, Watch]]] = {}  # (workspace, score type) → its rules
     for plan in plans:
@@ -209,13 +212,13 @@ def list_evaluations(plans: Sequence[Plan], rules: Mapping[int, Sequence[AlertRu
 
 
 def _resolve_rules(rules: Iterable[AlertRule], score_type: ScoreType) -> list[tuple[AlertRule, Watch]]:
-    """Return the rules about a score type, each resolved for it."""
+    """Return the rules about a score type, each with what it watches."""
     watches = [(rule, rule.watch((score_type,))) for rule in rules if rule.is_about(score_type)]
     return [(rule, watch) for rule, watch in watches if watch is not None]
 
 
 def is_idle(evaluation: Evaluation, memory: AlertMemory, earlier: int | None) -> bool:
-    """Return True only if `decide_change` would decide nothing about a change and leave the memory as it is."""
+    """Return True only if `decide_change` would do nothing: no event, and the same memory. A quick check."""
     plan, change, watch = evaluation.plan, evaluation.change, evaluation.watch
     if plan is None or change is None or plan.undo is not None or plan.states_after_regrouping:
         return False
@@ -224,7 +227,10 @@ def is_idle(evaluation: Evaluation, memory: AlertMemory, earlier: int | None) ->
 
 
 def decide_change(decisions: Decisions, earlier: int | None, *, is_met: IsMet) -> Decisions:
-    """Evaluate a rule up to the time of a plan, then for a merge or split in it, then for its change of the score."""
+    """Evaluate a rule up to the time of a plan, then for a merge or split in it, then for its change of the score.
+
+    *earlier* is the score a span ago, for rules that compare.
+    """
     evaluation = decisions.evaluation
     plan, change, watch = evaluation.plan, evaluation.change, evaluation.watch
     assert plan is not None
@@ -272,7 +278,7 @@ def arrange_events(all_decisions: Sequence[Decisions]) -> list[AlertTurn]:
 
 
 def find_author_address(decisions: Decisions) -> str | None:
-    """Return the address of the author of the change, if the rule may send its follow-ups to owners directly."""
+    """Return the address of the author of the change, if the last follow-up may go directly to the contact's owner."""
     plan, rule = decisions.evaluation.plan, decisions.evaluation.rule
     if plan is None or not decisions.events or rule.channel is not None or rule.in_digest:
         return None
@@ -281,7 +287,7 @@ def find_author_address(decisions: Decisions) -> str | None:
 
 
 def reads_scores(rule: AlertRule) -> bool:
-    """Return whether a rule reads scores or effects from the database: they must be saved before it is evaluated."""
+    """Return whether evaluating a rule reads scores or effects from the database, so that they must be saved first."""
     return bool(rule.condition) or rule.kind.compares
 
 

@@ -1,4 +1,4 @@
-"""Store what each alert rule remembers about each contact: its last decision, a pending hold, the last follow-up."""
+"""Store the memory of each alert rule about each contact: its last decision, a pending hold, the last follow-up."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -16,12 +16,13 @@ MemoryKey = tuple[int, int]
 
 
 async def load_memory(session: Session, keys: Collection[MemoryKey]) -> dict[MemoryKey, AlertMemory]:
-    """Return the memory of rules about contacts. A pair without a row was never evaluated and is left out.
+    """Return the memory of rules about contacts. Keys without a row, which were never evaluated, are left out.
 
-    Earlier versions set *taken* along with a pending hold when a score type changed. The hold takes precedence: it
+    Earlier versions set *taken* along with a pending hold when a score type changed. Then *taken* is ignored: the hold
     continues, and the follow-up is opened when it ends.
     """
-    # Most pairs are each rule with each contact. Listing both takes a third of the time of listing all pairs.
+    # Usually the keys are each rule with each contact. Listing rules and contacts takes a third of the time of listing
+    # all keys.
     row_set = "FROM given(rule bigint, contact bigint) WHERE"
     rules, contacts = ({key[index] for key in keys} for index in (0, 1))
     rows = await session.rows(
@@ -83,10 +84,11 @@ async def save_memory(session: Session, memory: Mapping[MemoryKey, AlertMemory])
 
 
 async def regroup_memory(session: Session, roots: Mapping[int, int]) -> None:
-    """Move the memory of merged contacts to the contact merged into: only the time of the last follow-up is kept.
+    """Update the memory about contacts that were merged or split. *roots*: row → contact that it belongs to now.
 
-    Contacts that a split separated get a memory from their own follow-ups: the time of the last one, and whether one is
-    still pending. *roots*: row → contact that it belongs to now. The contacts must be locked.
+    The contact that others were merged into takes over only the time of their last follow-up. The memory about a
+    contact that a split separated is derived from its own follow-ups: the time of the last one, and whether one is
+    pending. The contacts must be locked.
     """
     merged = [{"id": row, "root": root} for row, root in sorted(roots.items()) if root != row]
     await session.rows(
@@ -115,7 +117,7 @@ async def regroup_memory(session: Session, roots: Mapping[int, int]) -> None:
 
 
 async def count_suppressed(workspace: Workspace) -> dict[int, int]:
-    """Return, for each rule with any, how many follow-ups its cool-down has suppressed."""
+    """Return how many follow-ups the cool-down of each rule has suppressed. Rules without any are left out."""
     rows = await database.read(
         "SELECT m.rule_id, sum(m.spent) AS count FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
         " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",

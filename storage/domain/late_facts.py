@@ -65,8 +65,8 @@ class LateFold:
     def add_window(self, window: Sequence[StoredEffect], *, is_last: bool) -> None:
         """Fold the next stored effects, in the order of the fold. *is_last*: there are no effects after them.
 
-        The first window must begin with the last effect before *since* that the state is known after, or with the first
-        effect of the score. All windows together must have every effect from there up to some instant.
+        The first window must begin with the last effect before *since* that has a known state, or with the first effect
+        of the score. All windows together must have every effect from there up to some instant.
         """
         if self._state_so_far is None:
             window = self._start_from_stored(window)

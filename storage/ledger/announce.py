@@ -49,7 +49,9 @@ async def queue_write_backs(
 def _list_written_back(plan: Plan, slug: str, keys: Collection[str]) -> set[int]:
     """Return the contacts with a changed score of a type among *keys*, or with another id in a source."""
     changed = {
-        moved.contact for moved in plan.score_changes if moved.score_type.key in keys and moved.before != moved.after
+        change.contact
+        for change in plan.score_changes
+        if change.score_type.key in keys and change.before != change.after
     }
     named = {
         plan.roots.get(row, row)
@@ -70,7 +72,7 @@ def _list_written(plan: Plan) -> set[int]:
     """Return the contacts with fields, scores or existence that a plan may have changed."""
     return {
         *(new.contact for new in plan.new_facts),
-        *(moved.contact for moved in plan.score_changes),
+        *(change.contact for change in plan.score_changes),
         *plan.undone_contacts,
         *plan.regrouped_contacts,
         *plan.roots_before.values(),
@@ -91,10 +93,10 @@ def _list_events(plan: Plan, merged: Mapping[int, int]) -> list[NewEvent]:
             if contact not in deleted
         ),
         *(
-            _make_event(plan, type, moved.contact, {**data, **origin})
-            for moved in plan.score_changes
-            if moved.contact not in deleted and moved.contact not in merged
-            for type, data in list_score_events(moved)
+            _make_event(plan, type, change.contact, {**data, **origin})
+            for change in plan.score_changes
+            if change.contact not in deleted and change.contact not in merged
+            for type, data in list_score_events(change)
         ),
     ]
 

@@ -45,15 +45,15 @@ async def append_facts(session: Session, plans: Sequence[Plan], states: Mapping[
     )
     if any(contact_of[key] != (None if row is None else roots[row]) for key, (row, _, _) in stored.items()):
         raise StartAgain
-    settled = [_settle_facts(plan, stamped[plan.position], ids, stored) for plan in plans]
-    return [await _mark_undone(session, plan) for plan in settled]
+    plans = [_collect_new_facts(plan, stamped[plan.position], ids, stored) for plan in plans]
+    return [await _mark_undone(session, plan) for plan in plans]
 
 
 def _check_unchanged(plan: Plan, states: Mapping[ScoreId, ScoreState]) -> None:
     """Raise Changed if a score that the plan changes has a fact later than the sender has seen (`unless_later`)."""
     seen_at = plan.submission.unless_later
-    scored = [(planned.contact, planned.item.score) for planned in plan.items if planned.item.score]
-    if seen_at is not None and any(states[pair].last[0] > seen_at for pair in scored):
+    score_ids = [(planned.contact, planned.item.score) for planned in plan.items if planned.item.score]
+    if seen_at is not None and any(states[score_id].last[0] > seen_at for score_id in score_ids):
         raise Changed
 
 
@@ -65,8 +65,8 @@ async def _load_times_of_fields(session: Session, plans: Sequence[Plan]) -> dict
         for planned in plan.items
         if plan.submission.actor and planned.item.fields and planned.kind is ItemKind.FACT
     }
-    known = await contacts.load_fields(session, changed) if changed else {}
-    return {(id, name): order[0] for id, values in known.items() for name, (_, order) in values.items()}
+    fields_of = await contacts.load_fields(session, changed) if changed else {}
+    return {(id, name): order[0] for id, values in fields_of.items() for name, (_, order) in values.items()}
 
 
 def _stamp_facts(
@@ -94,19 +94,22 @@ def _stamp_facts(
     return stamped
 
 
-def _settle_facts(
+def _collect_new_facts(
     plan: Plan,
     stamped: Sequence[tuple[PlannedItem, Fact]],
     ids: Mapping[FactKey, int],
     stored: Mapping[FactKey, StoredFact],
 ) -> Plan:
-    appended: list[NewFact] = []
+    """Return the plan with its new facts, and with the items that repeat a stored fact as duplicates or refused.
+
+    *ids*: key → row id, of the facts that were inserted. *stored* are the stored facts with the other keys.
+    """
+    new_facts: list[NewFact] = []
     repeats: list[PlannedItem] = []
     refused: dict[int, Refusal] = {}
     for planned, fact in stamped:
         if planned.key in ids:
-            new = NewFact(fact_id=ids[planned.key], fact=fact, contact=planned.contact, planned=planned)
-            appended.append(new)
+            new_facts.append(NewFact(fact_id=ids[planned.key], fact=fact, contact=planned.contact, planned=planned))
             continue
         try:
             check_repeat(plan, planned, stored[planned.key], is_same=True)
@@ -116,7 +119,7 @@ def _settle_facts(
                 raise  # other facts of the submission are written
             refused[planned.position] = refusal
     skipped = {**plan.skipped, **{planned.position: DUPLICATE for planned in repeats}}
-    plan = replace(plan, items=(), new_facts=tuple(appended), skipped=skipped, repeats=(*plan.repeats, *repeats))
+    plan = replace(plan, items=(), new_facts=tuple(new_facts), skipped=skipped, repeats=(*plan.repeats, *repeats))
     return plan.refuse(refused)
 
 

@@ -153,18 +153,18 @@ class Committer:
                 _set_outcome(pending, StorageUnavailable())
         waiting, self._locked = (pending for pending in self._locked if not pending.is_overdue), []
         while group := list(islice(waiting, MOST_SUBMISSIONS)):
-            # A submission that is left for the next group keeps its names, so that no later one overtakes it.
+            # A submission that is left for the next group keeps its ordering keys, so that no later one overtakes it.
             self._locked += await self._commit_group(group)
         self._retry.clear()
         asyncio.get_running_loop().call_later(RETRY_LOCKED, self._retry.set)
 
-    def _wait_for_contact(self, pending: Pending, names: frozenset[OrderingKey]) -> None:
+    def _wait_for_contact(self, pending: Pending, ordering_keys: frozenset[OrderingKey]) -> None:
         """Queue a submission until its contact is unlocked, at most for the lock limit."""
 
         def set_overdue() -> None:
             pending.is_overdue = True
 
-        pending.ordering_keys = names
+        pending.ordering_keys = ordering_keys
         if pending.lock_limit is None:
             pending.lock_limit = asyncio.get_running_loop().call_later(self._lock_limit, set_overdue)
         self._locked.append(pending)
@@ -198,7 +198,7 @@ class Committer:
         return left
 
     async def _record_group(self, group: Sequence[Pending]) -> list[Recorded | Refusal | Returned]:
-        blocked = {name for pending in self._locked for name in pending.ordering_keys}
+        blocked = {key for pending in self._locked for key in pending.ordering_keys}
 
         async def body(session: Session) -> list[Recorded | Refusal | Returned]:
             return await record_group(
@@ -223,10 +223,10 @@ class Committer:
                 continue
             except RefoldNeeded as exc:
                 for refolding in exc.refoldings:
-                    await self._fold(*refolding)
+                    await self._refold(*refolding)
         return await self.database.transaction(body)
 
-    async def _fold(self, workspace: Workspace, refolding: Submission) -> None:
+    async def _refold(self, workspace: Workspace, refolding: Submission) -> None:
         async def body(session: Session) -> None:
             await record_group(session, [(workspace, refolding)], self._config_cache, now=refolding.received_at)
 

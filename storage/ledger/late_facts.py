@@ -52,7 +52,7 @@ async def _load_windows(
 ) -> dict[ScoreId, list[StoredEffect]]:
     """Return the next effects of each fold, in the order of the fold: more than *size*, unless fewer are left.
 
-    The first window begins with the last effect before the new facts that the state of the score is known after.
+    The first window begins with the last effect before the new facts that has a known state.
     """
     rows = await session.rows(
         "SELECT w.contact AS root, w.score, e.asked, e.effective, e.rank_after, e.rule, e.capped, e.snapshot,"

@@ -16,8 +16,8 @@ from storage.ledger.plan import OrderingKey, Plan, make_links
 class Returned:
     """A submission of a group that was not recorded at all.
 
-    *names*: one of its contacts is locked by another transaction. Until it is recorded, no later submission with one of
-    these names may be recorded. None: the submission only has to wait for the next group.
+    If another transaction has locked one of its contacts, *ordering_keys* are set: until the submission is recorded, no
+    later submission with one of these keys may be recorded. None: the submission only waits for the next group.
     """
 
     ordering_keys: frozenset[OrderingKey] | None = None
@@ -43,14 +43,14 @@ async def lock_contacts(
     unblocked: list[Plan] = []
     returned: dict[int, Returned] = {}
     for plan in plans:
-        names = plan.ordering_keys if waiting else set()
-        if names.isdisjoint(waiting):
+        keys = plan.ordering_keys if waiting else set()
+        if keys.isdisjoint(waiting):
             unblocked.append(plan)
         else:
-            waiting |= names
-            returned[plan.position] = Returned(ordering_keys=frozenset(names))
+            waiting |= keys
+            returned[plan.position] = Returned(ordering_keys=frozenset(keys))
     for plan in unblocked:
-        # Rows join or leave a contact only under the lock of that contact, so its members stay the same from here on.
+        # Rows join or leave a contact only under the lock of the contact, so its rows stay the same from here on.
         if plan.roots_before and await merging.load_roots_before(session, plan) != plan.roots_before:
             raise StartAgain
     if locked is None:
@@ -135,26 +135,23 @@ async def insert_new_contacts(session: Session, plans: Sequence[Plan], *, now: i
         tombstones = await load_tombstones(session, identities)
         if any(known.get(identity) != until for identity, until in tombstones.items()):
             raise StartAgain
-    return [_insert_rows(plan, id_of) for plan in plans] if id_of else list(plans)
+    return [_replace_rows(plan, id_of) for plan in plans] if id_of else list(plans)
 
 
-def _insert_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
+def _replace_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
+    """Return the plan with the ids of inserted contacts instead of negative rows. *id_of*: negative row → id."""
     roots = {**plan.roots, **{id: id for id in id_of.values()}}
     items = []
     for planned in plan.items:
-        if planned.rows[0] > 0:  # the lowest: none of them is new
+        if planned.rows[0] > 0:  # it is the lowest row, so no row of the item is new
             items.append(planned)
             continue
         rows = {id_of.get(row, row) for row in planned.rows}
         places = {place for place, _, _ in planned.links}
         links = tuple(link for link in make_links(rows) if link[0] in places) if places else ()
-        moved = planned.with_rows(rows, roots, links=links)
-        if moved.into is not None:
-            moved = replace(moved, into=id_of.get(moved.into, moved.into))
-        items.append(moved)
-    members = (
-        {**plan.roots_before, **{id_of[row]: id_of[row] for row in plan.new_contacts}}
-        if plan.rows_to_regroup
-        else plan.roots_before
-    )
-    return replace(plan, items=tuple(items), roots=roots, roots_before=members)
+        with_ids = planned.with_rows(rows, roots, links=links)
+        if with_ids.into is not None:
+            with_ids = replace(with_ids, into=id_of.get(with_ids.into, with_ids.into))
+        items.append(with_ids)
+    inserted = {id_of[row]: id_of[row] for row in plan.new_contacts} if plan.rows_to_regroup else {}
+    return replace(plan, items=tuple(items), roots=roots, roots_before={**plan.roots_before, **inserted})

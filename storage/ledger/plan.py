@@ -104,7 +104,7 @@ class PlannedItem:
     @property
     def identities_in_all_forms(self) -> list[Identity]:
         """All identities that the item names, also in the form that an earlier version wrote."""
-        former = [then for reference in self.references for then in reference.former.values()]
+        former = [identity for reference in self.references for identity in reference.former.values()]
         return [*self.identities, *former]
 
     @property
@@ -364,7 +364,10 @@ def _plan_reference(target: Reference | int, workspace: int) -> ContactReference
     if isinstance(target, int):
         return ContactReference(row=target)
     identities = tuple((workspace, namespace, key) for namespace, key in target.identities())
-    former = {(workspace, *now): (workspace, *then) for now, then in target.former_identities().items()}
+    former = {
+        (workspace, *identity): (workspace, *former_identity)
+        for identity, former_identity in target.former_identities().items()
+    }
     email = clean_address(target.email) if target.email else None
     return ContactReference(email=email, identities=identities, former=former)
 
@@ -382,8 +385,8 @@ def _plan_item(
     refusal: Refusal | None = None
     try:
         check_limits(item, types)
-    except Refusal as beyond:
-        refusal = beyond
+    except Refusal as exc:
+        refusal = exc
     kind, subject = ItemKind.FACT, ""
     if isinstance(item, Merge):
         kind, subject = ItemKind.MERGE, MERGE

@@ -150,19 +150,10 @@ async def plan_folds(
     scan = _scan_new_facts(plans, states, other_types, fields)
     fields_since = {score_id: at for score_id, at in scan.fields_since.items() if score_id not in scan.late}
     from_ledger |= await _find_scores_with_later_activities(session, plans, fields_since, types)
-    late_folds: dict[ScoreId, LateFold] = {}
-    for score_id in scan.late - from_ledger:
-        contact_fields, read = scan.fields.get(score_id[0]), compile_rules(types[score_id].rules).fields_read
-        late_folds[score_id] = LateFold(
-            types[score_id],
-            scan.relevant[score_id],
-            stored=states[score_id],
-            fields=None if contact_fields is None else _extract_values(contact_fields),
-            fields_since=max(
-                (contact_fields[name][1][0] for name in read if name in contact_fields) if contact_fields else (),
-                default=-1,
-            ),
-        )
+    late_folds = {
+        score_id: _make_late_fold(score_id, types[score_id], states[score_id], scan)
+        for score_id in scan.late - from_ledger
+    }
     return FoldPlan(from_ledger=frozenset(from_ledger), late_folds=late_folds, fields_at=scan.fields_at)
 
 
@@ -262,6 +253,19 @@ async def _find_scores_with_later_activities(
 
 def _extract_values(fields: contacts.Fields) -> Mapping[str, Json]:
     return {name: value for name, (value, _) in fields.items()}
+
+
+def _make_late_fold(
+    score_id: ScoreId, score_type: ScoreType, state_before: ScoreState, scan: _NewFactsByScore
+) -> LateFold:
+    fields, read = scan.fields.get(score_id[0], {}), compile_rules(score_type.rules).fields_read
+    return LateFold(
+        score_type,
+        scan.relevant[score_id],
+        stored=state_before,
+        fields=_extract_values(fields),
+        fields_since=max((fields[name][1][0] for name in read if name in fields), default=-1),
+    )
 
 
 async def _load_ledgers(

@@ -37,9 +37,8 @@ class Pending:
     now: int
     outcome: "asyncio.Future[Recorded]"
     patience: asyncio.TimerHandle | None = None  #: runs until its first group is formed
-    ordering_keys: frozenset[OrderingKey] = (
-        frozenset()
-    )  #: names of a submission that waits for a locked contact: no later submission with one of them overtakes it
+    #: set while it waits for a locked contact: no later submission with one of these keys overtakes it
+    ordering_keys: frozenset[OrderingKey] = frozenset()
     lock_limit: asyncio.TimerHandle | None = None
     is_overdue: bool = False  #: it has waited too long for a locked contact
 

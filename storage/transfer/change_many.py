@@ -173,9 +173,9 @@ def _count_slice(
     result.done += len(ids)
     result.missing += len(ids) - len(existing)
     result.unsent += recorded.own_follow_ups
-    moved: dict[int, list[ScoreChanged]] = {}
+    score_changes: dict[int, list[ScoreChanged]] = {}
     for move in recorded.score_changes:
-        moved.setdefault(move.contact, []).append(move)
+        score_changes.setdefault(move.contact, []).append(move)
     outcomes: dict[int, list[tuple[Item, Status]]] = {}
     for item, outcome in zip(items, recorded.outcomes, strict=True):
         assert isinstance(item.contact, int)
@@ -183,7 +183,7 @@ def _count_slice(
         if outcome.status is Status.QUARANTINED:
             result.reason = result.reason or outcome.reason
     for contact in existing:
-        _count_contact(result, change, contact, outcomes.get(contact.id, []), moved.get(contact.id, []))
+        _count_contact(result, change, contact, outcomes.get(contact.id, []), score_changes.get(contact.id, []))
 
 
 def _count_contact(
@@ -191,21 +191,21 @@ def _count_contact(
     change: BulkChange,
     contact: Contact,
     outcomes: Sequence[tuple[Item, Status]],
-    moved: Sequence[ScoreChanged],
+    score_changes: Sequence[ScoreChanged],
 ) -> None:
     if any(status is Status.QUARANTINED for _, status in outcomes):
         result.refused += 1
         return
     is_repeat = any(status is Status.DUPLICATE for _, status in outcomes)
     states_fields = any(item.fields for item, _ in outcomes)
-    if not (states_fields or is_repeat or any(move.before != move.after for move in moved)):
+    if not (states_fields or is_repeat or any(move.before != move.after for move in score_changes)):
         result.same += 1
         return
     result.changed += 1
     amounts = {score.score: score for score in change.scores}
-    result.cut += any(is_cut(move, amounts.get(move.score_type.key)) for move in moved)
+    result.cut += any(is_cut(move, amounts.get(move.score_type.key)) for move in score_changes)
     if len(result.first) < FIRST:
-        scores = [(move.score_type.key, move.before, move.after) for move in moved if move.before != move.after]
+        scores = [(move.score_type.key, move.before, move.after) for move in score_changes if move.before != move.after]
         result.first.append((contact.id, scores))
 
 
