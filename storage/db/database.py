@@ -470,6 +470,7 @@ class Database:
 
 
 _open: Database | None = None
+_querysets_of: str | None = None  # the dialect that the querysets of the models are built for
 
 
 async def open_database(address: Address, *, vault: Vault, limits: Limits = DEFAULT_LIMITS) -> Database:
@@ -477,13 +478,18 @@ async def open_database(address: Address, *, vault: Vault, limits: Limits = DEFA
 
     Raises RuntimeError if a database is open already.
     """
-    global _open
+    global _open, _querysets_of
     if _open is not None:
         raise RuntimeError("a database is open in this process already")
     context = TortoiseContext()
     with context:
         # Without the global fallback only this task and its children would find the database.
-        await context.init(config=address.tortoise(limits=limits), _enable_global_fallback=True)
+        config = address.tortoise(limits=limits)
+        await context.init(config=config, init_connections=False, _enable_global_fallback=True)
+        if _querysets_of != address.dialect:  # with init_connections, Tortoise would build them at each opening: 10 ms
+            assert context.apps is not None
+            context.apps._build_initial_querysets()
+            _querysets_of = address.dialect
     _open = Database(address, context, vault, limits)
     return _open
 
