@@ -15,8 +15,9 @@ from tortoise.models import Model, ModelMeta
 class _TableMeta(ModelMeta):
     def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> ModelMeta:
         for field in attrs.values():
-            if isinstance(field, fields.CharField):
-                field.validators.clear()  # otherwise a filter by a text that is too long raises an error
+            if isinstance(field, fields.Field):
+                # Tortoise would refuse a condition on a text that is longer than its column: no row has that text.
+                field.validators.clear()
         # Tortoise would parse the source of this file once for each class, which took half of a program's start.
         return super().__new__(cls, name, bases, {**attrs, "_no_comments": True})
 
