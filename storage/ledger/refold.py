@@ -6,7 +6,7 @@ contact first.
 
 from collections.abc import Collection, Sequence
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
@@ -64,12 +64,8 @@ async def count_marked(session: Session, workspace: Workspace, *, undo: str) -> 
 
 async def list_marked(workspace: Workspace, *, undo: str, most: int) -> list[int]:
     """Return the next contacts marked by an undo, at most *most*."""
-    rows = await database.read(
-        "SELECT contact_id FROM pending_refolds WHERE workspace_id = $1 AND undo = $2 ORDER BY contact_id LIMIT $3",
-        workspace.id,
-        undo,
-        most,
-    )
+    marked = models.PendingRefold.filter(workspace_id=workspace.id, undo=undo)
+    rows = await database.load(marked.order_by("contact_id").limit(most), "contact_id")
     return [row["contact_id"] for row in rows]
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session, StartAgain
 from storage.domain.attributes import AttributeKeys, index_value
 from storage.domain.contacts import ATTRIBUTE
@@ -48,13 +48,8 @@ async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST)
 
     Contacts with differences are compared again under their lock.
     """
-    rows = await database.read(
-        "SELECT id FROM contacts WHERE workspace_id = $1 AND id > $2 AND merged_into IS NULL ORDER BY id LIMIT $3",
-        workspace.id,
-        after,
-        most,
-    )
-    ids = [row["id"] for row in rows]
+    following = models.Contact.filter(workspace_id=workspace.id, id__gt=after, merged_into__isnull=True)
+    ids = [row["id"] for row in await database.load(following.order_by("id").limit(most), "id")]
     count, differences = await compare_contacts(database.current_database().reader, workspace, ids)
     if differences:
         differences = await _compare_locked(workspace, {difference.contact for difference in differences})

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from storage import jobs
 from storage.audit import AuditAction, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.backoff import SECOND
 from storage.domain.decay import shown
@@ -84,15 +84,12 @@ async def save_writing_sources(session: Session, workspace: Workspace) -> None:
 
     The caller holds the exclusive lock on the definitions.
     """
-    rows = await session.rows(
-        "SELECT slug, settings FROM sources WHERE workspace_id = $1 AND writing_paused_at IS NULL ORDER BY slug",
-        workspace.id,
-    )
+    sources = models.Source.filter(workspace_id=workspace.id, writing_paused_at__isnull=True).order_by("slug")
+    rows = await session.load(sources, "slug", "settings")
     score_types = {row["slug"]: sorted(json.loads(row["settings"]).get("write_back", ())) for row in rows}
     written = {slug: keys for slug, keys in score_types.items() if keys}
-    await session.rows(
-        "UPDATE workspaces SET write_backs = $2 WHERE id = $1", workspace.id, json.dumps(written) if written else None
-    )
+    write_backs = json.dumps(written) if written else None
+    await session.update(models.Workspace.filter(id=workspace.id), write_backs=write_backs)
 
 
 async def restart_write_backs(
@@ -110,7 +107,7 @@ async def restart_write_backs(
         slug,
     )
     if forget_written:
-        await session.rows("DELETE FROM write_backs WHERE source_id = $1", rows[0]["id"])
+        await session.delete(models.WriteBack.filter(source_id=rows[0]["id"]))
     await save_writing_sources(session, workspace)
     if json.loads(rows[0]["settings"]).get("write_back"):
         await enqueue_refresh(session, workspace, now=now)
@@ -125,7 +122,7 @@ async def delete_queue(session: Session, workspace: Workspace, slug: str) -> Non
 
 async def enqueue_refresh(session: Session, workspace: Workspace, *, now: int) -> None:
     """Enqueue a job that looks for scores to write now, if any source gets scores."""
-    (row,) = await session.rows("SELECT write_backs FROM workspaces WHERE id = $1", workspace.id)
+    (row,) = await session.load(models.Workspace.filter(id=workspace.id), "write_backs")
     if row["write_backs"] is not None:
         key = f"now/{secrets.token_hex(8)}"
         job = NewJob(workspace=workspace.id, kind=REFRESH, lane=REFRESH, key=key, subject=0, due_at=now)
@@ -137,12 +134,8 @@ async def load_api_token(workspace: Workspace, *, source: Source) -> str | None:
 
     Raises StorageUnavailable if the key that the token was sealed with is missing.
     """
-    rows = await database.read(
-        "SELECT api_token FROM sources WHERE workspace_id = $1 AND id = $2 AND api_token IS NOT NULL"
-        " AND writing_paused_at IS NULL",
-        workspace.id,
-        source.id,
-    )
+    unpaused = models.Source.filter(workspace_id=workspace.id, id=source.id, writing_paused_at__isnull=True)
+    rows = await database.load(unpaused.filter(api_token__isnull=False), "api_token")
     if not rows:
         return None
     try:
@@ -190,12 +183,8 @@ async def record_written(workspace: Workspace, *, source: Source, writes: Collec
 
 async def clear_problem(workspace: Workspace, *, source: Source) -> None:
     """Clear the recorded problem of a source, because scores were written to it."""
-    await database.change(
-        "UPDATE sources SET unwritten = NULL, unwritten_at = NULL"
-        " WHERE workspace_id = $1 AND id = $2 AND unwritten IS NOT NULL",
-        workspace.id,
-        source.id,
-    )
+    failed = models.Source.filter(workspace_id=workspace.id, id=source.id, unwritten__isnull=False)
+    await database.current_database().writer.update(failed, unwritten=None, unwritten_at=None)
 
 
 async def record_problem(workspace: Workspace, *, source: Source, because: str, now: int) -> str | None:
@@ -271,11 +260,8 @@ async def load_write_back_status(workspace: Workspace, *, source: str) -> WriteB
 async def enqueue_differing(workspace: Workspace, *, now: int) -> int:
     """Queue the contacts with scores that differ from what was written to their source, and return their number."""
     count = 0
-    rows = await database.read(
-        "SELECT slug, settings FROM sources WHERE workspace_id = $1 AND writing_paused_at IS NULL ORDER BY slug",
-        workspace.id,
-    )
-    for row in rows:
+    sources = models.Source.filter(workspace_id=workspace.id, writing_paused_at__isnull=True).order_by("slug")
+    for row in await database.load(sources, "slug", "settings"):
         slug, write_back = row["slug"], json.loads(row["settings"]).get("write_back")
         after: str | None = "" if write_back else None
         while after is not None:

@@ -264,7 +264,10 @@ async def test_a_rejected_token_stops_the_writing_until_the_source_is_changed(wo
 
 
 async def test_a_contact_that_is_refused_holds_up_no_other(world: World) -> None:
-    """A batch with a contact that HubSpot does not take is halved; HubSpot itself leaves out unknown contacts."""
+    """A batch with a contact that HubSpot does not take is halved; HubSpot itself leaves out unknown contacts.
+
+    The problem is shown until scores are written again.
+    """
     ids = [str(number) for number in range(1, 41)]
     world.crm.add(*ids[:-1])
     world.crm.unwritable = {"7"}
@@ -275,9 +278,13 @@ async def test_a_contact_that_is_refused_holds_up_no_other(world: World) -> None
     assert {id for id, values in world.crm.contacts.items() if not values} == {"7"}
     assert len(world.crm.take()) < 15
     status = await world.status()
-    assert (status.paused_at, status.waiting) == (None, 0)
+    assert (status.paused_at, status.waiting, status.problem is None) == (None, 0, False)
     await world.work(after=DAY)
     assert {entry["id"] for entry in world.written()} == {"7", "40"}  # tried again once a day
+    world.crm.unwritable = set()
+    world.crm.add("40")
+    await world.work(after=DAY)
+    assert (await world.status()).problem is None
 
 
 async def test_a_property_that_does_not_exist_stops_the_writing(world: World) -> None:

@@ -317,6 +317,7 @@ async def test_plain_rows_of_a_table(database_url: str, team: Team) -> None:
 
     assert await write(body) == [[{"what": "c", "told_at": 1}, {"what": "b", "told_at": 2}], []]
     assert [row["workspace_id"] for row in await load(notices)] == [team.workspace.id] * 2
+    assert await load(models.Workspace.filter(team="T" * 33)) == []  # longer than the column
     with pytest.raises(BadText):
         await load(notices.filter(what="a\0b"))
     await raw.rows(database_url, "DROP TABLE message_contacts")
