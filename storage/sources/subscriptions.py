@@ -88,7 +88,7 @@ async def add_subscription(
         )
         return id
 
-    return await find_subscription(workspace, id=await database.write(body), now=now)
+    return await find_with_secrets(workspace, id=await database.write(body), now=now)
 
 
 async def change_subscription(
@@ -164,7 +164,7 @@ async def rotate_subscription(workspace: Workspace, *, id: int, secret: str, by:
         )
 
     await database.write(body)
-    return await find_subscription(workspace, id=id, now=now)
+    return await find_with_secrets(workspace, id=id, now=now)
 
 
 async def remove_subscription(workspace: Workspace, *, id: int, by: str, now: int) -> None:
@@ -215,22 +215,32 @@ async def resume(session: Session, workspace: Workspace, *, id: int, now: int) -
     return str(row["problem"])
 
 
-async def find_subscription(workspace: Workspace, *, id: int, now: int) -> Subscription:
+async def find_subscription(workspace: Workspace, *, id: int) -> Subscription:
+    """Return a subscription without its secrets. Raises UnknownSubscription."""
+    return _make_subscription(await _load_row(workspace, id))
+
+
+async def find_with_secrets(workspace: Workspace, *, id: int, now: int) -> Subscription:
     """Return a subscription with the secrets that are valid *now*.
 
     Raises UnknownSubscription, or StorageUnavailable if the vault lacks their key.
     """
+    row = await _load_row(workspace, id)
+    try:
+        secrets = _unseal_secrets(row["secrets"])
+    except (CannotUnlock, NoKeys) as exc:
+        raise StorageUnavailable(str(exc)) from exc
+    valid = tuple(secret for secret, retires_at in secrets.items() if retires_at is None or retires_at > now)
+    return replace(_make_subscription(row), secrets=valid)
+
+
+async def _load_row(workspace: Workspace, id: int) -> Row:
     rows = await database.read(
         "SELECT * FROM subscriptions WHERE workspace_id = $1 AND id = $2", workspace.id, min(id, LARGEST_ID)
     )
     if not rows:
         raise _make_unknown_error(id)
-    try:
-        secrets = _unseal_secrets(rows[0]["secrets"])
-    except (CannotUnlock, NoKeys) as exc:
-        raise StorageUnavailable(str(exc)) from exc
-    valid = tuple(secret for secret, retires_at in secrets.items() if retires_at is None or retires_at > now)
-    return replace(_make_subscription(rows[0]), secrets=valid)
+    return rows[0]
 
 
 async def subscriptions(workspace: Workspace) -> list[Subscription]:

@@ -1,6 +1,6 @@
 """What is stored of a subscription, and changed with it."""
 
-from storage.sources.subscriptions import add_subscription, change_subscription, find_subscription
+from storage.sources.subscriptions import add_subscription, change_subscription, find_with_secrets
 from tests.storage import raw
 from tests.storage.teams import NOW, Team
 
@@ -16,7 +16,7 @@ async def test_a_new_address_begins_without_the_failures_of_the_old_one(team: Te
     await raw.rows(database_url, f"UPDATE subscriptions SET {failing}")
 
     async def failures(id: int) -> tuple[int | None, str | None, int]:
-        subscription = await find_subscription(team.workspace, id=id, now=NOW)
+        subscription = await find_with_secrets(team.workspace, id=id, now=NOW)
         return subscription.failing_since, subscription.problem, subscription.paused_until
 
     await change_subscription(team.workspace, id=ids[0], imports=True, by="U0ADMIN", now=NOW)
