@@ -55,7 +55,7 @@ class Workspace(Table):
         constraints = (UniqueConstraint(fields=("team",), name="workspaces_team"),)
 
 
-# A table whose rows each belong to a workspace.
+# A table with rows that each belong to a workspace.
 class TableOfWorkspace(Table):
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT

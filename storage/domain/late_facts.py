@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 
 from storage.domain.contacts import Json
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, beginning, fold_order, is_rank_enough, state_of_rank, step
+from storage.domain.fold import (
+    Effect,
+    ScoreState,
+    apply_fact,
+    fold_order,
+    is_rank_enough,
+    make_initial_state,
+    state_of_rank,
+)
 from storage.domain.score_types import ScoreType
 
 
@@ -84,7 +92,7 @@ class LateFold:
 
     def _start_from_stored(self, window: Sequence[StoredEffect]) -> Sequence[StoredEffect]:
         """Set the state to start from. Return the effects in *window* after it."""
-        self._state_so_far, first = beginning(self.score_type), 0
+        self._state_so_far, first = make_initial_state(self.score_type), 0
         for index, stored in enumerate(window):
             if stored.fact.occurred_at < self.since and (state := self._restore_state(stored)) is not None:
                 self._state_so_far, first = state, index + 1
@@ -102,14 +110,14 @@ class LateFold:
     def _apply_new_fact(self) -> None:
         assert self._state_so_far is not None
         fact_id, fact = self._new_facts.popleft()
-        self._state_so_far, effect = step(self._state_so_far, fact, self.score_type, self._fields)
+        self._state_so_far, effect = apply_fact(self._state_so_far, fact, self.score_type, self._fields)
         if effect is not None:
             self.effects[fact_id] = (fact, effect)
 
     def _apply_stored_fact(self, stored: StoredEffect) -> None:
         """Apply a fact that has a stored effect. End the fold if the state after it is the stored state."""
         assert self._state_so_far is not None
-        self._state_so_far, effect = step(self._state_so_far, stored.fact, self.score_type, self._fields)
+        self._state_so_far, effect = apply_fact(self._state_so_far, stored.fact, self.score_type, self._fields)
         if effect is None:  # its effect was that of the contact's first fact, which may be another fact now
             self.needs_ledger = True
             return

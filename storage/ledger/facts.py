@@ -25,7 +25,7 @@ from storage.domain.facts import (
     resolve_merges,
     undone_batches,
 )
-from storage.domain.fold import bears_on
+from storage.domain.fold import is_relevant_to
 from storage.domain.past_contacts import RecordedFact
 from storage.domain.people import Workspace
 from storage.domain.rules import compile_rules
@@ -205,7 +205,9 @@ async def load_ledgers(session: Session, types: Mapping[ScoreId, ScoreType]) -> 
         others = await _load_other_facts(session, {contact for contact, _ in with_rules}, with_all_facts=with_all_facts)
         for score_id in with_rules:
             score_type = types[score_id]
-            by_score[score_id] |= {id: fact for id, fact in others[score_id[0]].items() if bears_on(fact, score_type)}
+            by_score[score_id] |= {
+                id: fact for id, fact in others[score_id[0]].items() if is_relevant_to(fact, score_type)
+            }
     return by_score
 
 

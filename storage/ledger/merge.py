@@ -8,7 +8,7 @@ from storage.audit import AuditAction, Document, NewEntry, record_changes
 from storage.db.database import Session, StartAgain
 from storage.domain.contacts import Contact, id_spellings
 from storage.domain.facts import Fact, resolve_merges
-from storage.domain.fold import ScoreState, beginning
+from storage.domain.fold import ScoreState, make_initial_state
 from storage.ledger import contacts, facts, projection
 from storage.ledger.facts import FactKey, ScoreId
 from storage.ledger.plan import ItemKind, Plan, Regrouping
@@ -184,6 +184,6 @@ def carry_state(plan: Plan, pair: ScoreId) -> ScoreState:
     parts = {
         plan.roots_before[row] for row, root in regrouping.roots.items() if root == contact and row in plan.roots_before
     }
-    state = regrouping.states_before.get(pair, beginning(plan.types[key]))
+    state = regrouping.states_before.get(pair, make_initial_state(plan.types[key]))
     orders = [regrouping.states_before[part, key].last for part in parts if (part, key) in regrouping.states_before]
     return replace(state, last=max([state.last, *orders]))

@@ -410,8 +410,8 @@ def _list_score_keys(item: Item, types: Mapping[str, ScoreType]) -> tuple[str, .
         if not score_type.rules:
             continue
         rules = compile_rules(score_type.rules)
-        is_relevant = rules.holds_from_first_fact or (rules.asks_fields and item.fields)
-        if key not in keys and (is_relevant or (item.activity and rules.bears(item.activity))):
+        is_relevant = rules.holds_from_first_fact or (rules.reads_fields and item.fields)
+        if key not in keys and (is_relevant or (item.activity and rules.has_rule_for(item.activity))):
             keys.append(key)
     return tuple(keys)
 

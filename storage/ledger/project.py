@@ -11,7 +11,16 @@ from dataclasses import dataclass, field, replace
 from storage.db.database import Session
 from storage.domain.contacts import Json
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, beginning, can_move, fold_fields, fold_ledger, is_late, step
+from storage.domain.fold import (
+    Effect,
+    ScoreState,
+    apply_fact,
+    can_change,
+    fold_fields,
+    fold_ledger,
+    is_late,
+    make_initial_state,
+)
 from storage.domain.late_facts import LateFold
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
@@ -188,7 +197,7 @@ def _scan_new_facts(
         fact, contact = new.fact, new.contact
         for score_id in scores_of.get(contact, ()):
             score_type = types[score_id]
-            if not can_move(fact, score_type):
+            if not can_change(fact, score_type):
                 continue
             if is_late(fact, score_type, last=last[score_id], known=scan.fields.get(contact, {})):
                 scan.late.add(score_id)
@@ -247,7 +256,7 @@ async def _find_scores_with_later_activities(
     return {
         score_id
         for score_id in since
-        if any(map(compile_rules(types[score_id].rules).bears, later.get(score_id[0], ())))
+        if any(map(compile_rules(types[score_id].rules).has_rule_for, later.get(score_id[0], ())))
     }
 
 
@@ -306,7 +315,7 @@ def _apply_new_facts(
     """Apply new facts that all come last to a score. Return its new state and the effects by fact id."""
     effects: dict[int, tuple[Fact, Effect]] = {}
     for new in new_facts:
-        state, effect = step(state, new.fact, score_type, fields_at.get(new.fact_id))
+        state, effect = apply_fact(state, new.fact, score_type, fields_at.get(new.fact_id))
         if effect is not None:
             effects[new.fact_id] = (new.fact, effect)
     return state, effects
@@ -329,7 +338,7 @@ def _add_score_changes(
     for score_id, state in regrouping.states_before.items() if regrouping else ():
         score_type, is_regrouped = plan.types[score_id[1]], score_id[0] in plan.regrouped_contacts
         if is_regrouped and score_id not in score_ids and state.value(score_type, now=now) is not None:
-            regrouped[score_id] = beginning(score_type)
+            regrouped[score_id] = make_initial_state(score_type)
             changes.append(_make_score_change(score_id, score_type, state, regrouped[score_id], now=now))
     return replace(plan, score_changes=tuple(changes), states_after_regrouping=regrouped)
 

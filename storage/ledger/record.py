@@ -18,7 +18,7 @@ from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.errors import Refusal, SourceChanged, UnknownContact
 from storage.domain.facts import Item, Unusable
-from storage.domain.fold import beginning
+from storage.domain.fold import make_initial_state
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
@@ -153,7 +153,9 @@ async def _load_scores(session: Session, plans: Sequence[Plan]) -> LoadedScores:
             if score_id[0] not in session.untouched
         },
     )
-    states = {score_id: stored.get(score_id) or beginning(score_type) for score_id, score_type in types.items()}
+    states = {
+        score_id: stored.get(score_id) or make_initial_state(score_type) for score_id, score_type in types.items()
+    }
     regrouped = {
         score_id: carry_state(plan, score_id)
         for plan in plans

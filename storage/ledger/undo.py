@@ -53,8 +53,8 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
 def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
     """Return whether the rules of a score type refer to a fact."""
     rules = compile_rules(score_type.rules)
-    is_activity = row["activity"] is not None and rules.bears(row["activity"])
-    return rules.holds_from_first_fact or is_activity or (rules.asks_fields and row["said"] != "{}")
+    is_activity = row["activity"] is not None and rules.has_rule_for(row["activity"])
+    return rules.holds_from_first_fact or is_activity or (rules.reads_fields and row["said"] != "{}")
 
 
 async def append_undo(session: Session, plan: Plan) -> Plan:

@@ -10,7 +10,7 @@ from storage.db.database import Session, StartAgain
 from storage.domain.attributes import AttributeKeys, index_value
 from storage.domain.contacts import ATTRIBUTE
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, beginning, fold_fields, fold_ledger
+from storage.domain.fold import Effect, ScoreState, fold_fields, fold_ledger, make_initial_state
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection, refold, words
@@ -99,7 +99,7 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
     differences: list[Difference] = []
     for pair, score_type in pairs.items():
         state, folded = _fold_score(ledgers[pair], score_type, undone, effects.get(pair, {}))
-        if pair not in states and state == beginning(score_type):
+        if pair not in states and state == make_initial_state(score_type):
             state = None  # a score that no fact has changed needs no row
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
     stored_fields = await contacts.load_fields(session, ids)

@@ -7,7 +7,7 @@ from storage.db.database import Session, StartAgain
 from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
+from storage.domain.fold import Effect, ScoreState, apply_fact, fold_ledger, is_relevant_to
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
@@ -33,7 +33,7 @@ async def project_into_drafts(
             affected = {
                 new.contact
                 for new in plan.new_facts
-                if new.fact is not None and new.contact and bears_on(new.fact, draft)
+                if new.fact is not None and new.contact and is_relevant_to(new.fact, draft)
             }
             affected |= {*plan.undone_contacts, *plan.regrouped_contacts}
             if affected:
@@ -84,7 +84,7 @@ async def _fold_new_facts(
         for new in plan.new_facts:
             score_id = (new.contact or 0, draft.key)
             if score_id in states and new.fact is not None and new.fact_id is not None:
-                states[score_id], effect = step(states[score_id], new.fact, draft, fields.get(new.fact_id))
+                states[score_id], effect = apply_fact(states[score_id], new.fact, draft, fields.get(new.fact_id))
                 if effect is not None:
                     effects[score_id][new.fact_id] = (new.fact, effect)
     await _save(session, workspace, draft, {score_id: (states[score_id], effects[score_id]) for score_id in states})

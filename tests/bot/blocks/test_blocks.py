@@ -50,7 +50,7 @@ from storage.domain.filters.terms import (
     Trend,
     Updated,
 )
-from storage.domain.fold import beginning
+from storage.domain.fold import make_initial_state
 from storage.domain.followups import FollowUpOutcome, FollowUpState
 from storage.domain.followups import FollowUpStatus as Stand
 from storage.domain.people import Choices, Setters
@@ -64,7 +64,7 @@ from storage.sources.subscriptions import Subscription
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
 from tests.slack.block_kit import check_blocks, check_view
 
-START = beginning(SCORE)
+START = make_initial_state(SCORE)
 
 AT = 1_767_225_600_000_000  # 2026-01-01
 DATE = "<!date^1767225600^{date_short_pretty} {time}|2026-01-01 00:00 UTC>"
