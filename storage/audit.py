@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.errors import Refusal
 from storage.domain.people import Workspace
@@ -165,12 +165,12 @@ async def redact_changes(
     contacts, may contain them.
     """
     keys = [key for word in words if (key := match_key(word))]
-    filters = await session.rows(
-        "SELECT id, subject FROM audit_entries WHERE workspace_id = $1 AND what IN ($2, $3) AND subject IS NOT NULL",
-        workspace.id,
-        AuditAction.EXPORTED.value,
-        AuditAction.CONTACTS_CHANGED.value,
+    with_filters = models.AuditEntry.filter(
+        workspace_id=workspace.id,
+        what__in=(AuditAction.EXPORTED.value, AuditAction.CONTACTS_CHANGED.value),
+        subject__isnull=False,
     )
+    filters = await session.load(with_filters, "id", "subject")
     naming = [row["id"] for row in filters if any(key in match_key(row["subject"]) for key in keys)]
     for column, ids in (("contact_id", contacts), ("other_id", contacts), ("id", naming)):
         await session.rows(
@@ -194,41 +194,25 @@ async def audit_entries(
 
     With *what* only those of this kind, with *subject* only those of this subject.
     """
-    chosen = {"what": None if what is None else what.value, "subject": subject}
-    values = {name: value for name, value in chosen.items() if value is not None}
-    conditions = "".join(f" AND {name} = ${number}" for number, name in enumerate(values, start=5))
-    rows = await database.read(
-        f"SELECT {_COLUMNS} FROM audit_entries WHERE workspace_id = $1 AND at >= $2{conditions}"
-        " ORDER BY id DESC LIMIT $3 OFFSET $4",
-        workspace.id,
-        since,
-        database.LARGEST_ID if limit is None else limit,
-        min(offset, database.LARGEST_ID),
-        *values.values(),
-    )
-    return [_make_entry(row) for row in rows]
-
-
-_COLUMNS = "id, at, who, what, subject, before, after, contact_id, other_id, undoes"
+    entries = models.AuditEntry.filter(workspace_id=workspace.id, at__gte=since)
+    if what is not None:
+        entries = entries.filter(what=what.value)
+    if subject is not None:
+        entries = entries.filter(subject=subject)
+    page = entries.limit(database.LARGEST_ID if limit is None else limit).offset(min(offset, database.LARGEST_ID))
+    return [_make_entry(row) for row in await database.load(page.order_by("-id"))]
 
 
 async def load_entry(workspace: Workspace, *, id: int) -> AuditEntry | None:
     """Return an entry, or None if there is none with this id."""
-    rows = await database.read(
-        f"SELECT {_COLUMNS} FROM audit_entries WHERE workspace_id = $1 AND id = $2",
-        workspace.id,
-        min(id, database.LARGEST_ID),
-    )
+    rows = await database.load(models.AuditEntry.filter(workspace_id=workspace.id, id=min(id, database.LARGEST_ID)))
     return _make_entry(rows[0]) if rows else None
 
 
 async def load_changes_of(workspace: Workspace, *, who: str, limit: int) -> list[AuditEntry]:
     """Return the last changes of a person, newest first. Undos and undone changes are left out."""
-    rows = await database.read(
-        f"SELECT {_COLUMNS} FROM audit_entries WHERE workspace_id = $1 AND who = $2 ORDER BY id DESC LIMIT $3",
-        workspace.id,
-        who,
-        limit,
+    rows = await database.load(
+        models.AuditEntry.filter(workspace_id=workspace.id, who=who).order_by("-id").limit(limit)
     )
     entries = [_make_entry(row) for row in rows if row["undoes"] is None]
     undone = await find_undone(workspace, ids=[entry.id for entry in entries])

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 
 from storage.audit import AuditAction, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.bulk_changes import BulkChange
 from storage.domain.facts import DAY
@@ -88,9 +88,7 @@ async def add_bulk_change(
             json.dumps(list(contacts)),
             now,
         )
-        (row,) = await session.rows(
-            "SELECT id FROM bulk_changes WHERE workspace_id = $1 AND batch = $2", workspace.id, batch
-        )
+        (row,) = await session.load(models.BulkChange.filter(workspace_id=workspace.id, batch=batch), "id")
         return int(row["id"])
 
     return await database.write(body)
@@ -98,20 +96,15 @@ async def add_bulk_change(
 
 async def load_bulk_change(workspace: Workspace, *, id: int) -> StoredBulkChange | None:
     """Return a stored change, or None if it was canceled or is too old."""
-    rows = await database.read(
-        "SELECT * FROM bulk_changes WHERE workspace_id = $1 AND id = $2", workspace.id, min(id, database.LARGEST_ID)
-    )
+    rows = await database.load(models.BulkChange.filter(workspace_id=workspace.id, id=min(id, database.LARGEST_ID)))
     return _make_stored(rows[0]) if rows else None
 
 
 async def save_progress(workspace: Workspace, *, id: int, column: str, result: BulkResult) -> None:
     """Store the result so far; *column* is `preview` or `result`."""
-    await database.change(
-        f"UPDATE bulk_changes SET {column} = $3 WHERE workspace_id = $1 AND id = $2",
-        workspace.id,
-        id,
-        json.dumps(asdict(result), ensure_ascii=False),
-    )
+    stored = models.BulkChange.filter(workspace_id=workspace.id, id=id)
+    progress = json.dumps(asdict(result), ensure_ascii=False)
+    await database.current_database().writer.update(stored, **{column: progress})
 
 
 async def confirm_bulk_change(workspace: Workspace, *, id: int, asks: bool, by: str, words: str, now: int) -> bool:
@@ -177,9 +170,8 @@ async def delete_old_bulk_changes(workspace: Workspace, *, now: int) -> None:
 async def redact_bulk_changes(session: Session, workspace: int, *, words: Collection[str]) -> None:
     """Empty the filters that contain an address or a name of a deleted contact."""
     keys = [key for word in words if (key := match_key(word))]
-    rows = await session.rows(
-        "SELECT id, text FROM bulk_changes WHERE workspace_id = $1 AND text IS NOT NULL", workspace
-    )
+    filtered = models.BulkChange.filter(workspace_id=workspace, text__isnull=False)
+    rows = await session.load(filtered, "id", "text")
     naming = [{"id": row["id"]} for row in rows if any(key in match_key(row["text"]) for key in keys)]
     await session.rows("UPDATE bulk_changes SET text = NULL WHERE id IN (SELECT id FROM given(id bigint))", naming)
 

@@ -6,7 +6,7 @@ from functools import partial
 import structlog
 
 from storage.alerts import enroll
-from storage.alerts.sweep import SWEEP, SWEEP_EVERY, sweep
+from storage.alerts.sweep import SWEEP, SWEEP_EVERY, sweep_rules
 from storage.bulk_changes import delete_old_bulk_changes
 from storage.domain.people import Workspace
 from storage.events.event_jobs import SWEEP_EVENTS, make_event_handlers
@@ -21,7 +21,7 @@ from storage.scoring.draft_jobs import NoDraft
 from storage.sent_files import delete_old_files
 from storage.sources.deliveries import RETENTION, RETENTION_EVERY, delete_old_deliveries
 from storage.sources.health import WATCH, WATCH_EVERY, check_sources
-from storage.sources.writeback_queue import REFRESH, REFRESH_EVERY, refresh
+from storage.sources.writeback_queue import REFRESH, REFRESH_EVERY, enqueue_differing
 from storage.transfer import change_many, import_jobs
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
     async def run_sweep(workspace: Workspace, _: Job) -> JobResult:
         """Evaluate the alert rules that only time may have decided, and again in a minute."""
         now = clock()
-        await sweep(workspace, now=now)
+        await sweep_rules(workspace, now=now)
         return JobResult(repeat_at=now + SWEEP_EVERY)
 
     async def check_all_sources(workspace: Workspace, _: Job) -> JobResult:
@@ -59,7 +59,7 @@ def make_handlers(clock: Callable[[], int]) -> Mapping[str, Handler]:
     async def refresh_write_backs(workspace: Workspace, job: Job) -> JobResult:
         """Queue the scores that differ from what was written to CRMs, and again in a day."""
         now = clock()
-        await refresh(workspace, now=now)
+        await enqueue_differing(workspace, now=now)
         return JobResult(repeat_at=now + REFRESH_EVERY) if job.key == REFRESH else JobResult()
 
     async def fill_next_words(workspace: Workspace, _: Job) -> JobResult:

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.backoff import LEASE, LONGEST_ASKED, SECOND
 from storage.domain.people import Workspace
@@ -111,14 +111,8 @@ async def enqueue_one(
     job = NewJob(workspace=workspace.id, kind=kind, lane=lane, key=key, subject=subject, due_at=due_at)
 
     async def body(session: Session) -> None:
-        await session.rows(
-            "UPDATE jobs SET given_up_at = NULL, problem = NULL, attempts = 0, failed_for = 0, due_at = $4"
-            " WHERE workspace_id = $1 AND kind = $2 AND job_key = $3 AND given_up_at IS NOT NULL",
-            workspace.id,
-            kind,
-            key,
-            due_at,
-        )
+        given_up = models.Job.filter(workspace_id=workspace.id, kind=kind, job_key=key, given_up_at__isnull=False)
+        await session.update(given_up, given_up_at=None, problem=None, attempts=0, failed_for=0, due_at=due_at)
         await enqueue(session, [job], now=now)
 
     await database.write(body)
@@ -249,8 +243,8 @@ async def start(workspace: Workspace, *, job: NewJob, now: int) -> Job | None:
 
 async def is_queued(workspace: Workspace, *, kind: str, key: str) -> bool:
     """Return whether a job is queued or running."""
-    sql = "SELECT id FROM jobs WHERE workspace_id = $1 AND kind = $2 AND job_key = $3 AND given_up_at IS NULL"
-    return bool(await database.read(sql, workspace.id, kind, key))
+    queued = models.Job.filter(workspace_id=workspace.id, kind=kind, job_key=key, given_up_at__isnull=True)
+    return bool(await database.load(queued, "id"))
 
 
 async def _hold(session: Session, lane: int, row: Row, *, now: int) -> Job:
@@ -376,15 +370,12 @@ async def postpone(
     async def body(session: Session) -> None:
         if not await _release_lane(session, workspace, job, at=until if holds_lane else now + pace):
             return
-        await session.rows(
-            "UPDATE jobs SET due_at = $3, under_way = $4, problem = $5, failed_for = $6"
-            " WHERE workspace_id = $1 AND id = $2",
-            workspace.id,
-            job.id,
-            0 if holds_lane else until,  # the job stays first in its lane
-            is_doubtful,
-            because,
-            failed_for,
+        await session.update(
+            models.Job.filter(workspace_id=workspace.id, id=job.id),
+            due_at=0 if holds_lane else until,  # the job stays first in its lane
+            under_way=is_doubtful,
+            problem=because,
+            failed_for=failed_for,
         )
         if is_reported:
             await _enqueue_report(session, workspace, job, now=now)
@@ -398,13 +389,8 @@ async def give_up(workspace: Workspace, *, job: Job, because: str, now: int) -> 
     async def body(session: Session) -> None:
         if not await _release_lane(session, workspace, job, at=now):
             return
-        await session.rows(
-            "UPDATE jobs SET given_up_at = $3, problem = $4 WHERE workspace_id = $1 AND id = $2",
-            workspace.id,
-            job.id,
-            now,
-            because,
-        )
+        stored = models.Job.filter(workspace_id=workspace.id, id=job.id)
+        await session.update(stored, given_up_at=now, problem=because)
         await _enqueue_report(session, workspace, job, now=now)
 
     await database.write(body)
@@ -440,7 +426,7 @@ async def load_failures(workspace: Workspace, *, kind: str) -> Failures:
 async def delete_abandoned(workspace: Workspace, *, now: int) -> None:
     """Delete the jobs that were given up more than KEPT_FOR ago, and lanes without a job."""
     writer = database.current_database().writer
-    await writer.rows("DELETE FROM jobs WHERE workspace_id = $1 AND given_up_at < $2", workspace.id, now - KEPT_FOR)
+    await writer.delete(models.Job.filter(workspace_id=workspace.id, given_up_at__lt=now - KEPT_FOR))
     # A job that is being enqueued right now may lose its lane; `_correct_times` creates the lane again.
     await writer.rows(
         "DELETE FROM lanes WHERE workspace_id = $1 AND free_at < $2 AND NOT EXISTS (SELECT 1 FROM jobs j"
@@ -481,8 +467,8 @@ async def list_due_in_lane(
 
 async def delete_lane(session: Session, workspace: int, lane: str) -> None:
     """Delete a lane and its jobs. The lane is locked first, as by a process that finishes a job: no deadlock."""
-    for table, column in (("lanes", "name"), ("jobs", "lane")):
-        await session.rows(f"DELETE FROM {table} WHERE workspace_id = $1 AND {column} = $2", workspace, lane)
+    await session.delete(models.Lane.filter(workspace_id=workspace, name=lane))
+    await session.delete(models.Job.filter(workspace_id=workspace, lane=lane))
 
 
 async def drop_repeated(workspace: Workspace, *, job: Job) -> None:

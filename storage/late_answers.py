@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.people import Workspace
 from storage.jobs import NewJob, enqueue
@@ -55,9 +55,8 @@ async def save_answer(workspace: Workspace, *, answer: LateAnswer, lane: str, ki
 
 async def load_answer(workspace: Workspace, *, id: int) -> LateAnswer | None:
     """Return an answer that has not been sent yet, or None."""
-    rows = await database.read(
-        "SELECT slack_user, answer_to, about FROM late_answers WHERE workspace_id = $1 AND id = $2", workspace.id, id
-    )
+    answer = models.LateAnswer.filter(workspace_id=workspace.id, id=id)
+    rows = await database.load(answer, "slack_user", "answer_to", "about")
     if not rows:
         return None
     sealed, vault = rows[0]["answer_to"], database.current_database().vault
@@ -70,4 +69,5 @@ async def load_answer(workspace: Workspace, *, id: int) -> LateAnswer | None:
 
 async def delete_answer(workspace: Workspace, *, id: int) -> None:
     """Delete an answer after it was sent."""
-    await database.change("DELETE FROM late_answers WHERE workspace_id = $1 AND id = $2", workspace.id, id)
+    answer = models.LateAnswer.filter(workspace_id=workspace.id, id=id)
+    await database.current_database().writer.delete(answer)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.people import Workspace
 
@@ -12,8 +12,7 @@ NO_ADMIN = "no admin"
 
 async def is_noticed(workspace: Workspace, *, notice: str) -> bool:
     """Return whether a notice is recorded."""
-    sql = "SELECT 1 AS told FROM notices WHERE workspace_id = $1 AND what = $2"
-    return bool(await database.read(sql, workspace.id, notice))
+    return bool(await database.load(models.Notice.filter(workspace_id=workspace.id, what=notice), "id"))
 
 
 async def noticed(workspace: Workspace, *, notices: Collection[str]) -> set[str]:
@@ -54,7 +53,7 @@ async def delete_notices(session: Session, workspace: Workspace, notices: Collec
 
 async def load_recorded_at(session: Session, workspace: Workspace, *, notice: str) -> int | None:
     """Return when a notice was last recorded, in µs UTC, or None."""
-    rows = await session.rows("SELECT told_at FROM notices WHERE workspace_id = $1 AND what = $2", workspace.id, notice)
+    rows = await session.load(models.Notice.filter(workspace_id=workspace.id, what=notice), "told_at")
     return int(rows[0]["told_at"]) if rows else None
 
 
@@ -63,12 +62,10 @@ async def list_notices(workspace: Workspace, *, prefix: str, since: int, until: 
 
     Only those recorded after *since* and, if given, at most at *until*, in µs UTC.
     """
-    rows = await database.read(
-        "SELECT what FROM notices WHERE workspace_id = $1 AND told_at > $2 AND told_at <= $3 ORDER BY what",
-        workspace.id,
-        since,
-        database.LARGEST_ID if until is None else until,
-    )
+    notices = models.Notice.filter(workspace_id=workspace.id, told_at__gt=since)
+    if until is not None:
+        notices = notices.filter(told_at__lte=until)
+    rows = await database.load(notices.order_by("what"), "what")
     return [row["what"].removeprefix(prefix) for row in rows if row["what"].startswith(prefix)]
 
 
@@ -86,4 +83,5 @@ async def record_notice(workspace: Workspace, *, notice: str, now: int) -> None:
 async def clear_notice(workspace: Workspace, *, notice: str) -> None:
     """Delete a notice because its cause is gone, so that the notice is sent again if the cause comes back."""
     if await is_noticed(workspace, notice=notice):
-        await database.change("DELETE FROM notices WHERE workspace_id = $1 AND what = $2", workspace.id, notice)
+        notices = models.Notice.filter(workspace_id=workspace.id, what=notice)
+        await database.current_database().writer.delete(notices)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from storage import jobs
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.people import Workspace
 from storage.jobs import NewJob
@@ -75,9 +75,7 @@ async def enqueue_hiding(session: Session, workspace: int, contacts: Collection[
 
 async def load_message(workspace: Workspace, *, id: int) -> PostedMessage | None:
     """Return a recorded message, or None if it was hidden already."""
-    rows = await database.read(
-        "SELECT channel, ts FROM posted_messages WHERE workspace_id = $1 AND id = $2", workspace.id, id
-    )
+    rows = await database.load(models.PostedMessage.filter(workspace_id=workspace.id, id=id), "channel", "ts")
     return PostedMessage(**rows[0]) if rows else None
 
 

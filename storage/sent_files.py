@@ -13,7 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
 
-from storage.db import database
+from tortoise.expressions import Q
+
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.errors import Conflict
 from storage.domain.facts import DAY
@@ -99,9 +101,8 @@ async def store_file(
             now,
         )
         if not rows:
-            (stored,) = await session.rows(
-                "SELECT id, digest FROM imports WHERE workspace_id = $1 AND request_key = $2", workspace.id, key
-            )
+            same_request = models.Import.filter(workspace_id=workspace.id, request_key=key)
+            (stored,) = await session.load(same_request, "id", "digest")
             if stored["digest"] != digest.hexdigest():
                 raise Conflict
             return int(stored["id"])
@@ -160,8 +161,8 @@ async def cancel_file(workspace: Workspace, *, id: int) -> bool:
             ImportState.WAITING.value,
         )
         if rows:
-            await session.rows("DELETE FROM import_parts WHERE file_id = $1", id)
-            await session.rows("DELETE FROM imports WHERE id = $1", id)
+            await session.delete(models.ImportPart.filter(file_id=id))
+            await session.delete(models.Import.filter(id=id))
         return bool(rows)
 
     return await database.write(body)
@@ -169,9 +170,7 @@ async def cancel_file(workspace: Workspace, *, id: int) -> bool:
 
 async def load_file(workspace: Workspace, *, id: int) -> SentFile | None:
     """Return a file and its result, or None if there is none."""
-    rows = await database.read(
-        "SELECT * FROM imports WHERE workspace_id = $1 AND id = $2", workspace.id, min(id, database.LARGEST_ID)
-    )
+    rows = await database.load(models.Import.filter(workspace_id=workspace.id, id=min(id, database.LARGEST_ID)))
     return _make_file(rows[0]) if rows else None
 
 
@@ -194,13 +193,8 @@ async def load_part(workspace: Workspace, *, id: int, position: int) -> bytes | 
 
 async def record_start(workspace: Workspace, *, id: int) -> None:
     """Record that the import of a file is running."""
-    await database.change(
-        "UPDATE imports SET state = $3 WHERE workspace_id = $1 AND id = $2 AND state = $4",
-        workspace.id,
-        id,
-        ImportState.RUNNING.value,
-        ImportState.QUEUED.value,
-    )
+    queued = models.Import.filter(workspace_id=workspace.id, id=id, state=ImportState.QUEUED.value)
+    await database.current_database().writer.update(queued, state=ImportState.RUNNING.value)
 
 
 async def record_end(
@@ -215,18 +209,15 @@ async def record_end(
     """Record the result of an import, or the *problem* for which it failed, and delete the content of the file."""
 
     async def body(session: Session) -> None:
-        await session.rows(
-            "UPDATE imports SET state = $3, summary = $4, errors = $5, problem = $6, finished_at = $7"
-            " WHERE workspace_id = $1 AND id = $2",
-            workspace.id,
-            id,
-            (ImportState.DONE if problem is None else ImportState.FAILED).value,
-            None if summary is None else json.dumps(summary, ensure_ascii=False),
-            json.dumps(list(errors), ensure_ascii=False) if errors else None,
-            problem,
-            now,
+        await session.update(
+            models.Import.filter(workspace_id=workspace.id, id=id),
+            state=(ImportState.DONE if problem is None else ImportState.FAILED).value,
+            summary=None if summary is None else json.dumps(summary, ensure_ascii=False),
+            errors=json.dumps(list(errors), ensure_ascii=False) if errors else None,
+            problem=problem,
+            finished_at=now,
         )
-        await session.rows("DELETE FROM import_parts WHERE file_id = $1", id)
+        await session.delete(models.ImportPart.filter(file_id=id))
 
     await database.write(body)
 
@@ -235,13 +226,9 @@ async def delete_old_files(workspace: Workspace, *, now: int) -> None:
     """Delete files that nobody confirmed for a day, and the results of imports after a month."""
 
     async def body(session: Session) -> None:
-        rows = await session.rows(
-            "SELECT id FROM imports WHERE workspace_id = $1 AND ((state = $2 AND created_at < $3) OR finished_at < $4)",
-            workspace.id,
-            ImportState.WAITING.value,
-            now - FILE_KEPT_FOR,
-            now - RESULT_KEPT_FOR,
-        )
+        unconfirmed = Q(state=ImportState.WAITING.value, created_at__lt=now - FILE_KEPT_FOR)
+        old = models.Import.filter(unconfirmed | Q(finished_at__lt=now - RESULT_KEPT_FOR), workspace_id=workspace.id)
+        rows = await session.load(old, "id")
         for statement in ("DELETE FROM import_parts WHERE file_id", "DELETE FROM imports WHERE id"):
             await session.rows(f"{statement} IN (SELECT id FROM given(id bigint))", rows)
 
@@ -251,9 +238,8 @@ async def delete_old_files(workspace: Workspace, *, now: int) -> None:
 async def redact_files(session: Session, workspace: int, *, words: Collection[str]) -> None:
     """Empty the reasons of lines that contain an address or a name of a deleted contact."""
     keys = [key for word in words if (key := match_key(word))]
-    rows = await session.rows(
-        "SELECT id, errors FROM imports WHERE workspace_id = $1 AND errors IS NOT NULL", workspace
-    )
+    refused = models.Import.filter(workspace_id=workspace, errors__isnull=False)
+    rows = await session.load(refused, "id", "errors")
     reasons = {row["id"]: [match_key(reason) for _, reason in json.loads(row["errors"])] for row in rows}
     naming = [{"id": id} for id, texts in reasons.items() if any(key in text for key in keys for text in texts)]
     await session.rows("UPDATE imports SET errors = NULL WHERE id IN (SELECT id FROM given(id bigint))", naming)

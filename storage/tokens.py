@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tortoise.expressions import Q
+
 from storage.audit import AuditAction, Document, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.errors import BadName, StorageUnavailable, UnknownToken
 from storage.domain.people import Workspace
@@ -18,7 +20,6 @@ from storage.events.outbox import KEPT_FOR, keep_events
 SCOPES = ("read", "write", "metrics", "export")
 PREFIX = "cs_"
 MINUTE = 60_000_000
-_COLUMNS = "t.id, t.name, t.scopes, t.created_at, t.expires_at, t.last_used_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,7 @@ async def create_token(
 
 async def tokens(workspace: Workspace) -> list[Token]:
     """Return the tokens of a workspace that are not revoked, oldest first; expired ones too."""
-    rows = await database.read(f"SELECT {_COLUMNS} FROM tokens t WHERE t.workspace_id = $1 ORDER BY t.id", workspace.id)
+    rows = await database.load(models.Token.filter(workspace_id=workspace.id).order_by("id"))
     return [_make_token(row, workspace) for row in rows]
 
 
@@ -90,7 +91,7 @@ async def revoke_token(workspace: Workspace, *, id: int, by: str, now: int) -> N
 
     async def body(session: Session) -> None:
         deleted = await session.rows(
-            f"DELETE FROM tokens AS t WHERE workspace_id = $1 AND id = $2 RETURNING {_COLUMNS.replace('t.', '')}",
+            "DELETE FROM tokens WHERE workspace_id = $1 AND id = $2 RETURNING *",
             workspace.id,
             min(id, database.LARGEST_ID),
         )
@@ -109,8 +110,7 @@ async def find_token(secret: str, *, now: int) -> Token | None:
     """Return the API token with this secret, or None if there is none or it has expired."""
     # The database looks the hash up, so the time that the lookup takes reveals nothing about the secret.
     rows = await database.read(
-        f"SELECT {_COLUMNS}, w.id AS workspace_id, w.team, w.name AS workspace_name"
-        " FROM tokens t JOIN workspaces w ON w.id = t.workspace_id"
+        "SELECT t.*, w.team, w.name AS workspace_name FROM tokens t JOIN workspaces w ON w.id = t.workspace_id"
         " WHERE t.hash = $1 AND (t.expires_at IS NULL OR t.expires_at > $2)",
         _hash_secret(secret),
         now,
@@ -123,13 +123,9 @@ async def find_token(secret: str, *, now: int) -> Token | None:
 
 async def record_token_use(workspace: Workspace, *, id: int, now: int) -> None:
     """Record that a token was used, unless a later use is recorded."""
-    await database.current_database().writer.rows(
-        "UPDATE tokens SET last_used_at = $3 WHERE workspace_id = $1 AND id = $2"
-        " AND (last_used_at IS NULL OR last_used_at < $3)",
-        workspace.id,
-        id,
-        now,
-    )
+    earlier = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now)
+    token = models.Token.filter(earlier, workspace_id=workspace.id, id=id)
+    await database.current_database().writer.update(token, last_used_at=now)
 
 
 class TokenUses:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from storage.audit import AuditAction, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.errors import AlreadyThere, BadName, Refusal, UnknownWorkspace
 from storage.domain.people import Choices, Role, Setters, Workspace
@@ -73,7 +73,7 @@ async def add_workspace(team: str, *, name: str, by: str, now: int) -> Workspace
 
 async def find_workspace(team: str) -> Workspace:
     """Return the workspace of a Slack team; raises UnknownWorkspace."""
-    rows = await database.read("SELECT id, team, name FROM workspaces WHERE team = $1", team)
+    rows = await database.load(models.Workspace.filter(team=team), "id", "team", "name")
     if not rows:
         raise UnknownWorkspace(f"there is no workspace {team[:40]}")
     return Workspace(**rows[0])
@@ -81,7 +81,7 @@ async def find_workspace(team: str) -> Workspace:
 
 async def all_workspaces() -> list[Workspace]:
     """Return every workspace, sorted by team id."""
-    rows = await database.read("SELECT id, team, name FROM workspaces ORDER BY team")
+    rows = await database.load(models.Workspace.all().order_by("team"), "id", "team", "name")
     return [Workspace(**row) for row in rows]
 
 
@@ -106,7 +106,7 @@ async def load_choices(workspace: Workspace, *, person: str = "") -> Choices:
 
 async def list_roles(workspace: Workspace) -> dict[str, Role]:
     """Return the roles of people and user groups by id, ordered by id. People who are admins are not included."""
-    rows = await database.read("SELECT subject, role FROM roles WHERE workspace_id = $1 ORDER BY subject", workspace.id)
+    rows = await database.load(models.Role.filter(workspace_id=workspace.id).order_by("subject"), "subject", "role")
     return {row["subject"]: Role(row["role"]) for row in rows}
 
 
@@ -196,7 +196,7 @@ async def set_role(
         if is_named or subject in admins:
             await _store_admins(session, workspace, [*remaining, subject] if is_named else remaining)
         if role is None or is_named:
-            await session.rows("DELETE FROM roles WHERE workspace_id = $1 AND subject = $2", workspace.id, subject)
+            await session.delete(models.Role.filter(workspace_id=workspace.id, subject=subject))
         else:
             await session.rows(
                 "INSERT INTO roles (workspace_id, subject, role) VALUES ($1, $2, $3)"
@@ -224,7 +224,7 @@ async def _store_admins(session: Session, workspace: Workspace, admins: Sequence
         raise TooManyRoles(
             f"at most {MOST_ADMINS} people can be named as admins: give the role to a user group instead"
         )
-    await session.rows("UPDATE workspaces SET admins = $2 WHERE id = $1", workspace.id, json.dumps(admins))
+    await session.update(models.Workspace.filter(id=workspace.id), admins=json.dumps(admins))
 
 
 async def choose_setters(workspace: Workspace, *, setters: Setters, by: str, now: int) -> None:
@@ -232,7 +232,7 @@ async def choose_setters(workspace: Workspace, *, setters: Setters, by: str, now
 
     async def body(session: Session) -> None:
         before = await _lock_setting(session, workspace, "setters")
-        await session.rows("UPDATE workspaces SET setters = $2 WHERE id = $1", workspace.id, setters.value)
+        await session.update(models.Workspace.filter(id=workspace.id), setters=setters.value)
         await record_change(
             session, workspace, who=by, what=AuditAction.SETTERS_SET, subject=workspace.team,
             before={"setters": before}, after={"setters": setters.value}, now=now,
@@ -249,6 +249,5 @@ async def _lock_setting(session: Session, workspace: Workspace, column: str) -> 
 
 async def record_welcome(workspace: Workspace, *, now: int) -> None:
     """Record when an admin was first sent the setup questions. A later call changes nothing."""
-    await database.change(
-        "UPDATE workspaces SET welcomed_at = $2 WHERE id = $1 AND welcomed_at IS NULL", workspace.id, now
-    )
+    unwelcomed = models.Workspace.filter(id=workspace.id, welcomed_at__isnull=True)
+    await database.current_database().writer.update(unwelcomed, welcomed_at=now)

@@ -4,8 +4,9 @@ import gc
 import os
 import shutil
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, closing, nullcontext
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,19 @@ async def databases(postgres: str) -> AsyncIterator[Databases]:
 @pytest.fixture(scope="session")
 async def sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a migrated SQLite file, which is copied for each test."""
-    file = tmp_path_factory.mktemp("sqlite") / "template.db"
-    await migrate(f"sqlite://{file}", now=0)
-    return file
+    folder = tmp_path_factory.mktemp("sqlite")
+    await migrate(f"sqlite://{folder / 'migrated.db'}", now=0)
+    return copy_whole(folder / "migrated.db", folder / "template.db")
+
+
+def copy_whole(source: Path, target: Path) -> Path:
+    """Copy a closed SQLite file, with what only its write-ahead log may hold, to *target*, and return that.
+
+    Sometimes the log is left. Copies of the file alone would then be empty, and each test would migrate its copy.
+    """
+    with closing(sqlite3.connect(source)) as complete, closing(sqlite3.connect(target)) as copy:
+        complete.backup(copy)
+    return target
 
 
 @pytest.fixture(params=DIALECTS)

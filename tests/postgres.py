@@ -15,27 +15,30 @@ from storage.bootstrap import migrate
 
 SERVER = Path(__file__).with_name("postgres_server.py")
 
-# Everything in a database except the rows of its tables, one line per object.
-# A copy has the same object ids as its template, so the lines differ exactly if something was altered.
-SHAPE = """
-SELECT string_agg(line, chr(10) ORDER BY line) FROM (
-  SELECT (to_jsonb(t) - '{relfilenode,relpages,reltuples,relallvisible,relallfrozen,relfrozenxid,relminmxid}'::text[])
-    ::text AS line FROM pg_class t WHERE oid >= 16384
-  UNION ALL SELECT t::text FROM pg_attribute t WHERE attrelid >= 16384
-  UNION ALL SELECT t::text FROM pg_attrdef t
-  UNION ALL SELECT t::text FROM pg_constraint t WHERE oid >= 16384
-  UNION ALL SELECT t::text FROM pg_index t WHERE indexrelid >= 16384
-  UNION ALL SELECT t::text FROM pg_sequence t
-  UNION ALL SELECT t::text FROM pg_type t WHERE oid >= 16384
-  UNION ALL SELECT t::text FROM pg_proc t WHERE oid >= 16384
-  UNION ALL SELECT t::text FROM pg_trigger t WHERE oid >= 16384
-  UNION ALL SELECT t::text FROM pg_namespace t WHERE oid >= 16384 AND nspname NOT LIKE 'pg_%'
-  UNION ALL SELECT t::text FROM pg_statistic t WHERE starelid >= 16384
-  UNION ALL SELECT setconfig::text FROM pg_db_role_setting
-    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
-  UNION ALL SELECT datconnlimit::text FROM pg_database WHERE datname = current_database()
-  UNION ALL SELECT t::text FROM tortoise_migrations t
-) lines
+# The objects of a database, and when their rows in the catalogs were last written: a copy has the numbers of its
+# template, and any alteration changes them.
+SHAPE = " UNION ALL ".join(
+    f"SELECT '{catalog}' AS catalog, count(*), sum(xmin::text::bigint) FROM {catalog} WHERE {condition}"
+    for catalog, condition in {
+        "pg_class": "oid >= 16384",
+        "pg_attribute": "attrelid >= 16384",
+        "pg_attrdef": "true",
+        "pg_constraint": "oid >= 16384",
+        "pg_index": "indexrelid >= 16384",
+        "pg_sequence": "true",
+        "pg_type": "oid >= 16384",
+        "pg_proc": "oid >= 16384",
+        "pg_trigger": "true",
+        "pg_namespace": "oid >= 16384 AND nspname NOT LIKE 'pg_%'",
+        "pg_statistic": "starelid >= 16384",
+        "pg_db_role_setting": "setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        "tortoise_migrations": "true",
+    }.items()
+)
+USED = """
+SELECT relname AS name, pg_relation_size(oid) > 65536 AS is_large FROM pg_class
+WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> 'tortoise_migrations'
+  AND pg_relation_size(oid) > 0
 """
 OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 # Resets the sequences of row ids, including ids that were drawn but not used.
@@ -82,17 +85,14 @@ class Databases:
         self._names = (f"{prefix}_{number}" for number in itertools.count())
         self._template = f"{prefix}_template"
         self._spare: str | None = None
+        self._shapes: dict[str, object] = {}  # by database
 
     async def open(self) -> None:
         """Create the template database."""
         await self._in_server(f"DROP DATABASE IF EXISTS {self._template}", f"CREATE DATABASE {self._template}")
         await migrate(postgres_url(self._socket, self._template), now=0)
         async with self._connected(self._template) as connection:
-            self._shape = await connection.fetchval(SHAPE)
-            tables = await connection.fetch("SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'")
-        used = "SELECT '{0}' AS name, pg_relation_size('{0}') > 65536 AS is_large WHERE EXISTS (SELECT FROM {0})"
-        names = [row["name"] for row in tables if row["name"] != "tortoise_migrations"]
-        self._used = " UNION ALL ".join(used.format(name) for name in names)
+            self._shapes[self._template] = await connection.fetch(SHAPE)
 
     async def close(self) -> None:
         """Drop the databases that this instance created."""
@@ -106,6 +106,7 @@ class Databases:
         if name is None:
             name = next(self._names)
             await self._in_server(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+            self._shapes[name] = self._shapes[self._template]
         try:
             yield name
         finally:
@@ -118,15 +119,16 @@ class Databases:
         """Empty a database. Return False if that would not make it as good as new."""
         try:
             async with self._connected(name) as connection:
-                if await connection.fetchval(OTHERS) or await connection.fetchval(SHAPE) != self._shape:
+                if await connection.fetchval(OTHERS) or await connection.fetch(SHAPE) != self._shapes[name]:
                     return False
                 await self._empty(connection)
+                self._shapes[name] = await connection.fetch(SHAPE)  # TRUNCATE changes it
                 return True
         except asyncpg.PostgresError:  # the database is gone, or refuses connections
             return False
 
     async def _empty(self, connection: "asyncpg.Connection") -> None:
-        used = await connection.fetch(self._used)
+        used = await connection.fetch(USED)
         # TRUNCATE creates new files, which takes ten times as long as deleting a few rows.
         if large := [row["name"] for row in used if row["is_large"]]:
             await connection.execute(f"TRUNCATE {', '.join(large)} CASCADE")

@@ -31,7 +31,7 @@ from storage.events.deliveries import (
 )
 from storage.job_runner import Handler, JobResult
 from storage.jobs import Job, list_due_in_lane
-from storage.sources.subscriptions import Subscription, find_subscription
+from storage.sources.subscriptions import Subscription, find_with_secrets
 from webhooks.authentication.signatures import SignedRequest, sign
 from webhooks.event_bodies import render_events
 from webhooks.outgoing_sessions import PATIENCE, OutgoingSessions
@@ -71,7 +71,7 @@ class EventSender:
             # Listed before the events are read: an event that is published later has a job of its own.
             due = await list_due_in_lane(workspace, lane=job.lane, kind=DELIVER, now=self._clock())
             try:
-                subscription = await find_subscription(workspace, id=job.subject, now=self._clock())
+                subscription = await find_with_secrets(workspace, id=job.subject, now=self._clock())
             except UnknownSubscription:
                 return JobResult(also_done=due)
             delivery = await next_delivery(workspace, subscription=job.subject, slot=parse_slot(job.lane))

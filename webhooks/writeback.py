@@ -22,7 +22,7 @@ from storage.job_runner import Handler, JobResult, RetryLater
 from storage.jobs import Job, drop_repeated
 from storage.sources import writeback_queue
 from storage.sources.config import find_source
-from storage.sources.writeback_queue import LANE, WRITE, ContactWrite
+from storage.sources.writeback_queue import LANE_PREFIX, WRITE_BACK, ContactWrite
 from webhooks.limits import MAX_BODY, TooLarge, read_body
 from webhooks.outgoing import read_retry_after
 from webhooks.outgoing_sessions import PATIENCE, OutgoingSessions
@@ -64,7 +64,7 @@ class Writer:
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """The handlers by the kind of their jobs."""
-        return {WRITE: self._run_job}
+        return {WRITE_BACK: self._run_job}
 
     async def close(self) -> None:
         """Close all connections."""
@@ -73,16 +73,16 @@ class Writer:
     async def _run_job(self, workspace: Workspace, job: Job) -> JobResult:
         """Write the next contacts of a source's queue."""
         try:
-            source = await find_source(workspace.team, slug=job.lane.removeprefix(LANE))
+            source = await find_source(workspace.team, slug=job.lane.removeprefix(LANE_PREFIX))
         except UnknownSource:
             return JobResult()
         writeback, token = (
             PROVIDERS[source.provider].writeback,
-            await writeback_queue.load_token(workspace, source=source),
+            await writeback_queue.load_api_token(workspace, source=source),
         )
         if writeback is None or token is None:
             return JobResult()
-        batch = await writeback_queue.load_batch(
+        batch = await writeback_queue.load_next_batch(
             workspace, source=source, job=job, most=writeback.most, now=self._clock()
         )
         if not batch.writes:
@@ -91,7 +91,7 @@ class Writer:
             await self._write_all(workspace, source, writeback, batch.writes, token=token)
         except _Paused as exc:
             log.warning("writing scores stopped", source=source.slug, because=str(exc))
-            await writeback_queue.pause_writing(workspace, source=source, because=str(exc), now=self._clock())
+            await writeback_queue.pause_write_backs(workspace, source=source, because=str(exc), now=self._clock())
         except RetryLater as exc:
             log.warning("scores not written yet", source=source.slug, because=str(exc))
             await drop_repeated(workspace, job=job)
@@ -160,10 +160,10 @@ class Writer:
         accepted = [write for write in writes if write.id not in refused]
         if accepted:
             await writeback_queue.record_written(workspace, source=source, writes=accepted)
-            await writeback_queue.clear_refusal(workspace, source=source)
+            await writeback_queue.clear_problem(workspace, source=source)
         for id, reason in refused.items():
             log.warning("scores not written", source=source.slug, because=reason[:LONGEST_PROBLEM])
-            await writeback_queue.record_refusal(
+            await writeback_queue.record_problem(
                 workspace, source=source, because=f"{source.slug}:{id}: {reason}"[:LONGEST_PROBLEM], now=self._clock()
             )
 
@@ -176,7 +176,7 @@ class Writer:
         """
         reason = _describe(writeback, answer)
         log.warning("scores not written", source=source.slug, because=reason)
-        before = await writeback_queue.record_refusal(
+        before = await writeback_queue.record_problem(
             workspace, source=source, because=f"{source.slug}:{write.id}: {reason}", now=self._clock()
         )
         is_missing = writeback.most == 1 and answer.status in MISSING

@@ -16,8 +16,7 @@ from storage.events.outbox import PUBLISH
 from storage.jobs import Failures
 from storage.sources.health import TELL, WATCH
 from storage.sources.readback_queue import READ
-from storage.sources.writeback_queue import REFRESH, WRITE
-from storage.sources.writeback_queue import TELL as TELL_PAUSED
+from storage.sources.writeback_queue import NOTIFY_PAUSED, REFRESH, WRITE_BACK
 
 #: a description of each kind of job
 _WORK = {
@@ -37,9 +36,9 @@ _WORK = {
     READ: "Reading a contact at its source",
     PUBLISH: "Publishing events",
     DELIVER: "Sending events to a subscription",
-    WRITE: "Writing scores to a source",
+    WRITE_BACK: "Writing scores to a source",
     REFRESH: "Looking for scores to write to sources",
-    TELL_PAUSED: "Reporting that scores are no longer written to a source",
+    NOTIFY_PAUSED: "Reporting that scores are no longer written to a source",
     TELL_DISABLED: "Reporting a subscription that was turned off",
 }
 _NO_ADMIN = (

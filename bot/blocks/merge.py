@@ -19,7 +19,7 @@ from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.domain.contacts import Contact, Reference
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 from storage.ledger.merge_preview import MergePreview
 from storage.ledger.split import SplitResult
 from storage.reading.current_scores import Card
@@ -160,7 +160,7 @@ def _render_part(contact: Contact, heading: str, preview: SplitResult) -> str:
     return "\n".join([f"*{short_name(contact.shown)}* {heading}".rstrip(), *details, *scores])
 
 
-def _describe_change(before: int | None, change: Moved) -> str:
+def _describe_change(before: int | None, change: ScoreChanged) -> str:
     """Return a score after a change, and what it was before if that differs."""
     if before == change.after:
         return format_with_band(change.after, change.score_type)

@@ -36,7 +36,7 @@ from storage.domain.contacts import Contact, fold_address
 from storage.domain.facts import Op
 from storage.domain.numbers import THOUSAND, show
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved, Recorded
+from storage.domain.submissions import Recorded, ScoreChanged
 from storage.reading.current_scores import Card, CurrentScore
 
 SET_FORM = "set_score"
@@ -151,7 +151,7 @@ def _describe_band_end(score: CurrentScore) -> list[str]:
 
 def receipt_reply(
     contact: Contact,
-    moved: Sequence[Moved],
+    score_changes: Sequence[ScoreChanged],
     *,
     batch: str,
     reason: str | None = None,
@@ -165,7 +165,7 @@ def receipt_reply(
     """
     parts = [escape(contact.shown)]
     plain = [escape(contact.shown)]
-    for change in moved:
+    for change in score_changes:
         label = change.score_type.label
         parts.append(
             f"{escape(label)} {format_value(change.before)} →"
@@ -182,7 +182,7 @@ def receipt_reply(
         button(
             "History",
             action="history",
-            value=" ".join([str(contact.id), *(change.score_type.key for change in moved[:1])]),
+            value=" ".join([str(contact.id), *(change.score_type.key for change in score_changes[:1])]),
         ),
     ]
     blocks = [section(" · ".join(parts)), actions(buttons)]
@@ -191,10 +191,10 @@ def receipt_reply(
 
 def unsent_note(recorded: Recorded) -> str | None:
     """Return the note of a receipt if a follow-up was not created because it would go to the reader of the receipt."""
-    return "no follow-up was sent, because it would go to you" if recorded.unsent else None
+    return "no follow-up was sent, because it would go to you" if recorded.own_follow_ups else None
 
 
-def _describe_cut(change: Moved, requested: tuple[Op, int] | None) -> str:
+def _describe_cut(change: ScoreChanged, requested: tuple[Op, int] | None) -> str:
     if requested is None or requested[0] is not Op.ADD or change.after is None:
         return ""
     if change.after not in (change.score_type.minimum, change.score_type.maximum):

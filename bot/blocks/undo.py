@@ -10,23 +10,24 @@ from storage.audit import AuditEntry
 from storage.domain.contacts import Contact
 from storage.domain.facts import MERGE, SPLIT
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 
 GONE = "; the contact is no longer listed"
 
 
 def taken_back_reply(
-    affected: Sequence[Contact], *, contacts: int, moved: Sequence[Moved], batch: str, replaces: bool
+    affected: Sequence[Contact], *, contacts: int, score_changes: Sequence[ScoreChanged], batch: str, replaces: bool
 ) -> Reply:
     """Return the receipt of an undo; *affected* are some or all of the contacts."""
     if contacts == 1 and affected:
         text = f"{escape(affected[0].shown)} · undone{GONE if affected[0].is_gone else ''}"
     elif contacts == 2 and len(affected) == 2:  # undo of a merge or of a split: show both contacts
         text = "\n".join(
-            f"{_render_changes(contact, moved)} · undone{GONE if contact.is_gone else ''}" for contact in affected
+            f"{_render_changes(contact, score_changes)} · undone{GONE if contact.is_gone else ''}"
+            for contact in affected
         )
     else:
-        scores = f"{len(moved):,} score{'' if len(moved) == 1 else 's'} of " if moved else ""
+        scores = f"{len(score_changes):,} score{'' if len(score_changes) == 1 else 's'} of " if score_changes else ""
         text = f"{scores}{contacts:,} contacts · undone"
     buttons = [button("Undo", action="undo", value=batch)]
     named = frozenset(contact.id for contact in affected)
@@ -78,11 +79,11 @@ def describe_batch(affected: Sequence[Contact], subjects: Sequence[tuple[int, st
     return f"{what} · {', '.join(f'*{short_name(contact.shown)}*' for contact in affected)}"
 
 
-def _render_changes(contact: Contact, moved: Sequence[Moved]) -> str:
+def _render_changes(contact: Contact, score_changes: Sequence[ScoreChanged]) -> str:
     changes = [
         f"{escape(change.score_type.label)} {format_value(change.before)} →"
         f" {format_with_band(change.after, change.score_type)}"
-        for change in moved
+        for change in score_changes
         if change.contact == contact.id and change.before != change.after
     ]
     return " · ".join([escape(contact.shown), *changes])

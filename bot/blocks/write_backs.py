@@ -4,10 +4,10 @@ from bot.blocks.elements import sections
 from bot.slack.handling import Reply
 from bot.slack.text import escape, escape_code
 from storage.domain.sources import Source
-from storage.sources.writeback_queue import Writing
+from storage.sources.writeback_queue import WriteBackStatus
 
 
-def writing_paused_reply(source: Source, status: Writing) -> Reply:
+def writing_paused_reply(source: Source, status: WriteBackStatus) -> Reply:
     """Return the message that tells an admin that scores are no longer written to a source, and how to go on."""
     pairs = " ".join(f"--write-back {key}={property}" for key, property in sorted(source.settings.write_back.items()))
     text = (

@@ -18,7 +18,7 @@ from storage.domain.errors import Refusal
 from storage.domain.explain import MONTH, Contribution
 from storage.domain.numbers import show, show_signed, to_json
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 from storage.ledger.split import SplitResult, preview_split, split_contact
 from storage.reading import documents
 from storage.reading.history import why as load_explanation
@@ -127,7 +127,7 @@ def _describe(contact: Contact, source_id: str, result: SplitResult) -> list[str
     return lines
 
 
-def _describe_scores(name: str, scores: Sequence[Moved]) -> list[str]:
+def _describe_scores(name: str, scores: Sequence[ScoreChanged]) -> list[str]:
     return [
         f"  {name}: {moved.score_type.label} {format_value(moved.before)} → {format_value(moved.after)}"
         for moved in scores

@@ -80,11 +80,11 @@ def _find_columns(file: CsvFile) -> dict[str, int]:
 
 def _list_kept_rules(score_type: ScoreType) -> list[Rule]:
     """Return the rules that a line of a CSV file cannot express, and which the file therefore does not replace."""
-    judge = compile_rules(score_type.rules)
+    rules = compile_rules(score_type.rules)
     return [
         rule
         for rule in score_type.rules
-        if rule.activity is not None or rule.for_each or not _is_about_value(judge.conditions[rule.name])
+        if rule.activity is not None or rule.for_each or not _is_about_value(rules.conditions[rule.name])
     ]
 
 

@@ -25,7 +25,7 @@ from storage.sources.config import add_source, find_source, remove_source, rotat
 from storage.sources.deliveries import count_recent
 from storage.sources.health import list_troubled
 from storage.sources.readback_queue import load_readback_status
-from storage.sources.writeback_queue import writing_status
+from storage.sources.writeback_queue import load_write_back_status
 from webhooks.providers import PROVIDERS
 from webhooks.source_settings import (
     SourceOptions,
@@ -312,7 +312,7 @@ async def _describe_writeback(source: Source) -> dict[str, object]:
     if not source.settings.write_back:
         return {}
     writeback = PROVIDERS[source.provider].writeback
-    status = await writing_status(source.workspace, source=source.slug)
+    status = await load_write_back_status(source.workspace, source=source.slug)
     return {
         "api_url": source.settings.api_url or (writeback.base if writeback is not None else None),
         "write_back": dict(source.settings.write_back),

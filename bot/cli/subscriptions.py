@@ -117,7 +117,7 @@ def deliveries(
 
     async def body(_: Storage, __: Settings) -> None:
         workspace = await the_workspace(team)
-        await find_subscription(workspace, id=id, now=system_clock())  # raise on an unknown id
+        await find_subscription(workspace, id=id)  # raise on an unknown id
         listed = await list_deliveries(workspace, subscription=id, state=state, limit=limit)
         rows = [_render_delivery(delivery) for delivery in listed]
         if as_json:

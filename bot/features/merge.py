@@ -62,9 +62,9 @@ async def confirm_merge(request: Request) -> Reply:
     merged = await find_by_key(request.workspace, key=str(second.id)) or second
     # The receipt shows what the merge changed for the contact merged into, whichever row the contact keeps.
     before = {score.score_type.key: score.value for score in cards[1].standings}
-    moved = [replace(change, before=before.get(change.score_type.key)) for change in recorded.moved]
+    score_changes = [replace(change, before=before.get(change.score_type.key)) for change in recorded.score_changes]
     note = f"{escape(first.shown)} and {escape(second.shown)} are one contact now"
-    changed = [change for change in moved if change.before != change.after]
+    changed = [change for change in score_changes if change.before != change.after]
     return receipt_reply(merged, changed, batch=request.batch, note=note, replaces=True)
 
 

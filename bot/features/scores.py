@@ -142,14 +142,14 @@ async def _offer_to_add(request: Request, setting: Setting) -> Reply:
 
 async def _set_scores(request: Request, setting: Setting, contact: Contact | str) -> Reply:
     recorded = await request.change(contact, setting.values, reason=setting.reason)
-    existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
-    if not recorded.moved:
+    existing = await contacts(request.workspace, ids=[change.contact for change in recorded.score_changes[:1]])
+    if not recorded.score_changes:
         return Reply()  # a retry of the same request
     if not existing:
         raise UnknownContact
     requested = {value.score: (value.op, value.amount) for value in setting.values}
     return receipt_reply(
-        existing[0], recorded.moved, batch=request.batch, reason=setting.reason, requested=requested,
+        existing[0], recorded.score_changes, batch=request.batch, reason=setting.reason, requested=requested,
         note=unsent_note(recorded),
     )  # fmt: skip  # one receipt
 
@@ -166,9 +166,9 @@ async def clear_score(request: Request) -> Reply:
         label = score_called(*(request.type(score).label for score in scores))
         return plain_reply(f"{escape(contact.shown)} has no {label}, so there is nothing to clear.")
     recorded = await request.clear(contact, existing)
-    if not recorded.moved:
+    if not recorded.score_changes:
         return Reply()  # a retry of the same request
-    return receipt_reply(contact, recorded.moved, batch=request.batch, note=unsent_note(recorded))
+    return receipt_reply(contact, recorded.score_changes, batch=request.batch, note=unsent_note(recorded))
 
 
 async def open_form(request: Request) -> Reply:
@@ -203,10 +203,12 @@ async def submit_scores(request: Request) -> Reply:
         return Reply(errors={f"{SCORE}{request.types[0].key}": "Change at least one score, or press Cancel."})
     reason = (request.fields.get("reason") or "").strip() or None
     recorded = await request.change(int(contact), values, reason=reason)
-    existing = await contacts(request.workspace, ids=[change.contact for change in recorded.moved[:1]])
-    if not recorded.moved or not existing:
+    existing = await contacts(request.workspace, ids=[change.contact for change in recorded.score_changes[:1]])
+    if not recorded.score_changes or not existing:
         return Reply()  # a repeated submission of the same form
-    return receipt_reply(existing[0], recorded.moved, batch=request.batch, reason=reason, note=unsent_note(recorded))
+    return receipt_reply(
+        existing[0], recorded.score_changes, batch=request.batch, reason=reason, note=unsent_note(recorded)
+    )
 
 
 def _parse_scores(request: Request, contact: int) -> tuple[list[Value], dict[str, str]]:

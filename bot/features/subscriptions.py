@@ -23,14 +23,13 @@ from bot.slack.text import parse_number
 from storage.domain.backoff import PACE
 from storage.domain.errors import BadAddress, BadName, UnknownSegment, UnknownSubscription
 from storage.domain.facts import DAY
-from storage.domain.people import Workspace
 from storage.events.deliveries import TELL, redeliver
 from storage.job_runner import GiveUp, JobResult
 from storage.jobs import Job
 from storage.sources.subscriptions import (
-    Subscription,
     add_subscription,
     change_subscription,
+    find_subscription,
     remove_subscription,
     rotate_subscription,
     subscriptions,
@@ -75,21 +74,14 @@ async def submit_subscription(request: Request) -> Reply:
 
 async def open_edit_form(request: Request) -> Reply:
     """Open the form that changes a subscription."""
-    subscription = await _find(request.workspace, parse_number(request.text))
-    if subscription is None:
-        raise UnknownSubscription
+    subscription = await find_subscription(request.workspace, id=parse_number(request.text))
     return Reply(modal=subscription_form(subscription))
-
-
-async def _find(workspace: Workspace, id: int) -> Subscription | None:
-    """Return a subscription without its secrets, or None."""
-    return next((subscription for subscription in await subscriptions(workspace) if subscription.id == id), None)
 
 
 async def submit_edit(request: Request) -> Reply:
     """Change the subscription. Without events and segments it gets every event that needs no segment."""
     entered = _read_form(request)
-    before = await _find(request.workspace, request.metadata["id"])
+    before = await find_subscription(request.workspace, id=request.metadata["id"])
     try:
         subscription = await change_subscription(
             request.workspace, id=request.metadata["id"], url=entered.url, events=entered.events,
@@ -98,7 +90,7 @@ async def submit_edit(request: Request) -> Reply:
     except (BadName, UnknownSegment) as refusal:
         return _show_errors(refusal)
     problem = await request.senders.find_address_problem(subscription.url)
-    return changed_reply(before or subscription, subscription, problem)
+    return changed_reply(before, subscription, problem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +148,11 @@ async def send_again(request: Request) -> Reply:
 
 async def report_disabled(tools: JobTools, job: Job) -> JobResult:
     """Notify an admin that a subscription was turned off, unless it was turned on again or removed meanwhile."""
-    subscription = await _find(tools.workspace, job.subject)
-    if subscription is None or subscription.disabled_at is None:
+    try:
+        subscription = await find_subscription(tools.workspace, id=job.subject)
+    except UnknownSubscription:
+        return JobResult()
+    if subscription.disabled_at is None:
         return JobResult()
     reply = subscription_disabled_reply(subscription)
     if not await tools.post_to_admin(job, reply, job.id, event=NOTICE, since=tools.clock() - DAY):

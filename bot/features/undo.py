@@ -115,11 +115,15 @@ async def undo_batch(request: Request, batch: str, *, replaces: bool = False) ->
     if not recorded.undone:
         return Reply()  # a retry of the same request
     affected = await contacts(request.workspace, ids=recorded.undone[:2])
-    if recorded.moved and len(affected) == 1:
+    if recorded.score_changes and len(affected) == 1:
         note = f"undone{GONE if affected[0].is_gone else ''}"
-        return receipt_reply(affected[0], recorded.moved, batch=request.batch, note=note, replaces=replaces)
+        return receipt_reply(affected[0], recorded.score_changes, batch=request.batch, note=note, replaces=replaces)
     return taken_back_reply(
-        affected, contacts=len(recorded.undone), moved=recorded.moved, batch=request.batch, replaces=replaces
+        affected,
+        contacts=len(recorded.undone),
+        score_changes=recorded.score_changes,
+        batch=request.batch,
+        replaces=replaces,
     )
 
 

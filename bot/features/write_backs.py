@@ -8,7 +8,7 @@ from storage.domain.facts import DAY
 from storage.job_runner import GiveUp, JobResult
 from storage.jobs import Job
 from storage.sources.config import sources
-from storage.sources.writeback_queue import TELL, writing_status
+from storage.sources.writeback_queue import NOTIFY_PAUSED, load_write_back_status
 
 
 async def report_paused(tools: JobTools, job: Job) -> JobResult:
@@ -16,7 +16,7 @@ async def report_paused(tools: JobTools, job: Job) -> JobResult:
     source = next((source for source in await sources(tools.workspace) if source.id == job.subject), None)
     if source is None:
         return JobResult()
-    status = await writing_status(tools.workspace, source=source.slug)
+    status = await load_write_back_status(tools.workspace, source=source.slug)
     if status.paused_at is None:
         return JobResult()
     reply = writing_paused_reply(source, status)
@@ -25,4 +25,4 @@ async def report_paused(tools: JobTools, job: Job) -> JobResult:
     return JobResult(pace=PACE)
 
 
-FEATURE = Feature(jobs={TELL: report_paused})
+FEATURE = Feature(jobs={NOTIFY_PAUSED: report_paused})

@@ -14,7 +14,7 @@ from storage.domain.contacts import Contact
 from storage.domain.explain import Explanation
 from storage.domain.followups import WAITING, FollowUpState
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 from storage.reading.current_scores import Card
 from storage.reading.history import HistoryEntry
 
@@ -80,12 +80,12 @@ def _follow_up_buttons(follow_up: FollowUp, *, person: str) -> list[Block]:
     return [*claim, _button("Done", "finish_followup", id=follow_up.id)]
 
 
-def draw_receipt(contact: Contact, moved: Sequence[Moved], *, batch: str) -> list[Block]:
+def draw_receipt(contact: Contact, score_changes: Sequence[ScoreChanged], *, batch: str) -> list[Block]:
     """Return the receipt of a change, with a button that takes it back."""
     changes = [
         f"{escape(change.score_type.label)} {format_value(change.before)} →"
         f" {format_with_band(change.after, change.score_type, bold=True)}"
-        for change in moved
+        for change in score_changes
         if change.contact == contact.id
     ]
     text = " · ".join([escape(contact.shown), *changes])

@@ -27,7 +27,7 @@ from storage.domain.filters import parse
 from storage.domain.followups import LONGEST_NOTE, WAITING, FollowUpMove, FollowUpOutcome, FollowUpState
 from storage.domain.numbers import from_json, show, to_json
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 from storage.ledger.contacts import contacts
 from storage.ledger.facts import find_last_command, load_batch_origin
 from storage.reading import documents
@@ -343,7 +343,7 @@ async def _record_change(
     *contact* is None if the contact may not exist yet. Raises ToolMistake if there is nothing to show.
     """
     recorded = await call.record([item], creates=creates)
-    if not recorded.moved:
+    if not recorded.score_changes:
         if contact is None:
             raise ToolMistake(
                 "Nothing was changed: this call was recorded before, or the contact was deleted just now."
@@ -353,30 +353,30 @@ async def _record_change(
             text="Nothing was changed: this call was recorded before.",
             document={"contact": _render_contact(call, contact_card), "changes": [], "change": None},
         )
-    return await _render_changes(call, recorded.moved)
+    return await _render_changes(call, recorded.score_changes)
 
 
-async def _render_changes(call: ToolCall, moved: Sequence[Moved], *, note: str = "") -> ToolResult:
+async def _render_changes(call: ToolCall, score_changes: Sequence[ScoreChanged], *, note: str = "") -> ToolResult:
     """Return the receipt of changes of one contact or more."""
-    loaded = await contacts(call.workspace, ids=sorted({change.contact for change in moved})[:20])
+    loaded = await contacts(call.workspace, ids=sorted({change.contact for change in score_changes})[:20])
     by_id = {contact.id: contact for contact in loaded}
     sentences = []
-    for change in moved[:20]:
+    for change in score_changes[:20]:
         before = "missing" if change.before is None else show(change.before)
         after = "missing" if change.after is None else _format_value(change.after, change.score_type)
         is_named = call.may_read and change.contact in by_id
         name = _quote(by_id[change.contact]) if is_named else "The contact"
         sentences.append(f"{name}: {change.score_type.label} {before} → {after}.")
-    more = f" And {len(moved) - 20} more." if len(moved) > 20 else ""
-    first = by_id.get(moved[0].contact) if moved else None
+    more = f" And {len(score_changes) - 20} more." if len(score_changes) > 20 else ""
+    first = by_id.get(score_changes[0].contact) if score_changes else None
     return ToolResult(
         text=" ".join([*sentences, *([note] if note else [])]) + more,
         document={
             "contact": _render_contact(call, await _load_card(call, first)) if first else None,
-            "changes": [_render_move(change) for change in moved[:20]],
+            "changes": [_render_change(change) for change in score_changes[:20]],
             "change": call.batch,
         },
-        blocks=draw_receipt(first, moved, batch=call.batch) if first else (),
+        blocks=draw_receipt(first, score_changes, batch=call.batch) if first else (),
     )
 
 
@@ -385,7 +385,7 @@ def _render_contact(call: ToolCall, contact_card: Card) -> dict[str, Any]:
     return documents.contact(contact_card) if call.may_read else {"id": contact_card.contact.id}
 
 
-def _render_move(change: Moved) -> dict[str, Any]:
+def _render_change(change: ScoreChanged) -> dict[str, Any]:
     return {
         "contact": change.contact,
         "score": change.score_type.key,
@@ -404,8 +404,8 @@ async def undo(call: ToolCall, arguments: UndoChange) -> ToolResult:
     if origin is None or (origin[0] != call.actor and Need.ADMINISTER not in call.rights):
         raise NothingToUndo("there is no change of yours with that id; send the `change` that a tool returned")
     recorded = await call.record(undoes=batch)
-    if recorded.moved:
-        return await _render_changes(call, recorded.moved, note="That was undone.")
+    if recorded.score_changes:
+        return await _render_changes(call, recorded.score_changes, note="That was undone.")
     number = len(recorded.undone) + recorded.pending
     return ToolResult(
         text="That was undone." if number else "Nothing was changed: this call was recorded before.",

@@ -1,7 +1,7 @@
 """Evaluate alert rules and open or close follow-ups, in the transaction that changed the scores.
 
-A write first evaluates the instants before it at which a rule fires or re-arms by time alone; a sweep evaluates
-contacts without a write. Both evaluate the same instants in the same order.
+Before a write is evaluated, rules are evaluated at the earlier instants at which they fire or re-arm by time alone.
+Sweeps do the same for contacts without a write. Both evaluate the same instants in the same order.
 """
 
 from collections import Counter
@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.alerts.conditions import decide_with_conditions
-from storage.alerts.decisions import Decisions, Evaluation, IsMet, decide_change, find_own_address, is_idle
-from storage.alerts.memory import Watched
+from storage.alerts.decisions import Decisions, Evaluation, IsMet, decide_change, find_author_address, is_idle
+from storage.alerts.memory import MemoryKey
 from storage.alerts.save_decisions import save_decisions
 from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory
@@ -25,53 +25,56 @@ async def decide_all(
     session: Session,
     plans: Sequence[Plan],
     evaluations: Sequence[Evaluation],
-    known: Mapping[Watched, AlertMemory],
+    memory: Mapping[MemoryKey, AlertMemory],
     *,
     now: int,
-) -> tuple[list[Plan], Mapping[Watched, AlertMemory]]:
+) -> tuple[list[Plan], Mapping[MemoryKey, AlertMemory]]:
     """Evaluate rules for the score changes of plans, as listed by `list_evaluations`. Return plans and alert memory.
 
-    The plans share no contact, and all their other changes are already written. *known* is the alert memory that this
-    transaction has read or written; it is returned with the additions. `unasked` of the returned plans is the number of
-    follow-ups that were not opened because the submission is muted.
+    The plans share no contact, and all their other changes are already written. *memory* is the alert memory that this
+    transaction has read or written; it is returned with the additions. The returned plans have the number of follow-ups
+    that were not opened.
     """
     if not evaluations:
-        return list(plans), known
-    unknown = {evaluation.watched for evaluation in evaluations} - known.keys()
-    loaded = await alert_memory.load_memory(session, unknown) if unknown else {}
-    known = {**known, **dict.fromkeys(unknown, AlertMemory()), **loaded}
+        return list(plans), memory
+    missing = {evaluation.memory_key for evaluation in evaluations} - memory.keys()
+    loaded = await alert_memory.load_memory(session, missing) if missing else {}
+    memory = {**memory, **dict.fromkeys(missing, AlertMemory()), **loaded}
     earlier_values = await _load_earlier_values(session, evaluations)
 
     compared = [(evaluation, earlier_values.get(position)) for position, evaluation in enumerate(evaluations)]
-    undecided = [pair for pair in compared if not is_idle(pair[0], known[pair[0].watched], pair[1])]
+    undecided = [pair for pair in compared if not is_idle(pair[0], memory[pair[0].memory_key], pair[1])]
 
     def decide(pair: tuple[Evaluation, int | None], is_met: IsMet) -> Decisions:
         evaluation, earlier = pair
-        return decide_change(Decisions(evaluation, known[evaluation.watched]), earlier, is_met=is_met)
+        return decide_change(Decisions(evaluation, memory[evaluation.memory_key]), earlier, is_met=is_met)
 
     all_decisions = await decide_with_conditions(session, undecided, decide, now=now)
-    all_decisions = await _drop_follow_ups_to_author(session, all_decisions, known)
-    saved = await save_decisions(session, all_decisions, known, now=now)
+    all_decisions = await _drop_follow_ups_to_author(session, all_decisions, memory)
+    saved = await save_decisions(session, all_decisions, memory, now=now)
     muted_counts, own_counts = Counter[int](), Counter[int]()
     for decisions in all_decisions:
         if decisions.evaluation.plan is not None:
-            muted_counts[decisions.evaluation.plan.position] += decisions.unasked
-            own_counts[decisions.evaluation.plan.position] += decisions.unsent
-    plans = [replace(plan, unasked=muted_counts[plan.position], unsent=own_counts[plan.position]) for plan in plans]
-    return plans, {**known, **saved}
+            muted_counts[decisions.evaluation.plan.position] += decisions.muted_follow_ups
+            own_counts[decisions.evaluation.plan.position] += decisions.own_follow_ups
+    plans = [
+        replace(plan, muted_follow_ups=muted_counts[plan.position], own_follow_ups=own_counts[plan.position])
+        for plan in plans
+    ]
+    return plans, {**memory, **saved}
 
 
 async def _drop_follow_ups_to_author(
-    session: Session, all_decisions: Sequence[Decisions], known: Mapping[Watched, AlertMemory]
+    session: Session, all_decisions: Sequence[Decisions], memory: Mapping[MemoryKey, AlertMemory]
 ) -> list[Decisions]:
-    """Return the decisions without the follow-ups that would go directly to the person who made the change.
+    """Return the decisions without the follow-ups that would go directly to the author of the change.
 
-    The contact becomes taken, but the cool-down does not start.
+    The rule must still re-arm before it fires again for the contact, but its cool-down does not start.
     """
     rows = [
         {"contact": decisions.evaluation.contact, "owner": match_key(address)}
         for decisions in all_decisions
-        if (address := find_own_address(decisions)) is not None
+        if (address := find_author_address(decisions)) is not None
     ]
     if not rows:
         return list(all_decisions)
@@ -81,23 +84,23 @@ async def _drop_follow_ups_to_author(
         " JOIN workspaces w ON w.id = c.workspace_id AND w.alert_channel IS NULL",
         rows,
     )
-    own = {(row["id"], row["owner_key"]) for row in owned}
+    own_contacts = {(row["id"], row["owner_key"]) for row in owned}
     remaining = list[Decisions]()
     for decisions in all_decisions:
-        address = find_own_address(decisions)
-        if address is None or (decisions.evaluation.contact, match_key(address)) not in own:
+        address = find_author_address(decisions)
+        if address is None or (decisions.evaluation.contact, match_key(address)) not in own_contacts:
             remaining.append(decisions)
             continue
         events = decisions.events[:-1]
         earlier = [event.at for event in events if event.opens is not None]
-        fired_at = earlier[-1] if earlier else known[decisions.evaluation.watched].fired_at
-        memory = replace(decisions.memory, fired_at=fired_at)
-        remaining.append(replace(decisions, events=events, memory=memory, unsent=1))
+        fired_at = earlier[-1] if earlier else memory[decisions.evaluation.memory_key].fired_at
+        updated = replace(decisions.memory, fired_at=fired_at)
+        remaining.append(replace(decisions, events=events, memory=updated, own_follow_ups=1))
     return remaining
 
 
 async def _load_earlier_values(session: Session, evaluations: Sequence[Evaluation]) -> dict[int, int | None]:
-    """Return the score a span ago for rules that compare: position in *evaluations* → thousandths or None."""
+    """Return the scores a span ago, for rules that compare: position in *evaluations* → thousandths or None."""
     requests: dict[int, tuple[int, int, int]] = {}  #: position → (contact, definition of the score type, a span ago)
     for position, evaluation in enumerate(evaluations):
         watch = evaluation.watch

@@ -9,7 +9,7 @@ from storage import jobs
 from storage.alerts import followups
 from storage.alerts.followups import Assignee, FollowUp
 from storage.audit import AuditAction, Document, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.business_hours import check_zone, next_time, write_time
 from storage.domain.decay import shown
@@ -94,12 +94,7 @@ async def set_digest(workspace: Workspace, *, place: str, zone: str, minute: int
         )
         digest = _make_digest(rows[0])
         due = next_time(zone, minute, after=now)
-        await session.rows(
-            "DELETE FROM jobs WHERE workspace_id = $1 AND kind = $2 AND subject = $3",
-            workspace.id,
-            DIGEST_JOB,
-            digest.id,
-        )
+        await session.delete(models.Job.filter(workspace_id=workspace.id, kind=DIGEST_JOB, subject=digest.id))
         job = NewJob(
             workspace=workspace.id, kind=DIGEST_JOB, lane=place, key=f"{digest.id}/{due}", subject=digest.id, due_at=due
         )
@@ -120,7 +115,7 @@ async def stop_digest(workspace: Workspace, *, place: str, by: str, now: int) ->
         before = await _lock_digest(session, workspace, place)
         if before is None:
             raise UnknownDigest
-        await session.rows("DELETE FROM digests WHERE workspace_id = $1 AND place = $2", workspace.id, place)
+        await session.delete(models.Digest.filter(workspace_id=workspace.id, place=place))
         await record_change(
             session, workspace, who=by, what=AuditAction.DIGEST_STOPPED, subject=place,
             before=before, after=None, now=now,
@@ -148,19 +143,14 @@ def _describe_digest(digest: Digest) -> Document:
 
 async def digests(workspace: Workspace) -> list[Digest]:
     """Return the digests of a workspace, oldest first."""
-    rows = await database.read("SELECT * FROM digests WHERE workspace_id = $1 ORDER BY id", workspace.id)
+    rows = await database.load(models.Digest.filter(workspace_id=workspace.id).order_by("id"))
     return [_make_digest(row) for row in rows]
 
 
 async def record_digest_sent(workspace: Workspace, *, id: int, top: Sequence[int], now: int) -> None:
     """Record that a digest was sent, or was skipped because it was empty. *top* are the top ten contacts now."""
-    await database.current_database().writer.rows(
-        "UPDATE digests SET sent_at = $3, ranked = $4 WHERE workspace_id = $1 AND id = $2",
-        workspace.id,
-        id,
-        now,
-        json.dumps(list(top)),
-    )
+    digest = models.Digest.filter(workspace_id=workspace.id, id=id)
+    await database.current_database().writer.update(digest, sent_at=now, ranked=json.dumps(list(top)))
 
 
 async def gather_news(workspace: Workspace, *, digest: Digest, assignee: Assignee | None, now: int) -> News:

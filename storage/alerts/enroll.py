@@ -17,7 +17,7 @@ from storage.domain.alerts.kinds import Watch
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.alerts.syntax import read_alert
 from storage.domain.filters import parse, with_addresses
-from storage.domain.fold import beginning
+from storage.domain.fold import make_initial_state
 from storage.domain.people import Workspace
 from storage.job_runner import Handler, JobResult, run_here
 from storage.jobs import Job, NewJob, enqueue
@@ -207,7 +207,9 @@ async def load_enrolled_memory(
     )
     return memory | {
         contact: watch.enroll(
-            memory[contact], states.get((contact, score_type.key), beginning(score_type)), since=rule.enrolled_at
+            memory[contact],
+            states.get((contact, score_type.key), make_initial_state(score_type)),
+            since=rule.enrolled_at,
         )
         for contact in stale
     }

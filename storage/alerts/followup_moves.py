@@ -17,7 +17,7 @@ from storage.alerts.followup_rules import (
 from storage.alerts.followups import READ, FollowUp, UnknownFollowUp, follow_up, states_sql, status_of_row
 from storage.alerts.hours import load_working_hours
 from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, NewEntry, record_changes
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.errors import Refusal
 from storage.domain.followups import (
@@ -165,14 +165,8 @@ async def restore_follow_up(workspace: Workspace, *, change: AuditEntry, by: str
         state = FollowUpState(before["state"])
         if state in WAITING and FollowUpState(row["state"]) not in WAITING:
             await _check_none_open(session, row)
-        await session.rows(
-            "UPDATE follow_ups SET state = $2, holder = $3, until = $4, outcome = $5, note = $6, late_at = $7,"
-            " changed_at = $8 WHERE id = $1",
-            row["id"],
-            *(before[name] for name in _MOVED_COLUMNS),
-            before["late_at"],
-            now,
-        )
+        values = {name: before[name] for name in (*_MOVED_COLUMNS, "late_at")}
+        await session.update(models.FollowUp.filter(id=row["id"]), **values, changed_at=now)
         await write_steps(session, [make_step(row, UNDO, state, by=by, at=now)])
         new_jobs = [make_job(row, EDIT, at=now)]
         if before["until"] is not None:
@@ -205,15 +199,15 @@ async def _write_move(
     # An escalated follow-up stays overdue.
     late_at = row["late_at"] if after.state is FollowUpState.ESCALATED else None
     ends_at = {FollowUpState.SNOOZED: until, FollowUpState.CLAIMED: now + CLAIM_LASTS}.get(after.state)
-    await session.rows(
-        "UPDATE follow_ups SET state = $2, holder = $3, until = $4, late_at = $5, changed_at = $6,"
-        " outcome = NULL, note = NULL WHERE id = $1",
-        row["id"],
-        after.state.value,
-        after.holder,
-        ends_at,
-        late_at,
-        now,
+    await session.update(
+        models.FollowUp.filter(id=row["id"]),
+        state=after.state.value,
+        holder=after.holder,
+        until=ends_at,
+        late_at=late_at,
+        changed_at=now,
+        outcome=None,
+        note=None,
     )
     await write_steps(session, [step])
     new_jobs = [make_job(row, EDIT, at=now)]
@@ -227,9 +221,8 @@ async def _write_move(
 async def _restart_sla(session: Session, row: Row, *, now: int) -> None:
     """Restart the SLA of each rule of a follow-up that is open again."""
     hours = (await load_working_hours(session, [row["workspace_id"]]))[row["workspace_id"]]
-    rules = await session.rows(
-        "SELECT id, sla FROM followup_rules WHERE follow_up_id = $1 AND sla IS NOT NULL ORDER BY id", row["id"]
-    )
+    with_sla = models.FollowUpRule.filter(follow_up_id=row["id"], sla__isnull=False).order_by("id")
+    rules = await session.load(with_sla, "id", "sla")
     await session.rows(
         "UPDATE followup_rules SET late_at ="
         " (SELECT given.late_at FROM given(id bigint, late_at bigint) WHERE given.id = followup_rules.id)"
@@ -278,13 +271,7 @@ async def _write_outcome(
     now: int,
 ) -> None:
     """Save the outcome and the note of a follow-up that is done, and add them to its history."""
-    await session.rows(
-        "UPDATE follow_ups SET outcome = $2, note = $3, changed_at = $4 WHERE id = $1",
-        row["id"],
-        outcome.value,
-        note,
-        now,
-    )
+    await session.update(models.FollowUp.filter(id=row["id"]), outcome=outcome.value, note=note, changed_at=now)
     step = make_step(row, outcome, FollowUpState.DONE, by=by, at=now, detail=note, token=token)
     await write_steps(session, [step])
     await jobs.enqueue(session, [make_job(row, EDIT, at=now)], now=now)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row
 from storage.domain.errors import Refusal
 from storage.domain.followups import NOBODYS, WAITING, FollowUpOutcome, FollowUpState, FollowUpStatus
@@ -220,12 +220,8 @@ def states_sql(states: Collection[FollowUpState]) -> str:
 
 async def list_steps(workspace: Workspace, *, id: int) -> list[Step]:
     """Load the history of a follow-up, oldest entry first."""
-    rows = await database.read(
-        "SELECT move, state, by, at, detail, token FROM follow_up_moves"
-        " WHERE workspace_id = $1 AND follow_up_id = $2 ORDER BY id",
-        workspace.id,
-        min(id, database.LARGEST_ID),
-    )
+    moves = models.FollowUpMove.filter(workspace_id=workspace.id, follow_up_id=min(id, database.LARGEST_ID))
+    rows = await database.load(moves.order_by("id"), "move", "state", "by", "at", "detail", "token")
     return [Step(**{**row, "state": FollowUpState(row["state"])}) for row in rows]
 
 

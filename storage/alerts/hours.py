@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 
 from storage.audit import AuditAction, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.business_hours import WorkingHours, check_zone
 from storage.domain.people import Workspace
@@ -47,9 +47,7 @@ async def choose_working_hours(
             return
         opens, closes = hours or (before["opens"], before["closes"])
         after = {"zone": zone or before["zone"], "opens": opens, "closes": closes}
-        await session.rows(
-            "UPDATE workspaces SET zone = $2, opens = $3, closes = $4 WHERE id = $1", workspace.id, *after.values()
-        )
+        await session.update(models.Workspace.filter(id=workspace.id), **after)
         await record_change(
             session, workspace, who=by, what=AuditAction.HOURS_SET, subject=workspace.team,
             before=dict(before), after=after, now=now,

@@ -1,4 +1,4 @@
-"""Store what each alert rule remembers about each contact: its last decision, a pending hold, the last follow-up."""
+"""Store the memory of each alert rule about each contact: its last decision, a pending hold, the last follow-up."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -12,18 +12,19 @@ from storage.domain.followups import WAITING
 from storage.domain.people import Workspace
 
 #: (rule id, contact id)
-Watched = tuple[int, int]
+MemoryKey = tuple[int, int]
 
 
-async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watched, AlertMemory]:
-    """Return the memory of rules about contacts. A pair without a row was never evaluated and is left out.
+async def load_memory(session: Session, keys: Collection[MemoryKey]) -> dict[MemoryKey, AlertMemory]:
+    """Return the memory of rules about contacts. Keys without a row, which were never evaluated, are left out.
 
-    Earlier versions set *taken* along with a pending hold when a score type changed. The hold takes precedence: it
+    Earlier versions set *taken* along with a pending hold when a score type changed. Then *taken* is ignored: the hold
     continues, and the follow-up is opened when it ends.
     """
-    # Most pairs are each rule with each contact. Listing both takes a third of the time of listing all pairs.
+    # Usually the keys are each rule with each contact. Listing rules and contacts takes a third of the time of listing
+    # all keys.
     row_set = "FROM given(rule bigint, contact bigint) WHERE"
-    rules, contacts = ({pair[index] for pair in pairs} for index in (0, 1))
+    rules, contacts = ({key[index] for key in keys} for index in (0, 1))
     rows = await session.rows(
         "SELECT m.rule_id, m.contact_id, m.taken, m.pending_until, m.fired_at, m.seen_at, m.spent,"
         f" m.enrollment, m.cause, m.found FROM (SELECT contact {row_set} rule IS NULL OFFSET 0) AS c"
@@ -38,7 +39,7 @@ async def load_memory(session: Session, pairs: Collection[Watched]) -> dict[Watc
             cause=row["cause"], found=None if row["found"] is None else _parse_found(json.loads(row["found"])),
         )
         for row in rows
-        if (row["rule_id"], row["contact_id"]) in pairs
+        if (row["rule_id"], row["contact_id"]) in keys
     }  # fmt: skip  # columns grouped by meaning
 
 
@@ -51,7 +52,7 @@ def _dump_found(found: AlertMemory | None) -> str | None:
     return None if found is None else json.dumps(asdict(found))
 
 
-async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -> None:
+async def save_memory(session: Session, memory: Mapping[MemoryKey, AlertMemory]) -> None:
     """Insert or replace the memory of rules about contacts."""
     if memory:
         await session.rows(
@@ -82,13 +83,14 @@ async def save_memory(session: Session, memory: Mapping[Watched, AlertMemory]) -
         )
 
 
-async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
-    """Move the memory of merged contacts to the contact merged into: only the time of the last follow-up is kept.
+async def regroup_memory(session: Session, roots: Mapping[int, int]) -> None:
+    """Update the memory about contacts that were merged or split. *roots*: row → contact that it belongs to now.
 
-    Contacts that a split separated get a memory from their own follow-ups: the time of the last one, and whether one is
-    still pending. *moved*: row → contact that it belongs to now. The contacts must be locked.
+    The contact that others were merged into takes over only the time of their last follow-up. The memory about a
+    contact that a split separated is derived from its own follow-ups: the time of the last one, and whether one is
+    pending. The contacts must be locked.
     """
-    parts = [{"id": row, "root": root} for row, root in sorted(moved.items()) if root != row]
+    merged = [{"id": row, "root": root} for row, root in sorted(roots.items()) if root != row]
     await session.rows(
         "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent)"
         " SELECT m.rule_id, given.root, false, max(m.fired_at), 0, 0 FROM given(id bigint, root bigint)"
@@ -96,12 +98,12 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
         " GROUP BY m.rule_id, given.root ORDER BY m.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO UPDATE"
         " SET fired_at = CASE WHEN alert_memory.fired_at > excluded.fired_at"
         " THEN alert_memory.fired_at ELSE excluded.fired_at END, cause = NULL, found = NULL",
-        parts,
+        merged,
     )
     await session.rows(
-        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, root bigint))", parts
+        "DELETE FROM alert_memory WHERE contact_id IN (SELECT id FROM given(id bigint, root bigint))", merged
     )
-    parted = [{"id": row, "root": root} for row, root in sorted(moved.items()) if moved.get(root) == root]
+    split = [{"id": row, "root": root} for row, root in sorted(roots.items()) if roots.get(root) == root]
     states = ", ".join(f"'{state.value}'" for state in WAITING)
     await session.rows(
         "INSERT INTO alert_memory (rule_id, contact_id, taken, fired_at, seen_at, spent, enrollment)"
@@ -110,12 +112,12 @@ async def regroup_memory(session: Session, moved: Mapping[int, int]) -> None:
         " JOIN followup_rules p ON p.follow_up_id = f.id JOIN alert_rules r ON r.id = p.rule_id"
         " GROUP BY p.rule_id, given.root"
         " ORDER BY p.rule_id, given.root ON CONFLICT (rule_id, contact_id) DO NOTHING",
-        parted,
+        split,
     )
 
 
-async def count_cooled_down(workspace: Workspace) -> dict[int, int]:
-    """Return, for each rule with any, how many follow-ups its cool-down has suppressed."""
+async def count_suppressed(workspace: Workspace) -> dict[int, int]:
+    """Return how many follow-ups the cool-down of each rule has suppressed. Rules without any are left out."""
     rows = await database.read(
         "SELECT m.rule_id, sum(m.spent) AS count FROM alert_rules r JOIN alert_memory m ON m.rule_id = r.id"
         " WHERE r.workspace_id = $1 AND m.spent > 0 GROUP BY m.rule_id",

@@ -115,7 +115,7 @@ async def ask_newcomers_of_plans(
         for rule in rules.get(workspace.id, ()):
             watch = rule.watch(tuple(own_plans[0].types.values())) if rule.is_asking else None
             if watch is not None:
-                roots = {root for plan in own_plans for root in plan.locks.values()}
+                roots = {root for plan in own_plans for root in plan.rows_to_lock.values()}
                 await open_for_newcomers(session, workspace, rule, watch, roots, now=now)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from storage.alerts.maker_notices import enqueue_maker_notices
 from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, Document, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.alerts.kinds import KINDS, Crosses, Kind, Region, Watch
 from storage.domain.alerts.syntax import AlertWords
@@ -213,25 +213,25 @@ async def alert_rules(workspace: Workspace) -> list[AlertRule]:
 
 async def load_rule(workspace: Workspace, *, rule: int) -> AlertRule | None:
     """Return a rule by its id, also a removed one; None if there is no such rule."""
-    rows = await database.read("SELECT * FROM alert_rules WHERE workspace_id = $1 AND id = $2", workspace.id, rule)
+    rows = await database.load(models.AlertRule.filter(workspace_id=workspace.id, id=rule))
     return _make_rule(rows[0]) if rows else None
 
 
 async def pause_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
     """Pause a rule: it opens no follow-ups until it is resumed. Raises UnknownRule."""
-    assignments = "paused_at = $3, previous_enrolled_at = NULL"
-    await _update_rule(workspace, rule, assignments, now, what=AuditAction.ALERT_PAUSED, by=by, now=now)
+    values = {"paused_at": now, "previous_enrolled_at": None}
+    await _update_rule(workspace, rule, values, what=AuditAction.ALERT_PAUSED, by=by, now=now)
 
 
 async def resume_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
     """Resume a rule. It opens no follow-ups for what happened while it was paused. Raises UnknownRule."""
-    await _update_rule(workspace, rule, "paused_at = $3", None, what=AuditAction.ALERT_RESUMED, by=by, now=now)
+    await _update_rule(workspace, rule, {"paused_at": None}, what=AuditAction.ALERT_RESUMED, by=by, now=now)
 
 
 async def remove_rule(workspace: Workspace, *, rule: int, by: str, now: int) -> None:
     """Remove a rule permanently. Its follow-ups stay. Raises UnknownRule."""
-    assignments = "removed_at = $3, previous_enrolled_at = NULL"
-    await _update_rule(workspace, rule, assignments, now, what=AuditAction.ALERT_REMOVED, by=by, now=now)
+    values = {"removed_at": now, "previous_enrolled_at": None}
+    await _update_rule(workspace, rule, values, what=AuditAction.ALERT_REMOVED, by=by, now=now)
 
 
 async def write_back(
@@ -258,19 +258,16 @@ async def write_back(
         paused_at = (paused_at or now) if target["paused"] else None
         what = AuditAction.ALERT_PAUSED if target["paused"] else AuditAction.ALERT_RESUMED
         what = AuditAction.ALERT_ADDED if current is None else what
-    (updated,) = await session.rows(
-        "UPDATE alert_rules SET removed_at = $2, paused_at = $3, previous_enrolled_at ="
-        " CASE WHEN CAST($2 AS BIGINT) IS NULL THEN previous_enrolled_at END WHERE id = $1 RETURNING *",
-        id,
-        now if target is None else None,
-        paused_at,
-    )
+    values = {"removed_at": None, "paused_at": paused_at}
+    if target is None:
+        values |= {"removed_at": now, "previous_enrolled_at": None}
+    await session.update(models.AlertRule.filter(id=id), **values)
     entry = await record_change(
         session, workspace, who=by, what=what, subject=name_rule(id), before=current, after=target, undoes=change.id,
         now=now,
     )  # fmt: skip  # who and what, then the states
-    await enqueue_maker_notices(session, workspace, [updated["made_by"]], entry=entry, by=by, now=now)
-    return entry, _make_rule(updated) if current is None else None
+    await enqueue_maker_notices(session, workspace, [rows[0]["made_by"]], entry=entry, by=by, now=now)
+    return entry, _make_rule({**rows[0], **values}) if current is None else None
 
 
 async def restart_enrollment(session: Session, rules: Collection[int], *, asks: bool = False, now: int) -> None:
@@ -309,7 +306,7 @@ async def record_sweep(session: Session, rule: AlertRule, *, until: int) -> None
 
 
 async def _update_rule(
-    workspace: Workspace, rule: int, assignments: str, at: int | None, *, what: AuditAction, by: str, now: int
+    workspace: Workspace, rule: int, values: Mapping[str, int | None], *, what: AuditAction, by: str, now: int
 ) -> None:
     id = min(rule, database.LARGEST_ID)
 
@@ -321,13 +318,8 @@ async def _update_rule(
         )
         if not rows:
             raise UnknownRule
-        (updated,) = await session.rows(
-            f"UPDATE alert_rules SET {assignments} WHERE workspace_id = $1 AND id = $2 RETURNING *",
-            workspace.id,
-            id,
-            at,
-        )
-        before, after = describe_rule(_make_rule(rows[0])), describe_rule(_make_rule(updated))
+        await session.update(models.AlertRule.filter(id=id), **values)
+        before, after = (describe_rule(_make_rule(row)) for row in (rows[0], {**rows[0], **values}))
         entry = await record_change(
             session, workspace, who=by, what=what, subject=name_rule(id),
             before=before, after=None if what is AuditAction.ALERT_REMOVED else after, now=now,

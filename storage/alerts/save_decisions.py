@@ -4,36 +4,37 @@ from collections.abc import Mapping, Sequence
 
 from storage.alerts import followup_rules
 from storage.alerts import memory as alert_memory
-from storage.alerts.decisions import Decisions, Instant, Reasons, list_reasons, list_turns
+from storage.alerts.decisions import Decisions, Instant, Reasons, arrange_events, list_reasons
 from storage.alerts.followup_rules import NewFollowUp
 from storage.alerts.followups import ADMINS, DIGEST, OWNERS
-from storage.alerts.memory import Watched
+from storage.alerts.memory import MemoryKey
 from storage.db.database import Row, Session
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.followups import FollowUpMove
 
 
 async def save_decisions(
-    session: Session, all_decisions: Sequence[Decisions], loaded: Mapping[Watched, AlertMemory], *, now: int
-) -> dict[Watched, AlertMemory]:
+    session: Session, all_decisions: Sequence[Decisions], loaded: Mapping[MemoryKey, AlertMemory], *, now: int
+) -> dict[MemoryKey, AlertMemory]:
     """Close and open follow-ups in the order of the decisions. Save and return the alert memory that changed."""
-    for closing, opening in list_turns(all_decisions):
+    for turn in arrange_events(all_decisions):
         for move in (FollowUpMove.FALL_BACK, FollowUpMove.TAKE_BACK):
-            withdrawn = {watched: event.at for watched, event in closing.items() if event.move is move}
+            withdrawn = {memory_key: event.at for memory_key, event in turn.withdrawals.items() if event.move is move}
             await followup_rules.withdraw_rules(session, withdrawn, move=move, now=now)
-        await followup_rules.open_follow_ups(session, await make_follow_ups(session, opening), now=now)
-    changed = dict[Watched, AlertMemory]()
+        await followup_rules.open_follow_ups(session, await make_follow_ups(session, turn.openings), now=now)
+    changed = dict[MemoryKey, AlertMemory]()
     for decisions in all_decisions:
         evaluation, memory = decisions.evaluation, decisions.memory
-        before = loaded.get(evaluation.watched, AlertMemory())
+        before = loaded.get(evaluation.memory_key, AlertMemory())
         is_same = memory.has_same_state(before) and (memory.cause, memory.found) == (before.cause, before.found)
         if not is_same or evaluation.watch.is_behind(before, evaluation.state, now=memory.seen_at):
-            changed[evaluation.watched] = memory
+            changed[evaluation.memory_key] = memory
     await alert_memory.save_memory(session, changed)
     return changed
 
 
 async def make_follow_ups(session: Session, instants: Sequence[Instant]) -> list[NewFollowUp]:
+    """Return the follow-ups that rules open at these instants. They are not saved."""
     if not instants:
         return []
     rows = await session.rows(

@@ -16,7 +16,7 @@ from storage.domain.alerts.syntax import AlertWords, read_alert
 from storage.domain.facts import BEFORE_ALL, DAY
 from storage.domain.filters import parse, with_addresses
 from storage.domain.filters.terms import Filter
-from storage.domain.fold import ScoreState, beginning
+from storage.domain.fold import ScoreState, make_initial_state
 from storage.domain.past_contacts import ContactLedger, fold_as_happened
 from storage.domain.people import Workspace
 from storage.reading import segments
@@ -53,7 +53,7 @@ class _Course:
     """The history of one score in the simulated time."""
 
     contact: int
-    beginning: ScoreState  #: the state before the first change
+    initial_state: ScoreState  #: the state before the first change
     changes: Sequence[_CourseChange]  #: oldest first
 
 
@@ -131,7 +131,7 @@ async def _load_courses(watch: Watch, scored: Sequence[database.Row], *, since: 
     by_contact = {
         contact: list(changes) for contact, changes in groupby(effect_rows, key=lambda row: int(row["contact_id"]))
     }
-    first = beginning(watch.score_type)
+    first = make_initial_state(watch.score_type)
     return [
         _Course(
             row["id"],
@@ -174,7 +174,7 @@ def _replay_course(
     Return the instants at which the rule fired, and its memory at *until*.
     """
     before = [change for change in course.changes if change.at <= since]
-    state, fired = before[-1].after if before else course.beginning, list[int]()
+    state, fired = before[-1].after if before else course.initial_state, list[int]()
     memory = replace(watch.enroll(AlertMemory(), state, since=since), seen_at=since)
 
     def apply(decision: Decision, at: int, batch: str | None) -> AlertMemory:
@@ -200,4 +200,4 @@ def _replay_course(
 
 def _find_value(watch: Watch, course: _Course, instant: int) -> int | None:
     earlier = [change.after for change in course.changes if change.at <= instant]
-    return (earlier[-1] if earlier else course.beginning).value(watch.score_type, now=instant)
+    return (earlier[-1] if earlier else course.initial_state).value(watch.score_type, now=instant)

@@ -1,6 +1,8 @@
 """Open the database, and run statements and transactions.
 
-Statements are written once, in PostgreSQL's dialect, and translated for SQLite:
+Plain rows of one table are read, changed and deleted by querysets of the models: `Session.load`, `update`, `delete`.
+Statements about sets, locks, the ledger and filters are written once, in PostgreSQL's dialect, and translated for
+SQLite:
 - `given(a bigint, b text)` is a table of the rows passed as the first parameter, on both databases.
 - `FOR NO KEY UPDATE` and `FOR SHARE`, also with `OF … SKIP LOCKED`, and `COLLATE "C"` are removed: SQLite locks the
   whole database and compares bytes by default.
@@ -23,6 +25,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.backends.base.config_generator import expand_db_url
 from tortoise.context import TortoiseContext
 from tortoise.exceptions import ConfigurationError
+from tortoise.queryset import AwaitableQuery, QuerySet
 from tortoise.transactions import in_transaction
 
 from storage.db.errors import READ_ONLY, is_duplicate_error, translate_error, was_canceled
@@ -219,6 +222,24 @@ class Session:
             if isinstance(text, str):
                 _check_text(text)
         return await self._run(lambda: self._client.execute_query_dict(translated, encoded))
+
+    async def load(self, query: QuerySet[Any], *columns: str) -> list[Row]:
+        """Return these columns, by default all, of the rows that a queryset of a model selects. Raises as `rows`."""
+        return await self._run_built(query.using_db(self._client).values(*columns))
+
+    async def update(self, query: QuerySet[Any], **values: object) -> None:
+        """Change the rows that a queryset of a model selects. Raises as `rows`."""
+        await self._run_built(query.using_db(self._client).update(**values))
+
+    async def delete(self, query: QuerySet[Any]) -> None:
+        """Delete the rows that a queryset of a model selects. Raises as `rows`."""
+        await self._run_built(query.using_db(self._client).delete())
+
+    async def _run_built(self, query: AwaitableQuery[Any]) -> list[Row]:
+        """Run the statement of a queryset as `rows` does; awaiting the queryset would have none of its checks."""
+        query.sql()  # builds the statement
+        sql, params = query.query.get_parameterized_sql()
+        return await self.rows(sql, *params)
 
     async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Insert rows, in their order; for many rows this costs a fraction of an INSERT from `given(…)`.
@@ -449,6 +470,7 @@ class Database:
 
 
 _open: Database | None = None
+_querysets_of: str | None = None  # the dialect that the querysets of the models are built for
 
 
 async def open_database(address: Address, *, vault: Vault, limits: Limits = DEFAULT_LIMITS) -> Database:
@@ -456,15 +478,18 @@ async def open_database(address: Address, *, vault: Vault, limits: Limits = DEFA
 
     Raises RuntimeError if a database is open already.
     """
-    global _open
+    global _open, _querysets_of
     if _open is not None:
         raise RuntimeError("a database is open in this process already")
     context = TortoiseContext()
     with context:
         # Without the global fallback only this task and its children would find the database.
-        # With init_connections, Tortoise would also build the querysets of all models, which nothing uses.
         config = address.tortoise(limits=limits)
         await context.init(config=config, init_connections=False, _enable_global_fallback=True)
+        if _querysets_of != address.dialect:  # with init_connections, Tortoise would build them at each opening: 10 ms
+            assert context.apps is not None
+            context.apps._build_initial_querysets()
+            _querysets_of = address.dialect
     _open = Database(address, context, vault, limits)
     return _open
 
@@ -479,6 +504,11 @@ def current_database() -> Database:
 async def read(sql: str, *params: object) -> list[Row]:
     """Run one statement on the reader, which sees committed data, and return its rows."""
     return await current_database().reader.rows(sql, *params)
+
+
+async def load(query: QuerySet[Any], *columns: str) -> list[Row]:
+    """Return these columns, by default all, of the committed rows that a queryset of a model selects."""
+    return await current_database().reader.load(query, *columns)
 
 
 async def change(sql: str, *params: object) -> list[Row]:

@@ -3,10 +3,9 @@
 import asyncio
 import gc
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import asyncpg
@@ -126,7 +125,7 @@ def _without_collecting_garbage() -> Iterator[None]:
 
 
 class _StateBefore:
-    """The state of the tables before a migration step. Model classes are built only if the step reads them; few do."""
+    """The state of the tables before a migration step, which may read the model classes of a few tables."""
 
     def __init__(self, state: State) -> None:
         # A step replaces fields and changes options; it changes no field.
@@ -136,9 +135,16 @@ class _StateBefore:
         }
         self._apps = state.apps
 
-    @cached_property
-    def apps(self) -> StateApps:
-        return self._apps.clone(model_states={key: model.clone() for key, model in self.models.items()})
+    @property
+    def apps(self) -> "_StateBefore":
+        return self
+
+    def get_model(self, name: str) -> type[Model]:
+        """Build the class of a model; *name* is `app.Model`. Tortoise would build those of all tables."""
+        app_label, _, model_name = name.partition(".")
+        related = _find_related_models(self.models, app_label, model_name)
+        copies = {key: self.models[key].clone() for key in self.models if key in related}
+        return self._apps.clone(model_states=copies).get_model(name)
 
 
 class _Models(StateApps):
@@ -171,20 +177,27 @@ class _State(State):
             super()._reload(outdated)
 
     def _find_related_models(self, app_label: str, model_name: str) -> set[tuple[str, str]]:
-        """Return the models to rebuild for a step: its own model and the models it has foreign keys to.
+        """Return the models to rebuild for a step.
 
         Tortoise also rebuilds the models with foreign keys to these, which are nearly all. No step reads them."""
-        related: set[tuple[str, str]] = set()
-        remaining = [(app_label, model_name)]
-        while remaining:
-            key = remaining.pop()
-            if key in self.models and key not in related:
-                related.add(key)
-                for field in self.models[key].fields.values():
-                    if isinstance(field, ForeignKeyFieldInstance):
-                        app, _, name = str(field.model_name).partition(".")
-                        remaining.append((app, name))
-        return related
+        return _find_related_models(self.models, app_label, model_name)
+
+
+def _find_related_models(
+    models: Mapping[tuple[str, str], ModelState], app_label: str, model_name: str
+) -> set[tuple[str, str]]:
+    """Return a model and the models that it has foreign keys to, directly or through others."""
+    related: set[tuple[str, str]] = set()
+    remaining = [(app_label, model_name)]
+    while remaining:
+        key = remaining.pop()
+        if key in models and key not in related:
+            related.add(key)
+            for field in models[key].fields.values():
+                if isinstance(field, ForeignKeyFieldInstance):
+                    app, _, name = str(field.model_name).partition(".")
+                    remaining.append((app, name))
+    return related
 
 
 class _Executor(MigrationExecutor):

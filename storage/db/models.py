@@ -1,4 +1,4 @@
-"""Define the tables. The other modules read and write rows with SQL.
+"""Define the tables. The other modules read and write plain rows by querysets, and sets of rows with SQL.
 
 Times are integers in µs UTC, and numbers of scores are integers in thousandths, on both databases.
 JSON is stored as text: a value that is filtered has its own column.
@@ -14,18 +14,23 @@ from tortoise.models import Model, ModelMeta
 
 class _TableMeta(ModelMeta):
     def __new__(cls, name: str, bases: tuple[type, ...], attrs: dict[str, Any]) -> ModelMeta:
+        for field in attrs.values():
+            if isinstance(field, fields.Field):
+                # Tortoise would refuse a condition on a text that is longer than its column: no row has that text.
+                field.validators.clear()
         # Tortoise would parse the source of this file once for each class, which took half of a program's start.
         return super().__new__(cls, name, bases, {**attrs, "_no_comments": True})
 
 
 class Table(Model, metaclass=_TableMeta):
+    id = fields.BigIntField(primary_key=True)
+
     class Meta:
         abstract = True
 
 
 # A Slack team and its settings.
 class Workspace(Table):
-    id = fields.BigIntField(primary_key=True)
     team = fields.CharField(max_length=32)
     name = fields.CharField(max_length=200)
     default_type = fields.CharField(max_length=32)
@@ -50,12 +55,18 @@ class Workspace(Table):
         constraints = (UniqueConstraint(fields=("team",), name="workspaces_team"),)
 
 
-# A random number that triggers replace when the sources, score types or alert rules of a workspace change.
-class ConfigVersion(Table):
-    id = fields.BigIntField(primary_key=True)
+# A table with rows that each belong to a workspace.
+class TableOfWorkspace(Table):
     workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
         "storage.Workspace", on_delete=fields.RESTRICT
     )
+
+    class Meta:
+        abstract = True
+
+
+# A random number that triggers replace when the sources, score types or alert rules of a workspace change.
+class ConfigVersion(TableOfWorkspace):
     version = fields.BigIntField()
 
     class Meta:
@@ -64,11 +75,7 @@ class ConfigVersion(Table):
 
 
 # The role of a person or a Slack user group. People who are admins are in the column `admins` of their workspace.
-class Role(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Role(TableOfWorkspace):
     subject = fields.CharField(max_length=32)  # a Slack user id, or the id of a Slack user group
     role = fields.CharField(max_length=8)
 
@@ -78,11 +85,7 @@ class Role(Table):
 
 
 # A score type; *live* is the number of the definition in use.
-class ScoreType(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class ScoreType(TableOfWorkspace):
     key = fields.CharField(max_length=32)
     live = fields.IntField()
     created_at = fields.BigIntField()
@@ -94,7 +97,6 @@ class ScoreType(Table):
 
 # A version of a score type.
 class Definition(Table):
-    id = fields.BigIntField(primary_key=True)
     score_type: fields.ForeignKeyRelation[ScoreType] = fields.ForeignKeyField(
         "storage.ScoreType", on_delete=fields.RESTRICT
     )
@@ -130,11 +132,7 @@ class Definition(Table):
 
 
 # A contact; its row is the lock for all data about the contact.
-class Contact(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Contact(TableOfWorkspace):
     merged_into = fields.BigIntField(null=True)  # the id of the surviving contact; 0: the contact was deleted
     first_email = fields.CharField(max_length=254, null=True)  # the address it was created with, if no fact states one
     email = fields.CharField(max_length=254, null=True)
@@ -163,7 +161,6 @@ class Contact(Table):
 # A value of an attribute of a contact, for filters; a list has a row for each element. The rows of a contact agree with
 # its column *attributes*, also while it is merged into another contact.
 class AttributeValue(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
     name = fields.TextField()
@@ -179,7 +176,6 @@ class AttributeValue(Table):
 
 # A word that contacts are searched by: a run of letters and digits, see `domain.words`. Unused words are deleted.
 class Word(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     word = fields.TextField()  # unique, in an index of bytes that only the migration can create
 
@@ -190,7 +186,6 @@ class Word(Table):
 
 # Three consecutive characters of a word, as a number: the index that finds words by a part of them.
 class WordTrigram(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     trigram = fields.BigIntField()
     word_id = fields.BigIntField()
@@ -203,7 +198,6 @@ class WordTrigram(Table):
 # A word of a contact's name, company or address. The rows of a contact agree with its columns, also while it is merged
 # into another contact.
 class ContactWord(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact_id = fields.BigIntField()
     word_id = fields.BigIntField()
@@ -216,7 +210,6 @@ class ContactWord(Table):
 
 # An address (namespace "") or an id in a source's system, and its contact.
 class Identity(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
     namespace = fields.CharField(max_length=40)
@@ -229,11 +222,7 @@ class Identity(Table):
 
 
 # An identity of a deleted contact, as a keyed hash; facts from before the deletion are no longer recorded.
-class Tombstone(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Tombstone(TableOfWorkspace):
     hash = fields.CharField(max_length=64)
     deleted_at = fields.BigIntField()
 
@@ -244,7 +233,6 @@ class Tombstone(Table):
 
 # The ledger: append-only. When a contact is deleted, its facts are reduced to rows of kind `deleted`.
 class Fact(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyNullableRelation[Contact] = fields.ForeignKeyField(
         "storage.Contact", on_delete=fields.RESTRICT, null=True
@@ -284,7 +272,6 @@ class Fact(Table):
 
 # The effect of a fact on a score under one definition; derived, can be recalculated from the ledger.
 class Effect(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
     definition: fields.ForeignKeyRelation[Definition] = fields.ForeignKeyField(
@@ -307,7 +294,6 @@ class Effect(Table):
 
 # The current score of a contact under one definition; derived, can be recalculated from the ledger.
 class Score(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
     definition: fields.ForeignKeyRelation[Definition] = fields.ForeignKeyField(
@@ -329,11 +315,7 @@ class Score(Table):
 
 
 # A configured sender. Its secrets are encrypted.
-class Source(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Source(TableOfWorkspace):
     slug = fields.CharField(max_length=40)
     provider = fields.CharField(max_length=40)
     secrets = fields.TextField()
@@ -357,7 +339,6 @@ class Source(Table):
 
 # The scores that were last written to a contact of a source.
 class WriteBack(Table):
-    id = fields.BigIntField(primary_key=True)
     source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
     identity: fields.ForeignKeyRelation[Identity] = fields.ForeignKeyField("storage.Identity", on_delete=fields.CASCADE)
     written = fields.TextField()  # as JSON: property → value in thousandths, null if it was cleared
@@ -370,7 +351,6 @@ class WriteBack(Table):
 
 # The number of requests to a source that failed authentication, and the reason of the last one.
 class Refusal(Table):
-    id = fields.BigIntField(primary_key=True)
     source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
     count = fields.BigIntField()
     last_at = fields.BigIntField()
@@ -385,7 +365,6 @@ class Refusal(Table):
 
 # An authenticated request of a source, with the number of its items by outcome.
 class Delivery(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     source: fields.ForeignKeyRelation[Source] = fields.ForeignKeyField("storage.Source", on_delete=fields.RESTRICT)
     delivery_key = fields.TextField()  # the sender's id of the delivery
@@ -407,7 +386,6 @@ class Delivery(Table):
 
 # The body of a delivery, and its headers without secrets.
 class RawDelivery(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     source_id = fields.BigIntField()
     delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
@@ -429,7 +407,6 @@ class RawDelivery(Table):
 
 # An item of an authenticated delivery that could not be used, with the reason.
 class Quarantined(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     delivery: fields.ForeignKeyRelation[Delivery] = fields.ForeignKeyField(
         "storage.Delivery", on_delete=fields.RESTRICT
@@ -447,11 +424,7 @@ class Quarantined(Table):
 
 
 # A saved filter. Its text is parsed whenever it is used.
-class Segment(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Segment(TableOfWorkspace):
     name = fields.CharField(max_length=32)
     text = fields.TextField()
     saved_at = fields.BigIntField()
@@ -463,11 +436,7 @@ class Segment(Table):
 
 
 # An API token, stored as a hash.
-class Token(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Token(TableOfWorkspace):
     name = fields.CharField(max_length=100)
     scopes = fields.TextField()
     hash = fields.CharField(max_length=64)
@@ -481,11 +450,7 @@ class Token(Table):
 
 
 # An alert rule. *score* is NULL for the default rule: the top band of the default score type.
-class AlertRule(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class AlertRule(TableOfWorkspace):
     score = fields.CharField(max_length=32, null=True)
     kind = fields.CharField(max_length=12)  # the trigger, see `storage.domain.alerts.kinds`
     low = fields.BigIntField(null=True)
@@ -517,7 +482,6 @@ class AlertRule(Table):
 
 # The state of a rule for a contact; without a row the contact is not taken.
 class AlertMemory(Table):
-    id = fields.BigIntField(primary_key=True)
     rule: fields.ForeignKeyRelation[AlertRule] = fields.ForeignKeyField("storage.AlertRule", on_delete=fields.RESTRICT)
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
     taken = fields.BooleanField()
@@ -537,7 +501,6 @@ class AlertMemory(Table):
 
 # A follow-up: a request to the team to attend to a contact, with its state and outcome.
 class FollowUp(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     rule: fields.ForeignKeyRelation[AlertRule] = fields.ForeignKeyField("storage.AlertRule", on_delete=fields.RESTRICT)
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
@@ -577,7 +540,6 @@ class FollowUp(Table):
 
 # A rule that fired for a follow-up: the first opened it, later ones joined it.
 class FollowUpRule(Table):
-    id = fields.BigIntField(primary_key=True)
     follow_up: fields.ForeignKeyRelation[FollowUp] = fields.ForeignKeyField(
         "storage.FollowUp", on_delete=fields.RESTRICT
     )
@@ -603,7 +565,6 @@ class FollowUpRule(Table):
 
 # An entry of a follow-up's history.
 class FollowUpMove(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     follow_up: fields.ForeignKeyRelation[FollowUp] = fields.ForeignKeyField(
         "storage.FollowUp", on_delete=fields.RESTRICT
@@ -621,11 +582,7 @@ class FollowUpMove(Table):
 
 
 # The schedule of a digest: a message to a channel or a person every working day.
-class Digest(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Digest(TableOfWorkspace):
     place = fields.CharField(max_length=32)  # the Slack id of the channel or the person
     zone = fields.CharField(max_length=64)  # the name in the time zone database, such as Europe/Berlin
     minute = fields.IntField()  # the local time to send it, in minutes after midnight
@@ -640,11 +597,7 @@ class Digest(Table):
 
 
 # A message or an image that the app posted, so that it can be edited or removed when a contact is deleted.
-class PostedMessage(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class PostedMessage(TableOfWorkspace):
     channel = fields.CharField(max_length=32)  # blank for an image
     ts = fields.CharField(max_length=32)  # for an image: the Slack file id
 
@@ -655,7 +608,6 @@ class PostedMessage(Table):
 
 # A contact that is mentioned in a posted message.
 class MessageContact(Table):
-    id = fields.BigIntField(primary_key=True)
     message: fields.ForeignKeyRelation[PostedMessage] = fields.ForeignKeyField(
         "storage.PostedMessage", on_delete=fields.RESTRICT
     )
@@ -668,11 +620,7 @@ class MessageContact(Table):
 
 
 # A notice that an admin was sent, recorded so that it is not sent again.
-class Notice(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Notice(TableOfWorkspace):
     what = fields.TextField()
     told_at = fields.BigIntField()
 
@@ -682,11 +630,7 @@ class Notice(Table):
 
 
 # A queued job.
-class Job(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Job(TableOfWorkspace):
     kind = fields.CharField(max_length=40)
     lane = fields.TextField()
     job_key = fields.TextField()  # deduplicates jobs: a second job with the same kind and key is not enqueued
@@ -707,11 +651,7 @@ class Job(Table):
 
 
 # A lane runs one job at a time. Its holder has the lane until *free_at*.
-class Lane(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Lane(TableOfWorkspace):
     name = fields.TextField()
     free_at = fields.BigIntField()
     holder = fields.CharField(max_length=32, null=True)
@@ -722,11 +662,7 @@ class Lane(Table):
 
 
 # A person who waits for the result of a job.
-class LateAnswer(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class LateAnswer(TableOfWorkspace):
     slack_user = fields.CharField(max_length=32)
     answer_to = fields.TextField(null=True)  # Slack's response_url, encrypted
     about = fields.TextField()  # as JSON
@@ -739,7 +675,6 @@ class LateAnswer(Table):
 
 # A contact with scores to be recalculated because a batch was undone; a job does it, or the next write.
 class PendingRefold(Table):
-    id = fields.BigIntField(primary_key=True)
     workspace_id = fields.BigIntField()
     contact: fields.ForeignKeyRelation[Contact] = fields.ForeignKeyField("storage.Contact", on_delete=fields.RESTRICT)
     undo = fields.TextField()  # the batch of the undo
@@ -751,11 +686,7 @@ class PendingRefold(Table):
 
 
 # A recorded change of a setting, an import, an export, a merge, a split or a deletion.
-class AuditEntry(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class AuditEntry(TableOfWorkspace):
     at = fields.BigIntField()
     who = fields.TextField()
     what = fields.CharField(max_length=40)  # see `storage.audit.AuditAction`
@@ -780,11 +711,7 @@ class AuditEntry(Table):
 
 
 # An address that events are sent to. Its secrets are encrypted.
-class Subscription(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Subscription(TableOfWorkspace):
     url = fields.TextField()
     secrets = fields.TextField()
     events = fields.TextField()  # the types of events, as JSON
@@ -802,11 +729,7 @@ class Subscription(Table):
 
 
 # The outbox of events, which the feed of the API lists too. An event of a deleted contact is emptied.
-class Event(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Event(TableOfWorkspace):
     uid = fields.CharField(max_length=40)  # the id that receivers see
     type = fields.CharField(max_length=32)
     contact_id = fields.BigIntField()
@@ -827,7 +750,6 @@ class Event(Table):
 
 # An event that a subscription gets. Deliveries of one slot are sent one after the other.
 class EventDelivery(Table):
-    id = fields.BigIntField(primary_key=True)
     subscription: fields.ForeignKeyRelation[Subscription] = fields.ForeignKeyField(
         "storage.Subscription", on_delete=fields.RESTRICT
     )
@@ -851,11 +773,7 @@ class EventDelivery(Table):
 
 
 # A contact that was in a segment when the events of the segment were last written.
-class SegmentMember(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class SegmentMember(TableOfWorkspace):
     segment = fields.CharField(max_length=32)
     contact_id = fields.BigIntField()
 
@@ -868,11 +786,7 @@ class SegmentMember(Table):
 
 
 # A change of many contacts, first as a preview. The contacts are fixed when the row is written.
-class BulkChange(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class BulkChange(TableOfWorkspace):
     batch = fields.TextField()  # of the facts that it records
     made_by = fields.CharField(max_length=32)
     address = fields.TextField(null=True)  # the e-mail address of its maker
@@ -891,11 +805,7 @@ class BulkChange(Table):
 
 
 # A file that a program or a person sent to be imported, and the result of the import.
-class Import(Table):
-    id = fields.BigIntField(primary_key=True)
-    workspace: fields.ForeignKeyRelation[Workspace] = fields.ForeignKeyField(
-        "storage.Workspace", on_delete=fields.RESTRICT
-    )
+class Import(TableOfWorkspace):
     request_key = fields.TextField()  # equal for a repeat of the same request
     digest = fields.CharField(max_length=64)  # of the file and the settings
     name = fields.TextField()  # of the file
@@ -915,7 +825,6 @@ class Import(Table):
 
 # A part of such a file, compressed, as Base64. The parts are deleted when the import has ended.
 class ImportPart(Table):
-    id = fields.BigIntField(primary_key=True)
     file: fields.ForeignKeyRelation[Import] = fields.ForeignKeyField("storage.Import", on_delete=fields.RESTRICT)
     position = fields.IntField()
     content = fields.TextField()

@@ -23,7 +23,7 @@ def list_tables() -> Sequence[TableInfo]:
     classes = [
         value
         for value in vars(models).values()
-        if isinstance(value, type) and issubclass(value, models.Table) and value is not models.Table
+        if isinstance(value, type) and issubclass(value, models.Table) and not value._meta.abstract
     ]
     names = {model.__name__: str(model._meta.db_table) for model in classes}
     parents: dict[str, dict[str, str]] = {}  # table → column → table that it refers to

@@ -9,7 +9,7 @@ from storage.domain.followups import FollowUpMove, FollowUpState
 from storage.domain.numbers import to_json
 
 if TYPE_CHECKING:  # it imports all that a change consists of
-    from storage.domain.submissions import Moved
+    from storage.domain.submissions import ScoreChanged
 
 IMPORT = "import"  #: the cause of events that the import of a file, or its undo, produced
 
@@ -81,18 +81,18 @@ def find_follow_up_event(move: str, state: str) -> EventType | None:
     return _FOLLOW_UP_EVENTS.get(move)
 
 
-def list_score_events(moved: "Moved") -> list[tuple[EventType, dict[str, Any]]]:
+def list_score_events(change: "ScoreChanged") -> list[tuple[EventType, dict[str, Any]]]:
     """Return the events of a changed score with their data. A score that shows the same value has none."""
-    if moved.before == moved.after:
+    if change.before == change.after:
         return []
-    score_type = moved.score_type
+    score_type = change.score_type
     values = {
         "score": score_type.key,
-        "value": None if moved.after is None else to_json(moved.after),
-        "previous": None if moved.before is None else to_json(moved.before),
+        "value": None if change.after is None else to_json(change.after),
+        "previous": None if change.before is None else to_json(change.before),
     }
-    left = None if moved.before is None else score_type.band(moved.before)
-    entered = None if moved.after is None else score_type.band(moved.after)
+    left = None if change.before is None else score_type.band(change.before)
+    entered = None if change.after is None else score_type.band(change.after)
     events = [(EventType.SCORE_CHANGED, {**values, "band": entered, "previous_band": left})]
     if left is not None and left != entered:
         events.append((EventType.BAND_LEFT, {**values, "band": left}))

@@ -8,7 +8,15 @@ from itertools import groupby
 
 from storage.domain.decay import BILLIONTHS, decay_unrounded
 from storage.domain.facts import Activity, Change, Deed, Fact, Op
-from storage.domain.fold import ScoreState, beginning, can_move, own_at, step, unit_of, walk_fields
+from storage.domain.fold import (
+    ScoreState,
+    apply_fact,
+    can_change,
+    decay_own,
+    find_unit,
+    make_initial_state,
+    walk_fields,
+)
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import Rule, ScoreType
 
@@ -68,7 +76,7 @@ class _Line:
     def share(self, score_type: ScoreType) -> int:
         """Return how far the line moved the score from the start at its instant, in the unit of *range_cut*."""
         start = score_type.start if self.op == Op.SET else 0
-        return (self.asked - start - self.cut_by_cap) * unit_of(score_type) - self.range_cut
+        return (self.asked - start - self.cut_by_cap) * find_unit(score_type) - self.range_cut
 
 
 def explain(facts: Iterable[Fact], score_type: ScoreType, *, now: int, most: int) -> Explanation | None:
@@ -98,19 +106,19 @@ def explain(facts: Iterable[Fact], score_type: ScoreType, *, now: int, most: int
 
 def _collect_lines(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[_Line]]:
     """Fold the facts. Return the state, and the lines since the score was last set, cleared or missing, in order."""
-    state, judge, lines = beginning(score_type), compile_rules(score_type.rules), list[_Line]()
+    state, rules, lines = make_initial_state(score_type), compile_rules(score_type.rules), list[_Line]()
     holding: dict[str, tuple[Rule, Fact]] = {}  # field rules that hold, each with the fact since which it holds
     for fact, fields in walk_fields(facts, score_type):
-        if not can_move(fact, score_type):
+        if not can_change(fact, score_type):
             continue
         before = holding
-        holding = {rule.name: (rule, fact) for rule in judge.list_base_rules(fields)}
+        holding = {rule.name: (rule, fact) for rule in rules.list_base_rules(fields)}
         holding |= {name: held for name, held in before.items() if name in holding and holding[name][0] == held[0]}
         _change_rules(lines, before, holding, fact)
-        after, effect = step(state, fact, score_type, fields)
+        after, effect = apply_fact(state, fact, score_type, fields)
         match fact:
             case Change(score=score, op=Op.SET, amount=amount) if score == score_type.key:
-                cut = (amount - score_type.clamp(amount)) * unit_of(score_type)
+                cut = (amount - score_type.clamp(amount)) * find_unit(score_type)
                 lines = [_Line(fact=fact, op=Op.SET, asked=amount, range_cut=cut)]
             case Change(score=score, op=Op.CLEAR) if score == score_type.key:
                 lines = []
@@ -118,7 +126,7 @@ def _collect_lines(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreS
             case Change(score=score, amount=amount) if score == score_type.key:
                 _add(lines, [_Line(fact=fact, op=Op.ADD, asked=amount)], state, after, score_type)
             case Activity() if effect is not None:
-                awards, _ = judge.awards(fact, fields, state.spent)
+                awards, _ = rules.compute_awards(fact, fields, state.spent)
                 activity_lines = [
                     _Line(fact=fact, op=Deed.ACTIVITY, asked=points, cut_by_cap=points - allowed, rule=rule.name)
                     for rule, points, allowed in awards
@@ -158,7 +166,7 @@ def _add(
 ) -> None:
     """Append the lines of a fact that adds to the score. What the range cuts at that time is lost permanently."""
     at, shares = after.at, sum(line.share(score_type) for line in new_lines)
-    own = None if before.own is None else own_at(before, at, score_type)
+    own = None if before.own is None else decay_own(before, at, score_type)
     distance = replace(before, own=own, base=after.base).distance(score_type)
     lines += new_lines
     _cut_by_range(lines, distance + shares - after.distance(score_type), score_type)
@@ -187,7 +195,7 @@ def _build_contributions(lines: Sequence[_Line], score_type: ScoreType, *, value
     """
     shares = [_decay_share(line, score_type, now) for line in lines]
     effects = _round_to_steps(shares, (value - score_type.start) // score_type.step, score_type.step)
-    contributions, unit = [], unit_of(score_type)
+    contributions, unit = [], find_unit(score_type)
     for line, share, effect in zip(lines, shares, effects, strict=True):
         has_faded_away = score_type.half_life and not effect and 2 * abs(share) < score_type.step
         if line.op != Op.SET and (has_faded_away or not (line.asked or line.range_cut)):

@@ -28,7 +28,7 @@ class ScoreState:
 
     def distance(self, score_type: ScoreType) -> int:
         """Return the distance of base plus *own* from the starting value, unclamped, in the unit of *own*."""
-        return (self.own or 0) + (self.base - score_type.start) * unit_of(score_type)
+        return (self.own or 0) + (self.base - score_type.start) * find_unit(score_type)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,12 @@ class Effect:
     after: ScoreState | None = field(default=None, compare=False, repr=False)
 
 
-def beginning(score_type: ScoreType) -> ScoreState:
+def make_initial_state(score_type: ScoreType) -> ScoreState:
     """Return the state before any fact."""
     return ScoreState(base=score_type.start)
 
 
-def step(
+def apply_fact(
     state: ScoreState, fact: Fact, score_type: ScoreType, fields: Mapping[str, Json] | None = None
 ) -> tuple[ScoreState, Effect | None]:
     """Apply one fact to a state; return the new state and the effect, or the same state and None.
@@ -59,25 +59,25 @@ def step(
     `set` makes the value what was asked for under the new base. The points of several rules for one activity are
     summed, and the range then cuts the sum once.
     """
-    if not can_move(fact, score_type):
+    if not can_change(fact, score_type):
         return state, None
-    at, judge, contact_fields = fact.occurred_at, compile_rules(score_type.rules), fields or {}
+    at, rules, contact_fields = fact.occurred_at, compile_rules(score_type.rules), fields or {}
     before, spent = state.value(score_type, now=at), state.spent
-    own = None if state.own is None else own_at(state, at, score_type)
-    points, base_rule_names = judge.base(contact_fields) if judge.asks_fields else (0, ())
+    own = None if state.own is None else decay_own(state, at, score_type)
+    points, base_rule_names = rules.compute_base(contact_fields) if rules.reads_fields else (0, ())
     base = score_type.start + points
     requested: int | None = base - state.base
     capped, rule_names = 0, base_rule_names if base != state.base else ()
     is_relevant = isinstance(fact, Change) and fact.score == score_type.key
     match fact:
         case Change(score=score, op=Op.SET, amount=amount) if score == score_type.key:
-            own, requested = (score_type.clamp(amount) - base) * unit_of(score_type), amount
+            own, requested = (score_type.clamp(amount) - base) * find_unit(score_type), amount
         case Change(score=score, op=Op.ADD, amount=amount) if score == score_type.key:
             own, requested = _add_saturating(state, amount, at, base, score_type), amount
         case Change(score=score) if score == score_type.key:
             own, requested = None, None
         case Activity():
-            awards, spent = judge.awards(fact, contact_fields, spent)
+            awards, spent = rules.compute_awards(fact, contact_fields, spent)
             if awards:
                 is_relevant = True
                 requested = sum(award for _, award, _ in awards)
@@ -95,7 +95,7 @@ def step(
     return after, Effect(asked=requested, effective=change, rank_after=rank, capped=capped, rule=rule, after=after)
 
 
-def unit_of(score_type: ScoreType) -> int:
+def find_unit(score_type: ScoreType) -> int:
     """Return how many units of `ScoreState.own` make a thousandth of a point."""
     return BILLIONTHS if score_type.half_life else 1
 
@@ -115,13 +115,13 @@ def state_of_rank(rank: int | None, fact: Fact, score_type: ScoreType) -> ScoreS
 
 def _add_saturating(state: ScoreState, amount: int, at: int, base: int, score_type: ScoreType) -> int:
     """Return the own distance at *at* plus *amount* thousandths, clamped so that base plus own is in the range."""
-    unit = unit_of(score_type)
-    total = own_at(state, at, score_type) + amount * unit
+    unit = find_unit(score_type)
+    total = decay_own(state, at, score_type) + amount * unit
     lowest, highest = (edge - base for edge in (score_type.minimum, score_type.maximum))
     return min(max(total, lowest * unit), highest * unit)
 
 
-def own_at(state: ScoreState, at: int, score_type: ScoreType) -> int:
+def decay_own(state: ScoreState, at: int, score_type: ScoreType) -> int:
     """Return `own` as it has faded until *at*, in its own unit; 0 if it is missing."""
     if state.own is None or not score_type.half_life:
         return state.own or 0
@@ -136,15 +136,15 @@ def _compute_rank(own: int | None, at: int, base: int, score_type: ScoreType, *,
     return score_type.clamp(base + (own or 0)) - score_type.start
 
 
-def bears_on(fact: Fact, score_type: ScoreType) -> bool:
+def is_relevant_to(fact: Fact, score_type: ScoreType) -> bool:
     """Return whether a fact is relevant to a score type.
 
-    If any rule of the type reads fields, every fact with fields is relevant. `can_move` is stricter.
+    If any rule of the type reads fields, every fact with fields is relevant. `can_change` is stricter.
     """
-    return can_move(fact, score_type) or (compile_rules(score_type.rules).asks_fields and bool(fact.fields))
+    return can_change(fact, score_type) or (compile_rules(score_type.rules).reads_fields and bool(fact.fields))
 
 
-def can_move(fact: Fact, score_type: ScoreType) -> bool:
+def can_change(fact: Fact, score_type: ScoreType) -> bool:
     """Return whether a fact may change a score.
 
     Fields count only if a rule of the type reads one of them. If a rule holds even for a contact of which nothing is
@@ -152,10 +152,10 @@ def can_move(fact: Fact, score_type: ScoreType) -> bool:
     """
     if isinstance(fact, Change) and fact.score == score_type.key:
         return True
-    judge = compile_rules(score_type.rules)
-    if judge.holds_from_first_fact:
+    rules = compile_rules(score_type.rules)
+    if rules.holds_from_first_fact:
         return isinstance(fact, Change | Activity | FieldValue)
-    return (isinstance(fact, Activity) and judge.bears(fact.activity)) or judge.asks_for(fact.fields)
+    return (isinstance(fact, Activity) and rules.has_rule_for(fact.activity)) or rules.reads_any_of(fact.fields)
 
 
 def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[str, tuple[Json, FieldOrder]]) -> bool:
@@ -171,8 +171,8 @@ def is_late(fact: Fact, score_type: ScoreType, *, last: Order, known: Mapping[st
 
 def fold(facts: Iterable[Fact], score_type: ScoreType) -> tuple[ScoreState, list[tuple[Fact, Effect]]]:
     """Fold facts, given in any order; return the final state and each fact that had an effect, in order."""
-    folded = list(steps(facts, score_type))
-    return folded[-1][1] if folded else beginning(score_type), [(fact, effect) for fact, _, effect in folded]
+    folded = list(apply_facts(facts, score_type))
+    return folded[-1][1] if folded else make_initial_state(score_type), [(fact, effect) for fact, _, effect in folded]
 
 
 def fold_ledger(
@@ -191,11 +191,11 @@ def fold_ledger(
     return replace(state, last=last), effects
 
 
-def steps(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, ScoreState, Effect]]:
+def apply_facts(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[Fact, ScoreState, Effect]]:
     """Fold facts; yield each fact that had an effect, the state after it, and the effect."""
-    state = beginning(score_type)
+    state = make_initial_state(score_type)
     for fact, fields in walk_fields(facts, score_type):
-        state, effect = step(state, fact, score_type, fields)
+        state, effect = apply_fact(state, fact, score_type, fields)
         if effect is not None:
             yield fact, state, effect
 
@@ -210,7 +210,7 @@ def walk_fields(facts: Iterable[Fact], score_type: ScoreType) -> Iterator[tuple[
 
     The fields are empty if no rule of the type reads fields.
     """
-    reads_fields = compile_rules(score_type.rules).asks_fields
+    reads_fields = compile_rules(score_type.rules).reads_fields
     fields: dict[str, tuple[Json, FieldOrder]] = {}
     for fact in sorted(facts, key=fold_order):
         fields = fold_fields([fact], fields) if reads_fields else fields

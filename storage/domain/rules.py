@@ -52,13 +52,12 @@ class Slope:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class CompiledRules:
     """The compiled rules of one definition. A field rule is a rule without an activity."""
 
     field_rules: tuple[Rule, ...] = ()
-    activity_rules: Mapping[str, tuple[Rule, ...]] = field(
-        default_factory=dict
-    )  #: match key of an activity → its rules
+    #: match key of an activity → its rules
+    activity_rules: Mapping[str, tuple[Rule, ...]] = field(default_factory=dict)
     conditions: Mapping[str, Term] = field(default_factory=dict)
     slopes: Mapping[str, Slope] = field(default_factory=dict)
     fields_read: frozenset[str] = frozenset()  #: the fields that the conditions and slopes read
@@ -67,19 +66,19 @@ class Judge:
     holds_from_first_fact: bool = False
 
     @property
-    def asks_fields(self) -> bool:
+    def reads_fields(self) -> bool:
         """Whether rules read fields, so that a field value may change the score."""
         return bool(self.conditions or self.slopes)
 
-    def bears(self, activity: str) -> bool:
+    def has_rule_for(self, activity: str) -> bool:
         """Return whether a rule awards points for an activity."""
         return bool(self.activity_rules) and match_key(activity) in self.activity_rules
 
-    def asks_for(self, fields: Collection[str]) -> bool:
+    def reads_any_of(self, fields: Collection[str]) -> bool:
         """Return whether a change of these fields may change the score of a contact that already has facts."""
         return not self.fields_read.isdisjoint(fields)
 
-    def base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
+    def compute_base(self, fields: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:
         """Return the total points of the field rules that hold, in thousandths, and the names of these rules."""
         matching = self.list_base_rules(fields)
         return sum(rule.points for rule in matching), tuple(rule.name for rule in matching)
@@ -89,7 +88,7 @@ class Judge:
         rules = (rule for rule in self.field_rules if self._is_met(rule, fields, 0))
         return [worth for rule in rules if (worth := self._multiply_by_steps(rule, fields)).points]
 
-    def awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
+    def compute_awards(self, activity: Activity, fields: Mapping[str, Json], spent: Spent) -> tuple[list[Award], Spent]:
         """Return the points of an activity, rule by rule, and the updated spending of the caps.
 
         Points times quantity are rounded half to even to thousandths. They need not be a multiple of the type's step:
@@ -131,11 +130,11 @@ class Judge:
 
 
 #: compiled rules by the id of their tuple, which stays alive here: every fact needs them, and hashing them is slow
-_compiled: dict[int, tuple[tuple[Rule, ...], Judge]] = {}
+_compiled: dict[int, tuple[tuple[Rule, ...], CompiledRules]] = {}
 _MOST_COMPILED = 1024
 
 
-def compile_rules(rules: tuple[Rule, ...]) -> Judge:
+def compile_rules(rules: tuple[Rule, ...]) -> CompiledRules:
     """Compile rules. Raises BadDefinition if a condition or a `for_each` cannot be parsed."""
     compiled = _compiled.get(id(rules))
     if compiled is None:
@@ -146,7 +145,7 @@ def compile_rules(rules: tuple[Rule, ...]) -> Judge:
 
 
 @lru_cache(maxsize=1024)
-def _compile_rules(rules: tuple[Rule, ...]) -> Judge:
+def _compile_rules(rules: tuple[Rule, ...]) -> CompiledRules:
     conditions, slopes = dict[str, Term](), dict[str, Slope]()
     activity_rules = dict[str, tuple[Rule, ...]]()
     for rule in rules:
@@ -165,8 +164,8 @@ def _compile_rules(rules: tuple[Rule, ...]) -> Judge:
     fields_read = {name for term in conditions.values() for name in asked_fields(term)}
     fields_read |= {slope.field for slope in slopes.values()}
     field_rules = tuple(rule for rule in rules if rule.activity is None)
-    judge = Judge(field_rules, activity_rules, conditions, slopes, frozenset(fields_read))
-    return replace(judge, holds_from_first_fact=bool(judge.list_base_rules({})))
+    compiled = CompiledRules(field_rules, activity_rules, conditions, slopes, frozenset(fields_read))
+    return replace(compiled, holds_from_first_fact=bool(compiled.list_base_rules({})))
 
 
 def _parse_slope(rule: Rule) -> Slope:

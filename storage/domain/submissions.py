@@ -94,7 +94,7 @@ class ItemOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
+class ScoreChanged:
     """A score before and after a submission, shown at its receipt, in thousandths. None: the score is missing.
 
     *was* and *state* are the states of the same score before and after.
@@ -104,8 +104,8 @@ class Moved:
     score_type: ScoreType
     before: int | None
     after: int | None
-    was: ScoreState
-    state: ScoreState
+    state_before: ScoreState
+    state_after: ScoreState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +113,11 @@ class Recorded:
     """The outcome of a submission."""
 
     outcomes: tuple[ItemOutcome, ...]
-    moved: tuple[Moved, ...] = ()
-    unasked: int = 0  #: follow-ups that were not opened because the submission is muted
-    unsent: int = 0  #: follow-ups that were not opened because they would go directly to the person who made the change
+    score_changes: tuple[ScoreChanged, ...] = ()
+    muted_follow_ups: int = 0  #: follow-ups that were not opened because the submission is muted
+    own_follow_ups: int = (
+        0  #: follow-ups that were not opened because they would go directly to the person who made the change
+    )
     undone: tuple[int, ...] = ()  #: the contacts that an undo affected; empty if the undo was a repeat
     pending: int = 0  #: contacts that a job still has to recalculate after an undo
 

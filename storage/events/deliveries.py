@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from tortoise.expressions import F
+
 from storage import jobs
 from storage.audit import AuditAction
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import LARGEST_ID, Row, Session
 from storage.domain.facts import DAY
 from storage.domain.people import Workspace
@@ -155,11 +157,8 @@ async def record_success(
         status,
     )
     if subscription.failing_since is not None:
-        await database.change(
-            "UPDATE subscriptions SET failing_since = NULL, problem = NULL WHERE workspace_id = $1 AND id = $2",
-            workspace.id,
-            subscription.id,
-        )
+        failed = models.Subscription.filter(workspace_id=workspace.id, id=subscription.id)
+        await database.current_database().writer.update(failed, failing_since=None, problem=None)
 
 
 async def record_failure(
@@ -188,16 +187,15 @@ async def record_failure(
         failing_since = rows[0]["failing_since"]
         is_given_up = now - first_at >= GIVE_UP_AFTER and failing_since > first_at
         state = DeliveryState.FAILED if is_given_up else DeliveryState.WAITING
-        await session.rows(
-            "UPDATE event_deliveries SET state = $2, attempts = attempts + 1, first_at = $3, last_at = $4, due_at = $5,"
-            " status = $6, problem = $7 WHERE id = $1",
-            delivery.id,
-            state.value,
-            first_at,
-            now,
-            failure.retry_at,
-            failure.status,
-            failure.problem,
+        await session.update(
+            models.EventDelivery.filter(id=delivery.id),
+            state=state.value,
+            attempts=F("attempts") + 1,
+            first_at=first_at,
+            last_at=now,
+            due_at=failure.retry_at,
+            status=failure.status,
+            problem=failure.problem,
         )
         if (failure.is_gone or now - failing_since >= DISABLE_AFTER) and await subscriptions.disable(
             session, workspace, id=subscription.id, because=failure.problem, now=now

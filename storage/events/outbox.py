@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from storage import jobs
+from storage.db import models
 from storage.db.database import Row, Session
 from storage.domain.events import WRITTEN, NewEvent, find_follow_up_event
 from storage.domain.facts import DAY
@@ -118,6 +119,4 @@ async def forget_members(session: Session, contacts: Collection[int]) -> None:
 
 async def keep_events(session: Session, workspace: int, *, until: int) -> None:
     """Write the events of a workspace at least until a time in µs UTC, because somebody may read them."""
-    await session.rows(
-        "UPDATE workspaces SET events_kept_until = $2 WHERE id = $1 AND events_kept_until < $2", workspace, until
-    )
+    await session.update(models.Workspace.filter(id=workspace, events_kept_until__lt=until), events_kept_until=until)

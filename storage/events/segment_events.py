@@ -7,7 +7,7 @@ sweep over whole segments.
 
 from collections.abc import Collection, Mapping
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.errors import Refusal
 from storage.domain.events import EventType, NewEvent
@@ -49,7 +49,7 @@ async def write_segment_events(
 async def store_members(session: Session, workspace: Workspace, names: Collection[str], *, now: int) -> None:
     """Store the current members of segments, without events: a subscription is about what happens from now on."""
     for name, term in (await _load_terms(session, workspace, names)).items():
-        await session.rows("DELETE FROM segment_members WHERE workspace_id = $1 AND segment = $2", workspace.id, name)
+        await session.delete(models.SegmentMember.filter(workspace_id=workspace.id, segment=name))
         members = await matching_contacts(session, workspace, where=term, among=None, now=now)
         await _insert_members(session, workspace, name, members)
 
@@ -60,9 +60,8 @@ async def sweep_segments(workspace: Workspace, *, names: Collection[str], now: i
     moved: set[int] = set()
     for name, term in (await _load_terms(reader, workspace, names)).items():
         matching = set(await matching_contacts(reader, workspace, where=term, among=None, now=now))
-        rows = await reader.rows(
-            "SELECT contact_id FROM segment_members WHERE workspace_id = $1 AND segment = $2", workspace.id, name
-        )
+        members = models.SegmentMember.filter(workspace_id=workspace.id, segment=name)
+        rows = await reader.load(members, "contact_id")
         moved |= matching ^ {row["contact_id"] for row in rows}
     remaining = sorted(moved)
     while remaining:

@@ -8,7 +8,7 @@ from storage.domain.events import IMPORT, WRITTEN, EventType, NewEvent, Readersh
 from storage.domain.facts import Deleted
 from storage.events.outbox import emit_events, forget_members
 from storage.ledger.plan import Plan
-from storage.sources.writeback_queue import TOGETHER, enqueue_write_backs
+from storage.sources.writeback_queue import COLLECT_FOR, enqueue_write_backs
 
 
 async def announce_changes(
@@ -43,40 +43,48 @@ async def queue_write_backs(
         for contact in _list_written_back(plan, slug, keys)
     ]
     if contacts:
-        await enqueue_write_backs(session, contacts, at=now + TOGETHER, now=now)
+        await enqueue_write_backs(session, contacts, at=now + COLLECT_FOR, now=now)
 
 
 def _list_written_back(plan: Plan, slug: str, keys: Collection[str]) -> set[int]:
     """Return the contacts with a changed score of a type among *keys*, or with another id in a source."""
-    changed = {moved.contact for moved in plan.moved if moved.score_type.key in keys and moved.before != moved.after}
-    named = {
-        plan.roots.get(row, row) for (_, namespace, _), row in plan.identities.items() if namespace == slug and row > 0
+    changed = {
+        change.contact
+        for change in plan.score_changes
+        if change.score_type.key in keys and change.before != change.after
     }
-    return {*changed, *named, *plan.regrouped}
+    named = {
+        plan.roots.get(row, row)
+        for (_, namespace, _), row in plan.new_identities.items()
+        if namespace == slug and row > 0
+    }
+    return {*changed, *named, *plan.regrouped_contacts}
 
 
 def _list_merged(plan: Plan) -> Mapping[int, int]:
     """Return the contacts that a plan merged into others: contact → the contact merged into."""
     roots = plan.regrouping.roots if plan.regrouping else {}
-    merged = {contact: roots.get(contact, contact) for contact in sorted(set(plan.members.values()))}
+    merged = {contact: roots.get(contact, contact) for contact in sorted(set(plan.roots_before.values()))}
     return {contact: root for contact, root in merged.items() if contact != root}
 
 
 def _list_written(plan: Plan) -> set[int]:
     """Return the contacts with fields, scores or existence that a plan may have changed."""
     return {
-        *(new.contact for new in plan.new),
-        *(moved.contact for moved in plan.moved),
-        *plan.spoken_of,
-        *plan.regrouped,
-        *plan.members.values(),
+        *(new.contact for new in plan.new_facts),
+        *(change.contact for change in plan.score_changes),
+        *plan.undone_contacts,
+        *plan.regrouped_contacts,
+        *plan.roots_before.values(),
     }
 
 
 def _list_events(plan: Plan, merged: Mapping[int, int]) -> list[NewEvent]:
     """Return the deletions and merges of a plan, then its changed scores of contacts that still exist."""
     origin = {"source": plan.submission.source, "actor": plan.submission.actor}
-    deleted = {plan.members[row] for new in plan.new if isinstance(new.fact, Deleted) for row in new.planned.rows}
+    deleted = {
+        plan.roots_before[row] for new in plan.new_facts if isinstance(new.fact, Deleted) for row in new.planned.rows
+    }
     return [
         *(_make_event(plan, EventType.CONTACT_DELETED, contact, {}) for contact in sorted(deleted)),
         *(
@@ -85,10 +93,10 @@ def _list_events(plan: Plan, merged: Mapping[int, int]) -> list[NewEvent]:
             if contact not in deleted
         ),
         *(
-            _make_event(plan, type, moved.contact, {**data, **origin})
-            for moved in plan.moved
-            if moved.contact not in deleted and moved.contact not in merged
-            for type, data in list_score_events(moved)
+            _make_event(plan, type, change.contact, {**data, **origin})
+            for change in plan.score_changes
+            if change.contact not in deleted and change.contact not in merged
+            for type, data in list_score_events(change)
         ),
     ]
 

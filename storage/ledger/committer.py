@@ -16,10 +16,10 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.config_cache import ConfigCache
 from storage.ledger.lock import Returned
-from storage.ledger.plan import Name
+from storage.ledger.plan import OrderingKey
 from storage.ledger.queue import MOST_ITEMS_OF_PUSH, MOST_SUBMISSIONS, Pending, Queue
 from storage.ledger.record import record_group
-from storage.ledger.refold import FoldFirst
+from storage.ledger.refold import RefoldNeeded
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ class Committer:
             try:
                 with suppress(_RollBack, _Locked):
                     await self._run_with_retries(body)
-            except (StartAgain, FoldFirst) as exc:
+            except (StartAgain, RefoldNeeded) as exc:
                 raise StorageUnavailable from exc
             if results:
                 return results[-1]
@@ -153,18 +153,18 @@ class Committer:
                 _set_outcome(pending, StorageUnavailable())
         waiting, self._locked = (pending for pending in self._locked if not pending.is_overdue), []
         while group := list(islice(waiting, MOST_SUBMISSIONS)):
-            # A submission that is left for the next group keeps its names, so that no later one overtakes it.
+            # A submission that is left for the next group keeps its ordering keys, so that no later one overtakes it.
             self._locked += await self._commit_group(group)
         self._retry.clear()
         asyncio.get_running_loop().call_later(RETRY_LOCKED, self._retry.set)
 
-    def _wait_for_contact(self, pending: Pending, names: frozenset[Name]) -> None:
+    def _wait_for_contact(self, pending: Pending, ordering_keys: frozenset[OrderingKey]) -> None:
         """Queue a submission until its contact is unlocked, at most for the lock limit."""
 
         def set_overdue() -> None:
             pending.is_overdue = True
 
-        pending.names = names
+        pending.ordering_keys = ordering_keys
         if pending.lock_limit is None:
             pending.lock_limit = asyncio.get_running_loop().call_later(self._lock_limit, set_overdue)
         self._locked.append(pending)
@@ -182,7 +182,7 @@ class Committer:
             return []
         except Exception as exc:
             if len(group) == 1:
-                _set_outcome(group[0], StorageUnavailable() if isinstance(exc, StartAgain | FoldFirst) else exc)
+                _set_outcome(group[0], StorageUnavailable() if isinstance(exc, StartAgain | RefoldNeeded) else exc)
                 return []
             middle = len(group) // 2  # isolate the failing submission from its neighbors
             left = await self._commit_group(group[:middle])
@@ -191,14 +191,14 @@ class Committer:
         for pending, outcome in zip(group, outcomes, strict=True):
             if not isinstance(outcome, Returned):
                 _set_outcome(pending, outcome)
-            elif outcome.names is None:
+            elif outcome.ordering_keys is None:
                 left.append(pending)
             else:
-                self._wait_for_contact(pending, outcome.names)
+                self._wait_for_contact(pending, outcome.ordering_keys)
         return left
 
     async def _record_group(self, group: Sequence[Pending]) -> list[Recorded | Refusal | Returned]:
-        blocked = {name for pending in self._locked for name in pending.names}
+        blocked = {key for pending in self._locked for key in pending.ordering_keys}
 
         async def body(session: Session) -> list[Recorded | Refusal | Returned]:
             return await record_group(
@@ -221,12 +221,12 @@ class Committer:
                 return await self.database.transaction(body)
             except StartAgain:
                 continue
-            except FoldFirst as exc:
+            except RefoldNeeded as exc:
                 for refolding in exc.refoldings:
-                    await self._fold(*refolding)
+                    await self._refold(*refolding)
         return await self.database.transaction(body)
 
-    async def _fold(self, workspace: Workspace, refolding: Submission) -> None:
+    async def _refold(self, workspace: Workspace, refolding: Submission) -> None:
         async def body(session: Session) -> None:
             await record_group(session, [(workspace, refolding)], self._config_cache, now=refolding.received_at)
 

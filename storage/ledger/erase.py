@@ -29,7 +29,7 @@ from storage.sent_files import redact_files
 from storage.sources import deliveries
 from storage.sources.named_contacts import find_names, find_request_names, make_name, split_name
 
-DELETED = "that contact was deleted"
+DELETED_REASON = "that contact was deleted"
 #: the kind of the job that reads the requests of earlier versions again, to find those that name a deleted contact
 NAME_REQUESTS = "names"
 
@@ -133,7 +133,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
 
     Facts later than a deletion stay, as if they were about a new contact. The contacts must be locked.
     """
-    deletions = [new for new in plan.new if isinstance(new.fact, Deleted)]
+    deletions = [new for new in plan.new_facts if isinstance(new.fact, Deleted)]
     rows = sorted({row for new in deletions for row in _list_members(plan, new.planned)})
     if not rows:
         return plan
@@ -168,9 +168,9 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     remaining = await facts.list_contacts_with_facts(session, rows)
     await contacts.erase_rows(session, [row for row in rows if row not in remaining])
     regrouping = await merging.split_rest(session, plan, rows=rows, remaining=remaining, states_before=states_before)
-    new = tuple(replace(new, contact=regrouping.roots.get(new.planned.rows[0], new.contact)) for new in plan.new)
+    new = tuple(replace(new, contact=regrouping.roots.get(new.planned.rows[0], new.contact)) for new in plan.new_facts)
     await alert_memory.delete_memory(session, rows)
-    return replace(plan, regrouping=regrouping, new=new)
+    return replace(plan, regrouping=regrouping, new_facts=new)
 
 
 def _list_members(plan: Plan, planned: PlannedItem) -> list[int]:
@@ -185,12 +185,12 @@ def _ignore_facts(plan: Plan, rows: Sequence[int], *, until: int) -> Plan:
     """Return the plan without its facts about the deleted contact up to *until*; their items are ignored."""
     ignored = {
         new.planned.position
-        for new in plan.new
+        for new in plan.new_facts
         if not isinstance(new.fact, Deleted) and new.fact.occurred_at <= until and set(new.planned.rows) & set(rows)
     }
-    settled = {**plan.settled, **dict.fromkeys(ignored, ItemOutcome(status=Status.IGNORED, reason=DELETED))}
-    new = tuple(new for new in plan.new if new.planned.position not in ignored)
-    return replace(plan, settled=settled, new=new)
+    skipped = {**plan.skipped, **dict.fromkeys(ignored, ItemOutcome(status=Status.IGNORED, reason=DELETED_REASON))}
+    new = tuple(new for new in plan.new_facts if new.planned.position not in ignored)
+    return replace(plan, skipped=skipped, new_facts=new)
 
 
 async def _load_texts(session: Session, rows: Collection[int]) -> tuple[set[str], set[str]]:

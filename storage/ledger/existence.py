@@ -19,12 +19,12 @@ async def save_existence(session: Session, plans: Sequence[Plan]) -> None:
     """
     is_gone: dict[int, bool] = {}
     for plan in plans:
-        written = {new.contact for new in plan.new if not isinstance(new.fact, Deleted)}
+        written = {new.contact for new in plan.new_facts if not isinstance(new.fact, Deleted)}
         if not plan.is_undone:
-            is_gone |= dict.fromkeys(written & plan.gone, False)
-        unsure = {*plan.spoken_of, *plan.regrouped, *(written if plan.is_undone else ())}
+            is_gone |= dict.fromkeys(written & plan.gone_contacts, False)
+        unsure = {*plan.undone_contacts, *plan.regrouped_contacts, *(written if plan.is_undone else ())}
         if unsure:
-            gone = await facts.find_gone(session, plan.workspace.id, unsure)
+            gone = await facts.find_gone_contacts(session, plan.workspace.id, unsure)
             is_gone |= {contact: contact in gone for contact in unsure}
     if is_gone:
         await session.rows(

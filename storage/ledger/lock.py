@@ -7,24 +7,24 @@ from storage.db.database import Session, StartAgain
 from storage.domain.errors import ContactChanged, ContactExists
 from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold
-from storage.ledger import erase as erasing
 from storage.ledger import merge as merging
-from storage.ledger.plan import Name, Plan, make_links
+from storage.ledger.erase import load_tombstones
+from storage.ledger.plan import OrderingKey, Plan, make_links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Returned:
     """A submission of a group that was not recorded at all.
 
-    *names*: one of its contacts is locked by another transaction. Until it is recorded, no later submission with one of
-    these names may be recorded. None: the submission only has to wait for the next group.
+    If another transaction has locked one of its contacts, *ordering_keys* are set: until the submission is recorded, no
+    later submission with one of these keys may be recorded. None: the submission only waits for the next group.
     """
 
-    names: frozenset[Name] | None = None
+    ordering_keys: frozenset[OrderingKey] | None = None
 
 
 async def lock_contacts(
-    session: Session, plans: Sequence[Plan], blocked: Collection[Name]
+    session: Session, plans: Sequence[Plan], blocked: Collection[OrderingKey]
 ) -> tuple[list[Plan], dict[int, Returned]]:
     """Lock the contacts of plans. Return the plans that continue and, by position, those that wait for a contact.
 
@@ -32,31 +32,32 @@ async def lock_contacts(
     Raises StartAgain if a contact was merged, split or deleted meanwhile.
     """
     plans = [
-        replace(plan, members=await merging.load_members(session, plan)) if plan.joined else plan for plan in plans
+        replace(plan, roots_before=await merging.load_roots_before(session, plan)) if plan.rows_to_regroup else plan
+        for plan in plans
     ]
     expected: dict[int, int] = {}
     for plan in plans:
-        expected |= plan.locks
+        expected |= plan.rows_to_lock
     locked = await contacts.lock_available(session, expected) if expected else None
-    waiting: set[Name] = {*blocked, *(locked.locked_elsewhere if locked else ())}
+    waiting: set[OrderingKey] = {*blocked, *(locked.locked_elsewhere if locked else ())}
     unblocked: list[Plan] = []
     returned: dict[int, Returned] = {}
     for plan in plans:
-        names = plan.names if waiting else set()
-        if names.isdisjoint(waiting):
+        keys = plan.ordering_keys if waiting else set()
+        if keys.isdisjoint(waiting):
             unblocked.append(plan)
         else:
-            waiting |= names
-            returned[plan.position] = Returned(names=frozenset(names))
+            waiting |= keys
+            returned[plan.position] = Returned(ordering_keys=frozenset(keys))
     for plan in unblocked:
-        # Rows join or leave a contact only under the lock of that contact, so its members stay the same from here on.
-        if plan.members and await merging.load_members(session, plan) != plan.members:
+        # Rows join or leave a contact only under the lock of the contact, so its rows stay the same from here on.
+        if plan.roots_before and await merging.load_roots_before(session, plan) != plan.roots_before:
             raise StartAgain
     if locked is None:
         return unblocked, returned
     if locked.split:
         await _check_ids(session, unblocked, locked.split)
-    return [replace(plan, gone=locked.gone) for plan in unblocked] if locked.gone else unblocked, returned
+    return [replace(plan, gone_contacts=locked.gone) for plan in unblocked] if locked.gone else unblocked, returned
 
 
 async def _check_ids(session: Session, plans: Sequence[Plan], split: set[int]) -> None:
@@ -76,17 +77,17 @@ async def _check_ids(session: Session, plans: Sequence[Plan], split: set[int]) -
 
 
 async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
-    """Raise FoldFirst if contacts of the plans are marked: they must be recalculated after a large undo first."""
+    """Raise RefoldNeeded if contacts of the plans are marked: they must be recalculated after a large undo first."""
     contacts_of = {
         plan.roots.get(row, row)
         for plan in plans
         if not plan.submission.refolds
-        for row in (*plan.spoken_of, *(row for planned in plan.items for row in planned.rows if row > 0))
+        for row in (*plan.undone_contacts, *(row for planned in plan.items for row in planned.rows if row > 0))
     }
-    if marked := await refold.find_marked(session, contacts_of) if contacts_of else {}:
+    if marked := await refold.list_marked_rows(session, contacts_of) if contacts_of else {}:
         workspaces = {plan.workspace.id: plan.workspace for plan in plans}
         now = max(plan.submission.received_at for plan in plans)
-        raise refold.FoldFirst(
+        raise refold.RefoldNeeded(
             [
                 (workspaces[workspace], refold.make_refolding(undo=undo, contacts=rows, now=now))
                 for (workspace, undo), rows in marked.items()
@@ -114,42 +115,43 @@ async def check_expected(session: Session, plan: Plan) -> Plan:
     return plan if [contact.version for contact in known] == [expected] else plan.refuse_whole(ContactChanged())
 
 
-async def insert_newcomers(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
+async def insert_new_contacts(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
     """Insert the new contacts and identities of a group. Return its plans with the inserted rows.
 
     Raises StartAgain if another transaction inserted or deleted one of these identities meanwhile.
     """
-    newcomers = [(plan.workspace.id, row, email) for plan in plans for row, email in plan.newcomers.items()]
+    new_contacts = [(plan.workspace.id, row, email) for plan in plans for row, email in plan.new_contacts.items()]
     id_of: dict[int, int] = {}
-    if newcomers:
+    if new_contacts:
         ids = await contacts.insert_contacts(
-            session, [(workspace, email) for workspace, _, email in newcomers], now=now
+            session, [(workspace, email) for workspace, _, email in new_contacts], now=now
         )
-        id_of = {row: id for (_, row, _), id in zip(newcomers, ids, strict=True)}
-    identities = {identity: id_of.get(row, row) for plan in plans for identity, row in plan.identities.items()}
+        id_of = {row: id for (_, row, _), id in zip(new_contacts, ids, strict=True)}
+    identities = {identity: id_of.get(row, row) for plan in plans for identity, row in plan.new_identities.items()}
     if identities:
         await contacts.insert_identities(session, identities)
         # If the insert waited for a concurrent deletion of an identity, that deletion has left a tombstone.
         known = {identity: until for plan in plans for identity, until in plan.tombstones.items()}
-        tombstones = await erasing.load_tombstones(session, identities)
+        tombstones = await load_tombstones(session, identities)
         if any(known.get(identity) != until for identity, until in tombstones.items()):
             raise StartAgain
-    return [_insert_rows(plan, id_of) for plan in plans] if id_of else list(plans)
+    return [_replace_rows(plan, id_of) for plan in plans] if id_of else list(plans)
 
 
-def _insert_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
+def _replace_rows(plan: Plan, id_of: Mapping[int, int]) -> Plan:
+    """Return the plan with the ids of inserted contacts instead of negative rows. *id_of*: negative row → id."""
     roots = {**plan.roots, **{id: id for id in id_of.values()}}
     items = []
     for planned in plan.items:
-        if planned.rows[0] > 0:  # the lowest: none of them is new
+        if planned.rows[0] > 0:  # it is the lowest row, so no row of the item is new
             items.append(planned)
             continue
         rows = {id_of.get(row, row) for row in planned.rows}
         places = {place for place, _, _ in planned.links}
         links = tuple(link for link in make_links(rows) if link[0] in places) if places else ()
-        moved = planned.with_rows(rows, roots, links=links)
-        if moved.into is not None:
-            moved = replace(moved, into=id_of.get(moved.into, moved.into))
-        items.append(moved)
-    members = {**plan.members, **{id_of[row]: id_of[row] for row in plan.newcomers}} if plan.joined else plan.members
-    return replace(plan, items=tuple(items), roots=roots, members=members)
+        with_ids = planned.with_rows(rows, roots, links=links)
+        if with_ids.into is not None:
+            with_ids = replace(with_ids, into=id_of.get(with_ids.into, with_ids.into))
+        items.append(with_ids)
+    inserted = {id_of[row]: id_of[row] for row in plan.new_contacts} if plan.rows_to_regroup else {}
+    return replace(plan, items=tuple(items), roots=roots, roots_before={**plan.roots_before, **inserted})

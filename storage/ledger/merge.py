@@ -8,21 +8,21 @@ from storage.audit import AuditAction, Document, NewEntry, record_changes
 from storage.db.database import Session, StartAgain
 from storage.domain.contacts import Contact, id_spellings
 from storage.domain.facts import Fact, resolve_merges
-from storage.domain.fold import ScoreState, beginning
+from storage.domain.fold import ScoreState, make_initial_state
 from storage.ledger import contacts, facts, projection
-from storage.ledger.facts import FactKey, Scored
+from storage.ledger.facts import FactKey, ScoreId
 from storage.ledger.plan import ItemKind, Plan, Regrouping
 from storage.sources.named_contacts import make_name
 
 
-async def load_members(session: Session, plan: Plan) -> Mapping[int, int]:
+async def load_roots_before(session: Session, plan: Plan) -> Mapping[int, int]:
     """Return all rows of the contacts that a plan merges, splits or deletes: row → contact."""
-    return await contacts.load_rows(session, {plan.roots[row] for row in plan.joined if row > 0})
+    return await contacts.load_rows(session, {plan.roots[row] for row in plan.rows_to_regroup if row > 0})
 
 
 async def regroup_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     """Append the links of a plan, then merge and split contacts by the links in force. Return the changed plan."""
-    if plan.joined:
+    if plan.rows_to_regroup:
         await _append_links(session, plan)
         await _split_off(session, plan, now=now)
         plan, moved = await _write_groups(session, plan, now=now)
@@ -36,8 +36,8 @@ async def regroup_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
         plan = replace(plan, items=items, roots=roots)
     if plan.undo is not None:
         scores = dict.fromkeys((plan.roots[row], key) for row, key in plan.undo.scores)
-        spoken_of = sorted({plan.roots[row] for row in plan.undo.contacts})
-        plan = replace(plan, undo=replace(plan.undo, scores=tuple(scores), contacts=tuple(spoken_of)))
+        undone_contacts = sorted({plan.roots[row] for row in plan.undo.contacts})
+        plan = replace(plan, undo=replace(plan.undo, scores=tuple(scores), contacts=tuple(undone_contacts)))
     return plan
 
 
@@ -46,14 +46,14 @@ async def _append_links(session: Session, plan: Plan) -> None:
     new: dict[FactKey, tuple[int | None, Fact]] = {}
     for planned in plan.items:
         for link in planned.links:
-            new[plan.link_key(planned, link[0])] = (link[1], plan.link(planned, link))
+            new[plan.make_link_key(planned, link[0])] = (link[1], plan.make_link_fact(planned, link))
     received_at = dict.fromkeys(new, plan.submission.received_at)
     named_ids = {
         planned.key: planned.references[-1].identities[0][1:]
         for planned in plan.items
         if planned.kind is ItemKind.SPLIT
     }
-    if new and len(await facts.append(session, new, received_at=received_at, named_ids=named_ids)) < len(new):
+    if new and len(await facts.insert_facts(session, new, received_at=received_at, named_ids=named_ids)) < len(new):
         raise StartAgain
 
 
@@ -67,11 +67,11 @@ async def _split_off(session: Session, plan: Plan, *, now: int) -> None:
             continue
         (id,) = planned.references[-1].identities
         _, row, target = planned.links[0]
-        members = [member for member, contact in plan.members.items() if contact == plan.members[row]]
+        members = [member for member, contact in plan.roots_before.items() if contact == plan.roots_before[row]]
         await contacts.move_id(session, id, row=row, target=target, now=plan.submission.received_at)
         names = [make_name(id[1], spelling) for spelling in id_spellings(id[2])]
         await facts.move_facts(session, members, names, target=target)
-        contact = plan.members[row]
+        contact = plan.roots_before[row]
         await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(target, contact)], now=now)
         if not (await contacts.count_identities(session, [contact])).get(contact):
             raise StartAgain
@@ -82,14 +82,14 @@ async def _write_groups(session: Session, plan: Plan, *, now: int) -> tuple[Plan
 
     The caller holds the locks. Scores and effects of contacts that gained or lost rows are deleted, to be recalculated.
     """
-    roots = await _resolve_links(session, plan, plan.members)
-    moved = {row: root for row, root in roots.items() if plan.members[row] != root}
+    roots = await _resolve_links(session, plan, plan.roots_before)
+    moved = {row: root for row, root in roots.items() if plan.roots_before[row] != root}
     # A further link between rows of one contact may change which row's name and address are shown.
-    linked = {roots[row] for row in plan.linked}
-    affected = {plan.members[row] for row in moved} | set(moved.values()) | linked
+    linked = {roots[row] for row in plan.linked_rows}
+    affected = {plan.roots_before[row] for row in moved} | set(moved.values()) | linked
     if not affected:
         return replace(plan, regrouping=Regrouping(roots=roots)), {}
-    rows = {row for row, root in plan.members.items() if root in affected}
+    rows = {row for row, root in plan.roots_before.items() if root in affected}
     definitions = {(id, key): score_type.definition for id in affected for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)
     await _record_regrouping(session, plan, roots, moved, now=now)
@@ -109,10 +109,12 @@ async def _record_regrouping(
     session: Session, plan: Plan, roots: Mapping[int, int], moved: Mapping[int, int], *, now: int
 ) -> None:
     """Record which contacts a plan merges and splits, before it does so. An undo does both, too."""
-    merged = sorted(row for row in moved if plan.members[row] == row)
+    merged = sorted(row for row in moved if plan.roots_before[row] == row)
     split = sorted(row for row in moved if roots[row] == row)
     await _record_pairs(session, plan, AuditAction.CONTACTS_MERGED, [(row, roots[row]) for row in merged], now=now)
-    await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(row, plan.members[row]) for row in split], now=now)
+    await _record_pairs(
+        session, plan, AuditAction.CONTACT_SPLIT, [(row, plan.roots_before[row]) for row in split], now=now
+    )
 
 
 async def _record_pairs(
@@ -147,7 +149,7 @@ async def split_rest(
     *,
     rows: Collection[int],
     remaining: Collection[int],
-    states_before: Mapping[Scored, ScoreState],
+    states_before: Mapping[ScoreId, ScoreState],
 ) -> Regrouping:
     """Regroup the *remaining* rows after a deletion of *rows*. Return the plan's regrouping with these changes."""
     before = plan.regrouping or Regrouping(roots={})
@@ -168,18 +170,20 @@ async def _resolve_links(session: Session, plan: Plan, rows: Collection[int]) ->
     return resolve_merges(rows, [(row, other) for row, other, _ in links])
 
 
-async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[Scored, ...]:
+async def _list_scores(session: Session, plan: Plan, regrouped: Collection[int]) -> tuple[ScoreId, ...]:
     """Return the scores of these contacts that any fact affects."""
     types = {(contact, key): score_type for contact in regrouped for key, score_type in plan.types.items()}
     return tuple(pair for pair, ledger in (await facts.load_ledgers(session, types)).items() if ledger)
 
 
-def carry_state(plan: Plan, pair: Scored) -> ScoreState:
+def carry_state(plan: Plan, pair: ScoreId) -> ScoreState:
     """Return the state of a score before its recalculation, with the latest fact that any part of the contact saw."""
     contact, key = pair
     regrouping = plan.regrouping
     assert regrouping is not None
-    parts = {plan.members[row] for row, root in regrouping.roots.items() if root == contact and row in plan.members}
-    state = regrouping.states_before.get(pair, beginning(plan.types[key]))
+    parts = {
+        plan.roots_before[row] for row, root in regrouping.roots.items() if root == contact and row in plan.roots_before
+    }
+    state = regrouping.states_before.get(pair, make_initial_state(plan.types[key]))
     orders = [regrouping.states_before[part, key].last for part in parts if (part, key) in regrouping.states_before]
     return replace(state, last=max([state.last, *orders]))

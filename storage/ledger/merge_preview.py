@@ -7,7 +7,7 @@ from storage.domain.contacts import Contact
 from storage.domain.errors import UnknownContact
 from storage.domain.facts import Merge
 from storage.domain.people import Workspace
-from storage.domain.submissions import Moved, Recorded, Submission
+from storage.domain.submissions import Recorded, ScoreChanged, Submission
 from storage.ledger import contacts
 from storage.ledger.committer import rehearse
 
@@ -17,7 +17,7 @@ class MergePreview:
     """The contact that a merge would leave, and its scores."""
 
     contact: Contact
-    scores: tuple[Moved, ...]  #: `after` is the score of the merged contact
+    scores: tuple[ScoreChanged, ...]  #: `after` is the score of the merged contact
 
 
 async def preview_merge(workspace: Workspace, *, contact: int, into: int, now: int) -> MergePreview:
@@ -32,7 +32,7 @@ async def preview_merge(workspace: Workspace, *, contact: int, into: int, now: i
 
     async def read_preview(session: Session, recorded: Recorded) -> MergePreview:
         for merged in await contacts.load_contacts(session, workspace, ids=[into, contact]):
-            return MergePreview(contact=merged, scores=recorded.moved)
+            return MergePreview(contact=merged, scores=recorded.score_changes)
         raise UnknownContact
 
     return await rehearse(workspace, submission, look=read_preview, now=now)

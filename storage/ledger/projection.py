@@ -9,13 +9,15 @@ from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, is_rank_enough
 from storage.domain.rules import Spent
 from storage.domain.score_types import ScoreType
-from storage.ledger.facts import Scored
+from storage.ledger.facts import ScoreId
 
 #: orders effects `e` with their facts `g` newest first: the reverse of the fold order
-NEWEST = 'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
+NEWEST_FIRST = (
+    'ORDER BY e.at DESC, g.source COLLATE "C" DESC, g.dedupe_key COLLATE "C" DESC, g.subject COLLATE "C" DESC'
+)
 
-#: about one effect in this number stores the state of its score, if the rank alone does not determine it
-SNAPSHOTS = 16
+#: about one effect in so many stores the state of its score, if the rank alone does not determine the state
+SNAPSHOT_EVERY = 16
 
 _SCORE_COLUMNS = {
     "workspace_id": "bigint", "contact_id": "bigint", "definition_id": "bigint", "own": "bigint", "own_at": "bigint",
@@ -28,8 +30,8 @@ _EFFECT_COLUMNS = {
 }  # fmt: skip  # a column a line would hide their order
 
 
-async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> dict[Scored, ScoreState]:
-    """Return the stored states of scores, each under the definition with the given row id.
+async def load_states(session: Session, definition_of: Mapping[ScoreId, int]) -> dict[ScoreId, ScoreState]:
+    """Return the stored states of scores. *definition_of*: score → row id of the definition to look under.
 
     Scores without a row are left out.
     """
@@ -61,26 +63,29 @@ async def load_states(session: Session, definition_of: Mapping[Scored, int]) -> 
 async def save_projection(
     session: Session,
     *,
-    states: Mapping[Scored, ScoreState],
-    effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
-    anew: Collection[Scored],
-    types: Mapping[Scored, ScoreType],
-    workspaces: Mapping[Scored, int],
-    replaced: Mapping[Scored, Collection[int]] | None = None,
-    missing: Collection[Scored] = frozenset(),
+    states: Mapping[ScoreId, ScoreState],
+    effects: Mapping[ScoreId, Mapping[int, tuple[Fact, Effect]]],
+    from_ledger: Collection[ScoreId],
+    types: Mapping[ScoreId, ScoreType],
+    workspaces: Mapping[ScoreId, int],
+    replaced: Mapping[ScoreId, Collection[int]] | None = None,
+    missing: Collection[ScoreId] = frozenset(),
 ) -> None:
-    """Save scores and effects. Scores in *anew* were folded from the ledger: other effects are deleted.
+    """Save the states and the effects of scores.
 
-    The effects of all other scores are those of new facts and of the facts in *replaced*, which have stored effects.
-    The scores in *missing* have no row yet.
+    For the scores in *from_ledger*, which were folded from the whole ledger, *effects* has all effects: stored effects
+    of other facts are deleted. For all other scores, *effects* has the effects of new facts, and of the facts in
+    *replaced*, which have stored effects already. The scores in *missing* have no row yet.
     """
     if not states:
         return
-    await _save_effects(session, effects, anew=anew, types=types, workspaces=workspaces, replaced=replaced or {})
+    await _save_effects(
+        session, effects, from_ledger=from_ledger, types=types, workspaces=workspaces, replaced=replaced or {}
+    )
     new_rows, rows = list[tuple[object, ...]](), list[tuple[object, ...]]()
-    for pair in sorted(states):
-        row = _make_row(pair, states[pair], types[pair], workspaces[pair])
-        (new_rows if pair in missing else rows).append(row)
+    for score_id in sorted(states):
+        row = _make_row(score_id, states[score_id], types[score_id], workspaces[score_id])
+        (new_rows if score_id in missing else rows).append(row)
     if new_rows:
         await session.insert("scores", tuple(_SCORE_COLUMNS), new_rows)
     if rows:
@@ -97,26 +102,27 @@ async def save_projection(
 
 async def _save_effects(
     session: Session,
-    effects: Mapping[Scored, Mapping[int, tuple[Fact, Effect]]],
+    effects: Mapping[ScoreId, Mapping[int, tuple[Fact, Effect]]],
     *,
-    anew: Collection[Scored],
-    types: Mapping[Scored, ScoreType],
-    workspaces: Mapping[Scored, int],
-    replaced: Mapping[Scored, Collection[int]],
+    from_ledger: Collection[ScoreId],
+    types: Mapping[ScoreId, ScoreType],
+    workspaces: Mapping[ScoreId, int],
+    replaced: Mapping[ScoreId, Collection[int]],
 ) -> None:
-    stored = await _load_effects(session, {pair: types[pair].definition for pair in anew})
+    """Insert, update and delete effects; see `save_projection`. Effects that are stored unchanged are left alone."""
+    stored = await _load_effects(session, {score_id: types[score_id].definition for score_id in from_ledger})
     new_rows, rows, deleted = list[tuple[object, ...]](), list[tuple[object, ...]](), list[Row]()
-    for pair in sorted(effects):
-        before, definition, workspace = stored.get(pair, {}), types[pair].definition, workspaces[pair]
-        deleted += [{"fact": id, "definition": definition} for id in sorted(before.keys() - effects[pair].keys())]
-        for id, (fact, effect) in sorted(effects[pair].items()):
-            snapshot = make_snapshot(id, effect, types[pair])
+    for score_id in sorted(effects):
+        before, definition, workspace = stored.get(score_id, {}), types[score_id].definition, workspaces[score_id]
+        deleted += [{"fact": id, "definition": definition} for id in sorted(before.keys() - effects[score_id].keys())]
+        for id, (fact, effect) in sorted(effects[score_id].items()):
+            snapshot = make_snapshot(id, effect, types[score_id])
             if before.get(id) != (effect, snapshot):
                 row = (
-                    workspace, pair[0], definition, id, fact.occurred_at,
+                    workspace, score_id[0], definition, id, fact.occurred_at,
                     effect.asked, effect.effective, effect.rank_after, effect.rule, effect.capped, snapshot,
                 )  # fmt: skip  # in the lines of _EFFECT_COLUMNS
-                is_stored = id in before or id in replaced.get(pair, ())
+                is_stored = id in before or id in replaced.get(score_id, ())
                 (rows if is_stored else new_rows).append(row)
     if deleted:
         await session.rows(
@@ -149,19 +155,19 @@ async def delete_projection(session: Session, ids: Collection[int]) -> None:
         )
 
 
-def _make_row(pair: Scored, state: ScoreState, score_type: ScoreType, workspace: int) -> tuple[object, ...]:
+def _make_row(score_id: ScoreId, state: ScoreState, score_type: ScoreType, workspace: int) -> tuple[object, ...]:
     """Return the values of a score's row, in the order of _SCORE_COLUMNS."""
     at, source, key = state.last
     spent = _dump(state.spent) if state.spent else None
     return (
-        workspace, pair[0], score_type.definition, state.own, state.at, state.base, state.rank, spent,
+        workspace, score_id[0], score_type.definition, state.own, state.at, state.base, state.rank, spent,
         at, source.decode(), key.decode(),
     )  # fmt: skip  # in the lines of _SCORE_COLUMNS
 
 
 async def _load_effects(
-    session: Session, definition_of: Mapping[Scored, int]
-) -> dict[Scored, dict[int, tuple[Effect, str | None]]]:
+    session: Session, definition_of: Mapping[ScoreId, int]
+) -> dict[ScoreId, dict[int, tuple[Effect, str | None]]]:
     """Return the stored effects of scores by id of the fact, each with its snapshot."""
     if not definition_of:
         return {}
@@ -174,33 +180,33 @@ async def _load_effects(
             for (contact, subject), definition in definition_of.items()
         ],
     )
-    by_score: dict[Scored, dict[int, tuple[Effect, str | None]]] = {}
+    by_score: dict[ScoreId, dict[int, tuple[Effect, str | None]]] = {}
     for row in rows:
-        effect = (effect_of(row), row["snapshot"])
+        effect = (parse_effect(row), row["snapshot"])
         by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = effect
     return by_score
 
 
-def effect_of(row: Row) -> Effect:
+def parse_effect(row: Row) -> Effect:
     """Build an effect from its row."""
     return Effect(**{name: row[name] for name in ("asked", "effective", "rank_after", "capped", "rule")})
 
 
 def has_snapshot(fact_id: int, score_type: ScoreType) -> bool:
-    """Return whether the effect of a fact carries a snapshot: the state of the score after it.
+    """Return whether the effect of a fact is stored with a snapshot of the state of the score after it.
 
-    A hash decides, because the ids of a contact's facts may be regular, for example all odd.
+    A hash of the id decides: the ids of a contact's facts may be regular, for example all odd.
     """
-    return not is_rank_enough(score_type) and crc32(fact_id.to_bytes(8)) % SNAPSHOTS == 0
+    return not is_rank_enough(score_type) and crc32(fact_id.to_bytes(8)) % SNAPSHOT_EVERY == 0
 
 
 def make_snapshot(fact_id: int, effect: Effect, score_type: ScoreType) -> str | None:
-    """Return the snapshot to store with the effect of a fact, None if it carries none."""
+    """Return the snapshot to store with the effect of a fact, or None if it is stored without one."""
     return dump_state(effect) if has_snapshot(fact_id, score_type) else None
 
 
 def dump_state(effect: Effect) -> str:
-    """Return the snapshot of the state after an effect: all that the effect and its fact do not say."""
+    """Return the snapshot of the state after an effect, without what the effect and its fact contain already."""
     assert effect.after is not None
     return _dump({"own": effect.after.own, "base": effect.after.base, "spent": effect.after.spent})
 

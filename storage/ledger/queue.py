@@ -10,7 +10,7 @@ from storage.domain.errors import TooBusy
 from storage.domain.facts import Deletion, Merge, Split
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
-from storage.ledger.plan import Name
+from storage.ledger.plan import OrderingKey
 
 #: (workspace id, source): the submissions of a lane keep their order
 Lane: TypeAlias = tuple[int, str]
@@ -37,9 +37,8 @@ class Pending:
     now: int
     outcome: "asyncio.Future[Recorded]"
     patience: asyncio.TimerHandle | None = None  #: runs until its first group is formed
-    names: frozenset[Name] = (
-        frozenset()
-    )  #: names of a submission that waits for a locked contact: no later submission with one of them overtakes it
+    #: set while it waits for a locked contact: no later submission with one of these keys overtakes it
+    ordering_keys: frozenset[OrderingKey] = frozenset()
     lock_limit: asyncio.TimerHandle | None = None
     is_overdue: bool = False  #: it has waited too long for a locked contact
 

@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from storage.alerts.decide import decide_all
 from storage.alerts.decisions import list_evaluations, reads_scores
-from storage.alerts.memory import Watched
+from storage.alerts.memory import MemoryKey
 from storage.alerts.newcomers import ask_newcomers_of_plans
 from storage.alerts.rules import AlertRule
 from storage.db.database import Session
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.errors import Refusal, SourceChanged, UnknownContact
 from storage.domain.facts import Item, Unusable
-from storage.domain.fold import beginning
+from storage.domain.fold import make_initial_state
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
@@ -28,11 +28,11 @@ from storage.ledger.append import append_facts
 from storage.ledger.config_cache import ConfigCache, Configs
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
-from storage.ledger.lock import Returned, check_expected, check_folded, insert_newcomers, lock_contacts
+from storage.ledger.lock import Returned, check_expected, check_folded, insert_new_contacts, lock_contacts
 from storage.ledger.merge import carry_state, regroup_contacts
-from storage.ledger.plan import ItemKind, Name, Plan, arrange_turns, cut_group, plan_submission
-from storage.ledger.project import Known, project, save_fields, save_scores
-from storage.ledger.resolve import resolve
+from storage.ledger.plan import ItemKind, OrderingKey, Plan, arrange_turns, cut_group, plan_submission
+from storage.ledger.project import LoadedScores, project, save_fields, save_scores
+from storage.ledger.resolve import resolve_contacts
 from storage.ledger.undo import append_undo, find_undo_scope
 from storage.ledger.words import save_words
 from storage.scoring import definitions
@@ -45,16 +45,16 @@ async def record_group(
     group: Sequence[tuple[Workspace, Submission]],
     config_cache: ConfigCache,
     *,
-    blocked: Collection[Name] = frozenset(),
+    blocked: Collection[OrderingKey] = frozenset(),
     now: int,
 ) -> list[Recorded | Refusal | Returned]:
     """Record submissions in one transaction. Return for each the outcome, the refusal, or its return to the queue.
 
     A delivery is refused with SourceChanged if its source changed since it was authenticated.
-    *blocked* are the names of earlier submissions that still wait for a locked contact. Raises StartAgain if another
-    transaction inserted, merged or deleted a contact meanwhile, and FoldFirst if contacts must be recalculated after an
-    undo first. Raises Changed or Conflict if a submission is refused after some of it may have been written; the
-    committer then records the others without it.
+    *blocked* are the ordering keys of earlier submissions that still wait for a locked contact. Raises StartAgain if
+    another transaction inserted, merged or deleted a contact meanwhile, and RefoldNeeded if contacts must be
+    recalculated after an undo first. Raises Changed or Conflict if a submission is refused after some of it may have
+    been written; the committer then records the others without it.
     """
     outcomes: list[Recorded | Refusal | Returned] = [Returned()] * len(group)
     workspaces = {workspace.id for workspace, _ in group}
@@ -67,21 +67,23 @@ async def record_group(
             outcomes[position] = SourceChanged()
         else:
             plans.append(plan_submission(position, workspace, submission, configs.types[workspace.id]))
-    plans = [await find_undo_scope(session, plan) for plan in await resolve(session, plans)]
+    plans = [await find_undo_scope(session, plan) for plan in await resolve_contacts(session, plans)]
     plans, returned = await lock_contacts(session, cut_group(plans), blocked)
     await check_folded(session, plans)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
     plans = [await check_expected(session, plan) for plan in plans]
-    plans = await insert_newcomers(session, plans, now=now)
+    plans = await insert_new_contacts(session, plans, now=now)
     await ask_newcomers_of_plans(session, plans, rules, now=now)
     # Scores are read in a statement after the lock: read together with the lock, they might be older.
-    known = await _load_known(session, plans)
-    memory: Mapping[Watched, AlertMemory] = {}
+    scores = await _load_scores(session, plans)
+    memory: Mapping[MemoryKey, AlertMemory] = {}
     recorded: list[Plan] = []
     for turn in arrange_turns(plans):
-        recorded_turn, known, memory = await _record_turn(session, turn, rules, configs.drafts, known, memory, now=now)
+        recorded_turn, scores, memory = await _record_turn(
+            session, turn, rules, configs.drafts, scores, memory, now=now
+        )
         recorded += recorded_turn
-    await save_scores(session, known)
+    await save_scores(session, scores)
     await save_words(session, session.reworded)
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
@@ -91,10 +93,10 @@ async def record_group(
     for plan in recorded:
         outcomes[plan.position] = plan.refusal or Recorded(
             outcomes=plan.outcomes,
-            moved=plan.moved,
-            undone=plan.spoken_of,
-            unasked=plan.unasked,
-            unsent=plan.unsent,
+            score_changes=plan.score_changes,
+            undone=plan.undone_contacts,
+            muted_follow_ups=plan.muted_follow_ups,
+            own_follow_ups=plan.own_follow_ups,
             pending=plan.pending,
         )
     return outcomes
@@ -110,45 +112,57 @@ async def _record_turn(
     plans: Sequence[Plan],
     rules: Mapping[int, Sequence[AlertRule]],
     drafts: Mapping[int, Sequence[ScoreType]],
-    known: Known,
-    memory: Mapping[Watched, AlertMemory],
+    scores: LoadedScores,
+    memory: Mapping[MemoryKey, AlertMemory],
     *,
     now: int,
-) -> tuple[list[Plan], Known, Mapping[Watched, AlertMemory]]:
+) -> tuple[list[Plan], LoadedScores, Mapping[MemoryKey, AlertMemory]]:
     """Run the phases from append to alerts for plans that share no contact.
 
-    *known* and *memory* are the scores and the alert memory that the transaction knows. Both are returned as they are
-    afterwards.
+    *scores* and *memory* are the scores and the alert memory that the transaction has loaded. Both are returned as
+    they are afterwards.
     """
     plans = [await regroup_contacts(session, await append_undo(session, plan), now=now) for plan in plans]
     if any(plan.regrouping or plan.undo for plan in plans):  # other facts belong to the scores now
-        known = await _load_known(session, plans)
+        scores = await _load_scores(session, plans)
     plans = [await stamp_deletions(session, plan) for plan in plans]
-    plans = await append_facts(session, plans, known.states)
+    plans = await append_facts(session, plans, scores.states)
     plans = [await erase_contacts(session, plan, now=now) for plan in plans]
     if any(plan.regrouping for plan in plans):
-        known = await _load_known(session, plans)
-    plans, known = await project(session, plans, known)
+        scores = await _load_scores(session, plans)
+    plans, scores = await project(session, plans, scores)
     evaluations = list_evaluations(plans, rules)
     if any(reads_scores(evaluation.rule) for evaluation in evaluations):
-        known = await save_scores(session, known)
+        scores = await save_scores(session, scores)
     if drafts:
         await project_into_drafts(session, plans, drafts)
     await save_fields(session, plans, now=now)  # last: both projections above start from the fields before the plans
     await save_existence(session, plans)
     plans, memory = await decide_all(session, plans, evaluations, memory, now=now)
-    return plans, known, memory
+    return plans, scores, memory
 
 
-async def _load_known(session: Session, plans: Sequence[Plan]) -> Known:
+async def _load_scores(session: Session, plans: Sequence[Plan]) -> LoadedScores:
     """Return the states of all scores that plans may change, as they are before the change."""
-    types = {pair: plan.types[pair[1]] for plan in plans for pair in plan.pairs}
+    types = {score_id: plan.types[score_id[1]] for plan in plans for score_id in plan.score_ids}
     stored = await projection.load_states(
-        session, {pair: score_type.definition for pair, score_type in types.items() if pair[0] not in session.untouched}
+        session,
+        {
+            score_id: score_type.definition
+            for score_id, score_type in types.items()
+            if score_id[0] not in session.untouched
+        },
     )
-    states = {pair: stored.get(pair) or beginning(score_type) for pair, score_type in types.items()}
-    regrouped = {pair: carry_state(plan, pair) for plan in plans for pair in plan.pairs if pair[0] in plan.regrouped}
-    return Known(states={**states, **regrouped}, missing=frozenset(types.keys() - stored.keys()))
+    states = {
+        score_id: stored.get(score_id) or make_initial_state(score_type) for score_id, score_type in types.items()
+    }
+    regrouped = {
+        score_id: carry_state(plan, score_id)
+        for plan in plans
+        for score_id in plan.score_ids
+        if score_id[0] in plan.regrouped_contacts
+    }
+    return LoadedScores(states={**states, **regrouped}, missing=frozenset(types.keys() - stored.keys()))
 
 
 async def _queue_readbacks(session: Session, plans: Iterable[Plan], *, now: int) -> None:
@@ -162,7 +176,8 @@ async def _queue_readbacks(session: Session, plans: Iterable[Plan], *, now: int)
         if plan.submission.delivered is not None and plan.submission.delivered.reads
         # A repeat of an event without content cannot be distinguished from the next event, so it is read back as well.
         for planned in (
-            *(new.planned for new in plan.new), *(repeat for repeat in plan.repeats if _has_no_content(repeat.item))
+            *(new.planned for new in plan.new_facts),
+            *(repeat for repeat in plan.repeats if _has_no_content(repeat.item)),
         )
         if [namespace for _, namespace, _ in planned.identities] == [plan.submission.source]
         and planned.kind is not ItemKind.DELETION
@@ -189,5 +204,5 @@ def _should_save_delivery(plan: Plan) -> bool:
     delivered = plan.submission.delivered
     if delivered is None or not delivered.was_read:
         return delivered is not None
-    has_problem = bool(plan.refused) or any(isinstance(item, Unusable) for item in plan.submission.items)
-    return has_problem and not any(isinstance(refusal, UnknownContact) for refusal in plan.refused.values())
+    has_problem = bool(plan.refusals) or any(isinstance(item, Unusable) for item in plan.submission.items)
+    return has_problem and not any(isinstance(refusal, UnknownContact) for refusal in plan.refusals.values())

@@ -1,23 +1,23 @@
 """Mark the contacts to recalculate after a large batch was undone.
 
-The undo is in the ledger at once; a job recalculates the scores in slices. A write to a marked contact recalculates the
+The undo is recorded at once, and a job recalculates the scores in slices. A write to a marked contact recalculates the
 contact first.
 """
 
 from collections.abc import Collection, Sequence
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
 from storage.jobs import NewJob, enqueue
 
 SOURCE = "import"  #: the source of deferred undos: only imports are that large
-REFOLD = "refold"  #: kind and lane of the job that recalculates marked contacts; its key is the undo's batch
+REFOLD = "refold"  #: the kind and the lane of the job that recalculates marked contacts; its key is the undo's batch
 
 
-class FoldFirst(Exception):
-    """Raised if a write concerns marked contacts. The caller must record *refoldings* before it repeats the write."""
+class RefoldNeeded(Exception):
+    """Raised if a write affects marked contacts. The caller must record *refoldings* before it repeats the write."""
 
     def __init__(self, refoldings: Sequence[tuple[Workspace, Submission]]) -> None:
         super().__init__(f"{len(refoldings)} undos")
@@ -25,16 +25,16 @@ class FoldFirst(Exception):
 
 
 def make_refolding(*, undo: str, contacts: Collection[int], now: int) -> Submission:
-    """Return the submission that recalculates contacts that an undo has marked."""
+    """Return the submission that recalculates contacts marked by an undo. *undo* is the batch of the undo itself."""
     return Submission(
         source=SOURCE, batch=undo, received_at=now, all_or_none=True, undoes=undo, refolds=tuple(contacts), muted=True
     )
 
 
 async def mark_contacts(session: Session, workspace: Workspace, *, batch: str, undo: str, now: int) -> int:
-    """Mark all contacts of a batch and enqueue the job that recalculates them. *undo* is the batch of the undo itself.
+    """Mark all contacts of a batch, enqueue the job that recalculates them, and return their number.
 
-    Returns the number of marked contacts.
+    *undo* is the batch of the undo itself.
     """
     await session.rows(
         "INSERT INTO pending_refolds (workspace_id, contact_id, undo)"
@@ -45,12 +45,12 @@ async def mark_contacts(session: Session, workspace: Workspace, *, batch: str, u
         batch,
         undo,
     )
-    await enqueue(session, [make_job(workspace, undo=undo, now=now)], now=now)
+    await enqueue(session, [make_refold_job(workspace, undo=undo, now=now)], now=now)
     return await count_marked(session, workspace, undo=undo)
 
 
-def make_job(workspace: Workspace, *, undo: str, now: int) -> NewJob:
-    """Return the job that recalculates the contacts that an undo has marked."""
+def make_refold_job(workspace: Workspace, *, undo: str, now: int) -> NewJob:
+    """Return the job that recalculates the contacts marked by an undo."""
     return NewJob(workspace=workspace.id, kind=REFOLD, lane=REFOLD, key=undo, subject=0, due_at=now)
 
 
@@ -62,18 +62,14 @@ async def count_marked(session: Session, workspace: Workspace, *, undo: str) -> 
     return int(row["number"])
 
 
-async def load_marked(workspace: Workspace, *, undo: str, most: int) -> list[int]:
-    """Return the next contacts that are marked by an undo, at most *most*."""
-    rows = await database.read(
-        "SELECT contact_id FROM pending_refolds WHERE workspace_id = $1 AND undo = $2 ORDER BY contact_id LIMIT $3",
-        workspace.id,
-        undo,
-        most,
-    )
+async def list_marked(workspace: Workspace, *, undo: str, most: int) -> list[int]:
+    """Return the next contacts marked by an undo, at most *most*."""
+    marked = models.PendingRefold.filter(workspace_id=workspace.id, undo=undo)
+    rows = await database.load(marked.order_by("contact_id").limit(most), "contact_id")
     return [row["contact_id"] for row in rows]
 
 
-async def find_marked(session: Session, roots: Collection[int]) -> dict[tuple[int, str], list[int]]:
+async def list_marked_rows(session: Session, roots: Collection[int]) -> dict[tuple[int, str], list[int]]:
     """Return the marked rows of these contacts, including merged rows: (workspace id, batch of the undo) → rows."""
     if not await session.rows("SELECT 1 AS marked FROM pending_refolds LIMIT 1"):
         return {}
@@ -89,7 +85,7 @@ async def find_marked(session: Session, roots: Collection[int]) -> dict[tuple[in
     return contacts_of
 
 
-async def find_marked_roots(session: Session, roots: Collection[int]) -> set[int]:
+async def find_marked_contacts(session: Session, roots: Collection[int]) -> set[int]:
     """Return the contacts among these that have a marked row."""
     rows = await session.rows(
         "SELECT DISTINCT given.id FROM given(id bigint) JOIN contacts m ON m.id = given.id OR m.merged_into = given.id"

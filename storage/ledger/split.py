@@ -8,7 +8,7 @@ from storage.db.database import Session
 from storage.domain.contacts import Contact, Reference
 from storage.domain.facts import Split
 from storage.domain.people import Workspace
-from storage.domain.submissions import Moved, Recorded, Submission
+from storage.domain.submissions import Recorded, ScoreChanged, Submission
 from storage.ledger import contacts, facts
 from storage.ledger.committer import record, rehearse
 
@@ -28,7 +28,7 @@ class SplitResult:
     moved: int  #: the number of facts that moved: changes, activities and field values, undone or not
     stayed: int  #: the number of facts that stayed with the contact
     stayed_of_source: int  #: how many of these the source of the id sent
-    scores: tuple[Moved, ...]  #: the scores of both contacts, before and after
+    scores: tuple[ScoreChanged, ...]  #: the scores of both contacts, before and after
 
 
 async def preview_split(workspace: Workspace, *, contact: int, id: Reference, now: int) -> SplitResult:
@@ -71,7 +71,7 @@ def _make_reader(
         return SplitResult(
             contact=contact, new_contact=new_contact, contacts=tuple(after),
             moved=counts[new_contact][0], stayed=stayed, stayed_of_source=by_source.get(source, 0),
-            scores=recorded.moved,
+            scores=recorded.score_changes,
         )  # fmt: skip  # arguments grouped: contacts, facts, scores
 
     return read_result

@@ -11,12 +11,12 @@ from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, refold
 from storage.ledger.plan import Plan, UndoScope
 
-IMPORT = "import/"  #: the prefix of the batch of an import
-UNDO_AT_ONCE = 200  #: the most contacts that an undo recalculates in its own transaction
+IMPORT_PREFIX = "import/"  #: the prefix of the batch of an import
+MOST_UNDONE_AT_ONCE = 200  #: the most contacts that an undo recalculates in its own transaction
 
 
 async def find_undo_scope(session: Session, plan: Plan) -> Plan:
-    """Return the plan with the scope of its undo, if it has one; refuse the plan if the batch does not exist."""
+    """Return the plan with the scope of its undo, if it has one. Refuse the plan if the batch does not exist."""
     submission = plan.submission
     if submission.undoes is None:
         return plan
@@ -25,43 +25,43 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # arguments grouped by meaning
     workspace = plan.workspace.id
-    undone = await facts.load_undone_batch(session, workspace, submission.undoes)
-    if undone is None:
+    resolved = await facts.resolve_undo(session, workspace, submission.undoes)
+    if resolved is None:
         return plan.refuse_whole(NothingToUndo())
-    batch, restores = undone
-    restores ^= bool(submission.refolds)  # such a submission names the undo itself
+    batch, restores = resolved
+    restores ^= bool(submission.refolds)  # a submission with *refolds* names the undo, not the batch to undo
     if submission.defers:
-        number = await facts.count_contacts(session, workspace, batch, most=UNDO_AT_ONCE + 1)
-        if number > UNDO_AT_ONCE:
+        number = await facts.count_contacts(session, workspace, batch, most=MOST_UNDONE_AT_ONCE + 1)
+        if number > MOST_UNDONE_AT_ONCE:
             return replace(plan, undo=UndoScope(undo=undo, batch=batch, restores=restores, deferred=True))
-    members = await facts.list_batch_members(session, workspace, batch, contacts=submission.refolds)
+    batch_facts = await facts.list_batch_facts(session, workspace, batch, contacts=submission.refolds)
     scores = [
         (row["contact_id"], key)
-        for row in members
+        for row in batch_facts
         for key, score_type in plan.types.items()
         if row["subject"] == key or _is_used_by_rules(row, score_type)
     ]
-    links = tuple(id for row in members if row["other_id"] for id in (row["contact_id"], row["other_id"]))
-    spoken_of = tuple(sorted({*(row["contact_id"] for row in members), *links}))
+    links = tuple(id for row in batch_facts if row["other_id"] for id in (row["contact_id"], row["other_id"]))
+    undone_contacts = tuple(sorted({*(row["contact_id"] for row in batch_facts), *links}))
     scope = UndoScope(
         undo=undo, batch=batch, restores=restores,
-        scores=tuple(dict.fromkeys(scores)), contacts=spoken_of, links=links,
+        scores=tuple(dict.fromkeys(scores)), contacts=undone_contacts, links=links,
     )  # fmt: skip  # the undo, then what it affects
-    return replace(plan, undo=scope, roots=await contacts.load_roots(session, spoken_of))
+    return replace(plan, undo=scope, roots=await contacts.load_roots(session, undone_contacts))
 
 
 def _is_used_by_rules(row: Row, score_type: ScoreType) -> bool:
     """Return whether the rules of a score type refer to a fact."""
     rules = compile_rules(score_type.rules)
-    is_activity = row["activity"] is not None and rules.bears(row["activity"])
-    return rules.holds_from_first_fact or is_activity or (rules.asks_fields and row["said"] != "{}")
+    is_activity = row["activity"] is not None and rules.has_rule_for(row["activity"])
+    return rules.holds_from_first_fact or is_activity or (rules.reads_fields and row["said"] != "{}")
 
 
 async def append_undo(session: Session, plan: Plan) -> Plan:
-    """Append the undo of a plan, if it has one. A repeat of the same request changes nothing.
+    """Append the undo of a plan, if it has one. Refuse the plan if the batch is undone already.
 
-    A batch that is undone already is refused. A submission with *refolds* only clears the marks of its contacts. For a
-    deferred undo, the contacts are marked and the job is enqueued.
+    A repeat of the same request changes nothing. A submission with *refolds* only clears the marks of its contacts. For
+    a deferred undo, the contacts are marked, and the job that recalculates them is enqueued.
     """
     scope, submission = plan.undo, plan.submission
     if scope is None:
@@ -75,8 +75,8 @@ async def append_undo(session: Session, plan: Plan) -> Plan:
     if await facts.load_undone_batches(session, plan.workspace.id, [scope.undo.undoes]):
         return plan.refuse_whole(NothingToUndo("that was undone already"))
     now = submission.received_at
-    await facts.append(session, {key: (None, scope.undo)}, received_at={key: now})
-    if scope.batch.startswith(IMPORT):
+    await facts.insert_facts(session, {key: (None, scope.undo)}, received_at={key: now})
+    if scope.batch.startswith(IMPORT_PREFIX):
         is_undo = await facts.load_undone_batches(session, plan.workspace.id, [scope.batch])
         await record_change(
             session, plan.workspace, who=submission.author,

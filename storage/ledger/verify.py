@@ -5,16 +5,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session, StartAgain
 from storage.domain.attributes import AttributeKeys, index_value
 from storage.domain.contacts import ATTRIBUTE
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, beginning, fold_fields, fold_ledger
+from storage.domain.fold import Effect, ScoreState, fold_fields, fold_ledger, make_initial_state
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection, refold, words
-from storage.ledger.facts import Scored
+from storage.ledger.facts import ScoreId
 from storage.ledger.merged_fields import load_merged_fields
 from storage.scoring.definitions import live
 
@@ -48,13 +48,8 @@ async def verify_next(workspace: Workspace, *, after: int = 0, most: int = MOST)
 
     Contacts with differences are compared again under their lock.
     """
-    rows = await database.read(
-        "SELECT id FROM contacts WHERE workspace_id = $1 AND id > $2 AND merged_into IS NULL ORDER BY id LIMIT $3",
-        workspace.id,
-        after,
-        most,
-    )
-    ids = [row["id"] for row in rows]
+    following = models.Contact.filter(workspace_id=workspace.id, id__gt=after, merged_into__isnull=True)
+    ids = [row["id"] for row in await database.load(following.order_by("id").limit(most), "id")]
     count, differences = await compare_contacts(database.current_database().reader, workspace, ids)
     if differences:
         differences = await _compare_locked(workspace, {difference.contact for difference in differences})
@@ -90,7 +85,7 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
     Scores, effects with their snapshots, fields, the lookup values of attributes and the words for searches are
     compared, and whether the contact is gone. Contacts that a job has yet to recalculate are skipped.
     """
-    marked = await refold.find_marked_roots(session, ids)
+    marked = await refold.find_marked_contacts(session, ids)
     ids = [id for id in ids if id not in marked]
     types = (await live(session, {workspace.id}))[workspace.id]
     pairs = {(id, key): score_type for id in ids for key, score_type in types.items()}
@@ -104,7 +99,7 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
     differences: list[Difference] = []
     for pair, score_type in pairs.items():
         state, folded = _fold_score(ledgers[pair], score_type, undone, effects.get(pair, {}))
-        if pair not in states and state == beginning(score_type):
+        if pair not in states and state == make_initial_state(score_type):
             state = None  # a score that no fact has changed needs no row
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
     stored_fields = await contacts.load_fields(session, ids)
@@ -112,7 +107,7 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
     merged_fields = await load_merged_fields(session, workspace.id, ids)
     split = await contacts.find_split(session, ids)
     stored_gone = {contact.id: contact.is_gone for contact in await contacts.load_contacts(session, workspace, ids=ids)}
-    gone = await facts.find_gone(session, workspace.id, ids)
+    gone = await facts.find_gone_contacts(session, workspace.id, ids)
     words_of = await words.load_words(session, workspace, ids)
     for id in ids:
         if stored_gone[id] != (id in gone):
@@ -143,7 +138,7 @@ def _fold_score(
     }
 
 
-async def _load_effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> dict[Scored, dict[int, _Compared]]:
+async def _load_effects(session: Session, pairs: Mapping[ScoreId, ScoreType]) -> dict[ScoreId, dict[int, _Compared]]:
     rows = await session.rows(
         "SELECT given.subject, e.contact_id, e.fact_id, e.at, e.asked, e.effective, e.rank_after, e.rule, e.capped,"
         " e.snapshot FROM given(contact bigint, definition bigint, subject text)"
@@ -153,18 +148,18 @@ async def _load_effects(session: Session, pairs: Mapping[Scored, ScoreType]) -> 
             for (contact, key), score_type in pairs.items()
         ],
     )
-    by_score: dict[Scored, dict[int, _Compared]] = {}
+    by_score: dict[ScoreId, dict[int, _Compared]] = {}
     for row in rows:
         by_score.setdefault((row["contact_id"], row["subject"]), {})[row["fact_id"]] = (
             row["at"],
-            projection.effect_of(row),
+            projection.parse_effect(row),
             row["snapshot"],
         )
     return by_score
 
 
 def _compare_score(
-    pair: Scored,
+    pair: ScoreId,
     stored: ScoreState | None,
     state: ScoreState | None,
     effects: Mapping[int, _Compared],

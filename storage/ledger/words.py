@@ -7,7 +7,7 @@ that changes the columns, after everything else in it, so that concurrent transa
 from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session, StartAgain
 from storage.domain.people import Workspace
 from storage.domain.words import contact_runs, list_trigrams
@@ -149,7 +149,7 @@ async def load_words(
 
     Contacts that `fill_words` has yet to reach are left out.
     """
-    (record,) = await session.rows("SELECT words_after FROM workspaces WHERE id = $1", workspace.id)
+    (record,) = await session.load(models.Workspace.filter(id=workspace.id), "words_after")
     last = record["words_after"]
     wanted, stored = await _load_texts(session, [row for row in rows if last is None or row <= last])
     return {
@@ -172,7 +172,7 @@ async def fill_words(workspace: Workspace) -> int | None:
         )
         last = rows[-1]["id"] if len(rows) == SLICE else None
         # Before the words: a recording that holds words may wait for whoever has locked the workspace.
-        await session.rows("UPDATE workspaces SET words_after = $2 WHERE id = $1", workspace.id, last)
+        await session.update(models.Workspace.filter(id=workspace.id), words_after=last)
         await save_words(session, [row["id"] for row in rows])
         return last
 

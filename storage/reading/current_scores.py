@@ -11,7 +11,7 @@ from storage.domain.facts import DAY
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts
-from storage.ledger.projection import NEWEST
+from storage.ledger.projection import NEWEST_FIRST
 from storage.scoring import definitions
 
 TRENDS = (7, 30, 90)  # days
@@ -20,7 +20,7 @@ _LATEST = (
     "FROM effects e JOIN facts g ON g.id = e.fact_id"
     " WHERE e.contact_id = k.contact_id AND e.definition_id = k.definition_id"
 )
-_FIRST = f"{NEWEST} LIMIT 1"
+_FIRST = f"{NEWEST_FIRST} LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

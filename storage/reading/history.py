@@ -14,7 +14,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.timeline import Point, TimelineMove, TimelinePoint, biggest_moves, points
 from storage.ledger import contacts, facts
-from storage.ledger.projection import NEWEST
+from storage.ledger.projection import NEWEST_FIRST
 from storage.scoring import definitions
 
 
@@ -235,7 +235,7 @@ async def _load_knots(
         "SELECT e.at, e.rank_after, e.fact_id FROM effects e JOIN facts g ON g.id = e.fact_id"
         " WHERE e.workspace_id = $1 AND e.contact_id = $2 AND e.definition_id = $3 AND e.at <= $5 AND e.at >="
         " coalesce((SELECT max(at) FROM effects WHERE contact_id = $2 AND definition_id = $3 AND at < $4), $4)"
-        f" {NEWEST} LIMIT $6",
+        f" {NEWEST_FIRST} LIMIT $6",
         workspace.id,
         contact,
         score_type.definition,

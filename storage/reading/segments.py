@@ -13,7 +13,7 @@ from storage.alerts import rules as alert_rules
 from storage.alerts.maker_notices import enqueue_maker_notices
 from storage.alerts.rules import AlertRule
 from storage.audit import AuditAction, AuditEntry, ChangedMeanwhile, Document, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.errors import BadName, SegmentInUse, UnknownSegment
 from storage.domain.filters import BadFilter, list_segments, parse
@@ -43,7 +43,7 @@ async def segments(workspace: Workspace) -> Mapping[str, str]:
 
 async def load_segments(session: Session, workspace: Workspace) -> Mapping[str, str]:
     """Return the texts of all segments of a workspace, by name, as the session sees them."""
-    rows = await session.rows("SELECT name, text FROM segments WHERE workspace_id = $1 ORDER BY name", workspace.id)
+    rows = await session.load(models.Segment.filter(workspace_id=workspace.id).order_by("name"), "name", "text")
     return {row["name"]: row["text"] for row in rows}
 
 
@@ -112,9 +112,7 @@ def _describe_segment(segment: Segment) -> Document:
 
 async def find_segment(workspace: Workspace, *, name: str) -> Segment | None:
     """Return a segment, or None if there is no such segment."""
-    rows = await database.read(
-        "SELECT name, text, made_by FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name
-    )
+    rows = await database.load(models.Segment.filter(workspace_id=workspace.id, name=name), "name", "text", "made_by")
     return Segment(**rows[0]) if rows else None
 
 
@@ -140,7 +138,7 @@ async def delete_segment(workspace: Workspace, *, name: str, by: str, now: int) 
         if locked is None:  # somebody else deleted it meanwhile
             return None
         await _check_unused(session, workspace, name)
-        await session.rows("DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name)
+        await session.delete(models.Segment.filter(workspace_id=workspace.id, name=name))
         await record_change(
             session, workspace, who=by, what=AuditAction.SEGMENT_DELETED, subject=name,
             before=_describe_segment(locked), after=None, now=now,
@@ -165,9 +163,8 @@ async def _check_unused(session: Session, workspace: Workspace, name: str) -> No
 
 async def _load_subscriptions_to(session: Session, workspace: Workspace, name: str) -> tuple[int, ...]:
     """Return the row ids of the subscriptions that get the events of a segment, also of those that are turned off."""
-    rows = await session.rows(
-        "SELECT id, segments FROM subscriptions WHERE workspace_id = $1 ORDER BY id", workspace.id
-    )
+    subscriptions = models.Subscription.filter(workspace_id=workspace.id).order_by("id")
+    rows = await session.load(subscriptions, "id", "segments")
     return tuple(row["id"] for row in rows if name in json.loads(row["segments"]))
 
 
@@ -186,7 +183,7 @@ async def restore_segment(workspace: Workspace, *, change: AuditEntry, by: str, 
         before = None
         if change.before is None:
             await _check_unused(session, workspace, name)
-            await session.rows("DELETE FROM segments WHERE workspace_id = $1 AND name = $2", workspace.id, name)
+            await session.delete(models.Segment.filter(workspace_id=workspace.id, name=name))
         else:
             maker = change.before.get("made_by", current.made_by if current is not None else None)
             before = Segment(name=name, text=change.before["text"], made_by=maker)

@@ -5,8 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from tortoise.expressions import F
+
 from storage.audit import UNKNOWN, AuditAction, Document, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.durations import write_span
 from storage.domain.errors import AlreadyThere, UnknownScoreType
@@ -112,11 +114,9 @@ async def add_score_type(
                 " AND rule_id IN (SELECT id FROM alert_rules WHERE workspace_id = $1 AND score IS NULL)",
                 workspace.id,
             )
-            await session.rows(
-                "UPDATE alert_rules SET enrollment = enrollment + 1, enrolled_at = $2, previous_enrolled_at = NULL"
-                " WHERE workspace_id = $1 AND score IS NULL",
-                workspace.id,
-                now,
+            default_rule = models.AlertRule.filter(workspace_id=workspace.id, score__isnull=True)
+            await session.update(
+                default_rule, enrollment=F("enrollment") + 1, enrolled_at=now, previous_enrolled_at=None
             )
         return replace(added, is_default=is_default)
 
@@ -126,7 +126,7 @@ async def add_score_type(
 async def set_default(session: Session, workspace: Workspace, *, key: str, by: str, now: int) -> None:
     """Make a score type the default one of its workspace."""
     (before,) = await session.rows("SELECT default_type FROM workspaces WHERE id = $1 FOR NO KEY UPDATE", workspace.id)
-    await session.rows("UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, key)
+    await session.update(models.Workspace.filter(id=workspace.id), default_type=key)
     await record_change(
         session, workspace, who=by, what=AuditAction.DEFAULT_TYPE_SET, subject=key,
         before={"default": before["default_type"]}, after={"default": key}, now=now,
@@ -150,7 +150,7 @@ async def insert_type(
 ) -> None:
     """Insert a score type and its first definition. Raises AlreadyThere if a score type or a source has the key."""
     await lock_names(session, workspace)
-    taken = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, key)
+    taken = await session.load(models.Source.filter(workspace_id=workspace.id, slug=key), "id")
     inserted = taken or await session.rows(
         "INSERT INTO score_types (workspace_id, key, live, created_at) VALUES ($1, $2, 1, $3)"
         " ON CONFLICT DO NOTHING RETURNING id",
@@ -238,9 +238,7 @@ async def rename(
     session: Session, workspace: Workspace, live: ScoreType, *, label: str, bands: Sequence[Band], by: str, now: int
 ) -> None:
     """Update the label and the bands of a live definition in place. No score changes."""
-    await session.rows(
-        "UPDATE definitions SET label = $2, bands = $3 WHERE id = $1", live.definition, label, _dump_bands(bands)
-    )
+    await session.update(models.Definition.filter(id=live.definition), label=label, bands=_dump_bands(bands))
     after = replace(live, label=label, bands=tuple(bands))
     if after != live:  # a new default type alone is recorded by itself
         await record_change(
@@ -251,8 +249,8 @@ async def rename(
 
 async def retire(session: Session, removed: ScoreType) -> None:
     """Make a score type have no live version: it is removed. Its versions stay; newcomers are no longer asked for."""
-    await session.rows("UPDATE score_types SET live = 0 WHERE id = $1", removed.id)
-    await session.rows("UPDATE definitions SET asked_up_to = NULL WHERE id = $1", removed.definition)
+    await session.update(models.ScoreType.filter(id=removed.id), live=0)
+    await session.update(models.Definition.filter(id=removed.definition), asked_up_to=None)
 
 
 async def find_removed(session: Session, workspace: Workspace, key: str) -> int | None:
@@ -297,7 +295,7 @@ async def insert_draft(
 
 async def is_draft(session: Session, draft: ScoreType) -> bool:
     """Return whether a definition is still a draft."""
-    return bool(await session.rows("SELECT 1 AS draft FROM definitions WHERE id = $1 AND is_draft", draft.definition))
+    return bool(await session.load(models.Definition.filter(id=draft.definition, is_draft=True), "id"))
 
 
 async def record_applicant(workspace: Workspace, *, draft: ScoreType, by: str) -> None:
@@ -326,7 +324,7 @@ async def point_at_draft(
         None if previous is None else previous.definition,
     )
     if rows:
-        await session.rows("UPDATE score_types SET live = $2 WHERE id = $1", draft.id, draft.number)
+        await session.update(models.ScoreType.filter(id=draft.id), live=draft.number)
         await record_change(
             session, workspace, who=rows[0]["applied_by"] or UNKNOWN,
             what=AuditAction.TYPE_ADDED if previous is None else AuditAction.TYPE_CHANGED, subject=draft.key,
@@ -380,7 +378,7 @@ async def load_replaced(session: Session, *, definition: int) -> ScoreType | Non
 
 async def begin_asking(session: Session, *, definition: int) -> None:
     """Record that follow-ups for newcomers are to be opened, because a definition became live."""
-    await session.rows("UPDATE definitions SET asked = 0, asked_up_to = 0 WHERE id = $1", definition)
+    await session.update(models.Definition.filter(id=definition), asked=0, asked_up_to=0)
 
 
 async def lock_asking(session: Session, *, definition: int) -> NewcomerProgress | None:
@@ -394,9 +392,7 @@ async def lock_asking(session: Session, *, definition: int) -> NewcomerProgress 
 
 async def record_asked(session: Session, *, definition: int, up_to: int | None, count: int) -> None:
     """Record a slice that opened *count* follow-ups: newcomers were asked for up to a contact; None: all were."""
-    await session.rows(
-        "UPDATE definitions SET asked_up_to = $2, asked = asked + $3 WHERE id = $1", definition, up_to, count
-    )
+    await session.update(models.Definition.filter(id=definition), asked_up_to=up_to, asked=F("asked") + count)
 
 
 async def count_asked(workspace: Workspace, *, definition: int) -> int | None:
@@ -441,7 +437,7 @@ async def delete(workspace: Workspace, *, definition: int) -> None:
 
 async def load_marked(session: Session) -> set[int]:
     """Return the ids of the definitions that a migration marked, because their scores must be recalculated."""
-    return {row["id"] for row in await session.rows("SELECT id FROM definitions WHERE to_fold")}
+    return {row["id"] for row in await session.load(models.Definition.filter(to_fold=True), "id")}
 
 
 async def clear_marks(session: Session, definitions: Collection[int]) -> None:

@@ -7,14 +7,14 @@ from storage.db.database import Session, StartAgain
 from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.facts import Fact
-from storage.domain.fold import Effect, ScoreState, bears_on, fold_ledger, step
+from storage.domain.fold import Effect, ScoreState, apply_fact, fold_ledger, is_relevant_to
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
-from storage.ledger.facts import Scored
+from storage.ledger.facts import ScoreId
 from storage.ledger.late_facts import fold_late_facts
 from storage.ledger.plan import Plan
-from storage.ledger.project import find_late
+from storage.ledger.project import plan_folds
 
 BATCH = 500  #: contacts in one slice
 
@@ -25,39 +25,46 @@ async def project_into_drafts(
     """Project recorded plans into drafts as well, for contacts that are built already and for new contacts."""
     touched: dict[tuple[int, int], set[int]] = {}  # (workspace, definition) → contacts
     types: dict[tuple[int, int], ScoreType] = {}
-    new_fact_ids = {entry.fact_id for plan in plans for entry in plan.new}
-    regrouped = {contact for plan in plans for contact in plan.regrouped}  # their built scores were deleted
+    new_fact_ids = {new.fact_id for plan in plans for new in plan.new_facts}
+    regrouped = {contact for plan in plans for contact in plan.regrouped_contacts}  # their built scores were deleted
     for plan in plans:
         workspace = plan.workspace.id
         for draft in drafts.get(workspace, ()) if plan.refusal is None else ():
             affected = {
-                entry.contact
-                for entry in plan.new
-                if entry.fact is not None and entry.contact and bears_on(entry.fact, draft)
+                new.contact
+                for new in plan.new_facts
+                if new.fact is not None and new.contact and is_relevant_to(new.fact, draft)
             }
-            affected |= {*plan.spoken_of, *plan.regrouped}
+            affected |= {*plan.undone_contacts, *plan.regrouped_contacts}
             if affected:
                 touched.setdefault((workspace, draft.definition), set()).update(affected)
                 types[workspace, draft.definition] = draft
     for (workspace, definition), ids in touched.items():
         draft = types[workspace, definition]
-        pairs: dict[Scored, ScoreType] = {(id, draft.key): draft for id in ids}
-        states = await projection.load_states(session, dict.fromkeys(pairs, definition))
-        lateness = await find_late(session, plans, states, dict.fromkeys(states, draft))
-        late = await fold_late_facts(session, lateness.late)
-        replaced = {pair: effects.keys() - new_fact_ids for pair, (_, effects) in late.items()}
+        score_ids: dict[ScoreId, ScoreType] = {(id, draft.key): draft for id in ids}
+        states = await projection.load_states(session, dict.fromkeys(score_ids, definition))
+        fold_plan = await plan_folds(session, plans, states, dict.fromkeys(states, draft))
+        late = await fold_late_facts(session, fold_plan.late_folds)
+        replaced = {score_id: effects.keys() - new_fact_ids for score_id, (_, effects) in late.items()}
         await _save(session, workspace, draft, late, replaced=replaced)
-        whole = lateness.whole | (lateness.late.keys() - late.keys())
-        # Pairs without a state are new contacts, regrouped contacts, and contacts that are left to the building job.
+        from_ledger = fold_plan.from_ledger | (fold_plan.late_folds.keys() - late.keys())
+        # Scores without a state belong to new contacts, regrouped contacts, and contacts left to the building job.
         ledgers = await facts.load_ledgers(
-            session, {pair: draft for pair in pairs if pair in whole or pair not in states}
+            session, {score_id: draft for score_id in score_ids if score_id in from_ledger or score_id not in states}
         )
-        new_pairs = {pair for pair, ledger in ledgers.items() if ledger.keys() <= new_fact_ids or pair[0] in regrouped}
+        new_score_ids = {
+            score_id
+            for score_id, ledger in ledgers.items()
+            if ledger.keys() <= new_fact_ids or score_id[0] in regrouped
+        }
         await _save_folded(
-            session, workspace, draft, {pair: ledgers[pair] for pair in pairs if pair in whole | new_pairs}
+            session,
+            workspace,
+            draft,
+            {score_id: ledgers[score_id] for score_id in score_ids if score_id in from_ledger | new_score_ids},
         )
-        others = {pair: states[pair] for pair in states.keys() - whole - late.keys()}
-        await _fold_new_facts(session, workspace, draft, plans, others, lateness.fields_at)
+        others = {score_id: states[score_id] for score_id in states.keys() - from_ledger - late.keys()}
+        await _fold_new_facts(session, workspace, draft, plans, others, fold_plan.fields_at)
 
 
 async def _fold_new_facts(
@@ -65,22 +72,22 @@ async def _fold_new_facts(
     workspace: int,
     draft: ScoreType,
     plans: Sequence[Plan],
-    states: dict[Scored, ScoreState],
+    states: dict[ScoreId, ScoreState],
     fields: Mapping[int, Mapping[str, Json]],
 ) -> None:
     """Apply new facts to scores of a draft by steps. The facts come last for all of these scores.
 
-    *fields* are the fields at each fact, as `find_late` returns them.
+    *fields* are the fields at each fact, as `plan_folds` returns them.
     """
-    effects: dict[Scored, dict[int, tuple[Fact, Effect]]] = {pair: {} for pair in states}
+    effects: dict[ScoreId, dict[int, tuple[Fact, Effect]]] = {score_id: {} for score_id in states}
     for plan in plans:
-        for entry in plan.new:
-            pair = (entry.contact or 0, draft.key)
-            if pair in states and entry.fact is not None and entry.fact_id is not None:
-                states[pair], effect = step(states[pair], entry.fact, draft, fields.get(entry.fact_id))
+        for new in plan.new_facts:
+            score_id = (new.contact or 0, draft.key)
+            if score_id in states and new.fact is not None and new.fact_id is not None:
+                states[score_id], effect = apply_fact(states[score_id], new.fact, draft, fields.get(new.fact_id))
                 if effect is not None:
-                    effects[pair][entry.fact_id] = (entry.fact, effect)
-    await _save(session, workspace, draft, {pair: (states[pair], effects[pair]) for pair in states})
+                    effects[score_id][new.fact_id] = (new.fact, effect)
+    await _save(session, workspace, draft, {score_id: (states[score_id], effects[score_id]) for score_id in states})
 
 
 async def run_in_transaction(body: Callable[[Session, Sequence[int]], Awaitable[None]], ids: Sequence[int]) -> None:
@@ -104,30 +111,30 @@ async def fold_contacts(session: Session, workspace: Workspace, draft: ScoreType
 
 
 async def _save_folded(
-    session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[Scored, Mapping[int, Fact]]
+    session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[ScoreId, Mapping[int, Fact]]
 ) -> None:
     undone = await facts.load_undone_batches(
         session, workspace, {fact.batch for ledger in ledgers.values() for fact in ledger.values()}
     )
-    folded = {pair: fold_ledger(ledger, draft, undone=undone) for pair, ledger in ledgers.items()}
-    await _save(session, workspace, draft, folded, anew=folded.keys())
+    folded = {score_id: fold_ledger(ledger, draft, undone=undone) for score_id, ledger in ledgers.items()}
+    await _save(session, workspace, draft, folded, from_ledger=folded.keys())
 
 
 async def _save(
     session: Session,
     workspace: int,
     draft: ScoreType,
-    folded: Mapping[Scored, tuple[ScoreState, Mapping[int, tuple[Fact, Effect]]]],
+    folded: Mapping[ScoreId, tuple[ScoreState, Mapping[int, tuple[Fact, Effect]]]],
     *,
-    anew: Collection[Scored] = (),
-    replaced: Mapping[Scored, Collection[int]] | None = None,
+    from_ledger: Collection[ScoreId] = (),
+    replaced: Mapping[ScoreId, Collection[int]] | None = None,
 ) -> None:
-    """Save states and effects of a draft. *anew* and *replaced* are those of `save_projection`."""
+    """Save states and effects of a draft. *from_ledger* and *replaced* are passed to `save_projection`."""
     await projection.save_projection(
         session,
-        states={pair: state for pair, (state, _) in folded.items()},
-        effects={pair: effects for pair, (_, effects) in folded.items()},
-        anew=anew,
+        states={score_id: state for score_id, (state, _) in folded.items()},
+        effects={score_id: effects for score_id, (_, effects) in folded.items()},
+        from_ledger=from_ledger,
         replaced=replaced,
         types=dict.fromkeys(folded, draft),
         workspaces=dict.fromkeys(folded, workspace),

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from storage.alerts import rules as alert_rules
 from storage.audit import AuditAction, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Session
 from storage.domain.errors import Refusal, UnknownScoreType
 from storage.domain.followups import FollowUpState
@@ -74,7 +74,7 @@ async def _list_uses(
         if rule.score == key or _uses_type(rule.condition, key, types, saved):
             uses.append(f"alert rule {rule.id}")
     uses += [f"the segment `{name}`" for name, text in saved.items() if _uses_type(text, key, types, saved)]
-    for row in await session.rows("SELECT slug, settings FROM sources WHERE workspace_id = $1", workspace.id):
+    for row in await session.load(models.Source.filter(workspace_id=workspace.id), "slug", "settings"):
         settings = json.loads(row["settings"])
         mapped = [name for name, mapped_key in settings["map"].items() if mapped_key == key]
         uses += [f"the source `{row['slug']}`, which maps {', '.join(mapped)} to it"] if mapped else []

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from storage.audit import AuditAction, Document, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.errors import AlreadyThere, UnknownSource
 from storage.domain.people import Workspace
@@ -51,7 +51,7 @@ async def add_source(
             raise AlreadyThere(f"the source `{slug}` already exists; choose another name")
         if settings is not None and settings.write_back:
             await lock_exclusively(session, workspace)
-            await writeback_queue.restart_writing(session, workspace, slug, anew=False, now=now)
+            await writeback_queue.restart_write_backs(session, workspace, slug, forget_written=False, now=now)
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_ADDED, subject=slug,
             before=None, after=await _load_document(session, workspace, slug, has_secrets=True), now=now,
@@ -77,35 +77,28 @@ async def set_source(
     token queues a read-back for every contact of the source that has no address. Scores that differ from what was last
     written to the source are written, also if writing was paused.
     """
-    sealed = None if secrets is None else _seal_secrets(secrets, {})
-    token = database.current_database().vault.seal(api_token) if api_token else api_token
+    values: dict[str, object] = {"settings": _dump_settings(settings), "updated_at": now}
+    if secrets is not None:
+        values["secrets"] = _seal_secrets(secrets, {})
+    if api_token is not None:
+        values["api_token"] = database.current_database().vault.seal(api_token) if api_token else None
 
     async def body(session: Session) -> None:
         await lock_exclusively(session, workspace)
         before = await _load_document(session, workspace, slug, has_secrets=True)
-        await session.rows(
-            "UPDATE sources SET settings = $3, secrets = coalesce($4, secrets),"
-            " api_token = nullif(coalesce($5, api_token), ''), updated_at = $6"
-            " WHERE workspace_id = $1 AND slug = $2",
-            workspace.id,
-            slug,
-            _dump_settings(settings),
-            sealed,
-            token,
-            now,
-        )
+        await session.update(models.Source.filter(workspace_id=workspace.id, slug=slug), **values)
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_CHANGED, subject=slug,
             before=before, after=await _load_document(session, workspace, slug, has_secrets=True), now=now,
         )  # fmt: skip  # who and what, then the states
-        if token:
+        if api_token:
             await readback_queue.restart_readback(session, workspace.id, slug, now=now)
         written_before = before["settings"].get("write_back", {})
         if settings.write_back or written_before:
             is_elsewhere = settings.write_back != written_before or settings.api_url != before["settings"].get(
                 "api_url"
             )
-            await writeback_queue.restart_writing(session, workspace, slug, anew=is_elsewhere, now=now)
+            await writeback_queue.restart_write_backs(session, workspace, slug, forget_written=is_elsewhere, now=now)
 
     await database.write(body)
     return await find_source(workspace.team, slug=slug)
@@ -126,13 +119,9 @@ async def rotate_source(workspace: Workspace, *, slug: str, secret: str, by: str
         current, retiring = _unseal_secrets(rows[0]["secrets"])
         remaining = [old for old in current if old != secret and retiring.get(old, now) >= now]
         retire_at = {old: retiring.get(old, now + DAY) for old in remaining}
-        await session.rows(
-            "UPDATE sources SET secrets = $3, updated_at = $4 WHERE workspace_id = $1 AND slug = $2",
-            workspace.id,
-            slug,
-            _seal_secrets([secret, *remaining], retire_at),
-            now,
-        )
+        sealed = _seal_secrets([secret, *remaining], retire_at)
+        source = models.Source.filter(workspace_id=workspace.id, slug=slug)
+        await session.update(source, secrets=sealed, updated_at=now)
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_ROTATED, subject=slug,
             before={"secrets": len(current)}, after={"secrets": 1 + len(remaining)}, now=now,
@@ -147,21 +136,21 @@ async def remove_source(workspace: Workspace, *, slug: str, by: str, now: int) -
 
     async def body(session: Session) -> None:
         await lock_exclusively(session, workspace)
-        rows = await session.rows("SELECT id FROM sources WHERE workspace_id = $1 AND slug = $2", workspace.id, slug)
+        rows = await session.load(models.Source.filter(workspace_id=workspace.id, slug=slug), "id")
         if not rows:
             raise _make_unknown_error(slug, workspace.team)
         id = rows[0]["id"]
-        await session.rows("DELETE FROM write_backs WHERE source_id = $1", id)
+        await session.delete(models.WriteBack.filter(source_id=id))
         in_source = "delivery_id IN (SELECT id FROM deliveries WHERE source_id = $1)"
         await session.rows(f"DELETE FROM quarantine WHERE {in_source}", id)
         await session.rows(f"DELETE FROM raw_deliveries WHERE {in_source}", id)
-        for table in ("deliveries", "refusals"):
-            await session.rows(f"DELETE FROM {table} WHERE source_id = $1", id)
+        await session.delete(models.Delivery.filter(source_id=id))
+        await session.delete(models.Refusal.filter(source_id=id))
         await readback_queue.stop_readback(session, workspace.id, slug)
-        await writeback_queue.stop_writing(session, workspace, slug)
+        await writeback_queue.delete_queue(session, workspace, slug)
         before = await _load_document(session, workspace, slug)
-        await session.rows("DELETE FROM sources WHERE id = $1", id)
-        await writeback_queue.update_writing(session, workspace)
+        await session.delete(models.Source.filter(id=id))
+        await writeback_queue.save_writing_sources(session, workspace)
         await record_change(
             session, workspace, who=by, what=AuditAction.SOURCE_REMOVED, subject=slug,
             before=before, after=None, now=now,
@@ -172,7 +161,7 @@ async def remove_source(workspace: Workspace, *, slug: str, by: str, now: int) -
 
 async def link_templates(workspace: Workspace) -> dict[str, str]:
     """Return the templates of links to contacts in a CRM, by the slug of their source. `{id}` stands for the id."""
-    rows = await database.read("SELECT slug, settings FROM sources WHERE workspace_id = $1", workspace.id)
+    rows = await database.load(models.Source.filter(workspace_id=workspace.id), "slug", "settings")
     links = {row["slug"]: json.loads(row["settings"]).get("link") for row in rows}
     return {slug: link for slug, link in links.items() if link}
 
@@ -295,10 +284,10 @@ class LockedSecrets:
 async def find_locked_secrets(workspace: Workspace) -> LockedSecrets:
     """Return the secrets of a workspace that cannot be opened."""
     vault = database.current_database().vault
-    rows = await database.read(
-        "SELECT slug, secrets, api_token FROM sources WHERE workspace_id = $1 ORDER BY slug", workspace.id
+    rows = await database.load(
+        models.Source.filter(workspace_id=workspace.id).order_by("slug"), "slug", "secrets", "api_token"
     )
-    (deletions,) = await database.read("SELECT tombstone_key FROM workspaces WHERE id = $1", workspace.id)
+    (deletions,) = await database.load(models.Workspace.filter(id=workspace.id), "tombstone_key")
     return LockedSecrets(
         sources=tuple(row["slug"] for row in rows if not vault.opens(row["secrets"])),
         api_tokens=tuple(row["slug"] for row in rows if not vault.opens(row["api_token"])),

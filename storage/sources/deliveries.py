@@ -6,8 +6,10 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from tortoise.expressions import F
+
 from storage.audit import AuditAction, Document, audit_entries, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.contacts import replace_broken_text
 from storage.domain.errors import UnknownDelivery
@@ -179,28 +181,16 @@ async def record_names(
     *deleted* are names of deleted contacts: an item that mentions one is emptied, and the raw request is deleted. The
     raw request is also deleted if *request_names* is None, because the request can no longer be read.
     """
+    raw = models.RawDelivery.filter(workspace_id=workspace.id, delivery_id=id)
     if request_names is None or request_names & set(deleted):
-        await session.rows("DELETE FROM raw_deliveries WHERE workspace_id = $1 AND delivery_id = $2", workspace.id, id)
+        await session.delete(raw)
     else:
-        await session.rows(
-            "UPDATE raw_deliveries SET names = $3 WHERE workspace_id = $1 AND delivery_id = $2",
-            workspace.id,
-            id,
-            write_names(request_names),
-        )
+        await session.update(raw, names=write_names(request_names))
     for position, names in item_names.items():
         is_gone = bool(names & set(deleted))
-        await session.rows(
-            "UPDATE quarantine SET names = $4, item = CASE WHEN $5 = 1 THEN '' ELSE item END,"
-            " reason = CASE WHEN $5 = 1 THEN $6 ELSE reason END"
-            " WHERE workspace_id = $1 AND delivery_id = $2 AND position = $3",
-            workspace.id,
-            id,
-            position,
-            "" if is_gone else write_names(names),
-            int(is_gone),
-            GONE,
-        )
+        values = {"names": "", "item": "", "reason": GONE} if is_gone else {"names": write_names(names)}
+        item = models.Quarantined.filter(workspace_id=workspace.id, delivery_id=id, position=position)
+        await session.update(item, **values)
 
 
 def _make_raw_row(raw: Raw) -> Row:
@@ -231,11 +221,8 @@ async def _insert_raw(session: Session, rows: list[Row]) -> None:
 
 async def raw_delivery(workspace: Workspace, *, id: int) -> Raw:
     """Return the raw request of a delivery; raises UnknownDelivery if it is not stored, or no longer."""
-    rows = await database.read(
-        "SELECT method, query, headers, body FROM raw_deliveries WHERE workspace_id = $1 AND delivery_id = $2",
-        workspace.id,
-        min(id, database.LARGEST_ID),
-    )
+    raw = models.RawDelivery.filter(workspace_id=workspace.id, delivery_id=min(id, database.LARGEST_ID))
+    rows = await database.load(raw, "method", "query", "headers", "body")
     if not rows:
         raise UnknownDelivery(
             f"the request of delivery {id} is not stored any more: of each source the latest {RAW_KEPT} are,"
@@ -291,7 +278,7 @@ async def settle_replay(
             counts[Status.QUARANTINED],
             now,
         )
-        await session.rows("DELETE FROM quarantine WHERE workspace_id = $1 AND delivery_id = $2", workspace.id, id)
+        await session.delete(models.Quarantined.filter(workspace_id=workspace.id, delivery_id=id))
         await _insert_quarantined(session, _make_quarantine_rows(workspace.id, id, outcomes, items))
         await record_change(
             session, workspace, who=by, what=AuditAction.DELIVERY_REPLAYED, subject=f"delivery {id}",
@@ -325,12 +312,10 @@ async def discard_items(
         )
         if not discarded:
             return 0
-        await session.rows(
-            "UPDATE deliveries SET quarantined = quarantined - $3, ignored = ignored + $3"
-            " WHERE workspace_id = $1 AND id = $2",
-            workspace.id,
-            id,
-            len(discarded),
+        await session.update(
+            models.Delivery.filter(workspace_id=workspace.id, id=id),
+            quarantined=F("quarantined") - len(discarded),
+            ignored=F("ignored") + len(discarded),
         )
         await session.rows(
             "UPDATE raw_deliveries SET is_needed = false WHERE delivery_id = $2 AND workspace_id = $1"
@@ -375,12 +360,8 @@ async def delete_old_deliveries(workspace: Workspace, *, now: int) -> None:
     """Delete the deliveries that are older than KEPT_FOR, in batches. Changes that they made to contacts stay."""
 
     async def delete_batch(session: Session) -> bool:
-        rows = await session.rows(
-            "SELECT id FROM deliveries WHERE workspace_id = $1 AND received_at < $2 ORDER BY received_at LIMIT $3",
-            workspace.id,
-            now - KEPT_FOR,
-            BATCH,
-        )
+        old = models.Delivery.filter(workspace_id=workspace.id, received_at__lt=now - KEPT_FOR)
+        rows = await session.load(old.order_by("received_at").limit(BATCH), "id")
         for table, column in (("quarantine", "delivery_id"), ("raw_deliveries", "delivery_id"), ("deliveries", "id")):
             await session.rows(
                 f"DELETE FROM {table} WHERE workspace_id = $2 AND {column} IN (SELECT id FROM given(id bigint))",
@@ -454,8 +435,7 @@ async def count_quarantined(workspace: Workspace) -> dict[str, int]:
 
 async def count_quarantined_up_to(workspace: Workspace, *, most: int) -> int:
     """Return the number of items in quarantine, at most *most*."""
-    rows = await database.read("SELECT id FROM quarantine WHERE workspace_id = $1 LIMIT $2", workspace.id, most)
-    return len(rows)
+    return len(await database.load(models.Quarantined.filter(workspace_id=workspace.id).limit(most), "id"))
 
 
 async def list_quarantined_items(workspace: Workspace, *, source: str, most: int) -> list[QuarantinedItem]:
@@ -495,10 +475,9 @@ async def delivery(workspace: Workspace, *, id: int) -> tuple[Delivery, list[Set
     )
     if not rows or id > database.LARGEST_ID:
         raise UnknownDelivery(f"there is no delivery {id}; `contact-score deliveries list` names the latest")
-    aside = await database.read(
-        "SELECT position, dedupe_key AS key, reason, item FROM quarantine WHERE delivery_id = $1 ORDER BY position", id
-    )
-    return Delivery(**rows[0]), [SetAside(**row) for row in aside]
+    quarantined = models.Quarantined.filter(delivery_id=id).order_by("position")
+    aside = await database.load(quarantined, "position", "dedupe_key", "reason", "item")
+    return Delivery(**rows[0]), [SetAside(key=row.pop("dedupe_key"), **row) for row in aside]
 
 
 _COLUMNS = (

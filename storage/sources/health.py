@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 from storage import jobs
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.people import Workspace
 from storage.domain.source_health import BUSY, BUSY_WITHIN, IN_A_ROW, SourceHealth, judge_health
@@ -30,11 +30,8 @@ class HealthChange:
 
 async def list_troubled(workspace: Workspace) -> dict[str, SourceHealth]:
     """Return the health of each source that does not work, by slug."""
-    rows = await database.read(
-        "SELECT slug, standing FROM sources WHERE workspace_id = $1 AND standing <> $2",
-        workspace.id,
-        SourceHealth.WORKS,
-    )
+    troubled = models.Source.filter(workspace_id=workspace.id).exclude(standing=SourceHealth.WORKS)
+    rows = await database.load(troubled, "slug", "standing")
     return {row["slug"]: SourceHealth(row["standing"]) for row in rows}
 
 
@@ -73,10 +70,8 @@ async def check_sources(workspace: Workspace, *, now: int) -> list[tuple[str, So
 
 async def _count_deliveries(source: int, *, after: int, limit: int) -> int:
     """Return the number of deliveries of a source after a time in µs, counted up to *limit*."""
-    rows = await database.read(
-        "SELECT id FROM deliveries WHERE source_id = $1 AND received_at > $2 LIMIT $3", source, after, limit
-    )
-    return len(rows)
+    deliveries = models.Delivery.filter(source_id=source, received_at__gt=after).limit(limit)
+    return len(await database.load(deliveries, "id"))
 
 
 async def _save_change(
@@ -135,9 +130,5 @@ async def load_unreported(workspace: Workspace, *, source: int) -> HealthChange 
 
 async def record_reported(workspace: Workspace, *, changed: HealthChange) -> None:
     """Record that an admin was informed of a source's health. The health may have changed again since."""
-    await database.change(
-        "UPDATE sources SET told = $3 WHERE workspace_id = $1 AND slug = $2",
-        workspace.id,
-        changed.source,
-        changed.standing,
-    )
+    source = models.Source.filter(workspace_id=workspace.id, slug=changed.source)
+    await database.current_database().writer.update(source, told=changed.standing)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from storage import jobs
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.backoff import SECOND
 from storage.domain.errors import StorageUnavailable, UnknownSource
@@ -60,9 +60,7 @@ async def enqueue_readbacks(session: Session, readbacks: Iterable[tuple[Identity
 
 async def restart_readback(session: Session, workspace: int, source: str, *, now: int) -> None:
     """Queue a read-back for every contact of a source that has no address, and clear the source's last failure."""
-    await session.rows(
-        "UPDATE sources SET unread = NULL, unread_at = NULL WHERE workspace_id = $1 AND slug = $2", workspace, source
-    )
+    await session.update(models.Source.filter(workspace_id=workspace, slug=source), unread=None, unread_at=None)
     identities = await session.rows(
         "SELECT i.id, i.workspace_id, i.namespace FROM identities i JOIN contacts c ON c.id = i.contact_id"
         " JOIN contacts r ON r.id = coalesce(c.merged_into, c.id)"
@@ -109,13 +107,8 @@ async def load_request(workspace: Workspace, *, job: Job) -> Wanted | None:
 
 async def record_failure(workspace: Workspace, *, source: str, id: str, because: str, now: int) -> None:
     """Record at a source why one of its contacts could not be read."""
-    await database.change(
-        "UPDATE sources SET unread = $3, unread_at = $4 WHERE workspace_id = $1 AND slug = $2",
-        workspace.id,
-        source,
-        f"{source}:{id} {because}",
-        now,
-    )
+    failed = models.Source.filter(workspace_id=workspace.id, slug=source)
+    await database.current_database().writer.update(failed, unread=f"{source}:{id} {because}", unread_at=now)
 
 
 async def clear_failure(workspace: Workspace, *, source: str, id: str) -> None:

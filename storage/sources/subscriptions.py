@@ -5,8 +5,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from tortoise.queryset import QuerySet
+
 from storage.audit import AuditAction, Document, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import LARGEST_ID, Row, Session
 from storage.domain.errors import BadAddress, BadName, StorageUnavailable, UnknownSegment, UnknownSubscription
 from storage.domain.events import IMPORT, SEGMENT_EVENTS, EventType
@@ -86,7 +88,7 @@ async def add_subscription(
         )
         return id
 
-    return await find_subscription(workspace, id=await database.write(body), now=now)
+    return await find_with_secrets(workspace, id=await database.write(body), now=now)
 
 
 async def change_subscription(
@@ -125,17 +127,10 @@ async def change_subscription(
         }
         if after != before:
             unwatched = set(chosen_segments) - await _load_watched(session, workspace)
-            await session.rows(
-                "UPDATE subscriptions SET url = $2, events = $3, segments = $4, imports = $5,"
-                " failing_since = CASE WHEN url = $2 THEN failing_since END,"
-                " problem = CASE WHEN url = $2 THEN problem END,"
-                " paused_until = CASE WHEN url = $2 THEN paused_until ELSE 0 END WHERE id = $1",
-                row["id"],
-                after["url"],
-                json.dumps(after["events"]),
-                json.dumps(after["segments"]),
-                after["imports"],
-            )
+            values = after | {"events": json.dumps(after["events"]), "segments": json.dumps(after["segments"])}
+            if after["url"] != before["url"]:
+                values |= {"failing_since": None, "problem": None, "paused_until": 0}
+            await session.update(models.Subscription.filter(id=row["id"]), **values)
             if row["disabled_at"] is None:
                 await store_members(session, workspace, unwatched, now=now)
             await _update_keeping(session, workspace, now=now)
@@ -161,16 +156,15 @@ async def rotate_subscription(workspace: Workspace, *, id: int, secret: str, by:
             for old, retires_at in current.items()
             if old != secret and (retires_at is None or retires_at > now)
         }
-        await session.rows(
-            "UPDATE subscriptions SET secrets = $2 WHERE id = $1", row["id"], _seal_secrets({secret: None, **remaining})
-        )
+        sealed = _seal_secrets({secret: None, **remaining})
+        await session.update(models.Subscription.filter(id=row["id"]), secrets=sealed)
         counts: list[Document] = [{"secrets": len(current)}, {"secrets": 1 + len(remaining)}]
         await record_subscription_change(
             session, workspace, AuditAction.SUBSCRIPTION_ROTATED, row["id"], *counts, by=by, now=now
         )
 
     await database.write(body)
-    return await find_subscription(workspace, id=id, now=now)
+    return await find_with_secrets(workspace, id=id, now=now)
 
 
 async def remove_subscription(workspace: Workspace, *, id: int, by: str, now: int) -> None:
@@ -178,8 +172,8 @@ async def remove_subscription(workspace: Workspace, *, id: int, by: str, now: in
 
     async def body(session: Session) -> None:
         row = await _lock(session, workspace, id)
-        await session.rows("DELETE FROM event_deliveries WHERE subscription_id = $1", row["id"])
-        await session.rows("DELETE FROM subscriptions WHERE id = $1", row["id"])
+        await session.delete(models.EventDelivery.filter(subscription_id=row["id"]))
+        await session.delete(models.Subscription.filter(id=row["id"]))
         await _update_keeping(session, workspace, now=now)
         await record_subscription_change(
             session, workspace, AuditAction.SUBSCRIPTION_REMOVED, row["id"], _describe(row), None, by=by, now=now
@@ -215,29 +209,38 @@ async def resume(session: Session, workspace: Workspace, *, id: int, now: int) -
         return None
     unwatched = set(json.loads(row["segments"])) - await _load_watched(session, workspace)
     await store_members(session, workspace, unwatched, now=now)
-    await session.rows(
-        "UPDATE subscriptions SET disabled_at = NULL, failing_since = NULL, paused_until = 0 WHERE id = $1", row["id"]
-    )
+    disabled = models.Subscription.filter(id=row["id"])
+    await session.update(disabled, disabled_at=None, failing_since=None, paused_until=0)
     await _update_keeping(session, workspace, now=now)
     return str(row["problem"])
 
 
-async def find_subscription(workspace: Workspace, *, id: int, now: int) -> Subscription:
+async def find_subscription(workspace: Workspace, *, id: int) -> Subscription:
+    """Return a subscription without its secrets. Raises UnknownSubscription."""
+    return _make_subscription(await _load_row(workspace, id))
+
+
+async def find_with_secrets(workspace: Workspace, *, id: int, now: int) -> Subscription:
     """Return a subscription with the secrets that are valid *now*.
 
     Raises UnknownSubscription, or StorageUnavailable if the vault lacks their key.
     """
+    row = await _load_row(workspace, id)
+    try:
+        secrets = _unseal_secrets(row["secrets"])
+    except (CannotUnlock, NoKeys) as exc:
+        raise StorageUnavailable(str(exc)) from exc
+    valid = tuple(secret for secret, retires_at in secrets.items() if retires_at is None or retires_at > now)
+    return replace(_make_subscription(row), secrets=valid)
+
+
+async def _load_row(workspace: Workspace, id: int) -> Row:
     rows = await database.read(
         "SELECT * FROM subscriptions WHERE workspace_id = $1 AND id = $2", workspace.id, min(id, LARGEST_ID)
     )
     if not rows:
         raise _make_unknown_error(id)
-    try:
-        secrets = _unseal_secrets(rows[0]["secrets"])
-    except (CannotUnlock, NoKeys) as exc:
-        raise StorageUnavailable(str(exc)) from exc
-    valid = tuple(secret for secret, retires_at in secrets.items() if retires_at is None or retires_at > now)
-    return replace(_make_subscription(rows[0]), secrets=valid)
+    return rows[0]
 
 
 async def subscriptions(workspace: Workspace) -> list[Subscription]:
@@ -253,13 +256,9 @@ async def load_subscriptions(session: Session, workspace: Workspace) -> list[Sub
 
 async def _update_keeping(session: Session, workspace: Workspace, *, now: int) -> None:
     """Store until when events are written, and whether segments are watched, after a change of subscriptions."""
-    await session.rows(
-        "UPDATE workspaces SET watches_segments = $2 WHERE id = $1",
-        workspace.id,
-        bool(await _load_watched(session, workspace)),
-    )
-    sql = "SELECT id FROM subscriptions WHERE workspace_id = $1 AND disabled_at IS NULL LIMIT 1"
-    if await session.rows(sql, workspace.id):
+    watched = await _load_watched(session, workspace)
+    await session.update(models.Workspace.filter(id=workspace.id), watches_segments=bool(watched))
+    if await session.load(_filter_enabled(workspace).limit(1), "id"):
         await keep_events(session, workspace.id, until=FOREVER)
     else:  # the feed may still be read
         await session.rows(
@@ -275,10 +274,12 @@ async def watched_segments(workspace: Workspace) -> set[str]:
 
 
 async def _load_watched(session: Session, workspace: Workspace) -> set[str]:
-    rows = await session.rows(
-        "SELECT segments FROM subscriptions WHERE workspace_id = $1 AND disabled_at IS NULL", workspace.id
-    )
+    rows = await session.load(_filter_enabled(workspace), "segments")
     return {name for row in rows for name in json.loads(row["segments"])}
+
+
+def _filter_enabled(workspace: Workspace) -> QuerySet[models.Subscription]:
+    return models.Subscription.filter(workspace_id=workspace.id, disabled_at__isnull=True)
 
 
 async def _lock(session: Session, workspace: Workspace, id: int) -> Row:

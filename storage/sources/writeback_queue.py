@@ -1,8 +1,9 @@
 """Queue the write-backs: the scores that are written to a property of a contact in its CRM.
 
-The transaction that changes a score queues a job for the contact, in the lane of the source. What is written are the
-scores at the time of writing, so that several changes of a contact become one request. The table `write_backs` has what
-was written last: scores that time or a new definition changed are found by comparing with it, once a day.
+The transaction that changes a score queues a job for the contact, in the lane of the source. The job writes the scores
+that the contact has when the job runs, so several changes of a contact become one request. The table `write_backs` has
+the values that were written last. A daily job compares them with the current scores, to find the scores that changed
+through decay or a new definition.
 """
 
 import json
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from storage import jobs
 from storage.audit import AuditAction, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.domain.backoff import SECOND
 from storage.domain.decay import shown
@@ -24,14 +25,16 @@ from storage.jobs import Job, NewJob
 from storage.scoring import definitions
 from storage.vault import CannotUnlock
 
-WRITE = "write_back"  #: the kind of the jobs that write the scores of a contact to a source
-LANE = "write/"  #: lane prefix, followed by the slug of a source; each source's lane makes one request at a time
+WRITE_BACK = "write_back"  #: the kind of the jobs that write the scores of a contact to a source
+LANE_PREFIX = "write/"  #: followed by the slug of a source; each source's lane makes one request at a time
 REFRESH = "refresh_write_backs"  #: the kind and the lane of the job that looks for scores to write, every REFRESH_EVERY
 REFRESH_EVERY = DAY
-TELL = "writing_paused"  #: the kind and the lane of the jobs that tell an admin that scores are no longer written
-TOGETHER = 2 * SECOND  #: the delay in which changes are collected
-PAGE = 500  #: contacts compared at once
-SYSTEM = "system"  #: who, in the record of changes, if this app stopped writing by itself
+NOTIFY_PAUSED = (
+    "writing_paused"  #: the kind and the lane of the jobs that tell an admin that scores are no longer written
+)
+COLLECT_FOR = 2 * SECOND  #: the time from a change to its job, so that further changes are written with it
+PAGE_SIZE = 500  #: contacts compared at once
+SYSTEM = "system"  #: the author, in the record of changes, if this app stopped writing by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,23 +44,23 @@ class ContactWrite:
     identity: int  #: the row id of the contact's id
     id: str  #: the contact's id in the source's system
     contact: int
-    values: Mapping[str, int | None]  #: property → value, without those that the contact has already
-    written: Mapping[str, int | None]  #: what it has afterwards
+    values: Mapping[str, int | None]  #: property → value, for the properties that differ from what was written last
+    written: Mapping[str, int | None]  #: property → value, for all properties as they are after this write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """The contacts to write next, and the jobs that are done with them."""
+    """The contacts to write next, and the row ids of the jobs that are finished when they are written."""
 
     writes: Sequence[ContactWrite]
     jobs: Collection[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Writing:
+class WriteBackStatus:
     """The state of the write-backs of a source. Times in µs UTC."""
 
-    waiting: int  #: number of contacts in the queue
+    waiting: int  #: the number of contacts in the queue
     problem: str | None  #: why the last scores were not written
     problem_at: int | None
     paused_at: int | None
@@ -65,34 +68,37 @@ class Writing:
 
 async def enqueue_write_backs(session: Session, contacts: Iterable[tuple[int, str, int]], *, at: int, now: int) -> None:
     """Queue contacts to be written at *at*, each as (workspace id, slug of the source, contact)."""
-    # The key is unique: a job that is being worked on may have read the scores already.
+    # The key is unique: a running job for the contact may have read the scores before this change.
     new_jobs = [
         NewJob(
-            workspace=workspace, kind=WRITE, lane=LANE + slug, key=f"{slug}/{contact}/{secrets.token_hex(8)}",
-            subject=contact, due_at=at,
+            workspace=workspace, kind=WRITE_BACK, lane=LANE_PREFIX + slug,
+            key=f"{slug}/{contact}/{secrets.token_hex(8)}", subject=contact, due_at=at,
         )
         for workspace, slug, contact in sorted(set(contacts))
     ]  # fmt: skip  # owner and lane, content, time
     await jobs.enqueue(session, new_jobs, now=now)
 
 
-async def update_writing(session: Session, workspace: Workspace) -> None:
-    """Store which sources get scores, after a change of the sources. The caller holds the definitions exclusively."""
-    rows = await session.rows(
-        "SELECT slug, settings FROM sources WHERE workspace_id = $1 AND writing_paused_at IS NULL ORDER BY slug",
-        workspace.id,
-    )
-    writing = {row["slug"]: sorted(json.loads(row["settings"]).get("write_back", ())) for row in rows}
-    chosen = {slug: keys for slug, keys in writing.items() if keys}
-    await session.rows(
-        "UPDATE workspaces SET write_backs = $2 WHERE id = $1", workspace.id, json.dumps(chosen) if chosen else None
-    )
+async def save_writing_sources(session: Session, workspace: Workspace) -> None:
+    """Store which sources get scores of which types in `workspaces.write_backs`, after a change of the sources.
+
+    The caller holds the exclusive lock on the definitions.
+    """
+    sources = models.Source.filter(workspace_id=workspace.id, writing_paused_at__isnull=True).order_by("slug")
+    rows = await session.load(sources, "slug", "settings")
+    score_types = {row["slug"]: sorted(json.loads(row["settings"]).get("write_back", ())) for row in rows}
+    written = {slug: keys for slug, keys in score_types.items() if keys}
+    write_backs = json.dumps(written) if written else None
+    await session.update(models.Workspace.filter(id=workspace.id), write_backs=write_backs)
 
 
-async def restart_writing(session: Session, workspace: Workspace, slug: str, *, anew: bool, now: int) -> None:
-    """Write the scores of all contacts of a source that differ from what was written; *anew*: of all contacts.
+async def restart_write_backs(
+    session: Session, workspace: Workspace, slug: str, *, forget_written: bool, now: int
+) -> None:
+    """Resume writing to a source, and queue the contacts with scores that differ from what was written last.
 
-    If the source does not write, its queue is deleted. The caller holds the definitions exclusively.
+    *forget_written* writes the scores of all contacts again. If the source no longer gets scores, its queue is
+    deleted. The caller holds the exclusive lock on the definitions.
     """
     rows = await session.rows(
         "UPDATE sources SET unwritten = NULL, unwritten_at = NULL, writing_paused_at = NULL"
@@ -100,37 +106,36 @@ async def restart_writing(session: Session, workspace: Workspace, slug: str, *, 
         workspace.id,
         slug,
     )
-    if anew:
-        await session.rows("DELETE FROM write_backs WHERE source_id = $1", rows[0]["id"])
-    await update_writing(session, workspace)
+    if forget_written:
+        await session.delete(models.WriteBack.filter(source_id=rows[0]["id"]))
+    await save_writing_sources(session, workspace)
     if json.loads(rows[0]["settings"]).get("write_back"):
         await enqueue_refresh(session, workspace, now=now)
     else:
-        await stop_writing(session, workspace, slug)
+        await delete_queue(session, workspace, slug)
 
 
-async def stop_writing(session: Session, workspace: Workspace, slug: str) -> None:
-    """Delete the queue of a source, and its lane."""
-    await jobs.delete_lane(session, workspace.id, LANE + slug)
+async def delete_queue(session: Session, workspace: Workspace, slug: str) -> None:
+    """Delete the jobs in the lane of a source, and the lane."""
+    await jobs.delete_lane(session, workspace.id, LANE_PREFIX + slug)
 
 
 async def enqueue_refresh(session: Session, workspace: Workspace, *, now: int) -> None:
-    """Enqueue a job that queues the scores which differ from what was written, if any source gets scores."""
-    (row,) = await session.rows("SELECT write_backs FROM workspaces WHERE id = $1", workspace.id)
+    """Enqueue a job that looks for scores to write now, if any source gets scores."""
+    (row,) = await session.load(models.Workspace.filter(id=workspace.id), "write_backs")
     if row["write_backs"] is not None:
         key = f"now/{secrets.token_hex(8)}"
         job = NewJob(workspace=workspace.id, kind=REFRESH, lane=REFRESH, key=key, subject=0, due_at=now)
         await jobs.enqueue(session, [job], now=now)
 
 
-async def load_token(workspace: Workspace, *, source: Source) -> str | None:
-    """Return the API token of a source that writes scores, or None if it has none or is paused."""
-    rows = await database.read(
-        "SELECT api_token FROM sources WHERE workspace_id = $1 AND id = $2 AND api_token IS NOT NULL"
-        " AND writing_paused_at IS NULL",
-        workspace.id,
-        source.id,
-    )
+async def load_api_token(workspace: Workspace, *, source: Source) -> str | None:
+    """Return the API token of a source, or None if the source has none or its write-backs are paused.
+
+    Raises StorageUnavailable if the key that the token was sealed with is missing.
+    """
+    unpaused = models.Source.filter(workspace_id=workspace.id, id=source.id, writing_paused_at__isnull=True)
+    rows = await database.load(unpaused.filter(api_token__isnull=False), "api_token")
     if not rows:
         return None
     try:
@@ -139,10 +144,13 @@ async def load_token(workspace: Workspace, *, source: Source) -> str | None:
         raise StorageUnavailable(str(exc).rstrip(".")) from exc
 
 
-async def load_batch(workspace: Workspace, *, source: Source, job: Job, most: int, now: int) -> Batch:
-    """Return the first contacts of the queue of a source, at most *most*; *job* is the claimed job."""
-    # Listed before the scores are read: a later change has a job of its own.
-    due = await jobs.list_due_in_lane(workspace, lane=job.lane, kind=WRITE, now=now, most=10 * most)
+async def load_next_batch(workspace: Workspace, *, source: Source, job: Job, most: int, now: int) -> Batch:
+    """Return the first contacts in the queue of a source, at most *most*. *job* is the claimed job.
+
+    The ids of merged contacts are written with the scores of the contact that they were merged into.
+    """
+    # The jobs are listed before the scores are read: a later change has a job of its own.
+    due = await jobs.list_due_in_lane(workspace, lane=job.lane, kind=WRITE_BACK, now=now, most=10 * most)
     due = {job.id: job.subject, **due}
     contacts = set(list(dict.fromkeys(due.values()))[:most])
     rows = await database.read(
@@ -156,12 +164,12 @@ async def load_batch(workspace: Workspace, *, source: Source, job: Job, most: in
         workspace.id,
         source.slug,
     )
-    writes = await _compare(workspace, source.settings.write_back, rows, now=now)
+    writes = await _list_writes(workspace, source.settings.write_back, rows, now=now)
     return Batch(writes=writes, jobs=[id for id, contact in due.items() if contact in contacts])
 
 
 async def record_written(workspace: Workspace, *, source: Source, writes: Collection[ContactWrite]) -> None:
-    """Record what was written to contacts."""
+    """Record the values that a source accepted."""
     await database.change(
         "INSERT INTO write_backs (source_id, identity_id, written)"
         " SELECT CAST($2 AS BIGINT), i.id, given.written FROM given(identity bigint, written text)"
@@ -173,18 +181,14 @@ async def record_written(workspace: Workspace, *, source: Source, writes: Collec
     )
 
 
-async def clear_refusal(workspace: Workspace, *, source: Source) -> None:
-    """Clear the last problem of a source, because scores were written to it."""
-    await database.change(
-        "UPDATE sources SET unwritten = NULL, unwritten_at = NULL"
-        " WHERE workspace_id = $1 AND id = $2 AND unwritten IS NOT NULL",
-        workspace.id,
-        source.id,
-    )
+async def clear_problem(workspace: Workspace, *, source: Source) -> None:
+    """Clear the recorded problem of a source, because scores were written to it."""
+    failed = models.Source.filter(workspace_id=workspace.id, id=source.id, unwritten__isnull=False)
+    await database.current_database().writer.update(failed, unwritten=None, unwritten_at=None)
 
 
-async def record_refusal(workspace: Workspace, *, source: Source, because: str, now: int) -> str | None:
-    """Record why scores were not written to a contact. Return the problem before, if nothing was written since."""
+async def record_problem(workspace: Workspace, *, source: Source, because: str, now: int) -> str | None:
+    """Record why scores were not written to a contact. Return the problem recorded before, if it was not cleared."""
     rows = await database.read(
         "SELECT unwritten FROM sources WHERE workspace_id = $1 AND id = $2", workspace.id, source.id
     )
@@ -198,8 +202,8 @@ async def record_refusal(workspace: Workspace, *, source: Source, because: str, 
     return rows[0]["unwritten"] if rows else None
 
 
-async def pause_writing(workspace: Workspace, *, source: Source, because: str, now: int) -> None:
-    """Stop writing to a source until its settings are changed, and tell an admin once."""
+async def pause_write_backs(workspace: Workspace, *, source: Source, because: str, now: int) -> None:
+    """Stop writing to a source until its settings are changed, and queue one message to an admin."""
 
     async def body(session: Session) -> None:
         await definitions.lock_exclusively(session, workspace)
@@ -213,21 +217,26 @@ async def pause_writing(workspace: Workspace, *, source: Source, because: str, n
         )
         if not paused:
             return
-        await update_writing(session, workspace)
-        await stop_writing(session, workspace, source.slug)
+        await save_writing_sources(session, workspace)
+        await delete_queue(session, workspace, source.slug)
         await record_change(
             session, workspace, who=SYSTEM, what=AuditAction.WRITING_PAUSED, subject=source.slug,
             before=None, after={"because": because}, now=now,
         )  # fmt: skip  # who and what, then the states
         job = NewJob(
-            workspace=workspace.id, kind=TELL, lane=TELL, key=f"{source.id}/{now}", subject=source.id, due_at=now
+            workspace=workspace.id,
+            kind=NOTIFY_PAUSED,
+            lane=NOTIFY_PAUSED,
+            key=f"{source.id}/{now}",
+            subject=source.id,
+            due_at=now,
         )
         await jobs.enqueue(session, [job], now=now)
 
     await database.write(body)
 
 
-async def writing_status(workspace: Workspace, *, source: str) -> Writing:
+async def load_write_back_status(workspace: Workspace, *, source: str) -> WriteBackStatus:
     """Return the state of a source's write-backs. Raises UnknownSource."""
     rows = await database.read(
         "SELECT s.unwritten, s.unwritten_at, s.writing_paused_at, (SELECT count(DISTINCT j.subject) FROM jobs j"
@@ -235,12 +244,12 @@ async def writing_status(workspace: Workspace, *, source: str) -> Writing:
         " FROM sources s WHERE s.workspace_id = $1 AND s.slug = $2",
         workspace.id,
         source,
-        LANE + source,
+        LANE_PREFIX + source,
     )
     if not rows:
         raise UnknownSource
     (row,) = rows
-    return Writing(
+    return WriteBackStatus(
         waiting=row["waiting"],
         problem=row["unwritten"],
         problem_at=row["unwritten_at"],
@@ -248,35 +257,32 @@ async def writing_status(workspace: Workspace, *, source: str) -> Writing:
     )
 
 
-async def refresh(workspace: Workspace, *, now: int) -> int:
+async def enqueue_differing(workspace: Workspace, *, now: int) -> int:
     """Queue the contacts with scores that differ from what was written to their source, and return their number."""
     count = 0
-    rows = await database.read(
-        "SELECT slug, settings FROM sources WHERE workspace_id = $1 AND writing_paused_at IS NULL ORDER BY slug",
-        workspace.id,
-    )
-    for row in rows:
+    sources = models.Source.filter(workspace_id=workspace.id, writing_paused_at__isnull=True).order_by("slug")
+    for row in await database.load(sources, "slug", "settings"):
         slug, write_back = row["slug"], json.loads(row["settings"]).get("write_back")
         after: str | None = "" if write_back else None
         while after is not None:
             contacts, after = await _find_differing(workspace, slug, write_back, after=after, now=now)
-            chosen = [(workspace.id, slug, contact) for contact in contacts]
+            writes = [(workspace.id, slug, contact) for contact in contacts]
 
-            async def body(session: Session, chosen: Sequence[tuple[int, str, int]] = chosen) -> None:
-                await enqueue_write_backs(session, chosen, at=now, now=now)
+            async def body(session: Session, writes: Sequence[tuple[int, str, int]] = writes) -> None:
+                await enqueue_write_backs(session, writes, at=now, now=now)
 
-            if chosen:
+            if writes:
                 await database.write(body)
-            count += len(chosen)
+            count += len(writes)
     return count
 
 
 async def _find_differing(
     workspace: Workspace, slug: str, write_back: Mapping[str, str], *, after: str, now: int
 ) -> tuple[set[int], str | None]:
-    """Return those contacts on a page of a source that have other scores than were written.
+    """Return the contacts on one page of a source's contacts that have other scores than were written last.
 
-    *after* is the id that the page begins after. The second value is the one for the next page; None: it was the last.
+    *after* is the last id of the page before. The second value is *after* for the next page, or None after the last.
     """
     rows = await database.read(
         "SELECT i.id, i.value, CASE WHEN c.merged_into > 0 THEN c.merged_into ELSE c.id END AS root, b.written"
@@ -285,18 +291,19 @@ async def _find_differing(
         workspace.id,
         slug,
         after,
-        PAGE,
+        PAGE_SIZE,
     )
-    differing = {write.contact for write in await _compare(workspace, write_back, rows, now=now)}
-    return differing, rows[-1]["value"] if len(rows) == PAGE else None
+    differing = {write.contact for write in await _list_writes(workspace, write_back, rows, now=now)}
+    return differing, rows[-1]["value"] if len(rows) == PAGE_SIZE else None
 
 
-async def _compare(
+async def _list_writes(
     workspace: Workspace, write_back: Mapping[str, str], rows: Sequence[Row], *, now: int
 ) -> list[ContactWrite]:
-    """Return the contacts with scores to write. *rows* have the columns id, value, root, written.
+    """Return the contacts with scores that differ from what was written last.
 
-    *write_back* has the property of each score type. A property is cleared only if a value was written to it.
+    *rows* have the columns id and value (of the contact's id in the source), root (the contact that has the scores) and
+    written. *write_back* maps score types to properties. A property is cleared only if a value was written to it.
     """
     types = {score_type.key: score_type for score_type in await definitions.score_types(workspace)}
     by_property = {property: types[key] for key, property in sorted(write_back.items()) if key in types}

@@ -19,7 +19,7 @@ from storage.domain.facts import Item, Op
 from storage.domain.filters.terms import Filter
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved, Recorded, Status, Submission
+from storage.domain.submissions import Recorded, ScoreChanged, Status, Submission
 from storage.job_runner import Handler, JobResult, RetryLater, run_here
 from storage.jobs import Job
 from storage.ledger import contacts
@@ -172,10 +172,10 @@ def _count_slice(
 ) -> None:
     result.done += len(ids)
     result.missing += len(ids) - len(existing)
-    result.unsent += recorded.unsent
-    moved: dict[int, list[Moved]] = {}
-    for move in recorded.moved:
-        moved.setdefault(move.contact, []).append(move)
+    result.unsent += recorded.own_follow_ups
+    score_changes: dict[int, list[ScoreChanged]] = {}
+    for move in recorded.score_changes:
+        score_changes.setdefault(move.contact, []).append(move)
     outcomes: dict[int, list[tuple[Item, Status]]] = {}
     for item, outcome in zip(items, recorded.outcomes, strict=True):
         assert isinstance(item.contact, int)
@@ -183,7 +183,7 @@ def _count_slice(
         if outcome.status is Status.QUARANTINED:
             result.reason = result.reason or outcome.reason
     for contact in existing:
-        _count_contact(result, change, contact, outcomes.get(contact.id, []), moved.get(contact.id, []))
+        _count_contact(result, change, contact, outcomes.get(contact.id, []), score_changes.get(contact.id, []))
 
 
 def _count_contact(
@@ -191,25 +191,25 @@ def _count_contact(
     change: BulkChange,
     contact: Contact,
     outcomes: Sequence[tuple[Item, Status]],
-    moved: Sequence[Moved],
+    score_changes: Sequence[ScoreChanged],
 ) -> None:
     if any(status is Status.QUARANTINED for _, status in outcomes):
         result.refused += 1
         return
     is_repeat = any(status is Status.DUPLICATE for _, status in outcomes)
     states_fields = any(item.fields for item, _ in outcomes)
-    if not (states_fields or is_repeat or any(move.before != move.after for move in moved)):
+    if not (states_fields or is_repeat or any(move.before != move.after for move in score_changes)):
         result.same += 1
         return
     result.changed += 1
     amounts = {score.score: score for score in change.scores}
-    result.cut += any(is_cut(move, amounts.get(move.score_type.key)) for move in moved)
+    result.cut += any(is_cut(move, amounts.get(move.score_type.key)) for move in score_changes)
     if len(result.first) < FIRST:
-        scores = [(move.score_type.key, move.before, move.after) for move in moved if move.before != move.after]
+        scores = [(move.score_type.key, move.before, move.after) for move in score_changes if move.before != move.after]
         result.first.append((contact.id, scores))
 
 
-def is_cut(move: Moved, change: ScoreChange | None) -> bool:
+def is_cut(move: ScoreChanged, change: ScoreChange | None) -> bool:
     """Return whether the range of a score has cut what was added to it."""
     if change is None or change.op is not Op.ADD or move.after is None:
         return False

@@ -11,7 +11,7 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger.committer import record
 from storage.ledger.facts import find_undo_in_force
-from storage.ledger.refold_job import fold_pending
+from storage.ledger.refold_job import refold_pending
 from storage.transfer.csv_files import CsvFile
 
 SOURCE = "import"
@@ -70,14 +70,14 @@ async def undo_import(
         recorded = await record(workspace, undo, now=now)
     except NothingToUndo as exc:
         raise NothingToUndo(f"nothing was imported from {file.path.name}, as it is now") from exc
-    scores, folded = len(recorded.moved), 0
+    scores, folded = len(recorded.score_changes), 0
 
     def count(slice: Recorded) -> None:
         nonlocal scores, folded
-        scores += len(slice.moved)
+        scores += len(slice.score_changes)
         folded += len(slice.undone)
         progress(folded, recorded.pending)
 
     if recorded.pending:
-        await fold_pending(workspace, undo=undo.batch, on_slice=count, clock=clock)
+        await refold_pending(workspace, undo=undo.batch, on_slice=count, clock=clock)
     return UndoneImport(scores=scores, contacts=len(recorded.undone) or recorded.pending)

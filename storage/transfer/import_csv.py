@@ -10,11 +10,11 @@ from storage.db import database
 from storage.domain.contacts import Contact
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.domain.submissions import Moved, Recorded, Status, Submission
+from storage.domain.submissions import Recorded, ScoreChanged, Status, Submission
 from storage.ledger import contacts
 from storage.ledger.committer import record, rehearse
 from storage.ledger.facts import find_undo_in_force
-from storage.ledger.refold_job import fold_pending
+from storage.ledger.refold_job import refold_pending
 from storage.transfer.csv_files import CsvFile, Row
 from storage.transfer.import_activities import ActivityReader
 from storage.transfer.import_batch import SOURCE, batch_of, build_undo, record_import
@@ -140,7 +140,7 @@ async def _record_and_report(
     """Record a submission, or rehearse it if *dry_run*, and add its effect on the scores to the report."""
 
     async def load_entering(session: database.Session, recorded: Recorded) -> tuple[Recorded, dict[int, Contact]]:
-        ids = [move.contact for move in recorded.moved if _is_entering(move)][:MOST_NAMED]
+        ids = [move.contact for move in recorded.score_changes if _is_entering(move)][:MOST_NAMED]
         return recorded, {contact.id: contact for contact in await contacts.load_contacts(session, workspace, ids=ids)}
 
     if dry_run:
@@ -150,15 +150,15 @@ async def _record_and_report(
     recorded = await record(workspace, submission, now=now)
     slices = [recorded]
     if recorded.pending:
-        await fold_pending(workspace, undo=submission.batch, on_slice=slices.append, clock=lambda: now)
+        await refold_pending(workspace, undo=submission.batch, on_slice=slices.append, clock=lambda: now)
     for part in slices:
         _report_moves(report, *await load_entering(database.current_database().reader, part))
     return recorded
 
 
 def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[int, Contact]) -> None:
-    report.unasked += recorded.unasked
-    for move in recorded.moved:
+    report.unasked += recorded.muted_follow_ups
+    for move in recorded.score_changes:
         effect = report.scores.setdefault(move.score_type.key, ScoreEffect(move.score_type))
         effect.changed += move.before != move.after
         effect.leaving += move.score_type.is_top(move.before) and not move.score_type.is_top(move.after)
@@ -167,7 +167,7 @@ def _report_moves(report: Report, recorded: Recorded, contacts_by_id: Mapping[in
             effect.first.append((contacts_by_id[move.contact].shown, move.before, move.after))
 
 
-def _is_entering(move: Moved) -> bool:
+def _is_entering(move: ScoreChanged) -> bool:
     return move.score_type.is_top(move.after) and not move.score_type.is_top(move.before)
 
 

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from storage.alerts.rules import load_rules
 from storage.audit import AuditAction, record_change
-from storage.db import database
+from storage.db import database, models
 from storage.db.database import Row, Session
 from storage.db.errors import is_row_error
 from storage.db.snapshot import ReadRows, open_snapshot
@@ -195,8 +195,8 @@ async def import_ledger(
     """
 
     async def body(session: Session) -> tuple[int, int]:
-        for table in ("contacts", "facts"):
-            if await session.rows(f"SELECT 1 AS there FROM {table} WHERE workspace_id = $1 LIMIT 1", workspace.id):
+        for model in (models.Contact, models.Fact):
+            if await session.load(model.filter(workspace_id=workspace.id).limit(1), "id"):
                 raise WorkspaceNotEmpty
         with path.open(encoding="utf-8") as file:
             reader = _Reader(file, progress)
@@ -280,10 +280,8 @@ async def _insert_types(session: Session, workspace: Workspace, reader: _Reader,
         "DELETE FROM definitions WHERE score_type_id IN (SELECT id FROM score_types WHERE workspace_id = $1)",
         workspace.id,
     )
-    await session.rows("DELETE FROM score_types WHERE workspace_id = $1", workspace.id)
-    await session.rows(
-        "UPDATE workspaces SET default_type = $2 WHERE id = $1", workspace.id, str(header["default_type"])
-    )
+    await session.delete(models.ScoreType.filter(workspace_id=workspace.id))
+    await session.update(models.Workspace.filter(id=workspace.id), default_type=str(header["default_type"]))
     for score_type in types:
         (row,) = await session.rows(
             "INSERT INTO score_types (workspace_id, key, live, created_at) VALUES ($1, $2, $3, $4) RETURNING id",

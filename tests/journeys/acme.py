@@ -28,7 +28,7 @@ from storage.reading.search import find
 from storage.scoring.definitions import add_score_type, score_types
 from storage.sources.config import add_source
 from storage.workspaces import find_workspace
-from tests.conftest import KEY, fresh
+from tests.conftest import KEY, copy_whole, fresh
 from tests.postgres import Databases
 from tests.slack.foreign import ForeignSlack, ReceivedCall, Sent
 from tests.storage import raw
@@ -392,11 +392,11 @@ async def database_url(
 @pytest.fixture(scope="session")
 async def acme_file(sqlite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a SQLite file with Acme's workspace, which is copied for each test, because filling it takes longer."""
-    file = tmp_path_factory.mktemp("acme") / "template.db"
-    shutil.copy(sqlite_file, file)
-    async with open_acme(f"sqlite://{file}"):
+    folder = tmp_path_factory.mktemp("acme")
+    shutil.copy(sqlite_file, folder / "filled.db")
+    async with open_acme(f"sqlite://{folder / 'filled.db'}"):
         pass
-    return file
+    return copy_whole(folder / "filled.db", folder / "template.db")
 
 
 @pytest.fixture

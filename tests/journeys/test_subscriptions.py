@@ -7,8 +7,8 @@ from storage.domain.sources import SourceSettings
 from storage.events.deliveries import Failure, next_delivery, record_failure
 from storage.events.publish import publish_events
 from storage.sources.config import add_source
-from storage.sources.subscriptions import add_subscription, find_subscription, subscriptions
-from storage.sources.writeback_queue import pause_writing
+from storage.sources.subscriptions import add_subscription, find_with_secrets, subscriptions
+from storage.sources.writeback_queue import pause_write_backs
 from tests.journeys.acme import Acme
 from tests.journeys.admin import ADMIN, ask, form_of, hand_in, press, refused
 
@@ -25,7 +25,7 @@ async def test_a_subscription_is_added_changed_and_removed(acme: Acme) -> None:
     assert "/score segment" in (await refused(acme, view, events="", segments="nobody"))["segments"]
     added = acme.seen(await hand_in(acme, view, segments="", events="score.changed, score.band_entered"))
     now = int(acme.sandbox.clock.now() * 1_000_000)
-    (secret,) = (await find_subscription(acme.workspace, id=1, now=now)).secrets
+    (secret,) = (await find_with_secrets(acme.workspace, id=1, now=now)).secrets
     assert added == (
         "Added the subscription 1. Events are sent to `https://example.invalid/hook?a=b&amp;c=d`\n"
         f"They are signed as Standard Webhooks, with the secret `{secret}`\n"
@@ -40,7 +40,7 @@ async def test_a_subscription_is_added_changed_and_removed(acme: Acme) -> None:
     )
 
     rotated = acme.seen(await press(acme, listed, "New secret"))
-    newer, older = (await find_subscription(acme.workspace, id=1, now=now)).secrets
+    newer, older = (await find_with_secrets(acme.workspace, id=1, now=now)).secrets
     assert older == secret
     assert f"with the secret `{newer}`" in rotated
     assert secret not in rotated
@@ -119,7 +119,7 @@ async def test_an_admin_hears_that_scores_are_no_longer_written(acme: Acme) -> N
         acme.workspace, slug="hub", provider="hubspot", secrets=["s"], api_token="t",
         settings=SourceSettings(write_back={"score": "contact_score"}), by=ADMIN, now=now,
     )  # fmt: skip  # what, then who and when
-    await pause_writing(acme.workspace, source=source, because="it answered 401: <expired>", now=now)
+    await pause_write_backs(acme.workspace, source=source, because="it answered 401: <expired>", now=now)
 
     def told() -> list[Message] | None:
         return [post for post in acme.sandbox.world.posts if "no longer written" in acme.seen(post)] or None

@@ -80,7 +80,7 @@ NO_SETTINGS = {
     "alerts.broken.report_breakages", "bulk_changes.cancel_bulk_change", "bulk_changes.delete_old_bulk_changes",
     "bulk_changes.save_progress", "sent_files.cancel_file", "sent_files.confirm_file", "sent_files.delete_old_files",
     "sent_files.record_end", "sent_files.record_start",
-    "alerts.sweep.sweep", "alerts.digests.record_digest_sent", "alerts.followups.move_message",
+    "alerts.sweep.sweep_rules", "alerts.digests.record_digest_sent", "alerts.followups.move_message",
     "alerts.followups.record_message", "jobs.claim", "jobs.delete_abandoned", "jobs.enqueue_one",
     "jobs.enqueue_recurring", "jobs.give_up", "jobs.postpone", "jobs.save_position", "jobs.renew", "jobs.reschedule",
     "jobs.settle", "jobs.start", "late_answers.delete_answer", "late_answers.save_answer",
@@ -92,9 +92,9 @@ NO_SETTINGS = {
     "scoring.drafts.cancel", "scoring.fold_marked.fold_again", "sources.deliveries.count_refusal",
     "sources.deliveries.delete_old_deliveries", "sources.health.record_reported",
     "remove_workspace.remove_workspace", "sources.readback_queue.clear_failure",
-    "sources.readback_queue.record_failure", "sources.writeback_queue.clear_refusal",
-    "sources.writeback_queue.pause_writing", "sources.writeback_queue.record_refusal",
-    "sources.writeback_queue.record_written", "sources.writeback_queue.refresh", "jobs.drop_repeated",
+    "sources.readback_queue.record_failure", "sources.writeback_queue.clear_problem",
+    "sources.writeback_queue.pause_write_backs", "sources.writeback_queue.record_problem",
+    "sources.writeback_queue.record_written", "sources.writeback_queue.enqueue_differing", "jobs.drop_repeated",
     "tokens.record_token_use", "workspaces.record_welcome",
 }  # fmt: skip  # names
 # They write a part of what another function records.

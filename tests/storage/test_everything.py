@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import open_storage
 from storage.db.database import Row, read
 from storage.domain.contacts import Json, Reference
@@ -377,7 +377,7 @@ class Everything(RuleBasedStateMachine):
             assert not (outcome.status is Status.APPLIED and key in self.applied)  # no key is applied twice
             if outcome.status is Status.APPLIED:
                 self.applied.add(key)
-        self.seen["asked quietly"] += recorded.unasked
+        self.seen["asked quietly"] += recorded.muted_follow_ups
 
     @rule(key=st.sampled_from(tuple(MEANINGS)), place=st.integers(0, 4), way=st.sampled_from(WAYS))
     def redefine(self, key: str, place: int, way: str) -> None:
@@ -456,7 +456,7 @@ class Everything(RuleBasedStateMachine):
     def wait(self, span: int) -> None:
         """Advance the time, and sweep."""
         self.now += span
-        self.seen["follow-ups looked at by time"] += self.runner.run(sweep(self.team.workspace, now=self.now))
+        self.seen["follow-ups looked at by time"] += self.runner.run(sweep_rules(self.team.workspace, now=self.now))
 
     @invariant()
     def all_is_as_the_ledger_says(self) -> None:

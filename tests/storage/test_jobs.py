@@ -89,6 +89,8 @@ async def test_what_was_done_after_the_lease_is_done(team: Team) -> None:
 async def test_what_was_given_up_is_tried_again_once_it_is_put_again(team: Team) -> None:
     """A job that was given up is tried again if it is enqueued again, as the welcome message is at each start."""
     await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=NOW, now=NOW)
+    # A job that waits stays as it is.
+    await jobs.enqueue_one(team.workspace, kind=KIND, lane=LANE, key="w", subject=0, due_at=LATEST + HOUR, now=NOW)
     first = await claim_next(team, now=LATEST)
     assert first is not None
     await jobs.give_up(team.workspace, job=first, because="nobody", now=LATEST)

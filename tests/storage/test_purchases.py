@@ -12,9 +12,9 @@ import pytest
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import load_follow_ups
-from storage.alerts.memory import count_cooled_down
+from storage.alerts.memory import count_suppressed
 from storage.alerts.rules import remove_rule
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.domain.facts import Op
 from storage.ledger.contacts import contacts
 from storage.scoring.definitions import add_score_type
@@ -111,13 +111,13 @@ async def replayed(team: Team, log: list[Purchase], *, sweeping: int) -> tuple[l
             )
         )
         if sweeping and begin // 100 % sweeping == 0:
-            await sweep(team.workspace, now=some[-1].at)
+            await sweep_rules(team.workspace, now=some[-1].at)
     follow_ups = await load_follow_ups(team.workspace, ids=range(1, 100_000))
     names = {follow_up.contact: follow_up for follow_up in follow_ups}
     people = {
         contact.id: str(contact.email).partition("@")[0] for contact in await contacts(team.workspace, ids=list(names))
     }
-    spent = sum((await count_cooled_down(team.workspace)).values())
+    spent = sum((await count_suppressed(team.workspace)).values())
     return [(people[follow_up.contact], follow_up.asked_at) for follow_up in follow_ups], spent
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followups import load_follow_ups
-from storage.alerts.memory import count_cooled_down
-from storage.alerts.sweep import sweep
+from storage.alerts.memory import count_suppressed
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import Storage
 from storage.domain import score_types as ours
 from storage.domain.contacts import Reference
@@ -212,7 +212,7 @@ async def act(life: Life, counted: Counter[str]) -> None:
     dice = life.dice
     life.now = max(life.now, next_instant(life))
     if dice.random() < 0.25:
-        await sweep(life.team.workspace, now=life.now)
+        await sweep_rules(life.team.workspace, now=life.now)
         settle(life)
         return
     submissions = list[Submission]()
@@ -285,7 +285,7 @@ def check_outcome(life: Life, submission: Submission, outcome: Recorded | BaseEx
                     unasked += watching.decide(
                         becomes, life.touched(email, measure), life.now, quietly=submission.muted
                     )
-    assert outcome.unasked == unasked
+    assert outcome.muted_follow_ups == unasked
 
 
 def stamped(life: Life, submission: Submission) -> list[Event]:
@@ -371,7 +371,7 @@ async def check(life: Life, counted: Counter[str]) -> None:
         }
     )
     spent = {rule: sum(watching.spent for watching in watchings.values()) for rule, watchings in life.watchings.items()}
-    assert await count_cooled_down(life.team.workspace) == {rule: times for rule, times in spent.items() if times}
+    assert await count_suppressed(life.team.workspace) == {rule: times for rule, times in spent.items() if times}
     assert (await verify_next(life.team.workspace)).differences == ()
     counted.update(
         {"follow-ups": len(follow_ups), "closed": sum(follow_up.standing.state == "closed" for follow_up in follow_ups)}
@@ -441,11 +441,11 @@ async def test_whatever_happens_is_as_the_rules_say(storage: Storage) -> None:
         life = await begin(storage, number, counts)
         for _ in range(STEPS):
             await act(life, counts)
-        await sweep(life.team.workspace, now=life.now)
+        await sweep_rules(life.team.workspace, now=life.now)
         settle(life)
         await check(life, counts)
         life.now += 9 * DAY
-        await sweep(life.team.workspace, now=life.now)
+        await sweep_rules(life.team.workspace, now=life.now)
         settle(life)
         await check(life, counts)
     report_counts(f"told by the rules on {storage.dialect}", counts)

@@ -109,11 +109,24 @@ def test_what_writes_is_told_the_time() -> None:
         "sources.health.record_reported", "scoring.fold_marked.fold_again", "alerts.followups.move_message",
         "posted_messages.record_posted", "posted_messages.forget_message", "ledger.erase.record_request_names",
         "late_answers.delete_answer", "sources.readback_queue.clear_failure", "remove_workspace.remove_workspace",
-        "sources.writeback_queue.clear_refusal", "sources.writeback_queue.record_written", "jobs.drop_repeated",
+        "sources.writeback_queue.clear_problem", "sources.writeback_queue.record_written", "jobs.drop_repeated",
         "jobs.delete_lane", "ledger.words.fill_words",
         "bulk_changes.cancel_bulk_change", "bulk_changes.save_progress",
         "sent_files.cancel_file", "sent_files.record_start",
     }  # fmt: skip  # names
+
+
+def test_a_queryset_is_run_by_a_session() -> None:
+    """No queryset is awaited by itself, which would do without a session's limits, errors and transaction."""
+    awaited = []
+    for path in (HOUSE / "storage").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Await | ast.AsyncFor):
+                start: ast.AST = node.value if isinstance(node, ast.Await) else node.iter
+                while isinstance(start, ast.Call | ast.Attribute):
+                    start = start.func if isinstance(start, ast.Call) else start.value
+                awaited += [f"{path}:{node.lineno}"] if isinstance(start, ast.Name) and start.id == "models" else []
+    assert awaited == []
 
 
 def test_the_door_of_the_ledger_is_told_the_time() -> None:

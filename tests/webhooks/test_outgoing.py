@@ -33,7 +33,7 @@ from storage.reading.segments import save_segment
 from storage.sources.subscriptions import (
     Subscription,
     add_subscription,
-    find_subscription,
+    find_with_secrets,
     remove_subscription,
     rotate_subscription,
     subscriptions,
@@ -491,7 +491,7 @@ async def test_what_cannot_be_a_subscription_is_refused(world: World) -> None:
     with pytest.raises(UnknownSegment):
         await world.subscribe(segments=["gone"])
     with pytest.raises(UnknownSubscription):
-        await find_subscription(world.team.workspace, id=99, now=world.clock())
+        await find_with_secrets(world.team.workspace, id=99, now=world.clock())
     with pytest.raises(BadName):
         check_signing_secret("whsec_short")
 

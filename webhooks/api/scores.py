@@ -61,9 +61,9 @@ async def put_score(call: ApiRequest) -> web.Response:
     item = Item(key=call.key, contact=contact, score=score_type.key, op=Op.SET, amount=amount, reason=body.reason)
     is_new = isinstance(contact, Reference) and contact.id is None
     recorded = await record(call, item, unless_later=_read_precondition(call, current_score), creates=is_new)
-    if not recorded.moved:
+    if not recorded.score_changes:
         raise UnknownContact("that contact was deleted just now: send it again")
-    return _render_answer(call, await _load_current_score(call, recorded.moved[0].contact, score_type))
+    return _render_answer(call, await _load_current_score(call, recorded.score_changes[0].contact, score_type))
 
 
 async def adjust_score(call: ApiRequest) -> web.Response:

@@ -13,6 +13,7 @@ from storage.sources.subscriptions import (
     Subscription,
     add_subscription,
     change_subscription,
+    find_subscription,
     remove_subscription,
     rotate_subscription,
     subscriptions,
@@ -69,7 +70,7 @@ async def list_subscriptions(call: ApiRequest) -> web.Response:
 
 async def show_subscription(call: ApiRequest) -> web.Response:
     """Answer `GET /subscriptions/{id}`."""
-    return answer(call, _render(await _find(call)))
+    return answer(call, _render(await find_subscription(call.workspace, id=_read_id(call))))
 
 
 async def create_subscription(call: ApiRequest) -> web.Response:
@@ -108,7 +109,8 @@ async def rotate_secret(call: ApiRequest) -> web.Response:
 
 async def list_event_deliveries(call: ApiRequest) -> web.Response:
     """Answer `GET /subscriptions/{id}/deliveries?limit=&cursor=`: newest first."""
-    subscription, limit, cursor = await _find(call), limit_of(call), call.request.query.get("cursor")
+    subscription = await find_subscription(call.workspace, id=_read_id(call))
+    limit, cursor = limit_of(call), call.request.query.get("cursor")
     if cursor is not None and not _is_number(cursor):
         raise BadCursor("that cursor does not belong to this list: start again without it")
     listed = await list_deliveries(
@@ -129,14 +131,6 @@ async def redeliver_events(call: ApiRequest) -> web.Response:
         call.workspace, subscription=_read_id(call), deliveries=body.deliveries or None, by=call.actor, now=call.now
     )
     return answer(call, {"redelivered": count})
-
-
-async def _find(call: ApiRequest) -> Subscription:
-    id = _read_id(call)
-    for subscription in await subscriptions(call.workspace):
-        if subscription.id == id:
-            return subscription
-    raise UnknownSubscription
 
 
 def _read_id(call: ApiRequest) -> int:

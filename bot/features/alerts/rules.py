@@ -25,7 +25,7 @@ from storage.alerts.broken import find_breakages
 from storage.alerts.digests import digests
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followups import count_by_rule
-from storage.alerts.memory import count_cooled_down
+from storage.alerts.memory import count_suppressed
 from storage.alerts.rules import AlertRule, RuleThere, UnknownRule, alert_rules, pause_rule, remove_rule, resume_rule
 from storage.alerts.simulate import try_alert
 from storage.domain.alerts.syntax import read_alert
@@ -77,7 +77,7 @@ async def render_alerts_page(request: Request) -> Reply:
         request.types,
         request.choices,
         await count_by_rule(request.workspace),
-        await count_cooled_down(request.workspace),
+        await count_suppressed(request.workspace),
         await digests(request.workspace),
         await find_breakages(request.workspace, rules=rules, types=request.types),
     )

@@ -50,13 +50,13 @@ from storage.domain.filters.terms import (
     Trend,
     Updated,
 )
-from storage.domain.fold import beginning
+from storage.domain.fold import make_initial_state
 from storage.domain.followups import FollowUpOutcome, FollowUpState
 from storage.domain.followups import FollowUpStatus as Stand
 from storage.domain.people import Choices, Setters
 from storage.domain.score_types import COLOURS, Band, ScoreType
 from storage.domain.source_health import SourceHealth
-from storage.domain.submissions import Moved
+from storage.domain.submissions import ScoreChanged
 from storage.reading.current_scores import Card, CurrentScore
 from storage.reading.history import HistoryEntry
 from storage.reading.portfolio import Portfolio
@@ -64,7 +64,7 @@ from storage.sources.subscriptions import Subscription
 from tests.bot.types import FIT, SATISFACTION, SCORE, TYPES, score_type
 from tests.slack.block_kit import check_blocks, check_view
 
-START = beginning(SCORE)
+START = make_initial_state(SCORE)
 
 AT = 1_767_225_600_000_000  # 2026-01-01
 DATE = "<!date^1767225600^{date_short_pretty} {time}|2026-01-01 00:00 UTC>"
@@ -167,7 +167,14 @@ def messages(person: Contact, types: tuple[ScoreType, ...]) -> dict[str, Reply]:
     """Return every message about a contact."""
     standings = tuple(standing(score_type, score_type.minimum + 1, trends={30: 5000}) for score_type in types)
     moves = tuple(
-        Moved(contact=7, score_type=score_type, before=None, after=score_type.minimum, was=START, state=START)
+        ScoreChanged(
+            contact=7,
+            score_type=score_type,
+            before=None,
+            after=score_type.minimum,
+            state_before=START,
+            state_after=START,
+        )
         for score_type in types
     )
     entries = [
@@ -482,7 +489,9 @@ def test_a_band_has_the_square_of_its_color(colour: str) -> None:
 )
 def test_what_a_receipt_says(op: Op, amount: int, before: int | None, after: int | None, message: str) -> None:
     """A receipt shows each score before and after, and what the range cut off an addition."""
-    moves = [Moved(contact=7, score_type=SCORE, before=before, after=after, was=START, state=START)]
+    moves = [
+        ScoreChanged(contact=7, score_type=SCORE, before=before, after=after, state_before=START, state_after=START)
+    ]
     reply = receipt_reply(contact(), moves, batch="slack/k", requested={"score": (op, amount)})
 
     assert reply.blocks[0]["text"]["text"] == f"Ada Lovelace · {message}"

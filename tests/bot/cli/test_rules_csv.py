@@ -88,7 +88,7 @@ def test_a_line_holds_for_its_value(tmp_path: Path, fields: dict[str, str | int 
     """A line matches a text in any case, a comparison, or a range with both ends."""
     rules = read_csv_rules(save(tmp_path, MODEL.replace("Demo;;\n", "")), [SCORE], attributes=KNOWN)["score"]
 
-    assert compile_rules(rules[5:]).base(fields)[0] == points * 1000
+    assert compile_rules(rules[5:]).compute_base(fields)[0] == points * 1000
 
 
 def test_a_column_names_the_score_type(tmp_path: Path) -> None:

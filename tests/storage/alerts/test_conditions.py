@@ -9,7 +9,7 @@ import pytest
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.rules import alert_rules, pause_rule
 from storage.alerts.simulate import try_alert
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import Storage
 from storage.domain.contacts import Reference
 from storage.domain.facts import Item, Merge, Op
@@ -131,7 +131,7 @@ async def test_a_condition_is_asked_of_the_contact_as_it_stood(storage: Storage,
     if not by_time:
         again = set_to("last", ADA, 100, score="heat"), change("last", ADA, Op.ADD, 1)
         await team.deliver(*again, batch="last", received=LATER)
-    await sweep(team.workspace, now=LATER)
+    await sweep_rules(team.workspace, now=LATER)
 
     assert await list_firings(team) == ([(2, 10), (3, 10)] if is_met else [])
 
@@ -146,7 +146,7 @@ async def test_every_kind_that_time_brings_about_asks_of_its_instant(storage: St
     if not by_time:
         again = set_to("last", ADA, 100, score="heat"), change("last", ADA, Op.ADD, 1)
         await team.deliver(*again, batch="last", received=LATER)
-    await sweep(team.workspace, now=LATER)
+    await sweep_rules(team.workspace, now=LATER)
 
     assert await list_firings(team) == [(2, 10), (4, 10), (6, 10), (8, 10)]
     for words in rules:
@@ -176,7 +176,7 @@ async def test_follow_ups_in_a_condition_are_those_of_now(storage: Storage, foll
     """`followup:` sees a follow-up that was created after the instant."""
     team = await condition_team(storage, f"{HOLDS} if followup:{followup}", "fit crosses 40")
     await team.deliver(visit(at=NOW + 20 * HOUR), batch="visit", received=NOW + 20 * HOUR)
-    await sweep(team.workspace, now=LATER)
+    await sweep_rules(team.workspace, now=LATER)
 
     assert await list_firings(team) == ([(3, 20)] if followup == "none" else [(2, 10), (3, 20)])
 

@@ -244,7 +244,7 @@ async def test_what_is_muted_asks_for_nothing_and_counts(team: Team) -> None:
         source="import", batch="import/1", received_at=NOW, muted=True,
         items=[set_to(str(n), f"p{n}@example.com", 80 + n) for n in range(7)],
     )  # fmt: skip  # what and how
-    assert (await team.record(muted)).unasked == 7
+    assert (await team.record(muted)).muted_follow_ups == 7
     await team.deliver(set_to("x", "p0@example.com", 99), received=NOW + 1)
     assert await list_follow_up_rows(team.workspace) == []
 

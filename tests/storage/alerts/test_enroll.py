@@ -7,7 +7,7 @@ import pytest
 from storage.alerts.enroll import ENROLL, HANDLERS, add_alert_rule, choose_channel
 from storage.alerts.followups import load_follow_ups
 from storage.alerts.rules import alert_rules, pause_rule
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.domain.facts import Op
 from storage.domain.score_types import Rule
 from storage.job_runner import JobRunner
@@ -93,10 +93,10 @@ async def test_fading_counts_from_the_instant_at_which_a_rule_begins(scored: Tea
     words = "when score crosses below 40 cooldown 1h"
     began = NOW + 12 * HOUR
     await add_alert_rule(scored.workspace, words=words, made_by="U1", owners={}, now=began)
-    await sweep(scored.workspace, now=began + HOUR)
+    await sweep_rules(scored.workspace, now=began + HOUR)
     at_once = await follow_ups(scored)
     await scored.deliver(change("x", "p12@example.com", Op.ADD, 1), batch="x", received=began + 2 * HOUR)
-    await sweep(scored.workspace, now=began + DAY)
+    await sweep_rules(scored.workspace, now=began + DAY)
 
     # After half a day 60 has faded to 42 and 55 to 39: the lowest score above 40, and the highest below.
     assert [contact for contact, _ in at_once] == []

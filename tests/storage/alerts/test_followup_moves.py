@@ -16,7 +16,7 @@ from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import AlreadyOpen, apply_move, record_outcome
 from storage.alerts.followup_rules import ASK, EDIT, ESCALATE, HAND_OVER, JOINED, LEFT, RELEASE, WAKE, withdraw_rules
 from storage.alerts.followups import FollowUp, Step, list_overdue, list_steps, load_follow_ups
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import Storage, open_storage
 from storage.db import database
 from storage.domain.followups import (
@@ -139,7 +139,7 @@ class RandomWalk:
         """Advance the time, and run what is due by then, as a worker does."""
         self.history.append(f"{hours} h")
         self.now += hours * HOUR
-        await sweep(self.team.workspace, now=self.now)
+        await sweep_rules(self.team.workspace, now=self.now)
         for _ in range(500):
             job = await jobs.claim(self.team.workspace, kinds={ASK, EDIT, HAND_OVER, *BY_TIME}, now=self.now)
             if job is None:

@@ -7,7 +7,7 @@ import pytest
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import load_follow_ups
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import Storage
 from storage.domain.alerts.memory import AlertMemory
 from storage.domain.facts import Op
@@ -87,9 +87,9 @@ async def test_a_pending_hold_outlives_a_change_of_score_types(storage: Storage,
     assert await follow_ups(team) == []
     if not by_time:
         await team.deliver(change("2", ADA, Op.ADD, 1), batch="2", received=NOW + 3 * HOUR)
-    await sweep(team.workspace, now=NOW + 3 * HOUR)
+    await sweep_rules(team.workspace, now=NOW + 3 * HOUR)
     assert await follow_ups(team) == [(2 * HOUR, 60_000)]
-    await sweep(team.workspace, now=NOW + 9 * DAY)
+    await sweep_rules(team.workspace, now=NOW + 9 * DAY)
     assert len(await follow_ups(team)) == 1
 
 
@@ -97,7 +97,7 @@ async def test_a_hold_ends_where_the_new_definition_puts_the_score_outside(stora
     """A hold is canceled if the new definition puts the score outside of the rule's region."""
     team = await holding_team(storage)
     await redefine(team, "score", maximum=40_000, bands=(Band(name="cold", start=0),))
-    await sweep(team.workspace, now=NOW + 3 * HOUR)
+    await sweep_rules(team.workspace, now=NOW + 3 * HOUR)
 
     assert await follow_ups(team) == []
 
@@ -123,7 +123,7 @@ async def test_a_change_of_another_type_swallows_nothing(storage: Storage, chang
     await team.deliver(set_to("2", BOB, 100), batch="2", received=NOW + HOUR)
     later = NOW + 3 * DAY
     await redefine(team, "fit", at=later, **changes)  # type: ignore[arg-type]  # named arguments
-    await sweep(team.workspace, now=later + HOUR)
+    await sweep_rules(team.workspace, now=later + HOUR)
 
     assert (25 * HOUR, 49_000) in [(at - at % HOUR, value) for at, value in await follow_ups(team)]
 
@@ -157,7 +157,7 @@ async def test_a_row_of_an_older_process_is_read_as_a_pending_hold(
     await redefine(team, "fit", maximum=20_000)
     if not by_time:
         await team.deliver(change("2", ADA, Op.ADD, 1), batch="2", received=NOW + 3 * HOUR)
-    await sweep(team.workspace, now=NOW + 3 * HOUR)
+    await sweep_rules(team.workspace, now=NOW + 3 * HOUR)
 
     assert await follow_ups(team) == [(2 * HOUR, 60_000)]
     assert [(bool(row["taken"]), row["pending_until"]) for row in await raw.rows(database_url, MEMORY)] == [

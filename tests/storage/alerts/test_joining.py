@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 
 from storage.alerts.enroll import add_alert_rule, choose_channel
-from storage.alerts.followup_moves import AlreadyOpen, apply_move, record_outcome
+from storage.alerts.followup_moves import AlreadyOpen, apply_move, record_outcome, restore_follow_up
 from storage.alerts.followup_rules import ASK, EDIT, ESCALATE, withdraw_rules
 from storage.alerts.followups import FollowUp, count_by_rule, list_steps, load_follow_ups
 from storage.alerts.rules import pause_rule, remove_rule
+from storage.audit import audit_entries
 from storage.bootstrap import Storage, open_storage
 from storage.db import database
 from storage.domain.facts import Merge
@@ -168,6 +169,12 @@ async def test_the_rule_that_is_due_first_sets_the_sla(storage: Storage) -> None
     await push(team, "heat", 85, at=MONDAY + 15 * DAY)
     (item,) = await all_follow_ups(team)
     assert (item.escalate_to, [rule.rule for rule in item.rules if rule.let_go_at is None]) == ("U4", [2, 3])
+    # An undone claim leaves it escalated and overdue as before.
+    await apply_move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=MONDAY + 15 * DAY)
+    (claim,) = await audit_entries(team.workspace, limit=1)
+    await restore_follow_up(team.workspace, change=claim, by="U1", now=MONDAY + 15 * DAY)
+    (item,) = await all_follow_ups(team)
+    assert (item.standing, item.late_at, item.escalate_to) == (late.standing, MONDAY + 4 * HOUR, "U4")
     # Released, it is open again, and the time of every rule starts anew.
     await apply_move(team.workspace, id=1, move=FollowUpMove.CLAIM, by="U1", now=MONDAY + 15 * DAY)
     released = await apply_move(team.workspace, id=1, move=FollowUpMove.RELEASE, by="U1", now=MONDAY + 14 * DAY)
@@ -252,11 +259,11 @@ async def test_a_change_of_the_owner_sends_them_nothing(storage: Storage) -> Non
         )  # fmt: skip  # one command
         return await team.record(submission)
 
-    assert (await change(1, ADA, 85, address="rep@EXAMPLE.com")).unsent == 1
-    assert (await change(2, ADA, 90, address="jane@example.com")).unsent == 0  # taken already
+    assert (await change(1, ADA, 85, address="rep@EXAMPLE.com")).own_follow_ups == 1
+    assert (await change(2, ADA, 90, address="jane@example.com")).own_follow_ups == 0  # taken already
     assert await all_follow_ups(team) == []
-    assert (await change(3, ADA, 85, score="heat", address="rep@example.com")).unsent == 0
-    assert (await change(4, BOB, 85, address="jane@example.com")).unsent == 0
+    assert (await change(3, ADA, 85, score="heat", address="rep@example.com")).own_follow_ups == 0
+    assert (await change(4, BOB, 85, address="jane@example.com")).own_follow_ups == 0
     await change(5, ADA, 10, address="rep@example.com")
     await change(6, ADA, 85, address="jane@example.com")
     assert [(item.contact, item.lane, item.rule) for item in await all_follow_ups(team)] == [

@@ -10,7 +10,7 @@ from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followups import FollowUp, load_follow_ups
 from storage.alerts.newcomers import MOST_ASKED, ask_next_newcomers
 from storage.alerts.rules import pause_rule, remove_rule, resume_rule
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.db.database import current_database
 from storage.domain.backoff import LEASE
 from storage.domain.contacts import Reference
@@ -216,7 +216,7 @@ async def test_a_sweep_before_the_slice_asks_first(scored: Team) -> None:
     await watch(scored)
     await make_live(scored, await draft_demo(scored, half_life=30 * DAY))
     swept = LIVE + 9 * DAY
-    await sweep(scored.workspace, now=swept)
+    await sweep_rules(scored.workspace, now=swept)
     opened = await asked(scored)
     await finish(scored, at=swept)
 

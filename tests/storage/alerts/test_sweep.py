@@ -12,10 +12,10 @@ from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import list_overdue, list_steps, load_follow_ups
 from storage.alerts.hours import choose_working_hours
-from storage.alerts.memory import count_cooled_down
+from storage.alerts.memory import count_suppressed
 from storage.alerts.rules import alert_rules, pause_rule
 from storage.alerts.simulate import CHANGES, NEWEST, try_alert
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import Storage
 from storage.domain.contacts import Json
 from storage.domain.facts import Op
@@ -133,15 +133,15 @@ async def test_swept_or_not_the_same_is_asked_at_the_same_instants(storage: Stor
             item = field_item(key, email, at=happened, tags=tags)
         else:
             item = set_to(key, email, dice.choice([20, 80]), at=happened)
-        looked += await sweep(often.workspace, now=at)
+        looked += await sweep_rules(often.workspace, now=at)
         for team in (often, swept, unswept):
             await team.deliver(item, batch=key, received=at)
         if dice.random() < 0.3:
-            looked += await sweep(swept.workspace, now=at + dice.randrange(HOUR))
+            looked += await sweep_rules(swept.workspace, now=at + dice.randrange(HOUR))
     at += 9 * DAY
     for team in (often, swept, unswept):
-        await sweep(team.workspace, now=at)
-        assert await sweep(team.workspace, now=at + MINUTE) <= 200  # and no follow-up is created again
+        await sweep_rules(team.workspace, now=at)
+        assert await sweep_rules(team.workspace, now=at + MINUTE) <= 200  # and no follow-up is created again
     first, *others = [await list_follow_up_rows(team.workspace) for team in (often, swept, unswept)]
     firings = await list_firings(unswept.workspace)
 
@@ -173,9 +173,9 @@ async def test_a_sweep_asks_at_the_instant_and_says_when_it_is_not_the_score(sto
         storage, "T0ACME", "heat crosses below 80", "heat about to fall out of warm in 6h in digest"
     )
     await team.deliver(set_to("1", ADA, 100, score="heat"))
-    await sweep(team.workspace, now=NOW + 7 * HOUR)
+    await sweep_rules(team.workspace, now=NOW + 7 * HOUR)
     assert await list_follow_up_rows(team.workspace) == []
-    assert await sweep(team.workspace, now=NOW + 40 * HOUR) == 2
+    assert await sweep_rules(team.workspace, now=NOW + 40 * HOUR) == 2
     first, second = await load_follow_ups(team.workspace, ids=range(1, 10))
 
     assert round((first.asked_at - NOW) / HOUR, 2) == 7.94
@@ -189,20 +189,20 @@ async def test_what_holds_is_asked_for_when_it_comes_due(storage: Storage) -> No
     team = await fading_team(storage, "T0ACME", "score crosses 50 hold 2h")
     await team.deliver(set_to("1", ADA, 60), set_to("2", BOB, 60))
     await team.deliver(set_to("3", BOB, 40), received=NOW + HOUR)
-    await sweep(team.workspace, now=NOW + 2 * HOUR - 1)
+    await sweep_rules(team.workspace, now=NOW + 2 * HOUR - 1)
     assert await list_follow_up_rows(team.workspace) == []
-    await sweep(team.workspace, now=NOW + 2 * HOUR)
+    await sweep_rules(team.workspace, now=NOW + 2 * HOUR)
     assert await list_follow_up_rows(team.workspace) == [(0, 2 * HOUR, 60_000, "open", 2 * HOUR)]
 
 
 async def test_a_sweep_while_the_clock_was_ahead_does_not_hold_up_the_next(storage: Storage) -> None:
     """After the clock is set back by thirty days, sweeps still find fading scores and pending holds."""
     team = await fading_team(storage, "T0ACME", "heat crosses below 80", "score crosses 50 hold 2h")
-    await sweep(team.workspace, now=NOW + 30 * DAY)
+    await sweep_rules(team.workspace, now=NOW + 30 * DAY)
     await team.deliver(set_to("1", ADA, 100, score="heat"), set_to("2", BOB, 60))
-    await sweep(team.workspace, now=NOW + HOUR)
+    await sweep_rules(team.workspace, now=NOW + HOUR)
     assert await list_follow_up_rows(team.workspace) == []
-    await sweep(team.workspace, now=NOW + 9 * HOUR)
+    await sweep_rules(team.workspace, now=NOW + 9 * HOUR)
 
     assert [(contact, round(at / HOUR, 2)) for contact, at, *_ in await list_follow_up_rows(team.workspace)] == [
         (0, 7.94),
@@ -216,10 +216,10 @@ async def test_who_is_untouched_is_asked_for_once(storage: Storage) -> None:
     team = Team(workspace)
     await team.deliver(set_to("1", ADA, 60, at=NOW - 9 * DAY), set_to("2", BOB, 60, at=NOW - DAY))
     await add_alert_rule(workspace, words="score untouched for 5d cooldown 1h", made_by="U1", owners={}, now=NOW)
-    await sweep(workspace, now=NOW + 6 * DAY)
+    await sweep_rules(workspace, now=NOW + 6 * DAY)
     assert await list_follow_up_rows(workspace) == [(0, 4 * DAY, 60_000, "open", 4 * DAY)]
     await team.deliver(set_to("4", ADA, 61), set_to("3", BOB, 60, at=NOW + 7 * DAY), received=NOW + 7 * DAY)
-    await sweep(workspace, now=NOW + 13 * DAY)
+    await sweep_rules(workspace, now=NOW + 13 * DAY)
     assert await list_follow_up_rows(workspace) == [
         (0, 12 * DAY, 61_000, "open", 12 * DAY),
         (1, 4 * DAY, 60_000, "closed", 7 * DAY),
@@ -256,13 +256,13 @@ async def test_a_muted_change_mutes_only_itself(storage: Storage) -> None:
         source="import", batch="import/1", received_at=NOW + DAY, muted=True,
         items=[set_to("3", ADA, 95, score="heat")],
     )  # fmt: skip  # what and how
-    assert (await team.record(muted)).unasked == 0
+    assert (await team.record(muted)).muted_follow_ups == 0
     assert [entry[3] for entry in await list_follow_up_rows(team.workspace)] == ["closed"]
     muted = Submission(
         source="import", batch="import/2", received_at=NOW + DAY // 8, muted=True,
         items=[set_to("4", BOB, 10, score="heat")],
     )  # fmt: skip  # what and how
-    assert (await team.record(muted)).unasked == 1
+    assert (await team.record(muted)).muted_follow_ups == 1
     assert len(await list_follow_up_rows(team.workspace)) == 1
 
 
@@ -278,7 +278,7 @@ async def test_what_rises_by_itself_is_swept_too(storage: Storage) -> None:
     """A score below its start rises toward it: with a half-life of a day -60 is shown as -30 after 23.4 hours."""
     team = await fading_team(storage, "T0ACME", "heat crosses -30")
     await team.deliver(set_to("1", ADA, -60, score="heat"))
-    await sweep(team.workspace, now=NOW + 2 * DAY)
+    await sweep_rules(team.workspace, now=NOW + 2 * DAY)
     assert [(round(entry[1] / HOUR), entry[2]) for entry in await list_follow_up_rows(team.workspace)] == [
         (23, -30_000)
     ]
@@ -288,7 +288,7 @@ async def test_what_is_heard_late_decides_nothing_before_it_was_heard(storage: S
     """A late fact creates no follow-up for a time before it was received, when the score crossed the band unseen."""
     team = await fading_team(storage, "T0ACME", "heat enters warm")
     await team.deliver(set_to("1", ADA, 100, score="heat", at=NOW + HOUR), received=NOW + 3 * DAY)
-    await sweep(team.workspace, now=NOW + 3 * DAY + MINUTE)
+    await sweep_rules(team.workspace, now=NOW + 3 * DAY + MINUTE)
     assert await list_follow_up_rows(team.workspace) == []
 
 
@@ -298,7 +298,7 @@ async def test_within_the_rest_an_edge_is_spent_and_counted(storage: Storage) ->
     for number, value in enumerate((90, 10, 90, 10, 90)):
         await team.deliver(set_to(str(number), ADA, value), received=NOW + number)
 
-    assert await count_cooled_down(team.workspace) == {1: 2}
+    assert await count_suppressed(team.workspace) == {1: 2}
 
 
 async def test_a_claim_ends_and_what_nobody_claims_is_escalated(storage: Storage) -> None:
@@ -338,11 +338,11 @@ async def test_a_clock_that_is_put_back_asks_for_nothing_twice(storage: Storage,
     """A clock that is set back creates no follow-up twice, and a clock that jumps ahead creates the skipped ones."""
     team = await fading_team(storage, "T0ACME", "heat crosses below 60", "score crosses 50 hold 2h")
     await team.deliver(set_to("1", ADA, 90, score="heat"), set_to("2", BOB, 70))
-    await sweep(team.workspace, now=NOW + 4 * DAY)
+    await sweep_rules(team.workspace, now=NOW + 4 * DAY)
     before = await list_follow_up_rows(team.workspace)
     assert len(before) == 2
     for at in (NOW + 4 * DAY - back, NOW + 4 * DAY, NOW + 5 * DAY):
-        await sweep(team.workspace, now=at)
+        await sweep_rules(team.workspace, now=at)
     assert await list_follow_up_rows(team.workspace) == before
 
 
@@ -415,12 +415,12 @@ async def test_what_a_rule_would_have_asked_for_is_what_it_asks_for(storage: Sto
             )
             await team.deliver(item, batch=f"f{number}", received=at)
     end = NOW + 29 * DAY
-    await sweep(team.workspace, now=end)
+    await sweep_rules(team.workspace, now=end)
     expected = [(contact, at) for rule, contact, at in await firings.list_firings(team.workspace) if rule == 2]
     trial = await try_alert(team.workspace, words=words, owners={}, now=end)
 
     assert sorted(trial.firings) == sorted(expected)
-    assert trial.spent == (await count_cooled_down(team.workspace)).get(2, 0)
+    assert trial.spent == (await count_suppressed(team.workspace)).get(2, 0)
     assert len(expected) >= 5
 
 

@@ -13,7 +13,7 @@ from storage.alerts.enroll import add_alert_rule, choose_channel
 from storage.alerts.followup_moves import apply_move
 from storage.alerts.followups import FollowUp, load_follow_ups
 from storage.alerts.rules import alert_rules, pause_rule, remove_rule, resume_rule
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import Storage
 from storage.db import database
 from storage.domain.contacts import Json, Reference
@@ -64,7 +64,7 @@ class Life:
         acts = (self.score, self.score, self.score, self.tag, self.undo, self.undo, self.join, self.part, self.segment)
         act = self.chance.choice((*acts, self.rule, self.move, self.move, self.wait, self.define))
         if act == self.undo:
-            await sweep(self.team.workspace, now=self.now)  # what time alone brings is not the undo's
+            await sweep_rules(self.team.workspace, now=self.now)  # what time alone brings is not the undo's
         before = await self.follow_ups()
         self.check_cooldowns(before)
         with suppress(Refusal):
@@ -155,7 +155,7 @@ class Life:
         for item in await self.follow_ups():
             with suppress(Refusal):
                 await apply_move(self.team.workspace, id=item.id, move=FollowUpMove.WAKE, by=None, now=self.now)
-        await sweep(self.team.workspace, now=self.now)
+        await sweep_rules(self.team.workspace, now=self.now)
 
     async def define(self) -> None:
         """An admin changes how fast a score fades, with or without follow-ups for newcomers."""
@@ -198,7 +198,7 @@ class Life:
         fresh = Reference(email="fresh@example.com")
         items = [set_to(f"end/{score}", fresh.email or "", 100, score=score) for score in ("score", "heat")]
         await self.team.deliver(field_item("end", fresh, tags=["vip"]), *items, batch="end", received=at)
-        await sweep(workspace, now=at + 2 * DAY)
+        await sweep_rules(workspace, now=at + 2 * DAY)
         contact = await self.team.contact(fresh.email or "")
         asked = {rule.rule for item in await self.follow_ups() if item.contact == contact.id for rule in item.rules}
         live = {rule.id for rule in rules if rule.paused_at is None and rule.id not in broken}

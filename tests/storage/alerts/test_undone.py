@@ -6,7 +6,7 @@ from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followup_moves import apply_move
 from storage.alerts.followup_rules import ASK
 from storage.alerts.followups import load_follow_ups
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import Storage
 from storage.domain.facts import Op
 from storage.domain.followups import FollowUpMove
@@ -96,7 +96,7 @@ async def test_a_hold_that_an_undone_change_ended_goes_on(storage: Storage, data
     assert await memory(database_url) == [(False, NOW + HOUR, None)]
 
     assert await follow_ups(team) == []
-    await sweep(workspace, now=NOW + HOUR)
+    await sweep_rules(workspace, now=NOW + HOUR)
     assert await follow_ups(team) == [(80, "open", False)]
 
 
@@ -108,7 +108,7 @@ async def test_the_change_that_began_a_hold_is_undone(storage: Storage, database
     team = Team(workspace)
     await team.ask(set_to("a", ADA, 80), batch="a")
     if is_swept:
-        await sweep(workspace, now=NOW + HOUR)
+        await sweep_rules(workspace, now=NOW + HOUR)
     await team.undo("a", batch="u", received=NOW + 2 * HOUR)
 
     assert await follow_ups(team) == ([(80, "closed", True)] if is_swept else [])

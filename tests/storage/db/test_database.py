@@ -25,13 +25,24 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from storage.bootstrap import Storage, migrate, open_storage
-from storage.db.database import BadDatabaseUrl, NotOpen, Session, StartAgain, current_database, parse_url, read, write
+from storage.db import models
+from storage.db.database import (
+    BadDatabaseUrl,
+    NotOpen,
+    Session,
+    StartAgain,
+    current_database,
+    load,
+    parse_url,
+    read,
+    write,
+)
 from storage.db.errors import NoDatabase
 from storage.db.migrate import OtherApplication
 from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES
 from storage.domain.errors import BadText, StorageUnavailable
 from storage.limits import Limits
-from storage.workspaces import add_workspace, all_workspaces, find_workspace
+from storage.workspaces import add_workspace, all_workspaces
 from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.teams import NOW, Team, set_to
@@ -240,7 +251,7 @@ async def test_one_database_at_a_time(database_url: str, storage: Storage) -> No
 
     await storage.close()
     with pytest.raises(NotOpen):
-        await find_workspace("T1")
+        await read("SELECT 1")
 
 
 async def test_a_reader_is_not_kept_waiting_by_a_writer(scratch: str) -> None:
@@ -290,6 +301,29 @@ async def test_no_statement_is_given_what_no_text_can_hold(scratch: str, broken:
             await write(lambda session, sql=sql, params=params: session.rows(sql, params))  # type: ignore[misc]  # bound in each pass
     for text in (r"a\u0000", r"\\u0000", r"\ud83d", "\ufffd", "\U0001f600"):
         assert await read("SELECT text FROM given(text text)", [{"text": text}]) == [{"text": text}]
+
+
+async def test_plain_rows_of_a_table(database_url: str, team: Team) -> None:
+    """Querysets load, change and delete rows in the session's transaction, with the checks of every statement."""
+    notices = models.Notice.filter(workspace_id=team.workspace.id)
+
+    async def body(session: Session) -> list[list[dict[str, Any]]]:
+        for notice in ("a", "b", "c"):
+            insert = "INSERT INTO notices (workspace_id, what, told_at) VALUES ($1, $2, 1)"
+            await session.rows(insert, team.workspace.id, notice)
+        await session.update(notices.filter(what="b"), told_at=2)
+        await session.delete(notices.filter(what__in=["a", "x"]))
+        return [await session.load(notices.order_by("-what"), "what", "told_at"), await load(notices)]
+
+    assert await write(body) == [[{"what": "c", "told_at": 1}, {"what": "b", "told_at": 2}], []]
+    assert [row["workspace_id"] for row in await load(notices)] == [team.workspace.id] * 2
+    assert await load(models.Workspace.filter(team="T" * 33)) == []  # longer than the column
+    with pytest.raises(BadText):
+        await load(notices.filter(what="a\0b"))
+    await raw.rows(database_url, "DROP TABLE message_contacts")
+    with pytest.raises(Exception, match="message_contacts") as mistake:
+        await load(models.MessageContact.all())
+    assert not isinstance(mistake.value, StorageUnavailable)
 
 
 @pytest.mark.parametrize("count", [1, 200], ids=["a few", "many"])

@@ -27,6 +27,7 @@ from storage.reading.search import find
 from storage.reading.segments import save_segment
 from storage.scoring.draft_jobs import APPLY, make_handlers
 from storage.workspaces import add_workspace, all_workspaces
+from tests.counts import THOROUGH
 from tests.storage import raw
 from tests.storage.processes import HOUSE, at_once, run
 from tests.storage.teams import DAY, NOW, Team, set_to
@@ -863,14 +864,13 @@ SHAPES = {
 async def test_the_tables_are_those_that_tortoise_makes(database_url: str, tmp_path: Path) -> None:
     """The product's faster way to apply migrations creates the same tables as Tortoise's own.
 
-    On SQLite Tortoise needs half a minute for the first migration, which never changes, so it applies only the others.
+    Tortoise needs half a minute on SQLite for the first migration, and three times as long as the product for each
+    later one. So it applies all but the first if the run is thorough, and otherwise the newest ones.
     """
     house = later_house(tmp_path, REBUILDS)
     (house / "theirs.py").write_text(CONFIGURATION.format(url=database_url))
     shape = SHAPES["sqlite" if raw.is_sqlite(database_url) else "postgres"]
-    await raw.empty(database_url)
-    if raw.is_sqlite(database_url):
-        await tables_until(FIRST[0], database_url)
+    await tables_until(FIRST[0] if THOROUGH > 1 else FIRST[-8], database_url)
     await run("-c", TORTOISE, "-c", "theirs.TORTOISE", "migrate", house=house)
     expected = await raw.rows(database_url, shape)
     await raw.empty(database_url)

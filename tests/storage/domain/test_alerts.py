@@ -27,7 +27,7 @@ from storage.domain.alerts.syntax import AlertWords, read_alert
 from storage.domain.alerts.values import BadAlert
 from storage.domain.errors import UnknownScoreType
 from storage.domain.facts import Change, Op
-from storage.domain.fold import ScoreState, beginning, step
+from storage.domain.fold import ScoreState, apply_fact, make_initial_state
 from storage.domain.score_types import Band, ScoreType
 from tests.counts import report_counts
 
@@ -210,7 +210,7 @@ class Course:
     """A fading score that is changed, and a rule that is evaluated about it at times."""
 
     rule: Watch
-    state: ScoreState = field(default_factory=lambda: beginning(HEAT))
+    state: ScoreState = field(default_factory=lambda: make_initial_state(HEAT))
     memory: AlertMemory = field(default_factory=AlertMemory)
     events: list[tuple[int, str]] = field(default_factory=list)
     moves: int = 0
@@ -242,7 +242,7 @@ class Course:
             source="crm", key=f"{self.moves:06d}", occurred_at=happened, batch="b", actor=None, reason=None, fields={},
             score="heat", op=op, amount=amount,
         )  # fmt: skip  # the columns of a fact
-        self.state, _ = step(self.state, change, HEAT)
+        self.state, _ = apply_fact(self.state, change, HEAT)
         self.take(self.rule.evaluate(self.memory, self.state, now=at), at)
         self.keep(before)
 
@@ -367,7 +367,7 @@ def test_who_is_inside_when_a_rule_begins_is_taken(
     """A rule takes a contact for which it would fire at its beginning, and waits where it will fire later."""
     rule = kind(rule=1, score_type=HEAT, region=Region(low=20_000), amount=1, span=7 * DAY, margin=5_000, cooldown=0)
     first = Change(source="crm", key="1", occurred_at=DAY, batch="b", score="heat", op=Op.SET, amount=100_000)
-    state, _ = step(beginning(HEAT), first, HEAT)
+    state, _ = apply_fact(make_initial_state(HEAT), first, HEAT)
     if kind is Cooling:
         rule = replace(rule, span=DAY)
     memory = rule.enroll(AlertMemory(), state, since=days * DAY)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from storage.domain.decay import BILLIONTHS, EVERY, NONE, band_until, bound, crosses, decay_distance, fading_rank, shown
 from storage.domain.errors import BadDefinition
 from storage.domain.facts import Change, Op
-from storage.domain.fold import ScoreState, beginning, fold, step
+from storage.domain.fold import ScoreState, apply_fact, fold, make_initial_state
 from storage.domain.score_types import Band, ScoreType, check_definition
 
 HOUR = 3_600_000_000
@@ -82,7 +82,7 @@ def test_a_value_just_set_is_shown_as_it_was_set(data: st.DataObject, score_type
     value = score_type.minimum + score_type.step * data.draw(
         st.integers(0, (score_type.maximum - score_type.minimum) // score_type.step)
     )
-    state, effect = step(beginning(score_type), make_change(Op.SET, value, at=NOW), score_type)
+    state, effect = apply_fact(make_initial_state(score_type), make_change(Op.SET, value, at=NOW), score_type)
     assert effect is not None
 
     assert (state.value(score_type, now=NOW), effect.effective) == (value, value - score_type.start)
@@ -198,11 +198,11 @@ def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random, h
     score_type = fading(minimum=-20_000, start=5_000, half_life=half_life)
     shuffled = list(changes)
     random.shuffle(shuffled)
-    state: ScoreState = beginning(score_type)
+    state: ScoreState = make_initial_state(score_type)
     effects = []
     for change in sorted(changes, key=lambda change: change.order):
         before = state.value(score_type, now=change.occurred_at)
-        state, effect = step(state, change, score_type)
+        state, effect = apply_fact(state, change, score_type)
         assert effect is not None
         effects.append((change, effect))
         after = state.value(score_type, now=change.occurred_at)
@@ -219,9 +219,9 @@ def test_a_score_that_is_touched_all_day_does_not_freeze() -> None:
     often = sorted(NOW + dice.randrange(30 * DAY) for _ in range(3_000))
     every = range(NOW + 2_000_000, NOW + DAY, 2_000_000)
     for times, end, expected in ((often, NOW + 30 * DAY, "50"), (every, NOW + DAY, "97.715996")):
-        state, _ = step(beginning(HEAT), make_change(Op.SET, 100_000, at=NOW), HEAT)
+        state, _ = apply_fact(make_initial_state(HEAT), make_change(Op.SET, 100_000, at=NOW), HEAT)
         for number, at in enumerate(times):
-            state, _ = step(state, make_change(Op.ADD, 0, at=at, key=f"{number}"), HEAT)
+            state, _ = apply_fact(state, make_change(Op.ADD, 0, at=at, key=f"{number}"), HEAT)
         assert state.own is not None
         remaining = Decimal(decay_distance(state.own, elapsed=end - state.at, half_life=30 * DAY)) / 10**9
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from storage.domain.contacts import Json
 from storage.domain.facts import Change, FieldValue, Op
-from storage.domain.fold import Effect, ScoreState, beginning, fold, fold_fields, step
+from storage.domain.fold import Effect, ScoreState, apply_fact, fold, fold_fields, make_initial_state
 from storage.domain.score_types import ScoreType
 
 SCORE = ScoreType(
@@ -54,7 +54,7 @@ def test_adding_to_a_missing_score_begins_at_the_start() -> None:
 
 def test_missing_is_not_zero() -> None:
     """A score has neither value nor rank before the first fact and after a clear."""
-    state = beginning(MOOD)
+    state = make_initial_state(MOOD)
 
     assert (state.value(MOOD, now=9), state.rank) == (None, None)
     assert moves(change(Op.SET, 2_000, at=1), change(Op.CLEAR, at=2), change(Op.CLEAR, at=3), score_type=MOOD) == [
@@ -137,10 +137,10 @@ def test_one_step_is_worth_a_whole_fold(changes: list[Change], random: Random) -
     """Applying facts one by one in order gives the same score as folding all of them in any order."""
     shuffled = list(changes)
     random.shuffle(shuffled)
-    state: ScoreState = beginning(SCORE)
+    state: ScoreState = make_initial_state(SCORE)
     effects = []
     for change in sorted(changes, key=lambda change: (change.occurred_at, change.key.encode())):
-        state, effect = step(state, change, SCORE)
+        state, effect = apply_fact(state, change, SCORE)
         effects.append((change, effect))
 
     assert fold(shuffled, SCORE) == (state, effects)

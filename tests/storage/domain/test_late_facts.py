@@ -84,7 +84,7 @@ def run(fold: LateFold, stored: list[StoredEffect], *, sizes: Random) -> int:
         if effect.fact.occurred_at < fold.since and (is_enough or effect.after)
     ]
     first, since, passed = max(known, default=-1), fold.since, 0
-    while not fold.is_over:
+    while not fold.is_finished:
         times = sorted(effect.fact.occurred_at for effect in stored if effect.fact.occurred_at >= since)
         size = sizes.randrange(4)
         last = times[size] if size < len(times) else NOW * 2

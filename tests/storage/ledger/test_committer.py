@@ -60,7 +60,7 @@ async def test_each_is_told_its_own_outcome(team: Team) -> None:
         *(team.deliver(change(f"k{n:03d}", ADA, Op.ADD, 1, at=NOW - SECOND + n), batch=f"d{n}") for n in range(150))
     )
 
-    assert [(outcome.moved[0].before, outcome.moved[0].after) for outcome in outcomes] == [
+    assert [(outcome.score_changes[0].before, outcome.score_changes[0].after) for outcome in outcomes] == [
         (None, 1_000),
         *((n * 1_000, (n + 1) * 1_000) for n in range(1, 100)),
         *[(100_000, 100_000)] * 50,  # the score is at its maximum
@@ -77,7 +77,7 @@ async def test_late_facts_in_one_commit_are_each_told_what_they_moved(team: Team
         team.deliver(change("c", ADA, Op.ADD, -50, at=NOW - 3), batch="d3"),
     )
 
-    assert [(outcome.moved[0].before, outcome.moved[0].after) for outcome in outcomes] == [
+    assert [(outcome.score_changes[0].before, outcome.score_changes[0].after) for outcome in outcomes] == [
         (None, 30_000),
         (30_000, 100_000),
         (100_000, 70_000),

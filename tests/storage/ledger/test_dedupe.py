@@ -211,8 +211,8 @@ async def test_a_duplicate_says_that_nothing_moved(team: Team) -> None:
     first = await team.deliver(set_to("k", ADA, 50, at=NOW - 1))
     second = await team.deliver(set_to("k", ADA, 50, at=NOW - 1))
 
-    assert [(move.score_type.key, move.before, move.after) for move in first.moved] == [("score", None, 50_000)]
-    assert second.moved == ()
+    assert [(move.score_type.key, move.before, move.after) for move in first.score_changes] == [("score", None, 50_000)]
+    assert second.score_changes == ()
     assert (first.count(Status.APPLIED), second.count(Status.APPLIED), second.count(Status.DUPLICATE)) == (1, 0, 1)
 
 

@@ -68,11 +68,11 @@ async def test_only_what_moves_a_score_is_reported_of_it(team: Team) -> None:
     """A later change of another score is not reported as a change of this score."""
     first = await team.ask(set_to("a", ADA, 5), batch="a")
     second = await team.ask(set_to("b", ADA, 6), batch="b", received=NOW + SECOND)
-    assert [(move.score_type.key, move.before, move.after) for move in first.moved] == [
+    assert [(move.score_type.key, move.before, move.after) for move in first.score_changes] == [
         ("score", None, 5_000),
         ("fresh", None, 7_000),
     ]
-    assert [move.score_type.key for move in second.moved] == ["score"]
+    assert [move.score_type.key for move in second.score_changes] == ["score"]
 
 
 async def test_a_late_first_fact_and_an_undone_one_date_the_score_anew(team: Team) -> None:

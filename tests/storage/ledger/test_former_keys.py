@@ -6,7 +6,7 @@ import pytest
 
 from storage.domain.facts import Deletion, Item
 from storage.domain.submissions import Recorded, Status
-from storage.ledger.erase import DELETED
+from storage.ledger.erase import DELETED_REASON
 from storage.ledger.former_keys import use_former_keys
 from storage.scoring.definitions import add_score_type
 from tests.storage.teams import DAY, NOW, SECOND, Team, set_to
@@ -103,4 +103,4 @@ async def test_what_was_deleted_does_not_come_back(team: Team) -> None:
     outcomes = (await deliver(team, known, later, received=NOW + DAY)).outcomes
 
     assert outcomes[0].status is Status.DUPLICATE
-    assert (outcomes[1].status, outcomes[1].reason) == (Status.IGNORED, DELETED)
+    assert (outcomes[1].status, outcomes[1].reason) == (Status.IGNORED, DELETED_REASON)

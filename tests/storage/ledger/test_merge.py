@@ -68,7 +68,7 @@ async def test_what_both_did_is_folded_as_one_history(team: Team) -> None:
     recorded = await team.deliver(merge("m", BOB, ADA), batch="d2")
 
     assert recorded.outcomes == (APPLIED,)
-    assert [(move.contact, move.before, move.after) for move in recorded.moved] == [(ada.id, 80_000, 100_000)]
+    assert [(move.contact, move.before, move.after) for move in recorded.score_changes] == [(ada.id, 80_000, 100_000)]
     contact = await team.contact(BOB)
     assert (contact.id, contact.email, contact.name, contact.company, contact.tags) == (
         ada.id,
@@ -255,7 +255,7 @@ async def test_undoing_a_merge_parts_them_exactly(team: Team) -> None:
     assert (ada.name, ada.company, ada.tags, ada.ids) == ("Ada", "Acme", (), {})
     assert (bob.name, bob.company, bob.tags, bob.ids) == ("Bob", "Bobs", ("vip",), {"crm": "b"})
     assert set(parted.undone) == {ada.id, bob.id}
-    assert {(move.contact, move.before, move.after) for move in parted.moved} == {
+    assert {(move.contact, move.before, move.after) for move in parted.score_changes} == {
         (ada.id, 50_000, 80_000), (bob.id, None, 40_000),
     }  # fmt: skip  # contact, before and after
     assert (amounts(await team.lines(ADA)), amounts(await team.lines(BOB))) == ([20, 60], [-50, 90])
@@ -275,7 +275,7 @@ async def test_a_score_that_only_one_of_them_had_goes_with_them(team: Team) -> N
 
     assert (await team.value(ADA), await team.value(BOB)) == (None, 20_000)
     ada = await team.contact(ADA)
-    assert (ada.id, 20_000, None) in [(move.contact, move.before, move.after) for move in parted.moved]
+    assert (ada.id, 20_000, None) in [(move.contact, move.before, move.after) for move in parted.score_changes]
     assert await team.lines(ADA) == []
     await whole(team)
 

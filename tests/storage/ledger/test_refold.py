@@ -17,7 +17,7 @@ from storage.domain.submissions import Recorded, Submission
 from storage.job_handlers import make_handlers
 from storage.job_runner import JobRunner
 from storage.ledger.refold_job import SLICE
-from storage.ledger.undo import UNDO_AT_ONCE
+from storage.ledger.undo import MOST_UNDONE_AT_ONCE
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import score_types
 from storage.transfer.export import export
@@ -25,7 +25,7 @@ from storage.workspaces import add_workspace
 from tests.storage import raw
 from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
 
-MANY = UNDO_AT_ONCE + 60
+MANY = MOST_UNDONE_AT_ONCE + 60
 IMPORT = "import/0123456789abcdef"
 
 
@@ -115,7 +115,7 @@ async def test_an_undo_in_slices_is_the_same_as_at_once(team: Team, other: Team)
     await undo(other, IMPORT, batch="import/undo/1", defers=False)
     recorded = await undo(team, IMPORT, batch="import/undo/1")
     # A contact with an id that was scored before is split in two, and both are marked.
-    assert (recorded.pending, recorded.moved) == (await count_marked(), ())
+    assert (recorded.pending, recorded.score_changes) == (await count_marked(), ())
     assert recorded.pending >= MANY
     assert await seen(team) == before
     await check(team)

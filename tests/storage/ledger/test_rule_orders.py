@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from storage.alerts.enroll import add_alert_rule
 from storage.alerts.followups import load_follow_ups
-from storage.alerts.sweep import sweep
+from storage.alerts.sweep import sweep_rules
 from storage.bootstrap import Storage
 from storage.db.database import read
 from storage.domain.contacts import Json, Reference
@@ -219,7 +219,7 @@ async def test_what_is_said_of_a_contact_and_moves_nothing_leaves_its_scores_alo
         sync_item = Item(key=f"{night}", contact=ada, fields={"company": "Acme", "name": "Ada"})
         other = Item(key=f"{night}/other", contact=ada, score="score", op=Op.ADD, amount=1_000, fields={"tags": []})
         await team.deliver(sync_item, other, source="sync", batch=f"{night}", received=NOW + night * DAY)
-    await sweep(team.workspace, now=later)
+    await sweep_rules(team.workspace, now=later)
     types, contact = await score_types(team.workspace), (await team.contact("ada@example.com")).id
     (card,) = await cards_of(team.workspace, ids=[contact], now=later)
 

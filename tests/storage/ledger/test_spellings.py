@@ -5,7 +5,7 @@ import pytest
 from storage.db import database
 from storage.domain.facts import Deletion
 from storage.domain.submissions import Status
-from storage.ledger.erase import DELETED
+from storage.ledger.erase import DELETED_REASON
 from storage.reading.search import find_by_key
 from tests.storage.teams import DAY, NOW, Team, set_to
 
@@ -60,4 +60,4 @@ async def test_a_contact_deleted_under_the_short_spelling_stays_deleted(team: Te
     await team.deliver(Deletion(key="gone", contact=(await team.contact(f"sf:{LONG}")).id), source="sf")
     recorded = await team.deliver(set_to("b", ("sf", LONG), 86, at=NOW - DAY), source="sf", received=NOW + DAY)
 
-    assert [(outcome.status, outcome.reason) for outcome in recorded.outcomes] == [(Status.IGNORED, DELETED)]
+    assert [(outcome.status, outcome.reason) for outcome in recorded.outcomes] == [(Status.IGNORED, DELETED_REASON)]

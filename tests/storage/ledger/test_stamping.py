@@ -78,7 +78,7 @@ async def test_people_at_the_same_moment_come_one_after_the_other(team: Team) ->
         *(team.ask(change(f"{9 - n}", ADA, Op.ADD, 10), batch=f"{9 - n}", actor=f"U{n}") for n in range(4))
     )
 
-    assert [[(move.before, move.after) for move in outcome.moved] for outcome in outcomes] == [
+    assert [[(move.before, move.after) for move in outcome.score_changes] for outcome in outcomes] == [
         [(None, 10_000)],
         [(10_000, 20_000)],
         [(20_000, 30_000)],
@@ -93,7 +93,9 @@ async def test_an_older_fact_of_a_sender_does_not_push_a_newer_one_away(team: Te
     await team.ask(set_to("p", ADA, 70), batch="p", received=NOW + SECOND)
     recorded = await team.deliver(set_to("a", ADA, 10, at=NOW), received=NOW + 2 * SECOND)
 
-    assert [(move.before, move.after) for move in recorded.moved] == [(70_000, 70_000)]  # the answer reports no move
+    assert [(move.before, move.after) for move in recorded.score_changes] == [
+        (70_000, 70_000)
+    ]  # the answer reports no move
     assert await times(team) == [0, SECOND]
 
 

@@ -24,7 +24,7 @@ async def test_a_score_that_was_not_touched_since_is_set(team: Team) -> None:
     await team.deliver(set_to("a", ADA, 10, at=NOW - 5))
     recorded = await team.record(asking(team, "p", 70, unless_later=NOW - 5))
 
-    assert [(move.before, move.after) for move in recorded.moved] == [(10_000, 70_000)]
+    assert [(move.before, move.after) for move in recorded.score_changes] == [(10_000, 70_000)]
 
 
 async def test_a_score_that_was_touched_since_is_left_alone(team: Team) -> None:

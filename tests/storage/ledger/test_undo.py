@@ -27,7 +27,7 @@ async def test_an_undone_change_was_never_made(team: Team) -> None:
 
     recorded = await team.undo("b", batch="u", received=NOW + 3 * SECOND)
 
-    assert [(move.before, move.after) for move in recorded.moved] == [(100_000, 80_000)]
+    assert [(move.before, move.after) for move in recorded.score_changes] == [(100_000, 80_000)]
     assert await team.value(ADA) == 80_000
     assert [(line.amount, line.effective, line.value, line.undone) for line in await team.lines(ADA)] == [
         (20_000, 20_000, 80_000, False),
@@ -41,7 +41,7 @@ async def test_undoing_the_only_change_leaves_no_score(team: Team) -> None:
     await team.ask(set_to("a", ADA, 60), batch="a")
     recorded = await team.undo("a", batch="u")
 
-    assert [(move.before, move.after) for move in recorded.moved] == [(60_000, None)]
+    assert [(move.before, move.after) for move in recorded.score_changes] == [(60_000, None)]
     assert await team.value(ADA) is None
 
 
@@ -63,7 +63,10 @@ async def test_one_undo_takes_back_a_whole_command(team: Team) -> None:
     await team.ask(set_to("a1", ADA, 60), change("a2", BOB, Op.ADD, 7), batch="a")
     recorded = await team.undo("a", batch="u")
 
-    assert sorted((move.before or 0, move.after or 0) for move in recorded.moved) == [(12_000, 5_000), (60_000, 0)]
+    assert sorted((move.before or 0, move.after or 0) for move in recorded.score_changes) == [
+        (12_000, 5_000),
+        (60_000, 0),
+    ]
     assert (await team.value(ADA), await team.value(BOB)) == (None, 5_000)
 
 
@@ -152,7 +155,7 @@ async def test_an_undo_and_what_it_bears_on_in_the_same_moment(team: Team) -> No
         team.ask(change("b", ADA, Op.ADD, 3), batch="b", received=NOW + 2),
     )
 
-    assert [[(move.before, move.after) for move in outcome.moved] for outcome in outcomes] == [
+    assert [[(move.before, move.after) for move in outcome.score_changes] for outcome in outcomes] == [
         [(None, 60_000)],
         [(60_000, None)],
         [(None, 3_000)],
@@ -203,7 +206,7 @@ async def test_an_import_that_goes_on_after_it_was_undone_moves_nothing(team: Te
     differences = (await verify_next(team.workspace)).differences
     await team.undo("undo", batch="redo", received=NOW + 3)
 
-    assert {(move.before, move.after) for move in late.moved} == {(None, None)}
+    assert {(move.before, move.after) for move in late.score_changes} == {(None, None)}
     assert (left_out, differences) == ((None, None, ()), ())
     assert (await team.value(ADA), await team.value(ADA, "ruled"), (await team.contact(ADA)).tags) == (
         20_000, 5_000, ("vip",)

@@ -57,7 +57,9 @@ def add(key: str, contact: Any, amount: int, **more: Any) -> Any:
 
 def values(recorded: Recorded) -> list[tuple[int | None, int | None]]:
     """Return the scores before and after, in points."""
-    return [(move.before and move.before // 1_000, move.after and move.after // 1_000) for move in recorded.moved]
+    return [
+        (move.before and move.before // 1_000, move.after and move.after // 1_000) for move in recorded.score_changes
+    ]
 
 
 @on_postgres

@@ -158,12 +158,12 @@ async def test_a_change_starts_from_what_is_left(heated: Team) -> None:
     recorded = await heated.ask(change("p", ada, Op.ADD, 5, score="heat"), batch="p")
     _, lines = await history(heated.workspace, contact=(await heated.contact(ada)).id, score="heat", most=9)
 
-    assert [(move.before, move.after) for move in recorded.moved] == [(30_000, 35_000)]
+    assert [(move.before, move.after) for move in recorded.score_changes] == [(30_000, 35_000)]
     assert [(line.effective, line.value) for line in lines] == [(5_000, 35_000), (80_000, 90_000)]
     undo = await heated.undo("p", batch="u", received=NOW + 60 * DAY)
-    assert [(move.before, move.after) for move in undo.moved] == [(16_000, 15_000)]
+    assert [(move.before, move.after) for move in undo.score_changes] == [(16_000, 15_000)]
     # The undone fact is still the last fact of the score, but has no effect.
     repeat = await heated.ask(change("q", ada, Op.ADD, 5, score="heat"), batch="q", received=NOW + 60 * DAY + 1)
-    assert [(move.before, move.after) for move in repeat.moved] == [(15_000, 20_000)]
+    assert [(move.before, move.after) for move in repeat.score_changes] == [(15_000, 20_000)]
     _, cards = await top(heated.workspace, score="heat", count=1, now=NOW + 119 * DAY)
     assert [card.standings[-1].value for card in cards] == [13_000]  # 10 + 10 / 2^(59/30) = 12.56

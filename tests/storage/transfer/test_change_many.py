@@ -26,7 +26,7 @@ from storage.domain.facts import DAY, Merge, Op
 from storage.domain.filters import parse
 from storage.domain.submissions import Submission
 from storage.ledger.erase_many import delete_contacts
-from storage.ledger.refold_job import fold_pending
+from storage.ledger.refold_job import refold_pending
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import score_types
 from storage.transfer.change_many import (
@@ -131,7 +131,7 @@ async def test_a_change_of_several_slices_is_applied_once_and_undone_by_one_undo
             defers=True,
         )
         assert (await team.record(undo)).pending == number
-        await fold_pending(team.workspace, undo=batch, on_slice=lambda _: None, clock=clock)
+        await refold_pending(team.workspace, undo=batch, on_slice=lambda _: None, clock=clock)
         assert await values(team, ["p0", "p1"]) == expected
     assert (await verify_next(team.workspace, most=number)).differences == ()
 

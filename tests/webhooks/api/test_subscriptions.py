@@ -10,7 +10,7 @@ import pytest
 
 from storage.audit import audit_entries
 from storage.reading.segments import save_segment
-from storage.sources.subscriptions import find_subscription, watched_segments
+from storage.sources.subscriptions import find_with_secrets, watched_segments
 from storage.workspaces import add_workspace
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.event_receiver import EventReceiver, ReceivedEvent, receiving_events
@@ -92,7 +92,7 @@ async def test_both_secrets_sign_for_a_day_after_a_rotation(world: World) -> Non
         event.check_signature(first)
         event.check_signature(second)
     world.service.clock.now += DAY + SECOND
-    subscription = await find_subscription(world.service.workspace, id=1, now=world.service.clock())
+    subscription = await find_with_secrets(world.service.workspace, id=1, now=world.service.clock())
     assert subscription.secrets == (second,)
 
 
