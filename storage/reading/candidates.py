@@ -11,12 +11,14 @@ from storage.domain.filters.terms import (
     AttributeNumber,
     Compare,
     Contains,
+    Crossed,
     FollowedUp,
     Has,
     HasAttribute,
     InBand,
     Is,
     Term,
+    Trend,
     leaf_terms,
 )
 from storage.domain.people import Workspace
@@ -25,6 +27,8 @@ from storage.reading.filter_sql import (
     Sql,
     list_required,
     write_attribute_contacts,
+    write_changed_contacts,
+    write_crossing_contacts,
     write_followed_up_contacts,
     write_rank_condition,
     write_term,
@@ -36,7 +40,7 @@ from storage.reading.word_sql import Match, is_searched_inside, write_contacts_o
 async def find_rarest_term(workspace: Workspace, where: Term, *, most: int, now: int) -> Term | None:
     """Return the term with the fewest candidates, of the terms that a contact must match to match *where*.
 
-    None if all have more than *most*, or no index finds candidates.
+    If all have *most* or more, return one about what changed lately, or None: reading all contacts takes no longer.
     """
     terms = _list_indexed(where)
     asks_words = any(isinstance(leaf, Contains) for term in terms for leaf in leaf_terms(term))
@@ -44,24 +48,30 @@ async def find_rarest_term(workspace: Workspace, where: Term, *, most: int, now:
         return None
     sql = Sql(workspace, now)
     counts = [
-        f"(SELECT count(*) FROM (SELECT 1 FROM ({write_candidates(term, sql)}) AS p LIMIT {most + 1}) AS l)"
+        f"(SELECT count(*) FROM (SELECT 1 FROM ({write_candidates(term, sql)}) AS p LIMIT {most}) AS l)"
         f" AS count_{number}"
         for number, term in enumerate(terms)
     ]
     (row,) = await database.read(f"SELECT {', '.join(counts)}", *sql.values)
     fewest, rarest = min((row[f"count_{number}"], number) for number in range(len(terms)))
-    return terms[rarest] if fewest <= most else None
+    if fewest < most:
+        return terms[rarest]
+    return next((term for term in terms if isinstance(term, Trend | Crossed)), None)
 
 
 def _list_indexed(where: Term) -> list[Term]:
-    """Return the required terms that an index finds. Those about the same score are one: the ends of a range."""
-    terms, of_scores = list[Term](), dict[int, list[Term]]()
+    """Return the required terms that an index finds."""
+    others = [term for term in list_required(where) if not isinstance(term, Compare | InBand | Has)]
+    return [*list_ranges(where), *filter(_is_indexed, others)]
+
+
+def list_ranges(where: Term) -> list[Term]:
+    """Return the required ranges of scores, one for each score."""
+    of_scores: dict[int, list[Term]] = {}
     for term in list_required(where):
         if isinstance(term, Compare | InBand | Has):
             of_scores.setdefault(term.score.definition, []).append(term)
-        elif _is_indexed(term):
-            terms.append(term)
-    return [*(All(tuple(parts)) for parts in of_scores.values()), *terms]
+    return [All(tuple(terms)) for terms in of_scores.values()]
 
 
 def _is_indexed(term: Term) -> bool:
@@ -71,6 +81,10 @@ def _is_indexed(term: Term) -> bool:
             return True
         case FollowedUp():
             return "none" not in term.words
+        case Crossed():
+            return True
+        case Trend():
+            return not term.score.half_life  # time changes every score that fades
         case Contains():
             return bool(_list_words(term))
         case Any():
@@ -90,6 +104,10 @@ def write_candidates(term: Term, sql: Sql) -> str:
             return write_attribute_contacts(term, sql)
         case FollowedUp():
             return write_followed_up_contacts(term, sql)
+        case Crossed():
+            return write_crossing_contacts(term, sql)
+        case Trend():
+            return write_changed_contacts(term.score, sql.now - term.window, sql)
         case Contains():
             return _write_containing(term, sql)
         case Any():

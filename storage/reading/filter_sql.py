@@ -72,9 +72,10 @@ class Sql:
 
         Use it for subselects that find few contacts through an index: with IN, both databases find these first; with
         EXISTS, SQLite does not. Under a NOT or an OR, PostgreSQL reads a list that exceeds its work memory again for
-        each contact, so EXISTS looks up one contact at a time.
+        each contact, so EXISTS looks up one contact at a time. OFFSET 0 keeps PostgreSQL from making a list or a join
+        of it: it plans for any values, and would assume that few scores are in a range.
         """
-        return f"{'c.id IN' if self.is_required else 'EXISTS'} ({subselect})"
+        return f"c.id IN ({subselect})" if self.is_required else f"EXISTS ({subselect} OFFSET 0)"
 
     def of_contact(self, table: str) -> str:
         """Return the condition that joins a subselect to contact `c`, or an empty string where `found_in` writes IN."""
@@ -159,15 +160,15 @@ def _write_score_condition(score: ScoreType, condition: str, sql: Sql) -> str:
     """Return the condition that the score of contact `c` meets *condition*, which names its table `table_of(score)`.
 
     The scores that the statement reads anyway are compared directly; others are looked up one contact at a time,
-    because a list of all contacts with such a score may be as long as the workspace is large. *condition* is not NULL
-    for a score with a rank.
+    because a list of all contacts with such a score may be as long as the workspace is large. See `found_in` for
+    OFFSET 0. *condition* is not NULL for a score with a rank.
     """
     if sql.leading == score.definition:
         return f"({condition})"
     definition, table = sql.bind(score.definition), sql.table_of(score)
     return (
         f"EXISTS (SELECT 1 FROM scores {table} WHERE {table}.contact_id = {sql.contact}"
-        f" AND {table}.definition_id = {definition} AND {condition})"
+        f" AND {table}.definition_id = {definition} AND {condition} OFFSET 0)"
     )
 
 
@@ -219,8 +220,7 @@ def _write_past_ranks(score: ScoreType, start: int, sql: Sql) -> str:
     """
     definition, instant = sql.bind(score.definition), f"CAST({sql.bind(start)} AS BIGINT)"
     if sql.is_required:
-        changed = f"SELECT e.contact_id FROM effects e WHERE e.definition_id = {definition} AND e.at > {instant}"
-        which = f" AND k.contact_id IN ({changed})"
+        which = f" AND k.contact_id IN ({write_changed_contacts(score, start, sql)})"
     else:
         which = " AND k.id = s0.id" if sql.leading == score.definition else sql.of_contact("k")
         which += "" if score.half_life else f" AND k.last_at > {instant}"
@@ -228,6 +228,24 @@ def _write_past_ranks(score: ScoreType, start: int, sql: Sql) -> str:
         f"(SELECT k.contact_id, k.rank, {rank_at(instant)} AS rank_then FROM scores k"
         f" WHERE k.definition_id = {definition} AND k.rank IS NOT NULL{which} OFFSET 0) AS m"
     )
+
+
+def write_changed_contacts(score: ScoreType, start: int, sql: Sql) -> str:
+    """Return a SELECT of the contacts with a score that a fact has changed since *start*, some repeatedly."""
+    definition = sql.bind(score.definition)
+    return f"SELECT e.contact_id FROM effects e WHERE e.definition_id = {definition} AND e.at > {sql.bind(start)}"
+
+
+def write_crossing_contacts(term: Crossed, sql: Sql) -> str:
+    """Return a SELECT of the contacts with a score that a fact or time may have taken across an edge."""
+    start = sql.now - term.window
+    changed = write_changed_contacts(term.score, start, sql)
+    if not term.score.half_life:
+        return changed
+    low, high = sorted(bound(term.score, term.edge, now=instant) for instant in (sql.now, start))
+    definition = sql.bind(term.score.definition)
+    between = f"k.rank >= {sql.bind(low)} AND k.rank < {sql.bind(high)}"
+    return f"{changed} UNION ALL SELECT k.contact_id FROM scores k WHERE k.definition_id = {definition} AND {between}"
 
 
 def _write_unchanged_since(score: ScoreType, start: int, sql: Sql) -> str:
@@ -306,11 +324,10 @@ def _write_any_follow_up(states: str, sql: Sql) -> str:
     """Return the condition that contact `c`, or a contact merged into it, has a follow-up in one of *states*."""
     if sql.is_required:
         return f"c.id IN ({_write_follow_ups(states, sql)})"
-    where = f"f.state IN ({states})"
-    return (
-        f"(EXISTS (SELECT 1 FROM follow_ups f WHERE f.contact_id = {sql.contact} AND {where}) OR EXISTS (SELECT 1"
-        f" FROM contacts m JOIN follow_ups f ON f.contact_id = m.id WHERE m.merged_into = {sql.contact} AND {where}))"
-    )
+    of_contact = f"SELECT 1 FROM follow_ups f WHERE f.contact_id = {sql.contact}"
+    merged = f"SELECT 1 FROM contacts m JOIN follow_ups f ON f.contact_id = m.id WHERE m.merged_into = {sql.contact}"
+    where = f"f.state IN ({states}) OFFSET 0"
+    return f"(EXISTS ({of_contact} AND {where}) OR EXISTS ({merged} AND {where}))"
 
 
 def write_followed_up_contacts(term: FollowedUp, sql: Sql) -> str:

@@ -36,7 +36,7 @@ NOW = 1_767_225_600_000_000
 PEOPLE = 120
 FILTERS = 400
 
-MANY = Few(candidates=-1, matches=0)  # as in a large workspace: nothing is few
+MANY = Few(candidates=0, matches=0)  # as in a large workspace: nothing is few
 
 NAMES = ("Ada Lovelace", "ADA", "Zoë Müller", "Łukasz 100%", "under_score", "bang!", "Émile", "ＡＤＡ", None)
 COMPANIES = ("Acme Corp", "acme corp", "Straße AG", 'a"b', None)

@@ -17,7 +17,7 @@ from tests.storage.teams import DAY, NOW, Team, change, field_item, set_to
 
 HOUR = DAY // 24
 PEOPLE = 70
-MANY = Few(candidates=-1, matches=0)  # as in a large workspace: nothing is few
+MANY = Few(candidates=0, matches=0)  # as in a large workspace: nothing is few
 
 
 @pytest.fixture

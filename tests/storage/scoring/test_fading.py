@@ -70,7 +70,7 @@ def candidates(scores: dict[str, tuple[int, Decimal]], now: int) -> list[Candida
     ]
 
 
-MANY = Few(candidates=-1, matches=0)  # as in a large workspace: nothing is few
+MANY = Few(candidates=0, matches=0)  # as in a large workspace: nothing is few
 FILTERS = (
     *("heat>=40", "heat>39.5", "heat<40", "heat<=12", "heat=11", "heat!=11", "heat:15..60", "heat:*..9", "heat:-20..*"),
     *("heat:hot", "heat:warm", "heat:(cold,hot)", "has:heat", "-heat>=40", "-heat:cold", "heat>=11 score<40"),
