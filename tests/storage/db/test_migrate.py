@@ -17,14 +17,17 @@ from tortoise.migrations.executor import MigrationTarget
 from storage.bootstrap import migrate, open_storage
 from storage.db import database
 from storage.db import migrate as migrating
+from storage.domain.filters import parse
 from storage.job_handlers import make_handlers as make_all_handlers
 from storage.job_runner import run_here
 from storage.jobs import NewJob
 from storage.ledger.verify import Difference, verify_next
 from storage.ledger.words import WORDS
 from storage.limits import MIGRATION
+from storage.reading.pages import count
 from storage.reading.search import find
 from storage.reading.segments import save_segment
+from storage.scoring.definitions import score_types
 from storage.scoring.draft_jobs import APPLY, make_handlers
 from storage.workspaces import add_workspace, all_workspaces
 from tests.counts import THOROUGH
@@ -962,12 +965,39 @@ async def test_contacts_of_before_are_found_and_get_their_words(database_url: st
     try:
         (acme, _) = await all_workspaces()
         found_before = await find(acme, text="lovel")
+        part_of_name = parse("name~lovel", await score_types(acme))
+        assert await count(acme, query=part_of_name, now=NOW) == 1
         handler = make_all_handlers(lambda: NOW)[WORDS]
         job = NewJob(workspace=acme.id, kind=WORDS, lane=WORDS, key=WORDS, subject=0, due_at=0)
         await run_here(acme, job=job, handler=handler, clock=lambda: NOW)
         assert [contact.id for contact in (*found_before, *await find(acme, text="lovel"))] == [1, 1]
+        assert await count(acme, query=part_of_name, now=NOW) == 1
     finally:
         await storage.close()
     assert await raw.rows(database_url, "SELECT kind FROM jobs") == []
     assert await raw.rows(database_url, "SELECT word FROM words ORDER BY id") == [{"word": "ada"}, {"word": "lovelace"}]
     assert await raw.rows(database_url, "SELECT words_after FROM workspaces") == [{"words_after": None}] * 2
+
+
+async def test_rows_of_before_are_in_the_indexes_of_filters(database_url: str) -> None:
+    """No row changes. Words that are cut to 200 characters have an index; that of effects has their contacts."""
+    await tables_until("0031_config_versions", database_url)
+    for id, length in ((1, 199), (2, 200)):
+        await raw.rows(database_url, f"INSERT INTO words (id, workspace_id, word) VALUES ({id}, 1, '{'ß' * length}')")
+    before = await everything(database_url)
+
+    assert (await migrate(database_url, now=NOW)).applied == ["0032_filter_lookups"]
+
+    after = await everything(database_url)
+    assert without(after, *LATER)["words"] == without(before, *LATER)["words"]
+    if raw.is_sqlite(database_url):
+        indexed = "SELECT id FROM words INDEXED BY words_long WHERE workspace_id = 1 AND length(word) = 200"
+        assert await raw.rows(database_url, indexed) == [{"id": 2}]
+    (index,) = await raw.rows(database_url, INDEX["sqlite" if raw.is_sqlite(database_url) else "postgres"])
+    assert "(definition_id, at, contact_id)" in str(index["sql"])
+
+
+INDEX = {
+    "sqlite": "SELECT sql FROM sqlite_master WHERE name = 'effects_definition'",
+    "postgres": "SELECT indexdef AS sql FROM pg_indexes WHERE indexname = 'effects_definition'",
+}

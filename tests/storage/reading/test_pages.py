@@ -261,6 +261,20 @@ async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(
     assert await find_emptying_term(workspace, query=parse("has:fit", types), now=NOW) is None
 
 
+async def test_a_part_of_a_word_that_is_too_long_to_be_indexed_is_found(
+    people: tuple[Workspace, list[ScoreType], list[Candidate]],
+) -> None:
+    """The index of words has the first 200 characters of a word. A filter finds its last characters, too."""
+    workspace, types, _ = people
+    long = "".join(f"a{letter}b" for letter in "cdefghij" * 10)
+    item = Item(key="long", contact=Reference(email="long@acme.com"), fields={"company": f"Acme {long}xyz"})
+    await record(workspace, Submission(source="crm", batch="long", received_at=NOW, items=[item]), now=NOW)
+    for part, number in (("hbaibajbxyz", 1), ("acme acba", 1), (f"bacbadb{'x' * 200}", 0), ("jbxyz a", 0)):
+        query = parse(f'company~"{part}"', types)
+        assert (part, await count(workspace, query=query, now=NOW)) == (part, number)
+        assert (part, await count(workspace, query=query, now=NOW, few=MANY)) == (part, number)
+
+
 async def test_a_score_filter_is_read_from_the_index_of_the_ranks(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:

@@ -19,7 +19,7 @@ from storage.domain.score_types import Rule, RuleCap
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import cards_of, top
 from storage.reading.history import history, why
-from storage.reading.pages import count, page
+from storage.reading.pages import FEW, Few, count, page
 from storage.reading.portfolio import load_portfolio
 from storage.reading.search import find, find_similar
 from storage.scoring.definitions import add_score_type, score_types
@@ -35,6 +35,7 @@ CONTACTS = 200_000  # on PostgreSQL; half of them have ids and facts
 SQLITE_CONTACTS = 2_000  # SQLite plans with the statistics that the product writes, however many rows there are
 
 
+MANY = Few(candidates=0, matches=0)  # as in a large workspace: nothing is few
 FILTERS = (
     "-score>80", "NOT score!=50", "score:20..30 OR score<5", "NOT (score>80 score<90)", "score:hot OR tag:vip",
     "-score:(cold,warm)", "-has:score", "-has:(score,heat)", "NOT (has:score OR has:heat)", "-heat>=80",
@@ -63,8 +64,11 @@ LOOKED_UP = {
 }
 
 
-async def plan(url: str, record: logging.LogRecord, **settings: str) -> str:
-    """Return the plan of a logged statement, on PostgreSQL with *settings* in addition to the product's own."""
+async def plan(url: str, record: logging.LogRecord, *, for_any_values: bool = False, **settings: str) -> str:
+    """Return the plan of a logged statement, on PostgreSQL with *settings* in addition to the product's own.
+
+    The product's plans are made for any values. The few rows of most tables here have better plans for those logged.
+    """
     assert isinstance(record.args, tuple)
     sql, values = str(record.args[0]), list(record.args[1])  # type: ignore[call-overload]  # as Tortoise logs them
     if raw.is_sqlite(url):
@@ -74,7 +78,11 @@ async def plan(url: str, record: logging.LogRecord, **settings: str) -> str:
     try:
         for name, value in (SERVER_SETTINGS | settings).items():  # the settings of the product's connections
             await connection.execute(f"SET {name} = '{value}'")
-        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
+        if not for_any_values:
+            return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *values))
+        await connection.execute(f"PREPARE logged AS {sql}")
+        nulls = f"({', '.join(['NULL'] * len(values))})" if values else ""
+        return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE logged{nulls}"))
     finally:
         await connection.close()
 
@@ -274,7 +282,7 @@ async def test_what_a_score_did_is_looked_up_by_contact(
 ) -> None:
     """The effects of a score and the facts of a contact are found through indexes, without a scan of the ledger."""
     for text, (part, index) in LOOKED_UP.items():
-        plan_text = await plan(crowd, statements(filter_statements[text], part)[0])
+        plan_text = await plan(crowd, statements(filter_statements[text], part)[-1], for_any_values=True)
         assert index in plan_text, (text, plan_text)
         for whole in (
             "Seq Scan on effects",
@@ -333,8 +341,10 @@ async def test_pages_of_a_fading_score_come_from_its_index(
     """A page of a fading score is read from the index of ranks, because a threshold is one rank at each instant."""
     contact_filter = parse("heat>=80 sort:-heat", await score_types(crowded.workspace))
     with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
-        first = await page(crowded.workspace, query=contact_filter, limit=10, now=NOW)
-        second = await page(crowded.workspace, query=contact_filter, limit=10, cursor=first.next_cursor, now=NOW + DAY)
+        first = await page(crowded.workspace, query=contact_filter, limit=10, now=NOW, few=MANY)
+        second = await page(
+            crowded.workspace, query=contact_filter, limit=10, cursor=first.next_cursor, now=NOW + DAY, few=MANY
+        )
 
     assert len({card.contact.id for card in (*first.cards, *second.cards)}) == 20
     for statement in statements(caplog.records, "ORDER BY s0.rank"):
@@ -342,6 +352,88 @@ async def test_pages_of_a_fading_score_come_from_its_index(
         assert "scores_rank" in plan_text
         for whole in ("Seq Scan on scores", "SCAN s0", "SCAN scores", "Seq Scan on contacts", "SCAN c"):
             assert whole not in plan_text, plan_text
+
+
+#: filters with many matches, of which 20 come soon in the order of a score
+DENSE = (
+    "-has:heat sort:-score", "score>=20 heat>=20 sort:-score", "email~example.com sort:-score",
+    "attributes.visits>=1 sort:-score", "followup:open sort:-score", "heat falling 1% in 1d sort:-heat",
+    "NOT (score>80 OR tag:vip) sort:-score", "updated<30000d sort:-score",
+)  # fmt: skip  # a term of each kind
+#: filters with few matches → a part of the statement that finds them, and the indexes that it must use
+SPARSE = {
+    "email~p1777@ score<101": ("contact_words", ("word_trigrams_trigram", "contact_words_word", "words_long")),
+    "score>=99.9 tag:vip": ("s.rank >=", ("scores_rank",)),
+    "attributes.visits:77 -has:heat": ("a.key IN", ("attribute_values_key",)),
+    "heat crossed above 50 in 1d score>=99": ("s.rank >=", ("scores_rank",)),
+}
+WHOLE = (
+    *(
+        "Seq Scan on contacts",
+        "Seq Scan on scores",
+        "Seq Scan on effects",
+        "Seq Scan on facts",
+        "Hash Join",
+        "Hash Semi",
+    ),
+    *("SCAN c ", "SCAN s ", "SCAN s0", "SCAN k", "SCAN e", "SCAN f ", "SCAN w", "(workspace_id=?)"),
+)
+
+
+def list_scans(plan_text: str) -> list[str]:
+    """Return the steps of a plan that read a whole table, or everything of the workspace."""
+    steps = [f"{line} " for line in plan_text.replace("words_long (workspace_id=?)", "").splitlines()]
+    return [step for step in steps if any(whole in step for whole in WHOLE)]
+
+
+@pytest.mark.slow
+async def test_many_matches_are_read_in_the_order_of_an_index(
+    crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first page of a filter with many matches is read score by score, without a list of all matches."""
+    types = await score_types(crowded.workspace)
+    for text in DENSE:
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+            result = await page(crowded.workspace, query=parse(text, types), limit=20, now=NOW, few=MANY)
+        assert len(result.cards) == 20, text
+        plan_text = await plan(crowd, statements(caplog.records, "ORDER BY s0.rank")[0], for_any_values=True)
+        assert "scores_rank" in plan_text, (text, plan_text)
+        assert list_scans(plan_text) == [], (text, plan_text)
+        assert "Sort Key: s0.rank" not in plan_text, (text, plan_text)
+        assert "USE TEMP B-TREE FOR ORDER BY" not in plan_text, (text, plan_text)
+
+
+@pytest.mark.slow
+async def test_few_matches_are_found_through_the_rarest_term(
+    crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The matches of a filter with few of them are found through the index of its rarest term, and then sorted."""
+    types = await score_types(crowded.workspace)
+    for text, (part, indexes) in SPARSE.items():
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+            await page(crowded.workspace, query=parse(f"{text} sort:-score", types), limit=20, now=NOW)
+        for statement in statements(caplog.records, part):
+            plan_text = await plan(crowd, statement, for_any_values=True)
+            assert [index for index in indexes if index not in plan_text] == [], (text, plan_text)
+            assert list_scans(plan_text) == [], (text, plan_text)
+
+
+@pytest.mark.slow
+async def test_two_ranges_of_scores_are_compared_as_sets(
+    crowded: Team, crowd: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ranges that many contacts have, but few have together, are read from the index of the ranks alone."""
+    query = parse("score>=20 heat>=20", await score_types(crowded.workspace))
+    with caplog.at_level(logging.DEBUG, logger="tortoise.db_client"):
+        number = await count(crowded.workspace, query=query, most=1_000_000, now=NOW, few=MANY)
+    assert number == await count(crowded.workspace, query=query, now=NOW, few=FEW)
+
+    plan_text = await plan(crowd, statements(caplog.records, "INTERSECT")[0], for_any_values=True)
+    assert plan_text.count("scores_rank") >= 2, plan_text
+    assert "contacts_pkey" in plan_text or "SEARCH c USING INTEGER PRIMARY KEY" in plan_text, plan_text
+    assert list_scans(plan_text) == [], plan_text
 
 
 @pytest.mark.slow
@@ -372,7 +464,7 @@ async def test_no_filter_reads_a_list_again_for_each_contact(
     """
     for text in (*FILTERS, *PAGED):
         for statement in statements(filter_statements[text], "contacts c"):
-            plan_text = await plan(crowd, statement, work_mem="64kB")
+            plan_text = await plan(crowd, statement, for_any_values=True, work_mem="64kB")
             costs = [float(cost) for cost in re.findall(r"cost=\S+?\.\.(\d+\.\d+)", plan_text)]
             assert bool(costs) is not raw.is_sqlite(crowd)
             assert max(costs, default=0) < 100 * CONTACTS, (text, plan_text)
