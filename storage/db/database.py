@@ -224,10 +224,13 @@ class Session:
         return await self._run(lambda: self._client.execute_query_dict(translated, encoded))
 
     async def load(self, query: QuerySet[Any], *columns: str) -> list[Row]:
-        """Return these columns, by default all, of the rows that a queryset of a model selects. Raises as `rows`."""
+        """Return these columns, by default all, of the rows that a queryset of a model selects. Raises as `rows`.
+
+        `limit(0)` would mean no limit.
+        """
         return await self._run_built(query.using_db(self._client).values(*columns))
 
-    async def update(self, query: QuerySet[Any], **values: object) -> None:
+    async def update(self, query: QuerySet[Any], /, **values: object) -> None:
         """Change the rows that a queryset of a model selects. Raises as `rows`."""
         await self._run_built(query.using_db(self._client).update(**values))
 

@@ -139,12 +139,13 @@ class _StateBefore:
     def apps(self) -> "_StateBefore":
         return self
 
-    def get_model(self, name: str) -> type[Model]:
-        """Build the class of a model; *name* is `app.Model`. Tortoise would build those of all tables."""
-        app_label, _, model_name = name.partition(".")
+    def get_model(self, app_label: str, model_name: str | None = None) -> type[Model]:
+        """Build the class of the model `app.Model`, which may be one argument. Tortoise would build all classes."""
+        if model_name is None:
+            app_label, model_name = self._apps.split_reference(app_label)
         related = _find_related_models(self.models, app_label, model_name)
         copies = {key: self.models[key].clone() for key in self.models if key in related}
-        return self._apps.clone(model_states=copies).get_model(name)
+        return self._apps.clone(model_states=copies).get_model(app_label, model_name)
 
 
 class _Models(StateApps):

@@ -30,7 +30,7 @@ class HealthChange:
 
 async def list_troubled(workspace: Workspace) -> dict[str, SourceHealth]:
     """Return the health of each source that does not work, by slug."""
-    troubled = models.Source.filter(workspace_id=workspace.id).exclude(standing=SourceHealth.WORKS)
+    troubled = models.Source.filter(workspace_id=workspace.id).exclude(standing=SourceHealth.WORKS.value)
     rows = await database.load(troubled, "slug", "standing")
     return {row["slug"]: SourceHealth(row["standing"]) for row in rows}
 
@@ -131,4 +131,4 @@ async def load_unreported(workspace: Workspace, *, source: int) -> HealthChange 
 async def record_reported(workspace: Workspace, *, changed: HealthChange) -> None:
     """Record that an admin was informed of a source's health. The health may have changed again since."""
     source = models.Source.filter(workspace_id=workspace.id, slug=changed.source)
-    await database.current_database().writer.update(source, told=changed.standing)
+    await database.current_database().writer.update(source, told=changed.standing.value)

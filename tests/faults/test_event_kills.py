@@ -26,7 +26,7 @@ from tests.conftest import KEY
 from tests.counts import report_counts
 from tests.faults.lives import Lives, living
 from tests.storage import raw
-from tests.webhooks.event_receiver import receiving_events
+from tests.webhooks.event_receiver import EventReceiver, receiving_events
 from tests.webhooks.receiving import SLUG, TEAM, furnish_for_a_process
 from tests.webhooks.sender import Sender, item, session
 from webhooks.outgoing import EventSender
@@ -117,9 +117,13 @@ async def running(database_url: str) -> AsyncIterator[Processes]:
         yield processes
 
 
-async def record_and_kill(processes: Processes, record: Record) -> None:
-    """Record all changes, and kill one of the services now and then while they do that; in the end kill all."""
+async def record_and_kill(processes: Processes, record: Record, receiver: EventReceiver) -> None:
+    """Record all changes, and kill one of the services now and then while they do that; in the end kill all.
+
+    The first kill waits for an event: until the lease of a killed service ends, nothing may be sent."""
     in_turn = CHANGES // KILLS
+    await record.push_all(processes, until=1)
+    await receiver.has_received.wait()
     for number in range(1, KILLS):
         await record.push_all(processes, until=(number - 1) * in_turn + in_turn // 2)
         pushing = asyncio.create_task(record.push_all(processes, until=number * in_turn))
@@ -162,7 +166,7 @@ async def test_no_event_is_lost_or_out_of_order(database_url: str) -> None:
     async with receiving_events() as receiver:
         await subscribe(database_url, receiver.url)
         async with running(database_url) as processes:
-            await record_and_kill(processes, record)
+            await record_and_kill(processes, record, receiver)
         before = len(receiver.received)
         await send_the_rest(database_url)
     arrived: dict[str, list[int]] = defaultdict(list)

@@ -53,6 +53,7 @@ class EventReceiver:
     refused: str = ""  #: events with this text in them are refused
     never: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    has_received: asyncio.Event = field(default_factory=asyncio.Event)
 
     def answer_with(self, *statuses: int, headers: Mapping[str, str] | None = None) -> None:
         """Answer the next requests with these statuses, and later ones with the last of them."""
@@ -67,6 +68,7 @@ class EventReceiver:
         """Answer one request."""
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.received.append(ReceivedEvent(headers=headers, body=await request.read()))
+        self.has_received.set()
         if self.never:
             await self.over.wait()
         if self.refused and self.refused in self.received[-1].body.decode():
