@@ -37,7 +37,7 @@ from storage.reading.search import load_unindexed_after
 from storage.reading.word_sql import Match, is_searched_inside, write_contacts_of_word
 
 
-async def find_rarest_term(workspace: Workspace, where: Term, *, most: int, now: int) -> Term | None:
+async def find_rarest_term(workspace: Workspace, *, where: Term, most: int, now: int) -> Term | None:
     """Return the term with the fewest candidates, of the terms that a contact must match to match *where*.
 
     If all have *most* or more, return one about what changed lately, or None: reading all contacts takes no longer.

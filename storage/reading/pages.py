@@ -168,7 +168,7 @@ async def _find_some(workspace: Workspace, where: Term, *, most: int, few: Few, 
 
 async def _choose_candidates(workspace: Workspace, where: Term, *, few: Few, now: int) -> list[Term]:
     """Return terms that together have few candidates for the matches of a term; none if all contacts must be read."""
-    rarest, ranges = await find_rarest_term(workspace, where, most=few.candidates, now=now), list_ranges(where)
+    rarest, ranges = await find_rarest_term(workspace, where=where, most=few.candidates, now=now), list_ranges(where)
     if rarest is not None:
         return [rarest]
     return ranges if len(ranges) > 1 else []
