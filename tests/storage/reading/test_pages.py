@@ -261,6 +261,17 @@ async def test_an_empty_answer_is_explained_by_the_term_that_emptied_it(
     assert await find_emptying_term(workspace, query=parse("has:fit", types), now=NOW) is None
 
 
+async def test_a_part_of_an_address_may_begin_with_a_separator(
+    people: tuple[Workspace, list[ScoreType], list[Candidate]],
+) -> None:
+    """The index of words is cut at separators, which a part may begin or end with, in the local part and the domain."""
+    workspace, types, _ = people
+    item = Item(key="cut", contact=Reference(email="ann.company-7@north.example.org"))
+    await record(workspace, Submission(source="crm", batch="cut", received_at=NOW, items=[item]), now=NOW)
+    for part, number in ((".comp", 1), (".company-", 1), ("n.comp", 1), ("-7@nor", 1), (".exam", 1), ("company.", 0)):
+        assert (part, await count(workspace, query=parse(f'email~"{part}"', types), now=NOW)) == (part, number)
+
+
 async def test_a_part_of_a_word_that_is_too_long_to_be_indexed_is_found(
     people: tuple[Workspace, list[ScoreType], list[Candidate]],
 ) -> None:

@@ -145,7 +145,7 @@ async def furnish(url: str) -> None:
         team.workspace, key="heat", label="Heat", minimum=0, maximum=100_000, step=1_000, start=None, bands=(),
         half_life=30 * DAY, is_default=False, by="U0ADMIN", now=NOW,
     )  # fmt: skip  # one definition
-    await team.deliver(set_to("first", "ada@example.com", 50))
+    await team.deliver(set_to("first", "ada@example.com", 50, fields={"owner": "boss@example.com"}))
     await storage.close()
 
 
@@ -356,9 +356,9 @@ async def test_pages_of_a_fading_score_come_from_its_index(
 
 #: filters with many matches, of which 20 come soon in the order of a score
 DENSE = (
-    "-has:heat sort:-score", "score>=20 heat>=20 sort:-score", "email~example.com sort:-score",
+    "-has:heat sort:-score", "score>=20 heat:20..100 sort:-score", "email~example.com sort:-score",
     "attributes.visits>=1 sort:-score", "followup:open sort:-score", "heat falling 1% in 1d sort:-heat",
-    "NOT (score>80 OR tag:vip) sort:-score", "updated<30000d sort:-score",
+    "NOT (score>80 OR tag:vip) sort:-score", "updated<30000d sort:-score", "owner:boss@example.com sort:-score",
 )  # fmt: skip  # a term of each kind
 #: filters with few matches → a part of the statement that finds them, and the indexes that it must use
 SPARSE = {
