@@ -240,7 +240,7 @@ class Session:
 
     async def _run_built(self, query: AwaitableQuery[Any]) -> list[Row]:
         """Run the statement of a queryset as `rows` does; awaiting the queryset would have none of its checks."""
-        query.sql()  # builds the statement
+        query._make_query()  # `sql()` does the same, and renders a statement that is not used
         sql, params = query.query.get_parameterized_sql()
         return await self.rows(sql, *params)
 
