@@ -356,7 +356,7 @@ async def test_pages_of_a_fading_score_come_from_its_index(
 
 #: filters with many matches, of which 20 come soon in the order of a score
 DENSE = (
-    "-has:heat sort:-score", "score>=20 heat:20..100 sort:-score", "email~example.com sort:-score",
+    "-has:heat sort:-score", "score:20..99 heat:20..90 sort:-score", "email~example.com sort:-score",
     "attributes.visits>=1 sort:-score", "followup:open sort:-score", "heat falling 1% in 1d sort:-heat",
     "NOT (score>80 OR tag:vip) sort:-score", "updated<30000d sort:-score", "owner:boss@example.com sort:-score",
 )  # fmt: skip  # a term of each kind
