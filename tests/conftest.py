@@ -137,7 +137,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the tests so that each worker process begins with slow ones, and none is left alone with one at the end.
 
     The scheduler gives each process an equal part of the list, in order; one that has ended takes from the others' end.
+    The tests of a file run on one database after the other, because querysets are built anew for another database.
     """
+    places = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: (places[item.path], "postgres" in item.name))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
     slow = [item for item in items if item.get_closest_marker("slow")]
