@@ -90,13 +90,9 @@ class Api:
                 return problem(mistake.status, mistake.detail)
             except TooLarge as exc:
                 return problem(413, str(exc), headers={"Connection": "close"})
-            except (
-                UnknownContact,
-                UnknownFollowUp,
-                UnknownScoreType,
-                UnknownSegment,
-                UnknownSubscription,
-            ) as exc:
+            except UnknownSubscription:
+                return problem(404, "There is no such subscription: GET /api/v1/subscriptions lists them.")
+            except (UnknownContact, UnknownFollowUp, UnknownScoreType, UnknownSegment) as exc:
                 return problem(404, _format_sentence(exc))
             except (BadItem, BadNote, OutOfRange, OffStep) as exc:
                 return problem(422, _format_sentence(exc))

@@ -155,7 +155,9 @@ async def test_a_removed_subscription_gets_nothing(world: World) -> None:
         ("POST", "/1/redeliver"), ("GET", "/x"), ("GET", f"/{2**70}"), ("GET", "/-1"), ("GET", "/²"),
     ):  # fmt: skip  # what names no subscription
         path = path.replace("²", "%C2%B2")
-        check_problem(await world.api.call(method, f"/subscriptions{path}", {}), 404, "Not Found", detail=True)
+        answer = await world.api.call(method, f"/subscriptions{path}", {})
+        check_problem(answer, 404, "Not Found", detail=True)
+        assert answer.document["detail"] == "There is no such subscription: GET /api/v1/subscriptions lists them."
     assert world.receiver.take() == []
 
 
