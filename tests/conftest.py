@@ -31,7 +31,12 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Where there is enough memory, the files of tests are kept in it: on a disk, tests take a quarter longer.
 MEMORY = Path("/dev/shm")  # noqa: S108  # pytest and tempfile make folders of their own there
-if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
+if (
+    "TMPDIR" not in os.environ
+    and MEMORY.is_dir()
+    and shutil.disk_usage(MEMORY).free > 4 << 30
+    and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC  # a test installs the program there, and runs it
+):
     os.environ["TMPDIR"] = str(MEMORY)
     tempfile.tempdir = None  # in case that it was asked for already
 
