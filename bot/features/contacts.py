@@ -13,7 +13,7 @@ from bot.slack.text import escape
 from storage.domain.contacts import Json
 from storage.domain.errors import UnknownContact
 from storage.domain.submissions import Status
-from storage.ledger.facts import is_recorded
+from storage.ledger.batches import is_recorded
 from storage.reading.search import find, find_by_key
 
 

@@ -14,7 +14,7 @@ from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from bot.slack.text import escape
 from storage.domain.errors import UnknownContact
-from storage.ledger.facts import is_recorded
+from storage.ledger.batches import is_recorded
 from storage.ledger.merge_preview import preview_merge
 from storage.reading.current_scores import cards_of
 from storage.reading.search import find_by_key

@@ -38,7 +38,8 @@ from storage.domain.contacts import Contact, find_address, looks_like_address
 from storage.domain.errors import Refusal, UnknownContact
 from storage.domain.facts import Op
 from storage.domain.numbers import parse, show
-from storage.ledger.contacts import contacts, list_identities
+from storage.ledger.contacts import contacts
+from storage.ledger.identities import list_identities
 from storage.reading.current_scores import Card
 from storage.reading.search import find_similar
 from storage.sources.config import link_templates

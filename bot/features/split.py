@@ -11,8 +11,8 @@ from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
 from storage.domain.contacts import Reference
 from storage.domain.errors import UnknownContact
+from storage.ledger.batches import is_recorded
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import is_recorded
 from storage.ledger.split import preview_split, split_contact
 
 _ROW = re.compile(r"[0-9]{1,18}", re.ASCII)

@@ -26,8 +26,8 @@ from bot.slack.handling import Reply, Request
 from bot.slack.text import parse_number
 from storage.audit import AuditAction, AuditEntry, find_undone, load_changes_of, load_entry
 from storage.domain.errors import NothingToUndo
+from storage.ledger.batches import find_last_command, load_batch_origin, load_batch_subjects
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import find_last_command, load_batch_origin, load_batch_subjects
 
 _IMPORT = re.compile(r"import/[0-9a-f]{16}")
 SURE_FOR = 3_600_000_000  #: µs for which the last command is undone without asking

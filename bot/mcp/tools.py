@@ -28,8 +28,8 @@ from storage.domain.followups import LONGEST_NOTE, WAITING, FollowUpMove, Follow
 from storage.domain.numbers import from_json, show, to_json
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import ScoreChanged
+from storage.ledger.batches import find_last_command, load_batch_origin
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import find_last_command, load_batch_origin
 from storage.reading import documents
 from storage.reading.current_scores import Card, card
 from storage.reading.history import history_page, why

@@ -7,7 +7,8 @@ from storage.db.database import Session, StartAgain
 from storage.domain.errors import Changed, Refusal
 from storage.domain.facts import Fact
 from storage.domain.fold import ScoreState
-from storage.ledger import contacts, facts
+from storage.ledger import contact_fields, contacts, facts
+from storage.ledger.batches import load_undone_batches
 from storage.ledger.facts import FactKey, ScoreId, StoredFact
 from storage.ledger.plan import DUPLICATE, ItemKind, NewFact, Plan, PlannedItem, check_repeat
 
@@ -65,7 +66,7 @@ async def _load_times_of_fields(session: Session, plans: Sequence[Plan]) -> dict
         for planned in plan.items
         if plan.submission.actor and planned.item.fields and planned.kind is ItemKind.FACT
     }
-    fields_of = await contacts.load_fields(session, changed) if changed else {}
+    fields_of = await contact_fields.load_fields(session, changed) if changed else {}
     return {(id, name): order[0] for id, values in fields_of.items() for name, (_, order) in values.items()}
 
 
@@ -127,5 +128,5 @@ async def _mark_undone(session: Session, plan: Plan) -> Plan:
     """Mark a plan if its batch was undone before. Only batches with an actor can be undone."""
     if not (plan.submission.actor and plan.new_facts):
         return plan
-    undone = await facts.load_undone_batches(session, plan.workspace.id, [plan.submission.batch])
+    undone = await load_undone_batches(session, plan.workspace.id, [plan.submission.batch])
     return replace(plan, is_undone=bool(undone))

@@ -1,10 +1,7 @@
 """Delete everything known about a contact, and store hashes of its identities, so that older data stays deleted."""
 
-import hmac
-import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 from storage import jobs, posted_messages
 from storage.alerts import followup_rules
@@ -12,8 +9,8 @@ from storage.alerts import memory as alert_memory
 from storage.audit import AuditAction, NewEntry, record_changes, redact_changes
 from storage.bulk_changes import redact_bulk_changes
 from storage.db import database
-from storage.db.database import Row, Session
-from storage.domain.contacts import EMAIL, id_spellings
+from storage.db.database import Session
+from storage.domain.contacts import EMAIL
 from storage.domain.errors import UnknownDelivery
 from storage.domain.facts import Deleted, ItemRequest, Unusable
 from storage.domain.people import Workspace
@@ -23,8 +20,9 @@ from storage.events.outbox import redact_events
 from storage.jobs import NewJob
 from storage.ledger import contacts, facts, projection
 from storage.ledger import merge as merging
-from storage.ledger.contacts import Identity
+from storage.ledger.identities import load_identities
 from storage.ledger.plan import ItemKind, Plan, PlannedItem
+from storage.ledger.tombstones import insert_tombstones, load_tombstones
 from storage.sent_files import redact_files
 from storage.sources import deliveries
 from storage.sources.named_contacts import find_names, find_request_names, make_name, split_name
@@ -96,26 +94,6 @@ async def _load_raw(workspace: Workspace, id: int) -> Raw | None:
         return None
 
 
-async def load_tombstones(session: Session, identities: Iterable[Identity]) -> dict[Identity, int]:
-    """Return those of the identities that belong to deleted contacts, each with the time of the deletion in µs."""
-    distinct = set(identities)
-    keys = await _load_keys(session, {workspace for workspace, _, _ in distinct})
-    by_hash = {
-        (identity[0], _hash_identity(keys[identity[0]], (*identity[:2], spelling))): identity
-        for identity in distinct
-        if identity[0] in keys
-        for spelling in id_spellings(identity[2])
-    }
-    if not by_hash:
-        return {}
-    rows = await session.rows(
-        "SELECT t.workspace_id, t.hash, t.deleted_at FROM given(workspace bigint, hash text)"
-        " JOIN tombstones t ON t.workspace_id = given.workspace AND t.hash = given.hash",
-        [{"workspace": workspace, "hash": hashed} for workspace, hashed in sorted(by_hash)],
-    )
-    return {by_hash[row["workspace_id"], row["hash"]]: row["deleted_at"] for row in rows}
-
-
 async def stamp_deletions(session: Session, plan: Plan) -> Plan:
     """Set the times of deletions. A deletion by a person or without a time comes after every fact of the contact."""
     items = []
@@ -137,7 +115,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     rows = sorted({row for new in deletions for row in _list_members(plan, new.planned)})
     if not rows:
         return plan
-    workspace, identities = plan.workspace.id, await contacts.load_identities(session, rows)
+    workspace, identities = plan.workspace.id, await load_identities(session, rows)
     if await deliveries.has_unnamed_deliveries(session, workspace):
         job = NewJob(workspace=workspace, kind=NAME_REQUESTS, lane=NAME_REQUESTS, key=str(now), subject=0, due_at=now)
         await jobs.enqueue(session, [job], now=now)
@@ -157,7 +135,7 @@ async def erase_contacts(session: Session, plan: Plan, *, now: int) -> Plan:
     for deletion in deletions:
         members, until = _list_members(plan, deletion.planned), deletion.fact.occurred_at
         await facts.redact_facts(session, members, until=until)
-        await _insert_tombstones(session, workspace, await contacts.load_identities(session, members), until=until)
+        await insert_tombstones(session, workspace, await load_identities(session, members), until=until)
         plan = _ignore_facts(plan, members, until=until)
     definitions = {(row, key): score_type.definition for row in rows for key, score_type in plan.types.items()}
     states_before = await projection.load_states(session, definitions)
@@ -201,43 +179,3 @@ async def _load_texts(session: Session, rows: Collection[int]) -> tuple[set[str]
     )
     addresses = {row[column] for row in records for column in ("email", "first_email") if row[column]}
     return addresses, {row["name"] for row in records if row["name"]}
-
-
-async def _insert_tombstones(session: Session, workspace: int, identities: Sequence[Identity], *, until: int) -> None:
-    key = (await _load_keys(session, {workspace})).get(workspace) or await _make_key(session, workspace)
-    await session.rows(
-        "INSERT INTO tombstones (workspace_id, hash, deleted_at) SELECT $2, hash, $3 FROM given(hash text)"
-        " WHERE true ORDER BY hash ON CONFLICT (workspace_id, hash) DO UPDATE SET deleted_at ="
-        " CASE WHEN tombstones.deleted_at > excluded.deleted_at THEN tombstones.deleted_at"
-        " ELSE excluded.deleted_at END",
-        [{"hash": hashed} for hashed in sorted(_hash_identity(key, identity) for identity in identities)],
-        workspace,
-        until,
-    )
-
-
-async def _load_keys(session: Session, workspaces: Collection[int]) -> dict[int, bytes]:
-    rows = await session.rows(
-        "SELECT id, tombstone_key FROM workspaces WHERE tombstone_key IS NOT NULL"
-        " AND id IN (SELECT id FROM given(id bigint))",
-        [{"id": workspace} for workspace in sorted(workspaces)],
-    )
-    return {row["id"]: _unseal_key(row) for row in rows}
-
-
-async def _make_key(session: Session, workspace: int) -> bytes:
-    (row,) = await session.rows(
-        "UPDATE workspaces SET tombstone_key = coalesce(tombstone_key, $2) WHERE id = $1 RETURNING tombstone_key",
-        workspace,
-        database.current_database().vault.seal(secrets.token_hex(32)),
-    )
-    return _unseal_key(row)
-
-
-def _unseal_key(row: Row) -> bytes:
-    return bytes.fromhex(database.current_database().vault.unseal(row["tombstone_key"]))
-
-
-def _hash_identity(key: bytes, identity: Identity) -> str:
-    _, namespace, value = identity
-    return hmac.new(key, f"{namespace}\n{value}".encode(), sha256).hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from storage.db.database import Session
 from storage.domain.facts import Deleted
-from storage.ledger import facts
+from storage.ledger.batches import find_gone_contacts
 from storage.ledger.plan import Plan
 
 
@@ -24,7 +24,7 @@ async def save_existence(session: Session, plans: Sequence[Plan]) -> None:
             is_gone |= dict.fromkeys(written & plan.gone_contacts, False)
         unsure = {*plan.undone_contacts, *plan.regrouped_contacts, *(written if plan.is_undone else ())}
         if unsure:
-            gone = await facts.find_gone_contacts(session, plan.workspace.id, unsure)
+            gone = await find_gone_contacts(session, plan.workspace.id, unsure)
             is_gone |= {contact: contact in gone for contact in unsure}
     if is_gone:
         await session.rows(

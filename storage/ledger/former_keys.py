@@ -10,6 +10,8 @@ from storage.domain.facts import Change, Deleted, Fact, Item, ItemRequest, is_ti
 from storage.domain.people import Workspace
 from storage.ledger import contacts, facts
 from storage.ledger.facts import FactKey, StoredFact
+from storage.ledger.identities import load_contacts_of_identities
+from storage.ledger.links import load_splits
 
 SAME_TIME = "another value with the same time was received before; their keys decide which one counts"
 
@@ -29,9 +31,9 @@ async def use_former_keys(workspace: Workspace, *, source: str, items: Sequence[
     identities = {
         (workspace.id, *identity) for item in items if isinstance(item, Item) for identity in _list_identities(item)
     }
-    owners = await contacts.load_known(reader, identities)
+    owners = await load_contacts_of_identities(reader, identities)
     roots = await contacts.load_roots(reader, {row for row, _, _ in stored.values() if row is not None})
-    splits = await facts.load_splits(reader, {*owners.values(), *roots.values()})
+    splits = await load_splits(reader, {*owners.values(), *roots.values()})
 
     def use_former_key(item: ItemRequest) -> ItemRequest:
         if not isinstance(item, Item):

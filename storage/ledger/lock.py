@@ -8,8 +8,9 @@ from storage.domain.errors import ContactChanged, ContactExists
 from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold
 from storage.ledger import merge as merging
-from storage.ledger.erase import load_tombstones
+from storage.ledger.identities import insert_identities, load_identity_owners
 from storage.ledger.plan import OrderingKey, Plan, make_links
+from storage.ledger.tombstones import load_tombstones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +72,7 @@ async def _check_ids(session: Session, plans: Sequence[Plan], split: set[int]) -
         for planned in plan.items
         if planned.named_id is not None and not split.isdisjoint(planned.rows)
     }
-    owners = await contacts.load_identity_owners(session, row_of) if row_of else {}
+    owners = await load_identity_owners(session, row_of) if row_of else {}
     if any(row not in row_of[id] for id, (row, _) in owners.items()):
         raise StartAgain
 
@@ -129,7 +130,7 @@ async def insert_new_contacts(session: Session, plans: Sequence[Plan], *, now: i
         id_of = {row: id for (_, row, _), id in zip(new_contacts, ids, strict=True)}
     identities = {identity: id_of.get(row, row) for plan in plans for identity, row in plan.new_identities.items()}
     if identities:
-        await contacts.insert_identities(session, identities)
+        await insert_identities(session, identities)
         # If the insert waited for a concurrent deletion of an identity, that deletion has left a tombstone.
         known = {identity: until for plan in plans for identity, until in plan.tombstones.items()}
         tombstones = await load_tombstones(session, identities)

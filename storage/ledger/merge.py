@@ -11,6 +11,8 @@ from storage.domain.facts import Fact, resolve_merges
 from storage.domain.fold import ScoreState, make_initial_state
 from storage.ledger import contacts, facts, projection
 from storage.ledger.facts import FactKey, ScoreId
+from storage.ledger.identities import count_identities, move_id
+from storage.ledger.links import load_links
 from storage.ledger.plan import ItemKind, Plan, Regrouping
 from storage.sources.named_contacts import make_name
 
@@ -68,12 +70,12 @@ async def _split_off(session: Session, plan: Plan, *, now: int) -> None:
         (id,) = planned.references[-1].identities
         _, row, target = planned.links[0]
         members = [member for member, contact in plan.roots_before.items() if contact == plan.roots_before[row]]
-        await contacts.move_id(session, id, row=row, target=target, now=plan.submission.received_at)
+        await move_id(session, id, row=row, target=target, now=plan.submission.received_at)
         names = [make_name(id[1], spelling) for spelling in id_spellings(id[2])]
         await facts.move_facts(session, members, names, target=target)
         contact = plan.roots_before[row]
         await _record_pairs(session, plan, AuditAction.CONTACT_SPLIT, [(target, contact)], now=now)
-        if not (await contacts.count_identities(session, [contact])).get(contact):
+        if not (await count_identities(session, [contact])).get(contact):
             raise StartAgain
 
 
@@ -166,7 +168,7 @@ async def split_rest(
 
 
 async def _resolve_links(session: Session, plan: Plan, rows: Collection[int]) -> dict[int, int]:
-    links = await facts.load_links(session, plan.workspace.id, rows)
+    links = await load_links(session, plan.workspace.id, rows)
     return resolve_merges(rows, [(row, other) for row, other, _ in links])
 
 

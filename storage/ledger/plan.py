@@ -42,8 +42,8 @@ from storage.domain.submissions import (
     list_targets,
 )
 from storage.ledger import facts
-from storage.ledger.contacts import Identity
 from storage.ledger.facts import FactKey, ScoreId, StoredFact
+from storage.ledger.identities import Identity
 
 #: (number within its item from 1, contact row, other contact row): the item proves that both are the same contact. For
 #: a split: (1, the row that has the id, the new row).
@@ -180,7 +180,7 @@ class Plan:
     new_contacts: Mapping[int, str | None] = field(default_factory=dict)
     #: the identities to insert: identity → contact row
     new_identities: Mapping[Identity, int] = field(default_factory=dict)
-    tombstones: Mapping[Identity, int] = field(default_factory=dict)  #: see `erase.load_tombstones`
+    tombstones: Mapping[Identity, int] = field(default_factory=dict)  #: see `load_tombstones`
     roots: Mapping[int, int] = field(default_factory=dict)  #: row → contact, of all rows that the plan names
     undo: UndoScope | None = None
     # Phase 2, lock:

@@ -25,7 +25,8 @@ from storage.domain.late_facts import LateFold
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import ScoreChanged
-from storage.ledger import contacts, facts, projection
+from storage.ledger import contact_fields, contacts, facts, projection
+from storage.ledger.batches import load_undone_batches
 from storage.ledger.facts import FactKey, ScoreId
 from storage.ledger.late_facts import fold_late_facts
 from storage.ledger.merged_fields import load_merged_fields
@@ -84,7 +85,7 @@ class _NewFactsByScore:
     relevant: dict[ScoreId, dict[int, Fact]] = field(default_factory=dict)  #: the new facts that may change a score
     #: the earliest time at which new facts state fields that the score's rules read
     fields_since: dict[ScoreId, int] = field(default_factory=dict)
-    fields: dict[int, contacts.Fields]  #: contact → the fields after the new facts
+    fields: dict[int, contact_fields.Fields]  #: contact → the fields after the new facts
     fields_at: dict[int, Mapping[str, Json]] = field(default_factory=dict)  #: see FoldPlan
 
 
@@ -184,7 +185,7 @@ def _scan_new_facts(
     plans: Sequence[Plan],
     states: Mapping[ScoreId, ScoreState],
     types: Mapping[ScoreId, ScoreType],
-    fields_before: Mapping[int, contacts.Fields],
+    fields_before: Mapping[int, contact_fields.Fields],
 ) -> _NewFactsByScore:
     """Compare the new facts of plans, in their order, with the scores of *types* and the fields that rules read."""
     scan = _NewFactsByScore(fields=dict(fields_before))
@@ -216,13 +217,13 @@ def _scan_new_facts(
 
 async def _load_fields_of_rules(
     session: Session, plans: Sequence[Plan], types: Mapping[ScoreId, ScoreType]
-) -> dict[int, contacts.Fields]:
+) -> dict[int, contact_fields.Fields]:
     """Return the fields, before the new facts, of the contacts with scores that have rules about fields."""
     names_of: dict[int, set[str]] = {}
     for (contact, _), score_type in types.items():
         if names := compile_rules(score_type.rules).fields_read:
             names_of.setdefault(contact, set()).update(names)
-    fields_of = await contacts.load_fields(session, names_of) if names_of else {}
+    fields_of = await contact_fields.load_fields(session, names_of) if names_of else {}
     workspace_of = {new.contact: plan.workspace.id for plan in plans for new in plan.new_facts}
     email_keys: dict[int, FactKey] = {}
     for contact, fields in fields_of.items():
@@ -260,7 +261,7 @@ async def _find_scores_with_later_activities(
     }
 
 
-def _extract_values(fields: contacts.Fields) -> Mapping[str, Json]:
+def _extract_values(fields: contact_fields.Fields) -> Mapping[str, Json]:
     return {name: value for name, (value, _) in fields.items()}
 
 
@@ -294,7 +295,7 @@ async def _load_undone_batches(
     for score_id, ledger in ledgers.items():
         batches.setdefault(workspace_of[score_id], set()).update(fact.batch for fact in ledger.values())
     undone = {
-        workspace: await facts.load_undone_batches(session, workspace, workspace_batches)
+        workspace: await load_undone_batches(session, workspace, workspace_batches)
         for workspace, workspace_batches in batches.items()
     }
     return {score_id: undone[workspace_of[score_id]] for score_id in ledgers}
@@ -381,7 +382,7 @@ async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> N
                 facts_of.setdefault(new.contact, []).append(new.fact)
     changed = {}
     if facts_of:
-        fields_of = await contacts.load_fields(session, facts_of)
+        fields_of = await contact_fields.load_fields(session, facts_of)
         changed = {contact: fold_fields(new_facts, fields_of[contact]) for contact, new_facts in facts_of.items()}
     for plan in plans:
         if plan.undone_contacts or plan.regrouped_contacts:
@@ -394,14 +395,14 @@ async def save_fields(session: Session, plans: Sequence[Plan], *, now: int) -> N
         ids |= {id for plan in own_plans if plan.regrouping for id in plan.regrouping.roots.values()}
         changed |= await load_merged_fields(session, workspace, ids)
     if changed:
-        await contacts.write_fields(session, changed, now=now)
+        await contact_fields.write_fields(session, changed, now=now)
 
 
-async def _refold_fields(session: Session, plan: Plan) -> dict[int, contacts.Fields]:
+async def _refold_fields(session: Session, plan: Plan) -> dict[int, contact_fields.Fields]:
     """Fold the fields of contacts that a plan undid or regrouped. An undone contact without field facts is left out."""
     facts_of = await facts.load_field_facts(session, {*plan.undone_contacts, *plan.regrouped_contacts})
     batches = {fact.batch for contact_facts in facts_of.values() for fact in contact_facts}
-    undone = await facts.load_undone_batches(session, plan.workspace.id, batches)
+    undone = await load_undone_batches(session, plan.workspace.id, batches)
     return {
         contact: fold_fields([fact for fact in contact_facts if fact.batch not in undone], {})
         for contact, contact_facts in facts_of.items()

@@ -10,10 +10,12 @@ from storage.domain.errors import CannotSplit, Refusal, UnknownContact
 from storage.domain.facts import Merged, SplitOff, resolve_merges
 from storage.domain.submissions import ItemOutcome, Status
 from storage.ledger import contacts, facts
-from storage.ledger.contacts import Identity
-from storage.ledger.erase import DELETED_REASON, load_tombstones
+from storage.ledger.erase import DELETED_REASON
 from storage.ledger.facts import FactKey, StoredFact
+from storage.ledger.identities import Identity, count_identities, load_contacts_of_identities, load_identity_owners
+from storage.ledger.links import load_splits
 from storage.ledger.plan import DUPLICATE, ContactReference, ItemKind, Link, Plan, PlannedItem, check_repeat, make_links
+from storage.ledger.tombstones import load_tombstones
 from storage.sources.named_contacts import make_name
 
 DELETED = ItemOutcome(status=Status.IGNORED, reason=DELETED_REASON)
@@ -96,7 +98,7 @@ async def _use_former_identities(session: Session, plans: Sequence[Plan]) -> Seq
     former = {identity for reference in references for identity in reference.former.values()}
     if not former:
         return plans
-    known = set(await contacts.load_known(session, former))
+    known = set(await load_contacts_of_identities(session, former))
     return [
         replace(plan, items=tuple(_use_former_spelling(planned, known) for planned in plan.items)) for plan in plans
     ]
@@ -125,7 +127,7 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
     roots = {row: root for (_, row), root in verified.items()}
     # Facts are loaded before contacts. If another process commits a fact in between, appending it conflicts.
     stored = await facts.load_stored(session, {planned.key for planned in planned_items}) if planned_items else {}
-    owners = await contacts.load_identity_owners(session, identities) if identities else {}
+    owners = await load_identity_owners(session, identities) if identities else {}
     roots |= dict(owners.values())
     if stored:  # in one statement: otherwise, after a concurrent merge, a repeat seems to be about another contact
         roots |= await contacts.load_roots(
@@ -143,16 +145,14 @@ async def _load_view(session: Session, plans: Sequence[Plan]) -> _LedgerView:
             ambiguous_rows |= rows
             repeated |= {planned.key} & stored.keys()
     named_ids = await facts.load_named_ids(session, repeated) if repeated else {}
-    splits = (
-        await facts.load_splits(session, {roots.get(row, row) for row in ambiguous_rows}) if ambiguous_rows else set()
-    )
+    splits = await load_splits(session, {roots.get(row, row) for row in ambiguous_rows}) if ambiguous_rows else set()
     split_contacts = {
         roots.get(row, row)
         for planned in planned_items
         if planned.kind is ItemKind.SPLIT
         for row in _list_known_rows(planned, row_of, None)
     }
-    identity_counts = await contacts.count_identities(session, split_contacts) if split_contacts else {}
+    identity_counts = await count_identities(session, split_contacts) if split_contacts else {}
     all_identities = [identity for planned in planned_items for identity in planned.identities_in_all_forms]
     tombstones = await load_tombstones(session, all_identities) if identities else {}
     return _LedgerView(

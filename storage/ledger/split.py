@@ -11,6 +11,7 @@ from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, ScoreChanged, Submission
 from storage.ledger import contacts, facts
 from storage.ledger.committer import record, rehearse
+from storage.ledger.identities import load_contacts_of_identities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def _make_reader(
     ((source, key),) = id.identities()
 
     async def read_result(session: Session, recorded: Recorded) -> SplitResult:
-        owner = await contacts.load_known(session, [(workspace.id, source, key)])
+        owner = await load_contacts_of_identities(session, [(workspace.id, source, key)])
         new_contact = owner[workspace.id, source, key]
         counts = await facts.count_facts(session, [contact, new_contact])
         stayed, by_source = counts[contact]

@@ -9,6 +9,7 @@ from storage.domain.facts import Undo
 from storage.domain.rules import compile_rules
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, refold
+from storage.ledger.batches import count_contacts, list_batch_facts, load_undone_batches, resolve_undo
 from storage.ledger.plan import Plan, UndoScope
 
 IMPORT_PREFIX = "import/"  #: the prefix of the batch of an import
@@ -25,16 +26,16 @@ async def find_undo_scope(session: Session, plan: Plan) -> Plan:
         occurred_at=submission.received_at, undoes=submission.undoes,
     )  # fmt: skip  # arguments grouped by meaning
     workspace = plan.workspace.id
-    resolved = await facts.resolve_undo(session, workspace, submission.undoes)
+    resolved = await resolve_undo(session, workspace, submission.undoes)
     if resolved is None:
         return plan.refuse_whole(NothingToUndo())
     batch, restores = resolved
     restores ^= bool(submission.refolds)  # a submission with *refolds* names the undo, not the batch to undo
     if submission.defers:
-        number = await facts.count_contacts(session, workspace, batch, most=MOST_UNDONE_AT_ONCE + 1)
+        number = await count_contacts(session, workspace, batch, most=MOST_UNDONE_AT_ONCE + 1)
         if number > MOST_UNDONE_AT_ONCE:
             return replace(plan, undo=UndoScope(undo=undo, batch=batch, restores=restores, deferred=True))
-    batch_facts = await facts.list_batch_facts(session, workspace, batch, contacts=submission.refolds)
+    batch_facts = await list_batch_facts(session, workspace, batch, contacts=submission.refolds)
     scores = [
         (row["contact_id"], key)
         for row in batch_facts
@@ -72,12 +73,12 @@ async def append_undo(session: Session, plan: Plan) -> Plan:
     key = facts.make_fact_key(plan.workspace.id, scope.undo)
     if await facts.load_stored(session, [key]):
         return replace(plan, undo=None)  # a repeat of the same request
-    if await facts.load_undone_batches(session, plan.workspace.id, [scope.undo.undoes]):
+    if await load_undone_batches(session, plan.workspace.id, [scope.undo.undoes]):
         return plan.refuse_whole(NothingToUndo("that was undone already"))
     now = submission.received_at
     await facts.insert_facts(session, {key: (None, scope.undo)}, received_at={key: now})
     if scope.batch.startswith(IMPORT_PREFIX):
-        is_undo = await facts.load_undone_batches(session, plan.workspace.id, [scope.batch])
+        is_undo = await load_undone_batches(session, plan.workspace.id, [scope.batch])
         await record_change(
             session, plan.workspace, who=submission.author,
             what=AuditAction.IMPORT_UNDONE if is_undo else AuditAction.IMPORT_RESTORED, subject=scope.batch,

@@ -13,7 +13,8 @@ from storage.domain.facts import Fact
 from storage.domain.fold import Effect, ScoreState, fold_fields, fold_ledger, make_initial_state
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.ledger import contacts, facts, projection, refold, words
+from storage.ledger import contact_fields, contacts, facts, projection, refold, words
+from storage.ledger.batches import find_gone_contacts, load_undone_batches
 from storage.ledger.facts import ScoreId
 from storage.ledger.merged_fields import load_merged_fields
 from storage.scoring.definitions import live
@@ -93,7 +94,7 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
     batches = {change.batch for ledger in ledgers.values() for change in ledger.values()}
     facts_of = await facts.load_field_facts(session, ids)
     batches |= {fact.batch for contact_facts in facts_of.values() for fact in contact_facts}
-    undone = await facts.load_undone_batches(session, workspace.id, batches)
+    undone = await load_undone_batches(session, workspace.id, batches)
     states = await projection.load_states(session, {pair: score_type.definition for pair, score_type in pairs.items()})
     effects = await _load_effects(session, pairs)
     differences: list[Difference] = []
@@ -102,12 +103,12 @@ async def compare_contacts(session: Session, workspace: Workspace, ids: Sequence
         if pair not in states and state == make_initial_state(score_type):
             state = None  # a score that no fact has changed needs no row
         differences += _compare_score(pair, states.get(pair), state, effects.get(pair, {}), folded)
-    stored_fields = await contacts.load_fields(session, ids)
-    stored_values = await contacts.load_attribute_values(session, ids)
+    stored_fields = await contact_fields.load_fields(session, ids)
+    stored_values = await contact_fields.load_attribute_values(session, ids)
     merged_fields = await load_merged_fields(session, workspace.id, ids)
     split = await contacts.find_split(session, ids)
     stored_gone = {contact.id: contact.is_gone for contact in await contacts.load_contacts(session, workspace, ids=ids)}
-    gone = await facts.find_gone_contacts(session, workspace.id, ids)
+    gone = await find_gone_contacts(session, workspace.id, ids)
     words_of = await words.load_words(session, workspace, ids)
     for id in ids:
         if stored_gone[id] != (id in gone):
@@ -178,7 +179,7 @@ def _compare_score(
 
 
 def _compare_fields(
-    id: int, stored: contacts.Fields, folded: contacts.Fields, *, is_split: bool
+    id: int, stored: contact_fields.Fields, folded: contact_fields.Fields, *, is_split: bool
 ) -> Iterator[Difference]:
     """Compare the stored fields of a contact. The address that a contact shows after a split need not be its facts'."""
     for name in sorted(stored.keys() | folded.keys()):
@@ -194,7 +195,7 @@ def _compare_fields(
 
 
 def _compare_attribute_values(
-    id: int, stored: Mapping[str, Sequence[AttributeKeys]], folded: contacts.Fields
+    id: int, stored: Mapping[str, Sequence[AttributeKeys]], folded: contact_fields.Fields
 ) -> Iterator[Difference]:
     """Compare the stored lookup values of filters with the attributes of the contact."""
     indexed = {

@@ -14,6 +14,7 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.timeline import Point, TimelineMove, TimelinePoint, biggest_moves, points
 from storage.ledger import contacts, facts
+from storage.ledger.batches import load_undone_batches
 from storage.ledger.projection import NEWEST_FIRST
 from storage.scoring import definitions
 
@@ -110,9 +111,7 @@ async def history(
         key.decode(),
         subject.decode(),
     )
-    undone = await facts.load_undone_batches(
-        database.current_database().reader, workspace.id, {row["batch"] for row in rows}
-    )
+    undone = await load_undone_batches(database.current_database().reader, workspace.id, {row["batch"] for row in rows})
     return score_type, [
         HistoryEntry(
             occurred_at=row["occurred_at"],
@@ -179,7 +178,7 @@ async def why(
     if not await contacts.contacts(workspace, ids=[contact]):
         return score_type, None
     ledger = (await facts.load_ledgers(reader, {pair: score_type}))[pair].values()
-    undone = await facts.load_undone_batches(reader, workspace.id, {fact.batch for fact in ledger})
+    undone = await load_undone_batches(reader, workspace.id, {fact.batch for fact in ledger})
     standing_facts = [fact for fact in ledger if fact.batch not in undone]
     return score_type, explain(standing_facts, score_type, now=now, most=most)
 

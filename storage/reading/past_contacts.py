@@ -8,17 +8,19 @@ from storage.domain.followups import WAITING
 from storage.domain.past_contacts import ContactLedger
 from storage.domain.people import Workspace
 from storage.ledger import facts
+from storage.ledger.batches import load_undos
+from storage.ledger.links import load_linked_rows
 
 
 async def load_contact_ledgers(
     session: Session, workspace: Workspace, contacts: Collection[int]
 ) -> dict[int, ContactLedger]:
     """Return everything that the ledger has about contacts of a workspace, by contact."""
-    rows_of = await facts.load_linked_rows(session, contacts)
+    rows_of = await load_linked_rows(session, contacts)
     rows = {row for linked in rows_of.values() for row in linked}
     recorded = await facts.load_row_facts(session, rows)
     batches = {fact.fact.batch for row_facts in recorded.values() for fact in row_facts}
-    undos = await facts.load_undos(session, workspace.id, batches)
+    undos = await load_undos(session, workspace.id, batches)
     email_rows = await session.rows(
         "SELECT c.id, c.first_email, i.value FROM given(id bigint) JOIN contacts c ON c.id = given.id"
         " LEFT JOIN identities i ON i.contact_id = c.id AND i.namespace = $2",

@@ -24,7 +24,8 @@ from storage.domain.words import (
     swap_neighbors,
     trigram_range,
 )
-from storage.ledger.contacts import DELETED_CONTACT, contacts, load_identity_owners
+from storage.ledger.contacts import DELETED_CONTACT, contacts
+from storage.ledger.identities import load_identity_owners
 from storage.reading.word_sql import (
     WORDS_OF_CONTACT,
     Bind,

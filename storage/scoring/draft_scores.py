@@ -11,6 +11,7 @@ from storage.domain.fold import Effect, ScoreState, apply_fact, fold_ledger, is_
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.ledger import contacts, facts, projection
+from storage.ledger.batches import load_undone_batches
 from storage.ledger.facts import ScoreId
 from storage.ledger.late_facts import fold_late_facts
 from storage.ledger.plan import Plan
@@ -113,7 +114,7 @@ async def fold_contacts(session: Session, workspace: Workspace, draft: ScoreType
 async def _save_folded(
     session: Session, workspace: int, draft: ScoreType, ledgers: Mapping[ScoreId, Mapping[int, Fact]]
 ) -> None:
-    undone = await facts.load_undone_batches(
+    undone = await load_undone_batches(
         session, workspace, {fact.batch for ledger in ledgers.values() for fact in ledger.values()}
     )
     folded = {score_id: fold_ledger(ledger, draft, undone=undone) for score_id, ledger in ledgers.items()}

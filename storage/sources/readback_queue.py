@@ -10,7 +10,7 @@ from storage.domain.backoff import SECOND
 from storage.domain.errors import StorageUnavailable, UnknownSource
 from storage.domain.people import Workspace
 from storage.jobs import Job, NewJob
-from storage.ledger.contacts import Identity
+from storage.ledger.identities import Identity
 from storage.vault import CannotUnlock
 
 READ = "read"  #: the kind of the job that reads one contact back

@@ -23,8 +23,8 @@ from storage.domain.submissions import Recorded, ScoreChanged, Status, Submissio
 from storage.job_runner import Handler, JobResult, RetryLater, run_here
 from storage.jobs import Job
 from storage.ledger import contacts
+from storage.ledger.batches import find_undo_in_force
 from storage.ledger.committer import record, rehearse
-from storage.ledger.facts import find_undo_in_force
 from storage.reading.pages import count, matching_contacts, page
 
 #: records or rehearses a submission; returns the outcome and, of a rehearsal, the number of follow-ups it opens

@@ -9,8 +9,8 @@ from storage.db.database import Session
 from storage.domain.errors import NothingToUndo
 from storage.domain.people import Workspace
 from storage.domain.submissions import Recorded, Submission
+from storage.ledger.batches import find_undo_in_force
 from storage.ledger.committer import record
-from storage.ledger.facts import find_undo_in_force
 from storage.ledger.refold_job import refold_pending
 from storage.transfer.csv_files import CsvFile
 

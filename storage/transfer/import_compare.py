@@ -10,8 +10,9 @@ from storage.domain.errors import TwoContacts
 from storage.domain.facts import Item, Op
 from storage.domain.people import Workspace
 from storage.ledger import contacts, projection
-from storage.ledger.contacts import Identity
-from storage.ledger.facts import list_batch_keys, load_stored, load_undone_batches
+from storage.ledger.batches import list_batch_keys, load_undone_batches
+from storage.ledger.facts import load_stored
+from storage.ledger.identities import Identity, load_contacts_of_identities
 from storage.transfer.import_activities import ACTIVITY_KEY
 from storage.transfer.import_batch import SOURCE
 from storage.transfer.import_columns import Columns
@@ -34,7 +35,7 @@ async def load_stored_contacts(
     """Return the stored contacts of the rows, by identity."""
     reader = database.current_database().reader
     await _find_former(reader, import_rows, workspace)
-    ids = await contacts.load_known(
+    ids = await load_contacts_of_identities(
         reader, {identity for import_row in import_rows for identity in import_row.list_identities(workspace)}
     )
     if not ids:
@@ -93,7 +94,9 @@ async def _find_former(reader: database.Session, import_rows: Sequence[ImportRow
     ]
     if not any(former_of):
         return
-    known = await contacts.load_known(reader, {identity for former in former_of for identity in former.values()})
+    known = await load_contacts_of_identities(
+        reader, {identity for former in former_of for identity in former.values()}
+    )
     for import_row, former in zip(import_rows, former_of, strict=True):
         import_row.former = {current: spelling for current, spelling in former.items() if spelling in known}
 

@@ -12,8 +12,8 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, ScoreChanged, Status, Submission
 from storage.ledger import contacts
+from storage.ledger.batches import find_undo_in_force
 from storage.ledger.committer import record, rehearse
-from storage.ledger.facts import find_undo_in_force
 from storage.ledger.refold_job import refold_pending
 from storage.transfer.csv_files import CsvFile, Row
 from storage.transfer.import_activities import ActivityReader

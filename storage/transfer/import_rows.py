@@ -20,7 +20,7 @@ from storage.domain.errors import OffStep, OutOfRange, Refusal
 from storage.domain.facts import Item
 from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
-from storage.ledger.contacts import Identity
+from storage.ledger.identities import Identity
 from storage.transfer.csv_files import Row
 from storage.transfer.import_activities import ActivityReader
 from storage.transfer.import_columns import Columns

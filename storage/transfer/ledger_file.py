@@ -25,7 +25,7 @@ from storage.domain.contacts import TEXT_FIELDS, contact_keys
 from storage.domain.errors import Refusal
 from storage.domain.facts import SPLIT
 from storage.domain.people import Workspace
-from storage.ledger import contacts
+from storage.ledger import contact_fields, contacts
 from storage.ledger.contacts import DELETED_CONTACT
 from storage.ledger.verify import compare_contacts
 from storage.ledger.words import save_words
@@ -335,7 +335,7 @@ async def _insert_contacts(session: Session, workspace: Workspace, reader: _Read
             workspace.id,
         )
         attributes = {id: document["attributes"] for id, document in zip(new, batch, strict=True)}
-        await contacts.write_attribute_values(session, {}, attributes)
+        await contact_fields.write_attribute_values(session, {}, attributes)
     names = reader.read("identity")
     while batch := list(islice(names, PAGE)):
         await session.rows(

@@ -26,8 +26,9 @@ from storage.domain.facts import Deletion, Merge, Op, Unusable
 from storage.domain.score_types import Band
 from storage.domain.sources import Source
 from storage.domain.submissions import Delivered, ItemOutcome, Status
-from storage.ledger.contacts import contacts, list_identities
-from storage.ledger.facts import find_last_command
+from storage.ledger.batches import find_last_command
+from storage.ledger.contacts import contacts
+from storage.ledger.identities import list_identities
 from storage.reading.current_scores import card, cards_of, last_touched, top, values_then
 from storage.reading.history import history, load_timeline
 from storage.reading.search import find, find_similar

@@ -16,9 +16,9 @@ from storage.domain.filters import parse
 from storage.domain.followups import FollowUpMove
 from storage.domain.score_types import Rule
 from storage.domain.submissions import ItemOutcome, Status
+from storage.ledger.batches import find_last_command
 from storage.ledger.committer import Committer
 from storage.ledger.contacts import contacts
-from storage.ledger.facts import find_last_command
 from storage.ledger.verify import verify_next
 from storage.reading.current_scores import top
 from storage.reading.history import HistoryEntry, why

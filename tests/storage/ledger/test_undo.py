@@ -10,8 +10,8 @@ from storage.domain.errors import NothingToUndo
 from storage.domain.facts import Op
 from storage.domain.score_types import Rule
 from storage.domain.submissions import Recorded
+from storage.ledger.batches import find_last_command
 from storage.ledger.committer import Committer
-from storage.ledger.facts import find_last_command
 from storage.ledger.verify import verify_next
 from storage.scoring.definitions import add_score_type
 from tests.storage.teams import NOW, SECOND, Team, change, field_item, set_to
