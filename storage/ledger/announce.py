@@ -11,13 +11,19 @@ from storage.ledger.plan import Plan
 from storage.sources.writeback_queue import COLLECT_FOR, enqueue_write_backs
 
 
-async def announce_changes(
-    session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int
-) -> None:
-    """Write the events of plans to the outbox, in their order, for workspaces with events that somebody may read.
+async def announce(session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int) -> None:
+    """Write the events of plans to the outbox, and queue their scores for sources that want them.
 
     *readerships* are by workspace id.
     """
+    await _emit_events(session, plans, readerships, now=now)
+    await _queue_write_backs(session, plans, readerships, now=now)
+
+
+async def _emit_events(
+    session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int
+) -> None:
+    """Write the events of plans to the outbox, in their order, for workspaces with events that somebody may read."""
     events: list[NewEvent] = []
     for plan in plans:
         readership = readerships.get(plan.workspace.id)
@@ -31,10 +37,10 @@ async def announce_changes(
     await emit_events(session, events, now=now)
 
 
-async def queue_write_backs(
+async def _queue_write_backs(
     session: Session, plans: Sequence[Plan], readerships: Mapping[int, Readership], *, now: int
 ) -> None:
-    """Queue the contacts with scores to write to a source. *readerships* are by workspace id."""
+    """Queue the contacts with scores to write to a source."""
     contacts = [
         (plan.workspace.id, slug, contact)
         for plan in plans

@@ -24,7 +24,22 @@ class Returned:
     ordering_keys: frozenset[OrderingKey] | None = None
 
 
-async def lock_contacts(
+async def lock_plans(
+    session: Session, plans: Sequence[Plan], blocked: Collection[OrderingKey], *, now: int
+) -> tuple[list[Plan], dict[int, Returned]]:
+    """Lock the contacts of plans, compare them with what the submissions expect, and insert the new ones.
+
+    Return the plans that continue and, by position, those that wait for a contact. Raises StartAgain if another
+    transaction inserted, merged, split or deleted a contact meanwhile, and RefoldNeeded if contacts must be
+    recalculated after an undo first.
+    """
+    unblocked, returned = await _lock_contacts(session, plans, blocked)
+    await _check_folded(session, unblocked)
+    unblocked = [await _check_expected(session, plan) for plan in unblocked]
+    return await _insert_new_contacts(session, unblocked, now=now), returned
+
+
+async def _lock_contacts(
     session: Session, plans: Sequence[Plan], blocked: Collection[OrderingKey]
 ) -> tuple[list[Plan], dict[int, Returned]]:
     """Lock the contacts of plans. Return the plans that continue and, by position, those that wait for a contact.
@@ -77,7 +92,7 @@ async def _check_ids(session: Session, plans: Sequence[Plan], split: set[int]) -
         raise StartAgain
 
 
-async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
+async def _check_folded(session: Session, plans: Sequence[Plan]) -> None:
     """Raise RefoldNeeded if contacts of the plans are marked: they must be recalculated after a large undo first."""
     contacts_of = {
         plan.roots.get(row, row)
@@ -96,7 +111,7 @@ async def check_folded(session: Session, plans: Sequence[Plan]) -> None:
         )
 
 
-async def check_expected(session: Session, plan: Plan) -> Plan:
+async def _check_expected(session: Session, plan: Plan) -> Plan:
     """Return the plan, refused if its contacts are not as the submission expects. Their rows are locked.
 
     A contact that is gone is a new one again.
@@ -116,7 +131,7 @@ async def check_expected(session: Session, plan: Plan) -> Plan:
     return plan if [contact.version for contact in known] == [expected] else plan.refuse_whole(ContactChanged())
 
 
-async def insert_new_contacts(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
+async def _insert_new_contacts(session: Session, plans: Sequence[Plan], *, now: int) -> list[Plan]:
     """Insert the new contacts and identities of a group. Return its plans with the inserted rows.
 
     Raises StartAgain if another transaction inserted or deleted one of these identities meanwhile.

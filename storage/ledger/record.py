@@ -23,12 +23,12 @@ from storage.domain.people import Workspace
 from storage.domain.score_types import ScoreType
 from storage.domain.submissions import Recorded, Submission
 from storage.ledger import projection
-from storage.ledger.announce import announce_changes, queue_write_backs
+from storage.ledger.announce import announce
 from storage.ledger.append import append_facts
 from storage.ledger.config_cache import ConfigCache, Configs
 from storage.ledger.erase import erase_contacts, stamp_deletions
 from storage.ledger.existence import save_existence
-from storage.ledger.lock import Returned, check_expected, check_folded, insert_new_contacts, lock_contacts
+from storage.ledger.lock import Returned, lock_plans
 from storage.ledger.merge import carry_state, regroup_contacts
 from storage.ledger.plan import ItemKind, OrderingKey, Plan, arrange_turns, cut_group, plan_submission
 from storage.ledger.project import LoadedScores, project, save_fields, save_scores
@@ -67,12 +67,10 @@ async def record_group(
             outcomes[position] = SourceChanged()
         else:
             plans.append(plan_submission(position, workspace, submission, configs.types[workspace.id]))
-    plans = [await find_undo_scope(session, plan) for plan in await resolve_contacts(session, plans)]
-    plans, returned = await lock_contacts(session, cut_group(plans), blocked)
-    await check_folded(session, plans)
+    plans = await resolve_contacts(session, plans)
+    plans = [plan if plan.submission.undoes is None else await find_undo_scope(session, plan) for plan in plans]
+    plans, returned = await lock_plans(session, cut_group(plans), blocked, now=now)
     outcomes = [returned.get(position, outcome) for position, outcome in enumerate(outcomes)]
-    plans = [await check_expected(session, plan) for plan in plans]
-    plans = await insert_new_contacts(session, plans, now=now)
     await ask_newcomers_of_plans(session, plans, rules, now=now)
     # Scores are read in a statement after the lock: read together with the lock, they might be older.
     scores = await _load_scores(session, plans)
@@ -87,8 +85,7 @@ async def record_group(
     await save_words(session, session.reworded)
     recorded.sort(key=lambda plan: plan.position)
     await _queue_readbacks(session, recorded, now=now)
-    await announce_changes(session, recorded, configs.readerships, now=now)
-    await queue_write_backs(session, recorded, configs.readerships, now=now)
+    await announce(session, recorded, configs.readerships, now=now)
     await _save_deliveries(session, recorded)
     for plan in recorded:
         outcomes[plan.position] = plan.refusal or Recorded(
@@ -122,14 +119,16 @@ async def _record_turn(
     *scores* and *memory* are the scores and the alert memory that the transaction has loaded. Both are returned as
     they are afterwards.
     """
-    plans = [await regroup_contacts(session, await append_undo(session, plan), now=now) for plan in plans]
-    if any(plan.regrouping or plan.undo for plan in plans):  # other facts belong to the scores now
-        scores = await _load_scores(session, plans)
-    plans = [await stamp_deletions(session, plan) for plan in plans]
+    regroups = any(plan.rows_to_regroup or plan.undo for plan in plans)  # such a plan is alone in its group
+    if regroups:
+        plans = [await regroup_contacts(session, await append_undo(session, plan), now=now) for plan in plans]
+        scores = await _load_scores(session, plans)  # other facts belong to the scores now
+        plans = [await stamp_deletions(session, plan) for plan in plans]
     plans = await append_facts(session, plans, scores.states)
-    plans = [await erase_contacts(session, plan, now=now) for plan in plans]
-    if any(plan.regrouping for plan in plans):
-        scores = await _load_scores(session, plans)
+    if regroups:
+        plans = [await erase_contacts(session, plan, now=now) for plan in plans]
+        if any(plan.regrouping for plan in plans):
+            scores = await _load_scores(session, plans)
     plans, scores = await project(session, plans, scores)
     evaluations = list_evaluations(plans, rules)
     if any(reads_scores(evaluation.rule) for evaluation in evaluations):

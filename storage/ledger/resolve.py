@@ -76,7 +76,7 @@ class _LedgerView:
 
 
 async def resolve_contacts(session: Session, plans: Sequence[Plan]) -> list[Plan]:
-    """Return the plans with the contacts of all items. `insert_new_contacts` inserts the new ones.
+    """Return the plans with the contacts of all items. `lock_plans` inserts the new ones.
 
     Refused items and repeats of facts create no contact. A submission that is refused as a whole does not affect the
     submissions after it.

@@ -17,10 +17,9 @@ MOST_UNDONE_AT_ONCE = 200  #: the most contacts that an undo recalculates in its
 
 
 async def find_undo_scope(session: Session, plan: Plan) -> Plan:
-    """Return the plan with the scope of its undo, if it has one. Refuse the plan if the batch does not exist."""
+    """Return the plan of an undo with the scope of the undo. Refuse the plan if the batch does not exist."""
     submission = plan.submission
-    if submission.undoes is None:
-        return plan
+    assert submission.undoes is not None
     undo = Undo(
         source=submission.source, key=submission.batch, batch=submission.batch, actor=submission.actor,
         occurred_at=submission.received_at, undoes=submission.undoes,
