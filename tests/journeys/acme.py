@@ -321,7 +321,6 @@ async def open_acme(
     """
     if template:
         shutil.copy(template, database_url.removeprefix("sqlite://"))
-        await raw.rows(database_url, "UPDATE workspaces SET welcomed_at = NULL")
     sandbox = ForeignSlack(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
@@ -340,8 +339,8 @@ async def open_acme(
         if not template:
             await _define(workspace, now=int(sandbox.clock.now() * 1_000_000))
             await acme.pushed(*({**item, "occurred_at": ago(sandbox, days + 0.01)} for days, item in PAST))
-        # An admin gets the welcome once; which may otherwise come among the calls of a test.
-        await sandbox.wait_for(lambda: [call for call in sandbox.calls if _is_welcome(call)])
+            # An admin gets the welcome once; which may otherwise come among the calls of a test.
+            await sandbox.wait_for(lambda: [call for call in sandbox.calls if _is_welcome(call)])
         sandbox.calls.clear()
         yield acme
     finally:

@@ -470,6 +470,8 @@ async def test_the_last_page_of_the_list_is_done(acme: Acme) -> None:
 @on_both
 async def test_the_first_questions(acme: Acme) -> None:
     """An admin is asked once, by direct message; answers are accepted there and by /score setup."""
+    await raw.rows(acme.database_url, "UPDATE workspaces SET welcomed_at = NULL")
+    await acme.restart()
     (question,) = await acme.until(lambda: acme.sandbox.messages("D0ADMIN", "U0ADMIN"))
     assert "Where should follow-ups go?" in str(question.blocks)
     answer = await acme.ask("setup", user=REP)
