@@ -31,7 +31,6 @@ from storage.workspaces import find_workspace
 from tests.conftest import KEY, copy_whole, fresh
 from tests.postgres import Databases
 from tests.slack.foreign import ForeignSlack, ReceivedCall, Sent
-from tests.storage import raw
 
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ from tests.conftest import on_both
 from tests.journeys.acme import CRM_SECRET, REP, Acme, button_of
 from tests.journeys.admin import ask
 from tests.slack.faults import Fault
+from tests.storage import raw
 
 DAY = 86_400
 SNOOZE_ENDS = 4 * DAY  #: seconds after which a snooze until the next working day is over

@@ -114,9 +114,7 @@ LINES = [
     "set crm:evil mood=7 mood=8",
     "set crm:evil mood=0.5",
     "set evil mood=7 because <!channel>",
-    "clear crm:evil mood",
     "clear crm:evil fit",  # the refusal names the contact
-    "clear evil mood",
     "top mood",
     "filter mood>=1",
     "filter company:nobody",
@@ -137,16 +135,19 @@ LINES = [
     "filter <!channel>",
     "filter name~<!channel>",
     "help <!channel>",
+    "clear evil mood",
+    "clear crm:evil mood",
 ]
 
 
-@pytest.mark.parametrize("line", LINES)
-async def test_nothing_is_parsed(evil: Acme, line: str) -> None:
+async def test_nothing_is_parsed(evil: Acme) -> None:
     """Slack finds no markup in foreign text of any answer, including its notification."""
-    await evil.ask(line)
+    for line in LINES:
+        evil.sandbox.calls.clear()
+        await evil.ask(line)
 
-    assert len(evil.answers) == 1
-    assert raw_in(evil) == []
+        assert len(evil.answers) == 1, line
+        assert raw_in(evil) == [], line
 
 
 async def test_nothing_is_parsed_in_what_follows(evil: Acme) -> None:

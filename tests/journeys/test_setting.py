@@ -131,13 +131,12 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("line", "answer"), REFUSALS, ids=[line[:40] for line, _ in REFUSALS])
-async def test_a_line_and_its_refusal(acme: Acme, line: str, answer: str) -> None:
-    """A refusal says what to type instead, and nothing is changed."""
+async def test_lines_and_their_refusals(acme: Acme) -> None:
+    """Each refusal says what to type instead, and nothing is changed."""
     before = await acme.ledger()
-    text = acme.seen(await acme.ask(line))
+    answers = [(line, acme.seen(await acme.ask(line))) for line, _ in REFUSALS]
 
-    assert text == answer
+    assert answers == REFUSALS
     assert await acme.ledger() == before
 
 

@@ -47,38 +47,37 @@ async def test_what_is_signed_is_taken(acme: Acme) -> None:
     assert await acme.value("ada") == 67_000
 
 
-@pytest.mark.parametrize(
-    "spoilt",
-    [
-        {},
-        {"X-Slack-Request-Timestamp": None},
-        {"X-Slack-Signature": None},
-        {"X-Slack-Signature": ""},
-        {"X-Slack-Signature": "v0="},
-        {"X-Slack-Signature": "v0=" + "0" * 64},
-        {"X-Slack-Signature": "garbage"},
-        {"X-Slack-Signature": "v0=\u00e9\u00e9"},
-        {"X-Slack-Request-Timestamp": ""},
-        {"X-Slack-Request-Timestamp": "now"},
-        {"X-Slack-Request-Timestamp": "1e9"},
-        {"X-Slack-Request-Timestamp": "-1"},
-        {"X-Slack-Request-Timestamp": "0"},
-        {"X-Slack-Request-Timestamp": "nan"},
-        {"X-Slack-Request-Timestamp": "9" * 400},  # larger than any float
-        {"X-Slack-Request-Timestamp": "9" * 5000},  # larger than Python parses
-        {"X-Slack-Request-Timestamp": "\u0661\u0662"},
-    ],
-    ids=lambda spoilt: f"{str(spoilt)[:50]} {len(str(spoilt))}",
-)
-async def test_spoilt_headers(acme: Acme, spoilt: dict[str, str | None]) -> None:
+SPOILT: list[dict[str, str | None]] = [
+    {},
+    {"X-Slack-Request-Timestamp": None},
+    {"X-Slack-Signature": None},
+    {"X-Slack-Signature": ""},
+    {"X-Slack-Signature": "v0="},
+    {"X-Slack-Signature": "v0=" + "0" * 64},
+    {"X-Slack-Signature": "garbage"},
+    {"X-Slack-Signature": "v0=\u00e9\u00e9"},
+    {"X-Slack-Request-Timestamp": ""},
+    {"X-Slack-Request-Timestamp": "now"},
+    {"X-Slack-Request-Timestamp": "1e9"},
+    {"X-Slack-Request-Timestamp": "-1"},
+    {"X-Slack-Request-Timestamp": "0"},
+    {"X-Slack-Request-Timestamp": "nan"},
+    {"X-Slack-Request-Timestamp": "9" * 400},  # larger than any float
+    {"X-Slack-Request-Timestamp": "9" * 5000},  # larger than Python parses
+    {"X-Slack-Request-Timestamp": "\u0661\u0662"},
+]
+
+
+async def test_spoilt_headers(acme: Acme) -> None:
     """A missing, partial or wrongly dated signature is answered 401, and nothing is done."""
     body = await command(acme)
-    headers = {**signed(acme, body), **spoilt} if spoilt else FORM
-    response = await acme.sandbox.raw(
-        body=body, headers={name: value for name, value in headers.items() if value is not None}
-    )
+    for spoilt in SPOILT:
+        headers = {**signed(acme, body), **spoilt} if spoilt else FORM
+        response = await acme.sandbox.raw(
+            body=body, headers={name: value for name, value in headers.items() if value is not None}
+        )
 
-    await assert_nothing_happened(acme, response)
+        await assert_nothing_happened(acme, response)
 
 
 @pytest.mark.parametrize(("ahead", "status"), [(-290, 200), (290, 200), (-310, 401), (310, 401), (86_400, 401)])
