@@ -20,7 +20,7 @@ from tests.counts import COUNTS, LINES
 from tests.postgres import Databases, postgres_url, server
 
 DIALECTS = ("sqlite", "postgres")
-#: Marks tests of the bot that run on both databases. Tests of storage, webhooks and faults always do.
+#: Marks tests of the bot and of webhooks that run on both databases. Tests of storage and faults always do.
 on_both = pytest.mark.parametrize("database_url", DIALECTS, indirect=True)
 SOCKET = "TEST_POSTGRES_SOCKET"
 KEY = "dGVzdHMtb25seS1ub3QtYS1zZWNyZXQtMzItYnl0ZXM="  # a Fernet key made up for tests

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 
 from tests.bot.cli.program import environment, run
+from tests.conftest import on_both
 from tests.storage import raw
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import OTHER_SECRET, SECRET, item
@@ -49,6 +50,7 @@ async def changing(url: str, sql: str) -> AsyncIterator[None]:
         await other.close()
 
 
+@on_both
 async def test_a_secret_that_another_process_replaced_is_refused(service: Receiving, database_url: str) -> None:
     """The old secret is refused and the new one accepted, in both orders, and a refusal counts once."""
     assert (await service.sender.push(item())).status == 200
@@ -65,6 +67,7 @@ async def test_a_secret_that_another_process_replaced_is_refused(service: Receiv
     assert await raw.rows(database_url, "SELECT count AS n FROM refusals") == [{"n": 2}]
 
 
+@on_both
 async def test_a_source_that_another_process_paused_or_removed_takes_nothing(
     service: Receiving, database_url: str
 ) -> None:
@@ -83,6 +86,7 @@ async def test_a_source_that_another_process_paused_or_removed_takes_nothing(
     assert (await service.sender.push(item(value=90), delivery="added")).status == 200
 
 
+@on_both
 async def test_a_change_between_authentication_and_recording_counts(service: Receiving, database_url: str) -> None:
     """A delivery that waits for the transaction that pauses its source is refused, and leaves nothing behind."""
     assert (await service.sender.push(item())).status == 200
@@ -99,6 +103,7 @@ async def test_a_change_between_authentication_and_recording_counts(service: Rec
     assert await count_rows(database_url, "raw_deliveries") == 1
 
 
+@on_both
 async def test_a_delivery_counts_once_towards_the_rate_although_its_source_changed(
     service: Receiving, database_url: str
 ) -> None:
@@ -114,6 +119,7 @@ async def test_a_delivery_counts_once_towards_the_rate_although_its_source_chang
     assert (await service.sender.push(item(value=80))).status == 200
 
 
+@on_both
 async def test_a_score_type_that_another_process_added_is_known(service: Receiving, database_url: str) -> None:
     """A change of a score is quarantined until another process adds its score type."""
     assert (await service.sender.push(item(score="mood"))).counts == (0, 0, 0, 1)
@@ -124,6 +130,7 @@ async def test_a_score_type_that_another_process_added_is_known(service: Receivi
     assert await service.scores("ada@example.com") == {"mood": 5_000}
 
 
+@on_both
 async def test_deliveries_go_on_while_settings_change(service: Receiving, database_url: str) -> None:
     """Ten deliveries at once are recorded although the settings change meanwhile."""
     pushes = [service.sender.push(item("score.add", value=1)) for _ in range(10)]

@@ -1,10 +1,12 @@
 """Liveness and readiness of the process."""
 
 from storage.db import database
+from tests.conftest import on_both
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import item
 
 
+@on_both
 async def test_a_running_service_is_alive_and_ready(service: Receiving) -> None:
     """Both endpoints answer 200 with a text."""
     alive, ready = await service.get("/healthz"), await service.get("/readyz")
@@ -14,6 +16,7 @@ async def test_a_running_service_is_alive_and_ready(service: Receiving) -> None:
     assert (await service.get("/readyz", method="HEAD")).status == 200
 
 
+@on_both
 async def test_tables_that_are_not_current_are_not_ready(service: Receiving) -> None:
     """If a migration is missing, the service is alive but not ready."""
     await database.current_database().writer.rows("DELETE FROM tortoise_migrations")
@@ -24,6 +27,7 @@ async def test_tables_that_are_not_current_are_not_ready(service: Receiving) -> 
     assert (await service.get("/healthz")).status == 200
 
 
+@on_both
 async def test_tables_of_a_newer_version_are_told(service: Receiving) -> None:
     """With tables of a newer version the service is ready if it is compatible; otherwise the answer states why not."""
     applied = "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('storage', $1, CURRENT_TIMESTAMP)"
@@ -42,6 +46,7 @@ async def test_tables_of_a_newer_version_are_told(service: Receiving) -> None:
     assert (await service.sender.push(item())).counts == (1, 0, 0, 0)  # the service goes on
 
 
+@on_both
 async def test_a_fault_of_ours_is_told_without_its_parts(service: Receiving) -> None:
     """If a table is missing, the sender is asked to report it, and learns no internal details."""
     await database.current_database().writer.rows("DROP TABLE refusals")

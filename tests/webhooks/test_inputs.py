@@ -18,6 +18,7 @@ from storage.ledger.former_keys import SAME_TIME
 from storage.scoring.definitions import score_type
 from storage.scoring.drafts import apply, create_draft
 from storage.sources.config import set_source
+from tests.conftest import on_both
 from tests.webhooks.events import EVENTS, SOAP
 from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import START
@@ -367,6 +368,7 @@ async def test_values_are_adjusted_where_the_source_allows_it(service: Receiving
             assert await service.scores(f"p{number}@example.com") == {"fit": score * 1000}
 
 
+@on_both
 async def test_what_was_taken_as_it_was_stays_a_repeat_where_it_is_adjusted_now(service: Receiving) -> None:
     """A repeat of a value recorded before the range became narrower stays a repeat, although the source clamps."""
     source = await connect(service, "z", "zapier", options=["out_of_range=clamp"])

@@ -9,6 +9,7 @@ from storage.jobs import claim, enqueue_one, give_up
 from storage.sources.config import add_source
 from storage.tokens import create_token, revoke_token
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.webhooks.receiving import METRICS_TOKEN, Receiving, check_problem
 from tests.webhooks.sender import OTHER_SECRET, SECRET, item, signed
 from webhooks.limits import CHUNK, MAX_BODY
@@ -38,6 +39,7 @@ async def parts_of_a_large_body() -> AsyncIterator[bytes]:
         yield b" " * CHUNK
 
 
+@on_both
 async def test_deliveries_are_counted_by_source_and_outcome(service: Receiving) -> None:
     """Answers and items are counted; input of strangers is no label, and no label contains an address."""
     await service.sender.push({"items": [item(id="a"), item(id="a"), item(id="b", value=900)]})
@@ -100,6 +102,7 @@ async def test_a_token_that_may_not_see_metrics_is_refused(service: Receiving) -
     check_problem(await service.get("/api/v1/contacts", token=secret), 403, "Forbidden", detail=True)
 
 
+@on_both
 async def test_jobs_that_wait_are_counted_and_how_long_they_are_due(service: Receiving) -> None:
     """Waiting jobs are counted by kind with their delay; given-up jobs do not wait, and later jobs are not late."""
     now = service.clock()

@@ -8,12 +8,14 @@ from storage.alerts.followups import list_waiting
 from storage.bootstrap import Storage
 from storage.domain.sources import SourceSettings
 from storage.sources.config import add_source, set_source
+from tests.conftest import on_both
 from tests.webhooks.receiving import SLUG, TEAM, furnish
 from tests.webhooks.sender import SECRET, START, Clock, encoded, item, signed
 from webhooks.metrics import Metrics
 from webhooks.receiver import Receiver
 
 
+@on_both
 async def test_a_muted_source_asks_for_no_follow_up(storage: Storage) -> None:
     """A rise sent by a muted source opens no follow-up; from another source, or after unmuting, it does."""
     clock = Clock()

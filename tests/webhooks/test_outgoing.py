@@ -40,6 +40,7 @@ from storage.sources.subscriptions import (
 )
 from storage.vault import Vault
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.storage.teams import Team, change, set_to
 from tests.webhooks.event_receiver import EventReceiver, receiving_events, types_of
 from tests.webhooks.sender import Clock
@@ -102,6 +103,7 @@ async def world(storage: Storage, receiver: EventReceiver) -> AsyncIterator[Worl
     await sender.close()
 
 
+@on_both
 async def test_a_changed_score_is_sent_and_signed(world: World) -> None:
     """The official library verifies the request, and the body says what changed about which contact."""
     subscription = await world.subscribe("score.changed")
@@ -127,6 +129,7 @@ async def test_a_changed_score_is_sent_and_signed(world: World) -> None:
     }  # fmt: skip  # the change, then its origin
 
 
+@on_both
 async def test_an_event_is_sent_again_until_it_is_accepted(world: World) -> None:
     """After a failure the event is sent again after 5 seconds and then later, with the same id and in order."""
     subscription = await world.subscribe("score.changed")
@@ -151,6 +154,7 @@ async def test_an_event_is_sent_again_until_it_is_accepted(world: World) -> None
     assert types_of(events) == ["score.changed"] * 4
 
 
+@on_both
 async def test_bands_are_entered_and_left(world: World) -> None:
     """A change of the band has an event for each band; a change within the band has none; a cleared score leaves."""
     await world.subscribe("score.band_entered", "score.band_left")
@@ -166,6 +170,7 @@ async def test_bands_are_entered_and_left(world: World) -> None:
     ]  # fmt: skip  # in order
 
 
+@on_both
 async def test_a_merge_and_a_deletion_are_sent_with_ids_only(world: World) -> None:
     """`contact.merged` names both ids, `contact.deleted` one, and neither has a name, an address or a score."""
     await world.subscribe("contact.merged", "contact.deleted", "score.changed")
@@ -187,6 +192,7 @@ async def test_a_merge_and_a_deletion_are_sent_with_ids_only(world: World) -> No
     assert (deleted.type, deleted.data) == ("contact.deleted", {"contact": {"id": ada}})
 
 
+@on_both
 async def test_a_deletion_empties_the_events_that_wait(world: World) -> None:
     """Events of a deleted contact that were not delivered yet say its id only; nothing of it is stored any more."""
     await world.subscribe()
@@ -204,6 +210,7 @@ async def test_a_deletion_empties_the_events_that_wait(world: World) -> None:
     assert {tuple(event.data["contact"]) for event in events} == {("id",)}
 
 
+@on_both
 async def test_a_follow_up_is_sent_with_what_becomes_of_it(world: World) -> None:
     """Each move of a follow-up has its event, with its state and who moved it; a move that has no event is not sent."""
     await choose_channel(world.team.workspace, channel="C0SALES", by=ADMIN, now=world.clock())
@@ -229,6 +236,7 @@ async def test_a_follow_up_is_sent_with_what_becomes_of_it(world: World) -> None
     ])  # fmt: skip  # two contacts, which may be sent at the same time
 
 
+@on_both
 async def test_segments_are_entered_and_left(world: World) -> None:
     """Only contacts that change are announced, not those that are in the segment when the subscription is added."""
     await save_segment(world.team.workspace, name="hot", text="score>=80", by=ADMIN, now=world.clock())
@@ -250,6 +258,7 @@ async def test_segments_are_entered_and_left(world: World) -> None:
     ]  # fmt: skip  # who entered and left what
 
 
+@on_both
 async def test_a_segment_that_time_changes_is_swept(world: World) -> None:
     """A contact that leaves a segment by time alone is announced within fifteen minutes."""
     await save_segment(world.team.workspace, name="fresh", text="updated<1d", by=ADMIN, now=world.clock())
@@ -264,6 +273,7 @@ async def test_a_segment_that_time_changes_is_swept(world: World) -> None:
     assert [(event.type, event.data["segment"]) for event in world.receiver.take()] == [("segment.left", "fresh")]
 
 
+@on_both
 async def test_an_import_is_sent_to_subscriptions_that_ask_for_it(world: World) -> None:
     """Events of an import say so, and go only to a subscription that asks for them."""
     async with receiving_events() as other:
@@ -278,6 +288,7 @@ async def test_an_import_is_sent_to_subscriptions_that_ask_for_it(world: World) 
         assert [(event.data["value"], event.data.get("cause")) for event in events] == [(10, "import"), (20, None)]
 
 
+@on_both
 async def test_a_receiver_that_asks_for_a_pause_gets_it(world: World) -> None:
     """`Retry-After` is honored for the whole subscription, in seconds and as a date, and at most for a day."""
     await world.subscribe("score.changed")
@@ -323,6 +334,7 @@ def test_the_waits_grow_from_five_seconds_to_a_day() -> None:
     assert pause_event(10**6, jitter=0.5) <= DAY
 
 
+@on_both
 async def test_a_redirect_is_not_followed(world: World) -> None:
     """A redirect is a failure: its target gets nothing."""
     async with receiving_events() as target:
@@ -338,6 +350,7 @@ async def test_a_redirect_is_not_followed(world: World) -> None:
         )  # fmt: skip  # the outcome
 
 
+@on_both
 async def test_a_receiver_that_is_gone_gets_no_more_until_it_is_asked_to(world: World) -> None:
     """410 turns the subscription off. `redeliver` turns it on, and sends what happened meanwhile too, in order."""
     subscription = await world.subscribe("score.changed")
@@ -360,6 +373,7 @@ async def test_a_receiver_that_is_gone_gets_no_more_until_it_is_asked_to(world: 
     assert [event.data["value"] for event in world.receiver.take()] == [10, 20, 30]
 
 
+@on_both
 async def test_five_days_of_failure_turn_a_subscription_off(world: World) -> None:
     """Every event is tried for five days; then the subscription is turned off, and an admin is told once."""
     await world.subscribe("score.changed")
@@ -376,6 +390,7 @@ async def test_five_days_of_failure_turn_a_subscription_off(world: World) -> Non
     assert len(await database.read("SELECT id FROM jobs WHERE kind = $1", TELL)) == 1
 
 
+@on_both
 async def test_an_event_that_a_receiver_never_accepts_does_not_block_the_others(world: World) -> None:
     """After three days an event is given up if others are accepted; it can be sent again by hand, with the same id."""
     subscription = await world.subscribe("score.changed")
@@ -402,6 +417,7 @@ async def test_an_event_that_a_receiver_never_accepts_does_not_block_the_others(
     assert (again.id, again.data["value"]) == (first.id, 10)
 
 
+@on_both
 async def test_both_secrets_sign_while_they_are_rotated(world: World) -> None:
     """After a rotation each request has a signature of both secrets for a day, then of the new one alone."""
     subscription = await world.subscribe("score.changed")
@@ -421,6 +437,7 @@ async def test_both_secrets_sign_while_they_are_rotated(world: World) -> None:
     assert len(event.headers["webhook-signature"].split()) == 1
 
 
+@on_both
 async def test_an_address_inside_the_network_is_refused_when_it_is_connected_to(storage: Storage) -> None:
     """Neither an address, nor a name that resolves to one, is called without permission."""
     clock = Clock()
@@ -443,6 +460,7 @@ async def test_an_address_inside_the_network_is_refused_when_it_is_connected_to(
     assert [url for url, problem in problems.items() if "CONTACT_SCORE_ALLOW_NETWORKS" not in str(problem)] == []
 
 
+@on_both
 async def test_a_receiver_that_does_not_answer_is_given_up_for_now(world: World) -> None:
     """Without an answer in time, or a connection, the event waits, and the subscription says why."""
     await world.subscribe("score.changed")
@@ -456,6 +474,7 @@ async def test_a_receiver_that_does_not_answer_is_given_up_for_now(world: World)
     assert closed == "it did not answer: ClientConnectorError"
 
 
+@on_both
 async def test_a_removed_subscription_gets_nothing(world: World) -> None:
     """Events that wait are not sent any more, and later ones are not written."""
     subscription = await world.subscribe("score.changed")
@@ -469,6 +488,7 @@ async def test_a_removed_subscription_gets_nothing(world: World) -> None:
     assert len(await database.read("SELECT id FROM events")) == 2  # the first change, and the band it entered
 
 
+@on_both
 async def test_what_cannot_be_a_subscription_is_refused(world: World) -> None:
     """An address that cannot be called, an unknown event, and a segment that does not exist are refused, with why."""
     for url in (
@@ -496,6 +516,7 @@ async def test_what_cannot_be_a_subscription_is_refused(world: World) -> None:
         check_signing_secret("whsec_short")
 
 
+@on_both
 async def test_without_the_key_events_wait(world: World) -> None:
     """A process with another key keeps the events and shows the subscription; with the key they are sent."""
     await world.subscribe("score.changed")
@@ -511,6 +532,7 @@ async def test_without_the_key_events_wait(world: World) -> None:
     assert [event.data["value"] for event in world.receiver.take()] == [10]
 
 
+@on_both
 async def test_a_merged_contact_leaves_no_segment(world: World) -> None:
     """The contact merged into is in the segment as before, so neither the merge nor a later sweep says anything."""
     await save_segment(world.team.workspace, name="hot", text="score>=80", by=ADMIN, now=world.clock())
@@ -524,6 +546,7 @@ async def test_a_merged_contact_leaves_no_segment(world: World) -> None:
     assert world.receiver.received == []
 
 
+@on_both
 async def test_events_are_deleted_after_a_week_unless_they_wait(world: World) -> None:
     """A delivered event is deleted after seven days with its delivery; one that still waits is kept and sent."""
     subscription = await world.subscribe("score.changed")
@@ -546,6 +569,7 @@ async def test_events_are_deleted_after_a_week_unless_they_wait(world: World) ->
     assert await database.read("SELECT id FROM events") == []
 
 
+@on_both
 async def test_events_that_no_job_sends_are_found(world: World) -> None:
     """If the job of an event was lost, the sweep makes another one."""
     await world.subscribe("score.changed")
@@ -557,6 +581,7 @@ async def test_events_that_no_job_sends_are_found(world: World) -> None:
     assert [event.data["value"] for event in world.receiver.take()] == [10]
 
 
+@on_both
 async def test_a_person_is_named_and_two_workspaces_are_apart(world: World) -> None:
     """An event names the person who changed a score, and goes to the subscriptions of its workspace only."""
     other = Team(await add_workspace("T0456", name="Other", by=ADMIN, now=world.clock()))
@@ -570,6 +595,7 @@ async def test_a_person_is_named_and_two_workspaces_are_apart(world: World) -> N
     ]
 
 
+@on_both
 async def test_a_follow_up_that_is_taken_back_is_closed(world: World) -> None:
     """An undo of the change closes the follow-up, with its event; the score falls back with an event too."""
     await choose_channel(world.team.workspace, channel="C0SALES", by=ADMIN, now=world.clock())

@@ -27,6 +27,7 @@ from storage.sources.config import add_source, find_source, remove_source, set_s
 from storage.sources.deliveries import deliveries, delivery, list_unnamed_deliveries
 from storage.sources.readback_queue import READ, ReadbackStatus, load_readback_status
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.counts import report_counts
 from tests.storage import raw
 from tests.webhooks.crm import Crm, Told, attio_record, attio_value, hubspot_contact, open_crm
@@ -137,6 +138,7 @@ def updated(*ids: str, kind: str = "record.updated") -> dict[str, Any]:
     }
 
 
+@on_both
 async def test_a_signed_delivery_ends_in_a_contact_with_address_and_name(database_url: str, crm: Crm) -> None:
     """A signed HubSpot request creates a contact by its id, and HubSpot's API completes it."""
     clock = Clock()
@@ -178,6 +180,7 @@ async def test_a_signed_delivery_ends_in_a_contact_with_address_and_name(databas
         assert crm.tokens == {f"Bearer {TOKEN}"}
 
 
+@on_both
 async def test_a_contact_is_read_once_and_not_when_it_is_known(world: World) -> None:
     """Simultaneous events cause one request; a contact with an address causes none."""
     world.crm.tells[f"{CONTACTS}/7"] = [Told(body=hubspot_contact("7", email="ada@example.com", firstname="Ada"))]
@@ -196,6 +199,7 @@ async def test_a_contact_is_read_once_and_not_when_it_is_known(world: World) -> 
     assert keys == {"d0", "d1", "d2", "later"}  # a read-back is not a delivery
 
 
+@on_both
 async def test_without_a_token_nothing_is_asked_and_with_one_all_are_read(world: World) -> None:
     """Without a token nothing is requested; a token added later completes all waiting contacts."""
     source = await find_source(TEAM, slug="hub")
@@ -218,6 +222,7 @@ async def test_without_a_token_nothing_is_asked_and_with_one_all_are_read(world:
     assert {(await world.contact(f"hub:{id}")).email for id in "123"} == {f"p{id}@example.com" for id in "123"}
 
 
+@on_both
 async def test_what_fails_for_a_while_is_read_later(world: World) -> None:
     """After rate limits, errors, timeouts, dropped connections and refused ones the contact is read in the end."""
     good = Told(body=hubspot_contact("7", email="ada@example.com"))
@@ -261,6 +266,7 @@ ENDS = {
 TRIES = {"500 for a day": TRIES_IN_A_DAY}
 
 
+@on_both
 async def test_what_cannot_be_read_says_why_and_holds_up_nobody(world: World) -> None:
     """Another contact is read at once; the source states what is wrong with the failed one."""
     for number, (end, (crm_answer, complaint)) in enumerate(ENDS.items()):
@@ -282,6 +288,7 @@ async def test_what_cannot_be_read_says_why_and_holds_up_nobody(world: World) ->
         assert all(path.startswith(f"{CONTACTS}/") for path in world.crm.asked)  # redirects are not followed
 
 
+@on_both
 async def test_a_contact_that_is_read_in_the_end_is_no_problem_any_more(world: World) -> None:
     """A failure is shown until its own contact is read; another contact does not clear it."""
     for id in ("7", "71"):
@@ -298,6 +305,7 @@ async def test_a_contact_that_is_read_in_the_end_is_no_problem_any_more(world: W
     assert await world.standing() == ReadbackStatus(waiting=0, problem=None, problem_at=None)
 
 
+@on_both
 async def test_being_asked_to_wait_holds_for_all_of_the_source(world: World) -> None:
     """A rate limit delays all requests of its source, and no other source."""
     world.crm.tells[f"{CONTACTS}/7"] = [
@@ -317,6 +325,7 @@ async def test_being_asked_to_wait_holds_for_all_of_the_source(world: World) -> 
     assert (await world.contact("bob@example.com")).ids == {"hub": "8"}
 
 
+@on_both
 async def test_contacts_of_a_source_are_read_at_a_pace(world: World) -> None:
     """Contacts of a source are read one after the other at a limited rate, also by several readers."""
     ids = [str(number) for number in range(1, 6)]
@@ -336,6 +345,7 @@ async def test_contacts_of_a_source_are_read_at_a_pace(world: World) -> None:
     assert [counts[place] for place in range(0, 10, 2)] == [1] * 5
 
 
+@on_both
 async def test_a_reader_that_died_leaves_its_job_to_another(world: World) -> None:
     """The job of a dead reader is run by another one after its lease, and not before."""
     world.crm.tells[f"{CONTACTS}/7"] = [Told(body=hubspot_contact("7", email="ada@example.com"))]
@@ -348,6 +358,7 @@ async def test_a_reader_that_died_leaves_its_job_to_another(world: World) -> Non
     assert (await world.contact("hub:7")).email == "ada@example.com"
 
 
+@on_both
 async def test_an_address_that_is_known_makes_two_contacts_one(world: World) -> None:
     """A contact known by address and a contact known by id are merged if the CRM says that they are one."""
     await world.send("hub", changed("7"))
@@ -373,6 +384,7 @@ async def test_an_address_that_is_known_makes_two_contacts_one(world: World) -> 
 FORGET = {"subscriptionType": "contact.privacyDeletion", "portalId": 3, "objectId": 7, "occurredAt": START // 1000 + 1}
 
 
+@on_both
 async def test_requests_that_an_earlier_version_kept_are_read_again_after_a_deletion(
     world: World, database_url: str
 ) -> None:
@@ -406,6 +418,7 @@ async def test_requests_that_an_earlier_version_kept_are_read_again_after_a_dele
     assert await list_unnamed_deliveries(world.workspace, limit=10) == []
 
 
+@on_both
 async def test_who_was_deleted_is_not_read(world: World) -> None:
     """A deleted contact is not requested."""
     await world.send("hub", changed("7"))
@@ -417,6 +430,7 @@ async def test_who_was_deleted_is_not_read(world: World) -> None:
     assert await find(world.workspace, text="hub:7") == []
 
 
+@on_both
 async def test_who_is_deleted_while_the_answer_is_under_way_is_not_made_anew(world: World, database_url: str) -> None:
     """Nothing of a late answer is stored in any table, although it is newer than the deletion."""
     released = asyncio.Event()
@@ -437,6 +451,7 @@ async def test_who_is_deleted_while_the_answer_is_under_way_is_not_made_anew(wor
     assert [delivery.key for delivery in await deliveries(world.workspace, source=None, most=9)] == ["forget", "d1"]
 
 
+@on_both
 async def test_a_source_that_is_removed_reads_nothing(world: World) -> None:
     """The waiting read-backs of a removed source are deleted."""
     await world.send("hub", changed("7"))
@@ -456,6 +471,7 @@ def person(id: str, **more: list[dict[str, Any]]) -> dict[str, Any]:
     return attio_record(id, email_addresses=[email], name=[name], **more)
 
 
+@on_both
 async def test_attio_is_read_whenever_a_record_changed(world: World) -> None:
     """A value counts once, from Attio's time of it; an empty attribute clears the field, and nothing else."""
     path = "/v2/objects/people/records/r1"
@@ -483,6 +499,7 @@ async def test_attio_is_read_whenever_a_record_changed(world: World) -> None:
     assert entries[-1].occurred_at == 1_767_088_800_000_000  # 2025-12-30T10:00:00Z
 
 
+@on_both
 async def test_attio_merges_and_leaves_other_objects_alone(world: World) -> None:
     """Merges are applied, and records of other objects ignored, by the object id in the source's settings."""
     merged = updated("new", kind="record.merged")
@@ -502,6 +519,7 @@ async def test_attio_merges_and_leaves_other_objects_alone(world: World) -> None
     assert world.crm.asked[-1] == "/v2/objects/7298c9b4-63ac/records/r9"
 
 
+@on_both
 async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World) -> None:
     """The invalid value is quarantined with its reason, valid ones are applied; after a correction a replay works."""
     wrong = attio_value("number", value=900)
@@ -532,6 +550,7 @@ async def test_what_was_read_and_cannot_be_used_waits_in_quarantine(world: World
     assert await world.value("att:r1", "heat") == 9000
 
 
+@on_both
 async def test_the_token_is_kept_sealed(world: World, database_url: str) -> None:
     """The token is encrypted in the database, and no description of a source contains it."""
     rows = await raw.rows(database_url, "SELECT * FROM sources")
@@ -541,6 +560,7 @@ async def test_the_token_is_kept_sealed(world: World, database_url: str) -> None
     assert TOKEN not in repr(await find_source(TEAM, slug="hub"))
 
 
+@on_both
 async def test_whatever_a_crm_answers_ends(world: World) -> None:
     """A hundred different answers are each read or reported, and none causes endless requests."""
     shapes: list[Any] = [None, [], {}, 5, "x", {"id": 7}, {"properties": 5}, {"properties": {"email": 5}}]

@@ -18,6 +18,7 @@ from storage.sources.config import add_source
 from storage.sources.deliveries import delivery
 from storage.vault import Vault
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.storage import raw
 from tests.webhooks.receiving import SLUG, Receiving, check_problem, furnish
 from tests.webhooks.sender import DAY, OTHER_SECRET, SECOND, SECRET, START, Sender, encoded, item, signed
@@ -168,6 +169,7 @@ NUMBERS: list[tuple[str, int]] = [  # as written in the body
 ]
 
 
+@on_both
 async def test_numbers_are_read_exactly(service: Receiving) -> None:
     """Numbers, and numbers in strings, are read exactly."""
     items = [
@@ -306,6 +308,7 @@ async def test_digits_beyond_any_arithmetic_are_not_rounded_away(service: Receiv
 
 
 @pytest.mark.parametrize("value", [1000, 1000.5], ids=["whole", "with a point"])
+@on_both
 async def test_what_is_set_aside_is_kept_as_it_came(service: Receiving, value: float) -> None:
     """A quarantined item is stored as it was sent, with its numbers, for inspection and replay."""
     bad = item(value=value) | {"contact": {"email": "ada@example.com", "attributes": {"share": value}}}
@@ -316,6 +319,7 @@ async def test_what_is_set_aside_is_kept_as_it_came(service: Receiving, value: f
     assert json.loads(quarantined.item) == bad
 
 
+@on_both
 async def test_one_bad_text_never_rejects_its_neighbours(service: Receiving) -> None:
     """Items with half an emoji, NUL, NaN, deep nesting, duplicate keys or endless digits are quarantined alone."""
     bad = {
@@ -356,6 +360,7 @@ async def test_attributes_stay_json(service: Receiving) -> None:
     json.dumps(contact.attributes if contact else {}, allow_nan=False)
 
 
+@on_both
 async def test_a_thousand_items_are_taken(service: Receiving) -> None:
     """A batch of the maximum size is one delivery in order; of equal times the last item wins."""
     at = written(START - SECOND)
@@ -383,6 +388,7 @@ async def test_misspelled_fields_are_named_in_the_answer(service: Receiving) -> 
     assert "ignored_fields" not in (await service.sender.push(item(value=8))).document
 
 
+@on_both
 async def test_late_items_apply_and_change_only_what_they_should(service: Receiving) -> None:
     """A late item is recorded at its own time, and is counted as applied."""
     hour = 3600 * SECOND
@@ -450,6 +456,7 @@ async def test_items_without_a_time_happen_in_their_order(service: Receiving) ->
     ]
 
 
+@on_both
 async def test_a_repeat_changes_nothing(service: Receiving) -> None:
     """The same delivery, later or signed again, is a duplicate as a whole."""
     document = {
@@ -545,6 +552,7 @@ async def test_a_conflict_inside_one_delivery_is_told_too(service: Receiving) ->
     assert await service.scores("ada@example.com") == {"score": 1000}
 
 
+@on_both
 async def test_concurrent_repeats_apply_once(service: Receiving) -> None:
     """Of twenty simultaneous copies of a delivery one applies, and nineteen are repeats."""
     document = {"items": [item("score.add", value=1), item("score.add", email="bob@example.com", value=1)]}
@@ -555,6 +563,7 @@ async def test_concurrent_repeats_apply_once(service: Receiving) -> None:
     assert await service.scores("bob@example.com") == {"score": 1000}
 
 
+@on_both
 async def test_concurrent_senders_lose_nothing(service: Receiving) -> None:
     """Forty simultaneous deliveries to the same five contacts are all recorded."""
     people = [f"p{index}@example.com" for index in range(5)]
@@ -569,6 +578,7 @@ async def test_concurrent_senders_lose_nothing(service: Receiving) -> None:
         assert await service.scores(email) == {"points": sum(range(40)) * 1000}
 
 
+@on_both
 async def test_deliveries_are_listed_with_their_counts(service: Receiving) -> None:
     """Each authentic delivery is listed, including repeats, newest first."""
     await service.sender.push(item(), delivery="first")
@@ -653,7 +663,6 @@ async def test_workspaces_and_sources_are_apart(service: Receiving) -> None:
     assert (await service.sending(team=empty.team).push(item())).status == 404
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_batches_over_the_bound_are_refused_at_once(service: Receiving, database_url: str) -> None:
     """Batches beyond the limit are answered 503 at once; waiting batches and single pushes are recorded."""
     await add_source(service.workspace, slug="form", provider="generic", secrets=[SECRET], by="U0ADMIN", now=START)
@@ -682,6 +691,7 @@ async def cards(workspace: Workspace) -> list[tuple[str | None, int]]:
     return [(card.contact.email, card.standings[0].value) for card in cards]
 
 
+@on_both
 async def test_a_sender_that_hangs_up_keeps_nothing_waiting(service: Receiving) -> None:
     """A body that never ends is no delivery, and the next one is accepted."""
     port = int(service.url.rpartition(":")[2])
@@ -696,7 +706,6 @@ async def test_a_sender_that_hangs_up_keeps_nothing_waiting(service: Receiving) 
     assert len(await service.kept_deliveries()) == 1
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_deliveries_wait_while_the_secret_of_their_source_cannot_be_opened(
     service: Receiving, database_url: str
 ) -> None:

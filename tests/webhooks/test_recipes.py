@@ -259,7 +259,6 @@ def values_of(events: list[dict[str, Any]]) -> list[float]:
     return [event["data"]["value"] for event in events if event["type"] == "score.changed"]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("use", [use_curl, use_cron, use_n8n, use_zapier, use_make, use_hightouch])
 async def test_a_recipe_works_as_it_is_written(kitchen: Kitchen, use: Recipe) -> None:
     """The requests that a tool makes of its recipe set the score, and the check of the recipe finds the events."""

@@ -12,6 +12,7 @@ from yarl import URL
 from storage.domain.sources import SourceSettings
 from storage.sources.config import add_source
 from storage.sources.deliveries import delivery, list_refusals, raw_delivery
+from tests.conftest import on_both
 from tests.webhooks.receiving import SLUG, TEAM, Receiving, check_problem
 from tests.webhooks.sender import OTHER_SECRET, SECOND, SECRET, START, encoded, item, signature, signed
 
@@ -125,6 +126,7 @@ async def test_what_headers_decide_is_answered_before_the_body(service: Receivin
     assert answer.counts == (1, 0, 0, 0)
 
 
+@on_both
 async def test_a_mebibyte_is_taken_and_one_byte_more_is_not(service: Receiving) -> None:
     """The limit of 1 MiB is exact, with an announced length or in chunks."""
 
@@ -368,6 +370,7 @@ async def test_a_changed_body_is_not_authentic(service: Receiving) -> None:
 
 
 @pytest.mark.slow
+@on_both
 async def test_guessing_is_slowed_down(service: Receiving) -> None:
     """Six hundred failures a minute are answered 401, later ones 429; valid requests from the address are accepted."""
     await add_source(

@@ -14,6 +14,7 @@ from storage.scoring.definitions import add_score_type
 from storage.sources.config import find_source
 from storage.workspaces import add_workspace
 from tests.bot.cli import program
+from tests.conftest import on_both
 from tests.webhooks.receiving import Receiving
 from tests.webhooks.sender import SECOND, START, Answer
 from tests.webhooks.test_senders import connect, encoded, send
@@ -99,6 +100,7 @@ async def load_contacts(service: Receiving) -> list[database.Row]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+@on_both
 async def test_reported_case(service: Receiving, database_url: str, tmp_path: Path, case: dict[str, Any]) -> None:
     """A case ends with the expected scores, number of contacts, and answers."""
     team = await make_team(service)

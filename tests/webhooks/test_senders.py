@@ -17,7 +17,7 @@ from storage.scoring.definitions import add_score_type
 from storage.sources.config import add_source, find_source, remove_source, rotate_source, set_source
 from storage.sources.deliveries import KEPT_FOR, RAW_KEPT, count_recent, delivery, list_refusals, raw_delivery
 from storage.workspaces import add_workspace
-from tests.conftest import KEY
+from tests.conftest import KEY, on_both
 from tests.webhooks.events import EVENTS
 from tests.webhooks.receiving import TEAM, Receiving
 from tests.webhooks.sender import DAY, SECOND, START, Answer, item
@@ -204,6 +204,7 @@ async def test_a_key_that_comes_back_with_another_body_is_reported(service: Rece
     assert await service.scores("ada@example.com") == {"score": 5000}
 
 
+@on_both
 async def test_half_a_character_costs_no_delivery(service: Receiving) -> None:
     """Half of an emoji in a name is accepted, as senders truncate names; only an id with one is refused."""
     source = await connect(service, "zaps", "zapier")
@@ -226,6 +227,7 @@ async def test_half_a_character_costs_no_delivery(service: Receiving) -> None:
     assert (await raw_delivery(service.workspace, id=(await service.kept_deliveries())[0].id)).body == body
 
 
+@on_both
 async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiving) -> None:
     """The last twenty requests and, for a month, those with quarantined items are stored, without secrets."""
     source = await connect(service, "zoho", "zoho")
@@ -259,6 +261,7 @@ async def test_the_last_twenty_requests_are_kept_without_secrets(service: Receiv
     assert await service.scores("ada@example.com") == {"score": 24_000}  # the recorded changes stay
 
 
+@on_both
 async def test_a_mapping_is_written_against_the_truth_and_the_past_replayed(service: Receiving) -> None:
     """Requests without a mapping are stored; a mapping is tried without effect, set, and applied to them once."""
     source = await connect(service, "own", "custom", mapping=None)
@@ -365,6 +368,7 @@ async def test_a_custom_sender_may_call_its_json_and_xml_its_own(service: Receiv
     assert await service.scores("ada@example.com") == {"score": 7000}
 
 
+@on_both
 async def test_a_source_is_removed_with_its_deliveries(service: Receiving) -> None:
     """A removed source answers 404; its changes stay."""
     source = await connect(service, "leaving", "n8n")

@@ -28,6 +28,7 @@ from storage.scoring.removal import TypeInUse, remove_score_type
 from storage.sources.config import add_source, remove_source, set_source
 from storage.sources.writeback_queue import NOTIFY_PAUSED, REFRESH, WRITE_BACK, WriteBackStatus, load_write_back_status
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.counts import report_counts
 from tests.storage import raw
 from tests.storage.reading.test_query_plans import Recorder
@@ -128,6 +129,7 @@ async def world(database_url: str, storage: Storage, crm: EchoingCrm) -> AsyncIt
     await writer.close()
 
 
+@on_both
 async def test_several_changes_are_one_request_with_the_newest_values(world: World) -> None:
     """A batch of HubSpot has each contact once, with the value of the moment; equal values are not sent again."""
     world.crm.add("1", "2")
@@ -150,6 +152,7 @@ async def test_several_changes_are_one_request_with_the_newest_values(world: Wor
     assert await world.queued() == 0
 
 
+@on_both
 async def test_a_change_during_a_request_is_written_afterwards(world: World) -> None:
     """The request has the value of before, and the change that came meanwhile has a job of its own."""
     world.crm.add("1")
@@ -162,6 +165,7 @@ async def test_a_change_during_a_request_is_written_afterwards(world: World) -> 
     assert [entry["properties"]["contact_score"] for entry in world.written()] == ["10", "20"]
 
 
+@on_both
 async def test_a_batch_has_a_hundred_contacts(world: World) -> None:
     """250 contacts are written in three requests, half a second apart or more."""
     ids = [str(number) for number in range(250)]
@@ -175,6 +179,7 @@ async def test_a_batch_has_a_hundred_contacts(world: World) -> None:
     assert (await world.status()).waiting == 0
 
 
+@on_both
 async def test_a_cleared_score_clears_the_property(world: World) -> None:
     """HubSpot gets a blank; a contact that never had a value in the property gets nothing."""
     world.crm.add("1", "2")
@@ -188,6 +193,7 @@ async def test_a_cleared_score_clears_the_property(world: World) -> None:
     assert world.written()[1:] == [{"id": "1", "properties": {"contact_score": ""}}]
 
 
+@on_both
 async def test_pipedrive_gets_one_request_for_each_person(world: World) -> None:
     """Numbers are JSON numbers in `custom_fields`, null clears; an unknown person holds up nobody."""
     world.crm.add("1", "3")
@@ -208,6 +214,7 @@ async def test_pipedrive_gets_one_request_for_each_person(world: World) -> None:
     assert [call.body for call in world.crm.take()] == [{"custom_fields": {"contact_score": None}}]
 
 
+@on_both
 async def test_a_request_is_repeated_later_with_the_newest_value(world: World) -> None:
     """429 waits as long as the CRM asks, 500 longer each time; the queue keeps one job for each contact."""
     world.crm.add("1", "2")
@@ -233,6 +240,7 @@ async def test_a_request_is_repeated_later_with_the_newest_value(world: World) -
     assert await world.queued() == 0
 
 
+@on_both
 async def test_a_rejected_token_stops_the_writing_until_the_source_is_changed(world: World) -> None:
     """An admin is told once, changes queue nothing meanwhile; then what differs is written, and nothing else."""
     world.crm.add("1", "2", "3")
@@ -263,6 +271,7 @@ async def test_a_rejected_token_stops_the_writing_until_the_source_is_changed(wo
     assert await world.status() == WriteBackStatus(waiting=0, problem=None, problem_at=None, paused_at=None)
 
 
+@on_both
 async def test_a_contact_that_is_refused_holds_up_no_other(world: World) -> None:
     """A batch with a contact that HubSpot does not take is halved; HubSpot itself leaves out unknown contacts.
 
@@ -287,6 +296,7 @@ async def test_a_contact_that_is_refused_holds_up_no_other(world: World) -> None
     assert (await world.status()).problem is None
 
 
+@on_both
 async def test_a_property_that_does_not_exist_stops_the_writing(world: World) -> None:
     """Every contact is refused, so writing stops after a few requests, and the problem says why."""
     ids = [str(number) for number in range(100)]
@@ -301,6 +311,7 @@ async def test_a_property_that_does_not_exist_stops_the_writing(world: World) ->
     assert (status.paused_at is not None, await world.queued(NOTIFY_PAUSED)) == (True, 1)
 
 
+@on_both
 async def test_deleted_contacts_are_not_written_and_merged_ones_share_their_score(world: World) -> None:
     """The score of a merged contact is written to the ids of both; what waits for a deleted contact is not written."""
     world.crm.add("1", "2", "3")
@@ -335,6 +346,7 @@ async def test_deleted_contacts_are_not_written_and_merged_ones_share_their_scor
     assert len(await raw.rows(world.url, "SELECT id FROM write_backs")) == 2
 
 
+@on_both
 async def test_a_merge_alone_is_written(world: World) -> None:
     """The id of a contact without a score gets that of the contact merged into; an undo takes that back."""
     world.crm.add("1", "2")
@@ -354,6 +366,7 @@ async def test_a_merge_alone_is_written(world: World) -> None:
     assert world.written() == [{"id": "2", "properties": {"contact_score": ""}}]
 
 
+@on_both
 async def test_an_id_that_a_known_contact_gets_is_written(world: World) -> None:
     """A contact with a score is recognized by its address in a delivery of the CRM: its id gets the score."""
     world.crm.add("1")
@@ -368,6 +381,7 @@ async def test_an_id_that_a_known_contact_gets_is_written(world: World) -> None:
     assert world.written() == [{"id": "1", "properties": {"contact_score": "60"}}]
 
 
+@on_both
 async def test_what_time_or_a_definition_changes_is_written(world: World) -> None:
     """A fading score is written once a day while it changes; a new definition is written when it is applied."""
     world.crm.add("1", "2")
@@ -390,6 +404,7 @@ async def test_what_time_or_a_definition_changes_is_written(world: World) -> Non
     assert [entry["properties"]["contact_score"] for entry in world.written()] == ["80"]
 
 
+@on_both
 async def test_contacts_are_written_when_writing_begins_and_not_when_it_ends(world: World) -> None:
     """A source that begins to write gets the scores of all its contacts; without a property nothing is queued."""
     world.crm.add("1", "2")
@@ -414,7 +429,6 @@ async def test_contacts_are_written_when_writing_begins_and_not_when_it_ends(wor
     assert world.crm.take() == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_change_costs_two_statements_more_only_where_scores_are_written(world: World) -> None:
     """Without a source that writes, a commit runs the statements it always did; with one, it also queues a job."""
     statements = []
@@ -433,6 +447,7 @@ async def test_a_change_costs_two_statements_more_only_where_scores_are_written(
     assert len(added) == 2
 
 
+@on_both
 async def test_a_score_type_that_is_written_cannot_be_removed(world: World) -> None:
     """The refusal names the source that it is written to."""
     await add_score_type(
@@ -445,6 +460,7 @@ async def test_a_score_type_that_is_written_cannot_be_removed(world: World) -> N
     assert refused.value.uses == ("the source `hub`, which it is written to",)
 
 
+@on_both
 async def test_nothing_is_sent_to_an_address_that_is_not_allowed(world: World) -> None:
     """The token does not leave for the operator's network, unless the operator allows it; the scores wait."""
     world.crm.add("1")
@@ -529,7 +545,6 @@ CONTACTS = 300
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_ten_thousand_changes_converge_without_a_loop(world: World) -> None:
     """The CRM echoes what it is sent, late, in any order and some of it twice, and fails now and then.
 

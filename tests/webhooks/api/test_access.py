@@ -2,12 +2,12 @@
 
 import asyncio
 
-import pytest
 from yarl import URL
 
 from storage.scoring.definitions import add_score_type
 from storage.tokens import create_token, revoke_token, tokens
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import SECOND, Answer, item
@@ -94,7 +94,6 @@ async def test_a_revoked_token_is_nobody(service: Receiving, api: Program) -> No
     check_stranger(await api.call("GET", "/contacts"))
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_guessing_is_slowed_down(service: Receiving, api: Program) -> None:
     """After six hundred wrong tokens in a minute an address must wait; a valid token is accepted."""
     guesser = api.saying("Bearer guess")
@@ -110,7 +109,6 @@ async def test_guessing_is_slowed_down(service: Receiving, api: Program) -> None
     check_stranger(await guesser.call("GET", "/contacts"))
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_token_expires_and_shows_its_last_use(service: Receiving, api: Program) -> None:
     """An expired token is refused; the list of tokens shows when each was used last."""
     _, secret = await create_token(
@@ -127,7 +125,6 @@ async def test_a_token_expires_and_shows_its_last_use(service: Receiving, api: P
             await api.call("GET", "/contacts")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_the_rate_of_a_token_is_shown(service: Receiving, api: Program) -> None:
     """Every answer to a token says how many requests it has left in this minute, refusals too."""
     limits = []
@@ -142,6 +139,7 @@ async def test_the_rate_of_a_token_is_shown(service: Receiving, api: Program) ->
     assert "RateLimit" not in (await api.saying(None).call("GET", "/contacts")).headers
 
 
+@on_both
 async def test_workspaces_never_see_each_other(service: Receiving, api: Program) -> None:
     """No id, address, source id, filter or cursor reaches another workspace, and neither changes the other."""
     other = await add_workspace("T0OTHER", name="Other", by="U0ADMIN", now=service.clock())

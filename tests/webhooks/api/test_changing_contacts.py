@@ -3,10 +3,9 @@
 import asyncio
 from typing import Any
 
-import pytest
-
 from storage.ledger.verify import verify_next
 from storage.reading.segments import save_segment
+from tests.conftest import on_both
 from tests.webhooks.api.program import Program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import DAY, SECOND, item
@@ -40,6 +39,7 @@ async def test_a_new_contact(service: Receiving, api: Program) -> None:
     assert (await verify_next(service.workspace)).differences == ()
 
 
+@on_both
 async def test_of_simultaneous_creations_one_succeeds(service: Receiving, api: Program) -> None:
     """Of eight requests for one address one creates the contact, and the others get its id."""
     answers = await asyncio.gather(
@@ -71,7 +71,6 @@ async def test_a_change_of_some_fields(service: Receiving, api: Program) -> None
     assert undone == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_body_that_is_none(service: Receiving, api: Program) -> None:
     """A body with another shape is 400 and names the field; a value beyond its limit is 422; nothing changes."""
     await api.call("POST", "/contacts", FIELDS)
@@ -101,6 +100,7 @@ async def test_a_body_that_is_none(service: Receiving, api: Program) -> None:
     assert len(await api.listed()) == 1
 
 
+@on_both
 async def test_racing_clients_never_lose_an_update(service: Receiving, api: Program) -> None:
     """Clients that add a tag with If-Match, and read again after 412, all succeed in the end."""
     await api.call("POST", "/contacts", {"email": "ada@example.com"})
@@ -140,7 +140,6 @@ async def test_if_match_compares_the_contact_alone(service: Receiving, api: Prog
     assert (await api.call("DELETE", ADA, headers={"If-Match": fresh})).status == 204
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_what_a_client_has_already_is_not_sent_again(service: Receiving, api: Program) -> None:
     """A read with If-None-Match is 304 without a body until the document changes, also by time alone."""
     service.clock.now -= 31 * DAY

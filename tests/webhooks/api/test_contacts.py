@@ -4,6 +4,7 @@ import base64
 import json
 
 from storage.ledger.verify import verify_next
+from tests.conftest import on_both
 from tests.webhooks.api.program import Program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import DAY, item
@@ -75,6 +76,7 @@ BROKEN = {
 }
 
 
+@on_both
 async def test_what_no_text_can_hold_names_nobody(service: Receiving, api: Program) -> None:
     """NUL and lone surrogates are refused everywhere, so that no contact is created with a truncated key."""
     value = {"value": 5}
@@ -104,6 +106,7 @@ async def test_what_no_text_can_hold_names_nobody(service: Receiving, api: Progr
     assert (await verify_next(service.workspace)).differences == ()
 
 
+@on_both
 async def test_lists_come_in_pages(service: Receiving, api: Program) -> None:
     """The pages contain the whole list, each contact once, in the requested order, also if contacts are added."""
     people = [f"p{number:02d}@example.com" for number in range(23)]

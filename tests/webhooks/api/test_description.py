@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from storage.domain.people import Member, Workspace
 from storage.reading.segments import save_segment
 from storage.tokens import TokenUses
@@ -36,7 +34,6 @@ def test_the_calls_are_the_routes() -> None:
     assert len(routes) == len(described) + 2
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_the_description_needs_nothing(service: Receiving) -> None:
     """The document and the page need no token; every reference leads somewhere, and the page loads nothing."""
     answer = await service.get("/api/v1/openapi.json")
@@ -71,7 +68,6 @@ def references(document: Any) -> Iterator[str]:
             yield from references(value)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_the_answers_are_as_described(service: Receiving) -> None:
     """Every answer has exactly the members that its description names, in their types."""
     api = await program(service, "read", "write", "export")

@@ -2,6 +2,7 @@
 
 import base64
 
+from tests.conftest import on_both
 from tests.storage.teams import Team, set_to
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
@@ -10,6 +11,7 @@ from tests.webhooks.sender import DAY, item
 ADA, BOB = "ada@example.com", "bob@example.com"
 
 
+@on_both
 async def test_events_are_read_once_and_in_order(service: Receiving, api: Program) -> None:
     """Each page continues where the last one ended, also after the end; an event shows what a subscription gets."""
     for value in (10, 50, 90):
@@ -56,6 +58,7 @@ async def test_nothing_is_written_where_nobody_reads(service: Receiving) -> None
     assert [event["data"]["value"] for event in (await reader.get("/events"))["items"]] == [30]
 
 
+@on_both
 async def test_events_stop_a_week_after_the_last_reader(service: Receiving, api: Program) -> None:
     """A program that polls keeps events coming; a week without it ends them, and its old cursor is refused."""
     cursor = (await api.get("/events"))["next_cursor"]

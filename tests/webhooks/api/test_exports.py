@@ -7,11 +7,13 @@ import json
 from storage.audit import AuditAction, audit_entries
 from storage.scoring.definitions import score_types
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import item
 
 
+@on_both
 async def test_all_contacts_or_those_of_a_filter(service: Receiving, api: Program) -> None:
     """Both formats have the contacts of the filter, in order, with their scores; the export is on record."""
     contacts = [{"email": f"p{n:04d}@example.com", "name": f"=P{n}", "attributes": {"n": n}} for n in range(1_200)]

@@ -109,7 +109,6 @@ def send_generated_requests(document: dict[str, Any], url: str, authorization: s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_generated_requests_are_answered_as_described(storage: Storage) -> None:
     """Every answer has a described status, content type and body; invalid requests are refused, and nothing fails."""
     clock = Clock()

@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-import pytest
-
 from storage.db.database import current_database
 from storage.sent_files import PART
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
 
@@ -53,6 +52,7 @@ async def test_a_file_is_imported_once_with_a_summary(service: Receiving, api: P
     assert (await send(api, FILE))["id"] != sent["id"]
 
 
+@on_both
 async def test_an_export_in_json_lines_is_imported_again(service: Receiving, api: Program) -> None:
     """Contacts in the format of export.jsonl give the same contacts in another workspace."""
     contacts = [
@@ -98,7 +98,6 @@ async def test_what_is_refused_at_once(service: Receiving, api: Program) -> None
     assert await current_database().reader.rows("SELECT id FROM imports") == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_file_larger_than_a_body_of_a_delivery(service: Receiving, api: Program) -> None:
     """Two MiB are taken in several parts, and more than 25 MiB are refused by their length."""
     filler = b"x" * 1000

@@ -1,6 +1,7 @@
 """Merge and delete contacts through the API and by items of a source."""
 
 from storage.audit import audit_entries
+from tests.conftest import on_both
 from tests.webhooks.api.program import Program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import item
@@ -77,6 +78,7 @@ async def test_a_deleted_contact_is_nowhere(service: Receiving, api: Program) ->
     assert (new["ids"], new["scores"]["score"]["value"], new["id"] == id) == ({}, 9, False)
 
 
+@on_both
 async def test_a_source_merges_and_deletes(service: Receiving, api: Program) -> None:
     """Items merge and delete once each; a repeated request changes nothing."""
     await two(service)

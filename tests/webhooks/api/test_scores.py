@@ -12,6 +12,7 @@ from storage.ledger.verify import verify_next
 from storage.reading.history import history
 from storage.scoring.definitions import add_score_type, score_type
 from storage.scoring.drafts import apply, create_draft
+from tests.conftest import on_both
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.receiving import Receiving, check_problem
 from tests.webhooks.sender import DAY, SECOND, Answer, item
@@ -63,6 +64,7 @@ async def test_a_score_is_set_read_and_cleared(service: Receiving, api: Program)
     ]  # fmt: skip  # one history
 
 
+@on_both
 async def test_a_contact_that_was_deleted_while_its_score_was_being_set(service: Receiving, api: Program) -> None:
     """A request from before the contact's deletion, or with a slow clock, is refused and says so; a later one works."""
     await api.call("PUT", SCORE, {"value": 87})
@@ -186,6 +188,7 @@ async def test_what_a_score_cannot_be_set_to(service: Receiving, api: Program) -
     assert (await api.call("PUT", SCORE, {"value": 5, "reason": "x" * 1000})).status == 200
 
 
+@on_both
 async def test_a_change_since_it_was_read_is_refused(service: Receiving, api: Program) -> None:
     """If-Match rejects a change if the score was set since it was read, even to the same value."""
     await service.sender.push(item(value=50))
@@ -264,6 +267,7 @@ async def adjusted_if(api: Program, tag: str) -> Answer:
     return await api.call("POST", f"{SCORE}/adjustments", {"delta": 1}, headers=headers)
 
 
+@on_both
 async def test_of_several_who_read_the_same_one_changes_it(service: Receiving, api: Program) -> None:
     """Of simultaneous requests with the same If-Match one succeeds, and the others must read again."""
     await service.sender.push(item(value=50))
@@ -279,6 +283,7 @@ async def test_of_several_who_read_the_same_one_changes_it(service: Receiving, a
     assert len(await service.history("ada@example.com")) == 6
 
 
+@on_both
 async def test_an_adjustment_counts_once(service: Receiving, api: Program) -> None:
     """A repeated adjustment counts once; the same key with another body is refused, and another key counts."""
     await service.sender.push({"items": [item(value=50), item(email="bob@example.com", value=50)]})

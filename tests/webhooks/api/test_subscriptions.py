@@ -12,13 +12,13 @@ from storage.audit import audit_entries
 from storage.reading.segments import save_segment
 from storage.sources.subscriptions import find_with_secrets, watched_segments
 from storage.workspaces import add_workspace
+from tests.conftest import on_both
 from tests.webhooks.api.program import Program, program
 from tests.webhooks.event_receiver import EventReceiver, ReceivedEvent, receiving_events
 from tests.webhooks.receiving import Receiving, check_problem, receiving
 from tests.webhooks.sender import DAY, SECOND, item
 
 HOOK = "https://example.com/hook"
-sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,7 @@ async def test_both_secrets_sign_for_a_day_after_a_rotation(world: World) -> Non
     assert subscription.secrets == (second,)
 
 
+@on_both
 async def test_what_failed_is_sent_again(world: World) -> None:
     """Deliveries are listed in pages; 410 turns a subscription off, and sending again turns it on."""
     await world.add(events=["score.changed"])
@@ -173,7 +174,6 @@ WRONG = [
 ]
 
 
-@sqlite_only
 async def test_a_refusal_says_what_is_wrong(service: Receiving, api: Program) -> None:
     """What cannot be a subscription is answered 400 with the reason, and an unknown segment 404."""
     for document, expected in WRONG:
@@ -191,7 +191,6 @@ async def test_a_refusal_says_what_is_wrong(service: Receiving, api: Program) ->
     check_problem(await api.call("GET", "/subscriptions/1/deliveries?cursor=x"), 400, "Bad Request", detail=True)
 
 
-@sqlite_only
 async def test_who_decides_where_events_go_may_read_contacts(service: Receiving, api: Program) -> None:
     """A token needs both scopes to add or move a subscription; other teams' subscriptions do not exist for it."""
     await api.call("POST", "/subscriptions", {"url": HOOK})
