@@ -105,7 +105,7 @@ def test_the_push_of_the_readme_works_as_it_is_written(tmp_path: Path, free_port
     blocks = re.findall(r"```sh\n(.+?)```", README.partition("## Push scores in")[2], re.DOTALL)
     script = "set -eu\ntrap 'kill %1; wait' EXIT\n" + "\n".join(blocks[:2]) + "\ncontact-score deliveries list --json\n"
     # The README waits a second for the service; the test waits until the service is ready.
-    ready = f"until curl --silent --fail http://127.0.0.1:{free_port}/readyz > /dev/null; do :; done"
+    ready = f"until curl --silent --fail http://127.0.0.1:{free_port}/readyz > /dev/null; do sleep 0.2; done"
     script = script.replace("& sleep 2", f"&\n{ready}")
     assert ready in script
     programs = Path(sys.executable).parent
