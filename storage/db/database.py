@@ -28,7 +28,7 @@ from tortoise.exceptions import ConfigurationError
 from tortoise.queryset import AwaitableQuery, QuerySet
 from tortoise.transactions import in_transaction
 
-from storage.db.errors import READ_ONLY, is_duplicate_error, translate_error, was_canceled
+from storage.db.errors import READ_ONLY, StartAgain, is_duplicate_error, translate_error, was_canceled
 from storage.domain.errors import BadText, Refusal, StorageUnavailable, TooSlow
 from storage.limits import DEFAULT_LIMITS, Limits
 from storage.vault import Vault
@@ -70,10 +70,6 @@ _POSTGRES_ONLY = re.compile(r'\s*FOR (?:NO KEY UPDATE|SHARE)(?: OF \w+)?(?: SKIP
 
 class BadDatabaseUrl(Refusal):
     """CONTACT_SCORE_DATABASE_URL must be sqlite:///absolute/file.db, sqlite://relative.db or postgres://…"""
-
-
-class StartAgain(Exception):
-    """Another transaction changed a contact that this one has read. Repeat the transaction to read the change."""
 
 
 class NotOpen(RuntimeError):

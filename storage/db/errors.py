@@ -10,6 +10,14 @@ from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalEr
 from storage.domain.errors import Refusal, StorageUnavailable
 
 
+class StartAgain(Exception):
+    """Another transaction changed a contact that this one has read. Repeat the transaction to read the change."""
+
+
+class Deadlock(StorageUnavailable, StartAgain):
+    """PostgreSQL ended this transaction, because it and another one waited for each other. It may be repeated."""
+
+
 class NoDatabase(StorageUnavailable):
     """CONTACT_SCORE_DATABASE_URL names a file that is not a SQLite database."""
 
@@ -55,18 +63,12 @@ _SQLITE_MESSAGES = {
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
     sqlite3.SQLITE_CANTOPEN: "The file of CONTACT_SCORE_DATABASE_URL cannot be opened",
 }
-_RETRYABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-
-
-def is_passing(exc: BaseException) -> bool:
-    """Return whether the same transaction may succeed if it is retried: after a deadlock or serialization failure."""
-    return isinstance(exc, _RETRYABLE)
 
 
 def translate_error(exc: Exception) -> Exception:
     """Return a StorageUnavailable if the database is unreachable, busy, full, damaged or denies access.
 
-    Any other error is returned unchanged.
+    It is a Deadlock if the transaction may succeed when it is repeated. Any other error is returned unchanged.
     """
     cause = exc.args[0] if exc.args and isinstance(exc.args[0], Exception) else exc  # Tortoise wraps some
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -78,7 +80,9 @@ def translate_error(exc: Exception) -> Exception:
         because = _DAMAGED
     if because is not None:
         return StorageUnavailable(because)
-    if isinstance(exc, _UNREACHABLE) or is_passing(exc):
+    if isinstance(cause, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
+        return Deadlock()
+    if isinstance(exc, _UNREACHABLE):
         return StorageUnavailable()
     if isinstance(cause, sqlite3.DatabaseError) and code == sqlite3.SQLITE_NOTADB:
         return NoDatabase()

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from storage.db.database import Session, StartAgain
+from storage.db.database import Session
+from storage.db.errors import StartAgain
 from storage.domain.errors import Changed, Refusal
 from storage.domain.facts import Fact
 from storage.domain.fold import ScoreState

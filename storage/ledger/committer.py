@@ -9,7 +9,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TypeVar
 
-from storage.db.database import MOST_TRIES, Database, Session, StartAgain, current_database
+from storage.db.database import MOST_TRIES, Database, Session, current_database
+from storage.db.errors import StartAgain
 from storage.domain.errors import Refusal, StorageUnavailable, TooBusy
 from storage.domain.facts import Deletion
 from storage.domain.people import Workspace

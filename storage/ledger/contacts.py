@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.db import database
-from storage.db.database import Row, Session, StartAgain
+from storage.db.database import Row, Session
+from storage.db.errors import StartAgain
 from storage.domain.contacts import FIELDS, TEXT_FIELDS, Contact, fold_address
 from storage.domain.people import Workspace
 

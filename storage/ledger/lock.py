@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storage.db.database import Session, StartAgain
+from storage.db.database import Session
+from storage.db.errors import StartAgain
 from storage.domain.errors import ContactChanged, ContactExists
 from storage.domain.submissions import NEW_CONTACT
 from storage.ledger import contacts, refold

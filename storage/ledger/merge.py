@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from storage.alerts import memory as alert_memory
 from storage.audit import AuditAction, Document, NewEntry, record_changes
-from storage.db.database import Session, StartAgain
+from storage.db.database import Session
+from storage.db.errors import StartAgain
 from storage.domain.contacts import Contact, id_spellings
 from storage.domain.facts import Fact, resolve_merges
 from storage.domain.fold import ScoreState, make_initial_state

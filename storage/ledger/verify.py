@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from storage.db import database, models
-from storage.db.database import Session, StartAgain
+from storage.db.database import Session
+from storage.db.errors import StartAgain
 from storage.domain.attributes import AttributeKeys, index_value
 from storage.domain.contacts import ATTRIBUTE
 from storage.domain.facts import Fact

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 from storage.db import database, models
-from storage.db.database import Row, Session, StartAgain
+from storage.db.database import Row, Session
+from storage.db.errors import StartAgain
 from storage.domain.people import Workspace
 from storage.domain.words import contact_runs, list_trigrams
 

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 
 from storage.db import database
-from storage.db.database import Session, StartAgain
+from storage.db.database import Session
+from storage.db.errors import StartAgain
 from storage.domain.contacts import Json
 from storage.domain.decay import shown
 from storage.domain.facts import Fact

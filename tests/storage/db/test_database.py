@@ -30,14 +30,13 @@ from storage.db.database import (
     BadDatabaseUrl,
     NotOpen,
     Session,
-    StartAgain,
     current_database,
     load,
     parse_url,
     read,
     write,
 )
-from storage.db.errors import NoDatabase
+from storage.db.errors import NoDatabase, StartAgain
 from storage.db.migrate import OtherApplication
 from storage.domain.contacts import ATTRIBUTE, MOST_ATTRIBUTES
 from storage.domain.errors import BadText, StorageUnavailable

@@ -9,7 +9,8 @@ from typing import TypeVar
 import asyncpg
 import pytest
 
-from storage.db.database import Row, Session, StartAgain, current_database
+from storage.db.database import Row, Session, current_database
+from storage.db.errors import StartAgain
 from storage.domain.contacts import Reference
 from storage.domain.errors import CannotSplit, Refusal
 from storage.domain.facts import Item, Merge, Op, Split

@@ -7,6 +7,7 @@ import pytest
 from storage.db.database import Session, current_database
 from storage.domain.contacts import Reference
 from storage.domain.facts import Deletion, Merge
+from storage.domain.submissions import Status
 from storage.ledger.committer import Committer
 from storage.ledger.config_cache import ConfigCache
 from storage.ledger.record import record_group
@@ -168,3 +169,27 @@ async def test_contacts_of_an_earlier_version_are_found_while_their_words_are_fi
         "Ada N077",
     ]
     assert (await raw.rows(database_url, "SELECT words_after FROM workspaces")) == [{"words_after": None}]
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_change_that_was_in_a_deadlock_is_recorded(database_url: str, team: Team) -> None:
+    """A transaction that PostgreSQL ends, because it and another one wait for each other, is repeated."""
+    await team.deliver(field_item("a", ADA, name="Xu"), field_item("b", BOB, name="Yu"), batch="names")
+    connection = await raw.connect(database_url)
+    try:
+        await connection.execute("SET deadlock_timeout = '1 min'")  # so that the recording is the one that is ended
+        async with connection.transaction():
+            await connection.fetch("SELECT id FROM words WHERE word = 'yu' FOR UPDATE")
+            recording = asyncio.create_task(team.deliver(field_item("c", "c@example.com", name="Xu Yu"), batch="c"))
+            while await connection.fetchval(WAITING) == 0:
+                pass
+            await connection.fetch("SELECT id FROM words WHERE word = 'xu' FOR UPDATE")
+        recorded = await recording
+        await connection.execute("SELECT pg_stat_clear_snapshot()")
+        deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        assert await connection.fetchval(deadlocks) == 1
+    finally:
+        await connection.close()
+
+    assert recorded.count(Status.APPLIED) == 1
+    assert [contact.email for contact in await find(team.workspace, text="xu yu")] == ["c@example.com"]
