@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 from tests.bot.cli.program import ADDRESS, LONGEST
-from tests.storage.processes import HOUSE
+from tests.processes import HOUSE
 
 MOTHER = """
 import os, sys

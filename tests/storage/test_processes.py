@@ -12,8 +12,8 @@ from storage.bootstrap import open_storage
 from storage.ledger.verify import verify_next
 from storage.workspaces import add_workspace, find_workspace
 from tests.counts import report_counts
+from tests.processes import HOUSE, at_once
 from tests.storage import raw
-from tests.storage.processes import HOUSE, at_once
 from tests.storage.replica import FACTS, KEYS, PEOPLE, SUBMISSIONS, reference_to
 from tests.storage.teams import NOW, Team
 

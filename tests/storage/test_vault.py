@@ -11,8 +11,8 @@ from storage.domain.sources import SourceSettings
 from storage.sources.config import add_source, find_source, rotate_source, set_source, sources
 from storage.vault import CannotUnlock, NoKeys, Vault, load_or_create_keys
 from storage.workspaces import add_workspace, find_workspace
+from tests.processes import HOUSE, at_once
 from tests.storage import raw
-from tests.storage.processes import HOUSE, at_once
 from tests.storage.teams import NOW, Team, set_to
 from tests.storage.worlds import everything
 

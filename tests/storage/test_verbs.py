@@ -12,7 +12,7 @@ from storage.db.database import Session
 from storage.domain.people import Workspace
 from storage.domain.submissions import Submission
 from storage.ledger.committer import record
-from tests.storage.processes import HOUSE
+from tests.processes import HOUSE
 
 # They know no team yet: they open or migrate the database of all teams, or are called with a session only.
 INTERNAL = {

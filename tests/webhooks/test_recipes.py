@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.bot.cli.program import environment, run
-from tests.storage.processes import HOUSE
+from tests.processes import HOUSE
 from tests.webhooks.event_receiver import EventReceiver, ReceivedEvent, receiving_events
 from tests.webhooks.receiving import Receiving, receiving
 from tests.webhooks.sender import Answer, Clock, signature

@@ -20,7 +20,7 @@ from typing import Any
 from tests.conftest import KEY
 
 PROGRAM = Path(sys.executable).with_name("contact-score")
-FORKER = Path(__file__).with_name("forker.py")
+FORKER = Path(__file__).parents[2] / "forker.py"
 ADDRESS = re.compile(r"(?:Listening on|Contact Score is running:) (http://\S+)")
 LONGEST = 120  # seconds that no command takes, however busy the machine is
 
@@ -118,7 +118,9 @@ def _forker() -> socket.socket:
     """Start the forking process; it ends when its socket is closed."""
     own_end, child_end = socket.socketpair()
     with child_end:
-        process = subprocess.Popen([sys.executable, FORKER, str(child_end.fileno())], pass_fds=[child_end.fileno()])
+        process = subprocess.Popen(
+            [sys.executable, "-P", FORKER, str(child_end.fileno())], pass_fds=[child_end.fileno()]
+        )
 
     def end() -> None:
         own_end.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bot.cli.program import Ended, environment, run
-from tests.storage.processes import HOUSE
+from tests.processes import HOUSE
 
 #: what the README writes for the reader's own names → what the test has
 NAMES = {

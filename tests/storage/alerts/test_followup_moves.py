@@ -33,7 +33,7 @@ from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import KEY
 from tests.counts import THOROUGH, report_counts
-from tests.storage.processes import HOUSE
+from tests.processes import HOUSE
 from tests.storage.teams import DAY, NOW, Team, set_to
 
 HOUR = DAY // 24

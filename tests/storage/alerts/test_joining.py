@@ -22,8 +22,8 @@ from storage.scoring.definitions import add_score_type
 from storage.workspaces import add_workspace
 from tests.conftest import on_both
 from tests.counts import report_counts
+from tests.processes import HOUSE, at_once
 from tests.storage import raw
-from tests.storage.processes import HOUSE, at_once
 from tests.storage.replica import KEYS
 from tests.storage.teams import DAY, NOW, Team, field_item, set_to
 

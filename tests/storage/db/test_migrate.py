@@ -31,8 +31,8 @@ from storage.scoring.definitions import score_types
 from storage.scoring.draft_jobs import APPLY, make_handlers
 from storage.workspaces import add_workspace, all_workspaces
 from tests.counts import THOROUGH
+from tests.processes import HOUSE, at_once, run
 from tests.storage import raw
-from tests.storage.processes import HOUSE, at_once, run
 from tests.storage.teams import DAY, NOW, Team, set_to
 from tests.storage.worlds import KEYS, everything, fill, tables
 
