@@ -1,27 +1,23 @@
-"""Run `contact-score` commands quickly: this process imports the program once and forks for each command.
+"""Fork for each program that a test starts: this process has imported what they import, which takes most of their time.
 
-Usage: python forker.py SOCKET. Each byte on the socket brings the socket of a request: a line of JSON with the
-arguments, the environment and the working directory of a command, and the files for its output and its errors. The
-answer is the exit code.
+Usage: python -P forker.py SOCKET MODULE …. Each byte on the socket brings the socket of a request: a line of JSON with
+the arguments of a program (as for `python`), its environment and its working directory, and the files for its input,
+output and errors. The answer is a line with the process id and, at the end of the program, one with its exit code.
 """
 
 import atexit
 import json
 import os
+import runpy
 import signal
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from types import ModuleType
 from typing import Any
-
-import bot.service  # noqa: F401  # which `serve` would do
-import storage.db.models  # noqa: F401  # which opening a database would do
-from bot.__main__ import main
-from bot.cli import COMMANDS
-
-for command in COMMANDS.values():  # so that they are loaded, which running them would do
-    import_module(command.place.partition(":")[0])
 
 
 def wait_for_requests(channel: socket.socket) -> None:
@@ -39,33 +35,40 @@ def wait_for_requests(channel: socket.socket) -> None:
 
 
 def serve(request: socket.socket) -> None:
-    """Run one command and answer with its exit code."""
-    line, files, _, _ = socket.recv_fds(request, 1 << 16, 2)
+    """Run one program, and answer with its process id and its exit code."""
+    line, files, _, _ = socket.recv_fds(request, 1 << 16, 3)
     while not line.endswith(b"\n"):
         line += request.recv(1 << 16)
-    command = os.fork()
-    if command == 0:
+    program = os.fork()
+    if program == 0:
         request.close()
-        become(json.loads(line), *files)
-    _, status = os.waitpid(command, 0)
-    request.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        become(json.loads(line), files)
+    for file in files:
+        os.close(file)
+    with suppress(OSError):  # the test may not wait for the end
+        request.sendall(b"%d\n" % program)
+    _, status = os.waitpid(program, 0)
+    with suppress(OSError):
+        request.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 
-def become(request: dict[str, Any], out: int, err: int) -> None:
-    """Replace this process's arguments, environment, directory and streams by those of the command, and run it."""
-    os.dup2(out, 1)
-    os.dup2(err, 2)
-    os.closerange(3, max(out, err) + 1)
+def become(request: dict[str, Any], files: Sequence[int]) -> None:
+    """Replace this process's environment, directory and streams by those of the program, and run it."""
+    for stream, file in enumerate(files):
+        os.dup2(file, stream)
+    os.closerange(3, max(files) + 1)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["folder"])
-    sys.argv = ["contact-score", *request["words"]]
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    for output in (sys.stdout, sys.stderr):
+        output.reconfigure(line_buffering=output is sys.stderr or output.isatty())  # type: ignore[union-attr]
     code = 0
     try:
-        main()
+        execute(*request["words"])
     except SystemExit as stopped:
-        code = int(stopped.code or 0)  # the program exits with numbers only
+        code = int(stopped.code or 0)  # the programs exit with numbers only
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -77,7 +80,20 @@ def become(request: dict[str, Any], out: int, err: int) -> None:
     os._exit(code)
 
 
+def execute(first: str, *words: str) -> None:
+    """Run a file with its arguments or, after `-c`, the text of a program."""
+    if first != "-c":
+        sys.argv = [first, *words]
+        runpy.run_path(first, run_name="__main__")
+        return
+    sys.argv = [first, *words[1:]]
+    sys.modules["__main__"] = ModuleType("__main__")
+    exec(words[0], vars(sys.modules["__main__"]))  # noqa: S102  # as Python does
+
+
 if __name__ == "__main__":
+    for name in sys.argv[2:]:
+        import_module(name)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         wait_for_requests(control)
-    os._exit(0)  # suppress coverage's messages at exit, which every command would print
+    os._exit(0)  # suppress coverage's messages at exit, which every program would print

@@ -1,6 +1,6 @@
 """Run `contact-score serve` with a faster clock.
 
-Usage: python -m tests.faults.hurried BEGUN SPEED. From the second BEGUN on, the clock runs SPEED times as fast.
+Usage: python hurried.py BEGUN SPEED. From the second BEGUN on, the clock runs SPEED times as fast.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Run `contact-score serve --no-slack` with other database limits.
 
-Usage: python -m tests.faults.limited IDLE. A transaction may be idle for IDLE seconds.
+Usage: python limited.py IDLE. A transaction may be idle for IDLE seconds.
 """
 
 import asyncio

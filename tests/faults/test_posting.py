@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from signal import SIGTERM
 
 import pytest
@@ -26,7 +27,7 @@ from storage.domain.people import Workspace
 from storage.job_runner import JobRunner
 from storage.jobs import list_due_in_lane
 from storage.workspaces import add_workspace
-from tests.bot.cli.program import environment
+from tests.bot.cli.program import PROGRAM, environment
 from tests.bot.fakes import bind_jobs
 from tests.conftest import KEY
 from tests.counts import THOROUGH, report_counts
@@ -44,6 +45,7 @@ EACH, SPEED = (int(GIVEN) // CHANNELS, 1) if GIVEN else (10, 15)
 KILLS = 15 * THOROUGH
 KINDS: tuple[Kind, ...] = ("rate_limited", "server_error", "dropped_after_accepting", "no_answer", "late")
 METHODS = ("chat.postMessage", "chat.postMessage", "conversations.*", "users.list")
+HURRIED = Path(__file__).with_name("hurried.py")
 PATIENCE = 150.0  # longest time in seconds without progress; longer than a lease
 
 
@@ -182,9 +184,9 @@ def environment_of(url: str, slack: ForeignSlack) -> Mapping[str, str]:
 @asynccontextmanager
 async def serving(env: Mapping[str, str], begun: float) -> AsyncIterator[Sequence[Lives]]:
     """Yield the replicas: each is a whole `contact-score serve` with a clock of the given speed."""
-    options = {"module": "tests.faults.hurried"} if SPEED > 1 else {}
     words = (str(begun), str(SPEED)) if SPEED > 1 else ("serve",)
-    async with living(*words, env=env, **options) as first, living(*words, env=env, **options) as other:
+    program = HURRIED if SPEED > 1 else PROGRAM
+    async with living(*words, env=env, program=program) as first, living(*words, env=env, program=program) as other:
         yield first, other
 
 

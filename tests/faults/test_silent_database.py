@@ -25,11 +25,13 @@ from tests.faults.between import Between, between
 from tests.faults.lives import living
 from tests.faults.test_database_away import check_away, until_taken
 from tests.journeys.acme import open_acme
+from tests.processes import start
 from tests.storage import raw
 from tests.webhooks.api.program import program
 from tests.webhooks.receiving import Receiving, furnish_for_a_process, receiving
 from tests.webhooks.sender import Answer, Sender, item, session
 
+LIMITED = Path(__file__).with_name("limited.py")
 on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
@@ -199,7 +201,7 @@ async def test_a_frozen_process_holds_up_the_others_for_no_longer_than_a_lock_ma
     async with (
         receiving(database_url, limits=QUICK) as service,
         trapped(database_url) as trap,
-        living("1", env=env, module="tests.faults.limited") as replica,
+        living("1", env=env, program=LIMITED) as replica,
     ):
         assert (await service.sender.push(add(1), delivery="before")).counts == (1, 0, 0, 0)
         url = await replica.begin()
@@ -376,9 +378,7 @@ async def test_a_silent_database_does_not_keep_the_service_from_ending(database_
 
 async def check_start_ends(url: str, waits: Callable[[], bool]) -> None:
     """Start a service that waits for its database, and fail unless it exits with 0 on SIGTERM."""
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM, "serve", "--no-slack", env={**environment(url), "CONTACT_SCORE_PORT": "0"}
-    )
+    process = await start(PROGRAM, "serve", "--no-slack", env={**environment(url), "CONTACT_SCORE_PORT": "0"})
     while not waits():
         await asyncio.wait([asyncio.create_task(process.wait())], timeout=0.05)
         assert process.returncode is None

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.bot.cli.program import PROGRAM
 from tests.conftest import KEY
+from tests.processes import Program, start
 
 PATIENCE = 90.0
 
@@ -17,7 +18,7 @@ PATIENCE = 90.0
 class Served:
     """The running process, and the lines that it wrote to standard error."""
 
-    process: Process
+    process: Program
     lines: list[str] = field(default_factory=list)
 
     async def line(self, is_wanted: Callable[[str], bool]) -> str:
@@ -42,10 +43,8 @@ class Served:
 async def serving(database_url: str, **environment: str) -> AsyncIterator[Served]:
     """Start `serve` with *environment*, on a free port; the process is killed at the end if it still runs."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
+    process = await start(
+        PROGRAM,
         "serve",
         env={
             **inherited,

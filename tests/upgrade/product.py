@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import ClientSession
 
+from tests.processes import Process, start
 from tests.upgrade.slack import BOT_TOKEN, SIGNING_SECRET, TEAM, Json, Slack
 from tests.webhooks.sender import SECRET, encoded, signed
 
@@ -110,9 +111,14 @@ class Product:
     database_url: str
     clock: Clock
 
-    def _command(self, *words: str) -> tuple[str, ...]:
+    async def _start(self, *words: str, stdout: int | None = None, **more: str) -> Process:
         program = Path(self.python).with_name("contact-score")
-        return (self.python, str(AT_TIME), str(self.clock.shift), str(program), *words)
+        command = (str(AT_TIME), str(self.clock.shift), str(program), *words)
+        if self.python == sys.executable:
+            return await start(*command, env=self._environment(**more), stdout=stdout, stderr=PIPE)
+        return await asyncio.create_subprocess_exec(
+            self.python, *command, env=self._environment(**more), stdout=stdout, stderr=PIPE
+        )
 
     def _environment(self, **more: str) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
@@ -121,9 +127,7 @@ class Product:
 
     async def run(self, *words: str) -> Ended:
         """Run a command to its end, and return its result."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command(*words), env=self._environment(), stdout=PIPE, stderr=PIPE
-        )
+        process = await self._start(*words, stdout=PIPE)
         async with asyncio.timeout(PATIENCE):
             out, err = await process.communicate()
         assert process.returncode is not None
@@ -138,12 +142,8 @@ class Product:
     @asynccontextmanager
     async def serve(self, slack: Slack) -> AsyncIterator[Served]:
         """Run `serve` connected to a Slack. At the end stop the process, or kill it after a failure."""
-        process = await asyncio.create_subprocess_exec(
-            *self._command("serve"),
-            env=self._environment(
-                SLACK_API_URL=slack.url, SLACK_BOT_TOKEN=BOT_TOKEN, SLACK_SIGNING_SECRET=SIGNING_SECRET
-            ),
-            stderr=PIPE,
+        process = await self._start(
+            "serve", SLACK_API_URL=slack.url, SLACK_BOT_TOKEN=BOT_TOKEN, SLACK_SIGNING_SECRET=SIGNING_SECRET
         )
         lines = list[str]()
         connected = asyncio.Event()

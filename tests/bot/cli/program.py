@@ -1,26 +1,23 @@
 """Run `contact-score` as a process with arguments, an environment and two streams."""
 
 import asyncio
-import atexit
 import json
 import os
 import re
 import socket
-import subprocess
 import sys
-import tempfile
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 from tests.conftest import KEY
+from tests.processes import Process, start
 
 PROGRAM = Path(sys.executable).with_name("contact-score")
-FORKER = Path(__file__).parents[2] / "forker.py"
 ADDRESS = re.compile(r"(?:Listening on|Contact Score is running:) (http://\S+)")
 LONGEST = 120  # seconds that no command takes, however busy the machine is
 
@@ -94,47 +91,17 @@ def _bind(probe: socket.socket, port: int) -> bool:
 
 
 async def run(*words: str, env: Mapping[str, str], cwd: Path | None = None) -> Ended:
-    """Run one command in a forked process that has imported the program already, which takes most of the time."""
-    return await asyncio.to_thread(_forked, words, env, cwd or Path.cwd())
-
-
-def _forked(words: tuple[str, ...], env: Mapping[str, str], folder: Path) -> Ended:
-    line = json.dumps({"words": words, "env": dict(env), "folder": str(folder)}).encode() + b"\n"
-    own_end, child_end = socket.socketpair()
-    with own_end, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        with child_end:
-            socket.send_fds(_forker(), [b"!"], [child_end.fileno()])
-        own_end.settimeout(LONGEST)
-        sent = socket.send_fds(own_end, [line], [out.fileno(), err.fileno()])
-        own_end.sendall(line[sent:])
-        code = int(own_end.recv(16))
-        out.seek(0)
-        err.seek(0)
-        return Ended(code=code, out=out.read().decode(), err=err.read().decode())
-
-
-@cache
-def _forker() -> socket.socket:
-    """Start the forking process; it ends when its socket is closed."""
-    own_end, child_end = socket.socketpair()
-    with child_end:
-        process = subprocess.Popen(
-            [sys.executable, "-P", FORKER, str(child_end.fileno())], pass_fds=[child_end.fileno()]
-        )
-
-    def end() -> None:
-        own_end.close()
-        process.wait()
-
-    atexit.register(end)
-    return own_end
+    """Run one command to its end."""
+    return await _ended(await start(PROGRAM, *words, env=env, cwd=cwd, stdin=DEVNULL, stdout=PIPE, stderr=PIPE))
 
 
 async def run_anew(*words: str, env: Mapping[str, str]) -> Ended:
-    """Run one command in a new Python process."""
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM, *words, env=dict(env), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
+    """Run one command in a new Python process, as people do: it shares no imports with others."""
+    process = await asyncio.create_subprocess_exec(PROGRAM, *words, env=dict(env), stdout=PIPE, stderr=PIPE)
+    return await _ended(process)
+
+
+async def _ended(process: Process) -> Ended:
     async with asyncio.timeout(LONGEST):
         out, err = await process.communicate()
     assert process.returncode is not None
@@ -145,7 +112,7 @@ async def run_anew(*words: str, env: Mapping[str, str]) -> Ended:
 class Serving:
     """A running `contact-score serve` or `demo` that listens."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     url: str
     startup_lines: list[str]  # the lines before the line with the URL
 
@@ -156,29 +123,30 @@ class Serving:
 
     async def ended(self) -> Ended:
         """Wait for the exit, and return the output since the program listened."""
-        async with asyncio.timeout(LONGEST):
-            out, err = await self.process.communicate()
-        assert self.process.returncode is not None
-        return Ended(code=self.process.returncode, out=out.decode(), err=err.decode())
+        return await _ended(self.process)
 
 
 @asynccontextmanager
 async def serving(*words: str, env: Mapping[str, str]) -> AsyncIterator[Serving]:
     """Run `contact-score serve --no-slack`, or another command, and yield it once it listens; stop it at the end."""
-    async with running(PROGRAM, *(words or ("serve", "--no-slack")), env=env) as served:
+    words = words or ("serve", "--no-slack")
+    process = await start(PROGRAM, *words, env={"CONTACT_SCORE_PORT": "0", **env}, stdout=PIPE, stderr=PIPE)
+    async with _stopping(process) as served:
         yield served
 
 
 @asynccontextmanager
 async def running(program: str | Path, *words: str, env: Mapping[str, str]) -> AsyncIterator[Serving]:
-    """Run any program that prints its URL as the service does, and yield it once it listens; stop it at the end."""
+    """Run any program that prints its URL as the service does, in a new process; stop it at the end."""
     process = await asyncio.create_subprocess_exec(
-        program,
-        *words,
-        env={"CONTACT_SCORE_PORT": "0", **env},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        program, *words, env={"CONTACT_SCORE_PORT": "0", **env}, stdout=PIPE, stderr=PIPE
     )
+    async with _stopping(process) as served:
+        yield served
+
+
+@asynccontextmanager
+async def _stopping(process: Process) -> AsyncIterator[Serving]:
     try:
         yield await _listening(process)
     finally:
@@ -187,7 +155,7 @@ async def running(program: str | Path, *words: str, env: Mapping[str, str]) -> A
         await process.communicate()
 
 
-async def _listening(process: asyncio.subprocess.Process) -> Serving:
+async def _listening(process: Process) -> Serving:
     """Wait for the line with the URL: on standard error for serve, on standard output for demo."""
     lines: list[str] = []
     printed: asyncio.Queue[str | None] = asyncio.Queue()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.bot.cli.program import PROGRAM, environment, run, serving
 from tests.bot.cli.test_transfer import all_shown
+from tests.processes import start
 from tests.webhooks.sender import session
 
 pytestmark = pytest.mark.slow
@@ -201,7 +202,7 @@ async def test_a_terminal_is_asked_for_the_secret_of_the_sender(database_url: st
     env = environment(database_url)
     await run("workspace", "add", "T0123", "--name", "Acme", env=env)
     own_end, terminal_end = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
+    process = await start(
         PROGRAM, "source", "add", "hub", "--provider", "hubspot", env={**env, "TERM": "dumb"},
         stdin=terminal_end, stdout=terminal_end, stderr=terminal_end,
     )  # fmt: skip  # all three are the terminal

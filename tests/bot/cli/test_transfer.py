@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import stat
+from asyncio.subprocess import PIPE
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.bot.cli.program import PROGRAM, Ended, environment, run
 from tests.conftest import on_both
+from tests.processes import start
 
 # The output does not depend on the database, so most commands run on one database only.
 FILE = (
@@ -300,9 +302,9 @@ async def test_a_bar_on_a_terminal_and_none_in_a_pipe(terminal: Terminal) -> Non
     """Progress is shown on a terminal, apart from the output, and not in a pipe."""
     terminal.save("email,score\n" + "".join(f"p{n}@example.com,{n % 100}\n" for n in range(3000)))
     own_end, terminal_end = pty.openpty()
-    process = await asyncio.create_subprocess_exec(
+    process = await start(
         PROGRAM, "import", "contacts.csv", "--json", env={**terminal.env, "TERM": "xterm-256color"},
-        cwd=terminal.folder, stdout=asyncio.subprocess.PIPE, stderr=terminal_end,
+        cwd=terminal.folder, stdout=PIPE, stderr=terminal_end,
     )  # fmt: skip  # standard error alone is a terminal
     os.close(terminal_end)
     (out, _), progress = await asyncio.gather(process.communicate(), asyncio.to_thread(all_shown, own_end))
@@ -319,7 +321,7 @@ async def test_a_terminal_is_asked_first(terminal: Terminal) -> None:
     terminal.save("E-mail,First name,Phone\nann@example.com,Ann,1\n", "list.csv")
     for answer, code, number in (b"n\n", 1, 0), (b"y\n", 0, 1):
         own_end, terminal_end = pty.openpty()
-        process = await asyncio.create_subprocess_exec(
+        process = await start(
             PROGRAM, "import", "list.csv", env={**terminal.env, "TERM": "dumb"}, cwd=terminal.folder,
             stdin=terminal_end, stdout=terminal_end, stderr=terminal_end,
         )  # fmt: skip  # all three are the terminal
