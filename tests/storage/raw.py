@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -30,22 +30,27 @@ async def connect(url: str, *, database: str | None = None) -> "asyncpg.Connecti
 
 async def rows(url: str, sql: str, *params: object) -> list[dict[str, object]]:
     """Run one statement with the parameters $1, $2 …, and return its rows."""
+    (found,) = await rows_of_each(url, [sql], *params)
+    return found
+
+
+async def rows_of_each(url: str, statements: Sequence[str], *params: object) -> list[list[dict[str, object]]]:
+    """Run several statements with the same parameters over one connection, and return the rows of each."""
     if is_sqlite(url):
-        return await asyncio.to_thread(_sqlite_rows, file_of(url), re.sub(r"\$(\d+)", r"?\1", sql), params)
+        return await asyncio.to_thread(_sqlite_rows, file_of(url), statements, params)
     connection = await connect(url)
     try:
-        return [dict(row) for row in await connection.fetch(sql, *params)]
+        return [[dict(row) for row in await connection.fetch(sql, *params)] for sql in statements]
     finally:
         await connection.close()
 
 
-def _sqlite_rows(path: Path, sql: str, params: tuple[object, ...]) -> list[dict[str, object]]:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
-    connection.row_factory = sqlite3.Row
-    try:
-        return [dict(row) for row in connection.execute(sql, params)]
-    finally:
-        connection.close()
+def _sqlite_rows(path: Path, statements: Sequence[str], params: tuple[object, ...]) -> list[list[dict[str, object]]]:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [
+            [dict(row) for row in connection.execute(re.sub(r"\$(\d+)", r"?\1", sql), params)] for sql in statements
+        ]
 
 
 @asynccontextmanager

@@ -95,4 +95,6 @@ async def tables(url: str) -> list[str]:
 
 async def everything(url: str) -> dict[str, list[dict[str, object]]]:
     """Return every row of every table."""
-    return {name: await raw.rows(url, f"SELECT * FROM {name} ORDER BY id") for name in await tables(url)}
+    names = await tables(url)
+    rows = await raw.rows_of_each(url, [f"SELECT * FROM {name} ORDER BY id" for name in names])
+    return dict(zip(names, rows, strict=True))
