@@ -86,6 +86,7 @@ class Acme:
     database_url: str
     socket_mode: bool
     workspace: Workspace
+    filled_at: float  #: when the items of `PAST` were recorded, in seconds: minutes ago in a copy of a file
 
     async def ask(self, line: str = "", *, user: str = REP, channel: str = SALES) -> Message:
         """Type `/score` and *line*, and return the answer."""
@@ -310,16 +311,24 @@ def form(view: View) -> dict[str, object]:
     return fields
 
 
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A closed SQLite file that has the items of `PAST` already."""
+
+    file: Path
+    at: float  #: when they were recorded, in seconds
+
+
 @asynccontextmanager
 async def open_acme(
-    database_url: str, *, socket_mode: bool = False, template: Path | None = None
+    database_url: str, *, socket_mode: bool = False, template: Filled | None = None
 ) -> AsyncIterator[Acme]:
     """Start the service and its Slack on loopback ports, with the items of `PAST` in the ledger.
 
-    With *template*, a closed SQLite file that has these items already, the database becomes a copy of that file.
+    With *template* the database becomes a copy of that file.
     """
     if template:
-        shutil.copy(template, database_url.removeprefix("sqlite://"))
+        shutil.copy(template.file, database_url.removeprefix("sqlite://"))
     sandbox = ForeignSlack(
         app_url="", signing_secret=SIGNING, bot_token=BOT_TOKEN, app_token=APP_TOKEN, crm_secret=CRM_SECRET
     )
@@ -332,9 +341,11 @@ async def open_acme(
         await service.connected()
         workspace = await find_workspace(TEAM)
         sandbox.crm_url = f"{sandbox.app_url}/webhooks/{TEAM}/crm"
+        filled_at = template.at if template else sandbox.clock.now()
         acme = Acme(
-            sandbox=sandbox, service=service, database_url=database_url, socket_mode=socket_mode, workspace=workspace
-        )
+            sandbox=sandbox, service=service, database_url=database_url, socket_mode=socket_mode, workspace=workspace,
+            filled_at=filled_at,
+        )  # fmt: skip  # what runs, then what it has
         if not template:
             await _define(workspace, now=int(sandbox.clock.now() * 1_000_000))
             await acme.pushed(*({**item, "occurred_at": ago(sandbox, days + 0.01)} for days, item in PAST))
@@ -388,13 +399,13 @@ async def database_url(
 
 
 @pytest.fixture(scope="session")
-async def acme_file(sqlite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+async def acme_file(sqlite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Filled:
     """Return a SQLite file with Acme's workspace, which is copied for each test, because filling it takes longer."""
     folder = tmp_path_factory.mktemp("acme")
     shutil.copy(sqlite_file, folder / "filled.db")
-    async with open_acme(f"sqlite://{folder / 'filled.db'}"):
-        pass
-    return copy_whole(folder / "filled.db", folder / "template.db")
+    async with open_acme(f"sqlite://{folder / 'filled.db'}") as filled:
+        at = filled.filled_at
+    return Filled(file=copy_whole(folder / "filled.db", folder / "template.db"), at=at)
 
 
 @pytest.fixture
@@ -404,7 +415,7 @@ def socket_mode() -> bool:
 
 
 @pytest.fixture
-async def acme(database_url: str, socket_mode: bool, acme_file: Path) -> AsyncIterator[Acme]:
+async def acme(database_url: str, socket_mode: bool, acme_file: Filled) -> AsyncIterator[Acme]:
     """Yield the running service with its Slack."""
     template = acme_file if database_url.startswith("sqlite:") else None
     async with open_acme(database_url, socket_mode=socket_mode, template=template) as acme_:

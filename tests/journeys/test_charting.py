@@ -27,19 +27,28 @@ NOT_TAKEN = (
 
 def day(acme: Acme, ago: float, zone: str = "Europe/Berlin", *, year: bool = True) -> str:
     """Format the day *ago* days before now, in the reader's zone."""
-    moment = datetime.fromtimestamp(acme.sandbox.clock.now(), UTC) - timedelta(days=ago)
-    local = moment.astimezone(ZoneInfo(zone))
+    return format_day(acme.sandbox.clock.now(), ago, zone, year=year)
+
+
+def pushed_day(acme: Acme, ago: float, zone: str = "Europe/Berlin", *, year: bool = False) -> str:
+    """Format the day of an item of `PAST`, which was 0.01 days older than it says when it was pushed."""
+    return format_day(acme.filled_at, ago + 0.01, zone, year=year)
+
+
+def format_day(now: float, ago: float, zone: str, *, year: bool) -> str:
+    """Format the day *ago* days before *now*, in seconds."""
+    local = (datetime.fromtimestamp(now, UTC) - timedelta(days=ago)).astimezone(ZoneInfo(zone))
     return f"{MONTHS[local.month - 1]} {local.day}{f', {local.year}' if year else ''}"
 
 
 def picture(acme: Acme, *, days: int, zone: str = "Europe/Berlin") -> str:
-    """Return the expected alternative text of Ada's chart; pushed items are 0.01 days older than they say."""
+    """Return the expected alternative text of Ada's chart."""
     return (
         f"\n‹picture: Chart of Score of Ada Lovelace from {day(acme, days, zone)} to {day(acme, 0, zone)}:"
         " — at first, 62 (warm) now, lowest 57, highest 62. It was missing for some of the time."
         " Bands: cold from 0, warm from 40, hot from 80. What moved it most:"
-        f" 1. {day(acme, 7.01, zone, year=False)}: — → 57, from crm;"
-        f" 2. {day(acme, 5.01, zone, year=False)}: 57 → 62, from crm, “Read the pricing page”›"
+        f" 1. {pushed_day(acme, 7, zone)}: — → 57, from crm;"
+        f" 2. {pushed_day(acme, 5, zone)}: 57 → 62, from crm, “Read the pricing page”›"
     )
 
 
@@ -94,7 +103,11 @@ async def test_the_button_under_a_history(acme: Acme) -> None:
 async def test_long_periods(acme: Acme) -> None:
     """A chart of years begins when they began, a chart of `all` with the first change; both list every change."""
     years, ever = [acme.seen(await acme.ask(f"history ada {period}")) for period in ("2y", "all")]
-    first = picture(acme, days=7).replace(day(acme, 7), day(acme, 7.01)).replace("— at first", "57 (warm) at first")
+    first = (
+        picture(acme, days=7)
+        .replace(day(acme, 7), pushed_day(acme, 7, year=True))
+        .replace("— at first", "57 (warm) at first")
+    )
 
     assert years == charted(acme, days=730)
     assert ever == f"{TITLE}{first.replace(' It was missing for some of the time.', '')}\n{LIST}"

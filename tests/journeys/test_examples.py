@@ -97,7 +97,10 @@ async def demo(database_url: str) -> AsyncIterator[Acme]:
             assert json.loads((await sandbox.push(body))["answer"]["body"])["quarantined"] == 0
         workspace = await find_workspace(TEAM)
         await choose_channel(workspace, channel=SUCCESS, by=ADMIN, now=now)
-        yield Acme(sandbox=sandbox, service=service, database_url=database_url, socket_mode=False, workspace=workspace)
+        yield Acme(
+            sandbox=sandbox, service=service, database_url=database_url, socket_mode=False, workspace=workspace,
+            filled_at=sandbox.clock.now(),
+        )  # fmt: skip  # what runs, then what it has
     finally:
         await service.stop()
         await sandbox.stop()
