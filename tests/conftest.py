@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, nullcontext
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, nullcontext, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from storage.bootstrap import Storage, migrate, open_storage
+from storage.db.database import NotOpen, current_database
 from tests.counts import COUNTS, LINES
 from tests.postgres import Databases, postgres_url, server
 
@@ -120,12 +121,20 @@ async def fresh(
 ) -> AsyncIterator[str]:
     """Yield the URL of a fresh database of this dialect."""
     ran[dialect] += 1
-    if dialect == "sqlite":
-        shutil.copy(sqlite_file, folder / "scores.db")
-        yield f"sqlite://{folder / 'scores.db'}"
-        return
-    async with databases.borrow() as name:
-        yield postgres_url(postgres, name)
+    async with AsyncExitStack() as stack:
+        if dialect == "sqlite":
+            shutil.copy(sqlite_file, folder / "scores.db")
+            url = f"sqlite://{folder / 'scores.db'}"
+        else:
+            url = postgres_url(postgres, await stack.enter_async_context(databases.borrow()))
+        stack.push_async_callback(_close_database)
+        yield url
+
+
+async def _close_database() -> None:
+    """Close the database that a failed test left open, so that the tests after it do not fail as well."""
+    with suppress(NotOpen):
+        await current_database().close()
 
 
 @pytest.fixture
