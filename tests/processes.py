@@ -108,7 +108,7 @@ async def start(
 ) -> Program:
     """Start a program: a file with its arguments, or `-c` and its text, as for `python`.
 
-    Its streams are PIPE, DEVNULL, a file, or those of the forking process."""
+    Each of its streams is PIPE, DEVNULL, a file or, by default, that of the test. *modules* are imported before."""
     words, folder = [str(argument) for argument in arguments], str(cwd or Path.cwd())
     line = json.dumps({"words": words, "env": dict(os.environ if env is None else env), "folder": folder})
     own_ends: list[int | None] = []
