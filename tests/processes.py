@@ -111,31 +111,29 @@ async def start(
     Each of its streams is PIPE, DEVNULL, a file or, by default, that of the test. *modules* are imported before."""
     words, folder = [str(argument) for argument in arguments], str(cwd or Path.cwd())
     line = json.dumps({"words": words, "env": dict(os.environ if env is None else env), "folder": folder})
-    own_ends: list[int | None] = []
-    child_ends: list[int] = []
-    for number, stream in enumerate((stdin, stdout, stderr)):
-        own_end = None
-        if stream == PIPE:
-            reading, writing = os.pipe()
-            own_end, child_end = (writing, reading) if number == 0 else (reading, writing)
-        else:
-            child_end = (
-                os.open(os.devnull, os.O_RDWR) if stream == DEVNULL else os.dup(number if stream is None else stream)
-            )
-        own_ends.append(own_end)
-        child_ends.append(child_end)
+    ends = [_open_stream(number, stream) for number, stream in enumerate((stdin, stdout, stderr))]
     request, child_request = socket.socketpair()
     with child_request:
         socket.send_fds(_forker(tuple(modules)), [b"!"], [child_request.fileno()])
     content = line.encode() + b"\n"
-    sent = socket.send_fds(request, [content], child_ends)
+    sent = socket.send_fds(request, [content], [child_end for _, child_end in ends])
     request.sendall(content[sent:])
-    for child_end in child_ends:
+    for _, child_end in ends:
         os.close(child_end)
     request.setblocking(False)
     pid = int(await _receive_line(request))
-    out, err = [await _reader(own_end) for own_end in own_ends[1:]]
-    return Program(request, pid, own_ends[0], out, err)
+    own_stdin, own_stdout, own_stderr = (own_end for own_end, _ in ends)
+    return Program(request, pid, own_stdin, await _reader(own_stdout), await _reader(own_stderr))
+
+
+def _open_stream(number: int, stream: int | None) -> tuple[int | None, int]:
+    """Open one of the three streams of a program. Return the test's end of a pipe, or None, and the program's end."""
+    if stream == PIPE:
+        reading, writing = os.pipe()
+        return (writing, reading) if number == 0 else (reading, writing)
+    if stream == DEVNULL:
+        return None, os.open(os.devnull, os.O_RDWR)
+    return None, os.dup(number if stream is None else stream)
 
 
 async def _reader(pipe: int | None) -> asyncio.StreamReader | None:
