@@ -28,7 +28,7 @@ PRODUCT = ("bot.service", "storage.db.models", *(command.place.partition(":")[0]
 LIBRARIES = ("tortoise.cli", "tortoise.migrations.autodetector", "asyncpg", "aiosqlite", "lark", "cryptography.fernet")
 
 
-class Program:
+class ForkedProgram:
     """A running program, with what tests use of `asyncio.subprocess.Process`."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Program:
         return out, err
 
 
-Process: TypeAlias = Program | asyncio.subprocess.Process
+Process: TypeAlias = ForkedProgram | asyncio.subprocess.Process
 
 
 async def _read(stream: asyncio.StreamReader | None) -> bytes:
@@ -105,7 +105,7 @@ async def start(
     stdout: int | None = None,
     stderr: int | None = None,
     modules: Sequence[str] = PRODUCT,
-) -> Program:
+) -> ForkedProgram:
     """Start a program: a file with its arguments, or `-c` and its text, as for `python`.
 
     Each of its streams is PIPE, DEVNULL, a file or, by default, that of the test. *modules* are imported before."""
@@ -123,7 +123,7 @@ async def start(
     request.setblocking(False)
     pid = int(await _receive_line(request))
     own_stdin, own_stdout, own_stderr = (own_end for own_end, _ in ends)
-    return Program(request, pid, own_stdin, await _reader(own_stdout), await _reader(own_stderr))
+    return ForkedProgram(request, pid, own_stdin, await _reader(own_stdout), await _reader(own_stderr))
 
 
 def _open_stream(number: int, stream: int | None) -> tuple[int | None, int]:
@@ -176,12 +176,12 @@ async def at_once(commands: Sequence[Sequence[str]], *, house: Path = HOUSE) -> 
     return await asyncio.gather(*(_end(program) for program in programs))
 
 
-async def _start(*arguments: str, house: Path) -> Program:
+async def _start(*arguments: str, house: Path) -> ForkedProgram:
     env, modules = {**os.environ, "PYTHONPATH": str(house)}, PRODUCT if house == HOUSE else LIBRARIES
     return await start(*arguments, env=env, cwd=house, stdin=PIPE, stdout=PIPE, stderr=PIPE, modules=modules)
 
 
-async def _end(program: Program) -> str:
+async def _end(program: ForkedProgram) -> str:
     output, complained = await program.communicate(b"go\n")
     assert program.returncode == 0, complained.decode()
     return output.decode()

@@ -2,7 +2,7 @@
 
 import json
 
-from bot.demo.world import Channel, SlackUser, UserGroup, World
+from bot.demo.world import Channel, SlackUser, SlackUserGroup, World
 
 OTHER_TEAM = "T0OTHER"
 
@@ -102,7 +102,9 @@ def fill(world: World) -> None:
         SlackUser(id=world.bot_user, name="contact_score", real_name=world.app_name, team_id=team_id, is_bot=True),
     ):
         world.add_person(person)
-    world.groups["S0SALES"] = UserGroup(id="S0SALES", handle="sales-team", name="Sales team", users=["U0REP", "U0JANE"])
+    world.groups["S0SALES"] = SlackUserGroup(
+        id="S0SALES", handle="sales-team", name="Sales team", users=["U0REP", "U0JANE"]
+    )
     world.commands.extend(COMMANDS)
     _fill_channels(world)
 

@@ -39,7 +39,7 @@ class SlackUser:
 
 
 @dataclass(slots=True, kw_only=True)
-class UserGroup:
+class SlackUserGroup:
     """A user group of the workspace."""
 
     id: str
@@ -155,7 +155,7 @@ class World:
         self.commands: list[dict[str, str]] = []
         self.people: dict[str, SlackUser] = {}
         self.channels: dict[str, Channel] = {}
-        self.groups: dict[str, UserGroup] = {}
+        self.groups: dict[str, SlackUserGroup] = {}
         self.posts: list[Message] = []
         self.modals: dict[str, View] = {}
         self.homes: dict[str, View] = {}

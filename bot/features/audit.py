@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bot.blocks.audit import PER_PAGE, audit_reply
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Reply, Request
 from bot.slack.text import parse_number
 from storage.audit import audit_entries, count_audit_entries
@@ -27,7 +27,7 @@ async def _audit_page(request: Request, *, first: int) -> Reply:
 
 FEATURE = Feature(
     verbs={
-        "audit": Command(
+        "audit": Verb(
             show_audit,
             "audit",
             "who changed settings, imported, exported, merged or deleted",

@@ -19,7 +19,7 @@ from bot.blocks.bulk import (
 )
 from bot.blocks.refusals import plain_reply, refusal_sentence
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.filters import is_word_filter, mentioned_addresses, name_mentions, parse_filter
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import JobTools
@@ -320,21 +320,21 @@ async def send_late_answer(tools: JobTools, job: Job) -> JobResult:
 
 FEATURE = Feature(
     verbs={
-        "tag": Command(
+        "tag": Verb(
             tag_contacts,
             "tag CONTACTS TAG",
             "tag a contact, or all of a filter",
             ("tag {contact} key", "tag {type}:{band} key"),
             Need.SET,
         ),
-        "untag": Command(
+        "untag": Verb(
             untag_contacts,
             "untag CONTACTS TAG",
             "remove a tag from a contact, or from all of a filter",
             ("untag {contact} {tag}",),
             Need.SET,
         ),
-        "assign": Command(
+        "assign": Verb(
             assign_contacts,
             "assign CONTACTS to OWNER",
             "set the owner of a contact, or of all of a filter",

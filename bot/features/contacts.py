@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from bot.blocks.contacts import added_reply, already_known_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Reply, Request
 from bot.slack.line import ADDABLE, read_add
 from bot.slack.lookup import find_all, resolve_owner
@@ -58,7 +58,7 @@ async def become_owner(request: Request) -> Reply:
 
 FEATURE = Feature(
     verbs={
-        "add": Command(
+        "add": Verb(
             add_contact,
             "add EMAIL [name:… company:… owner:…]",
             "add a contact, or change its name, company or owner",

@@ -4,7 +4,7 @@ from bot.blocks.delete import DELETE_FORM, TICK, delete_modal, describe_holdings
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.examples import ask_for_contact
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
@@ -62,7 +62,7 @@ async def _report_missing(request: Request, id: int) -> Reply:
 
 FEATURE = Feature(
     verbs={
-        "delete": Command(
+        "delete": Verb(
             delete_contact,
             "delete CONTACT",
             "delete a contact for good",

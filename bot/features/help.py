@@ -8,13 +8,13 @@ from bot.blocks.help import FILTER_TERMS, command_reply, overview_reply
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.examples import fill, fill_examples, load_words
-from bot.slack.feature import Command
+from bot.slack.feature import Verb
 from bot.slack.handling import Reply, Request
 
 FILTER = "filter"  #: the verb that is explained with the language of filters
 
 
-async def help_reply(request: Request, commands: Mapping[str, Command]) -> Reply:
+async def help_reply(request: Request, commands: Mapping[str, Verb]) -> Reply:
     """Return the help for all verbs that the person may use, or for the verb in the request. Raises NotAllowed."""
     topic = request.text.casefold()
     allowed = {verb: command for verb, command in commands.items() if may_use(request, command)}
@@ -30,12 +30,12 @@ async def help_reply(request: Request, commands: Mapping[str, Command]) -> Reply
     return overview_reply(lines, request.types, contact=contact, rights=request.rights)
 
 
-def may_use(request: Request, command: Command) -> bool:
+def may_use(request: Request, command: Verb) -> bool:
     """Return whether the person may use a command."""
     return command.need in request.rights
 
 
-async def _explain_command(request: Request, command: Command, *, is_filter: bool) -> Reply:
+async def _explain_command(request: Request, command: Verb, *, is_filter: bool) -> Reply:
     """Return the help for a verb with examples that the person may use, and for filters their whole language."""
     templates = [*(command.examples_of_setters if Need.SET in request.rights else ()), *command.examples]
     terms = FILTER_TERMS if is_filter else {}

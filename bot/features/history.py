@@ -9,7 +9,7 @@ from bot.blocks.chart import Chart, Mark, describe_chart, png
 from bot.blocks.history import MOST, history_reply, why_reply
 from bot.slack.access import Need
 from bot.slack.examples import ask_for_contact
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import SLACK, OutdatedButton, Picture, Reply, Request
 from bot.slack.line import EVER, read_clear, read_days
 from bot.slack.lookup import find_scored, load_card
@@ -156,13 +156,13 @@ def zone_of(name: str | None) -> ZoneInfo:
 
 FEATURE = Feature(
     verbs={
-        "history": Command(
+        "history": Verb(
             show_history,
             "history CONTACT [TYPE] [90d]",
             "every change of a score; with a period such as 90d, 2y or all also a chart",
             ("history {contact}", "history {contact} {type} 90d", "history {contact} all"),
         ),
-        "why": Command(
+        "why": Verb(
             explain_score,
             "why CONTACT [TYPE]",
             "what a score is made of, in lines that add up to it",

@@ -17,7 +17,7 @@ from bot.blocks.lists import (
 from bot.blocks.refusals import plain_reply
 from bot.slack.access import Need
 from bot.slack.examples import describe_types
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.filters import mentioned_addresses, name_mentions, parse_filter
 from bot.slack.handling import OutdatedButton, Reply, Request
 from bot.slack.line import read_top
@@ -265,7 +265,7 @@ async def top_contacts(request: Request) -> Reply:
 
 FEATURE = Feature(
     verbs={
-        "filter": Command(
+        "filter": Verb(
             filter_contacts,
             "filter TERMS",
             "list the contacts that match; the word filter may be left out",
@@ -275,13 +275,13 @@ FEATURE = Feature(
                 "filter {type} rising {change} in 30d",
             ),
         ),
-        "segment": Command(
+        "segment": Verb(
             manage_segments,
             "segment save NAME TERMS | list | show NAME | delete NAME",
             "save a filter under a name",
             ("segment save hot {type}>={edge}", "segment list", "segment show {segment}", "filter segment:{segment}"),
         ),
-        "top": Command(
+        "top": Verb(
             top_contacts, "top [N] [TYPE] [TERMS]", "the highest scores", ("top", "top 5 {other_type}", "top me")
         ),
     },

@@ -8,7 +8,7 @@ from bot.blocks.refusals import plain_reply
 from bot.blocks.scores import receipt_reply
 from bot.slack.access import Need
 from bot.slack.examples import ask_for_contact
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
@@ -75,7 +75,7 @@ async def cancel_preview(request: Request) -> Reply:
 
 FEATURE = Feature(
     verbs={
-        "merge": Command(
+        "merge": Verb(
             show_merge,
             "merge CONTACT into CONTACT",
             "merge two contacts; Undo splits them again",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from bot.blocks.refusals import plain_reply
 from bot.blocks.roles import OTHERS, REMOVE, ROLE_FORM, admins_reply, role_form, roles_reply
 from bot.slack.access import Need, Verdict, may_see
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import OutdatedButton, Reply, Request
 from bot.slack.text import GROUP_MENTION, MENTION, escape, mention_subject
 from storage.domain.people import Role, Setters
@@ -199,14 +199,14 @@ async def _explain_no_name(request: Request, subject: str) -> str:
 
 FEATURE = Feature(
     verbs={
-        "roles": Command(
+        "roles": Verb(
             show_roles,
             "roles [@name viewer|scorer|admin]",
             "who may view and set scores, by person and user group",
             ("roles", "roles @jane viewer", "roles remove @jane", "roles others viewer"),
             Need.ADMINISTER,
         ),
-        "admins": Command(
+        "admins": Verb(
             show_admins,
             "admins [add|remove @name]",
             "who the admins are; admins add and remove others",

@@ -17,7 +17,7 @@ from bot.blocks.scores import (
 )
 from bot.slack.access import Need
 from bot.slack.examples import ask_for_contact
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Block, Reply, Request
 from bot.slack.line import (
     NoValue,
@@ -257,8 +257,8 @@ async def score_message(request: Request) -> Reply:
 
 FEATURE = Feature(
     verbs={
-        "view": Command(view_score, "view CONTACT", "see all scores of a contact", ("{contact}", 'view "{name}"')),
-        "set": Command(
+        "view": Verb(view_score, "view CONTACT", "see all scores of a contact", ("{contact}", 'view "{name}"')),
+        "set": Verb(
             set_score,
             "set CONTACT VALUES [because …]",
             "set scores, or add to them; `set` alone opens a form",
@@ -269,7 +269,7 @@ FEATURE = Feature(
             ),
             Need.SET,
         ),
-        "clear": Command(
+        "clear": Verb(
             clear_score,
             "clear CONTACT [TYPE…]",
             "clear a score; a cleared score is missing, not zero",

@@ -5,7 +5,7 @@ from dataclasses import replace
 from bot.blocks.refusals import plain_reply
 from bot.blocks.setup import describe_earlier_place, invited_reply, setup_blocks, setup_reply
 from bot.slack.access import Need, Verdict
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Block, OutdatedButton, Reply, Request
 from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools
 from storage.alerts.enroll import choose_channel
@@ -124,7 +124,7 @@ async def send_welcome(tools: JobTools, job: Job) -> JobResult:
 
 FEATURE = Feature(
     verbs={
-        "setup": Command(show_setup, "setup", "where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER),
+        "setup": Verb(show_setup, "setup", "where follow-ups go, who sets scores", ("setup",), Need.ADMINISTER),
     },
     buttons={
         "setup_channel": (Need.ADMINISTER, choose_place),

@@ -32,7 +32,7 @@ from bot.blocks.sources import (
     sources_reply,
 )
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import NO_ADMIN_FOUND, JobTools
 from bot.slack.text import parse_number
@@ -339,7 +339,7 @@ async def report_source_health(tools: JobTools, job: Job) -> JobResult:
 
 FEATURE = Feature(
     verbs={
-        "sources": Command(
+        "sources": Verb(
             show_sources,
             "sources",
             "the systems that send scores, and what they sent",

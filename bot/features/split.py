@@ -5,7 +5,7 @@ import re
 from bot.blocks.merge import SPLIT, changed_meanwhile_reply, split_preview_reply, split_receipt_reply
 from bot.slack.access import Need
 from bot.slack.examples import ask_for_contact
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Reply, Request
 from bot.slack.line import read_contact
 from bot.slack.lookup import find_one
@@ -65,7 +65,7 @@ def _parse_id(text: str) -> Reference | None:
 
 FEATURE = Feature(
     verbs={
-        "split": Command(
+        "split": Verb(
             show_split,
             "split CONTACT SOURCE:ID",
             "make an id of a source a contact of its own; Undo joins the two again",

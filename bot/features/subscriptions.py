@@ -16,7 +16,7 @@ from bot.blocks.subscriptions import (
     subscriptions_reply,
 )
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from bot.slack.handling import Reply, Request
 from bot.slack.job_handling import NO_ADMIN_FOUND, NOTICE, JobTools
 from bot.slack.text import parse_number
@@ -162,7 +162,7 @@ async def report_disabled(tools: JobTools, job: Job) -> JobResult:
 
 FEATURE = Feature(
     verbs={
-        "subscriptions": Command(
+        "subscriptions": Verb(
             show_subscriptions,
             "subscriptions",
             "the programs that get events, and whether they accept them",

@@ -21,7 +21,7 @@ from bot.blocks.undo import (
     taken_back_reply,
 )
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature, Inverse
+from bot.slack.feature import Feature, Inverse, Verb
 from bot.slack.handling import Reply, Request
 from bot.slack.text import parse_number
 from storage.audit import AuditAction, AuditEntry, find_undone, load_changes_of, load_entry
@@ -155,7 +155,7 @@ def make_feature(inverses: _Inverses) -> Feature:
     """Return the feature; *inverses* are those that the other features register."""
     verb = partial(undo, inverses=inverses)
     return Feature(
-        verbs={"undo": Command(verb, "undo [import/ID]", "undo your last command, or an import", ("undo",))},
+        verbs={"undo": Verb(verb, "undo [import/ID]", "undo your last command, or an import", ("undo",))},
         buttons={
             "undo": (Need.SET, undo_by_button),
             "undo_change": (Need.SEE, partial(undo_change_by_button, inverses=inverses)),

@@ -16,7 +16,7 @@ Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Verb:
     """A verb of `/score`: its handler, syntax, summary, examples and required permission.
 
     The examples are templates, see `bot.slack.examples`; some may need the permission to set scores.
@@ -46,7 +46,7 @@ class Inverse(Protocol):
 class Feature:
     """The handlers of one feature. A button, form or shortcut has the permission that it requires and its handler."""
 
-    verbs: Mapping[str, Command] = field(default_factory=dict)
+    verbs: Mapping[str, Verb] = field(default_factory=dict)
     buttons: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by action id; and menus
     forms: Mapping[str, tuple[Need, RequestHandler]] = field(default_factory=dict)  #: by callback id
     options: Mapping[str, OptionLister] = field(default_factory=dict)  #: by the action id of a menu in a form

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from tests.bot.cli.program import ADDRESS, LONGEST, PROGRAM
-from tests.processes import HOUSE, Program, start
+from tests.processes import HOUSE, ForkedProgram, start
 
 
 class Lives:
@@ -15,7 +15,7 @@ class Lives:
 
     def __init__(self, command: tuple[object, ...], env: Mapping[str, str]) -> None:
         self._command, self._env = command, env
-        self._life: Program | None = None
+        self._life: ForkedProgram | None = None
 
     async def begin(self) -> str:
         """Start a run, and return the URL that it listens at."""

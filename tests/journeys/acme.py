@@ -312,7 +312,7 @@ def form(view: View) -> dict[str, object]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filled:
+class FilledFile:
     """A closed SQLite file that has the items of `PAST` already."""
 
     file: Path
@@ -321,7 +321,7 @@ class Filled:
 
 @asynccontextmanager
 async def open_acme(
-    database_url: str, *, socket_mode: bool = False, template: Filled | None = None
+    database_url: str, *, socket_mode: bool = False, template: FilledFile | None = None
 ) -> AsyncIterator[Acme]:
     """Start the service and its Slack on loopback ports, with the items of `PAST` in the ledger.
 
@@ -399,13 +399,13 @@ async def database_url(
 
 
 @pytest.fixture(scope="session")
-async def acme_file(sqlite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Filled:
+async def acme_file(sqlite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> FilledFile:
     """Return a SQLite file with Acme's workspace, which is copied for each test, because filling it takes longer."""
     folder = tmp_path_factory.mktemp("acme")
     shutil.copy(sqlite_file, folder / "filled.db")
     async with open_acme(f"sqlite://{folder / 'filled.db'}") as filled:
         at = filled.filled_at
-    return Filled(file=copy_whole(folder / "filled.db", folder / "template.db"), at=at)
+    return FilledFile(file=copy_whole(folder / "filled.db", folder / "template.db"), at=at)
 
 
 @pytest.fixture
@@ -415,7 +415,7 @@ def socket_mode() -> bool:
 
 
 @pytest.fixture
-async def acme(database_url: str, socket_mode: bool, acme_file: Filled) -> AsyncIterator[Acme]:
+async def acme(database_url: str, socket_mode: bool, acme_file: FilledFile) -> AsyncIterator[Acme]:
     """Yield the running service with its Slack."""
     template = acme_file if database_url.startswith("sqlite:") else None
     async with open_acme(database_url, socket_mode=socket_mode, template=template) as acme_:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 
 from tests.bot.cli.program import PROGRAM
 from tests.conftest import KEY
-from tests.processes import Program, start
+from tests.processes import ForkedProgram, start
 
 PATIENCE = 90.0
 
 
 @dataclass(kw_only=True)
-class Served:
+class ServeProcess:
     """The running process, and the lines that it wrote to standard error."""
 
-    process: Program
+    process: ForkedProgram
     lines: list[str] = field(default_factory=list)
 
     async def line(self, is_wanted: Callable[[str], bool]) -> str:
@@ -40,7 +40,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(database_url: str, **environment: str) -> AsyncIterator[Served]:
+async def serving(database_url: str, **environment: str) -> AsyncIterator[ServeProcess]:
     """Start `serve` with *environment*, on a free port; the process is killed at the end if it still runs."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     process = await start(
@@ -57,7 +57,7 @@ async def serving(database_url: str, **environment: str) -> AsyncIterator[Served
         stderr=PIPE,
     )
     try:
-        yield Served(process=process)
+        yield ServeProcess(process=process)
     finally:
         if process.returncode is None:
             process.kill()

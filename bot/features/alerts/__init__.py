@@ -5,7 +5,7 @@ from bot.features.alerts.digest import send_digest
 from bot.features.alerts.notices import check_rules, list_broken_at_home, tell_broken, tell_maker
 from bot.features.alerts.rules import manage_alerts, open_alert_form, show_more, submit_alert
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from storage.alerts.broken import CHECK_RULES, TELL_BROKEN
 from storage.alerts.digests import DIGEST_JOB
 from storage.alerts.enroll import restore_rule
@@ -16,7 +16,7 @@ __all__ = ["FEATURE", "list_broken_at_home"]
 
 FEATURE = Feature(
     verbs={
-        "alerts": Command(
+        "alerts": Verb(
             manage_alerts,
             "alerts [add | try | pause | resume | remove | digest]",
             "when the team is alerted to follow up",

@@ -23,7 +23,7 @@ from bot.features.followups.messages import (
     post_follow_up,
 )
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from storage.alerts.followup_moves import restore_follow_up
 from storage.alerts.followup_rules import ASK, EDIT, ESCALATE, HAND_OVER, RELEASE, WAKE
 from storage.audit import AuditAction
@@ -33,7 +33,7 @@ __all__ = ["FEATURE", "list_at_home"]
 
 FEATURE = Feature(
     verbs={
-        "followups": Command(
+        "followups": Verb(
             list_follow_ups,
             "followups [mine | open | overdue]",
             "the open follow-ups",

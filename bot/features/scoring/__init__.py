@@ -12,19 +12,19 @@ from bot.features.scoring.changes import (
 from bot.features.scoring.rules import change_rule, open_rule_form, show_rules, submit_rule, turn_rules_page
 from bot.features.scoring.types import open_type_form, show_settings, submit_type, turn_settings_page
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature
+from bot.slack.feature import Feature, Verb
 from storage.late_answers import ANSWER
 
 FEATURE = Feature(
     verbs={
-        "settings": Command(
+        "settings": Verb(
             show_settings,
             "settings",
             "see, change and add score types",
             ("settings",),
             Need.ADMINISTER,
         ),
-        "rules": Command(show_rules, "rules", "the points for activities and attributes", ("rules",), Need.ADMINISTER),
+        "rules": Verb(show_rules, "rules", "the points for activities and attributes", ("rules",), Need.ADMINISTER),
     },
     buttons={
         "settings": (Need.ADMINISTER, turn_settings_page),

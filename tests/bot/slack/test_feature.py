@@ -5,7 +5,7 @@ import pytest
 from bot.blocks.refusals import plain_reply
 from bot.features import TABLES
 from bot.slack.access import Need
-from bot.slack.feature import Command, Feature, join
+from bot.slack.feature import Feature, Verb, join
 from bot.slack.handling import Reply, Request
 
 
@@ -31,7 +31,7 @@ def test_an_id_belongs_to_one_feature(feature: Feature) -> None:
 
 def test_the_tables_of_features_are_one() -> None:
     """Joined features have the verbs of all, in the order of the features, and all kinds of jobs that recur."""
-    verb = Command(answer, "wave", "wave", ("wave",))
+    verb = Verb(answer, "wave", "wave", ("wave",))
     joined = join([Feature(verbs={"wave": verb}, recurring=("tide",)), Feature(verbs={"nod": verb})])
 
     assert (list(joined.verbs), list(joined.recurring)) == (["wave", "nod"], ["tide"])
