@@ -132,9 +132,10 @@ async def fresh(
 
 
 async def _close_database() -> None:
-    """Close the database that a failed test left open, so that the tests after it do not fail as well."""
+    """Close the database if the test left it open, and fail: otherwise the tests after it would fail in its place."""
     with suppress(NotOpen):
         await current_database().close()
+        pytest.fail("The test left its database open.")
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from aiohttp import ClientSession
 
+from tests.bot.cli.program import Ended
 from tests.processes import Process, start
 from tests.upgrade.slack import BOT_TOKEN, SIGNING_SECRET, TEAM, Json, Slack
 from tests.webhooks.sender import SECRET, encoded, signed
@@ -59,21 +59,6 @@ async def deliver(url: str, request: Json) -> str:
         text = await response.text()
         assert response.status == 200, (request["slug"], response.status, text)
         return text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """The exit code and the output of a command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """Return the JSON document that the command printed. Fail if the command failed."""
-        assert self.code == 0, self
-        return json.loads(self.out)
 
 
 @dataclass(slots=True, kw_only=True)
